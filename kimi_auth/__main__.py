@@ -1,0 +1,183 @@
+"""`kimi-auth`, and the fast lane of `kimi-auth token`.
+
+A credential helper runs before every request of somebody else's program, so the common case (a stored token with time
+to spare) reads two small files and imports nothing that Python has not loaded by itself. It either prints that token or
+has no opinion: then the full program decides, and says why.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+
+from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, at_leisure, fingerprint, parse_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PLATFORM = "kimi-code"
+OAUTH_HOST = "https://auth.kimi.com"
+OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
+CONFIG_MAX_BYTES = 1 << 20
+
+
+class FallThrough(Exception):  # noqa: N818 - no error: the full program goes on
+    """Not certain, or not good: the full program has to look."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console command: runs `argv` (default: the command line) and returns its exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if args in (["token"], ["token", "--platform", PLATFORM]):
+            try:
+                token = stored_token(os.environ, time.time(), is_default=len(args) > 1)
+            except FallThrough:
+                pass
+            else:
+                return _hand_out(token)
+        from kimi_auth.cli import main as full_program
+
+        return full_program(args)
+    except KeyboardInterrupt:
+        return 130
+
+
+def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool = False) -> str:
+    """The access token that the full program would print without asking anybody; raises FallThrough otherwise.
+
+    `now_s` is unix seconds; `is_default`: the platform was named, so that config.toml does not matter.
+    """
+    folder = _share_dir(environ)
+    if not is_default and not names_our_platform(_config(folder)):
+        raise FallThrough
+    token = _record(f"{folder}/credentials/{PLATFORM}.json")
+    if not token.access_token or not at_leisure(token, now_s) or not _is_from(token.issuer, environ):
+        raise FallThrough
+    try:
+        os.stat(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.refused", follow_symlinks=False)
+    except FileNotFoundError:
+        return token.access_token
+    except OSError:
+        pass
+    raise FallThrough
+
+
+def names_our_platform(config: bytes) -> bool:
+    """True if the default model of this config.toml is certainly ours, or there is none; False when in doubt."""
+    before, found, after = config.partition(b"default_model")
+    if not found:
+        return True
+    value = after.partition(b"\n")[0].rstrip(b"\r")
+    is_whole_line = not before or before.endswith(b"\n")
+    is_ours = value in (b' = ""', b" = ''") or (value.startswith(b' = "kimi-code/') and b"\\" not in value)
+    return is_whole_line and is_ours and b"default_model" not in after
+
+
+def decode(raw: bytes) -> object:
+    """`json.loads` for UTF-8 without a byte order mark, without importing json; raises FallThrough for anything else."""
+    if raw[:3] == b"\xef\xbb\xbf" or b"\0" in raw[:4]:  # json.loads takes these for other encodings
+        raise FallThrough
+    try:
+        text = raw.decode("utf-8", "surrogatepass").strip(" \t\n\r")
+        value, end = _scanner()(text, 0)
+    except (ValueError, StopIteration, RecursionError):
+        raise FallThrough from None
+    if end != len(text):
+        raise FallThrough
+    return value
+
+
+def _scanner():  # type: ignore[no-untyped-def]
+    try:
+        from _json import make_scanner  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        from json import JSONDecoder
+
+        return JSONDecoder().scan_once
+    return make_scanner(_Settings)
+
+
+class _Settings:
+    """What `json.JSONDecoder()` hands to its scanner."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = {"-Infinity": -float("inf"), "Infinity": float("inf"), "NaN": float("nan")}.__getitem__
+    memo: dict[str, str] = {}  # noqa: RUF012 - the pure-Python scanner's, which this one never touches
+
+
+def _share_dir(environ: Mapping[str, str]) -> str:
+    folder = environ.get("KIMI_SHARE_DIR", "")
+    if not folder and environ.get("HOME", ""):
+        folder = f"{environ['HOME']}/.kimi"
+    if os.name != "posix" or not folder or folder.startswith("~"):
+        raise FallThrough
+    return folder
+
+
+def _config(folder: str) -> bytes:
+    try:
+        return _read(f"{folder}/config.toml", CONFIG_MAX_BYTES, os.O_RDONLY)
+    except FileNotFoundError:
+        return b""
+    except OSError:
+        raise FallThrough from None
+
+
+def _record(path: str) -> Token:
+    try:
+        return parse_record(decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, must_be_ours=True)))
+    except (OSError, RecordError):
+        raise FallThrough from None
+
+
+def _read(path: str, max_bytes: int, flags: int, *, must_be_ours: bool = False) -> bytes:
+    """The whole of a small regular file; nothing that could block is opened for longer than a look."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or (must_be_ours and found.st_uid != os.geteuid()):
+            raise FallThrough
+        parts = []
+        left = max_bytes + 1
+        while left > 0 and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    if left <= 0:
+        raise FallThrough
+    return b"".join(parts)
+
+
+def _is_from(issuer: str, environ: Mapping[str, str]) -> bool:
+    """True if this record's OAuth host is the one that the environment selects; False when in doubt."""
+    for name in OAUTH_HOST_VARIABLES:
+        if host := environ.get(name, "").strip():
+            return host.rstrip("/") == issuer
+    return issuer in ("", OAUTH_HOST)
+
+
+def _hand_out(token: str) -> int:
+    """Straight to the descriptor: there is nothing to flush, so nothing can fail later."""
+    line = f"{token}\n".encode("ascii")
+    try:
+        while line:
+            line = line[os.write(1, line) :]
+    except BrokenPipeError:
+        return 1  # nobody reads any more; there is nobody to tell
+    except OSError as error:
+        os.write(2, f"kimi-auth: cannot write the token to standard output: {error.strerror}\n".encode())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

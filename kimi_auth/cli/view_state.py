@@ -1,0 +1,117 @@
+"""What a sign-in looks like at one moment, as data: notices are folded into it, and every view draws from it.
+
+All times are seconds on one clock of the caller's choice; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from kimi_auth.flows.notices import Notice, NoticeKind
+from kimi_auth.flows.status import LoginReport
+
+__all__ = ["STEPS", "Mood", "ViewState", "finish", "fold"]
+
+Mood = Literal["starting", "waiting", "slowed", "offline", "finishing", "good", "plain", "bad"]
+"""What is going on; the last three are ends."""
+
+STEPS: dict[NoticeKind, str] = {
+    "approved": "approved",
+    "stored": "stored",
+    "models": "models found",
+    "configured": "config.toml written",
+    "live": "token live",
+}
+"""What follows an approval, in order, in the words of a list."""
+
+_MOODS: dict[NoticeKind, Mood] = {
+    "code": "waiting",
+    "waiting": "waiting",
+    "slowed_down": "slowed",
+    "unreachable": "offline",
+    "code_expired": "starting",
+    "locked": "finishing",
+    **dict.fromkeys(STEPS, "finishing"),
+}
+
+_ENDS: dict[str, tuple[Mood, str]] = {
+    "signed_in": ("good", "You are signed in to {platform}."),
+    "models_pending": ("plain", "You are signed in to {platform}; its models could not be fetched yet."),
+    "cancelled": ("plain", "You left the sign-in; nothing was stored."),
+    "denied": ("bad", "The sign-in was denied."),
+    "expired": ("bad", "Nobody approved in time."),
+    "failed": ("bad", "The sign-in failed."),
+}
+"""The rest states of device_login: how each looks, and its sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """A sign-in to `platform` (its name). `url` is the best link and `typed_url` the short one that goes with the code.
+
+    `ends_at_s` and `life_s`: when the code dies and how long it had; `next_at_s`: when the next request goes out.
+    `words`: the sentence to show now. `done`: steps of `STEPS` with their own words; `warnings`: sentences.
+    """
+
+    platform: str
+    mood: Mood = "starting"
+    words: str = "Asking for a code."
+    user_code: str = ""
+    url: str = ""
+    typed_url: str = ""
+    ends_at_s: float = 0.0
+    life_s: float = 0.0
+    next_at_s: float = 0.0
+    done: tuple[tuple[NoticeKind, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    hint: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """True once `finish` has spoken."""
+        return self.mood in {"good", "plain", "bad"}
+
+    @property
+    def is_asking(self) -> bool:
+        """True while a code is shown and nobody has decided yet."""
+        return bool(self.user_code) and self.mood in {"waiting", "slowed", "offline"}
+
+
+def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
+    """The state after `notice`, which came at `now_s`."""
+    if notice.kind == "warning":
+        return replace(state, warnings=(*state.warnings, notice.message))
+    state = replace(state, mood=_MOODS[notice.kind], words=notice.message, next_at_s=now_s + notice.wait_s)
+    if notice.kind == "code" and (code := notice.code) is not None:
+        return replace(
+            state,
+            words="Waiting for your approval.",
+            user_code=code.user_code,
+            url=code.verification_uri_complete or code.verification_uri,
+            typed_url=code.verification_uri,
+            ends_at_s=now_s + notice.left_s,
+            life_s=max(code.expires_in_s, notice.left_s),
+        )
+    if notice.kind in STEPS:
+        label = STEPS[notice.kind]
+        label = f"{notice.count} {label}".replace("1 models", "1 model") if notice.kind == "models" else label
+        return replace(state, done=(*state.done, (notice.kind, label)))
+    return state
+
+
+def finish(state: ViewState, report: LoginReport) -> ViewState:
+    """The state after the sign-in has ended as `report` says."""
+    mood, sentence = _ENDS.get(report.state, ("bad", "The sign-in ended."))
+    words = sentence.format(platform=state.platform)
+    if report.already:
+        words = f"You are signed in to {state.platform} already; nothing was changed."
+    trouble = report.trouble
+    if trouble is not None and report.state in {"failed", "models_pending"}:
+        words = _sentence(trouble.message) if mood == "bad" else f"{words} {_sentence(trouble.message)}"
+    return replace(state, mood=mood, words=words, hint=trouble.hint if trouble else "")
+
+
+def _sentence(text: str) -> str:
+    capital = text[:1].upper() + text[1:]
+    return capital if capital.endswith((".", "!", "?")) else f"{capital}."

@@ -1,0 +1,106 @@
+"""The test bench below `/_emulator/`: script faults, play the person, end tokens, read the state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .call import Answer, Call, json_answer
+from .catalogue import Model
+from .core import State
+from .faults import Fault
+from .records import CodeProblem
+
+Command = Callable[[State, Any], object]
+
+PROBLEM_STATUS: Final = {"unknown": 404, "expired": 410, "decided": 409, "too_many_guesses": 429}
+
+
+def state_of(state: State, call: Call) -> Answer:
+    return json_answer(state.snapshot())
+
+
+def clear_faults(state: State, call: Call) -> Answer:
+    state.clear_faults()
+    return json_answer({"faults": 0})
+
+
+def command(run: Command) -> Callable[[State, Call], Answer]:
+    """A POST endpoint around `run`, which gets the parsed body (an object where there is none) and gives JSON data."""
+
+    def endpoint(state: State, call: Call) -> Answer:
+        try:
+            return json_answer(run(state, json.loads(call.body or b"{}")))
+        except CodeProblem as problem:
+            return json_answer({"error": problem.problem}, PROBLEM_STATUS[problem.problem])
+        except (ValueError, RecursionError) as error:
+            return json_answer({"error": "invalid_request", "message": str(error)}, 400)
+
+    return endpoint
+
+
+def _faults(state: State, body: Any) -> object:
+    faults = [Fault.from_json(value) for value in (body if isinstance(body, list) else [body])]
+    state.inject(*faults)
+    return {"faults": len(faults)}
+
+
+def _models(state: State, body: Any) -> object:
+    if not isinstance(body, list):
+        raise ValueError("models: the body is a list")
+    state.models = tuple(Model.from_json(value) for value in body)
+    return {"models": len(state.models)}
+
+
+def _approve(state: State, body: Any) -> object:
+    return {"verdict": state.decide(_field(body, "user_code", str), "approved").verdict}
+
+
+def _deny(state: State, body: Any) -> object:
+    return {"verdict": state.decide(_field(body, "user_code", str), "denied").verdict}
+
+
+def _expire(state: State, body: Any) -> object:
+    state.expire_code(_field(body, "user_code", str))
+    return {"verdict": "expired"}
+
+
+def _expire_access(state: State, body: Any) -> object:
+    return {"expired": state.expire_access(_field(body, "family", int, optional=True))}
+
+
+def _revoke_family(state: State, body: Any) -> object:
+    return {"revoked": state.revoke_family(_field(body, "family", int, optional=True))}
+
+
+def _membership(state: State, body: Any) -> object:
+    state.membership = _field(body, "active", bool)
+    return {"membership": state.membership}
+
+
+def _reset(state: State, body: Any) -> object:
+    state.reset()
+    return {"reset": True}
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "faults": _faults,
+    "models": _models,
+    "approve": _approve,
+    "deny": _deny,
+    "expire": _expire,
+    "expire_access": _expire_access,
+    "revoke_family": _revoke_family,
+    "membership": _membership,
+    "reset": _reset,
+}
+
+
+def _field(body: Any, name: str, kind: type, *, optional: bool = False) -> Any:
+    if not isinstance(body, dict):
+        raise ValueError("the body must be a JSON object")
+    value = body.get(name)
+    if type(value) is kind or (optional and value is None):
+        return value
+    raise ValueError(f"{name} must be a {kind.__name__}")

@@ -1,0 +1,191 @@
+"""The HTTP shell: routes, guards, faults and the request log around the endpoint functions.
+
+Each request is read whole, meets at most one scripted fault, is processed at once and answered when its latency is
+over. A dropped connection is a real one: the transport that the server put into the scope is closed under the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from . import admin, api, approval, oauth, page
+from .call import Answer, Call, Endpoint, json_answer
+from .core import State
+from .faults import Fault
+from .records import fingerprint
+
+BODY_BYTES_MAX: Final = 1 << 20
+OURS: Final = {"Server": "kimi-auth-emulator"}
+
+# name (faults and the log know an endpoint by it), method, path, function
+ENDPOINTS: Final[tuple[tuple[str, str, str, Endpoint], ...]] = (
+    ("metadata", "GET", "/.well-known/oauth-authorization-server", oauth.metadata),
+    ("device", "POST", "/api/oauth/device_authorization", oauth.device_authorization),
+    ("token", "POST", "/api/oauth/token", oauth.token),
+    ("revoke", "POST", "/api/oauth/revoke", oauth.revoke),
+    ("models", "GET", "/coding/v1/models", api.models),
+    ("chat", "POST", "/coding/v1/chat/completions", api.chat),
+    ("search", "POST", "/coding/v1/search", api.search),
+    ("fetch", "POST", "/coding/v1/fetch", api.fetch),
+    ("usages", "GET", "/coding/v1/usages", api.usages),
+    ("page", "GET", "/device", approval.show),
+    ("page", "POST", "/device", approval.decide),
+)
+ADMIN: Final[tuple[tuple[str, str, Endpoint], ...]] = (
+    ("GET", "/_emulator/state", admin.state_of),
+    ("DELETE", "/_emulator/faults", admin.clear_faults),
+    *(("POST", f"/_emulator/{name}", admin.command(run)) for name, run in admin.COMMANDS.items()),
+)
+
+
+def build_app(state: State, base_url: str, env: Mapping[str, str], *, allow_remote: bool = False) -> Starlette:
+    """The whole service over `state`, answering as `base_url`.
+
+    Unless `allow_remote`, a Host header that is not of this machine is refused, so that no web page can reach the
+    emulator by a name of its own (DNS rebinding). The test bench answers only loopback clients that are not browsers.
+    """
+
+    def index(_: State, call: Call) -> Answer:
+        text = page.index(env)
+        return Answer(200, (text.encode(),), "text/html; charset=utf-8", page.SECURITY_HEADERS)
+
+    def serve(endpoint: Endpoint, name: str | None) -> Callable[[Request], Awaitable[Response]]:
+        async def view(request: Request) -> Response:
+            if not allow_remote and not _is_loopback(_host(request)):
+                return _response(api.api_error(421, "misdirected_request", "This host name is not the emulator's."))
+            if name is None and not _may_test(request):
+                return _response(json_answer({"error": "forbidden"}, 403))
+            try:
+                call = await _read(request, base_url)
+            except OverflowError:
+                return _response(oauth.oauth_error("invalid_request", f"The body exceeds {BODY_BYTES_MAX} bytes."))
+            return _response(endpoint(state, call)) if name is None else await _serve(state, name, endpoint, call)
+
+        return view
+
+    routes = [Route(path, serve(fn, name), methods=[method]) for name, method, path, fn in ENDPOINTS]
+    routes += [Route(path, serve(fn, None), methods=[method]) for method, path, fn in ADMIN]
+    routes.append(Route("/", serve(index, "page"), methods=["GET"]))
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+
+
+async def _serve(state: State, name: str, endpoint: Endpoint, call: Call) -> Response:
+    grant = oauth.grant_name(call) if name == "token" else None
+    fault = state.take_fault(name, grant)
+    answer = endpoint(state, call) if fault is None or fault.processes else Answer(outcome="not_processed")
+    given = answer if fault is None else _scripted(fault, answer)
+    state.record(
+        {
+            "at_s": state.now_s(),
+            "endpoint": name,
+            "method": call.method,
+            "grant": grant,
+            "outcome": answer.outcome,
+            "status": None if fault and fault.drop in ("before", "after") else given.status,
+            "fault": fault.describe() if fault else None,
+            "tokens": {role: fingerprint(value) for role, value in answer.tokens.items()},
+        }
+    )
+    await asyncio.sleep((fault.latency_s if fault else 0) + (state.settings.latency_s if name == "token" else 0))
+    return _response(given) if fault is None or fault.drop is None else _Cut(given, fault.drop)
+
+
+def _scripted(fault: Fault, real: Answer) -> Answer:
+    """What the client gets in place of, or made from, the real answer."""
+    changed = real
+    if fault.status is not None:
+        changed = Answer(status=fault.status, headers=fault.headers)
+    if fault.content is not None:
+        changed = replace(changed, chunks=(fault.content,), media_type=fault.media_type)
+    return changed
+
+
+def _response(answer: Answer) -> Response:
+    headers = {**OURS, **answer.headers}
+    if answer.media_type and "content-type" not in {name.lower() for name in headers}:
+        headers["Content-Type"] = answer.media_type
+    if len(answer.chunks) < 2:
+        return Response(b"".join(answer.chunks), answer.status, headers)
+    return StreamingResponse(_each(answer.chunks), answer.status, headers)
+
+
+async def _each(chunks: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+class _Cut(Response):
+    """A connection that breaks: without a byte, or after the whole body under a Content-Length one byte too long."""
+
+    def __init__(self, answer: Answer, drop: str) -> None:
+        self.sends_body = drop == "during"
+        super().__init__(b"".join(answer.chunks), answer.status, _response(answer).headers)
+        self.headers["Content-Length"] = str(len(self.body) + 1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.sends_body:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
+        scope["state"]["transport"].close()  # flushes first what was sent
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _read(request: Request, base_url: str) -> Call:
+    """The request as data; raises OverflowError for a body beyond BODY_BYTES_MAX."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise OverflowError
+    return Call(request.method, base_url, request.headers, request.query_params, request.cookies, bytes(body))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _host(request: Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _may_test(request: Request) -> bool:
+    """The test bench is for programs on this machine: web pages, which browsers mark, have no business there."""
+    by_browser = any(name in request.headers for name in ("origin", "sec-fetch-site"))
+    return request.client is not None and _is_loopback(request.client.host) and not by_browser
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """404 and 405, in the words of the part of the service that was asked."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    text = f"{request.method} {request.url.path}: {'method not allowed' if status == 405 else 'not found'}"
+    answer = (
+        oauth.oauth_error("invalid_request", text)
+        if request.url.path.startswith("/api/oauth/")
+        else api.api_error(status, "invalid_request_error", text)
+    )
+    return _response(replace(answer, status=status, headers={**answer.headers, **(headers or {})}))
+
+
+def describe_env(base_url: str, share_dir: str | None = None) -> dict[str, str]:
+    """The environment that points the Kimi CLI, and kimi-auth, at the emulator."""
+    env = {"KIMI_CODE_OAUTH_HOST": base_url, "KIMI_CODE_BASE_URL": f"{base_url}/coding/v1"}
+    return {**env, "KIMI_SHARE_DIR": share_dir} if share_dir else env

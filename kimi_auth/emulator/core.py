@@ -1,0 +1,318 @@
+"""The authorization server itself, without HTTP: device codes, token families, and what becomes of them.
+
+It follows RFC 8628 (device authorization), RFC 6749 §6 (refresh), RFC 9700 §4.14.2 (rotation and reuse detection) and
+RFC 7009 (revocation). Everything lives in one `State` in memory; time comes from the `now_s` it was built with, so a
+test can run a year in a second. A refusal is an exception: `OAuthError` to a client, `CodeProblem` to a person.
+
+A *family* is everything that grew from one approval. Using a refresh token spends it and grows a new pair; what happens
+when a spent one comes back is the `Reuse` policy.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
+
+from .catalogue import DEFAULT_MODELS, Model
+from .faults import Fault
+from .records import (
+    USER_CODE_ALPHABET,
+    CodeProblem,
+    Device,
+    DeviceCode,
+    Family,
+    Grant,
+    Judgement,
+    OAuthError,
+    Settings,
+    Token,
+    fingerprint,
+    normalise_user_code,
+)
+
+SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
+PACE_SLACK_S: Final = 0.001  # clocks are floats: a poll this little too early is on time
+GUESSES_PER_MINUTE: Final = 20
+LOG_ENTRIES_MAX: Final = 10_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _atomic(method: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[State, P], R]:
+    """One call at a time: a test reads and scripts the state from its own thread while the server works in another."""
+
+    @functools.wraps(method)
+    def locked(self: State, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._changed:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
+class State:
+    """Everything the emulated service knows. All methods are thread-safe; all times are seconds of `now_s`."""
+
+    def __init__(self, settings: Settings | None = None, now_s: Callable[[], float] = time.time) -> None:
+        self.settings = settings or Settings()
+        self.now_s = now_s
+        self.form_key = secrets.token_bytes(32)  # signs the approval page's forms
+        self.on_record: Callable[[Mapping[str, Any]], None] = lambda entry: None
+        self._changed = threading.Condition(threading.RLock())
+        self.reset()
+
+    @_atomic
+    def reset(self) -> None:
+        """Forget codes, tokens, faults, counts and the log; settings stay."""
+        self.counts: Counter[str] = Counter()
+        self.log: deque[Mapping[str, Any]] = deque(maxlen=LOG_ENTRIES_MAX)
+        self.membership = True
+        self.models: tuple[Model, ...] = DEFAULT_MODELS
+        self._codes: dict[str, DeviceCode] = {}
+        self._codes_by_user_code: dict[str, DeviceCode] = {}
+        self._families: list[Family] = []
+        self._tokens: dict[str, Token] = {}
+        self._faults: list[tuple[Fault, int | None]] = []
+        self._wrong_guesses_at_s: deque[float] = deque(maxlen=GUESSES_PER_MINUTE)
+
+    # The client's side
+
+    @_atomic
+    def issue_code(self, device: Device | None = None) -> DeviceCode:
+        """A new pair of codes (RFC 8628 §3.2)."""
+        now_s = self.now_s()
+        letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(8))
+        code = DeviceCode(
+            device_code=f"emulated-device-{secrets.token_urlsafe(24)}",
+            user_code=f"{letters[:4]}-{letters[4:]}",
+            device=device or Device(),
+            issued_at_s=now_s,
+            expires_at_s=now_s + self.settings.code_ttl_s,
+            interval_s=self.settings.interval_s,
+        )
+        self._codes[code.device_code] = self._codes_by_user_code[code.user_code] = code
+        self.counts["device_codes"] += 1
+        return code
+
+    @_atomic
+    def poll(self, device_code: str) -> Grant:
+        """One token request with a device code (RFC 8628 §3.4, 3.5); raises OAuthError until there is a grant.
+
+        A code gives tokens once: coming back with it revokes them. Coming sooner than the interval costs 5 s more.
+        """
+        self.counts["polls"] += 1
+        now_s, code = self.now_s(), self._codes.get(device_code)
+        if code is None:
+            raise OAuthError("invalid_grant", "This device code was never issued.")
+        if code.family is not None:
+            self._revoke(code.family, "device code used twice")
+            raise OAuthError("invalid_grant", "This device code was used before; what it gave is now revoked.")
+        self._approve_by_itself(code)
+        too_early = code.polled_at_s is not None and now_s - code.polled_at_s < code.interval_s - PACE_SLACK_S
+        code.polled_at_s = now_s
+        if code.verdict == "denied":
+            raise OAuthError("access_denied", "The person refused.")
+        if now_s >= code.expires_at_s:
+            raise OAuthError("expired_token", "The device code has expired.")
+        if too_early:
+            code.interval_s += SLOW_DOWN_STEP_S
+            raise OAuthError("slow_down", f"Polled too early; the interval is now {code.interval_s:g} s.")
+        if code.verdict == "pending":
+            raise OAuthError("authorization_pending", "The person has not answered yet.")
+        code.verdict = "used"
+        code.family = Family(number=len(self._families) + 1)
+        self._families.append(code.family)
+        self.counts["exchanges"] += 1
+        return self._grow(code.family)
+
+    @_atomic
+    def refresh(self, refresh_token: str) -> Grant:
+        """A new pair for a refresh token (RFC 6749 §6), by the reuse policy; raises OAuthError `invalid_grant`."""
+        self.counts["refreshes"] += 1
+        now_s, reuse, token = self.now_s(), self.settings.reuse, self._tokens.get(refresh_token)
+        if token is None or token.kind != "refresh":
+            raise OAuthError("invalid_grant", "This refresh token was never issued.")
+        if token.is_spent:
+            self.counts["reuse_seen"] += 1
+        if token.family.revoked_because is not None:
+            raise OAuthError("invalid_grant", f"The login was revoked: {token.family.revoked_because}.")
+        if token.spent_at_s is not None and not now_s < token.spent_at_s + reuse.grace_s:
+            if reuse.revokes_family:
+                self._revoke(token.family, "refresh token used twice")
+            raise OAuthError("invalid_grant", "This refresh token was used before.")
+        if now_s >= token.expires_at_s:
+            raise OAuthError("invalid_grant", "The refresh token has expired.")
+        self.counts["rotations"] += 1
+        if not reuse.rotates:
+            return self._grow(token.family, keeping=token)
+        token.spent_at_s = now_s if token.spent_at_s is None else token.spent_at_s
+        return self._grow(token.family)
+
+    @_atomic
+    def revoke(self, value: str) -> None:
+        """RFC 7009: a refresh token takes its family along, an access token only itself; an unknown one is no error."""
+        self.counts["revocations"] += 1
+        token = self._tokens.get(value)
+        if token is not None and token.kind == "refresh":
+            self._revoke(token.family, "signed out")
+        elif token is not None:
+            token.revoked = True
+
+    @_atomic
+    def judge(self, bearer: str) -> Judgement:
+        """What the API thinks of an access token."""
+        token = self._tokens.get(bearer)
+        if token is None or token.kind != "access":
+            return "unknown"
+        if token.revoked or token.family.revoked_because is not None:
+            return "revoked"
+        return "ok" if self.now_s() < token.expires_at_s else "expired"
+
+    # The person's side
+
+    @_atomic
+    def look_up(self, typed: str, *, guess: bool = False) -> DeviceCode:
+        """The undecided code behind what a person typed; raises CodeProblem. With `guess`, misses are rationed."""
+        now_s, missed = self.now_s(), self._wrong_guesses_at_s
+        if guess and len(missed) == GUESSES_PER_MINUTE and now_s - missed[0] < 60:
+            raise CodeProblem("too_many_guesses")
+        code = self._codes_by_user_code.get(normalise_user_code(typed) or "")
+        if code is None:
+            if guess:
+                missed.append(now_s)
+            raise CodeProblem("unknown")
+        self._approve_by_itself(code)
+        if code.verdict != "pending":
+            raise CodeProblem("decided")
+        if now_s >= code.expires_at_s:
+            raise CodeProblem("expired")
+        return code
+
+    @_atomic
+    def decide(self, typed: str, verdict: Literal["approved", "denied"], *, guess: bool = False) -> DeviceCode:
+        """Approve or refuse an undecided code; raises CodeProblem."""
+        code = self.look_up(typed, guess=guess)
+        code.verdict = verdict
+        return code
+
+    # The tester's side
+
+    @_atomic
+    def expire_code(self, typed: str) -> None:
+        """The code's life ends now; raises CodeProblem where it is unknown or decided."""
+        self.look_up(typed).expires_at_s = self.now_s()
+
+    @_atomic
+    def expire_access(self, family: int | None = None) -> int:
+        """The access tokens of one family, or of all, die now: the next API call gets a 401. Returns how many lived."""
+        now_s, mine = self.now_s(), self._alive(family)
+        alive = [t for f in mine for t in f.tokens if t.kind == "access" and self.judge(t.value) == "ok"]
+        for token in alive:
+            token.expires_at_s = now_s
+        return len(alive)
+
+    @_atomic
+    def revoke_family(self, family: int | None = None) -> int:
+        """One login, or every one, is revoked as if the person had ended it elsewhere. Returns how many were alive."""
+        alive = self._alive(family)
+        for each in alive:
+            self._revoke(each, "ended by the person")
+        return len(alive)
+
+    @_atomic
+    def inject(self, *faults: Fault) -> None:
+        """Add scripted answers; the first one that meets a request is the one it gets."""
+        self._faults.extend((fault, fault.times) for fault in faults)
+
+    @_atomic
+    def clear_faults(self) -> None:
+        self._faults.clear()
+
+    @_atomic
+    def take_fault(self, endpoint: str, grant: str | None) -> Fault | None:
+        """The fault that this request meets, counted off."""
+        for at, (fault, left) in enumerate(self._faults):
+            if fault.meets(endpoint, grant):
+                if left is not None:
+                    self._faults[at : at + 1] = [(fault, left - 1)] if left > 1 else []
+                return fault
+        return None
+
+    @_atomic
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Append to the request log (the newest 10,000 entries are kept), and wake those who wait for it."""
+        self.log.append(entry)
+        self.on_record(entry)
+        self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[State], bool], timeout_s: float = 5.0) -> bool:
+        """Wait, in a test's thread, until a request has made `condition` true; False after `timeout_s` of real time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self), timeout_s)
+
+    @_atomic
+    def snapshot(self) -> dict[str, Any]:
+        """Counts, families by fingerprint, codes and the request log, as JSON-able data without a single secret."""
+        return {
+            "now_s": self.now_s(),
+            "counts": dict(self.counts),
+            "membership": self.membership,
+            "faults_left": len(self._faults),
+            "families_alive": len(self._alive(None)),
+            "families": [self._describe(family) for family in self._families],
+            "codes": [
+                {
+                    "user_code": code.user_code,
+                    "verdict": code.verdict,
+                    "interval_s": code.interval_s,
+                    "expires_in_s": code.expires_at_s - self.now_s(),
+                }
+                for code in self._codes.values()
+            ],
+            "log": list(self.log),
+        }
+
+    # Within the lock
+
+    def _alive(self, number: int | None) -> list[Family]:
+        return [f for f in self._families if f.revoked_because is None and number in (None, f.number)]
+
+    def _approve_by_itself(self, code: DeviceCode) -> None:
+        s, due_at_s = self.settings, code.issued_at_s + self.settings.approve_after_s
+        if s.approve == "auto" and code.verdict == "pending" and due_at_s <= self.now_s() < code.expires_at_s:
+            code.verdict = "approved"
+
+    def _grow(self, family: Family, keeping: Token | None = None) -> Grant:
+        now_s, s = self.now_s(), self.settings
+        access = self._new(family, "access", now_s + s.access_ttl_s)
+        refresh = keeping or self._new(family, "refresh", now_s + s.refresh_ttl_s)
+        family.generation += 1
+        return Grant(access.value, refresh.value, s.access_ttl_s)
+
+    def _new(self, family: Family, kind: Literal["access", "refresh"], expires_at_s: float) -> Token:
+        token = Token(f"emulated-{kind}-{secrets.token_urlsafe(24)}", kind, family, expires_at_s)
+        family.tokens.append(token)
+        self._tokens[token.value] = token
+        return token
+
+    def _revoke(self, family: Family, because: str) -> None:
+        family.revoked_because = family.revoked_because or because
+
+    def _describe(self, family: Family) -> dict[str, Any]:
+        def prints(kind: str, *, spent: bool = False) -> list[str]:
+            return [fingerprint(t.value) for t in family.tokens if t.kind == kind and t.is_spent == spent]
+
+        return {
+            "family": family.number,
+            "alive": family.revoked_because is None,
+            "revoked_because": family.revoked_because,
+            "generation": family.generation,
+            "refresh": prints("refresh"),
+            "refresh_spent": prints("refresh", spent=True),
+            "access": prints("access"),
+        }

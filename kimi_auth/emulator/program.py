@@ -1,0 +1,175 @@
+"""The emulator as a program: options, the ready line, the request log's file, signals."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from . import ExtraMissing, load
+from .core import State
+from .records import Reuse, Settings
+
+PROGRAM = "kimi-auth emulator"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal; the exit status is 0 then, 2 for what the options make impossible."""
+    _on_stop_signal(lambda: sys.exit(0))
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not options.allow_remote and not _names_loopback(options.host):
+        parser.error(f"--host {options.host} is not a loopback address; --allow-remote permits it")
+    try:
+        load("server")
+    except ExtraMissing as missing:
+        parser.error(str(missing))
+    from .app import build_app, describe_env
+    from .server import LoopbackServer, listen
+
+    try:
+        log = _Log(options.log) if options.log else None
+    except OSError as error:
+        parser.error(f"--log {options.log}: {error.strerror}")
+    try:
+        listener, base_url = listen(options.host, options.port)
+    except OSError as error:
+        parser.error(f"cannot listen on {options.host}, port {options.port}: {error.strerror}")
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    state = State(_settings(options))
+    if log:
+        state.on_record = log.write
+    env = describe_env(base_url, options.share_dir and os.path.abspath(options.share_dir))
+    server = LoopbackServer(build_app(state, base_url, env, allow_remote=options.allow_remote), listener)
+    _on_stop_signal(server.stop)
+    ready = {
+        "ready": True,
+        "base_url": base_url,
+        "oauth_host": base_url,
+        "api_base": env["KIMI_CODE_BASE_URL"],
+        "approve": options.approve,
+        "env": env,
+        "pid": os.getpid(),
+    }
+    try:
+        os.write(1, json.dumps(ready).encode() + b"\n")  # past sys.stdout, which would fail again at exit
+    except OSError as error:
+        parser.error(f"cannot write the ready line: {error.strerror}")
+    server.run_to_end()
+    return 0
+
+
+def _on_stop_signal(act: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: act())
+
+
+class _Log:
+    """One JSON line per request in a file of mode 0600; once it cannot be written it is given up, aloud."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        if self._file.closed:
+            return
+        try:
+            self._file.write(json.dumps(entry).encode() + b"\n")
+        except OSError as error:
+            self._file.close()
+            print(f"{PROGRAM}: --log {self._path}: {error.strerror}; no more is logged", file=sys.stderr)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        approve=options.approve,
+        approve_after_s=options.approve_after,
+        access_ttl_s=options.access_ttl,
+        refresh_ttl_s=options.refresh_ttl,
+        code_ttl_s=options.code_ttl,
+        interval_s=options.interval,
+        latency_s=options.latency,
+        reuse=options.reuse,
+    )
+
+
+def _names_loopback(host: str) -> bool:
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with a usage error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {PROGRAM} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="A loopback auth.kimi.com and coding API, for trying, demos and tests. Not the real Kimi service.",
+        epilog="When ready it prints one JSON line with its addresses and the environment that points programs at it.",
+        allow_abbrev=False,
+    )
+    d = Settings()
+    option = parser.add_argument
+    option("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    option("--port", type=_port, default=0, help="port to listen on (0: a free one)")
+    option("--allow-remote", action="store_true", help="permit a --host that other machines can reach")
+    option("--approve", choices=("auto", "page"), default=d.approve, help="who approves: itself, or a person (auto)")
+    for flag, default, text in (
+        ("--approve-after", d.approve_after_s, "auto: seconds until it approves"),
+        ("--access-ttl", d.access_ttl_s, "life of an access token, seconds"),
+        ("--refresh-ttl", d.refresh_ttl_s, "life of a refresh token, seconds"),
+        ("--code-ttl", d.code_ttl_s, "life of a device code, seconds"),
+        ("--interval", d.interval_s, "seconds between polls"),
+        ("--latency", d.latency_s, "seconds that the token endpoint's answers take"),
+    ):
+        option(flag, type=_seconds, default=default, metavar="S", help=f"{text} ({default:g})")
+    option(
+        "--reuse",
+        type=_reuse,
+        default=d.reuse,
+        metavar="POLICY",
+        help="when a refresh token is used twice: strict (the login is revoked), lenient (only refused),"
+        " grace:SECONDS (accepted for so long), none (tokens do not rotate) (strict)",
+    )
+    option("--share-dir", metavar="DIR", help="KIMI_SHARE_DIR to name in the ready line")
+    option("--log", metavar="FILE", help="append one JSON line per request, tokens as fingerprints")
+    return parser
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 <= value < math.inf:
+        return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+
+
+def _reuse(text: str) -> Reuse:
+    try:
+        return Reuse.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

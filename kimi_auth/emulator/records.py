@@ -1,0 +1,143 @@
+"""The records that the emulated server keeps, and the words it uses: refusals, settings, codes, families, tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+SCOPE: Final = "kimi-code"
+USER_CODE_ALPHABET: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, nothing that reads as a digit
+
+Verdict = Literal["pending", "approved", "denied", "used"]
+Judgement = Literal["ok", "unknown", "expired", "revoked"]
+Problem = Literal["unknown", "expired", "decided", "too_many_guesses"]
+
+
+class OAuthError(Exception):
+    """A refusal that the client is told: an `error` code of RFC 6749 §5.2 or RFC 8628 §3.5, and a sentence."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(f"{code}: {description}")
+        self.code = code
+        self.description = description
+
+
+class CodeProblem(Exception):
+    """Why a typed user code cannot be decided upon."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"user code: {problem}")
+        self.problem: Problem = problem
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What a refresh does to the token it used, and what the return of a used one does to the family."""
+
+    rotates: bool = True
+    revokes_family: bool = True
+    grace_s: float = 0.0  # within this time a spent token still works, and grows a second branch
+
+    @classmethod
+    def parse(cls, text: str) -> Reuse:
+        """`strict`, `lenient`, `none` or `grace:SECONDS`; raises ValueError."""
+        named = {"strict": cls(), "lenient": cls(revokes_family=False), "none": cls(rotates=False)}
+        if text in named:
+            return named[text]
+        if match := re.fullmatch(r"grace:(\d+(?:\.\d+)?)", text):
+            return cls(grace_s=float(match[1]))
+        raise ValueError("reuse is strict, lenient, none or grace:SECONDS")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this server behaves. `latency_s` delays the answers of the token endpoint, not their effect."""
+
+    approve: Literal["auto", "page"] = "auto"
+    approve_after_s: float = 1.0
+    access_ttl_s: float = 900.0
+    refresh_ttl_s: float = 30 * 86_400.0
+    code_ttl_s: float = 1800.0
+    interval_s: float = 5.0
+    latency_s: float = 0.0
+    reuse: Reuse = Reuse()
+
+    def __post_init__(self) -> None:
+        if self.approve not in ("auto", "page"):
+            raise ValueError("approve is auto or page")
+        for name, value in vars(self).items():
+            if name.endswith("_s") and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is a number of seconds, zero or more")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the asking program said about itself in X-Msh-* headers: shown to the person, never believed."""
+
+    platform: str = ""
+    version: str = ""
+    name: str = ""
+    model: str = ""
+    os_version: str = ""
+    device_id: str = ""
+
+
+@dataclass
+class Token:
+    value: str = field(repr=False)
+    kind: Literal["access", "refresh"]
+    family: Family = field(repr=False)
+    expires_at_s: float
+    spent_at_s: float | None = None
+    revoked: bool = False
+
+    @property
+    def is_spent(self) -> bool:
+        return self.spent_at_s is not None
+
+
+@dataclass
+class Family:
+    number: int
+    generation: int = 0  # how many pairs it has grown
+    revoked_because: str | None = None
+    tokens: list[Token] = field(default_factory=list, repr=False)
+
+
+@dataclass
+class DeviceCode:
+    device_code: str = field(repr=False)
+    user_code: str
+    device: Device
+    issued_at_s: float
+    expires_at_s: float
+    interval_s: float
+    verdict: Verdict = "pending"
+    polled_at_s: float | None = None
+    family: Family | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A successful token answer (RFC 6749 §5.1)."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in_s: float
+    scope: str = SCOPE
+
+
+def fingerprint(secret: str) -> str:
+    """The first 16 hex digits of the SHA-256: enough to tell two tokens apart, useless to an eavesdropper."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+def normalise_user_code(typed: str) -> str | None:
+    """`ABCD-EFGH` from what a person typed or pasted (case, blanks and dashes are free); None if it cannot be one."""
+    letters = re.sub(r"[\s_\-\u00ad\u2010-\u2015\u2212]+", "", typed).upper()
+    if len(letters) != 8 or not set(letters) <= set(USER_CODE_ALPHABET):
+        return None
+    return f"{letters[:4]}-{letters[4:]}"

@@ -1,0 +1,192 @@
+"""Every way in which kimi-auth says no.
+
+    KimiAuthError                     1   something unexpected
+    ├── NotSignedIn                   3   no credential is stored
+    ├── SignInEnded                   4   the server ended the login; sign in again
+    │   ├── Revoked                       it said so (RFC 6749 §5.2 invalid_grant)
+    │   └── Refused                       it answers something that is no OAuth answer, again and again
+    ├── Unreachable                   5   the server cannot be reached and no usable token is left
+    ├── AccessDenied                  6   the person refused (RFC 8628 §3.5 access_denied)
+    ├── CodeExpired                   7   nobody approved in time (RFC 8628 §3.5 expired_token)
+    ├── StorageError                  8   the credential cannot be read or written
+    │   ├── CorruptCredential             it is there and cannot be understood
+    │   ├── StoreUnwritable               disk full, read-only, not permitted
+    │   └── CredentialLocked              another process holds its lock for too long
+    ├── ConfigError                   9   configuration stands in the way
+    │   ├── WrongIssuer                   the credential belongs to another OAuth host
+    │   └── ClientRefused                 the server refuses this program, not this login
+    ├── ModelsPending                10   signed in, but the models could not be fetched
+    └── LoginCancelled              130   the person left the login
+
+The number is the exit status of the command line; `code` is the stable name for programs.
+Hooks report weather by *returning* one of these in their context; only `Session` and the command line raise them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AccessDenied",
+    "ClientRefused",
+    "CodeExpired",
+    "ConfigError",
+    "CorruptCredential",
+    "CredentialLocked",
+    "KimiAuthError",
+    "LoginCancelled",
+    "ModelsPending",
+    "NotSignedIn",
+    "Refused",
+    "Revoked",
+    "SignInEnded",
+    "StorageError",
+    "StoreUnwritable",
+    "Unreachable",
+    "WrongIssuer",
+]
+
+SIGN_IN_AGAIN = "sign in again: kimi-auth login"
+
+
+class KimiAuthError(Exception):
+    """Base of everything that kimi-auth raises on purpose: one sentence, and the next step in `hint`."""
+
+    code: ClassVar[str] = "unexpected"
+    exit_status: ClassVar[int] = 1
+    default_hint: ClassVar[str] = "look closer: kimi-auth doctor"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint or self.default_hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.hint))
+
+    @property
+    def line(self) -> str:
+        """What happened and the next step, on one line for a terminal or a log."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+def _rebuild(kind: type[KimiAuthError], message: str, hint: str) -> KimiAuthError:
+    return kind(message, hint=hint)
+
+
+class NotSignedIn(KimiAuthError):
+    """No credential is stored for this platform."""
+
+    code = "not_signed_in"
+    exit_status = 3
+    default_hint = "sign in: kimi-auth login"
+
+
+class SignInEnded(KimiAuthError):
+    """The login is over on the server's side; nothing but a new sign-in helps."""
+
+    code = "sign_in_ended"
+    exit_status = 4
+    default_hint = SIGN_IN_AGAIN
+
+
+class Revoked(SignInEnded):
+    """The server refused the refresh token with an OAuth error (RFC 6749 §5.2)."""
+
+    code = "revoked"
+
+
+class Refused(SignInEnded):
+    """The server keeps refusing with answers that are no OAuth answers; a proxy, or the login has ended."""
+
+    code = "refused"
+
+
+class Unreachable(KimiAuthError):
+    """The server cannot be reached and no usable token is left; the login itself is kept."""
+
+    code = "unreachable"
+    exit_status = 5
+    default_hint = "check the network and try again; you are still signed in"
+
+
+class AccessDenied(KimiAuthError):
+    """The person refused the request on the approval page (RFC 8628 §3.5)."""
+
+    code = "access_denied"
+    exit_status = 6
+    default_hint = "start again when you want to approve: kimi-auth login"
+
+
+class CodeExpired(KimiAuthError):
+    """Nobody approved before the codes ran out (RFC 8628 §3.5)."""
+
+    code = "expired_token"
+    exit_status = 7
+    default_hint = "start again: kimi-auth login"
+
+
+class StorageError(KimiAuthError):
+    """The credential, or something beside it, cannot be read or written."""
+
+    code = "storage"
+    exit_status = 8
+
+
+class CorruptCredential(StorageError):
+    """The credential file is there and cannot be understood; it is never deleted."""
+
+    code = "corrupt"
+    default_hint = "sign in again, the broken file is set aside: kimi-auth login"
+
+
+class StoreUnwritable(StorageError):
+    """Disk full, read-only, or not permitted."""
+
+    code = "unwritable"
+    default_hint = "make room or fix the permissions, then try again"
+
+
+class CredentialLocked(StorageError):
+    """Another process holds the credential's lock for longer than the caller would wait."""
+
+    code = "locked"
+    default_hint = "wait for that process, or end it, then try again"
+
+
+class ConfigError(KimiAuthError):
+    """A configuration file, a setting or an environment variable stands in the way; nothing was written."""
+
+    code = "config"
+    exit_status = 9
+    default_hint = "mend it and try again"
+
+
+class WrongIssuer(ConfigError):
+    """The stored credential belongs to another OAuth host; it is never sent to a stranger."""
+
+    code = "wrong_issuer"
+    default_hint = "unset KIMI_CODE_OAUTH_HOST, or sign in there: kimi-auth login --force"
+
+
+class ClientRefused(ConfigError):
+    """The server refuses this program (invalid_client and its kin, RFC 6749 §5.2), not this login."""
+
+    code = "client_refused"
+    default_hint = "update kimi-auth, or check KIMI_CODE_OAUTH_HOST"
+
+
+class ModelsPending(KimiAuthError):
+    """Signed in and stored, but the models could not be fetched or written; the login stands."""
+
+    code = "models_pending"
+    exit_status = 10
+    default_hint = "fetch them later: kimi-auth models sync"
+
+
+class LoginCancelled(KimiAuthError):
+    """The person left the login before it was approved."""
+
+    code = "cancelled"
+    exit_status = 130
+    default_hint = "start again: kimi-auth login"

@@ -1,0 +1,204 @@
+"""The hooks that the machines name: one Protocol for each machine, one method for each activity.
+
+A hook takes the walk's frozen context and gives back its outcome and the next context. The outcomes are Literals, exactly
+the keys of `on` in `machines/*.toml`; a test proves it both ways. A hook whose state holds a lock and walks a child
+machine is a context manager: it enters with `acquired` while the lock is held, or with the outcome that it was not.
+Hooks report weather as outcomes, with the sentence for people in `trouble`; they raise only for bugs.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from kimi_auth.errors import KimiAuthError
+from kimi_auth.platforms import ModelEntry
+from kimi_auth.store import Claim, Snapshot
+from kimi_auth.token import Token, left_s, phase
+from kimi_auth.wire import DeviceCode, RevokeOutcome
+
+__all__ = [
+    "CredentialContext",
+    "LifecycleHooks",
+    "LoginContext",
+    "LoginHooks",
+    "Need",
+    "RefreshHooks",
+    "SignOutHooks",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a caller needs of a token; with nothing set, one that is fresh.
+
+    `min_ttl_s`: life left, in seconds. `not_bearer`: this access token got a 401 from the platform. `not_fp`: another pair
+    than this one (identity, never time). `insist`: a person asked, so a soft refusal is tried again at once.
+    """
+
+    min_ttl_s: float = 0.0
+    not_bearer: str = field(default="", repr=False)
+    not_fp: str = ""
+    insist: bool = False
+
+    def met_by(self, snapshot: Snapshot, now_s: float) -> bool:
+        """True if the stored pair is fresh at `now_s` and everything asked of it."""
+        token = snapshot.token
+        return (
+            token is not None
+            and phase(token, now_s) == "fresh"
+            and left_s(token, now_s) >= self.min_ttl_s
+            and token.access_token != self.not_bearer
+            and snapshot.fp != self.not_fp
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialContext:
+    """What a walk of token_lifecycle, token_refresh or sign_out knows.
+
+    `patience_s`: how long to wait for the lock (0: one try, which is what *advisory* means). `snapshot`: the last read.
+    `claim`: ours or the one that was found. `pair`: what the server gave, or at logout what is to be revoked. `trouble`:
+    why it is not fresh. `retry_after_s`: what the server asked for. `recoveries`: ambiguous answers met in this walk.
+    `revocation`, `config`: how that part of a logout went, "" before it.
+    """
+
+    need: Need = Need()
+    patience_s: float | None = 0.0
+    snapshot: Snapshot = Snapshot("absent")
+    claim: Claim = Claim("none")
+    pair: Token | None = None
+    trouble: KimiAuthError | None = None
+    retry_after_s: float | None = None
+    recoveries: int = 0
+    revocation: str = ""
+    config: str = ""
+
+
+InspectOutcome = Literal[
+    "fresh", "expiring", "expired", "usable", "uncertain", "refused", "revoked", "corrupt", "absent"
+]
+HoldOutcome = Literal["acquired", "busy", "changed"]
+HoldToSignOutOutcome = Literal["acquired", "busy"]
+InjectOutcome = Literal["injected"]
+PauseOutcome = Literal["again", "enough"]
+WeighOutcome = Literal["works", "ended", "doubtful", "refused"]
+RestoreConfigOutcome = Literal["restored", "kept"]
+
+
+class LifecycleHooks(Protocol):
+    """token_lifecycle: plain functions."""
+
+    def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]: ...
+    def hold_credential(
+        self, ctx: CredentialContext, /
+    ) -> AbstractContextManager[tuple[HoldOutcome, CredentialContext]]: ...
+    def pause_before_recovery(self, ctx: CredentialContext, /) -> tuple[PauseOutcome, CredentialContext]: ...
+    def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]: ...
+    def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]: ...
+    def hold_credential_to_sign_out(
+        self, ctx: CredentialContext, /
+    ) -> AbstractContextManager[tuple[HoldToSignOutOutcome, CredentialContext]]: ...
+    def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]: ...
+
+
+RereadOutcome = Literal["renewable", "satisfied", "gone", "corrupt", "refused", "paced", "foreign"]
+ClaimOutcome = Literal["claimed", "heir", "interrupted", "elsewhere", "unwritable"]
+RenewClaimOutcome = Literal["claimed", "unwritable"]
+LookAgainOutcome = Literal["unchanged", "changed"]
+WithdrawOutcome = Literal["withdrawn"]
+ExchangeOutcome = Literal["tokens", "refused", "unclear", "not_processed", "misconfigured", "ambiguous"]
+SaveHeirOutcome = Literal["saved", "unsaved"]
+InstallOutcome = Literal["installed", "superseded", "gone", "unsaved"]
+RecordRefusalOutcome = Literal["recorded", "unrecorded"]
+RecordUnclearOutcome = Literal["recorded"]
+PostponeOutcome = Literal["postponed"]
+
+
+class RefreshHooks(Protocol):
+    """token_refresh: plain functions, called with the credential's lock held."""
+
+    def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]: ...
+    def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]: ...
+    def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]: ...
+    def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]: ...
+    def withdraw_claim(self, ctx: CredentialContext, /) -> tuple[WithdrawOutcome, CredentialContext]: ...
+    def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]: ...
+    def save_heir(self, ctx: CredentialContext, /) -> tuple[SaveHeirOutcome, CredentialContext]: ...
+    def install(self, ctx: CredentialContext, /) -> tuple[InstallOutcome, CredentialContext]: ...
+    def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]: ...
+    def record_refusal(self, ctx: CredentialContext, /) -> tuple[RecordRefusalOutcome, CredentialContext]: ...
+    def record_unclear(self, ctx: CredentialContext, /) -> tuple[RecordUnclearOutcome, CredentialContext]: ...
+    def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]: ...
+
+
+EmptyRecordOutcome = Literal["emptied", "nothing", "unwritable"]
+DiscardHeirOutcome = Literal["discarded"]
+ClearSidecarsOutcome = Literal["cleared"]
+
+
+class SignOutHooks(Protocol):
+    """sign_out: plain functions, called with the credential's lock held."""
+
+    def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]: ...
+    def discard_heir(self, ctx: CredentialContext, /) -> tuple[DiscardHeirOutcome, CredentialContext]: ...
+    def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]: ...
+    def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoginContext:
+    """What a walk of device_login knows.
+
+    `force`: sign in even if a login stands. `code`: the codes that are shown; `codes` were asked for so far, the last one
+    at `code_at_s`, dead at `deadline_s` (both on the monotonic clock, seconds). `interval_s`: the server's pace, only ever
+    growing. `failures`: unanswered requests in a row; `wait_s`: the wait before the next poll. `token`: the new pair.
+    `catalogue`: the models that were found. `trouble`: why it
+    did not end in signed_in; `already`: a login that stands was left alone.
+    """
+
+    force: bool = False
+    code: DeviceCode | None = None
+    codes: int = 0
+    code_at_s: float = 0.0
+    deadline_s: float = 0.0
+    interval_s: float = 0.0
+    failures: int = 0
+    wait_s: float = 0.0
+    token: Token | None = None
+    catalogue: tuple[ModelEntry, ...] = ()
+    already: bool = False
+    trouble: KimiAuthError | None = None
+
+
+CheckStoreOutcome = Literal["ready", "already_signed_in", "blocked"]
+RequestCodeOutcome = Literal["code", "unreachable", "refused"]
+PauseBeforeCodeOutcome = Literal["again", "gave_up", "cancelled"]
+ShowCodeOutcome = Literal["shown"]
+WaitOutcome = Literal["elapsed", "lapsed", "cancelled"]
+PollOutcome = Literal[
+    "granted", "authorization_pending", "slow_down", "unreachable", "access_denied", "expired_token", "refused"
+]
+RenewCodeOutcome = Literal["renewed", "exhausted", "cancelled"]
+StoreCredentialOutcome = Literal["stored", "unwritable"]
+ReturnGrantOutcome = Literal["returned"]
+SyncModelsOutcome = Literal["synced", "unavailable"]
+WriteConfigOutcome = Literal["configured", "unwritable"]
+
+
+class LoginHooks(Protocol):
+    """device_login: coroutines."""
+
+    async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]: ...
+    async def request_code(self, ctx: LoginContext, /) -> tuple[RequestCodeOutcome, LoginContext]: ...
+    async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]: ...
+    async def show_code(self, ctx: LoginContext, /) -> tuple[ShowCodeOutcome, LoginContext]: ...
+    async def wait(self, ctx: LoginContext, /) -> tuple[WaitOutcome, LoginContext]: ...
+    async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]: ...
+    async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]: ...
+    async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]: ...
+    async def return_grant(self, ctx: LoginContext, /) -> tuple[ReturnGrantOutcome, LoginContext]: ...
+    async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]: ...
+    async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]: ...
+    async def inject(self, ctx: LoginContext, /) -> tuple[InjectOutcome, LoginContext]: ...

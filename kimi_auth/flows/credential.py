@@ -1,0 +1,121 @@
+"""One credential in this process: what it is worth now, renewals in flight, and the walks of its machines."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+
+from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked, Unreachable
+from kimi_auth.flows.contracts import CredentialContext, Need
+from kimi_auth.flows.flight import Flights
+from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
+from kimi_auth.token import Token, left_s
+
+__all__ = ["MANDATORY_S", "Credential", "Landing"]
+
+log = logging.getLogger("kimi_auth.flows")
+
+MANDATORY_S = 30.0
+"""How long a caller that has no usable token waits: for the lock, and for the renewal as a whole."""
+
+ROUNDS_MAX = 3
+"""Walks for one need, where each one found that somebody had written another pair."""
+
+SERVES = {"fresh", "expiring", "usable"}
+"""Rest states whose access token may be used."""
+
+RENEWABLE = {"fresh", "expiring", "expired", "usable", "uncertain", "refused"}
+"""Rest states that take the event `renew`."""
+
+ERRORS: dict[str, KimiAuthError] = {
+    "absent": NotSignedIn("not signed in"),
+    "revoked": Revoked("the server ended this login"),
+    "corrupt": CorruptCredential("the credential cannot be read"),
+    "refused": Refused("the server keeps refusing to renew this login"),
+    "expired": Unreachable("the token has expired and could not be renewed"),
+    "uncertain": Unreachable("a renewal was sent and its answer is not known"),
+}
+"""What a caller is told when a walk came to rest where no token can be used, and the walk itself had no better words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where a walk of token_lifecycle came to rest."""
+
+    state: str
+    ctx: CredentialContext
+
+    @property
+    def token(self) -> Token | None:
+        """The token that may be used, None if there is none."""
+        return self.ctx.snapshot.token if self.state in SERVES else None
+
+    @property
+    def error(self) -> KimiAuthError:
+        """Why there is no token: one sentence."""
+        trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
+        return type(trouble)(trouble.message, hint=trouble.hint)
+
+
+@dataclass(slots=True)
+class Credential:
+    """Walks the machines of one credential. Thread-safe; `one_shot` processes start no renewal in the background."""
+
+    work: CredentialWork
+    library: Library
+    observe: Observer = NO_OBSERVER
+    one_shot: bool = False
+    flights: Flights[Landing] = field(default_factory=Flights)
+
+    def inspect(self) -> Landing:
+        """Reads and judges what is stored: no network, no lock, no write."""
+        return Landing(*walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe))
+
+    def obtain(self, need: Need, now_s: float) -> Landing | Future[Landing]:
+        """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help."""
+        landing = self.inspect()
+        token = landing.token
+        if token is not None and _serves(token, landing.ctx.snapshot.fp, need, now_s):
+            if landing.state == "expiring" and not self.one_shot:
+                self.renew_in_background(landing)
+            return landing
+        if landing.state not in RENEWABLE:
+            raise landing.error
+        return self.flights.join(("mandatory", need), partial(self._walk, landing, need, MANDATORY_S, _event(need)))
+
+    def renew_in_background(self, landing: Landing) -> Future[Landing]:
+        """An advisory renewal: one try for the lock, failures are logged and change nothing."""
+        return self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
+
+    def renew_now(self, landing: Landing) -> Landing:
+        """An advisory renewal in the calling thread, for one-shot processes."""
+        return self._walk(landing, Need(), 0.0, "renew")
+
+    def sign_out(self) -> Future[Landing]:
+        """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
+        return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), MANDATORY_S, "logout"))
+
+    def _walk(self, start: Landing, need: Need, patience_s: float, event: str) -> Landing:
+        for _ in range(ROUNDS_MAX):
+            ctx = CredentialContext(need=need, patience_s=patience_s, snapshot=start.ctx.snapshot)
+            machine = self.library["token_lifecycle"]
+            landing = Landing(*walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=self.observe))
+            if landing.ctx.trouble is not None:
+                log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
+            somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp
+            if patience_s == 0 or landing.state not in {"expired", "uncertain"} or not somebody_wrote:
+                break
+            start = landing  # what somebody wrote while we waited has itself run out: that is the one to renew
+        return landing
+
+
+def _event(need: Need) -> str:
+    return "rejected" if need.not_bearer else "renew"
+
+
+def _serves(token: Token, fp: str, need: Need, now_s: float) -> bool:
+    """True if a token that works meets everything that was asked beyond that."""
+    return left_s(token, now_s) >= need.min_ttl_s and token.access_token != need.not_bearer and fp != need.not_fp

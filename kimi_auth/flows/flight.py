@@ -1,0 +1,168 @@
+"""Work that nobody may tear: a function runs in a thread of its own, and any number of callers wait for its one result.
+
+A renewal is synchronous code in a thread that is not a daemon. A caller may be cancelled, time out or lose its event loop:
+the flight goes on until the answer is on disk. Callers with the same key join the flight that is in the air; each has a
+future of its own, so one cancelled caller takes nobody along.
+
+At exit the interpreter waits for flights, and a Ctrl-C meanwhile does not stop it from waiting; a fork waits for them
+first, and the child starts with none. What is left is SIGKILL, power loss and `os._exit`: for those there is the claim.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+__all__ = ["DRAIN_MAX_S", "Flights", "drain", "in_flight"]
+
+Result = TypeVar("Result")
+
+DRAIN_MAX_S = 70.0
+"""Longest wait for flights at exit or fork: the request deadline (60 s) and some time to write."""
+
+
+class _Flight(Generic[Result]):
+    """One run of a function, and those who wait for it."""
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        self._work = work
+        self._gate = threading.Lock()
+        self._joiners: list[Future[Result]] = []
+        self.landed = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def join(self) -> Future[Result] | None:
+        """A future of one's own, or None when the flight has landed already."""
+        with self._gate:
+            if self.landed.is_set():
+                return None
+            future: Future[Result] = Future()
+            self._joiners.append(future)
+            return future
+
+    def run(self) -> None:
+        failure: BaseException | None = None
+        result: Result | None = None
+        try:
+            result = self._work()
+        except BaseException as raised:  # noqa: BLE001 - it is not swallowed: every caller gets it
+            failure = raised
+        with self._gate:
+            self.landed.set()
+            joiners, self._joiners = self._joiners, []
+        for future in joiners:
+            if not future.set_running_or_notify_cancel():
+                continue
+            if failure is not None:
+                future.set_exception(failure)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+
+_all_lock = threading.Lock()
+_all: set[_Flight[Any]] = set()
+_owners: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
+
+
+class Flights(Generic[Result]):
+    """The flights of one owner, one at a time for each key."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_key: dict[Hashable, _Flight[Result]] = {}
+        _owners.add(self)
+
+    def join(self, key: Hashable, work: Callable[[], Result]) -> Future[Result]:
+        """The result of the flight under `key` that is in the air, else of a new one that runs `work`."""
+        with self._lock:
+            flight = self._by_key.get(key)
+            if flight is not None and (future := flight.join()) is not None:
+                return future
+            flight = _Flight(work)
+            future = flight.join()
+            assert future is not None
+            self._by_key[key] = flight
+        self._start(key, flight)
+        return future
+
+    def in_flight(self) -> bool:
+        """True while any flight of this owner is in the air."""
+        with self._lock:
+            return bool(self._by_key)
+
+    def _start(self, key: Hashable, flight: _Flight[Result]) -> None:
+        def fly() -> None:
+            try:
+                flight.run()
+            finally:
+                with self._lock:
+                    if self._by_key.get(key) is flight:
+                        del self._by_key[key]
+                with _all_lock:
+                    _all.discard(flight)
+
+        with _all_lock:
+            _all.add(flight)
+        flight.thread = threading.Thread(target=fly, name="kimi-auth renewal", daemon=False)
+        try:
+            flight.thread.start()
+        except RuntimeError:  # no thread can start while the interpreter exits
+            flight.thread = None
+            fly()
+
+    def forget(self) -> None:
+        """Starts afresh in a forked child, where the parent's threads do not exist."""
+        self._lock = threading.Lock()
+        self._by_key = {}
+
+
+def in_flight() -> bool:
+    """True while any flight of this process is in the air."""
+    with _all_lock:
+        return bool(_all)
+
+
+def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
+    """Waits until every flight has landed, at most `patience_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
+
+    `on_wait` is called once if it takes longer than a second. True when nothing is left in the air.
+    """
+    began_s = time.monotonic()
+    said = False
+    while True:
+        with _all_lock:
+            flights = [flight for flight in _all if flight.thread is not threading.current_thread()]
+        if not flights:
+            return True
+        waited_s = time.monotonic() - began_s
+        if waited_s >= patience_s:
+            return False
+        if waited_s >= 1.0 and not said and on_wait is not None:
+            said = True
+            on_wait()
+        try:
+            flights[0].landed.wait(min(1.0, patience_s - waited_s))
+        except KeyboardInterrupt:
+            continue
+        if flights[0].landed.is_set():
+            with _all_lock:
+                _all.discard(flights[0])
+
+
+def _fresh_start() -> None:
+    global _all_lock, _all  # noqa: PLW0603 - a forked child has no flights, whatever the parent had
+    _all_lock = threading.Lock()
+    _all = set()
+    for owner in list(_owners):
+        owner.forget()
+
+
+atexit.register(drain)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=drain, after_in_child=_fresh_start)

@@ -1,0 +1,100 @@
+"""How a process knows, without reading it again, that the token in its hands is still fresh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kimi_auth.clock import Clock
+from kimi_auth.flows.credential import Landing
+from kimi_auth.flows.status import Status
+from kimi_auth.platforms import Platform
+from kimi_auth.store import CredentialStore, Stamp
+from kimi_auth.token import Token, left_s, window_s
+
+__all__ = ["HeldToken", "SteadyTime", "status_of"]
+
+
+class SteadyTime:
+    """Unix time for judging ages: the later of the wall clock and of what has passed since this record was first seen.
+
+    A wall clock that is set back cannot make an old token look young; a record that is installed starts it afresh.
+    """
+
+    def __init__(self, clock: Clock, store: CredentialStore) -> None:
+        self._clock = clock
+        self._store = store
+        self._offset_s = 0.0
+        self.stamp: Stamp = ()
+
+    def now_s(self) -> float:
+        """Now, unix seconds."""
+        wall_s, monotonic_s = self._clock.wall_s(), self._clock.monotonic_s()
+        stamp = self._store.stamp()
+        if stamp != self.stamp:
+            self.stamp, self._offset_s = stamp, wall_s - monotonic_s
+        return max(wall_s, monotonic_s + self._offset_s)
+
+
+@dataclass(slots=True)
+class HeldToken:
+    """A fresh access token in memory, and until when nothing has to be looked at but the credential's stamp.
+
+    Both clocks must agree that it is fresh; the stamp is looked at once in `notice_s` seconds (0.0: every time).
+    """
+
+    access_token: str = field(repr=False)
+    stamp: Stamp
+    from_wall_s: float
+    until_wall_s: float
+    until_monotonic_s: float
+    notice_s: float = 0.0
+    looked_at_s: float = 0.0
+
+    @classmethod
+    def of(cls, token: Token, stamp: Stamp, clock: Clock, notice_s: float) -> HeldToken:
+        """The token as it was just read: it is fresh now."""
+        wall_s, monotonic_s = clock.wall_s(), clock.monotonic_s()
+        until_s = token.expires_at_s - window_s(token)
+        return cls(
+            token.access_token, stamp, wall_s, until_s, monotonic_s + until_s - wall_s, notice_s, looked_at_s=monotonic_s
+        )
+
+    def serves(self, clock: Clock, store: CredentialStore) -> bool:
+        """True while the token is fresh and still the stored one."""
+        monotonic_s = clock.monotonic_s()
+        if not (monotonic_s < self.until_monotonic_s and self.from_wall_s - 5.0 <= clock.wall_s() < self.until_wall_s):
+            return False
+        if monotonic_s - self.looked_at_s < self.notice_s:
+            return True
+        self.looked_at_s = monotonic_s
+        return store.stamp() == self.stamp
+
+
+def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_s: float) -> Status:
+    """What there is to say about a credential that was just inspected."""
+    snapshot = landing.ctx.snapshot
+    token = snapshot.token
+    pace = store.pace()
+    claim = store.peek_claim(snapshot.fp).state if snapshot.fp else "none"
+    common = {
+        "platform": platform.id,
+        "platform_name": platform.name,
+        "state": landing.state,
+        "place": store.place,
+        "trouble": landing.ctx.trouble,
+    }
+    if token is None or token.is_empty:
+        return Status(**common)  # type: ignore[arg-type]
+    left = left_s(token, now_s)
+    return Status(
+        **common,  # type: ignore[arg-type]
+        fp=snapshot.fp,
+        issuer=token.issuer,
+        expires_at_s=token.expires_at_s,
+        left_s=left,
+        renews_in_s=max(0.0, left - window_s(token)),
+        renewed_at_s=pace.renewed_at_s,
+        not_before_s=pace.not_before_s if pace.not_before_s > now_s else 0.0,
+        claim="" if claim == "none" else claim,
+        holder=store.holder(),
+    )

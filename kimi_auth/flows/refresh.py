@@ -1,0 +1,265 @@
+"""The real hooks of token_refresh: everything that happens between taking the credential's lock and giving it back."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from kimi_auth.clock import Clock
+from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
+from kimi_auth.flows import judge
+from kimi_auth.flows.contracts import (
+    ClaimOutcome,
+    CredentialContext,
+    ExchangeOutcome,
+    InspectOutcome,
+    InstallOutcome,
+    LookAgainOutcome,
+    PostponeOutcome,
+    RecordRefusalOutcome,
+    RecordUnclearOutcome,
+    RenewClaimOutcome,
+    RereadOutcome,
+    SaveHeirOutcome,
+    WithdrawOutcome,
+)
+from kimi_auth.store import Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.token import DEFAULT_LIFETIME_S, Token
+from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
+
+__all__ = ["Effects", "RefreshWork", "token_from"]
+
+log = logging.getLogger("kimi_auth.flows")
+
+CONNECT_S = 5.0
+UNSAVED_ONE_SHOT_S = 30.0
+UNSAVED_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What the hooks work on. `issuer`: the OAuth host that pairs are bound to.
+
+    `keeps_trying(seconds)`: whether a pair that cannot be written is tried again after so many seconds of trying, with
+    the lock held. `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1
+    for jitter. `advisory_connect_s`: how long an advisory renewal waits for a connection.
+    """
+
+    store: CredentialStore
+    server: OAuthServer
+    clock: Clock
+    issuer: str
+    keeps_trying: Callable[[float], bool] = lambda tried_s: tried_s < UNSAVED_ONE_SHOT_S
+    now_s: Callable[[], float] | None = None
+    luck: Callable[[], float] = field(default=random.random)
+    advisory_connect_s: float = CONNECT_S
+
+    def look(self) -> tuple[Snapshot, InspectOutcome, KimiAuthError | None]:
+        """Reads the credential and judges it by the clock; nothing is sent, nothing is written."""
+        snapshot = self.store.read()
+        fp = snapshot.fp
+        state, trouble = judge.judge(
+            snapshot,
+            self.store.refusal(fp) if fp else None,
+            self.store.peek_claim(fp) if fp else Claim("none"),
+            self.store.pace(),
+            self.issuer,
+            self.judged_at_s(),
+        )
+        return snapshot, state, trouble
+
+    def judged_at_s(self) -> float:
+        """Now, for judging an age: unix seconds."""
+        return self.now_s() if self.now_s else self.clock.wall_s()
+
+
+def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
+    """The pair in a token answer (RFC 6749 §5.1, §6). Its end is counted from the moment before the request was sent.
+
+    What a refresh answer leaves out (refresh token, scope) stays as it was in `before`.
+    """
+    lifetime_s = grant.expires_in_s or DEFAULT_LIFETIME_S
+    return Token(
+        grant.access_token,
+        grant.refresh_token or (before.refresh_token if before else ""),
+        sent_at_s + lifetime_s,
+        lifetime_s,
+        grant.scope or (before.scope if before else ""),
+        grant.token_type,
+        issuer,
+    )
+
+
+class RefreshWork:
+    """Implements `RefreshHooks`."""
+
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+        self._store = effects.store
+        self._server = effects.server
+        self._clock = effects.clock
+        self._issuer = effects.issuer
+
+    def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
+        snapshot, state, trouble = self._effects.look()
+        token, pace, now_s = snapshot.token, self._store.pace(), self._effects.judged_at_s()
+        ctx = replace(ctx, snapshot=snapshot)
+        if state == "corrupt":
+            return "corrupt", replace(ctx, trouble=trouble)
+        if isinstance(trouble, WrongIssuer):
+            return "foreign", replace(ctx, trouble=trouble)
+        if state == "absent" or token is None:
+            return "gone", ctx
+        if isinstance(trouble, Revoked) or not token.refresh_token:
+            return "refused", replace(ctx, trouble=trouble)
+        if snapshot.fp != pace.rejected_fp and ctx.need.met_by(snapshot, now_s):
+            return "satisfied", ctx
+        forced = token.access_token == ctx.need.not_bearer or snapshot.fp == pace.rejected_fp
+        if forced and snapshot.fp != pace.rejected_fp:
+            pace = judge.after_forced(pace, snapshot.fp, now_s)
+            self._set_pace(pace)
+        until_s = judge.held_until_s(pace, now_s, forced=forced)
+        if until_s and not ctx.need.insist and not ctx.recoveries:
+            why = pace.words or "the platform rejects every token it is given"
+            return "paced", replace(
+                ctx, trouble=Unreachable(f"{why}; not tried again for {until_s - now_s:.0f} s"), retry_after_s=None
+            )
+        return "renewable", ctx
+
+    def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
+        try:
+            claim = self._store.claim(ctx.snapshot.fp)
+        except StorageError as trouble:
+            return "unwritable", replace(ctx, trouble=_kept(trouble))
+        ctx = replace(ctx, claim=claim)
+        match claim.state:
+            case "heir":
+                return "heir", replace(ctx, pair=claim.heir)
+            case "interrupted":
+                return "interrupted", ctx
+            case "elsewhere":
+                owner = claim.owner or "another host"
+                return "elsewhere", replace(
+                    ctx, trouble=Unreachable(f"{owner} may still be renewing; free in {claim.wait_s:.0f} s")
+                )
+            case _:
+                return "claimed", ctx
+
+    def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]:
+        try:
+            self._store.renew_claim(ctx.snapshot.fp)
+        except StorageError as trouble:
+            return "unwritable", replace(ctx, trouble=_kept(trouble))
+        return "claimed", ctx
+
+    def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]:
+        again = self._store.read()
+        if again.fp == ctx.snapshot.fp and self._store.refusal(again.fp) is None:
+            return "unchanged", ctx
+        return "changed", ctx
+
+    def withdraw_claim(self, ctx: CredentialContext, /) -> tuple[WithdrawOutcome, CredentialContext]:
+        if ctx.claim.state == "made":
+            self._drop_claim(ctx.snapshot.fp)
+        return "withdrawn", ctx
+
+    def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
+        before = _pair_of(ctx.snapshot)
+        sent_at_s = self._clock.wall_s()
+        connect_s = self._effects.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
+        answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
+        ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
+        if answer.outcome == "tokens" and answer.value is not None:
+            pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
+            return "tokens", replace(ctx, pair=pair, trouble=None)
+        return answer.outcome, ctx
+
+    def save_heir(self, ctx: CredentialContext, /) -> tuple[SaveHeirOutcome, CredentialContext]:
+        pair = ctx.pair
+        assert pair is not None
+        trouble = self._insist(lambda: self._store.save_heir(ctx.snapshot.fp, pair))
+        return ("unsaved", replace(ctx, trouble=trouble)) if trouble else ("saved", ctx)
+
+    def install(self, ctx: CredentialContext, /) -> tuple[InstallOutcome, CredentialContext]:
+        stored = self._store.read()
+        if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
+            self._drop_claim(ctx.snapshot.fp)
+            return "gone", ctx
+        if stored.state == "present" and stored.fp != ctx.snapshot.fp:
+            self._drop_claim(ctx.snapshot.fp)
+            return "superseded", ctx
+        trouble = self._insist(lambda: self._store.install_heir(ctx.snapshot.fp))
+        if trouble:
+            return "unsaved", replace(ctx, trouble=trouble)
+        pace = self._store.pace()
+        forced = ctx.snapshot.fp == pace.rejected_fp
+        self._set_pace(judge.after_renewal(pace, self._clock.wall_s(), forced=forced))
+        return "installed", replace(ctx, snapshot=self._store.read(), trouble=None)
+
+    def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
+        pair = ctx.pair
+        if pair is None or not (pair.refresh_token or pair.access_token):
+            return "unsupported", replace(ctx, revocation="unsupported")
+        if pair.refresh_token:
+            answer = self._server.revoke(pair.refresh_token, "refresh_token")
+        else:
+            answer = self._server.revoke(pair.access_token, "access_token")
+        return answer.outcome, replace(ctx, revocation=answer.outcome, trouble=ctx.trouble or answer.error)
+
+    def record_refusal(self, ctx: CredentialContext, /) -> tuple[RecordRefusalOutcome, CredentialContext]:
+        words = ctx.trouble.message if ctx.trouble else ""
+        try:
+            self._store.refuse(ctx.snapshot.fp, Refusal(self._clock.wall_s(), words))
+        except StorageError as trouble:
+            log.warning("the server's refusal could not be recorded: %s", trouble)
+            return "unrecorded", ctx
+        return "recorded", ctx
+
+    def record_unclear(self, ctx: CredentialContext, /) -> tuple[RecordUnclearOutcome, CredentialContext]:
+        words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
+        self._set_pace(judge.after_unclear(self._store.pace(), ctx.snapshot.fp, words, self._clock.wall_s()))
+        return "recorded", replace(ctx, trouble=Unreachable(words))
+
+    def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
+        pace = judge.after_failure(
+            self._store.pace(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._effects.luck()
+        )
+        self._set_pace(pace)
+        return "postponed", ctx
+
+    def _insist(self, write: Callable[[], None]) -> KimiAuthError | None:
+        """Tries `write` every second while the lock is held: letting go would lose a pair that only we know."""
+        began_s = self._clock.monotonic_s()
+        while True:
+            try:
+                write()
+            except StorageError as trouble:
+                if not self._effects.keeps_trying(self._clock.monotonic_s() - began_s):
+                    return trouble
+                log.warning("a renewed login cannot be saved yet, trying on: %s", trouble)
+                self._clock.sleep(UNSAVED_RETRY_S)
+            else:
+                return None
+
+    def _set_pace(self, pace: Pace) -> None:
+        try:
+            self._store.set_pace(pace)
+        except StorageError as trouble:
+            log.warning("the shared pace could not be written: %s", trouble)
+
+    def _drop_claim(self, fp: str) -> None:
+        try:
+            self._store.withdraw_claim(fp)
+        except StorageError as trouble:
+            log.warning("a claim could not be taken back, the next renewal recovers: %s", trouble)
+
+
+def _pair_of(snapshot: Snapshot) -> Token:
+    assert snapshot.token is not None
+    return snapshot.token
+
+
+def _kept(trouble: StorageError) -> StorageError:
+    return type(trouble)(f"not renewed, nothing was sent: {trouble.message}", hint=trouble.hint)

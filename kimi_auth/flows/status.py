@@ -1,0 +1,56 @@
+"""What is known about a credential without asking anybody: for `kimi-auth status` and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kimi_auth.errors import KimiAuthError
+
+__all__ = ["LoginReport", "LogoutReport", "Status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
+
+    `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown). `left_s` is the access
+    token's life, `renews_in_s` the time until renewal becomes advisory. `claim`: the state of a rotation in flight ("" for
+    none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. No field holds a secret.
+    """
+
+    platform: str
+    platform_name: str
+    state: str
+    place: str
+    fp: str = ""
+    issuer: str = ""
+    expires_at_s: float = 0.0
+    left_s: float = 0.0
+    renews_in_s: float = 0.0
+    renewed_at_s: float = 0.0
+    not_before_s: float = 0.0
+    claim: str = ""
+    holder: str = ""
+    trouble: KimiAuthError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginReport:
+    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, and what went wrong."""
+
+    state: str
+    fp: str = ""
+    models: int = 0
+    already: bool = False
+    trouble: KimiAuthError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutReport:
+    """How a logout ended: the rest state of token_lifecycle, what the server said (`revoked`, `unsupported`, `failed`, ""
+    when it was not asked), and what became of config.toml (`restored`, `kept`, "")."""
+
+    state: str
+    revocation: str = ""
+    config: str = ""
+    trouble: KimiAuthError | None = None

@@ -1,0 +1,153 @@
+"""Machines as pictures and tables: pure functions from a declaration to text, and the folder of pages made with them.
+
+    python -m kimi_auth.machine.diagram [--check] FOLDER
+
+writes one page for each machine of this package, or with `--check` says which pages are not what they would be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .library import Library
+from .spec import Machine, State
+
+_COLOURS = {
+    "good": "fill:#d3f2dc,stroke:#1a7f37,color:#0b3d1c",
+    "plain": "fill:#eaeef2,stroke:#57606a,color:#24292f",
+    "bad": "fill:#ffd8d3,stroke:#cf222e,color:#5c0d12",
+}
+# Words that Mermaid's grammar takes for its own where the name of a state should stand (tried against Mermaid 11).
+_MERMAID_WORDS = frozenset(
+    {"accdescr", "acctitle", "class", "classdef", "click", "default", "end", "href", "note", "scale", "state", "style"}
+)
+_MARK = "<!-- Made from machines/"
+_MEND = "run `make diagrams`"
+
+
+def mermaid(machine: Machine) -> str:
+    """The machine as a Mermaid `stateDiagram-v2`, ending in a newline. Same machine, same text."""
+    lines = ["stateDiagram-v2"]
+    lines += [f'    state "{_label(name, state)}" as {_id(name)}' for name, state in machine.states.items()]
+    lines += [f"    [*] --> {_id(machine.initial)}"]
+    for name, state in machine.states.items():
+        lines += [f"    {_id(name)} --> {_id(to)} : {'<br/>'.join(events)}" for to, events in _bundles(state).items()]
+        lines += [f"    {_id(name)} --> [*]"] if state.is_rest else []
+    if machine.holds is not None:
+        lines += [f"    note right of {_id(machine.initial)} : every state holds {machine.holds}"]
+    for tone, colours in _COLOURS.items():
+        toned = [_id(name) for name, state in machine.states.items() if state.tone == tone]
+        lines += [f"    classDef {tone} {colours}", f"    class {','.join(toned)} {tone}"] if toned else []
+    return "\n".join(lines) + "\n"
+
+
+def table(machine: Machine) -> str:
+    """Every state and every edge of the machine as a Markdown table, ending in a newline."""
+    rows = [("state", "about", "activity", "outcome", "target"), ("---",) * 5]
+    for name, state in machine.states.items():
+        first = (f"**{name}**", _cell(state.about), _work(state))
+        targets = [(f"`{event}`", to) for event, to in state.on.items()] or [("", "")]
+        for number, target in enumerate(targets):
+            rows += [(first if number == 0 else ("", "", "")) + target]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def page(machine: Machine) -> str:
+    """The whole page of a machine, as it stands in `diagrams/<name>.md`."""
+    held = f"Every state of this machine runs while `{machine.holds}` is held.\n\n" if machine.holds else ""
+    return (
+        f"{_MARK}{machine.name}.toml by kimi_auth.machine.diagram. Change the machine, then {_MEND}. -->\n\n"
+        f"# {machine.name}\n\n{machine.about.strip()}\n\n{held}"
+        "A box shows a state and the activity that runs in it; an arrow shows the outcomes that lead on. "
+        "A walk ends in a coloured state; the events that leave one come from outside.\n\n"
+        f"```mermaid\n{mermaid(machine)}```\n\n"
+        f"{table(machine)}"
+    )
+
+
+def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
+    """Make `folder` hold exactly the pages of `machines` (default: this package's). Other people's files stay."""
+    pages = _pages(machines)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    for path in _orphans(folder, pages):
+        path.unlink()
+
+
+def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
+    """What `write` would change, one line for each page that is missing, stale or left over. Compares bytes."""
+    pages = _pages(machines)
+    found = []
+    for name, text in pages.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{path} is missing; {_MEND}")
+        elif path.read_bytes() != text.encode():
+            found.append(f"{path} is stale; {_MEND}")
+    return found + [f"{path} belongs to no machine; {_MEND}" for path in _orphans(folder, pages)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command at the top of this file. Exit status 1 if `--check` found anything."""
+    parser = argparse.ArgumentParser(prog="python -m kimi_auth.machine.diagram", description="Draw the machines.")
+    parser.add_argument("--check", action="store_true", help="write nothing, say what is not fresh")
+    parser.add_argument("folder", type=Path, help="where the pages are")
+    args = parser.parse_args(argv)
+    if not args.check:
+        write(args.folder)
+        return 0
+    found = check(args.folder)
+    sys.stderr.writelines(f"{line}\n" for line in found)
+    return 1 if found else 0
+
+
+def _pages(machines: Iterable[Machine] | None) -> dict[str, str]:
+    machines = Library.load().values() if machines is None else machines
+    return {f"{machine.name}.md": page(machine) for machine in machines}
+
+
+def _orphans(folder: Path, pages: dict[str, str]) -> list[Path]:
+    """Pages that were made here for a machine that is gone: only a file that carries our mark is ours."""
+    others = [path for path in sorted(folder.glob("*.md")) if path.name not in pages]
+    return [path for path in others if path.read_bytes().startswith(_MARK.encode())]
+
+
+def _id(state: str) -> str:
+    return f"{state}_" if state in _MERMAID_WORDS else state
+
+
+def _label(name: str, state: State) -> str:
+    lines = [
+        name,
+        state.activity and f"{state.activity}()",
+        state.holds and f"holds {state.holds}",
+        state.walks and f"walks {state.walks}",
+    ]
+    return "<br/>".join(line for line in lines if line)
+
+
+def _bundles(state: State) -> dict[str, list[str]]:
+    """Target -> the outcomes that lead there, both in file order."""
+    bundles: dict[str, list[str]] = {}
+    for event, target in state.on.items():
+        bundles.setdefault(target, []).append(event)
+    return bundles
+
+
+def _work(state: State) -> str:
+    if state.is_rest:
+        return f"*rest, {state.tone}*"
+    walks = f", walks [{state.walks}]({state.walks}.md)" if state.walks else ""
+    return f"`{state.activity}`" + (f", holds `{state.holds}`" if state.holds else "") + walks
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,146 @@
+"""All machines of a folder: found, read, linted and linked. The only door through which machines come in."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from . import lint
+from .errors import SpecError
+from .spec import Machine, State
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Library(Mapping[str, Machine]):
+    """Machines by name, sorted. Each has passed every lint, and states that walk a child find it in here."""
+
+    def __init__(self, machines: Mapping[str, Machine]) -> None:
+        """Lint and link `machines`, keyed by file stem. Raises `SpecError` with all problems at once."""
+        problems = list(lint.problems(machines))
+        if problems:
+            raise SpecError(problems)
+        linked: dict[str, Machine] = {}
+        for name in lint.children_first(machines):
+            linked[name] = machines[name].linked(linked)
+        self._machines = {name: linked[name] for name in sorted(linked)}
+
+    @classmethod
+    def load(cls, folder: Path | Traversable | None = None) -> Library:
+        """Every `*.toml` of `folder`; without one, the machines of this package, read once and kept.
+
+        Raises `SpecError` if there are none, or with everything that is wrong with them.
+        """
+        return _own_machines() if folder is None else _read(folder)
+
+    @classmethod
+    def from_data(cls, files: Mapping[str, Mapping[str, Any]]) -> Library:
+        """What `load` does after parsing: `files` maps each file's stem to its tables."""
+        return _build(files, unreadable=[])
+
+    def data(self) -> dict[str, dict[str, Any]]:
+        """Plain, fresh dicts that `from_data` takes back: the place to change something before linting again."""
+        return {name: machine.data() for name, machine in self.items()}
+
+    def lint_lock(self, guarded: Mapping[str, str]) -> list[str]:
+        """Where lock discipline is broken, one line each: `guarded` maps an activity to the resource it must run under.
+
+        A guarded activity may stand only in states that hold its resource, or in a machine that does. A guarded name
+        that no state runs is a problem too, for it guards nothing.
+        """
+        return list(lint.lock_problems(self, guarded))
+
+    def __getitem__(self, name: str) -> Machine:
+        return self._machines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._machines)
+
+    def __len__(self) -> int:
+        return len(self._machines)
+
+    def __repr__(self) -> str:
+        return f"<Library {', '.join(self)}>"
+
+
+@cache
+def _own_machines() -> Library:
+    return _read(find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2]))
+
+
+def find(package: Traversable, checkout: Path) -> Path | Traversable:
+    """The folder of the machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
+    folders = (package / "machines", checkout / "machines")
+    for folder in folders:
+        if folder.is_dir() and any(file.name.endswith(".toml") for file in folder.iterdir()):
+            return folder
+    raise SpecError(
+        [f"no machines in {folders[0]} nor in {folders[1]}; install {_PACKAGE} again, its files are incomplete"]
+    )
+
+
+def _read(folder: Path | Traversable) -> Library:
+    files: dict[str, Mapping[str, Any]] = {}
+    unreadable: list[str] = []
+    for file in folder.iterdir() if folder.is_dir() else ():
+        stem, _, ending = file.name.rpartition(".")
+        if ending != "toml":
+            continue
+        try:
+            files[stem] = tomllib.loads(file.read_bytes().decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            unreadable.append(f"{file.name}: is not TOML ({error}); mend the syntax there")
+    if not files and not unreadable:
+        raise SpecError([f"{folder} holds no machine; give a folder with a NAME.toml for each machine"])
+    return _build(files, unreadable)
+
+
+def _build(files: Mapping[str, Mapping[str, Any]], unreadable: list[str]) -> Library:
+    machines: dict[str, Machine] = {}
+    problems = sorted(unreadable)
+    for stem in sorted(files):
+        machines[stem], misshapen = _parse(stem, files[stem])
+        problems += misshapen
+    if problems:
+        raise SpecError([*problems, *lint.problems(machines, complete=not unreadable)])
+    return Library(machines)
+
+
+def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:
+    """The machine that `data` describes, and what had to be left out of it to get one."""
+    try:
+        return Machine.model_validate(data), []
+    except ValidationError as error:
+        rest = deepcopy(dict(data))
+        problems = []
+        for detail in error.errors():
+            problems.append(lint.line(stem, *_explain(detail["loc"], detail["type"])))
+            _drop(rest, detail["loc"])
+        return Machine.model_validate(rest), problems
+
+
+def _explain(loc: tuple[int | str, ...], kind: str) -> lint.Problem:
+    """A pydantic complaint in our form: where, and what to write instead."""
+    *path, key = map(str, loc)
+    in_state = len(path) > 1
+    where = lint.place(path[1]) if in_state else lint.TOP
+    if kind == "extra_forbidden":
+        known = list((State if in_state else Machine).model_fields)
+        return where, f"unknown key {key!r}; {lint.did_you_mean(key, known, 'known are ' + ', '.join(known))}"
+    name = ".".join([*(path[2:] if in_state else path), key])
+    return where, f"{name} has the wrong type; write {'text in quotes' if kind == 'string_type' else 'a table'}"
+
+
+def _drop(data: dict[str, Any], loc: tuple[int | str, ...]) -> None:
+    *path, key = loc
+    for part in path:
+        data = data[str(part)]
+    data.pop(str(key), None)

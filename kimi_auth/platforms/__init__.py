@@ -1,0 +1,52 @@
+"""Platforms: what is known of them, what they offer, and how that gets into config.toml and out again."""
+
+from __future__ import annotations
+
+from kimi_auth.platforms import registry
+from kimi_auth.platforms.catalogue import (
+    Change,
+    ModelEntry,
+    capabilities,
+    offered,
+    parse_catalogue,
+    plan,
+    refer_to_file,
+    unplan,
+)
+from kimi_auth.platforms.configfile import ConfigFile, default_location
+from kimi_auth.platforms.registry import (
+    CAPABILITIES,
+    Capability,
+    CapabilityRule,
+    OAuthEndpoints,
+    Platform,
+    credential_key,
+    managed_model_key,
+    managed_provider_key,
+    parse_managed_provider_key,
+    resolve,
+)
+
+__all__ = [
+    "CAPABILITIES",
+    "Capability",
+    "CapabilityRule",
+    "Change",
+    "ConfigFile",
+    "ModelEntry",
+    "OAuthEndpoints",
+    "Platform",
+    "capabilities",
+    "credential_key",
+    "default_location",
+    "managed_model_key",
+    "managed_provider_key",
+    "offered",
+    "parse_catalogue",
+    "parse_managed_provider_key",
+    "plan",
+    "refer_to_file",
+    "registry",
+    "resolve",
+    "unplan",
+]

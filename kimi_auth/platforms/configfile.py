@@ -1,0 +1,244 @@
+"""config.toml as a transaction: lock, read, plan, edit, check, remember how to undo it, replace.
+
+The plan is a function of the config, computed under the lock on what the file says then, so a change that somebody made
+meanwhile is kept. A file that cannot be read as TOML is never written; nor is a text that does not say exactly what the
+plan says. The Kimi CLI takes no lock: what it writes meanwhile is noticed just before the replacement, and planned anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kimi_auth.errors import ConfigError
+from kimi_auth.platforms.catalogue import Change, unplan
+from kimi_auth.platforms.disk import (
+    errors_at,
+    make_private_dir,
+    probe,
+    read_regular,
+    remove_durable,
+    write_durable,
+)
+from kimi_auth.platforms.registry import Platform, managed_provider_key
+from kimi_auth.platforms.tomltext import diff, edited, loads
+from kimi_auth.platforms.undo import Undo, UndoEntry
+
+__all__ = ["ConfigFile", "Planner", "default_location"]
+
+Planner = Callable[[Mapping[str, Any]], Change]
+"""From the config as it is now to what is to change in it."""
+
+CONFIG_BYTES_MAX = 1 << 20
+_ATTEMPTS = 5
+_BOM = "\ufeff"
+
+
+def default_location(share_dir: Path, given: Path | None) -> Path:
+    """Where the config is. Raises `ConfigError` when another file is `given`: the Kimi CLI reads OAuth from this one only."""
+    path = share_dir / "config.toml"
+    if given is not None and os.path.realpath(given.expanduser()) != os.path.realpath(path):
+        raise ConfigError(
+            f"{given}: sign-in works with the default config file only, {path}, because the Kimi CLI reads it from there",
+            hint="leave out --config-file, or set KIMI_SHARE_DIR to the directory of that file",
+        )
+    return path
+
+
+class ConfigFile:
+    """The config.toml of one share dir. `lock_wait_s`: how long a writer waits for another one, in seconds."""
+
+    def __init__(self, share_dir: Path, *, lock_wait_s: float = 10.0) -> None:
+        self.share_dir = share_dir
+        self.path = share_dir / "config.toml"
+        self.lock_path = share_dir / "config.lock"
+        self._legacy_path = share_dir / "config.json"
+        self._lock_wait_s = lock_wait_s
+        self._undo = Undo(share_dir)
+
+    def read(self) -> dict[str, Any]:
+        """The config as plain data, {} if there is none; a legacy config.json counts until it has become a config.toml.
+
+        Raises `ConfigError` with the line and column for what cannot be read.
+        """
+        with errors_at(self.path):
+            return _parse(self.path, self._current()[0])
+
+    def writable(self, planner: Planner | None = None) -> None:
+        """Raises `ConfigError` now for what would stop a later `apply`; the config stays as it is. `planner` is tried on a copy."""
+        with errors_at(self.path), self._locked() if self.share_dir.is_dir() else nullcontext():
+            content, _ = self._current()
+            config = _parse(self.path, content)
+            if planner is not None:
+                self._rendered(content, planner(config))
+            self._refuse_read_only()
+            probe(self._target().parent)
+            probe(self._undo.path.parent)
+
+    def apply(self, planner: Planner) -> Change:
+        """Does what `planner` says of the config as it is under the lock; returns that change, false if there was none.
+
+        Raises `ConfigError`, with nothing written, when the file cannot be locked, read, edited or replaced.
+        """
+
+        def step(old: bytes | None) -> tuple[Change, bytes | None]:
+            change = planner(_parse(self.path, old))
+            return change, self._rendered(old, change)
+
+        return self._transact(step)
+
+    def revert(self, platform: Platform) -> Change:
+        """Takes out what login to the platform put in: the very bytes from before where nobody else has written since, else
+        what is the platform's and nothing more. Returns the change, false if there was none; raises as `apply`."""
+
+        def step(old: bytes | None) -> tuple[Change, bytes | None]:
+            config, entry = _parse(self.path, old), self._undo.entry(platform.id)
+            before = _parse(self._undo.path, entry.before) if entry else None
+            if entry and before is not None and entry.wrote(old):
+                return Change.between(platform, "logout", config, before), entry.before
+            change = unplan(config, platform, before=before)
+            return change, self._rendered(old, change)
+
+        return self._transact(step)
+
+    def _transact(self, step: Callable[[bytes | None], tuple[Change, bytes | None]]) -> Change:
+        with errors_at(self.path), self._locked():
+            for _ in range(_ATTEMPTS):
+                old, is_legacy = self._current()
+                change, new = step(old)
+                if is_legacy and new != old:
+                    self._migrate(old)
+                    continue
+                # The undo first: after a crash between the two it speaks of a file that is not there, and is not used.
+                self._remember(change, old, new)
+                if new == old or self._replace(old, new):
+                    if change.reason == "logout":
+                        self._undo.forget(change.platform)
+                    return change
+        raise ConfigError(f"{self.path}: another program keeps writing it; nothing was changed", hint="try again")
+
+    def _remember(self, change: Change, old: bytes | None, new: bytes | None) -> None:
+        entry = self._undo.entry(change.platform)
+        if change.reason == "login" and new is not None:
+            is_signed_in = managed_provider_key(change.platform) in _parse(self.path, old).get("providers", {})
+            again = entry.after_login(old, new) if entry and is_signed_in else UndoEntry.first(old, new)
+            self._undo.keep(change.platform, again)
+        elif change.reason != "logout" and new is not None and new != old and entry and entry.wrote(old):
+            self._undo.keep(change.platform, entry.after_sync(new))
+
+    def _rendered(self, old: bytes | None, change: Change) -> bytes | None:
+        """The file's new bytes; the old ones if there is nothing to do."""
+        if not change:
+            return old
+        text = (old or b"").decode()
+        body = text.removeprefix(_BOM)
+        try:
+            return (text[: len(text) - len(body)] + edited(body, change.edits)).encode()
+        except ValueError as exc:
+            raise ConfigError(
+                f"{self.path}: cannot be edited safely: {exc}; nothing was changed",
+                hint="write providers, models and services as [tables], one key a line, and try again",
+            ) from None
+
+    # -- the file --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        make_private_dir(self.share_dir)
+        lock = FileLock(self.lock_path, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
+        try:
+            held = lock.acquire(timeout=self._lock_wait_s)
+        except Timeout:
+            raise ConfigError(
+                f"{self.path}: locked: another process has held {self.lock_path} for more than {self._lock_wait_s:g} s",
+                hint="wait for that process, or end it, then try again",
+            ) from None
+        with held:
+            yield
+
+    def _current(self) -> tuple[bytes | None, bool]:
+        """The config as TOML, and whether that is a legacy config.json which is still to become a config.toml."""
+        content = self._content()
+        if content is not None:
+            return content, False
+        legacy = read_regular(self._legacy_path, bytes_max=CONFIG_BYTES_MAX)
+        return (None, False) if legacy is None else (_toml_of_json(self._legacy_path, legacy), True)
+
+    def _content(self) -> bytes | None:
+        return read_regular(self.path, bytes_max=CONFIG_BYTES_MAX)
+
+    def _target(self) -> Path:
+        """The file itself where config.toml is a symlink: the link is the user's and stays."""
+        return Path(os.path.realpath(self.path))
+
+    def _refuse_read_only(self) -> None:
+        target = self._target()
+        if target.exists() and not os.access(target, os.W_OK):
+            raise ConfigError(f"{target}: read-only; nothing was changed", hint=f"make it writable: chmod u+w {target}")
+
+    def _replace(self, old: bytes | None, new: bytes | None) -> bool:
+        """False, with nothing changed, if the file is no longer `old`."""
+        self._refuse_read_only()
+        target = self._target()
+        if new is None:
+            is_same = self._content() == old
+            if is_same:
+                remove_durable(target)
+            return is_same
+        mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o600
+        if _holds_api_key(_parse(self.path, new)):
+            mode = 0o600
+        return write_durable(target, new, mode=mode, before_replace=lambda: self._content() == old)
+
+    def _migrate(self, content: bytes | None) -> None:
+        """A legacy config.json becomes config.toml once, and is kept as config.json.bak."""
+        if self._replace(None, content):
+            self._legacy_path.replace(self._legacy_path.with_suffix(".json.bak"))
+
+
+def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
+    try:
+        return loads((content or b"").decode().removeprefix(_BOM))
+    except UnicodeDecodeError as exc:
+        lines = exc.object[: exc.start].split(b"\n")
+        problem = f"not UTF-8 (at line {len(lines)}, column {len(lines[-1]) + 1})"
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError as exc:
+        problem = f"not TOML: {exc}"
+    raise ConfigError(f"{path}: {problem}", hint="correct that line and try again")
+
+
+def _toml_of_json(path: Path, content: bytes) -> bytes:
+    """A JSON object as TOML. TOML has no null: a key that holds one goes, as the Kimi CLI does it."""
+    try:
+        data = json.loads(content.decode("utf-8-sig"))
+        if not isinstance(data, dict):
+            raise ValueError("not an object")
+        return edited("", diff({}, _without_null(data))).encode()
+    except json.JSONDecodeError as exc:
+        problem = f"{exc.msg} (at line {exc.lineno}, column {exc.colno})"
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError as exc:
+        problem = str(exc)
+    raise ConfigError(f"{path}: cannot become config.toml: {problem}", hint=f"correct {path} or move it away")
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value
+
+
+def _holds_api_key(config: Mapping[str, Any]) -> bool:
+    sections = [config.get("providers"), config.get("services")]
+    entries = [entry for section in sections if isinstance(section, dict) for entry in section.values()]
+    return any(isinstance(entry, dict) and entry.get("api_key") for entry in entries)

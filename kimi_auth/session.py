@@ -1,0 +1,383 @@
+"""Session: sign in, stay signed in, and hand out tokens that work. The façade over stores, servers and machines.
+
+    session = Session()
+    token = await session.access_token()
+
+Sessions are cheap, thread-safe and free of process-wide state; any number of them, in any number of processes, may share
+one credential. Nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from kimi_auth._version import __version__
+from kimi_auth.clock import Clock, SystemClock
+from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
+from kimi_auth.flows.account import BearerRejected, PlatformConfig, default_platform, discover, endpoints_of
+from kimi_auth.flows.contracts import LoginContext, Need
+from kimi_auth.flows.credential import MANDATORY_S, Credential, Landing
+from kimi_auth.flows.flight import drain
+from kimi_auth.flows.freshness import HeldToken, SteadyTime, status_of
+from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.flows.login import LoginSurroundings, LoginWork
+from kimi_auth.flows.notices import LoginView
+from kimi_auth.flows.refresh import Effects
+from kimi_auth.flows.signals import hold_signals
+from kimi_auth.flows.status import LoginReport, LogoutReport, Status
+from kimi_auth.machine import Library, Observer, recorder_from_environ, walk_async
+from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, plan, registry
+from kimi_auth.runtime import Targets, keep
+from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.token import Token, at_leisure, fingerprint, phase, window_s
+from kimi_auth.wire import OAuthClient, OAuthServer, device_headers, fetch_models
+
+__all__ = ["Session"]
+
+NO_NEED = Need()
+KEEPER_PAUSE_S = 1.0
+
+
+class Session:
+    """One login of one platform, as this process uses it.
+
+    `share_dir`: where credentials and config.toml are; default `$KIMI_SHARE_DIR`, else `~/.kimi`. `platform`: its id;
+    default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
+    is renewed in the background. `store`, `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a
+    platform that is not known or an environment variable that holds no URL.
+    """
+
+    def __init__(
+        self,
+        share_dir: str | Path | None = None,
+        *,
+        platform: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        store: CredentialStore | None = None,
+        server: OAuthServer | None = None,
+        observe: Observer | None = None,
+        one_shot: bool = False,
+        notice_s: float = 0.0,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        given = share_dir or environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi"
+        self.share_dir = Path(given).expanduser()
+        self.config = ConfigFile(self.share_dir)
+        self.platform: Platform = registry.resolve(
+            registry.get(platform or default_platform(self.config)), environ
+        )
+        self._clock = clock or SystemClock()
+        self.store: CredentialStore = store or FileStore(
+            self.share_dir, self.platform.credential_key, clock=self._clock
+        )
+        self._given_server = server
+        self._observe = observe or recorder_from_environ()
+        self._one_shot = one_shot
+        self._notice_s = notice_s
+        self._targets = Targets()
+        self._held: HeldToken | None = None
+
+    # --- tokens ------------------------------------------------------------------------------------------------------
+
+    async def access_token(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
+        """An access token that works, renewed first if it has to be; never blocks while the one in hand still works.
+
+        `min_ttl_s`: life it must have left, in seconds. `refresh`: another pair than the one stored now. Raises the errors
+        of `kimi_auth.errors`: NotSignedIn, Revoked, Refused, Unreachable, StorageError, ConfigError.
+        """
+        held = self._held
+        if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
+            return held.access_token
+        need = self._need(min_ttl_s, refresh=refresh)
+        start = self._credential.obtain(need, self._steady.now_s())
+        return self._hold(await self._land_async(start)).access_token
+
+    def access_token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
+        """`access_token` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
+        held = self._held
+        if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
+            return held.access_token
+        return self.token_sync(min_ttl_s=min_ttl_s, refresh=refresh).access_token
+
+    def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> Token:
+        """The whole pair, under the same promises as `access_token_sync`."""
+        need = self._need(min_ttl_s, refresh=refresh)
+        return self._hold(self._land_sync(self._credential.obtain(need, self._steady.now_s())))
+
+    async def rejected(self, bearer: str) -> str | None:
+        """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
+
+        However many callers and processes report the same bearer, it is rotated at most once.
+        """
+        try:
+            start = self._credential.obtain(Need(not_bearer=bearer), self._steady.now_s())
+            token = self._hold(await self._land_async(start)).access_token
+        except KimiAuthError:
+            return None
+        return token if token != bearer else None
+
+    def rejected_sync(self, bearer: str) -> str | None:
+        """`rejected` for code without an event loop."""
+        try:
+            start = self._credential.obtain(Need(not_bearer=bearer), self._steady.now_s())
+            token = self._hold(self._land_sync(start)).access_token
+        except KimiAuthError:
+            return None
+        return token if token != bearer else None
+
+    def renew_at_leisure(self) -> None:
+        """For one-shot commands, after they have done their work: renews in the foreground if the second half of the window
+        has begun, nobody else is at it and no pace forbids it. Never raises for weather."""
+        landing = self._credential.inspect()
+        token = landing.token
+        if landing.state == "expiring" and token is not None and not at_leisure(token, self._steady.now_s()):
+            with hold_signals():
+                self._credential.renew_now(landing)
+
+    def status(self) -> Status:
+        """What is stored and what it is worth, without asking anybody."""
+        return status_of(self._credential.inspect(), self.platform, self.store, self._steady.now_s())
+
+    async def verify(self) -> Literal["valid", "invalid", "unknown"]:
+        """Whether the platform accepts the stored access token as it is; nothing is renewed."""
+        token = self._credential.inspect().ctx.snapshot.token
+        if token is None or not token.access_token:
+            return "invalid"
+        answer = await fetch_models(self.platform.api_base, token.access_token, self._headers)
+        verdicts: dict[str, Literal["valid", "invalid"]] = {
+            "models": "valid",
+            "unchanged": "valid",
+            "forbidden": "valid",
+            "rejected": "invalid",
+        }
+        return verdicts.get(answer.outcome, "unknown")
+
+    # --- signing in and out ------------------------------------------------------------------------------------------
+
+    async def login(
+        self, view: LoginView, *, force: bool = False, open_browser: Callable[[str], None] | None = None
+    ) -> LoginReport:
+        """Signs in with the device grant (RFC 8628); leaves a login that stands alone unless `force`.
+
+        `view` shows it; `open_browser` is given the checked verification URL and must not block. Cancellation leaves
+        nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs only.
+        """
+        around = LoginSurroundings(
+            config=PlatformConfig(self.config, self.platform),
+            view=view,
+            discover=self._discover,
+            serve=self._serve,
+            open_browser=open_browser,
+        )
+        work = LoginWork(self._effects, around)
+        machine = self._library["device_login"]
+        state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=self._observe)
+        fp = fingerprint(ctx.token) if ctx.token else ""
+        return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
+
+    async def logout(self) -> LogoutReport:
+        """Signs out: locally and for good, then at the server, then in config.toml.
+
+        Raises WrongIssuer, StorageError or CredentialLocked if the login still stands.
+        """
+        self._refuse_foreign()
+        return self._signed_out(await asyncio.wrap_future(self._credential.sign_out()))
+
+    def logout_sync(self) -> LogoutReport:
+        """`logout` for code without an event loop."""
+        self._refuse_foreign()
+        with hold_signals():
+            return self._signed_out(self._credential.sign_out().result())
+
+    # --- models ------------------------------------------------------------------------------------------------------
+
+    async def fetch_models(self) -> tuple[ModelEntry, ...]:
+        """The platform's models; a rejected token is renewed once. Raises Unreachable, ConfigError, and as `access_token`."""
+        bearer = await self.access_token()
+        models, trouble = await self._discover(bearer)
+        if isinstance(trouble, BearerRejected) and (newer := await self.rejected(bearer)):
+            models, trouble = await self._discover(newer)
+        if trouble is not None:
+            raise trouble
+        return models
+
+    async def sync_models(self, *, dry_run: bool = False) -> Change:
+        """Brings config.toml up to the platform's catalogue and says what changed. Raises as `fetch_models`."""
+        models = await self.fetch_models()
+        if dry_run:
+            return plan(self.config.read(), self.platform, models, reason="sync")
+        return await asyncio.to_thread(PlatformConfig(self.config, self.platform).sync, models)
+
+    # --- running clients ---------------------------------------------------------------------------------------------
+
+    def attach(self, target: object) -> Callable[[], None]:
+        """Serves a running client with every token from now on (see `kimi_auth.runtime.as_target`); returns how to stop."""
+        detach = self._targets.attach(target)
+        token = self._credential.inspect().token
+        if token is not None:
+            self._serve(token.access_token)
+        return detach
+
+    @asynccontextmanager
+    async def kept_fresh(self, *targets: object) -> AsyncGenerator[Session, None]:
+        """While the block runs, the credential is renewed before it ends, and `targets` hold a token that works.
+
+        Another process's renewal, a new login and a logout reach the targets within about a second. A renewal that is in
+        flight when the block ends is waited for.
+        """
+        detach = [self._targets.attach(target) for target in targets]
+        keeper: asyncio.Task[None] | None = None
+        try:
+            await self._freshen()
+            keeper = asyncio.create_task(keep(self._freshen, self._clock, notice=self._changed))
+            yield self
+        finally:
+            if keeper is not None:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+            for stop in detach:
+                stop()
+            if self._credential.flights.in_flight():
+                await asyncio.to_thread(self.drain)
+
+    def drain(self) -> None:
+        """Waits until no renewal of this process is in flight, at most the request deadline."""
+        drain()
+
+    def close(self) -> None:
+        """Closes connections; the session may be used again."""
+        close = getattr(self.__dict__.pop("_server", None), "close", None)
+        if close is not None:
+            close()
+        for name in ("_effects", "_credential"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def api_origin(self) -> str:
+        """The platform's API base URL: the only place to which bearers go."""
+        return self.platform.api_base
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _library(self) -> Library:
+        return Library.load()
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        return device_headers(self.share_dir, version=__version__)
+
+    @cached_property
+    def _server(self) -> OAuthServer:
+        return self._given_server or OAuthClient(endpoints_of(self.platform), self._headers)
+
+    @cached_property
+    def _steady(self) -> SteadyTime:
+        return SteadyTime(self._clock, self.store)
+
+    @cached_property
+    def _effects(self) -> Effects:
+        issuer = self.platform.oauth.host if self.platform.oauth else ""
+        patient = {} if self._one_shot else {"keeps_trying": lambda _tried_s: True}
+        return Effects(
+            self.store,
+            self._server,
+            self._clock,
+            issuer,
+            now_s=self._steady.now_s,
+            advisory_connect_s=1.5 if self._one_shot else 5.0,
+            **patient,
+        )
+
+    @cached_property
+    def _credential(self) -> Credential:
+        work = CredentialWork(
+            self._effects, serve=self._serve, config=PlatformConfig(self.config, self.platform)
+        )
+        return Credential(work, self._library, observe=self._observe, one_shot=self._one_shot)
+
+    def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
+        if not refresh:
+            return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
+        return Need(min_ttl_s=min_ttl_s, not_fp=self.store.read().fp, insist=True)
+
+    async def _land_async(self, start: Landing | Future[Landing]) -> Landing:
+        if isinstance(start, Landing):
+            return start
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(start), MANDATORY_S + 1)
+        except TimeoutError:
+            return self._patience_over()
+
+    def _land_sync(self, start: Landing | Future[Landing]) -> Landing:
+        if isinstance(start, Landing):
+            return start
+        with hold_signals():
+            try:
+                return start.result(MANDATORY_S + 1)
+            except FutureTimeoutError:
+                return self._patience_over()
+
+    def _patience_over(self) -> Landing:
+        """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
+        landing = self._credential.inspect()
+        if landing.token is None:
+            raise Unreachable(f"no answer from the server within {MANDATORY_S:.0f} s; the renewal goes on")
+        return landing
+
+    def _hold(self, landing: Landing) -> Token:
+        token = landing.token
+        if token is None:
+            raise landing.error
+        fresh = landing.state == "fresh"
+        self._held = HeldToken.of(token, landing.ctx.snapshot.stamp, self._clock, self._notice_s) if fresh else None
+        return token
+
+    def _serve(self, access_token: str) -> None:
+        self._targets.inject(access_token)
+
+    def _changed(self) -> bool:
+        return self.store.stamp() != self._steady.stamp
+
+    async def _freshen(self) -> float:
+        """One round of the keeper: renews if it is time, serves the targets; seconds until the next round is due."""
+        landing = self._credential.inspect()
+        if landing.state == "expiring":
+            landing = await asyncio.wrap_future(self._credential.renew_in_background(landing))
+        elif landing.token is None:
+            landing = await self._land_async(self._credential.obtain(NO_NEED, self._steady.now_s()))
+        token = landing.token
+        if token is None:
+            self._serve("")
+            raise landing.error
+        self._serve(token.access_token)
+        now_s = self._steady.now_s()
+        if phase(token, now_s) == "fresh":
+            return token.expires_at_s - window_s(token) - now_s
+        return max(KEEPER_PAUSE_S, self.store.pace().not_before_s - now_s)
+
+    async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+        return await discover(self.platform, bearer, self._headers)
+
+    def _refuse_foreign(self) -> None:
+        trouble = self._credential.inspect().ctx.trouble
+        if isinstance(trouble, WrongIssuer):
+            raise trouble
+
+    def _signed_out(self, landing: Landing) -> LogoutReport:
+        if landing.state != "absent":
+            raise landing.ctx.trouble or ConfigError("the login still stands")
+        self._held = None
+        self._serve("")
+        ctx = landing.ctx
+        return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble)
+

@@ -1,0 +1,167 @@
+"""What a credential store promises: the whole surface that the flows know of where a login rests.
+
+Three things lie beside the record, each bound to a pair by its fingerprint (`fp`): the *claim* (a promise on disk that a
+rotation of that pair is being sent; once it holds the answer it is the *heir*), the *refusal* (the server ended that
+pair), and the *pace* (when to try again, shared by every process).
+
+Reading never blocks, never locks and never raises for what it finds: what is wrong is said in the answer. Everything that
+writes is called with the lock held (`locked`) and raises `StorageError` when the medium refuses; what it wrote is durable
+when it returns. One contract test class runs on every store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from kimi_auth.errors import StorageError
+from kimi_auth.token import Token
+
+__all__ = ["Claim", "ClaimState", "CredentialStore", "Pace", "RecordState", "Refusal", "Snapshot", "Stamp"]
+
+Stamp = tuple[int, ...]
+"""Identity of what a place holds now; equal stamps mean that nothing was installed in between. () when nothing is there."""
+
+RecordState = Literal["absent", "present", "corrupt"]
+ClaimState = Literal["none", "made", "heir", "interrupted", "elsewhere"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the place held at one moment.
+
+    `present`: `token` and its fingerprint `fp`; a record whose tokens are both empty is `present` too (`token.is_empty`).
+    `corrupt`: `problem` says why, without a character of the content. `absent`: nothing is there.
+    """
+
+    state: RecordState
+    stamp: Stamp = ()
+    token: Token | None = None
+    fp: str = ""
+    problem: StorageError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A rotation of the pair `fp` that was, or is about to be, sent.
+
+    `none`: there is no claim. `made`: this call created it. `heir`: it holds the complete answer (`heir`), which its owner
+    could not install. `interrupted`: incomplete, and its owner is certainly gone: the pair may be spent, sending it again
+    is declared recovery. `elsewhere`: incomplete, of another boot or host; its owner may live until `wait_s` have passed.
+    """
+
+    state: ClaimState
+    fp: str = ""
+    heir: Token | None = None
+    wait_s: float = 0.0
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The server's last word on a pair: unix time, and its own words (control characters removed, at most 200)."""
+
+    at_s: float
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When anybody may try again, shared by all processes. Times are unix seconds; a `not_before_s` more than 15 min
+    ahead is void (the clock was set back).
+
+    `failures` transient ends in a row, the last one described by error `code` and `words`. `unclear_*`: refusals that were
+    no OAuth answer, for pair `unclear_fp`. `rejected_fp`: the pair whose access token the API refused; `forced` rotations
+    for that reason in a row, the next one not before `forced_not_before_s`.
+    """
+
+    not_before_s: float = 0.0
+    failures: int = 0
+    code: str = ""
+    words: str = ""
+    unclear_fp: str = ""
+    unclear_count: int = 0
+    unclear_first_at_s: float = 0.0
+    unclear_last_at_s: float = 0.0
+    unclear_words: str = ""
+    rejected_fp: str = ""
+    forced: int = 0
+    forced_not_before_s: float = 0.0
+    renewed_at_s: float = 0.0
+
+
+class CredentialStore(Protocol):
+    """One credential's place. `place` names it for people ("the file …")."""
+
+    @property
+    def place(self) -> str: ...
+
+    # --- reading: any time, by anybody -------------------------------------------------------------------------------
+    def read(self) -> Snapshot:
+        """What is stored now."""
+
+    def stamp(self) -> Stamp:
+        """The stamp that `read` would give, as cheaply as the medium can (a file: one stat)."""
+
+    def refusal(self, fp: str) -> Refusal | None:
+        """The refusal of pair `fp`; an unreadable one counts as a refusal without words."""
+
+    def peek_claim(self, fp: str) -> Claim:
+        """The claim on pair `fp` as it lies there, changed by nobody (never `made`)."""
+
+    def pace(self) -> Pace:
+        """The shared pace; an unreadable one counts as none."""
+
+    def holder(self) -> str:
+        """Who holds the lock ("pid 123"), "" when nobody does or it cannot be told."""
+
+    # --- taking the place --------------------------------------------------------------------------------------------
+    def check_writable(self) -> None:
+        """Raises StorageError now if a login could not be stored; leaves no trace."""
+
+    def locked(
+        self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[bool]:
+        """Holds the one lock that every writer takes, across threads and processes.
+
+        Waits up to `patience_s` seconds (0: one try; None: for ever), or until `give_up()` is true, which is asked about
+        every 10 ms while waiting. Enters with True when the lock is held, False when it is not; raises StorageError when
+        this place has no lock that works.
+        """
+
+    # --- under the lock ----------------------------------------------------------------------------------------------
+    def claim(self, fp: str) -> Claim:
+        """Makes the claim on pair `fp` if there is none (`made`), else says what is there; clears claims on other pairs.
+
+        A claim of another boot that is met for the first time is re-dated, and is `elsewhere` for 75 s from then.
+        """
+
+    def renew_claim(self, fp: str) -> None:
+        """Makes an interrupted claim this process's own, durably, before anything is sent again."""
+
+    def withdraw_claim(self, fp: str) -> None:
+        """Removes the claim on pair `fp`: it is certain that nothing was sent under it."""
+
+    def save_heir(self, fp: str, token: Token) -> None:
+        """Writes the answer for pair `fp` into its claim."""
+
+    def install_heir(self, fp: str) -> None:
+        """The heir of pair `fp` becomes the record; everything that was bound to older pairs goes."""
+
+    def put(self, token: Token) -> None:
+        """`token` becomes the record (a login: newer than anything); everything bound to older pairs goes. A corrupt
+        record is set aside first."""
+
+    def sign_out(self, now_s: float) -> None:
+        """The empty record, marked `signed_out_at`, becomes the record. A corrupt record is set aside first."""
+
+    def tidy(self, now_s: float) -> None:
+        """Removes an empty signed-out record older than 60 s and everything bound to pairs that are not the record."""
+
+    def refuse(self, fp: str, refusal: Refusal) -> None:
+        """Records that the server ended pair `fp`."""
+
+    def set_pace(self, pace: Pace) -> None:
+        """Replaces the shared pace."""

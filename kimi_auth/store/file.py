@@ -1,0 +1,328 @@
+"""The credential as the Kimi CLI keeps it: one JSON file below the share directory, and what kimi-auth lays beside it.
+
+    credentials/kimi-code.json             the record
+    credentials/kimi-code.lock             its lock, never removed
+    credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its heir
+    credentials/kimi-code.<fp>.refused     the server ended pair <fp>
+    credentials/kimi-code.pace.json        when anybody may try again
+    credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login or a logout
+
+Where the record is a symbolic link, all of this lies beside its target, which is what gets replaced; both locks are
+taken, the link's first. A link to nothing is an absent record; one that leads in a circle is a corrupt record.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kimi_auth.clock import Clock
+from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
+from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
+
+from . import claims, files, formats, lock
+from .contract import Claim, Pace, Refusal, Snapshot, Stamp
+
+__all__ = ["FileStore"]
+
+PROBE_BYTES = claims.ALLOCATE
+TEMPORARY_MAX_AGE_S = 3600.0
+
+_KEY = re.compile(r"oauth/([a-z0-9-]+)")
+_FP = re.compile(r"[0-9a-f]{16}")
+_KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
+
+
+class FileStore:
+    """The `CredentialStore` in files. `share_dir` is the Kimi CLI's home; `key` is `oauth/<name>`, the name of the file.
+
+    Safe for any number of threads and processes. Raises ConfigError for a key that is no such name.
+    """
+
+    def __init__(self, share_dir: Path, key: str = "oauth/kimi-code", *, clock: Clock) -> None:
+        match = _KEY.fullmatch(key)
+        if not match:
+            raise ConfigError(f"the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->")
+        self.path = Path(share_dir) / "credentials" / f"{match[1]}.json"
+        self._clock = clock
+        self._hold: lock.Hold | None = None
+
+    def __repr__(self) -> str:
+        return f"FileStore({str(self.path)!r})"
+
+    @property
+    def place(self) -> str:
+        return f"the file {self.path}"
+
+    @property
+    def target(self) -> Path:
+        """The file that holds the record: `path`, or what it links to. A link that leads in a circle is its own target."""
+        try:
+            self.path.readlink()
+        except OSError:
+            return self.path
+        target = Path(os.path.realpath(self.path))
+        return self.path if target.is_symlink() else target
+
+    @property
+    def lock_paths(self) -> tuple[Path, ...]:
+        """The lock files, in the order in which they are taken."""
+        places = (self.path, self.target)
+        return tuple(dict.fromkeys(place.with_name(f"{_name(place)}.lock") for place in places))
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self) -> Snapshot:
+        stamp = self.stamp()  # before the read: what cannot be opened must not borrow its successor's stamp
+        target = self.target
+        try:
+            found = files.read_bounded(target, RECORD_MAX_BYTES)
+            if found is None:
+                return Snapshot("absent")
+            stamp = _stamp(found.stat)
+            token = formats.decode_record(found.data, target)
+        except StorageError as problem:
+            return Snapshot("corrupt", stamp, problem=problem)
+        return Snapshot("present", stamp, token, fingerprint(token))
+
+    def stamp(self) -> Stamp:
+        try:
+            return _stamp(self.path.stat())
+        except OSError:
+            return ()
+
+    def refusal(self, fp: str) -> Refusal | None:
+        data = _tolerant_read(self._beside(f"{_checked(fp)}.refused"))
+        return None if data is None else formats.decode_refusal(data)
+
+    def peek_claim(self, fp: str) -> Claim:
+        data = _tolerant_read(self._claim_path(fp))
+        if data is None:
+            return Claim("none", fp)
+        owner, heir = claims.parse(data, fp)
+        return claims.judge(owner, heir, fp, self._clock.boot_id(), self._clock.boottime_s())
+
+    def pace(self) -> Pace:
+        return formats.decode_pace(_tolerant_read(self._beside("pace.json")) or b"")
+
+    def holder(self) -> str:
+        pids = lock.holder_pids(self.lock_paths)
+        if pids:
+            name = lock.process_name(pids[0])
+            return f"pid {pids[0]} ({name})" if name else f"pid {pids[0]}"
+        owner = self._claim_owner()
+        # The kernel knows every holder on this host; of another host only the claim can tell.
+        elsewhere = owner is not None and (pids is None or owner.host != socket.gethostname())
+        return f"{owner.words} (says its claim)" if owner and elsewhere and owner.words else ""
+
+    # --- taking the place --------------------------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        files.make_directories(self.path.parent)
+        found = self.read()
+        if found.problem and not isinstance(found.problem, CorruptCredential):
+            raise found.problem  # what is not ours, or cannot be read, is not replaced either
+        probe = files.temporary(self.target)
+        try:
+            files.write_durably(probe, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
+            with lock.locked([probe], 0.0):
+                pass
+        finally:
+            files.remove(probe)
+        with lock.locked([path for path in self.lock_paths if os.path.lexists(path)], 0.0):
+            pass
+
+    @contextmanager
+    def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[bool]:
+        files.make_directories(self.path.parent)
+        with lock.locked(self.lock_paths, patience_s, give_up) as hold:
+            if hold is None:
+                yield False
+                return
+            self._hold = hold
+            try:
+                yield True
+            finally:
+                self._hold = None
+
+    # --- under the lock ----------------------------------------------------------------------------------------------
+
+    def claim(self, fp: str) -> Claim:
+        path = self._claim_path(fp)
+        self._need_lock().check(self.lock_paths)  # once more before anything is sent
+        self._sweep(fp)
+        mine = self._owner(fp)
+        if files.create_durably(path, claims.unfinished(mine), allocate=claims.ALLOCATE):
+            return Claim("made", fp, owner=mine.words)
+        owner, heir = claims.parse(_tolerant_read(path) or b"", fp)
+        claim = claims.judge(owner, heir, fp, mine.boot, mine.boottime_s)
+        if claim.state == "elsewhere" and (dated := claims.met(owner, fp, mine.boot, mine.boottime_s)):
+            files.write_durably(path, claims.unfinished(dated), allocate=claims.ALLOCATE)
+        return claim
+
+    def renew_claim(self, fp: str) -> None:
+        path = self._claim_path(fp)
+        self._need_lock().check(self.lock_paths)
+        files.write_durably(path, claims.unfinished(self._owner(fp)), allocate=claims.ALLOCATE)
+
+    def withdraw_claim(self, fp: str) -> None:
+        path = self._claim_path(fp)
+        self._need_lock()
+        self._remove(path)
+
+    def save_heir(self, fp: str, token: Token) -> None:
+        path = self._claim_path(fp)
+        self._need_lock()
+        owner, _ = claims.parse(_tolerant_read(path) or b"", fp)
+        head = claims.start(owner or self._owner(fp))
+        heir = formats.bounded(head + claims.answer(token))
+        if owner:
+            # In the blocks that the claim took from the disk: a disk that is full by now cannot cost the answer.
+            files.overwrite_durably(path, len(head), heir[len(head) :])
+        else:
+            files.write_durably(path, heir)
+
+    def install_heir(self, fp: str) -> None:
+        path = self._claim_path(fp)
+        self._need_lock()
+        target = self.target
+        heir = _heir(path, fp)
+        if heir:
+            with files.trouble("replace", target):
+                files.rename_durably(path, target)
+        elif heir := _heir(target, fp):
+            # A second try: the rename succeeded, making it durable did not.
+            with files.trouble("replace", target):
+                files.sync_directory(target.parent)
+        else:
+            raise StorageError(f"{path} holds no complete answer that could become the credential")
+        self._sweep(fingerprint(heir))
+
+    def put(self, token: Token) -> None:
+        self._need_lock()
+        data = formats.encode_record(token)
+        files.write_durably(self._cleared_target(), data)
+        self._sweep(fingerprint(token))
+
+    def sign_out(self, now_s: float) -> None:
+        self._need_lock()
+        empty = Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0))  # 0 would read as "not signed out"
+        files.write_durably(self._cleared_target(), formats.encode_record(empty))
+
+    def tidy(self, now_s: float) -> None:
+        self._need_lock()
+        found = self.read()
+        if formats.has_served(found.token, now_s):
+            self._remove(self.target)
+        if found.state != "corrupt":  # which pair a corrupt record holds cannot be told
+            self._sweep(found.fp)
+
+    def refuse(self, fp: str, refusal: Refusal) -> None:
+        path = self._beside(f"{_checked(fp)}.refused")
+        self._need_lock()
+        files.write_durably(path, formats.encode_refusal(refusal))
+
+    def set_pace(self, pace: Pace) -> None:
+        self._need_lock()
+        files.write_durably(self._beside("pace.json"), formats.encode_pace(pace))
+
+    # --- helpers -----------------------------------------------------------------------------------------------------
+
+    def _beside(self, ending: str) -> Path:
+        target = self.target
+        return target.with_name(f"{_name(target)}.{ending}")
+
+    def _claim_path(self, fp: str) -> Path:
+        return self._beside(f"{_checked(fp)}.next")
+
+    def _need_lock(self) -> lock.Hold:
+        if self._hold is None or not self._hold.is_ours:
+            raise RuntimeError("a credential is written with its lock held, and with it only")
+        return self._hold
+
+    def _owner(self, fp: str) -> claims.Owner:
+        clock = self._clock
+        return claims.Owner(fp, clock.boot_id(), clock.boottime_s(), os.getpid(), socket.gethostname())
+
+    def _claim_owner(self) -> claims.Owner | None:
+        fp = self.read().fp
+        data = _tolerant_read(self._claim_path(fp)) if fp else None
+        return claims.parse(data, fp)[0] if data else None
+
+    def _remove(self, path: Path) -> None:
+        with files.trouble("remove", path), suppress(FileNotFoundError):
+            path.unlink()
+            files.sync_directory(path.parent)
+
+    def _cleared_target(self) -> Path:
+        """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
+        target = self.target
+        first, problem = self.read().problem, self.read().problem
+        if first is None or problem is None:  # a writer that takes no lock was in the middle of it
+            return target
+        if not isinstance(problem, CorruptCredential):
+            raise problem
+        aside = _free(target, datetime.fromtimestamp(self._clock.wall_s(), UTC))
+        with files.trouble("set aside", target), suppress(FileNotFoundError):
+            target.rename(aside)
+        return target
+
+    def _sweep(self, fp: str) -> None:
+        """Removes what is bound to other pairs than `fp`, and forgotten temporary files. What it misses is void anyway
+        by its name or its age, so nothing that goes wrong here matters."""
+        target = self.target
+        bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})\.(next|refused)")
+        with suppress(OSError):
+            for path in target.parent.iterdir():
+                match = bound.fullmatch(path.name)
+                if (match and match[1] != fp) or self._is_forgotten(path, target):
+                    files.remove(path)
+
+    def _is_forgotten(self, path: Path, target: Path) -> bool:
+        ours = path.name.startswith(f"{_name(target)}.") and path.suffix == ".tmp"
+        # A link's target may lie among strangers' files; only in its own directory are these the Kimi CLI's.
+        theirs = target.parent == self.path.parent and _KIMI_CLI_TEMPORARY.fullmatch(path.name)
+        if not (ours or theirs):
+            return False
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and self._clock.wall_s() - found.st_mtime > TEMPORARY_MAX_AGE_S
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".json")
+
+
+def _checked(fp: str) -> str:
+    if not _FP.fullmatch(fp):
+        raise ValueError(f"{fp!r} is no fingerprint")
+    return fp
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _tolerant_read(path: Path) -> bytes | None:
+    """What `path` holds, None when nothing is there, b"" when it cannot be read."""
+    try:
+        found = files.read_bounded(path, RECORD_MAX_BYTES)
+    except StorageError:
+        return b""
+    return found.data if found else None
+
+
+def _heir(path: Path, fp: str) -> Token | None:
+    return claims.parse(_tolerant_read(path) or b"", fp)[1]
+
+
+def _free(target: Path, at: datetime) -> Path:
+    """A name beside `target` that nothing has, for what is set aside at this moment."""
+    wanted = f"{target.name}.corrupt-{at:%Y%m%dT%H%M%SZ}"
+    names = [wanted, *(f"{wanted}-{n}" for n in range(2, 100))]
+    return next(path for name in names if not os.path.lexists(path := target.with_name(name)))

@@ -1,0 +1,130 @@
+"""The bytes of the record and of what lies beside it, the claim apart: pure, both ways.
+
+All of it is JSON in one line. A reader takes the keys that it knows and ignores the others, so that older and newer
+versions share the files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from kimi_auth.errors import CorruptCredential, StoreUnwritable
+from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
+
+from .contract import Pace, Refusal
+
+__all__ = [
+    "bounded",
+    "clean",
+    "decode_pace",
+    "decode_record",
+    "decode_refusal",
+    "encode_pace",
+    "encode_record",
+    "encode_refusal",
+    "has_served",
+]
+
+WORDS_MAX = 200
+SIGNED_OUT_MAX_AGE_S = 60.0
+VERSION = 1
+
+
+def encode_record(token: Token) -> bytes:
+    """The credential file's bytes: the Kimi CLI's keys and ours. Raises StoreUnwritable when no reader would take them."""
+    return bounded(json.dumps(token.record()).encode() + b"\n")
+
+
+def bounded(data: bytes) -> bytes:
+    """`data` if a reader would take it for a record. What is larger must not be stored: it could never be read."""
+    if len(data) > RECORD_MAX_BYTES:
+        raise StoreUnwritable(
+            f"the credential would hold {len(data)} bytes, more than the {RECORD_MAX_BYTES} that are ever read",
+            hint="the server's tokens are not usable; sign in again: kimi-auth login",
+        )
+    return data
+
+
+def decode_record(data: bytes, path: Path) -> Token:
+    """The Token in a credential file's bytes; CorruptCredential says what is wrong without a character of them."""
+    try:
+        return parse_record(_load(data))
+    except RecordError as error:
+        # From None: the JSON error that hides behind it carries the content.
+        raise CorruptCredential(f"{path} is no credential: {error}") from None
+
+
+def has_served(token: Token | None, now_s: float) -> bool:
+    """True for a logout's empty record that everybody has had the time to see, or whose age cannot be told because the
+    clock was set back."""
+    if token is None or not token.is_empty or not token.signed_out_at_s:
+        return False
+    return abs(now_s - token.signed_out_at_s) > SIGNED_OUT_MAX_AGE_S
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
+
+
+def decode_refusal(data: bytes) -> Refusal:
+    """The refusal in `data`; what cannot be read is a refusal all the same, without time and words."""
+    value = _tolerant(data)
+    at_s, words = value.get("at_s"), value.get("words")
+    return Refusal(_seconds(at_s), clean(words) if isinstance(words, str) else "")
+
+
+def encode_pace(pace: Pace) -> bytes:
+    values = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(pace).items()}
+    return json.dumps({"v": VERSION, **values}).encode() + b"\n"
+
+
+def decode_pace(data: bytes) -> Pace:
+    """The pace in `data`; a key that is missing or of another kind has its default."""
+    value = _tolerant(data)
+    known = {spec.name: _like(spec.default, value.get(spec.name)) for spec in fields(Pace)}
+    return Pace(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
+
+
+def clean(words: str) -> str:
+    """`words` on one line, at most 200 characters: they came from a server."""
+    return "".join(filter(str.isprintable, " ".join(words.split())))[:WORDS_MAX]
+
+
+def _load(data: bytes) -> object:
+    if not data:
+        raise RecordError("it is empty")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RecordError("it is not UTF-8") from None
+    try:
+        value: object = json.loads(text)
+    except RecursionError:
+        raise RecordError("it is nested too deeply") from None
+    except ValueError:
+        raise RecordError("it is not JSON, or not all of it") from None
+    return value
+
+
+def _tolerant(data: bytes) -> dict[str, object]:
+    try:
+        value = _load(data)
+    except RecordError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _like(default: object, value: object) -> object:
+    """`value` if it is of `default`'s kind, else None."""
+    if isinstance(default, str):
+        return clean(value) if isinstance(value, str) else None
+    if isinstance(default, float):
+        return _seconds(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1_000_000 else None
+
+
+def _seconds(value: object) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < 1e15 else 0.0  # type: ignore[operator,arg-type]

@@ -1,0 +1,157 @@
+"""The one lock that every writer of a credential takes: `flock` on a file, across threads, processes and Kimi CLIs.
+
+The file is never removed: a waiter would hold the lock of a name that is gone. A child of `fork` inherits nothing:
+filelock closes the descriptor in the child without unlocking it, and the parent keeps its lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kimi_auth.errors import StorageError, StoreUnwritable
+
+from . import files
+
+__all__ = ["Hold", "holder_pids", "locked", "process_name"]
+
+POLL_S = 0.01
+MOVES_MAX = 10
+"""A lock file that was replaced this often while it was being locked is no lock."""
+
+_MEDIUM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
+
+Inode = tuple[int, int]
+
+
+class _Moved(Exception):
+    """The path names another file than the one that was locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The locks that are held: which inode each path had, and by which process."""
+
+    inodes: dict[Path, Inode]
+    pid: int
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a child of fork, which does not hold its parent's locks."""
+        return self.pid == os.getpid()
+
+    def check(self, paths: Sequence[Path]) -> None:
+        """Raises StorageError unless all `paths` are held and each still names the file that was locked."""
+        for path in paths:
+            if self.inodes.get(path) != _inode(path):
+                raise StorageError(
+                    f"the lock {path} was removed or replaced while it was held",
+                    hint="leave *.lock files alone; nothing was written, try again",
+                )
+
+
+@contextmanager
+def locked(
+    paths: Sequence[Path], patience_s: float | None, give_up: Callable[[], bool] | None = None
+) -> Iterator[Hold | None]:
+    """Holds the locks of all `paths`, taken in this order, or none of them (None).
+
+    Waits up to `patience_s` seconds in all (0: one try; None: for ever), or until `give_up()` is true. Raises
+    StorageError when one of them cannot be a lock.
+    """
+    deadline = None if patience_s is None else time.monotonic() + patience_s
+    with ExitStack() as stack:
+        inodes: dict[Path, Inode] = {}
+        for path in paths:
+            left_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            inode = _take(stack, path, left_s, give_up)
+            if inode is None:
+                stack.close()
+                yield None
+                return
+            inodes[path] = inode
+        yield Hold(inodes, os.getpid())
+
+
+def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Callable[[], bool] | None) -> Inode | None:
+    files.touch(path)
+    held: list[Inode] = []
+    # A lock of its own for each hold: `flock` excludes descriptors, so threads of one process exclude each other too.
+    lock = FileLock(
+        path,
+        mode=files.PRIVATE_FILE,
+        thread_local=False,
+        poll_interval=POLL_S,
+        fallback_to_soft=False,
+        preserve_lock_file=True,
+        on_acquired=lambda descriptor: held.append(_examine(descriptor, path)),
+    )
+    for _ in range(MOVES_MAX):
+        try:
+            lock.acquire(
+                timeout=-1 if patience_s is None else patience_s, blocking=patience_s != 0, cancel_check=give_up
+            )
+        except Timeout:
+            return None
+        except _Moved:
+            continue
+        except OSError as error:
+            kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
+            raise files.explain(error, "lock", path, kind) from error
+        stack.callback(_release, lock)
+        return held[0]
+    raise StorageError(f"cannot lock {path}: it is replaced again and again", hint="leave *.lock files alone")
+
+
+def _release(lock: FileLock) -> None:
+    # A failed unlock must not hide what was done under the lock; the kernel frees it with the process at the latest.
+    with suppress(OSError):
+        lock.release(force=True)
+
+
+def _examine(descriptor: int, path: Path) -> Inode:
+    """What was locked must be a file of ours, and still what `path` names."""
+    found = os.fstat(descriptor)
+    files.refuse_strange(found, path)
+    inode = (found.st_dev, found.st_ino)
+    if inode != _inode(path):
+        raise _Moved
+    return inode
+
+
+def _inode(path: Path) -> Inode:
+    try:
+        found = path.lstat()
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
+
+
+# --- who holds it ----------------------------------------------------------------------------------------------------
+
+
+def holder_pids(paths: Sequence[Path], table: Path = Path("/proc/locks")) -> list[int] | None:
+    """The processes that hold a `flock` on one of `paths`; None where the system does not say. Linux: proc(5)."""
+    try:
+        lines = table.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return None
+    names = {f"{os.major(device):02x}:{os.minor(device):02x}:{inode}" for device, inode in map(_inode, paths)}
+    # "1: FLOCK  ADVISORY  WRITE 709 08:01:1310 0 EOF"; a waiter's line has "->" in the second column.
+    rows = (line.split() for line in lines)
+    return [int(row[4]) for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[5] in names]
+
+
+def process_name(pid: int) -> str:
+    """The name of process `pid`, "" when it cannot be told."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""

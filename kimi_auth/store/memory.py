@@ -1,0 +1,179 @@
+"""The same contract in memory: for tests, and for programs that bring their own login and keep nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kimi_auth.clock import Clock
+from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
+from kimi_auth.token import Token, fingerprint
+
+from . import claims
+from .contract import Claim, Pace, Refusal, Snapshot, Stamp
+from .formats import clean, has_served
+
+__all__ = ["MemoryStore"]
+
+POLL_S = 0.01
+
+
+class MemoryStore:
+    """The `CredentialStore` of one process, shared by its threads; nothing survives it.
+
+    `fail_writes`: every write raises StoreUnwritable, as on a full disk. `spoil()` makes the record corrupt.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.fail_writes = False
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._thread = 0
+        self._installed = 0
+        self._found = Snapshot("absent")
+        self._claims: dict[str, tuple[claims.Owner, Token | None]] = {}
+        self._refusals: dict[str, Refusal] = {}
+        self._pace = Pace()
+
+    @property
+    def place(self) -> str:
+        return "memory"
+
+    def spoil(self, words: str = "it is not JSON, or not all of it") -> None:
+        """The record becomes corrupt, as if somebody had written over it."""
+        self._installed += 1
+        self._found = Snapshot("corrupt", (self._installed,), problem=CorruptCredential(f"memory: {words}"))
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self) -> Snapshot:
+        return self._found
+
+    def stamp(self) -> Stamp:
+        return self._found.stamp
+
+    def refusal(self, fp: str) -> Refusal | None:
+        return self._refusals.get(fp)
+
+    def peek_claim(self, fp: str) -> Claim:
+        if fp not in self._claims:
+            return Claim("none", fp)
+        owner, heir = self._claims[fp]
+        return claims.judge(owner, heir, fp, self._clock.boot_id(), self._clock.boottime_s())
+
+    def pace(self) -> Pace:
+        return self._pace
+
+    def holder(self) -> str:
+        return f"pid {os.getpid()}" if self._lock.locked() else ""
+
+    # --- taking the place --------------------------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        if self.fail_writes:
+            raise StoreUnwritable("memory takes no writes: a test wants it so")
+
+    @contextmanager
+    def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[bool]:
+        if not self._take(patience_s, give_up):
+            yield False
+            return
+        self._thread = threading.get_ident()
+        try:
+            yield True
+        finally:
+            self._thread = 0
+            self._lock.release()
+
+    def _take(self, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
+        if patience_s is None and self._thread == threading.get_ident():
+            raise RuntimeError("this thread would wait for itself: it holds the lock already")
+        if self._lock.acquire(blocking=False):
+            return True
+        # Counted in slices and not by a clock, so that frozen time cannot make it wait for ever.
+        slices = math.inf if patience_s is None else patience_s / POLL_S
+        while slices > 0 and not (give_up and give_up()):
+            if self._lock.acquire(timeout=POLL_S * min(slices, 1.0)):
+                return True
+            slices -= 1
+        return False
+
+    # --- under the lock ----------------------------------------------------------------------------------------------
+
+    def claim(self, fp: str) -> Claim:
+        self._need()
+        self._sweep(fp)
+        mine = self._owner(fp)
+        if fp not in self._claims:
+            self._claims[fp] = mine, None
+            return Claim("made", fp, owner=mine.words)
+        owner, heir = self._claims[fp]
+        claim = claims.judge(owner, heir, fp, mine.boot, mine.boottime_s)
+        if claim.state == "elsewhere" and (dated := claims.met(owner, fp, mine.boot, mine.boottime_s)):
+            self._claims[fp] = dated, None
+        return claim
+
+    def renew_claim(self, fp: str) -> None:
+        self._need()
+        self._claims[fp] = self._owner(fp), None
+
+    def withdraw_claim(self, fp: str) -> None:
+        self._need()
+        self._claims.pop(fp, None)
+
+    def save_heir(self, fp: str, token: Token) -> None:
+        self._need()
+        owner = self._claims[fp][0] if fp in self._claims else self._owner(fp)
+        self._claims[fp] = owner, token
+
+    def install_heir(self, fp: str) -> None:
+        self._need()
+        heir = self._claims[fp][1] if fp in self._claims else None
+        if heir is None:
+            raise StorageError("memory holds no complete answer that could become the credential")
+        self._install(heir)
+        self._sweep(fingerprint(heir))
+
+    def put(self, token: Token) -> None:
+        self._need()
+        self._install(token)
+        self._sweep(fingerprint(token))
+
+    def sign_out(self, now_s: float) -> None:
+        self._need()
+        self._install(Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0)))
+
+    def tidy(self, now_s: float) -> None:
+        self._need()
+        found = self._found
+        if has_served(found.token, now_s):
+            self._found = Snapshot("absent")
+        if found.state != "corrupt":
+            self._sweep(found.fp)
+
+    def refuse(self, fp: str, refusal: Refusal) -> None:
+        self._need()
+        self._refusals[fp] = Refusal(refusal.at_s, clean(refusal.words))
+
+    def set_pace(self, pace: Pace) -> None:
+        self._need()
+        self._pace = pace
+
+    def _need(self) -> None:
+        if not self._thread:
+            raise RuntimeError("a credential is written with its lock held, and with it only")
+        self.check_writable()
+
+    def _owner(self, fp: str) -> claims.Owner:
+        return claims.Owner(fp, self._clock.boot_id(), self._clock.boottime_s(), os.getpid())
+
+    def _install(self, token: Token) -> None:
+        self._installed += 1
+        self._found = Snapshot("present", (self._installed,), token, fingerprint(token))
+
+    def _sweep(self, fp: str) -> None:
+        self._claims = {key: value for key, value in self._claims.items() if key == fp}
+        self._refusals = {key: value for key, value in self._refusals.items() if key == fp}

@@ -1,0 +1,227 @@
+"""A credential's pair of tokens, and how its age is judged.
+
+This module is the hot path of `kimi-auth token`: it imports nothing but C modules that start with the interpreter's own
+price, and everything else that judges a token (the lifecycle machine's hook, Session, status) calls the same functions.
+
+The record on disk is the Kimi CLI's: one JSON object with `access_token`, `refresh_token`, `expires_at` (unix seconds),
+`expires_in` (seconds), `scope`, `token_type`; ours adds `issuer` and, after a logout, `signed_out_at`.
+"""
+
+from __future__ import annotations
+
+try:
+    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        from hashlib import sha256
+
+DEFAULT_LIFETIME_S = 900.0
+"""Life of an access token whose record does not say: what auth.kimi.com gives."""
+
+LIFETIME_MAX_S = 10 * 365 * 86_400.0
+RECORD_MAX_BYTES = 65_536
+CLOCK_SLACK_S = 5.0
+WINDOW_SHARE = 7 / 12
+MARGIN_MAX_S = 30.0
+MARGIN_SHARE = 0.1
+
+
+class RecordError(ValueError):
+    """Why a record is not a credential: a sentence without a single character of what it held."""
+
+
+class Token:
+    """One pair: `access_token` (sent as Bearer), `refresh_token` (single use), and when the first one ends.
+
+    `expires_at_s` is unix seconds, `expires_in_s` the life that the server gave in seconds; either is 0.0 when unknown.
+    `issuer` is the OAuth host that issued the pair, "" when the record does not say. Immutable, and its repr is redacted.
+    """
+
+    __slots__ = (
+        "access_token",
+        "expires_at_s",
+        "expires_in_s",
+        "issuer",
+        "refresh_token",
+        "scope",
+        "signed_out_at_s",
+        "token_type",
+    )
+
+    access_token: str
+    refresh_token: str
+    expires_at_s: float
+    expires_in_s: float
+    scope: str
+    token_type: str
+    issuer: str
+    signed_out_at_s: float
+
+    def __init__(
+        self,
+        access_token: str,
+        refresh_token: str,
+        expires_at_s: float,
+        expires_in_s: float,
+        scope: str = "",
+        token_type: str = "Bearer",
+        issuer: str = "",
+        signed_out_at_s: float = 0.0,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "access_token", access_token)
+        put(self, "refresh_token", refresh_token)
+        put(self, "expires_at_s", expires_at_s)
+        put(self, "expires_in_s", expires_in_s)
+        put(self, "scope", scope)
+        put(self, "token_type", token_type)
+        put(self, "issuer", issuer)
+        put(self, "signed_out_at_s", signed_out_at_s)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Token is immutable: {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Token is immutable: {name}")
+
+    def __reduce__(self) -> tuple[type[Token], tuple[object, ...]]:
+        return (Token, tuple(self._fields()))
+
+    def __eq__(self, other: object) -> bool:
+        return self._fields() == other._fields() if isinstance(other, Token) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(self))
+
+    def __repr__(self) -> str:
+        return f"Token(fp={fingerprint(self)}, expires_at_s={self.expires_at_s:.0f}, issuer={self.issuer!r})"
+
+    def _fields(self) -> list[object]:
+        return [
+            self.access_token,
+            self.refresh_token,
+            self.expires_at_s,
+            self.expires_in_s,
+            self.scope,
+            self.token_type,
+            self.issuer,
+            self.signed_out_at_s,
+        ]
+
+    @property
+    def is_empty(self) -> bool:
+        """True for a record that holds no tokens: a logout of ours (`signed_out_at_s` set) or the successor's tombstone."""
+        return not self.access_token and not self.refresh_token
+
+    def record(self) -> dict[str, object]:
+        """The JSON object that is stored: the Kimi CLI's keys, ours only when they say something."""
+        record: dict[str, object] = {
+            "access_token": self.access_token,
+            "refresh_token": self.refresh_token,
+            "expires_at": self.expires_at_s,
+            "scope": self.scope,
+            "token_type": self.token_type,
+            "expires_in": self.expires_in_s,
+        }
+        if self.issuer:
+            record["issuer"] = self.issuer
+        if self.signed_out_at_s:
+            record["signed_out_at"] = self.signed_out_at_s
+        return record
+
+
+def fingerprint(token: Token) -> str:
+    """The identity of a pair: SHA-256 of refresh token, NUL, access token; the first 16 hex digits. Safe to publish."""
+    pair = f"{token.refresh_token}\0{token.access_token}"
+    digest: str = sha256(pair.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest[:16]
+
+
+def lifetime_s(token: Token) -> float:
+    """The life that the server gave, in seconds; a missing, negative, NaN or absurd one counts as 900."""
+    return token.expires_in_s if 0 < token.expires_in_s <= LIFETIME_MAX_S else DEFAULT_LIFETIME_S
+
+
+def margin_s(token: Token) -> float:
+    """With less life than this (seconds) a token counts as expired: a request must have time to arrive."""
+    return min(MARGIN_MAX_S, MARGIN_SHARE * lifetime_s(token))
+
+
+def window_s(token: Token) -> float:
+    """Seconds before its end in which a token is renewed while it still works: 525 of 900, 35 of 60."""
+    return WINDOW_SHARE * lifetime_s(token)
+
+
+def left_s(token: Token, now_s: float) -> float:
+    """Seconds of life left at `now_s` (unix seconds), never negative; an unknown end leaves none."""
+    left = token.expires_at_s - now_s
+    return left if 0 < left < float("inf") else 0.0
+
+
+def phase(token: Token, now_s: float) -> str:
+    """`fresh`, `expiring` (renew when convenient) or `expired` (renew before use) at `now_s`, unix seconds.
+
+    A record that claims more life than the server gave was written under another clock: it counts as expiring.
+    """
+    left = left_s(token, now_s)
+    if left <= 0 or left < margin_s(token):
+        return "expired"
+    if left <= window_s(token) or left > lifetime_s(token) + CLOCK_SLACK_S:
+        return "expiring"
+    return "fresh"
+
+
+def at_leisure(token: Token, now_s: float) -> bool:
+    """True while a one-shot command has no reason to renew: fresh, or in the first half of the window."""
+    now = phase(token, now_s)
+    return now == "fresh" or (
+        now == "expiring" and window_s(token) / 2 < left_s(token, now_s) <= lifetime_s(token) + CLOCK_SLACK_S
+    )
+
+
+def parse_record(data: object) -> Token:
+    """The Token in a decoded JSON value, or RecordError. Unknown keys are ignored, numbers may be strings.
+
+    `access_token` must be able to stand in a header (visible ASCII); both tokens empty is a record too (`is_empty`).
+    """
+    if not isinstance(data, dict):
+        raise RecordError("it is not a JSON object")
+    access, refresh = _text(data, "access_token"), _text(data, "refresh_token", optional=True)
+    if refresh and not access:
+        raise RecordError("access_token is empty")
+    for name, value in (("access_token", access), ("refresh_token", refresh)):
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise RecordError(f"{name} holds characters that cannot be sent")
+    return Token(
+        access,
+        refresh,
+        _number(data, "expires_at"),
+        _number(data, "expires_in"),
+        _text(data, "scope", optional=True),
+        _text(data, "token_type", optional=True) or "Bearer",
+        _text(data, "issuer", optional=True),
+        _number(data, "signed_out_at"),
+    )
+
+
+def _text(data: dict[object, object], key: str, *, optional: bool = False) -> str:
+    value = data.get(key)
+    if value is None and optional:
+        return ""
+    if not isinstance(value, str):
+        raise RecordError(f"{key} is missing" if value is None else f"{key} is not a string")
+    return value
+
+
+def _number(data: dict[object, object], key: str) -> float:
+    """A finite number of seconds, else 0.0 (unknown): a strange time must not cost anybody the login."""
+    value = data.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return 0.0
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return 0.0
+    return number if 0 < number < 1e15 else 0.0

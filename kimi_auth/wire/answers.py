@@ -1,0 +1,95 @@
+"""What a request can come back with: one declared outcome, in the words of the RFCs, and what was learnt on the way.
+
+Every request of `kimi_auth.wire` returns an `Answer`; none raises for what a server or a network does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from kimi_auth.errors import KimiAuthError
+
+__all__ = [
+    "Answer",
+    "CodeOutcome",
+    "DeviceCode",
+    "Endpoints",
+    "ExchangeOutcome",
+    "Grant",
+    "ModelsOutcome",
+    "PollOutcome",
+    "RevokeOutcome",
+]
+
+CodeOutcome = Literal["code", "unreachable", "refused"]
+PollOutcome = Literal[
+    "granted", "authorization_pending", "slow_down", "unreachable", "access_denied", "expired_token", "refused"
+]
+ExchangeOutcome = Literal["tokens", "refused", "unclear", "not_processed", "ambiguous", "misconfigured"]
+RevokeOutcome = Literal["revoked", "unsupported", "failed"]
+ModelsOutcome = Literal["models", "unchanged", "rejected", "forbidden", "unavailable"]
+
+Kind_co = TypeVar("Kind_co", covariant=True)
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Kind_co, Value_co]):
+    """One request's outcome. `value` is there for the good outcome only; `error` says in one sentence what went wrong.
+
+    `retry_after_s`: seconds the server asked to wait, None when it did not. `words`: the server's own words, control
+    characters removed, at most 200 characters. `status`: the HTTP status, 0 when there was none.
+    """
+
+    outcome: Kind_co
+    value: Value_co | None = None
+    error: KimiAuthError | None = None
+    retry_after_s: float | None = None
+    words: str = ""
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """RFC 8628 §3.2, checked and bounded. `interval_s` 1 to 300 (5 when absent), `expires_in_s` at most 1800.
+
+    `verification_uri` is https (or http on loopback); `verification_uri_complete` is "" when absent or not such a URL.
+    """
+
+    device_code: str = field(repr=False)
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in_s: float
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """RFC 6749 §5.1: a token answer. Everything but `access_token` is optional: `refresh_token` "" and `expires_in_s` 0.0
+    mean absent."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False, default="")
+    expires_in_s: float = 0.0
+    scope: str = ""
+    token_type: str = "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where an OAuth server is and who we are to it. URLs are absolute; `issuer` is the host that credentials are bound to.
+
+    `revocation_url` is "" when the platform names none: then the server's metadata is asked (RFC 8414) if
+    `discover_revocation`, and nothing is revoked at the server otherwise; an endpoint is never guessed.
+    """
+
+    issuer: str
+    device_authorization_url: str
+    token_url: str
+    client_id: str
+    scope: str = ""
+    revocation_url: str = ""
+    discover_revocation: bool = True
+    refusal_codes: frozenset[str] = frozenset({"invalid_grant"})

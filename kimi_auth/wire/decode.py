@@ -1,0 +1,119 @@
+"""Bodies into values: strict about JSON, lenient about what is optional, never an exception.
+
+A body is a JSON object or it is nothing. Of an object each reader says which shape it has (a word that the tables in
+`tables.py` know) and gives the value for the good shape. Numbers may be strings; a strange number means "unknown" and
+never costs anybody the answer that it came with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from kimi_auth.token import LIFETIME_MAX_S
+
+from .answers import DeviceCode, Grant
+from .sanitize import clean, is_visible, safe_url
+
+__all__ = ["catalogue", "device_code", "grant", "json_object", "oauth_error"]
+
+JsonObject = Mapping[str, Any]
+
+TOKEN_MAX = 16_384
+"""Characters in one token: a header and a credential record must be able to hold it."""
+
+CODE_LIFE_MAX_S = 1800.0
+CODE_LIFE_DEFAULT_S = 900.0
+INTERVAL_MAX_S = 300.0
+INTERVAL_DEFAULT_S = 5.0
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object (RFC 8259) that `body` is, or None: UTF-8, each key once, no NaN, of a depth and size that decode."""
+    try:
+        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice: two readers could see two different answers")
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("not a JSON number")
+
+
+def oauth_error(data: JsonObject | None) -> tuple[str, str]:
+    """`error` of an OAuth error answer (RFC 6749 §5.2) and its description; ("", "") when this is none."""
+    code = _text(data, "error") if data else ""
+    return (code, _text(data, "error_description")) if data and code else ("", "")
+
+
+def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
+    """A device authorisation answer (RFC 8628 §3.2): `device_code`, else `unsafe_uri`, `incomplete` or "" (no object)."""
+    if data is None:
+        return "", None
+    secret, user_code, uri = (_text(data, key) for key in ("device_code", "user_code", "verification_uri"))
+    if not is_visible(secret) or not user_code or clean(user_code, 64) != user_code or not uri:
+        return "incomplete", None
+    if not safe_url(uri):
+        return "unsafe_uri", None
+    return "device_code", DeviceCode(
+        secret,
+        user_code,
+        uri,
+        safe_url(_text(data, "verification_uri_complete")),
+        min(_number(data, "expires_in") or CODE_LIFE_DEFAULT_S, CODE_LIFE_MAX_S),
+        min(max(_number(data, "interval") or INTERVAL_DEFAULT_S, 1.0), INTERVAL_MAX_S),
+    )
+
+
+def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
+    """A token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (no object)."""
+    if data is None:
+        return "", None
+    access, refresh = _text(data, "access_token"), _text(data, "refresh_token")
+    if not _is_token(access):
+        return "no_token", None
+    kind = clean(_text(data, "token_type"), 40)
+    expires_in_s = _number(data, "expires_in")
+    return "token", Grant(
+        access,
+        refresh if _is_token(refresh) else "",
+        expires_in_s if expires_in_s <= LIFETIME_MAX_S else 0.0,
+        clean(_text(data, "scope"), 1000),
+        "Bearer" if kind.lower() in {"", "bearer"} else kind,
+    )
+
+
+def catalogue(data: JsonObject | None) -> tuple[str, JsonObject | None]:
+    """A models answer: `models` for an object with a list `data`, else ""; what the list holds is judged elsewhere."""
+    return ("models", data) if data is not None and isinstance(data.get("data"), list) else ("", None)
+
+
+def _is_token(text: str) -> bool:
+    return is_visible(text) and len(text) <= TOKEN_MAX
+
+
+def _text(data: JsonObject, key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _number(data: JsonObject, key: str) -> float:
+    """A positive finite number, else 0.0 (unknown)."""
+    value = data.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return 0.0
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return 0.0
+    return number if 0 < number < math.inf else 0.0

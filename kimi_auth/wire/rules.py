@@ -1,0 +1,99 @@
+"""How an answer becomes an outcome: a table of rows, read from the top; the first row that fits decides.
+
+A row is data. It names what it wants to see (HTTP status, OAuth `error` code, shape of the JSON body, transport failure;
+what it does not name may be anything), the outcome, and what people are told. `tables.py` holds one table per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from kimi_auth.errors import KimiAuthError
+
+__all__ = ["ANY_ERROR", "Facts", "Row", "Table", "columns", "decide", "markdown"]
+
+Kind_co = TypeVar("Kind_co", covariant=True)
+Kind = TypeVar("Kind")
+
+ANY_ERROR = frozenset({"*"})
+"""In a row: any OAuth error code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a table looks at. `status` is 0 and `error`, `shape` are "" when there was no such thing.
+
+    `failure` is the class of the exception that ended the request. An answer may have begun to arrive before it: then
+    `status` is there too, and what is complete of the body counts.
+    """
+
+    status: int = 0
+    error: str = ""
+    shape: str = ""
+    failure: type[Exception] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Generic[Kind_co]):
+    """One line of a table.
+
+    Wanted: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of one of the classes.
+    Given: `outcome`, and unless `raises` is None an error with the sentence `says`, in which `{host}` is the server,
+    `{got}` the status and content type, and `{said}` is ": " and the words of the server or the network, or nothing.
+    `why` is for the reader.
+    """
+
+    outcome: Kind_co
+    why: str
+    status: tuple[range, ...] = ()
+    error: frozenset[str] = frozenset()
+    shape: str = ""
+    failure: tuple[type[Exception], ...] = ()
+    raises: type[KimiAuthError] | None = None
+    says: str = ""
+    hint: str = ""
+
+    def fits(self, facts: Facts) -> bool:
+        return (
+            (not self.status or any(facts.status in statuses for statuses in self.status))
+            and (not self.error or facts.error in self.error or (self.error == ANY_ERROR and facts.error != ""))
+            and (not self.shape or facts.shape == self.shape)
+            and (not self.failure or (facts.failure is not None and issubclass(facts.failure, self.failure)))
+        )
+
+
+Table = tuple[Row[Kind], ...]
+
+
+def decide(table: Table[Kind], facts: Facts) -> Row[Kind]:
+    """The first row that fits. Every table ends with a row that fits everything."""
+    return next(row for row in table if row.fits(facts))
+
+
+def columns(row: Row[object]) -> tuple[str, str, str, str, str, str, str]:
+    """A row as text: status, error code, body, failure, outcome, error class, why; "" where the row wants nothing."""
+    return (
+        ", ".join(map(_statuses, row.status)),
+        "any" if row.error == ANY_ERROR else ", ".join(sorted(row.error)),
+        row.shape,
+        ", ".join("any" if kind is Exception else kind.__name__ for kind in row.failure),
+        str(row.outcome),
+        row.raises.__name__ if row.raises else "",
+        row.why,
+    )
+
+
+def _statuses(statuses: range) -> str:
+    if statuses.start == 0:
+        return "none"
+    return str(statuses.start) if len(statuses) == 1 else f"{statuses.start} to {statuses.stop - 1}"
+
+
+def markdown(rows: Iterable[Row[object]]) -> str:
+    """A table for reviewers, one line per row, in the order in which the rows are tried."""
+    head = ("#", "status", "error", "body", "failure", "outcome", "reported as", "why")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += [f"| {' | '.join((str(number), *columns(row)))} |" for number, row in enumerate(rows, 1)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,362 @@
+"""The five tables: what each request's answers mean. Everything that can come back is decided here and nowhere else.
+
+Two rules hold in all of them. What has arrived completely counts, whatever broke the connection afterwards: so rows that
+want a status or a body stand above those that want a failure. And nothing that a proxy, a load balancer or a bad network
+can say ends a login: only an OAuth error does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import httpx
+
+from kimi_auth.errors import (
+    AccessDenied,
+    ClientRefused,
+    CodeExpired,
+    ConfigError,
+    KimiAuthError,
+    Refused,
+    Revoked,
+    Unreachable,
+)
+
+from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
+from .rules import ANY_ERROR, Row, Table
+
+__all__ = ["CODE", "EXCHANGE", "MODELS", "POLL", "REVOKE", "TABLES", "NoEndpointError", "UnsendableError"]
+
+
+class UnsendableError(Exception):
+    """The request was not even tried: its URL, a header, the proxy or certificate settings cannot be used."""
+
+
+class NoEndpointError(Exception):
+    """The server names no endpoint for this request, and endpoints are never guessed."""
+
+
+NO_ANSWER = (range(1),)
+SUCCESS = (range(200, 300),)
+CLIENT_ERROR = (range(400, 500),)
+OAUTH = (*SUCCESS, *CLIENT_ERROR)
+TOO_MANY = (range(429, 430),)
+SERVER_ERROR = (range(500, 600),)
+
+GRANT_GONE = frozenset({"invalid_grant"})
+NOT_NOW = frozenset({"temporarily_unavailable", "server_error"})
+CLIENT_IS_WRONG = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type"})
+REQUEST_IS_WRONG = CLIENT_IS_WRONG | {"invalid_scope", "invalid_request"}
+
+UNUSABLE = (UnsendableError, httpx.UnsupportedProtocol, httpx.InvalidURL)
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.LocalProtocolError,
+)
+MAYBE_SENT = (
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.CloseError,
+    httpx.RemoteProtocolError,
+    httpx.DecodingError,
+    httpx.TooManyRedirects,
+)
+ANY_FAILURE = (Exception,)
+
+START_AGAIN = "start again: kimi-auth login"
+TRY_LOGIN_AGAIN = "check the network and try again: kimi-auth login"
+PROXY_OR_ENDED = "a proxy, or the login has ended; look closer: kimi-auth doctor"
+
+CANNOT_BE_REACHED = "{host} cannot be reached{said}"
+HAS_TROUBLE = "{host} has trouble of its own ({got}){said}"
+TOO_FAST = "{host} asks for a pause ({got}){said}"
+CANNOT_BE_ASKED = "{host} cannot be asked{said}"
+CLIENT_REFUSED = "{host} refuses this program{said}"
+ANSWERS_SOMETHING_ELSE = "{host} answers something that is no OAuth answer ({got}){said}"
+ANSWER_INCOMPLETE = "{host} did not answer completely{said}"
+NOT_REVOKED_HINT = "the tokens end by themselves"
+CHECK_HOST = "check KIMI_CODE_OAUTH_HOST"
+
+# Rows that the two requests of a sign-in have in common.
+_PAUSE = Row[Literal["unreachable"]](
+    "unreachable",
+    "a pause was asked for (RFC 6585 §4)",
+    TOO_MANY,
+    raises=Unreachable,
+    says=TOO_FAST,
+    hint=TRY_LOGIN_AGAIN,
+)
+_TROUBLE = replace(_PAUSE, why="the server's own trouble", status=SERVER_ERROR, says=HAS_TROUBLE)
+_TROUBLE_IN_WORDS = replace(
+    _TROUBLE, why="the same, said in OAuth's words (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
+)
+_NETWORK = replace(
+    _PAUSE, why="the network (RFC 8628 §3.5: back off, go on)", status=(), failure=ANY_FAILURE, says=CANNOT_BE_REACHED
+)
+_PORTAL = replace(
+    _PAUSE, why="no OAuth answer: a proxy or a portal stands in between", status=(), says=ANSWERS_SOMETHING_ELSE
+)
+_UNUSABLE = Row[Literal["refused"]](
+    "refused",
+    "nothing was sent, and waiting does not help",
+    failure=UNUSABLE,
+    raises=ConfigError,
+    says=CANNOT_BE_ASKED,
+)
+
+CODE: Table[CodeOutcome] = (
+    Row("code", "RFC 8628 §3.2", SUCCESS, shape="device_code"),
+    _PAUSE,
+    _TROUBLE,
+    replace(_TROUBLE_IN_WORDS, error=NOT_NOW | {"slow_down"}),
+    Row(
+        "refused",
+        "the program, not the person (RFC 6749 §5.2)",
+        OAUTH,
+        REQUEST_IS_WRONG,
+        raises=ClientRefused,
+        says=CLIENT_REFUSED,
+    ),
+    Row(
+        "refused",
+        "any other OAuth error is final (RFC 8628 §3.2 with RFC 6749 §5.2)",
+        OAUTH,
+        ANY_ERROR,
+        raises=Refused,
+        says="{host} gives no code{said}",
+        hint=START_AGAIN,
+    ),
+    Row(
+        "refused",
+        "an address that a person must not be sent to",
+        SUCCESS,
+        shape="unsafe_uri",
+        raises=ConfigError,
+        says="{host} names a verification address that is not plain https, so it is not shown",
+        hint=CHECK_HOST,
+    ),
+    Row(
+        "refused",
+        "device_code, user_code and verification_uri are REQUIRED (RFC 8628 §3.2)",
+        SUCCESS,
+        shape="incomplete",
+        raises=ConfigError,
+        says="{host} answers without a device code, a user code or a verification address",
+        hint=CHECK_HOST,
+    ),
+    _UNUSABLE,
+    _NETWORK,
+    _PORTAL,
+)
+
+POLL: Table[PollOutcome] = (
+    Row("granted", "RFC 8628 §3.5 with RFC 6749 §5.1", SUCCESS, shape="token"),
+    Row("authorization_pending", "RFC 8628 §3.5; some say it with a 200", OAUTH, frozenset({"authorization_pending"})),
+    Row("slow_down", "RFC 8628 §3.5: 5 s more between polls, for good", OAUTH, frozenset({"slow_down"})),
+    Row(
+        "access_denied",
+        "RFC 8628 §3.5; servers may say it only once",
+        OAUTH,
+        frozenset({"access_denied"}),
+        raises=AccessDenied,
+        says="the request was refused on the approval page",
+    ),
+    Row(
+        "expired_token",
+        "RFC 8628 §3.5",
+        OAUTH,
+        frozenset({"expired_token"}),
+        raises=CodeExpired,
+        says="nobody approved before the code ran out",
+    ),
+    _PAUSE,
+    _TROUBLE,
+    _TROUBLE_IN_WORDS,
+    Row(
+        "refused",
+        "the grant was given to an earlier poll whose answer never came",
+        OAUTH,
+        GRANT_GONE,
+        raises=Refused,
+        says="the approval was used but its answer was lost{said}",
+        hint=START_AGAIN,
+    ),
+    Row(
+        "refused",
+        "the program, not the person (RFC 6749 §5.2)",
+        OAUTH,
+        CLIENT_IS_WRONG,
+        raises=ClientRefused,
+        says=CLIENT_REFUSED,
+    ),
+    Row(
+        "refused",
+        "any other OAuth error is final (RFC 8628 §3.5)",
+        OAUTH,
+        ANY_ERROR,
+        raises=Refused,
+        says="{host} ended the request{said}",
+        hint=START_AGAIN,
+    ),
+    Row(
+        "refused",
+        "never poll after a 200: a second poll revokes what the first one got",
+        SUCCESS,
+        raises=Refused,
+        says="the approval was used but its answer could not be read ({got})",
+        hint=START_AGAIN,
+    ),
+    _UNUSABLE,
+    _NETWORK,
+    _PORTAL,
+)
+
+EXCHANGE: Table[ExchangeOutcome] = (
+    Row("tokens", "RFC 6749 §5.1; the refresh token may be rotated (§6)", SUCCESS, shape="token"),
+    Row(
+        "refused",
+        "RFC 6749 §5.2, or a code that the platform lists as final",
+        CLIENT_ERROR,
+        GRANT_GONE,
+        raises=Revoked,
+        says="{host} ended the login{said}",
+    ),
+    Row(
+        "misconfigured",
+        "the program is refused, not the login (RFC 6749 §5.2)",
+        CLIENT_ERROR,
+        REQUEST_IS_WRONG,
+        raises=ClientRefused,
+        says=CLIENT_REFUSED,
+    ),
+    Row("not_processed", "turned away at the door (RFC 6585 §4)", TOO_MANY, raises=Unreachable, says=TOO_FAST),
+    Row("ambiguous", "it may have rotated before it failed", SERVER_ERROR, raises=Unreachable, says=HAS_TROUBLE),
+    Row(
+        "ambiguous",
+        "the same, said in OAuth's words (RFC 6749 §4.1.2.1)",
+        CLIENT_ERROR,
+        NOT_NOW,
+        raises=Unreachable,
+        says=HAS_TROUBLE,
+    ),
+    Row("not_processed", "nothing was sent", NO_ANSWER, failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
+    Row(
+        "not_processed",
+        "no connection, or none beyond the proxy: the token was not sent",
+        NO_ANSWER,
+        failure=NEVER_SENT,
+        raises=Unreachable,
+        says=CANNOT_BE_REACHED,
+    ),
+    Row(
+        "ambiguous",
+        "the token may have been sent, and a server finishes a request whose client has gone",
+        failure=MAYBE_SENT,
+        raises=Unreachable,
+        says=ANSWER_INCOMPLETE,
+    ),
+    Row(
+        "ambiguous",
+        "a failure that nobody has met yet counts as the worst",
+        failure=ANY_FAILURE,
+        raises=Unreachable,
+        says=ANSWER_INCOMPLETE,
+    ),
+    Row(
+        "unclear",
+        "no OAuth answer, so no verdict on the login: a redirect, a portal, a proxy's page",
+        raises=Refused,
+        says=ANSWERS_SOMETHING_ELSE,
+        hint=PROXY_OR_ENDED,
+    ),
+)
+
+REVOKE: Table[RevokeOutcome] = (
+    Row("revoked", "RFC 7009 §2.2: the status says it, whatever the body", SUCCESS),
+    Row(
+        "unsupported",
+        "RFC 7009 §2.2.1",
+        CLIENT_ERROR,
+        frozenset({"unsupported_token_type"}),
+        raises=KimiAuthError,
+        says="{host} cannot revoke this kind of token",
+        hint=NOT_REVOKED_HINT,
+    ),
+    Row(
+        "unsupported",
+        "there is nothing at this address",
+        (range(404, 406),),
+        raises=KimiAuthError,
+        says="{host} has no revocation at the address it names ({got})",
+        hint=NOT_REVOKED_HINT,
+    ),
+    Row(
+        "unsupported",
+        "neither the platform nor the server's metadata (RFC 8414 §2) names an endpoint",
+        failure=(NoEndpointError,),
+        raises=KimiAuthError,
+        says="{host} names no address for revoking tokens",
+        hint=NOT_REVOKED_HINT,
+    ),
+    Row("failed", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
+    Row(
+        "failed", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED, hint=NOT_REVOKED_HINT
+    ),
+    Row(
+        "failed",
+        "anything else, 503 included (RFC 7009 §2.2.1)",
+        raises=KimiAuthError,
+        says="{host} did not revoke the token ({got}){said}",
+        hint=NOT_REVOKED_HINT,
+    ),
+)
+
+MODELS: Table[ModelsOutcome] = (
+    Row("models", "a JSON object with a list `data`", SUCCESS, shape="models"),
+    Row(
+        "unchanged",
+        "what was asked about by ETag is still so (RFC 9110 §15.4.5)",
+        (range(304, 305),),
+        shape="asked_by_etag",
+    ),
+    Row(
+        "rejected",
+        "this bearer is refused by the API's own origin: redirects are not followed (RFC 6750 §3.1)",
+        (range(401, 402),),
+        raises=KimiAuthError,
+        says="{host} refuses the access token ({got}){said}",
+        hint="renew it: kimi-auth token --refresh",
+    ),
+    Row(
+        "forbidden",
+        "membership or a proxy, never the login",
+        (range(402, 404),),
+        raises=KimiAuthError,
+        says="{host} refuses the account or the way to it ({got}){said}",
+        hint="check the membership on the web page of the platform, and the proxy",
+    ),
+    Row("unavailable", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
+    Row("unavailable", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED),
+    Row(
+        "unavailable",
+        "anything else",
+        raises=Unreachable,
+        says="{host} gives no list of models ({got}){said}",
+    ),
+)
+
+TABLES: Mapping[str, Table[Any]] = {
+    "device code": CODE,
+    "poll": POLL,
+    "exchange": EXCHANGE,
+    "revoke": REVOKE,
+    "models": MODELS,
+}
+"""All tables by the request that they judge: for tests that visit every row and for pages that show them."""

@@ -1,0 +1,150 @@
+"""The coding API: what it answers a good bearer, and how it turns the others away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+API = "/coding/v1"
+ENDPOINTS = [
+    ("GET", "/models", None),
+    ("POST", "/chat/completions", {"model": "kimi-for-coding", "messages": [{"role": "user", "content": "hi"}]}),
+    ("POST", "/search", {"text_query": "x"}),
+    ("POST", "/fetch", {"url": "https://example.com"}),
+    ("GET", "/usages", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS)
+def test_bearer_is_checked(visitor: Any, clock: Any, method: str, path: str, body: object) -> None:
+    """Every endpoint answers 401 in the openai shape to a missing, unknown, expired or revoked token, 402 without membership."""
+    headers = visitor.bearer()
+
+    def ask(**other: str) -> tuple[int, str | None, str | None]:
+        answer = visitor.http.request(method, f"{API}{path}", json=body, headers=other or headers)
+        error = answer.json()["error"]["type"] if answer.status_code != 200 and answer.content else None
+        return answer.status_code, error, answer.headers.get("www-authenticate")
+
+    rejected = (401, "invalid_authentication_error", 'Bearer error="invalid_token"')
+    assert ask() == (200, None, None)
+    assert ask(authorization="") == (401, "invalid_authentication_error", "Bearer")
+    assert ask(authorization="Basic eDp5") == (401, "invalid_authentication_error", "Bearer")
+    assert ask(authorization="Bearer nobody") == rejected
+    visitor.state.membership = False
+    assert ask() == (402, "membership_required", None)
+    assert ask(authorization="Bearer nobody") == rejected
+    visitor.state.membership = True
+    clock.pass_s(900)
+    assert ask() == rejected
+    headers = visitor.bearer()
+    visitor.state.revoke_family()
+    assert ask() == rejected
+
+
+def test_models(visitor: Any) -> None:
+    """The catalogue has the fields that clients map to capabilities."""
+    body = visitor.http.get(f"{API}/models", headers=visitor.bearer()).json()
+    assert body["object"] == "list"
+    assert [model["id"] for model in body["data"]] == ["kimi-for-coding", "kimi-k2-thinking-turbo", "kimi-latest"]
+    assert body["data"][0].items() >= {
+        "context_length": 262_144, "supports_reasoning": True, "supports_image_in": True, "supports_video_in": True,
+        "display_name": "Kimi for Coding",
+    }.items()  # fmt: skip
+
+
+def test_models_etag(visitor: Any) -> None:
+    """RFC 9110 §13.1.2: a client that names the current tag, weakly or among others, gets 304 and no body."""
+    headers = visitor.bearer()
+    etag = visitor.http.get(f"{API}/models", headers=headers).headers["etag"]
+
+    def status(tags: str) -> tuple[int, bytes]:
+        answer = visitor.http.get(f"{API}/models", headers={**headers, "If-None-Match": tags})
+        return answer.status_code, answer.content[:1]
+
+    for tags in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        assert status(tags) == (304, b"")
+    visitor.state.models = visitor.state.models[:1]
+    assert status(etag) == (200, b"{")
+
+
+@pytest.mark.parametrize(
+    "content", ["Hello  big world", [{"type": "text", "text": "Hello  "}, {"type": "text", "text": "big world"}]]
+)
+def test_chat_echoes(visitor: Any, content: object) -> None:
+    """The answer is the last user message, with the tokens counted."""
+    messages = [
+        {"role": "system", "content": "Be brief"},
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": content},
+    ]
+    request = {"model": "kimi-for-coding", "messages": messages}
+    body = visitor.http.post(f"{API}/chat/completions", headers=visitor.bearer(), json=request).json()
+    assert (body["object"], body["model"]) == ("chat.completion", "kimi-for-coding")
+    assert body["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": "Hello  big world"}, "finish_reason": "stop"}
+    ]
+    assert body["usage"] == {"prompt_tokens": 6, "completion_tokens": 3, "total_tokens": 9}
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_chat_streams(visitor: Any, apart: bool) -> None:
+    """Server-sent events: role, pieces, stop, usage (in a chunk of its own where asked for), [DONE]."""
+    request: dict[str, Any] = {
+        "model": "kimi-for-coding", "messages": [{"role": "user", "content": "Hello  big world"}], "stream": True,
+    }  # fmt: skip
+    if apart:
+        request["stream_options"] = {"include_usage": True}
+    answer = visitor.http.post(f"{API}/chat/completions", headers=visitor.bearer(), json=request)
+    assert answer.headers["content-type"] == "text/event-stream"
+    *events, end = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    chunks = [json.loads(event) for event in events]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert end == "[DONE]"
+    assert choices[0]["delta"] == {"role": "assistant", "content": ""}
+    assert "".join(choice["delta"].get("content", "") for choice in choices) == "Hello  big world"
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
+    assert (len(chunks) > len(choices)) is apart
+    assert chunks[-1]["usage"]["total_tokens"] == 6
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "kind"),
+    [
+        ("/chat/completions", '{"model": "gpt", "messages": []}', 404, "model_not_found"),
+        ("/chat/completions", '{"model": ["kimi-latest"], "messages": []}', 404, "model_not_found"),
+        ("/chat/completions", '{"model": "kimi-latest", "messages": "hi"}', 400, "invalid_request_error"),
+        ("/chat/completions", '{"model": "kimi-latest", "messages": ["hi"]}', 400, "invalid_request_error"),
+        ("/chat/completions", '{"model": "kimi-latest", "messages": []}', 400, "invalid_request_error"),
+        ("/chat/completions", "not json", 400, "invalid_request_error"),
+        ("/search", "[]", 400, "invalid_request_error"),
+        ("/search", '{"text_query": 7}', 400, "invalid_request_error"),
+        ("/fetch", '{"url": ""}', 400, "invalid_request_error"),
+        ("/fetch", b"\xff", 400, "invalid_request_error"),
+        ("/nowhere", "{}", 404, "invalid_request_error"),
+        ("/models", "{}", 405, "invalid_request_error"),
+    ],
+)
+def test_bad_requests(visitor: Any, path: str, content: str | bytes, status: int, kind: str) -> None:
+    """What cannot be answered is an error in the openai shape."""
+    answer = visitor.http.post(f"{API}{path}", headers=visitor.bearer(), content=content)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+
+
+def test_search_and_fetch(visitor: Any) -> None:
+    """Search and fetch name what was asked, and pretend no more; any text survives, even half a surrogate pair."""
+    headers = visitor.bearer()
+    found = visitor.http.post(f"{API}/search", headers=headers, json={"text_query": "rotating tokens"}).json()
+    assert found["search_results"][0]["title"] == "Emulated result for: rotating tokens"
+    page = visitor.http.post(f"{API}/fetch", headers=headers, content='{"url": "https://example.com/\\ud800"}')
+    assert page.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert "https://example.com/?" in page.text
+
+
+def test_usages(visitor: Any) -> None:
+    """A weekly quota and a window in minutes."""
+    body = visitor.http.get(f"{API}/usages", headers=visitor.bearer()).json()
+    assert body["usage"]["remaining"] == 1000
+    assert body["limits"][0]["window"] == {"duration": 300, "timeUnit": "TIME_UNIT_MINUTE"}
