@@ -78,11 +78,9 @@ def names_our_platform(config: bytes) -> bool:
 
 
 def decode(raw: bytes) -> object:
-    """`json.loads` for UTF-8 without a byte order mark, without importing json; raises FallThrough for anything else."""
-    if raw[:3] == b"\xef\xbb\xbf" or b"\0" in raw[:4]:  # json.loads takes these for other encodings
-        raise FallThrough
+    """`json.loads` of UTF-8 text, without importing json; raises FallThrough for anything else."""
     try:
-        text = raw.decode("utf-8", "surrogatepass").strip(" \t\n\r")
+        text = raw.decode().strip(" \t\n\r")
         value, end = _scanner()(text, 0)
     except (ValueError, StopIteration, RecursionError):
         raise FallThrough from None

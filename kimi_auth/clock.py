@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "VirtualClock"]
 
 
 class Clock(Protocol):
@@ -57,3 +60,132 @@ class SystemClock:
 
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class VirtualClock:
+    """Time for tests: it stands still until something sleeps, so a simulated day takes as long as its work.
+
+    `sleep` moves it on at once. `sleep_async` moves it to the earliest deadline when nothing else in the event loop can
+    run (trio's MockClock calls this autojump). Work outside the loop is invisible to it: where a task waits for a worker
+    thread or a socket, `quiet_s` is how long, in real seconds, the loop must have nothing to do before time jumps.
+    One event loop at a time; the other methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall_s: float = 1_700_000_000.0,
+        monotonic_s: float = 1_000.0,
+        boottime_s: float = 1_000.0,
+        boot_id: str = "virtual-boot",
+        quiet_s: float = 0.0,
+    ) -> None:
+        self._wall_s = wall_s
+        self._monotonic_s = monotonic_s
+        self._boottime_s = boottime_s
+        self._boot_id = boot_id
+        self._quiet_s = quiet_s
+        self._sleepers: dict[asyncio.Future[None], float] = {}
+        self._watched: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.RLock()
+
+    def wall_s(self) -> float:
+        return self._wall_s
+
+    def monotonic_s(self) -> float:
+        return self._monotonic_s
+
+    def boottime_s(self) -> float:
+        return self._boottime_s
+
+    def boot_id(self) -> str:
+        return self._boot_id
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(max(0.0, seconds))
+
+    async def sleep_async(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        wake: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            self._sleepers[wake] = self._monotonic_s + max(0.0, seconds)
+        if self._watched is not loop:
+            self._watched = loop
+            loop.call_soon(self._watch, loop, None)
+        try:
+            await wake
+        finally:
+            with self._lock:
+                self._sleepers.pop(wake, None)
+
+    def advance(self, seconds: float) -> None:
+        """Lets `seconds` pass, and wakes everybody whose deadline has come. Raises ValueError below zero."""
+        with self._lock:
+            due = self._reach(self._monotonic_s + _forward(seconds))
+        _rouse(due)
+
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps: wall and boot time go on, monotonic time and with it every sleeper does not."""
+        with self._lock:
+            self._wall_s += _forward(seconds)
+            self._boottime_s += seconds
+
+    def set_wall(self, wall_s: float) -> None:
+        """Somebody sets the wall clock, forward or back; no other clock notices."""
+        with self._lock:
+            self._wall_s = wall_s
+
+    def reboot(self, boot_id: str) -> None:
+        """The machine starts again under another boot id: monotonic and boot time begin at zero.
+
+        Raises RuntimeError while a task sleeps: no task survives a reboot.
+        """
+        with self._lock:
+            if self._sleepers:
+                raise RuntimeError("a task is sleeping on this clock: end it before the reboot")
+            self._boot_id, self._monotonic_s, self._boottime_s = boot_id, 0.0, 0.0
+
+    def _reach(self, monotonic_s: float) -> list[asyncio.Future[None]]:
+        """Time is now `monotonic_s`; whose deadline has come, the earliest first."""
+        passed = monotonic_s - self._monotonic_s
+        self._wall_s += passed
+        self._boottime_s += passed
+        self._monotonic_s = monotonic_s
+        due = [wake for wake, deadline_s in self._sleepers.items() if deadline_s <= monotonic_s]
+        return sorted(due, key=self._sleepers.__getitem__)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, quiet_since_s: float | None) -> None:
+        """Runs once in every round of the loop while somebody sleeps, and jumps after a round with nothing else in it.
+
+        What the loop polls or is handed from a thread comes behind this callback in the round, so none of it is missed.
+        """
+        with self._lock:
+            mine = [wake for wake in self._sleepers if wake.get_loop() is loop]
+            asleep = [self._sleepers[wake] for wake in mine if not wake.done()]
+            if not mine:
+                self._watched = None
+                return
+            now_s = loop.time()
+            if loop._ready or quiet_since_s is None:  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio tells no other way
+                quiet_since_s = now_s
+            elif asleep and now_s - quiet_since_s >= self._quiet_s:
+                _rouse(self._reach(max(self._monotonic_s, min(asleep))))
+                quiet_since_s = None
+        loop.call_soon(self._watch, loop, quiet_since_s)
+
+
+def _forward(seconds: float) -> float:
+    if not seconds >= 0:
+        raise ValueError(f"time cannot pass backwards: {seconds} s")
+    return seconds
+
+
+def _rouse(sleepers: Iterable[asyncio.Future[None]]) -> None:
+    for wake in sleepers:
+        with contextlib.suppress(RuntimeError):  # its loop is closed: nobody sleeps there any more
+            wake.get_loop().call_soon_threadsafe(_finish, wake)
+
+
+def _finish(wake: asyncio.Future[None]) -> None:
+    if not wake.done():
+        wake.set_result(None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -30,7 +31,7 @@ from kimi_auth.flows.freshness import HeldToken, SteadyTime, status_of
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
 from kimi_auth.flows.notices import LoginView
-from kimi_auth.flows.refresh import Effects
+from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
 from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.status import LoginReport, LogoutReport, Status
 from kimi_auth.machine import Library, Observer, recorder_from_environ, walk_async
@@ -287,15 +288,14 @@ class Session:
     @cached_property
     def _effects(self) -> Effects:
         issuer = self.platform.oauth.host if self.platform.oauth else ""
-        patient = {} if self._one_shot else {"keeps_trying": lambda _tried_s: True}
         return Effects(
             self.store,
             self._server,
             self._clock,
             issuer,
+            keeps_trying=self._keeps_trying,
             now_s=self._steady.now_s,
             advisory_connect_s=1.5 if self._one_shot else 5.0,
-            **patient,
         )
 
     @cached_property
@@ -304,6 +304,10 @@ class Session:
             self._effects, serve=self._serve, config=PlatformConfig(self.config, self.platform)
         )
         return Credential(work, self._library, observe=self._observe, one_shot=self._one_shot)
+
+    def _keeps_trying(self, tried_s: float) -> bool:
+        """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
+        return tried_s < UNSAVED_ONE_SHOT_S or (not self._one_shot and threading.main_thread().is_alive())
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
         if not refresh:

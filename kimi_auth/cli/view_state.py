@@ -36,14 +36,14 @@ _MOODS: dict[NoticeKind, Mood] = {
 }
 
 _ENDS: dict[str, tuple[Mood, str]] = {
-    "signed_in": ("good", "You are signed in to {platform}."),
-    "models_pending": ("plain", "You are signed in to {platform}; its models could not be fetched yet."),
-    "cancelled": ("plain", "You left the sign-in; nothing was stored."),
-    "denied": ("bad", "The sign-in was denied."),
-    "expired": ("bad", "Nobody approved in time."),
+    "signed_in": ("good", "Signed in to {platform}."),
+    "models_pending": ("plain", "Signed in to {platform}; its models are still to be fetched."),
+    "cancelled": ("plain", "Left before it was approved; nothing was stored."),
+    "denied": ("bad", "Denied; nothing was stored."),
+    "expired": ("bad", "Nobody approved in time; nothing was stored."),
     "failed": ("bad", "The sign-in failed."),
 }
-"""The rest states of device_login: how each looks, and its sentence."""
+"""The rest states of device_login: how each looks, and its sentence. What to do next is the error line's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,6 @@ class ViewState:
     next_at_s: float = 0.0
     done: tuple[tuple[NoticeKind, str], ...] = ()
     warnings: tuple[str, ...] = ()
-    hint: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -102,16 +101,7 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
 
 def finish(state: ViewState, report: LoginReport) -> ViewState:
     """The state after the sign-in has ended as `report` says."""
-    mood, sentence = _ENDS.get(report.state, ("bad", "The sign-in ended."))
-    words = sentence.format(platform=state.platform)
+    mood, sentence = _ENDS[report.state]
     if report.already:
-        words = f"You are signed in to {state.platform} already; nothing was changed."
-    trouble = report.trouble
-    if trouble is not None and report.state in {"failed", "models_pending"}:
-        words = _sentence(trouble.message) if mood == "bad" else f"{words} {_sentence(trouble.message)}"
-    return replace(state, mood=mood, words=words, hint=trouble.hint if trouble else "")
-
-
-def _sentence(text: str) -> str:
-    capital = text[:1].upper() + text[1:]
-    return capital if capital.endswith((".", "!", "?")) else f"{capital}."
+        sentence = "Signed in to {platform} already; nothing was changed."
+    return replace(state, mood=mood, words=sentence.format(platform=state.platform))

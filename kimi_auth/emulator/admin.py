@@ -1,4 +1,12 @@
-"""The test bench below `/_emulator/`: script faults, play the person, end tokens, read the state."""
+"""The test bench below `/_emulator/`: script faults, play the person, end tokens, read the state.
+
+GET state                                   counts, families, codes, the request log
+POST faults [{...}, ...]; DELETE faults     scripted answers, with the fields of `Fault`
+POST approve, deny, expire {user_code}      what the person, or time, does to a code
+POST expire_access, revoke_family {family?} end the access tokens, or the logins, of one family or of all
+POST models [{id, ...}, ...]                the catalogue, with the fields of `Model`
+POST membership {active}; POST reset        402 from the API; forget everything
+"""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def chat(state: State, body: dict[str, Any]) -> Answer:
     }
     options = body.get("stream_options")
     if body.get("stream") is True:
-        return _stream(str(model), said[-1], usage, isinstance(options, dict) and options.get("include_usage") is True)
+        apart = isinstance(options, dict) and options.get("include_usage") is True
+        return _stream(str(model), said[-1], usage, apart=apart)
     choice = {"index": 0, "message": {"role": "assistant", "content": said[-1]}, "finish_reason": "stop"}
     return json_answer({**_completion(str(model), "chat.completion"), "choices": [choice], "usage": usage}, headers={})
 
@@ -113,7 +114,7 @@ def _completion(model: str, kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-emulated", "object": kind, "created": CREATED_AT_S, "model": model}
 
 
-def _stream(model: str, text: str, usage: Mapping[str, int], apart: bool) -> Answer:
+def _stream(model: str, text: str, usage: Mapping[str, int], *, apart: bool) -> Answer:
     """Role, words, end, [DONE]. Usage comes with the end, or `apart` in a chunk without choices, as openai does."""
     words = text.split(" ")
     pieces = [word + " " for word in words[:-1]] + words[-1:]

@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -64,13 +64,13 @@ def build_app(state: State, base_url: str, env: Mapping[str, str], *, allow_remo
     def serve(endpoint: Endpoint, name: str | None) -> Callable[[Request], Awaitable[Response]]:
         async def view(request: Request) -> Response:
             if not allow_remote and not _is_loopback(_host(request)):
-                return _response(api.api_error(421, "misdirected_request", "This host name is not the emulator's."))
+                return _error(request, 421, "this host name is not the emulator's")
             if name is None and not _may_test(request):
                 return _response(json_answer({"error": "forbidden"}, 403))
             try:
                 call = await _read(request, base_url)
             except OverflowError:
-                return _response(oauth.oauth_error("invalid_request", f"The body exceeds {BODY_BYTES_MAX} bytes."))
+                return _error(request, 413, f"the body exceeds {BODY_BYTES_MAX} bytes")
             return _response(endpoint(state, call)) if name is None else await _serve(state, name, endpoint, call)
 
         return view
@@ -139,8 +139,7 @@ class _Cut(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
         scope["state"]["transport"].close()  # flushes first what was sent
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await receive()  # the request was read whole, so what comes now is the disconnect
 
 
 async def _read(request: Request, base_url: str) -> Call:
@@ -174,14 +173,19 @@ def _may_test(request: Request) -> bool:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """404 and 405, in the words of the part of the service that was asked."""
-    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    text = f"{request.method} {request.url.path}: {'method not allowed' if status == 405 else 'not found'}"
-    answer = (
-        oauth.oauth_error("invalid_request", text)
-        if request.url.path.startswith("/api/oauth/")
-        else api.api_error(status, "invalid_request_error", text)
-    )
+    """Starlette's own 404 and 405."""
+    known = cast("HTTPException", error)
+    return _error(request, known.status_code, known.detail, known.headers)
+
+
+def _error(request: Request, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error of the shell, in the shape of the part of the service that was asked."""
+    path = request.scope["path"]
+    said = f"{request.method} {path}: {text}"
+    if path.startswith("/api/oauth/"):
+        answer = oauth.oauth_error("invalid_request", said)
+    else:
+        answer = api.api_error(status, "invalid_request_error", said)
     return _response(replace(answer, status=status, headers={**answer.headers, **(headers or {})}))
 
 

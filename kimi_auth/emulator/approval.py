@@ -48,13 +48,13 @@ def decide(state: State, call: Call) -> Answer:
     typed, cookie = form.get("user_code", ""), call.cookies.get(COOKIE, "")
     verdict = DECISIONS.get(form.get("decision", ""))
     given, expected = form.get("form_token", ""), _form_token(state, cookie, typed)
-    if verdict is None or not cookie or not hmac.compare_digest(given.encode(), expected.encode()):
+    if verdict is None or not hmac.compare_digest(given.encode(), expected.encode()):
         return _html(page.lost_form(typed), 403, outcome="foreign_form")
     try:
         state.decide(typed, verdict, guess=True)
     except CodeProblem as problem:
         return _problem(problem, typed)
-    return _html(page.result(verdict == "approved"), outcome=verdict)
+    return _html(page.result(approved=verdict == "approved"), outcome=verdict)
 
 
 def _problem(problem: CodeProblem, typed: str) -> Answer:

@@ -58,6 +58,7 @@ main {
   width: 100%; max-width: 460px; padding: 32px; border: 1px solid var(--line); border-radius: 16px;
   background: var(--card); box-shadow: 0 1px 2px rgb(0 0 0 / 4%), 0 12px 32px rgb(0 0 0 / 6%);
 }
+main:has(pre) { max-width: 580px; }
 h1 { margin: 0 0 8px; font-size: 24px; line-height: 1.25; letter-spacing: -0.01em; }
 p { margin: 0 0 16px; }
 p:last-child { margin-bottom: 0; }
@@ -92,7 +93,8 @@ a { color: var(--accent); }
 .good { stroke: var(--good); }
 .bad { stroke: var(--bad); }
 pre { margin: 0 0 16px; padding: 14px; border: 1px solid var(--line); border-radius: 10px; background: var(--well);
-  font: 13px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+  font: 13px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
 footer { max-width: 460px; font-size: 14px; text-align: center; }
 @media (max-width: 480px) {
   main { padding: 24px 20px; }
@@ -188,7 +190,7 @@ def confirm(code: DeviceCode, form_token: str, now_s: float) -> str:
     return document("Let this device sign in?", main)
 
 
-def result(approved: bool) -> str:
+def result(*, approved: bool) -> str:
     kind, path = ("good", _TICK) if approved else ("bad", _CROSS)
     title, text = (
         ("Device approved", "Your terminal carries on by itself. You may close this page.")

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from . import ExtraMissing, load
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = State(_settings(options))
     if log:
         state.on_record = log.write
-    env = describe_env(base_url, options.share_dir and os.path.abspath(options.share_dir))
+    env = describe_env(base_url, options.share_dir and str(Path(options.share_dir).absolute()))
     server = LoopbackServer(build_app(state, base_url, env, allow_remote=options.allow_remote), listener)
     _on_stop_signal(server.stop)
     ready = {
@@ -86,7 +87,7 @@ class _Log:
             self._file.write(json.dumps(entry).encode() + b"\n")
         except OSError as error:
             self._file.close()
-            print(f"{PROGRAM}: --log {self._path}: {error.strerror}; no more is logged", file=sys.stderr)
+            sys.stderr.write(f"{PROGRAM}: --log {self._path}: {error.strerror}; no more is logged\n")
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -112,14 +112,14 @@ class RefreshWork:
             return "foreign", replace(ctx, trouble=trouble)
         if state == "absent" or token is None:
             return "gone", ctx
-        if isinstance(trouble, Revoked) or not token.refresh_token:
-            return "refused", replace(ctx, trouble=trouble)
-        if snapshot.fp != pace.rejected_fp and ctx.need.met_by(snapshot, now_s):
-            return "satisfied", ctx
-        forced = token.access_token == ctx.need.not_bearer or snapshot.fp == pace.rejected_fp
-        if forced and snapshot.fp != pace.rejected_fp:
+        if token.access_token == ctx.need.not_bearer and snapshot.fp != pace.rejected_fp:
             pace = judge.after_forced(pace, snapshot.fp, now_s)
             self._set_pace(pace)
+        if isinstance(trouble, Revoked) or not token.refresh_token:
+            return "refused", replace(ctx, trouble=trouble)
+        forced = snapshot.fp == pace.rejected_fp
+        if not forced and ctx.need.met_by(snapshot, now_s):
+            return "satisfied", ctx
         until_s = judge.held_until_s(pace, now_s, forced=forced)
         if until_s and not ctx.need.insist and not ctx.recoveries:
             why = pace.words or "the platform rejects every token it is given"

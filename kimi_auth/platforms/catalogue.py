@@ -33,7 +33,7 @@ __all__ = [
 
 Reason = Literal["login", "sync", "migrate", "logout"]
 
-MODELS_MAX = 1_000
+MODELS_MAX = 500
 CONTEXT_LENGTH_MAX = 100_000_000
 _TEXT_MAX = 200
 

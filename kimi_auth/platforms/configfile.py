@@ -100,7 +100,7 @@ class ConfigFile:
 
         def step(old: bytes | None) -> tuple[Change, bytes | None]:
             config, entry = _parse(self.path, old), self._undo.entry(platform.id)
-            before = _parse(self._undo.path, entry.before) if entry else None
+            before = _parse_if_valid(entry.before) if entry else None
             if entry and before is not None and entry.wrote(old):
                 return Change.between(platform, "logout", config, before), entry.before
             change = unplan(config, platform, before=before)
@@ -214,6 +214,13 @@ def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
     except ValueError as exc:
         problem = f"not TOML: {exc}"
     raise ConfigError(f"{path}: {problem}", hint="correct that line and try again")
+
+
+def _parse_if_valid(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        return _parse(Path(), content)
+    except ConfigError:
+        return None
 
 
 def _toml_of_json(path: Path, content: bytes) -> bytes:

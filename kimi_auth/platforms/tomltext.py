@@ -232,29 +232,28 @@ def _cut_inline(text: str, node: Node) -> str:
 
 
 def _line_ranges(text: str, paths: frozenset[KeyPath]) -> Iterator[tuple[int, int]]:
-    """Where to cut, in order: from a header to the last pair of its table, or the lines of a pair alone."""
-    section: tuple[int, int] | None = None
+    """Where to cut, in order: a table from its header to its last pair, and the lines of single pairs."""
+    cuts: list[tuple[int, int]] = []
+    in_table = False
     for node in [node for node in scan(text) if not node.is_nested]:
-        doomed = _is_below(node, paths)
-        lines = (_line_start(text, node.start), _line_end(text, node.end))
-        if section and (not node.is_pair or not doomed):
-            yield _with_gap(text, *section)
-            section = None
-        if doomed and not node.is_pair:
-            section = lines
-        elif doomed and section:
-            section = (section[0], lines[1])
-        elif doomed:
-            yield lines
-    if section:
-        yield _with_gap(text, *section)
+        start, end = _line_start(text, node.start), _line_end(text, node.end)
+        goes = _is_below(node, paths)
+        in_table = goes and (in_table or not node.is_pair)
+        if goes and cuts and (start == cuts[-1][1] or (in_table and node.is_pair)):
+            cuts[-1] = (cuts[-1][0], end)
+        elif goes:
+            cuts.append((start, end))
+    return (_with_gap(text, start, end) for start, end in cuts)
 
 
 def _with_gap(text: str, start: int, end: int) -> tuple[int, int]:
-    """A table between two blank lines, or after one at the end of the text, takes one of them along."""
+    """What stood alone between two blank lines, or the ends of the text, takes one of them along."""
     newline = _newline(text)
-    if text[:start].endswith(newline * 2) and (end == len(text) or text.startswith(newline, end)):
-        start -= len(newline)
+    if end == len(text) or text.startswith(newline, end):
+        if text[:start].endswith(newline * 2):
+            return start - len(newline), end
+        if not start:
+            return start, min(end + len(newline), len(text))
     return start, end
 
 

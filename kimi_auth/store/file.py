@@ -63,12 +63,10 @@ class FileStore:
     @property
     def target(self) -> Path:
         """The file that holds the record: `path`, or what it links to. A link that leads in a circle is its own target."""
-        try:
-            self.path.readlink()
-        except OSError:
+        if not _is_link(self.path):
             return self.path
         target = Path(os.path.realpath(self.path))
-        return self.path if target.is_symlink() else target
+        return self.path if _is_link(target) else target
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:
@@ -298,6 +296,14 @@ def _name(path: Path) -> str:
     return path.name.removesuffix(".json")
 
 
+def _is_link(path: Path) -> bool:
+    try:
+        path.readlink()
+    except OSError:
+        return False
+    return True
+
+
 def _checked(fp: str) -> str:
     if not _FP.fullmatch(fp):
         raise ValueError(f"{fp!r} is no fingerprint")
@@ -313,7 +319,9 @@ def _tolerant_read(path: Path) -> bytes | None:
     try:
         found = files.read_bounded(path, RECORD_MAX_BYTES)
     except StorageError:
-        return b""
+        return (
+            b"" if os.path.lexists(path) else None
+        )  # without a free descriptor nothing opens, not even what is absent
     return found.data if found else None
 
 

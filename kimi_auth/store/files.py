@@ -57,6 +57,8 @@ _WORDS: dict[int, tuple[str, str]] = {
     errno.EROFS: ("the file system is read-only", "make it writable, or set KIMI_SHARE_DIR to another directory"),
     errno.EACCES: ("permission denied", _WHOSE),
     errno.EPERM: ("not permitted", _WHOSE),
+    errno.EMFILE: ("this process has too many files open", "raise the limit (ulimit -n), then try again"),
+    errno.ENFILE: ("the system has too many files open", "try again later"),
     errno.EIO: ("the disk reports an error", "check the disk, then try again"),
     errno.ELOOP: ("it is a symbolic link that leads nowhere", _BLOCKED),
     errno.EISDIR: ("it is a directory", _BLOCKED),
@@ -195,7 +197,11 @@ def create_durably(path: Path, data: bytes, *, allocate: int = 0) -> bool:
             _write_new(path, data, allocate)
         except FileExistsError:
             return False
-        sync_directory(path.parent)
+        try:
+            sync_directory(path.parent)
+        except OSError:
+            remove(path)
+            raise
     return True
 
 
@@ -254,11 +260,11 @@ def sync_directory(directory: Path) -> None:
 
 def make_directories(path: Path) -> None:
     """Makes `path` and what is missing above it, private; a directory that exists is left as it is."""
-    if path.is_dir():
-        return
-    if path.parent != path:
-        make_directories(path.parent)
     with trouble("make the directory", path):
+        if path.is_dir():
+            return
+        if path.parent != path:
+            make_directories(path.parent)
         try:
             path.mkdir(PRIVATE_DIRECTORY)
         except FileExistsError:

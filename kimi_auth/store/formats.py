@@ -1,6 +1,6 @@
 """The bytes of the record and of what lies beside it, the claim apart: pure, both ways.
 
-All of it is JSON in one line. A reader takes the keys that it knows and ignores the others, so that older and newer
+All of it is one JSON object a file. A reader takes the keys that it knows and ignores the others, so that older and newer
 versions share the files.
 """
 

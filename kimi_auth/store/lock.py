@@ -146,7 +146,8 @@ def holder_pids(paths: Sequence[Path], table: Path = Path("/proc/locks")) -> lis
     names = {f"{os.major(device):02x}:{os.minor(device):02x}:{inode}" for device, inode in map(_inode, paths)}
     # "1: FLOCK  ADVISORY  WRITE 709 08:01:1310 0 EOF"; a waiter's line has "->" in the second column.
     rows = (line.split() for line in lines)
-    return [int(row[4]) for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[5] in names]
+    pids = (int(row[4]) for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[5] in names)
+    return [pid for pid in pids if pid > 0]  # 0 and -1: the process lives outside of this container
 
 
 def process_name(pid: int) -> str:

@@ -6,7 +6,7 @@ Every request of `kimi_auth.wire` returns an `Answer`; none raises for what a se
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from kimi_auth.errors import KimiAuthError
 
@@ -18,6 +18,7 @@ __all__ = [
     "ExchangeOutcome",
     "Grant",
     "ModelsOutcome",
+    "ModelsPage",
     "PollOutcome",
     "RevokeOutcome",
 ]
@@ -75,6 +76,14 @@ class Grant:
     expires_in_s: float = 0.0
     scope: str = ""
     token_type: str = "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsPage:
+    """The decoded answer of a models API, an object with a list `data`, and its ETag ("" when it sent none)."""
+
+    data: dict[str, Any]
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

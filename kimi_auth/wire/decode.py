@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from kimi_auth.token import LIFETIME_MAX_S
@@ -17,9 +16,9 @@ from kimi_auth.token import LIFETIME_MAX_S
 from .answers import DeviceCode, Grant
 from .sanitize import clean, is_visible, safe_url
 
-__all__ = ["catalogue", "device_code", "grant", "json_object", "oauth_error"]
+__all__ = ["JsonObject", "catalogue", "device_code", "grant", "json_object", "oauth_error"]
 
-JsonObject = Mapping[str, Any]
+JsonObject = dict[str, Any]
 
 TOKEN_MAX = 16_384
 """Characters in one token: a header and a credential record must be able to hold it."""
@@ -30,7 +29,7 @@ INTERVAL_MAX_S = 300.0
 INTERVAL_DEFAULT_S = 5.0
 
 
-def json_object(body: bytes) -> dict[str, Any] | None:
+def json_object(body: bytes) -> JsonObject | None:
     """The JSON object (RFC 8259) that `body` is, or None: UTF-8, each key once, no NaN, of a depth and size that decode."""
     try:
         value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_no_constant)
@@ -39,7 +38,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _each_once(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key twice: two readers could see two different answers")

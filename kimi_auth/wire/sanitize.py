@@ -13,7 +13,17 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["clean", "excerpt", "is_loopback", "is_visible", "redact", "retry_after_s", "safe_url", "split_url"]
+__all__ = [
+    "clean",
+    "excerpt",
+    "host_of",
+    "is_loopback",
+    "is_visible",
+    "redact",
+    "retry_after_s",
+    "safe_url",
+    "split_url",
+]
 
 RETRY_AFTER_MAX_S = 900.0
 URL_MAX = 2048
@@ -84,6 +94,12 @@ def split_url(text: str) -> SplitResult | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or "@" in parts.netloc:
         return None
     return parts
+
+
+def host_of(url: str) -> str:
+    """The server's name for messages: host and port, "the server" when the URL has none."""
+    parts = split_url(url)
+    return parts.netloc if parts else "the server"
 
 
 def is_loopback(host: str) -> bool:

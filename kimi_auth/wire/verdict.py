@@ -5,8 +5,9 @@ Pure functions: the HTTP client and the simulated server both end here, so what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .answers import (
     Answer,
@@ -19,8 +20,8 @@ from .answers import (
     PollOutcome,
     RevokeOutcome,
 )
-from .decode import catalogue, device_code, grant, json_object, oauth_error
-from .rules import Facts, Table, decide
+from .decode import JsonObject, catalogue, device_code, grant, json_object, oauth_error
+from .rules import Facts, Row, Table, decide
 from .sanitize import clean, excerpt, redact
 from .tables import CODE, EXCHANGE, MODELS, POLL, REVOKE
 
@@ -51,60 +52,70 @@ class Seen:
     trouble: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    def json(self) -> dict[str, Any] | None:
-        """The complete JSON object in the body, None when there is none."""
-        return json_object(self.body)
-
 
 def code_answer(seen: Seen) -> Answer[CodeOutcome, DeviceCode]:
     """The answer to a device authorisation request (RFC 8628 §3.2)."""
-    shape, value = device_code(seen.json())
-    return _answer(CODE, seen, shape, value)
+    return _answer(CODE, seen, device_code)
 
 
 def poll_answer(seen: Seen) -> Answer[PollOutcome, Grant]:
     """The answer to a token request with a device code (RFC 8628 §3.5)."""
-    shape, value = grant(seen.json())
-    return _answer(POLL, seen, shape, value)
+    return _answer(POLL, seen, grant)
 
 
-def exchange_answer(seen: Seen, refusal_codes: frozenset[str]) -> Answer[ExchangeOutcome, Grant]:
+def exchange_answer(seen: Seen, refusal_codes: frozenset[str] = frozenset()) -> Answer[ExchangeOutcome, Grant]:
     """The answer to a token request with a refresh token (RFC 6749 §6); `refusal_codes` mean what `invalid_grant` does."""
-    shape, value = grant(seen.json())
-    return _answer(EXCHANGE, seen, shape, value, refusal_codes)
+    return _answer(EXCHANGE, seen, grant, refusal_codes)
 
 
 def revoke_answer(seen: Seen) -> Answer[RevokeOutcome, None]:
     """The answer to a revocation request (RFC 7009 §2.2)."""
-    return _answer(REVOKE, seen, "", None)
+    return _answer(REVOKE, seen, _nothing)
 
 
 def models_answer(seen: Seen, *, asked_by_etag: bool = False) -> Answer[ModelsOutcome, ModelsPage]:
     """The answer to a request for the models; `asked_by_etag` if it named an ETag."""
-    shape, data = catalogue(seen.json())
-    value = None if data is None else ModelsPage(dict(data), seen.etag)
-    return _answer(MODELS, seen, shape or ("asked_by_etag" if asked_by_etag else ""), value)
+
+    def read(data: JsonObject | None) -> tuple[str, ModelsPage | None]:
+        shape, models = catalogue(data)
+        page = ModelsPage(models, seen.etag) if models is not None else None
+        return shape or ("asked_by_etag" if asked_by_etag else ""), page
+
+    return _answer(MODELS, seen, read)
+
+
+def _nothing(_: JsonObject | None) -> tuple[str, None]:
+    return "", None
 
 
 def _answer(
-    table: Table[Kind], seen: Seen, shape: str, value: Value | None, refusal_codes: frozenset[str] = frozenset()
+    table: Table[Kind],
+    seen: Seen,
+    read: Callable[[JsonObject | None], tuple[str, Value | None]],
+    refusal_codes: frozenset[str] = frozenset(),
 ) -> Answer[Kind, Value]:
-    error, description = oauth_error(seen.json())
-    row = decide(
-        table, Facts(seen.status, "invalid_grant" if error in refusal_codes else error, shape, seen.failure)
-    )
-    words = _words(seen, error, description)
-    if row.raises is None:
-        return Answer(row.outcome, value if row.carries else None, None, seen.retry_after_s, words, seen.status)
-    got = f"HTTP {seen.status}" + (f", {seen.content_type}" if seen.content_type else "")
-    sentence = row.says.format(host=seen.host, got=got, said=f": {words}" if words else "")
+    data = json_object(seen.body)
+    shape, value = read(data)
+    error, description = oauth_error(data)
+    row = decide(table, Facts(seen.status, "invalid_grant" if error in refusal_codes else error, shape, seen.failure))
+    words = _words(seen, error, description) if row.raises or error else ""
     return Answer(
-        row.outcome, None, row.raises(sentence, hint=row.hint), seen.retry_after_s, words, seen.status
+        row.outcome,
+        value if row.shape else None,
+        row.raises(_sentence(row, seen, words), hint=row.hint) if row.raises else None,
+        seen.retry_after_s,
+        words,
+        seen.status,
     )
+
+
+def _sentence(row: Row[object], seen: Seen, words: str) -> str:
+    got = f"HTTP {seen.status}" + (f", {seen.content_type}" if seen.content_type else "")
+    return row.says.format(host=seen.host, got=got, said=f": {words}" if words else "")
 
 
 def _words(seen: Seen, error: str, description: str) -> str:
-    """What the server said, or else what the network did; "" for an answer with a good JSON body."""
+    """What the server said, or else what the network did."""
     if error:
         said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")
         return clean(redact(said, seen.secrets, guess=True))

@@ -19,7 +19,7 @@ ENDPOINTS = [
 
 @pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS)
 def test_bearer_is_checked(visitor: Any, clock: Any, method: str, path: str, body: object) -> None:
-    """Every endpoint answers 401 in the openai shape to a missing, unknown, expired or revoked token, 402 without membership."""
+    """Every endpoint answers 401 to a missing, unknown, expired or revoked token, and 402 without membership."""
     headers = visitor.bearer()
 
     def ask(**other: str) -> tuple[int, str | None, str | None]:

@@ -112,7 +112,7 @@ def test_pasted_in_lower_case_with_spaces(visitor: Any, page: Any) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view(visitor: Any, browser: Any, view: dict[str, Any]) -> None:
-    """At each width and in each scheme: the badge is there, nothing is cut off sideways, focus is seen, labels are real."""
+    """At each width and in each scheme the badge shows, nothing overflows, focus is seen, labels are real."""
     code = visitor.ask_code(**{"X-Msh-Device-Name": "a-name-without-a-single-blank-" * 4})
     page = browser.new_page(**view)
     try:

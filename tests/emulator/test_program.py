@@ -19,6 +19,7 @@ import pytest
 
 from kimi_auth.emulator import Emulator
 from kimi_auth.emulator.program import main
+from kimi_auth.emulator.server import listen
 
 CLIENT_ID = "17e5f671-d194-4dfb-9706-5516cb48c098"
 COMMAND = [sys.executable, "-m", "kimi_auth.emulator"]
@@ -67,9 +68,9 @@ def test_ready_line(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("ignoring", [False, True], ids=["", "started with SIGINT ignored"])
+@pytest.mark.parametrize("ignoring", [False, True], ids=["plain", "SIGINT ignored before"])
 def test_signals(start: Start, number: signal.Signals, ignoring: bool) -> None:
-    """A signal ends it with status 0 while a request is in flight, silently; a shell's ignored SIGINT changes nothing."""
+    """A signal ends it silently, with status 0, while a request is in flight, also where SIGINT came ignored."""
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND] if ignoring else COMMAND
     process, ready = start("--latency", "3600", command=command)
     with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False) as http:
@@ -91,7 +92,6 @@ def test_request_log(start: Start, tmp_path: Path) -> None:
     """--log appends a JSON line per request to a private file, with fingerprints in place of tokens."""
     log = tmp_path / "requests.ndjson"
     log.write_text('{"endpoint": "earlier"}\n')
-    os.chmod(log, 0o600)
     process, ready = start("--log", str(log), "--approve-after", "0")
     with httpx.Client(base_url=ready["oauth_host"], trust_env=False, verify=False) as http:
         code = http.post("/api/oauth/device_authorization", data={"client_id": CLIENT_ID}).json()
@@ -129,7 +129,7 @@ def test_ready_line_that_nobody_reads() -> None:
     """Without a reader for its ready line it ends with one sentence."""
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(COMMAND, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=15)
+    done = subprocess.run(COMMAND, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=15, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "cannot write the ready line" in done.stderr
@@ -160,6 +160,19 @@ def test_addresses(start: Start) -> None:
         _, ready = start(*options)
         assert ready["base_url"].startswith(("http://127.0.0.1:", "http://[::1]:"))
         assert httpx.get(f"{ready['base_url']}/device", trust_env=False, verify=False).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "base_url"),
+    [("0.0.0.0", 0, "http://127.0.0.1:"), ("::", 0, "http://[::1]:"), ("127.0.0.2", 0, "http://127.0.0.2:")],
+)
+def test_base_url(host: str, port: int, base_url: str) -> None:
+    """The base URL reaches the socket: a wildcard is named by the loopback address of its family."""
+    if ":" in host and not has_ipv6_loopback():
+        pytest.skip("this machine has no IPv6; to enable: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+    listener, url = listen(host, port)
+    with listener:
+        assert url == f"{base_url}{listener.getsockname()[1]}"
 
 
 def has_ipv6_loopback() -> bool:
@@ -224,6 +237,6 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_the_extra() -> None:
     """Without starlette or uvicorn it says in one line what to install."""
     code = "import sys; sys.modules['uvicorn'] = None; from kimi_auth.emulator.program import main; sys.exit(main([]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "pip install 'kimi-auth[emulator]'" in done.stderr

@@ -75,8 +75,10 @@ def signed_in(state: State) -> Grant:
             id="a refusal stays a refusal",
         ),
         pytest.param({}, [(1800, "poll", "expired_token"), (0, "approved", "expired")], id="expired"),
-        pytest.param({"code_ttl_s": 7}, [(6.9, "poll", "authorization_pending"), (5, "poll", "expired_token")], id="ttl"),
-        pytest.param({}, [(0, "approved", "granted"), (1800, "poll", "expired_token")], id="approved, fetched too late"),
+        pytest.param(
+            {"code_ttl_s": 7}, [(6.9, "poll", "authorization_pending"), (5, "poll", "expired_token")], id="short-lived"
+        ),
+        pytest.param({}, [(0, "approved", "granted"), (1800, "poll", "expired_token")], id="approved, too late"),
         pytest.param({}, [(3, "expire", "granted"), (0, "poll", "expired_token")], id="ended by the tester"),
         pytest.param({}, [(0, "approved", "granted"), (0, "denied", "decided")], id="decided once"),
         pytest.param(
@@ -85,7 +87,7 @@ def signed_in(state: State) -> Grant:
             id="approves by itself",
         ),
         pytest.param({"approve": "auto"}, [(1800, "poll", "expired_token")], id="but never an expired code"),
-        pytest.param({"approve": "auto"}, [(0, "denied", "granted"), (9, "poll", "access_denied")], id="nor a refused one"),
+        pytest.param({"approve": "auto"}, [(0, "denied", "granted"), (9, "poll", "access_denied")], id="nor a refused"),
         pytest.param({"approve": "auto"}, [(2, "denied", "decided"), (0, "poll", "granted")], id="a refusal too late"),
     ],
 )  # fmt: skip

@@ -1,0 +1,130 @@
+"""What SIGINT, SIGTERM and SIGHUP do to a command: end it at once, unless a renewal must not be torn.
+
+Only dispositions that are the system's or Python's default are taken: what the shell set to be ignored (SIGINT of a
+background job, SIGHUP under nohup) stays ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+from kimi_auth.flows.signals import HELD
+
+__all__ = ["Signals", "Stopped"]
+
+T = TypeVar("T")
+
+SAY_AFTER_S = 1.0
+
+
+class Stopped(BaseException):
+    """A signal ended the command; `number` is which. The exit status is 128 and that, as shells count."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def exit_status(self) -> int:
+        return 128 + self.number
+
+
+class Signals:
+    """The signals of one command. `say` is told one line when an end has to wait for more than a second."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._taken: dict[int, Any] = {}
+        self._is_held = False
+        self._noted = 0
+
+    @contextmanager
+    def taken(self) -> Generator[Signals, None, None]:
+        """While the block runs, the first of the signals raises `Stopped` in the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            usual = (signal.SIG_DFL, signal.default_int_handler)
+            self._taken = {number: old for number in HELD if (old := signal.getsignal(number)) in usual}
+        try:
+            self._install()
+            yield self
+        finally:
+            for number, old in self._taken.items():
+                signal.signal(number, old)
+            self._taken = {}
+
+    @contextmanager
+    def held(self) -> Generator[None, None, None]:
+        """While the block runs, a signal is noted; it takes effect after the block, however that ends."""
+        with self._holding():
+            yield
+        self._stop_if_noted()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` in an event loop of its own. The first signal cancels it, so that it can put things down in order;
+        then `Stopped` is raised, unless it has come to its result all the same."""
+        with self._holding():
+            try:
+                return asyncio.run(self._watched(work))
+            except asyncio.CancelledError:
+                self._stop_if_noted()
+                raise
+            finally:
+                self._install()
+
+    # --- below: how it is done ---------------------------------------------------------------------------------------
+
+    def _install(self) -> None:
+        for number in self._taken:
+            signal.signal(number, self._met)
+
+    def _met(self, number: int, _frame: FrameType | None = None) -> None:
+        if not self._is_held:
+            raise Stopped(number)
+        self._note(number)
+
+    def _note(self, number: int) -> bool:
+        """True for the first one."""
+        if self._noted:
+            return False
+        self._noted = number
+        return True
+
+    def _stop_if_noted(self) -> None:
+        if self._noted:
+            raise Stopped(self._noted)
+
+    @contextmanager
+    def _holding(self) -> Generator[None, None, None]:
+        over = threading.Event()
+        self._is_held, self._noted = True, 0
+        said = threading.Thread(target=self._say_later, args=(over,), daemon=True)
+        said.start()
+        try:
+            yield
+        finally:
+            self._is_held = False
+            over.set()
+
+    def _say_later(self, over: threading.Event) -> None:
+        while not over.wait(SAY_AFTER_S):
+            if self._noted:
+                self._say("stopping as soon as what is under way is safe on disk")
+                return
+
+    async def _watched(self, work: Coroutine[Any, Any, T]) -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def cancel(number: int) -> None:
+            if self._note(number):
+                task.cancel()
+
+        for number in self._taken:
+            loop.add_signal_handler(number, cancel, number)
+        return await work

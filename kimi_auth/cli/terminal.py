@@ -1,0 +1,144 @@
+"""Where a command's words go: facts to standard output, diagnostics to standard error, one line each.
+
+Nothing here fails because of what a terminal cannot show: characters that it does not know become question marks.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TextIO
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kimi_auth.errors import KimiAuthError
+
+__all__ = ["PROGRAM", "Row", "Terminal", "one_line"]
+
+PROGRAM = "kimi-auth"
+
+Row = tuple[str, str | Text]
+"""A label and what stands beside it."""
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, without characters that could move the cursor."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+@dataclass
+class Terminal:
+    """The two streams of one command, and how its person wants to be spoken to.
+
+    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line.
+    """
+
+    json: Literal["", "object", "events"] = ""
+    verbose: bool = False
+    _logs: logging.Handler | None = field(default=None, repr=False)
+
+    @cached_property
+    def console(self) -> Console:
+        """Standard output for pictures and tables; NO_COLOR and TERM are honoured."""
+        return Console(markup=False, highlight=False, emoji=False)
+
+    @property
+    def is_lively(self) -> bool:
+        """True if standard output is a terminal that can redraw itself and knows more than ASCII."""
+        encoding = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "")
+        return _is_tty(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb" and encoding == "utf8"
+
+    # --- standard output ---------------------------------------------------------------------------------------------
+
+    def line(self, text: str = "") -> None:
+        """One line of facts, there at once."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def object(self, value: Mapping[str, Any]) -> None:
+        """One JSON object on a line of its own, there at once."""
+        self.line(json.dumps(value, ensure_ascii=False))
+
+    def event(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
+        """One event in the form that the Kimi CLI's own `login --json` has, which editors read."""
+        self.object({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
+
+    def picture(self, content: RenderableType) -> None:
+        """Something that rich draws."""
+        self.console.print(content)
+
+    def rows(self, rows: Iterable[Row], title: str = "") -> None:
+        """Facts with labels: aligned on a terminal, `label: value` where a program or a file reads."""
+        rows = list(rows)
+        if not self.is_lively:
+            for label, value in rows:
+                self.line(f"{label}: {value}")
+            return
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for label, value in rows:
+            grid.add_row(label, value)
+        parts = [Text(), Padding(Text(title, style="bold"), (0, 2)), Text()] if title else [Text()]
+        for part in (*parts, Padding(grid, (0, 2)), Text()):
+            self.picture(part)
+
+    # --- standard error ----------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """One line of diagnostics."""
+        line = f"{PROGRAM}: {one_line(text)}\n"
+        if sys.stderr is not None:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+    def report(self, error: KimiAuthError) -> int:
+        """Says what went wrong in the form that was asked for; returns the exit status."""
+        self.say(error.line)
+        about = {"code": error.code, "hint": error.hint, "exit": error.exit_status}
+        if self.json == "events":
+            self.event("error", one_line(error.message), about)
+        elif self.json:
+            self.object({"error": {"code": error.code, "message": one_line(error.message), **about}})
+        return error.exit_status
+
+    # --- what modules log --------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Terminal:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        self._logs = _Said(self)
+        logging.getLogger("kimi_auth").addHandler(self._logs)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._logs is not None:
+            logging.getLogger("kimi_auth").removeHandler(self._logs)
+
+
+class _Said(logging.Handler):
+    """Log records of this package as diagnostics: warnings always, everything else when somebody asked for more."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.WARNING)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._terminal.say(record.getMessage())
+
+
+def _is_tty(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False

@@ -1,0 +1,142 @@
+"""A sign-in as a picture for a terminal: a pure function of its state, the time and the size.
+
+Server's words are laid out as plain `Text`, never as markup. The link stands on lines of its own, from the first column
+when it is long, so that it can be selected and copied whole; nothing is ever cut short.
+"""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from kimi_auth.cli.letters import block_letters, can_draw
+from kimi_auth.cli.view_state import STEPS, ViewState
+
+__all__ = ["render"]
+
+MARGIN = 2
+BAR_MAX = 54
+CAUTION = "Approve only if you started this sign-in."
+CAUTION_LINES = ("Approve only", "if you started", "this sign-in.")
+BESIDE = 3
+"""Columns between the code and the caution."""
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+SPINS_PER_S = 5
+FULL_HEIGHT = 18
+"""Lines that the whole picture takes when a code is shown in block letters."""
+
+ACCENT, QUIET, GOOD, WARN, BAD = "bold cyan", "dim", "green", "yellow", "bold red"
+_END_MARKS = {"good": ("✓", GOOD), "plain": ("•", WARN), "bad": ("✗", BAD)}
+
+
+def render(
+    state: ViewState, now_s: float, width: int = 80, height: int = 24, *, qr: Text | None = None
+) -> RenderableType:
+    """The picture of `state` at `now_s` (the clock of its times, seconds) for a terminal of `width` by `height`.
+
+    `qr`: a drawing of the link, left out where there is no room for it. The last line is always free for the cursor.
+    """
+    parts: list[RenderableType] = [Text(), _line(Text(f"Sign in to {state.platform}", style="bold")), Text()]
+    if state.is_asking:
+        parts += _question(state, width, height)
+        parts += [_countdown(state, now_s, width), Text()]
+    if state.done or state.is_over:
+        parts += _progress(state)
+    parts += [_line(Text.assemble(("! ", WARN), warning)) for warning in state.warnings]
+    parts.append(_mark(state, now_s))
+    if state.is_asking:
+        parts.append(_line(Text(f"  {_next_try(state, now_s)}q or Esc leaves", style=QUIET)))
+    picture = Group(*parts)
+    return _with_qr(picture, state, qr, width, height)
+
+
+def _question(state: ViewState, width: int, height: int) -> list[RenderableType]:
+    parts: list[RenderableType] = [_line(Text("Open this page in a browser")), Text(), _link(state.url, width), Text()]
+    task = "and type the code " if state.url == state.typed_url else "It must show the code "
+    parts += [_line(Text.assemble(task, (state.user_code, "bold"))), Text()]
+    room = width - 2 * MARGIN
+    if height >= FULL_HEIGHT and can_draw(state.user_code, room):
+        code: RenderableType = Text("\n".join(block_letters(state.user_code)), style=ACCENT, no_wrap=True)
+        if can_draw(state.user_code, room - BESIDE - max(map(len, CAUTION_LINES))):
+            beside = Table.grid(padding=(0, BESIDE, 0, 0))
+            beside.add_row(code, Text("\n".join(CAUTION_LINES), style=WARN))
+            return [*parts, _line(beside), Text()]
+        return [*parts, _line(code), Text(), _line(Text(CAUTION, style=WARN)), Text()]
+    return [*parts, _line(Text(state.user_code, style=ACCENT)), Text(), _line(Text(CAUTION, style=WARN)), Text()]
+
+
+def _link(url: str, width: int) -> RenderableType:
+    """The URL, clickable where the terminal can (OSC 8), folded at the edge where it is longer than a line."""
+    text = Text(url, style=Style(color="cyan", underline=True, link=url), overflow="fold", no_wrap=False)
+    return _line(text) if len(url) <= width - 2 * MARGIN else text
+
+
+def _countdown(state: ViewState, now_s: float, width: int) -> RenderableType:
+    left_s = max(0.0, state.ends_at_s - now_s)
+    share = min(1.0, left_s / state.life_s) if state.life_s > 0 else 0.0
+    words = f"  {_clock(left_s)} left"
+    columns = max(0, min(BAR_MAX, width - 2 * MARGIN - len(words)))
+    full = round(columns * share)
+    urgent = WARN if share < 0.1 else "cyan"
+    return _line(Text.assemble(("━" * full, urgent), ("─" * (columns - full), QUIET), (words, QUIET), no_wrap=True))
+
+
+def _progress(state: ViewState) -> list[RenderableType]:
+    """The steps that are done, ticked off, and while there is still hope those to come."""
+    done = dict(state.done)
+    lines: list[RenderableType] = []
+    for kind, label in STEPS.items():
+        if kind in done:
+            lines.append(_line(Text.assemble(("✓ ", GOOD), done[kind])))
+        elif not state.is_over:
+            lines.append(_line(Text(f"· {label}", style=QUIET)))
+    return [*lines, Text()] if lines else []
+
+
+def _mark(state: ViewState, now_s: float) -> RenderableType:
+    """One line: what is happening now, or how it ended."""
+    if state.is_over:
+        mark, style = _END_MARKS[state.mood]
+        return _line(Text.assemble((f"{mark} ", style), (state.words, "bold")))
+    frame = SPINNER[int(now_s * SPINS_PER_S) % len(SPINNER)]
+    style = WARN if state.mood in {"slowed", "offline"} else "cyan"
+    return _line(Text.assemble((f"{frame} ", style), state.words))
+
+
+def _next_try(state: ViewState, now_s: float) -> str:
+    wait_s = math.ceil(state.next_at_s - now_s)
+    return f"next try in {wait_s} s · " if wait_s > 0 else ""
+
+
+def _with_qr(
+    picture: RenderableType, state: ViewState, qr: Text | None, width: int, height: int
+) -> RenderableType:
+    if qr is None or not state.is_asking:
+        return picture
+    lines = qr.plain.split("\n")
+    columns = max(map(len, lines))
+    if width >= 80 + columns and height > len(lines):
+        grid = Table.grid(padding=(0, BESIDE, 0, 0))
+        grid.add_column(width=80 - BESIDE)
+        grid.add_row(picture, qr)
+        return grid
+    if width >= columns + 2 * MARGIN and height > FULL_HEIGHT + len(lines):
+        return Group(picture, Text(), _line(qr))
+    return picture
+
+
+def _line(content: RenderableType) -> RenderableType:
+    return Padding(content, (0, MARGIN))
+
+
+def _clock(seconds: float) -> str:
+    """Time left as m:ss, or h:mm:ss."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,63 @@
+"""The wire: every HTTP request of kimi-auth, and what its answers mean. Nothing here raises for a server or a network."""
+
+from .answers import (
+    Answer,
+    CodeOutcome,
+    DeviceCode,
+    Endpoints,
+    ExchangeOutcome,
+    Grant,
+    ModelsOutcome,
+    ModelsPage,
+    PollOutcome,
+    RevokeOutcome,
+)
+from .contract import OAuthServer, TokenHint
+from .device import device_headers, device_id
+from .models_api import fetch_models, fetch_models_sync
+from .oauth import OAuthClient
+from .rules import Facts, Row, Table, columns, decide, markdown
+from .sanitize import clean, is_loopback, retry_after_s, safe_url
+from .simulated import Request, Reuse, SimulatedServer
+from .tables import TABLES
+from .verdict import Seen, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
+
+__all__ = [
+    "TABLES",
+    "Answer",
+    "CodeOutcome",
+    "DeviceCode",
+    "Endpoints",
+    "ExchangeOutcome",
+    "Facts",
+    "Grant",
+    "ModelsOutcome",
+    "ModelsPage",
+    "OAuthClient",
+    "OAuthServer",
+    "PollOutcome",
+    "Request",
+    "Reuse",
+    "RevokeOutcome",
+    "Row",
+    "Seen",
+    "SimulatedServer",
+    "Table",
+    "TokenHint",
+    "clean",
+    "code_answer",
+    "columns",
+    "decide",
+    "device_headers",
+    "device_id",
+    "exchange_answer",
+    "fetch_models",
+    "fetch_models_sync",
+    "is_loopback",
+    "markdown",
+    "models_answer",
+    "poll_answer",
+    "retry_after_s",
+    "revoke_answer",
+    "safe_url",
+]

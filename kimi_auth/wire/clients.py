@@ -1,0 +1,71 @@
+"""The HTTP clients of one server: one for each request of a thread, one for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from kimi_auth.clock import Clock, SystemClock
+
+from .http import Ask, send_async, send_sync
+from .verdict import Seen
+
+__all__ = ["Clients"]
+
+
+class Clients:
+    """Sends requests. `transport` and `async_transport` stand in for the network and are never closed by this object.
+
+    A thread's request gets a connection of its own, closed after it: what it sends is single-use, and a kept connection
+    may be one that the server is just closing. An event loop keeps its connections, until `aclose`.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self._transport = transport
+        self._async_transport = async_transport
+        self._guard = threading.Lock()
+        self._by_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+
+    def send(self, ask: Ask) -> Seen:
+        """Sends in this thread; see `send_sync`."""
+        return send_sync(self._lend, ask, self.clock)
+
+    async def send_async(self, ask: Ask) -> Seen:
+        """Sends in this event loop; see `send_async`."""
+        return await send_async(self._of_this_loop, ask, self.clock)
+
+    async def aclose(self) -> None:
+        """Closes what this event loop used; the next request opens anew."""
+        with self._guard:
+            client = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if client is not None and self._async_transport is None:
+            await client.aclose()
+
+    def _lend(self) -> AbstractContextManager[httpx.Client]:
+        if self._transport is not None:
+            return nullcontext(httpx.Client(transport=self._transport, cookies=_no_cookies()))
+        return httpx.Client(cookies=_no_cookies())
+
+    def _of_this_loop(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            for ended in [known for known in self._by_loop if known.is_closed()]:
+                del self._by_loop[ended]
+            if loop not in self._by_loop:
+                self._by_loop[loop] = httpx.AsyncClient(transport=self._async_transport, cookies=_no_cookies())
+            return self._by_loop[loop]
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that takes nothing and does not even read: OAuth needs no cookies, and they are one more thing to parse."""
+    return CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False))

@@ -1,0 +1,32 @@
+"""What the flows know of an OAuth server: four requests, each with a declared set of outcomes."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from .answers import Answer, CodeOutcome, DeviceCode, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
+
+__all__ = ["OAuthServer", "TokenHint"]
+
+TokenHint = Literal["refresh_token", "access_token"]
+"""`token_type_hint` of RFC 7009 §2.1."""
+
+
+class OAuthServer(Protocol):
+    """A server as seen by one client. No method raises for what the server or the network does; times are seconds."""
+
+    async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
+        """Starts a device login (RFC 8628 §3.1). `code` carries the DeviceCode."""
+
+    async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
+        """Asks once whether the login was approved (RFC 8628 §3.4). `granted` carries the Grant; never poll after it."""
+
+    def exchange(self, refresh_token: str, *, connect_timeout_s: float = 5.0) -> Answer[ExchangeOutcome, Grant]:
+        """Spends a refresh token (RFC 6749 §6), which may be accepted once only. `tokens` carries the Grant.
+
+        `not_processed`: the token is surely unspent. `ambiguous`: it may be spent. `unclear`: something answered that is
+        no OAuth server. Blocks for 60 s at most.
+        """
+
+    def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
+        """Tells the server that `token` is not needed any more (RFC 7009). Blocks for `deadline_s` at most."""

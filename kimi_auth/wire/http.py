@@ -1,0 +1,234 @@
+"""The one place that sends. A request goes out, and whatever happens comes back as `Seen`; only cancellation passes.
+
+Both hands, threads (`send_sync`) and event loops (`send_async`), share everything but the sending itself. Bodies are read
+up to 1 MiB, redirects are not followed, cookies are not kept, proxies and certificates are those of the environment, and
+every request has a deadline that no dripping server can stretch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import httpx
+
+from kimi_auth._version import __version__
+from kimi_auth.clock import Clock
+
+from .sanitize import clean, host_of, is_loopback, is_visible, retry_after_s, split_url
+from .tables import UnsendableError
+from .verdict import Seen
+
+__all__ = ["BODY_MAX", "Ask", "send_async", "send_sync"]
+
+BODY_MAX = 1 << 20
+DEADLINE_S = 15.0
+CONNECT_TIMEOUT_S = 5.0
+GRACE_S = 1.0
+
+_HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
+
+_BAD_SETTINGS = "the proxy or certificate settings cannot be used"
+_FAILURES = (UnsendableError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
+
+_TROUBLE: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.PoolTimeout, "no connection in time"),
+    (httpx.WriteTimeout, "the request could not be sent in time"),
+    (httpx.TimeoutException, "no complete answer in time"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.NetworkError, "the connection broke"),
+    (httpx.RemoteProtocolError, "the connection ended early or does not speak HTTP"),
+    (httpx.LocalProtocolError, "the request is not valid HTTP"),
+)
+_MAY_SPEAK = (httpx.ConnectError, httpx.ProxyError, UnsendableError)
+"""Failures whose own text is passed on; that of others may quote a header or a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `form` is sent form-encoded (RFC 6749 appendix B); times are seconds; `secrets` never show in words.
+
+    Plain http is sent to loopback only, unless `plain_http`.
+    """
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    form: Mapping[str, str] | None = field(repr=False, default=None)
+    deadline_s: float = DEADLINE_S
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    secrets: tuple[str, ...] = field(repr=False, default=())
+    plain_http: bool = False
+
+    @property
+    def host(self) -> str:
+        """The server's name for messages."""
+        return host_of(self.url)
+
+    def request(self, client: httpx.Client | httpx.AsyncClient, **extensions: object) -> httpx.Request:
+        """The request to send, or UnsendableError."""
+        parts = split_url(self.url)
+        if parts is None:
+            raise UnsendableError("its address is not a plain https URL")
+        if parts.scheme == "http" and not self.plain_http and not is_loopback(parts.hostname or ""):
+            raise UnsendableError("over plain http everybody on the way could read the login")
+        for name, value in self.headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")
+        headers = httpx.Headers(_HEADERS)
+        headers.update(self.headers)
+        timeout = httpx.Timeout(self.deadline_s, connect=self.connect_timeout_s, pool=self.connect_timeout_s)
+        with _preparing("the request cannot be written"):
+            return client.build_request(
+                self.method, self.url, headers=headers, data=self.form, timeout=timeout, extensions=extensions
+            )
+
+
+def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask: Ask, clock: Clock) -> Seen:
+    """Sends `ask` in this thread over the client that `client_of` lends, and says what came back. Raises nothing.
+
+    Bounded by `ask.deadline_s` (and GRACE_S) once the server's name is resolved, which the system's resolver bounds.
+    """
+    arrival = _Arrival(ask, clock)
+    deadline = _Deadline(ask.deadline_s, clock)
+    try:
+        with _preparing(_BAD_SETTINGS):
+            lent = client_of()
+        with lent as client:
+            request = ask.request(client, trace=deadline.watch)
+            with closing(client.send(request, stream=True, auth=None, follow_redirects=False)) as response:
+                arrival.head(response)
+                for chunk in cast("httpx.SyncByteStream", response.stream):
+                    if not arrival.take(chunk):
+                        break
+                    deadline.left_s()
+    except _FAILURES as failure:
+        return arrival.seen(failure)
+    return arrival.seen()
+
+
+async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock: Clock) -> Seen:
+    """Sends `ask` in this event loop, as `send_sync` does in a thread. Raises nothing but a cancellation of the caller."""
+    arrival = _Arrival(ask, clock)
+    try:
+        with _preparing(_BAD_SETTINGS):
+            client = client_of()
+        request = ask.request(client)
+        async with asyncio.timeout(ask.deadline_s):
+            answered = await client.send(request, stream=True, auth=None, follow_redirects=False)
+            async with aclosing(answered) as response:
+                arrival.head(response)
+                async for chunk in cast("httpx.AsyncByteStream", response.stream):
+                    if not arrival.take(chunk):
+                        break
+    except TimeoutError:
+        return arrival.seen(httpx.ReadTimeout(""))
+    except _FAILURES as failure:
+        return arrival.seen(failure)
+    return arrival.seen()
+
+
+@contextmanager
+def _preparing(complaint: str) -> Iterator[None]:
+    """Whatever a bad URL, header, proxy or certificate setting raises in here, nothing has been sent."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError, httpx.InvalidURL) as problem:
+        raise UnsendableError(f"{complaint} ({_root(problem)})") from None
+
+
+class _Arrival:
+    """What has arrived of an answer so far; it stays, whatever breaks the connection afterwards."""
+
+    def __init__(self, ask: Ask, clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._status = 0
+        self._headers = httpx.Headers()
+        self._raw = bytearray()
+
+    def head(self, response: httpx.Response) -> None:
+        self._status, self._headers = response.status_code, response.headers
+
+    def take(self, chunk: bytes) -> bool:
+        """Keeps `chunk`; False when nothing more is wanted."""
+        self._raw += chunk[: BODY_MAX - len(self._raw)]
+        return len(self._raw) < BODY_MAX
+
+    def seen(self, failure: Exception | None = None) -> Seen:
+        etag = self._headers.get("etag", "")
+        return Seen(
+            self._ask.host,
+            self._status,
+            clean(self._headers.get("content-type", "").partition(";")[0], 60),
+            _plain(bytes(self._raw), self._headers.get("content-encoding", "")),
+            etag if is_visible(etag) and len(etag) <= 256 else "",
+            retry_after_s(self._headers.get("retry-after", ""), self._clock.wall_s()),
+            type(failure) if failure else None,
+            _trouble(failure) if failure else "",
+            self._ask.secrets,
+        )
+
+
+class _Deadline:
+    """The end of a request in a thread. A read timeout is for one read, so each read gets what is left of the whole.
+
+    Past the end there is GRACE_S more, once: what arrived while the process was stopped is not thrown away.
+    """
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._clock = clock
+        self._ends_at_s = clock.monotonic_s() + seconds
+        self._in_grace = False
+
+    def left_s(self) -> float:
+        """Seconds left; raises httpx.ReadTimeout when there are none."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._ends_at_s:
+            if self._in_grace:
+                raise httpx.ReadTimeout("")
+            self._in_grace, self._ends_at_s = True, now_s + GRACE_S
+        return self._ends_at_s - now_s
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """The `trace` extension of httpx, which shows every new connection: its reads are bounded from then on."""
+        if not event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            return
+        stream = info["return_value"]
+        read = stream.read
+
+        def read_within(max_bytes: int, timeout: float | None = None) -> bytes:
+            left_s = self.left_s()
+            return cast("bytes", read(max_bytes, left_s if timeout is None else min(timeout, left_s)))
+
+        stream.read = read_within
+
+
+def _plain(raw: bytes, coding: str) -> bytes:
+    """The body without its content coding, at most BODY_MAX bytes of it; identity was asked for, gzip is understood."""
+    if coding.strip().lower() in {"", "identity"}:
+        return raw
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, BODY_MAX)
+    except zlib.error:
+        return b""
+
+
+def _trouble(failure: Exception) -> str:
+    if isinstance(failure, _MAY_SPEAK) and (text := _root(failure)):
+        return text
+    return next((words for kind, words in _TROUBLE if isinstance(failure, kind)), type(failure).__name__)
+
+
+def _root(failure: BaseException) -> str:
+    """The text of the first cause: "Connection refused" instead of "All connection attempts failed"."""
+    while failure.__cause__ is not None:
+        failure = failure.__cause__
+        if isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+    return (failure.strerror if isinstance(failure, OSError) else "") or str(failure)

@@ -1,0 +1,127 @@
+"""The OAuth server of a platform over HTTP: device grant (RFC 8628), refresh (RFC 6749 §6), revocation (RFC 7009)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import httpx
+
+from kimi_auth.clock import Clock
+
+from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
+from .clients import Clients
+from .contract import TokenHint
+from .decode import json_object
+from .discovery import metadata_urls, revocation_endpoint
+from .http import CONNECT_TIMEOUT_S, DEADLINE_S, Ask
+from .sanitize import host_of
+from .tables import NoEndpointError
+from .verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
+
+__all__ = ["OAuthClient"]
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+EXCHANGE_DEADLINE_S = 60.0
+
+
+class OAuthClient:
+    """An `OAuthServer` behind `endpoints`; a public client without a secret.
+
+    `headers` go with every request. `transport` and `async_transport` replace the network (tests); otherwise proxies and
+    certificates are those of the environment. Plain http is refused except on loopback, unless `plain_http`.
+    Methods never raise for what a server or a network does. May be shared by threads and event loops; in each loop that
+    used it, `await aclose()` before the loop ends.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        headers: Mapping[str, str],
+        *,
+        transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        plain_http: bool = False,
+    ) -> None:
+        self._endpoints = endpoints
+        self._headers = dict(headers)
+        self._clients = Clients(transport, async_transport, clock)
+        self._plain_http = plain_http
+
+    async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
+        """Starts a device login (RFC 8628 §3.1)."""
+        form = {"client_id": self._endpoints.client_id}
+        if self._endpoints.scope:
+            form["scope"] = self._endpoints.scope
+        return code_answer(await self._clients.send_async(self._post(self._endpoints.device_authorization_url, form)))
+
+    async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
+        """Asks once whether the login was approved (RFC 8628 §3.4). Waiting between polls is the caller's."""
+        form = {"client_id": self._endpoints.client_id, "device_code": device_code, "grant_type": DEVICE_GRANT}
+        ask = self._post(self._endpoints.token_url, form, secret=device_code)
+        return poll_answer(await self._clients.send_async(ask))
+
+    def exchange(
+        self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> Answer[ExchangeOutcome, Grant]:
+        """Spends `refresh_token` (RFC 6749 §6). Blocks this thread, 60 s at most."""
+        form = {"client_id": self._endpoints.client_id, "grant_type": "refresh_token", "refresh_token": refresh_token}
+        ask = self._post(
+            self._endpoints.token_url,
+            form,
+            secret=refresh_token,
+            deadline_s=EXCHANGE_DEADLINE_S,
+            connect_timeout_s=connect_timeout_s,
+        )
+        return exchange_answer(self._clients.send(ask), self._endpoints.refusal_codes)
+
+    def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
+        """Revokes `token` (RFC 7009) where the endpoints or the server's metadata say. Blocks for `deadline_s` at most."""
+        ends_at_s = self._clients.clock.monotonic_s() + deadline_s
+        found = self._endpoints.revocation_url or self._discover(ends_at_s)
+        if isinstance(found, Seen):
+            return revoke_answer(found)
+        form = {"client_id": self._endpoints.client_id, "token": token, "token_type_hint": hint}
+        return revoke_answer(self._send_before(ends_at_s, self._post(found, form, secret=token)))
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop; nothing else is kept open between requests."""
+        await self._clients.aclose()
+
+    def _discover(self, ends_at_s: float) -> str | Seen:
+        """The revocation endpoint that the server's metadata names, or what was seen instead of one."""
+        if self._endpoints.discover_revocation:
+            for url in metadata_urls(self._endpoints.issuer):
+                seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
+                if endpoint := revocation_endpoint(json_object(seen.body), self._endpoints.issuer):
+                    return endpoint
+                if seen.failure is not None or seen.status == 429 or seen.status >= 500:
+                    return seen
+        return Seen(host_of(self._endpoints.issuer), failure=NoEndpointError)
+
+    def _send_before(self, ends_at_s: float, ask: Ask) -> Seen:
+        left_s = ends_at_s - self._clients.clock.monotonic_s()
+        if left_s <= 0:
+            return Seen(ask.host, failure=httpx.ConnectTimeout, trouble="no time was left")
+        return self._clients.send(replace(ask, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
+
+    def _post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        secret: str = "",
+        deadline_s: float = DEADLINE_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> Ask:
+        return Ask(
+            "POST",
+            url,
+            self._headers,
+            form,
+            deadline_s=deadline_s,
+            connect_timeout_s=connect_timeout_s,
+            secrets=(secret,) if secret else (),
+            plain_http=self._plain_http,
+        )

@@ -1,0 +1,236 @@
+"""Platforms as data: what is built in, what a text may say, what the environment overrides."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from kimi_auth import platforms
+from kimi_auth.errors import ConfigError
+from kimi_auth.platforms import (
+    Platform,
+    credential_key,
+    managed_model_key,
+    managed_provider_key,
+    parse_managed_provider_key,
+    registry,
+    resolve,
+)
+from kimi_auth.platforms.registry import normal_url
+
+MINIMAL = """
+v = 1
+[platforms.mine]
+name = "Mine"
+auth = "api_key"
+api_base = "https://api.example.com/v1/"
+"""
+
+
+def test_public_names() -> None:
+    """Every public name exists, and the list is sorted."""
+    assert platforms.__all__ == sorted(platforms.__all__)
+    assert all(hasattr(platforms, name) for name in platforms.__all__)
+
+
+def test_builtin_platforms() -> None:
+    """The built-in platforms are those that the Kimi CLI knows, in its order."""
+    assert [(p.id, p.auth, p.api_base, p.model_prefixes) for p in registry.all()] == [
+        ("kimi-code", "device", "https://api.kimi.com/coding/v1", ()),
+        ("moonshot-cn", "api_key", "https://api.moonshot.cn/v1", ("kimi-k",)),
+        ("moonshot-ai", "api_key", "https://api.moonshot.ai/v1", ("kimi-k",)),
+    ]
+
+
+def test_kimi_code(kimi: Platform) -> None:
+    """Every address and name of the platform that people sign in to."""
+    assert kimi.oauth is not None
+    assert kimi.oauth.device_authorization_url == "https://auth.kimi.com/api/oauth/device_authorization"
+    assert kimi.oauth.token_url == "https://auth.kimi.com/api/oauth/token"
+    assert (kimi.oauth.client_id, kimi.oauth.scope) == ("17e5f671-d194-4dfb-9706-5516cb48c098", None)
+    assert kimi.oauth.refused_errors == ("invalid_grant",)
+    assert kimi.models_url == "https://api.kimi.com/coding/v1/models"
+    assert kimi.services == {
+        "moonshot_search": "https://api.kimi.com/coding/v1/search",
+        "moonshot_fetch": "https://api.kimi.com/coding/v1/fetch",
+    }
+    assert (kimi.provider_key, kimi.credential_key) == ("managed:kimi-code", "oauth/kimi-code")
+    assert kimi.model_key("kimi-for-coding") == "kimi-code/kimi-for-coding"
+
+
+def test_platform_without_services(moonshot: Platform) -> None:
+    """A platform without search and fetch has no services and no OAuth."""
+    assert (moonshot.services, moonshot.search_url, moonshot.fetch_url, moonshot.oauth) == ({}, None, None, None)
+
+
+def test_a_platform_is_a_value(kimi: Platform) -> None:
+    """Nobody changes a platform by accident."""
+    with pytest.raises(ValidationError):
+        kimi.name = "x"
+
+
+def test_unknown_platform() -> None:
+    """An unknown id is refused with the known ones, its own characters made harmless."""
+    with pytest.raises(ConfigError) as caught:
+        registry.get("kimi\x1b[2J")
+    assert "\x1b" not in caught.value.line
+    assert caught.value.hint == "known: kimi-code, moonshot-cn, moonshot-ai"
+
+
+@pytest.mark.parametrize(
+    ("key", "platform_id"),
+    [
+        ("managed:kimi-code", "kimi-code"),
+        ("managed:", None),
+        ("managed:Kimi", None),
+        ("managed:a/b", None),
+        ("kimi-code", None),
+        ("my managed:kimi-code", None),
+    ],
+)
+def test_managed_provider_key(key: str, platform_id: str | None) -> None:
+    """Only a well-formed managed key names a platform, and the names go both ways."""
+    assert parse_managed_provider_key(key) == platform_id
+    if platform_id is not None:
+        assert managed_provider_key(platform_id) == key
+
+
+def test_names() -> None:
+    """The other names that config.toml knows."""
+    assert managed_model_key("kimi-code", "a/b") == "kimi-code/a/b"
+    assert credential_key("kimi-code") == "oauth/kimi-code"
+
+
+@pytest.mark.parametrize(
+    ("environ", "host", "base"),
+    [
+        ({}, "https://auth.kimi.com", "https://api.kimi.com/coding/v1"),
+        ({"KIMI_CODE_OAUTH_HOST": "", "KIMI_CODE_BASE_URL": " "}, "https://auth.kimi.com", "https://api.kimi.com/coding/v1"),
+        ({"KIMI_OAUTH_HOST": "https://b.example/"}, "https://b.example", "https://api.kimi.com/coding/v1"),
+        (
+            {"KIMI_CODE_OAUTH_HOST": "https://A.example:443", "KIMI_OAUTH_HOST": "https://b.example"},
+            "https://a.example",
+            "https://api.kimi.com/coding/v1",
+        ),
+        (
+            {"KIMI_CODE_OAUTH_HOST": "http://127.0.0.1:8000", "KIMI_CODE_BASE_URL": " http://localhost:80/v1// "},
+            "http://127.0.0.1:8000",
+            "http://localhost/v1",
+        ),
+    ],
+)
+def test_resolve(kimi: Platform, environ: dict[str, str], host: str, base: str) -> None:
+    """The first variable that is set wins, and everything that hangs on the URL follows it."""
+    resolved = resolve(kimi, environ)
+    assert resolved.oauth is not None
+    assert (resolved.oauth.host, resolved.api_base) == (host, base)
+    assert resolved.search_url == f"{base}/search"
+    assert resolved.oauth.token_url == f"{host}/api/oauth/token"
+    assert resolve(resolved, environ) == resolved
+
+
+def test_resolve_has_no_effect(kimi: Platform, moonshot: Platform) -> None:
+    """The platform itself stays as it is, and one without variables is never overridden."""
+    environ = {"KIMI_CODE_BASE_URL": "https://x.example"}
+    assert resolve(kimi, environ) != kimi
+    assert registry.get("kimi-code") == kimi
+    assert resolve(moonshot, environ) == moonshot
+
+
+@pytest.mark.parametrize("name", ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://auth.kimi.com",
+        "auth.kimi.com",
+        "https://",
+        "ftp://localhost",
+        "https://user:hunter2@auth.kimi.com",
+        "https://auth.kimi.com/?x=hunter2",
+        "https://auth.kimi.com/#",
+        "https://auth.kimi.com:99999",
+        "https://[::1",
+        "https://auth.kimi.com\r\nX: hunter2",
+        "https://auth kimi.com",
+        "https://аuth.kimi.com",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "file:///etc/passwd",
+    ],
+)
+def test_bad_override(kimi: Platform, name: str, value: str) -> None:
+    """A URL that nothing may be sent to is refused with the variable's name, and without the value, which may be secret."""
+    with pytest.raises(ConfigError) as caught:
+        resolve(kimi, {name: value})
+    assert caught.value.message.startswith(f"{name}: ")
+    assert name in caught.value.hint
+    assert "hunter2" not in caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("HTTPS://Auth.Kimi.COM/", "https://auth.kimi.com"),
+        ("https://auth.kimi.com:8443/a/", "https://auth.kimi.com:8443/a"),
+        ("http://[::1]:80/", "http://[::1]"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("http://127.8.9.1", "http://127.8.9.1"),
+    ],
+)
+def test_normal_url(text: str, normal: str) -> None:
+    """A URL has one spelling, so that an issuer can be compared."""
+    assert normal_url(text) == normal
+    assert normal_url(normal) == normal
+
+
+def test_parse_minimal(kimi: Platform) -> None:
+    """A platform needs little; capability rules come from the text, else from the caller."""
+    rules = kimi.capability_rules
+    (mine,) = registry.parse(MINIMAL, "mine.toml", rules=rules)
+    assert (mine.id, mine.api_base, mine.revocation) == ("mine", "https://api.example.com/v1", "none")
+    assert mine.capability_rules == rules
+    (mine,) = registry.parse(f"capability_rules = []{MINIMAL}", "mine.toml", rules=rules)
+    assert mine.capability_rules == ()
+    own = MINIMAL + '[[platforms.mine.capability_rules]]\nid_prefix = "x"\ngives = ["video_in"]\n'
+    (mine,) = registry.parse(own, "mine.toml", rules=rules)
+    assert [rule.gives for rule in mine.capability_rules] == [("video_in",)]
+
+
+OAUTH = (
+    'v = 1\n[platforms.x]\nname = "X"\nauth = "device"\napi_base = "https://x.example"\n[platforms.x.oauth]\n'
+    'host = "https://x.example"\ntoken_path = "/t"\ndevice_authorization_path = "/d"\nclient_id = "c"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("v = ", "mine.toml: Invalid value"),
+        ("a = " + "[" * 5000, "mine.toml: "),
+        ("", "mine.toml: v"),
+        ("v = 2\n[platforms]\n", "mine.toml: v"),
+        ("v = 1\nplatforms = 3\n", "mine.toml: platforms"),
+        ("v = 1\nplatforms.x = 3\n", "mine.toml: platforms.x"),
+        (MINIMAL.replace("mine", "Mine"), "mine.toml: platforms.Mine"),
+        (MINIMAL.replace("mine", "'a/b'"), "mine.toml: platforms.a/b"),
+        (MINIMAL.replace("https", "http"), "mine.toml: platforms.mine.api_base"),
+        (MINIMAL.replace('"api_key"', '"device"'), "mine.toml: platforms.mine: "),
+        (MINIMAL.replace('"Mine"', '"a\\u001bb"'), "mine.toml: platforms.mine.name"),
+        (MINIMAL + "colour = 1\n", "mine.toml: platforms.mine.colour"),
+        (MINIMAL + 'search_path = "search"\n', "mine.toml: platforms.mine.search_path"),
+        (MINIMAL + 'search_path = "//evil.example"\n', "mine.toml: platforms.mine.search_path"),
+        (MINIMAL + "assumed_context_length = 0\n", "mine.toml: platforms.mine.assumed_context_length"),
+        (MINIMAL + '[[platforms.mine.capability_rules]]\ngives = ["thinking"]\n', "mine.toml: platforms.mine.capability_rules.0"),
+        (MINIMAL + '[[capability_rules]]\nflag = "x"\ngives = []\n', "mine.toml: capability_rules.0.flag"),
+        (OAUTH.replace('"/t"', '"https://evil.example"'), "mine.toml: platforms.x.oauth.token_path"),
+        (OAUTH.replace('"device"', '"api_key"'), "mine.toml: platforms.x: "),
+        (OAUTH + 'host_env = ["a b"]\n', "mine.toml: platforms.x.oauth.host_env.0"),
+    ],
+)
+def test_parse_refuses(text: str, where: str) -> None:
+    """What is wrong in a text is said in one line with its place."""
+    with pytest.raises(ConfigError) as caught:
+        registry.parse(text, "mine.toml")
+    assert caught.value.message.startswith(where)
+    assert "\n" not in caught.value.line
+    assert registry.parse(OAUTH, "mine.toml")[0].oauth is not None

@@ -1,0 +1,97 @@
+"""A clock that is set by hand, and both stores behind one small set of handles."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kimi_auth.store import FileStore, MemoryStore
+from kimi_auth.token import Token
+
+
+@dataclass
+class HandClock:
+    """A `Clock` whose hands a test moves."""
+
+    wall: float = 1_800_000_000.0
+    boottime: float = 1_000.0
+    boot: str = "boot-a"
+
+    def wall_s(self) -> float:
+        return self.wall
+
+    def monotonic_s(self) -> float:
+        return self.boottime
+
+    def boottime_s(self) -> float:
+        return self.boottime
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def sleep(self, seconds: float) -> None:
+        self.boottime += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+@dataclass
+class Place:
+    """A store and what a test does to it from outside: `spoil` the record, make the medium refuse (`refuse_writes`)."""
+
+    store: FileStore | MemoryStore
+    clock: HandClock
+    spoil: Callable[[], None]
+    refuse_writes: Callable[[], None]
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def pair() -> Callable[..., Token]:
+    """Makes the n-th pair of a login."""
+
+    def make(number: int = 1, **changes: object) -> Token:
+        values = {"expires_at_s": 1_800_000_900.0, "expires_in_s": 900.0, "issuer": "https://auth.kimi.com"} | changes
+        return Token(f"access-{number}", f"refresh-{number}", **values)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def file_store(tmp_path: Path, clock: HandClock) -> FileStore:
+    """A file store whose directory exists and is empty."""
+    store = FileStore(tmp_path / "share", clock=clock)
+    store.check_writable()
+    return store
+
+
+@pytest.fixture(params=["file", "memory"])
+def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "memory":
+        memory = MemoryStore(clock)
+        return Place(memory, clock, memory.spoil, lambda: setattr(memory, "fail_writes", True))
+    store: FileStore = request.getfixturevalue("file_store")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return Place(
+        store, clock, lambda: store.path.write_bytes(b'{"access_token": '), lambda: monkeypatch.setattr(os, "pwrite", full)
+    )
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Gives this machine another name."""
+    return lambda name: monkeypatch.setattr(socket, "gethostname", lambda: name)

@@ -1,0 +1,508 @@
+"""What every credential store promises, on the files and in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
+from kimi_auth.store import Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.token import Token, fingerprint
+
+FP = "0123456789abcdef"
+OTHER_FP = "fedcba9876543210"
+
+TOKENS = {
+    "as the server gives it": Token("a", "r", 1_800_000_900.25, 900.0, "kimi-code", "Bearer", "https://auth.kimi.com"),
+    "nothing but tokens": Token("a", "r", 0.0, 0.0),
+    "no refresh token": Token("a", "", 1.0, 1.0),
+    "a tombstone": Token("", "", 0.0, 0.0),
+    "a scope in other letters": Token("a", "r", 1.0, 1.0, "读 \u2028 \ud800"),
+    "long tokens": Token("a" * 20_000, "r" * 20_000, 1.0, 1.0),
+}
+
+WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
+    "claim": lambda store, _: store.claim(OTHER_FP),
+    "renew_claim": lambda store, _: store.renew_claim(FP),
+    "save_heir": lambda store, token: store.save_heir(FP, token),
+    "put": lambda store, token: store.put(token),
+    "sign_out": lambda store, _: store.sign_out(5.0),
+    "refuse": lambda store, _: store.refuse(FP, Refusal(1.0, "no")),
+    "set_pace": lambda store, _: store.set_pace(Pace(failures=1)),
+}
+NEEDS_LOCK = WRITES | {
+    "withdraw_claim": lambda store, _: store.withdraw_claim(FP),
+    "install_heir": lambda store, _: store.install_heir(FP),
+    "tidy": lambda store, _: store.tidy(5.0),
+}
+
+
+class TestRecord:
+    def test_an_empty_place_holds_nothing(self, place: Any) -> None:
+        """Every question to a place that was never used has its quiet answer."""
+        store: CredentialStore = place.store
+        assert store.read() == Snapshot("absent")
+        assert store.stamp() == ()
+        assert store.refusal(FP) is None
+        assert store.peek_claim(FP) == Claim("none", FP)
+        assert store.pace() == Pace()
+        assert store.holder() == ""
+        assert store.place
+
+    @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+    def test_what_is_put_is_read(self, place: Any, token: Token) -> None:
+        """A record comes back as it was put, with its fingerprint and the stamp that the cheap question gives."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(token)
+        assert store.read() == Snapshot("present", store.stamp(), token, fingerprint(token))
+        assert store.stamp() != ()
+
+    def test_every_install_has_a_stamp_of_its_own(self, place: Any, pair: Any) -> None:
+        """Installing, even the same record again, changes the stamp; nothing else does."""
+        store: CredentialStore = place.store
+        stamps = []
+        with store.locked(0.0):
+            for token in (pair(1), pair(2), pair(1), pair(1)):
+                store.put(token)
+                stamps.append(store.stamp())
+            store.set_pace(Pace(failures=1))
+            store.refuse(store.read().fp, Refusal(1.0))
+            store.claim(store.read().fp)
+            assert store.stamp() == stamps[-1]
+            store.save_heir(store.read().fp, pair(3))
+            assert store.stamp() == stamps[-1]
+            store.install_heir(store.read().fp)
+            stamps.append(store.stamp())
+            store.sign_out(5.0)
+            stamps.append(store.stamp())
+        assert len(set(stamps)) == len(stamps)
+
+    @pytest.mark.parametrize("before", ["nothing", "a record"])
+    def test_sign_out_leaves_the_empty_record(self, place: Any, pair: Any, before: str) -> None:
+        """After a logout the record is empty and says when."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            if before == "a record":
+                store.put(pair(1))
+            store.sign_out(1_800_000_000.0)
+        found = store.read()
+        assert found.state == "present"
+        assert found.token == Token("", "", 0.0, 0.0, signed_out_at_s=1_800_000_000.0)
+
+    def test_a_sign_out_at_the_beginning_of_time_is_one(self, place: Any) -> None:
+        """A clock at zero does not turn a logout into a rejection by the server."""
+        with place.store.locked(0.0):
+            place.store.sign_out(0.0)
+        assert place.store.read().token.signed_out_at_s > 0
+
+    @pytest.mark.parametrize(
+        ("age_s", "state"),
+        [(0.0, "present"), (60.0, "present"), (60.1, "absent"), (1e6, "absent"), (-60.0, "present"), (-61.0, "absent")],
+    )
+    def test_tidy_removes_a_logout_that_everybody_has_seen(self, place: Any, age_s: float, state: str) -> None:
+        """The empty record goes after a minute, and when the clock was set back past telling."""
+        with place.store.locked(0.0):
+            place.store.sign_out(1_800_000_000.0)
+            place.store.tidy(1_800_000_000.0 + age_s)
+        assert place.store.read().state == state
+        assert (place.store.stamp() == ()) is (state == "absent")
+
+    @pytest.mark.parametrize("token", [Token("", "", 0.0, 0.0), Token("a", "r", 1.0, 1.0)])
+    def test_tidy_keeps_what_is_no_logout(self, place: Any, token: Token) -> None:
+        """A rejection's tombstone and a credential stay, however old."""
+        with place.store.locked(0.0):
+            place.store.put(token)
+            place.store.tidy(9e9)
+        assert place.store.read().token == token
+
+    @pytest.mark.parametrize("write", ["put", "sign_out"])
+    def test_a_corrupt_record_is_said_and_set_aside(self, place: Any, pair: Any, write: str) -> None:
+        """Reading says that a record is corrupt; a login or a logout replaces it."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+        place.spoil()
+        found = store.read()
+        assert found.state == "corrupt"
+        assert isinstance(found.problem, CorruptCredential)
+        assert (found.token, found.fp) == (None, "")
+        assert found.stamp == store.stamp() != ()
+        with store.locked(0.0):
+            WRITES[write](store, pair(2))
+        assert store.read().state == "present"
+
+
+class TestBeside:
+    def test_a_refusal_is_kept_in_clean_words(self, place: Any) -> None:
+        """A refusal belongs to its pair; the server's words lose control characters and length."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.refuse(FP, Refusal(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
+        refusal = store.refusal(FP)
+        assert refusal == Refusal(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
+        assert store.refusal(OTHER_FP) is None
+
+    def test_the_pace_is_kept(self, place: Any) -> None:
+        """Every field of the pace comes back, and the last one set counts."""
+        store: CredentialStore = place.store
+        pace = Pace(1.5, 2, "unreachable", "offline", FP, 3, 4.5, 5.5, "403, HTML", OTHER_FP, 6, 7.5, 8.5)
+        with store.locked(0.0):
+            store.set_pace(Pace(failures=9))
+            store.set_pace(pace)
+        assert store.pace() == pace
+
+    @pytest.mark.parametrize("write", ["put", "tidy", "install_heir", "claim"])
+    def test_what_is_bound_to_other_pairs_goes(self, place: Any, pair: Any, write: str) -> None:
+        """Claims and refusals of pairs that are not the record are void and are removed."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            store.claim(OTHER_FP)
+            store.refuse(OTHER_FP, Refusal(1.0))
+            mine = store.read().fp
+            match write:
+                case "put":
+                    store.put(pair(2))
+                case "tidy":
+                    store.tidy(5.0)
+                case "claim":
+                    store.claim(mine)
+                case "install_heir":
+                    store.save_heir(mine, pair(2))
+                    store.install_heir(mine)
+        assert store.peek_claim(OTHER_FP).state == "none"
+        assert store.refusal(OTHER_FP) is None
+
+    def test_tidy_keeps_what_is_bound_to_the_record(self, place: Any, pair: Any) -> None:
+        """The claim and the refusal of the record's own pair stay."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            mine = store.read().fp
+            store.claim(mine)
+            store.refuse(mine, Refusal(1.0, "no"))
+            store.tidy(5.0)
+        assert store.peek_claim(mine).state == "interrupted"
+        assert store.refusal(mine) == Refusal(1.0, "no")
+
+    def test_tidy_beside_a_corrupt_record_removes_nothing(self, place: Any, pair: Any) -> None:
+        """Which pair a corrupt record holds cannot be told, so nothing beside it is void."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            mine = store.read().fp
+            store.claim(mine)
+            store.save_heir(mine, pair(2))
+            place.spoil()
+            store.tidy(5.0)
+        assert store.peek_claim(mine).state == "heir"
+
+    def test_after_a_logout_tidy_removes_all_of_the_old_pair(self, place: Any, pair: Any) -> None:
+        """No heir survives a logout."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            mine = store.read().fp
+            store.claim(mine)
+            store.save_heir(mine, pair(2))
+            store.sign_out(5.0)
+            store.tidy(5.0)
+        assert store.peek_claim(mine).state == "none"
+
+
+class TestClaim:
+    def test_made_once_then_interrupted(self, place: Any) -> None:
+        """The first call makes the claim; who finds it under the lock knows that its owner is gone."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            made, found = store.claim(FP), store.claim(FP)
+        assert (made.state, made.fp, made.wait_s, made.heir) == ("made", FP, 0.0, None)
+        assert found.state == "interrupted"
+        assert "pid" in found.owner
+        assert store.peek_claim(FP) == found
+
+    def test_withdrawn_it_is_gone(self, place: Any) -> None:
+        """Taking a claim back, twice even, leaves nothing; the next one is new."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.claim(FP)
+            store.withdraw_claim(FP)
+            store.withdraw_claim(FP)
+            assert store.peek_claim(FP).state == "none"
+            assert store.claim(FP).state == "made"
+
+    def test_the_answer_becomes_the_heir_and_the_heir_the_record(self, place: Any, pair: Any) -> None:
+        """claim, save, install: the pair of the answer is the record, and nothing of the old pair is left."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            old = store.read().fp
+            store.claim(old)
+            store.save_heir(old, pair(2))
+            found = store.claim(old)
+            assert (found.state, found.heir) == ("heir", pair(2))
+            assert store.peek_claim(old) == found
+            assert store.read().token == pair(1)
+            store.install_heir(old)
+        assert store.read().token == pair(2)
+        assert store.peek_claim(old).state == "none"
+
+    def test_saving_again_replaces_the_answer(self, place: Any, pair: Any) -> None:
+        """A write of the answer may be tried as often as it takes, shorter and longer ones alike."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.claim(FP)
+            for token in (pair(2), Token("a" * 30_000, "r", 1.0, 1.0), Token("a", "", 0.0, 0.0)):
+                store.save_heir(FP, token)
+                assert store.peek_claim(FP).heir == token
+
+    def test_an_answer_without_its_claim_is_saved_all_the_same(self, place: Any, pair: Any) -> None:
+        """A claim that vanished does not cost the answer."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            old = store.read().fp
+            store.save_heir(old, pair(2))
+            store.install_heir(old)
+        assert store.read().token == pair(2)
+
+    def test_without_an_answer_nothing_is_installed(self, place: Any, pair: Any) -> None:
+        """Neither a missing nor an unfinished claim can become the record."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            old = store.read().fp
+            with pytest.raises(StorageError):
+                store.install_heir(old)
+            store.claim(old)
+            with pytest.raises(StorageError):
+                store.install_heir(old)
+        assert store.read().token == pair(1)
+
+    # Each step: which boot meets the claim at which second of its clock, and what it learns.
+    STORIES: dict[str, list[tuple[str, float, str, float]]] = {
+        "its own boot: interrupted at once": [("boot-a", 1000.0, "interrupted", 0.0)],
+        "its own boot, clock gone back": [("boot-a", 1.0, "interrupted", 0.0)],
+        "another boot waits 75 s": [
+            ("boot-b", 5.0, "elsewhere", 75.0),
+            ("boot-b", 5.0, "elsewhere", 75.0),
+            ("boot-b", 35.0, "elsewhere", 45.0),
+            ("boot-b", 79.5, "elsewhere", 0.5),
+            ("boot-b", 80.0, "interrupted", 0.0),
+            ("boot-b", 9e6, "interrupted", 0.0),
+        ],
+        "a boot that has just begun": [("boot-b", 0.0, "elsewhere", 75.0), ("boot-b", 75.0, "interrupted", 0.0)],
+        "two hosts do not keep each other waiting": [
+            ("boot-b", 5.0, "elsewhere", 75.0),
+            ("boot-c", 900.0, "elsewhere", 75.0),
+            ("boot-b", 50.0, "elsewhere", 30.0),
+            ("boot-c", 950.0, "elsewhere", 25.0),
+            ("boot-b", 80.0, "interrupted", 0.0),
+            ("boot-c", 975.0, "interrupted", 0.0),
+        ],
+        "the owner's boot knows it all the time": [
+            ("boot-b", 5.0, "elsewhere", 75.0),
+            ("boot-a", 1001.0, "interrupted", 0.0),
+        ],
+        "a boot that cannot be told waits too": [
+            ("", 5.0, "elsewhere", 75.0),
+            ("", 79.0, "elsewhere", 1.0),
+            ("", 80.0, "interrupted", 0.0),
+        ],
+        "a clock that went back starts anew": [
+            ("", 500.0, "elsewhere", 75.0),
+            ("", 10.0, "elsewhere", 75.0),
+            ("", 84.0, "elsewhere", 1.0),
+            ("", 85.0, "interrupted", 0.0),
+        ],
+    }
+
+    @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+    def test_across_boots(self, place: Any, story: list[tuple[str, float, str, float]]) -> None:
+        """A claim of another boot is waited for 75 s from the first meeting, by that boot's own clock."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.claim(FP)
+            for boot, boottime_s, state, wait_s in story:
+                place.clock.boot, place.clock.boottime = boot, boottime_s
+                peeked, found = store.peek_claim(FP), store.claim(FP)
+                assert (found.state, found.wait_s) == (state, wait_s), (boot, boottime_s)
+                assert peeked == found
+                assert store.peek_claim(FP) == found
+
+    def test_made_where_the_boot_cannot_be_told(self, place: Any) -> None:
+        """Two machines without a boot id are not taken for one."""
+        place.clock.boot = ""
+        with place.store.locked(0.0):
+            assert place.store.claim(FP).state == "made"
+            assert place.store.claim(FP).state == "elsewhere"
+
+    def test_peeking_starts_no_wait(self, place: Any) -> None:
+        """Only who holds the lock meets a claim: a look from outside changes nothing."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.claim(FP)
+        place.clock.boot = "boot-b"
+        store.peek_claim(FP)
+        place.clock.boottime += 500.0
+        assert (store.peek_claim(FP).state, store.peek_claim(FP).wait_s) == ("elsewhere", 75.0)
+
+    def test_an_heir_is_one_on_every_boot(self, place: Any, pair: Any) -> None:
+        """A complete answer is used at once, wherever it is found."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.claim(FP)
+            store.save_heir(FP, pair(2))
+            place.clock.boot = "boot-b"
+            assert store.claim(FP).state == "heir"
+
+    def test_renewed_it_is_this_boot_s_own(self, place: Any) -> None:
+        """Recovery makes a claim its own before it sends, so that the next one knows what happened."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.claim(FP)
+            place.clock.boot = "boot-b"
+            assert store.claim(FP).state == "elsewhere"
+            store.renew_claim(FP)
+            assert store.claim(FP).state == "interrupted"
+            place.clock.boot = "boot-a"
+            assert store.claim(FP).state == "elsewhere"
+
+
+class TestLock:
+    def test_held_by_one(self, place: Any) -> None:
+        """While the lock is held nobody else gets it; afterwards anybody does."""
+        store: CredentialStore = place.store
+        with store.locked(0.0) as first:
+            with store.locked(0.0) as second, store.locked(0.05) as third:
+                assert (first, second, third) == (True, False, False)
+            assert "pid" in store.holder()
+        with store.locked(None) as again:
+            assert again
+        assert store.holder() == ""
+
+    def test_an_error_inside_frees_it(self, place: Any) -> None:
+        """What goes wrong under the lock comes out, and the lock with it."""
+        with pytest.raises(ZeroDivisionError), place.store.locked(0.0):
+            raise ZeroDivisionError
+        with place.store.locked(0.0) as held:
+            assert held
+
+    def test_waiting_for_oneself_is_a_bug(self, place: Any) -> None:
+        """A thread that holds the lock and waits for it without end is told so."""
+        with (
+            place.store.locked(0.0),
+            pytest.raises(RuntimeError),  # noqa: PT012
+            place.store.locked(None),
+        ):
+            raise AssertionError
+
+    def test_giving_up_ends_the_wait(self, place: Any) -> None:
+        """`give_up` is asked again and again while waiting, and ends it."""
+        asked = 0
+
+        def give_up() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked == 3
+
+        with place.store.locked(0.0), place.store.locked(15.0, give_up=give_up) as held:
+            assert not held
+        assert asked == 3
+
+    def test_not_asked_when_it_is_free(self, place: Any) -> None:
+        """Who finds the lock free takes it, whatever `give_up` would say."""
+        with place.store.locked(5.0, give_up=lambda: True) as held:
+            assert held
+
+    def test_threads_exclude_each_other(self, place: Any) -> None:
+        """Four threads, fifty turns each: never two inside, and no step of the count is lost."""
+        store: CredentialStore = place.store
+        inside: list[int] = []
+        overlaps: list[int] = []
+        count = 0
+
+        def work(me: int) -> None:
+            nonlocal count
+            for _ in range(50):
+                with store.locked(None):
+                    inside.append(me)
+                    before = count
+                    overlaps.extend(inside[1:])
+                    count = before + 1
+                    inside.remove(me)
+
+        threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (count, overlaps) == (200, [])
+
+    def test_a_waiter_gets_it(self, place: Any) -> None:
+        """A thread that waits is let in when the holder leaves."""
+        store: CredentialStore = place.store
+        waits, result = threading.Event(), []
+
+        def wait() -> None:
+            with store.locked(15.0, give_up=lambda: bool(waits.set())) as held:
+                result.append(held)
+
+        thread = threading.Thread(target=wait)
+        with store.locked(0.0):
+            thread.start()
+            assert waits.wait(10)
+            assert result == []
+        thread.join()
+        assert result == [True]
+
+    @pytest.mark.parametrize("write", NEEDS_LOCK.values(), ids=NEEDS_LOCK)
+    def test_writing_needs_it(self, place: Any, pair: Any, write: Any) -> None:
+        """Writing without the lock is a bug, and nothing is written."""
+        with pytest.raises(RuntimeError):
+            write(place.store, pair(1))
+        with place.store.locked(0.0), place.store.locked(0.0) as second:
+            assert not second
+        with pytest.raises(RuntimeError):
+            write(place.store, pair(1))
+        assert place.store.read().state == "absent"
+
+    def test_reading_does_not(self, place: Any, pair: Any) -> None:
+        """Readers never wait: everything can be read while somebody holds the lock."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            assert store.read().token == pair(1)
+            assert store.stamp() == store.read().stamp
+            assert store.pace() == Pace()
+
+
+class TestMediumThatRefuses:
+    @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+    def test_a_write_says_so_and_changes_nothing(self, place: Any, pair: Any, write: Any) -> None:
+        """A full disk is a StoreUnwritable with a next step; what was there stays, claims and answers too."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            before = store.read()
+            store.claim(FP)
+            place.refuse_writes()
+            with pytest.raises(StoreUnwritable) as caught:
+                write(store, pair(2))
+        assert caught.value.hint
+        assert store.read() == before
+        assert store.pace() == Pace()
+        assert store.refusal(FP) is None
+        assert store.peek_claim(OTHER_FP).state == "none"
+
+    def test_it_is_known_before_anybody_is_asked(self, place: Any) -> None:
+        """`check_writable` is quiet and leaves nothing where it works, and raises where it does not."""
+        place.store.check_writable()
+        assert place.store.read().state == "absent"
+        place.refuse_writes()
+        with pytest.raises(StoreUnwritable):
+            place.store.check_writable()
