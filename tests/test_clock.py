@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -157,23 +157,20 @@ async def test_time_waits_for_what_a_sleeper_does_next(clock: VirtualClock) -> N
 
 
 async def test_time_waits_for_the_loop_to_hear_a_socket(clock: VirtualClock) -> None:
-    """What is readable already is read before time jumps."""
+    """What one task writes in the last moment is read by another before time jumps."""
     heard: list[tuple[bytes, float]] = []
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
-    async with server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        await reader.read()  # the peer has closed: the next read is ready at once
+    here, there = socket.socketpair()
 
-        async def listen() -> None:
-            heard.append((await reader.read(), clock.monotonic_s()))
+    async def write() -> None:
+        there.send(b"word")
 
-        listening = asyncio.create_task(listen())
+    with here, there:
+        asyncio.get_running_loop().add_reader(here, lambda: heard.append((here.recv(4), clock.monotonic_s())))
+        writing = asyncio.create_task(write())
         await clock.sleep_async(60)
-        await listening
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    assert heard == [(b"", 100.0)]
+        await writing
+        asyncio.get_running_loop().remove_reader(here)
+    assert heard == [(b"word", 100.0)]
 
 
 async def test_quiet_s_lets_a_thread_answer_first() -> None:

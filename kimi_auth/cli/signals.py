@@ -21,6 +21,7 @@ __all__ = ["Signals", "Stopped"]
 T = TypeVar("T")
 
 SAY_AFTER_S = 1.0
+WORDS = "stopping as soon as what is under way is safe on disk"
 
 
 class Stopped(BaseException):
@@ -43,6 +44,7 @@ class Signals:
         self._taken: dict[int, Any] = {}
         self._is_held = False
         self._noted = 0
+        self._soon: threading.Timer | None = None
 
     @contextmanager
     def taken(self) -> Generator[Signals, None, None]:
@@ -61,9 +63,11 @@ class Signals:
     @contextmanager
     def held(self) -> Generator[None, None, None]:
         """While the block runs, a signal is noted; it takes effect after the block, however that ends."""
-        with self._holding():
-            yield
-        self._stop_if_noted()
+        try:
+            with self._holding():
+                yield
+        finally:
+            self._stop_if_noted()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` in an event loop of its own. The first signal cancels it, so that it can put things down in order;
@@ -89,10 +93,13 @@ class Signals:
         self._note(number)
 
     def _note(self, number: int) -> bool:
-        """True for the first one."""
+        """True for the first one: what it sets off is not done twice."""
         if self._noted:
             return False
         self._noted = number
+        self._soon = threading.Timer(SAY_AFTER_S, self._say, [WORDS])
+        self._soon.daemon = True
+        self._soon.start()
         return True
 
     def _stop_if_noted(self) -> None:
@@ -101,21 +108,13 @@ class Signals:
 
     @contextmanager
     def _holding(self) -> Generator[None, None, None]:
-        over = threading.Event()
         self._is_held, self._noted = True, 0
-        said = threading.Thread(target=self._say_later, args=(over,), daemon=True)
-        said.start()
         try:
             yield
         finally:
             self._is_held = False
-            over.set()
-
-    def _say_later(self, over: threading.Event) -> None:
-        while not over.wait(SAY_AFTER_S):
-            if self._noted:
-                self._say("stopping as soon as what is under way is safe on disk")
-                return
+            if self._soon is not None:
+                self._soon.cancel()
 
     async def _watched(self, work: Coroutine[Any, Any, T]) -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -127,4 +126,6 @@ class Signals:
 
         for number in self._taken:
             loop.add_signal_handler(number, cancel, number)
+        if self._noted:  # it came while the loop was being made
+            task.cancel()
         return await work

@@ -11,7 +11,7 @@ from typing import Literal
 from kimi_auth.flows.notices import Notice, NoticeKind
 from kimi_auth.flows.status import LoginReport
 
-__all__ = ["STEPS", "Mood", "ViewState", "finish", "fold"]
+__all__ = ["STEPS", "Mood", "ViewState", "finish", "fold", "interrupt"]
 
 Mood = Literal["starting", "waiting", "slowed", "offline", "finishing", "good", "plain", "bad"]
 """What is going on; the last three are ends."""
@@ -105,3 +105,8 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
     if report.already:
         sentence = "Signed in to {platform} already; nothing was changed."
     return replace(state, mood=mood, words=sentence.format(platform=state.platform))
+
+
+def interrupt(state: ViewState) -> ViewState:
+    """The state after a sign-in that came to no end of its own."""
+    return replace(state, mood="plain", words="Interrupted.")

@@ -98,8 +98,9 @@ class CredentialWork(RefreshWork):
         return "ended", ctx
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
-        snapshot = self._store.read()
-        self._serve(snapshot.token.access_token if snapshot.token else "")
+        snapshot, state, _ = self._effects.look()
+        usable = state not in {"absent", "revoked", "corrupt"}
+        self._serve(snapshot.token.access_token if snapshot.token and usable else "")
         return "injected", replace(ctx, snapshot=snapshot)
 
     @contextmanager

@@ -29,7 +29,7 @@ from kimi_auth.flows.notices import LoginView, Notice, NoticeKind
 from kimi_auth.flows.refresh import Effects, token_from
 from kimi_auth.platforms import ModelEntry
 from kimi_auth.token import Token
-from kimi_auth.wire import DeviceCode
+from kimi_auth.wire import Answer, DeviceCode, Grant
 
 __all__ = ["LoginConfig", "LoginWork", "Models"]
 
@@ -252,14 +252,13 @@ class LoginWork:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""
         self._server.revoke(token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token")
 
-    async def _keep_a_late_grant(self, request: asyncio.Future[object], sent_at_s: float) -> None:
+    async def _keep_a_late_grant(self, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float) -> None:
         """The login was interrupted while a poll was in flight: if its answer is the grant, that is stored all the same."""
         await asyncio.wait({request}, timeout=LAST_WORD_S)
         if not request.done():
             await _put_down(request)
             return
-        answer = request.result()
-        grant = getattr(answer, "value", None)
+        grant = request.result().value
         if grant is not None:
             await self.store_credential(
                 LoginContext(token=token_from(grant, sent_at_s=sent_at_s, issuer=self._issuer))

@@ -326,9 +326,9 @@ def _models(config: Mapping[str, Any]) -> dict[str, Any]:
 def _table(config: dict[str, Any], *path: str) -> dict[str, Any]:
     """The table at `path`, made if it is missing."""
     table: Any = config
-    for key in path:
+    for depth, key in enumerate(path, start=1):
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"config.toml: {'.'.join(path)} is not a table")
+            raise ConfigError(f"config.toml: {'.'.join(path[:depth])} is not a table; nothing was changed")
     found: dict[str, Any] = table
     return found

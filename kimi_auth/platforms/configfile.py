@@ -22,6 +22,7 @@ from kimi_auth.platforms.catalogue import Change, unplan
 from kimi_auth.platforms.disk import (
     errors_at,
     make_private_dir,
+    nearest,
     probe,
     read_regular,
     remove_durable,
@@ -79,8 +80,8 @@ class ConfigFile:
             if planner is not None:
                 self._rendered(content, planner(config))
             self._refuse_read_only()
-            probe(self._target().parent)
-            probe(self._undo.path.parent)
+            probe(nearest(self._undo.path.parent))
+            probe(self._target().parent if self.path.is_symlink() else nearest(self.share_dir))
 
     def apply(self, planner: Planner) -> Change:
         """Does what `planner` says of the config as it is under the lock; returns that change, false if there was none.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kimi_auth.errors import ConfigError
 
-__all__ = ["errors_at", "make_private_dir", "probe", "read_regular", "remove_durable", "write_durable"]
+__all__ = ["errors_at", "make_private_dir", "nearest", "probe", "read_regular", "remove_durable", "write_durable"]
 
 _STALE_S = 3_600.0
 _PROBE_BYTES = 16_384
@@ -88,11 +88,16 @@ def remove_durable(path: Path) -> None:
 
 
 def probe(directory: Path) -> None:
-    """Raises `OSError` if a small file cannot be made in the directory, or above it where it is still to be made."""
-    while not os.path.lexists(directory):
-        directory = directory.parent
+    """Raises `OSError` if a small file cannot be made in the directory. Leaves nothing there."""
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(bytes(_PROBE_BYTES))
+
+
+def nearest(directory: Path) -> Path:
+    """The directory, or the one above it in which it is still to be made."""
+    while not os.path.lexists(directory):
+        directory = directory.parent
+    return directory
 
 
 def _keep_owner(fd: int, path: Path) -> None:

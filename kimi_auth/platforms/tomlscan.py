@@ -82,7 +82,7 @@ def _pairs(text: str, at: int, base: KeyPath, *, is_nested: bool) -> Iterator[No
 def _value_end(text: str, at: int) -> int:
     if string := _STRING.match(text, at):
         return string.end()
-    if text[at] not in "[{":
+    if not text.startswith(("[", "{"), at):
         return at + len(match(_SCALAR, text, at)[0].rstrip())
     depth = 0
     while True:

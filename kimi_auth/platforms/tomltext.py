@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import date, time
 from typing import Any, Final
 
 from kimi_auth.platforms.tomlscan import GAP, KeyPath, Node, match, scan
@@ -117,6 +118,8 @@ def _toml(value: Any) -> str:
             return "true" if value else "false"
         case int() | float():
             return repr(value)
+        case date() | time():
+            return value.isoformat()
         case str():
             # A JSON string is a TOML basic string, but for U+007F, which TOML wants escaped.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

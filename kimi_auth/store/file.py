@@ -8,7 +8,7 @@
     credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login or a logout
 
 Where the record is a symbolic link, all of this lies beside its target, which is what gets replaced; both locks are
-taken, the link's first. A link to nothing is an absent record; one that leads in a circle is a corrupt record.
+taken, the link's first. A link to nothing is an absent record; one that leads to no file is a corrupt record.
 """
 
 from __future__ import annotations
@@ -62,11 +62,16 @@ class FileStore:
 
     @property
     def target(self) -> Path:
-        """The file that holds the record: `path`, or what it links to. A link that leads in a circle is its own target."""
+        """The file that holds the record: `path`, or what it links to. A link that leads to something that is no file
+        (a directory, a circle) is its own target: what is set aside then is the link."""
         if not _is_link(self.path):
             return self.path
         target = Path(os.path.realpath(self.path))
-        return self.path if _is_link(target) else target
+        try:
+            found = target.lstat()
+        except OSError:
+            return target
+        return target if stat.S_ISREG(found.st_mode) else self.path
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:

@@ -60,7 +60,7 @@ _WORDS: dict[int, tuple[str, str]] = {
     errno.EMFILE: ("this process has too many files open", "raise the limit (ulimit -n), then try again"),
     errno.ENFILE: ("the system has too many files open", "try again later"),
     errno.EIO: ("the disk reports an error", "check the disk, then try again"),
-    errno.ELOOP: ("it is a symbolic link that leads nowhere", _BLOCKED),
+    errno.ELOOP: ("it is a symbolic link that leads to no file", _BLOCKED),
     errno.EISDIR: ("it is a directory", _BLOCKED),
     errno.ENOTEMPTY: ("it is a directory", _BLOCKED),
     errno.ENOTDIR: ("a part of its path is not a directory", "look at each part of the path: {path}"),
@@ -263,8 +263,7 @@ def make_directories(path: Path) -> None:
     with trouble("make the directory", path):
         if path.is_dir():
             return
-        if path.parent != path:
-            make_directories(path.parent)
+        make_directories(path.parent)
         try:
             path.mkdir(PRIVATE_DIRECTORY)
         except FileExistsError:

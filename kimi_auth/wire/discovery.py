@@ -26,7 +26,7 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
 def revocation_endpoint(metadata: JsonObject | None, issuer: str) -> str:
     """`revocation_endpoint` (RFC 8414 §2) of metadata that speaks for `issuer` (§3.3), else "".
 
-    It is https, or plain http at the issuer's own host.
+    It is https, or on plain http at the very host of an issuer that is itself on plain http.
     """
     if (
         metadata is None
@@ -38,5 +38,5 @@ def revocation_endpoint(metadata: JsonObject | None, issuer: str) -> str:
     parts = split_url(endpoint) if isinstance(endpoint, str) else None
     if parts is None or not isinstance(endpoint, str):
         return ""
-    own = parts.scheme == "http" and parts.netloc == urlsplit(issuer).netloc
-    return endpoint if parts.scheme == "https" or own else ""
+    at_home = parts[:2] == urlsplit(issuer)[:2]
+    return endpoint if parts.scheme == "https" or at_home else ""

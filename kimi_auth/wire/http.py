@@ -40,12 +40,11 @@ _TROUBLE: tuple[tuple[type[Exception], str], ...] = (
     (httpx.PoolTimeout, "no connection in time"),
     (httpx.WriteTimeout, "the request could not be sent in time"),
     (httpx.TimeoutException, "no complete answer in time"),
-    (httpx.ConnectError, "no connection"),
     (httpx.NetworkError, "the connection broke"),
     (httpx.RemoteProtocolError, "the connection ended early or does not speak HTTP"),
     (httpx.LocalProtocolError, "the request is not valid HTTP"),
 )
-_MAY_SPEAK = (httpx.ConnectError, httpx.ProxyError, UnsendableError)
+_MAY_SPEAK = (httpx.ProxyError, UnsendableError)
 """Failures whose own text is passed on; that of others may quote a header or a body."""
 
 
@@ -139,7 +138,7 @@ def _preparing(complaint: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError, httpx.InvalidURL) as problem:
-        raise UnsendableError(f"{complaint} ({_root(problem)})") from None
+        raise UnsendableError(f"{complaint} ({_reason(problem)})") from None
 
 
 class _Arrival:
@@ -220,15 +219,20 @@ def _plain(raw: bytes, coding: str) -> bytes:
 
 
 def _trouble(failure: Exception) -> str:
-    if isinstance(failure, _MAY_SPEAK) and (text := _root(failure)):
-        return text
+    if isinstance(failure, httpx.ConnectError):
+        return _reason(failure) or "no connection"
+    if isinstance(failure, _MAY_SPEAK):
+        return str(failure)
     return next((words for kind, words in _TROUBLE if isinstance(failure, kind)), type(failure).__name__)
 
 
-def _root(failure: BaseException) -> str:
-    """The text of the first cause: "Connection refused" instead of "All connection attempts failed"."""
-    while failure.__cause__ is not None:
-        failure = failure.__cause__
-        if isinstance(failure, BaseExceptionGroup):
-            failure = failure.exceptions[0]
-    return (failure.strerror if isinstance(failure, OSError) else "") or str(failure)
+def _reason(failure: BaseException) -> str:
+    """What the system said first: "Connection refused" rather than "All connection attempts failed"."""
+    cause: BaseException | None = failure
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+    return (cause.strerror if isinstance(cause, OSError) else "") or str(failure)

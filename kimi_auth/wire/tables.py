@@ -85,7 +85,7 @@ NOT_REVOKED_HINT = "the tokens end by themselves"
 CHECK_HOST = "check KIMI_CODE_OAUTH_HOST"
 
 # Rows that the two requests of a sign-in have in common.
-_PAUSE = Row[Literal["unreachable"]](
+_PAUSE: Row[Literal["unreachable"]] = Row(
     "unreachable",
     "a pause was asked for (RFC 6585 §4)",
     TOO_MANY,
@@ -103,7 +103,7 @@ _NETWORK = replace(
 _PORTAL = replace(
     _PAUSE, why="no OAuth answer: a proxy or a portal stands in between", status=(), says=ANSWERS_SOMETHING_ELSE
 )
-_UNUSABLE = Row[Literal["refused"]](
+_UNUSABLE: Row[Literal["refused"]] = Row(
     "refused",
     "nothing was sent, and waiting does not help",
     failure=UNUSABLE,

@@ -95,8 +95,12 @@ def test_duplicates_and_floods() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["data", "id", "context_length", "supports_reasoning", "display_name"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["data", "id", "context_length", "supports_reasoning", "display_name"]), inner
+        )
+    ),
 )
 
 
@@ -189,8 +193,16 @@ MINE = {"provider": "mine", "model": "m", "max_context_size": 5}
     ("config", "path", "expected"),
     [
         ({"providers": {"mine": {"a": 1}}}, "providers mine", {"a": 1}),
-        ({"providers": {"managed:kimi-code": {**PROVIDER, "env": {"A": "b"}}}}, "providers managed:kimi-code env", {"A": "b"}),
-        ({"providers": {"managed:kimi-code": PROVIDER}}, "providers managed:kimi-code base_url", "https://api.kimi.com/coding/v1"),
+        (
+            {"providers": {"managed:kimi-code": {**PROVIDER, "env": {"A": "b"}}}},
+            "providers managed:kimi-code env",
+            {"A": "b"},
+        ),
+        (
+            {"providers": {"managed:kimi-code": PROVIDER}},
+            "providers managed:kimi-code base_url",
+            "https://api.kimi.com/coding/v1",
+        ),
         ({"providers": {"managed:kimi-code": {"api_key": "sk"}}}, "providers managed:kimi-code api_key", "sk"),
         ({"providers": {"managed:kimi-code": {"api_key": 5}}}, "providers managed:kimi-code api_key", ""),
         ({"providers": {"managed:kimi-code": {"oauth": "x"}}}, "providers managed:kimi-code oauth", REFERENCE),
@@ -201,7 +213,11 @@ MINE = {"provider": "mine", "model": "m", "max_context_size": 5}
         ),
         ({"services": {"moonshot_search": {"base_url": "mine"}}}, "services moonshot_search", {"base_url": "mine"}),
         ({"services": {"moonshot_search": "off"}}, "services moonshot_search", "off"),
-        ({"services": {"moonshot_search": {"oauth": {"key": "oauth/other"}}}}, "services moonshot_search base_url", None),
+        (
+            {"services": {"moonshot_search": {"oauth": {"key": "oauth/other"}}}},
+            "services moonshot_search base_url",
+            None,
+        ),
         (
             {"services": {"moonshot_search": {"base_url": "old", "oauth": REFERENCE, "custom_headers": {"a": "b"}}}},
             "services moonshot_search custom_headers",
@@ -220,16 +236,30 @@ MINE = {"provider": "mine", "model": "m", "max_context_size": 5}
         ({"models": {"odd": 5}}, "models odd", 5),
         ({"models": {"kimi-code/kimi-lite": {**LITE, "colour": "red"}}}, "models kimi-code/kimi-lite colour", "red"),
         ({"models": {"kimi-code/kimi-lite": LITE}}, "models kimi-code/kimi-lite max_context_size", 131072),
-        ({"models": {"kimi-code/kimi-lite": {**LITE, "capabilities": ["video_in"]}}}, "models kimi-code/kimi-lite capabilities", None),
-        ({"models": {"kimi-code/kimi-lite": {**LITE, "capabilities": []}}}, "models kimi-code/kimi-lite capabilities", []),
-        ({"models": {"kimi-code/kimi-lite": {**LITE, "display_name": "L"}}}, "models kimi-code/kimi-lite display_name", "L"),
+        (
+            {"models": {"kimi-code/kimi-lite": {**LITE, "capabilities": ["video_in"]}}},
+            "models kimi-code/kimi-lite capabilities",
+            None,
+        ),
+        (
+            {"models": {"kimi-code/kimi-lite": {**LITE, "capabilities": []}}},
+            "models kimi-code/kimi-lite capabilities",
+            [],
+        ),
+        (
+            {"models": {"kimi-code/kimi-lite": {**LITE, "display_name": "L"}}},
+            "models kimi-code/kimi-lite display_name",
+            "L",
+        ),
         ({"models": {"m": MINE}, "default_model": "m"}, "default_model", "kimi-code/kimi-for-coding"),
         ({"default_thinking": False}, "default_thinking", True),
         ({"default_thinking": 1}, "default_thinking", True),
         ({"mcp": {"a": [1]}}, "mcp", {"a": [1]}),
     ],
 )
-def test_login_keeps_and_rebuilds(kimi: Platform, models: Models, config: dict[str, Any], path: str, expected: Any) -> None:
+def test_login_keeps_and_rebuilds(
+    kimi: Platform, models: Models, config: dict[str, Any], path: str, expected: Any
+) -> None:
     """What is somebody's own stays, what is ours is made anew, and a second look finds nothing to do."""
     frozen = json.dumps(config)
     result = after(config, plan(config, kimi, models, reason="login"))
@@ -261,9 +291,12 @@ def test_login_with_api_key(moonshot: Platform) -> None:
     assert "services" not in result
     again = plan(result, moonshot, models, reason="login")
     assert not again
-    assert after(result, plan(result, moonshot, models, reason="login", api_key="new"))["providers"][
-        "managed:moonshot-cn"
-    ]["api_key"] == "new"
+    assert (
+        after(result, plan(result, moonshot, models, reason="login", api_key="new"))["providers"][
+            "managed:moonshot-cn"
+        ]["api_key"]
+        == "new"
+    )
 
 
 def test_services_of_a_platform_with_api_key(moonshot: Platform, models: Models) -> None:

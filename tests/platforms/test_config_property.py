@@ -12,33 +12,44 @@ from hypothesis import strategies as st
 
 from kimi_auth.platforms import ConfigFile, ModelEntry, plan, registry, unplan
 from kimi_auth.platforms.tomlscan import scan
-from kimi_auth.platforms.tomltext import applied, diff, edited, loads
+from kimi_auth.platforms.tomltext import diff, edited, loads
 
 KIMI = registry.get("kimi-code")
 OURS = {"managed:kimi-code", "moonshot_search", "moonshot_fetch", "default_model", "default_thinking"}
 
 SCALARS = st.sampled_from(
-    ["1", "-0", "0xFF", "1_000", "1.50", "6e3", "nan", "-inf", "true", "1979-05-27 07:32:00Z", "07:32:00"]
-    + ['""', '"x # y"', '"\\"]"', "'a = {'", '"""\n[x]\n"""', "'''\n# no '' comment'''", '"""a\\"""" # "', '"kimi-code/a"', '"m"']
-).filter(lambda spelling: not spelling.endswith('# "'))
+    (
+        *("1", "-0", "0xFF", "1_000", "1.50", "6e3", "nan", "-inf", "true", "1979-05-27 07:32:00Z", "07:32:00"),
+        *('""', '"x # y"', '"\\"]"', "'a = {'", '"""\n[x]\n"""', "'''\n# no '' comment'''", '"""a\\""""""'),
+        *('"kimi-code/a"', '"m"'),
+    )
+)
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3).flatmap(
-        lambda items: st.sampled_from([f"[{', '.join(items)}]", "[ # ]\n " + ",\n ".join([*items, ""]) + "]"])
-    )
-    | st.dictionaries(st.sampled_from(["a", '"b c"', "'d.e'", "f.g"]), inner, max_size=3).map(
-        lambda table: "{ " + ", ".join(f"{key} = {value}" for key, value in table.items()) + " }"
+    lambda inner: (
+        st.lists(inner, max_size=3).flatmap(
+            lambda items: st.sampled_from([f"[{', '.join(items)}]", "[ # ]\n " + ",\n ".join([*items, ""]) + "]"])
+        )
+        | st.dictionaries(st.sampled_from(["a", '"b c"', "'d.e'", "f.g"]), inner, max_size=3).map(
+            lambda table: "{ " + ", ".join(f"{key} = {value}" for key, value in table.items()) + " }"
+        )
     ),
     max_leaves=4,
 )
-NAMES = st.sampled_from(["mine", '"managed:kimi-code"', "'managed:kimi-code'", '"a.b"', '"kimi-code/a"', "moonshot_search", "m"])
+NAMES = st.sampled_from(
+    ["mine", '"managed:kimi-code"', "'managed:kimi-code'", '"a.b"', '"kimi-code/a"', "moonshot_search", "m"]
+)
 SECTIONS = st.sampled_from(["providers", "models", "services", "mcp", '"models"', "'providers'", "hooks"])
-FIELDS = st.sampled_from(["type", "provider", "model", '"base_url"', "api_key", "oauth", "oauth.key", "env.A", "max_context_size"])
+FIELDS = st.sampled_from(
+    ["type", "provider", "model", '"base_url"', "api_key", "oauth", "oauth.key", "env.A", "max_context_size"]
+)
 COMMENTS = st.sampled_from(["", "", " # note", "#[x]", " # é月"])
 FILLERS = st.sampled_from(["", "", "# alone", "  # [providers]", "\t", "# default_model = 1"])
 
 KEYS = st.one_of(
-    st.sampled_from(["default_model", "default_thinking", "theme", '"default_model"', "models", "providers", "services"]),
+    st.sampled_from(
+        ["default_model", "default_thinking", "theme", '"default_model"', "models", "providers", "services"]
+    ),
     st.tuples(SECTIONS, NAMES).map(" . ".join),
     st.tuples(SECTIONS, NAMES, FIELDS).map(".".join),
 )
@@ -111,7 +122,9 @@ def can_be_planned(config: dict[str, Any]) -> bool:
         if not isinstance(table, dict) or not isinstance(table.get(key, {}), dict):
             return False
     own = config.get("providers", {}).get("managed:kimi-code", {})
-    oauth_is_fine = all(not isinstance(own.get(key), list | dict) or key == "oauth" for key in ("type", "base_url", "api_key"))
+    oauth_is_fine = all(
+        not isinstance(own.get(key), list | dict) or key == "oauth" for key in ("type", "base_url", "api_key")
+    )
     entries = [entry for entry in config.get("models", {}).values() if isinstance(entry, dict)]
     fields_are_fine = all(
         not isinstance(entry.get(key), dict) for entry in entries for key in ("model", "provider", "max_context_size")
@@ -120,7 +133,7 @@ def can_be_planned(config: dict[str, Any]) -> bool:
     return isinstance(config.get("services", {}), dict) and oauth_is_fine and fields_are_fine and defaults_are_fine
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(texts(), MODELS, MODELS)
 def test_text(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry, ...]) -> None:
     """Each step's text says exactly what its plan says, nothing foreign is respelled, and each step is done once."""
@@ -156,14 +169,20 @@ def test_file(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry
         assert file.path.read_bytes() == text.encode()
 
 
-@settings(max_examples=200, deadline=None)
+def pruned(data: Any) -> Any:
+    """Without empty tables, which an edit may leave or take along."""
+    if not isinstance(data, dict):
+        return data
+    inner = {key: pruned(value) for key, value in data.items()}
+    return {key: value for key, value in inner.items() if value != {}}
+
+
+@settings(max_examples=120, deadline=None)
 @given(texts(), texts())
 def test_any_edit(text: str, other: str) -> None:
-    """From any config to any other, with its nested tables and removals: done exactly, or refused and never wrong."""
-    edits = diff(loads(text), loads(other))
+    """From any config to any other, with nested tables and removals: done exactly, or refused and never wrong."""
     try:
-        result = edited(text, edits)
+        result = edited(text, diff(loads(text), loads(other)))
     except ValueError:
         return
-    assert repr(applied(loads(result), diff(loads(result), loads(other)))) == repr(loads(result)) or result != other
-    assert not [edit for edit in diff(loads(result), loads(other)) if edit.value != {} and loads(other) == edit.value]
+    assert not diff(pruned(loads(result)), pruned(loads(other)))

@@ -165,6 +165,14 @@ def test_symlink(file: ConfigFile, tmp_path: Path, kimi: Platform, login: Any) -
         assert (target.read_text() if target.exists() else None) == original
 
 
+def test_symlink_to_a_missing_directory(file: ConfigFile, login: Any, config_error: Refusal) -> None:
+    """A link into a directory that does not exist is noticed before the approval; no directory is made for it."""
+    file.path.symlink_to(file.share_dir / "gone" / "config.toml")
+    for attempt in (file.writable, file.apply):
+        config_error(attempt, login)
+    assert not (file.share_dir / "gone").exists()
+
+
 def place_fifo(path: Path) -> None:
     """A pipe that nobody writes to."""
     os.mkfifo(path)
@@ -632,3 +640,27 @@ def test_refer_to_file(file: ConfigFile, kimi: Platform, login: Any) -> None:
     assert file.path.read_text() == original.replace(
         '"keyring", key = "oauth/kimi-code"', '"file", key = "oauth/kimi-code"'
     ).replace('code"\nstorage = "keyring"', 'code"\nstorage = "file"')
+
+
+def test_config_appears_beside_the_legacy_one(file: ConfigFile, login: Any) -> None:
+    """A config.toml that another program makes at this moment is the one that counts; the config.json stays."""
+    legacy = file.share_dir / "config.json"
+    legacy.write_text(json.dumps(LEGACY))
+
+    def planner(config: Any) -> Change:
+        if not file.path.exists():
+            file.path.write_text("theme = 'light'\n")
+        change: Change = login(config)
+        return change
+
+    file.apply(planner)
+    assert file.read()["theme"] == "light"
+    assert legacy.exists()
+
+
+def test_undo_directory_is_a_file(file: ConfigFile, login: Any, config_error: Refusal) -> None:
+    """Without a place for the undo nothing is written, and that is known before the approval."""
+    (file.share_dir / "kimi-auth").write_text("x")
+    for attempt in (file.writable, file.apply):
+        config_error(attempt, login)
+    assert not file.path.exists()

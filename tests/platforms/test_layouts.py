@@ -17,7 +17,7 @@ MANAGED = '"managed:kimi-code"'
 MODEL = '"kimi-code/kimi-for-coding"'
 PROVIDER = f'[providers.{MANAGED}]\ntype = "kimi"\nbase_url = "https://old.example/v1"\napi_key = ""\n'
 OLD_MODEL = f'[models."kimi-code/old"]\nprovider = {MANAGED}\nmodel = "old"\nmax_context_size = 1_000\n'
-MINE = '[providers.mine]\ntype = "openai"\nbase_url = "http://localhost"\napi_key = "k"\n'
+MINE = '[providers.mine]\ntype = "openai_legacy"\nbase_url = "http://localhost"\napi_key = "k"\n'
 MY_MODEL = '[models.m]\nprovider = "mine"\nmodel = "m"\nmax_context_size = 0x1_000\n'
 
 LAYOUTS = {
@@ -34,7 +34,7 @@ LAYOUTS = {
     "default does not exist": 'default_model = "gone"\n',
     "title and table": f"# My Kimi\n\n# the local one\n{MINE}",
     "comment touching the first table": f"# the local one\n{MINE}",
-    "indented": '  default_yolo = true\n  [providers]\n    [providers.mine]\n      type = "x" # y\n  [models]\n    # none\n',
+    "indented": '  default_yolo = true\n  [providers]\n    [providers.mine]\n      type = "kimi" # y\n      base_url = "b"\n      api_key = "k"\n  [models]\n    # none\n',
     "no newline at the end": MINE.rstrip(),
     "many blank lines at the end": MINE + "\n\n\n",
     "CRLF": f"# a\n\n{MINE}\n{MY_MODEL}".replace("\n", "\r\n"),
@@ -50,20 +50,20 @@ LAYOUTS = {
     "quotes at the end of strings": 'a = """x"""""\nb = \'\'\'y\'\'\'\'\'\nc = ""\nd = \'\'\ne = """"""\n[mcp]\nf = 1\n',
     "escapes": 'a = "\\"[x]\\\\" # "\nb = "\\u0041 = \\U0001F319"\n"c\\"d" = 1\n"" = 2\n[mcp]\n',
     "arrays": 'a = [ # [x]\n  "]", \'[\', # ]\n  [1, 2,], {b = "}"},\n]\n[mcp]\nc = []\n',
-    "array of tables": '[[hooks]]\nevent = "Stop"\n[hooks.env]\na = 1\n\n[[hooks]]\nevent = "Start"\n',
-    "array of tables last": f'{MINE}\n[[hooks]]\nevent = "Stop" # here',
-    "dotted at the top": 'providers.mine.type = "x"\ntheme = "dark"\nproviders.mine.api_key = "k"\n',
-    "dotted at the top, tables after": 'providers.mine.type = "x"\n[mcp.client]\ntool_call_timeout_ms = 1\n',
-    "dotted below a header": '[providers]\nmine.type = "x"\nmine.api_key = "k"\n[models]\nm.provider = "mine"\n',
+    "array of tables": '[[hooks]]\nevent = "Stop"\ncommand = "true"\n[hooks.env]\na = 1\n\n[[hooks]]\nevent = "Stop"\ncommand = "x"\n',
+    "array of tables last": f'{MINE}\n[[hooks]]\nevent = "Stop"\ncommand = "true" # here',
+    "dotted at the top": 'providers.mine.type = "kimi"\ntheme = "dark"\nproviders.mine.api_key = "k"\nproviders.mine.base_url = "b"\n',
+    "dotted at the top, tables after": 'providers.mine.type = "kimi"\nproviders.mine.api_key = "k"\nproviders.mine.base_url = "b"\n[mcp.client]\ntool_call_timeout_ms = 1\n',
+    "dotted below a header": '[providers]\nmine.type = "kimi"\nmine.api_key = "k"\nmine.base_url = "b"\n[models]\nm.provider = "mine"\nm.model = "m"\nm.max_context_size = 5\n',
     "dotted, ours": f'providers.{MANAGED}.type = "kimi"\nproviders.{MANAGED}.env.A = "b"\ntheme = "dark"\n',
     "dotted below ours": f'{PROVIDER}oauth.key = "oauth/kimi-code" # old\noauth.storage = "keyring"\n[mcp]\n',
-    "spaces in keys": f'[ providers . {MANAGED} ]\n"type"="kimi"\n[  providers.\'mine\'  ]  # c\ntype = "x"\n',
+    "spaces in keys": f'[ providers . {MANAGED} ]\n"type"="kimi"\n[  providers.\'mine\'  ]  # c\ntype = "kimi"\nbase_url = "b"\napi_key = "k"\n',
     "quoted differently": "[\"providers\".'managed:kimi-code']\n'type' = 'kimi'\n\"base_url\" = 'x'\n[mcp]\n",
-    "inline providers": 'providers = { mine = { type = "x", n = 0x1F } } # one line\ntheme = "dark"\n',
-    "inline providers, ours too": f'providers = {{ mine = {{ type = "x" }}, {MANAGED} = {{ type = "kimi", env = {{ A = "b" }} }} }}\n',
+    "inline providers": 'providers = { mine = { type = "kimi", base_url = "b", api_key = "k", n = 0x1F } } # one line\ntheme = "dark"\n',
+    "inline providers, ours too": f'providers = {{ mine = {{ type = "kimi", base_url = "b", api_key = "k" }}, {MANAGED} = {{ type = "kimi", base_url = "b", api_key = "", env = {{ A = "b" }} }} }}\n',
     "inline everything, empty": "providers = {}\nmodels = { }\nservices = {}\n",
-    "inline below a header": f'[providers]\nmine = {{ type = "x" }}\n{MANAGED} = {{ type = "old", api_key = "" }} # ours\n',
-    "inline with a list": 'providers = { mine = { tags = [\n  "a", # b }\n  "c",\n] } }\n',
+    "inline below a header": f'[providers]\nmine = {{ type = "kimi", base_url = "b", api_key = "k" }}\n{MANAGED} = {{ type = "kimi", base_url = "old", api_key = "" }} # ours\n',
+    "inline with a list": 'providers = { mine = { type = "kimi", base_url = "b", api_key = "k", tags = [\n  "a", # b }\n  "c",\n] } }\n',
     "empty headers": "[providers]\n[models]\n[services]\n",
     "super-table after its child": f"{MINE}[providers]\n# all of them\n[models]\n{MY_MODEL}",
     "only a child of ours": f'[providers.{MANAGED}.custom_headers]\nX-Team = "red"\n',
@@ -81,7 +81,7 @@ LAYOUTS = {
     "my own search": '[services.moonshot_search]\nbase_url = "http://mine"\napi_key = "k"\n',
     "my name for a model of theirs": f'default_model = "k"\n{PROVIDER}[models.k]\nprovider = "managed:kimi-code"\nmodel = "kimi-lite"\nmax_context_size = 9\n',
     "model with my key": f'{PROVIDER}[models.{MODEL}]\nprovider = {MANAGED}\nmodel = "kimi-for-coding"\nmax_context_size = 1 # small\ncolour = "red"\n',
-    "odd names": f'{MINE.replace("mine", chr(34) + "a.b [c] = #" + chr(34))}["models"."x\\ty"]\nprovider = "a.b [c] = #"\n',
+    "odd names": f'{MINE.replace("mine", chr(34) + "a.b [c] = #" + chr(34))}["models"."x\\ty"]\nprovider = "a.b [c] = #"\nmodel = "x"\nmax_context_size = 5\n',
 }
 
 # Layouts of which the surgical logout leaves other bytes than the login found, and why.

@@ -105,7 +105,11 @@ def test_names() -> None:
     ("environ", "host", "base"),
     [
         ({}, "https://auth.kimi.com", "https://api.kimi.com/coding/v1"),
-        ({"KIMI_CODE_OAUTH_HOST": "", "KIMI_CODE_BASE_URL": " "}, "https://auth.kimi.com", "https://api.kimi.com/coding/v1"),
+        (
+            {"KIMI_CODE_OAUTH_HOST": "", "KIMI_CODE_BASE_URL": " "},
+            "https://auth.kimi.com",
+            "https://api.kimi.com/coding/v1",
+        ),
         ({"KIMI_OAUTH_HOST": "https://b.example/"}, "https://b.example", "https://api.kimi.com/coding/v1"),
         (
             {"KIMI_CODE_OAUTH_HOST": "https://A.example:443", "KIMI_OAUTH_HOST": "https://b.example"},
@@ -220,7 +224,10 @@ OAUTH = (
         (MINIMAL + 'search_path = "search"\n', "mine.toml: platforms.mine.search_path"),
         (MINIMAL + 'search_path = "//evil.example"\n', "mine.toml: platforms.mine.search_path"),
         (MINIMAL + "assumed_context_length = 0\n", "mine.toml: platforms.mine.assumed_context_length"),
-        (MINIMAL + '[[platforms.mine.capability_rules]]\ngives = ["thinking"]\n', "mine.toml: platforms.mine.capability_rules.0"),
+        (
+            MINIMAL + '[[platforms.mine.capability_rules]]\ngives = ["thinking"]\n',
+            "mine.toml: platforms.mine.capability_rules.0",
+        ),
         (MINIMAL + '[[capability_rules]]\nflag = "x"\ngives = []\n', "mine.toml: capability_rules.0.flag"),
         (OAUTH.replace('"/t"', '"https://evil.example"'), "mine.toml: platforms.x.oauth.token_path"),
         (OAUTH.replace('"device"', '"api_key"'), "mine.toml: platforms.x: "),

@@ -87,7 +87,10 @@ def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     return Place(
-        store, clock, lambda: store.path.write_bytes(b'{"access_token": '), lambda: monkeypatch.setattr(os, "pwrite", full)
+        store,
+        clock,
+        lambda: store.path.write_bytes(b'{"access_token": '),
+        lambda: monkeypatch.setattr(os, "pwrite", full),
     )
 
 
@@ -95,3 +98,44 @@ def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.
 def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Gives this machine another name."""
     return lambda name: monkeypatch.setattr(socket, "gethostname", lambda: name)
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Makes every call of one function of `os` fail with an errno."""
+
+    def make(name: str, number: int) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, name, refuse)
+
+    return make
+
+
+@pytest.fixture
+def refuse_open(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Makes opening every file whose name ends so fail with an errno."""
+
+    def make(number: int, ending: str) -> None:
+        original = os.open
+
+        def fail(path: object, *args: int) -> int:
+            if str(path).endswith(ending):
+                raise OSError(number, os.strerror(number), str(path))
+            return original(str(path), *args)
+
+        monkeypatch.setattr(os, "open", fail)
+
+    return make
+
+
+@pytest.fixture
+def linked(tmp_path: Path, file_store: FileStore) -> Path:
+    """The credential is a link through another link to a file elsewhere."""
+    target = tmp_path / "vault" / "team.json"
+    target.parent.mkdir()
+    target.write_text('{"access_token": "a", "refresh_token": "r", "expires_at": 5.0, "expires_in": 9}')
+    (tmp_path / "hop").symlink_to("vault/team.json")
+    file_store.path.symlink_to("../../hop")
+    return target

@@ -214,6 +214,45 @@ class TestBeside:
         assert store.peek_claim(mine).state == "none"
 
 
+# Each step: which boot meets the claim at which second of its clock, and what it learns.
+STORIES: dict[str, list[tuple[str, float, str, float]]] = {
+    "its own boot: interrupted at once": [("boot-a", 1000.0, "interrupted", 0.0)],
+    "its own boot, clock gone back": [("boot-a", 1.0, "interrupted", 0.0)],
+    "another boot waits 75 s": [
+        ("boot-b", 5.0, "elsewhere", 75.0),
+        ("boot-b", 5.0, "elsewhere", 75.0),
+        ("boot-b", 35.0, "elsewhere", 45.0),
+        ("boot-b", 79.5, "elsewhere", 0.5),
+        ("boot-b", 80.0, "interrupted", 0.0),
+        ("boot-b", 9e6, "interrupted", 0.0),
+    ],
+    "a boot that has just begun": [("boot-b", 0.0, "elsewhere", 75.0), ("boot-b", 75.0, "interrupted", 0.0)],
+    "two hosts do not keep each other waiting": [
+        ("boot-b", 5.0, "elsewhere", 75.0),
+        ("boot-c", 900.0, "elsewhere", 75.0),
+        ("boot-b", 50.0, "elsewhere", 30.0),
+        ("boot-c", 950.0, "elsewhere", 25.0),
+        ("boot-b", 80.0, "interrupted", 0.0),
+        ("boot-c", 975.0, "interrupted", 0.0),
+    ],
+    "the owner's boot knows it all the time": [
+        ("boot-b", 5.0, "elsewhere", 75.0),
+        ("boot-a", 1001.0, "interrupted", 0.0),
+    ],
+    "a boot that cannot be told waits too": [
+        ("", 5.0, "elsewhere", 75.0),
+        ("", 79.0, "elsewhere", 1.0),
+        ("", 80.0, "interrupted", 0.0),
+    ],
+    "a clock that went back starts anew": [
+        ("", 500.0, "elsewhere", 75.0),
+        ("", 10.0, "elsewhere", 75.0),
+        ("", 84.0, "elsewhere", 1.0),
+        ("", 85.0, "interrupted", 0.0),
+    ],
+}
+
+
 class TestClaim:
     def test_made_once_then_interrupted(self, place: Any) -> None:
         """The first call makes the claim; who finds it under the lock knows that its owner is gone."""
@@ -282,44 +321,6 @@ class TestClaim:
             with pytest.raises(StorageError):
                 store.install_heir(old)
         assert store.read().token == pair(1)
-
-    # Each step: which boot meets the claim at which second of its clock, and what it learns.
-    STORIES: dict[str, list[tuple[str, float, str, float]]] = {
-        "its own boot: interrupted at once": [("boot-a", 1000.0, "interrupted", 0.0)],
-        "its own boot, clock gone back": [("boot-a", 1.0, "interrupted", 0.0)],
-        "another boot waits 75 s": [
-            ("boot-b", 5.0, "elsewhere", 75.0),
-            ("boot-b", 5.0, "elsewhere", 75.0),
-            ("boot-b", 35.0, "elsewhere", 45.0),
-            ("boot-b", 79.5, "elsewhere", 0.5),
-            ("boot-b", 80.0, "interrupted", 0.0),
-            ("boot-b", 9e6, "interrupted", 0.0),
-        ],
-        "a boot that has just begun": [("boot-b", 0.0, "elsewhere", 75.0), ("boot-b", 75.0, "interrupted", 0.0)],
-        "two hosts do not keep each other waiting": [
-            ("boot-b", 5.0, "elsewhere", 75.0),
-            ("boot-c", 900.0, "elsewhere", 75.0),
-            ("boot-b", 50.0, "elsewhere", 30.0),
-            ("boot-c", 950.0, "elsewhere", 25.0),
-            ("boot-b", 80.0, "interrupted", 0.0),
-            ("boot-c", 975.0, "interrupted", 0.0),
-        ],
-        "the owner's boot knows it all the time": [
-            ("boot-b", 5.0, "elsewhere", 75.0),
-            ("boot-a", 1001.0, "interrupted", 0.0),
-        ],
-        "a boot that cannot be told waits too": [
-            ("", 5.0, "elsewhere", 75.0),
-            ("", 79.0, "elsewhere", 1.0),
-            ("", 80.0, "interrupted", 0.0),
-        ],
-        "a clock that went back starts anew": [
-            ("", 500.0, "elsewhere", 75.0),
-            ("", 10.0, "elsewhere", 75.0),
-            ("", 84.0, "elsewhere", 1.0),
-            ("", 85.0, "interrupted", 0.0),
-        ],
-    }
 
     @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
     def test_across_boots(self, place: Any, story: list[tuple[str, float, str, float]]) -> None:
@@ -396,7 +397,7 @@ class TestLock:
         """A thread that holds the lock and waits for it without end is told so."""
         with (
             place.store.locked(0.0),
-            pytest.raises(RuntimeError),  # noqa: PT012
+            pytest.raises(RuntimeError),
             place.store.locked(None),
         ):
             raise AssertionError

@@ -1,0 +1,82 @@
+# Four words to begin with: make demo, make test, make check, make bench. `make` lists all.
+# Needs a Python of 3.11 or newer and nothing else. Installs into .venv and tests/servers/oidc/node_modules, nowhere else.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+PYTEST := $(PY) -m pytest
+DEMO   := $(VENV)/.installed
+DEV    := $(VENV)/.installed-for-development
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test prove check bench diagrams verify fuzz clean servers
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(DEMO) ## the main job, end to end, on a loopback server: sign in, stay signed in, serve a client
+	@echo "demo: signs in to an emulated server on this machine; nothing reaches a real account"
+	@$(BIN)/kimi-auth demo
+
+test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 minutes at most)
+	@echo "test: every test but the long proofs, with branch coverage"
+	@$(PYTEST) --cov --cov-report=term --cov-fail-under=95
+
+prove: $(DEV) servers verify fuzz ## the long proofs: model checker, fuzzing, fleets, crashes, other Pythons (20 minutes at most)
+	@echo "prove: fleets, crashes, mutations, other Pythons and programs"
+	@$(PYTEST) -m prove --timeout=600 || test $$? -eq 5
+
+check: $(DEV) ## lint, format and types; changes nothing
+	@echo "check: ruff, its formatter, mypy --strict"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/mypy tests/typing/api.py
+
+bench: $(DEV) ## timings, side by side in one run; no test depends on them
+	@echo "bench: how long things take here, compared with each other"
+	@$(PY) tests/bench/run.py
+
+diagrams: $(DEMO) ## draws machines/*.toml into diagrams/
+	@echo "diagrams: one page for each machine"
+	@$(PY) -m kimi_auth.machine.diagram diagrams
+
+verify: $(DEMO) ## the model checker over the machines as they are
+	@echo "verify: every interleaving, crash and fault that the model knows"
+	@$(BIN)/kimi-auth diagram --verify
+
+fuzz: $(DEV) ## the property tests with many more examples
+	@echo "fuzz: the property tests, with many more examples"
+	@$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=600 || test $$? -eq 5
+
+clean: ## removes everything that the other targets made, .venv included
+	@echo "clean: removes .venv, node_modules, caches, builds and reports"
+	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf tests/servers/oidc/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# oidc-provider is one of the servers that we did not write; without npm its tests say so and are skipped (fail in CI).
+servers: $(DEV)
+	@$(PY) tests/servers/install.py || test $$? -eq 3
+
+$(DEMO): pyproject.toml | $(PY)
+	@echo "installing kimi-auth into $(VENV)"
+	@$(PIP) install -e '.[emulator,qr]'
+	@touch $@
+
+$(DEV): $(DEMO)
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) install --upgrade 'pip>=25.1' # the first that knows --group
+	@$(PIP) install -e '.[emulator,qr,keyring]' --group dev
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "kimi-auth needs Python 3.11 or newer, and '$(PYTHON)' is not; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)

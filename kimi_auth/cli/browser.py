@@ -1,0 +1,42 @@
+"""Opens the verification page in the person's browser, if there is one to open it in; nothing ever waits for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+
+from kimi_auth.wire import safe_url
+
+__all__ = ["can_open", "open_browser"]
+
+
+def can_open(environ: Mapping[str, str] = os.environ, system: str = sys.platform) -> bool:
+    """True where a browser has a screen to appear on; text browsers would take the terminal away from the sign-in."""
+    if environ.get("BROWSER") or system in {"darwin", "win32"}:
+        return True
+    return bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def open_browser(url: str) -> threading.Thread | None:
+    """Opens `url` in the background, as Python's `webbrowser` finds best ($BROWSER first); None for an unsafe one.
+
+    A process of its own, so that whatever a browser prints does not reach the terminal.
+    """
+    if not safe_url(url):
+        return None
+    thread = threading.Thread(target=_open, args=(url,), name="kimi-auth browser", daemon=True)
+    thread.start()
+    return thread
+
+
+def _open(url: str) -> None:
+    # -I: no module of the current directory may stand in for the standard one.
+    command = [sys.executable, "-I", "-m", "webbrowser", "-t", url]
+    quiet = subprocess.DEVNULL
+    try:
+        subprocess.run(command, check=False, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    except OSError:
+        return  # the link is on the screen

@@ -1,0 +1,79 @@
+"""What only a command line can say no to, in the same form as every other error."""
+
+from __future__ import annotations
+
+from kimi_auth.errors import (
+    AccessDenied,
+    CodeExpired,
+    CorruptCredential,
+    KimiAuthError,
+    LoginCancelled,
+    ModelsPending,
+    NotSignedIn,
+    Refused,
+    Revoked,
+)
+from kimi_auth.flows.status import LoginReport, Status
+
+__all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "login_error", "status_error"]
+
+
+class Usage(KimiAuthError):
+    """The command line asks for what is not there."""
+
+    code = "usage"
+    exit_status = 2
+    default_hint = "see: kimi-auth --help"
+
+
+class Findings(KimiAuthError):
+    """A check has found something; what, stands in the output."""
+
+    code = "findings"
+    exit_status = 1
+
+
+class CommandNotFound(KimiAuthError):
+    """`run` was given a command that is not there (POSIX shells: 127)."""
+
+    code = "command_not_found"
+    exit_status = 127
+    default_hint = "check its name and PATH"
+
+
+class CommandNotRunnable(KimiAuthError):
+    """`run` was given a file that cannot be run (POSIX shells: 126)."""
+
+    code = "command_not_runnable"
+    exit_status = 126
+    default_hint = "make it executable: chmod +x"
+
+
+_LOGIN_ENDS: dict[str, KimiAuthError] = {
+    "denied": AccessDenied("the sign-in was denied on the approval page"),
+    "expired": CodeExpired("nobody approved the sign-in in time"),
+    "cancelled": LoginCancelled("the sign-in was left before it was approved"),
+    "models_pending": ModelsPending("signed in, but the models are not in config.toml yet"),
+    "failed": KimiAuthError("the sign-in failed"),
+}
+_STATES: dict[str, KimiAuthError] = {
+    "absent": NotSignedIn("not signed in"),
+    "revoked": Revoked("the server ended this login"),
+    "refused": Refused("the server keeps refusing to renew this login"),
+    "corrupt": CorruptCredential("the credential cannot be read"),
+}
+
+
+def login_error(report: LoginReport) -> KimiAuthError | None:
+    """Why a login's end is no success; the exit status is that of the end, the words are those of the trouble."""
+    end = _LOGIN_ENDS.get(report.state)
+    if end is None or report.trouble is None or isinstance(report.trouble, type(end)):
+        return report.trouble or end if end else None
+    if report.state == "models_pending":
+        return ModelsPending(f"signed in, but {report.trouble.message}")
+    return type(end)(report.trouble.message)
+
+
+def status_error(status: Status) -> KimiAuthError | None:
+    """Why no token can be had in this state; None where one can, be it after a renewal."""
+    return (status.trouble or _STATES[status.state]) if status.state in _STATES else None

@@ -1,0 +1,48 @@
+"""The options that several commands share, and those that every command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.terminal import Terminal
+from kimi_auth.errors import ConfigError
+from kimi_auth.machine import Observer
+from kimi_auth.platforms import registry
+from kimi_auth.session import Session
+
+__all__ = ["ConfigPath", "Json", "PlatformId", "terminal_of", "open_session"]
+
+PlatformId = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="ID", help="Platform; default: the default model's, else kimi-code."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config-file", metavar="FILE", help="Must be the default config.toml: others are refused."),
+]
+
+
+def terminal_of(ctx: typer.Context) -> Terminal:
+    """The streams of this command."""
+    terminal: Terminal = ctx.obj
+    return terminal
+
+
+def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
+    """A session of a command that ends soon. Raises Usage for a platform that is not known or that one cannot sign in to."""
+    if platform is not None:
+        try:
+            known = registry.get(platform)
+        except ConfigError as unknown:
+            raise Usage(unknown.message, hint=unknown.hint) from None
+        if known.auth != "device":
+            raise Usage(
+                f"{known.name} has no sign-in: it takes an API key",
+                hint=f'put it into config.toml: api_key = "..." in [providers."{known.provider_key}"]',
+            )
+    return Session(platform=platform, observe=observe, one_shot=True)

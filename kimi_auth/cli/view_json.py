@@ -1,0 +1,79 @@
+"""The sign-in as events for programs: one JSON object a line, in the form that the Kimi CLI's `login --json` has.
+
+`{"type", "message", "data"}` with the types info, verification_url, waiting, success and error; `data` may be missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from kimi_auth.cli.view_state import ViewState, finish, fold
+from kimi_auth.flows.notices import Notice, NoticeKind
+from kimi_auth.flows.status import LoginReport
+
+__all__ = ["JsonView"]
+
+_WAITING: dict[NoticeKind, str] = {
+    "waiting": "authorization_pending",
+    "slowed_down": "slow_down",
+    "unreachable": "unreachable",
+}
+"""Notices that mean "not yet", and the error code (RFC 8628 §3.5) that goes with each."""
+
+
+class Emit(Protocol):
+    """Writes one event."""
+
+    def __call__(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None: ...
+
+
+class JsonView:
+    """A `LoginView` that writes with `emit`; "not yet" is said once, until it changes."""
+
+    def __init__(self, emit: Emit, platform: str) -> None:
+        self._emit = emit
+        self._state = ViewState(platform)
+        self._last: NoticeKind | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing has to be put back."""
+
+    def tell(self, notice: Notice) -> None:
+        self._state = fold(self._state, notice, 0.0)
+        last, self._last = self._last, notice.kind
+        if notice.kind == "code" and notice.code is not None:
+            self._emit("info", "Open the link and approve the sign-in there, only if you started it.")
+            self._emit(
+                "verification_url",
+                f"Verification link: {self._state.url}",
+                {
+                    "verification_url": self._state.url,
+                    "user_code": self._state.user_code,
+                    "verification_uri": self._state.typed_url,
+                    "expires_in": round(notice.left_s),
+                },
+            )
+        elif notice.kind in _WAITING:
+            if notice.kind != last:
+                data = {"error": _WAITING[notice.kind], "error_description": "", "wait_s": round(notice.wait_s, 3)}
+                self._emit("waiting", notice.message, data)
+        else:
+            count = {"count": notice.count} if notice.kind == "models" else {}
+            self._emit("info", notice.message, {"step": notice.kind, **count})
+
+    def finish(self, report: LoginReport) -> None:
+        """The last event of a sign-in that stands; why another one ended is an error event, which is not ours to write."""
+        if report.state == "signed_in":
+            data = {"already": report.already, "models": report.models}
+            self._emit("success", finish(self._state, report).words, data)
+
+    async def left(self) -> None:
+        await asyncio.Event().wait()

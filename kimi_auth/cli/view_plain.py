@@ -1,0 +1,55 @@
+"""The sign-in as lines of text, one for each thing that happens: for files, pipes and simple terminals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from kimi_auth.cli.view_state import ViewState, finish, fold
+from kimi_auth.flows.notices import Notice
+from kimi_auth.flows.status import LoginReport
+
+__all__ = ["PlainView"]
+
+
+class PlainView:
+    """A `LoginView` that writes with `line`; the same sentence is not said twice in a row."""
+
+    def __init__(self, line: Callable[[str], None], platform: str) -> None:
+        self._line = line
+        self._state = ViewState(platform)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing has to be put back."""
+
+    def tell(self, notice: Notice) -> None:
+        before, self._state = self._state, fold(self._state, notice, 0.0)
+        if notice.kind == "code" and notice.code is not None:
+            complete = self._state.url != self._state.typed_url
+            self._line(f"Open this page to sign in to {self._state.platform}: {self._state.url}")
+            self._line(f"{'It must show' if complete else 'Type'} the code: {self._state.user_code}")
+            self._line(
+                f"Approve only if you started this sign-in. The code is good for {_minutes(notice.left_s)}."
+            )
+        elif notice.kind == "warning":
+            self._line(f"Warning: {notice.message}")
+        elif notice.message != before.words:
+            self._line(notice.message)
+
+    def finish(self, report: LoginReport) -> None:
+        """The last line."""
+        self._line(finish(self._state, report).words)
+
+    async def left(self) -> None:
+        await asyncio.Event().wait()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

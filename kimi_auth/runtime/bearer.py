@@ -1,0 +1,148 @@
+"""A token in every request: `BearerAuth` is what an httpx client takes as `auth`.
+
+    client = httpx.AsyncClient(auth=BearerAuth(session))
+
+The two flows below are the same conversation with the source in two colours; what they decide is in the functions after
+them, which do no I/O. httpx itself reads the body of a refused response before it sends the request that a flow yields
+next, so the connection is free again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Generator
+
+import httpx
+
+from kimi_auth.errors import KimiAuthError
+
+from .source import TokenSource
+
+__all__ = ["NOT_RESENT", "BearerAuth"]
+
+NOT_RESENT = "kimi_auth.not_resent"
+"""In the `extensions` of a 401 response: why a newer token was there and the request was not sent again."""
+
+_NO_NEWER_TOKEN = "401, and no newer token: %s"
+_log = logging.getLogger("kimi_auth.runtime")
+
+
+class BearerAuth(httpx.Auth):
+    """Signs requests with `Authorization: Bearer` (RFC 6750 §2.1), and once more with a newer token after a 401.
+
+    `origin` is a URL at the only origin that gets the token; without it, the source's `api_origin`, and without that,
+    whichever origin each request is addressed to. A redirect to another origin never carries it, and a 401 from there
+    says nothing about it. A 401 from the token's own origin is reported to the source once; if that gives a newer token,
+    the refused request is sent once more. Every other answer (402, 403, the second 401) is the caller's.
+
+    Sent again: bodies in memory, and multipart files that can seek. A body that was a stream is spent: the 401 is
+    returned, with the reason in its `extensions` under `NOT_RESENT` and in a log record. `Request.read()` before sending
+    makes any body one that can be sent again.
+
+    Errors of the source reach the caller before anything is sent; after a 401 they are logged and the 401 is returned.
+    One instance serves any number of clients, tasks and threads. A sync client waits for the source in its thread.
+    """
+
+    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
+        """Raises ValueError for an `origin` that is not an absolute URL."""
+        known = getattr(source, "api_origin", None) if origin is None else origin
+        self._source = source
+        self._origin = None if known is None else _origin_named(known)
+
+    def __repr__(self) -> str:
+        return f"BearerAuth(origin={self._origin!r})"
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        home = self._origin or _origin_of(request.url)
+        if _origin_of(request.url) != home:
+            yield request
+            return
+        bearer = self._source.access_token_sync()
+        response = yield _signed(request, bearer)
+        if _refuses(response, home, bearer):
+            try:
+                again = _again(response, bearer, self._source.rejected_sync(bearer))
+            except KimiAuthError as error:
+                _log.warning(_NO_NEWER_TOKEN, error.line)
+                return
+            if again is not None:
+                yield again
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        home = self._origin or _origin_of(request.url)
+        if _origin_of(request.url) != home:
+            yield request
+            return
+        bearer = await self._source.access_token()
+        response = yield _signed(request, bearer)
+        if _refuses(response, home, bearer):
+            try:
+                again = _again(response, bearer, await self._source.rejected(bearer))
+            except KimiAuthError as error:
+                _log.warning(_NO_NEWER_TOKEN, error.line)
+                return
+            if again is not None:
+                yield again
+
+
+def _origin_named(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if not url.scheme or not url.host:
+        raise ValueError(f"origin must be an absolute URL such as https://api.kimi.com, not {text!r}")
+    return _origin_of(url)
+
+
+def _origin_of(url: httpx.URL) -> str:
+    """Scheme, host and port in one spelling: httpx has lowered the case and dropped a default port."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _signed(request: httpx.Request, bearer: str) -> httpx.Request:
+    """The request with this bearer and no other; a header that cannot be sent would be quoted in h11's error."""
+    if not (bearer.isascii() and bearer.isprintable()) or " " in bearer or not bearer:
+        raise KimiAuthError("the token source gave something that cannot stand in a header (RFC 6750 §2.1)")
+    request.headers["Authorization"] = f"Bearer {bearer}"
+    return request
+
+
+def _refuses(response: httpx.Response, home: str, bearer: str) -> bool:
+    """Whether this is the token's own origin saying 401 to this very token; redirects may have led elsewhere."""
+    return (
+        response.status_code == httpx.codes.UNAUTHORIZED
+        and _origin_of(response.request.url) == home
+        and response.request.headers.get("Authorization") == f"Bearer {bearer}"
+    )
+
+
+def _again(response: httpx.Response, bearer: str, newer: str | None) -> httpx.Request | None:
+    """The refused request with the newer token; None if there is none, or if its body cannot be sent twice.
+
+    It is the *refused* one: a POST that was redirected to a GET has been processed and must not be sent again.
+    """
+    if newer is None or newer == bearer:
+        return None
+    if not _replayable(response.request):
+        reason = "the request body was a stream and is spent: send the request again, a newer token is there"
+        response.extensions[NOT_RESENT] = reason
+        _log.warning("401 from %s: %s", _origin_of(response.request.url), reason)
+        return None
+    return _signed(response.request, newer)
+
+
+def _replayable(request: httpx.Request) -> bool:
+    """Whether the body can be sent twice: bytes can; httpx's multipart rewinds its files; every other stream is spent."""
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream):
+        return True
+    parts = getattr(stream, "fields", None)
+    return isinstance(parts, list) and all(_rereadable(getattr(part, "file", b"")) for part in parts)
+
+
+def _rereadable(file: object) -> bool:
+    if isinstance(file, (bytes, str)):
+        return True
+    seekable = getattr(file, "seekable", None)
+    return callable(seekable) and not getattr(file, "closed", False) and bool(seekable())

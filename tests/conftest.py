@@ -1,0 +1,20 @@
+"""What holds for every test: a home of its own, every edge counted, no frozen clock where waiting happens."""
+
+from __future__ import annotations
+
+import freezegun
+import hypothesis
+import pytest
+
+pytest_plugins = ("pytester", "servers.fixtures", "house.isolation", "house.edge_gate", "house.ci")
+
+# freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.
+freezegun.configure(extend_ignore_list=["_pytest.timing", "filelock"])
+
+hypothesis.settings.register_profile("fuzz", max_examples=5_000, deadline=None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("fuzz")

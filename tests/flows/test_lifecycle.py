@@ -1,0 +1,495 @@
+"""One credential's life with the real hooks: what each situation leads to, in the walk and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pytest
+
+from kimi_auth.errors import (
+    ClientRefused,
+    ConfigError,
+    CorruptCredential,
+    CredentialLocked,
+    Refused,
+    Revoked,
+    StoreUnwritable,
+    Unreachable,
+    WrongIssuer,
+)
+from kimi_auth.flows.contracts import Need
+from kimi_auth.store import Refusal
+from kimi_auth.token import Token, fingerprint
+from kimi_auth.wire import Answer
+
+Life = Any
+"""tests/flows/conftest.py's."""
+
+OFFLINE = Answer("not_processed", error=Unreachable("no connection"))
+LOST = Answer("ambiguous", error=Unreachable("the answer was lost"))
+LOST_BUSY = Answer("ambiguous", error=Unreachable("503"), retry_after_s=30.0)
+PROXY = Answer("unclear", error=Refused("403, HTML"), words="403, HTML")
+STRANGER = Answer("misconfigured", error=ClientRefused("invalid_client"))
+
+
+def nobody(life: Life) -> None:
+    """Nothing is stored."""
+
+
+def fresh(life: Life) -> None:
+    life.sign_in()
+
+
+def expiring(life: Life) -> None:
+    life.sign_in(age_s=400)
+
+
+def expired(life: Life) -> None:
+    life.sign_in(age_s=880)
+
+
+def ended(life: Life) -> None:
+    life.sign_in(age_s=901)
+
+
+def paced(life: Life) -> None:
+    expiring(life)
+    life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 60, words="503"))
+
+
+def paced_and_ended(life: Life) -> None:
+    ended(life)
+    life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 60, words="503"))
+
+
+def interrupted(life: Life) -> None:
+    """An earlier process sent the token and died; its answer never came."""
+    token = life.sign_in(age_s=901)
+    life.store.theirs.claim(fingerprint(token))
+
+
+def interrupted_elsewhere(life: Life) -> None:
+    interrupted(life)
+    life.clock.reboot("another-boot")
+
+
+def heir(life: Life) -> None:
+    """An earlier process got the answer and died before it was in place."""
+    token = life.sign_in(age_s=901)
+    fp = fingerprint(token)
+    life.store.theirs.claim(fp)
+    grant = life.server.exchange(token.refresh_token).value
+    now_s = life.clock.wall_s()
+    life.store.theirs.save_heir(fp, Token(grant.access_token, grant.refresh_token, now_s + 900, 900, issuer=token.issuer))
+
+
+def softly_refused(life: Life) -> None:
+    token = life.sign_in(age_s=901)
+    now_s = life.clock.wall_s()
+    life.store.theirs.set_pace(
+        replace(
+            life.store.pace(),
+            unclear_fp=fingerprint(token),
+            unclear_count=2,
+            unclear_first_at_s=now_s - 300,
+            unclear_last_at_s=now_s - 100,
+            unclear_words="403, HTML",
+        )
+    )
+
+
+def softly_refused_and_paced(life: Life) -> None:
+    softly_refused(life)
+    life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 600))
+
+
+def refused_but_alive(life: Life) -> None:
+    token = life.sign_in(age_s=400)
+    life.store.theirs.refuse(fingerprint(token), Refusal(life.clock.wall_s(), "invalid_grant"))
+
+
+def revoked(life: Life) -> None:
+    refused_but_alive(life)
+    life.clock.advance(600)
+
+
+def corrupt(life: Life) -> None:
+    life.sign_in()
+    life.store.spoil()
+
+
+def foreign(life: Life) -> None:
+    life.store.theirs.put(Token("a", "r", life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example"))
+
+
+def tombstone(life: Life) -> None:
+    life.store.theirs.put(Token("", "", 0.0, 0.0))
+
+
+def signed_out(life: Life) -> None:
+    life.sign_in()
+    life.store.theirs.sign_out(life.clock.wall_s())
+
+
+def unrenewable(life: Life) -> None:
+    life.store.theirs.put(Token("only-access", "", life.clock.wall_s() + 400, 900))
+
+
+INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
+    nobody: ("absent", None),
+    signed_out: ("absent", None),
+    foreign: ("absent", WrongIssuer),
+    tombstone: ("revoked", Revoked),
+    fresh: ("fresh", None),
+    expiring: ("expiring", None),
+    expired: ("expired", None),
+    ended: ("expired", None),
+    paced: ("usable", Unreachable),
+    paced_and_ended: ("expired", Unreachable),
+    unrenewable: ("usable", Revoked),
+    refused_but_alive: ("usable", Revoked),
+    interrupted: ("uncertain", Unreachable),
+    interrupted_elsewhere: ("uncertain", Unreachable),
+    heir: ("expired", None),
+    softly_refused: ("refused", Refused),
+    revoked: ("revoked", Revoked),
+    corrupt: ("corrupt", CorruptCredential),
+}
+
+
+@pytest.mark.parametrize("situation", INSPECTED, ids=lambda situation: situation.__name__)
+def test_inspection_names_the_state_and_the_trouble(life: Life, situation: Callable[[Life], None]) -> None:
+    """Inspecting says what a stored credential is worth, twice the same, and asks nobody."""
+    situation(life)
+    asked = life.server.counts.copy()
+    state, trouble = INSPECTED[situation]
+    landing = life.credential.inspect()
+    assert (landing.state, type(landing.ctx.trouble) if landing.ctx.trouble else None) == (state, trouble)
+    assert life.walk("touched").state == state
+    assert life.server.counts == asked
+
+
+class Row(NamedTuple):
+    """A situation, an event, perhaps a fault on the way; where the walk ends, and how many exchanges it took."""
+
+    situation: Callable[[Life], None]
+    event: str
+    end: str
+    exchanges: int
+    trouble: type[Exception] | None = None
+    fault: Callable[[Life], None] = nobody
+    need: Need = Need()
+    patience_s: float = 30.0
+    then: str = ""
+
+
+def answers(*lost: Answer[Any, Any], processed: bool = False) -> Callable[[Life], None]:
+    def fault(life: Life) -> None:
+        for answer in lost:
+            life.server.fault("exchange", answer, processed=processed)
+
+    return fault
+
+
+def login_ended(life: Life) -> None:
+    life.server.end_logins()
+
+
+def at(operation: str, act: Callable[[Life], None]) -> Callable[[Life], None]:
+    """`act` happens just before the store's `operation` runs for the first time."""
+
+    def fault(life: Life) -> None:
+        life.store.before[operation] = lambda: act(life)
+
+    return fault
+
+
+def disk_full(life: Life) -> None:
+    life.store.fail_writes = True
+
+
+def disk_full_during_exchange(life: Life) -> None:
+    at("save_heir", disk_full)(life)
+
+
+def disk_full_at_rename(life: Life) -> None:
+    at("install_heir", disk_full)(life)
+
+
+def disk_full_for_three_seconds(life: Life) -> None:
+    def full(life: Life) -> None:
+        life.store.fail_writes = True
+        sleep, slept = life.clock.sleep, []
+
+        def sleeping(seconds: float) -> None:
+            slept.append(seconds)
+            life.store.fail_writes = len(slept) < 3
+            sleep(seconds)
+
+        life.clock.sleep = sleeping
+
+    at("save_heir", full)(life)
+
+
+def refusal_cannot_be_written(life: Life) -> None:
+    login_ended(life)
+    at("refuse", disk_full)(life)
+
+
+def somebody_logs_in(life: Life) -> None:
+    life.store.theirs.put(Token("newer", "newer-refresh", life.clock.wall_s() + 900, 900))
+
+
+def logs_in_while_we_claim(life: Life) -> None:
+    at("claim", lambda life: setattr(life.store, "before", {"read": lambda: somebody_logs_in(life)}))(life)
+
+
+def logs_in_while_we_send(life: Life) -> None:
+    at("save_heir", lambda life: setattr(life.store, "before", {"read": lambda: somebody_logs_in(life)}))(life)
+
+
+def logs_out_while_we_send(answer: Answer[Any, Any] | None) -> Callable[[Life], None]:
+    def fault(life: Life) -> None:
+        if answer is not None:
+            life.server.fault("revoke", answer, processed=False)
+
+        def sign_out(life: Life) -> None:
+            life.store.before["read"] = lambda: life.store.theirs.sign_out(life.clock.wall_s())
+
+        at("save_heir", sign_out)(life)
+
+    return fault
+
+
+def lock_is_held(life: Life) -> None:
+    life.store.locked = lambda patience_s, give_up=None: _Held(life, give_up, None)
+
+
+def lock_is_held_until_it_changes(life: Life) -> None:
+    life.store.locked = lambda patience_s, give_up=None: _Held(life, give_up, somebody_logs_in)
+
+
+def no_lock_works(life: Life) -> None:
+    def locked(patience_s: float | None, give_up: object = None) -> _Held:
+        raise StoreUnwritable("locks do not exclude here")
+
+    life.store.locked = locked
+
+
+class _Held:
+    """A lock that somebody else holds for longer than anybody waits, or until `meanwhile` has happened."""
+
+    def __init__(self, life: Life, give_up: Callable[[], bool] | None, meanwhile: Callable[[Life], None] | None) -> None:
+        self.life, self.give_up, self.meanwhile = life, give_up, meanwhile
+
+    def __enter__(self) -> bool:
+        if self.meanwhile and self.give_up:
+            self.meanwhile(self.life)
+            assert self.give_up()
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was taken."""
+
+
+BEARER = Need(not_bearer="access-1")
+ROWS = {
+    "advisory renewal": Row(expiring, "renew", "fresh", 1, patience_s=0.0),
+    "mandatory renewal": Row(expired, "renew", "fresh", 1),
+    "fresh, and no need of another": Row(fresh, "renew", "fresh", 0),
+    "fresh, but another pair is wanted": Row(fresh, "renew", "fresh", 1, need=Need(not_fp="@", insist=True)),
+    "fresh, but not for long enough": Row(fresh, "renew", "fresh", 1, need=Need(min_ttl_s=3600.0)),
+    "fresh, rejected by the platform": Row(fresh, "rejected", "fresh", 1, need=BEARER),
+    "expiring, rejected": Row(expiring, "rejected", "fresh", 1, need=BEARER),
+    "expired, rejected": Row(expired, "rejected", "fresh", 1, need=BEARER),
+    "usable, rejected, and the pace holds": Row(paced, "rejected", "expired", 0, Unreachable, need=BEARER),
+    "usable, insisted": Row(paced, "renew", "fresh", 1, need=Need(insist=True)),
+    "usable, the pace holds": Row(paced, "renew", "usable", 0, Unreachable),
+    "refused for good, rejected as well": Row(refused_but_alive, "rejected", "revoked", 0, Revoked, need=BEARER),
+    "ended, the pace holds": Row(paced_and_ended, "renew", "expired", 0, Unreachable),
+    "declared recovery": Row(interrupted, "renew", "fresh", 1),
+    "recovery for a rejected bearer": Row(interrupted, "rejected", "fresh", 1, need=BEARER),
+    "another boot may be sending": Row(interrupted_elsewhere, "renew", "uncertain", 0, Unreachable),
+    "an heir is installed, nothing is sent": Row(heir, "renew", "fresh", 1),
+    "soft refusal, tried again": Row(softly_refused, "renew", "fresh", 1),
+    "soft refusal, rejected": Row(softly_refused, "rejected", "fresh", 1, need=BEARER),
+    "soft refusal, the pace holds": Row(softly_refused_and_paced, "renew", "refused", 0, Unreachable),
+    "refused for good": Row(expiring, "renew", "usable", 1, Revoked, login_ended, then="revoked"),
+    "refused for good, and ended": Row(ended, "renew", "revoked", 1, Revoked, login_ended),
+    "refusal that cannot be written": Row(ended, "renew", "uncertain", 1, Revoked, refusal_cannot_be_written),
+    "offline, still alive": Row(expiring, "renew", "usable", 1, Unreachable, answers(OFFLINE)),
+    "offline, ended": Row(ended, "renew", "expired", 1, Unreachable, answers(OFFLINE)),
+    "this program is refused": Row(ended, "renew", "expired", 1, ClientRefused, answers(STRANGER)),
+    "answer lost once, unprocessed": Row(ended, "renew", "fresh", 2, None, answers(LOST)),
+    "answer lost twice": Row(ended, "renew", "uncertain", 2, Unreachable, answers(LOST, LOST)),
+    "answer lost, told to wait": Row(ended, "renew", "uncertain", 1, Unreachable, answers(LOST_BUSY)),
+    "answer lost, still alive": Row(expiring, "renew", "usable", 2, Unreachable, answers(LOST, LOST)),
+    "an answer that is none": Row(ended, "renew", "uncertain", 1, Unreachable, answers(PROXY)),
+    "recovery finds the proxy": Row(interrupted, "renew", "uncertain", 1, Unreachable, answers(PROXY)),
+    "offline during recovery": Row(interrupted, "renew", "uncertain", 1, Unreachable, answers(OFFLINE)),
+    "full disk: nothing is sent": Row(expiring, "renew", "usable", 0, StoreUnwritable, disk_full),
+    "full disk at recovery": Row(interrupted, "renew", "uncertain", 0, StoreUnwritable, disk_full),
+    "full disk after the answer": Row(ended, "renew", "uncertain", 1, StoreUnwritable, disk_full_during_exchange),
+    "full disk for three seconds": Row(ended, "renew", "fresh", 1, None, disk_full_for_three_seconds),
+    "full disk at the rename": Row(ended, "renew", "expired", 1, StoreUnwritable, disk_full_at_rename),
+    "a login while we claim": Row(expired, "renew", "fresh", 0, None, logs_in_while_we_claim),
+    "a login while we send": Row(expired, "renew", "fresh", 1, None, logs_in_while_we_send),
+    "a logout while we send": Row(expired, "renew", "absent", 1, None, logs_out_while_we_send(None)),
+    "a logout while we send, no revocation": Row(
+        expired, "renew", "absent", 1, None, logs_out_while_we_send(Answer("unsupported"))
+    ),
+    "a logout while we send, revocation fails": Row(
+        expired, "renew", "absent", 1, Unreachable, logs_out_while_we_send(Answer("failed", error=Unreachable("503")))
+    ),
+    "locked, still alive": Row(expiring, "renew", "usable", 0, CredentialLocked, lock_is_held, patience_s=0.0),
+    "locked, ended": Row(ended, "renew", "expired", 0, CredentialLocked, lock_is_held),
+    "locked until somebody is done": Row(ended, "renew", "fresh", 0, None, lock_is_held_until_it_changes),
+    "no lock works": Row(expiring, "renew", "usable", 0, StoreUnwritable, no_lock_works),
+    "signed out meanwhile": Row(ended, "renew", "absent", 0, None, at("locked", signed_out)),
+    "spoilt meanwhile": Row(ended, "renew", "corrupt", 0, CorruptCredential, at("locked", corrupt)),
+    "another issuer's meanwhile": Row(ended, "renew", "absent", 0, WrongIssuer, at("locked", foreign)),
+    "somebody was faster": Row(ended, "renew", "fresh", 0, None, at("locked", somebody_logs_in)),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_walk_ends_where_it_must(life: Life, name: str) -> None:
+    """Every situation and fault: the end, its reason, the number of exchanges, and no login that is lost."""
+    row = ROWS[name]
+    row.situation(life)
+    need = replace(row.need, not_fp=life.store.read().fp) if row.need.not_fp else row.need
+    row.fault(life)
+    landing = life.walk(row.event, need, patience_s=row.patience_s)
+    trouble = landing.ctx.trouble
+    assert (landing.state, type(trouble) if trouble else None) == (row.end, row.trouble), trouble
+    assert life.server.counts["exchange"] == row.exchanges
+    assert not life.server.reused, "a spent refresh token was sent again"
+    if row.end == "fresh":
+        assert life.stored.access_token == landing.ctx.snapshot.token.access_token
+        assert life.state == "fresh"
+    if row.then:
+        life.clock.advance(3600)
+        assert life.state == row.then
+
+
+@pytest.mark.parametrize("lost_by", ["killed", "full disk"])
+def test_what_reached_the_disk_is_installed_by_the_next_process(life: Life, lost_by: str) -> None:
+    """A pair that was saved but not put in place is not asked for a second time."""
+    if lost_by == "killed":
+        heir(life)
+    else:
+        ended(life)
+        disk_full_at_rename(life)
+        assert life.walk("renew").state == "expired"
+        life.store.fail_writes = False
+    exchanges = life.server.counts["exchange"]
+    assert life.walk("renew").state == "fresh"
+    assert life.server.counts["exchange"] == exchanges
+    assert life.server.is_live(life.stored.access_token)
+
+
+LOGOUTS = {
+    "fresh": (fresh, "absent", "revoked", None, nobody),
+    "expiring": (expiring, "absent", "revoked", None, nobody),
+    "expired": (expired, "absent", "revoked", None, nobody),
+    "usable": (paced, "absent", "revoked", None, nobody),
+    "uncertain": (interrupted, "absent", "revoked", None, nobody),
+    "refused": (softly_refused, "absent", "revoked", None, nobody),
+    "revoked": (revoked, "absent", "revoked", None, nobody),
+    "with an heir": (heir, "absent", "revoked", None, nobody),
+    "corrupt": (corrupt, "absent", "unsupported", None, nobody),
+    "nobody is signed in": (nobody, "absent", "", None, nobody),
+    "twice": (signed_out, "absent", "", None, nobody),
+    "without a refresh token": (unrenewable, "absent", "revoked", None, nobody),
+    "server without revocation": (
+        fresh,
+        "absent",
+        "unsupported",
+        None,
+        lambda life: life.server.fault("revoke", Answer("unsupported")),
+    ),
+    "server unreachable": (
+        fresh,
+        "absent",
+        "failed",
+        Unreachable,
+        lambda life: life.server.fault("revoke", Answer("failed", error=Unreachable("503"))),
+    ),
+    "read-only disk": (fresh, "fresh", "", StoreUnwritable, disk_full),
+    "locked for too long": (fresh, "fresh", "", CredentialLocked, lock_is_held),
+    "unreadable config": (
+        fresh,
+        "absent",
+        "revoked",
+        ConfigError,
+        lambda life: setattr(life, "config_fails", ConfigError("line 3")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOGOUTS)
+def test_logout_is_local_first_and_final(life: Life, name: str) -> None:
+    """From every state a logout leaves nothing that signs anybody in, or says that the login stands."""
+    situation, end, revocation, trouble, fault = LOGOUTS[name]
+    situation(life)
+    fault(life)
+    landing = life.walk("logout")
+    said = landing.ctx.trouble
+    assert (landing.state, landing.ctx.revocation, type(said) if said else None) == (end, revocation, trouble), said
+    if end == "absent":
+        assert life.served[-1] == ""
+        assert landing.ctx.config == ("kept" if trouble is ConfigError else "restored")
+        access = [f"access-{number}" for number in range(1, 5)]
+        assert revocation != "revoked" or not any(map(life.server.is_live, access))
+
+
+def test_a_hung_claim_of_another_boot_is_recovered_after_75_seconds(life: Life) -> None:
+    """The wall clock never decides: 75 s of boot time after it was first met, the claim is recovered."""
+    interrupted_elsewhere(life)
+    assert life.walk("renew").state == "uncertain"
+    life.clock.set_wall(life.clock.wall_s() + 86_400)
+    assert life.walk("renew").state == "uncertain"
+    life.clock.advance(76)
+    assert life.walk("renew").state == "fresh"
+
+
+def test_a_rejecting_platform_forces_one_rotation_in_thirty_seconds(life: Life) -> None:
+    """Renewed because of a 401 and rejected again: the next forced rotation waits, longer each time, and then is tried."""
+    life.sign_in()
+    walks = []
+    for pause_s in (0.0, 1.0, 30.0, 31.0):
+        life.clock.advance(pause_s)
+        bearer = life.stored.access_token
+        walks.append((life.walk("rejected", Need(not_bearer=bearer)).state, life.server.counts["exchange"]))
+    assert walks == [("fresh", 1), ("expired", 1), ("fresh", 2), ("expired", 2)]
+
+
+def test_transient_failures_slow_everybody_down(life: Life) -> None:
+    """1 s doubling to 60 s, shared on disk; a success forgets it."""
+    life.sign_in(age_s=901)
+    waits = []
+    for _ in range(8):
+        life.server.fault("exchange", OFFLINE)
+        life.walk("renew")
+        waits.append(life.store.pace().not_before_s - life.clock.wall_s())
+        life.clock.advance(waits[-1])
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert life.walk("renew").state == "fresh"
+    assert life.store.pace().failures == 0
+
+
+def test_unclear_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -> None:
+    """A captive portal signs nobody out; a dead login does not look like weather for ever."""
+    life.sign_in(age_s=901)
+    states = []
+    for pause_s in (0.0, 61.0, 121.0, 241.0):
+        life.clock.advance(pause_s)
+        life.server.fault("exchange", PROXY)
+        life.walk("renew")
+        states.append(life.state)
+    assert states == ["uncertain", "refused", "refused", "refused"]
+    life.clock.advance(901)
+    assert life.walk("renew").state == "fresh"
+    assert life.store.pace().unclear_count == 0

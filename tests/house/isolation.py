@@ -1,0 +1,102 @@
+"""No test sees the home directory, the environment or the login of whoever runs it.
+
+Every test has a HOME of its own, and its share dir there. The real `~/.kimi` is looked at before and after the run: what
+changed there fails the run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+COUNT = itertools.count(1)
+FOREIGN = ("KIMI_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "BROWSER", "http_proxy", "https_proxy", "all_proxy")
+OUTSIDE = pytest.StashKey[dict[str, str]]()
+HOMES = pytest.StashKey[Path]()
+BEFORE = pytest.StashKey[dict[Path, dict[str, object]]]()
+TOUCHED = pytest.StashKey[list[str]]()
+
+
+def look_at(folder: Path) -> dict[str, object]:
+    """What a login would leave in a share dir, as something to compare: inode, size and times, never a content."""
+    seen: dict[str, object] = {}
+    for path in (folder, *folder.glob("*"), *folder.glob("credentials/*"), *folder.glob("kimi-auth/*")):
+        try:
+            found = path.lstat()
+        except OSError:
+            continue
+        seen[str(path)] = (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns)
+    return seen
+
+
+def changes(before: dict[Path, dict[str, object]]) -> list[str]:
+    """The paths that are not as they were."""
+    touched: list[str] = []
+    for folder, was in before.items():
+        now = look_at(folder)
+        touched += sorted(path for path in was.keys() | now.keys() if was.get(path) != now.get(path))
+    return touched
+
+
+def real_share_dirs(environ: dict[str, str]) -> set[Path]:
+    """Where the person who runs the tests keeps a login."""
+    named = environ.get("KIMI_SHARE_DIR")
+    return {Path.home() / ".kimi", *([Path(named).expanduser()] if named else [])}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    outside = dict(os.environ)
+    config.stash[OUTSIDE] = outside
+    config.stash[BEFORE] = {folder: look_at(folder) for folder in real_share_dirs(outside)}
+    homes = tempfile.TemporaryDirectory(prefix="kimi-auth-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(homes.cleanup)
+    config.stash[HOMES] = Path(homes.name)
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    for name in outside:
+        if name.lower().startswith(tuple(foreign.lower() for foreign in FOREIGN)):
+            patch.delenv(name)
+    # Caches are found through HOME, and downloading a browser again for each run would help nobody.
+    patch.setenv("XDG_CACHE_HOME", outside.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
+    move_in(config, patch, "between-tests")
+
+
+def move_in(config: pytest.Config, patch: pytest.MonkeyPatch, name: str) -> Path:
+    """Make `name` a home and let HOME and KIMI_SHARE_DIR name it."""
+    home = config.stash[HOMES] / name
+    home.mkdir()
+    patch.setenv("HOME", str(home))
+    patch.setenv("KIMI_SHARE_DIR", str(home / ".kimi"))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def home(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This test's home directory, empty; HOME and KIMI_SHARE_DIR (`.kimi` in it, not made yet) name it."""
+    return move_in(pytestconfig, monkeypatch, f"test-{next(COUNT)}")
+
+
+@pytest.fixture(scope="session")
+def outside(pytestconfig: pytest.Config) -> dict[str, str]:
+    """The environment as it was before the tests moved out: for pip and npm, which have caches and settings there."""
+    return dict(pytestconfig.stash[OUTSIDE])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    touched = session.config.stash[TOUCHED] = changes(session.config.stash[BEFORE])
+    if touched and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for path in config.stash[TOUCHED]:
+        terminalreporter.write_line(
+            f"FAILED isolation: {path} changed during the run; find the test that left its home, or a Kimi CLI that runs",
+            red=True,
+        )

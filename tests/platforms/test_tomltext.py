@@ -1,0 +1,112 @@
+"""Text edits by themselves: what the scanner sees, what is refused, and that a wrong result never gets out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kimi_auth.errors import ConfigError
+from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, plan, tomltext
+from kimi_auth.platforms.tomlscan import scan
+from kimi_auth.platforms.tomltext import REMOVED, Edit, diff, edited, loads
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("", []),
+        ("# x = 1\n", []),
+        ("a.\"b.c\".'d' = 1", ["a/b.c/d"]),
+        ("a = { b = { c = 1 }, d.e = [ {f = 1} ] }", ["a", "a/b", "a/b/c", "a/d/e"]),
+        ("a = {\n  b = 1, # TOML 1.1\n  c = 2,\n}\n[d]\n", ["a", "a/b", "a/c", "d"]),
+        ('[a]\nx = """\n[b]\n"""\n[[c]]\ny = \'}\' # [d]\n', ["a", "a/x", "c", "c/y"]),
+    ],
+)
+def test_scan(text: str, paths: list[str]) -> None:
+    """Headers and pairs with their absolute paths, in the order of the text."""
+    assert ["/".join(node.path) for node in scan(text)] == paths
+
+
+@pytest.mark.parametrize("text", ["= 1", "[a", "a = ", "a b = 1", "a = [1", "a = {b = 1"])
+def test_scan_of_something_else(text: str) -> None:
+    """What is no TOML has no places, and never leads to an endless search."""
+    with pytest.raises(ValueError, match="line 1"):
+        scan(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value", "expected"),
+    [
+        ("", "a", 1, "a = 1\n"),
+        ("", "a/b", 1, "[a]\nb = 1\n"),
+        ("", "a/b", {"c": "d", "e": {"f g": [1, True]}}, '[a.b]\nc = "d"\ne = { "f g" = [1, true] }\n'),
+        ("a = 1", "a", 'q"\\\n\x7f月', 'a = "q\\"\\\\\\n\\u007f月"'),
+        ("a = 1 # c\nb = 2\n", "a", REMOVED, "b = 2\n"),
+        ("a = 1\n\nb = 2\n\nc = 3\n", "b", REMOVED, "a = 1\n\nc = 3\n"),
+        ("[a]\nb = 1\n\n# of c\n[c]\n", "a", REMOVED, "# of c\n[c]\n"),
+        ("# title\n\n# of a\n[a]\n", "b", 1, "# title\n\nb = 1\n\n# of a\n[a]\n"),
+        ("# of a\n[a]\n", "b", 1, "b = 1\n\n# of a\n[a]\n"),
+        ("# title", "b", 1, "# title\nb = 1\n"),
+        ("[a]\n  b = 1\n[c]\n", "a/d", 1, "[a]\n  b = 1\n  d = 1\n[c]\n"),
+        ("[a.x]\nb = 1\n", "a/d", 1, "[a.x]\nb = 1\n\n[a]\nd = 1\n"),
+        ("a.x.b = 1\nz = 1\n", "a/x/d", 1, "a.x.b = 1\na.x.d = 1\nz = 1\n"),
+        ("a = {}\n", "a/b", 1, "a = { b = 1 }\n"),
+        ("a = { b = 1 }\n", "a/c/d", 1, "a = { b = 1, c.d = 1 }\n"),
+        ("a = { b = 1, c = 2, d = 3 }\n", "a/c", REMOVED, "a = { b = 1, d = 3 }\n"),
+        ("a = { b = 1, c = 2 }\n", "a/c", REMOVED, "a = { b = 1 }\n"),
+        ("a = { b = { c = 1, d = 2 } }\n", "a/b/d", REMOVED, "a = { b = { c = 1 } }\n"),
+        ("[a]\nx = 1\n# in a\ny = 2\n# after\n[b]\n[a.c]\n", "a", REMOVED, "# after\n[b]\n"),
+        ("[[a]]\nb = 1\n[a.c]\n[d]\n", "a", REMOVED, "[d]\n"),
+    ],
+)
+def test_edit(text: str, path: str, value: Any, expected: str) -> None:
+    """One edit and the exact text that it makes."""
+    assert edited(text, [Edit(tuple(path.split("/")), value)]) == expected
+
+
+@pytest.mark.parametrize("value", [None, {1, 2}, object()])
+def test_value_that_toml_does_not_have(value: object) -> None:
+    """A value without a spelling is refused."""
+    with pytest.raises(ValueError, match="TOML has no"):
+        edited("", [Edit(("a",), value)])
+
+
+def test_nested_too_deeply() -> None:
+    """Depth is a reason to refuse, not to break."""
+    with pytest.raises(ValueError, match="nested too deeply"):
+        edited("a = " + "[" * 5000 + "]" * 5000, [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a = 1", "a = true"), ("a = 1", "a = 1.0"), ("a = 1", 'a = "1"'), ("a = []", "a = {}")]
+)
+def test_diff_knows_types(one: str, other: str) -> None:
+    """Values of different types are different, whatever Python thinks; nan is nan."""
+    assert len(diff(loads(one), loads(other))) == 1
+    assert not diff(loads(f"{one}\nb = [nan]"), loads(f"{one}\nb = [nan]"))
+
+
+def test_edits_hide_their_values() -> None:
+    """A value may be an API key."""
+    assert "sk-1" not in repr(Edit(("a",), "sk-1"))
+
+
+def test_wrong_text_never_gets_out(
+    file: ConfigFile,
+    kimi: Platform,
+    models: tuple[ModelEntry, ...],
+    config_error: Callable[..., ConfigError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If an edit did something else than the plan says, the file would stay as it is."""
+    file.path.write_text("theme = 'dark'\n")
+    real = tomltext._with
+    for wrong in (lambda text, path, value: text, lambda text, path, value: real(text, path, value) + "x = 1\n"):
+        monkeypatch.setattr(tomltext, "_with", wrong)
+        for attempt in (file.writable, file.apply):
+            error = config_error(attempt, lambda config: plan(config, kimi, models, reason="login"))
+            assert "cannot be edited safely" in error.message
+    assert file.path.read_text() == "theme = 'dark'\n"
+    assert not (file.share_dir / "kimi-auth").exists()

@@ -1,0 +1,150 @@
+"""Bodies into values: what is required, what is bounded, and what a strange number costs (nothing)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kimi_auth.wire.decode import catalogue, device_code, grant, json_object, oauth_error
+
+CODE = {"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https://auth.test/device"}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'\xef\xbb\xbf {"a": 1} \r\n', {"a": 1}),
+        (b'{"a": 1e999}', {"a": float("inf")}),
+        (b"", None),
+        (b"[]", None),
+        (b'"text"', None),
+        (b"null", None),
+        (b'{"a": 1', None),
+        (b'{"a": 1} trailing', None),
+        (b'{"a": 1, "a": 1}', None),
+        (b'{"a": {"b": 1, "b": 2}}', None),
+        (b'{"a": NaN}', None),
+        (b'{"a": -Infinity}', None),
+        (b'{"a": ' + b"9" * 5000 + b"}", None),
+        (b'{"a": "\xff"}', None),
+        ('{"a": 1}'.encode("utf-16"), None),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, None),
+    ],
+)
+def test_json_object(body: bytes, value: object) -> None:
+    """One JSON object in UTF-8, read in one way only, or nothing."""
+    assert json_object(body) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (None, ("", "")),
+        ({}, ("", "")),
+        ({"error": "x"}, ("x", "")),
+        ({"error": "x", "error_description": "y"}, ("x", "y")),
+        ({"error": "x", "error_description": 5}, ("x", "")),
+        ({"error": "", "error_description": "y"}, ("", "")),
+        ({"error": {"message": "no OAuth"}}, ("", "")),
+    ],
+)
+def test_oauth_error(data: dict[str, Any] | None, found: tuple[str, str]) -> None:
+    """An OAuth error is a string; everything else is none."""
+    assert oauth_error(data) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {"expires_in_s": 900.0, "interval_s": 5.0, "verification_uri_complete": ""}),
+        ({"interval": 7, "expires_in": 600}, {"interval_s": 7.0, "expires_in_s": 600.0}),
+        ({"interval": "8", "expires_in": "700"}, {"interval_s": 8.0, "expires_in_s": 700.0}),
+        ({"interval": 0.01, "expires_in": 1e9}, {"interval_s": 1.0, "expires_in_s": 1800.0}),
+        ({"interval": 1e9, "expires_in": -1}, {"interval_s": 300.0, "expires_in_s": 900.0}),
+        ({"interval": True, "expires_in": "nan"}, {"interval_s": 5.0, "expires_in_s": 900.0}),
+        ({"interval": None, "expires_in": float("inf")}, {"interval_s": 5.0, "expires_in_s": 900.0}),
+        ({"interval": 10**4000, "expires_in": "soon"}, {"interval_s": 5.0, "expires_in_s": 900.0}),
+        ({"interval": [], "expires_in": {}}, {"interval_s": 5.0, "expires_in_s": 900.0}),
+        (
+            {"verification_uri_complete": "https://auth.test/device?user_code=WDJB-MJHT"},
+            {"verification_uri_complete": "https://auth.test/device?user_code=WDJB-MJHT"},
+        ),
+        ({"verification_uri_complete": "javascript:x"}, {"verification_uri_complete": ""}),
+        ({"verification_uri_complete": 5}, {"verification_uri_complete": ""}),
+        ({"verification_uri": "http://localhost:1/d"}, {"verification_uri": "http://localhost:1/d"}),
+    ],
+)
+def test_device_code(change: dict[str, Any], expected: dict[str, Any]) -> None:
+    """What is optional has a default, what is absurd has a bound, and a bad complete URI is dropped."""
+    shape, code = device_code(CODE | change)
+    assert shape == "device_code"
+    assert {name: getattr(code, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "shape"),
+    [
+        ({"device_code": ""}, "incomplete"),
+        ({"device_code": None}, "incomplete"),
+        ({"device_code": "\ud800"}, "incomplete"),
+        ({"device_code": "a b"}, "incomplete"),
+        ({"user_code": ""}, "incomplete"),
+        ({"user_code": 5}, "incomplete"),
+        ({"user_code": "A\u202eB"}, "incomplete"),
+        ({"user_code": "\x1b[2J"}, "incomplete"),
+        ({"user_code": "A" * 65}, "incomplete"),
+        ({"verification_uri": ""}, "incomplete"),
+        ({"verification_uri": "http://auth.test/"}, "unsafe_uri"),
+        ({"verification_uri": "https://user@auth.test/"}, "unsafe_uri"),
+    ],
+)
+def test_device_code_that_cannot_be_used(change: dict[str, Any], shape: str) -> None:
+    """A code without what RFC 8628 requires, or with an address nobody should open, is none."""
+    assert device_code(CODE | change) == (shape, None)
+    assert device_code(None) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, ("", 0.0, "", "Bearer")),
+        (
+            {"refresh_token": "r", "expires_in": 900, "scope": "a b", "token_type": "bearer"},
+            ("r", 900.0, "a b", "Bearer"),
+        ),
+        ({"expires_in": "900.5", "token_type": "DPoP"}, ("", 900.5, "", "DPoP")),
+        ({"expires_in": -1, "refresh_token": None, "scope": ["a"]}, ("", 0.0, "", "Bearer")),
+        ({"expires_in": 1e12, "refresh_token": "two words"}, ("", 0.0, "", "Bearer")),
+        ({"expires_in": "nan", "refresh_token": 5, "token_type": 5}, ("", 0.0, "", "Bearer")),
+        ({"scope": "a\x1b\n b", "token_type": "BEARER\x00"}, ("", 0.0, "a b", "Bearer")),
+    ],
+)
+def test_grant(data: dict[str, Any], expected: tuple[object, ...]) -> None:
+    """Everything but the access token is optional, and nothing strange costs it."""
+    shape, given = grant({"access_token": "a"} | data)
+    assert shape == "token"
+    assert given is not None
+    assert (given.refresh_token, given.expires_in_s, given.scope, given.token_type) == expected
+
+
+@pytest.mark.parametrize("access", ["", None, 5, "two words", "caf\u00e9", "a\n", "a" * 20_000])
+def test_grant_without_a_usable_token(access: object) -> None:
+    """An access token that no header can carry is none."""
+    assert grant({"access_token": access}) == ("no_token", None)
+    assert grant(None) == ("", None)
+
+
+def test_catalogue() -> None:
+    """An object with a list `data` is a catalogue, whatever the list holds."""
+    assert catalogue({"data": [1]}) == ("models", {"data": [1]})
+    assert [catalogue(data) for data in (None, {}, {"data": {}}, {"data": None})] == [("", None)] * 4
+
+
+def test_secrets_do_not_show_in_reprs() -> None:
+    """Values can be logged: tokens and device codes are left out of their repr."""
+    shown = repr(grant(json.loads('{"access_token": "s3cret-a", "refresh_token": "s3cret-r"}')))
+    shown += repr(device_code(CODE | {"device_code": "s3cret-d"}))
+    assert "s3cret" not in shown

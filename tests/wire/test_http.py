@@ -1,0 +1,449 @@
+"""Sending, against real sockets that misbehave: nothing holds us, nothing is lost that arrived, nothing raises."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gzip
+import ipaddress
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.wire import Endpoints, OAuthClient, fetch_models, fetch_models_sync, http
+from kimi_auth.wire.clients import Clients
+from kimi_auth.wire.http import BODY_MAX, Ask
+from kimi_auth.wire.verdict import Seen
+
+PAIR = json.dumps({"access_token": "new-access", "refresh_token": "new-refresh"}).encode()
+FORM = {"refresh_token": "s3cret"}
+Send = Callable[[Ask], Seen]
+
+
+def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, more: str = "") -> bytes:
+    size = len(body) if length is None else length
+    return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{more}\r\n".encode() + body
+
+
+def ask_of(url: str, **more: Any) -> Ask:
+    return replace(Ask("POST", f"{url}/token", {}, FORM, secrets=("s3cret",)), **more)
+
+
+def in_thread(ask: Ask) -> Seen:
+    return Clients().send(ask)
+
+
+def in_loop(ask: Ask) -> Seen:
+    async def run() -> Seen:
+        clients = Clients()
+        try:
+            return await clients.send_async(ask)
+        finally:
+            await clients.aclose()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[in_thread, in_loop])
+def send(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Send:
+    """Both ways of sending."""
+    monkeypatch.setattr(http, "GRACE_S", 0.1)
+    return request.param  # type: ignore[no-any-return]
+
+
+def oauth_at(url: str) -> OAuthClient:
+    return OAuthClient(Endpoints(url, f"{url}/device", f"{url}/token", "client", revocation_url=f"{url}/revoke"), {})
+
+
+def drip(data: bytes) -> Callable[[socket.socket], None]:
+    """Sends `data`, then one byte every 20 ms until the peer goes away."""
+
+    def talk(peer: socket.socket) -> None:
+        peer.sendall(data)
+        for _ in range(300):
+            peer.sendall(b"x")
+            time.sleep(0.02)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", answer(b"", length=10_000), b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 "],
+    ids=["nothing", "head", "body", "after a 100"],
+)
+def test_a_dripping_server_cannot_hold_us(raw_server: Any, send: Send, start: bytes) -> None:
+    """The deadline is for the whole request, head and body, however often a byte comes."""
+    began_s = time.monotonic()
+    seen = send(ask_of(raw_server(drip(start)).url, deadline_s=0.3))
+    assert time.monotonic() - began_s < 2
+    assert seen.failure is not None
+    if not start:
+        assert seen.failure in {httpx.ReadTimeout, httpx.RemoteProtocolError}
+    else:
+        assert seen.failure is httpx.ReadTimeout
+
+
+def test_a_silent_server_cannot_hold_us(raw_server: Any, send: Send) -> None:
+    """A server that accepts and says nothing costs one deadline."""
+    gone = threading.Event()
+    seen = send(ask_of(raw_server(lambda peer: gone.wait(1)).url, deadline_s=0.2))
+    gone.set()
+    assert (seen.failure, seen.status) == (httpx.ReadTimeout, 0)
+
+
+def test_a_huge_body_is_not_read(raw_server: Any, send: Send) -> None:
+    """Of a gigabyte one mebibyte is read, and the rest is not waited for."""
+    sent = 0
+
+    def talk(peer: socket.socket) -> None:
+        nonlocal sent
+        peer.sendall(answer(b"", length=1 << 30))
+        while True:
+            sent += peer.send(b"x" * 65_536)
+
+    seen = send(ask_of(raw_server(talk).url))
+    assert (seen.status, len(seen.body), seen.failure) == (200, BODY_MAX, None)
+    assert sent < 64 * BODY_MAX
+
+
+def test_a_body_that_breaks_after_the_whole_answer(raw_server: Any) -> None:
+    """Tokens that arrived are tokens, though the connection broke after them."""
+    server = raw_server(lambda peer: peer.sendall(answer(PAIR, length=len(PAIR) + 100)))
+    got = oauth_at(server.url).exchange("s3cret")
+    assert got.outcome == "tokens"
+    assert got.value is not None
+    assert got.value.refresh_token == "new-refresh"
+
+
+def test_a_body_that_breaks_before_it_is_whole(raw_server: Any, send: Send) -> None:
+    """Half an answer is no answer, and what arrived is kept for the verdict."""
+    seen = send(ask_of(raw_server(lambda peer: peer.sendall(answer(PAIR[:-5], length=len(PAIR)))).url))
+    assert (seen.failure, seen.status, seen.body) == (httpx.RemoteProtocolError, 200, PAIR[:-5])
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_a_connection_reset_after_the_request(raw_server: Any) -> None:
+    """The token went out and no answer came: it may be spent."""
+    got = oauth_at(raw_server(reset).url).exchange("s3cret")
+    assert got.outcome == "ambiguous"
+    assert "the connection broke" in str(got.error) or "ended early" in str(got.error)
+
+
+def test_a_connection_closed_after_the_request(raw_server: Any, send: Send) -> None:
+    """The same with an orderly close."""
+    assert send(ask_of(raw_server(lambda peer: None).url)).failure is httpx.RemoteProtocolError
+
+
+def test_nobody_listens(send: Send) -> None:
+    """A refused connection is surely not sent, and the words say why."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    seen = send(ask_of(f"http://127.0.0.1:{port}"))
+    assert (seen.failure, seen.trouble) == (httpx.ConnectError, "Connection refused")
+    assert oauth_at(f"http://127.0.0.1:{port}").exchange("s3cret").outcome == "not_processed"
+
+
+def test_no_such_host(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that does not resolve is surely not sent."""
+
+    def nowhere(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    seen = send(ask_of("https://auth.test"))
+    assert (seen.failure, seen.trouble) == (httpx.ConnectError, "Name or service not known")
+
+
+@pytest.mark.parametrize(
+    "location", ["/elsewhere", "http://127.0.0.1:1/", "http://[bad", "https://auth.test:port/", "\xff"]
+)
+def test_redirects_are_not_followed(raw_server: Any, send: Send, location: str) -> None:
+    """A redirect is an answer like any other, even one that leads nowhere: the secret stays with the host it was for."""
+    head = f"HTTP/1.1 307 Away\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode("latin-1")
+    server = raw_server(lambda peer: peer.sendall(head))
+    seen = send(ask_of(server.url))
+    assert seen.status == 307 or seen.failure is httpx.RemoteProtocolError
+    assert server.connections == 1
+
+
+def test_compressed_answers(raw_server: Any, send: Send) -> None:
+    """Plain bodies are asked for; a server that compresses all the same is understood, within the same bound."""
+    packed = gzip.compress(PAIR)
+    server = raw_server(lambda peer: peer.sendall(answer(packed, more="Content-Encoding: gzip\r\n")))
+    assert send(ask_of(server.url)).body == PAIR
+    assert b"accept-encoding: identity" in server.requests[0].lower()
+    bomb = gzip.compress(b"x" * (64 * BODY_MAX))
+    server = raw_server(lambda peer: peer.sendall(answer(bomb, more="Content-Encoding: gzip\r\n")))
+    assert len(send(ask_of(server.url)).body) == BODY_MAX
+    server = raw_server(lambda peer: peer.sendall(answer(b"junk", more="Content-Encoding: br\r\n")))
+    assert send(ask_of(server.url)).body == b""
+
+
+def test_what_is_no_http_is_not_quoted(raw_server: Any, send: Send) -> None:
+    """A server that answers bare JSON speaks no HTTP; the parser's complaint would hold the tokens, so ours stands there."""
+    seen = send(ask_of(raw_server(lambda peer: peer.sendall(PAIR + b"\r\n\r\n")).url))
+    assert seen.failure is httpx.RemoteProtocolError
+    assert "new-" not in seen.trouble
+
+
+def test_no_cookie_is_kept(raw_server: Any, next_request: Any) -> None:
+    """Cookies are neither read nor sent."""
+    reply = answer(b"{}", more="Set-Cookie: a=b; Path=/\r\n")
+    seen: list[bytes] = []
+
+    def talk(peer: socket.socket) -> None:
+        peer.sendall(reply)
+        seen.append(next_request(peer))
+        peer.sendall(reply)
+
+    async def run(url: str) -> None:
+        client = oauth_at(url)
+        await client.poll("d")
+        await client.poll("d")
+        await client.aclose()
+
+    asyncio.run(run(raw_server(talk).url))
+    assert b"POST" in seen[0]
+    assert b"cookie" not in seen[0].lower()
+
+
+def test_polls_share_a_connection_until_the_server_closes_it(raw_server: Any, next_request: Any) -> None:
+    """A login polls over one connection; a server that closes it between two polls costs nothing but a new one."""
+    pending = answer(b'{"error": "authorization_pending"}', status="400 Bad Request")
+
+    def talk(peer: socket.socket) -> None:
+        peer.sendall(pending)
+        if next_request(peer):
+            peer.sendall(pending)
+
+    server = raw_server(talk)
+
+    async def run() -> list[str]:
+        client = oauth_at(server.url)
+        outcomes = []
+        for _ in range(4):
+            outcomes.append((await client.poll("d")).outcome)
+            # The server's close arrives between the polls.
+            await asyncio.sleep(0.05)
+        await client.aclose()
+        return outcomes
+
+    assert asyncio.run(run()) == ["authorization_pending"] * 4
+    assert server.connections == 2
+
+
+def test_each_exchange_has_a_connection_of_its_own(raw_server: Any) -> None:
+    """A single-use token never goes out on a kept connection that the server may be closing."""
+    server = raw_server(lambda peer: peer.sendall(answer(PAIR)))
+    client = oauth_at(server.url)
+    assert [client.exchange("s3cret").outcome for _ in range(3)] == ["tokens"] * 3
+    assert server.connections == 3
+
+
+def test_one_client_in_several_event_loops(raw_server: Any) -> None:
+    """Connections belong to the loop that opened them; another loop, and one after aclose, opens its own."""
+    server = raw_server(lambda peer: peer.sendall(answer(b"{}", status="404 Not Found")))
+    client = oauth_at(server.url)
+
+    async def run() -> str:
+        outcome = (await client.poll("d")).outcome
+        await client.aclose()
+        await client.aclose()
+        return outcome
+
+    assert [asyncio.run(run()) for _ in range(3)] == ["unreachable"] * 3
+    assert server.connections == 3
+
+
+def test_a_loop_that_ended_is_forgotten() -> None:
+    """A client that nobody closed is dropped with its loop."""
+    client = OAuthClient(
+        Endpoints("https://a.test", "https://a.test/d", "https://a.test/t", "c"),
+        {},
+        async_transport=httpx.MockTransport(lambda request: httpx.Response(404)),
+    )
+    for _ in range(3):
+        asyncio.run(client.poll("d"))
+    assert len(client._clients._by_loop) == 1
+
+
+def test_cancellation_passes(raw_server: Any) -> None:
+    """A cancelled poll ends at once and as a cancellation, not as an outcome."""
+
+    async def run(url: str) -> None:
+        client = oauth_at(url)
+        poll = asyncio.ensure_future(client.poll("d"))
+        await asyncio.sleep(0.1)
+        poll.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await poll
+        await client.aclose()
+
+    began_s = time.monotonic()
+    asyncio.run(run(raw_server(drip(b"HTTP/1.1 200 OK\r\nX: ")).url))
+    assert time.monotonic() - began_s < 2
+
+
+def test_an_outer_timeout_passes(raw_server: Any) -> None:
+    """A timeout of the caller stays the caller's, though it looks like ours."""
+
+    async def run(url: str) -> None:
+        client = oauth_at(url)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.poll("d")
+        await client.aclose()
+
+    asyncio.run(run(raw_server(drip(b"")).url))
+
+
+class StoppedClock(SystemClock):
+    """The process is stopped for a thousand seconds at its third look at the clock."""
+
+    looks = 0
+
+    def monotonic_s(self) -> float:
+        self.looks += 1
+        return 0.0 if self.looks <= 3 else 1000.0
+
+
+def test_what_arrived_while_the_process_was_stopped_counts(raw_server: Any) -> None:
+    """Past the deadline the answer that lies in the socket is still read to its end."""
+    body = PAIR + b" " * 900_000
+    seen = Clients(clock=StoppedClock()).send(ask_of(raw_server(lambda peer: peer.sendall(answer(body))).url))
+    assert (seen.failure, seen.body) == (None, body)
+
+
+def test_a_transport_without_sockets_keeps_the_deadline_too(world: Any, broken: Any) -> None:
+    """Between two chunks the clock is looked at: one grace second past the end it is over, and what came is judged."""
+    it = world(None)
+    stream = broken(b'{"error":', *[b" "] * 100, between=lambda: it.clock.sleep(1.5))
+    it.reply = httpx.Response(200, stream=stream)
+    got = it.ask("exchange")
+    assert got.outcome == "ambiguous"
+    assert 60 <= it.clock.now_s - type(it.clock)().now_s < 64
+
+
+# --- TLS and proxies -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1 and its key, in one PEM file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture
+def tls_server(certificate: Path) -> Iterator[Callable[[Callable[[ssl.SSLSocket], None]], str]]:
+    """Starts TLS servers that serve one connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    threads: list[threading.Thread] = []
+
+    def start(talk: Callable[[ssl.SSLSocket], None]) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(10)
+
+        def serve() -> None:
+            with listener:
+                peer, _ = listener.accept()
+                peer.settimeout(10)
+                try:
+                    with context.wrap_socket(peer, server_side=True) as inside:
+                        inside.recv(65_536)
+                        talk(inside)
+                except OSError:
+                    peer.close()
+
+        threads.append(threading.Thread(target=serve, daemon=True))
+        threads[-1].start()
+        return f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for thread in threads:
+        thread.join(10)
+
+
+def test_tls_with_a_certificate_of_the_environment(
+    tls_server: Any, send: Send, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE is honoured, and a dripping server is bounded behind TLS as well."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR))))).body == PAIR
+    seen = send(ask_of(tls_server(drip(b"HTTP/1.1 200 OK\r\nX: ")), deadline_s=0.4))
+    assert seen.failure is httpx.ReadTimeout
+
+
+def test_tls_with_a_stranger(tls_server: Any, send: Send) -> None:
+    """A certificate that nobody vouches for ends before anything is sent, and the words name it."""
+    seen = send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR)))))
+    assert seen.failure is httpx.ConnectError
+    assert "certificate" in seen.trouble.lower()
+
+
+def test_a_proxy_that_refuses_the_tunnel(raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 407 on CONNECT: the token was not sent, and the words are the proxy's."""
+    server = raw_server(lambda peer: peer.sendall(answer(b"", status="407 Proxy Authentication Required")))
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    seen = send(ask_of("https://auth.test"))
+    assert (seen.failure, seen.trouble) == (httpx.ProxyError, "407 Proxy Authentication Required")
+    assert server.requests[0].startswith(b"CONNECT auth.test:443")
+    assert oauth_at("https://auth.test").exchange("s3cret").outcome == "not_processed"
+
+
+def test_a_dripping_proxy_cannot_hold_us(raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to CONNECT has the same deadline."""
+    monkeypatch.setenv("HTTPS_PROXY", raw_server(drip(b"HTTP/1.1 200 OK\r\nX: ")).url)
+    assert send(ask_of("https://auth.test", deadline_s=0.3)).failure is httpx.ReadTimeout
+
+
+# --- the models API, with clients of its own -----------------------------------------------------------------------------
+
+
+def test_models_without_a_given_client(raw_server: Any) -> None:
+    """The models are fetched over a client that is opened for it and closed again, in a loop and in a thread."""
+    listing = answer(b'{"data": []}', more='ETag: "v1"\r\n')
+    server = raw_server(lambda peer: peer.sendall(listing))
+    for got in (
+        asyncio.run(fetch_models(server.url, "bearer", {"X-Msh-Platform": "kimi_cli"})),
+        fetch_models_sync(server.url + "/", "bearer", {"X-Msh-Platform": "kimi_cli"}),
+    ):
+        assert got.outcome == "models"
+        assert got.value is not None
+        assert got.value.etag == '"v1"'
+    assert all(request.startswith(b"GET /models HTTP/1.1") for request in server.requests)

@@ -1,0 +1,235 @@
+"""Texts and URLs from servers: what may pass, and what never does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kimi_auth.wire.sanitize import (
+    clean,
+    excerpt,
+    host_of,
+    is_loopback,
+    is_visible,
+    redact,
+    retry_after_s,
+    safe_url,
+    split_url,
+)
+
+NOW_S = datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("  two \t\r\n words\u2028here\x85now ", "two words here now"),
+        ("\x1b[31mred\x1b[0m\x07", "[31mred[0m"),
+        ("user\u202egnp.exe\u2066\u200f", "usergnp.exe"),
+        ("zero\u200bwidth\ufeff\u2060\u00ad", "zerowidth"),
+        ("fill\u3164er\u115f\u2800\ufe0f\U000e0101\U000e0041", "filler"),
+        ("half \ud800 pair", "half pair"),
+        ("caf\u00e9 \u4f60\u597d", "caf\u00e9 \u4f60\u597d"),
+        ("", ""),
+        ("\x00\x1b", ""),
+    ],
+)
+def test_clean(text: str, shown: str) -> None:
+    """Only what can be seen stays, on one line."""
+    assert clean(text) == shown
+
+
+def test_clean_cuts_with_a_mark() -> None:
+    """A text that is too long ends in an ellipsis, within the limit."""
+    assert clean("a" * 200) == "a" * 200
+    assert clean("a" * 201) == "a" * 199 + "\u2026"
+    assert clean("abcd efgh", 6) == "abcd\u2026"
+
+
+@given(st.text(), st.integers(1, 50))
+def test_clean_always_fits_a_terminal(text: str, limit: int) -> None:
+    """Whatever comes in: printable, one line, within the limit, and cleaning twice changes nothing."""
+    shown = clean(text, limit)
+    assert len(shown) <= limit
+    assert all(c.isprintable() for c in shown)
+    assert clean(shown, limit) == shown
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", ""),
+        (b"<!DOCTYPE html><html><style>b{c:d}</style><title>No  entry</title>", "No entry"),
+        (b"<script>steal()</script>left<!-- hidden -->over<style>unfinished{", "left over"),
+        (b"a < b and <b>c</b>", "a < b and c"),
+        (b"\xff\xfebytes\xff", "bytes"),
+        (b'{"accessToken": "short"}', '{"accessToken": "[redacted]"}'),
+        (b"refresh_token=short&x=1", "refresh_token=[redacted]&x=1"),
+        (b"saw eyJhbGciOiJIUzI1NiIsInR5cCI6.IkpXVCJ9", "saw [redacted]"),
+        (b"you sent my-own-secret back", "you sent [redacted] back"),
+    ],
+)
+def test_excerpt(body: bytes, words: str) -> None:
+    """The first words of a page, without markup and without anything that is or looks like a token."""
+    assert excerpt(body, ["my-own-secret", ""]) == words
+
+
+@pytest.mark.parametrize("body", [b"<script" * 200_000, b"<!--" * 300_000, b"<" * 1_000_000, b"token=" * 200_000])
+def test_excerpt_is_not_slowed_down(body: bytes) -> None:
+    """A page made to trip regular expressions is read as fast as any other."""
+    assert len(excerpt(body)) <= 200
+
+
+def test_redact_without_guessing_keeps_long_words() -> None:
+    """A host name in a network error is not a token."""
+    text = "no certificate for host-number-12345.internal.example.com"
+    assert redact(text, ["s"]) == text.replace("s", "[redacted]")
+    assert redact(text, []) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://auth.kimi.com/device?user_code=A-B#x",
+        "HTTPS://auth.kimi.com",
+        "https://[2001:db8::1]:8443/",
+        "http://127.0.0.1:8080/device",
+        "http://localhost/device",
+        "http://[::1]/device",
+    ],
+)
+def test_safe_url_lets_pass(url: str) -> None:
+    """https anywhere and http on loopback may be opened."""
+    assert safe_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://auth.kimi.com/",
+        "http://127.0.0.1.evil.test/",
+        "http://localhost.evil.test/",
+        "http://127.1/",
+        "https://user@evil.test/",
+        "https://auth.kimi.com:x@evil.test/",
+        "https://auth.kimi.com\\@evil.test/",
+        "https:///path",
+        "https://",
+        "https:auth.kimi.com",
+        "//auth.kimi.com/",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "data:text/html,x",
+        "-https://auth.kimi.com",
+        "--help",
+        " https://auth.kimi.com",
+        "https://auth.kimi.com/ x",
+        "https://auth.kimi.com/\n",
+        "https://auth.kimi.com/\x1b[2J",
+        "https://auth.k\u0456mi.com/",
+        "https://auth.kimi.com/\u202e",
+        "https://auth.kimi.com:99999/",
+        "https://auth.kimi.com:0/",
+        "https://auth.kimi.com:port/",
+        "https://[::1/",
+        "https://a.test/" + "a" * 2048,
+    ],
+)
+def test_safe_url_stops(url: str) -> None:
+    """Other schemes, plain http, user-info, tricks of spelling and anything invisible are never opened."""
+    assert safe_url(url) == ""
+
+
+@given(st.text())
+def test_safe_url_never_raises(text: str) -> None:
+    """Any text is a safe URL or it is nothing."""
+    for url in (text, "https://" + text, "http://localhost" + text):
+        assert safe_url(url) in {"", url}
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("https://auth.kimi.com/x", "auth.kimi.com"), ("http://a:8080", "a:8080"), ("https://u:p@a/", "the server")],
+)
+def test_host_of(url: str, host: str) -> None:
+    """Messages name host and port, and never user-info."""
+    assert host_of(url) == host
+
+
+def test_split_url_is_for_http_only() -> None:
+    """A URL of another scheme has no parts for us."""
+    assert split_url("ftp://a/") is None
+    parts = split_url("http://example.test/")
+    assert parts is not None
+    assert parts.hostname == "example.test"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("10.0.0.1", False),
+        ("localhost.test", False),
+        ("", False),
+    ],
+)
+def test_is_loopback(host: str, *, expected: bool) -> None:
+    """Only this machine is loopback."""
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("abc.~-", True), ("", False), ("a b", False), ("a\n", False), ("\u00e9", False), ("\x7f", False)],
+)
+def test_is_visible(text: str, *, expected: bool) -> None:
+    """Visible ASCII can stand in a header, the rest cannot."""
+    assert is_visible(text) is expected
+
+
+def http_date(offset_s: float) -> str:
+    return format_datetime(datetime.fromtimestamp(NOW_S + offset_s, UTC), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("30", 30.0),
+        (" 1.5 ", 1.5),
+        ("0", 0.0),
+        ("-5", 0.0),
+        ("86400", 900.0),
+        ("9" * 5000, 900.0),
+        (http_date(60), 60.0),
+        (http_date(-60), 0.0),
+        (http_date(86_400), 900.0),
+        ("Sun, 01 Nov 2026 12:00:30 -0000", 30.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("1_0", None),
+        ("\u0663", None),
+        ("Mon, 99 Nov 2026 12:00:30 GMT", None),
+        ("Mon, 01 Nov 0000 12:00:30 GMT", 0.0),
+    ],
+)
+def test_retry_after_s(header: str, seconds: float | None) -> None:
+    """Seconds or a date, never negative, never more than 15 minutes; nonsense is no answer."""
+    assert retry_after_s(header, NOW_S) == seconds
+
+
+@given(st.text(), st.floats(0, 1e12))
+def test_retry_after_s_never_raises(header: str, now_s: float) -> None:
+    """Any header gives None or a pause within the bounds."""
+    wait_s = retry_after_s(header, now_s)
+    assert wait_s is None or 0 <= wait_s <= 900
