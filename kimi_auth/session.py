@@ -181,7 +181,10 @@ class Session:
         )
         work = LoginWork(self._effects, around)
         machine = self._library["device_login"]
-        state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=self._observe)
+        try:
+            state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=self._observe)
+        finally:
+            await self._server.aclose()
         fp = fingerprint(ctx.token) if ctx.token else ""
         return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
 
@@ -253,14 +256,6 @@ class Session:
     def drain(self) -> None:
         """Waits until no renewal of this process is in flight, at most the request deadline."""
         drain()
-
-    def close(self) -> None:
-        """Closes connections; the session may be used again."""
-        close = getattr(self.__dict__.pop("_server", None), "close", None)
-        if close is not None:
-            close()
-        for name in ("_effects", "_credential"):
-            self.__dict__.pop(name, None)
 
     @property
     def api_origin(self) -> str:

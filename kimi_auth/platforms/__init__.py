@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from kimi_auth.platforms import registry
-from kimi_auth.platforms.catalogue import (
-    Change,
-    ModelEntry,
-    capabilities,
-    offered,
-    parse_catalogue,
-    plan,
-    refer_to_file,
-    unplan,
-)
+from kimi_auth.platforms.catalogue import ModelEntry, capabilities, offered, parse_catalogue
 from kimi_auth.platforms.configfile import ConfigFile, default_location
+from kimi_auth.platforms.planning import Change, plan, refer_to_file, unplan
 from kimi_auth.platforms.registry import (
     CAPABILITIES,
     Capability,

@@ -18,7 +18,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.catalogue import Change, unplan
 from kimi_auth.platforms.disk import (
     errors_at,
     make_private_dir,
@@ -28,6 +27,7 @@ from kimi_auth.platforms.disk import (
     remove_durable,
     write_durable,
 )
+from kimi_auth.platforms.planning import Change, unplan
 from kimi_auth.platforms.registry import Platform, managed_provider_key
 from kimi_auth.platforms.tomltext import diff, edited, loads
 from kimi_auth.platforms.undo import Undo, UndoEntry

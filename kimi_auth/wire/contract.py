@@ -30,3 +30,6 @@ class OAuthServer(Protocol):
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
         """Tells the server that `token` is not needed any more (RFC 7009). Blocks for `deadline_s` at most."""
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop; nothing else is kept open between requests."""

@@ -8,6 +8,9 @@ every request has a deadline that no dripping server can stretch.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
@@ -235,4 +238,7 @@ def _reason(failure: BaseException) -> str:
         cause = cause.__cause__
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-    return (cause.strerror if isinstance(cause, OSError) else "") or str(failure)
+    if isinstance(cause, OSError) and cause.strerror:
+        numbered_elsewhere = isinstance(cause, ssl.SSLError | socket.gaierror)
+        return cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+    return str(failure)

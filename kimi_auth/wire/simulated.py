@@ -147,6 +147,9 @@ class SimulatedServer:
         del hint, deadline_s
         return self._serve("revoke", lambda: revoke_answer(self._revoked(token)))
 
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
     def _serve(self, request: Request, work: Callable[[], Result]) -> Result:
         with self._guard:
             self.counts[request] += 1

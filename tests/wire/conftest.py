@@ -197,7 +197,7 @@ def raw_server() -> Iterator[Callable[[Talk], RawServer]]:
 
     def start(talk: Talk) -> RawServer:
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(0.05)
+        listener.settimeout(0.01)
         server = RawServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
         listeners.append(listener)
 

@@ -1,0 +1,411 @@
+"""The device-grant login with the real hooks, in virtual time: every outcome, every pace, every way to be interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from kimi_auth.errors import (
+    AccessDenied,
+    ClientRefused,
+    CodeExpired,
+    ConfigError,
+    CorruptCredential,
+    KimiAuthError,
+    LoginCancelled,
+    StoreUnwritable,
+    Unreachable,
+    WrongIssuer,
+)
+from kimi_auth.flows.contracts import LoginContext
+from kimi_auth.flows.login import LoginSurroundings, LoginWork
+from kimi_auth.flows.notices import Notice, SilentView
+from kimi_auth.machine import recorder_from_environ, walk_async
+from kimi_auth.platforms import ModelEntry
+from kimi_auth.token import Token
+from kimi_auth.wire import Answer
+
+Life = Any
+MODELS = (ModelEntry(id="kimi-for-coding", context_length=262144),)
+
+OFFLINE: Answer[Any, Any] = Answer("unreachable", error=Unreachable("no connection"))
+BUSY: Answer[Any, Any] = Answer("unreachable", error=Unreachable("429"), retry_after_s=40.0)
+
+
+@dataclass
+class Login:
+    """One login, its surroundings, and what they saw."""
+
+    life: Life
+    notices: list[Notice] = field(default_factory=list)
+    polls_at_s: list[float] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
+    approve_at_s: float | None = 10.0
+    leave_at_s: float | None = None
+    config_blocks: bool = False
+    config_fails: bool = False
+    catalogue: tuple[tuple[ModelEntry, ...], KimiAuthError | None] = (MODELS, None)
+    written: list[tuple[ModelEntry, ...]] = field(default_factory=list)
+    begun_at_s: float = 0.0
+
+    # the view
+    def tell(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    async def left(self) -> None:
+        if self.leave_at_s is None:
+            await asyncio.Event().wait()
+        await self.life.clock.sleep_async(max(0.0, self.begun_at_s + (self.leave_at_s or 0) - self.now_s))
+
+    # the configuration
+    def check(self) -> None:
+        if self.config_blocks:
+            raise ConfigError("config.toml: line 3")
+
+    def install(self, models: tuple[ModelEntry, ...]) -> None:
+        if self.config_fails:
+            raise ConfigError("config.toml: line 4")
+        self.written.append(models)
+
+    async def discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+        assert self.life.server.is_live(bearer)
+        return self.catalogue
+
+    @property
+    def now_s(self) -> float:
+        return float(self.life.clock.monotonic_s())
+
+    @property
+    def kinds(self) -> list[str]:
+        return [notice.kind for notice in self.notices]
+
+    async def walk(self, *, force: bool = False) -> tuple[str, LoginContext]:
+        self.begun_at_s = self.now_s
+        server, poll = self.life.server, self.life.server.poll
+
+        async def watched(device_code: str) -> Any:
+            self.polls_at_s.append(self.now_s - self.begun_at_s)
+            if self.approve_at_s is not None and self.polls_at_s[-1] >= self.approve_at_s:
+                server.approve()
+            return await poll(device_code)
+
+        server.poll = watched
+        around = LoginSurroundings(self, self, self.discover, self.life.served.append, self.opened.append)
+        work = LoginWork(self.life.effects, around)
+        machine = self.life.library["device_login"]
+        return await walk_async(machine, work, LoginContext(force=force), observe=recorder_from_environ())
+
+
+@pytest.fixture
+def login(life: Life) -> Login:
+    life.clock._quiet_s = 0.01  # worker threads write the store
+    return Login(life)
+
+
+def faults(request: str, *answers: Answer[Any, Any]) -> Callable[[Login], None]:
+    def prepare(login: Login) -> None:
+        for answer in answers:
+            login.life.server.fault(request, answer)
+
+    return prepare
+
+
+def denied(login: Login) -> None:
+    login.approve_at_s = None
+    faults("poll", Answer("access_denied", error=AccessDenied("the person said no")))(login)
+
+
+def never_approved(login: Login) -> None:
+    login.approve_at_s = None
+    login.life.server.code_life_s = 60.0
+
+
+def short_codes(login: Login) -> None:
+    login.life.server.code_life_s = 20.0
+    login.approve_at_s = 50.0
+
+
+def leaving(at_s: float) -> Callable[[Login], None]:
+    def prepare(login: Login) -> None:
+        login.approve_at_s, login.leave_at_s = None, at_s
+
+    return prepare
+
+
+def left_while_a_new_code_waits(login: Login) -> None:
+    login.life.server.code_life_s = 4.0
+    login.life.server.interval_s = 300.0
+    leaving(4.05)(login)
+    faults("poll", Answer("expired_token", error=CodeExpired("over")))(login)
+
+
+def left_while_no_code_comes(login: Login) -> None:
+    leaving(0.5)(login)
+    faults("request_code", OFFLINE)(login)
+
+
+def disk_full(login: Login) -> None:
+    login.life.store.fail_writes = True
+
+
+def disk_full_after_approval(login: Login) -> None:
+    login.life.store.before["put"] = lambda: setattr(login.life.store, "fail_writes", True)
+
+
+def no_models(login: Login) -> None:
+    login.catalogue = ((), Unreachable("503"))
+
+
+def config_blocks(login: Login) -> None:
+    login.config_blocks = True
+
+
+def config_spoilt_meanwhile(login: Login) -> None:
+    login.config_fails = True
+
+
+def signed_in_already(login: Login) -> None:
+    login.life.sign_in()
+
+
+def expired_login(login: Login) -> None:
+    login.life.sign_in(age_s=2000)
+
+
+def foreign_login(login: Login) -> None:
+    login.life.store.theirs.put(Token("a", "r", login.life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example"))
+
+
+def corrupt_login(login: Login) -> None:
+    login.life.store.spoil()
+
+
+def nothing(login: Login) -> None:
+    """A server in good health and a person who approves after ten seconds."""
+
+
+ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
+    "approved": (nothing, "signed_in", None),
+    "signed in already": (signed_in_already, "signed_in", None),
+    "an expired login still stands": (expired_login, "signed_in", None),
+    "a corrupt record is replaced": (corrupt_login, "signed_in", None),
+    "another issuer's login stands": (foreign_login, "failed", WrongIssuer),
+    "full disk": (disk_full, "failed", StoreUnwritable),
+    "config cannot be written": (config_blocks, "failed", ConfigError),
+    "no code at first": (faults("request_code", OFFLINE, BUSY, OFFLINE), "signed_in", None),
+    "no code at all": (faults("request_code", *[OFFLINE] * 5), "failed", Unreachable),
+    "this program is refused": (
+        faults("request_code", Answer("refused", error=ClientRefused("invalid_client"))),
+        "failed",
+        ClientRefused,
+    ),
+    "denied": (denied, "denied", AccessDenied),
+    "nobody approves": (never_approved, "expired", CodeExpired),
+    "approved on the third code": (short_codes, "signed_in", None),
+    "slowed down": (faults("poll", Answer("slow_down"), Answer("slow_down")), "signed_in", None),
+    "network fails for a while": (faults("poll", OFFLINE, OFFLINE, BUSY), "signed_in", None),
+    "the approval's answer was lost": (
+        faults("poll", Answer("refused", error=KimiAuthError("its answer was lost; start again"))),
+        "failed",
+        KimiAuthError,
+    ),
+    "the server says that the code is over": (
+        faults("poll", Answer("expired_token", error=CodeExpired("over"))),
+        "signed_in",
+        None,
+    ),
+    "left while waiting": (leaving(9.0), "cancelled", LoginCancelled),
+    "left while a new code waits": (left_while_a_new_code_waits, "cancelled", LoginCancelled),
+    "left while no code comes": (left_while_no_code_comes, "cancelled", LoginCancelled),
+    "full disk after the approval": (disk_full_after_approval, "failed", StoreUnwritable),
+    "no models": (no_models, "models_pending", Unreachable),
+    "config spoilt meanwhile": (config_spoilt_meanwhile, "models_pending", ConfigError),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
+    """Every outcome of RFC 8628 and of the network: the end, the reason, and what is left on disk."""
+    prepare, end, trouble = ROWS[name]
+    prepare(login)
+    before = login.life.store.read()
+    state, ctx = asyncio.run(login.walk())
+    assert (state, type(ctx.trouble) if ctx.trouble else None) == (end, trouble), ctx.trouble
+    stored = login.life.store.read()
+    if state == "signed_in" and not ctx.already:
+        assert login.life.server.is_live(stored.token.access_token)
+        assert login.written == [MODELS]
+        assert login.life.served == [stored.token.access_token]
+    elif state == "models_pending":
+        assert login.life.server.is_live(stored.token.access_token)
+        assert login.written == login.life.served == []
+    else:
+        assert stored == before
+        assert login.written == login.life.served == []
+        assert not any(login.life.server.is_live(f"access-{n}") for n in (1, 2)) or before.token is not None
+    assert login.life.server.counts["poll"] == len(login.polls_at_s)
+
+
+def test_force_replaces_a_login_that_stands(login: Login) -> None:
+    """`force` signs in anew, whoever issued what is there; the replaced credential is not revoked."""
+    old = login.life.sign_in()
+    state, _ = asyncio.run(login.walk(force=True))
+    assert state == "signed_in"
+    assert login.life.stored != old
+    assert login.life.server.is_live(old.access_token)
+
+
+def test_ten_minutes_of_waiting_take_a_hundred_polls(login: Login) -> None:
+    """At interval 5: between 90 and 101 requests in 600 s, and none closer than the interval."""
+    login.approve_at_s = 600.0
+    asyncio.run(login.walk())
+    gaps = [b - a for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
+    assert 90 <= len(login.polls_at_s) <= 101
+    assert min(gaps) >= 5.0
+
+
+def test_slow_down_is_for_good(login: Login) -> None:
+    """Each slow_down adds 5 s to the interval, and it stays (RFC 8628 §3.5)."""
+    faults("poll", Answer("slow_down"), Answer("slow_down"))(login)
+    login.approve_at_s = 100.0
+    asyncio.run(login.walk())
+    gaps = [round(b - a, 3) for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
+    assert gaps[:5] == [6.0, 12.0, 18.0, 18.0, 18.0]
+
+
+def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
+    """Exponential back-off on an unreachable server, at most 60 s, Retry-After honoured; then the old interval."""
+    faults("poll", OFFLINE, OFFLINE, OFFLINE, OFFLINE, OFFLINE, BUSY)(login)
+    login.approve_at_s = 420.0
+    asyncio.run(login.walk())
+    gaps = [round(b - a, 3) for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
+    assert gaps[:9] == [6.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 6.0, 6.0]
+
+
+def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_interval(login: Login) -> None:
+    """Our own deadline ends the polling of a code; codes are at least the interval apart, four in all."""
+    never_approved(login)
+    login.life.server.code_life_s = 20.0
+    requested_at_s: list[float] = []
+    request = login.life.server.request_code
+
+    async def watched() -> Any:
+        requested_at_s.append(login.now_s - login.begun_at_s)
+        return await request()
+
+    login.life.server.request_code = watched
+    state, _ = asyncio.run(login.walk())
+    assert state == "expired"
+    assert len(requested_at_s) == 4
+    assert all(b - a >= 5.0 for a, b in zip(requested_at_s, requested_at_s[1:], strict=False))
+    assert len(login.polls_at_s) == 4 * 3
+    assert max(login.polls_at_s) <= 80.0
+
+
+def test_a_huge_interval_is_obeyed_up_to_half_the_life_of_the_code(login: Login) -> None:
+    """A server that asks for 300 s on a code of 100 s is polled at least once."""
+    login.life.server.interval_s, login.life.server.code_life_s = 300.0, 100.0
+    asyncio.run(login.walk())
+    assert login.polls_at_s[0] == pytest.approx(60.0)
+
+
+def test_the_person_sees_what_happens(login: Login) -> None:
+    """The notices of a login with trouble, in order; the code and its whole URL are shown, the browser gets the complete one."""
+    faults("poll", OFFLINE, Answer("slow_down"), Answer("authorization_pending"))(login)
+    asyncio.run(login.walk())
+    assert login.kinds == [
+        "code", "unreachable", "slowed_down", "waiting", "approved", "stored", "models", "configured", "live",
+    ]  # fmt: skip
+    code = login.notices[0].code
+    assert code is not None
+    assert code.user_code in login.notices[0].message
+    assert login.opened == [code.verification_uri_complete]
+
+
+def interrupt_at(login: Login, state: str) -> tuple[str, LoginContext]:
+    """Cancels the login when it enters `state`, as Ctrl-C does."""
+
+    class Observer:
+        def entered(self, machine: str, entered: str, activity: str) -> None:
+            if entered == state:
+                asyncio.current_task().cancel()
+
+        def moved(self, transition: object) -> None:
+            """Nothing to see."""
+
+    async def walk() -> tuple[str, LoginContext]:
+        around = LoginSurroundings(login, SilentView(), login.discover, login.life.served.append)
+        login.life.server.interval_s = 1.0
+        poll = login.life.server.poll
+
+        async def approving(device_code: str) -> Any:
+            login.life.server.approve()
+            return await poll(device_code)
+
+        login.life.server.poll = approving
+        machine = login.life.library["device_login"]
+        return await walk_async(machine, LoginWork(login.life.effects, around), LoginContext(), observe=Observer())
+
+    return asyncio.run(walk())
+
+
+@pytest.mark.parametrize(
+    ("state", "is_stored"),
+    [
+        ("checking_store", False),
+        ("requesting_code", False),
+        ("showing_code", False),
+        ("waiting", False),
+        ("polling", True),
+        ("persisting", True),
+        ("syncing_models", True),
+        ("configuring", True),
+        ("injecting", True),
+    ],
+)
+def test_ctrl_c_leaves_nothing_half_written(login: Login, state: str, is_stored: bool) -> None:
+    """Interrupted anywhere: before the grant nothing is stored, with the grant in flight or later it is whole."""
+    with pytest.raises(asyncio.CancelledError):
+        interrupt_at(login, state)
+    snapshot = login.life.store.read()
+    assert (snapshot.state == "present") == is_stored
+    if is_stored:
+        assert login.life.server.is_live(snapshot.token.access_token)
+
+
+def test_ctrl_c_while_another_process_holds_the_lock_revokes_the_grant(login: Login) -> None:
+    """A grant that cannot be stored because we leave is given back to the server."""
+
+    class View(SilentView):
+        def tell(self, notice: Notice) -> None:
+            if notice.kind == "locked":
+                task.cancel()
+
+    async def main() -> None:
+        nonlocal task
+        around = LoginSurroundings(login, View(), login.discover)
+        work = LoginWork(login.life.effects, around)
+        token = Token(login.life.server.issue().access_token, "refresh-1", 0.0, 900.0)
+        task = asyncio.ensure_future(work.store_credential(LoginContext(token=token)))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    task: asyncio.Future[Any]
+    with login.life.store.locked(0):
+        asyncio.run(main())
+    assert login.life.store.read().state == "absent"
+    assert login.life.server.counts["revoke"] == 1
+    assert not login.life.server.is_live("access-1")
+
+
+def test_a_context_never_shows_a_secret(login: Login) -> None:
+    """The repr of everything that a login carries holds no token and no device code."""
+    _, ctx = asyncio.run(login.walk())
+    for thing in (ctx, replace(ctx, trouble=CorruptCredential("x")), login.notices):
+        assert "access-" not in repr(thing)
+        assert "refresh-" not in repr(thing)
+        assert "device-" not in repr(thing)

@@ -1,0 +1,187 @@
+"""What people install: built once, put into clean environments outside of the checkout, for every Python that is here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import kimi_auth
+from kimi_auth.machine import Library, digest
+
+CHECKOUT = Path(__file__).parents[2]
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = re.findall(r"Python :: (3\.\d+)", (CHECKOUT / "pyproject.toml").read_text("utf-8"))
+EXTRAS_ONLY = ("kimi_auth.emulator.",)  # starlette and uvicorn come with the extra
+ROOMS = ("machine", "store", "wire", "platforms", "runtime", "flows")  # whose tests the other Pythons run
+TEST_KIT = ("pytest", "pytest-timeout", "freezegun", "hypothesis", "coverage")
+
+LOOK = """
+import importlib, json, pkgutil, sys
+import kimi_auth
+from kimi_auth.machine import Library, digest
+from kimi_auth.platforms import registry
+skip = tuple(sys.argv[1].split())
+names = [found.name for found in pkgutil.walk_packages(kimi_auth.__path__, "kimi_auth.")]
+for name in names:
+    if not name.startswith(skip) and not name.endswith("__main__"):
+        importlib.import_module(name)
+print(json.dumps([kimi_auth.__file__, kimi_auth.__version__, digest(Library.load()), registry.get("kimi-code").id]))
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment, and the variables that programs in it see."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def run(self, name: str, *argv: str, status: int = 0) -> str:
+        """The standard output of a program of this environment, run from outside of the checkout."""
+        command = [str(self.folder / "bin" / name), *argv]
+        return run(command, self.environ, self.folder, status)
+
+
+def run(command: list[str], environ: dict[str, str], folder: Path, status: int = 0) -> str:
+    done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == status, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def find_python(version: str, environ: dict[str, str]) -> str | None:
+    """The path of a Python `version` that starts; where pyenv's shims refuse, pyenv is asked for all it has."""
+    command = [f"python{version}", "-c", "import sys; print(sys.executable)"]
+    attempts = [environ]
+    if pyenv := shutil.which("pyenv", path=environ.get("PATH")):
+        versions = subprocess.run(
+            [pyenv, "versions", "--bare"], env=environ, capture_output=True, text=True, check=False
+        )
+        attempts.append({**environ, "PYENV_VERSION": ":".join(versions.stdout.split())})
+    for attempt in attempts:
+        try:
+            return subprocess.run(command, env=attempt, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    return None
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory, outside: dict[str, str]) -> Path:
+    """A folder with an sdist, and the wheel that was built from it; the back end is at hand, no registry is asked."""
+    folder = tmp_path_factory.mktemp("dist")
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)], outside, folder)
+    return folder
+
+
+def wheel(dist: Path) -> Path:
+    (file,) = dist.glob("*.whl")
+    return file
+
+
+def make_environment(python: str, folder: Path, outside: dict[str, str], *requirements: str) -> Environment:
+    run([python, "-m", "venv", "--without-pip", str(folder)], outside, folder.parent)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet", *requirements]
+    run(pip, outside, folder.parent)
+    hidden = ("PYTHON", "COV", "PYENV", "VIRTUAL_ENV", "KIMI_", "CI")
+    return Environment(folder, {name: value for name, value in os.environ.items() if not name.startswith(hidden)})
+
+
+@pytest.fixture(scope="session")
+def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory, outside: dict[str, str]) -> Environment:
+    """The wheel, without extras, in a clean environment of this Python."""
+    return make_environment(sys.executable, tmp_path_factory.mktemp("clean") / "venv", outside, str(wheel(dist)))
+
+
+def is_whole(environment: Environment) -> None:
+    """Everything of the package is there, says the same as the checkout, and comes from the wheel."""
+    file, version, machines, platform = _look(environment)
+    assert Path(file).is_relative_to(environment.folder)
+    assert (version, machines, platform) == (kimi_auth.__version__, digest(Library.load()), "kimi-code")
+    assert environment.run("kimi-auth", "--version").split()[-1] == kimi_auth.__version__
+    environment.run("python", "-I", "-m", "kimi_auth.machine.diagram", "--check", str(CHECKOUT / "diagrams"))
+
+
+def _look(environment: Environment) -> list[str]:
+    answer: list[str] = json.loads(environment.run("python", "-I", "-c", LOOK, " ".join(EXTRAS_ONLY)))
+    return answer
+
+
+def test_wheel_contents(dist: Path) -> None:
+    """The wheel holds the package, its machines and its typing mark, and nothing else."""
+    with zipfile.ZipFile(wheel(dist)) as archive:
+        names = set(archive.namelist())
+    for file in (CHECKOUT / "machines").glob("*.toml"):
+        assert f"kimi_auth/machines/{file.name}" in names
+    assert {"kimi_auth/py.typed", "kimi_auth/platforms/builtin.toml"} <= names
+    info = f"kimi_auth-{kimi_auth.__version__}.dist-info/"
+    assert f"{info}licenses/LICENSE" in names
+    assert all(name.startswith(("kimi_auth/", info)) for name in names)
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_sdist_contents(dist: Path) -> None:
+    """The source archive holds what somebody needs to build, test and read: no build product, no installed package."""
+    (file,) = dist.glob("*.tar.gz")
+    with tarfile.open(file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    pages = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "Makefile", "machines/README.md"}
+    assert {*pages, "tests/conftest.py", "tests/servers/oidc/server.mjs", "examples/first_login.py"} <= names
+    assert not [name for name in names if "node_modules" in name or "__pycache__" in name or ".venv" in name]
+
+
+def test_extras_are_declared(dist: Path) -> None:
+    """The wheel's metadata offers exactly the extras of pyproject.toml."""
+    with zipfile.ZipFile(wheel(dist)) as archive:
+        metadata = archive.read(f"kimi_auth-{kimi_auth.__version__}.dist-info/METADATA").decode()
+    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(re.findall(r"^Provides-Extra: (\S+)", metadata, re.MULTILINE)) == set(declared)
+
+
+@pytest.mark.timeout(120)  # a few seconds of work; a registry that dawdles must not end the run
+def test_installed(installed: Environment) -> None:
+    """The wheel alone, without extras and without the checkout, is the whole program."""
+    is_whole(installed)
+
+
+def test_installed_without_the_emulator(installed: Environment) -> None:
+    """Without its extra the emulator says what to install, in one line."""
+    done = subprocess.run(
+        [installed.folder / "bin" / "python", "-I", "-m", "kimi_auth.emulator"],
+        env=installed.environ,
+        cwd=installed.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'kimi-auth[emulator]'" in done.stderr
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("version", PYTHONS)
+def test_every_python(version: str, dist: Path, tmp_path: Path, outside: dict[str, str]) -> None:
+    """Every supported Python that is here runs the wheel, and the tests of the inner rooms against it."""
+    python = find_python(version, outside)
+    if python is None:
+        pytest.skip(f"there is no Python {version} that starts")
+    environment = make_environment(python, tmp_path / "venv", outside, f"{wheel(dist)}[emulator]", *TEST_KIT)
+    is_whole(environment)
+    shutil.copytree(
+        CHECKOUT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("node_modules", "__pycache__")
+    )
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    rooms = [str(tmp_path / "tests" / room) for room in ROOMS]
+    said = environment.run("python", "-m", "pytest", "-q", "--rootdir", str(tmp_path), *rooms)
+    assert re.search(r"\d+ passed", said)
