@@ -25,7 +25,7 @@ from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
 from kimi_auth.flows.account import BearerRejected, PlatformConfig, default_platform, discover, endpoints_of
 from kimi_auth.flows.contracts import LoginContext, Need
-from kimi_auth.flows.credential import MANDATORY_S, Credential, Landing
+from kimi_auth.flows.credential import MANDATORY_S, RENEWABLE, Credential, Landing
 from kimi_auth.flows.flight import drain
 from kimi_auth.flows.freshness import HeldToken, SteadyTime, status_of
 from kimi_auth.flows.lifecycle import CredentialWork
@@ -37,7 +37,7 @@ from kimi_auth.flows.status import LoginReport, LogoutReport, Status
 from kimi_auth.machine import Library, Observer, recorder_from_environ, walk_async
 from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, plan, registry
 from kimi_auth.runtime import Targets, keep
-from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.store import CredentialStore, FileStore, Stamp
 from kimi_auth.token import Token, at_leisure, fingerprint, phase, window_s
 from kimi_auth.wire import OAuthClient, OAuthServer, device_headers, fetch_models
 
@@ -73,9 +73,7 @@ class Session:
         given = share_dir or environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi"
         self.share_dir = Path(given).expanduser()
         self.config = ConfigFile(self.share_dir)
-        self.platform: Platform = registry.resolve(
-            registry.get(platform or default_platform(self.config)), environ
-        )
+        self.platform: Platform = registry.resolve(registry.get(platform or default_platform(self.config)), environ)
         self._clock = clock or SystemClock()
         self.store: CredentialStore = store or FileStore(
             self.share_dir, self.platform.credential_key, clock=self._clock
@@ -86,6 +84,7 @@ class Session:
         self._notice_s = notice_s
         self._targets = Targets()
         self._held: HeldToken | None = None
+        self._kept_stamp: Stamp = ()
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
@@ -295,9 +294,7 @@ class Session:
 
     @cached_property
     def _credential(self) -> Credential:
-        work = CredentialWork(
-            self._effects, serve=self._serve, config=PlatformConfig(self.config, self.platform)
-        )
+        work = CredentialWork(self._effects, serve=self._serve, config=PlatformConfig(self.config, self.platform))
         return Credential(work, self._library, observe=self._observe, one_shot=self._one_shot)
 
     def _keeps_trying(self, tried_s: float) -> bool:
@@ -345,18 +342,21 @@ class Session:
         self._targets.inject(access_token)
 
     def _changed(self) -> bool:
-        return self.store.stamp() != self._steady.stamp
+        return self.store.stamp() != self._kept_stamp
 
     async def _freshen(self) -> float:
         """One round of the keeper: renews if it is time, serves the targets; seconds until the next round is due."""
         landing = self._credential.inspect()
+        self._kept_stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":
             landing = await asyncio.wrap_future(self._credential.renew_in_background(landing))
-        elif landing.token is None:
+        elif landing.state in RENEWABLE and landing.token is None:
             landing = await self._land_async(self._credential.obtain(NO_NEED, self._steady.now_s()))
+        self._kept_stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
-            self._serve("")
+            if landing.state not in RENEWABLE:
+                self._serve("")
             raise landing.error
         self._serve(token.access_token)
         now_s = self._steady.now_s()
@@ -379,4 +379,3 @@ class Session:
         self._serve("")
         ctx = landing.ctx
         return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble)
-

@@ -10,7 +10,7 @@ from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, offere
 from kimi_auth.platforms.registry import parse_managed_provider_key
 from kimi_auth.wire import Endpoints, fetch_models
 
-__all__ = ["BearerRejected", "PlatformConfig", "endpoints_of", "default_platform", "discover"]
+__all__ = ["BearerRejected", "PlatformConfig", "default_platform", "discover", "endpoints_of"]
 
 DEFAULT_PLATFORM = "kimi-code"
 

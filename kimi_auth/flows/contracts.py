@@ -54,6 +54,10 @@ class Need:
         )
 
 
+NOTHING_READ = Snapshot("absent")
+NO_CLAIM = Claim("none")
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialContext:
     """What a walk of token_lifecycle, token_refresh or sign_out knows.
@@ -66,8 +70,8 @@ class CredentialContext:
 
     need: Need = Need()
     patience_s: float | None = 0.0
-    snapshot: Snapshot = Snapshot("absent")
-    claim: Claim = Claim("none")
+    snapshot: Snapshot = NOTHING_READ
+    claim: Claim = NO_CLAIM
     pair: Token | None = None
     trouble: KimiAuthError | None = None
     retry_after_s: float | None = None

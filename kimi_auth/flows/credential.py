@@ -72,7 +72,9 @@ class Credential:
 
     def inspect(self) -> Landing:
         """Reads and judges what is stored: no network, no lock, no write."""
-        return Landing(*walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe))
+        return Landing(
+            *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
+        )
 
     def obtain(self, need: Need, now_s: float) -> Landing | Future[Landing]:
         """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help."""

@@ -37,6 +37,13 @@ class _Flight(Generic[Result]):
         self.landed = threading.Event()
         self.thread: threading.Thread | None = None
 
+    @classmethod
+    def booked(cls, work: Callable[[], Result]) -> tuple[_Flight[Result], Future[Result]]:
+        """A flight that has not started, and its first caller's future."""
+        flight, future = cls(work), Future[Result]()
+        flight._joiners.append(future)
+        return flight, future
+
     def join(self) -> Future[Result] | None:
         """A future of one's own, or None when the flight has landed already."""
         with self._gate:
@@ -84,9 +91,7 @@ class Flights(Generic[Result]):
             flight = self._by_key.get(key)
             if flight is not None and (future := flight.join()) is not None:
                 return future
-            flight = _Flight(work)
-            future = flight.join()
-            assert future is not None
+            flight, future = _Flight.booked(work)
             self._by_key[key] = flight
         self._start(key, flight)
         return future

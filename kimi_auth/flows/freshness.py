@@ -56,7 +56,13 @@ class HeldToken:
         wall_s, monotonic_s = clock.wall_s(), clock.monotonic_s()
         until_s = token.expires_at_s - window_s(token)
         return cls(
-            token.access_token, stamp, wall_s, until_s, monotonic_s + until_s - wall_s, notice_s, looked_at_s=monotonic_s
+            token.access_token,
+            stamp,
+            wall_s,
+            until_s,
+            monotonic_s + until_s - wall_s,
+            notice_s,
+            looked_at_s=monotonic_s,
         )
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:

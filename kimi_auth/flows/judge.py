@@ -18,6 +18,7 @@ __all__ = [
     "is_foreign",
     "is_soft_refusal",
     "judge",
+    "softly_refused",
     "still_works",
 ]
 
@@ -50,7 +51,7 @@ def judge(
     if now == "expiring":
         return ("usable", _weather(pace)) if held else ("expiring", None)
     if is_soft_refusal(pace, snapshot.fp):
-        return "refused", Refused(f"the server keeps refusing to renew: {pace.unclear_words}")
+        return "refused", softly_refused(pace)
     if claim.state in {"interrupted", "elsewhere"}:
         return "uncertain", Unreachable("a renewal was sent and its answer is not known")
     return "expired", (_weather(pace) if held else None)
@@ -76,9 +77,21 @@ def is_soft_refusal(pace: Pace, fp: str) -> bool:
     )
 
 
-def held_until_s(pace: Pace, now_s: float, *, forced: bool = False) -> float:
-    """Until when nobody tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void."""
-    until = max(pace.not_before_s, pace.forced_not_before_s if forced else 0.0)
+def softly_refused(pace: Pace) -> Refused:
+    """The sentence for a soft refusal: the stored words, so that a person can tell a proxy from an ended login."""
+    return Refused(f"the server keeps refusing to renew: {pace.unclear_words}")
+
+
+def held_until_s(pace: Pace, now_s: float, *, forced: bool = False, refused: bool = False) -> float:
+    """Until when nobody tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void.
+
+    `forced`: the platform rejected the access token; `refused`: it is a soft refusal, tried once in 15 min.
+    """
+    until = max(
+        pace.not_before_s,
+        pace.forced_not_before_s if forced else 0.0,
+        pace.unclear_last_at_s + UNCLEAR_MAX_S if refused else 0.0,
+    )
     return until if now_s < until <= now_s + PACE_AHEAD_MAX_S + 1 else 0.0
 
 

@@ -90,7 +90,7 @@ class CredentialWork(RefreshWork):
         if judge.still_works(ctx.snapshot, pace, self._effects.judged_at_s()):
             return "works", ctx
         if ctx.snapshot.fp and judge.is_soft_refusal(pace, ctx.snapshot.fp):
-            return "refused", ctx
+            return "refused", replace(ctx, trouble=judge.softly_refused(pace))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "elsewhere"}:
             return "doubtful", replace(
                 ctx, trouble=ctx.trouble or Unreachable("a renewal was sent and its answer is not known")

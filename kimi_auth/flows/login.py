@@ -129,7 +129,9 @@ class LoginWork:
         code = _code_of(ctx)
         left_s = ctx.deadline_s - self._clock.monotonic_s()
         self._view.tell(
-            Notice("code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s)
+            Notice(
+                "code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s
+            )
         )
         if self._around.open_browser is not None:
             self._around.open_browser(code.verification_uri_complete or code.verification_uri)
@@ -250,7 +252,9 @@ class LoginWork:
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""
-        self._server.revoke(token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token")
+        self._server.revoke(
+            token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token"
+        )
 
     async def _keep_a_late_grant(self, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float) -> None:
         """The login was interrupted while a poll was in flight: if its answer is the grant, that is stored all the same."""
@@ -260,9 +264,7 @@ class LoginWork:
             return
         grant = request.result().value
         if grant is not None:
-            await self.store_credential(
-                LoginContext(token=token_from(grant, sent_at_s=sent_at_s, issuer=self._issuer))
-            )
+            await self.store_credential(LoginContext(token=token_from(grant, sent_at_s=sent_at_s, issuer=self._issuer)))
 
 
 async def _put_down(*tasks: asyncio.Future[T]) -> None:

@@ -120,7 +120,7 @@ class RefreshWork:
         forced = snapshot.fp == pace.rejected_fp
         if not forced and ctx.need.met_by(snapshot, now_s):
             return "satisfied", ctx
-        until_s = judge.held_until_s(pace, now_s, forced=forced)
+        until_s = judge.held_until_s(pace, now_s, forced=forced, refused=state == "refused")
         if until_s and not ctx.need.insist and not ctx.recoveries:
             why = pace.words or "the platform rejects every token it is given"
             return "paced", replace(

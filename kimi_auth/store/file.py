@@ -266,8 +266,10 @@ class FileStore:
     def _cleared_target(self) -> Path:
         """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
         target = self.target
-        first, problem = self.read().problem, self.read().problem
-        if first is None or problem is None:  # a writer that takes no lock was in the middle of it
+        problem = self.read().problem
+        if problem:
+            problem = self.read().problem  # a writer that takes no lock may have been in the middle of it
+        if not problem:
             return target
         if not isinstance(problem, CorruptCredential):
             raise problem

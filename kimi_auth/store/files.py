@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,7 +44,7 @@ PRIVATE_DIRECTORY = 0o700
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 _MAKE_ROOM = "make room, then try again"
-_WHOSE = "see whose it is and what it allows: ls -ld {path}"
+_WHOSE = "see whose they are and what they allow: ls -ld {directory} {path}"
 _BLOCKED = "move it out of the way, then try again: {path}"
 _INCAPABLE = "this file system cannot do that"
 _LOCAL_DISK = "set KIMI_SHARE_DIR to a directory on a local disk"
@@ -95,7 +96,11 @@ def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) ->
     words, hint = _WORDS.get(error.errno or 0, (error.strerror or type(error).__name__, ""))
     if issubclass(kind, CorruptCredential):
         hint = ""  # its own: a new login moves the file away by itself
-    return kind(f"cannot {doing} {path}: {words}", hint=hint.format(path=path))
+    return kind(f"cannot {doing} {path}: {words}", hint=_for_shell(hint, path))
+
+
+def _for_shell(hint: str, path: Path) -> str:
+    return hint.format(path=shlex.quote(str(path)), directory=shlex.quote(str(path.parent)))
 
 
 @contextmanager
@@ -120,12 +125,12 @@ def refuse_strange(found: os.stat_result, path: Path, kind: type[StorageError] =
     """Raises unless `found` (of `path`) is a regular file (else a `kind`) and ours."""
     if not stat.S_ISREG(found.st_mode):
         words = next((words for test, words in _KINDS if test(found.st_mode)), "something strange")
-        hint = "" if issubclass(kind, CorruptCredential) else _BLOCKED.format(path=path)
+        hint = "" if issubclass(kind, CorruptCredential) else _for_shell(_BLOCKED, path)
         raise kind(f"{path} is {words}, not a file", hint=hint)
     if not is_ours(found, path.parent):
         raise StorageError(
             f"{path} belongs to another user (uid {found.st_uid})",
-            hint=f"make it your own: sudo chown {os.geteuid()} {path}",
+            hint=_for_shell(f"make it your own: sudo chown {os.geteuid()} {{path}}", path),
         )
 
 

@@ -95,9 +95,7 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
     )
     for _ in range(MOVES_MAX):
         try:
-            lock.acquire(
-                timeout=-1 if patience_s is None else patience_s, blocking=patience_s != 0, cancel_check=give_up
-            )
+            lock.acquire(timeout=-1 if patience_s is None else patience_s, cancel_check=give_up)
         except Timeout:
             return None
         except _Moved:

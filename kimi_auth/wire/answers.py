@@ -39,8 +39,9 @@ Value_co = TypeVar("Value_co", covariant=True)
 class Answer(Generic[Kind_co, Value_co]):
     """One request's outcome. `value` is there for the good outcome only; `error` says in one sentence what went wrong.
 
-    `retry_after_s`: seconds the server asked to wait, None when it did not. `words`: the server's own words, control
-    characters removed, at most 200 characters. `status`: the HTTP status, 0 when there was none.
+    `retry_after_s`: seconds the server asked to wait, None when it did not. `words`: the server's own words, or what the
+    network said instead; control characters and secrets removed, at most 200 characters. `status`: the HTTP status, 0 when
+    there was none.
     """
 
     outcome: Kind_co

@@ -52,9 +52,10 @@ class Clients:
             await client.aclose()
 
     def _lend(self) -> AbstractContextManager[httpx.Client]:
-        if self._transport is not None:
-            return nullcontext(httpx.Client(transport=self._transport, cookies=_no_cookies()))
-        return httpx.Client(cookies=_no_cookies())
+        client = httpx.Client(
+            transport=self._transport, cookies=_no_cookies(), event_hooks={"response": [_forget_redirect]}
+        )
+        return client if self._transport is None else nullcontext(client)
 
     def _of_this_loop(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -62,10 +63,23 @@ class Clients:
             for ended in [known for known in self._by_loop if known.is_closed()]:
                 del self._by_loop[ended]
             if loop not in self._by_loop:
-                self._by_loop[loop] = httpx.AsyncClient(transport=self._async_transport, cookies=_no_cookies())
+                self._by_loop[loop] = httpx.AsyncClient(
+                    transport=self._async_transport,
+                    cookies=_no_cookies(),
+                    event_hooks={"response": [_forget_redirect_async]},
+                )
             return self._by_loop[loop]
 
 
 def _no_cookies() -> CookieJar:
     """A jar that takes nothing and does not even read: OAuth needs no cookies, and they are one more thing to parse."""
     return CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False))
+
+
+def _forget_redirect(response: httpx.Response) -> None:
+    """httpx builds the next request even where it is not to be sent, and fails on a bad Location: the answer was here."""
+    response.headers.pop("Location", None)
+
+
+async def _forget_redirect_async(response: httpx.Response) -> None:
+    _forget_redirect(response)

@@ -18,6 +18,7 @@ from kimi_auth.token import Token
 from kimi_auth.wire.simulated import SimulatedServer
 
 ISSUER = "https://simulated.example"
+ANY = Need()
 
 
 class ByOthers:
@@ -86,7 +87,7 @@ class Life:
         self.clock.advance(age_s)
         return token
 
-    def walk(self, event: str, need: Need = Need(), *, patience_s: float = 30.0) -> Landing:
+    def walk(self, event: str, need: Need = ANY, *, patience_s: float = 30.0) -> Landing:
         """Inspects, then sends `event`."""
         at = self.credential.inspect()
         ctx = CredentialContext(need=need, patience_s=patience_s, snapshot=at.ctx.snapshot)

@@ -82,7 +82,9 @@ def heir(life: Life) -> None:
     life.store.theirs.claim(fp)
     grant = life.server.exchange(token.refresh_token).value
     now_s = life.clock.wall_s()
-    life.store.theirs.save_heir(fp, Token(grant.access_token, grant.refresh_token, now_s + 900, 900, issuer=token.issuer))
+    life.store.theirs.save_heir(
+        fp, Token(grant.access_token, grant.refresh_token, now_s + 900, 900, issuer=token.issuer)
+    )
 
 
 def softly_refused(life: Life) -> None:
@@ -93,8 +95,8 @@ def softly_refused(life: Life) -> None:
             life.store.pace(),
             unclear_fp=fingerprint(token),
             unclear_count=2,
-            unclear_first_at_s=now_s - 300,
-            unclear_last_at_s=now_s - 100,
+            unclear_first_at_s=now_s - 1300,
+            unclear_last_at_s=now_s - 1000,
             unclear_words="403, HTML",
         )
     )
@@ -281,7 +283,9 @@ def no_lock_works(life: Life) -> None:
 class _Held:
     """A lock that somebody else holds for longer than anybody waits, or until `meanwhile` has happened."""
 
-    def __init__(self, life: Life, give_up: Callable[[], bool] | None, meanwhile: Callable[[Life], None] | None) -> None:
+    def __init__(
+        self, life: Life, give_up: Callable[[], bool] | None, meanwhile: Callable[[Life], None] | None
+    ) -> None:
         self.life, self.give_up, self.meanwhile = life, give_up, meanwhile
 
     def __enter__(self) -> bool:
@@ -315,7 +319,7 @@ ROWS = {
     "an heir is installed, nothing is sent": Row(heir, "renew", "fresh", 1),
     "soft refusal, tried again": Row(softly_refused, "renew", "fresh", 1),
     "soft refusal, rejected": Row(softly_refused, "rejected", "fresh", 1, need=BEARER),
-    "soft refusal, the pace holds": Row(softly_refused_and_paced, "renew", "refused", 0, Unreachable),
+    "soft refusal, the pace holds": Row(softly_refused_and_paced, "renew", "refused", 0, Refused),
     "refused for good": Row(expiring, "renew", "usable", 1, Revoked, login_ended, then="revoked"),
     "refused for good, and ended": Row(ended, "renew", "revoked", 1, Revoked, login_ended),
     "refusal that cannot be written": Row(ended, "renew", "uncertain", 1, Revoked, refusal_cannot_be_written),
@@ -483,13 +487,14 @@ def test_transient_failures_slow_everybody_down(life: Life) -> None:
 def test_unclear_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -> None:
     """A captive portal signs nobody out; a dead login does not look like weather for ever."""
     life.sign_in(age_s=901)
-    states = []
-    for pause_s in (0.0, 61.0, 121.0, 241.0):
-        life.clock.advance(pause_s)
+    for _ in range(3):
         life.server.fault("exchange", PROXY)
+    seen = []
+    for pause_s in (0.0, 30.0, 31.0, 121.0, 780.0):
+        life.clock.advance(pause_s)
         life.walk("renew")
-        states.append(life.state)
-    assert states == ["uncertain", "refused", "refused", "refused"]
+        seen.append((life.state, life.server.counts["exchange"]))
+    assert seen == [("uncertain", 1), ("uncertain", 1), ("refused", 2), ("refused", 2), ("refused", 3)]
     life.clock.advance(901)
     assert life.walk("renew").state == "fresh"
     assert life.store.pace().unclear_count == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -177,7 +178,9 @@ def expired_login(login: Login) -> None:
 
 
 def foreign_login(login: Login) -> None:
-    login.life.store.theirs.put(Token("a", "r", login.life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example"))
+    login.life.store.theirs.put(
+        Token("a", "r", login.life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example")
+    )
 
 
 def corrupt_login(login: Login) -> None:
@@ -301,7 +304,7 @@ def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_inter
     state, _ = asyncio.run(login.walk())
     assert state == "expired"
     assert len(requested_at_s) == 4
-    assert all(b - a >= 5.0 for a, b in zip(requested_at_s, requested_at_s[1:], strict=False))
+    assert all(b - a >= 5.0 for a, b in pairwise(requested_at_s))
     assert len(login.polls_at_s) == 4 * 3
     assert max(login.polls_at_s) <= 80.0
 

@@ -68,7 +68,7 @@ def test_files_are_found() -> None:
         "in /ro" + "ot/.cache",
         "# TO" + "DO: later",
         "as DESIGN" + ".md says",
-        "fixes issue #1" + "23",
+        "fixes issue " + "#123",
     ],
 )
 def test_they_are_seen(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, files
+from kimi_auth.store import FileStore, Pace, Refusal, Snapshot, files
 from kimi_auth.token import Token, fingerprint
 
 FP = "0123456789abcdef"
@@ -160,21 +160,25 @@ def test_the_stamp_is_one_stat(file_store: FileStore, pair: Any, monkeypatch: py
 def test_a_read_that_races_a_rename_is_of_one_piece(
     file_store: FileStore, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Record and stamp come from the same open file: replaced in the middle, a reader sees the old one, or the new one."""
-    with file_store.locked(0.0):
-        file_store.put(pair(1))
-        before = file_store.read()
-        original = os.read
+    """Record and stamp come from the same open file: replaced before it is opened or after, a reader sees one of both."""
 
-        def replace_then_read(descriptor: int, size: int) -> bytes:
+    def replaced_during(name: str) -> Snapshot:
+        original = getattr(os, name)
+
+        def replace_first(*args: Any, **kwargs: Any) -> Any:
             monkeypatch.undo()
             file_store.put(pair(2))
-            return original(descriptor, size)
+            return original(*args, **kwargs)
 
-        monkeypatch.setattr(os, "read", replace_then_read)
-        assert file_store.read() == before
-    assert file_store.read().token == pair(2)
-    assert file_store.read().stamp != before.stamp
+        file_store.put(pair(1))
+        monkeypatch.setattr(os, name, replace_first)
+        return file_store.read()
+
+    with file_store.locked(0.0):
+        late, early = replaced_during("read"), replaced_during("open")
+    assert (late.token, early.token) == (pair(1), pair(2))
+    assert early == file_store.read()
+    assert late.stamp != early.stamp
 
 
 # --- links -----------------------------------------------------------------------------------------------------------

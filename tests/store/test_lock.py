@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from kimi_auth.store import FileStore, lock
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"
-ENVIRONMENT = {"PYTHONPATH": str(Path(lock.__file__).parents[2])}  # no measuring of coverage in what is killed
 
 PRELUDE = """
 import os, sys, threading
@@ -108,20 +107,29 @@ os.waitpid(pid, 0)
 """
 
 
-@contextmanager
-def child(code: str, share: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + code, str(share), *arguments],
-        env=ENVIRONMENT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+Child = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
+
+
+@pytest.fixture
+def child(file_store: FileStore, child_environment: dict[str, str]) -> Child:
+    """Starts another process on the same share directory; it is gone at the end of the `with`."""
+
+    @contextmanager
+    def start(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + code, str(file_store.path.parents[1]), *arguments],
+            env=child_environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    return start
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -129,36 +137,36 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def take_turns(share: Path, processes: int, turns: int) -> tuple[int, str]:
+def take_turns(child: Child, share: Path, processes: int, turns: int) -> tuple[int, str]:
     """What the two detectors say: the final count, and what the children printed."""
     (share / "count").write_text("0")
-    children = [child(TURNS, share, str(turns)) for _ in range(processes)]
-    running = [each.__enter__() for each in children]
-    for process in running:
-        assert line(process) == "ready"
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = "".join(process.communicate()[0] for process in running)
-    assert [process.returncode for process in running] == [0] * processes
+    with ExitStack() as stack:
+        running = [stack.enter_context(child(TURNS, str(turns))) for _ in range(processes)]
+        for process in running:
+            assert line(process) == "ready"
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = "".join(process.communicate()[0] for process in running)
+        assert [process.returncode for process in running] == [0] * processes
     return int((share / "count").read_text()), said
 
 
-def test_processes_exclude_each_other(file_store: FileStore) -> None:
+def test_processes_exclude_each_other(file_store: FileStore, child: Child) -> None:
     """Four processes, fifty turns each: never two inside, no step of the count lost, and the lock file stays the same."""
     share = file_store.path.parents[1]
     with file_store.locked(0.0):
         inode = file_store.lock_paths[0].stat().st_ino
-    assert take_turns(share, 4, 50) == (200, "")
+    assert take_turns(child, share, 4, 50) == (200, "")
     assert file_store.lock_paths[0].stat().st_ino == inode
 
 
-def test_the_detector_detects(file_store: FileStore) -> None:
+def test_the_detector_detects(file_store: FileStore, child: Child) -> None:
     """Somebody who is inside already is noticed."""
     share = file_store.path.parents[1]
     (share / "inside").touch()
-    assert take_turns(share, 1, 1) == (1, "overlap\n")
+    assert take_turns(child, share, 1, 1) == (1, "overlap\n")
 
 
 def test_a_kimi_cli_s_flock_is_the_same_lock(file_store: FileStore) -> None:
@@ -175,9 +183,9 @@ def test_a_kimi_cli_s_flock_is_the_same_lock(file_store: FileStore) -> None:
                 fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_killed_holder_frees_it(file_store: FileStore) -> None:
+def test_a_killed_holder_frees_it(file_store: FileStore, child: Child) -> None:
     """SIGKILL leaves no lock behind, and nothing to clean up."""
-    with child(HOLD, file_store.path.parents[1]) as holder:
+    with child(HOLD) as holder:
         assert line(holder) == "held True"
         with file_store.locked(0.0) as held:
             assert not held
@@ -189,9 +197,9 @@ def test_a_killed_holder_frees_it(file_store: FileStore) -> None:
     assert file_store.holder() == ""
 
 
-def test_giving_up_while_another_process_holds_it(file_store: FileStore) -> None:
+def test_giving_up_while_another_process_holds_it(file_store: FileStore, child: Child) -> None:
     """A waiter stops as soon as what it waited for has come another way."""
-    with child(HOLD, file_store.path.parents[1]) as holder:
+    with child(HOLD) as holder:
         assert line(holder) == "held True"
         answers = iter([False, False, True])
         with file_store.locked(None, give_up=lambda: next(answers)) as held:
@@ -201,17 +209,17 @@ def test_giving_up_while_another_process_holds_it(file_store: FileStore) -> None
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("how", ["exits", "unwinds", "thread"])
-def test_fork_leaves_the_lock_to_the_parent(file_store: FileStore, how: str) -> None:
+def test_fork_leaves_the_lock_to_the_parent(child: Child, how: str) -> None:
     """A forked child neither has the lock nor takes it from its parent, however it ends and whoever forked."""
-    with child(FORK, file_store.path.parents[1], how) as parent:
+    with child(FORK, how) as parent:
         said = parent.communicate()[0]
     assert said == "[]\ndone\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_child_that_lives_on_keeps_nothing(file_store: FileStore) -> None:
+def test_a_child_that_lives_on_keeps_nothing(child: Child) -> None:
     """After the parent let go the lock is free, even while a child of that moment still runs."""
-    with child(OUTLIVE, file_store.path.parents[1]) as parent:
+    with child(OUTLIVE) as parent:
         assert parent.communicate()[0] == "again True\n"
 
 

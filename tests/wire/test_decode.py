@@ -140,7 +140,8 @@ def test_grant_without_a_usable_token(access: object) -> None:
 def test_catalogue() -> None:
     """An object with a list `data` is a catalogue, whatever the list holds."""
     assert catalogue({"data": [1]}) == ("models", {"data": [1]})
-    assert [catalogue(data) for data in (None, {}, {"data": {}}, {"data": None})] == [("", None)] * 4
+    others: list[dict[str, Any] | None] = [None, {}, {"data": {}}, {"data": None}]
+    assert [catalogue(data) for data in others] == [("", None)] * 4
 
 
 def test_secrets_do_not_show_in_reprs() -> None:

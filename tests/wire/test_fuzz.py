@@ -37,8 +37,21 @@ value = st.recursive(
     scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
 )
 key = st.sampled_from(
-    ["access_token", "refresh_token", "expires_in", "scope", "token_type", "error", "error_description", "data"]
-    + ["device_code", "user_code", "verification_uri", "verification_uri_complete", "interval"]
+    [
+        "access_token",
+        "refresh_token",
+        "expires_in",
+        "scope",
+        "token_type",
+        "error",
+        "error_description",
+        "data",
+        "device_code",
+        "user_code",
+        "verification_uri",
+        "verification_uri_complete",
+        "interval",
+    ]
 )
 json_body = st.dictionaries(key, value, max_size=8).map(lambda data: json.dumps(data).encode())
 body = json_body | st.binary(max_size=200) | st.tuples(json_body, st.integers(0, 60)).map(lambda cut: cut[0][: cut[1]])
@@ -67,7 +80,7 @@ failure = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.integers(100, 599) | st.sampled_from([200, 302, 304, 400, 401, 403, 429, 503]),
     headers=headers,
@@ -86,13 +99,11 @@ def test_always_an_answer(
         stream = broken(body, failure=breaks_with(SECRET) if breaks_with else None)
         it = world(lambda request: httpx.Response(status, headers=headers, stream=stream))
     answer = it.ask(name, SECRET)
+    shown = answer.words + (answer.error.line if answer.error else "")
+    assert shown.isprintable()
+    assert SECRET not in shown or name == "device code"  # that request has no secret
     assert answer.outcome in get_args(OUTCOMES[name])
     assert answer.retry_after_s is None or 0 <= answer.retry_after_s <= 900
     assert len(answer.words) <= 200
-    assert answer.words.isprintable()
-    assert SECRET not in answer.words
-    if answer.error is not None:
-        assert isinstance(answer.error, KimiAuthError)
-        assert answer.error.line.isprintable()
-        assert SECRET not in answer.error.line
+    assert answer.error is None or isinstance(answer.error, KimiAuthError)
     assert (answer.value is not None) == (answer.outcome in {"code", "granted", "tokens", "models"})

@@ -69,6 +69,7 @@ def cut(status: int, body: bytes, failure: Exception) -> Callable[[type], httpx.
 RESET = httpx.ReadError("reset")
 TRANSIENT = [
     (json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}), 7.0, "asks for a pause (HTTP 429"),
+    (error(429, "rate_limited"), None, "asks for a pause (HTTP 429"),
     (html(502), None, "trouble of its own (HTTP 502, text/html): Sign in to Hotel WiFi"),
     (error(503, "invalid_grant", **{"Retry-After": "9"}), 9.0, "trouble of its own"),
     (error(400, "temporarily_unavailable"), None, "temporarily_unavailable"),
@@ -164,7 +165,6 @@ CASES = [
     *(
         Case("exchange", failure(""), "ambiguous", Unreachable, "did not answer completely")
         for failure in tables.MAYBE_SENT
-        if failure is not httpx.InvalidURL
     ),
     Case("exchange", ValueError("never seen before"), "ambiguous", Unreachable, "completely: ValueError"),
     Case("exchange", cut(200, b'{"access_token": "ha', RESET), "ambiguous", Unreachable, "the connection broke"),

@@ -1,0 +1,207 @@
+"""What the simulated hooks are made of: effects, and the acts on credential, claims and server that several hooks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from .state import ALIVE, DEAD_BOOT, EXPIRED, FRESH, FRESH_PAIR, GOOD, NO_CLAIM, NOTHING, SIGNED_OUT, SPENT, SPENT_LATELY
+from .state import Pair, Process, Shared
+
+__all__ = ["Config", "Effect", "Policy"]
+
+Policy = Literal["strict", "lenient", "grace", "none"]
+"""What a spent refresh token does: ends the login, is refused, still works for a while, or does not exist."""
+
+# What happened in a walk, as bits of Process.marks.
+DECLARED, SENT, MAYBE_SPENT, UNSAVED = 1, 2, 4, 8
+OWES_SERVING, OWES_CONFIG, OWES_RETRY, INSTALLED, HOLDS = 16, 32, 64, 128, 256
+BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED
+
+
+class Config(NamedTuple):
+    """Which world. `shared_lock`: the processes are on one host, whose lock works; otherwise each is on a host of its own
+    and no lock reaches from one to the other. `lock`: "broken" is one that lets everybody in.
+
+    `any_need`: also callers that want another pair than the one stored. `power`: power cuts. `spoils`: how often the
+    record may be spoiled. `gives_up`: one-shot processes, which stop trying to save after a while. `unlocked_writers`:
+    somebody may write between two steps of an activity, so these are taken one by one. `all_answers`: outcomes that lead
+    to the same state as another one are tried as well. `synchronous`: directories are synchronised.
+    """
+
+    processes: int = 2
+    policy: Policy = "strict"
+    shared_lock: bool = True
+    lock: Literal["works", "broken"] = "works"
+    logins: int = 1
+    logouts: int = 1
+    spoils: int = 0
+    any_need: bool = True
+    power: bool = False
+    full_disk: bool = True
+    gives_up: bool = False
+    unlocked_writers: bool = False
+    all_answers: bool = True
+    synchronous: bool = True
+
+
+class Effect(NamedTuple):
+    """One way in which an activity, or a step of it, can go. `outcome` None: the activity goes on."""
+
+    outcome: str | None
+    shared: Shared
+    process: Process
+    note: str = ""
+    hurt: bool = False
+    broken: tuple[str, ...] = ()
+
+
+# --- the record and what is bound to it ----------------------------------------------------------------------------------
+
+
+def pair_at(shared: Shared, number: int) -> Pair:
+    """The pair with that number; a pair that nobody knows where there is none, as a broken machine may ask."""
+    return shared.pairs[number] if number >= 0 else FRESH_PAIR
+
+
+def with_pair(shared: Shared, number: int, **changes: object) -> Shared:
+    """`shared` with changes in one pair."""
+    if number < 0:
+        return shared
+    pairs = list(shared.pairs)
+    pairs[number] = pairs[number]._replace(**changes)  # type: ignore[arg-type]
+    return shared._replace(pairs=tuple(pairs))
+
+
+def remembering(config: Config, shared: Shared) -> Shared:
+    """To be called before an entry of the directory changes: where directories are not synchronised, a power cut brings
+    the old ones back."""
+    if config.synchronous or shared.lasting:
+        return shared
+    claims = tuple((pair.owner, pair.heir, pair.met) for pair in shared.pairs)
+    return shared._replace(lasting=(shared.record, claims))
+
+
+def without_claim(config: Config, shared: Shared, number: int) -> Shared:
+    """The claim on that pair is removed, if the disk lets it."""
+    if shared.full or pair_at(shared, number).owner == NO_CLAIM:
+        return shared
+    return with_pair(remembering(config, shared), number, owner=NO_CLAIM, heir=NOTHING, met=())
+
+
+def swept(config: Config, shared: Shared, number: int) -> Shared:
+    """What is bound to other pairs than that one is removed."""
+    if shared.full:
+        return shared
+    shared = remembering(config, shared)
+    pairs = tuple(
+        pair if at == number else pair._replace(owner=NO_CLAIM, heir=NOTHING, met=(), refused=0)
+        for at, pair in enumerate(shared.pairs)
+    )
+    return shared._replace(pairs=pairs)
+
+
+def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tuple[str, ...]]:
+    """Pair `number` becomes the record; with it, the rules that this breaks."""
+    broken: tuple[str, ...] = ()
+    new = shared.pairs[number]
+    if shared.record >= 0:
+        old = shared.pairs[shared.record]
+        if (old.login, shared.record) > (new.login, number):
+            broken += ("I5",)
+    if shared.logins[new.login] & SIGNED_OUT:
+        broken += ("I6",)
+    return remembering(config, shared)._replace(record=number), broken
+
+
+# --- judging -------------------------------------------------------------------------------------------------------------
+
+
+def is_incomplete(pair: Pair) -> bool:
+    """A claim lies there that holds no answer."""
+    return pair.owner != NO_CLAIM and pair.heir < 0
+
+
+def works(shared: Shared, number: int) -> bool:
+    """The access token of that pair can be used."""
+    return number >= 0 and shared.pairs[number].phase != EXPIRED and not shared.pairs[number].rejected
+
+
+def is_fresh(shared: Shared) -> bool:
+    """The record is a pair that is fresh, and not rejected."""
+    if shared.record < 0:
+        return False
+    pair = shared.pairs[shared.record]
+    return pair.phase == FRESH and not pair.rejected
+
+
+def wait_is_over(pair: Pair, host: int) -> bool:
+    """The owner of that claim is certainly gone, as seen from `host`: nobody else of this boot can hold the lock, and of
+    another boot nobody lives so long."""
+    return pair.owner == host or (len(pair.met) >= host and pair.met[host - 1] == 2)
+
+
+# --- the server ----------------------------------------------------------------------------------------------------------
+
+
+def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> tuple[Shared, int, tuple[str, ...]]:
+    """The server gets the refresh token of pair `number`: what it makes of it, the pair it gives (NOTHING: a refusal),
+    and the rules that this breaks."""
+    pair = shared.pairs[number]
+    if not shared.logins[pair.login] & ALIVE:
+        return with_pair(shared, number, denied=1), NOTHING, ()
+    if pair.good == SPENT:
+        shared = with_pair(shared, number, denied=1)
+        if config.policy == "lenient":
+            return shared, NOTHING, ()
+        cost = has_reader and not shared.logins[pair.login] & SIGNED_OUT and _is_held(shared, pair.login)
+        return ended(shared, pair.login), NOTHING, ("I7",) if cost else ()
+    if config.policy != "none":
+        shared = with_pair(shared, number, good=SPENT_LATELY if config.policy == "grace" else SPENT)
+    given = Pair(pair.login)
+    return shared._replace(pairs=(*shared.pairs, given)), len(shared.pairs), ()
+
+
+def _is_held(shared: Shared, login: int) -> bool:
+    """Somebody holds a pair of that login that would still have worked: what nobody holds is forgotten."""
+    return any(pair.login == login and pair.good == GOOD for pair in shared.pairs)
+
+
+def ended(shared: Shared, login: int, *, signed_out: bool = False) -> Shared:
+    """That login is over at the server, or signed out here."""
+    logins = list(shared.logins)
+    logins[login] = logins[login] | SIGNED_OUT if signed_out else logins[login] & ~ALIVE
+    return shared._replace(logins=tuple(logins))
+
+
+def given_up(config: Config, shared: Shared, process: Process) -> Shared:
+    """A request of that process that is in flight has no reader any more, and may still arrive."""
+    if process.stage in IN_FLIGHT and process.record >= 0:
+        late = min(shared.pairs[process.record].late + 1, 2)
+        return with_pair(shared, process.record, late=late)
+    return shared
+
+
+FIRST_SENDING, SENDING_AGAIN, COMPARED = 1, 2, 3
+IN_FLIGHT = (FIRST_SENDING, SENDING_AGAIN)
+"""Process.stage while a request is in flight: the first one for its pair, or another one; COMPARED: before a rename."""
+
+
+def every_host(config: Config) -> Iterator[int]:
+    """The numbers of the hosts."""
+    return iter(range(1, 2 if config.shared_lock else config.processes + 1))
+
+
+def unmet(config: Config) -> tuple[int, ...]:
+    """`Pair.met` of a claim that nobody but its owner has met."""
+    return tuple(0 for _ in every_host(config))
+
+
+def claimed(config: Config, shared: Shared, number: int, host: int) -> Shared:
+    """The claim on that pair is made, or becomes, that host's own."""
+    return with_pair(remembering(config, shared), number, owner=host, heir=NOTHING, met=unmet(config))
+
+
+def is_of_this_boot(pair: Pair) -> bool:
+    """Whether the claim was made since the power was cut last."""
+    return pair.owner > DEAD_BOOT

@@ -1,0 +1,262 @@
+"""The simulated hooks of token_refresh and sign_out: pure functions from a world to the worlds that may follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from .effects import (
+    COMPARED,
+    DECLARED,
+    FIRST_SENDING,
+    INSTALLED,
+    MAYBE_SPENT,
+    OWES_CONFIG,
+    OWES_SERVING,
+    SENDING_AGAIN,
+    SENT,
+    UNSAVED,
+    Config,
+    Effect,
+    claimed,
+    ended,
+    given_up,
+    installed,
+    is_fresh,
+    is_incomplete,
+    pair_at,
+    served,
+    swept,
+    wait_is_over,
+    with_pair,
+    without_claim,
+)
+from .state import ABSENT, CORRUPT, EMPTY, NO_CLAIM, NOTHING, Process, Shared
+
+__all__ = ["REFRESH", "SIGN_OUT", "WRITES", "Hook"]
+
+Hook = Callable[[Config, Shared, Process], Iterable[Effect]]
+
+
+def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    record = shared.record
+    seen = process._replace(record=record)
+    if record != process.record and process.record != NOTHING:
+        seen = seen._replace(marks=seen.marks | OWES_SERVING)
+    if record == CORRUPT:
+        return [Effect("corrupt", shared, seen)]
+    if record < 0:
+        return [Effect("gone", shared, seen)]
+    pair = shared.pairs[record]
+    if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
+        shared = with_pair(shared, record, rejected=1)
+        pair = shared.pairs[record]
+    if pair.refused:
+        return [Effect("refused", shared, seen)]
+    if is_fresh(shared) and not (process.need and process.bearer == record):
+        return [Effect("satisfied", shared, seen)]
+    paced = shared.held or (pair.rejected and shared.forced)
+    if paced and process.need != "not_pair" and not process.recoveries:
+        return [Effect("paced", shared, seen)]
+    return [Effect("renewable", shared, seen)]
+
+
+def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    number = process.record
+    if shared.full or number < 0:
+        return [Effect("unwritable", shared, process)]
+    shared = swept(config, shared, number)
+    pair = shared.pairs[number]
+    if pair.owner == NO_CLAIM:
+        return [Effect("claimed", claimed(config, shared, number, process.host), process._replace(claim="made"))]
+    if pair.heir >= 0:
+        return [Effect("heir", shared, process._replace(claim="heir", pair=pair.heir))]
+    found = process._replace(claim="found")
+    if wait_is_over(pair, process.host):
+        return [Effect("interrupted", shared, found._replace(marks=found.marks | DECLARED))]
+    if not pair.met[process.host - 1]:
+        met = tuple(max(digit, host == process.host) for host, digit in enumerate(pair.met, 1))
+        shared = with_pair(shared, number, met=met)
+    return [Effect("elsewhere", shared, found)]
+
+
+def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.full:
+        return [Effect("unwritable", shared, process)]
+    return [Effect("claimed", claimed(config, shared, process.record, process.host), process)]
+
+
+def look_again(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    same = shared.record == process.record and not pair_at(shared, shared.record).refused
+    if same:
+        return [Effect("unchanged", shared, process)]
+    return [Effect("changed", shared, process._replace(marks=process.marks | OWES_SERVING))]
+
+
+def withdraw_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.claim == "made":
+        shared = without_claim(config, shared, process.record)
+    return [Effect("withdrawn", shared, process)]
+
+
+def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    number = process.record
+    if number < 0:
+        return [Effect(None, shared, process, "asks with no token in hand", broken=("crash",))]
+    if not process.stage:
+        twice = shared.pairs[number].sent and not process.marks & DECLARED
+        stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
+        sending = process._replace(stage=stage, marks=process.marks | SENT | MAYBE_SPENT)
+        return [Effect(None, with_pair(shared, number, sent=1), sending, "sends the refresh token", broken=("I1",) * twice)]
+    return _answers(config, shared, process)
+
+
+def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    """Everything that may come of a request that is in flight."""
+    number = process.record
+    landed = process._replace(stage=0)
+    certain = landed._replace(marks=landed.marks & ~MAYBE_SPENT)
+    after, pair, broken = served(config, shared, number, has_reader=True)
+    if pair >= 0:
+        received = certain._replace(pair=pair, marks=certain.marks | UNSAVED)
+        yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
+    else:
+        yield Effect("refused", after, certain, "the server answers invalid_grant", broken=broken)
+    yield Effect("ambiguous", after, landed, "the answer is lost", hurt=True, broken=broken)
+    late = given_up(config, shared, process)
+    yield Effect("ambiguous", late, landed, "no answer in time; the request may still arrive", hurt=True)
+    yield Effect("unclear", shared, certain, "a proxy answers 403 with HTML", hurt=True)
+    unsent = with_pair(shared, number, sent=0) if process.stage == FIRST_SENDING else shared
+    yield Effect("not_processed", unsent, certain, "the server is busy and did nothing", hurt=True)
+    if config.all_answers:
+        yield Effect("misconfigured", unsent, certain, "the server refuses this client", hurt=True)
+
+
+def save_heir(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    number = process.record
+    saved = process._replace(marks=process.marks & ~UNSAVED)
+    if not shared.full and number >= 0:
+        owner = pair_at(shared, number).owner
+        claim = {"heir": process.pair} if owner != NO_CLAIM else {"heir": process.pair, "owner": process.host}
+        if process.pair < 0:
+            return [Effect("saved", shared, process, "saves a pair that it does not have", broken=("crash",))]
+        return [Effect("saved", with_pair(shared, number, **claim), saved)]
+    if config.gives_up:
+        return [Effect("unsaved", shared, saved, "the disk still takes nothing, and the command ends", hurt=True)]
+    return []  # tried again every second, with the lock held
+
+
+def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    number = process.record
+    if process.stage != COMPARED:
+        if shared.record in (EMPTY, ABSENT):
+            gone = process._replace(marks=process.marks | OWES_SERVING)
+            return [Effect("gone", without_claim(config, shared, number), gone)]
+        if shared.record not in (number, CORRUPT):
+            other = process._replace(marks=process.marks | OWES_SERVING)
+            return [Effect("superseded", without_claim(config, shared, number), other)]
+        if config.unlocked_writers:
+            return [Effect(None, shared, process._replace(stage=COMPARED), "compares: the record is still the same")]
+    process = process._replace(stage=0)
+    heir = pair_at(shared, number).heir if number >= 0 else NOTHING
+    if heir < 0:
+        return [Effect("unsaved", shared, process, "there is no heir to install")]
+    if shared.full:
+        unsaved = Effect("unsaved", shared, process, "the disk still takes nothing, and the command ends", hurt=True)
+        return [unsaved] if config.gives_up else []
+    forced = shared.pairs[number].rejected
+    after, broken = installed(config, shared, heir)
+    after = swept(config, after, heir)._replace(held=0, forced=forced)
+    did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("installed", after, did, broken=broken)]
+
+
+def revoke(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.pair < 0:
+        return [Effect("unsupported", shared, process)]
+    after = ended(shared, shared.pairs[process.pair].login)
+    forgotten = process._replace(pair=NOTHING)
+    kept = [Effect("failed", shared, forgotten, hurt=True)]
+    if config.all_answers:
+        kept.append(Effect("unsupported", shared, forgotten))
+    return [Effect("revoked", after, forgotten), *kept]
+
+
+def record_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.full:
+        return [Effect("unrecorded", shared, process)]
+    broken = () if pair_at(shared, process.record).denied else ("I4",)
+    return [Effect("recorded", with_pair(shared, process.record, refused=1), process, broken=broken)]
+
+
+def record_unclear(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if not shared.full:
+        count = pair_at(shared, process.record).unclear
+        if not shared.held or not count:  # a second one within the minute is no second one
+            shared = with_pair(shared, process.record, unclear=min(count + 1, 2))
+        shared = shared._replace(held=1)
+    return [Effect("recorded", shared, process)]
+
+
+def postpone(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("postponed", shared if shared.full else shared._replace(held=1), process)]
+
+
+def empty_record(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    seen = process._replace(record=shared.record, pair=shared.record if shared.record >= 0 else NOTHING)
+    if shared.record in (EMPTY, ABSENT):
+        return [Effect("nothing", shared, seen)]
+    if shared.full:
+        return [Effect("unwritable", shared, seen)]
+    if shared.record >= 0:
+        shared = ended(shared, shared.pairs[shared.record].login, signed_out=True)
+    emptied = seen._replace(marks=seen.marks | OWES_SERVING | OWES_CONFIG)
+    broken = () if process.event == "logout" else ("I4",)
+    return [Effect("emptied", remembering_record(config, shared), emptied, broken=broken)]
+
+
+def remembering_record(config: Config, shared: Shared) -> Shared:
+    from .effects import remembering
+
+    return remembering(config, shared)._replace(record=EMPTY)
+
+
+def discard_heir(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    heir = pair_at(shared, process.record).heir
+    if process.record >= 0 and heir >= 0:
+        return [Effect("discarded", without_claim(config, shared, process.record), process._replace(pair=heir))]
+    return [Effect("discarded", shared, process)]
+
+
+def clear_sidecars(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.record != CORRUPT:
+        shared = swept(config, shared, shared.record)
+    effects = [Effect("cleared", shared, process)]
+    if shared.record == EMPTY and not shared.full:
+        effects.append(Effect("cleared", shared._replace(record=ABSENT), process, "the empty record has served"))
+    return effects
+
+
+REFRESH: dict[str, Hook] = {
+    "reread": reread,
+    "claim": claim,
+    "renew_claim": renew_claim,
+    "look_again": look_again,
+    "withdraw_claim": withdraw_claim,
+    "exchange": exchange,
+    "save_heir": save_heir,
+    "install": install,
+    "revoke": revoke,
+    "record_refusal": record_refusal,
+    "record_unclear": record_unclear,
+    "postpone": postpone,
+}
+
+SIGN_OUT: dict[str, Hook] = {
+    "empty_record": empty_record,
+    "discard_heir": discard_heir,
+    "revoke": revoke,
+    "clear_sidecars": clear_sidecars,
+}
+
+WRITES = frozenset({*REFRESH, *SIGN_OUT} - {"revoke"})
+"""Activities that spend a token, write, or decide what to write: with the lock held, and only so."""

@@ -1,0 +1,190 @@
+"""What the simulated world consists of: credential, claims, server, lock, clock and processes, as small frozen tuples.
+
+Pairs are numbered in the order in which the server gave them, and nobody cares for the number itself: when nothing refers
+to a pair any more it is forgotten and the others move up, so that a finite number of worlds is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+__all__ = [
+    "ABSENT",
+    "CORRUPT",
+    "DEAD_BOOT",
+    "EMPTY",
+    "FRESH_PAIR",
+    "NOTHING",
+    "NO_CLAIM",
+    "Pair",
+    "Process",
+    "Shared",
+    "compacted",
+    "idle",
+    "references",
+    "renamed",
+    "renumbering",
+]
+
+# What a record can be instead of a pair's number.
+EMPTY, ABSENT, CORRUPT, NOTHING = -1, -2, -3, -4
+
+# Life left in an access token.
+FRESH, EXPIRING, EXPIRED = 0, 1, 2
+
+# What the server makes of a refresh token: spent, spent a moment ago, good.
+SPENT, SPENT_LATELY, GOOD = 0, 1, 2
+
+# Who made a claim: nobody (there is none), somebody of a boot that has ended, or host number 1, 2, ...
+NO_CLAIM, DEAD_BOOT = -1, 0
+
+# Bits of a login.
+ALIVE, SIGNED_OUT = 1, 2
+
+
+class Pair(NamedTuple):
+    """One pair of tokens: the server's view of it, and what lies on disk that is bound to it.
+
+    `login`: which sign-in it comes from. `sent`: its refresh token was sent and may have been processed. `denied`: the
+    server answered an OAuth error for it. `refused`, `unclear`, `rejected`: so it is written on disk. `late`: requests
+    without a reader that may still arrive. `owner`, `heir`, `met`: the claim; `met` has a digit for each host: 0 not
+    met, 1 met, 2 met long ago.
+    """
+
+    login: int
+    good: int = GOOD
+    phase: int = FRESH
+    sent: int = 0
+    denied: int = 0
+    refused: int = 0
+    unclear: int = 0
+    rejected: int = 0
+    late: int = 0
+    owner: int = NO_CLAIM
+    heir: int = NOTHING
+    met: tuple[int, ...] = ()
+
+
+FRESH_PAIR: Final = Pair(0)
+
+
+class Shared(NamedTuple):
+    """Everything outside of processes. `held`: a `not_before` lies ahead. `forced`: the same for forced rotations.
+    `full`: the disk takes no writes. `locks`: a bit for each host. `lasting`: what a power cut would leave of record and
+    claims, None where that is what is there now. `logins_left`, `logouts_left`, `spoils_left`: how often that may still
+    happen."""
+
+    record: int
+    pairs: tuple[Pair, ...]
+    logins: tuple[int, ...] = (ALIVE,)
+    held: int = 0
+    forced: int = 0
+    full: int = 0
+    locks: int = 0
+    lasting: tuple[int, tuple[tuple[int, int, tuple[int, ...]], ...]] | None = None
+    logins_left: int = 0
+    logouts_left: int = 0
+    spoils_left: int = 0
+
+
+class Process(NamedTuple):
+    """One process: where its walk is (`place`, 0: none), and what it knows.
+
+    `event`: what began the walk, "" once that is served. `patient`: mandatory. `need`: what the token must be, beyond
+    fresh; `bearer`: the pair it must not be. `record`: the record as it was read. `claim`: what the claim hook found.
+    `pair`: what the server gave. `stage`: how far an activity of several steps is. `marks`: what happened in this walk.
+    """
+
+    host: int
+    place: int = 0
+    event: str = ""
+    patient: int = 0
+    need: str = ""
+    bearer: int = NOTHING
+    record: int = NOTHING
+    claim: str = ""
+    pair: int = NOTHING
+    recoveries: int = 0
+    stage: int = 0
+    marks: int = 0
+
+
+def idle(process: Process) -> Process:
+    """The process without a walk: it remembers nothing."""
+    return Process(process.host)
+
+
+def renamed(shared: Shared, **changes: object) -> Shared:
+    """`shared` with changes."""
+    return shared._replace(**changes)  # type: ignore[arg-type]
+
+
+def references(shared: Shared) -> int:
+    """Bits of the pairs that must be remembered, whatever the processes hold."""
+    mask = 1 << shared.record if shared.record >= 0 else 0
+    for number, pair in enumerate(shared.pairs):
+        if pair.owner != NO_CLAIM:
+            mask |= 1 << number
+            if pair.heir >= 0:
+                mask |= 1 << pair.heir
+        if pair.late and shared.logins[pair.login] == ALIVE:
+            mask |= 1 << number
+    if shared.lasting:
+        record, claims = shared.lasting
+        mask |= 1 << record if record >= 0 else 0
+        for number, (owner, heir, _) in enumerate(claims):
+            mask |= (1 << number if owner != NO_CLAIM else 0) | (1 << heir if heir >= 0 else 0)
+    return mask
+
+
+def held_by(process: Process) -> int:
+    """Bits of the pairs that the process must not lose sight of."""
+    mask = 1 << process.record if process.record >= 0 else 0
+    return mask | (1 << process.pair if process.pair >= 0 else 0)
+
+
+def renumbering(mask: int, count: int) -> tuple[int, ...]:
+    """The new number of each pair when only those in `mask` are kept; the others become NOTHING."""
+    numbers, free = [], 0
+    for number in range(count):
+        kept = mask >> number & 1
+        numbers.append(free if kept else NOTHING)
+        free += kept
+    return tuple(numbers)
+
+
+def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
+    """`shared` without the pairs that have no new number."""
+    pairs = []
+    for number, pair in enumerate(shared.pairs):
+        if numbers[number] >= 0:
+            if pair.heir >= 0:
+                pair = pair._replace(heir=numbers[pair.heir])
+            pairs.append(pair)
+    lasting = shared.lasting
+    if lasting:
+        record, claims = lasting
+        lasting = (
+            numbers[record] if record >= 0 else record,
+            tuple(_compacted_claims(claims, numbers)),
+        )
+    record = numbers[shared.record] if shared.record >= 0 else shared.record
+    return shared._replace(record=record, pairs=tuple(pairs), lasting=lasting)
+
+
+def _compacted_claims(
+    claims: Iterable[tuple[int, int, tuple[int, ...]]], numbers: Sequence[int]
+) -> Iterable[tuple[int, int, tuple[int, ...]]]:
+    for number, (owner, heir, met) in enumerate(claims):
+        if numbers[number] >= 0:
+            yield owner, numbers[heir] if heir >= 0 else heir, met
+
+
+def compacted_process(process: Process, numbers: Sequence[int]) -> Process:
+    """`process` in the new numbers."""
+    return process._replace(
+        record=numbers[process.record] if process.record >= 0 else process.record,
+        pair=numbers[process.pair] if process.pair >= 0 else process.pair,
+        bearer=numbers[process.bearer] if process.bearer >= 0 else process.bearer,
+    )

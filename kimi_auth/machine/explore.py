@@ -1,0 +1,263 @@
+"""The exhaustive checker: every state that a model can reach, what is broken there, and the shortest way to it.
+
+It knows nothing of what a model means. A model is a graph that is given as functions (`Model`); its moves have a kind, and
+the kinds are what liveness is judged by: a fault may happen at any time, and the model must settle without new ones.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+__all__ = ["Kind", "Model", "Move", "Report", "StateSpaceTooLarge", "Story", "explore"]
+
+State = int
+SETTLES = "settles"
+TERMINATES = "step bound"
+
+
+class Kind(IntEnum):
+    """What a move is. `WALK`: a walk goes on; `HURT`: it goes on, and something was in its way. `BEGIN`: a new walk.
+    `WORLD`: time passes, or something heals. `FAULT`: something breaks, or a person acts."""
+
+    WALK = 0
+    HURT = 1
+    BEGIN = 2
+    WORLD = 3
+    FAULT = 4
+
+
+WITHOUT_FAULT = frozenset({Kind.WALK, Kind.BEGIN, Kind.WORLD})
+OF_WALKS = frozenset({Kind.WALK, Kind.HURT})
+
+
+class Move(NamedTuple):
+    """One step of the model: the state it leads to, the rules it breaks, and the edges of the machines that it walks."""
+
+    kind: int
+    target: State
+    broken: tuple[str, ...]
+    edges: tuple[int, ...]
+
+
+class Model(Protocol):
+    """A finite graph. States are integers of the model's own making; equal states are equal integers."""
+
+    def initial(self) -> Iterable[State]: ...
+    def moves(self, state: State, /) -> Iterable[Move]:
+        """Everything that can happen in `state`."""
+
+    def broken(self, state: State, /) -> tuple[str, ...]:
+        """The rules that `state` itself breaks."""
+
+    def is_settled(self, state: State, /) -> bool:
+        """Whether nothing is left to do in `state`."""
+
+    def story(self, path: Sequence[State], rule: str, /) -> list[str]:
+        """What happens along `path`, one sentence a step, in words for people; `rule` is broken by the last one."""
+
+
+class Story(NamedTuple):
+    """The shortest way to a broken rule."""
+
+    rule: str
+    steps: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.rule} is broken in {len(self.steps)} steps:"]
+        return "\n".join([*lines, *(f"{number:4}. {step}" for number, step in enumerate(self.steps, 1))])
+
+
+class StateSpaceTooLarge(Exception):  # noqa: N818 - it says what happened
+    """More states than were allowed."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an exploration found. `depth`: steps to the farthest state; `longest_walk`: the most steps that walks can take
+    one after another without anything new beginning; `walked`: numbers of the edges that were walked."""
+
+    states: int = 0
+    edges: int = 0
+    depth: int = 0
+    longest_walk: int = 0
+    seconds: float = 0.0
+    stories: dict[str, Story] = field(default_factory=dict)
+    walked: set[int] = field(default_factory=set)
+    complete: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """True if every state was visited and no rule was broken."""
+        return self.complete and not self.stories
+
+
+def explore(
+    model: Model,
+    *,
+    limit: int = 20_000_000,
+    liveness: bool = True,
+    stop_at_first: bool = False,
+    tell: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Visits everything, nearest first. Raises `StateSpaceTooLarge` beyond `limit` states.
+
+    `liveness`: also judge whether it settles and whether every walk ends. `stop_at_first`: one story is enough, and the
+    rest stays unseen. `tell(states, depth)` is called once for each level.
+    """
+    return _Exploration(model, limit, liveness=liveness, stop_at_first=stop_at_first, tell=tell).run()
+
+
+class _Exploration:
+    def __init__(
+        self, model: Model, limit: int, *, liveness: bool, stop_at_first: bool, tell: Callable[[int, int], None] | None
+    ) -> None:
+        self._model = model
+        self._limit = limit
+        self._liveness = liveness
+        self._stop_at_first = stop_at_first
+        self._tell = tell
+        self._numbers: dict[State, int] = {}
+        self._states: list[State] = []
+        self._parents = array("i")
+        self._report = Report()
+        # Compressed rows: the moves of state n are _targets[_rows[n]:_rows[n + 1]].
+        self._rows = array("q")
+        self._targets = array("i")
+        self._kinds = bytearray()
+
+    def run(self) -> Report:
+        began_s = time.perf_counter()
+        for state in self._model.initial():
+            self._add(state, -1)
+        level_end, depth = len(self._states), 0
+        done = 0
+        while done < len(self._states):
+            if done == level_end:
+                depth, level_end = depth + 1, len(self._states)
+                if self._tell:
+                    self._tell(done, depth)
+            self._expand(done)
+            done += 1
+            if self._stop_at_first and self._report.stories:
+                break
+        report = self._report
+        report.states, report.depth = len(self._states), depth
+        report.complete = done == len(self._states)
+        if self._liveness and report.complete:
+            self._rows.append(report.edges)
+            self._judge_settling()
+            self._judge_walks()
+        report.seconds = time.perf_counter() - began_s
+        return report
+
+    def _add(self, state: State, parent: int) -> int:
+        number = self._numbers[state] = len(self._states)
+        if number >= self._limit:
+            raise StateSpaceTooLarge(f"more than {self._limit} states; make the world smaller or raise the limit")
+        self._states.append(state)
+        self._parents.append(parent)
+        for rule in self._model.broken(state):
+            self._found(rule, number)
+        return number
+
+    def _expand(self, number: int) -> None:
+        numbers, report, liveness = self._numbers, self._report, self._liveness
+        if liveness:
+            self._rows.append(report.edges)
+        for kind, state, broken, edges in self._model.moves(self._states[number]):
+            target = numbers.get(state)
+            if target is None:
+                target = self._add(state, number)
+            report.edges += 1
+            if edges:
+                report.walked.update(edges)
+            if broken:
+                for rule in broken:
+                    self._found(rule, number, state)
+            if liveness:
+                self._targets.append(target)
+                self._kinds.append(kind)
+
+    def _found(self, rule: str, number: int, *last: State) -> None:
+        if rule not in self._report.stories:
+            path = [*self._path(number), *last]
+            self._report.stories[rule] = Story(rule, tuple(self._model.story(path, rule)))
+
+    def _path(self, number: int) -> list[State]:
+        path = []
+        while number >= 0:
+            path.append(self._states[number])
+            number = self._parents[number]
+        return path[::-1]
+
+    # --- liveness --------------------------------------------------------------------------------------------------------
+
+    def _judge_settling(self) -> None:
+        """From every state some way without a new fault leads to a settled one; so a fair world settles."""
+        count = len(self._states)
+        sources, heads = self._reversed({int(kind) for kind in WITHOUT_FAULT})
+        good = bytearray(count)
+        front = [number for number, state in enumerate(self._states) if self._model.is_settled(state)]
+        for number in front:
+            good[number] = 1
+        while front:
+            number = front.pop()
+            for at in range(heads[number], heads[number + 1]):
+                source = sources[at]
+                if not good[source]:
+                    good[source] = 1
+                    front.append(source)
+        stuck = good.find(0)
+        if stuck >= 0:
+            self._found(SETTLES, stuck)
+
+    def _reversed(self, kinds: set[int]) -> tuple[array[int], array[int]]:
+        """The moves of these kinds backwards: sources[heads[n]:heads[n + 1]] lead to state n."""
+        count = len(self._states)
+        heads = array("q", bytes(8 * (count + 1)))
+        for target, kind in zip(self._targets, self._kinds, strict=True):
+            if kind in kinds:
+                heads[target + 1] += 1
+        for number in range(count):
+            heads[number + 1] += heads[number]
+        sources = array("i", bytes(4 * heads[count]))
+        free = array("q", heads)
+        for source in range(count):
+            for at in range(self._rows[source], self._rows[source + 1]):
+                if self._kinds[at] in kinds:
+                    target = self._targets[at]
+                    sources[free[target]] = source
+                    free[target] += 1
+        return sources, heads
+
+    def _judge_walks(self) -> None:
+        """The moves of walks alone have no circle, so every walk ends; the longest chain of them is the bound."""
+        kinds = {int(kind) for kind in OF_WALKS}
+        count = len(self._states)
+        waiting = array("i", bytes(4 * count))
+        for target, kind in zip(self._targets, self._kinds, strict=True):
+            if kind in kinds:
+                waiting[target] += 1
+        length = array("i", bytes(4 * count))
+        front = [number for number in range(count) if not waiting[number]]
+        seen = 0
+        while front:
+            number = front.pop()
+            seen += 1
+            beyond = length[number] + 1
+            for at in range(self._rows[number], self._rows[number + 1]):
+                if self._kinds[at] in kinds:
+                    target = self._targets[at]
+                    if beyond > length[target]:
+                        length[target] = beyond
+                    waiting[target] -= 1
+                    if not waiting[target]:
+                        front.append(target)
+        self._report.longest_walk = max(length, default=0)
+        if seen < count:
+            self._found(TERMINATES, next(number for number in range(count) if waiting[number]))

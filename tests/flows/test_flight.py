@@ -1,0 +1,153 @@
+"""Flights: one run for all who ask, and nobody's end is the end of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import CancelledError
+
+import pytest
+
+from kimi_auth.flows import flight
+from kimi_auth.flows.flight import Flights, drain, in_flight
+
+
+def test_callers_with_one_key_share_one_run() -> None:
+    """Thirty-two callers, one flight; another key is another flight, and a landed one is not joined."""
+    flights: Flights[int] = Flights()
+    gate, runs = threading.Event(), []
+
+    def work() -> int:
+        gate.wait(5)
+        runs.append(1)
+        return len(runs)
+
+    futures = [flights.join("key", work) for _ in range(32)]
+    assert flights.in_flight()
+    gate.set()
+    assert {future.result(5) for future in futures} == {1}
+    assert flights.join("other", work).result(5) == 2
+    assert flights.join("key", work).result(5) == 3
+    assert drain(5)
+    assert not flights.in_flight()
+    assert not in_flight()
+
+
+def test_a_cancelled_caller_takes_nobody_along() -> None:
+    """One of three callers gives up, one task is cancelled: the flight lands and the third has its result."""
+    flights: Flights[str] = Flights()
+    gate = threading.Event()
+
+    def work() -> str:
+        gate.wait(5)
+        return "landed"
+
+    async def main() -> str:
+        gone = flights.join("key", work)
+        task = asyncio.ensure_future(asyncio.wrap_future(flights.join("key", work)))
+        stays = asyncio.wrap_future(flights.join("key", work))
+        await asyncio.sleep(0)
+        assert gone.cancel()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.set()
+        with pytest.raises(CancelledError):
+            gone.result(0)
+        return await stays
+
+    assert asyncio.run(main()) == "landed"
+
+
+def test_what_is_raised_reaches_every_caller() -> None:
+    """A bug in the work is everybody's, and the next flight starts afresh."""
+    flights: Flights[int] = Flights()
+    gate = threading.Event()
+
+    def work() -> int:
+        gate.wait(5)
+        raise ZeroDivisionError
+
+    futures = [flights.join("key", work) for _ in range(2)]
+    gate.set()
+    for future in futures:
+        with pytest.raises(ZeroDivisionError):
+            future.result(5)
+    assert flights.join("key", lambda: 1).result(5) == 1
+
+
+def test_drain_waits_says_so_and_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain that takes longer than a second says so once; at the end of its patience it says that something is left."""
+    flights: Flights[int] = Flights()
+    gate, said = threading.Event(), []
+    now = iter(range(100))
+    monkeypatch.setattr(flight.time, "monotonic", lambda: float(next(now)))
+    flights.join("key", lambda: int(gate.wait(5)))
+    assert not drain(2.0, on_wait=lambda: said.append(1))
+    assert said == [1]
+    gate.set()
+    monkeypatch.undo()
+    assert drain(5)
+
+
+def test_work_runs_inline_where_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the interpreter exits, threads cannot start: then the caller's own thread flies."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Flights[int]().join("key", lambda: 7).result(0) == 7
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=15, check=False
+    )
+
+
+def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
+    """Ctrl-C, twice, while the interpreter exits: the flight lands all the same."""
+    done = run(
+        """
+        import os, signal, sys, threading
+        from kimi_auth.flows.flight import Flights
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def work():
+            for _ in range(3):
+                threading.Event().wait(0.1)
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(0.2)
+            print("landed", flush=True)
+        Flights().join("key", work)
+        """
+    )
+    assert "landed" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_waits_for_the_flight_and_the_child_starts_with_none() -> None:
+    """The parent's flight lands before the fork; the child can fly on its own."""
+    done = run(
+        """
+        import os, threading
+        from kimi_auth.flows.flight import Flights, in_flight
+        flights = Flights()
+        landed = []
+        def work():
+            threading.Event().wait(0.2)
+            landed.append(1)
+            return 1
+        flights.join("key", work)
+        pid = os.fork()
+        if pid == 0:
+            ok = landed == [1] and not in_flight() and flights.join("key", lambda: 5).result(5) == 5
+            os._exit(0 if ok else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    )
+    assert done.stdout.strip() == "0", done.stderr
