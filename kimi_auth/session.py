@@ -13,8 +13,6 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +20,12 @@ from typing import Literal
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
+from kimi_auth.errors import ConfigError, KimiAuthError, WrongIssuer
 from kimi_auth.flows.account import BearerRejected, PlatformConfig, default_platform, discover, endpoints_of
 from kimi_auth.flows.contracts import LoginContext, Need
-from kimi_auth.flows.credential import MANDATORY_S, RENEWABLE, Credential, Landing
+from kimi_auth.flows.credential import Credential, Landing
 from kimi_auth.flows.flight import drain
-from kimi_auth.flows.freshness import HeldToken, SteadyTime, status_of
+from kimi_auth.flows.freshness import Freshness, HeldToken, SteadyTime, status_of
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
 from kimi_auth.flows.notices import LoginView
@@ -37,14 +35,13 @@ from kimi_auth.flows.status import LoginReport, LogoutReport, Status
 from kimi_auth.machine import Library, Observer, recorder_from_environ, walk_async
 from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, plan, registry
 from kimi_auth.runtime import Targets, keep
-from kimi_auth.store import CredentialStore, FileStore, Stamp
-from kimi_auth.token import Token, at_leisure, fingerprint, phase, window_s
+from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.token import Token, at_leisure, fingerprint
 from kimi_auth.wire import OAuthClient, OAuthServer, device_headers, fetch_models
 
 __all__ = ["Session"]
 
 NO_NEED = Need()
-KEEPER_PAUSE_S = 1.0
 
 
 class Session:
@@ -84,7 +81,6 @@ class Session:
         self._notice_s = notice_s
         self._targets = Targets()
         self._held: HeldToken | None = None
-        self._kept_stamp: Stamp = ()
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
@@ -99,7 +95,7 @@ class Session:
             return held.access_token
         need = self._need(min_ttl_s, refresh=refresh)
         start = self._credential.obtain(need, self._steady.now_s())
-        return self._hold(await self._land_async(start)).access_token
+        return self._hold(await self._credential.land(start)).access_token
 
     def access_token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
         """`access_token` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
@@ -111,7 +107,8 @@ class Session:
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> Token:
         """The whole pair, under the same promises as `access_token_sync`."""
         need = self._need(min_ttl_s, refresh=refresh)
-        return self._hold(self._land_sync(self._credential.obtain(need, self._steady.now_s())))
+        start = self._credential.obtain(need, self._steady.now_s())
+        return self._hold(self._credential.land_sync(start))
 
     async def rejected(self, bearer: str) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -120,7 +117,7 @@ class Session:
         """
         try:
             start = self._credential.obtain(Need(not_bearer=bearer), self._steady.now_s())
-            token = self._hold(await self._land_async(start)).access_token
+            token = self._hold(await self._credential.land(start)).access_token
         except KimiAuthError:
             return None
         return token if token != bearer else None
@@ -129,7 +126,7 @@ class Session:
         """`rejected` for code without an event loop."""
         try:
             start = self._credential.obtain(Need(not_bearer=bearer), self._steady.now_s())
-            token = self._hold(self._land_sync(start)).access_token
+            token = self._hold(self._credential.land_sync(start)).access_token
         except KimiAuthError:
             return None
         return token if token != bearer else None
@@ -240,8 +237,9 @@ class Session:
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
         try:
-            await self._freshen()
-            keeper = asyncio.create_task(keep(self._freshen, self._clock, notice=self._changed))
+            freshness = Freshness(self._credential, self._steady, self._serve)
+            await freshness.look()
+            keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
             yield self
         finally:
             if keeper is not None:
@@ -306,30 +304,6 @@ class Session:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         return Need(min_ttl_s=min_ttl_s, not_fp=self.store.read().fp, insist=True)
 
-    async def _land_async(self, start: Landing | Future[Landing]) -> Landing:
-        if isinstance(start, Landing):
-            return start
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(start), MANDATORY_S + 1)
-        except TimeoutError:
-            return self._patience_over()
-
-    def _land_sync(self, start: Landing | Future[Landing]) -> Landing:
-        if isinstance(start, Landing):
-            return start
-        with hold_signals():
-            try:
-                return start.result(MANDATORY_S + 1)
-            except FutureTimeoutError:
-                return self._patience_over()
-
-    def _patience_over(self) -> Landing:
-        """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
-        landing = self._credential.inspect()
-        if landing.token is None:
-            raise Unreachable(f"no answer from the server within {MANDATORY_S:.0f} s; the renewal goes on")
-        return landing
-
     def _hold(self, landing: Landing) -> Token:
         token = landing.token
         if token is None:
@@ -340,29 +314,6 @@ class Session:
 
     def _serve(self, access_token: str) -> None:
         self._targets.inject(access_token)
-
-    def _changed(self) -> bool:
-        return self.store.stamp() != self._kept_stamp
-
-    async def _freshen(self) -> float:
-        """One round of the keeper: renews if it is time, serves the targets; seconds until the next round is due."""
-        landing = self._credential.inspect()
-        self._kept_stamp = landing.ctx.snapshot.stamp
-        if landing.state == "expiring":
-            landing = await asyncio.wrap_future(self._credential.renew_in_background(landing))
-        elif landing.state in RENEWABLE and landing.token is None:
-            landing = await self._land_async(self._credential.obtain(NO_NEED, self._steady.now_s()))
-        self._kept_stamp = landing.ctx.snapshot.stamp
-        token = landing.token
-        if token is None:
-            if landing.state not in RENEWABLE:
-                self._serve("")
-            raise landing.error
-        self._serve(token.access_token)
-        now_s = self._steady.now_s()
-        if phase(token, now_s) == "fresh":
-            return token.expires_at_s - window_s(token) - now_s
-        return max(KEEPER_PAUSE_S, self.store.pace().not_before_s - now_s)
 
     async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
         return await discover(self.platform, bearer, self._headers)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,15 +13,19 @@ from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refu
 from kimi_auth.flows.contracts import CredentialContext, Need
 from kimi_auth.flows.flight import Flights
 from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.flows.signals import hold_signals
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.token import Token, left_s
 
-__all__ = ["MANDATORY_S", "Credential", "Landing"]
+__all__ = ["Credential", "Landing"]
 
 log = logging.getLogger("kimi_auth.flows")
 
 MANDATORY_S = 30.0
-"""How long a caller that has no usable token waits: for the lock, and for the renewal as a whole."""
+"""How long a renewal that is needed waits for the credential's lock, in seconds."""
+
+PATIENCE_S = 31.0
+"""How long a caller that has no usable token waits for its renewal as a whole, in seconds."""
 
 ROUNDS_MAX = 3
 """Walks for one need, where each one found that somebody had written another pair."""
@@ -88,6 +94,25 @@ class Credential:
             raise landing.error
         return self.flights.join(("mandatory", need), partial(self._walk, landing, need, MANDATORY_S, _event(need)))
 
+    async def land(self, start: Landing | Future[Landing]) -> Landing:
+        """Awaits what `obtain` gave, within the patience of a caller. Raises Unreachable when that is over."""
+        if isinstance(start, Landing):
+            return start
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(start), PATIENCE_S)
+        except TimeoutError:
+            return self._patience_over()
+
+    def land_sync(self, start: Landing | Future[Landing]) -> Landing:
+        """`land` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
+        if isinstance(start, Landing):
+            return start
+        with hold_signals():
+            try:
+                return start.result(PATIENCE_S)
+            except FutureTimeoutError:
+                return self._patience_over()
+
     def renew_in_background(self, landing: Landing) -> Future[Landing]:
         """An advisory renewal: one try for the lock, failures are logged and change nothing."""
         return self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
@@ -99,6 +124,13 @@ class Credential:
     def sign_out(self) -> Future[Landing]:
         """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
         return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), MANDATORY_S, "logout"))
+
+    def _patience_over(self) -> Landing:
+        """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
+        landing = self.inspect()
+        if landing.token is None:
+            raise Unreachable(f"no answer from the server within {PATIENCE_S:.0f} s; the renewal goes on")
+        return landing
 
     def _walk(self, start: Landing, need: Need, patience_s: float, event: str) -> Landing:
         for _ in range(ROUNDS_MAX):

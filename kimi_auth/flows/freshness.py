@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kimi_auth.clock import Clock
-from kimi_auth.flows.credential import Landing
+from kimi_auth.flows.contracts import Need
+from kimi_auth.flows.credential import RENEWABLE, Credential, Landing
 from kimi_auth.flows.status import Status
 from kimi_auth.platforms import Platform
 from kimi_auth.store import CredentialStore, Stamp
 from kimi_auth.token import Token, left_s, window_s
 
-__all__ = ["HeldToken", "SteadyTime", "status_of"]
+__all__ = ["Freshness", "HeldToken", "SteadyTime", "status_of"]
+
+LOOK_AGAIN_S = 1.0
 
 
 class SteadyTime:
@@ -26,10 +31,14 @@ class SteadyTime:
         self._offset_s = 0.0
         self.stamp: Stamp = ()
 
+    def stamp_now(self) -> Stamp:
+        """The record's stamp, looked at now."""
+        return self._store.stamp()
+
     def now_s(self) -> float:
         """Now, unix seconds."""
         wall_s, monotonic_s = self._clock.wall_s(), self._clock.monotonic_s()
-        stamp = self._store.stamp()
+        stamp = self.stamp_now()
         if stamp != self.stamp:
             self.stamp, self._offset_s = stamp, wall_s - monotonic_s
         return max(wall_s, monotonic_s + self._offset_s)
@@ -74,6 +83,40 @@ class HeldToken:
             return True
         self.looked_at_s = monotonic_s
         return store.stamp() == self.stamp
+
+
+class Freshness:
+    """One round after another: renews when it is time, and gives running clients what is stored."""
+
+    def __init__(self, credential: Credential, steady: SteadyTime, serve: Callable[[str], None]) -> None:
+        self._credential = credential
+        self._steady = steady
+        self._serve = serve
+        self._stamp: Stamp = ()
+
+    def has_changed(self) -> bool:
+        """Whether somebody has written the credential since the last round."""
+        return self._steady.stamp_now() != self._stamp
+
+    async def look(self) -> float:
+        """One round; gives the seconds until the next one is due. Raises where no token can be had, as `obtain`."""
+        landing = self._credential.inspect()
+        self._stamp = landing.ctx.snapshot.stamp
+        if landing.state == "expiring":
+            landing = await asyncio.wrap_future(self._credential.renew_in_background(landing))
+        elif landing.token is None and landing.state in RENEWABLE:
+            landing = await self._credential.land(self._credential.obtain(Need(), self._steady.now_s()))
+        self._stamp = landing.ctx.snapshot.stamp
+        token = landing.token
+        if token is None:
+            if landing.state not in RENEWABLE:
+                self._serve("")
+            raise landing.error
+        self._serve(token.access_token)
+        now_s = self._steady.now_s()
+        if landing.state == "fresh":
+            return token.expires_at_s - window_s(token) - now_s
+        return max(LOOK_AGAIN_S, self._credential.work.held_until_s() - now_s)
 
 
 def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_s: float) -> Status:

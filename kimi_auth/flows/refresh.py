@@ -229,6 +229,10 @@ class RefreshWork:
         self._set_pace(pace)
         return "postponed", ctx
 
+    def held_until_s(self) -> float:
+        """Until when nobody tries to renew, unix seconds; 0.0 for now."""
+        return judge.held_until_s(self._store.pace(), self._clock.wall_s())
+
     def _insist(self, write: Callable[[], None]) -> KimiAuthError | None:
         """Tries `write` every second while the lock is held: letting go would lose a pair that only we know."""
         began_s = self._clock.monotonic_s()

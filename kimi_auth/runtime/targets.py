@@ -162,7 +162,7 @@ class Targets:
                 entry = _attached(target)
                 self._attached.append(entry)
             key = entry.kind.read(target)
-            if not entry.times and not self._is_token(key):
+            if not self._is_token(key):
                 entry.static = key
             entry.times += 1
             entry.has, entry.loop = None, _running_loop()
