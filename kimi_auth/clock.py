@@ -160,15 +160,14 @@ class VirtualClock:
         What the loop polls or is handed from a thread comes behind this callback in the round, so none of it is missed.
         """
         with self._lock:
-            mine = [wake for wake in self._sleepers if wake.get_loop() is loop]
-            asleep = [self._sleepers[wake] for wake in mine if not wake.done()]
-            if not mine:
+            asleep = [at_s for wake, at_s in self._sleepers.items() if wake.get_loop() is loop]
+            if not asleep:
                 self._watched = None
                 return
             now_s = loop.time()
             if loop._ready or quiet_since_s is None:  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio tells no other way
                 quiet_since_s = now_s
-            elif asleep and now_s - quiet_since_s >= self._quiet_s:
+            elif now_s - quiet_since_s >= self._quiet_s:
                 _rouse(self._reach(max(self._monotonic_s, min(asleep))))
                 quiet_since_s = None
         loop.call_soon(self._watch, loop, quiet_since_s)

@@ -246,6 +246,8 @@ async def test_no_task_survives_a_reboot(clock: VirtualClock) -> None:
     with pytest.raises(RuntimeError, match="sleeping"):
         clock.reboot("b2")
     await napping
+    clock.reboot("b2")
+    assert clock.boot_id() == "b2"
 
 
 def test_one_loop_after_the_other(clock: VirtualClock) -> None:

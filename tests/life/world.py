@@ -10,16 +10,19 @@ import ssl
 import struct
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
 from urllib.parse import parse_qs
 
-from kimi_auth.clock import SystemClock
+from kimi_auth.clock import Clock, SystemClock, VirtualClock
 from kimi_auth.flows.notices import Notice, NoticeKind
 from kimi_auth.machine import Observers, recorder_from_environ
 from kimi_auth.machine.engine import Transition
+from kimi_auth.session import Session
+from kimi_auth.token import parse_record
 
 # --- time and people --------------------------------------------------------------------------------------------------
 
@@ -98,6 +101,46 @@ class Watcher:
         """Edges are the recorder's."""
 
 
+@dataclass(kw_only=True)
+class Home:
+    """One share dir, as the sessions of a test use it. `environ` None: only the environment says where it is."""
+
+    share_dir: Path
+    clock: Clock = field(default_factory=VirtualClock)
+    watcher: Watcher = field(default_factory=Watcher)
+    environ: Mapping[str, str] | None = None
+
+    def session(self, **settings: Any) -> Session:
+        """A Session as a program makes it, with our clock, and counted."""
+        usual = {"environ": self.environ, "clock": self.clock, "observe": self.watcher.seen}
+        return Session(None if self.environ is None else self.share_dir, **{**usual, **settings})
+
+    @property
+    def credential(self) -> Path:
+        return self.share_dir / "credentials" / "kimi-code.json"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is stored, as JSON."""
+        record: dict[str, Any] = json.loads(self.credential.read_text())
+        return record
+
+    def store(self, record: dict[str, object]) -> None:
+        """Writes a record as the Kimi CLI does."""
+        self.credential.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.credential.write_text(json.dumps(parse_record(record).record()))
+        self.credential.chmod(0o600)
+
+    @property
+    def config(self) -> Path:
+        return self.share_dir / "config.toml"
+
+    @property
+    def files(self) -> list[str]:
+        """Every file below the share dir."""
+        return sorted(str(p.relative_to(self.share_dir)) for p in self.share_dir.rglob("*") if not p.is_dir())
+
+
 # --- a server that follows a script -----------------------------------------------------------------------------------
 
 Endpoint = Literal["code", "poll", "exchange", "revoke", "metadata", "models", "other"]
@@ -149,7 +192,7 @@ class ScriptedServer:
         host: str = "127.0.0.1",
     ) -> None:
         self.now_s = now_s
-        self.script: dict[str, deque[Reply]] = {name: deque(replies) for name, replies in (script or {}).items()}
+        self.script: dict[str, Iterator[Reply]] = {name: iter(replies) for name, replies in (script or {}).items()}
         self.received: list[Received] = []
         self.secrets: list[str] = []
         self.code_answer: dict[str, object] = {"expires_in": 1800, "interval": 5}
@@ -216,8 +259,8 @@ class ScriptedServer:
             endpoint = _endpoint(method, path, form)
             secret = form.get("refresh_token") or form.get("device_code") or form.get("token") or ""
             self.received.append(Received(endpoint, self.now_s(), secret))
-            planned = self.script.get(endpoint)
-            reply: Reply = planned.popleft() if planned else getattr(self, f"_{endpoint}")(secret)
+            planned = next(self.script.get(endpoint, iter(())), None)
+            reply: Reply = getattr(self, f"_{endpoint}")(secret) if planned is None else planned
             while callable(reply):
                 reply = reply(self)
             return reply
@@ -289,7 +332,10 @@ class _Listener(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
-        super().shutdown_request(request)
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
+            self.close_request(request)  # at once: a reset instead of an end
+        else:
+            super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no error."""

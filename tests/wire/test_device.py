@@ -67,11 +67,12 @@ def rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another process that puts a good id there at the worst moment: after we looked, before we act."""
     path = tmp_path / "device_id"
     read = device._read
+    strikes = iter([KNOWN])
 
     def read_then_lose(asked: Path) -> str | None:
         found = read(asked)
-        if asked == path and found != KNOWN:
-            path.write_text(KNOWN)
+        if strike := next(strikes, ""):
+            path.write_text(strike)
         return found
 
     monkeypatch.setattr(device, "_read", read_then_lose)

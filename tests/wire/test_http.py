@@ -334,6 +334,35 @@ def test_an_outer_timeout_passes(raw_server: Any) -> None:
     asyncio.run(run(raw_server(drip(b"")).url))
 
 
+def test_each_read_gets_what_is_left(clock: Any) -> None:
+    """A connection's reads share one deadline; past it there is one more second, once."""
+
+    class Stream:
+        def __init__(self) -> None:
+            self.timeouts: list[float | None] = []
+
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            self.timeouts.append(timeout)
+            return b"x" * max_bytes
+
+    stream = Stream()
+    read = stream.read
+    deadline = http._Deadline(60.0, clock)
+    deadline.watch("http11.send_request_body.complete", {"return_value": stream})
+    assert stream.read == read
+    deadline.watch("connection.connect_tcp.complete", {"return_value": stream})
+    assert stream.read(1, timeout=30.0) == b"x"
+    clock.sleep(50)
+    stream.read(1, timeout=30.0)
+    stream.read(1)
+    clock.sleep(500)
+    stream.read(1, timeout=30.0)
+    assert stream.timeouts == [30.0, 10.0, 10.0, http.GRACE_S]
+    clock.sleep(http.GRACE_S)
+    with pytest.raises(httpx.ReadTimeout):
+        stream.read(1, timeout=30.0)
+
+
 class StoppedClock(SystemClock):
     """The process is stopped for a thousand seconds at its third look at the clock."""
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kimi_auth.errors import ConfigError, KimiAuthError
-from kimi_auth.wire import Endpoints, OAuthClient, OAuthServer, fetch_models
+from kimi_auth.wire import Endpoints, OAuthClient, OAuthServer, fetch_models, fetch_models_sync
 from kimi_auth.wire.discovery import metadata_urls, revocation_endpoint
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -327,16 +327,28 @@ def test_a_strange_etag_is_forgotten(world: Any, etag: str) -> None:
     assert it.models_sync("token").value.etag == ""
 
 
-def test_a_given_clients_habits_do_not_count(world: Any) -> None:
-    """Neither the auth nor the redirects of the client that is lent to us change what is sent."""
-    it = world(lambda request: httpx.Response(302, headers={"Location": "https://portal.test/"}))
+def habitual(kind: type[Any], handle: Any) -> Any:
+    return kind(transport=httpx.MockTransport(handle), auth=("u", "p"), follow_redirects=True)
 
-    async def ask() -> str:
-        transport = httpx.MockTransport(it.handle)
-        async with httpx.AsyncClient(transport=transport, auth=("u", "p"), follow_redirects=True) as client:
+
+def ask_in_thread(handle: Any) -> str:
+    with habitual(httpx.Client, handle) as client:
+        return fetch_models_sync("https://api.test/v1/", "token", {}, client=client).outcome
+
+
+def ask_in_loop(handle: Any) -> str:
+    async def run() -> str:
+        async with habitual(httpx.AsyncClient, handle) as client:
             return (await fetch_models("https://api.test/v1/", "token", {}, client=client)).outcome
 
-    assert asyncio.run(ask()) == "unavailable"
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("ask", [ask_in_thread, ask_in_loop])
+def test_a_given_clients_habits_do_not_count(world: Any, ask: Callable[[Any], str]) -> None:
+    """Neither the auth nor the redirects of the client that is lent to us change what is sent."""
+    it = world(lambda request: httpx.Response(302, headers={"Location": "https://portal.test/"}))
+    assert ask(it.handle) == "unavailable"
     assert [str(request.url) for request in it.requests] == ["https://api.test/v1/models"]
     assert it.requests[0].headers["Authorization"] == "Bearer token"
 

@@ -90,6 +90,7 @@ TRANSIENT = [
 CASES = [
     Case("device code", json(200, CODE), "code"),
     Case("device code", html(200), "unreachable", Unreachable, "HTTP 200, text/html"),
+    Case("device code", json(404, CODE), "unreachable", Unreachable, "HTTP 404"),
     Case("device code", error(400, "slow_down"), "unreachable", Unreachable, "slow_down"),
     *(Case("device code", reply, "unreachable", Unreachable, says, wait_s) for reply, wait_s, says in TRANSIENT),
     *(
@@ -178,6 +179,7 @@ CASES = [
             (httpx.Response(400), "(HTTP 400)"),
             (error(400, "strange_code", "because"), "strange_code: because"),
             (error(200, "invalid_grant"), "invalid_grant"),
+            (json(403, PAIR), "(HTTP 403, application/json)"),
             (httpx.Response(200, content=b'{"access_token": "a", "access_token": "b"}'), "no OAuth answer"),
             (httpx.Response(200, content=b'{"access_token": "a", "expires_in": NaN}'), "no OAuth answer"),
             (json(200, {"access_token": "caf\u00e9"}), "no OAuth answer"),
@@ -306,6 +308,8 @@ def test_every_transport_error_is_classified() -> None:
     [
         (httpx.ConnectError, 0, "not_processed"),
         (httpx.ConnectError, 200, "ambiguous"),
+        (httpx.InvalidURL, 0, "not_processed"),
+        (httpx.InvalidURL, 302, "ambiguous"),
         (httpx.WriteError, 0, "ambiguous"),
         (httpx.WriteTimeout, 0, "ambiguous"),
         (httpx.RemoteProtocolError, 0, "ambiguous"),

@@ -1,0 +1,359 @@
+"""One process of the fleet: a program that uses a Session, reports every step that it walks, and can be held at any of them.
+
+    python worker.py '{"call": "obtain", "gates": ["token_refresh.saving"], …}'
+
+It answers with one JSON line for each thing that happens: `ready`, `held` (it stands before a step and waits for the order
+`on`), `moved` (one transition), `result`, `end`. It obeys one order per line on its standard input: `on`, `cancel`, `leave`,
+`again`, `os_exit`. With `go`, a descriptor, it begins when that pipe is closed, so that a whole fleet begins at one moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.errors import KimiAuthError, Unreachable
+from kimi_auth.flows import credential as credential_flow
+from kimi_auth.flows import flight, refresh
+from kimi_auth.flows.notices import SilentView
+from kimi_auth.machine import Observers, Transition, recorder_from_environ
+from kimi_auth.session import Session
+from kimi_auth.store import files
+from kimi_auth.wire import oauth
+
+HURRY_S = 0.01
+
+
+def report(**what: object) -> None:
+    """One line, in one write, so that threads and forked children never mix theirs."""
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def print_of(secret: str) -> str:
+    """How the server's log names a token."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:16] if secret else ""
+
+
+class Clock(SystemClock):
+    """The machine's clocks, set wrong where a test wants it; in a hurry, sleeps are short and the clocks stay true."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._wall_s = float(options.get("wall_offset_s", 0.0))
+        self._boottime_s = float(options.get("boottime_offset_s", 0.0))
+        self._boot_id = str(options.get("boot_id", ""))
+        self._hurry = bool(options.get("hurry", False))
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self._wall_s
+
+    def boottime_s(self) -> float:
+        return super().boottime_s() + self._boottime_s
+
+    def boot_id(self) -> str:
+        return self._boot_id or super().boot_id()
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(min(seconds, HURRY_S) if self._hurry else seconds)
+
+    async def sleep_async(self, seconds: float) -> None:
+        await super().sleep_async(min(seconds, HURRY_S) if self._hurry else seconds)
+
+
+class Orders:
+    """What the test says, read by a thread of its own."""
+
+    def __init__(self) -> None:
+        self.on: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.again: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.handlers: dict[str, Callable[[], object]] = {
+            "on": lambda: self.on.put(None),
+            "again": lambda: self.again.put(None),
+            "os_exit": lambda: os._exit(7),
+        }
+        threading.Thread(target=self._obey, daemon=True).start()
+
+    def _obey(self) -> None:
+        rest = b""
+        while read := os.read(0, 4096):
+            *lines, rest = (rest + read).split(b"\n")
+            for line in lines:
+                self.handlers[line.decode()]()
+
+
+class Gate:
+    """An observer that holds the walk before each of the named steps, once each, until the order `on`."""
+
+    def __init__(self, steps: list[str], orders: Orders) -> None:
+        self._steps = list(steps)
+        self._orders = orders
+
+    def entered(self, machine: str, state: str, _activity: str) -> None:
+        step = f"{machine}.{state}"
+        if self._steps and self._steps[0] == step:
+            self._steps.pop(0)
+            report(held=step)
+            self._orders.on.get()
+
+    def moved(self, transition: Transition) -> None:
+        edge = [transition.machine, transition.source, transition.event, transition.target]
+        report(moved=edge, at_s=time.monotonic(), seconds=transition.seconds, pid=os.getpid())
+
+
+def break_disk(flag: Path) -> None:
+    """While the file `flag` is there, every write of this process fails with the error that it names."""
+
+    def check() -> None:
+        if flag.exists():
+            number = getattr(errno, flag.read_text("ascii").strip())
+            raise OSError(number, os.strerror(number))
+
+    class Disk:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        def open(self, path: Any, flags: int, *rest: Any) -> int:
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                check()
+            return os.open(path, flags, *rest)
+
+        def pwrite(self, *args: Any) -> int:
+            check()
+            return os.pwrite(*args)
+
+        def posix_fallocate(self, *args: Any) -> None:
+            check()
+            os.posix_fallocate(*args)
+
+    rename = files.rename_durably
+
+    def rename_durably(old: Path, new: Path) -> None:
+        check()
+        rename(old, new)
+
+    files.os = Disk()  # type: ignore[assignment]
+    files.rename_durably = rename_durably
+
+
+class Worker:
+    """The process: its session, and the calls that it knows."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.orders = Orders()
+        gate = Gate(options.get("gates", []), self.orders)
+        self.session = Session(
+            options["share_dir"],
+            clock=Clock(options),
+            observe=Observers(gate, recorder_from_environ()),
+            one_shot=bool(options.get("one_shot", False)),
+        )
+        self.began_s = 0.0
+
+    def prepare(self) -> None:
+        """Everything that is loaded lazily, so that the moment of `go` is the same for all."""
+        if "broken" in self.options:
+            break_disk(Path(self.options["broken"]))
+        if "patience_s" in self.options:
+            from kimi_auth import session
+
+            session.MANDATORY_S = credential_flow.MANDATORY_S = float(self.options["patience_s"])
+        if "deadline_s" in self.options:
+            oauth.EXCHANGE_DEADLINE_S = float(self.options["deadline_s"])
+        if "unsaved_s" in self.options:
+            from kimi_auth import session
+
+            session.UNSAVED_ONE_SHOT_S = float(self.options["unsaved_s"])
+        assert refresh.UNSAVED_RETRY_S > 0
+        self.session._library  # noqa: B018
+        self.session._effects  # noqa: B018
+
+    def run(self) -> None:
+        token = self.session.store.read().token
+        self.bearer = self.options.get("bearer") or (token.access_token if token else "")
+        report(ready=os.getpid())
+        if "go" in self.options:
+            os.read(self.options["go"], 1)
+        self.began_s = time.monotonic()
+        getattr(self, self.options["call"])()
+
+    def tell(self, access: str | None, **more: object) -> None:
+        """The end of one call that was served; `None` is what `rejected` says when there is no other token."""
+        waited_s = time.monotonic() - self.began_s
+        report(result=True, access=print_of(access or ""), error="", waited_s=waited_s, pid=os.getpid(), **more)
+
+    def fail(self, error: BaseException, **more: object) -> None:
+        code = error.code if isinstance(error, KimiAuthError) else type(error).__name__
+        words = error.message if isinstance(error, KimiAuthError) else ""
+        waited_s = time.monotonic() - self.began_s
+        report(result=True, access="", error=code, words=words, waited_s=waited_s, pid=os.getpid(), **more)
+
+    def attempt(self, call: Callable[[], str | None], **more: object) -> None:
+        """Calls until it is served, `tries` times at most; between them it waits as long as the shared pace asks."""
+        for left in reversed(range(int(self.options.get("tries", 1)))):
+            try:
+                access = call()
+            except Unreachable as error:
+                if not left:
+                    self.fail(error, **more)
+                    return
+                ahead_s = self.session.store.pace().not_before_s - time.time()
+                time.sleep(min(max(ahead_s, 0.05), 10.0))
+            except KimiAuthError as error:
+                self.fail(error, **more)
+                return
+            else:
+                if access is None and left:
+                    ahead_s = self.session.store.pace().not_before_s - time.time()
+                    time.sleep(min(max(ahead_s, 0.05), 10.0))
+                    continue
+                self.tell(access, in_flight=flight.in_flight(), **more)
+                return
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def obtain(self) -> None:
+        """Code without an event loop: a token."""
+        self.attempt(self.session.access_token_sync)
+
+    def rejected(self) -> None:
+        """Code without an event loop: the API refused the stored bearer."""
+        self.attempt(lambda: self.session.rejected_sync(self.bearer))
+
+    def twice(self) -> None:
+        """`obtain` or `rejected`, whatever is in flight lands, and, on the order `again`, what a later caller gets."""
+        getattr(self, self.options["first"])()
+        self.session.drain()
+        report(landed=True)
+        self.orders.again.get()
+        self.began_s = time.monotonic()
+        self.attempt(self.session.access_token_sync, again=True)
+
+    def logout(self) -> None:
+        self._report_of(lambda: self.session.logout_sync())
+
+    def obtain_async(self) -> None:
+        self._cancellable(self.session.access_token)
+
+    def logout_async(self) -> None:
+        self._cancellable(self.session.logout)
+
+    def login(self) -> None:
+        self._cancellable(lambda: self.session.login(SilentView(), force=True))
+
+    def swarm(self) -> None:
+        """`count` coroutines report the same bearer; on the order `cancel` the first of them is cancelled."""
+
+        async def one() -> dict[str, str]:
+            try:
+                return {"access": print_of(await self.session.rejected(self.bearer) or "")}
+            except asyncio.CancelledError:
+                return {"error": "CancelledError"}
+
+        async def all_of_them() -> list[dict[str, str]]:
+            tasks = [asyncio.create_task(one()) for _ in range(int(self.options["count"]))]
+            self._on_order("cancel", tasks[0].cancel)
+            return await asyncio.gather(*tasks)
+
+        report(swarm=asyncio.run(all_of_them()))
+
+    def kept_fresh(self) -> None:
+        """A client is served until the order `leave`."""
+        served: list[str] = []
+
+        async def stay() -> None:
+            leave = asyncio.Event()
+            self._on_order("leave", leave.set)
+            async with self.session.kept_fresh(served.append):
+                report(inside=True, access=print_of(served[-1] if served else ""))
+                await leave.wait()
+                report(leaving=True)
+            self.tell(served[-1])
+
+        asyncio.run(stay())
+
+    def fork(self) -> None:
+        """A renewal is in the air; a child of `multiprocessing` then asks for itself."""
+        self.attempt(self.session.access_token_sync)
+        report(forking=True)
+        child = multiprocessing.get_context("fork").Process(target=self._child)
+        child.start()
+        child.join()
+        report(child=child.exitcode)
+
+    def prefork(self) -> None:
+        """A server that loads everything, then forks its workers; each asks when `start` is closed."""
+        self.attempt(self.session.access_token_sync)
+        children = []
+        for _ in range(int(self.options["count"])):
+            pid = os.fork()
+            if pid == 0:
+                os.read(self.options["start"], 1)
+                self._child()
+                os._exit(0)
+            children.append(pid)
+        report(forked=children)
+        statuses = [os.waitpid(pid, 0)[1] for pid in children]
+        report(child=max(statuses))
+
+    # --- hands -------------------------------------------------------------------------------------------------------
+
+    def _child(self) -> None:
+        self.began_s = time.monotonic()
+        self.attempt(self.session.access_token_sync, child=True)
+
+    def _on_order(self, name: str, act: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        self.orders.handlers[name] = lambda: loop.call_soon_threadsafe(act)
+
+    def _report_of(self, call: Callable[[], Any]) -> None:
+        try:
+            answer = call()
+        except KimiAuthError as error:
+            self.fail(error)
+        else:
+            self.tell(answer if isinstance(answer, str) else "", state=getattr(answer, "state", ""))
+
+    def _cancellable(self, call: Callable[[], Any]) -> None:
+        async def body() -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            self._on_order("cancel", task.cancel)
+            return await call()
+
+        try:
+            self._report_of(lambda: asyncio.run(body()))
+        except asyncio.CancelledError as cancelled:
+            self.fail(cancelled)
+
+
+def main() -> int:
+    # A shell starts background jobs with SIGINT ignored; a test that sends one wants it seen.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    worker = Worker(json.loads(sys.argv[1]))
+    worker.prepare()
+    try:
+        worker.run()
+    except KeyboardInterrupt:
+        report(end="KeyboardInterrupt")
+        return 130
+    report(end="returned")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The public surface as type checkers see it. `make check` has mypy read this file; it is never run.
+
+An ignored error is an error that must be there: where mypy stops finding it, the unused ignore fails the check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, assert_type
+
+import httpx
+
+from kimi_auth import BearerAuth, KimiAuthError, NotSignedIn, Session, SignInEnded, Token, __version__
+from kimi_auth.clock import Clock, SystemClock
+from kimi_auth.flows.contracts import (
+    CredentialContext,
+    InjectOutcome,
+    LifecycleHooks,
+    LoginHooks,
+    RefreshHooks,
+    SignOutHooks,
+    WeighOutcome,
+)
+from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.flows.login import LoginWork
+from kimi_auth.flows.notices import LoginView, Notice, SilentView
+from kimi_auth.flows.status import LoginReport, LogoutReport, Status
+from kimi_auth.machine import EdgeRecorder, Library, Machine, Observer
+from kimi_auth.platforms import Change, ModelEntry
+from kimi_auth.runtime import Target, TokenSource, as_target
+from kimi_auth.store import CredentialStore, FileStore, MemoryStore
+from kimi_auth.wire import OAuthClient, OAuthServer, SimulatedServer
+
+
+def a_session() -> None:
+    clock = SystemClock()
+    session = Session(
+        Path("share"),
+        platform="kimi-code",
+        environ={},
+        clock=clock,
+        store=MemoryStore(clock),
+        server=SimulatedServer(clock),
+        observe=EdgeRecorder(),
+        one_shot=True,
+    )
+    Session("share")
+    Session(platform=7)  # type: ignore[arg-type]
+    assert_type(session.share_dir, Path)
+    assert_type(session.access_token_sync(min_ttl_s=60.0, refresh=True), str)
+    assert_type(session.token_sync(), Token)
+    assert_type(session.rejected_sync("bearer"), str | None)
+    assert_type(session.status(), Status)
+    assert_type(session.logout_sync(), LogoutReport)
+    assert_type(session.attach(print), Callable[[], None])
+    assert_type(session.api_origin, str)
+    session.access_token_sync(60.0)  # type: ignore[call-arg]
+    token = session.token_sync()
+    assert_type(token.expires_at_s, float)
+    assert_type(__version__, str)
+
+
+async def a_program(session: Session, client: object) -> None:
+    assert_type(await session.access_token(min_ttl_s=60.0), str)
+    assert_type(await session.rejected("bearer"), str | None)
+    assert_type(await session.verify(), Literal["valid", "invalid", "unknown"])
+    assert_type(await session.login(SilentView(), force=True, open_browser=print), LoginReport)
+    assert_type(await session.logout(), LogoutReport)
+    assert_type(await session.fetch_models(), tuple[ModelEntry, ...])
+    assert_type(await session.sync_models(dry_run=True), Change)
+    async with session.kept_fresh(client, print) as same:
+        assert_type(same, Session)
+    async with httpx.AsyncClient(auth=BearerAuth(session)) as http:
+        await http.get("https://api.kimi.com/coding/v1/models")
+    httpx.Client(auth=BearerAuth(session, origin="https://api.kimi.com"))
+    BearerAuth("token")  # type: ignore[arg-type]
+
+
+def errors(error: KimiAuthError) -> None:
+    assert_type(error.line, str)
+    assert_type(error.hint, str)
+    assert_type(error.exit_status, int)
+    assert_type(error.code, str)
+    tree: type[KimiAuthError] = NotSignedIn
+    tree = SignInEnded
+    del tree
+
+
+class MyView:
+    """A view needs these two methods, and no base class."""
+
+    def tell(self, notice: Notice) -> None:
+        assert_type(notice.message, str)
+
+    async def left(self) -> None:
+        await asyncio.Event().wait()
+
+
+def contracts(
+    session: Session, file: FileStore, memory: MemoryStore, http: OAuthClient, simulated: SimulatedServer
+) -> None:
+    stores: list[CredentialStore] = [file, memory]
+    servers: list[OAuthServer] = [http, simulated]
+    source: TokenSource = session
+    view: LoginView = MyView()
+    clock: Clock = SystemClock()
+    observer: Observer = EdgeRecorder()
+    target: Target = as_target(print)
+    machine: Machine = Library.load()["device_login"]
+    del stores, servers, source, view, clock, observer, target, machine
+
+
+def hooks(work: CredentialWork, login: LoginWork) -> None:
+    lifecycle: LifecycleHooks = work
+    refresh: RefreshHooks = work
+    sign_out: SignOutHooks = work
+    device_login: LoginHooks = login
+    del lifecycle, refresh, sign_out, device_login
+
+
+def undeclared_outcome(ctx: CredentialContext) -> tuple[InjectOutcome, CredentialContext]:
+    return "swallowed", ctx  # type: ignore[return-value]
+
+
+class Forgetful(CredentialWork):
+    """A hook may not answer more than its contract knows."""
+
+    def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome | Literal["forgotten"], CredentialContext]:  # type: ignore[override]
+        return "forgotten", ctx
