@@ -14,7 +14,6 @@ and the processes hold. `violations` gives one line for each thing that is wrong
 from __future__ import annotations
 
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -51,15 +50,13 @@ def violations(stage: Stage, *, dead_owners: int = 0) -> list[str]:
 
 
 def _sent_once(evidence: Evidence) -> Iterator[str]:
-    sent = Counter(
-        entry["tokens"].get("refresh_token", "unread") if entry["outcome"] != "not_processed" else "not processed"
-        for entry in evidence.stage.sends
-        if entry["status"] not in UNSPENT
-    )
-    again = sum(count - 1 for token, count in sent.items() if token != "not processed")
+    sends = [entry for entry in evidence.stage.sends if entry["status"] not in UNSPENT]
+    # A request that the server threw away unread does not name its token; it was that of the requests around it.
+    tokens = {entry["tokens"]["refresh_token"] for entry in sends if "refresh_token" in entry["tokens"]}
+    again = len(sends) - max(len(tokens), 1)
     declared = evidence.walked("token_refresh.reclaiming", "claimed")
     if again > declared:
-        yield f"{again} refresh tokens were sent again, and {declared} recoveries were declared"
+        yield f"{again} times a refresh token was sent again, and {declared} recoveries were declared"
     announced = evidence.walked("token_refresh.looking_again", "unchanged")
     if len(evidence.stage.sends) > announced:
         yield f"{len(evidence.stage.sends)} requests, and {announced} looks at a claim before them"
@@ -129,16 +126,18 @@ def _truthful(evidence: Evidence) -> Iterator[str]:
 
 
 def _alone(evidence: Evidence) -> Iterator[str]:
-    regions = []
+    regions: list[tuple[float, float, int]] = []
     for worker in evidence.stage.workers:
-        began_s: dict[str, float] = {}
+        latest: dict[tuple[int, str], tuple[float, float, int]] = {}
         for edge in worker.edges:
             if LOCKED.get(edge.machine) == edge.source:
-                began_s[edge.machine] = edge.at_s - edge.seconds
-            if edge.machine in began_s:
-                regions.append((began_s[edge.machine], edge.at_s, worker.pid))
-    regions.sort()
-    for (_, ended_s, first), (begins_s, _, second) in pairwise(regions):
+                regions.extend(latest.pop(key) for key in [(edge.pid, edge.machine)] if key in latest)
+                latest[edge.pid, edge.machine] = edge.at_s - edge.seconds, edge.at_s, edge.pid
+            elif (edge.pid, edge.machine) in latest:
+                began_s = latest[edge.pid, edge.machine][0]
+                latest[edge.pid, edge.machine] = began_s, edge.at_s, edge.pid
+        regions.extend(latest.values())
+    for (_, ended_s, first), (begins_s, _, second) in pairwise(sorted(regions)):
         if first != second and begins_s < ended_s:
             yield f"workers {first} and {second} were in the locked region together"
 

@@ -252,7 +252,6 @@ class Stage:
     def issue(self, age: Age = "expired") -> Token:
         """A pair of a new login, which has come to `age`."""
         code = self.state.issue_code()
-        self.state.decide(code.user_code, "approved")
         return self.token(self.state.poll(code.device_code), age)
 
     def token(self, grant: Grant, age: Age) -> Token:

@@ -19,22 +19,19 @@ FORBIDDEN = {
     "an unwritten document": r"\b(?:DESI[G]N|PROTOCO[L]|COMPA[T]|WIR[E]|MODEL[S])\.md\b",
     "an issue number": r"(?i)\b(?:issue|bug|ticket|pull request|pr)\s+#\d+|\(#\d+\)",
 }
+LEFT_BY_TOOLS = re.compile(r"(^|/)(\.(?!ci/|gitignore$)|node_modules|__pycache__|build/|dist/|htmlcov)")
 BINARY = {".png", ".gif", ".ico", ".woff2"}
 
 
 def files() -> Iterator[Path]:
-    """What git tracks or would track; in an unpacked source archive, everything that is there."""
+    """What git tracks or would track; in an unpacked source archive, everything but what tools left there."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    names = (
-        [CHECKOUT / name for name in listed.stdout.split("\0") if name]
-        if listed.returncode == 0
-        else CHECKOUT.rglob("*")
-    )
-    for file in names:
-        hidden = {".venv", "node_modules", "__pycache__", ".git"} & set(file.relative_to(CHECKOUT).parts)
-        if file.is_file() and not hidden and file.suffix not in BINARY:
-            yield file
+    if listed.returncode == 0:
+        found = {CHECKOUT / name for name in listed.stdout.split("\0") if name}
+    else:
+        found = {file for file in CHECKOUT.rglob("*") if not LEFT_BY_TOOLS.search(str(file.relative_to(CHECKOUT)))}
+    return (file for file in sorted(found) if file.is_file() and file.suffix not in BINARY)
 
 
 def findings(text: str) -> list[str]:

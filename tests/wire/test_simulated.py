@@ -38,7 +38,8 @@ def pair(answer: Answer[Any, Grant]) -> Grant:
 def test_it_is_an_oauth_server(server: SimulatedServer) -> None:
     """It fits the contract that the flows depend on."""
     fits: OAuthServer = server
-    assert fits is server
+    asyncio.run(fits.aclose())
+    assert asyncio.run(fits.request_code()).outcome == "code"
 
 
 def test_a_login(server: SimulatedServer, clock: Any) -> None:

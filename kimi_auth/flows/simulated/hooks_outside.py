@@ -1,0 +1,158 @@
+"""The simulated hooks of token_lifecycle, which run outside of the lock or take it, and of a login's last steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .effects import (
+    HOLDS,
+    OWES_CONFIG,
+    OWES_RETRY,
+    OWES_SERVING,
+    Config,
+    Effect,
+    ended,
+    installed,
+    is_incomplete,
+    swept,
+    works,
+)
+from .hooks import REFRESH, SIGN_OUT, Hook
+from .state import ABSENT, ALIVE, CORRUPT, EMPTY, EXPIRING, FRESH, NOTHING, Process, Shared
+
+__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "judged"]
+
+
+def judged(shared: Shared) -> str:
+    """The rest state of token_lifecycle that the record is in."""
+    if shared.record == CORRUPT:
+        return "corrupt"
+    if shared.record < 0:
+        return "absent"
+    pair = shared.pairs[shared.record]
+    alive = works(shared, shared.record)
+    if pair.refused:
+        return "usable" if alive else "revoked"
+    if alive and pair.phase == FRESH:
+        return "fresh"
+    if alive and pair.phase == EXPIRING:
+        return "usable" if shared.held else "expiring"
+    if pair.unclear >= 2:
+        return "refused"
+    return "uncertain" if is_incomplete(pair) else "expired"
+
+
+def inspect(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect(judged(shared), shared, process._replace(record=shared.record))]
+
+
+def hold_credential(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    broken = ("looking spends nothing",) if process.event == "touched" else ()
+    tried = process._replace(event="", marks=process.marks & ~OWES_RETRY)
+    bit = _lock_bit(config, process)
+    if not shared.locks & bit:
+        return [Effect("acquired", shared._replace(locks=shared.locks | bit), _holding(tried), broken=broken)]
+    if shared.record != process.record:
+        return [Effect("changed", shared, tried._replace(marks=tried.marks | OWES_SERVING), broken=broken)]
+    return [Effect("busy", shared, tried, "its patience is over" if process.patient else "", broken=broken)]
+
+
+def pause_before_recovery(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    enough = Effect("enough", shared, process, hurt=True)
+    if process.recoveries:
+        return [enough]
+    again = process._replace(recoveries=1, marks=process.marks | OWES_RETRY)
+    asked = enough._replace(note="the server asked for a longer wait")
+    return [Effect("again", shared, again), asked] if config.all_answers else [Effect("again", shared, again)]
+
+
+def weigh(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    number = process.record
+    if works(shared, number):
+        return [Effect("works", shared, process)]
+    if number >= 0 and shared.pairs[number].unclear >= 2:
+        return [Effect("refused", shared, process)]
+    if number >= 0 and is_incomplete(shared.pairs[number]):
+        return [Effect("doubtful", shared, process)]
+    return [Effect("ended", shared, process)]
+
+
+def inject(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("injected", shared, process._replace(record=shared.record, marks=process.marks & ~OWES_SERVING))]
+
+
+def hold_credential_to_sign_out(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    bit = _lock_bit(config, process)
+    signing_out = process.event == "logout"
+    tried = process if signing_out else process._replace(event="")
+    if not shared.locks & bit:
+        broken = () if signing_out else ("I4",)
+        return [Effect("acquired", shared._replace(locks=shared.locks | bit), _holding(tried), broken=broken)]
+    return [Effect("busy", shared, tried._replace(event=""), "its patience is over")]
+
+
+def restore_config(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    restored = process._replace(marks=process.marks & ~OWES_CONFIG)
+    effects = [Effect("restored", shared, restored)]
+    if config.all_answers:
+        effects.append(Effect("kept", shared, restored, "config.toml cannot be written", hurt=True))
+    return effects
+
+
+def store_credential(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.locks & _lock_bit(config, process):
+        return []  # waits without bound
+    return put(config, shared, process)
+
+
+def put(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    """The new login becomes the record."""
+    if shared.full:
+        return [Effect("unwritable", shared, process, hurt=True)]
+    after, broken = installed(config, shared, process.pair)
+    return [Effect("stored", swept(config, after, process.pair), process._replace(pair=NOTHING), broken=broken)]
+
+
+def return_grant(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    after = ended(shared, shared.pairs[process.pair].login) if process.pair >= 0 else shared
+    return [Effect("returned", after, process._replace(pair=NOTHING))]
+
+
+def sync_models(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("synced", shared, process)]
+
+
+def write_config(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("configured", shared, process)]
+
+
+def _lock_bit(config: Config, process: Process) -> int:
+    return 0 if config.lock == "broken" else 1 << process.host
+
+
+def _holding(process: Process) -> Process:
+    return process._replace(marks=process.marks | HOLDS)
+
+
+LIFECYCLE: dict[str, Hook] = {
+    "inspect": inspect,
+    "hold_credential": hold_credential,
+    "pause_before_recovery": pause_before_recovery,
+    "weigh": weigh,
+    "inject": inject,
+    "hold_credential_to_sign_out": hold_credential_to_sign_out,
+    "restore_config": restore_config,
+}
+
+LOGIN: dict[str, Hook] = {
+    "store_credential": store_credential,
+    "return_grant": return_grant,
+    "sync_models": sync_models,
+    "write_config": write_config,
+    "inject": inject,
+}
+
+HOOKS: dict[str, Hook] = {**LOGIN, **LIFECYCLE, **REFRESH, **SIGN_OUT}
+
+LOCAL = frozenset({"pause_before_recovery", "restore_config", "sync_models", "write_config"})
+"""Activities that neither see nor change anything that others see: nothing is learnt by stopping before them."""

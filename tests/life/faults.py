@@ -1,0 +1,285 @@
+"""The faults that a login meets, as data: what goes wrong at which request, and how it must end.
+
+A fault is met in the middle of a life that is otherwise good: two polls are pending before it and one after it, and where
+it does not end the login the person approves afterwards. `test_faults.py` lives them and says what was seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any, Final, Literal
+
+from life.world import Reply, ScriptedServer, answer, oauth_error, rotated
+
+Stage = Literal["code", "poll", "refresh", "models"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`replies` come one after the other where the answer at `stage` was expected; `times` repeats them (None: for ever).
+
+    `ends`: for a login the rest state of device_login; for a refresh the error's `code`, "" where a token was handed out.
+    `says`: a part of what the person is told, "" where nothing has to be said. `then`: after a refresh, what the next try a
+    while later gives. `final`: why no approval could have helped any more, for a login that fails.
+    """
+
+    stage: Stage
+    name: str
+    replies: tuple[Reply, ...]
+    ends: str
+    says: str = ""
+    times: int | None = 1
+    final: str = ""
+    then: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.stage}: {self.name}"
+
+    def script(self) -> Iterable[Reply]:
+        if self.times is None:
+            return itertools.cycle(self.replies)
+        return self.replies * self.times
+
+
+HTML: Final = "<html><head><title>Sign in to the hotel</title></head><body><h1>Welcome</h1></body></html>"
+PAGE: Final = answer(200, HTML, content_type="text/html")
+EVIL: Final = "\x1b[2J\x1b]0;owned\x07\u202eevil\r\nAll is well"
+
+
+def page(status: int, **headers: str) -> bytes:
+    """A web page where an OAuth answer should be."""
+    return answer(status, HTML, content_type="text/html", **headers)
+
+
+def soon(server: ScriptedServer) -> bytes:
+    """429 with a date (RFC 9110 §10.2.3), an hour ahead by the machine's own clock."""
+    del server
+    return answer(429, "", retry_after=formatdate(time.time() + 3600, usegmt=True))
+
+
+def raw(text: str) -> bytes:
+    return answer(200, text, content_type="application/json")
+
+
+def codes(**changes: object) -> Callable[[ScriptedServer], bytes]:
+    return lambda server: answer(200, server.codes(**changes))
+
+
+def tokens(**changes: object) -> Callable[[ScriptedServer], bytes]:
+    return lambda server: rotated(server, **changes)
+
+
+def twice_named(make: Callable[[ScriptedServer], dict[str, object]]) -> Callable[[ScriptedServer], bytes]:
+    """A JSON object with one key twice: two readers could see two different answers."""
+
+    def reply(server: ScriptedServer) -> bytes:
+        whole = json.dumps(make(server))
+        return raw(whole[:-1] + ", " + whole[1:])
+
+    return reply
+
+
+def lost(server: ScriptedServer) -> Reply:
+    """The server rotates, and its answer never arrives."""
+    server.grant()
+    return "drop"
+
+
+def complete_then_cut(server: ScriptedServer) -> bytes:
+    """A complete JSON object under a Content-Length that promises more."""
+    whole = rotated(server)
+    head, _, body = whole.partition(b"\r\n\r\n")
+    return head.replace(b"content-length: %d" % len(body), b"content-length: %d" % (len(body) + 9)) + b"\r\n\r\n" + body
+
+
+def _codes() -> Iterable[Fault]:
+    def fault(name: str, reply: Reply, ends: str = "signed_in", says: str = "", **more: Any) -> Fault:
+        return Fault("code", name, (reply,), ends, says, **more)
+
+    no_use = "no code that a person could approve"
+    yield fault("500", answer(500), says="has trouble of its own")
+    yield fault("503 for ever", answer(503), "failed", "has trouble of its own", times=None, final=no_use)
+    yield fault("429 with seconds", answer(429, retry_after="7"), says="asks for a pause")
+    yield fault("429 with a date", soon, says="asks for a pause")
+    yield fault("a captive portal's page, once", PAGE, says="no OAuth answer")
+    yield fault("a captive portal's page for ever", PAGE, "failed", "no OAuth answer", times=None, final=no_use)
+    yield fault("a redirect to a portal", answer(302, location="http://portal.example/"), says="no OAuth answer")
+    yield fault("404, HTML", page(404), says="no OAuth answer")
+    yield fault("407, HTML", page(407), says="no OAuth answer")
+    yield fault("dropped", "drop", says="cannot be reached")
+    yield fault("reset", "reset", says="cannot be reached")
+    yield fault("broken off in the middle", "broken off", says="cannot be reached")
+    yield fault("an empty body", answer(200), says="no OAuth answer")
+    yield fault("a body of 2 MiB", answer(200, b"A" * (2 << 20)), says="no OAuth answer")
+    yield fault("NULs", answer(200, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
+    yield fault("invalid UTF-8", answer(200, b'{"device_code": "\xff\xfe"}'), says="no OAuth answer")
+    yield fault("a key twice", twice_named(ScriptedServer.codes), says="no OAuth answer")
+    yield fault("a list", raw("[]"), says="no OAuth answer")
+    yield fault("deeply nested", raw("[" * 100_000), says="no OAuth answer")
+    for code in ("invalid_client", "unauthorized_client", "invalid_request"):
+        yield fault(code, oauth_error(code, 401), "failed", "refuses this program", final=no_use)
+    yield fault("an error nobody knows", oauth_error("moon_phase"), "failed", "moon_phase", final=no_use)
+    yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "failed", "evil", final=no_use)
+    for field in ("device_code", "user_code", "verification_uri"):
+        without = codes(**{field: None})
+        yield fault(f"without {field}", without, "failed", "answers without a device code", final=no_use)
+    for field in ("verification_uri_complete", "interval", "expires_in"):
+        yield fault(f"without {field}", codes(**{field: None}))
+    for url in (
+        "file:///etc/passwd",
+        "--help",
+        "javascript:alert(1)",
+        "http://far.example/device",
+        f"https://a/{EVIL}",
+    ):
+        unsafe = codes(verification_uri=url)
+        yield fault(f"verification_uri {url!a}", unsafe, "failed", "not plain https", final=no_use)
+        yield fault(f"verification_uri_complete {url!a}", codes(verification_uri_complete=url))
+    yield fault("a user code with escape sequences", codes(user_code=EVIL), "failed", "without a", final=no_use)
+    yield fault("a user code that is a number", codes(user_code=12345678), "failed", "without a", final=no_use)
+    for value in (86_400, 0, -5, "7", "soon", None, 1e300, True):
+        yield fault(f"interval {value!r}", codes(interval=value) if value is not None else codes(interval=[]))
+    for value in ("600", -1, 0, 1e300, "never", 90):
+        yield fault(f"expires_in {value!r}", codes(expires_in=value))
+
+
+def _polls() -> Iterable[Fault]:
+    def fault(name: str, reply: Reply, ends: str = "signed_in", says: str = "", **more: Any) -> Fault:
+        return Fault("poll", name, (reply,), ends, says, **more)
+
+    spoken = "an OAuth error that ends the request (RFC 8628 §3.5)"
+    spent = "the code has given its tokens (RFC 8628 §3.5)"
+    yield fault("access_denied", oauth_error("access_denied"), "denied", "was refused")
+    yield fault("expired_token", oauth_error("expired_token"), says="ran out")
+    yield fault("slow_down", oauth_error("slow_down"), says="every 10 s")
+    yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3)
+    yield fault("pending with a 200", oauth_error("authorization_pending", 200), says="Waiting")
+    yield fault("nobody approves", oauth_error("authorization_pending"), "expired", "ran out", times=None)
+    yield fault("500", answer(500), says="has trouble of its own")
+    yield fault("500 for ever", answer(500), "expired", "has trouble of its own", times=None)
+    yield fault("server_error", oauth_error("server_error"), says="has trouble of its own")
+    yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"), says="has trouble of its own")
+    yield fault("429 with seconds", answer(429, retry_after="42"), says="asks for a pause")
+    yield fault("429 with a date", soon, says="asks for a pause")
+    yield fault("429 with nonsense", answer(429, retry_after="soon"), says="asks for a pause")
+    for status in (403, 404, 407, 408, 451):
+        yield fault(f"{status}, HTML", page(status), says="no OAuth answer")
+    yield fault("400 without a body", answer(400), says="no OAuth answer")
+    yield fault("a redirect", answer(302, location="http://portal.example/"), says="no OAuth answer")
+    yield fault("a captive portal for an hour", page(511), says="has trouble", times=20)
+    yield fault("dropped", "drop", says="cannot be reached")
+    yield fault("reset", "reset", says="cannot be reached")
+    yield fault("reset for ever", "reset", "expired", "cannot be reached", times=None)
+    yield fault("400, 2 MiB", answer(400, b"<b>" + b"A" * (2 << 20)), says="no OAuth answer")
+    yield fault("400, NULs", answer(400, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
+    yield fault("400, invalid UTF-8", answer(400, b'{"error": "access_denied\xff"}'), says="no OAuth answer")
+    yield fault(
+        "400, error twice", answer(400, '{"error":"slow_down","error":"access_denied"}'), says="no OAuth answer"
+    )
+    yield fault("400, error a number", answer(400, {"error": 7}), says="no OAuth answer")
+    yield fault("invalid_grant", oauth_error("invalid_grant"), "failed", "its answer was lost", final=spoken)
+    yield fault("invalid_client", oauth_error("invalid_client", 401), "failed", "refuses this program", final=spoken)
+    yield fault("an error nobody knows", oauth_error("moon_phase"), "failed", "moon_phase", final=spoken)
+    yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "failed", "evil", final=spoken)
+    yield fault("200 without a token", answer(200, {}), "failed", "could not be read", final=spent)
+    control = tokens(access_token="a\x1b[2Jb")
+    yield fault("a token with control characters", control, "failed", "could not be read", final=spent)
+    yield fault("a token of 20,000 characters", tokens(access_token="A" * 20_000), "failed", "read", final=spent)
+    yield fault("a token that is a number", tokens(access_token=7), "failed", "could not be read", final=spent)
+    yield fault("complete, then cut off", complete_then_cut)
+    for field in ("refresh_token", "expires_in", "scope", "token_type"):
+        yield fault(f"without {field}", tokens(**{field: None}))
+    for value in ("900", 0, -1, 1e300, "never", True, [900]):
+        yield fault(f"expires_in {value!r}", tokens(expires_in=value))
+
+
+def _refreshes() -> Iterable[Fault]:
+    def fault(name: str, reply: Reply, ends: str = "", says: str = "", *, then: str = "", **more: Any) -> Fault:
+        return Fault("refresh", name, (reply,), ends, says, then=then, **more)
+
+    def weather(name: str, reply: Reply, says: str, *, times: int = 1) -> Fault:
+        return fault(name, reply, "unreachable", says, times=times)
+
+    yield fault("invalid_grant", oauth_error("invalid_grant"), "revoked", "ended the login", then="revoked")
+    yield fault("invalid_grant, 401", oauth_error("invalid_grant", 401), "revoked", "ended the login", then="revoked")
+    for code in ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"):
+        yield fault(code, oauth_error(code, 401), "client_refused", "refuses this program")
+    yield fault("an error nobody knows", oauth_error("moon_phase"), "unreachable", "moon_phase")
+    yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "unreachable", "evil")
+    # The answer is lost but the token is not spent: one recovery in the same call.
+    for name, reply in (("500", answer(500)), ("dropped", "drop"), ("reset", "reset"), ("broken off", "broken off")):
+        yield fault(name, reply)
+    yield weather("500 again and again", answer(500), "has trouble of its own", times=2)
+    yield weather("dropped again and again", "drop", "did not answer completely", times=2)
+    yield weather("reset again and again", "reset", "did not answer completely", times=2)
+    yield weather("broken off again and again", "broken off", "did not answer completely", times=2)
+    yield weather("503 with Retry-After", answer(503, retry_after="120"), "has trouble of its own")
+    yield weather("429 with seconds", answer(429, retry_after="120"), "asks for a pause")
+    yield weather("429 with a date", soon, "asks for a pause")
+    yield fault("rotated, and the answer lost", lost, "revoked", "ended the login", then="revoked")
+    yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"))
+    portal = "no OAuth answer"
+    yield weather("a captive portal's page", PAGE, portal)
+    for status in (400, 401, 403, 404, 407):
+        yield weather(f"{status}, HTML", page(status), portal)
+    yield weather("a redirect", answer(302, location="http://portal.example/"), portal)
+    yield weather("200 without a body", answer(200), portal)
+    yield weather("400 without a body", answer(400), portal)
+    yield weather("a body of 2 MiB", answer(200, b"A" * (2 << 20)), portal)
+    yield weather("NULs", answer(200, b"\0" * 100, content_type="application/json"), portal)
+    yield weather("invalid UTF-8", answer(400, b'{"error": "invalid_grant\xff"}'), portal)
+    yield weather("error twice", answer(400, '{"error":"slow_down","error":"invalid_grant"}'), portal)
+    yield weather("200 without a token", answer(200, {}), portal)
+    yield weather("200, the token a number", answer(200, {"access_token": 7}), portal)
+    yield weather("200, control characters", answer(200, {"access_token": "a\x1b[2Jb"}), portal)
+    yield fault("complete, then cut off", complete_then_cut)
+    for field in ("refresh_token", "expires_in", "scope", "token_type"):
+        yield fault(f"without {field}", without(field))
+    for value in ("900", 0, -1, 1e300, "never"):
+        yield fault(f"expires_in {value!r}", tokens(expires_in=value))
+
+
+def without(field: str) -> Callable[[ScriptedServer], bytes]:
+    """A refresh answer that leaves a field out; without a new refresh token the old one stays good (RFC 6749 §6)."""
+
+    def reply(server: ScriptedServer) -> bytes:
+        before = server.refresh_token
+        given = rotated(server, **{field: None})
+        if field == "refresh_token":
+            server.refresh_token = before
+        return given
+
+    return reply
+
+
+def _models() -> Iterable[Fault]:
+    def fault(name: str, reply: Reply, says: str = "", ends: str = "models_pending", times: int = 1) -> Fault:
+        return Fault("models", name, (reply,), ends, says, times)
+
+    yield fault("401", answer(401), "rejected the access token", times=2)
+    yield fault("402, no membership", answer(402, {"error": {"message": "no membership"}}), "refuses the account")
+    yield fault("403, a proxy", page(403), "refuses the account or the way to it")
+    yield fault("404, HTML", page(404), "no list of models")
+    yield fault("429", answer(429, retry_after="60"), "no list of models")
+    yield fault("500", answer(500), "no list of models")
+    yield fault("HTML", PAGE, "no list of models")
+    yield fault("a redirect", answer(302, location="http://portal.example/"), "no list of models")
+    yield fault("dropped", "drop", "cannot be reached")
+    yield fault("reset", "reset", "cannot be reached")
+    yield fault("an empty body", answer(200), "no list of models")
+    yield fault("an empty list", answer(200, {"data": []}), "no models that can be used")
+    yield fault("a list of nonsense", answer(200, {"data": [7, None, {}, {"id": 8}]}), "no models that can be used")
+    yield fault("no list", answer(200, {"data": {"id": "kimi"}}), "no list of models")
+    yield fault("3 MiB of models", answer(200, {"data": [{"id": "m" * 100}] * 30_000}), "no list of models")
+    hostile = ('"]\n[evil]\nx = "', "a.b", "k\x1b[2J", "\u202e", "", "x" * 500, "../../etc", "'", "日本", "k" + "\0")
+    listed = [{"id": name, "display_name": EVIL, "context_length": "9" * 30} for name in hostile]
+    yield fault("hostile ids and names", answer(200, {"data": listed}), ends="signed_in")
+
+
+FAULTS: Final = (*_codes(), *_polls(), *_refreshes(), *_models())
