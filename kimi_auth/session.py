@@ -174,6 +174,7 @@ class Session:
             discover=self._discover,
             serve=self._serve,
             open_browser=open_browser,
+            revokes_replaced=self.platform.revocation == "token",
         )
         work = LoginWork(self._effects, around)
         machine = self._library["device_login"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from kimi_auth.flows.lifecycle import no_targets
 from kimi_auth.flows.notices import LoginView, Notice, NoticeKind
 from kimi_auth.flows.refresh import Effects, token_from
 from kimi_auth.platforms import ModelEntry
+from kimi_auth.store import Pace
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 
@@ -49,6 +51,8 @@ LAST_WORD_S = 2.0
 
 T = TypeVar("T")
 
+log = logging.getLogger("kimi_auth.flows")
+
 
 class LoginConfig(Protocol):
     """What a login does to the configuration; both raise ConfigError, and then nothing was written."""
@@ -62,13 +66,18 @@ class LoginConfig(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoginSurroundings:
-    """What a login needs beside the credential's `Effects`."""
+    """What a login needs beside the credential's `Effects`.
+
+    `revokes_replaced`: the platform says that revoking one credential ends that login only, so the one that is replaced
+    may be revoked; on other servers that would end the new login, too.
+    """
 
     config: LoginConfig
     view: LoginView
     discover: Callable[[str], Awaitable[Models]]
     serve: Callable[[str], None] = no_targets
     open_browser: Callable[[str], None] | None = None
+    revokes_replaced: bool = False
 
 
 class LoginWork:
@@ -181,7 +190,7 @@ class LoginWork:
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
-        token = _token_of(ctx)
+        token, replaced = _token_of(ctx), self._store.read().token
         give_up = threading.Event()
         storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, give_up))
         try:
@@ -198,6 +207,8 @@ class LoginWork:
         if trouble is not None:
             return "unwritable", replace(ctx, trouble=trouble)
         self._tell("stored", f"Stored in {self._store.place}.")
+        if self._around.revokes_replaced and replaced is not None and not replaced.is_empty:
+            await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
     async def return_grant(self, ctx: LoginContext, /) -> tuple[ReturnGrantOutcome, LoginContext]:
@@ -246,9 +257,17 @@ class LoginWork:
                 if not held:
                     return LoginCancelled("the login was interrupted before it could be stored")
                 self._store.put(token)
+                self._forget_the_pace()
         except StorageError as trouble:
             return trouble
         return None
+
+    def _forget_the_pace(self) -> None:
+        """What slowed the old login down does not concern the new one."""
+        try:
+            self._store.set_pace(Pace())
+        except StorageError as trouble:
+            log.warning("the old login's pace is still in place: %s", trouble)
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""

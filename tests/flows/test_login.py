@@ -52,6 +52,7 @@ class Login:
     catalogue: tuple[tuple[ModelEntry, ...], KimiAuthError | None] = (MODELS, None)
     written: list[tuple[ModelEntry, ...]] = field(default_factory=list)
     begun_at_s: float = 0.0
+    revokes_replaced: bool = False
 
     # the view
     def tell(self, notice: Notice) -> None:
@@ -95,7 +96,9 @@ class Login:
             return await poll(device_code)
 
         server.poll = watched
-        around = LoginSurroundings(self, self, self.discover, self.life.served.append, self.opened.append)
+        around = LoginSurroundings(
+            self, self, self.discover, self.life.served.append, self.opened.append, self.revokes_replaced
+        )
         work = LoginWork(self.life.effects, around)
         machine = self.life.library["device_login"]
         return await walk_async(machine, work, LoginContext(force=force), observe=recorder_from_environ())
@@ -260,6 +263,27 @@ def test_force_replaces_a_login_that_stands(login: Login) -> None:
     assert state == "signed_in"
     assert login.life.stored != old
     assert login.life.server.is_live(old.access_token)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_the_replaced_credential_is_revoked_only_where_that_is_safe(login: Login, safe: bool) -> None:
+    """On some servers a revocation ends every login of the client: the platform must say that it does not."""
+    old = login.life.sign_in()
+    login.revokes_replaced = safe
+    state, _ = asyncio.run(login.walk(force=True))
+    assert state == "signed_in"
+    assert login.life.server.is_live(old.access_token) != safe
+    assert login.life.server.is_live(login.life.stored.access_token)
+
+
+def test_a_new_login_forgets_the_old_one_s_pace(login: Login) -> None:
+    """Back-off and rejections of the old login do not slow the new one down."""
+    login.life.sign_in(age_s=901)
+    login.life.server.fault("exchange", Answer("not_processed", error=Unreachable("no connection")))
+    login.life.walk("renew")
+    assert login.life.store.pace().failures == 1
+    asyncio.run(login.walk(force=True))
+    assert login.life.store.pace().failures == 0
 
 
 def test_ten_minutes_of_waiting_take_a_hundred_polls(login: Login) -> None:

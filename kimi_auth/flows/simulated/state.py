@@ -39,8 +39,8 @@ SPENT, SPENT_LATELY, GOOD = 0, 1, 2
 # Who made a claim: nobody (there is none), somebody of a boot that has ended, or host number 1, 2, ...
 NO_CLAIM, DEAD_BOOT = -1, 0
 
-# Bits of a login.
-ALIVE, SIGNED_OUT = 1, 2
+# Bits of a login. AWAITED: a request with one of its spent tokens is still on the way, and has no reader.
+ALIVE, SIGNED_OUT, AWAITED = 1, 2, 4
 
 
 class Pair(NamedTuple):
@@ -128,14 +128,31 @@ def references(shared: Shared) -> int:
             mask |= 1 << number
             if pair.heir >= 0:
                 mask |= 1 << pair.heir
-        if pair.late and shared.logins[pair.login] == ALIVE:
-            mask |= 1 << number
     if shared.lasting:
         record, claims = shared.lasting
         mask |= 1 << record if record >= 0 else 0
         for number, (owner, heir, _) in enumerate(claims):
             mask |= (1 << number if owner != NO_CLAIM else 0) | (1 << heir if heir >= 0 else 0)
     return mask
+
+
+def simplified(shared: Shared, policy: str) -> Shared:
+    """The same world without differences that nobody can notice any more."""
+    logins = list(shared.logins)
+    pairs = list(shared.pairs)
+    for number, pair in enumerate(pairs):
+        login = logins[pair.login]
+        if pair.late and (pair.good != GOOD or not login & ALIVE or policy == "none"):
+            if login & ALIVE and policy in ("strict", "grace"):
+                logins[pair.login] |= AWAITED
+            pair = pair._replace(late=0)
+        if not login & ALIVE and pair.good != SPENT:
+            pair = pair._replace(good=SPENT)
+        pairs[number] = pair
+    for number, login in enumerate(logins):
+        if not login & ALIVE:
+            logins[number] = login & ~AWAITED
+    return shared._replace(pairs=tuple(pairs), logins=tuple(logins))
 
 
 def held_by(process: Process) -> int:

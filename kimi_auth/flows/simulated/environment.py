@@ -1,0 +1,131 @@
+"""What happens around the processes: callers, people, time, weather, the kernel, late requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kimi_auth.machine.explore import Kind
+
+from .effects import HOLDS, Config, Effect, ended, given_up, served
+from .state import ALIVE, AWAITED, CORRUPT, DEAD_BOOT, EXPIRED, GOOD, NO_CLAIM, NOTHING, SPENT, SPENT_LATELY, Pair, Process, Shared
+from .state import idle
+
+__all__ = ["begun", "beginning", "cancelled", "happenings", "killed", "logins", "power_cut", "waits"]
+
+Happening = tuple[int, Shared, str]
+
+
+def beginning(config: Config) -> Shared:
+    """Signed in a moment ago."""
+    return Shared(
+        0, (Pair(0),), (ALIVE,), logins_left=config.logins, logouts_left=config.logouts, spoils_left=config.spoils
+    )
+
+
+def begun(
+    config: Config, shared: Shared, process: Process, state: str, event: str
+) -> Iterator[tuple[int, Shared, Process]]:
+    """The walks that callers may begin with `event` in the rest state `state`."""
+    begins = process._replace(event=event)
+    if event == "touched":
+        yield Kind.BEGIN, shared, begins
+    elif event == "logout":
+        if shared.logouts_left:
+            yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins._replace(patient=1)
+    elif event == "rejected":
+        alive = shared.record >= 0 and shared.logins[shared.pairs[shared.record].login] & ALIVE
+        wants = begins._replace(patient=1, need="not_bearer", bearer=shared.record)
+        yield Kind.FAULT if alive else Kind.BEGIN, shared, wants
+    else:
+        if state == "expiring":
+            yield Kind.BEGIN, shared, begins
+        elif state not in ("fresh", "usable"):
+            yield Kind.BEGIN, shared, begins._replace(patient=1)
+        if config.any_need:
+            yield Kind.FAULT, shared, begins._replace(patient=1, need="not_pair", bearer=shared.record)
+
+
+def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[Shared, Process]]:
+    """A person has approved a new login."""
+    if shared.logins_left:
+        after = shared._replace(
+            logins=(*shared.logins, ALIVE),
+            pairs=(*shared.pairs, Pair(len(shared.logins))),
+            logins_left=shared.logins_left - 1,
+        )
+        yield after, process._replace(pair=len(shared.pairs))
+
+
+def cancelled(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
+    """The caller goes away. A walk of the credential is in a thread of its own and goes on, so nothing happens to it; a
+    login that waits for the lock gives its grant back."""
+    if activity != "store_credential" or process.pair < 0:
+        return None
+    after = ended(shared, shared.pairs[process.pair].login)
+    return Effect("", after, idle(process), "is interrupted while it waits for the lock, and revokes its grant")
+
+
+def killed(config: Config, shared: Shared, process: Process) -> Shared:
+    """The process dies; the kernel lets its lock go, and its request goes on without it."""
+    return given_up(config, shared, process)
+
+
+def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
+    """What may happen whatever the processes do."""
+    pairs = shared.pairs
+    if any(pair.phase != EXPIRED for pair in pairs):
+        older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in pairs)
+        yield Kind.WORLD, shared._replace(pairs=older), "tokens grow older"
+    if shared.held or shared.forced:
+        yield Kind.WORLD, shared._replace(held=0, forced=0), "the pace is over"
+    if any(pair.good == SPENT_LATELY for pair in pairs):
+        over = tuple(pair._replace(good=SPENT) if pair.good == SPENT_LATELY else pair for pair in pairs)
+        yield Kind.WORLD, shared._replace(pairs=over), "the grace window of the server closes"
+    for number, pair in enumerate(pairs):
+        if pair.late:
+            taken = tuple(p._replace(late=p.late - 1) if at == number else p for at, p in enumerate(pairs))
+            after, _, _ = served(config, shared._replace(pairs=taken), number, has_reader=False)
+            yield Kind.WORLD, after, "a late request reaches the server; nobody reads the answer"
+    for number, login in enumerate(shared.logins):
+        if login & AWAITED:
+            yield Kind.WORLD, ended(shared, number), "a late request with a spent token reaches the server and ends the login"
+    if shared.lasting:
+        yield Kind.WORLD, shared._replace(lasting=None), "the kernel writes its directories to disk"
+    if shared.full:
+        yield Kind.WORLD, shared._replace(full=0), "the disk takes writes again"
+    elif config.full_disk:
+        yield Kind.FAULT, shared._replace(full=1), "the disk takes no more writes"
+    if shared.spoils_left and shared.record != CORRUPT:
+        yield Kind.FAULT, shared._replace(record=CORRUPT, spoils_left=shared.spoils_left - 1), "the record is spoiled"
+
+
+def waits(config: Config, shared: Shared, processes: Sequence[Process]) -> Iterator[Happening]:
+    """75 s pass since somebody met a claim of another boot: its owner's walk is over by then, and so are late requests."""
+    for number, pair in enumerate(shared.pairs):
+        if pair.owner == NO_CLAIM or 1 not in pair.met:
+            continue
+        if any(process.marks & HOLDS and process.record == number and process.host == pair.owner for process in processes):
+            continue
+        met = tuple(2 if digit == 1 else digit for digit in pair.met)
+        pairs = tuple(p._replace(met=met, late=0) if at == number else p for at, p in enumerate(shared.pairs))
+        yield Kind.WORLD, shared._replace(pairs=pairs), "75 s pass"
+
+
+def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> tuple[Shared, str]:
+    """Every process dies at once, the disk is as it was synchronised last, and the next boot has another name."""
+    for process in processes:
+        shared = given_up(config, shared, process)
+    if shared.lasting:
+        record, claims = shared.lasting
+        none = (NO_CLAIM, NOTHING, ())
+        kept = (*claims, *(none for _ in range(len(shared.pairs) - len(claims))))
+        pairs = tuple(
+            pair._replace(owner=owner, heir=heir, met=met)
+            for pair, (owner, heir, met) in zip(shared.pairs, kept, strict=True)
+        )
+        shared = shared._replace(record=record, pairs=pairs, lasting=None)
+    pairs = tuple(
+        pair._replace(owner=DEAD_BOOT, met=tuple(0 for _ in pair.met)) if pair.owner != NO_CLAIM else pair
+        for pair in shared.pairs
+    )
+    return shared._replace(pairs=pairs, locks=0), "the power is cut"

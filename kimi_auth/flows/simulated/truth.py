@@ -1,0 +1,85 @@
+"""What it means to come to rest: for each rest state, what must then be so. A walk that ends elsewhere has lied (I8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .effects import INSTALLED, MAYBE_SPENT, OWES_CONFIG, OWES_RETRY, OWES_SERVING, SENT, is_fresh, is_incomplete, works
+from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, Process, Shared
+
+__all__ = ["TRUTH", "owed"]
+
+Fact = Callable[[Shared, Process], bool]
+
+OUT = (EMPTY, ABSENT)
+
+
+def _refused(shared: Shared, process: Process) -> bool:
+    return shared.record >= 0 and bool(shared.pairs[shared.record].refused)
+
+
+def _expiring(shared: Shared, process: Process) -> bool:
+    return works(shared, shared.record) and shared.pairs[shared.record].phase == EXPIRING
+
+
+def _uncertain(shared: Shared, process: Process) -> bool:
+    return not _works(shared, process) and process.record >= 0 and is_incomplete(shared.pairs[process.record])
+
+
+def _keeps_refusing(shared: Shared, process: Process) -> bool:
+    return not _works(shared, process) and process.record >= 0 and shared.pairs[process.record].unclear >= 2
+
+
+def _works(shared: Shared, process: Process) -> bool:
+    return works(shared, process.record)
+
+
+def _another(shared: Shared, process: Process) -> bool:
+    return shared.record != process.record or _refused(shared, process)
+
+
+def _claimed(shared: Shared, process: Process) -> bool:
+    return process.record >= 0 and is_incomplete(shared.pairs[process.record])
+
+
+TRUTH: dict[tuple[str, str], Fact] = {
+    ("token_lifecycle", "fresh"): lambda shared, process: is_fresh(shared) and not _refused(shared, process),
+    ("token_lifecycle", "expiring"): lambda shared, process: _expiring(shared, process) and not _refused(shared, process),
+    ("token_lifecycle", "expired"): lambda shared, process: process.record >= 0 and not _works(shared, process),
+    ("token_lifecycle", "usable"): _works,
+    ("token_lifecycle", "uncertain"): _uncertain,
+    ("token_lifecycle", "refused"): _keeps_refusing,
+    ("token_lifecycle", "revoked"): _refused,
+    ("token_lifecycle", "corrupt"): lambda shared, process: shared.record == CORRUPT,
+    ("token_lifecycle", "absent"): lambda shared, process: shared.record in OUT,
+    ("token_refresh", "renewed"): lambda shared, process: bool(process.marks & INSTALLED),
+    ("token_refresh", "adopted"): lambda shared, process: is_fresh(shared) and not process.marks & SENT,
+    ("token_refresh", "superseded"): _another,
+    ("token_refresh", "gone"): lambda shared, process: shared.record in OUT,
+    ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
+    ("token_refresh", "refused"): _refused,
+    ("token_refresh", "postponed"): lambda shared, process: not process.marks & (MAYBE_SPENT | INSTALLED),
+    ("token_refresh", "in_doubt"): _claimed,
+    ("token_refresh", "unsaved"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
+    ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT,
+    ("sign_out", "unwritable"): lambda shared, process: shared.record not in OUT,
+}
+"""By machine and rest state. What is not named here has nothing to prove in this world."""
+
+TRANSIENT = frozenset({"expiring", "expired", "usable", "uncertain", "refused"})
+
+OWED = {
+    OWES_SERVING: "clients are served",
+    OWES_CONFIG: "config follows a logout",
+    OWES_RETRY: "one recovery in line",
+}
+
+
+def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
+    """The rules broken by a walk of token_lifecycle that ends in `state` now: what it began and left undone."""
+    broken = tuple(rule for bit, rule in OWED.items() if process.marks & bit)
+    if process.event in ("renew", "rejected", "logout"):
+        broken += ("an event is acted on",)
+    if process.marks & INSTALLED and state in TRANSIENT and is_fresh(shared):
+        broken += ("progress",)
+    return broken

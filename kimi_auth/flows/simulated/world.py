@@ -1,0 +1,340 @@
+"""The model that is explored: processes that walk the committed machines, and the world around them.
+
+Everything that a process may do next is read from the machines; what an activity does is a simulated hook. A move of one
+process depends on nothing but the shared world and that process, so each such move is worked out once and remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from kimi_auth.machine import ACQUIRED, Machine
+from kimi_auth.machine.explore import Kind, Move
+from kimi_auth.machine.program import Arrow, Program
+
+from . import environment
+from .effects import BEYOND_THE_LOCK, HOLDS, UNSAVED, Config, Effect, is_fresh
+from .hooks import WRITES, Hook
+from .hooks_outside import HOOKS, LOCAL
+from .state import NOTHING, Process, Shared, compacted, compacted_process, held_by, references, renumbering, simplified
+from .state import idle as resting
+from .truth import TRUTH, owed
+
+__all__ = ["Cancel", "World"]
+
+ROOTS = ("token_lifecycle", "device_login")
+BITS = 20
+MASK = (1 << BITS) - 1
+
+Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
+"""What the cancellation of its caller does to a walk that is in the given activity."""
+
+
+class Step(NamedTuple):
+    """One move of one process, or of the world: numbers of what follows, and how to say it."""
+
+    kind: int
+    shared: int
+    process: int
+    broken: tuple[str, ...]
+    edges: tuple[int, ...]
+    words: str
+
+
+@dataclass(slots=True)
+class _Interned:
+    """Things by number."""
+
+    things: list[object]
+    numbers: dict[object, int]
+
+    def number(self, thing: object) -> int:
+        number = self.numbers.get(thing)
+        if number is None:
+            number = self.numbers[thing] = len(self.things)
+            self.things.append(thing)
+        return number
+
+
+class World:
+    """Implements `kimi_auth.machine.explore.Model` for `machines` in the world of `config`.
+
+    `hooks` and `cancel` may be replaced, to see what breaks.
+    """
+
+    def __init__(
+        self,
+        machines: Mapping[str, Machine],
+        config: Config,
+        *,
+        hooks: Mapping[str, Hook] = HOOKS,
+        cancel: Cancel = environment.cancelled,
+    ) -> None:
+        self.program = Program(machines, ROOTS)
+        self.config = config
+        self._hooks = hooks
+        self._cancel = cancel
+        self._storing = self.program.find("device_login", "store_credential")
+        self._shared: list[Shared] = []
+        self._shared_numbers: dict[Shared, int] = {}
+        self._processes: list[Process] = []
+        self._process_numbers: dict[Process, int] = {}
+        self._references: list[int] = []
+        self._held: list[int] = []
+        self._steps: dict[int, list[Step]] = {}
+        self._around: dict[int, list[Step]] = {}
+        self._renumbered: dict[tuple[int, tuple[int, ...]], int] = {}
+
+    # --- the model -------------------------------------------------------------------------------------------------------
+
+    def initial(self) -> Iterable[int]:
+        shared = environment.beginning(self.config)
+        processes = [
+            Process(1 if self.config.shared_lock else number + 1) for number in range(self.config.processes)
+        ]
+        yield self._key(self._share(shared), sorted(map(self._join, processes)))
+
+    def moves(self, state: int) -> Iterator[Move]:
+        shared, processes = self._open(state)
+        last = -1
+        for slot, process in enumerate(processes):
+            if process == last:
+                continue  # what a twin does is the same
+            last = process
+            others = processes[:slot] + processes[slot + 1 :]
+            for step in self._steps_of(shared, process):
+                yield Move(step.kind, self._after(step.shared, [*others, step.process]), step.broken, step.edges)
+        for step in self._steps_around(shared, processes):
+            yield Move(step.kind, self._after(step.shared, self._others(step, processes)), (), ())
+
+    def broken(self, state: int) -> tuple[str, ...]:
+        _, processes = self._open(state)
+        if self.config.lock == "broken" or not self.config.shared_lock:
+            return ()
+        return ("I9",) if sum(bool(self._processes[number].marks & HOLDS) for number in processes) > 1 else ()
+
+    def is_settled(self, state: int) -> bool:
+        number, processes = self._open(state)
+        shared = self._shared[number]
+        if shared.locks or any(self._processes[process].place for process in processes):
+            return False
+        return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].refused)
+
+    def story(self, path: Sequence[int], rule: str) -> list[str]:
+        _, processes = self._open(path[0])
+        names = list("ABCDEFGH"[: len(processes)])
+        told = []
+        for before, after in pairwise(path):
+            words, names = self._told(before, after, names, rule if after == path[-1] else "")
+            told.append(words)
+        return told
+
+    # --- moves of one process --------------------------------------------------------------------------------------------
+
+    def _steps_of(self, shared: int, process: int) -> list[Step]:
+        key = shared << BITS | process
+        steps = self._steps.get(key)
+        if steps is None:
+            worked_out = self._work_out(self._shared[shared], self._processes[process])
+            steps = self._steps[key] = list(dict.fromkeys(worked_out))
+        return steps
+
+    def _work_out(self, shared: Shared, process: Process) -> Iterator[Step]:
+        if not process.place:
+            yield from self._beginnings(shared, process)
+            return
+        place = self.program.places[process.place]
+        assert place.activity is not None
+        discipline = () if place.activity not in WRITES or process.marks & HOLDS else ("lock discipline",)
+        if process.marks & UNSAVED and place.activity != "save_heir":
+            discipline += ("I2",)
+        for effect in self._hooks[place.activity](self.config, shared, process):
+            yield self._moved(process, effect, discipline)
+        torn = self._cancel(self.config, shared, process, place.activity)
+        if torn is not None:
+            yield self._step(Kind.FAULT, self._released(torn.shared, process), torn.process, torn.broken, (), torn.note)
+        dead = environment.killed(self.config, shared, process)
+        yield self._step(Kind.FAULT, self._released(dead, process), resting(process), (), (), "is killed")
+
+    def _beginnings(self, shared: Shared, process: Process) -> Iterator[Step]:
+        begin = self.program.initial["token_lifecycle"]
+        for effect in self._hooks["inspect"](self.config, shared, process):
+            first = self.program.places[begin].arrows[effect.outcome or ""]
+            at = self.program.places[first.target]
+            if not at.is_rest:
+                looking = effect.process._replace(place=first.target, event="touched")
+                yield self._step(Kind.BEGIN, shared, looking, (), first.edges, f"looks, and is {at}")
+                continue
+            for event, arrow in at.arrows.items():
+                for kind, after, begun in environment.begun(self.config, shared, effect.process, at.state, event):
+                    step = Effect(event, after, begun, broken=self._lies(after, begun, "token_lifecycle", at.state))
+                    words = f"finds {at.state}, {event}{' for another pair' * (begun.need == 'not_pair')}"
+                    yield self._arrived(kind, step, arrow, (), first.edges, f"{words}: -> {self._name(arrow)}")
+        for after, begun in environment.logins(self.config, shared, process):
+            started = begun._replace(place=self._storing)
+            yield self._step(Kind.FAULT, after, started, (), (), "a new login was approved, and is to be stored")
+
+    def _moved(self, process: Process, effect: Effect, broken: tuple[str, ...]) -> Step:
+        place = self.program.places[process.place]
+        kind = Kind.HURT if effect.hurt else Kind.WALK
+        broken += effect.broken
+        if effect.outcome is None:
+            return self._step(kind, effect.shared, effect.process, broken, (), f"{place}: {effect.note}")
+        arrow = place.arrows.get(effect.outcome)
+        if arrow is None:
+            words = f"{place} answers {effect.outcome}, which is not declared"
+            return self._step(kind, effect.shared, resting(process), (*broken, "undeclared outcome"), (), words)
+        aside = f" ({effect.note})" if effect.note else ""
+        words = f"{place} --{effect.outcome}--> {self._name(arrow)}{aside}"
+        return self._arrived(kind, effect, arrow, broken, (), words)
+
+    def _arrived(
+        self, kind: int, effect: Effect, arrow: Arrow, broken: tuple[str, ...], edges: tuple[int, ...], words: str
+    ) -> Step:
+        shared, process = effect.shared, effect.process
+        broken += effect.broken
+        edges += arrow.edges
+        for machine, state in arrow.left:
+            broken += self._lies(shared, process, machine, state)
+            if process.marks & UNSAVED:
+                broken += ("I2",)
+            shared, process = self._released(shared, process), self._outside(process)
+        process = process._replace(place=arrow.target)
+        place = self.program.places[arrow.target]
+        if place.is_rest:
+            if place.machine == "token_lifecycle":
+                broken += self._lies(shared, process, place.machine, place.state) + owed(shared, process, place.state)
+            return self._step(kind, shared, resting(process), broken, edges, words)
+        if place.activity in LOCAL:
+            effects = [e for e in self._hooks[place.activity](self.config, shared, process) if not e.hurt]
+            if len(effects) == 1:
+                after = place.arrows[effects[0].outcome or ""]
+                words += f" --{effects[0].outcome}--> {self._name(after)}"
+                return self._arrived(kind, effects[0], after, broken, edges, words)
+        if place.activity == "inspect":  # it reads everything anew
+            process = process._replace(record=NOTHING, need="", bearer=NOTHING, recoveries=0, patient=0)
+        elif place.activity == "weigh":
+            process = process._replace(need="", bearer=NOTHING, recoveries=0, patient=0)
+        return self._step(kind, shared, process, broken, edges, words)
+
+    def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
+        fact = TRUTH.get((machine, state))
+        return () if fact is None or fact(shared, process) else ("I8",)
+
+    def _released(self, shared: Shared, process: Process) -> Shared:
+        return shared._replace(locks=shared.locks & ~(1 << process.host)) if process.marks & HOLDS else shared
+
+    def _outside(self, process: Process) -> Process:
+        return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
+
+    def _name(self, arrow: Arrow) -> str:
+        return " -> ".join([*(f"{machine}.{state}" for machine, state in arrow.left), str(self.program.places[arrow.target])])
+
+    # --- moves of the world ----------------------------------------------------------------------------------------------
+
+    def _steps_around(self, shared: int, processes: Sequence[int]) -> Iterator[Step]:
+        steps = self._around.get(shared)
+        if steps is None:
+            steps = self._around[shared] = [
+                self._step(kind, after, None, (), (), words)
+                for kind, after, words in environment.happenings(self.config, self._shared[shared])
+            ]
+        yield from steps
+        known = [self._processes[number] for number in processes]
+        for kind, after, words in environment.waits(self.config, self._shared[shared], known):
+            yield self._step(kind, after, None, (), (), words)
+        if self.config.power:
+            after, words = environment.power_cut(self.config, self._shared[shared], known)
+            yield self._step(Kind.FAULT, after, resting(known[0]), (), (), words)
+
+    def _others(self, step: Step, processes: Sequence[int]) -> list[int]:
+        """The processes after a move of the world: as they were, or all of them without a walk."""
+        if step.process < 0:
+            return list(processes)
+        return [self._join(resting(self._processes[number])) for number in processes]
+
+    # --- numbers ---------------------------------------------------------------------------------------------------------
+
+    def _share(self, shared: Shared) -> int:
+        number = self._shared_numbers.get(shared)
+        if number is None:
+            number = self._shared_numbers[shared] = len(self._shared)
+            self._shared.append(shared)
+            self._references.append(references(shared))
+        return number
+
+    def _join(self, process: Process) -> int:
+        number = self._process_numbers.get(process)
+        if number is None:
+            number = self._process_numbers[process] = len(self._processes)
+            self._processes.append(process)
+            self._held.append(held_by(process))
+        return number
+
+    def _step(
+        self, kind: int, shared: Shared, process: Process | None, broken: tuple[str, ...], edges: tuple[int, ...], words: str
+    ) -> Step:
+        joined = -1 if process is None else self._join(process)
+        return Step(kind, self._share(simplified(shared, self.config.policy)), joined, tuple(dict.fromkeys(broken)), edges, words)
+
+    def _after(self, shared: int, processes: list[int]) -> int:
+        mask = self._references[shared]
+        for process in processes:
+            mask |= self._held[process]
+        count = len(self._shared[shared].pairs)
+        if mask != (1 << count) - 1:
+            numbers = renumbering(mask, count)
+            processes = [self._renumber(process, numbers) for process in processes]
+            shared = self._share(compacted(self._shared[shared], numbers))
+        processes.sort()
+        return self._key(shared, processes)
+
+    def _renumber(self, process: int, numbers: tuple[int, ...]) -> int:
+        found = self._renumbered.get((process, numbers))
+        if found is None:
+            found = self._join(compacted_process(self._processes[process], numbers))
+            self._renumbered[process, numbers] = found
+        return found
+
+    def _key(self, shared: int, processes: Sequence[int]) -> int:
+        key = shared
+        for process in processes:
+            key = key << BITS | process
+        return key
+
+    def _open(self, state: int) -> tuple[int, list[int]]:
+        processes = []
+        for _ in range(self.config.processes):
+            processes.append(state & MASK)
+            state >>= BITS
+        return state, processes[::-1]
+
+    # --- words -----------------------------------------------------------------------------------------------------------
+
+    def _told(self, before: int, after: int, names: list[str], rule: str) -> tuple[str, list[str]]:
+        """One step in words, and the names of the processes in the order in which they stand after it."""
+        shared, processes = self._open(before)
+        found: list[tuple[bool, str, list[str]]] = []
+        for slot in range(len(processes)):
+            for step in self._steps_of(shared, processes[slot]):
+                moved = [step.process if at == slot else number for at, number in enumerate(processes)]
+                if self._after(step.shared, list(moved)) == after:
+                    said = f"{names[slot]}: {step.words}"
+                    found.append((rule in step.broken, said, self._sorted_names(step.shared, moved, names)))
+        for step in self._steps_around(shared, processes):
+            moved = self._others(step, processes)
+            if self._after(step.shared, list(moved)) == after:
+                found.append((False, step.words, self._sorted_names(step.shared, moved, names)))
+        _, words, names = max(found, key=lambda story: story[0])
+        return words, names
+
+    def _sorted_names(self, shared: int, processes: list[int], names: list[str]) -> list[str]:
+        mask = self._references[shared]
+        for process in processes:
+            mask |= self._held[process]
+        numbers = renumbering(mask, len(self._shared[shared].pairs))
+        renumbered = [self._renumber(process, numbers) for process in processes]
+        return [name for _, name in sorted(zip(renumbered, names, strict=True))]
