@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
 
 __all__ = ["PROGRAM", "Row", "Terminal", "one_line"]
@@ -39,12 +40,17 @@ def one_line(text: str) -> str:
 class Terminal:
     """The two streams of one command, and how its person wants to be spoken to.
 
-    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line.
+    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `signals`: what
+    SIGINT and its kin do to the command.
     """
 
     json: Literal["", "object", "events"] = ""
     verbose: bool = False
+    signals: Signals = field(init=False, repr=False)
     _logs: logging.Handler | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.signals = Signals(self.say)
 
     @cached_property
     def console(self) -> Console:
@@ -118,10 +124,14 @@ class Terminal:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         self._logs = _Said(self)
-        logging.getLogger("kimi_auth").addHandler(self._logs)
+        logger = logging.getLogger("kimi_auth")
+        logger.addHandler(self._logs)
+        if self.verbose:
+            self._logs.setLevel(logging.DEBUG)
+            logger.setLevel(logging.DEBUG)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: Any) -> None:
         if self._logs is not None:
             logging.getLogger("kimi_auth").removeHandler(self._logs)
 

@@ -1,0 +1,130 @@
+"""`kimi-auth login` and `kimi-auth logout`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kimi_auth.cli.browser import can_open, open_browser
+from kimi_auth.cli.errors import Usage, login_error
+from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.qr import draw_qr
+from kimi_auth.cli.terminal import Row, Terminal
+from kimi_auth.cli.trace import WalkFile
+from kimi_auth.cli.view_json import JsonView
+from kimi_auth.cli.view_live import LiveView
+from kimi_auth.cli.view_plain import PlainView
+from kimi_auth.errors import KimiAuthError
+from kimi_auth.flows.status import LoginReport, LogoutReport
+from kimi_auth.platforms import default_location, registry
+from kimi_auth.session import Session
+
+__all__ = ["add_to", "sign_in"]
+
+REVOCATIONS = {
+    "revoked": "the server has revoked the tokens",
+    "unsupported": "the server offers no revocation; the tokens end by themselves",
+    "failed": "the server could not be told; the tokens end by themselves",
+    "": "nobody was signed in",
+}
+CONFIGS = {
+    "restored": "config.toml is as it was before the login",
+    "kept": "config.toml could not be cleaned",
+    "": "config.toml was not touched",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    app.command()(login)
+    app.command()(logout)
+
+
+def login(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login stands.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
+    no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
+    api_key_stdin: Annotated[bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")] = False,
+    config_file: ConfigPath = None,
+    trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Record the walk as NDJSON.")] = None,
+) -> None:
+    """Sign in with a code that you approve in a browser (RFC 8628)."""
+    out = terminal_of(ctx)
+    if api_key_stdin and (platform is None or registry.get(platform).auth != "api_key"):
+        raise Usage("--api-key-stdin is for platforms that take an API key; name one with --platform")
+    with ExitStack() as open_files:
+        observe = open_files.enter_context(WalkFile(trace)) if trace else None
+        session = open_session(platform, observe=observe)
+        default_location(session.share_dir, config_file)
+        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+    if (error := login_error(report)) is not None:
+        raise error
+
+
+def sign_in(session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True) -> LoginReport:
+    """One login, shown as this terminal can show it."""
+    name = session.platform.name
+    view: JsonView | LiveView | PlainView
+    if out.json == "events":
+        view = JsonView(out.event, name)
+    elif out.is_lively:
+        view = LiveView(out.console, name, draw_qr=draw_qr if qr else None)
+    else:
+        view = PlainView(out.line, name)
+    # An editor that reads events opens the link itself; a pipe has nobody in front of it.
+    opens = browser and out.json == "" and sys.stdout.isatty() and can_open()
+    with view:
+        report = out.signals.run(session.login(view, force=force, open_browser=open_browser if opens else None))
+        view.finish(report)
+    return report
+
+
+def logout(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    every: Annotated[bool, typer.Option("--all", help="Sign out of every platform.")] = False,
+    json: Json = False,
+    config_file: ConfigPath = None,
+) -> None:
+    """Sign out: here and for good, then at the server, then in config.toml."""
+    out = terminal_of(ctx)
+    if every and platform is not None:
+        raise Usage("--all and --platform exclude each other")
+    names = [known.id for known in registry.all() if known.auth == "device"] if every else [platform]
+    reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
+    for name in names:
+        session = open_session(name)
+        default_location(session.share_dir, config_file)
+        try:
+            with out.signals.held():
+                reports.append((session, session.logout_sync()))
+        except KimiAuthError as error:
+            reports.append((session, error))
+    _show(out, reports)
+    for _, report in reports:
+        if isinstance(report, KimiAuthError):
+            raise report
+        if report.trouble is not None and report.config == "kept":
+            raise report.trouble
+
+
+def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthError]]) -> None:
+    done = [(session, report) for session, report in reports if isinstance(report, LogoutReport)]
+    if out.json:
+        if len(done) == len(reports):
+            signed_out = [
+                {"platform": session.platform.id, "revocation": report.revocation, "config": report.config}
+                for session, report in done
+            ]
+            out.object({"signed_out": signed_out})
+        return
+    for session, report in done:
+        rows: list[Row] = [("server", REVOCATIONS[report.revocation]), ("config", CONFIGS[report.config])]
+        out.rows(rows, title=f"Signed out of {session.platform.name}.")

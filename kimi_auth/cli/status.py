@@ -1,0 +1,136 @@
+"""`kimi-auth status`: what is stored and what it is worth."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from kimi_auth.cli.errors import status_error
+from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.terminal import Row
+from kimi_auth.errors import ConfigError
+from kimi_auth.flows.status import Status
+from kimi_auth.session import Session
+
+__all__ = ["add_to", "duration"]
+
+TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "uncertain": "yellow"}
+WORDS = {
+    "fresh": "signed in",
+    "expiring": "signed in, renewal is due",
+    "usable": "signed in, cannot be renewed now",
+    "expired": "signed in, the token has expired and will be renewed when it is needed",
+    "uncertain": "signed in, the answer to the last renewal was lost; the next one recovers",
+    "refused": "the server keeps refusing to renew",
+    "revoked": "the server ended this login",
+    "corrupt": "the credential cannot be read",
+    "absent": "not signed in",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(status)
+
+
+def status(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what is stored, its phase, which file and which platform. Asks nobody unless --verify."""
+    out = terminal_of(ctx)
+    session = open_session(platform)
+    found = session.status()
+    verdict = out.signals.run(session.verify()) if verify else ""
+    error = status_error(found)
+    if json:
+        if error is None:
+            out.object(_data(session, found, verdict))
+    else:
+        out.rows(_rows(session, found, verdict), title=session.platform.name)
+    if error is not None:
+        raise error
+
+
+def _models(session: Session) -> tuple[int, str, str]:
+    """How many models config.toml has of this platform, the default model, and why it cannot be told."""
+    try:
+        config = session.config.read()
+    except ConfigError as error:
+        return 0, "", error.message
+    models = config.get("models")
+    ours = [
+        model
+        for model in (models.values() if isinstance(models, dict) else ())
+        if isinstance(model, dict) and model.get("provider") == session.platform.provider_key
+    ]
+    return len(ours), str(config.get("default_model") or ""), ""
+
+
+def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
+    now_s = time.time()
+    rows: list[Row] = [
+        ("state", Text.assemble((found.state, TONES.get(found.state, "bold red")), f"  {WORDS[found.state]}")),
+        ("credential", found.place),
+    ]
+    if found.fp:
+        rows += [
+            ("token", f"{duration(found.left_s)} left" if found.left_s else "expired"),
+            ("renewal", f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"),
+            ("pair", found.fp),
+        ]
+    if found.renewed_at_s:
+        rows.append(("renewed", f"{duration(max(0.0, now_s - found.renewed_at_s))} ago"))
+    if found.issuer:
+        rows.append(("issuer", found.issuer))
+    if found.not_before_s:
+        rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
+    if found.claim:
+        rows.append(("claim", f"{found.claim}: a renewal was begun"))
+    if found.holder:
+        rows.append(("lock", f"held by {found.holder}"))
+    count, default, problem = _models(session)
+    rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
+    if verdict:
+        rows.append(("API says", verdict))
+    if found.trouble is not None:
+        rows.append(("because", found.trouble.message))
+    return rows
+
+
+def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
+    count, default, problem = _models(session)
+    return {
+        "platform": found.platform,
+        "state": found.state,
+        "place": found.place,
+        "fp": found.fp,
+        "issuer": found.issuer,
+        "expires_at": found.expires_at_s or None,
+        "left_s": round(found.left_s, 3),
+        "renews_in_s": round(found.renews_in_s, 3),
+        "renewed_at": found.renewed_at_s or None,
+        "not_before": found.not_before_s or None,
+        "claim": found.claim or None,
+        "lock_holder": found.holder or None,
+        "models": count,
+        "default_model": default or None,
+        "config_problem": problem or None,
+        "trouble": {"code": found.trouble.code, "message": found.trouble.message} if found.trouble else None,
+        **({"verify": verdict} if verdict else {}),
+    }
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: "12 s", "8 min 05 s", "3 h 20 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

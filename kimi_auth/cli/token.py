@@ -1,0 +1,60 @@
+"""`kimi-auth token`: prints a token that works, and nothing else. The fast lane is in `kimi_auth.__main__`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.session import Session
+from kimi_auth.token import fingerprint, left_s
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(token)
+
+
+def token(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    min_ttl: Annotated[float, typer.Option("--min-ttl", metavar="S", min=0, help="Seconds of life it must have left.")] = 0.0,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Another pair than the one that is stored now.")] = False,
+    json: Json = False,
+) -> None:
+    """Print a usable access token and a newline, nothing else."""
+    out = terminal_of(ctx)
+    session = open_session(platform)
+    with out.signals.held():
+        pair = session.token_sync(min_ttl_s=min_ttl, refresh=refresh)
+    now_s = session.now_s()
+    if json:
+        out.object(
+            {
+                "access_token": pair.access_token,
+                "token_type": pair.token_type,
+                "expires_at": pair.expires_at_s,
+                "expires_in": round(left_s(pair, now_s), 3),
+                "platform": session.platform.id,
+                "fp": fingerprint(pair),
+            }
+        )
+    else:
+        out.line(pair.access_token)
+    if left_s(pair, now_s) < min_ttl:
+        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: the server gives no longer ones")
+    _renew_at_leisure(session)
+
+
+def _renew_at_leisure(session: Session) -> None:
+    """The token is out: whoever reads it must see the end of the output before a renewal is sent."""
+    sys.stdout.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    session.renew_at_leisure()
