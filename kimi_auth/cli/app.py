@@ -19,7 +19,7 @@ from kimi_auth.errors import KimiAuthError
 
 __all__ = ["app", "main"]
 
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand; it exports the subclass only."""
 
 EVERYWHERE = {"--verbose", "-v"}

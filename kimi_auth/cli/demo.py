@@ -62,7 +62,9 @@ def _emulator(share_dir: Path) -> Generator[dict[str, str], None, None]:
     try:
         ready = child.stdout.readline()
         if not ready:
-            raise Usage(child.stderr.read().strip() or "the emulator did not start", hint="pip install 'kimi-auth[emulator]'")
+            raise Usage(
+                child.stderr.read().strip() or "the emulator did not start", hint="pip install 'kimi-auth[emulator]'"
+            )
         env: dict[str, str] = json.loads(ready)["env"]
         yield {**os.environ, **env}
     finally:
@@ -97,7 +99,9 @@ class _Demo:
         path = self.session.share_dir / "credentials" / "kimi-code.json"
         record = json.loads(path.read_text("utf-8"))
         rows: list[Row] = [("file", str(path)), ("mode", f"{stat.S_IMODE(path.stat().st_mode):04o}")]
-        rows += [(key, f"({len(str(value))} characters)" if key in SHOWN else str(value)) for key, value in record.items()]
+        rows += [
+            (key, f"({len(str(value))} characters)" if key in SHOWN else str(value)) for key, value in record.items()
+        ]
         self._say("The credential is on disk: the Kimi CLI's own file, private, durable.", rows)
         config = self.session.config.read()
         rows = [("default_model", str(config["default_model"])), *(("model", key) for key in config["models"])]
@@ -106,7 +110,7 @@ class _Demo:
     async def _serve_a_client(self) -> None:
         self._say("A running client. Its tokens end after 9 s; it never sees that happen.")
         url = f"{self.session.api_origin}/chat/completions"
-        pairs = set()
+        pairs: set[str] = set()
         async with (
             self.session.kept_fresh(),
             httpx.AsyncClient(auth=BearerAuth(self.session), timeout=10) as client,
@@ -118,7 +122,9 @@ class _Demo:
                 news = "" if not pairs or status.fp in pairs else "  ← renewed in the background"
                 pairs.add(status.fp)
                 said = answer.json()["choices"][0]["message"]["content"] if answer.is_success else "?"
-                self.out.line(f"  {answer.status_code}  {said!s:<24} pair {status.fp}  {status.left_s:4.1f} s left{news}")
+                self.out.line(
+                    f"  {answer.status_code}  {said!s:<24} pair {status.fp}  {status.left_s:4.1f} s left{news}"
+                )
                 if not answer.is_success:
                     raise KimiAuthError(f"the client saw a {answer.status_code}")
                 await asyncio.sleep(1)

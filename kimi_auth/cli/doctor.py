@@ -46,7 +46,7 @@ def doctor(ctx: typer.Context, json: Json = False) -> None:
     checks = [check for look in CHECKS for check in look(session, found)]
     findings = [check for check in checks if check.step]
     if json:
-        out.object(
+        out.record(
             {"ok": not findings, "checks": [{"check": c.name, "evidence": c.evidence, "step": c.step} for c in checks]}
         )
     else:
@@ -59,7 +59,9 @@ def doctor(ctx: typer.Context, json: Json = False) -> None:
         out.rows(rows, title="What a sign-in depends on")
     if findings:
         words = f"{len(findings)} findings" if len(findings) > 1 else "one finding"
-        raise Findings(f"{words}: {', '.join(check.name for check in findings)}", hint="the next step stands beside each")
+        raise Findings(
+            f"{words}: {', '.join(check.name for check in findings)}", hint="the next step stands beside each"
+        )
 
 
 def home_free(text: str) -> str:
@@ -78,7 +80,10 @@ def _credential(session: Session, found: Status) -> Iterator[Check]:
         "absent": (f"nothing in {place}", LOGIN),
         "corrupt": ("it cannot be understood", LOGIN),
         "revoked": ("the server ended the login", LOGIN),
-        "refused": ("the server keeps refusing to renew", "kimi-auth token --refresh, and if that is refused, too: " + LOGIN),
+        "refused": (
+            "the server keeps refusing to renew",
+            "kimi-auth token --refresh, and if that is refused, too: " + LOGIN,
+        ),
     }
     evidence, step = steps.get(found.state, (f"{found.state}, {place}", ""))
     if found.trouble is not None and found.state in {*steps, "expired", "uncertain"}:
@@ -112,7 +117,9 @@ def _config(session: Session, found: Status) -> Iterator[Check]:
     wrong = bool(default) and default not in models
     step = f"kimi-auth models sync, or name another default_model in {home_free(str(session.config.path))}"
     yield Check("default model", str(default) or "none", step if wrong else "")
-    reference = (config.get("providers") or {}).get(session.platform.provider_key, {}) if isinstance(config, dict) else {}
+    reference = (
+        (config.get("providers") or {}).get(session.platform.provider_key, {}) if isinstance(config, dict) else {}
+    )
     oauth = reference.get("oauth") if isinstance(reference, dict) else None
     if isinstance(oauth, dict) and oauth.get("storage") == "keyring":
         yield Check("keyring", "config.toml still refers to the system keyring", LOGIN)
@@ -131,10 +138,14 @@ def _renewal(session: Session, found: Status) -> Iterator[Check]:
     elif found.claim:
         yield Check("claim", f"{found.claim}: a renewal is under way")
     if found.holder:
-        yield Check("lock", f"held by {found.holder}", f"if that goes on for minutes, end it: kill {found.holder.split()[1]}")
+        yield Check(
+            "lock", f"held by {found.holder}", f"if that goes on for minutes, end it: kill {found.holder.split()[1]}"
+        )
     if found.not_before_s:
         why = f": {found.trouble.message}" if found.trouble else ""
-        yield Check("pace", f"not tried again for {duration(found.not_before_s - now_s)}{why}", "wait, and check the network")
+        yield Check(
+            "pace", f"not tried again for {duration(found.not_before_s - now_s)}{why}", "wait, and check the network"
+        )
 
 
 CHECKS: tuple[Callable[[Session, Status], Iterator[Check]], ...] = (_location, _credential, _config, _renewal)

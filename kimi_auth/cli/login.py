@@ -51,7 +51,9 @@ def login(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
     no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
-    api_key_stdin: Annotated[bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")] = False,
+    api_key_stdin: Annotated[
+        bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
+    ] = False,
     config_file: ConfigPath = None,
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Record the walk as NDJSON.")] = None,
 ) -> None:
@@ -68,7 +70,9 @@ def login(
         raise error
 
 
-def sign_in(session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True) -> LoginReport:
+def sign_in(
+    session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True
+) -> LoginReport:
     """One login, shown as this terminal can show it."""
     name = session.platform.name
     view: JsonView | LiveView | PlainView
@@ -123,7 +127,7 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
                 {"platform": session.platform.id, "revocation": report.revocation, "config": report.config}
                 for session, report in done
             ]
-            out.object({"signed_out": signed_out})
+            out.record({"signed_out": signed_out})
         return
     for session, report in done:
         rows: list[Row] = [("server", REVOCATIONS[report.revocation]), ("config", CONFIGS[report.config])]

@@ -24,9 +24,13 @@ def add_to(app: typer.Typer) -> None:
 
 def models(
     ctx: typer.Context,
-    action: Annotated[Literal["list", "sync"], typer.Argument(help="list: what the platform offers; sync: into config.toml.")] = "list",
+    action: Annotated[
+        Literal["list", "sync"], typer.Argument(help="list: what the platform offers; sync: into config.toml.")
+    ] = "list",
     platform: PlatformId = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With sync: say what would change, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With sync: say what would change, write nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List the platform's models, or bring config.toml up to them."""
@@ -49,11 +53,13 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
             }
             for model in found
         ]
-        out.object({"platform": session.platform.id, "models": listed})
+        out.record({"platform": session.platform.id, "models": listed})
         return
     if not out.is_lively:
         for model in found:
-            out.line("\t".join((model.id, str(model.context_length or ""), ",".join(capabilities(session.platform, model)))))
+            out.line(
+                "\t".join((model.id, str(model.context_length or ""), ",".join(capabilities(session.platform, model))))
+            )
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("model", "context", "can"):
@@ -66,7 +72,7 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
 
 def _show_change(out: Terminal, change: Change, *, dry_run: bool) -> None:
     if out.json:
-        out.object(
+        out.record(
             {
                 "platform": change.platform,
                 "added": list(change.added),

@@ -14,7 +14,7 @@ from kimi_auth.machine import Observer
 from kimi_auth.platforms import registry
 from kimi_auth.session import Session
 
-__all__ = ["ConfigPath", "Json", "PlatformId", "terminal_of", "open_session"]
+__all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,

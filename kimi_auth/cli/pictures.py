@@ -90,7 +90,10 @@ def scenes() -> Iterator[tuple[str, ViewState]]:
     yield "slowed", fold(waiting, slowed, NOW_S - 3.0)
     offline = Notice("unreachable", "auth.kimi.com did not answer: the connection was refused.", wait_s=20.0)
     yield "offline", fold(waiting, offline, NOW_S - 4.0)
-    yield "bare", fold(start, Notice("code", "", code=replace(CODE, verification_uri_complete=""), left_s=1800.0), NOW_S)
+    yield (
+        "bare",
+        fold(start, Notice("code", "", code=replace(CODE, verification_uri_complete=""), left_s=1800.0), NOW_S),
+    )
     steps = (
         Notice("approved", "The sign-in was approved."),
         Notice("stored", "Stored in the file ~/.kimi/credentials/kimi-code.json."),

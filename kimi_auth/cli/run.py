@@ -25,7 +25,9 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     ctx: typer.Context,
-    command: Annotated[list[str] | None, typer.Argument(metavar="-- CMD...", help="The command and its arguments.")] = None,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- CMD...", help="The command and its arguments.")
+    ] = None,
     platform: PlatformId = None,
 ) -> int:
     """Run a command with KIMI_API_KEY, fresh at its start, in its environment; exit with its status."""

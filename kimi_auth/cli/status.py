@@ -50,7 +50,7 @@ def status(
     error = status_error(found)
     if json:
         if error is None:
-            out.object(_data(session, found, verdict))
+            out.record(_data(session, found, verdict))
     else:
         out.rows(_rows(session, found, verdict), title=session.platform.name)
     if error is not None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, Self, TextIO
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -70,13 +70,13 @@ class Terminal:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def object(self, value: Mapping[str, Any]) -> None:
+    def record(self, value: Mapping[str, Any]) -> None:
         """One JSON object on a line of its own, there at once."""
         self.line(json.dumps(value, ensure_ascii=False))
 
     def event(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
         """One event in the form that the Kimi CLI's own `login --json` has, which editors read."""
-        self.object({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
+        self.record({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
 
     def picture(self, content: RenderableType) -> None:
         """Something that rich draws."""
@@ -114,12 +114,12 @@ class Terminal:
         if self.json == "events":
             self.event("error", one_line(error.message), about)
         elif self.json:
-            self.object({"error": {"code": error.code, "message": one_line(error.message), **about}})
+            self.record({"error": {"code": error.code, "message": one_line(error.message), **about}})
         return error.exit_status
 
     # --- what modules log --------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
@@ -131,7 +131,7 @@ class Terminal:
             logger.setLevel(logging.DEBUG)
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._logs is not None:
             logging.getLogger("kimi_auth").removeHandler(self._logs)
 

@@ -23,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
 def token(
     ctx: typer.Context,
     platform: PlatformId = None,
-    min_ttl: Annotated[float, typer.Option("--min-ttl", metavar="S", min=0, help="Seconds of life it must have left.")] = 0.0,
+    min_ttl: Annotated[
+        float, typer.Option("--min-ttl", metavar="S", min=0, help="Seconds of life it must have left.")
+    ] = 0.0,
     refresh: Annotated[bool, typer.Option("--refresh", help="Another pair than the one that is stored now.")] = False,
     json: Json = False,
 ) -> None:
@@ -34,7 +36,7 @@ def token(
         pair = session.token_sync(min_ttl_s=min_ttl, refresh=refresh)
     now_s = session.now_s()
     if json:
-        out.object(
+        out.record(
             {
                 "access_token": pair.access_token,
                 "token_type": pair.token_type,

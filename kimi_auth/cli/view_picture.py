@@ -114,9 +114,7 @@ def _next_try(state: ViewState, now_s: float) -> str:
     return f"next try in {wait_s} s · " if wait_s > 0 else ""
 
 
-def _with_qr(
-    picture: RenderableType, state: ViewState, qr: Text | None, width: int, height: int
-) -> RenderableType:
+def _with_qr(picture: RenderableType, state: ViewState, qr: Text | None, width: int, height: int) -> RenderableType:
     if qr is None or not state.is_asking:
         return picture
     lines = qr.plain.split("\n")

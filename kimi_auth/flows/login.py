@@ -76,7 +76,7 @@ class LoginSurroundings:
     view: LoginView
     discover: Callable[[str], Awaitable[Models]]
     serve: Callable[[str], None] = no_targets
-    open_browser: Callable[[str], None] | None = None
+    open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
 
 
