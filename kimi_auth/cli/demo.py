@@ -43,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(ctx: typer.Context) -> None:
-    """Watch the main job run: sign in, stay signed in, serve a client, sign out. Touches no real account."""
+    """Watch the main job run on an emulated server."""
     out = terminal_of(ctx)
     with tempfile.TemporaryDirectory(prefix="kimi-auth-demo-") as folder, _emulator(Path(folder)) as environ:
         session = Session(folder, environ=environ)

@@ -29,7 +29,7 @@ def diagram(
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="mermaid, table or page.")] = "mermaid",
     check: Annotated[bool, typer.Option("--check", help="Say whether ./diagrams is what the machines say.")] = False,
 ) -> None:
-    """Draw the machines that run, as Mermaid or as a table."""
+    """Draw the machines that run."""
     out = terminal_of(ctx)
     library = Library.load()
     if check:

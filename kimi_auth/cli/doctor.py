@@ -39,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(ctx: typer.Context, json: Json = False) -> None:
-    """Look at everything that a sign-in depends on; exit 0 only if all is well."""
+    """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
     session = open_session(None)
     found = session.status()

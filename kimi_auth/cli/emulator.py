@@ -23,7 +23,7 @@ def command(*args: str) -> list[str]:
 
 
 def emulator(args: Annotated[list[str] | None, typer.Argument(metavar="OPTIONS")] = None) -> int:
-    """Start a loopback server that behaves like auth.kimi.com and its coding API (see: kimi-auth emulator --help)."""
+    """Start a server to try things on, on this machine."""
     child = subprocess.Popen(command(*(args or [])))
     try:
         return child.wait()

@@ -57,7 +57,7 @@ def login(
     config_file: ConfigPath = None,
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Record the walk as NDJSON.")] = None,
 ) -> None:
-    """Sign in with a code that you approve in a browser (RFC 8628)."""
+    """Sign in with a code that you approve in a browser."""
     out = terminal_of(ctx)
     if api_key_stdin and (platform is None or registry.get(platform).auth != "api_key"):
         raise Usage("--api-key-stdin is for platforms that take an API key; name one with --platform")
@@ -97,7 +97,7 @@ def logout(
     json: Json = False,
     config_file: ConfigPath = None,
 ) -> None:
-    """Sign out: here and for good, then at the server, then in config.toml."""
+    """Sign out, here and at the server, and clean config.toml."""
     out = terminal_of(ctx)
     if every and platform is not None:
         raise Usage("--all and --platform exclude each other")

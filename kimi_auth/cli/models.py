@@ -33,7 +33,7 @@ def models(
     ] = False,
     json: Json = False,
 ) -> None:
-    """List the platform's models, or bring config.toml up to them."""
+    """List the models, or bring config.toml up to them."""
     out = terminal_of(ctx)
     session = open_session(platform)
     if action == "list":

@@ -30,7 +30,7 @@ def run(
     ] = None,
     platform: PlatformId = None,
 ) -> int:
-    """Run a command with KIMI_API_KEY, fresh at its start, in its environment; exit with its status."""
+    """Run a command with a token in KIMI_API_KEY."""
     out = terminal_of(ctx)
     if not command:
         raise Usage("run needs a command", hint="for example: kimi-auth run -- env")

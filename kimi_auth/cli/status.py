@@ -42,7 +42,7 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what is stored, its phase, which file and which platform. Asks nobody unless --verify."""
+    """Show what is stored and what it is worth."""
     out = terminal_of(ctx)
     session = open_session(platform)
     found = session.status()

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
-from kimi_auth.session import Session
 from kimi_auth.token import fingerprint, left_s
 
 __all__ = ["add_to"]
@@ -29,7 +28,7 @@ def token(
     refresh: Annotated[bool, typer.Option("--refresh", help="Another pair than the one that is stored now.")] = False,
     json: Json = False,
 ) -> None:
-    """Print a usable access token and a newline, nothing else."""
+    """Print a token that works, and nothing else."""
     out = terminal_of(ctx)
     session = open_session(platform)
     with out.signals.held():
@@ -50,13 +49,12 @@ def token(
         out.line(pair.access_token)
     if left_s(pair, now_s) < min_ttl:
         out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: the server gives no longer ones")
-    _renew_at_leisure(session)
+    session.renew_at_leisure(before=_let_go_of_stdout)
 
 
-def _renew_at_leisure(session: Session) -> None:
+def _let_go_of_stdout() -> None:
     """The token is out: whoever reads it must see the end of the output before a renewal is sent."""
     sys.stdout.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    session.renew_at_leisure()

@@ -1,0 +1,372 @@
+"""Every command: what it does, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_auth import errors
+from kimi_auth.cli import app
+from kimi_auth.cli.status import duration
+from kimi_auth.clock import SystemClock
+from kimi_auth.emulator import Emulator, Fault
+from kimi_auth.store import FileStore, Refusal
+
+Run = Callable[..., Any]
+
+
+def test_a_whole_life(kimi: Run, share_dir: Path, emulator: Emulator) -> None:
+    """login, status, token, models, run, doctor, logout: each does its part and ends with 0."""
+    assert kimi("status").status == 3
+    login = kimi("login")
+    assert (login.status, login.err) == (0, "")
+    assert "Approve only if you started this sign-in" in login.out
+    assert "3 models found." in login.out
+    assert kimi("login").out == "Signed in to Kimi Code already; nothing was changed.\n"
+    status = kimi("status", "--verify")
+    assert status.status == 0
+    assert "state: fresh  signed in\n" in status.out
+    assert "API says: valid\n" in status.out
+    token = kimi("token")
+    assert token.status == 0
+    assert token.out.endswith("\n")
+    assert emulator.state.judge(token.out.strip())
+    assert kimi("token", "--json").json["access_token"] == token.out.strip()
+    assert kimi("models").out.startswith("kimi-for-coding\t262144\tthinking,image_in,video_in\n")
+    assert kimi("models", "sync").out == "models: config.toml is up to date\n"
+    assert kimi("doctor").status == 0
+    assert (share_dir / "config.toml").exists()
+    logout = kimi("logout")
+    assert (logout.status, logout.err) == (0, "")
+    assert not (share_dir / "config.toml").exists()
+    assert kimi("token").status == 3
+    assert kimi("logout").status == 0
+
+
+def test_events_of_a_login(kimi: Run) -> None:
+    """login --json: the Kimi CLI's NDJSON events, the link and code among them, success at the end."""
+    events = kimi("login", "--json").events
+    assert {tuple(event) for event in events} <= {("type", "message"), ("type", "message", "data")}
+    assert [event["type"] for event in events] == ["info", "verification_url", *["info"] * 5, "success"]
+    shown = events[1]["data"]
+    assert shown["user_code"] in shown["verification_url"]
+    again = kimi("login", "--json").events
+    assert [(event["type"], event["data"]["already"]) for event in again] == [("success", True)]
+
+
+def test_events_of_a_login_that_fails(kimi: Run, emulator: Emulator) -> None:
+    """Denied on the page: waiting, then one error event with code, hint and exit status."""
+    emulator.state.inject(
+        Fault("token", "device_code", status=400, body='{"error":"authorization_pending"}'),
+        Fault("token", "device_code", status=400, body='{"error":"slow_down"}'),
+    )
+    emulator.state.inject(Fault("token", "device_code", status=400, body='{"error":"access_denied"}'))
+    failed = kimi("login", "--json")
+    assert failed.status == 6
+    assert [event["type"] for event in failed.events][2:] == ["waiting", "waiting", "error"]
+    assert failed.events[-1]["data"] == {"code": "access_denied", "hint": errors.AccessDenied.default_hint, "exit": 6}
+    assert failed.err.count("\n") == 1
+
+
+def device(body: str, status: int = 400) -> Fault:
+    return Fault("token", "device_code", status=status, body=body, times=None)
+
+
+ENDS: dict[str, tuple[Fault, int, str]] = {
+    "denied": (device('{"error":"access_denied"}'), 6, "start again"),
+    "client refused": (
+        Fault("device", status=401, body='{"error":"invalid_client"}', times=None),
+        9,
+        "update kimi-auth",
+    ),
+    "grant lost": (device('{"error":"invalid_grant"}'), 4, "start again"),
+    "no models": (Fault("models", status=503, body="", times=None), 10, "kimi-auth models sync"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_login_that_does_not_end_well_says_why(kimi: Run, emulator: Emulator, name: str) -> None:
+    """Its own exit status, one line on standard error with the next step."""
+    fault, status, hint = ENDS[name]
+    emulator.state.inject(fault)
+    said = kimi("login")
+    assert said.status == status
+    assert said.err.startswith("kimi-auth: ")
+    assert said.err.count("\n") == 1
+    assert hint in said.err
+
+
+def test_models_that_were_pending_are_synced_later(kimi: Run, emulator: Emulator) -> None:
+    """Exit 10 keeps the login; doctor names the next step, and that step works."""
+    emulator.state.inject(Fault("models", status=503, body="", times=1))
+    assert kimi("login").status == 10
+    doctor = kimi("doctor")
+    assert doctor.status == 1
+    assert "kimi-auth models sync" in doctor.out
+    assert kimi("models", "list").status == 0
+
+
+def test_force_signs_in_again(kimi: Run) -> None:
+    """--force: another pair, although a login stands."""
+    kimi("login")
+    before = kimi("status", "--json").json["fp"]
+    assert kimi("login", "--force", "--no-browser", "--no-qr").status == 0
+    assert kimi("status", "--json").json["fp"] != before
+
+
+def test_trace_records_the_walk(kimi: Run, tmp_path: Path) -> None:
+    """--trace FILE: one JSON object a transition, from checking_store to signed_in, and no secret."""
+    file = tmp_path / "walk.ndjson"
+    assert kimi("login", "--trace", str(file)).status == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    walk = [line for line in lines if line["machine"] == "device_login"]
+    assert (walk[0]["from"], walk[-1]["to"]) == ("checking_store", "signed_in")
+    assert [line["step"] for line in walk] == list(range(1, len(walk) + 1))
+    assert kimi("token").out.strip() not in file.read_text()
+    assert kimi("login", "--trace", str(tmp_path / "no" / "such")).status == 8
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
+    "no such command": (("nosuch",), 2),
+    "no such option": (("token", "--nosuch"), 2),
+    "an option without its value": (("token", "--min-ttl"), 2),
+    "a number that is none": (("token", "--min-ttl", "soon"), 2),
+    "an action that is none": (("models", "bogus"), 2),
+    "a platform that is none": (("status", "--platform", "nosuch"), 2),
+    "a key for a platform without keys": (("login", "--api-key-stdin"), 2),
+    "run without a command": (("run",), 2),
+    "a machine that is none": (("diagram", "nosuch"), 2),
+    "a format that is none": (("diagram", "--format", "png"), 2),
+    "all and one": (("logout", "--all", "--platform", "kimi-code"), 2),
+    "another config": (("login", "--config-file", "/elsewhere/config.toml"), 9),
+    "another config at logout": (("logout", "--config-file", "/elsewhere/config.toml"), 9),
+    "a command that is not there": (("run", "--", "no-such-command-anywhere"), 127),
+    "a command that cannot run": (("run", "--", "/"), 126),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_done_is_one_line(kimi: Run, name: str) -> None:
+    """Wrong input: the exit status that is promised, one line on standard error, nothing on standard output."""
+    args, status = REFUSED[name]
+    kimi("login")
+    said = kimi(*args)
+    assert (said.status, said.out) == (status, "")
+    assert said.err.startswith("kimi-auth: ")
+    assert said.err.count("\n") == 1
+    assert said.err.rstrip().endswith(")")
+
+
+EVERY_ERROR = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.KimiAuthError)
+]
+
+
+@pytest.mark.parametrize("kind", EVERY_ERROR, ids=lambda kind: kind.__name__)
+def test_every_error_has_its_exit_status(
+    kimi: Run, monkeypatch: pytest.MonkeyPatch, kind: type[errors.KimiAuthError]
+) -> None:
+    """An error of any kind: its number, its sentence and its hint; the same as data with --json."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise kind("something\x1b[31m happened\nhere")
+
+    monkeypatch.setattr("kimi_auth.session.Session.status", fail)
+    said = kimi("status")
+    assert said.status == kind.exit_status
+    assert said.err == f"kimi-auth: something [31m happened here ({kind.default_hint})\n"
+    as_data = kimi("status", "--json")
+    assert as_data.json["error"] == {
+        "code": kind.code,
+        "message": "something [31m happened here",
+        "hint": kind.default_hint,
+        "exit": kind.exit_status,
+    }
+
+
+@pytest.mark.parametrize("flags", [(), ("--verbose",)])
+def test_a_bug_is_one_line_and_no_data(kimi: Run, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]) -> None:
+    """An exception that nobody foresaw: where it was, never what it said."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("token=secret")
+
+    monkeypatch.setattr("kimi_auth.session.Session.status", fail)
+    said = kimi("status", *flags)
+    assert said.status == 1
+    assert "RuntimeError at test_commands.py" in said.err
+    assert "secret" not in said.err
+    assert (said.err.count("\n") > 1) == bool(flags)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, BrokenPipeError])
+def test_interruptions_are_no_bugs(kimi: Run, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]) -> None:
+    """A Ctrl-C ends with 130, a reader that has gone with 1, both without a word."""
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("kimi_auth.session.Session.status", fail)
+    monkeypatch.setattr(app, "_nobody_reads", lambda: 1)
+    said = kimi("status")
+    assert (said.status, said.err) == (130 if raised is KeyboardInterrupt else 1, "")
+
+
+@pytest.mark.parametrize("args", [("--version",), ("token", "--version"), ("--verbose", "login", "--version")])
+def test_version_works_everywhere(kimi: Run, args: tuple[str, ...]) -> None:
+    """--version with any command prints the version and does nothing else."""
+    said = kimi(*args)
+    assert (said.status, said.out.split()[0]) == (0, "kimi-auth")
+
+
+def test_help_is_whole(kimi: Run) -> None:
+    """Without arguments and with --help: every command, each with a sentence that is not cut."""
+    nothing, asked = kimi(), kimi("--help")
+    assert (nothing.status, asked.status) == (2, 0)
+    for name in ("login", "logout", "status", "token", "models", "doctor", "run", "diagram", "emulator", "demo"):
+        assert f"\n  {name} " in asked.out
+        assert f"Usage: kimi-auth {name}" in kimi(name, "--help").out or name == "emulator"
+    assert "..." not in asked.out.replace("[ARGS]...", "")
+
+
+def test_token_renews_what_has_expired(kimi: Run, age: Run) -> None:
+    """Expired: one exchange, then the new token; refused for good: exit 4 and the way out."""
+    kimi("login")
+    old = age(-5.0)
+    renewed = kimi("token")
+    assert renewed.status == 0
+    assert renewed.out.strip() != old.access_token
+
+
+def test_token_at_leisure(kimi: Run, age: Run, emulator: Emulator) -> None:
+    """In the second half of the window the token is printed first and renewed after, unseen."""
+    kimi("login")
+    old = age(200.0)
+    done = subprocess.run([sys.executable, "-m", "kimi_auth", "token"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, old.access_token, "")
+    assert emulator.state.counts["rotations"] == 1
+    assert kimi("token").out.strip() != old.access_token
+
+
+def test_a_short_life_is_said(kimi: Run) -> None:
+    """--min-ttl above what the server gives: one rotation, the token, and a warning."""
+    kimi("login")
+    said = kimi("token", "--min-ttl", "5000")
+    assert said.status == 0
+    assert "less than --min-ttl" in said.err
+
+
+def test_refresh_gives_another_pair(kimi: Run) -> None:
+    """token --refresh: another token than the stored one."""
+    kimi("login")
+    first = kimi("token").out
+    assert kimi("token", "--refresh").out != first
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (Fault("token", "refresh_token", status=400, body='{"error":"invalid_grant"}'), 4),
+        (Fault("token", "refresh_token", status=429, body=""), 5),
+        (Fault("token", "refresh_token", status=401, body='{"error":"invalid_client"}'), 9),
+    ],
+)
+def test_a_token_that_cannot_be_had(kimi: Run, age: Run, emulator: Emulator, fault: Fault, status: int) -> None:
+    """Ended, refused, unreachable: each with its own exit status, and nothing on standard output."""
+    kimi("login")
+    age(-5.0)
+    emulator.state.inject(fault)
+    said = kimi("token")
+    assert (said.status, said.out) == (status, "")
+
+
+def test_run_hands_over_the_token_and_the_status(kimi: Run) -> None:
+    """run -- CMD: KIMI_API_KEY in its environment, its options untouched, its exit status ours."""
+    kimi("login")
+    token = kimi("token").out.strip()
+    said = kimi("run", "--", "sh", "-c", 'printf %s "$KIMI_API_KEY"; exit 7', "--verbose")
+    assert (said.status, said.out) == (7, token)
+    assert kimi("run", "sh", "-c", "kill -TERM $$").status == 128 + 15
+
+
+def test_a_corrupt_credential_is_said_and_kept(kimi: Run, share_dir: Path) -> None:
+    """Exit 8, the file named, the way out; a login sets it aside."""
+    kimi("login")
+    path = share_dir / "credentials" / "kimi-code.json"
+    path.write_bytes(b"\xff\x00{")
+    for command in ("status", "token"):
+        said = kimi(command)
+        assert said.status == 8
+        assert "kimi-auth login" in said.err
+    assert path.read_bytes() == b"\xff\x00{"
+    assert kimi("login").status == 0
+    assert [file.name for file in path.parent.glob("*.corrupt-*")]
+
+
+def test_another_issuer_is_refused(kimi: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is pointed at another OAuth host sends it nothing: exit 9."""
+    kimi("login")
+    monkeypatch.setenv("KIMI_CODE_OAUTH_HOST", "http://127.0.0.1:9")
+    for args in (("token",), ("status",), ("logout",), ("login",)):
+        assert kimi(*args).status == 9
+
+
+def test_status_shows_what_is_in_the_way(kimi: Run, age: Run, store: FileStore) -> None:
+    """A claim, a pace and a refusal are named in status and doctor, each with a next step where there is one."""
+    kimi("login")
+    token = age(-5.0)
+    fp = store.read().fp
+    with store.locked(5):
+        store.claim(fp)
+        held = kimi("status")
+        assert f"lock: held by pid {os.getpid()}" in held.out
+    assert "claim: interrupted" in kimi("status").out
+    assert "kimi-auth token --refresh" in kimi("doctor").out
+    with store.locked(5):
+        store.refuse(fp, Refusal(SystemClock().wall_s(), "invalid_grant"))
+    assert token.access_token not in kimi("doctor").out
+    said = kimi("doctor", "--json")
+    assert said.status == 1
+    assert kimi("status").status == 4
+
+
+def test_doctor_on_a_broken_house(kimi: Run, share_dir: Path) -> None:
+    """Nobody signed in; others may read the file; a default that is gone; a config that is none: each is named."""
+    assert "kimi-auth login" in kimi("doctor").out
+    kimi("login")
+    (share_dir / "credentials" / "kimi-code.json").chmod(0o644)
+    config = share_dir / "config.toml"
+    text = config.read_text()
+    config.write_text(text.replace('default_model = "', 'default_model = "gone-'))
+    findings = kimi("doctor")
+    assert "chmod 600" in findings.out
+    assert "gone-" in findings.out
+    assert findings.err.startswith("kimi-auth: 2 findings")
+    config.write_text("= no")
+    assert "line 1" in kimi("doctor").out
+    assert kimi("status").status == 0
+
+
+def test_diagrams(kimi: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mermaid and tables of one or all machines; --check compares ./diagrams."""
+    assert kimi("diagram").out.count("stateDiagram-v2") == 4
+    assert kimi("diagram", "sign_out", "--format", "table").out.startswith("| state |")
+    monkeypatch.chdir(tmp_path)
+    assert kimi("diagram", "--check").status == 2
+    (tmp_path / "diagrams").mkdir()
+    assert kimi("diagram", "--check").status == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59.4, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (-5, "0 s")]
+)
+def test_durations_are_for_people(seconds: float, words: str) -> None:
+    """Lengths of time as a person would say them."""
+    assert duration(seconds) == words
