@@ -1,0 +1,79 @@
+"""The command line as a process: signals, the demo, and what it says when an optional part is missing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kimi_auth.emulator import Emulator
+
+SCRIPT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from kimi_auth.__main__ import main
+sys.exit(main(["login", *sys.argv[1:]]))
+"""
+
+
+def rest_of(descriptor: int) -> bytes:
+    text = b""
+    try:
+        while part := os.read(descriptor, 65536):
+            text += part
+    except OSError:
+        pass  # the other end of a terminal is gone
+    os.close(descriptor)
+    return text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_signals_end_a_login_at_once(tmp_path: Path, number: int, status: int, terminal: bool) -> None:
+    """Ctrl-C, a service manager, a closed window: their exit status, nothing stored, no traceback, on a terminal or off."""
+    with Emulator(approve="page", interval_s=1) as server:
+        env = {**os.environ, **server.env, "KIMI_SHARE_DIR": str(tmp_path), "TERM": "xterm", "BROWSER": "true"}
+        leader, follower = pty.openpty() if terminal else os.pipe()
+        stdin = follower if terminal else subprocess.DEVNULL
+        child = subprocess.Popen([sys.executable, "-c", SCRIPT], env=env, stdin=stdin, stdout=follower, stderr=follower)
+        assert server.state.wait_for(lambda state: state.counts["polls"] >= 1, 15)
+        began_s = time.monotonic()
+        child.send_signal(number)
+        ended = child.wait(10)
+        took_s = time.monotonic() - began_s
+        os.close(follower)
+        text = rest_of(leader)
+    assert ended == status, "the child did not see the signal, or did not mean it"
+    assert b"Traceback" not in text
+    assert took_s < 5
+    assert not (tmp_path / "credentials" / "kimi-code.json").exists()
+    assert not (tmp_path / "config.toml").exists()
+
+
+def test_the_demo_shows_the_whole_life(tmp_path: Path) -> None:
+    """kimi-auth demo, not on a terminal: it ends with 0, shows a renewal, and leaves nothing behind."""
+    env = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "kimi_auth", "demo"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "renewed in the background" in done.stdout
+    assert "families alive at the server: 0" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["demo", "emulator"])
+def test_without_the_extra_there_is_one_line(tmp_path: Path, name: str) -> None:
+    """No uvicorn: the command that installs it, and exit 2."""
+    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('not here', name='uvicorn')")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "kimi_auth", name], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "kimi-auth[emulator]" in done.stderr
+    assert done.stderr.count("\n") == 1
