@@ -16,7 +16,7 @@ from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, at_leisure, fi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PLATFORM = "kimi-code"
 OAUTH_HOST = "https://auth.kimi.com"
@@ -24,7 +24,7 @@ OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
 CONFIG_MAX_BYTES = 1 << 20
 
 
-class FallThrough(Exception):  # noqa: N818 - no error: the full program goes on
+class FallThrough(Exception):
     """Not certain, or not good: the full program has to look."""
 
 
@@ -89,14 +89,14 @@ def decode(raw: bytes) -> object:
     return value
 
 
-def _scanner():  # type: ignore[no-untyped-def]
+def _scanner() -> Callable[[str, int], tuple[object, int]]:
     try:
-        from _json import make_scanner  # type: ignore[import-not-found,unused-ignore]
+        from _json import make_scanner
     except ImportError:
         from json import JSONDecoder
 
-        return JSONDecoder().scan_once
-    return make_scanner(_Settings)
+        return JSONDecoder().scan_once  # type: ignore[attr-defined, no-any-return]
+    return make_scanner(_Settings)  # type: ignore[arg-type]
 
 
 class _Settings:

@@ -13,31 +13,37 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.errors import ConfigError, KimiAuthError, WrongIssuer
-from kimi_auth.flows.account import BearerRejected, PlatformConfig, default_platform, discover, endpoints_of
+from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Unreachable, WrongIssuer
+from kimi_auth.flows.account import PlatformConfig, default_platform, discover, endpoints_of, server_of
+from kimi_auth.flows.apikey import KeyStore, sign_in_with_key, sign_out_of_key
+from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
 from kimi_auth.flows.credential import Credential, Landing
 from kimi_auth.flows.flight import drain
 from kimi_auth.flows.freshness import Freshness, HeldToken, SteadyTime, status_of
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
+from kimi_auth.flows.migration import is_waiting, migrate
+from kimi_auth.flows.models import Synced, catalogue_of, managed, sync
 from kimi_auth.flows.notices import LoginView
 from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
 from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.status import LoginReport, LogoutReport, Status
 from kimi_auth.machine import Library, Observer, recorder_from_environ, walk_async
-from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, plan, registry
+from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, Registry, resolve, static_key
 from kimi_auth.runtime import Targets, keep
-from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
 from kimi_auth.token import Token, at_leisure, fingerprint
-from kimi_auth.wire import OAuthClient, OAuthServer, device_headers, fetch_models
+from kimi_auth.wire import OAuthServer, device_headers, fetch_models
 
 __all__ = ["Session"]
 
@@ -70,11 +76,14 @@ class Session:
         given = share_dir or environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi"
         self.share_dir = Path(given).expanduser()
         self.config = ConfigFile(self.share_dir)
-        self.platform: Platform = registry.resolve(registry.get(platform or default_platform(self.config)), environ)
+        self.registry = Registry(self.share_dir)
+        known = self.registry.get(platform or default_platform(self.config, self.registry))
+        self.platform: Platform = resolve(known, environ)
+        self._environ = environ
         self._clock = clock or SystemClock()
-        self.store: CredentialStore = store or FileStore(
-            self.share_dir, self.platform.credential_key, clock=self._clock
-        )
+        self._keyring_asked = store is not None or self.platform.oauth is None
+        self._keyring_trouble: KimiAuthError | None = None
+        self.store: CredentialStore = store or self._place()
         self._given_server = server
         self._observe = observe or recorder_from_environ()
         self._one_shot = one_shot
@@ -93,9 +102,10 @@ class Session:
         held = self._held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
             return held.access_token
+        await self._settle()
         need = self._need(min_ttl_s, refresh=refresh)
-        start = self._credential.obtain(need, self._steady.now_s())
-        return self._hold(await self._credential.land(start)).access_token
+        start = self._obtain(need)
+        return self._hold(await self._credential.land(start), need).access_token
 
     def access_token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
         """`access_token` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
@@ -106,9 +116,10 @@ class Session:
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> Token:
         """The whole pair, under the same promises as `access_token_sync`."""
+        self._leave_keyring()
         need = self._need(min_ttl_s, refresh=refresh)
-        start = self._credential.obtain(need, self._steady.now_s())
-        return self._hold(self._credential.land_sync(start))
+        start = self._obtain(need)
+        return self._hold(self._credential.land_sync(start), need)
 
     async def rejected(self, bearer: str) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -116,7 +127,7 @@ class Session:
         However many callers and processes report the same bearer, it is rotated at most once.
         """
         try:
-            start = self._credential.obtain(Need(not_bearer=bearer), self._steady.now_s())
+            start = self._obtain(Need(not_bearer=bearer))
             token = self._hold(await self._credential.land(start)).access_token
         except KimiAuthError:
             return None
@@ -125,24 +136,31 @@ class Session:
     def rejected_sync(self, bearer: str) -> str | None:
         """`rejected` for code without an event loop."""
         try:
-            start = self._credential.obtain(Need(not_bearer=bearer), self._steady.now_s())
+            start = self._obtain(Need(not_bearer=bearer))
             token = self._hold(self._credential.land_sync(start)).access_token
         except KimiAuthError:
             return None
         return token if token != bearer else None
 
-    def renew_at_leisure(self) -> None:
+    def renew_at_leisure(self, before: Callable[[], None] = lambda: None) -> None:
         """For one-shot commands, after they have done their work: renews in the foreground if the second half of the window
-        has begun, nobody else is at it and no pace forbids it. Never raises for weather."""
+        has begun, nobody else is at it and no pace forbids it. `before` is called first if so. Never raises for weather."""
         landing = self._credential.inspect()
         token = landing.token
-        if landing.state == "expiring" and token is not None and not at_leisure(token, self._steady.now_s()):
+        if landing.state == "expiring" and token is not None and not at_leisure(token, self.now_s()):
+            before()
             with hold_signals():
                 self._credential.renew_now(landing)
 
+    def now_s(self) -> float:
+        """Now as ages are judged here, unix seconds: a wall clock that is set back does not make a token younger."""
+        return self._steady.now_s()
+
     def status(self) -> Status:
         """What is stored and what it is worth, without asking anybody."""
-        return status_of(self._credential.inspect(), self.platform, self.store, self._steady.now_s())
+        status = status_of(self._credential.inspect(), self.platform, self.store, self._steady.now_s())
+        # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
+        return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
     async def verify(self) -> Literal["valid", "invalid", "unknown"]:
         """Whether the platform accepts the stored access token as it is; nothing is renewed."""
@@ -161,13 +179,16 @@ class Session:
     # --- signing in and out ------------------------------------------------------------------------------------------
 
     async def login(
-        self, view: LoginView, *, force: bool = False, open_browser: Callable[[str], None] | None = None
+        self, view: LoginView, *, force: bool = False, open_browser: Callable[[str], object] | None = None
     ) -> LoginReport:
         """Signs in with the device grant (RFC 8628); leaves a login that stands alone unless `force`.
 
         `view` shows it; `open_browser` is given the checked verification URL and must not block. Cancellation leaves
-        nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs only.
+        nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs, and ConfigError
+        for a platform that takes an API key.
         """
+        endpoints_of(self.platform)
+        await self._settle()
         around = LoginSurroundings(
             config=PlatformConfig(self.config, self.platform),
             view=view,
@@ -185,16 +206,29 @@ class Session:
         fp = fingerprint(ctx.token) if ctx.token else ""
         return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
 
+    async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
+        """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
+        alone unless `force`. The report's `state` is `signed_in` or `failed`."""
+        return await sign_in_with_key(self.platform, key, self.config, self._headers, force=force)
+
     async def logout(self) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
 
         Raises WrongIssuer, StorageError or CredentialLocked if the login still stands.
         """
+        if self.platform.oauth is None:
+            return await asyncio.to_thread(self.logout_sync)
+        await self._settle()
         self._refuse_foreign()
         return self._signed_out(await asyncio.wrap_future(self._credential.sign_out()))
 
     def logout_sync(self) -> LogoutReport:
         """`logout` for code without an event loop."""
+        if self.platform.oauth is None:
+            report = sign_out_of_key(self.platform, self.config)
+            self._forget_token()
+            return report
+        self._leave_keyring()
         self._refuse_foreign()
         with hold_signals():
             return self._signed_out(self._credential.sign_out().result())
@@ -202,21 +236,39 @@ class Session:
     # --- models ------------------------------------------------------------------------------------------------------
 
     async def fetch_models(self) -> tuple[ModelEntry, ...]:
-        """The platform's models; a rejected token is renewed once. Raises Unreachable, ConfigError, and as `access_token`."""
-        bearer = await self.access_token()
-        models, trouble = await self._discover(bearer)
-        if isinstance(trouble, BearerRejected) and (newer := await self.rejected(bearer)):
-            models, trouble = await self._discover(newer)
+        """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
+        Unreachable, ConfigError, and as `access_token`."""
+        models, trouble = await catalogue_of(self, static_key(self.config.read(), self.platform), self._headers)
         if trouble is not None:
             raise trouble
         return models
 
     async def sync_models(self, *, dry_run: bool = False) -> Change:
         """Brings config.toml up to the platform's catalogue and says what changed. Raises as `fetch_models`."""
-        models = await self.fetch_models()
-        if dry_run:
-            return plan(self.config.read(), self.platform, models, reason="sync")
-        return await asyncio.to_thread(PlatformConfig(self.config, self.platform).sync, models)
+        (synced,) = await self._sync([self], dry_run=dry_run)
+        if synced.trouble is not None:
+            raise synced.trouble
+        assert synced.change is not None
+        return synced.change
+
+    async def sync_all(self, *, dry_run: bool = False) -> tuple[Synced, ...]:
+        """`sync_models` of every platform in config.toml, all asked at the same time and each for itself, in the registry's
+        order. Raises ConfigError where config.toml cannot be read; what else goes wrong is in the results."""
+        platforms = managed(self.config.read(), self.registry.all())
+        return await self._sync([self.sibling(platform.id) for platform in platforms], dry_run=dry_run)
+
+    def sync_in_background(self) -> Future[tuple[Synced, ...]]:
+        """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no
+        program from ending. With or without an event loop; whoever wants to know how it went asks the future."""
+        return in_background(self.sync_all, ())
+
+    def sibling(self, platform: str) -> Session:
+        """A session for another platform in the same share dir and environment; this one, if it is its own platform."""
+        if platform == self.platform.id:
+            return self
+        return Session(
+            self.share_dir, platform=platform, environ=self._environ, clock=self._clock, observe=self._observe
+        )
 
     # --- running clients ---------------------------------------------------------------------------------------------
 
@@ -238,6 +290,7 @@ class Session:
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
         try:
+            await self._settle()
             freshness = Freshness(self._credential, self._steady, self._serve)
             await freshness.look()
             keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
@@ -272,7 +325,7 @@ class Session:
 
     @cached_property
     def _server(self) -> OAuthServer:
-        return self._given_server or OAuthClient(endpoints_of(self.platform), self._headers)
+        return self._given_server or server_of(self.platform, self._headers)
 
     @cached_property
     def _steady(self) -> SteadyTime:
@@ -296,6 +349,36 @@ class Session:
         work = CredentialWork(self._effects, serve=self._serve, config=PlatformConfig(self.config, self.platform))
         return Credential(work, self._library, observe=self._observe, one_shot=self._one_shot)
 
+    def _place(self) -> CredentialStore:
+        if self.platform.oauth is None:
+            return KeyStore(self.config, self.platform, self._clock)
+        return FileStore(self.share_dir, self.platform.credential_key, clock=self._clock)
+
+    async def _settle(self) -> None:
+        if not self._keyring_asked:
+            await asyncio.to_thread(self._leave_keyring)
+
+    def _leave_keyring(self) -> None:
+        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
+        if not self._keyring_asked and is_waiting(self.config, self.platform):
+            self._keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
+        self._keyring_asked = True
+
+    def _obtain(self, need: Need) -> Landing | Future[Landing]:
+        try:
+            return self._credential.obtain(need, self._steady.now_s())
+        except NotSignedIn as absent:
+            if (trouble := self._keyring_trouble) is None:
+                raise
+            raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
+
+    async def _sync(self, sources: list[Session], *, dry_run: bool) -> tuple[Synced, ...]:
+        return await sync(sources, self.config, self._headers, memory=Memory(self.share_dir), dry_run=dry_run)
+
+    def _forget_token(self) -> None:
+        self._held = None
+        self._serve("")
+
     def _keeps_trying(self, tried_s: float) -> bool:
         """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
         return tried_s < UNSAVED_ONE_SHOT_S or (not self._one_shot and threading.main_thread().is_alive())
@@ -305,10 +388,12 @@ class Session:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         return Need(min_ttl_s=min_ttl_s, not_fp=self.store.read().fp, insist=True)
 
-    def _hold(self, landing: Landing) -> Token:
+    def _hold(self, landing: Landing, need: Need = NO_NEED) -> Token:
         token = landing.token
         if token is None:
             raise landing.error
+        if need.not_fp == landing.ctx.snapshot.fp:
+            raise landing.ctx.trouble or Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
         self._held = HeldToken.of(token, landing.ctx.snapshot.stamp, self._clock, self._notice_s) if fresh else None
         return token
@@ -327,7 +412,6 @@ class Session:
     def _signed_out(self, landing: Landing) -> LogoutReport:
         if landing.state != "absent":
             raise landing.ctx.trouble or ConfigError("the login still stands")
-        self._held = None
-        self._serve("")
+        self._forget_token()
         ctx = landing.ctx
-        return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble)
+        return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble or self._keyring_trouble)

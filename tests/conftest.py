@@ -6,7 +6,7 @@ import freezegun
 import hypothesis
 import pytest
 
-pytest_plugins = ("pytester", "servers.fixtures", "house.isolation", "house.edge_gate", "house.ci")
+pytest_plugins = ("pytester", "servers.fixtures", "house.isolation", "house.edge_gate", "house.ci", "house.no_secrets")
 
 # freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.
 freezegun.configure(extend_ignore_list=["_pytest.timing", "filelock"])

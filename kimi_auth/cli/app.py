@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 
 from kimi_auth._version import __version__
 from kimi_auth.cli import demo, diagram, doctor, emulator, login, models, run, status, token
 from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.flows.flight import drain
 
 __all__ = ["app", "main"]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand; it exports the subclass only."""
 
-EVERYWHERE = {"--verbose", "-v"}
+SPEAK_THEMSELVES = {"run", "emulator"}
+"""Commands whose later words belong to somebody else."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -36,38 +41,59 @@ for room in (login, status, token, run, models, doctor, diagram, emulator, demo)
     room.add_to(app)
 
 
+def _say_version(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        terminal_of(ctx).line(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def _say_more(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        terminal_of(ctx).say_more()
+
+
 @app.callback()
 def _everywhere(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more on standard error."),
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", help="Say more on standard error.", callback=_say_more, expose_value=False
+    ),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_say_version, expose_value=False, is_eager=True
+    ),
 ) -> None:
     """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
+
+
+def program() -> Any:
+    """The commands as Typer runs them, each with the options that every command has."""
+    group: Any = typer.main.get_command(app)
+    everywhere = [option for option in group.params if option.name in {"verbose", "version"}]
+    for command in group.commands.values():
+        command.params = [*command.params, *everywhere]
+    return group
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
-    ours = args[: args.index("--")] if "--" in args else args
-    if "--version" in ours:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
-        return 0
-    rest = [word for word in ours if word not in EVERYWHERE] + args[len(ours) :]
-    with Terminal(json=_json(ours), verbose=len(rest) < len(args)) as out:
-        return _run(rest, out)
+    with Terminal(json=_json(args)) as out:
+        status = _run(args, out)
+        _land(out)
+    return status
 
 
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
-    if "--json" not in args:
+    command = next((word for word in args if not word.startswith("-")), "")
+    if "--json" not in args or command in SPEAK_THEMSELVES:
         return ""
-    return "events" if "login" in args else "object"
+    return "events" if command == "login" else "object"
 
 
 def _run(args: list[str], out: Terminal) -> int:
-    command = typer.main.get_command(app)
     try:
         with out.signals.taken():
-            status = command.main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
+            status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
     except KimiAuthError as error:
         return out.report(error)
     except UsageError as error:
@@ -76,11 +102,18 @@ def _run(args: list[str], out: Terminal) -> int:
         return stopped.exit_status
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        return _nobody_reads()
+    except (BrokenPipeError, SystemExit):  # Typer turns the one into the other
+        out.let_go()
+        return 1
     except Exception as bug:  # noqa: BLE001 - the last resort: one line instead of a traceback with other people's data
         return _bug(bug, out)
     return status if isinstance(status, int) else 0
+
+
+def _land(out: Terminal) -> None:
+    """No renewal is torn by the end of the program: it is waited for, and whoever waits for us is told why."""
+    with suppress(Stopped), out.signals.taken(), out.signals.held():
+        drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
 
 
 def _usage(error: Exception, out: Terminal) -> int:
@@ -96,24 +129,17 @@ def _usage(error: Exception, out: Terminal) -> int:
 def _bug(bug: Exception, out: Terminal) -> int:
     """An exception that nobody foresaw: its kind and its place, never its words or its data."""
     if out.verbose:
-        import traceback
-
         for frame in traceback.extract_tb(bug.__traceback__):
             out.say(f"  {frame.filename}:{frame.lineno} in {frame.name}")
-    at = _last(bug.__traceback__)
-    out.say(f"unexpected {type(bug).__name__} at {at} (please report it, with the output of: {PROGRAM} doctor)")
-    return KimiAuthError.exit_status
+    return out.report(
+        KimiAuthError(
+            f"unexpected {type(bug).__name__} at {_last(bug.__traceback__)}",
+            hint=f"please report it, with the output of: {PROGRAM} doctor",
+        )
+    )
 
 
 def _last(trace: TracebackType | None) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"
-
-
-def _nobody_reads() -> int:
-    """The reader of our output has gone; what Python still holds for it must not fail at exit."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1

@@ -23,7 +23,7 @@ from kimi_auth.cli.emulator import command
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.login import CONFIGS, REVOCATIONS, sign_in
 from kimi_auth.cli.options import terminal_of
-from kimi_auth.cli.terminal import Row, Terminal
+from kimi_auth.cli.terminal import Row, Terminal, grid_of
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.runtime import BearerAuth
 from kimi_auth.session import Session
@@ -86,7 +86,7 @@ class _Demo:
             "A server of our own on this machine plays auth.kimi.com and the coding API.",
             [("server", self.session.api_origin), ("share dir", str(self.session.share_dir))],
         )
-        self._say("Sign in with a device code (RFC 8628). The emulator's person approves by themselves.")
+        self._say("Sign in with a device code (RFC 8628); here, approval comes by itself.")
         report = sign_in(self.session, self.out, browser=False, qr=False)
         if (error := login_error(report)) is not None:
             raise error
@@ -122,9 +122,7 @@ class _Demo:
                 news = "" if not pairs or status.fp in pairs else "  ← renewed in the background"
                 pairs.add(status.fp)
                 said = answer.json()["choices"][0]["message"]["content"] if answer.is_success else "?"
-                self.out.line(
-                    f"  {answer.status_code}  {said!s:<24} pair {status.fp}  {status.left_s:4.1f} s left{news}"
-                )
+                self.out.line(f"  {answer.status_code}  {said:<9}  pair {status.fp}  {status.left_s:.1f} s left{news}")
                 if not answer.is_success:
                     raise KimiAuthError(f"the client saw a {answer.status_code}")
                 await asyncio.sleep(1)
@@ -161,9 +159,9 @@ class _Demo:
         self.step += 1
         heading = Text.assemble((f"{self.step} ", "bold cyan"), (words, "bold"))
         if self.out.is_lively:
-            self.out.picture(Text())
-            self.out.picture(heading)
-        else:
-            self.out.line(heading.plain)
+            for part in (Text(), heading, grid_of(rows or [])):
+                self.out.picture(part)
+            return
+        self.out.line(heading.plain)
         for label, value in rows or []:
             self.out.line(f"  {label}: {value}")

@@ -16,7 +16,7 @@ try:
 except ImportError:  # not a POSIX system
     termios = None  # type: ignore[assignment]
 
-__all__ = ["Keys"]
+__all__ = ["Keys", "leaves"]
 
 LEAVING = re.compile(rb"[qQ]")
 _SEQUENCE = re.compile(rb"\x1b[\[O][ -?]*[@-~]|\x1b[^\x1b]")

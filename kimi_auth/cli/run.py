@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -43,15 +45,22 @@ def run(
 
 def _status_of(command: list[str], environ: dict[str, str]) -> int:
     """Runs `command` as our child, passes signals on, and returns its status as a shell would."""
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        elif number != signal.SIGINT or not _terminal_tells_both():
+            child.send_signal(number)
+
+    # Before the child exists: a signal that comes in between is the child's as well. What the shell ignores stays ignored.
+    heard = [number for number in HELD if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heard}
     try:
-        child = subprocess.Popen(command, env=environ)
-    except FileNotFoundError:
-        raise CommandNotFound(f"run: there is no command {command[0]!r}") from None
-    except OSError as error:
-        raise CommandNotRunnable(f"run: {command[0]!r} cannot be run: {error.strerror}") from None
-    # The terminal sends Ctrl-C to both of us; the child decides what it means, and we report how it ended.
-    before = {number: signal.signal(number, lambda sent, _: _pass_on(child, sent)) for number in HELD}
-    try:
+        child = _start(command, environ)
+        for number in early:
+            child.send_signal(number)
         status = child.wait()
     finally:
         for number, handler in before.items():
@@ -59,6 +68,19 @@ def _status_of(command: list[str], environ: dict[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
-    if number != signal.SIGINT or not os.isatty(0):
-        child.send_signal(number)
+def _start(command: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, env=environ)
+    except FileNotFoundError:
+        raise CommandNotFound(f"run: there is no command {command[0]!r}") from None
+    except OSError as error:
+        raise CommandNotRunnable(f"run: {command[0]!r} cannot be run: {error.strerror}") from None
+
+
+def _terminal_tells_both() -> bool:
+    """True where Ctrl-C reaches the whole foreground job: the child has had its SIGINT then, and needs no second one."""
+    try:
+        with Path("/dev/tty").open("rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

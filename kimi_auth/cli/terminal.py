@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self, TextIO
@@ -23,9 +24,13 @@ from rich.text import Text
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
 
-__all__ = ["PROGRAM", "Row", "Terminal", "one_line"]
+__all__ = ["PROGRAM", "Row", "Terminal", "grid_of", "one_line"]
 
 PROGRAM = "kimi-auth"
+
+MARGIN = 2
+
+LOGGER = logging.getLogger("kimi_auth")
 
 Row = tuple[str, str | Text]
 """A label and what stands beside it."""
@@ -34,6 +39,16 @@ Row = tuple[str, str | Text]
 def one_line(text: str) -> str:
     """`text` on one line, without characters that could move the cursor."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def grid_of(rows: Iterable[Row]) -> RenderableType:
+    """Facts beside their labels; what is too long for its line is folded, never cut."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(label, value)
+    return Padding(grid, (0, MARGIN))
 
 
 @dataclass
@@ -66,9 +81,10 @@ class Terminal:
     # --- standard output ---------------------------------------------------------------------------------------------
 
     def line(self, text: str = "") -> None:
-        """One line of facts, there at once."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        """One line of facts, there at once. Raises KimiAuthError where it cannot be written."""
+        with self._writing():
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
     def record(self, value: Mapping[str, Any]) -> None:
         """One JSON object on a line of its own, there at once."""
@@ -79,8 +95,9 @@ class Terminal:
         self.record({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
 
     def picture(self, content: RenderableType) -> None:
-        """Something that rich draws."""
-        self.console.print(content)
+        """Something that rich draws. Raises KimiAuthError where it cannot be written."""
+        with self._writing():
+            self.console.print(content)
 
     def rows(self, rows: Iterable[Row], title: str = "") -> None:
         """Facts with labels: aligned on a terminal, `label: value` where a program or a file reads."""
@@ -89,14 +106,30 @@ class Terminal:
             for label, value in rows:
                 self.line(f"{label}: {value}")
             return
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for label, value in rows:
-            grid.add_row(label, value)
-        parts = [Text(), Padding(Text(title, style="bold"), (0, 2)), Text()] if title else [Text()]
-        for part in (*parts, Padding(grid, (0, 2)), Text()):
+        heading: list[RenderableType] = [Padding(Text(title, style="bold"), (0, MARGIN)), Text()] if title else []
+        for part in (Text(), *heading, grid_of(rows), Text()):
             self.picture(part)
+
+    def let_go(self) -> None:
+        """Closes standard output for whoever reads it; what is written from now on goes nowhere and cannot fail."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+    @contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        if sys.stdout is None:
+            raise KimiAuthError("standard output is closed", hint="run it with standard output open")
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.let_go()
+            raise KimiAuthError(
+                f"cannot write to standard output: {error.strerror}", hint="send the output somewhere else"
+            ) from None
 
     # --- standard error ----------------------------------------------------------------------------------------------
 
@@ -124,16 +157,20 @@ class Terminal:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         self._logs = _Said(self)
-        logger = logging.getLogger("kimi_auth")
-        logger.addHandler(self._logs)
-        if self.verbose:
-            self._logs.setLevel(logging.DEBUG)
-            logger.setLevel(logging.DEBUG)
+        LOGGER.addHandler(self._logs)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._logs is not None:
-            logging.getLogger("kimi_auth").removeHandler(self._logs)
+            LOGGER.removeHandler(self._logs)
+            LOGGER.setLevel(logging.NOTSET)
+
+    def say_more(self) -> None:
+        """From now on everything that this package logs is said."""
+        self.verbose = True
+        for level in (LOGGER, self._logs):
+            if level is not None:
+                level.setLevel(logging.DEBUG)
 
 
 class _Said(logging.Handler):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -49,12 +47,5 @@ def token(
         out.line(pair.access_token)
     if left_s(pair, now_s) < min_ttl:
         out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: the server gives no longer ones")
-    session.renew_at_leisure(before=_let_go_of_stdout)
-
-
-def _let_go_of_stdout() -> None:
-    """The token is out: whoever reads it must see the end of the output before a renewal is sent."""
-    sys.stdout.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    # Whoever reads the token must see the end of the output before a renewal is sent.
+    session.renew_at_leisure(before=out.let_go)

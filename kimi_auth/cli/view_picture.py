@@ -28,8 +28,10 @@ BESIDE = 3
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SPINS_PER_S = 5
-FULL_HEIGHT = 18
-"""Lines that the whole picture takes when a code is shown in block letters."""
+FULL_HEIGHT = 19
+"""Lines that the picture takes with block letters and blank lines, and one for the cursor; a lower terminal gets neither."""
+
+BLANK = Text()
 
 ACCENT, QUIET, GOOD, WARN, BAD = "bold cyan", "dim", "green", "yellow", "bold red"
 _END_MARKS = {"good": ("✓", GOOD), "plain": ("•", WARN), "bad": ("✗", BAD)}
@@ -42,33 +44,36 @@ def render(
 
     `qr`: a drawing of the link, left out where there is no room for it. The last line is always free for the cursor.
     """
-    parts: list[RenderableType] = [Text(), _line(Text(f"Sign in to {state.platform}", style="bold")), Text()]
+    parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold")), BLANK]
     if state.is_asking:
         parts += _question(state, width, height)
-        parts += [_countdown(state, now_s, width), Text()]
+        parts += [_countdown(state, now_s, width), BLANK]
     if state.done or state.is_over:
         parts += _progress(state)
     parts += [_line(Text.assemble(("! ", WARN), warning)) for warning in state.warnings]
     parts.append(_mark(state, now_s))
     if state.is_asking:
         parts.append(_line(Text(f"  {_next_try(state, now_s)}q or Esc leaves", style=QUIET)))
-    picture = Group(*parts)
+    picture = Group(*(part for part in parts if part is not BLANK or height >= FULL_HEIGHT))
     return _with_qr(picture, state, qr, width, height)
 
 
 def _question(state: ViewState, width: int, height: int) -> list[RenderableType]:
-    parts: list[RenderableType] = [_line(Text("Open this page in a browser")), Text(), _link(state.url, width), Text()]
-    task = "and type the code " if state.url == state.typed_url else "It must show the code "
-    parts += [_line(Text.assemble(task, (state.user_code, "bold"))), Text()]
     room = width - 2 * MARGIN
-    if height >= FULL_HEIGHT and can_draw(state.user_code, room):
-        code: RenderableType = Text("\n".join(block_letters(state.user_code)), style=ACCENT, no_wrap=True)
-        if can_draw(state.user_code, room - BESIDE - max(map(len, CAUTION_LINES))):
-            beside = Table.grid(padding=(0, BESIDE, 0, 0))
-            beside.add_row(code, Text("\n".join(CAUTION_LINES), style=WARN))
-            return [*parts, _line(beside), Text()]
-        return [*parts, _line(code), Text(), _line(Text(CAUTION, style=WARN)), Text()]
-    return [*parts, _line(Text(state.user_code, style=ACCENT)), Text(), _line(Text(CAUTION, style=WARN)), Text()]
+    is_large = height >= FULL_HEIGHT and can_draw(state.user_code, room)
+    task = "and type the code " if state.url == state.typed_url else "It must show the code "
+    parts: list[RenderableType] = [
+        *(_line(Text("Open this page in a browser")), BLANK, _link(state.url, width), BLANK),
+        *(_line(Text.assemble(task, (state.user_code, "bold" if is_large else ACCENT))), BLANK),
+    ]
+    if not is_large:
+        return [*parts, _line(Text(CAUTION, style=WARN)), BLANK]
+    code = Text("\n".join(block_letters(state.user_code)), style=ACCENT, no_wrap=True)
+    if not can_draw(state.user_code, room - BESIDE - max(map(len, CAUTION_LINES))):
+        return [*parts, _line(code), BLANK, _line(Text(CAUTION, style=WARN)), BLANK]
+    beside = Table.grid(padding=(0, BESIDE, 0, 0))
+    beside.add_row(code, Text("\n".join(CAUTION_LINES), style=WARN))
+    return [*parts, _line(beside), BLANK]
 
 
 def _link(url: str, width: int) -> RenderableType:
@@ -96,7 +101,7 @@ def _progress(state: ViewState) -> list[RenderableType]:
             lines.append(_line(Text.assemble(("✓ ", GOOD), done[kind])))
         elif not state.is_over:
             lines.append(_line(Text(f"· {label}", style=QUIET)))
-    return [*lines, Text()] if lines else []
+    return [*lines, BLANK] if lines else []
 
 
 def _mark(state: ViewState, now_s: float) -> RenderableType:
@@ -125,7 +130,7 @@ def _with_qr(picture: RenderableType, state: ViewState, qr: Text | None, width: 
         grid.add_row(picture, qr)
         return grid
     if width >= columns + 2 * MARGIN and height > FULL_HEIGHT + len(lines):
-        return Group(picture, Text(), _line(qr))
+        return Group(picture, BLANK, _line(qr))
     return picture
 
 

@@ -95,7 +95,7 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
     if notice.kind in STEPS:
         label = STEPS[notice.kind]
         label = f"{notice.count} {label}".replace("1 models", "1 model") if notice.kind == "models" else label
-        return replace(state, done=(*state.done, (notice.kind, label)))
+        return replace(state, words="Getting everything ready.", done=(*state.done, (notice.kind, label)))
     return state
 
 

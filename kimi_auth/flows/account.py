@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any
 
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, offered, parse_catalogue, plan, registry
-from kimi_auth.platforms.registry import parse_managed_provider_key
-from kimi_auth.wire import Endpoints, fetch_models
+from kimi_auth.platforms import (
+    Change,
+    ConfigFile,
+    Memory,
+    ModelEntry,
+    Platform,
+    Registry,
+    offered,
+    parse_catalogue,
+    parse_managed_provider_key,
+    plan,
+)
+from kimi_auth.wire import Endpoints, LocatedClient, ModelsPage, OAuthClient, OAuthServer, fetch_models
 
-__all__ = ["BearerRejected", "PlatformConfig", "default_platform", "discover", "endpoints_of"]
+__all__ = ["BearerRejected", "PlatformConfig", "default_platform", "discover", "endpoints_of", "server_of"]
+
+log = logging.getLogger("kimi_auth.flows")
 
 DEFAULT_PLATFORM = "kimi-code"
 
@@ -32,9 +44,9 @@ class PlatformConfig:
         """Raises ConfigError now for what would stop a login from being written later."""
         self._file.writable(lambda config: plan(config, self._platform, (), reason="login"))
 
-    def install(self, models: tuple[ModelEntry, ...]) -> None:
-        """What a login writes. Raises ConfigError; then nothing was written."""
-        self._file.apply(lambda config: plan(config, self._platform, models, reason="login"))
+    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
+        """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
+        self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
         """Brings the models up to date. Raises ConfigError; then nothing was written."""
@@ -42,10 +54,11 @@ class PlatformConfig:
 
     def restore(self) -> None:
         """What a logout takes back. Raises ConfigError; then nothing was written."""
+        Memory(self._file.share_dir).forget(self._platform)
         self._file.revert(self._platform)
 
 
-def default_platform(config: ConfigFile) -> str:
+def default_platform(config: ConfigFile, known: Registry) -> str:
     """The id of the device-grant platform that config.toml's default model belongs to, else `kimi-code`."""
     try:
         data = config.read()
@@ -55,8 +68,11 @@ def default_platform(config: ConfigFile) -> str:
     model = models.get(data.get("default_model")) if isinstance(models, Mapping) else None
     provider = model.get("provider") if isinstance(model, Mapping) else None
     platform_id = parse_managed_provider_key(provider) if isinstance(provider, str) else None
-    device = {platform.id for platform in registry.all() if platform.auth == "device"}
-    return platform_id if platform_id in device else DEFAULT_PLATFORM
+    try:
+        platform = known.get(platform_id or DEFAULT_PLATFORM)
+    except ConfigError:
+        return DEFAULT_PLATFORM
+    return platform.id if platform.auth == "device" else DEFAULT_PLATFORM
 
 
 def endpoints_of(platform: Platform) -> Endpoints:
@@ -64,7 +80,8 @@ def endpoints_of(platform: Platform) -> Endpoints:
     oauth = platform.oauth
     if oauth is None:
         raise ConfigError(
-            f"{platform.name} has no sign-in: it takes an API key", hint="put the key into config.toml as api_key"
+            f"{platform.name} has no sign-in: it takes an API key",
+            hint=f"give it one: kimi-auth login --platform {platform.id} --api-key-stdin",
         )
     return Endpoints(
         issuer=oauth.host,
@@ -77,18 +94,39 @@ def endpoints_of(platform: Platform) -> Endpoints:
     )
 
 
+def server_of(platform: Platform, headers: Mapping[str, str]) -> OAuthServer:
+    """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none."""
+    if platform.oauth is None:
+        return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
+    endpoints = endpoints_of(platform)
+    return (OAuthClient if endpoints.token_url else LocatedClient)(endpoints, headers)
+
+
 async def discover(
-    platform: Platform, bearer: str, headers: Mapping[str, str]
+    platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: Memory | None = None
 ) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-    """The models that the platform offers to this bearer, or the sentence that says why they are not known."""
-    answer = await fetch_models(platform.api_base, bearer, headers)
+    """The models that the platform offers to this bearer, or the sentence that says why they are not known.
+
+    With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
+    """
+    memo = memory.recall(platform) if memory else None
+    answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
     if answer.outcome == "rejected":
         return (), BearerRejected(f"{platform.name} rejected the access token")
+    if answer.outcome == "unchanged" and memo is not None:
+        return _offered(platform, memo.data)
     if answer.outcome != "models" or answer.value is None:
         return (), answer.error or Unreachable(f"{platform.name} did not list its models")
-    listing: Any = answer.value
-    models, _notes = parse_catalogue(listing.data)
+    listing: ModelsPage = answer.value
+    models, trouble = _offered(platform, listing.data)
+    if memory is not None and trouble is None:
+        memory.keep(platform, listing.etag, listing.data)
+    return models, trouble
+
+
+def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    models, notes = parse_catalogue(data)
+    for note in notes:
+        log.info("%s: %s", platform.id, note)
     models = offered(platform, models)
-    if not models:
-        return (), Unreachable(f"{platform.name} lists no models that can be used")
-    return models, None
+    return (models, None) if models else ((), Unreachable(f"{platform.name} lists no models that can be used"))

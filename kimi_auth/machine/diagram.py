@@ -2,18 +2,26 @@
 
     python -m kimi_auth.machine.diagram [--check] FOLDER
 
-writes one page for each machine of this package, or with `--check` says which pages are not what they would be.
+writes a page and a picture for each machine of this package and one page for the review of all, or with `--check` says
+which of them are not what they would be.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from . import layout, schema
+from .coverage import coverage, only_checked
 from .library import Library
+from .material import HOOK_COLUMNS, NO_MATERIAL, Material, gather
+from .review import review
 from .spec import Machine, State
+from .svg import MARK as SVG_MARK
+from .svg import svg
 
 _COLOURS = {
     "good": "fill:#d3f2dc,stroke:#1a7f37,color:#0b3d1c",
@@ -55,22 +63,39 @@ def table(machine: Machine) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def page(machine: Machine) -> str:
+def hooks(machine: Machine, material: Material) -> str:
+    """What is written about the hooks of the machine as a Markdown table; "" where nothing is."""
+    if not material.hooks.get(machine.name):
+        return ""
+    rows = [("activity", *HOOK_COLUMNS), ("---",) * (1 + len(HOOK_COLUMNS))]
+    for activity in dict.fromkeys(state.activity for state in machine.states.values() if state.activity):
+        hook = material.hook(machine, activity)
+        first, *others = (_cell(str(hook.get(column, ""))) for column in HOOK_COLUMNS)
+        rows += [(f"`{activity}`", f"`{first}`", *others)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def page(machine: Machine, material: Material = NO_MATERIAL) -> str:
     """The whole page of a machine, as it stands in `diagrams/<name>.md`."""
+    written = hooks(machine, material)
     held = f"Every state of this machine runs while `{machine.holds}` is held.\n\n" if machine.holds else ""
     return (
         f"{_MARK}{machine.name}.toml by kimi_auth.machine.diagram. Change the machine, then {_MEND}. -->\n\n"
         f"# {machine.name}\n\n{machine.about.strip()}\n\n{held}"
         "A box shows a state and the activity that runs in it; an arrow shows the outcomes that lead on. "
-        "A walk ends in a coloured state; the events that leave one come from outside.\n\n"
+        "A walk ends in a coloured state; the events that leave one come from outside. "
+        f"[As a picture]({machine.name}.svg) · [everything on one page](review.html)\n\n"
         f"```mermaid\n{mermaid(machine)}```\n\n"
-        f"{table(machine)}"
+        f"{table(machine)}" + (f"\n## Hooks\n\n{written}" if written else "")
     )
 
 
 def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
-    """Make `folder` hold exactly the pages of `machines` (default: this package's). Other people's files stay."""
-    pages = _pages(machines)
+    """Make `folder` hold exactly the pages and pictures of `machines` (default: this package's).
+
+    Other people's files stay. What was measured is read from the folder, see `material`.
+    """
+    pages = _pages(folder, machines)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -79,8 +104,11 @@ def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
 
 
 def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
-    """What `write` would change, one line for each page that is missing, stale or left over. Compares bytes."""
-    pages = _pages(machines)
+    """What `write` would change, one line for each file that is missing, stale or left over. Compares bytes.
+
+    A layout in the folder that was computed for another machine is a line, too.
+    """
+    pages = _pages(folder, machines)
     found = []
     for name, text in pages.items():
         path = folder / name
@@ -88,7 +116,12 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
             found.append(f"{path} is missing; {_MEND}")
         elif path.read_bytes() != text.encode():
             found.append(f"{path} is stale; {_MEND}")
-    return found + [f"{path} belongs to no machine; {_MEND}" for path in _orphans(folder, pages)]
+    found += [f"{path} belongs to no machine; {_MEND}" for path in _orphans(folder, pages)]
+    for machine in _library(machines).values():
+        path = folder / "layouts" / f"{machine.name}.json"
+        if path.is_file() and layout.read(machine, path.parent) is None:
+            found.append(f"{path} is of another machine; {_MEND}, which needs node for this one")
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,15 +138,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def _pages(machines: Iterable[Machine] | None) -> dict[str, str]:
-    machines = Library.load().values() if machines is None else machines
-    return {f"{machine.name}.md": page(machine) for machine in machines}
+def _library(machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
+    return Library.load() if machines is None else {machine.name: machine for machine in machines}
 
 
-def _orphans(folder: Path, pages: dict[str, str]) -> list[Path]:
-    """Pages that were made here for a machine that is gone: only a file that carries our mark is ours."""
-    others = [path for path in sorted(folder.glob("*.md")) if path.name not in pages]
-    return [path for path in others if path.read_bytes().startswith(_MARK.encode())]
+def _pages(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
+    library, material = _library(machines), gather(folder)
+    pages = {"review.html": review(library, material)}
+    for name, machine in library.items():
+        pages[f"{name}.md"] = page(machine, material)
+        pages[f"{name}.svg"] = svg(machine)
+        if (tests := material.tests(machine)) is not None:
+            checked = only_checked(material, library)
+            pages[f"{name}.coverage.svg"] = svg(machine, partial(coverage, machine, tests=tests, checked=checked))
+    if machines is None and (folder.parent / "machines").is_dir():
+        pages["../machines/machine.schema.json"] = schema.text()
+    return pages
+
+
+def _orphans(folder: Path, pages: Mapping[str, str]) -> list[Path]:
+    """What was made here for a machine that is gone: only a file that carries our mark is ours."""
+    marks = {".md": _MARK, ".svg": SVG_MARK}
+    others = [path for path in sorted(folder.glob("*")) if path.suffix in marks and path.name not in pages]
+    return [path for path in others if path.read_bytes().startswith(marks[path.suffix].encode())]
 
 
 def _id(state: str) -> str:

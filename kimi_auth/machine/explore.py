@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-__all__ = ["Kind", "Model", "Move", "Report", "StateSpaceTooLarge", "Story", "explore"]
+__all__ = ["ANY", "SETTLES", "TERMINATES", "Kind", "Model", "Move", "Report", "StateSpaceTooLarge", "Story", "explore"]
 
 State = int
+ANY = frozenset({"any"})
 SETTLES = "settles"
 TERMINATES = "step bound"
 
@@ -101,25 +102,31 @@ def explore(
     *,
     limit: int = 20_000_000,
     liveness: bool = True,
-    stop_at_first: bool = False,
+    seek: frozenset[str] | None = None,
     tell: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Visits everything, nearest first. Raises `StateSpaceTooLarge` beyond `limit` states.
 
-    `liveness`: also judge whether it settles and whether every walk ends. `stop_at_first`: one story is enough, and the
-    rest stays unseen. `tell(states, depth)` is called once for each level.
+    `liveness`: also judge whether it settles and whether every walk ends. `seek`: stop as soon as all of these rules
+    are seen broken, and leave the rest unseen; `ANY`: as soon as one is. `tell(states, depth)` is called once for each level.
     """
-    return _Exploration(model, limit, liveness=liveness, stop_at_first=stop_at_first, tell=tell).run()
+    return _Exploration(model, limit, liveness=liveness, seek=seek, tell=tell).run()
 
 
 class _Exploration:
     def __init__(
-        self, model: Model, limit: int, *, liveness: bool, stop_at_first: bool, tell: Callable[[int, int], None] | None
+        self,
+        model: Model,
+        limit: int,
+        *,
+        liveness: bool,
+        seek: frozenset[str] | None,
+        tell: Callable[[int, int], None] | None,
     ) -> None:
         self._model = model
         self._limit = limit
         self._liveness = liveness
-        self._stop_at_first = stop_at_first
+        self._seek = seek
         self._tell = tell
         self._numbers: dict[State, int] = {}
         self._states: list[State] = []
@@ -143,7 +150,7 @@ class _Exploration:
                     self._tell(done, depth)
             self._expand(done)
             done += 1
-            if self._stop_at_first and self._report.stories:
+            if self._report.stories and self._has_what_it_seeks():
                 break
         report = self._report
         report.states, report.depth = len(self._states), depth
@@ -154,6 +161,10 @@ class _Exploration:
             self._judge_walks()
         report.seconds = time.perf_counter() - began_s
         return report
+
+    def _has_what_it_seeks(self) -> bool:
+        found = self._report.stories.keys()
+        return self._seek is not None and (self._seek == ANY or found >= self._seek)
 
     def _add(self, state: State, parent: int) -> int:
         number = self._numbers[state] = len(self._states)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from kimi_auth.platforms import registry
 from kimi_auth.platforms.catalogue import ModelEntry, capabilities, offered, parse_catalogue
 from kimi_auth.platforms.configfile import ConfigFile, default_location
-from kimi_auth.platforms.planning import Change, plan, refer_to_file, unplan
-from kimi_auth.platforms.registry import (
+from kimi_auth.platforms.memo import Memo, Memory
+from kimi_auth.platforms.planning import Change, holds, plan, refer_to_file, static_key, unplan, waits_in_keyring
+from kimi_auth.platforms.registry import Registry
+from kimi_auth.platforms.spec import (
     CAPABILITIES,
     Capability,
     CapabilityRule,
@@ -25,12 +27,16 @@ __all__ = [
     "CapabilityRule",
     "Change",
     "ConfigFile",
+    "Memo",
+    "Memory",
     "ModelEntry",
     "OAuthEndpoints",
     "Platform",
+    "Registry",
     "capabilities",
     "credential_key",
     "default_location",
+    "holds",
     "managed_model_key",
     "managed_provider_key",
     "offered",
@@ -40,5 +46,7 @@ __all__ = [
     "refer_to_file",
     "registry",
     "resolve",
+    "static_key",
     "unplan",
+    "waits_in_keyring",
 ]

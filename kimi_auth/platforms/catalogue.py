@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from kimi_auth.platforms.registry import CAPABILITIES, Capability, Platform
+from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
 
 __all__ = ["ModelEntry", "capabilities", "offered", "parse_catalogue"]
 

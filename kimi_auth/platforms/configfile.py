@@ -17,18 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.disk import (
-    errors_at,
-    make_private_dir,
-    nearest,
-    probe,
-    read_regular,
-    remove_durable,
-    write_durable,
-)
-from kimi_auth.platforms.planning import Change, unplan
-from kimi_auth.platforms.registry import Platform, managed_provider_key
+from kimi_auth.platforms.planning import Change, holds, unplan
+from kimi_auth.platforms.spec import Platform, managed_provider_key
 from kimi_auth.platforms.tomltext import diff, edited, loads
 from kimi_auth.platforms.undo import Undo, UndoEntry
 
@@ -69,19 +61,27 @@ class ConfigFile:
 
         Raises `ConfigError` with the line and column for what cannot be read.
         """
-        with errors_at(self.path):
+        with _errors_at(self.path):
             return _parse(self.path, self._current()[0])
+
+    def stamp(self) -> tuple[int, ...]:
+        """Identity of the file as it is now, () if there is none: two equal stamps mean that nothing was written between."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def writable(self, planner: Planner | None = None) -> None:
         """Raises `ConfigError` now for what would stop a later `apply`; the config stays as it is. `planner` is tried on a copy."""
-        with errors_at(self.path), self._locked() if self.share_dir.is_dir() else nullcontext():
+        with _errors_at(self.path), self._locked() if self.share_dir.is_dir() else nullcontext():
             content, _ = self._current()
             config = _parse(self.path, content)
             if planner is not None:
                 self._rendered(content, planner(config))
             self._refuse_read_only()
-            probe(nearest(self._undo.path.parent))
-            probe(self._target().parent if self.path.is_symlink() else nearest(self.share_dir))
+            files.probe(_nearest(self._undo.path.parent))
+            files.probe(self._target().parent if self.path.is_symlink() else _nearest(self.share_dir))
 
     def apply(self, planner: Planner) -> Change:
         """Does what `planner` says of the config as it is under the lock; returns that change, false if there was none.
@@ -97,12 +97,13 @@ class ConfigFile:
 
     def revert(self, platform: Platform) -> Change:
         """Takes out what login to the platform put in: the very bytes from before where nobody else has written since, else
-        what is the platform's and nothing more. Returns the change, false if there was none; raises as `apply`."""
+        what is the platform's and nothing more. Bytes that held something of the platform already (an older login of the
+        Kimi CLI) do not come back. Returns the change, false if there was none; raises as `apply`."""
 
         def step(old: bytes | None) -> tuple[Change, bytes | None]:
             config, entry = _parse(self.path, old), self._undo.entry(platform.id)
             before = _parse_if_valid(entry.before) if entry else None
-            if entry and before is not None and entry.wrote(old):
+            if entry and before is not None and entry.wrote(old) and not holds(before, platform):
                 return Change.between(platform, "logout", config, before), entry.before
             change = unplan(config, platform, before=before)
             return change, self._rendered(old, change)
@@ -110,7 +111,7 @@ class ConfigFile:
         return self._transact(step)
 
     def _transact(self, step: Callable[[bytes | None], tuple[Change, bytes | None]]) -> Change:
-        with errors_at(self.path), self._locked():
+        with _errors_at(self.path), self._locked():
             for _ in range(_ATTEMPTS):
                 old, is_legacy = self._current()
                 change, new = step(old)
@@ -152,7 +153,7 @@ class ConfigFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        make_private_dir(self.share_dir)
+        files.make_directories(self.share_dir)
         lock = FileLock(self.lock_path, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
         try:
             held = lock.acquire(timeout=self._lock_wait_s)
@@ -169,11 +170,11 @@ class ConfigFile:
         content = self._content()
         if content is not None:
             return content, False
-        legacy = read_regular(self._legacy_path, bytes_max=CONFIG_BYTES_MAX)
+        legacy = _content_of(self._legacy_path)
         return (None, False) if legacy is None else (_toml_of_json(self._legacy_path, legacy), True)
 
     def _content(self) -> bytes | None:
-        return read_regular(self.path, bytes_max=CONFIG_BYTES_MAX)
+        return _content_of(self.path)
 
     def _target(self) -> Path:
         """The file itself where config.toml is a symlink: the link is the user's and stays."""
@@ -191,17 +192,45 @@ class ConfigFile:
         if new is None:
             is_same = self._content() == old
             if is_same:
-                remove_durable(target)
+                files.remove_durably(target)
             return is_same
         mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o600
         if _holds_api_key(_parse(self.path, new)):
             mode = 0o600
-        return write_durable(target, new, mode=mode, before_replace=lambda: self._content() == old)
+        written = files.write_durably(target, new, mode=mode, still=lambda: self._content() == old)
+        if written:
+            files.remove_forgotten(target, target.stat().st_mtime)
+        return written
 
     def _migrate(self, content: bytes | None) -> None:
         """A legacy config.json becomes config.toml once, and is kept as config.json.bak."""
         if self._replace(None, content):
             self._legacy_path.replace(self._legacy_path.with_suffix(".json.bak"))
+
+
+@contextmanager
+def _errors_at(path: Path) -> Iterator[None]:
+    """What the operating system refuses inside becomes a `ConfigError` about the file that it was about, else `path`."""
+    try:
+        yield
+    except files.Unfit as exc:
+        raise ConfigError(f"{exc}; nothing was changed", hint=exc.hint) from exc
+    except OSError as exc:
+        where = Path(exc.filename) if isinstance(exc.filename, str) else path
+        words, hint = files.reason(exc, where)
+        raise ConfigError(f"{where}: {words}; nothing was changed", hint=hint) from exc
+
+
+def _content_of(path: Path) -> bytes | None:
+    found = files.read_bounded(path, CONFIG_BYTES_MAX, follow=True)
+    return found.data if found else None
+
+
+def _nearest(directory: Path) -> Path:
+    """The directory, or the one above it in which it is still to be made."""
+    while not os.path.lexists(directory):
+        directory = directory.parent
+    return directory
 
 
 def _parse(path: Path, content: bytes | None) -> dict[str, Any]:

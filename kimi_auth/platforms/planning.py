@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms.catalogue import ModelEntry, capabilities, offered
-from kimi_auth.platforms.registry import Capability, Platform
+from kimi_auth.platforms.spec import Capability, Platform
 from kimi_auth.platforms.tomltext import Edit, diff
 
-__all__ = ["Change", "Reason", "plan", "refer_to_file", "unplan"]
+__all__ = ["Change", "Reason", "holds", "plan", "refer_to_file", "static_key", "unplan", "waits_in_keyring"]
 
 Reason = Literal["login", "sync", "migrate", "logout"]
 
@@ -112,6 +112,32 @@ def unplan(config: Mapping[str, Any], platform: Platform, *, before: Mapping[str
     return Change.between(platform, "logout", config, after)
 
 
+def holds(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config has anything of the platform: its provider, a model of it, a service with its credential."""
+    models, services = config.get("models"), config.get("services")
+    return (
+        _field(config.get("providers"), platform.provider_key) is not None
+        or any(_field(model, "provider") == platform.provider_key for model in _values(models))
+        or any(_is_ours(_field(services, name), platform, url) for name, url in platform.services.items())
+    )
+
+
+def static_key(config: Mapping[str, Any], platform: Platform) -> str:
+    """The API key that the config has for the platform, "" if there is none."""
+    key = _field(_field(config.get("providers"), platform.provider_key), "api_key")
+    return key if isinstance(key, str) else ""
+
+
+def waits_in_keyring(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config says that the platform's credential is in the system keyring, as old Kimi CLIs kept it."""
+    entries = [entry for section in ("providers", "services") for entry in _values(config.get(section))]
+    references = [_field(entry, "oauth") for entry in entries]
+    return any(
+        _field(oauth, "key") == platform.credential_key and _field(oauth, "storage") == "keyring"
+        for oauth in references
+    )
+
+
 def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
     """Every reference to the platform's credential says `storage = "file"`: for a login that has left the keyring."""
     after = deepcopy(dict(config))
@@ -197,6 +223,10 @@ def _is_default_valid(config: Mapping[str, Any]) -> bool:
     """The Kimi CLI does not load a config whose default model is not among its models; "" and no key mean none."""
     default = config.get("default_model", "")
     return isinstance(default, str) and (default == "" or default in _models(config))
+
+
+def _values(table: object) -> list[Any]:
+    return list(table.values()) if isinstance(table, dict) else []
 
 
 def _field(table: object, key: str) -> object:

@@ -94,6 +94,7 @@ def _value_end(text: str, at: int) -> int:
 
 
 def match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
+    """What `pattern` finds in `text` at this very place. Raises `ValueError`, with the line, where it finds nothing."""
     found = pattern.match(text, at)
     if found is None:
         raise ValueError(f"line {text.count(chr(10), 0, at) + 1} is laid out in a way that cannot be edited")

@@ -14,8 +14,7 @@ from typing import Literal
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 
-from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.disk import make_private_dir, read_regular, remove_durable, write_durable
+from kimi_auth import files
 
 __all__ = ["UNDO_PATH", "Undo", "UndoEntry"]
 
@@ -83,18 +82,18 @@ class Undo:
 
     def _read(self) -> _File:
         try:
-            content = read_regular(self.path, bytes_max=_BYTES_MAX, follow=False)
-            return _File.model_validate_json(content) if content is not None else _File()
-        except (OSError, ValidationError, ConfigError):
+            found = files.read_bounded(self.path, _BYTES_MAX)
+            return _File.model_validate_json(found.data) if found else _File()
+        except (OSError, ValidationError):
             return _File()
 
     def _write(self, platforms: dict[str, UndoEntry]) -> None:
         if not platforms:
-            remove_durable(self.path)
+            files.remove_durably(self.path)
             return
-        make_private_dir(self.path.parent)
-        content = _File(platforms=platforms).model_dump_json().encode()
-        write_durable(self.path, content, mode=0o600)
+        files.make_directories(self.path.parent)
+        files.write_durably(self.path, _File(platforms=platforms).model_dump_json().encode())
+        files.remove_forgotten(self.path, self.path.stat().st_mtime)
 
 
 def _sha256(content: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .contract import Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
 from .file import FileStore
+from .keyring import LegacyKeyring, SystemKeyring
 from .memory import MemoryStore
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "ClaimState",
     "CredentialStore",
     "FileStore",
+    "LegacyKeyring",
     "MemoryStore",
     "Pace",
     "RecordState",
     "Refusal",
     "Snapshot",
     "Stamp",
+    "SystemKeyring",
 ]

@@ -22,17 +22,17 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
 from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
 
-from . import claims, files, formats, lock
+from . import claims, formats, lock, medium
 from .contract import Claim, Pace, Refusal, Snapshot, Stamp
 
 __all__ = ["FileStore"]
 
 PROBE_BYTES = claims.ALLOCATE
-TEMPORARY_MAX_AGE_S = 3600.0
 
 _KEY = re.compile(r"oauth/([a-z0-9-]+)")
 _FP = re.compile(r"[0-9a-f]{16}")
@@ -85,13 +85,14 @@ class FileStore:
         stamp = self.stamp()  # before the read: what cannot be opened must not borrow its successor's stamp
         target = self.target
         try:
-            found = files.read_bounded(target, RECORD_MAX_BYTES)
+            found = medium.read_bounded(target, RECORD_MAX_BYTES)
             if found is None:
                 return Snapshot("absent")
             stamp = _stamp(found.stat)
             token = formats.decode_record(found.data, target)
         except StorageError as problem:
-            return Snapshot("corrupt", stamp, problem=problem)
+            # Its frames hold what was read, and an error report may print them.
+            return Snapshot("corrupt", stamp, problem=problem.with_traceback(None))
         return Snapshot("present", stamp, token, fingerprint(token))
 
     def stamp(self) -> Stamp:
@@ -127,13 +128,13 @@ class FileStore:
     # --- taking the place --------------------------------------------------------------------------------------------
 
     def check_writable(self) -> None:
-        files.make_directories(self.path.parent)
+        medium.make_directories(self.path.parent)
         found = self.read()
         if found.problem and not isinstance(found.problem, CorruptCredential):
             raise found.problem  # what is not ours, or cannot be read, is not replaced either
         probe = files.temporary(self.target)
         try:
-            files.write_durably(probe, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
+            medium.write_durably(probe, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
             with lock.locked([probe], 0.0):
                 pass
         finally:
@@ -143,7 +144,7 @@ class FileStore:
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[bool]:
-        files.make_directories(self.path.parent)
+        medium.make_directories(self.path.parent)
         with lock.locked(self.lock_paths, patience_s, give_up) as hold:
             if hold is None:
                 yield False
@@ -161,23 +162,23 @@ class FileStore:
         self._need_lock().check(self.lock_paths)  # once more before anything is sent
         self._sweep(fp)
         mine = self._owner(fp)
-        if files.create_durably(path, claims.unfinished(mine), allocate=claims.ALLOCATE):
+        if medium.create_durably(path, claims.unfinished(mine), allocate=claims.ALLOCATE):
             return Claim("made", fp, owner=mine.words)
         owner, heir = claims.parse(_tolerant_read(path) or b"", fp)
         claim = claims.judge(owner, heir, fp, mine.boot, mine.boottime_s)
         if claim.state == "elsewhere" and (dated := claims.met(owner, fp, mine.boot, mine.boottime_s)):
-            files.write_durably(path, claims.unfinished(dated), allocate=claims.ALLOCATE)
+            medium.write_durably(path, claims.unfinished(dated), allocate=claims.ALLOCATE)
         return claim
 
     def renew_claim(self, fp: str) -> None:
         path = self._claim_path(fp)
         self._need_lock().check(self.lock_paths)
-        files.write_durably(path, claims.unfinished(self._owner(fp)), allocate=claims.ALLOCATE)
+        medium.write_durably(path, claims.unfinished(self._owner(fp)), allocate=claims.ALLOCATE)
 
     def withdraw_claim(self, fp: str) -> None:
         path = self._claim_path(fp)
         self._need_lock()
-        self._remove(path)
+        medium.remove_durably(path)
 
     def save_heir(self, fp: str, token: Token) -> None:
         path = self._claim_path(fp)
@@ -187,9 +188,9 @@ class FileStore:
         heir = formats.bounded(head + claims.answer(token))
         if owner:
             # In the blocks that the claim took from the disk: a disk that is full by now cannot cost the answer.
-            files.overwrite_durably(path, len(head), heir[len(head) :])
+            medium.overwrite_durably(path, len(head), heir[len(head) :])
         else:
-            files.write_durably(path, heir)
+            medium.write_durably(path, heir)
 
     def install_heir(self, fp: str) -> None:
         path = self._claim_path(fp)
@@ -197,11 +198,11 @@ class FileStore:
         target = self.target
         heir = _heir(path, fp)
         if heir:
-            with files.trouble("replace", target):
+            with medium.trouble("replace", target):
                 files.rename_durably(path, target)
         elif heir := _heir(target, fp):
             # A second try: the rename succeeded, making it durable did not.
-            with files.trouble("replace", target):
+            with medium.trouble("replace", target):
                 files.sync_directory(target.parent)
         else:
             raise StorageError(f"{path} holds no complete answer that could become the credential")
@@ -210,30 +211,30 @@ class FileStore:
     def put(self, token: Token) -> None:
         self._need_lock()
         data = formats.encode_record(token)
-        files.write_durably(self._cleared_target(), data)
+        medium.write_durably(self._cleared_target(), data)
         self._sweep(fingerprint(token))
 
     def sign_out(self, now_s: float) -> None:
         self._need_lock()
         empty = Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0))  # 0 would read as "not signed out"
-        files.write_durably(self._cleared_target(), formats.encode_record(empty))
+        medium.write_durably(self._cleared_target(), formats.encode_record(empty))
 
     def tidy(self, now_s: float) -> None:
         self._need_lock()
         found = self.read()
         if formats.has_served(found.token, now_s):
-            self._remove(self.target)
+            medium.remove_durably(self.target)
         if found.state != "corrupt":  # which pair a corrupt record holds cannot be told
             self._sweep(found.fp)
 
     def refuse(self, fp: str, refusal: Refusal) -> None:
         path = self._beside(f"{_checked(fp)}.refused")
         self._need_lock()
-        files.write_durably(path, formats.encode_refusal(refusal))
+        medium.write_durably(path, formats.encode_refusal(refusal))
 
     def set_pace(self, pace: Pace) -> None:
         self._need_lock()
-        files.write_durably(self._beside("pace.json"), formats.encode_pace(pace))
+        medium.write_durably(self._beside("pace.json"), formats.encode_pace(pace))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 
@@ -258,11 +259,6 @@ class FileStore:
         data = _tolerant_read(self._claim_path(fp)) if fp else None
         return claims.parse(data, fp)[0] if data else None
 
-    def _remove(self, path: Path) -> None:
-        with files.trouble("remove", path), suppress(FileNotFoundError):
-            path.unlink()
-            files.sync_directory(path.parent)
-
     def _cleared_target(self) -> Path:
         """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
         target = self.target
@@ -274,7 +270,7 @@ class FileStore:
         if not isinstance(problem, CorruptCredential):
             raise problem
         aside = _free(target, datetime.fromtimestamp(self._clock.wall_s(), UTC))
-        with files.trouble("set aside", target), suppress(FileNotFoundError):
+        with medium.trouble("set aside", target), suppress(FileNotFoundError):
             target.rename(aside)
         return target
 
@@ -296,7 +292,7 @@ class FileStore:
         if not (ours or theirs):
             return False
         found = path.lstat()
-        return stat.S_ISREG(found.st_mode) and self._clock.wall_s() - found.st_mtime > TEMPORARY_MAX_AGE_S
+        return stat.S_ISREG(found.st_mode) and self._clock.wall_s() - found.st_mtime > files.FORGOTTEN_S
 
 
 def _name(path: Path) -> str:
@@ -324,7 +320,7 @@ def _stamp(found: os.stat_result) -> Stamp:
 def _tolerant_read(path: Path) -> bytes | None:
     """What `path` holds, None when nothing is there, b"" when it cannot be read."""
     try:
-        found = files.read_bounded(path, RECORD_MAX_BYTES)
+        found = medium.read_bounded(path, RECORD_MAX_BYTES)
     except StorageError:
         return (
             b"" if os.path.lexists(path) else None

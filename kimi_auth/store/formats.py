@@ -65,6 +65,7 @@ def has_served(token: Token | None, now_s: float) -> bool:
 
 
 def encode_refusal(refusal: Refusal) -> bytes:
+    """A refusal file's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
     return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
 
 
@@ -76,6 +77,7 @@ def decode_refusal(data: bytes) -> Refusal:
 
 
 def encode_pace(pace: Pace) -> bytes:
+    """The pace file's bytes: `v` and the fields of `Pace` by their names."""
     values = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(pace).items()}
     return json.dumps({"v": VERSION, **values}).encode() + b"\n"
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from kimi_auth import files
 from kimi_auth.errors import StorageError, StoreUnwritable
 
-from . import files
+from . import medium
 
 __all__ = ["Hold", "holder_pids", "locked", "process_name"]
 
@@ -81,7 +82,7 @@ def locked(
 
 
 def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Callable[[], bool] | None) -> Inode | None:
-    files.touch(path)
+    medium.touch(path)
     held: list[Inode] = []
     # A lock of its own for each hold: `flock` excludes descriptors, so threads of one process exclude each other too.
     lock = FileLock(
@@ -102,7 +103,7 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
             continue
         except OSError as error:
             kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
-            raise files.explain(error, "lock", path, kind) from error
+            raise medium.explain(error, "lock", path, kind) from error
         stack.callback(_release, lock)
         return held[0]
     raise StorageError(f"cannot lock {path}: it is replaced again and again", hint="leave *.lock files alone")
@@ -117,7 +118,8 @@ def _release(lock: FileLock) -> None:
 def _examine(descriptor: int, path: Path) -> Inode:
     """What was locked must be a file of ours, and still what `path` names."""
     found = os.fstat(descriptor)
-    files.refuse_strange(found, path)
+    with medium.trouble("lock", path, StorageError):
+        files.refuse_strange(found, path)
     inode = (found.st_dev, found.st_ino)
     if inode != _inode(path):
         raise _Moved

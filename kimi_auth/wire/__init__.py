@@ -14,6 +14,7 @@ from .answers import (
 )
 from .contract import OAuthServer, TokenHint
 from .device import device_headers, device_id
+from .located import LocatedClient
 from .models_api import fetch_models, fetch_models_sync
 from .oauth import OAuthClient
 from .rules import Facts, Row, Table, columns, decide, markdown
@@ -31,6 +32,7 @@ __all__ = [
     "ExchangeOutcome",
     "Facts",
     "Grant",
+    "LocatedClient",
     "ModelsOutcome",
     "ModelsPage",
     "OAuthClient",

@@ -6,10 +6,11 @@ import os
 import platform as system
 import re
 import secrets
-import stat
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+
+from kimi_auth import files
 
 from .sanitize import clean
 
@@ -75,49 +76,25 @@ def _process_id() -> str:
 def _read(path: Path) -> str | None:
     """What the file says, None when there is none; OSError for what is no readable regular file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        return file.read(100).decode("ascii", "replace").strip().lower()
+        found = files.read_bounded(path, 100, follow=True)
+    except files.TooLarge:
+        return ""
+    return found.data.decode("ascii", "replace").strip().lower() if found else None
 
 
 def _create(path: Path) -> None:
-    """Puts a new id at `path` unless somebody else was faster: a complete file is linked there, so nobody reads half."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = _beside(path)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if os.geteuid() == 0:
-                # What root leaves behind must be readable by the user whose directory it is.
-                owner = path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-            file.write(secrets.token_hex(16).encode())
-        try:
-            os.link(new, path)
-        except FileExistsError:
-            return
-        except OSError:
-            # A file system without hard links.
-            new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    """Puts a new id at `path` unless somebody else was faster; it appears whole, so nobody reads half of it."""
+    files.make_directories(path.parent)
+    files.link_durably(path, secrets.token_hex(16).encode())
 
 
 def _remove_broken(path: Path) -> None:
     """Takes a broken file away; looked at again after the move, because somebody may have mended it in between."""
-    aside = _beside(path)
+    aside = files.temporary(path)
     try:
         with suppress(FileNotFoundError, FileExistsError):
             path.rename(aside)
             if _ID.fullmatch(_read(aside) or ""):
                 os.link(aside, path)
     finally:
-        aside.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        files.remove(aside)

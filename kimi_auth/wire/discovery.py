@@ -1,4 +1,4 @@
-"""Where a server's metadata says that tokens are revoked (RFC 8414, OpenID Connect Discovery). Pure functions."""
+"""Where a server's metadata says that its endpoints are (RFC 8414, OpenID Connect Discovery). Pure functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from .decode import JsonObject
 from .sanitize import split_url
 
-__all__ = ["metadata_urls", "revocation_endpoint"]
+__all__ = ["endpoint", "metadata_urls"]
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
@@ -23,8 +23,8 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     )
 
 
-def revocation_endpoint(metadata: JsonObject | None, issuer: str) -> str:
-    """`revocation_endpoint` (RFC 8414 §2) of metadata that speaks for `issuer` (§3.3), else "".
+def endpoint(metadata: JsonObject | None, issuer: str, name: str) -> str:
+    """The endpoint `name` (RFC 8414 §2, RFC 8628 §4) of metadata that speaks for `issuer` (§3.3), else "".
 
     It is https, or on plain http at the very host of an issuer that is itself on plain http.
     """
@@ -34,9 +34,9 @@ def revocation_endpoint(metadata: JsonObject | None, issuer: str) -> str:
         or said.rstrip("/") != issuer.rstrip("/")
     ):
         return ""
-    endpoint = metadata.get("revocation_endpoint")
-    parts = split_url(endpoint) if isinstance(endpoint, str) else None
-    if parts is None or not isinstance(endpoint, str):
+    url = metadata.get(name)
+    parts = split_url(url) if isinstance(url, str) else None
+    if parts is None or not isinstance(url, str):
         return ""
     at_home = parts[:2] == urlsplit(issuer)[:2]
-    return endpoint if parts.scheme == "https" or at_home else ""
+    return url if parts.scheme == "https" or at_home else ""

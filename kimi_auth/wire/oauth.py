@@ -13,7 +13,7 @@ from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome
 from .clients import Clients
 from .contract import TokenHint
 from .decode import json_object
-from .discovery import metadata_urls, revocation_endpoint
+from .discovery import endpoint, metadata_urls
 from .http import CONNECT_TIMEOUT_S, DEADLINE_S, Ask
 from .sanitize import host_of
 from .tables import NoEndpointError
@@ -94,8 +94,8 @@ class OAuthClient:
         if self._endpoints.discover_revocation:
             for url in metadata_urls(self._endpoints.issuer):
                 seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
-                if endpoint := revocation_endpoint(json_object(seen.body), self._endpoints.issuer):
-                    return endpoint
+                if found := endpoint(json_object(seen.body), self._endpoints.issuer, "revocation_endpoint"):
+                    return found
                 if seen.failure is not None or seen.status == 429 or seen.status >= 500:
                     return seen
         return Seen(host_of(self._endpoints.issuer), failure=NoEndpointError)

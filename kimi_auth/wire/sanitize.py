@@ -74,7 +74,8 @@ def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
 
 
 def _looks_random(run: str) -> bool:
-    return any(c.isdigit() for c in run) and any(c.isalpha() for c in run)
+    kinds = (str.isdigit, str.islower, str.isupper)
+    return sum(any(map(kind, run)) for kind in kinds) >= 2
 
 
 def is_visible(text: str) -> bool:

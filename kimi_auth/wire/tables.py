@@ -207,8 +207,9 @@ POLL: Table[PollOutcome] = (
     ),
     Row(
         "refused",
-        "never poll after a 200: a second poll revokes what the first one got",
+        "never poll after a 200 of the server's: a second poll revokes what the first one got",
         SUCCESS,
+        shape="no_token",
         raises=Refused,
         says="the approval was used but its answer could not be read ({got})",
         hint=START_AGAIN,

@@ -120,15 +120,16 @@ def engine_room() -> None:
     machine = Library.load()["device_login"]
     moves = 0
 
+    happy = {state.activity: next(iter(state.on)) for state in machine.states.values() if state.activity}
+
     class Hooks:
         """Approves after many polls."""
 
         def __getattr__(self, activity: str) -> Callable[[int], tuple[str, int]]:
-            outcomes = {state.activity: next(iter(state.on)) for state in machine.states.values() if state.activity}
-            outcome = outcomes[activity]
-            if activity == "poll_token":
-                return lambda polls: ("authorization_pending" if polls else outcome, max(0, polls - 1))
-            return lambda polls: (outcome, polls)
+            return lambda polls: (happy[activity], polls)
+
+        def poll_token(self, polls: int) -> tuple[str, int]:
+            return ("authorization_pending", polls - 1) if polls else ("granted", 0)
 
     class Count:
         """Counts transitions."""

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from kimi_auth import errors
-from kimi_auth.cli import app
 from kimi_auth.cli.status import duration
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator, Fault
@@ -214,7 +213,7 @@ def test_interruptions_are_no_bugs(kimi: Run, monkeypatch: pytest.MonkeyPatch, r
         raise raised
 
     monkeypatch.setattr("kimi_auth.session.Session.status", fail)
-    monkeypatch.setattr(app, "_nobody_reads", lambda: 1)
+    monkeypatch.setattr("kimi_auth.cli.terminal.Terminal.let_go", lambda _: None)
     said = kimi("status")
     assert (said.status, said.err) == (130 if raised is KeyboardInterrupt else 1, "")
 
@@ -294,6 +293,7 @@ def test_run_hands_over_the_token_and_the_status(kimi: Run) -> None:
     said = kimi("run", "--", "sh", "-c", 'printf %s "$KIMI_API_KEY"; exit 7', "--verbose")
     assert (said.status, said.out) == (7, token)
     assert kimi("run", "sh", "-c", "kill -TERM $$").status == 128 + 15
+    assert kimi("run", "--verbose", "printf", "%s", "--version", "-v", "--json").out == "--version-v--json"
 
 
 def test_a_corrupt_credential_is_said_and_kept(kimi: Run, share_dir: Path) -> None:

@@ -175,14 +175,16 @@ def test_home_is_where_the_record_is(house: House, tmp_path: Path) -> None:
         ("https://auth.kimi.com", {"KIMI_OAUTH_HOST": " "}, True),
         ("https://a.example", {"KIMI_CODE_OAUTH_HOST": "https://a.example/"}, True),
         ("https://a.example", {"KIMI_OAUTH_HOST": "https://a.example"}, True),
-        ("https://b.example", {"KIMI_CODE_OAUTH_HOST": "https://a.example", "KIMI_OAUTH_HOST": "https://b.example"}, False),
+        (
+            "https://b.example",
+            {"KIMI_CODE_OAUTH_HOST": "https://a.example", "KIMI_OAUTH_HOST": "https://b.example"},
+            False,
+        ),
         ("https://auth.kimi.com", {"KIMI_CODE_OAUTH_HOST": "https://a.example"}, False),
         ("", {"KIMI_CODE_OAUTH_HOST": "nonsense"}, False),
     ],
 )
-def test_the_issuer_is_the_selected_host(
-    house: House, issuer: str, environ: dict[str, str], handed_out: bool
-) -> None:
+def test_the_issuer_is_the_selected_host(house: House, issuer: str, environ: dict[str, str], handed_out: bool) -> None:
     """A record is handed out only under the host that it belongs to, in the order of the variables."""
     house.change(issuer=issuer)
     house.environ |= environ
@@ -310,9 +312,7 @@ def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("argv", [["token", "--json"], ["status"], [], ["token", "--platform", "moonshot-cn"]])
-def test_everything_else_is_the_full_programs(
-    login: House, monkeypatch: pytest.MonkeyPatch, argv: list[str]
-) -> None:
+def test_everything_else_is_the_full_programs(login: House, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     """Any other command line goes there whole, and its status comes back."""
     seen: list[Sequence[str]] = []
 
@@ -359,7 +359,9 @@ def test_nobody_reads(login: House) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk(login: House) -> None:
     """A token that could not be written is an error in one line."""
-    with open("/dev/full", "wb", buffering=0) as full:
-        done = subprocess.run([sys.executable, "-c", PIPED], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PIPED], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 1
     assert done.stderr == "kimi-auth: cannot write the token to standard output: No space left on device\n"

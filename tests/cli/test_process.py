@@ -73,7 +73,9 @@ def test_without_the_extra_there_is_one_line(tmp_path: Path, name: str) -> None:
     """No uvicorn: the command that installs it, and exit 2."""
     (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('not here', name='uvicorn')")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "kimi_auth", name], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "kimi_auth", name], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "kimi-auth[emulator]" in done.stderr
     assert done.stderr.count("\n") == 1

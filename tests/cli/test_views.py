@@ -286,7 +286,8 @@ def test_the_qr_code_stands_where_there_is_room() -> None:
     assert drawn(state, code_qr=code) == plain
     beside = drawn(state, width=80 + len(blocks[0]), code_qr=code)
     assert len(beside) <= max(len(plain), len(blocks))
-    assert beside[0].endswith(blocks[0].rstrip()) and CODE.verification_uri_complete in beside[5]
+    assert beside[0].endswith(blocks[0].rstrip())
+    assert CODE.verification_uri_complete in beside[5]
     below = drawn(state, height=FULL_HEIGHT + len(blocks) + 1, code_qr=code)
     assert len(below) == len(plain) + 1 + len(blocks)
     done = told(SHOWN, AFTER[0])
@@ -399,7 +400,7 @@ def test_as_a_live_picture() -> None:
     """Each notice changes the picture, and the last one stays on the screen."""
     file = io.StringIO()
     asked: list[str] = []
-    with live(file, draw_qr=lambda url: asked.append(url)) as view:
+    with live(file, draw_qr=asked.append) as view:
         for notice in (SHOWN, WAITING, *AFTER):
             view.tell(notice)
         view.finish(LoginReport("signed_in"))
@@ -412,9 +413,14 @@ def test_as_a_live_picture() -> None:
 def test_a_live_picture_that_is_torn_away() -> None:
     """An interrupted sign-in does not leave a code on the screen that nobody waits for."""
     file = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), live(file) as view:
-        view.tell(SHOWN)
-        raise KeyboardInterrupt
+
+    def tear() -> None:
+        with live(file) as view:
+            view.tell(SHOWN)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tear()
     last = file.getvalue().rpartition("Sign in to Kimi Code")[2]
     assert "Interrupted." in last
     assert "BCDF" not in last

@@ -12,8 +12,6 @@ from fleet.stage import Stage
 MEASURED = pytest.StashKey[list[str]]()
 
 
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """A server, an empty share directory and no process yet."""

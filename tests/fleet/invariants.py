@@ -68,7 +68,9 @@ def _stored(evidence: Evidence) -> Iterator[str]:
         unread = worker.walked("token_refresh.exchanging", "tokens") - worker.walked("token_refresh.saving")
         if unread and not worker.was_killed:
             yield f"worker {worker.pid} received a pair and never wrote it: {worker.story()}"
-    given = [e["tokens"]["new_refresh_token"] for e in list(stage.state.log) if "new_refresh_token" in e["tokens"]]
+    alive = {token for family in stage.families if family["alive"] for token in family["refresh"]}
+    log = [entry["tokens"].get("new_refresh_token") for entry in list(stage.state.log)]
+    given = [token for token in log if token in alive]
     is_ours = not stage.written and evidence.record.refresh and not evidence.dead_owners
     heir = stage.store.peek_claim(stage.snapshot.fp).heir if stage.snapshot.fp else None
     if given and is_ours and given[-1] != evidence.record.refresh and heir is None:
@@ -77,9 +79,9 @@ def _stored(evidence: Evidence) -> Iterator[str]:
 
 def _kept(evidence: Evidence) -> Iterator[str]:
     stage, fp = evidence.stage, evidence.stage.snapshot.fp
-    if any(line["alive"] and evidence.record.refresh in line["refresh"] for line in stage.families):
-        if stage.store.refusal(fp) is not None:
-            yield "a pair that the server would take is recorded as refused"
+    is_good = any(line["alive"] and evidence.record.refresh in line["refresh"] for line in stage.families)
+    if is_good and stage.store.refusal(fp) is not None:
+        yield "a pair that the server would take is recorded as refused"
     last = next((pair for pair in reversed(stage.seen) if pair.refresh), None)
     ended = _signed_out(evidence) or stage.written
     if last is not None and not evidence.record.refresh and not ended:
@@ -92,10 +94,9 @@ def _newest(evidence: Evidence) -> Iterator[str]:
     for before, after in pairwise(ranks):
         if after < before:
             yield f"pair {after} was written over pair {before}"
-    is_last_login = stage.written and not _logins(evidence)
-    if is_last_login and stage.written[-1] and evidence.record.refresh:
-        if stage.order[evidence.record.refresh] < stage.order[stage.written[-1]]:
-            yield "the login of another program was overwritten by an older one"
+    theirs = stage.written[-1] if stage.written else ""
+    if theirs and evidence.record.refresh and stage.order[evidence.record.refresh] < stage.order[theirs]:
+        yield "the login of another program was overwritten by an older one"
 
 
 def _final(evidence: Evidence) -> Iterator[str]:
@@ -113,7 +114,9 @@ def _not_reused(evidence: Evidence) -> Iterator[str]:
 
 def _truthful(evidence: Evidence) -> Iterator[str]:
     stage = evidence.stage
-    known = {entry["tokens"].get("new_access_token") for entry in list(stage.state.log)} | {p.access for p in stage.seen}
+    known = {entry["tokens"].get("new_access_token") for entry in list(stage.state.log)} | {
+        p.access for p in stage.seen
+    }
     for worker in stage.workers:
         for result in worker.results:
             if result.access and result.access not in known:

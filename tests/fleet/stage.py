@@ -1,12 +1,13 @@
 """The stage: one server, one credential on disk, any number of real processes around it, and everything that was seen.
 
-    with Stage(tmp_path) as stage:
-        stage.sign_in("expired")
-        worker = stage.start("obtain", gates=["token_refresh.saving"])
-        worker.held("token_refresh.saving")
-        worker.kill()
-        assert stage.next_run().access == stage.on_disk.access
-        assert violations(stage, dead_owners=1) == []
+    stage.sign_in("expired")
+    worker = stage.start("obtain", gates=["token_refresh.installing"])
+    worker.held("token_refresh.installing")
+    worker.kill()
+    assert stage.next_run().access == stage.look().access
+    assert violations(stage) == []
+
+Whatever is still running when the stage is left is killed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ WORKER = Path(__file__).with_name("worker.py")
 PATIENCE_S = 60.0
 """How long a test waits for a process that has nothing to wait for: a loaded machine, never a measure of anything."""
 
+LOOK_S = 0.05
+CALM_LOOKS = 10
 LIFE_S = 900.0
 LEFT_S = {"fresh": LIFE_S, "expiring": 300.0, "expired": -10.0, "rejected": LIFE_S}
 Age = Literal["fresh", "expiring", "expired", "rejected"]
@@ -85,6 +88,8 @@ class Worker:
         self.results: list[Result] = []
         self.was_killed = False
         self._reports: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._untaken: list[dict[str, Any]] = []
+        self._has_ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -100,7 +105,9 @@ class Worker:
                     break
                 said = json.loads(line)
                 if "moved" in said:
-                    self.edges.append(Edge(*said["moved"], said["at_s"], said["seconds"], said["pid"]))
+                    machine, source, event, target = said["moved"]
+                    times = said["at_s"], said["seconds"]
+                    self.edges.append(Edge(machine, source, event, target, *times, said["pid"]))
                     continue
                 if "result" in said:
                     known = {name: said[name] for name in Result.__dataclass_fields__ if name in said}
@@ -111,16 +118,45 @@ class Worker:
     def wait_for(self, name: str) -> dict[str, Any]:
         """The next report that has `name`; fails the test if the process ends before it says so."""
         deadline_s = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                said = self._reports.get(timeout=max(0.0, deadline_s - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"worker {self.pid} did not report {name!r}: {self.story()}") from None
-            if said is None:
-                self._reports.put(None)
-                raise AssertionError(f"worker {self.pid} ended without {name!r}: {self.story()}")
-            if name in said:
+        while (said := self._take(name, max(0.0, deadline_s - time.monotonic()))) is None:
+            if self._has_ended or time.monotonic() >= deadline_s:
+                how = "ended without" if self._has_ended else "did not report"
+                raise AssertionError(f"worker {self.pid} {how} {name!r}: {self.story()}")
+        return said
+
+    def _take(self, name: str, patience_s: float) -> dict[str, Any] | None:
+        """The first report with `name` that nobody took yet; reports of other threads stay for those who ask for them."""
+        if (said := self._pick(name)) is not None or self._has_ended:
+            return said
+        try:
+            latest = self._reports.get(timeout=patience_s)
+        except queue.Empty:
+            return None
+        if latest is None:
+            self._has_ended = True
+        else:
+            self._untaken.append(latest)
+        return self._pick(name)
+
+    def _pick(self, name: str) -> dict[str, Any] | None:
+        found = next((said for said in self._untaken if name in said), None)
+        if found is not None:
+            self._untaken.remove(found)
+        return found
+
+    def soon(self, name: str) -> dict[str, Any] | None:
+        """The report that has `name`, None if the process stands still, with its threads asleep, and has not made it."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        calm = 0
+        while calm < CALM_LOOKS and time.monotonic() < deadline_s and not self._has_ended:
+            if (said := self._take(name, LOOK_S)) is not None:
                 return said
+            calm = calm + 1 if self._sleeps() else 0
+        return None
+
+    def _sleeps(self) -> bool:
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(task.read_text("ascii").rpartition(")")[2].split()[0] == "S" for task in tasks)
 
     def held(self, step: str) -> None:
         """Waits until the process stands before `step`."""
@@ -137,15 +173,17 @@ class Worker:
         self.process.stdin.write(word.encode() + b"\n")
         self.process.stdin.flush()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Sends a signal and waits until the kernel has handed it over; the process may be ended by it."""
         self.process.send_signal(number)
         deadline_s = time.monotonic() + PATIENCE_S
         while self._is_pending(number):
             assert time.monotonic() < deadline_s, f"worker {self.pid} never took {number.name}"
-            os.sched_yield()
+            os.sched_yield()  # the kernel's work: no clock can tell when it is done
 
     def _is_pending(self, number: signal.Signals) -> bool:
+        if self.process.poll() is not None:
+            return False
         try:
             lines = Path(f"/proc/{self.pid}/status").read_text("ascii").splitlines()
         except OSError:

@@ -26,15 +26,15 @@ from typing import Any
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import KimiAuthError, Unreachable
-from kimi_auth.flows import credential as credential_flow
-from kimi_auth.flows import flight, refresh
+from kimi_auth.flows import flight
 from kimi_auth.flows.notices import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
-from kimi_auth.store import files
-from kimi_auth.wire import oauth
 
 HURRY_S = 0.01
+
+SHORTER = {"patience_s": "MANDATORY_S", "deadline_s": "EXCHANGE_DEADLINE_S", "unsaved_s": "UNSAVED_ONE_SHOT_S"}
+"""Options that shorten a wait of the package, and the constant that says how long it is."""
 
 
 def report(**what: object) -> None:
@@ -45,6 +45,15 @@ def report(**what: object) -> None:
 def print_of(secret: str) -> str:
     """How the server's log names a token."""
     return hashlib.sha256(secret.encode()).hexdigest()[:16] if secret else ""
+
+
+def shorten(constant: str, seconds: float) -> None:
+    """Sets `constant` in every module of the package that knows it."""
+    ours = [module for name, module in sys.modules.items() if name.startswith("kimi_auth")]
+    knowing = [module for module in ours if hasattr(module, constant)]
+    assert knowing, constant
+    for module in knowing:
+        setattr(module, constant, seconds)
 
 
 class Clock(SystemClock):
@@ -112,39 +121,31 @@ class Gate:
         report(moved=edge, at_s=time.monotonic(), seconds=transition.seconds, pid=os.getpid())
 
 
-def break_disk(flag: Path) -> None:
-    """While the file `flag` is there, every write of this process fails with the error that it names."""
+def break_disk(flag: Path, share_dir: Path) -> None:
+    """While the file `flag` is there, every write of this process below `share_dir` fails with the error that it names."""
 
     def check() -> None:
         if flag.exists():
             number = getattr(errno, flag.read_text("ascii").strip())
             raise OSError(number, os.strerror(number))
 
-    class Disk:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(os, name)
-
-        def open(self, path: Any, flags: int, *rest: Any) -> int:
-            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+    def checked(call: Callable[..., Any], writes: Callable[..., bool]) -> Callable[..., Any]:
+        def checking(*args: Any, **kwargs: Any) -> Any:
+            if writes(*args, **kwargs):
                 check()
-            return os.open(path, flags, *rest)
+            return call(*args, **kwargs)
 
-        def pwrite(self, *args: Any) -> int:
-            check()
-            return os.pwrite(*args)
+        return checking
 
-        def posix_fallocate(self, *args: Any) -> None:
-            check()
-            os.posix_fallocate(*args)
+    def opens_to_write(path: Any, flags: int = 0, *_: Any, **__: Any) -> bool:
+        is_ours = isinstance(path, str | Path) and Path(path).is_relative_to(share_dir)
+        return is_ours and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
-    rename = files.rename_durably
-
-    def rename_durably(old: Path, new: Path) -> None:
-        check()
-        rename(old, new)
-
-    files.os = Disk()  # type: ignore[assignment]
-    files.rename_durably = rename_durably
+    os.open = checked(os.open, opens_to_write)
+    os.pwrite = checked(os.pwrite, lambda *_: True)
+    os.posix_fallocate = checked(os.posix_fallocate, lambda *_: True)
+    os.replace = checked(os.replace, lambda old, _: Path(old).is_relative_to(share_dir))
+    os.rename = checked(os.rename, lambda old, _: Path(old).is_relative_to(share_dir))
 
 
 class Worker:
@@ -165,18 +166,10 @@ class Worker:
     def prepare(self) -> None:
         """Everything that is loaded lazily, so that the moment of `go` is the same for all."""
         if "broken" in self.options:
-            break_disk(Path(self.options["broken"]))
-        if "patience_s" in self.options:
-            from kimi_auth import session
-
-            session.MANDATORY_S = credential_flow.MANDATORY_S = float(self.options["patience_s"])
-        if "deadline_s" in self.options:
-            oauth.EXCHANGE_DEADLINE_S = float(self.options["deadline_s"])
-        if "unsaved_s" in self.options:
-            from kimi_auth import session
-
-            session.UNSAVED_ONE_SHOT_S = float(self.options["unsaved_s"])
-        assert refresh.UNSAVED_RETRY_S > 0
+            break_disk(Path(self.options["broken"]), Path(self.options["share_dir"]))
+        for option, constant in SHORTER.items():
+            if option in self.options:
+                shorten(constant, float(self.options[option]))
         self.session._library  # noqa: B018
         self.session._effects  # noqa: B018
 
@@ -242,7 +235,7 @@ class Worker:
         self.attempt(self.session.access_token_sync, again=True)
 
     def logout(self) -> None:
-        self._report_of(lambda: self.session.logout_sync())
+        self._report_of(self.session.logout_sync)
 
     def obtain_async(self) -> None:
         self._cancellable(self.session.access_token)
@@ -291,7 +284,7 @@ class Worker:
         child = multiprocessing.get_context("fork").Process(target=self._child)
         child.start()
         child.join()
-        report(child=child.exitcode)
+        report(children=child.exitcode)
 
     def prefork(self) -> None:
         """A server that loads everything, then forks its workers; each asks when `start` is closed."""
@@ -306,7 +299,7 @@ class Worker:
             children.append(pid)
         report(forked=children)
         statuses = [os.waitpid(pid, 0)[1] for pid in children]
-        report(child=max(statuses))
+        report(children=max(statuses))
 
     # --- hands -------------------------------------------------------------------------------------------------------
 

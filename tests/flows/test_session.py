@@ -176,6 +176,15 @@ def test_refresh_means_another_pair(world: World) -> None:
     assert world.exchanges == 1
 
 
+def test_another_pair_that_cannot_be_had_is_an_error(world: World) -> None:
+    """`refresh=True` while the server is unreachable: the reason, although the old token still works."""
+    first = world.sign_in().access_token
+    world.server.fault("exchange", OFFLINE)
+    with pytest.raises(Unreachable):
+        world.session.access_token_sync(refresh=True)
+    assert world.session.access_token_sync() == first
+
+
 def test_more_life_than_the_server_gives_is_one_rotation(world: World) -> None:
     """`min_ttl_s` above what the server gives: one rotation, then the token that there is."""
     world.sign_in()
@@ -407,12 +416,12 @@ def test_status_says_what_there_is_and_no_secret(world: World) -> None:
 
 
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    """An unknown platform, a URL that is none, and a platform without a sign-in."""
+    """An unknown platform and a URL that is none; a platform that takes an API key has no token before it has a key."""
     with pytest.raises(ConfigError, match="nosuch"):
         Session(tmp_path, platform="nosuch", environ={})
     with pytest.raises(ConfigError, match="KIMI_CODE_OAUTH_HOST"):
         Session(tmp_path, environ={"KIMI_CODE_OAUTH_HOST": "ftp://x"})
-    with pytest.raises(ConfigError, match="API key"):
+    with pytest.raises(NotSignedIn):
         Session(tmp_path, platform="moonshot-cn", environ={}).access_token_sync()
 
 

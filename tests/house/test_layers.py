@@ -15,7 +15,7 @@ import kimi_auth
 PACKAGE = Path(kimi_auth.__file__).parent
 
 RANKS = (
-    {"machine", "token", "errors", "clock", "_version"},
+    {"machine", "token", "errors", "clock", "files", "_version"},
     {"store", "wire"},
     {"runtime", "platforms"},
     {"flows"},
@@ -27,7 +27,7 @@ RANKS = (
 
 THIRD_PARTY = {
     "filelock": {"store", "platforms"},
-    "httpx": {"wire", "runtime"},
+    "httpx": {"wire", "runtime", "cli"},  # cli: the demo is a client like any other
     "keyring": {"store"},
     "pydantic": {"machine", "wire", "platforms"},
     "rich": {"cli"},
@@ -126,6 +126,12 @@ def test_ranks_name_what_there_is() -> None:
     """Every file and folder of the package has a rank, and every rank a file or folder."""
     there = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/*.py")}
     assert there == set().union(*RANKS)
+
+
+def test_rooms_are_packages() -> None:
+    """Every folder with source has an `__init__.py`, which says what the room is for; tools skip those without."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder.name for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 
 
 @pytest.fixture

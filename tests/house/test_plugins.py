@@ -57,7 +57,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Py
         """
         [tool.pytest.ini_options]
         testpaths = ["tests"]
-        addopts = ["-p", "house.isolation", "-p", "house.edge_gate", "-p", "house.ci", "-m", "not prove"]
+        addopts = ["-p", "house.isolation", "-p", "house.edge_gate", "-p", "house.ci", "-p", "house.no_secrets", "-m", "not prove"]
         markers = ["prove", "browser"]
         """
     )
@@ -173,3 +173,21 @@ def test_skips_in_ci(
     done = run.runpytest_subprocess("-rfs", "-m", marker)
     done.assert_outcomes(**outcome)
     done.stdout.fnmatch_lines(["*no browser*"])
+
+
+@pytest.mark.parametrize(
+    ("statement", "outcome"),
+    [
+        ("logging.getLogger('kimi_auth.flows').debug('sent %s', 'refresh-17')", {"passed": 1, "errors": 1}),
+        ("sys.stderr.write('emulated-access-' + 'x' * 32)", {"passed": 1, "errors": 1}),
+        ("print('emulated-access-' + 'x' * 32)", {"passed": 1}),
+        ("logging.getLogger('kimi_auth').warning('access-token refused, fp=0123456789abcdef')", {"passed": 1}),
+    ],
+)
+def test_secrets_in_logs(run: pytest.Pytester, statement: str, outcome: dict[str, int]) -> None:
+    """A token in a log, at any level, or on standard error fails the run."""
+    put(run, f"import logging, sys\ndef test_it():\n    {statement}\n")
+    done = run.runpytest_subprocess("-k", "test_it")
+    done.assert_outcomes(**outcome)
+    if "errors" in outcome:
+        done.stdout.fnmatch_lines(["a secret is in *<SECRET>*"])

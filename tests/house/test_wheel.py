@@ -18,13 +18,15 @@ import pytest
 
 import kimi_auth
 from kimi_auth.machine import Library, digest
+from kimi_auth.machine.diagram import mermaid
 
 CHECKOUT = Path(__file__).parents[2]
-CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-PYTHONS = re.findall(r"Python :: (3\.\d+)", (CHECKOUT / "pyproject.toml").read_text("utf-8"))
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
+PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
 EXTRAS_ONLY = ("kimi_auth.emulator.",)  # starlette and uvicorn come with the extra
 ROOMS = ("machine", "store", "wire", "platforms", "runtime", "flows")  # whose tests the other Pythons run
-TEST_KIT = ("pytest", "pytest-timeout", "freezegun", "hypothesis", "coverage")
+TOOLS = ("mypy", "ruff", "build", "hatchling", "playwright", "pytest-cov")  # which those tests do without
+TEST_KIT = [package for package in PROJECT["dependency-groups"]["dev"] if not package.startswith(TOOLS)]
 
 LOOK = """
 import importlib, json, pkgutil, sys
@@ -109,7 +111,8 @@ def is_whole(environment: Environment) -> None:
     assert Path(file).is_relative_to(environment.folder)
     assert (version, machines, platform) == (kimi_auth.__version__, digest(Library.load()), "kimi-code")
     assert environment.run("kimi-auth", "--version").split()[-1] == kimi_auth.__version__
-    environment.run("python", "-I", "-m", "kimi_auth.machine.diagram", "--check", str(CHECKOUT / "diagrams"))
+    for name, machine in Library.load().items():
+        assert environment.run("kimi-auth", "diagram", name, "--format", "mermaid").strip() == mermaid(machine).strip()
 
 
 def _look(environment: Environment) -> list[str]:
@@ -144,8 +147,8 @@ def test_extras_are_declared(dist: Path) -> None:
     """The wheel's metadata offers exactly the extras of pyproject.toml."""
     with zipfile.ZipFile(wheel(dist)) as archive:
         metadata = archive.read(f"kimi_auth-{kimi_auth.__version__}.dist-info/METADATA").decode()
-    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    assert set(re.findall(r"^Provides-Extra: (\S+)", metadata, re.MULTILINE)) == set(declared)
+    offered = re.findall(r"^Provides-Extra: (\S+)", metadata, re.MULTILINE)
+    assert set(offered) == set(PROJECT["project"]["optional-dependencies"])
 
 
 @pytest.mark.timeout(120)  # a few seconds of work; a registry that dawdles must not end the run
@@ -176,7 +179,7 @@ def test_every_python(version: str, dist: Path, tmp_path: Path, outside: dict[st
     python = find_python(version, outside)
     if python is None:
         pytest.skip(f"there is no Python {version} that starts")
-    environment = make_environment(python, tmp_path / "venv", outside, f"{wheel(dist)}[emulator]", *TEST_KIT)
+    environment = make_environment(python, tmp_path / "venv", outside, f"{wheel(dist)}[emulator,keyring,qr]", *TEST_KIT)
     is_whole(environment)
     shutil.copytree(
         CHECKOUT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("node_modules", "__pycache__")

@@ -7,14 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from life.authority import Authority
 from life.world import Home
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the servers of these tests."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback servers are reached directly, whatever the environment says."""
+def loopback_only(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy of this machine stands in between, and one authority is trusted: reading all of its own takes long."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ class Fault:
 
     `ends`: for a login the rest state of device_login; for a refresh the error's `code`, "" where a token was handed out.
     `says`: a part of what the person is told, "" where nothing has to be said. `then`: after a refresh, what the next try a
-    while later gives. `final`: why no approval could have helped any more, for a login that fails.
+    while later gives. `final`: why no approval could have helped any more, for a login that fails. `pause_s`: how long the
+    next poll must wait.
     """
 
     stage: Stage
@@ -36,6 +37,7 @@ class Fault:
     times: int | None = 1
     final: str = ""
     then: str = ""
+    pause_s: float = 0.0
 
     @property
     def id(self) -> str:
@@ -92,10 +94,9 @@ def lost(server: ScriptedServer) -> Reply:
 
 
 def complete_then_cut(server: ScriptedServer) -> bytes:
-    """A complete JSON object under a Content-Length that promises more."""
-    whole = rotated(server)
-    head, _, body = whole.partition(b"\r\n\r\n")
-    return head.replace(b"content-length: %d" % len(body), b"content-length: %d" % (len(body) + 9)) + b"\r\n\r\n" + body
+    """A complete JSON object under a Content-Length that promises more; then the connection ends."""
+    head, _, body = answer(200, server.grant(), connection="close").partition(b"\r\n\r\n")
+    return head.replace(b"-length: %d" % len(body), b"-length: %d" % (len(body) + 9)) + b"\r\n\r\n" + body
 
 
 def _codes() -> Iterable[Fault]:
@@ -157,16 +158,16 @@ def _polls() -> Iterable[Fault]:
     spent = "the code has given its tokens (RFC 8628 §3.5)"
     yield fault("access_denied", oauth_error("access_denied"), "denied", "was refused")
     yield fault("expired_token", oauth_error("expired_token"), says="ran out")
-    yield fault("slow_down", oauth_error("slow_down"), says="every 10 s")
-    yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3)
-    yield fault("pending with a 200", oauth_error("authorization_pending", 200), says="Waiting")
+    yield fault("slow_down", oauth_error("slow_down"), says="every 10 s", pause_s=12)
+    yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3, pause_s=24)
+    yield fault("pending with a 200", oauth_error("authorization_pending", 200))
     yield fault("nobody approves", oauth_error("authorization_pending"), "expired", "ran out", times=None)
     yield fault("500", answer(500), says="has trouble of its own")
     yield fault("500 for ever", answer(500), "expired", "has trouble of its own", times=None)
     yield fault("server_error", oauth_error("server_error"), says="has trouble of its own")
     yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"), says="has trouble of its own")
-    yield fault("429 with seconds", answer(429, retry_after="42"), says="asks for a pause")
-    yield fault("429 with a date", soon, says="asks for a pause")
+    yield fault("429 with seconds", answer(429, retry_after="42"), says="asks for a pause", pause_s=42)
+    yield fault("429 with a date", soon, says="asks for a pause", pause_s=60)
     yield fault("429 with nonsense", answer(429, retry_after="soon"), says="asks for a pause")
     for status in (403, 404, 407, 408, 451):
         yield fault(f"{status}, HTML", page(status), says="no OAuth answer")
@@ -213,8 +214,10 @@ def _refreshes() -> Iterable[Fault]:
     yield fault("an error nobody knows", oauth_error("moon_phase"), "unreachable", "moon_phase")
     yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "unreachable", "evil")
     # The answer is lost but the token is not spent: one recovery in the same call.
-    for name, reply in (("500", answer(500)), ("dropped", "drop"), ("reset", "reset"), ("broken off", "broken off")):
-        yield fault(name, reply)
+    yield fault("500", answer(500))
+    yield fault("dropped", "drop")
+    yield fault("reset", "reset")
+    yield fault("broken off", "broken off")
     yield weather("500 again and again", answer(500), "has trouble of its own", times=2)
     yield weather("dropped again and again", "drop", "did not answer completely", times=2)
     yield weather("reset again and again", "reset", "did not answer completely", times=2)
@@ -278,7 +281,7 @@ def _models() -> Iterable[Fault]:
     yield fault("no list", answer(200, {"data": {"id": "kimi"}}), "no list of models")
     yield fault("3 MiB of models", answer(200, {"data": [{"id": "m" * 100}] * 30_000}), "no list of models")
     hostile = ('"]\n[evil]\nx = "', "a.b", "k\x1b[2J", "\u202e", "", "x" * 500, "../../etc", "'", "日本", "k" + "\0")
-    listed = [{"id": name, "display_name": EVIL, "context_length": "9" * 30} for name in hostile]
+    listed = [{"id": name, "display_name": EVIL, "context_length": "9" * 15} for name in hostile]
     yield fault("hostile ids and names", answer(200, {"data": listed}), ends="signed_in")
 
 

@@ -15,6 +15,7 @@ import threading
 import tomllib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -142,6 +143,7 @@ def test_login_leaves_what_the_kimi_cli_reads(account: Account) -> None:
         "config.toml",
         "credentials/kimi-code.json",
         "credentials/kimi-code.lock",
+        "credentials/kimi-code.pace.json",
         "device_id",
         "kimi-auth/undo.json",
     ]
@@ -327,14 +329,20 @@ def twenty_processes(account: Account) -> None:
     account.sign_in()
     account.pass_s(1000)
     command = [sys.executable, "-c", PROCESS, str(account.clock.ahead_s), str(Path(__file__).parents[1])]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(TOGETHER)]  # type: ignore[call-overload]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    found = [json.loads(process.communicate()[0]) for process in processes]
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(TOGETHER)
+        ]
+        talks = [(process.stdin, process.stdout) for process in processes]
+        for _, out in talks:
+            assert out is not None
+            assert out.readline() == "ready\n"
+        for to, _ in talks:
+            assert to is not None
+            to.write("\n")
+            to.flush()
+        found = [json.loads(out.readline()) for _, out in talks if out is not None]
     assert [process.returncode for process in processes] == [0] * TOGETHER
     assert {fp for fp, _ in found} == {account.session().status().fp}
     assert sum(exchanges for _, exchanges in found) == 1
@@ -344,6 +352,7 @@ def twenty_processes(account: Account) -> None:
 
 
 @pytest.mark.real_server
+@pytest.mark.timeout(60)  # five seconds, unless the machine is busy
 def test_twenty_processes(account_at: Callable[..., Account]) -> None:
     """Twenty processes need a new token in the same moment: one of them exchanges, all have it, the login lives."""
     twenty_processes(account_at("oidc-provider"))

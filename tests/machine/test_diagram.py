@@ -117,7 +117,10 @@ def test_write_then_check(library: Library, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "diagrams"
     diagram.write(folder, library.values())
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert sorted(first) == ["call.md", "door.md", "errand.md"]
+    names = ("call", "door", "errand")
+    assert sorted(first) == sorted(
+        ["review.html", *(f"{name}{ending}" for name in names for ending in (".md", ".svg"))]
+    )
     assert first["call.md"] == diagram.page(library["call"]).encode()
     assert diagram.check(folder, library.values()) == []
     diagram.write(folder, library.values())
@@ -149,8 +152,9 @@ def test_the_command(
     """Writes this package's pages, or checks them and fails with one line for each."""
     monkeypatch.setattr(Library, "load", lambda: library)
     assert diagram.main(["--check", str(tmp_path)]) == 1
+    made = ["review.html", *(f"{name}{ending}" for name in ("call", "door", "errand") for ending in (".md", ".svg"))]
     assert capsys.readouterr().err.splitlines() == [
-        f"{tmp_path}/{name}.md is missing; run `make diagrams`" for name in ("call", "door", "errand")
+        f"{tmp_path}/{name} is missing; run `make diagrams`" for name in made
     ]
     assert diagram.main([str(tmp_path)]) == 0
     assert diagram.main(["--check", str(tmp_path)]) == 0

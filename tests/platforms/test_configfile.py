@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, default_location, disk, plan, refer_to_file
+from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, default_location, plan, refer_to_file
 
 Models = tuple[ModelEntry, ...]
 Refusal = Callable[..., ConfigError]
@@ -255,11 +255,11 @@ def test_full_disk_is_noticed_before_the_approval(
 ) -> None:
     """No room for a small file beside the config is said at once."""
 
-    def full(**_: Any) -> Any:
+    def full(*_: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    assert "No space left" in config_error(file.writable, login).message
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert "the disk is full" in config_error(file.writable, login).message
 
 
 # -- other writers ----------------------------------------------------------------------------------------------------------
@@ -399,16 +399,23 @@ def test_edit_between_two_logins(file: ConfigFile, kimi: Platform, models: Model
         assert file.path.read_text().startswith(("# mine", "\n# mine"))
 
 
-def test_login_of_a_config_that_is_signed_in(file: ConfigFile, kimi: Platform, login: Any) -> None:
-    """A config that another program had signed in is given back as it was, changed by the login or not."""
+@pytest.mark.parametrize("older", [("true", "true"), ("true", "false"), ('[providers."managed:kimi-code"]', "[old]")])
+def test_login_of_a_config_that_is_signed_in(
+    file: ConfigFile, kimi: Platform, login: Any, older: tuple[str, str]
+) -> None:
+    """What an older login of another program had put there goes with the logout too; the user's own text stays."""
     file.apply(login)
     written = file.path.read_text()
     (file.share_dir / "kimi-auth" / "undo.json").unlink()
-    for original in (written, written.replace("true", "false")):
-        file.path.write_text(original)
-        file.apply(login)
-        file.revert(kimi)
-        assert file.path.read_text() == original
+    file.path.write_text(written.replace(*older, 1) + MINE)
+    file.apply(login)
+    assert file.revert(kimi)
+    left = file.read()
+    assert left.pop("providers").keys() == {"mine"}
+    assert left.keys() <= {"default_thinking", "old"}
+    assert "# mine" in file.path.read_text()
+    assert not file.revert(kimi)
+    assert not (file.share_dir / "kimi-auth" / "undo.json").exists()
 
 
 def test_several_platforms(file: ConfigFile, kimi: Platform, moonshot: Platform, models: Models, login: Any) -> None:
@@ -535,7 +542,7 @@ def test_full_disk_leaves_nothing_behind(
     file.path.write_text(MINE)
     with monkeypatch.context() as patch:
         crashing_at(patch, 1, OSError(errno.ENOSPC, "No space left on device"))
-        assert "No space left" in config_error(file.apply, login).message
+        assert "the disk is full" in config_error(file.apply, login).message
     assert file.path.read_text() == MINE
     assert not list(file.share_dir.rglob("*.tmp"))
 
@@ -543,7 +550,7 @@ def test_full_disk_leaves_nothing_behind(
 def test_leftovers_of_killed_writers(file: ConfigFile, login: Any) -> None:
     """A temporary file goes when it is more than an hour old; a younger one may belong to somebody."""
     old, young, foreign = (
-        file.share_dir / name for name in (".config.toml.1.tmp", ".config.toml.2.tmp", "config.toml.tmp")
+        file.share_dir / f"config.toml.{middle}tmp" for middle in ("00000000000a.", "00000000000b.", "")
     )
     for path in (old, young, foreign):
         path.write_text("x")
@@ -553,14 +560,34 @@ def test_leftovers_of_killed_writers(file: ConfigFile, login: Any) -> None:
     assert (old.exists(), young.exists(), foreign.exists()) == (False, True, True)
 
 
-def test_root_keeps_the_owner(file: ConfigFile, login: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Written by root, a file keeps its owner, and a new one gets the directory's; others never change owners."""
-    owners: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "fchown", lambda fd, uid, gid: owners.append((uid, gid)))
+@pytest.mark.parametrize(
+    ("file_uid", "directory_uid", "wanted"), [(7, 8, [7]), (0, 8, [8]), (None, 8, [8]), (0, 0, [])]
+)
+def test_root_keeps_the_owner(
+    file: ConfigFile,
+    monkeypatch: pytest.MonkeyPatch,
+    file_uid: int | None,
+    directory_uid: int,
+    wanted: list[int],
+) -> None:
+    """Written by root, a file stays its user's, and a new one becomes the directory's user's; others give nothing away."""
+    if file_uid is not None:
+        file.path.touch()
+    uids = {file.path: file_uid, file.share_dir: directory_uid}
+    real, owners = Path.stat, []
+
+    def seen(self: Path, **options: Any) -> Any:
+        found = real(self, **options)
+        return os.stat_result((*found[:4], uids.get(self, found.st_uid), *found[5:]))
+
+    monkeypatch.setattr(Path, "stat", seen)
+    monkeypatch.setattr(os, "fchown", lambda fd, uid, gid: owners.append(uid))
     for euid in (1000, 0):
         monkeypatch.setattr(os, "geteuid", lambda euid=euid: euid)
-        disk.write_durable(file.path, b"", mode=0o600)
-    assert owners == [(file.path.stat().st_uid, file.path.stat().st_gid)]
+        files.write_durably(file.path, b"")
+        if file_uid is None:
+            file.path.unlink()
+    assert owners == wanted
 
 
 # -- legacy config.json -------------------------------------------------------------------------------------------------------

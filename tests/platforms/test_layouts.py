@@ -10,7 +10,7 @@ import pytest
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, plan, unplan
+from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, holds, plan, unplan
 from kimi_auth.platforms.tomlscan import scan
 
 MANAGED = '"managed:kimi-code"'
@@ -114,7 +114,7 @@ def is_ours(text: str) -> bool:
 
 @pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS)
 def test_login_sync_logout(file: ConfigFile, kimi: Platform, models: tuple[ModelEntry, ...], text: str) -> None:
-    """Each step says what its plan says, keeps every foreign line, and the logout gives the same bytes back."""
+    """Each step says what its plan says, keeps every foreign line, and the logout gives the same bytes back, but for what was ours before."""
     file.path.write_bytes(text.encode())
     config = file.read()
     file.writable(lambda config: plan(config, kimi, models, reason="login"))
@@ -142,7 +142,12 @@ def test_login_sync_logout(file: ConfigFile, kimi: Platform, models: tuple[Model
     assert "kimi-code/kimi-for-coding" not in file.read()["models"]
 
     file.revert(kimi)
-    assert file.path.read_bytes() == text.encode()
+    if is_ours(text):
+        assert not holds(file.read(), kimi)
+        kept = foreign(file.path.read_bytes().decode())
+        assert all(path[0] == "models" for path, _ in set(foreign(text)) - set(kept)), "a model goes with its provider"
+    else:
+        assert file.path.read_bytes() == text.encode()
     assert not (file.share_dir / "kimi-auth" / "undo.json").exists()
 
 

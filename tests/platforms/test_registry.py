@@ -16,7 +16,7 @@ from kimi_auth.platforms import (
     registry,
     resolve,
 )
-from kimi_auth.platforms.registry import normal_url
+from kimi_auth.platforms.spec import normal_url, parse
 
 MINIMAL = """
 v = 1
@@ -190,13 +190,13 @@ def test_normal_url(text: str, normal: str) -> None:
 def test_parse_minimal(kimi: Platform) -> None:
     """A platform needs little; capability rules come from the text, else from the caller."""
     rules = kimi.capability_rules
-    (mine,) = registry.parse(MINIMAL, "mine.toml", rules=rules)
+    (mine,) = parse(MINIMAL, "mine.toml", rules=rules)
     assert (mine.id, mine.api_base, mine.revocation) == ("mine", "https://api.example.com/v1", "none")
     assert mine.capability_rules == rules
-    (mine,) = registry.parse(f"capability_rules = []{MINIMAL}", "mine.toml", rules=rules)
+    (mine,) = parse(f"capability_rules = []{MINIMAL}", "mine.toml", rules=rules)
     assert mine.capability_rules == ()
     own = MINIMAL + '[[platforms.mine.capability_rules]]\nid_prefix = "x"\ngives = ["video_in"]\n'
-    (mine,) = registry.parse(own, "mine.toml", rules=rules)
+    (mine,) = parse(own, "mine.toml", rules=rules)
     assert [rule.gives for rule in mine.capability_rules] == [("video_in",)]
 
 
@@ -237,7 +237,7 @@ OAUTH = (
 def test_parse_refuses(text: str, where: str) -> None:
     """What is wrong in a text is said in one line with its place."""
     with pytest.raises(ConfigError) as caught:
-        registry.parse(text, "mine.toml")
+        parse(text, "mine.toml")
     assert caught.value.message.startswith(where)
     assert "\n" not in caught.value.line
-    assert registry.parse(OAUTH, "mine.toml")[0].oauth is not None
+    assert parse(OAUTH, "mine.toml")[0].oauth is not None

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kimi_auth import files
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, claims, files, formats
+from kimi_auth.store import FileStore, Pace, Refusal, claims, formats
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, Snapshot, files
+from kimi_auth.store import FileStore, Pace, Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
 
 FP = "0123456789abcdef"
@@ -326,7 +327,7 @@ def test_directories_made_by_two_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_is_not_a_file_at_all_has_a_name() -> None:
     """A kind of file that nobody knows is refused as well."""
-    with pytest.raises(StorageError, match="something strange"):
+    with pytest.raises(files.NotAFile, match="something strange"):
         files.refuse_strange(os.stat_result((0, 1, 1, 1, 0, 0, 0, 0, 0, 0)), Path("/x"))
 
 

@@ -307,7 +307,7 @@ def test_a_lock_file_that_cannot_be_opened(file_store: FileStore, monkeypatch: p
 
 def test_a_lock_that_appears_but_will_not_lock(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong after the file was made, in the locking itself, is explained too."""
-    monkeypatch.setattr(lock.files, "touch", lambda _path: None)
+    monkeypatch.setattr(lock.medium, "touch", lambda _path: None)
     original = os.open
 
     def fail(path: Any, *args: Any, **kwargs: Any) -> int:

@@ -146,8 +146,7 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fchown", full)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "pwrite", full)
     assert ID.fullmatch(device_id(tmp_path))
     assert files(tmp_path) == []
 
@@ -159,14 +158,20 @@ def test_an_id_that_stays_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert device_id(tmp_path) == device._process_id()
 
 
-def test_only_root_gives_files_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root leaves the file to the directory's owner; nobody else changes an owner."""
+def test_what_root_makes_belongs_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under sudo, the file is given to the user whose directory it is in."""
     owners: list[tuple[int, int]] = []
+    real = Path.stat
+
+    def seen(self: Path, **options: bool) -> os.stat_result:
+        found = real(self, **options)
+        return os.stat_result((*found[:4], 1000, 1001, *found[6:])) if self == tmp_path else found
+
+    monkeypatch.setattr(Path, "stat", seen)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "fchown", lambda _, uid, gid: owners.append((uid, gid)))
-    for number, uid in enumerate((0, 1000)):
-        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
-        device_id(tmp_path / str(number))
-    assert owners == [((tmp_path / "0").stat().st_uid, (tmp_path / "0").stat().st_gid)]
+    assert ID.fullmatch(device_id(tmp_path))
+    assert owners == [(1000, 1001)]
 
 
 def test_headers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from kimi_auth.errors import ConfigError, KimiAuthError
 from kimi_auth.wire import Endpoints, OAuthClient, OAuthServer, fetch_models, fetch_models_sync
-from kimi_auth.wire.discovery import metadata_urls, revocation_endpoint
+from kimi_auth.wire.discovery import endpoint, metadata_urls
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 OK = httpx.Response(200, json={})
@@ -277,7 +277,7 @@ def test_metadata_urls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "issuer", "endpoint"),
+    ("data", "issuer", "found"),
     [
         (metadata(), ISSUER, f"{ISSUER}/revocation"),
         (metadata(issuer=ISSUER + "/"), ISSUER, f"{ISSUER}/revocation"),
@@ -297,9 +297,9 @@ def test_metadata_urls() -> None:
         (metadata(issuer="http://[::1]:1", revocation_endpoint="http://[::1]:2/r"), "http://[::1]:1", ""),
     ],
 )
-def test_revocation_endpoint(data: dict[str, Any] | None, issuer: str, endpoint: str) -> None:
+def test_revocation_endpoint(data: dict[str, Any] | None, issuer: str, found: str) -> None:
     """Metadata counts if it speaks for our issuer, and its endpoint if it is https or the issuer's own host."""
-    assert revocation_endpoint(data, issuer) == endpoint
+    assert endpoint(data, issuer, "revocation_endpoint") == found
 
 
 # --- models --------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ Policy = Literal["strict", "lenient", "grace", "none"]
 """What a spent refresh token does: ends the login, is refused, still works for a while, or does not exist."""
 
 # What happened in a walk, as bits of Process.marks.
-DECLARED, SENT, MAYBE_SPENT, UNSAVED = 1, 2, 4, 8
-OWES_SERVING, OWES_CONFIG, OWES_RETRY, INSTALLED, HOLDS = 16, 32, 64, 128, 256
+DECLARED, MAYBE_SPENT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
+OWES_SERVING, OWES_CONFIG, OWES_RETRY = 32, 64, 128
 BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED
 
 
@@ -26,7 +26,8 @@ class Config(NamedTuple):
     `any_need`: also callers that want another pair than the one stored. `power`: power cuts. `spoils`: how often the
     record may be spoiled. `gives_up`: one-shot processes, which stop trying to save after a while. `unlocked_writers`:
     somebody may write between two steps of an activity, so these are taken one by one. `all_answers`: outcomes that lead
-    to the same state as another one are tried as well. `synchronous`: directories are synchronised.
+    to the same state as another one are tried as well. `synchronous`: directories are synchronised. `orphans`:
+    claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
     """
 
     processes: int = 2
@@ -43,6 +44,8 @@ class Config(NamedTuple):
     unlocked_writers: bool = False
     all_answers: bool = True
     synchronous: bool = True
+    orphans: bool = False
+    memory: bool = False
 
 
 class Effect(NamedTuple):

@@ -31,18 +31,16 @@ def begun(
         yield Kind.BEGIN, shared, begins
     elif event == "logout":
         if shared.logouts_left:
-            yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins._replace(patient=1)
+            yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins
     elif event == "rejected":
         alive = shared.record >= 0 and shared.logins[shared.pairs[shared.record].login] & ALIVE
-        wants = begins._replace(patient=1, need="not_bearer", bearer=shared.record)
+        wants = begins._replace(need="not_bearer", bearer=shared.record)
         yield Kind.FAULT if alive else Kind.BEGIN, shared, wants
     else:
-        if state == "expiring":
+        if state not in ("fresh", "usable"):
             yield Kind.BEGIN, shared, begins
-        elif state not in ("fresh", "usable"):
-            yield Kind.BEGIN, shared, begins._replace(patient=1)
         if config.any_need:
-            yield Kind.FAULT, shared, begins._replace(patient=1, need="not_pair", bearer=shared.record)
+            yield Kind.FAULT, shared, begins._replace(need="not_pair", bearer=shared.record)
 
 
 def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[Shared, Process]]:

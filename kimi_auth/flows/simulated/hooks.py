@@ -13,7 +13,6 @@ from .effects import (
     OWES_CONFIG,
     OWES_SERVING,
     SENDING_AGAIN,
-    SENT,
     UNSAVED,
     Config,
     Effect,
@@ -40,8 +39,6 @@ Hook = Callable[[Config, Shared, Process], Iterable[Effect]]
 def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     record = shared.record
     seen = process._replace(record=record)
-    if record != process.record and process.record != NOTHING:
-        seen = seen._replace(marks=seen.marks | OWES_SERVING)
     if record == CORRUPT:
         return [Effect("corrupt", shared, seen)]
     if record < 0:
@@ -50,10 +47,11 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
         shared = with_pair(shared, record, rejected=1)
         pair = shared.pairs[record]
+        seen = seen._replace(need="", bearer=NOTHING)
     if pair.refused:
         return [Effect("refused", shared, seen)]
     if is_fresh(shared) and not (process.need and process.bearer == record):
-        return [Effect("satisfied", shared, seen)]
+        return [Effect("satisfied", shared, seen._replace(marks=seen.marks | OWES_SERVING))]
     paced = shared.held or (pair.rejected and shared.forced)
     if paced and process.need != "not_pair" and not process.recoveries:
         return [Effect("paced", shared, seen)]
@@ -105,7 +103,7 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
     if not process.stage:
         twice = shared.pairs[number].sent and not process.marks & DECLARED
         stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
-        sending = process._replace(stage=stage, marks=process.marks | SENT | MAYBE_SPENT)
+        sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | MAYBE_SPENT)
         return [Effect(None, with_pair(shared, number, sent=1), sending, "sends the refresh token", broken=("I1",) * twice)]
     return _answers(config, shared, process)
 
@@ -117,10 +115,10 @@ def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effec
     certain = landed._replace(marks=landed.marks & ~MAYBE_SPENT)
     after, pair, broken = served(config, shared, number, has_reader=True)
     if pair >= 0:
-        received = certain._replace(pair=pair, marks=certain.marks | UNSAVED)
+        received = certain._replace(pair=pair, claim="", marks=certain.marks | UNSAVED)
         yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
     else:
-        yield Effect("refused", after, certain, "the server answers invalid_grant", broken=broken)
+        yield Effect("refused", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
     yield Effect("ambiguous", after, landed, "the answer is lost", hurt=True, broken=broken)
     late = given_up(config, shared, process)
     yield Effect("ambiguous", late, landed, "no answer in time; the request may still arrive", hurt=True)

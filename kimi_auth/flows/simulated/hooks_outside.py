@@ -20,7 +20,7 @@ from .effects import (
 from .hooks import REFRESH, SIGN_OUT, Hook
 from .state import ABSENT, ALIVE, CORRUPT, EMPTY, EXPIRING, FRESH, NOTHING, Process, Shared
 
-__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "judged"]
+__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "judged"]
 
 
 def judged(shared: Shared) -> str:
@@ -54,15 +54,15 @@ def hold_credential(config: Config, shared: Shared, process: Process) -> Iterabl
         return [Effect("acquired", shared._replace(locks=shared.locks | bit), _holding(tried), broken=broken)]
     if shared.record != process.record:
         return [Effect("changed", shared, tried._replace(marks=tried.marks | OWES_SERVING), broken=broken)]
-    return [Effect("busy", shared, tried, "its patience is over" if process.patient else "", broken=broken)]
+    return [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
 
 
 def pause_before_recovery(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    enough = Effect("enough", shared, process, hurt=True)
+    enough = Effect("enough", shared, process)
     if process.recoveries:
         return [enough]
     again = process._replace(recoveries=1, marks=process.marks | OWES_RETRY)
-    asked = enough._replace(note="the server asked for a longer wait")
+    asked = enough._replace(note="the server asked for a longer wait", hurt=True)
     return [Effect("again", shared, again), asked] if config.all_answers else [Effect("again", shared, again)]
 
 
@@ -78,7 +78,7 @@ def weigh(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
 
 
 def inject(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("injected", shared, process._replace(record=shared.record, marks=process.marks & ~OWES_SERVING))]
+    return [Effect("injected", shared, process._replace(marks=process.marks & ~OWES_SERVING))]
 
 
 def hold_credential_to_sign_out(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -154,5 +154,13 @@ LOGIN: dict[str, Hook] = {
 
 HOOKS: dict[str, Hook] = {**LOGIN, **LIFECYCLE, **REFRESH, **SIGN_OUT}
 
-LOCAL = frozenset({"pause_before_recovery", "restore_config", "sync_models", "write_config"})
-"""Activities that neither see nor change anything that others see: nothing is learnt by stopping before them."""
+LOCAL = frozenset(
+    {"pause_before_recovery", "restore_config", "sync_models", "write_config", "inject", "weigh", "inspect"}
+)
+"""Activities outside of the lock that change nothing others see: nothing is learnt by stopping before them."""
+
+UNDISTURBED = frozenset({"reread", "look_again"})
+"""The same inside of a lock that works: they read what nobody else may write."""
+
+TAKING = frozenset({"hold_credential", "hold_credential_to_sign_out"})
+"""A walk that begins while the lock is free has it at once: what others do meanwhile, they may as well do before."""

@@ -27,8 +27,8 @@ __all__ = [
     "renumbering",
 ]
 
-# What a record can be instead of a pair's number.
-EMPTY, ABSENT, CORRUPT, NOTHING = -1, -2, -3, -4
+# What stands for a pair's number: records without one, nothing known, and what is not the record any more.
+EMPTY, ABSENT, CORRUPT, NOTHING, STALE = -1, -2, -3, -4, -5
 
 # Life left in an access token.
 FRESH, EXPIRING, EXPIRED = 0, 1, 2
@@ -91,7 +91,7 @@ class Shared(NamedTuple):
 class Process(NamedTuple):
     """One process: where its walk is (`place`, 0: none), and what it knows.
 
-    `event`: what began the walk, "" once that is served. `patient`: mandatory. `need`: what the token must be, beyond
+    `event`: what began the walk, "" once that is served. `need`: what the token must be, beyond
     fresh; `bearer`: the pair it must not be. `record`: the record as it was read. `claim`: what the claim hook found.
     `pair`: what the server gave. `stage`: how far an activity of several steps is. `marks`: what happened in this walk.
     """
@@ -99,7 +99,6 @@ class Process(NamedTuple):
     host: int
     place: int = 0
     event: str = ""
-    patient: int = 0
     need: str = ""
     bearer: int = NOTHING
     record: int = NOTHING
@@ -120,14 +119,12 @@ def renamed(shared: Shared, **changes: object) -> Shared:
     return shared._replace(**changes)  # type: ignore[arg-type]
 
 
-def references(shared: Shared) -> int:
-    """Bits of the pairs that must be remembered, whatever the processes hold."""
+def references(shared: Shared, *, orphans: bool) -> int:
+    """Bits of the pairs that must be remembered, whatever the processes hold. A claim on a pair that is not the record is
+    void for good; with `orphans` it is remembered all the same."""
     mask = 1 << shared.record if shared.record >= 0 else 0
-    for number, pair in enumerate(shared.pairs):
-        if pair.owner != NO_CLAIM:
-            mask |= 1 << number
-            if pair.heir >= 0:
-                mask |= 1 << pair.heir
+    if orphans:
+        mask |= sum(1 << number for number, pair in enumerate(shared.pairs) if pair.owner != NO_CLAIM)
     if shared.lasting:
         record, claims = shared.lasting
         mask |= 1 << record if record >= 0 else 0
@@ -136,11 +133,19 @@ def references(shared: Shared) -> int:
     return mask
 
 
+def with_heirs(shared: Shared, mask: int) -> int:
+    """`mask`, and the heirs of its pairs."""
+    for number, pair in enumerate(shared.pairs):
+        if pair.heir >= 0 and mask >> number & 1:
+            mask |= 1 << pair.heir
+    return mask
+
+
 def simplified(shared: Shared, policy: str) -> Shared:
     """The same world without differences that nobody can notice any more."""
     logins = list(shared.logins)
-    pairs = list(shared.pairs)
-    for number, pair in enumerate(pairs):
+    pairs = []
+    for pair in shared.pairs:
         login = logins[pair.login]
         if pair.late and (pair.good != GOOD or not login & ALIVE or policy == "none"):
             if login & ALIVE and policy in ("strict", "grace"):
@@ -148,11 +153,24 @@ def simplified(shared: Shared, policy: str) -> Shared:
             pair = pair._replace(late=0)
         if not login & ALIVE and pair.good != SPENT:
             pair = pair._replace(good=SPENT)
-        pairs[number] = pair
-    for number, login in enumerate(logins):
-        if not login & ALIVE:
-            logins[number] = login & ~AWAITED
-    return shared._replace(pairs=tuple(pairs), logins=tuple(logins))
+        if pair.rejected and pair.phase != EXPIRED:
+            pair = pair._replace(phase=EXPIRED)
+        if pair.refused:  # it is never sent again
+            pair = pair._replace(sent=1, denied=1, unclear=0, good=SPENT, late=0)
+            if pair.heir < 0:
+                pair = pair._replace(owner=NO_CLAIM, met=())
+        pairs.append(pair)
+    return _with_logins(shared._replace(pairs=tuple(pairs)), logins)
+
+
+def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
+    """`shared` with those of `logins` that a pair comes from, in the same order."""
+    used = sorted({pair.login for pair in shared.pairs})
+    kept = tuple(logins[number] & (ALIVE | SIGNED_OUT | AWAITED if logins[number] & ALIVE else SIGNED_OUT) for number in used)
+    pairs = shared.pairs
+    if used != list(range(len(used))):
+        pairs = tuple(pair._replace(login=used.index(pair.login)) for pair in pairs)
+    return shared._replace(pairs=pairs, logins=kept)
 
 
 def held_by(process: Process) -> int:
@@ -177,7 +195,7 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
     for number, pair in enumerate(shared.pairs):
         if numbers[number] >= 0:
             if pair.heir >= 0:
-                pair = pair._replace(heir=numbers[pair.heir])
+                pair = pair._replace(heir=numbers[pair.heir])  # noqa: PLW2901
             pairs.append(pair)
     lasting = shared.lasting
     if lasting:
@@ -187,7 +205,7 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
             tuple(_compacted_claims(claims, numbers)),
         )
     record = numbers[shared.record] if shared.record >= 0 else shared.record
-    return shared._replace(record=record, pairs=tuple(pairs), lasting=lasting)
+    return _with_logins(shared._replace(record=record, pairs=tuple(pairs), lasting=lasting), shared.logins)
 
 
 def _compacted_claims(
@@ -196,6 +214,16 @@ def _compacted_claims(
     for number, (owner, heir, met) in enumerate(claims):
         if numbers[number] >= 0:
             yield owner, numbers[heir] if heir >= 0 else heir, met
+
+
+def forgetful(process: Process, record: int, *, waits: bool) -> Process:
+    """`process` while `record` is what is stored: a pair that it must not get again, or one that it saw before it began to
+    wait for the lock, is of no interest once it is not the record."""
+    if process.need and process.bearer != record:
+        process = process._replace(bearer=NOTHING, need="" if process.need == "not_bearer" else process.need)
+    if waits and process.record not in (record, NOTHING):
+        process = process._replace(record=STALE)
+    return process
 
 
 def compacted_process(process: Process, numbers: Sequence[int]) -> Process:

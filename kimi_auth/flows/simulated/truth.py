@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .effects import INSTALLED, MAYBE_SPENT, OWES_CONFIG, OWES_RETRY, OWES_SERVING, SENT, is_fresh, is_incomplete, works
+from .effects import INSTALLED, MAYBE_SPENT, OWES_CONFIG, OWES_RETRY, OWES_SERVING, UNSAVED, is_fresh, is_incomplete, works
 from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, Process, Shared
 
 __all__ = ["TRUTH", "owed"]
@@ -53,7 +53,7 @@ TRUTH: dict[tuple[str, str], Fact] = {
     ("token_lifecycle", "corrupt"): lambda shared, process: shared.record == CORRUPT,
     ("token_lifecycle", "absent"): lambda shared, process: shared.record in OUT,
     ("token_refresh", "renewed"): lambda shared, process: bool(process.marks & INSTALLED),
-    ("token_refresh", "adopted"): lambda shared, process: is_fresh(shared) and not process.marks & SENT,
+    ("token_refresh", "adopted"): lambda shared, process: is_fresh(shared) and not process.marks & (MAYBE_SPENT | UNSAVED | INSTALLED),
     ("token_refresh", "superseded"): _another,
     ("token_refresh", "gone"): lambda shared, process: shared.record in OUT,
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,

@@ -13,19 +13,20 @@ from typing import NamedTuple
 
 from kimi_auth.machine import ACQUIRED, Machine
 from kimi_auth.machine.explore import Kind, Move
-from kimi_auth.machine.program import Arrow, Program
+from kimi_auth.machine.program import Arrow, Place, Program
 
 from . import environment
 from .effects import BEYOND_THE_LOCK, HOLDS, UNSAVED, Config, Effect, is_fresh
 from .hooks import WRITES, Hook
-from .hooks_outside import HOOKS, LOCAL
-from .state import NOTHING, Process, Shared, compacted, compacted_process, held_by, references, renumbering, simplified
+from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED
+from .state import NOTHING, Process, Shared, compacted, compacted_process, forgetful, held_by, references, renumbering, simplified, with_heirs
 from .state import idle as resting
 from .truth import TRUTH, owed
 
 __all__ = ["Cancel", "World"]
 
 ROOTS = ("token_lifecycle", "device_login")
+BEGINNINGS = frozenset({Kind.BEGIN, Kind.FAULT})
 BITS = 20
 MASK = (1 << BITS) - 1
 
@@ -84,8 +85,12 @@ class World:
         self._process_numbers: dict[Process, int] = {}
         self._references: list[int] = []
         self._held: list[int] = []
+        alone = config.shared_lock and config.lock == "works" and not config.unlocked_writers
+        self._at_once = LOCAL | UNDISTURBED if alone else LOCAL
+        self._taken_at_once = TAKING if alone else frozenset()
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}
+        self._forgotten: dict[int, int] = {}
         self._renumbered: dict[tuple[int, tuple[int, ...]], int] = {}
 
     # --- the model -------------------------------------------------------------------------------------------------------
@@ -208,17 +213,20 @@ class World:
             if place.machine == "token_lifecycle":
                 broken += self._lies(shared, process, place.machine, place.state) + owed(shared, process, place.state)
             return self._step(kind, shared, resting(process), broken, edges, words)
-        if place.activity in LOCAL:
-            effects = [e for e in self._hooks[place.activity](self.config, shared, process) if not e.hurt]
-            if len(effects) == 1:
-                after = place.arrows[effects[0].outcome or ""]
-                words += f" --{effects[0].outcome}--> {self._name(after)}"
-                return self._arrived(kind, effects[0], after, broken, edges, words)
-        if place.activity == "inspect":  # it reads everything anew
-            process = process._replace(record=NOTHING, need="", bearer=NOTHING, recoveries=0, patient=0)
-        elif place.activity == "weigh":
-            process = process._replace(need="", bearer=NOTHING, recoveries=0, patient=0)
+        if place.activity in self._at_once or (kind in BEGINNINGS and place.activity in self._taken_at_once):
+            effects = list(self._hooks[place.activity](self.config, shared, process))
+            if len(effects) == 1 and (effects[0].outcome == ACQUIRED or place.activity not in TAKING):
+                return self._followed(kind, effects[0], place, broken, edges, words)
         return self._step(kind, shared, process, broken, edges, words)
+
+    def _followed(
+        self, kind: int, effect: Effect, place: Place, broken: tuple[str, ...], edges: tuple[int, ...], words: str
+    ) -> Step:
+        """What comes at once, because nothing could come between."""
+        arrow = place.arrows.get(effect.outcome or "")
+        if arrow is None:
+            return self._step(kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, words)
+        return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {self._name(arrow)}")
 
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
         fact = TRUTH.get((machine, state))
@@ -263,7 +271,7 @@ class World:
         if number is None:
             number = self._shared_numbers[shared] = len(self._shared)
             self._shared.append(shared)
-            self._references.append(references(shared))
+            self._references.append(references(shared, orphans=self.config.orphans))
         return number
 
     def _join(self, process: Process) -> int:
@@ -281,16 +289,34 @@ class World:
         return Step(kind, self._share(simplified(shared, self.config.policy)), joined, tuple(dict.fromkeys(broken)), edges, words)
 
     def _after(self, shared: int, processes: list[int]) -> int:
+        shared, processes = self._canonical(shared, processes)
+        processes.sort()
+        return self._key(shared, processes)
+
+    def _canonical(self, shared: int, processes: list[int]) -> tuple[int, list[int]]:
+        """The same world, forgetting what nobody can notice any more."""
+        record = self._shared[shared].record
+        processes = [self._forget(process, record) for process in processes]
         mask = self._references[shared]
         for process in processes:
             mask |= self._held[process]
         count = len(self._shared[shared].pairs)
         if mask != (1 << count) - 1:
-            numbers = renumbering(mask, count)
-            processes = [self._renumber(process, numbers) for process in processes]
-            shared = self._share(compacted(self._shared[shared], numbers))
-        processes.sort()
-        return self._key(shared, processes)
+            mask = with_heirs(self._shared[shared], mask)
+            if mask != (1 << count) - 1:
+                numbers = renumbering(mask, count)
+                processes = [self._renumber(process, numbers) for process in processes]
+                shared = self._share(compacted(self._shared[shared], numbers))
+        return shared, processes
+
+    def _forget(self, process: int, record: int) -> int:
+        key = process << 4 | record + 8
+        found = self._forgotten.get(key)
+        if found is None:
+            known = self._processes[process]
+            waits = self.program.places[known.place].activity in TAKING and not self.config.memory
+            found = self._forgotten[key] = self._join(forgetful(known, record, waits=waits))
+        return found
 
     def _renumber(self, process: int, numbers: tuple[int, ...]) -> int:
         found = self._renumbered.get((process, numbers))
@@ -332,9 +358,5 @@ class World:
         return words, names
 
     def _sorted_names(self, shared: int, processes: list[int], names: list[str]) -> list[str]:
-        mask = self._references[shared]
-        for process in processes:
-            mask |= self._held[process]
-        numbers = renumbering(mask, len(self._shared[shared].pairs))
-        renumbered = [self._renumber(process, numbers) for process in processes]
-        return [name for _, name in sorted(zip(renumbered, names, strict=True))]
+        _, canonical = self._canonical(shared, processes)
+        return [name for _, name in sorted(zip(canonical, names, strict=True))]

@@ -1,0 +1,137 @@
+"""The stored pair in the Kimi CLI's shape, and its errors. Writing takes the lock that every writer takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.compat.host import Ref, session_of, share_dir
+from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, NotSignedIn, SignInEnded
+from kimi_auth.store import FileStore
+from kimi_auth.token import Token, parse_record
+
+__all__ = [
+    "OAuthDeviceExpired",
+    "OAuthError",
+    "OAuthRef",
+    "OAuthToken",
+    "OAuthUnauthorized",
+    "delete_tokens",
+    "load_tokens",
+    "oauth_error",
+    "save_tokens",
+]
+
+LOCK_WAIT_S = 30.0
+
+
+class OAuthError(RuntimeError):
+    """What the Kimi CLI expects when there is no token: one sentence with the next step."""
+
+
+class OAuthUnauthorized(OAuthError):
+    """Nobody is signed in any more."""
+
+
+class OAuthDeviceExpired(OAuthError):
+    """Nobody approved in time (RFC 8628 §3.5)."""
+
+
+_KINDS: tuple[tuple[type[KimiAuthError], type[OAuthError]], ...] = (
+    (NotSignedIn, OAuthUnauthorized),
+    (SignInEnded, OAuthUnauthorized),
+    (CodeExpired, OAuthDeviceExpired),
+)
+
+
+def oauth_error(error: KimiAuthError) -> OAuthError:
+    """One of our errors as the Kimi CLI's."""
+    return next((theirs for ours, theirs in _KINDS if isinstance(error, ours)), OAuthError)(error.line)
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthRef:
+    """Names a stored credential, as config.toml does."""
+
+    storage: str
+    key: str
+
+
+@dataclass(slots=True)
+class OAuthToken:
+    """One pair. `expires_at` is unix seconds, `expires_in` seconds; 0.0 when unknown. Its repr holds no token."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_at: float
+    scope: str
+    token_type: str
+    expires_in: float = 0.0
+
+    @classmethod
+    def from_dict(cls, payload: dict[str, Any]) -> OAuthToken:
+        """From the JSON object that is stored; raises ValueError for what cannot be a credential."""
+        return cls._of(parse_record({"access_token": "", **payload}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that is stored."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def _of(cls, token: Token) -> OAuthToken:
+        return cls(
+            token.access_token,
+            token.refresh_token,
+            token.expires_at_s,
+            token.scope,
+            token.token_type,
+            token.expires_in_s,
+        )
+
+
+def load_tokens(ref: Ref) -> OAuthToken | None:
+    """What is stored under the reference's key; None when nothing is, and for what is empty or cannot be read."""
+    try:
+        token = _store(ref).read().token
+    except ConfigError:
+        return None
+    return None if token is None or token.is_empty else OAuthToken._of(token)  # noqa: SLF001  # its own module's
+
+
+def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
+    """Stores a pair durably, as a login does, and says where. Raises OAuthError; then the old one is still there."""
+    with _written(ref) as store:
+        session = session_of(ref.key)
+        issuer = session.platform.oauth.host if session is not None and session.platform.oauth is not None else ""
+        store.put(parse_record({**token.to_dict(), "issuer": issuer}))
+    return OAuthRef("file", ref.key)
+
+
+def delete_tokens(ref: Ref) -> None:
+    """Removes what is stored, for every process at once; nothing is revoked at the server. Raises OAuthError."""
+    with _written(ref) as store:
+        if store.read().state != "absent":
+            now_s = time.time()
+            store.sign_out(now_s)
+            store.tidy(now_s)
+
+
+def _store(ref: Ref) -> FileStore:
+    return FileStore(share_dir(), ref.key, clock=SystemClock())
+
+
+@contextmanager
+def _written(ref: Ref) -> Iterator[FileStore]:
+    """The credential's store, locked, with its errors in the host's words."""
+    try:
+        store = _store(ref)
+        with store.locked(LOCK_WAIT_S) as held:
+            if not held:
+                raise OAuthError(f"{store.holder() or 'another process'} holds {store.place}; try again")
+            yield store
+    except (KimiAuthError, ValueError) as error:
+        raise oauth_error(error) if isinstance(error, KimiAuthError) else OAuthError(str(error)) from error

@@ -1,0 +1,147 @@
+"""What is seen of the host: its configuration object and its runtime, by shape only, and the Session behind each credential."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from kimi_auth._version import __version__
+from kimi_auth.platforms import Platform, Registry, resolve
+from kimi_auth.session import Session
+
+__all__ = [
+    "Config",
+    "Provider",
+    "Ref",
+    "Secret",
+    "adopt",
+    "adopt_models",
+    "api_key_of",
+    "host_version",
+    "platforms",
+    "session_for",
+    "session_of",
+    "share_dir",
+]
+
+
+class Secret(Protocol):
+    """A value that does not show itself in a repr."""
+
+    def get_secret_value(self) -> str: ...
+
+
+class Ref(Protocol):
+    """Where a credential is: `storage` ("file", or the legacy "keyring") and `key` ("oauth/<platform id>")."""
+
+    @property
+    def storage(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+class Provider(Protocol):
+    """A provider, or a service, of the host's configuration."""
+
+    @property
+    def api_key(self) -> Secret: ...
+
+    @property
+    def oauth(self) -> Ref | None: ...
+
+
+class Config(Protocol):
+    """The host's configuration in memory, a pydantic model with the keys of config.toml."""
+
+    is_from_default_location: bool
+    default_model: str
+    default_thinking: bool
+    models: dict[str, Any]
+    providers: dict[str, Any]
+    services: Any
+
+    @classmethod
+    def model_validate(cls, data: object) -> Config: ...
+
+
+def share_dir() -> Path:
+    """`$KIMI_SHARE_DIR`, else `~/.kimi`, as it is now."""
+    return Path(os.environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi").expanduser()
+
+
+def host_version() -> str:
+    """The host's own version, which it sends with its requests; ours where no Kimi CLI is running."""
+    constants = sys.modules.get("kimi_cli.constant")
+    return str(getattr(constants, "VERSION", __version__))
+
+
+def platforms() -> tuple[Platform, ...]:
+    """Every platform of this share directory, before the environment's overrides."""
+    return Registry(share_dir()).all()
+
+
+def session_for(platform: Platform) -> Session:
+    """The one Session of this process for a platform. Raises ConfigError for an environment variable that holds no URL."""
+    return _session(share_dir(), resolve(platform, os.environ))
+
+
+def session_of(key: str) -> Session | None:
+    """The one Session of this process for a credential's key; None for a stranger's key. Raises as `session_for`."""
+    known = (platform for platform in platforms() if platform.auth == "device" and platform.credential_key == key)
+    found = next(known, None)
+    return None if found is None else session_for(found)
+
+
+@lru_cache(maxsize=16)
+def _session(directory: Path, platform: Platform) -> Session:
+    """Another environment is another platform value, and so another Session."""
+    return Session(directory, platform=platform.id)
+
+
+def api_key_of(provider: Provider | None) -> str:
+    """The static key, "" for none."""
+    return provider.api_key.get_secret_value() if provider is not None else ""
+
+
+def adopt(config: Config, data: Mapping[str, Any]) -> None:
+    """The host's configuration in memory becomes what config.toml says now, as far as a login or logout changes it.
+
+    Raises ValueError when the host cannot load that; then nothing has changed.
+    """
+    fresh = type(config).model_validate(dict(data))
+    for name in ("providers", "models", "services", "default_model", "default_thinking"):
+        setattr(config, name, getattr(fresh, name))
+
+
+def adopt_models(config: Config, data: Mapping[str, Any], providers: Collection[str]) -> bool:
+    """The host's models of these providers become what config.toml says now, and a default that is gone follows.
+
+    A model that is known stays the same object: a running client holds it. True if anything changed; raises as `adopt`.
+    """
+    fresh = type(config).model_validate(dict(data))
+    changed = False
+    for key in [key for key, model in config.models.items() if model.provider in providers and key not in fresh.models]:
+        del config.models[key]
+        changed = True
+    for key, model in fresh.models.items():
+        if model.provider in providers:
+            changed |= _put_model(config.models, key, model)
+    if config.default_model and config.default_model not in config.models:
+        config.default_model = fresh.default_model if fresh.default_model in config.models else ""
+        changed = True
+    return changed
+
+
+def _put_model(models: dict[str, Any], key: str, model: Any) -> bool:
+    known = models.setdefault(key, model)
+    if known is model:
+        return True
+    different = [(name, value) for name, value in model if getattr(known, name) != value]
+    for name, value in different:
+        setattr(known, name, value)
+    return bool(different)

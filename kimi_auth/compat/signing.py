@@ -1,0 +1,159 @@
+"""Signing in and out as the Kimi CLI consumes it: an async iterator of events.
+
+Event types are info, error, waiting, verification_url and success; an iteration that is left early ends the login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kimi_auth.compat.host import Config, adopt, session_of
+from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
+from kimi_auth.flows.notices import Notice, NoticeKind, SilentView
+from kimi_auth.flows.status import LoginReport
+from kimi_auth.session import Session
+
+__all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthEvent", "OAuthEventKind", "login_kimi_code", "logout_kimi_code"]
+
+KIMI_CODE_OAUTH_KEY = "oauth/kimi-code"
+
+OAuthEventKind = Literal["info", "error", "waiting", "verification_url", "success"]
+
+WAITING: dict[NoticeKind, str] = {
+    "waiting": "authorization_pending",
+    "slowed_down": "slow_down",
+    "unreachable": "unreachable",
+}
+"""Notices that mean "not yet", and the error code (RFC 8628 §3.5) that goes with each."""
+
+log = logging.getLogger("kimi_auth.compat")
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthEvent:
+    """One thing that happened, in a sentence; `data` is for programs."""
+
+    type: OAuthEventKind
+    message: str
+    data: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def json(self) -> str:
+        """The event as one line of JSON."""
+        event: dict[str, Any] = {"type": self.type, "message": self.message}
+        return json.dumps(event if self.data is None else {**event, "data": self.data}, ensure_ascii=False)
+
+
+class _Events(SilentView):
+    """A login's notices, as events in a queue; "not yet" is said once, until it changes."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[OAuthEvent | None] = asyncio.Queue()
+        self._last: NoticeKind | None = None
+
+    def tell(self, notice: Notice) -> None:
+        last, self._last = self._last, notice.kind
+        if notice.kind == "code" and notice.code is not None:
+            url = notice.code.verification_uri_complete or notice.code.verification_uri
+            self._put("info", "Open this link and approve the sign-in there, only if you started it.")
+            data = {
+                "verification_url": url,
+                "user_code": notice.code.user_code,
+                "verification_uri": notice.code.verification_uri,
+                "expires_in": round(notice.left_s),
+            }
+            self._put("verification_url", f"{url} (code {notice.code.user_code})", data)
+        elif notice.kind not in WAITING:
+            self._put("info", notice.message)
+        elif notice.kind != last:
+            self._put("waiting", notice.message, {"error": WAITING[notice.kind], "error_description": notice.message})
+
+    def _put(self, kind: OAuthEventKind, message: str, data: dict[str, Any] | None = None) -> None:
+        self.queue.put_nowait(OAuthEvent(kind, message, data))
+
+
+async def login_kimi_code(config: Config, *, open_browser: bool = True) -> AsyncIterator[OAuthEvent]:
+    """A new sign-in, whether somebody is signed in or not; ends with a success or an error event.
+
+    `config`, in memory, becomes what config.toml says after it. Raises for bugs only.
+    """
+    session = _session(config, "sign-in")
+    if isinstance(session, OAuthEvent):
+        yield session
+        return
+    view = _Events()
+    login = asyncio.ensure_future(session.login(view, force=True, open_browser=_open if open_browser else None))
+    login.add_done_callback(lambda _: view.queue.put_nowait(None))
+    try:
+        while (event := await view.queue.get()) is not None:
+            yield event
+        report = login.result()
+    finally:
+        if not login.done():
+            login.cancel()
+            await asyncio.gather(login, return_exceptions=True)
+    _adopt(config, session)
+    yield _ended(report)
+
+
+async def logout_kimi_code(config: Config) -> AsyncIterator[OAuthEvent]:
+    """Signs out here, at the server and in config.toml; `config`, in memory, follows. Raises for bugs only."""
+    session = _session(config, "sign-out")
+    if isinstance(session, OAuthEvent):
+        yield session
+        return
+    try:
+        report = await session.logout()
+    except KimiAuthError as error:
+        yield OAuthEvent("error", error.line)
+        return
+    _adopt(config, session)
+    if report.trouble is not None:
+        yield OAuthEvent("info", report.trouble.line)
+    yield OAuthEvent("success", "Signed out.")
+
+
+def _session(config: Config, what: str) -> Session | OAuthEvent:
+    """The Session of the Kimi Code platform, or the event that says why there is none."""
+    if not config.is_from_default_location:
+        return OAuthEvent(
+            "error", f"{what} works with the default config file only: leave out --config and --config-file"
+        )
+    try:
+        session = session_of(KIMI_CODE_OAUTH_KEY)
+    except ConfigError as error:
+        return OAuthEvent("error", error.line)
+    assert session is not None
+    return session
+
+
+def _ended(report: LoginReport) -> OAuthEvent:
+    if report.state == "signed_in":
+        return OAuthEvent("success", "Signed in.", {"models": report.models})
+    return OAuthEvent("error", (report.trouble or LoginCancelled(f"the sign-in ended: {report.state}")).line)
+
+
+def _adopt(config: Config, session: Session) -> None:
+    try:
+        adopt(config, session.config.read())
+    except (KimiAuthError, ValueError) as error:
+        log.warning("config.toml not adopted: %s", getattr(error, "line", type(error).__name__))
+
+
+def _open(url: str) -> None:
+    """In a process of its own, so that what a browser prints does not reach the events; nobody waits for it."""
+    command = [sys.executable, "-I", "-m", "webbrowser", "-t", url]
+    quiet = subprocess.DEVNULL
+    run = {"check": False, "stdin": quiet, "stdout": quiet, "stderr": quiet, "start_new_session": True}
+    threading.Thread(target=subprocess.run, args=(command,), kwargs=run, name="kimi-auth browser", daemon=True).start()

@@ -1,0 +1,53 @@
+"""Reads that never wait: not for a FIFO's other end, not for a file without end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from .unfit import TooLarge, refuse_no_file, refuse_strange
+
+__all__ = ["SAFELY", "Found", "read_bounded"]
+
+# O_NONBLOCK: opening a FIFO must not wait for its other end. O_NOCTTY: a terminal must not become ours.
+SAFELY = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+class Found(NamedTuple):
+    """A file's bytes, and what `fstat` said of the very descriptor that they were read from."""
+
+    data: bytes
+    stat: os.stat_result
+
+    def __repr__(self) -> str:
+        return f"Found({len(self.data)} bytes)"
+
+
+def read_bounded(path: Path, limit: int, *, follow: bool = False) -> Found | None:
+    """The bytes of the regular file `path`, None when nothing is there. Never waits.
+
+    The file must be ours and no link; with `follow`, links are followed and it may be anybody's (a user's configuration).
+    Raises `Unfit` for what is no file, not ours, or holds more than `limit` bytes.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | SAFELY | (0 if follow else os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        (refuse_no_file if follow else refuse_strange)(found, path)
+        data = _read(descriptor, limit + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > limit:
+        raise TooLarge(path, f"holds more than {limit} bytes, too many for what it should be")
+    return Found(data, found)
+
+
+def _read(descriptor: int, limit: int) -> bytes:
+    parts: list[bytes] = []
+    while limit > 0 and (part := os.read(descriptor, limit)):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,102 @@
+"""What is wrong with a file, in plain words with a next step: the system's errors, strange kinds, other people's files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+from pathlib import Path
+
+__all__ = ["NotAFile", "NotOurs", "TooLarge", "Unfit", "is_ours", "reason", "refuse_no_file", "refuse_strange"]
+
+_MAKE_ROOM = "make room, then try again"
+_WHOSE = "see whose they are and what they allow: ls -ld {directory} {path}"
+_BLOCKED = "move it out of the way, then try again: {path}"
+_INCAPABLE = "this file system cannot do that"
+_LOCAL_DISK = "set KIMI_SHARE_DIR to a directory on a local disk"
+_WORDS: dict[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", _MAKE_ROOM),
+    errno.EDQUOT: ("the disk quota is used up", _MAKE_ROOM),
+    errno.EFBIG: (
+        "the file would be larger than this process may write",
+        "raise the limit (ulimit -f), then try again",
+    ),
+    errno.EROFS: ("the file system is read-only", "make it writable, or set KIMI_SHARE_DIR to another directory"),
+    errno.EACCES: ("permission denied", _WHOSE),
+    errno.EPERM: ("not permitted", _WHOSE),
+    errno.EMFILE: ("this process has too many files open", "raise the limit (ulimit -n), then try again"),
+    errno.ENFILE: ("the system has too many files open", "try again later"),
+    errno.EIO: ("the disk reports an error", "check the disk, then try again"),
+    errno.ELOOP: ("it is a symbolic link that leads to no file", _BLOCKED),
+    errno.EISDIR: ("it is a directory", _BLOCKED),
+    errno.ENOTEMPTY: ("it is a directory", _BLOCKED),
+    errno.ENOTDIR: ("a part of its path is not a directory", "look at each part of the path: {path}"),
+    errno.EEXIST: ("something that is no directory is in its place", _BLOCKED),
+    errno.ENOENT: ("its directory does not exist", "make the directory, then try again"),
+    errno.ENXIO: ("it is a socket or a device", _BLOCKED),
+    errno.ENOSYS: (_INCAPABLE, _LOCAL_DISK),
+    errno.ENOLCK: (_INCAPABLE, _LOCAL_DISK),
+    errno.EOPNOTSUPP: (_INCAPABLE, _LOCAL_DISK),
+}
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class Unfit(OSError):
+    """A file that is not what it should be. `path` + " " + `words` is a sentence; `hint` the next step."""
+
+    def __init__(self, path: Path, words: str, hint: str = "") -> None:
+        super().__init__(f"{path} {words}")
+        self.path = path
+        self.words = words
+        self.hint = _for_shell(hint, path)
+
+
+class NotAFile(Unfit):
+    """It is a directory, a FIFO, a device."""
+
+
+class NotOurs(Unfit):
+    """It belongs to another user."""
+
+
+class TooLarge(Unfit):
+    """It holds more than it may."""
+
+
+def reason(error: OSError, path: Path) -> tuple[str, str]:
+    """Why something could not be done to `path`, in plain words, and the next step ("" if there is none to name)."""
+    words, hint = _WORDS.get(error.errno or 0, (error.strerror or type(error).__name__, ""))
+    return words, _for_shell(hint, path)
+
+
+def _for_shell(hint: str, path: Path) -> str:
+    return hint.format(path=shlex.quote(str(path)), directory=shlex.quote(str(path.parent)))
+
+
+def is_ours(found: os.stat_result, directory: Path) -> bool:
+    """True for a file of the effective user; for root also for one of `directory`'s owner."""
+    user = os.geteuid()
+    return found.st_uid == user or (user == 0 and found.st_uid == directory.stat().st_uid)
+
+
+def refuse_strange(found: os.stat_result, path: Path) -> None:
+    """Raises `NotAFile` or `NotOurs` unless `found` (of `path`) is a regular file and ours."""
+    refuse_no_file(found, path)
+    if not is_ours(found, path.parent):
+        words = f"belongs to another user (uid {found.st_uid})"
+        raise NotOurs(path, words, f"make it your own: sudo chown {os.geteuid()} {{path}}")
+
+
+def refuse_no_file(found: os.stat_result, path: Path) -> None:
+    """Raises `NotAFile` unless `found` (of `path`) is a regular file."""
+    if not stat.S_ISREG(found.st_mode):
+        words = next((words for test, words in _KINDS if test(found.st_mode)), "something strange")
+        raise NotAFile(path, f"is {words}, not a file", _BLOCKED)

@@ -1,0 +1,230 @@
+"""What breaks when a part of the protocol is left out: each one an edit of the machines or of one hook.
+
+A checker that finds nothing proves little by itself. These show that it finds what is there, and what each part is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kimi_auth.machine import Library, Machine
+from kimi_auth.machine.explore import SETTLES, TERMINATES, Report, explore
+
+from . import environment
+from .effects import HOLDS, INSTALLED, OWES_SERVING, UNSAVED, Config, Effect, given_up, installed, pair_at, swept, with_pair
+from .hooks import Hook, claim, exchange, install, reread, save_heir
+from .hooks_outside import HOOKS, hold_credential, put
+from .state import ABSENT, EMPTY, NO_CLAIM, NOTHING, Process, Shared, idle
+from .world import Cancel, World
+
+__all__ = ["ABLATIONS", "Ablation", "without"]
+
+Data = dict[str, Any]
+SMALL = Config(any_need=False, full_disk=False, all_answers=False)
+"""Two processes, one login, one logout, every fault but those of the disk."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """`part` is left out: by `edit` of the machines' data, by other `hooks`, by another `cancel`, in the world `config`.
+    `breaks`: the rules that must be seen broken; empty where the other parts make up for it."""
+
+    part: str
+    breaks: frozenset[str]
+    config: Config = SMALL
+    edit: Callable[[Data], None] | None = None
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    cancel: Cancel = environment.cancelled
+
+
+def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) -> Report:
+    """Explores the world without that part."""
+    edited: Mapping[str, Machine] = machines
+    if ablation.edit:
+        data = machines.data()
+        ablation.edit(data)
+        edited = Library.from_data(data)
+    world = World(edited, ablation.config, hooks={**HOOKS, **ablation.hooks}, cancel=ablation.cancel)
+    lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
+    return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)
+
+
+# --- hooks with a part left out ------------------------------------------------------------------------------------------
+
+
+def _unlocked_after_some_tries(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in hold_credential(config, shared, process):
+        yield effect
+        if effect.outcome == "busy":
+            yield effect._replace(outcome="acquired", note="goes on without the lock")
+
+
+def _from_memory(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.record < 0:
+        return reread(config, shared, process)
+    return [Effect("renewable", shared, process, "trusts what it read before")]
+
+
+def _no_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("claimed", shared, process)]
+
+
+def _lets_the_lock_go(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.full and process.marks & HOLDS:
+        free = shared._replace(locks=shared.locks & ~(1 << process.host))
+        return [Effect(None, free, process._replace(marks=process.marks & ~HOLDS), "lets the lock go, and tries on")]
+    return save_heir(config, shared, process)
+
+
+def _newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for pair in reversed(shared.pairs):
+        if pair.heir >= 0:
+            return [Effect("heir", shared, process._replace(claim="heir", pair=pair.heir), "takes the newest orphan")]
+    if pair_at(shared, process.record).owner == NO_CLAIM:
+        kept = [(pair.owner, pair.heir, pair.met) for pair in shared.pairs]
+        effects = []
+        for effect in claim(config, shared, process):
+            pairs = tuple(
+                pair if at == process.record or at >= len(kept) else pair._replace(owner=kept[at][0], heir=kept[at][1], met=kept[at][2])
+                for at, pair in enumerate(effect.shared.pairs)
+            )
+            effects.append(effect._replace(shared=effect.shared._replace(pairs=pairs)))
+        return effects
+    return claim(config, shared, process)
+
+
+def _install_any(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.record in (EMPTY, ABSENT) and process.claim != "heir":
+        return install(config, shared, process)
+    after, broken = installed(config, shared, process.pair)
+    after = swept(config, after, process.pair)._replace(held=0)
+    did = process._replace(record=process.pair, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("installed", after, did, broken=broken)]
+
+
+def _put_beside_orphans(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.locks & 1 << process.host:
+        return []
+    after, broken = installed(config, shared, process.pair)
+    return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
+
+
+def _sidecars_of_the_record(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("cleared", swept(config, shared, NOTHING), process)]
+
+
+def _sign_out_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("acquired", shared, process)]
+
+
+def _refusal_in_memory(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("recorded", shared, process)]
+
+
+def _any_4xx_is_a_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in exchange(config, shared, process):
+        yield effect._replace(outcome="refused") if effect.outcome == "unclear" else effect
+
+
+def _clears_any_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("withdrawn", with_pair(shared, process.record, owner=NO_CLAIM, heir=NOTHING, met=()), process)]
+
+
+def _no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    heir = pair_at(shared, process.record).heir if process.record >= 0 else NOTHING
+    if heir < 0:
+        return [Effect("unsaved", shared, process)]
+    after, broken = installed(config, shared, heir)
+    after = swept(config, after, heir)._replace(held=0, forced=shared.pairs[process.record].rejected)
+    did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("installed", after, did, broken=broken)]
+
+
+def _torn(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
+    broken = ("I2",) if process.marks & UNSAVED else ()
+    return Effect("", given_up(config, shared, process), idle(process), "is cancelled in the middle", broken=broken)
+
+
+# --- machines with a part left out ---------------------------------------------------------------------------------------
+
+
+def _edges(machine: str, *drop: str, **on: str) -> Callable[[Data], None]:
+    """Retargets edges, written state__outcome = target, and drops states that nobody reaches any more."""
+
+    def edit(data: Data) -> None:
+        states = data[machine]["states"]
+        for edge, target in on.items():
+            state, outcome = edge.split("__")
+            states[state]["on"][outcome] = target
+        for state in drop:
+            del states[state]
+
+    return edit
+
+
+def _sidecars_first(data: Data) -> None:
+    machine = data["sign_out"]
+    machine["initial"] = "clearing"
+    machine["states"]["clearing"]["on"]["cleared"] = "emptying"
+    machine["states"]["emptying"]["on"]["nothing"] = "signed_out"
+    for outcome in machine["states"]["revoking"]["on"]:
+        machine["states"]["revoking"]["on"][outcome] = "signed_out"
+
+
+QUIET = SMALL._replace(logins=0, logouts=0)
+NO_LOCK = QUIET._replace(shared_lock=False)
+DISK = QUIET._replace(full_disk=True)
+UNLOCKED = SMALL._replace(unlocked_writers=True)
+
+ABLATIONS: tuple[Ablation, ...] = (
+    Ablation(
+        "never without the lock",
+        frozenset({"I1", "I7"}),
+        QUIET._replace(unlocked_writers=True),
+        hooks={"hold_credential": _unlocked_after_some_tries},
+    ),
+    Ablation("re-read under the lock", frozenset({"I1", "I7"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}),
+    Ablation("the claim", frozenset({"I1", "I7"}), QUIET, hooks={"claim": _no_claim, "renew_claim": _no_claim}),
+    Ablation(
+        "renewing the claim before recovery sends",
+        frozenset({"I7"}),
+        NO_LOCK,
+        edit=_edges("token_refresh", "reclaiming", claiming__interrupted="looking_again"),
+    ),
+    Ablation("keeping the lock while the pair is unsaved", frozenset({"I7"}), DISK, hooks={"save_heir": _lets_the_lock_go}),
+    Ablation(
+        "binding the claim to the pair",
+        frozenset({"I5", "I6"}),
+        SMALL._replace(orphans=True),
+        hooks={"claim": _newest_orphan, "install": _install_any, "store_credential": _put_beside_orphans},
+    ),
+    Ablation(
+        "the second look after claiming",
+        frozenset({"I1", "I7"}),
+        NO_LOCK,
+        edit=_edges(
+            "token_refresh", "looking_again", "withdrawing", claiming__claimed="exchanging", reclaiming__claimed="exchanging"
+        ),
+    ),
+    Ablation(
+        "credential first, sidecars after, at logout",
+        frozenset({"I1", "I7"}),
+        edit=_sidecars_first,
+        hooks={"clear_sidecars": _sidecars_of_the_record},
+    ),
+    Ablation("protection from cancellation", frozenset({"I2"}), cancel=_torn),
+    Ablation("logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}),
+    Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": put}),
+    Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_refusal": _refusal_in_memory}),
+    Ablation("only an OAuth error is a rejection", frozenset({"I4"}), hooks={"exchange": _any_4xx_is_a_refusal}),
+    Ablation(
+        "no retry in line without a declared recovery",
+        frozenset({"I1"}),
+        edit=_edges("token_refresh", exchanging__ambiguous="exchanging"),
+    ),
+    Ablation("not sent never clears an older claim", frozenset({"I1"}), hooks={"withdraw_claim": _clears_any_claim}),
+    Ablation("directories are synchronised", frozenset({"I1"}), SMALL._replace(power=True, synchronous=False)),
+    Ablation("compare before write", frozenset(), hooks={"install": _no_compare}),
+)

@@ -1,0 +1,241 @@
+"""Two revisions of machines compared: what was added, removed, retargeted, and what anybody could tell by it.
+
+    python -m kimi_auth.machine.difference [--markdown] [--svg FOLDER] BEFORE [AFTER]
+
+BEFORE and AFTER are folders with machines, or revisions of the git checkout we are in (its `machines/`); AFTER is by
+default the machines of this package. Exit status 1 if they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from .overlay import Mark, Overlay, marks
+from .sketch import Sketch
+from .spec import Machine, State
+from .witness import Witness, disagreement, goes, way_to
+
+__all__ = ["Change", "Difference", "compare", "union"]
+
+_KEYS = ("activity", "holds", "walks", "tone")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `kind`: added, removed, changed (a retargeted edge, another hook, ...) or worded (sentences only).
+
+    `state` is "" for what concerns the whole machine, `event` for what concerns a whole state. `witness` is None where
+    nobody could tell: the walk behaves as before.
+    """
+
+    machine: str
+    state: str
+    event: str
+    kind: str
+    says: str
+    witness: Witness | None = None
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.says}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """All changes, in file order; `pairs` are the machines that changed: before and after, None where there is none."""
+
+    changes: tuple[Change, ...]
+    pairs: Mapping[str, tuple[Machine | None, Machine | None]]
+
+    def text(self) -> str:
+        """One line for each change and one for its witness, for a terminal; "" without changes."""
+        lines = []
+        for change in self.changes:
+            lines.append(f"{_SIGNS[change.kind]} {change}")
+            if change.kind != "worded" and change.machine in self.pairs:
+                lines.append(f"    {_tells(change)}")
+        return "".join(f"{line}\n" for line in lines)
+
+    def markdown(self) -> str:
+        """The same for a pull request."""
+        if not self.changes:
+            return "The machines say the same.\n"
+        told = sum(change.witness is not None for change in self.changes)
+        many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+        lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**\n"]
+        for name in dict.fromkeys(change.machine for change in self.changes):
+            lines += [f"\n### {name}\n", "| | change | shortest sequence on which they disagree |", "|---|---|---|"]
+            for change in self.changes:
+                if change.machine == name:
+                    tells = "" if change.kind == "worded" else _tells(change)
+                    lines.append(f"| {_SIGNS[change.kind]} | {_cell(change.says)} | {_cell(tells)} |")
+        return "\n".join(lines) + "\n"
+
+    def overlay(self, machine: str, drawn: Sketch) -> Overlay:
+        """The changes of one machine, drawn over the `union` of its two revisions."""
+        kinds = {(change.state, change.event): change.kind for change in self.changes if change.machine == machine}
+        before, after = self.pairs[machine]
+
+        def judge(sources: tuple[str, ...], event: str) -> Mark | None:
+            name, _, retargeted = event.partition(_WAS)
+            whole = kinds.get((sources[0], ""))
+            kind = kinds.get((sources[0], name), whole if whole in {"added", "removed"} else None)
+            if kind is None:
+                return None
+            if kind == "changed":
+                return Mark("removed", "before") if retargeted else Mark("changed", "now")
+            return Mark(kind)
+
+        states = {state: kind for (state, event), kind in kinds.items() if state and not event and kind != "worded"}
+        caption = "a new machine" if before is None else "a machine that is gone" if after is None else "what is new"
+        legend = (("added", "added"), ("changed", "leads elsewhere now"), ("removed", "removed"))
+        return Overlay(caption, marks(drawn, judge), states, legend, fades=True)
+
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
+_WAS = " (was"
+
+
+def compare(before: Mapping[str, Machine], after: Mapping[str, Machine]) -> Difference:
+    """What changed from `before` to `after`, each by machine name."""
+    changes: list[Change] = []
+    pairs: dict[str, tuple[Machine | None, Machine | None]] = {}
+    for name in [*after, *(name for name in before if name not in after)]:
+        old, new = before.get(name), after.get(name)
+        found = _machine(name, old, new)
+        if found:
+            pairs[name] = (old, new)
+            changes += found
+    return Difference(tuple(changes), pairs)
+
+
+def union(before: Machine | None, after: Machine | None) -> Machine:
+    """Both revisions in one machine, for a picture: what is gone is there as well, a retargeted outcome twice."""
+    if before is None or after is None:
+        one = after or before
+        assert one is not None
+        return one
+    data = after.data()
+    for name, state in before.data()["states"].items():
+        mine = data["states"].setdefault(name, {**state, "on": {}})
+        outcomes = mine.setdefault("on", {})
+        for event, target in state.get("on", {}).items():
+            if outcomes.get(event, target) != target:
+                outcomes[f"{event}{_WAS})"] = target
+            else:
+                outcomes[event] = target
+    return Machine.model_validate({key: value for key, value in data.items() if key != "holds"} | _held(after))
+
+
+def _held(machine: Machine) -> dict[str, str]:
+    return {"holds": machine.holds} if machine.holds else {}
+
+
+def _machine(name: str, old: Machine | None, new: Machine | None) -> list[Change]:
+    if old is None or new is None:
+        kind = "added" if old is None else "removed"
+        return [Change(name, "", "", kind, f"the whole machine is {kind}")]
+    return [*_top(old, new), *_states(old, new)]
+
+
+def _top(old: Machine, new: Machine) -> Iterator[Change]:
+    if old.initial != new.initial:
+        says = f"walks begin in {new.initial}, before in {old.initial}"
+        yield Change(new.name, "", "", "changed", says, disagreement(old, new))
+    if old.holds != new.holds:
+        says = f"the machine holds {new.holds or 'nothing'}, before {old.holds or 'nothing'}"
+        yield Change(new.name, "", "", "changed", says, disagreement(old, new))
+    if old.about != new.about:
+        yield Change(new.name, "", "", "worded", "the sentence about the machine")
+
+
+def _states(old: Machine, new: Machine) -> Iterator[Change]:
+    for name in [*new.states, *(name for name in old.states if name not in new.states)]:
+        one, other = old.states.get(name), new.states.get(name)
+        if one is None or other is None:
+            kind = "added" if one is None else "removed"
+            whole = other or one
+            assert whole is not None
+            says = f"state {name} is {kind} ({_describe(whole)})"
+            yield Change(new.name, name, "", kind, says, _where_one_is(old, new, name))
+            continue
+        yield from _attributes(old, new, name, one, other)
+        yield from _edges(old, new, name, one, other)
+
+
+def _attributes(old: Machine, new: Machine, name: str, one: State, other: State) -> Iterator[Change]:
+    for key in _KEYS:
+        was, now = getattr(one, key), getattr(other, key)
+        if was != now:
+            way = way_to(old, new, {(name, name)})
+            found = disagreement(old, new, (name, name)) if way else None
+            witness = (
+                Witness(way[0] + found.events, found.before, found.after) if way and found else disagreement(old, new)
+            )
+            yield Change(
+                new.name,
+                name,
+                "",
+                "changed",
+                f"{name}: {key} is {now or 'nothing'}, before {was or 'nothing'}",
+                witness,
+            )
+    if one.about != other.about:
+        yield Change(new.name, name, "", "worded", f"the sentence about {name}")
+
+
+def _edges(old: Machine, new: Machine, name: str, one: State, other: State) -> Iterator[Change]:
+    for event in [*other.on, *(event for event in one.on if event not in other.on)]:
+        was, now = one.on.get(event), other.on.get(event)
+        if was == now:
+            continue
+        kind = "changed" if was and now else "added" if now else "removed"
+        says = f"{name} --{event}--> {now or was}" + (f", before {was}" if kind == "changed" else f" is {kind}")
+        yield Change(new.name, name, event, kind, says, _after(old, new, name, event))
+    both = [[event for event in state.on if event in one.on and event in other.on] for state in (one, other)]
+    if both[0] != both[1]:
+        says = f"{name}: the order of its outcomes, first is {next(iter(other.on))}, before {next(iter(one.on))}"
+        yield Change(new.name, name, "", "worded", says)
+
+
+def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
+    """The shortest sequence that takes `event` in `name`, and on from there to where they are seen to differ.
+
+    Where the two never meet in `name`, something else differs before: that is the witness, then.
+    """
+    way = way_to(old, new, {(name, name)})
+    if way is None:
+        return disagreement(old, new)
+    was, now = old.states[name].on.get(event), new.states[name].on.get(event)
+    if was is None or now is None:
+        return Witness((*way[0], event), goes(was), goes(now))
+    found = disagreement(old, new, (was, now))
+    return Witness((*way[0], event, *found.events), found.before, found.after) if found else None
+
+
+def _where_one_is(old: Machine, new: Machine, name: str) -> Witness | None:
+    """Where one of the two is in `name`, and the other, which has no such state, is somewhere else."""
+    pairs = {(name, other) for other in new.states} if name in old.states else {(other, name) for other in old.states}
+    way = way_to(old, new, pairs)
+    found = disagreement(old, new, way[1]) if way else disagreement(old, new)
+    return Witness((way[0] if way else ()) + found.events, found.before, found.after) if found else None
+
+
+def _describe(state: State) -> str:
+    """What a state is and where it leads, for a state that comes or goes with all its edges."""
+    what = f"rest, {state.tone}" if state.is_rest else f"runs {state.activity}"
+    return "; ".join([what, *(f"{event} → {target}" for event, target in state.on.items())])
+
+
+def _tells(change: Change) -> str:
+    return str(change.witness) if change.witness else "nobody can tell: the walk behaves as before"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    from .revisions import main
+
+    raise SystemExit(main())

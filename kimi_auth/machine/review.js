@@ -1,0 +1,50 @@
+// Tabs by the address's fragment, and rows that light up their arrow (and the other way round). Without this script the
+// page is one long document with everything in it.
+const sections = [...document.querySelectorAll("main > section")];
+const tabs = [...document.querySelectorAll("nav a")];
+document.documentElement.classList.add("js");
+
+function show() {
+  const name = decodeURIComponent(location.hash.slice(1));
+  const shown = sections.find((section) => section.id === name) ?? sections[0];
+  for (const section of sections) section.toggleAttribute("data-shown", section === shown);
+  for (const tab of tabs) {
+    if (tab.hash === "#" + shown.id) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  scrollTo(0, 0);
+}
+addEventListener("hashchange", show);
+addEventListener("popstate", show);
+show();
+
+// A jump to a fragment takes the keyboard's focus away from the tab; this keeps it there.
+document.querySelector("nav").addEventListener("click", (click) => {
+  if (!click.target.hash || click.ctrlKey || click.metaKey) return;
+  click.preventDefault();
+  history.pushState(null, "", click.target.hash);
+  show();
+});
+document.querySelector("nav").addEventListener("keydown", (key) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[key.key];
+  const at = tabs.indexOf(document.activeElement);
+  if (step && at >= 0) tabs[(at + step + tabs.length) % tabs.length].focus();
+});
+
+for (const section of sections) {
+  const rows = [...section.querySelectorAll("tr[data-edge]")];
+  const arrows = [...section.querySelectorAll("g[data-edges]")];
+  const light = (keys, on) => {
+    for (const row of rows) if (keys.includes(row.dataset.edge)) row.classList.toggle("lit", on);
+    for (const arrow of arrows) {
+      if (arrow.dataset.edges.split(" ").some((key) => keys.includes(key))) arrow.classList.toggle("lit", on);
+    }
+  };
+  const listen = (element, keys) => {
+    for (const [event, on] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]]) {
+      element.addEventListener(event, () => light(keys, on));
+    }
+  };
+  for (const row of rows) listen(row, [row.dataset.edge]);
+  for (const arrow of arrows) listen(arrow, arrow.dataset.edges.split(" "));
+}

@@ -1,0 +1,258 @@
+"""One walk written down as it goes, read again, and drawn over its machine.
+
+A trace is NDJSON, a line for each transition, children included, in the order in which they happened:
+
+    {"walk": "5f0c…", "machine": "device_login", "from": "polling", "event": "slow_down", "to": "waiting",
+     "seconds": 0.21, "step": 9, "at_s": 1764000000.5}
+
+`seconds` is how long the activity took, `at_s` when the transition was made (unix seconds). Nothing else is known to an
+observer, so nothing else can be in it: no token, no code, no address. A trace is safe to publish.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from .engine import Transition
+from .lint import NAME
+from .overlay import Mark, Overlay, marks
+from .sketch import Sketch
+from .spec import Machine
+
+__all__ = ["LastWalks", "Trace", "Traced", "Walk", "overlay", "read", "story"]
+
+STORY_LINES = 30
+NAME_MAX = 60
+NUMBER_MAX = 1e11
+
+
+class Traced(NamedTuple):
+    """One line of a trace."""
+
+    walk: str
+    machine: str
+    source: str
+    event: str
+    target: str
+    seconds: float
+    step: int
+    at_s: float
+
+    def line(self) -> str:
+        """As NDJSON, with its end of line."""
+        data = dict(zip(_KEYS, self, strict=True)) | {"seconds": round(self.seconds, 4), "at_s": round(self.at_s, 3)}
+        return json.dumps(data) + "\n"
+
+
+_KEYS = ("walk", "machine", "from", "event", "to", "seconds", "step", "at_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The transitions of one walk. It belongs to the machine of its last one: children come to rest before their parent."""
+
+    traced: tuple[Traced, ...]
+
+    @property
+    def machine(self) -> str:
+        return self.traced[-1].machine
+
+    @property
+    def began_at_s(self) -> float:
+        """When its first activity began, unix seconds."""
+        return self.traced[0].at_s - self.traced[0].seconds
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, up to its last transition."""
+        return self.traced[-1].at_s - self.began_at_s
+
+    def ended_in(self, machine: Machine) -> str:
+        """The rest state it ended in; "" for a walk that was broken off."""
+        state = machine.states.get(self.traced[-1].target)
+        return self.traced[-1].target if state is not None and state.is_rest else ""
+
+
+class Trace:
+    """An observer that writes down one walk: into `file`, line by line as it happens, and in memory.
+
+    A file that cannot be written ends the writing, never the walk: `trouble` says why.
+    """
+
+    def __init__(self, file: Path | None = None, wall_s: Callable[[], float] = time.time) -> None:
+        self._file = file
+        self._wall_s = wall_s
+        self._walk = uuid4().hex[:12]
+        self.traced: list[Traced] = []
+        self.trouble: OSError | None = None
+
+    def entered(self, machine: str, state: str, activity: str) -> None:
+        """Entering a state is no line."""
+
+    def moved(self, transition: Transition) -> None:
+        t = transition
+        now = Traced(self._walk, t.machine, t.source, t.event, t.target, t.seconds, t.step, self._wall_s())
+        self.traced.append(now)
+        if self._file is not None and self.trouble is None:
+            try:
+                _append(self._file, now.line())
+            except OSError as error:
+                self.trouble = error
+
+
+class LastWalks:
+    """The last walks of all processes that write to `file`: what happened yesterday, in at most `2 * limit_bytes`.
+
+    A walk is appended in one piece when it is over, however it ended. A full file becomes `file` with `.1` at its end, in
+    place of the one before. Trouble with the disk loses the record, never the walk.
+    """
+
+    def __init__(self, file: Path, limit_bytes: int = 64_000, wall_s: Callable[[], float] = time.time) -> None:
+        self._file = file
+        self._limit_bytes = limit_bytes
+        self._wall_s = wall_s
+
+    @contextmanager
+    def recording(self) -> Iterator[Trace]:
+        """An observer for one walk, kept when the `with` is left."""
+        trace = Trace(wall_s=self._wall_s)
+        try:
+            yield trace
+        finally:
+            self._keep("".join(traced.line() for traced in trace.traced))
+
+    def walks(self) -> list[Walk]:
+        """What was kept, oldest first. Raises OSError only for a file that is there and cannot be read."""
+        files = [self._older, self._file]
+        return [walk for file in files if file.is_file() for walk in read(file)]
+
+    @property
+    def _older(self) -> Path:
+        return self._file.with_name(f"{self._file.name}.1")
+
+    def _keep(self, lines: str) -> None:
+        if not lines:
+            return
+        try:
+            if self._file.is_file() and self._file.stat().st_size + len(lines) > self._limit_bytes:
+                self._file.replace(self._older)
+            _append(self._file, lines)
+        except OSError:
+            return
+
+
+def read(file: Path) -> list[Walk]:
+    """The walks of a trace file, in the order of their first lines. Lines that are none are passed over: a process may
+    have died in the middle of one. Raises OSError."""
+    walks: dict[str, list[Traced]] = {}
+    for line in file.read_text("utf-8", errors="replace").splitlines():
+        if (traced := _parse(line)) is not None:
+            walks.setdefault(traced.walk, []).append(traced)
+    return [Walk(tuple(traced)) for traced in walks.values()]
+
+
+def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
+    """The walk over the machine: at each outcome the numbers of its steps, below it the story with all times."""
+    steps: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for number, traced in enumerate(walk.traced, 1):
+        if traced.machine == machine.name:
+            since_s = traced.at_s - walk.began_at_s
+            steps.setdefault((traced.source, traced.event), []).append((number, since_s))
+
+    def judge(sources: tuple[str, ...], event: str) -> Mark | None:
+        taken = sorted(step for source in sources for step in steps.get((source, event), ()))
+        return Mark("traced", _note(taken)) if taken else None
+
+    last = [traced.target for traced in walk.traced if traced.machine == machine.name][-1:]
+    states = {state: "traced" for state in last if state in machine.states}
+    legend = (("traced", "walked: #number of the step, seconds since the beginning"),)
+    return Overlay(_caption(walk, machine), marks(drawn, judge), states, legend, fades=True, story=tuple(story(walk)))
+
+
+def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
+    """The walk in lines of plain text: number, time since it began, what happened. Rounds that repeat are told once."""
+    rounds = _rounds(walk.traced)
+    width = max((len(f"{one.machine}.{one.source}") for one in walk.traced), default=0)
+    lines = []
+    for first, traced, times, last in rounds:
+        since_s = traced.at_s - walk.began_at_s
+        again = f"   ×{times}, until {last.at_s - walk.began_at_s:.2f} s" if times > 1 else ""
+        where = f"{traced.machine}.{traced.source}".ljust(width)
+        lines.append(f"#{first:<4}{since_s:9.2f} s  {where}  {traced.event} → {traced.target}{again}")
+    if len(lines) <= lines_max:
+        return lines
+    half = lines_max // 2
+    return [*lines[:half], f"  … {len(lines) - 2 * half} more …", *lines[-half:]]
+
+
+def _rounds(traced: Iterable[Traced]) -> list[tuple[int, Traced, int, Traced]]:
+    """`(number, first, times, last)`: steps that repeat, one after the other or in turns of two, become one entry."""
+    found: list[tuple[int, Traced, int, Traced]] = []
+    for number, one in enumerate(traced, 1):
+        for back in (1, 2):
+            if len(found) >= back and _edge(found[-back][1]) == _edge(one):
+                first, earlier, times, _ = found[-back]
+                found[-back] = (first, earlier, times + 1, one)
+                break
+        else:
+            found.append((number, one, 1, one))
+    return found
+
+
+def _edge(traced: Traced) -> tuple[str, str, str, str]:
+    return traced.machine, traced.source, traced.event, traced.target
+
+
+def _note(taken: list[tuple[int, float]]) -> str:
+    """A few letters: one step with its time, several by their numbers. The story has the rest."""
+    numbers = [number for number, _ in taken]
+    if len(taken) == 1:
+        since_s = taken[0][1]
+        return f"#{numbers[0]} {since_s:.1f}s" if since_s < 10 else f"#{numbers[0]} {since_s:.0f}s"
+    return "#" + ",".join(map(str, numbers)) if len(taken) == 2 else f"#{numbers[0]}…{numbers[-1]}"
+
+
+def _caption(walk: Walk, machine: Machine) -> str:
+    began = datetime.fromtimestamp(walk.began_at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    ended = walk.ended_in(machine) if walk.machine == machine.name else ""
+    end = (
+        f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was broken off"
+    )
+    return f"walk of {began}: {end} after {walk.seconds:.2f} s"
+
+
+def _append(file: Path, lines: str) -> None:
+    """In one write, so that lines of several processes do not mix; private like everything beside a credential."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, lines.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _parse(line: str) -> Traced | None:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(data, Mapping):
+        return None
+    values: list[Any] = [data.get(key) for key in _KEYS]
+    names, numbers = values[:5], values[5:]
+    if not all(isinstance(name, str) and len(name) <= NAME_MAX for name in names):
+        return None
+    if not all(NAME.fullmatch(name) for name in names[1:]):
+        return None
+    # No walk takes longer, and no clock shows more: a number beyond it would break the formatting of times.
+    if not all(isinstance(number, int | float) and 0 <= number < NUMBER_MAX for number in numbers):
+        return None
+    return Traced(*names, *numbers)

@@ -1,0 +1,105 @@
+"""The system keyring, where old Kimi CLIs kept their login: read and deleted, never written.
+
+Service `kimi-code`, user `oauth/<name>`, the value is the credential file's JSON. A keyring may ask its owner to unlock
+it, or wait for a service that never starts: so every request has a thread and a limit of its own. The package `keyring` is
+optional, and is imported in that thread too, for its import looks for services.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from kimi_auth.errors import StorageError
+from kimi_auth.token import Token
+
+from . import formats
+
+__all__ = ["Backend", "LegacyKeyring", "SystemKeyring"]
+
+SERVICE = "kimi-code"
+PATIENCE_S = 3.0
+
+T = TypeVar("T")
+
+
+class LegacyKeyring(Protocol):
+    """What a migration needs of a keyring. Both raise StorageError where it is absent, locked, slow or broken."""
+
+    def read(self, key: str) -> Token | None:
+        """The login under `key`, None if there is none. Raises CorruptCredential for an entry that is no credential."""
+
+    def delete(self, key: str) -> None:
+        """The entry is gone when this returns; one that was not there is no error."""
+
+
+class Backend(Protocol):
+    """The two functions of the package `keyring` that are used."""
+
+    def get_password(self, service_name: str, username: str) -> str | None: ...
+    def delete_password(self, service_name: str, username: str) -> None: ...
+
+
+class SystemKeyring:
+    """The `LegacyKeyring` of this system. `patience_s`: how long one request may take, in seconds."""
+
+    def __init__(self, *, patience_s: float = PATIENCE_S, backend: Callable[[], Backend] | None = None) -> None:
+        self._patience_s = patience_s
+        self._backend = backend or _package
+
+    def read(self, key: str) -> Token | None:
+        text = self._ask(lambda keyring: keyring.get_password(SERVICE, key))
+        return formats.decode_record(text.encode(), Path(f"the keyring entry {key}")) if text else None
+
+    def delete(self, key: str) -> None:
+        def gone(keyring: Backend) -> None:
+            # Not every keyring says the same of an entry that is not there, so it is looked for and not inferred.
+            if keyring.get_password(SERVICE, key) is not None:
+                keyring.delete_password(SERVICE, key)
+
+        self._ask(gone)
+
+    def _ask(self, request: Callable[[Backend], T]) -> T:
+        answers: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                value = request(self._backend())
+            except BaseException as error:  # noqa: BLE001  (whatever a service does, the asker is told)
+                trouble = _trouble(error)
+                answers.put(lambda: _raise(trouble))
+            else:
+                answers.put(lambda: value)
+
+        # A daemon: a keyring that waits for its owner must not keep the program from ending.
+        threading.Thread(target=work, name="kimi-auth-keyring", daemon=True).start()
+        try:
+            return answers.get(timeout=self._patience_s)()
+        except queue.Empty:
+            words = f"the system keyring did not answer within {self._patience_s:g} s"
+            raise StorageError(words, hint="unlock the keyring and try again, or sign in: kimi-auth login") from None
+
+
+def _package() -> Backend:
+    import keyring
+
+    return keyring
+
+
+def _trouble(error: BaseException) -> StorageError:
+    """One sentence by the error's name: what a service says in its own words may be anything."""
+    name = type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        return StorageError("the login is in the system keyring, which needs a package", hint="pip install keyring")
+    if name in {"NoKeyringError", "InitError"}:
+        return StorageError("this session has no system keyring", hint="try again where there is one, or sign in")
+    if name == "KeyringLocked":
+        return StorageError("the system keyring is locked", hint="unlock it and try again, or sign in: kimi-auth login")
+    return StorageError(f"the system keyring does not work ({name})", hint="sign in again: kimi-auth login")
+
+
+def _raise(error: StorageError) -> T:  # type: ignore[type-var]
+    raise error

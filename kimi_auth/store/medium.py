@@ -1,0 +1,77 @@
+"""The store's border to the disk: `kimi_auth.files`, where every `OSError` becomes a `StorageError` with a next step."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from kimi_auth import files
+from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
+
+__all__ = [
+    "create_durably",
+    "explain",
+    "make_directories",
+    "overwrite_durably",
+    "read_bounded",
+    "remove_durably",
+    "touch",
+    "trouble",
+    "write_durably",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
+
+
+def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) -> StorageError:
+    """`error` as a `kind`: what could not be done to which file, why, and the next step."""
+    if isinstance(error, files.Unfit):
+        return StorageError(str(error), hint=error.hint)
+    words, hint = files.reason(error, path)
+    return kind(f"cannot {doing} {path}: {words}", hint=hint)
+
+
+@contextmanager
+def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
+    """Turns the `OSError` of its body into a `kind`, or into what says that the file is somebody else's or no file."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, doing, path, kind) from error
+
+
+def read_bounded(path: Path, limit: int) -> files.Found | None:
+    """`files.read_bounded`. Raises CorruptCredential for what is no file or holds more than `limit` bytes, StorageError
+    for a file that cannot be read or belongs to somebody else."""
+    try:
+        return files.read_bounded(path, limit)
+    except (files.NotAFile, files.TooLarge) as error:
+        raise CorruptCredential(str(error)) from error
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:  # without a hint of its own: a new login moves it away by itself
+            raise CorruptCredential(f"cannot read {path}: {files.reason(error, path)[0]}") from error
+        raise explain(error, "read", path, StorageError) from error
+
+
+def _guarded(doing: str, call: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+    @wraps(call)
+    def guarded(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with trouble(doing, path):
+            return call(path, *args, **kwargs)
+
+    return guarded
+
+
+create_durably = _guarded("write", files.create_durably)
+make_directories = _guarded("make the directory", files.make_directories)
+overwrite_durably = _guarded("write", files.overwrite_durably)
+remove_durably = _guarded("remove", files.remove_durably)
+touch = _guarded("make", files.touch)
+write_durably = _guarded("write", files.write_durably)

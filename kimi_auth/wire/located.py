@@ -1,0 +1,147 @@
+"""An OAuth server of which only the issuer is known: its metadata (RFC 8414) names the endpoints when one is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import cast
+
+import httpx
+
+from kimi_auth.clock import Clock
+
+from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
+from .clients import Clients
+from .contract import TokenHint
+from .decode import JsonObject, json_object
+from .discovery import endpoint, metadata_urls
+from .http import CONNECT_TIMEOUT_S, Ask
+from .oauth import OAuthClient
+from .sanitize import host_of
+from .tables import UnsendableError
+from .verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
+
+__all__ = ["LocatedClient"]
+
+METADATA_DEADLINE_S = 10.0
+
+
+class LocatedClient:
+    """An `OAuthServer` behind the issuer in `endpoints`; the other arguments, threads and loops are as `OAuthClient`'s.
+
+    What has been found is kept as long as this object. Where the metadata cannot be had, nothing else is sent.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        headers: Mapping[str, str],
+        *,
+        transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._endpoints = endpoints
+        self._headers = dict(headers)
+        self._clients = Clients(transport, async_transport, clock)
+        self._transport = transport
+        self._async_transport = async_transport
+        self._guard = threading.Lock()
+        self._found: OAuthClient | None = None
+
+    async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
+        found = await self._locate_async()
+        return code_answer(found) if isinstance(found, Seen) else await found.request_code()
+
+    async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
+        found = await self._locate_async()
+        return poll_answer(found) if isinstance(found, Seen) else await found.poll(device_code)
+
+    def exchange(
+        self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> Answer[ExchangeOutcome, Grant]:
+        found = self._locate(METADATA_DEADLINE_S, connect_timeout_s)
+        if isinstance(found, Seen):
+            return exchange_answer(found)
+        return found.exchange(refresh_token, connect_timeout_s=connect_timeout_s)
+
+    def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
+        ends_at_s = self._clients.clock.monotonic_s() + deadline_s
+        found = self._locate(deadline_s, min(deadline_s, CONNECT_TIMEOUT_S))
+        if isinstance(found, Seen):
+            return revoke_answer(found)
+        left_s = ends_at_s - self._clients.clock.monotonic_s()
+        return found.revoke(token, hint, deadline_s=max(left_s, 0.0))
+
+    async def aclose(self) -> None:
+        await self._clients.aclose()
+        if self._found is not None:
+            await self._found.aclose()
+
+    def _locate(self, deadline_s: float, connect_timeout_s: float) -> OAuthClient | Seen:
+        search = self._search()
+        try:
+            url = next(search)
+            while True:
+                ask = Ask("GET", url, self._headers, deadline_s=deadline_s, connect_timeout_s=connect_timeout_s)
+                url = search.send(self._clients.send(ask))
+        except StopIteration as end:
+            return cast("OAuthClient | Seen", end.value)
+
+    async def _locate_async(self) -> OAuthClient | Seen:
+        search = self._search()
+        try:
+            url = next(search)
+            while True:
+                url = search.send(
+                    await self._clients.send_async(Ask("GET", url, self._headers, deadline_s=METADATA_DEADLINE_S))
+                )
+        except StopIteration as end:
+            return cast("OAuthClient | Seen", end.value)
+
+    def _search(self) -> Generator[str, Seen, OAuthClient | Seen]:
+        """Asks for addresses and is sent what they said; gives the client of the endpoints, or what was seen instead of
+        them, as if the request itself had met it before it was sent."""
+        if self._found is not None:
+            return self._found
+        for url in metadata_urls(self._endpoints.issuer):
+            seen = yield url
+            if found := _endpoints_in(json_object(seen.body), self._endpoints):
+                return self._keep(found)
+            if seen.failure is UnsendableError:
+                return seen
+            if seen.failure is not None or seen.status == 429 or seen.status >= 500:
+                # Weather: however the metadata was missed, the request itself was never sent.
+                trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status}'}"
+                return replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
+        trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
+        return Seen(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
+
+    def _keep(self, found: Endpoints) -> OAuthClient:
+        with self._guard:
+            if self._found is None:
+                self._found = OAuthClient(
+                    found,
+                    self._headers,
+                    transport=self._transport,
+                    async_transport=self._async_transport,
+                    clock=self._clients.clock,
+                )
+            return self._found
+
+
+def _endpoints_in(metadata: JsonObject | None, known: Endpoints) -> Endpoints | None:
+    """What is known, with the endpoints that the metadata of its issuer names; None where it names none of them."""
+    device = endpoint(metadata, known.issuer, "device_authorization_endpoint")
+    token = endpoint(metadata, known.issuer, "token_endpoint")
+    if not (device and token):
+        return None
+    revocation = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
+    return replace(
+        known,
+        device_authorization_url=device,
+        token_url=token,
+        revocation_url=revocation,
+        discover_revocation=False,
+    )

@@ -1,0 +1,174 @@
+"""q and Esc on a real terminal: seen one at a time, told from arrow keys, and the terminal is left as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from kimi_auth.cli import keys
+from kimi_auth.cli.keys import Keys, leaves
+
+
+class Desk:
+    """A pseudo terminal: `keyboard` is where a person types, `screen` what the program reads."""
+
+    def __init__(self) -> None:
+        self.keyboard, self.screen = pty.openpty()
+
+    def modes(self) -> tuple[bool, bool, bool]:
+        """Whether keys are echoed, lines are edited, and Ctrl-C is a signal."""
+        flags = termios.tcgetattr(self.screen)[3]
+        return bool(flags & termios.ECHO), bool(flags & termios.ICANON), bool(flags & termios.ISIG)
+
+    def press(self, pressed: bytes) -> None:
+        os.write(self.keyboard, pressed)
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    made = Desk()
+    monkeypatch.setattr(os, "tcgetpgrp", lambda fd: os.getpgrp() if fd == made.screen else os.getpgrp() + 1)
+    yield made
+    for descriptor in (made.keyboard, made.screen):
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+async def ends(listener: Keys, within_s: float = 0.3) -> bool:
+    """Whether somebody leaves within this time; a long one is only waited for when nobody does."""
+    try:
+        await asyncio.wait_for(listener.left(), within_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("pressed", [b"q", b"Q", b"\x1b", b"\x1b\x1b", b"abcq", b"\x1b[Aq"])
+def test_leaving(desk: Desk, pressed: bytes) -> None:
+    """q, Q and Esc leave, also after other keys."""
+
+    async def act() -> bool:
+        with Keys(desk.screen).listening() as listener:
+            desk.press(pressed)
+            return await ends(listener, 5)
+
+    assert asyncio.run(act())
+
+
+@pytest.mark.parametrize("pressed", [b"x", b"\x1b[A", b"\x1bOP", b"\x1b[1;5D", b"\x1bq", b"\n"])
+def test_other_keys(desk: Desk, pressed: bytes) -> None:
+    """Arrows, function keys, keys with Alt and everything else mean nothing."""
+
+    async def act() -> bool:
+        with Keys(desk.screen).listening() as listener:
+            desk.press(pressed)
+            return await ends(listener)
+
+    assert not asyncio.run(act())
+
+
+def test_an_escape_that_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Esc whose sequence comes late is no key, if it comes within the time that it is given."""
+    monkeypatch.setattr(keys, "ESCAPE_S", 5.0)
+
+    async def act() -> bool:
+        with Keys(desk.screen).listening() as listener:
+            desk.press(b"\x1b")
+            asyncio.get_running_loop().call_later(0.05, desk.press, b"[A")
+            return await ends(listener)
+
+    assert not asyncio.run(act())
+
+
+def test_keys_between_two_waits_are_not_lost(desk: Desk) -> None:
+    """A key that is pressed while nobody listens is seen by the next one who does."""
+
+    async def act() -> tuple[bool, bool]:
+        with Keys(desk.screen).listening() as listener:
+            first = await ends(listener, 0.05)
+            desk.press(b"q")
+            return first, await ends(listener, 5)
+
+    assert asyncio.run(act()) == (False, True)
+
+
+def test_the_terminal_is_left_as_it_was(desk: Desk) -> None:
+    """Keys come unseen and one by one while the block runs, Ctrl-C stays Ctrl-C, and all is put back, whatever happens."""
+    before = termios.tcgetattr(desk.screen)
+
+    def fail() -> None:
+        with Keys(desk.screen).listening():
+            assert desk.modes() == (False, False, True)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert termios.tcgetattr(desk.screen) == before
+
+
+def test_a_job_that_was_stopped_and_continued(desk: Desk) -> None:
+    """A shell gives the terminal back with its own modes: the next wait takes them again."""
+
+    async def act() -> tuple[bool, bool, bool]:
+        before = termios.tcgetattr(desk.screen)
+        with Keys(desk.screen).listening() as listener:
+            termios.tcsetattr(desk.screen, termios.TCSANOW, before)
+            await ends(listener, 0.02)
+            return desk.modes()
+
+    assert asyncio.run(act()) == (False, False, True)
+
+
+def test_a_job_in_the_background_keeps_its_hands_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal of another job is neither changed nor read: that would stop us."""
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
+
+    async def act() -> bool:
+        with Keys(desk.screen).listening() as listener:
+            assert desk.modes() == (True, True, True)
+            desk.press(b"q\n")
+            return await ends(listener, 0.1)
+
+    assert not asyncio.run(act())
+
+
+def test_a_terminal_that_goes_away(desk: Desk) -> None:
+    """A window that is closed is no key, and no error."""
+
+    async def act() -> bool:
+        with Keys(desk.screen).listening() as listener:
+            os.close(desk.keyboard)
+            return await ends(listener, 0.2)
+
+    assert not asyncio.run(act())
+
+
+@pytest.mark.parametrize("stdin", [None, "pipe", "closed"])
+def test_where_there_is_no_keyboard(monkeypatch: pytest.MonkeyPatch, stdin: str | None) -> None:
+    """Without a terminal nobody can leave; nothing is read."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end) as file, os.fdopen(write_end, "w"):
+        if stdin == "closed":
+            file.close()
+        monkeypatch.setattr(sys, "stdin", file if stdin else None)
+
+        async def act() -> bool:
+            with Keys().listening() as listener:
+                return await ends(listener, 0.05)
+
+        assert not asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("data", "left"), [(b"q", True), (b"\x1b[q", False), (b"\x1b[15~", False), (b"\x1b[15~q", True), (b"", False)]
+)
+def test_what_leaves(data: bytes, left: bool) -> None:
+    """A q inside of a sequence is no q."""
+    assert leaves(data) == left

@@ -1,0 +1,282 @@
+"""What a signal does to a command: it ends it at once, or as soon as nothing can be torn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kimi_auth.cli import signals as module
+from kimi_auth.cli.signals import WORDS, Signals, Stopped
+
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def usual() -> Iterator[None]:
+    """The dispositions that a program in the foreground starts with, whatever this one has."""
+    before = {number: signal.getsignal(number) for number in ALL}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def dispositions() -> list[object]:
+    return [signal.getsignal(number) for number in ALL]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_command(number: signal.Signals, status: int) -> None:
+    """With the status that shells count, and the dispositions as they were."""
+    before = dispositions()
+    with pytest.raises(Stopped) as stopped, Signals(print).taken():
+        signal.raise_signal(number)
+    assert stopped.value.exit_status == status
+    assert str(stopped.value) == number.name
+    assert dispositions() == before
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """A job in the background, or under nohup, is not interrupted after all; a host's own handler stays in charge."""
+    seen: list[int] = []
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, lambda number, _: seen.append(number))
+    with Signals(print).taken() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGHUP)
+        signals.run(asyncio.sleep(0))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert seen == [signal.SIGHUP]
+
+
+def test_held_signals_come_after() -> None:
+    """The block ends first; of several signals the first one counts; without one nothing happens."""
+    done: list[str] = []
+
+    def work() -> None:
+        with Signals(print).taken() as signals:
+            with signals.held():
+                done.append("quiet")
+            with signals.held():
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGINT)
+                done.append("safe")
+            done.append("never")
+
+    with pytest.raises(Stopped) as stopped:
+        work()
+    assert stopped.value.number == signal.SIGTERM
+    assert done == ["quiet", "safe"]
+
+
+def test_a_held_signal_outlives_an_error() -> None:
+    """A block that fails after the signal still ends in it."""
+
+    def work() -> None:
+        with Signals(print).taken() as signals, signals.held():
+            signal.raise_signal(signal.SIGINT)
+            raise KeyError
+
+    with pytest.raises(Stopped):
+        work()
+
+
+def test_waiting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the end has to wait, somebody is told why; not when it comes at once, and not twice."""
+    said: list[str] = []
+    told = threading.Event()
+    monkeypatch.setattr(module, "SAY_AFTER_S", 0.0)
+
+    def say(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    def work(*, long: bool) -> None:
+        with Signals(say).taken() as signals, signals.held():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert told.wait(5 if long else 0) == long
+
+    with pytest.raises(Stopped):
+        work(long=True)
+    assert said == [WORDS]
+    told.clear()
+    monkeypatch.setattr(module, "SAY_AFTER_S", 60.0)
+    with pytest.raises(Stopped):
+        work(long=False)
+    assert said == [WORDS]
+
+
+def test_work_is_cancelled_once_and_puts_things_down() -> None:
+    """The first signal cancels, the second does not tear the cleaning up; then the command ends by the first."""
+    done: list[str] = []
+
+    async def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(0.01)
+            done.append("put down")
+            raise
+
+    before = dispositions()
+    with pytest.raises(Stopped) as stopped, Signals(print).taken() as signals:
+        signals.run(work())
+    assert (stopped.value.number, done) == (signal.SIGINT, ["put down"])
+    assert dispositions() == before
+
+
+def test_work_that_ends_all_the_same() -> None:
+    """What is finished in the same moment is finished; a cancellation of somebody else's passes through."""
+
+    async def finishes() -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "done"
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with Signals(print).taken() as signals:
+        assert signals.run(finishes()) == "done"
+        with pytest.raises(asyncio.CancelledError):
+            signals.run(cancelled())
+        assert signals.run(asyncio.sleep(0, "again")) == "again"
+
+
+def test_a_signal_while_the_loop_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes before the loop listens is not lost."""
+    current = asyncio.current_task
+
+    def interrupted() -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return current()
+
+    monkeypatch.setattr(module.asyncio, "current_task", interrupted)
+    with pytest.raises(Stopped), Signals(print).taken() as signals:
+        signals.run(asyncio.sleep(60))
+
+
+def test_other_threads_have_no_signals() -> None:
+    """In a thread nothing is taken, and everything works."""
+    results: list[object] = []
+
+    def work() -> None:
+        with Signals(print).taken() as signals, signals.held():
+            results.append(signal.getsignal(signal.SIGINT))
+            results.append(signals.run(asyncio.sleep(0, "done")))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert results == [signal.default_int_handler, "done"]
+
+
+RUN = """
+import signal, sys
+signal.signal(signal.SIGINT, {disposition})
+from kimi_auth.cli.run import _status_of
+import os
+sys.exit(_status_of(sys.argv[1:], dict(os.environ)))
+"""
+CHILD = """
+import signal, sys
+def heard(number, _):
+    print("heard", number, flush=True)
+    sys.exit(40 + number)
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, heard)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def started(disposition: str) -> subprocess.Popen[str]:
+    """`run` in a session of its own, where no terminal tells the child anything."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", RUN.format(disposition=disposition), sys.executable, "-c", CHILD],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_run_passes_signals_on(number: signal.Signals) -> None:
+    """What we are sent the command is sent, and its status is ours."""
+    with started("signal.default_int_handler") as child:
+        child.send_signal(number)
+        out, _ = child.communicate(timeout=10)
+    assert out == f"heard {int(number)}\n", "the command did not see the signal"
+    assert child.returncode == 40 + number
+
+
+def test_run_leaves_ignored_signals_alone() -> None:
+    """A background shell's SIGINT reaches nobody; the next signal does."""
+    with started("signal.SIG_IGN") as child:
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
+        out, _ = child.communicate(timeout=10)
+    assert out == f"heard {int(signal.SIGTERM)}\n"
+
+
+ON_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from kimi_auth.cli import run
+print(run._terminal_tells_both(), flush=True)
+status = run._status_of([sys.executable, "-c", sys.argv[1]], dict(os.environ))
+print("status", status, flush=True)
+"""
+COUNTING = """
+import signal, sys, time
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(heard)))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_terminals_interrupt_comes_once() -> None:
+    """Ctrl-C in the foreground reaches the command from the terminal, and from us not once more."""
+    terminal, side = pty.openpty()
+    command = [sys.executable, "-c", ON_A_TERMINAL, COUNTING]
+    program = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, start_new_session=True)
+    os.close(side)
+    with os.fdopen(terminal, "r+b", buffering=0) as file, program:
+        text = b""
+
+        def until(word: bytes) -> bytes:
+            nonlocal text
+            while word not in text:
+                text += file.read(1)
+            return text
+
+        assert b"True" in until(b"ready")
+        file.write(b"\x03")
+        until(b"^C")
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+        if not children.exists():
+            program.kill()
+            pytest.skip("needs /proc/PID/task/TID/children, by which the command is found")
+        os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
+        until(b"status 1")
+        assert program.wait(10) == 0

@@ -1,0 +1,49 @@
+"""A process with the Kimi CLI's own authentication, untouched: it obeys one JSON line at a time and answers with one.
+
+Orders: {"do": "refresh"} is what it does before a turn, {"do": "read"} loads what is on disk, {"do": "login"} signs in.
+Each answer says what it holds then: the pair's identity, and what the platform says to the access token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+
+import httpx
+from kimi_cli.auth.oauth import KIMI_CODE_OAUTH_KEY, OAuthManager, load_tokens, login_kimi_code
+from kimi_cli.config import OAuthRef, load_config
+
+REF = OAuthRef(storage="file", key=KIMI_CODE_OAUTH_KEY)
+
+
+async def obey(do: str, manager: OAuthManager) -> dict[str, Any]:
+    if do == "login":
+        return {"events": [event.type async for event in login_kimi_code(load_config(), open_browser=False)]}
+    if do == "refresh":
+        await manager.ensure_fresh()
+    config = load_config()
+    token = load_tokens(REF)
+    bearer = manager.get_cached_access_token(KIMI_CODE_OAUTH_KEY) if do == "refresh" else token and token.access_token
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer or 'none'}"}, trust_env=False) as client:
+        answer = await client.get(os.environ["KIMI_CODE_BASE_URL"] + "/models")
+    return {
+        "status": answer.status_code,
+        "pair": token and hashlib.sha256(f"{token.refresh_token}\0{token.access_token}".encode()).hexdigest()[:16],
+        "models": sorted(config.models),
+        "default": config.default_model,
+    }
+
+
+async def main() -> None:
+    manager = OAuthManager(load_config())
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        answer = await obey(json.loads(line)["do"], manager)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+asyncio.run(main())

@@ -1,0 +1,111 @@
+"""A platform that nobody has programmed: it is added by a file alone, and lives a whole life at a server of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.real_server import CLIENT_ID, RealServer
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.errors import ConfigError, NotSignedIn
+from kimi_auth.flows.notices import Notice
+from kimi_auth.session import Session
+
+HOST = 'host = "{host}"\ndevice_authorization_path = "/api/oauth/device_authorization"\ntoken_path = "/api/oauth/token"'
+PLATFORM = """
+v = 1
+
+[platforms.acme]
+name = "Acme Models"
+auth = "device"
+api_base = "{base}"
+search_path = "/search"
+revocation = "discover"
+capability_rules = [{{ id_prefix = "kimi-k2", gives = ["image_in"] }}]
+
+[platforms.acme.oauth]
+{where}
+client_id = "{client}"
+"""
+
+
+class Hurry(SystemClock):
+    """Nobody waits between two polls."""
+
+    async def sleep_async(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Approving:
+    """A person who approves the code as soon as it is shown."""
+
+    def __init__(self, server: RealServer) -> None:
+        self._server = server
+
+    def tell(self, notice: Notice) -> None:
+        if notice.code is not None:
+            self._server.approve(notice.code.user_code)
+
+    async def left(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("where", [HOST, 'issuer = "{host}"', 'issuer = "{host}/"'], ids=["paths", "issuer", "slash"])
+def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServer], where: str) -> None:
+    """Added by `platforms.toml` alone: login, token, renewal, models, status, verify, logout."""
+    server = oidc_server_factory(interval_s=0)
+    where = where.format(host=server.oauth_host)
+    (share / "platforms.toml").write_text(PLATFORM.format(base=server.api_base, where=where, client=CLIENT_ID))
+
+    def session() -> Session:
+        return Session(share, platform="acme", environ={}, clock=Hurry())
+
+    assert session().status().state == "absent"
+    report = asyncio.run(session().login(Approving(server)))
+    assert (report.state, report.models, report.trouble) == ("signed_in", 2, None)
+    config = session().config.read()
+    assert config["default_model"] == "acme/kimi-for-coding"
+    assert config["models"]["acme/kimi-k2-turbo"]["capabilities"] == ["image_in"]
+    assert "capabilities" not in config["models"]["acme/kimi-for-coding"]
+    assert config["services"].keys() == {"moonshot_search"}
+    assert (share / "credentials" / "acme.json").exists()
+
+    first = session().access_token_sync()
+    second = session().access_token_sync(refresh=True)
+    assert second != first
+    assert asyncio.run(session().verify()) == "valid"
+    assert not asyncio.run(session().sync_models())
+    (synced,) = asyncio.run(Session(share, environ={}).sync_all())
+    assert (synced.platform.id, bool(synced.change), synced.trouble) == ("acme", False, None)
+    status = session().status()
+    assert (status.state, status.platform_name, status.issuer) == ("fresh", "Acme Models", server.oauth_host)
+    assert Session(share, environ={}).platform.id == "acme", "the default model says which platform is meant"
+
+    report = asyncio.run(session().logout())
+    assert (report.state, report.revocation, report.config) == ("absent", "revoked", "restored")
+    assert not session().config.path.exists()
+    with pytest.raises(NotSignedIn):
+        session().access_token_sync()
+
+
+def test_an_unknown_platform(share: Path) -> None:
+    """A session for an id that nobody knows says which ones there are."""
+    with pytest.raises(ConfigError) as caught:
+        Session(share, platform="acme", environ={})
+    assert caught.value.hint == "known: kimi-code, moonshot-cn, moonshot-ai"
+
+
+def test_a_default_model_of_a_platform_that_is_gone(share: Path, api: Any, known: Any) -> None:
+    """A config that speaks of a platform which is no longer known does not stand in the way of the others."""
+    (share / "config.toml").write_text(
+        'default_model = "gone/m"\n[providers."managed:gone"]\ntype = "kimi"\n'
+        '[models."gone/m"]\nprovider = "managed:gone"\nmodel = "m"\nmax_context_size = 1\n'
+    )
+    assert Session(share, environ={}).platform.id == "kimi-code"
+    (share / "platforms.toml").write_text("[broken")
+    assert Session(share, environ={}).platform.id == "kimi-code"
+    assert asyncio.run(Session(share, environ={}).sync_all()) == ()

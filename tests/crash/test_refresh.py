@@ -1,0 +1,322 @@
+"""A renewal is torn at every step of it, by everything that can tear it; the next run recovers by itself.
+
+What ends a process at once (SIGKILL, `os._exit`, a SIGTERM that a library does not hold) leaves what is on disk. What only
+wants to end it (a signal to a command, cancellation, the end of a block or of the interpreter) waits until the pair is safe.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from fleet.invariants import violations
+from fleet.stage import Age, Stage, Worker
+
+from kimi_auth.emulator import Fault
+from kimi_auth.token import Token
+
+pytestmark = pytest.mark.timeout(120)
+
+LATER_S = 1000.0
+"""Past every pace that one failure sets."""
+
+IN_FLIGHT = "in flight"
+EMPTY = Token("", "", 0.0, 0.0, signed_out_at_s=1_800_000_000.0)
+
+
+# --- what ends a process at once -------------------------------------------------------------------------------------
+
+
+def sigkill(worker: Worker) -> None:
+    worker.kill()
+
+
+def os_exit(worker: Worker) -> None:
+    worker.order("os_exit")
+    assert worker.end() == 7
+    worker.was_killed = True
+
+
+def unheld(number: signal.Signals) -> Callable[[Worker], None]:
+    def end(worker: Worker) -> None:
+        worker.send(number)
+        assert worker.end() == -number
+        worker.was_killed = True
+
+    return end
+
+
+HARD: dict[str, tuple[str, Callable[[Worker], None]]] = {
+    "SIGKILL": ("obtain", sigkill),
+    "os._exit": ("obtain", os_exit),
+    "SIGTERM in a library": ("obtain_async", unheld(signal.SIGTERM)),
+    "SIGHUP in a library": ("obtain_async", unheld(signal.SIGHUP)),
+}
+
+
+class Left(NamedTuple):
+    """What an end at a step leaves behind: requests that were sent, and whether their answer had a reader."""
+
+    sends: int
+    is_lost: bool = False
+
+
+STEPS = {
+    "token_lifecycle.inspecting": Left(0),
+    "token_lifecycle.refreshing": Left(0),
+    "token_refresh.rereading": Left(0),
+    "token_refresh.claiming": Left(0),
+    "token_refresh.looking_again": Left(0),
+    "token_refresh.exchanging": Left(0),
+    IN_FLIGHT: Left(1, is_lost=True),
+    "token_refresh.saving": Left(1, is_lost=True),
+    "token_refresh.installing": Left(1),
+    "token_lifecycle.injecting": Left(1),
+}
+KILLED = [
+    pytest.param(how, step, reuse, id=f"{how} at {step}, {reuse}",
+                 marks=() if (how, reuse) == ("SIGKILL", "strict") else pytest.mark.prove)
+    for how in HARD for reuse in ("strict", "grace:60") for step in STEPS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "step", "reuse"), KILLED)
+def test_ended_at_once(stage: Stage, how: str, step: str, reuse: str) -> None:
+    """The next run takes up what is left: it installs an heir, repeats a request in declared recovery, or begins anew."""
+    left, (call, end) = STEPS[step], HARD[how]
+    stage.serve(reuse=reuse)
+    stage.sign_in("expired")
+    worker = stand(stage, call, step, latency_s=60.0)
+    end(worker)
+    assert len(stage.sends) == left.sends
+    result = stage.next_run()
+    is_over = left.is_lost and reuse == "strict"
+    assert result.error == ("revoked" if is_over else "")
+    assert len(stage.sends) == (left.sends if left.sends and not left.is_lost else left.sends + 1)
+    if not is_over:
+        assert (stage.look().access, stage.works) == (result.access, True)
+        sent = len(stage.sends)
+        assert (stage.next_run(), len(stage.sends))[1] == sent
+    assert stage.next_run().error == result.error
+    assert violations(stage, dead_owners=int(left.is_lost)) == []
+
+
+def stand(stage: Stage, call: str, step: str, *, latency_s: float = 1.0, **options: object) -> Worker:
+    """A process that stands before `step`, or whose request has arrived and is not answered for `latency_s`."""
+    if step != IN_FLIGHT:
+        worker = stage.start(call, gates=[step], **options)
+        worker.held(step)
+        return worker
+    stage.state.inject(Fault("token", grant="refresh_token", latency_s=latency_s))
+    worker = stage.start(call, **options)
+    stage.arrived(1)
+    return worker
+
+
+# --- what only wants to end it ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Soft:
+    """`ask` asks the process to end while it stands at a step; `check` looks at how it ended."""
+
+    call: str
+    ask: Callable[[Worker], None]
+    check: Callable[[Worker], None]
+    age: Age = "expired"
+    one_shot: bool = False
+
+
+def ends(status: int) -> Callable[[Worker], None]:
+    def check(worker: Worker) -> None:
+        assert worker.end() == status, worker.story()
+
+    return check
+
+
+def interrupted(worker: Worker) -> None:
+    assert worker.wait_for("end")["end"] == "KeyboardInterrupt"
+    assert worker.end() == 130
+
+
+def interrupted_at_exit(worker: Worker) -> None:
+    worker.end()
+    assert "KeyboardInterrupt" in worker.stderr()
+
+
+def signals(*numbers: signal.Signals) -> Callable[[Worker], None]:
+    def ask(worker: Worker) -> None:
+        for number in numbers:
+            worker.send(number)
+
+    return ask
+
+
+def cancel(worker: Worker) -> None:
+    worker.order("cancel")
+    assert worker.result().error == "CancelledError"
+
+
+def leave_block(worker: Worker) -> None:
+    worker.order("leave")
+    worker.wait_for("leaving")
+
+
+def leave_program(worker: Worker) -> None:
+    assert worker.wait_for("end")["end"] == "returned"
+
+
+def leave_program_impatiently(worker: Worker) -> None:
+    leave_program(worker)
+    signals(signal.SIGINT, signal.SIGINT)(worker)
+
+
+SOFT = {
+    "SIGINT to a command": Soft("obtain", signals(signal.SIGINT), interrupted, one_shot=True),
+    "two SIGINT to a command": Soft("obtain", signals(signal.SIGINT, signal.SIGINT), interrupted, one_shot=True),
+    "SIGTERM to a command": Soft("obtain", signals(signal.SIGTERM), ends(-signal.SIGTERM), one_shot=True),
+    "SIGHUP to a command": Soft("obtain", signals(signal.SIGHUP), ends(-signal.SIGHUP), one_shot=True),
+    "SIGINT to an event loop": Soft("obtain_async", signals(signal.SIGINT), interrupted),
+    "two SIGINT to an event loop": Soft("obtain_async", signals(signal.SIGINT, signal.SIGINT), interrupted),
+    "cancellation": Soft("obtain_async", cancel, ends(0)),
+    "end of kept_fresh": Soft("kept_fresh", leave_block, ends(0), age="fresh"),
+    "interpreter exit": Soft("obtain", leave_program, ends(0), age="expiring"),
+    "interpreter exit, two Ctrl-C": Soft("obtain", leave_program_impatiently, interrupted_at_exit, age="expiring"),
+}
+IN_THE_AIR = [step for step in STEPS if step != "token_lifecycle.inspecting"]
+ASKED = [
+    pytest.param(how, step, id=f"{how} at {step}",
+                 marks=() if step in {"token_refresh.exchanging", "token_refresh.saving"} else pytest.mark.prove)
+    for how in SOFT for step in IN_THE_AIR
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "step"), ASKED)
+def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
+    """The renewal lands all the same: one exchange, the new pair on disk, and nothing left for the next run to do."""
+    soft = SOFT[how]
+    token = stage.sign_in(soft.age)
+    if soft.call == "kept_fresh":
+        worker = stand_in_block(stage, token, step)
+    else:
+        worker = stand(stage, soft.call, step, one_shot=soft.one_shot)
+    soft.ask(worker)
+    if step != IN_FLIGHT:
+        worker.order("on")
+    soft.check(worker)
+    now = stage.look()
+    assert (stage.exchanges, len(stage.sends), stage.works) == (1, 1, True)
+    assert now.refresh not in {"", stage.seen[0].refresh}
+    assert stage.next_run().access == now.access
+    assert len(stage.sends) == 1
+    assert violations(stage) == []
+
+
+def stand_in_block(stage: Stage, token: Token, step: str) -> Worker:
+    """A process in `kept_fresh`, whose token comes to its last minutes while the block runs."""
+    if step == IN_FLIGHT:
+        stage.state.inject(Fault("token", grant="refresh_token", latency_s=1.0))
+    worker = stage.start("kept_fresh", hurry=True, gates=[] if step == IN_FLIGHT else [step])
+    worker.wait_for("inside")
+    ages = Token(token.access_token, token.refresh_token, token.expires_at_s - 600.0, 900.0, issuer=token.issuer)
+    with stage.store.locked(60.0) as held:
+        assert held
+        stage.store.put(ages)
+    if step == IN_FLIGHT:
+        stage.arrived(1)
+    else:
+        worker.held(step)
+    return worker
+
+
+# --- the steps that only bad weather reaches -------------------------------------------------------------------------
+
+
+def nothing(_: Stage) -> None:
+    """The scene needs no more than its gates and faults."""
+
+
+def leave_a_claim(stage: Stage) -> None:
+    stand(stage, "obtain", "token_refresh.exchanging").kill()
+
+
+def another_login(stage: Stage) -> None:
+    stage.overwrite(stage.issue("fresh"))
+
+
+def another_logout(stage: Stage) -> None:
+    stage.overwrite(EMPTY)
+
+
+def end_the_login(stage: Stage) -> None:
+    stage.state.revoke_family()
+
+
+def refuse(status: int, body: str | None = None, **headers: str) -> Callable[[Stage], None]:
+    def inject(stage: Stage) -> None:
+        stage.state.inject(Fault("token", grant="refresh_token", status=status, body=body, headers=headers))
+
+    return inject
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`before` the process starts; `meanwhile`, as it stands at the first of two gates; what the next run is told."""
+
+    gates: tuple[str, ...]
+    before: Callable[[Stage], None] = nothing
+    meanwhile: Callable[[Stage], None] = nothing
+    told: str = ""
+
+
+TOO_MANY = refuse(429, **{"Retry-After": "2"})
+BROKEN = refuse(503)
+SCENES = {
+    "reclaiming": Scene(("token_refresh.reclaiming",), leave_a_claim),
+    "withdrawing": Scene(
+        ("token_refresh.looking_again", "token_refresh.withdrawing"), meanwhile=another_login
+    ),
+    "revoking": Scene(
+        ("token_refresh.installing", "token_refresh.revoking"), meanwhile=another_logout, told="not_signed_in"
+    ),
+    "recording a refusal": Scene(("token_refresh.recording_refusal",), end_the_login, told="revoked"),
+    "recording something unclear": Scene(("token_refresh.recording_unclear",), refuse(403, "<html>go away</html>")),
+    "withdrawing what was not sent": Scene(("token_refresh.withdrawing_unsent",), TOO_MANY),
+    "postponing": Scene(("token_refresh.postponing",), TOO_MANY),
+    "weighing": Scene(("token_lifecycle.weighing",), TOO_MANY),
+    "doubting": Scene(("token_refresh.doubting",), BROKEN),
+    "pausing": Scene(("token_lifecycle.pausing",), BROKEN),
+}  # fmt: skip
+ENDS: dict[str, tuple[str, Callable[[Worker], None], Callable[[Worker], None] | None]] = {
+    **{name: (call, end, None) for name, (call, end) in HARD.items()},
+    **{name: (soft.call, soft.ask, soft.check) for name, soft in SOFT.items() if soft.age == "expired"},
+}
+IN_BAD_WEATHER = [
+    pytest.param(how, scene, id=f"{how} at {scene}", marks=() if how == "SIGKILL" else pytest.mark.prove)
+    for how in ENDS for scene in SCENES
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "scene"), IN_BAD_WEATHER)
+def test_ended_in_bad_weather(stage: Stage, how: str, scene: str) -> None:
+    """On the steps off the straight road too, the next run works, or says what has truly happened."""
+    (call, ask, check), around = ENDS[how], SCENES[scene]
+    stage.sign_in("expired")
+    around.before(stage)
+    worker = stage.start(call, gates=list(around.gates), hurry=True)
+    for gate in around.gates[:-1]:
+        worker.held(gate)
+        around.meanwhile(stage)
+        worker.order("on")
+    worker.held(around.gates[-1])
+    ask(worker)
+    if check is not None:
+        worker.order("on")
+        check(worker)
+    result = stage.next_run(wall_offset_s=LATER_S)
+    assert result.error == around.told
+    assert around.told or stage.works
+    assert violations(stage) == []

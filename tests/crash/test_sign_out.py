@@ -1,0 +1,114 @@
+"""A logout is torn at every step of it: before the record is emptied the login stands, from then on it is final."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from fleet.invariants import violations
+from fleet.stage import PATIENCE_S, Stage, Worker
+
+from kimi_auth.emulator import Fault
+
+pytestmark = pytest.mark.timeout(120)
+
+IN_FLIGHT = "in flight"
+STEPS = {
+    "token_lifecycle.signing_out": True,
+    "sign_out.emptying": True,
+    "sign_out.discarding_heir": False,
+    "sign_out.revoking": False,
+    IN_FLIGHT: False,
+    "sign_out.clearing": False,
+    "token_lifecycle.unconfiguring": False,
+    "token_lifecycle.injecting": False,
+}
+"""Whether the login stands when the process is ended before this step."""
+
+HEIRS = {"token_lifecycle.signing_out", "sign_out.emptying", "sign_out.discarding_heir", "sign_out.revoking", IN_FLIGHT}
+"""The steps at which an answer that nobody installed still matters."""
+
+
+def stand(stage: Stage, call: str, step: str, latency_s: float) -> Worker:
+    if step != IN_FLIGHT:
+        worker = stage.start(call, gates=[step])
+        worker.held(step)
+        return worker
+    stage.state.inject(Fault("revoke", latency_s=latency_s))
+    worker = stage.start(call)
+    assert stage.state.wait_for(lambda state: state.counts["revocations"] > 0, PATIENCE_S)
+    return worker
+
+
+@pytest.mark.parametrize("has_heir", [False, True], ids=["", "with an heir"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed(stage: Stage, step: str, has_heir: bool) -> None:
+    """SIGKILL: the next run is signed in or signed out, as the step says, and a logout after it ends what is left."""
+    stage.sign_in("expired" if has_heir else "fresh")
+    if has_heir:
+        renewing = stage.start("obtain", gates=["token_refresh.installing"])
+        renewing.held("token_refresh.installing")
+        renewing.kill()
+    stand(stage, "logout", step, 60.0).kill()
+    stands = STEPS[step]
+    assert bool(stage.look().access) is stands
+    result = stage.next_run()
+    assert (result.error, len(stage.sends)) == ("" if stands else "not_signed_in", int(has_heir))
+    again = stage.start("logout")
+    assert (again.result().error, again.end()) == ("", 0)
+    assert stage.next_run().error == "not_signed_in"
+    assert stage.store.peek_claim(stage.snapshot.fp).state == "none"
+    assert violations(stage) == []
+    if stands:
+        assert [family["revoked_because"] for family in stage.families] == ["signed out"]
+
+
+ASKS = {
+    "SIGINT": ("logout", signal.SIGINT, 130),
+    "SIGTERM": ("logout", signal.SIGTERM, -signal.SIGTERM),
+    "SIGHUP": ("logout", signal.SIGHUP, -signal.SIGHUP),
+    "cancellation": ("logout_async", None, 0),
+    "SIGINT to an event loop": ("logout_async", signal.SIGINT, 130),
+}
+ASKED = [
+    pytest.param(how, step, id=f"{how} at {step}", marks=() if step == IN_FLIGHT else pytest.mark.prove)
+    for how in ASKS for step in STEPS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "step"), ASKED)
+def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
+    """A signal or a cancellation: the whole logout happens all the same, at the server too."""
+    call, number, status = ASKS[how]
+    stage.sign_in("fresh")
+    worker = stand(stage, call, step, 1.0)
+    if number is None:
+        worker.order("cancel")
+        assert worker.result().error == "CancelledError"
+    else:
+        worker.send(number)
+    if step != IN_FLIGHT:
+        worker.order("on")
+    assert worker.end() == status, worker.story()
+    assert stage.next_run().error == "not_signed_in"
+    assert [family["revoked_because"] for family in stage.families] == ["signed out"]
+    assert violations(stage) == []
+
+
+UNHELD = {"os._exit": None, "SIGTERM in a library": signal.SIGTERM}
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("how", UNHELD)
+@pytest.mark.parametrize("step", [step for step in STEPS if step != IN_FLIGHT])
+def test_ended_at_once(stage: Stage, step: str, how: str) -> None:
+    """What no library holds counts as SIGKILL."""
+    stage.sign_in("fresh")
+    worker = stand(stage, "logout_async", step, 60.0)
+    if (number := UNHELD[how]) is None:
+        worker.order("os_exit")
+    else:
+        worker.send(number)
+    assert worker.end() == (7 if number is None else -number)
+    assert stage.next_run().error == ("" if STEPS[step] else "not_signed_in")
+    assert violations(stage) == []

@@ -1,0 +1,347 @@
+"""The ways to a server: proxies, private certificates, IPv6, names that do not resolve, connections that do not keep.
+
+What the environment says is obeyed by logins (an event loop) and renewals (threads) alike, and everything is on loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+import pytest
+
+from kimi_auth import BearerAuth, Unreachable
+from kimi_auth.clock import VirtualClock
+from kimi_auth.flows.notices import NoticeKind
+from kimi_auth.flows.status import LoginReport
+from life.authority import Authority
+from life.world import Act, Home, Person, ScriptedServer, oauth_error
+
+PENDING: Final = oauth_error("authorization_pending")
+
+
+class ConnectProxy:
+    """An HTTP proxy on loopback: tunnels (RFC 9110 §9.3.6) and counts; turns away those that `refuse` is left for."""
+
+    def __init__(self) -> None:
+        self.tunnels = 0
+        self.refused = 0
+        self.refuse = 0
+        self.asked_for: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._sockets: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for end in self._sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        for end in (self._listener, *self._sockets):
+            end.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._start(self._serve, self._keep(self._listener.accept()[0]))
+
+    def _serve(self, client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head and (part := client.recv(4096)):
+            head += part
+        if not head.startswith(b"CONNECT "):
+            return
+        where = head.split()[1].decode()
+        self.asked_for.append(where)
+        if self.refuse:
+            self.refuse -= 1
+            self.refused += 1
+            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
+            client.shutdown(socket.SHUT_RDWR)
+            return
+        host, _, port = where.rpartition(":")
+        self.tunnels += 1
+        far = self._keep(socket.create_connection((host.strip("[]"), int(port))))
+        client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        self._start(_pump, far, client)
+        _pump(client, far)
+
+    def _keep(self, end: socket.socket) -> socket.socket:
+        self._sockets.append(end)
+        return end
+
+    def _start(self, work: Callable[..., None], *args: Any) -> None:
+        self._threads.append(threading.Thread(target=work, args=args))
+        self._threads[-1].start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while part := source.recv(65_536):
+            target.sendall(part)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def clock(life: Home) -> VirtualClock:
+    assert isinstance(life.clock, VirtualClock)
+    return life.clock
+
+
+@pytest.fixture
+def proxy() -> Iterator[ConnectProxy]:
+    with ConnectProxy() as proxy:
+        yield proxy
+
+
+Serve = Callable[..., ScriptedServer]
+
+
+@pytest.fixture
+def serve(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Starts a server and lets the environment name it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: Any) -> ScriptedServer:
+            server = stack.enter_context(ScriptedServer(clock.monotonic_s, **settings))
+            for name, value in server.env.items():
+                monkeypatch.setenv(name, value)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def tls_server(serve: Serve, authority: Authority) -> ScriptedServer:
+    """A server with a certificate that only our authority vouches for, which SSL_CERT_FILE names."""
+    return serve(tls=authority.server)
+
+
+def sign_in(life: Home) -> LoginReport:
+    return asyncio.run(life.session().login(Person()))
+
+
+def whole_life(life: Home, clock: VirtualClock, server: ScriptedServer) -> None:
+    """Sign in, renew, call the API, sign out."""
+    assert sign_in(life).state == "signed_in"
+    clock.advance(1000)
+    session = life.session()
+    assert session.access_token_sync() == life.record["access_token"]
+    with httpx.Client(auth=BearerAuth(session)) as client:
+        assert client.get(f"{session.api_origin}/models").status_code == 200
+    report = session.logout_sync()
+    assert (report.state, report.revocation, report.config) == ("absent", "revoked", "restored")
+    counts = {name: server.count(name) for name in ("code", "poll", "exchange", "revoke")}
+    assert counts == {"code": 1, "poll": 1, "exchange": 1, "revoke": 1}
+
+
+def test_a_private_certificate_authority(life: Home, clock: VirtualClock, tls_server: ScriptedServer) -> None:
+    """SSL_CERT_FILE names who is trusted, for logins, renewals and revocations."""
+    whole_life(life, clock, tls_server)
+
+
+def test_an_unknown_certificate_authority(
+    life: Home, tls_server: ScriptedServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it nothing is sent, the reason is said, and a login that is stored stays."""
+    assert sign_in(life).state == "signed_in"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    clock.advance(1000)
+    before = life.record
+    with pytest.raises(Unreachable, match="certificate") as raised:
+        life.session().access_token_sync()
+    assert raised.value.line.isprintable()
+    assert (tls_server.count("exchange"), life.record) == (0, before)
+    report = asyncio.run(life.session().login(Person(), force=True))
+    assert report.state == "failed"
+    assert "certificate" in str(report.trouble)
+    assert (tls_server.count("code"), life.record) == (1, before)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a certificate\n"], ids=["missing", "empty", "nonsense"])
+def test_a_certificate_file_that_cannot_be_used(
+    content: bytes | None,
+    life: Home,
+    clock: VirtualClock,
+    tls_server: ScriptedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broken SSL_CERT_FILE is a setting to mend: nothing is sent and nothing is lost."""
+    assert sign_in(life).state == "signed_in"
+    file = tmp_path / "broken.pem"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    clock.advance(1000)
+    before = life.record
+    with pytest.raises(Exception, match=r"certificate|CA file|No such file") as raised:
+        life.session().access_token_sync()
+    assert type(raised.value).__module__ == "kimi_auth.errors"
+    assert raised.value.exit_status in (5, 9)  # type: ignore[attr-defined]
+    assert (tls_server.count("exchange"), life.record) == (0, before)
+
+
+def test_https_proxy(
+    life: Home, clock: VirtualClock, tls_server: ScriptedServer, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTPS_PROXY carries everything, through tunnels that the proxy cannot read."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    whole_life(life, clock, tls_server)
+    assert proxy.tunnels == tls_server.connections
+    assert set(proxy.asked_for) == {tls_server.url.removeprefix("https://")}
+
+
+@pytest.mark.parametrize("spelling", ["127.0.0.1", "*", "localhost, 127.0.0.1"])
+def test_no_proxy(
+    spelling: str,
+    life: Home,
+    clock: VirtualClock,
+    tls_server: ScriptedServer,
+    proxy: ConnectProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NO_PROXY names the hosts that are reached directly."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", spelling)
+    whole_life(life, clock, tls_server)
+    assert proxy.asked_for == []
+
+
+def test_a_proxy_that_turns_us_away_for_a_while(
+    life: Home, clock: VirtualClock, tls_server: ScriptedServer, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """407 to CONNECT means that nothing was sent: a login goes on, a renewal is tried again later with the same token."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    proxy.refuse = 2
+    person = Person()
+    report = asyncio.run(life.session().login(person))
+    assert report.state == "signed_in"
+    assert [notice.message for notice in person.notices if notice.kind == "unreachable"] == [
+        f"{tls_server.url.removeprefix('https://')} cannot be reached: 407 Proxy Authentication Required"
+    ] * 2
+
+    clock.advance(1000)
+    proxy.refuse = 1
+    with pytest.raises(Unreachable, match="407 Proxy Authentication Required"):
+        life.session().access_token_sync()
+    assert not [name for name in life.files if name.endswith(".next")]
+    clock.advance(60)
+    assert life.session().access_token_sync() == life.record["access_token"]
+    assert (tls_server.count("exchange"), tls_server.reuse_seen, proxy.refused) == (1, 0, 3)
+
+
+def test_a_proxy_that_is_not_there(
+    life: Home, clock: VirtualClock, tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that nobody runs is said as what it is, and costs nothing."""
+    assert sign_in(life).state == "signed_in"
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    clock.advance(1000)
+    with pytest.raises(Unreachable, match="Connection refused"):
+        life.session().access_token_sync()
+    assert life.session().status().state == "expired"
+    assert tls_server.count("exchange") == 0
+
+
+@pytest.mark.parametrize("value", ["ftp://127.0.0.1:1", "http://[", "nonsense:nonsense"])
+def test_a_proxy_setting_that_cannot_be_used(
+    value: str, life: Home, clock: VirtualClock, tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy's address that is none is a setting to mend, not a crash."""
+    assert sign_in(life).state == "signed_in"
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    clock.advance(1000)
+    with pytest.raises(Exception, match=r"cannot be (asked|reached)") as raised:
+        life.session().access_token_sync()
+    assert type(raised.value).__module__ == "kimi_auth.errors"
+    report = asyncio.run(life.session().login(Person(), force=True))
+    assert (report.state, tls_server.count("exchange"), tls_server.count("code")) == ("failed", 0, 1)
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_ipv6(tls: bool, life: Home, clock: VirtualClock, serve: Serve, authority: Authority) -> None:
+    """A server at [::1], with and without TLS."""
+    server = serve(host="::1", tls=authority.server if tls else None)
+    whole_life(life, clock, server)
+    assert life.files.count("config.toml") == 0
+
+
+def test_a_name_that_does_not_resolve(
+    life: Home, clock: VirtualClock, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login gives up after five tries and says why; a stored one waits for better weather."""
+    serve()
+    assert sign_in(life).state == "signed_in"
+    clock.advance(1000)
+    before = life.record
+    life.store({**before, "issuer": ""})
+    monkeypatch.setenv("KIMI_CODE_OAUTH_HOST", "https://auth.kimi-auth-test.invalid")  # RFC 6761 §6.4: never resolves
+    with pytest.raises(Unreachable, match=r"auth\.kimi-auth-test\.invalid cannot be reached: \w+") as raised:
+        life.session().access_token_sync()
+    assert "you are still signed in" in raised.value.line
+    report = asyncio.run(life.session().login(person := Person(), force=True))
+    assert (report.state, len(person.notices)) == ("failed", 4)
+    assert isinstance(report.trouble, Unreachable)
+    assert life.record["refresh_token"] == before["refresh_token"]
+
+
+def test_connections_that_are_not_kept(life: Home, clock: VirtualClock, serve: Serve) -> None:
+    """A server that silently closes what it said it would keep costs a login no poll and a renewal no token."""
+    server = serve()
+    server.keep_alive = "closed silently"
+    server.script["poll"] = iter([PENDING] * 5)
+    gone: tuple[NoticeKind, Act] = ("waiting", lambda _: server.wait_until_closed())  # in reality seconds go by
+    person = Person(*[gone] * 5)
+    assert asyncio.run(life.session().login(person)).state == "signed_in"
+    assert (person.kinds.count("waiting"), person.kinds.count("unreachable")) == (5, 0)
+    for _ in range(3):
+        clock.advance(1000)
+        life.session().access_token_sync()
+    assert (server.count("poll"), server.count("exchange"), server.reuse_seen) == (6, 3, 0)
+
+
+def test_a_kept_connection_that_dies_under_a_request(life: Home, serve: Serve) -> None:
+    """The next poll goes out on the kept connection and meets its end: that is weather, and the login goes on."""
+    server = serve()
+    server.script["poll"] = iter([PENDING, "drop", PENDING, "reset"])
+    person = Person()
+    assert asyncio.run(life.session().login(person)).state == "signed_in"
+    assert [kind for kind in person.kinds if kind in ("waiting", "unreachable")] == [
+        "waiting",
+        "unreachable",
+        "waiting",
+        "unreachable",
+    ]
+    assert server.count("poll") == 5
+    assert server.connections < 5
+
+
+def test_nothing_of_the_environment_is_left(life: Home) -> None:
+    """These tests see no proxy of the machine that they run on."""
+    assert not [name for name in os.environ if name.lower().endswith("_proxy")]
+    assert not life.share_dir.exists()

@@ -1,0 +1,350 @@
+"""Edits of machines that a reviewer must not miss: each is named, with the shortest sequence by which anybody could tell."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from kimi_auth.machine import Library, Machine, SpecError
+from kimi_auth.machine.difference import compare, union
+from kimi_auth.machine.revisions import main, pictures, revision
+
+OWN = Library.load()
+
+
+class Seeded(NamedTuple):
+    """`path` inside the machines as data is set to `value` (None removes it)."""
+
+    path: str
+    value: str | None
+    says: str
+    tells: str
+    lint: str = ""
+
+
+SEEDED = {
+    "a refusal of the person is polled away": Seeded(
+        "device_login.states.polling.on.access_denied",
+        "waiting",
+        "polling --access_denied--> waiting, before denied",
+        "ready → code → shown → elapsed → access_denied: rests in denied (bad), now runs wait holding nothing",
+        "cannot be reached",
+    ),
+    "a soft refusal counts as signed out": Seeded(
+        "token_lifecycle.states.weighing.on.refused",
+        "absent",
+        "weighing --refused--> absent, before refused",
+        "fresh → renew → postponed → refused: rests in refused (bad), now rests in absent (plain)",
+    ),
+    "the exchange leaves the lock": Seeded(
+        "token_lifecycle.states.refreshing.holds",
+        None,
+        "refreshing: holds is nothing, before credential",
+        "fresh → renew: runs hold_credential holding credential and walks token_refresh, "
+        "now runs hold_credential holding nothing and walks token_refresh",
+        "holds nothing",
+    ),
+    "the whole refresh leaves the lock": Seeded(
+        "token_refresh.holds",
+        None,
+        "the machine holds nothing, before credential",
+        "at the very beginning: runs reread holding credential, now runs reread holding nothing",
+        "declares no holds",
+    ),
+    "a lost answer counts as never sent": Seeded(
+        "token_refresh.states.exchanging.on.ambiguous",
+        "withdrawing_unsent",
+        "exchanging --ambiguous--> withdrawing_unsent, before doubting",
+        "renewable → claimed → unchanged → ambiguous: runs postpone holding credential, "
+        "now runs withdraw_claim holding credential",
+        "cannot be reached",
+    ),
+    "another host's claim is passed over": Seeded(
+        "token_refresh.states.claiming.on.elsewhere",
+        "looking_again",
+        "claiming --elsewhere--> looking_again, before postponed",
+        "renewable → elsewhere: rests in postponed (plain), now runs look_again holding credential",
+    ),
+    "a pair that changed is sent all the same": Seeded(
+        "token_refresh.states.looking_again.on.changed",
+        "exchanging",
+        "looking_again --changed--> exchanging, before withdrawing",
+        "renewable → claimed → changed: runs withdraw_claim holding credential, now runs exchange holding credential",
+        "cannot be reached",
+    ),
+    "a pair that is not on disk counts as renewed": Seeded(
+        "token_refresh.states.saving.on.unsaved",
+        "renewed",
+        "saving --unsaved--> renewed, before unsaved",
+        "renewable → claimed → unchanged → tokens → unsaved: rests in unsaved (bad), now rests in renewed (good)",
+    ),
+    "a logout that failed counts as done": Seeded(
+        "sign_out.states.emptying.on.unwritable",
+        "signed_out",
+        "emptying --unwritable--> signed_out, before unwritable",
+        "unwritable: rests in unwritable (bad), now rests in signed_out (good)",
+        "cannot be reached",
+    ),
+    "an outcome is forgotten": Seeded(
+        "token_lifecycle.states.refreshing.on.busy",
+        None,
+        "refreshing --busy--> weighing is removed",
+        "fresh → renew → busy: goes to weighing, now is no declared outcome",
+    ),
+    "a grant is stored without the lock": Seeded(
+        "device_login.states.persisting.holds",
+        None,
+        "persisting: holds is nothing, before credential",
+        "ready → code → shown → elapsed → granted: runs store_credential holding credential, "
+        "now runs store_credential holding nothing",
+    ),
+    "another hook runs": Seeded(
+        "sign_out.states.revoking.activity",
+        "forget",
+        "revoking: activity is forget, before revoke",
+        "emptied → discarded: runs revoke holding credential, now runs forget holding credential",
+    ),
+    "an end that is bad looks good": Seeded(
+        "token_lifecycle.states.corrupt.tone",
+        "good",
+        "corrupt: tone is good, before bad",
+        "corrupt: rests in corrupt (bad), now rests in corrupt (good)",
+    ),
+}
+
+
+def edit(path: str, value: str | None) -> dict[str, Any]:
+    """All machines as data, with one thing changed."""
+    data = OWN.data()
+    *way, last = path.split(".")
+    table: Any = data
+    for key in way:
+        table = table[key]
+    if value is None:
+        del table[last]
+    else:
+        table[last] = value
+    return data
+
+
+def unlinted(data: Mapping[str, Any]) -> dict[str, Machine]:
+    return {name: Machine.model_validate(table) for name, table in data.items()}
+
+
+@pytest.mark.parametrize("seeded", SEEDED.values(), ids=SEEDED.keys())
+def test_seeded_review(seeded: Seeded) -> None:
+    """Each is found, said in words, witnessed by the shortest sequence, and the wrong ones do not even load."""
+    data = edit(seeded.path, seeded.value)
+    (change,) = compare(OWN, unlinted(data)).changes
+    assert change.says == seeded.says
+    assert str(change.witness) == seeded.tells
+    if seeded.lint:
+        with pytest.raises(SpecError, match=seeded.lint):
+            Library.from_data(data)
+
+
+@pytest.mark.parametrize("seeded", SEEDED.values(), ids=SEEDED.keys())
+def test_witnesses_are_true(seeded: Seeded) -> None:
+    """Walking the sequence by hand on both machines shows the difference that was told."""
+    name = seeded.path.partition(".")[0]
+    after = unlinted(edit(seeded.path, seeded.value))[name]
+    (change,) = compare({name: OWN[name]}, {name: after}).changes
+    assert change.witness is not None
+    ends = [arrives(machine, change.witness.events) for machine in (OWN[name], after)]
+    assert ends[0] != ends[1]
+
+
+def arrives(machine: Machine, events: tuple[str, ...]) -> tuple[object, ...]:
+    """What is seen of the state after `events`, children not walked."""
+    at = machine.initial
+    for event in events:
+        if event not in machine.states[at].on:
+            return ("stuck",)
+        at = machine.states[at].on[event]
+    state = machine.states[at]
+    return (state.activity, state.holds or machine.holds, state.walks, state.tone, at if state.is_rest else "")
+
+
+def test_nothing_changed() -> None:
+    """Equal machines have no difference, in any form."""
+    same = compare(OWN, Library.from_data(OWN.data()))
+    assert (same.changes, same.pairs, same.text()) == ((), {}, "")
+    assert same.markdown() == "The machines say the same.\n"
+
+
+def test_what_nobody_can_tell() -> None:
+    """Sentences, the order of outcomes, and a detour that runs the same hooks change no walk, and that is said."""
+    data = OWN.data()
+    data["sign_out"]["about"] = "Another sentence."
+    states = data["sign_out"]["states"]
+    states["revoking"]["about"] = "Another sentence."
+    states["revoking"]["on"] = {"failed": "clearing", "revoked": "clearing", "unsupported": "tidying"}
+    states["tidying"] = states["clearing"]
+    found = compare(OWN, Library.from_data(data))
+    assert [(change.kind, change.says, change.witness) for change in found.changes] == [
+        ("worded", "the sentence about the machine", None),
+        ("worded", "the sentence about revoking", None),
+        ("changed", "revoking --unsupported--> tidying, before clearing", None),
+        ("worded", "revoking: the order of its outcomes, first is failed, before revoked", None),
+        ("added", "state tidying is added (runs clear_sidecars; cleared → signed_out)", None),
+    ]
+    assert "    nobody can tell: the walk behaves as before\n" in found.text()
+
+
+def test_changes_behind_a_change() -> None:
+    """An edge in a state that the newer machine reaches by another way only is told by what differs before it."""
+    data = OWN.data()
+    states = data["sign_out"]["states"]
+    states["emptying"]["on"] = {"emptied": "tidying", "nothing": "clearing", "unwritable": "unwritable"}
+    states["tidying"] = {"about": "T.", "activity": "tidy", "on": {"tidied": "discarding_heir"}}
+    states["revoking"]["on"]["failed"] = "unwritable"
+    states["revoking"]["activity"] = "forget"
+    found = compare(OWN, Library.from_data(data))
+    first = "emptied: runs discard_heir holding credential, now runs tidy holding credential"
+    assert {change.says: str(change.witness) for change in found.changes} == dict.fromkeys(
+        (
+            "emptying --emptied--> tidying, before discarding_heir",
+            "revoking: activity is forget, before revoke",
+            "revoking --failed--> unwritable, before clearing",
+            "state tidying is added (runs tidy; tidied → discarding_heir)",
+        ),
+        first,
+    )
+
+
+def test_an_outcome_that_came_behind_a_detour() -> None:
+    """Both walk the same hooks under other names of states; the outcome that only one of them takes is the witness."""
+    data = OWN.data()
+    states = data["sign_out"]["states"]
+    states["emptying"]["on"]["nothing"] = "tidying"
+    states["tidying"] = {
+        "about": "T.",
+        "activity": "clear_sidecars",
+        "on": {"cleared": "signed_out", "late": "signed_out"},
+    }
+    (edge, state) = compare(OWN, Library.from_data(data)).changes
+    assert str(edge.witness) == str(state.witness) == "nothing → late: is no declared outcome, now goes to signed_out"
+
+
+def test_states_machines_and_beginnings() -> None:
+    """States and machines that come and go, and another first state, are changes too."""
+    data = OWN.data()
+    lifecycle = data["token_lifecycle"]
+    lifecycle["initial"] = "weighing"
+    lifecycle["states"]["injecting"]["on"]["injected"] = "looking"
+    lifecycle["states"]["looking"] = {"about": "L.", "activity": "look", "on": {"seen": "inspecting"}}
+    del lifecycle["states"]["unconfiguring"]
+    lifecycle["states"]["signing_out"]["on"]["signed_out"] = "injecting"
+    after = {**unlinted(data), "window": Machine.model_validate({"name": "window"})}
+    del after["device_login"]
+    said = [str(change) for change in compare(OWN, after).changes]
+    assert said == [
+        "token_lifecycle: walks begin in weighing, before in inspecting",
+        "token_lifecycle: injecting --injected--> looking, before inspecting",
+        "token_lifecycle: signing_out --signed_out--> injecting, before unconfiguring",
+        "token_lifecycle: state looking is added (runs look; seen → inspecting)",
+        "token_lifecycle: state unconfiguring is removed (runs restore_config; restored → injecting; kept → injecting)",
+        "window: the whole machine is added",
+        "device_login: the whole machine is removed",
+    ]
+
+
+def test_markdown() -> None:
+    """For a pull request: how many, and a table for each machine."""
+    seeded = SEEDED["a lost answer counts as never sent"]
+    text = compare(OWN, unlinted(edit(seeded.path, seeded.value))).markdown()
+    assert text.startswith("**1 change of the machines; what a walk does is changed by 1.**\n")
+    assert (
+        f"### token_refresh\n\n| | change | shortest sequence on which they disagree |\n|---|---|---|\n| ~ | {seeded.says} |"
+        in text
+    )
+
+
+def test_pictures() -> None:
+    """Both revisions in one picture: what leads elsewhere in amber, what was before it struck out, new states marked."""
+    data = OWN.data()
+    data["sign_out"]["states"]["emptying"]["on"] |= {"nothing": "resting", "empty": "clearing"}
+    data["sign_out"]["states"]["resting"] = {"about": "R.", "activity": "rest", "on": {"rested": "clearing"}}
+    del data["sign_out"]["states"]["revoking"]["on"]["failed"]
+    (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
+    assert '<tspan class="gone">nothing (was)</tspan> <tspan class="note removed">before</tspan>' in drawn
+    assert 'nothing <tspan class="note changed">now</tspan>' in drawn
+    assert '<g class="state added" data-state="resting">' in drawn
+    assert '<tspan class="gone">failed</tspan>' in drawn
+    assert '<g class="edge added" data-edges="resting.rested">' in drawn
+
+
+def test_union_of_one() -> None:
+    """A machine that came or went is drawn as it is or was."""
+    one = OWN["sign_out"]
+    assert union(None, one) is one
+    assert union(one, None) is one
+    for pair, words in (((None, one), "a new machine"), ((one, None), "a machine that is gone")):
+        before, after = ({"sign_out": machine} if machine else {} for machine in pair)
+        (text,) = pictures(compare(before, after)).values()
+        assert words in text
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
+    """A git checkout with machines; the function commits files into it."""
+    monkeypatch.chdir(tmp_path)
+    who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
+
+    def commit(files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        subprocess.run(["git", "add", "-A"], check=True)
+        subprocess.run(["git", *who, "commit", "-qm", "machines"], check=True)
+
+    subprocess.run(["git", "init", "-q", "-b", "main"], check=True)
+    return commit
+
+
+SWITCH = """
+name = "switch"
+about = "A switch."
+initial = "off"
+
+[states.off]
+about = "It is off."
+activity = "press"
+on.pressed = "on"
+
+[states.on]
+about = "It is on."
+tone = "good"
+"""
+
+
+def test_revisions(checkout: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A revision of the checkout is compared with another, or with a folder; the exit status says how it went."""
+    checkout({"machines/switch.toml": SWITCH, "machines/README.md": "# Machines\n"})
+    checkout({"machines/switch.toml": SWITCH.replace('tone = "good"', 'tone = "bad"')})
+    assert main(["HEAD", "HEAD"]) == 0
+    assert main(["HEAD~1", "HEAD"]) == 1
+    assert (
+        "~ switch: on: tone is bad, before good\n    pressed: rests in on (good), now rests in on (bad)\n"
+        in capsys.readouterr().out
+    )
+    assert main(["--markdown", "--svg", "out/pictures", "HEAD~1", "machines"]) == 1
+    assert capsys.readouterr().out.startswith("**1 change of")
+    assert (tmp_path / "out" / "pictures" / "switch.svg").read_text().startswith("<!-- Drawn from")
+    assert main(["HEAD"]) == 1, "against the machines of this package"
+
+
+def test_what_is_no_revision(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be compared is said in a line, with exit status 2."""
+    checkout({"README.md": "nothing here\n"})
+    assert main(["HEAD"]) == 2
+    assert capsys.readouterr().err == "HEAD has no machines/*.toml; name another revision, or a folder\n"
+    assert main(["yesterday"]) == 2
+    assert "name one of the two" in capsys.readouterr().err
+    checkout({"machines/switch.toml": "name = ="})
+    with pytest.raises(SpecError, match=r"HEAD:machines/switch\.toml: is not TOML"):
+        revision("HEAD")

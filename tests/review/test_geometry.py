@@ -1,0 +1,179 @@
+"""Nothing in a picture covers anything else: not with ELK's layouts, not on the ladder, not under an overlay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kimi_auth.machine import Library, Machine, layout, steps, trace
+from kimi_auth.machine.coverage import coverage
+from kimi_auth.machine.difference import compare, union
+from kimi_auth.machine.geometry import Layout, Point, Rect
+from kimi_auth.machine.ladder import ladder
+from kimi_auth.machine.overlay import NOTHING, Overlay
+from kimi_auth.machine.recorder import Edge, edges
+from kimi_auth.machine.sketch import START, Sketch, sketch
+from kimi_auth.machine.svg import label_place
+
+OWN = Library.load()
+LAYOUTS = Path(__file__).parents[2] / "diagrams" / "layouts"
+
+
+def on_the_ladder(machine: Machine) -> tuple[Sketch, Layout]:
+    drawn = sketch(machine, framed=False)
+    return drawn, ladder(drawn)
+
+
+def long_walk(machine: Machine) -> trace.Walk:
+    """Every working state is entered as often as three times, so that notes are long."""
+    taken: dict[tuple[str, str], int] = {}
+    now_s = [1_764_000_000.0]
+    found = trace.Trace(wall_s=lambda: now_s[0])
+    walk = steps(machine, observe=found)
+    due = next(walk)
+    for _ in range(200):
+        now_s[0] += 61.0
+        on = machine.states[due.state].on
+        event = min(on, key=lambda event: (taken.get((due.state, event), 0), machine.states[on[event]].is_rest))
+        taken[due.state, event] = taken.get((due.state, event), 0) + 1
+        try:
+            due = walk.send(event)
+        except StopIteration:
+            break
+    return trace.Walk(tuple(found.traced))
+
+
+def overlays(machine: Machine, drawn: Sketch) -> Iterator[Overlay]:
+    yield NOTHING
+    yield coverage(machine, drawn, {edge: {"test": 1234} for edge in edges(machine)}, {})
+    yield coverage(machine, drawn, {}, {})
+    yield trace.overlay(machine, long_walk(machine), drawn)
+
+
+def between(start: Point, end: Point) -> Rect:
+    """A segment as a rectangle without width in one direction, grown by nothing."""
+    x, y = min(start[0], end[0]), min(start[1], end[1])
+    return Rect(x, y, max(abs(start[0] - end[0]), 1), max(abs(start[1] - end[1]), 1))
+
+
+def shrunk(rect: Rect) -> Rect:
+    return Rect(rect.x + 1, rect.y + 1, rect.width - 2, rect.height - 2)
+
+
+def problems(drawn: Sketch, places: Layout, overlay: Overlay) -> list[str]:
+    found = []
+    labels = [
+        (arrow, label_place(arrow, route.label, overlay))
+        for arrow, route in zip(drawn.arrows, places.routes, strict=True)
+        if route.label is not None
+    ]
+    boxes = list(places.boxes.items())
+    picture = Rect(0, 0, places.width, places.height)
+    for number, (name, box) in enumerate(boxes):
+        found += [f"{name} covers {other}" for other, rect in boxes[number + 1 :] if box.overlaps(rect)]
+        found += [f"{name} covers the label of {arrow.source}" for arrow, label in labels if box.overlaps(label)]
+        if not (
+            picture.x <= box.x and box.right <= picture.right and picture.y <= box.y and box.bottom <= picture.bottom
+        ):
+            found.append(f"{name} is outside of the picture")
+    for number, (arrow, label) in enumerate(labels):
+        found += [
+            f"labels {arrow.events} and {other.events}" for other, rect in labels[number + 1 :] if label.overlaps(rect)
+        ]
+    for arrow, route in zip(drawn.arrows, places.routes, strict=True):
+        ends = {START: set()}.get(arrow.source, set(drawn.members(arrow.source)))
+        for start, end in zip(route.points, route.points[1:], strict=False):
+            assert start[0] == end[0] or start[1] == end[1], f"{arrow} is not orthogonal"
+            segment = between(start, end)
+            for name, box in boxes:
+                if segment.overlaps(shrunk(box)) and name not in ends | {arrow.target}:
+                    found.append(f"{arrow.source} -> {arrow.target} goes through {name}")
+            for other, label in labels:
+                # A line of one's own passes through one's own label: that is where the label stands.
+                if other is not arrow and segment.overlaps(shrunk(label)):
+                    found.append(f"{arrow.source} -> {arrow.target} goes through the label {other.events}")
+    return found
+
+
+@pytest.mark.parametrize("name", list(OWN))
+def test_committed_layouts(name: str) -> None:
+    """Each machine of the package has a layout of its own, computed for what it is today, and nothing overlaps in it."""
+    places = layout.read(OWN[name], LAYOUTS)
+    assert places is not None, "run `make diagrams`"
+    drawn = sketch(OWN[name])
+    for overlay in overlays(OWN[name], drawn):
+        assert problems(drawn, places, overlay) == []
+
+
+@pytest.mark.parametrize("name", list(OWN))
+def test_ladder(name: str) -> None:
+    """The layout without an engine is as clean, by construction."""
+    drawn, places = on_the_ladder(OWN[name])
+    for overlay in overlays(OWN[name], drawn):
+        assert problems(drawn, places, overlay) == []
+
+
+def test_two_revisions_in_one_picture() -> None:
+    """What is gone stands beside what came, and still nothing overlaps."""
+    data = OWN.data()
+    data["token_refresh"]["states"]["saving"]["on"] |= {"unsaved": "postponed", "lost": "in_doubt"}
+    del data["token_refresh"]["states"]["rereading"]["on"]["foreign"]
+    after = Library.from_data(data)
+    difference = compare(OWN, after)
+    both = union(OWN["token_refresh"], after["token_refresh"])
+    drawn, places = layout.layout(both)
+    assert not drawn.frames, "a machine that nobody laid out stands on the ladder"
+    assert problems(drawn, places, difference.overlay("token_refresh", drawn)) == []
+
+
+def test_problems_are_seen() -> None:
+    """The measure of this file finds a box on a box and a line through one."""
+    drawn, places = on_the_ladder(OWN["sign_out"])
+    first = next(iter(places.boxes.values()))
+    everywhere = Rect(0, 0, places.width, places.height)
+    boxes = {**places.boxes, "revoking": first, "signed_out": Rect(-5, 0, 9, 9), "clearing": everywhere}
+    moved = places._replace(boxes=boxes)
+    found = problems(drawn, moved, NOTHING)
+    assert "emptying covers revoking" in found
+    assert "signed_out is outside of the picture" in found
+    assert any("goes through" in line for line in found)
+
+
+@pytest.mark.parametrize("name", list(OWN))
+def test_every_edge_is_drawn(name: str) -> None:
+    """Frames and bundles lose nothing: each edge of the machine is in exactly one arrow."""
+    machine = OWN[name]
+    for framed in (True, False):
+        drawn = sketch(machine, framed=framed)
+        shown = [
+            Edge(name, source, event, arrow.target)
+            for arrow in drawn.arrows
+            if arrow.source != START
+            for source in drawn.members(arrow.source)
+            for event in arrow.events
+        ]
+        assert sorted(shown) == sorted(edges(machine))
+
+
+def test_sentences_do_not_move_anything() -> None:
+    """A layout belongs to the shape of a machine: another sentence keeps it, another edge does not."""
+    data = OWN.data()
+    data["sign_out"]["states"]["revoking"]["about"] = "Another sentence."
+    assert layout.fingerprint(Library.from_data(data)["sign_out"]) == layout.fingerprint(OWN["sign_out"])
+    data["sign_out"]["states"]["revoking"]["on"]["failed"] = "signed_out"
+    changed = Library.from_data(data)["sign_out"]
+    assert layout.fingerprint(changed) != layout.fingerprint(OWN["sign_out"])
+    assert layout.read(changed, LAYOUTS) is None
+    assert layout.read(changed, LAYOUTS / "nowhere") is None
+
+
+def test_layout_goes_round_as_data() -> None:
+    """What is kept is what was computed, number for number."""
+    for machine in OWN.values():
+        places = layout.read(machine)
+        assert places is not None
+        assert Layout.from_data(places.data()) == places
+        assert re.fullmatch(r"[0-9a-f]{64}", layout.fingerprint(machine))

@@ -1,0 +1,318 @@
+"""The page for reviewers: says what was measured and what was not, and works in a real browser, phone and paper included."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import pytest
+
+from kimi_auth.machine import Library, diagram, digest, edges
+from kimi_auth.machine.coverage import coverage, kept, only_checked
+from kimi_auth.machine.material import NO_MATERIAL, Material, gather
+from kimi_auth.machine.review import review
+from kimi_auth.machine.sketch import sketch
+from kimi_auth.machine.svg import svg
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+OWN = Library.load()
+CHECKER_ONLY = "token_refresh: installing --gone--> revoking"
+NOBODY = "sign_out: revoking --failed--> clearing"
+
+
+def report() -> dict[str, Any]:
+    """What a full run leaves: every edge walked by two rows of one test, but two."""
+    return {
+        "machines": digest(OWN),
+        "full_run": True,
+        "edges": [
+            {
+                **edge._asdict(),
+                "tests": {} if str(edge) in {CHECKER_ONLY, NOBODY} else {"t.py::a[1]": 2, "t.py::a[2]": 1},
+            }
+            for machine in OWN.values()
+            for edge in edges(machine)
+        ],
+    }
+
+
+def measured() -> Material:
+    checker = {
+        "machines": digest(OWN),
+        "policy": "Every crash, one fault at a time.",
+        "runs": [
+            {
+                "processes": 2,
+                "states": 1_234_567,
+                "edges": 9,
+                "depth": 80,
+                "longest_walk": 20,
+                "walked": [CHECKER_ONLY],
+            },
+            {"processes": 1, "states": 1_234, "edges": 8, "depth": 40, "longest_walk": 20, "walked": ["gone"]},
+        ],
+        "invariants": [{"name": "never_twice", "about": "No token is sent twice."}],
+        "ablations": [{"about": "the claim", "rule": "never_twice", "steps": 14}],
+    }
+    mutation = {
+        "machines": digest(OWN),
+        "mutants": 812,
+        "killed": 811,
+        "survivors": [{"mutant": "an <edit>", "argument": "It is as good."}],
+    }
+    hooks = {"sign_out": {"revoke": {"implemented by": "a.b", "time limit": "5 s", "may touch": "x|y"}}}
+    answers = {"poll": {"columns": ["status", "outcome"], "rows": [["200", "granted"], ["<400>", "refused"]]}}
+    faults = {
+        "faults": [{"at": "code", "fault": "<500>", "ends": "signed_in", "shown": ["HOST has trouble.", "x" * 300]}]
+    }
+    return Material(hooks, answers, kept(OWN, report()), checker, mutation, faults)
+
+
+class Outline(HTMLParser):
+    """Ids, links and open elements of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.ids += [found["id"] or ""] if "id" in found else []
+        self.links += [value or "" for key, value in attrs if key in {"href", "src"}]
+        if tag not in {"meta", "link", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A void element of SVG."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_by_itself() -> None:
+    """Well formed, no id twice, every link leads inside, nothing is fetched from anywhere."""
+    for material in (NO_MATERIAL, measured()):
+        outline = Outline()
+        outline.feed(review(OWN, material))
+        assert outline.open == []
+        assert len(outline.ids) == len(set(outline.ids))
+        inside = {f"#{name}" for name in outline.ids} | {"data:,"}
+        assert set(outline.links) <= inside
+
+
+def test_everything_is_on_it() -> None:
+    """Every state, outcome, hook, test, figure, invariant, ablation, survivor and answer."""
+    page = review(OWN, measured())
+    for machine in OWN.values():
+        for name, state in machine.states.items():
+            assert f'data-state="{name}"' in page
+            for event in state.on:
+                assert f'<tr data-edge="{name}.{event}" tabindex="0">' in page
+    for words in (
+        '<span class="walked">×3</span> 1 test<',
+        "by the checker, N=2",
+        "by nobody",
+        "1\u202f234\u202f567",
+        "No token is sent twice.",
+        "the claim",
+        '<span class="big">812</span>edits of an edge',
+        "an &lt;edit&gt;",
+        "<code>granted</code>",
+        "&lt;400&gt;",
+        "&lt;500&gt;",
+        "HOST has trouble.",
+        f"{len(edges(OWN['sign_out'])) - 1} of {len(edges(OWN['sign_out']))}",
+        "<code>a.\u200bb</code>",
+    ):
+        assert words in page
+
+
+def test_what_was_not_measured_is_said() -> None:
+    """Without figures, or with figures of other machines, the page says so and shows none."""
+    stale = measured()
+    data = OWN.data()
+    data["sign_out"]["about"] = "Another sentence."
+    others = Library.from_data(data)
+    for page in (review(OWN, NO_MATERIAL), review(others, stale)):
+        assert page.count("Not measured on these machines.") == 2
+        assert "Not measured on this machine." in page
+    assert review(others, stale).count("Not measured on this machine.") == 1, "the other machines are as they were"
+
+
+def test_kept_coverage() -> None:
+    """Rows of one test count together; a report of other machines is refused."""
+    found = kept(OWN, report())
+    assert found["sign_out"]["edges"]["revoking.revoked"] == {"t.py::a": 3}
+    assert found["sign_out"]["digest"] == digest(OWN["sign_out"])
+    with pytest.raises(ValueError, match="of other machines"):
+        kept(OWN, {**report(), "machines": "x"})
+
+
+def test_coverage_overlay() -> None:
+    """Walked in one colour, reached by the checker only in another, by nobody in a third; the gravest colours a frame."""
+    material = measured()
+    checked = only_checked(material, OWN)
+    assert {str(edge): processes for edge, processes in checked.items()} == {CHECKER_ONLY: 2}
+    refresh, out, life = (OWN[name] for name in ("token_refresh", "sign_out", "token_lifecycle"))
+    tests = material.tests(refresh)
+    assert tests is not None
+    over = coverage(refresh, sketch(refresh), tests, checked)
+    assert over.marks["installing", "gone"] == ("checker", "N=2")
+    assert over.marks["installing", "installed"] == ("walked", "×3")
+    assert [kind for kind, _ in over.legend] == ["walked", "checker"]
+    nobody = coverage(out, sketch(out), material.tests(out) or {}, checked)
+    assert nobody.marks["revoking", "failed"] == ("unwalked", "nobody")
+    drawn = sketch(life)
+    (frame,) = (name for name, frame in drawn.frames.items() if "expiring" in frame.states)
+    found = dict(material.tests(life) or {})
+    assert coverage(life, drawn, found, {}).marks[frame, "renew"] == ("walked", "×18")
+    del found[next(edge for edge in found if edge.source == "uncertain" and edge.event == "renew")]
+    assert coverage(life, drawn, found, {}).marks[frame, "renew"] == ("unwalked", "nobody")
+
+
+def test_pictures_are_xml() -> None:
+    """Each is well-formed, has a title and a description, links to its children, and has no script."""
+    for machine in OWN.values():
+        text = svg(machine)
+        root = ElementTree.fromstring(text)
+        space = "{http://www.w3.org/2000/svg}"
+        assert root.find(f"{space}title") is not None
+        desc = root.find(f"{space}desc")
+        assert desc is not None
+        assert all(name in str(desc.text) for name in machine.rest)
+        links = {link.get("href") for link in root.iter(f"{space}a")}
+        assert links == {f"{state.walks}.svg" for state in machine.states.values() if state.walks}
+        assert "<script" not in text
+        assert "prefers-color-scheme:dark" in text
+        sentences = [" ".join(state.about.split()) for state in machine.states.values()]
+        titles = [str(title.text) for title in root.iter(f"{space}title")]
+        assert all(any(sentence in title for title in titles) for sentence in sentences)
+
+
+def test_gather(tmp_path: Path) -> None:
+    """What is in the folder is read; a file that cannot be read is named."""
+    assert gather(tmp_path) == NO_MATERIAL
+    (tmp_path / "measured").mkdir()
+    (tmp_path / "measured" / "coverage.json").write_text(json.dumps({"a": 1}))
+    (tmp_path / "hooks.toml").write_text('[a.b]\n"time limit" = "1 s"\n')
+    assert gather(tmp_path) == Material(hooks={"a": {"b": {"time limit": "1 s"}}}, coverage={"a": 1})
+    (tmp_path / "answers.json").write_text("{")
+    with pytest.raises(ValueError, match=r"answers\.json cannot be read"):
+        gather(tmp_path)
+
+
+def test_folder_with_everything(tmp_path: Path) -> None:
+    """With figures there are coverage pictures and a table of hooks; they are checked and removed like the rest."""
+    material = measured()
+    (tmp_path / "measured").mkdir()
+    (tmp_path / "measured" / "coverage.json").write_text(json.dumps(material.coverage))
+    (tmp_path / "hooks.toml").write_text('[sign_out.revoke]\n"implemented by" = "a.b"\n"may touch" = "x|y"\n')
+    diagram.write(tmp_path)
+    assert diagram.check(tmp_path) == []
+    page = (tmp_path / "sign_out.md").read_text()
+    assert "| `revoke` | `a.b` |  | x\\|y |  |  |\n" in page
+    assert "×3" in (tmp_path / "sign_out.coverage.svg").read_text()
+    (tmp_path / "measured" / "coverage.json").unlink()
+    assert f"{tmp_path}/sign_out.coverage.svg belongs to no machine; run `make diagrams`" in diagram.check(tmp_path)
+    diagram.write(tmp_path)
+    assert not (tmp_path / "sign_out.coverage.svg").exists()
+
+
+def test_a_layout_of_another_machine_is_told(tmp_path: Path) -> None:
+    """A layout in the folder that does not belong to the machine needs node, and the line says so."""
+    (tmp_path / "layouts").mkdir()
+    (tmp_path / "layouts" / "sign_out.json").write_text(json.dumps({"request": "x", "layout": {}}))
+    diagram.write(tmp_path)
+    assert diagram.check(tmp_path) == [
+        f"{tmp_path}/layouts/sign_out.json is of another machine; run `make diagrams`, which needs node for this one"
+    ]
+
+
+@pytest.fixture
+def desk(chromium: Browser) -> Iterator[Page]:
+    """A page that opens files; nothing on it may take longer than 5 s."""
+    context = chromium.new_context()
+    context.set_default_timeout(5_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def page_file(tmp_path: Path) -> Path:
+    file = tmp_path / "review.html"
+    file.write_text(review(OWN, measured()), encoding="utf-8")
+    return file
+
+
+@pytest.mark.browser
+def test_in_a_browser(desk: Page, page_file: Path) -> None:
+    """Tabs by click and by key, a row lights its arrow and the other way round, nothing wider than a phone."""
+    page = desk
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on(
+        "request", lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None
+    )
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.goto(page_file.as_uri())
+    assert page.locator("section:visible").get_attribute("id") == "overview"
+    page.locator("nav a", has_text="sign_out").click()
+    assert page.locator("section:visible").get_attribute("id") == "sign_out"
+    assert page.locator("nav a[aria-current]").inner_text() == "sign_out"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.locator("section:visible").get_attribute("id") == "token_lifecycle"
+    row = page.locator('#token_lifecycle tr[data-edge="usable.renew"]')
+    arrow = page.locator('#token_lifecycle g[data-edges~="usable.renew"]').first
+    row.focus()
+    assert "lit" in str(arrow.get_attribute("class")).split()
+    row.blur()
+    assert "lit" not in str(arrow.get_attribute("class")).split()
+    arrow.dispatch_event("mouseenter")
+    assert "lit" in str(row.get_attribute("class")).split()
+    page.locator("#token_lifecycle svg a", has_text="walks token_refresh").first.click()
+    assert page.locator("section:visible").get_attribute("id") == "token_refresh"
+    page.set_viewport_size({"width": 390, "height": 760})
+    for name in ("overview", "device_login", "token_lifecycle", "proof", "faults", "answers"):
+        page.goto(f"{page_file.as_uri()}#{name}")
+        assert page.locator("section:visible").get_attribute("id") == name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    page.emulate_media(media="print")
+    assert page.locator("section:visible").count() == len(OWN) + 4
+    assert said == []
+
+
+@pytest.mark.browser
+def test_text_in_pictures_has_room(desk: Page, tmp_path: Path) -> None:
+    """In a real browser no text is wider than what was reckoned for it: words stay inside their boxes."""
+    for machine in OWN.values():
+        file = tmp_path / f"{machine.name}.svg"
+        file.write_text(svg(machine), encoding="utf-8")
+        desk.goto(file.as_uri())
+        wide = desk.evaluate(
+            """[...document.querySelectorAll("g.state")].flatMap((state) => {
+                const box = state.querySelector("rect").getBBox();
+                return [...state.querySelectorAll("text")].filter((text) => text.getBBox().width > box.width - 8)
+                    .map((text) => text.textContent);
+            })"""
+        )
+        assert wide == []
+
+
+def test_same_bytes(tmp_path: Path) -> None:
+    """Same machines and same figures, same page."""
+    material = measured()
+    again = Material(*(copy.deepcopy(dict(getattr(material, name))) for name in material.__slots__))
+    assert review(OWN, material) == review(Library.from_data(OWN.data()), again)
+    assert re.search(r"<code>[0-9a-f]{16}</code>", review(OWN, material))

@@ -1,0 +1,239 @@
+"""A walk written down, read again and drawn: somebody who was not there can tell what happened, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_auth.clock import VirtualClock
+from kimi_auth.errors import AccessDenied, Unreachable
+from kimi_auth.flows.contracts import LoginContext
+from kimi_auth.flows.login import LoginSurroundings, LoginWork
+from kimi_auth.flows.notices import SilentView
+from kimi_auth.flows.refresh import Effects
+from kimi_auth.machine import Library, steps, walk_async, walk_sync
+from kimi_auth.machine.sketch import sketch
+from kimi_auth.machine.svg import svg
+from kimi_auth.machine.trace import LastWalks, Trace, Traced, Walk, overlay, read, story
+from kimi_auth.store import MemoryStore
+from kimi_auth.wire import Answer
+from kimi_auth.wire.simulated import SimulatedServer
+
+OWN = Library.load()
+LOGIN = OWN["device_login"]
+SLOW_DOWN: Answer[Any, Any] = Answer("slow_down")
+DROPPED: Answer[Any, Any] = Answer("unreachable", error=Unreachable("the connection was dropped"))
+DENIED: Answer[Any, Any] = Answer("access_denied", error=AccessDenied("the person said no"))
+
+
+class NoConfig:
+    """A configuration that is fine and never written."""
+
+    def check(self) -> None:
+        """Nothing stops it."""
+
+    def install(self, models: object) -> None:
+        raise AssertionError("a login that was denied writes no config")
+
+
+def failed_login(trace: Trace, clock: VirtualClock) -> str:
+    """The real hooks against a server that asks for patience, then drops two answers, then says that it was denied."""
+
+    async def no_models(bearer: str) -> Any:
+        raise AssertionError("a login that was denied asks for no models")
+
+    server = SimulatedServer(clock)
+    for answer in (SLOW_DOWN, DROPPED, DROPPED, DENIED):
+        server.fault("poll", answer)
+    effects = Effects(MemoryStore(clock), server, clock, "https://auth.example", luck=lambda: 0.0)
+    work = LoginWork(effects, LoginSurroundings(NoConfig(), SilentView(), no_models))
+    walk = walk_async(LOGIN, work, LoginContext(), observe=trace, monotonic=clock.monotonic_s)
+    return asyncio.run(walk)[0]
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(wall_s=1_764_000_000.0, quiet_s=0.01)  # worker threads look at the store
+
+
+def test_a_failed_login(tmp_path: Path, clock: VirtualClock) -> None:
+    """Recorded to a file, read again, drawn: the way, the numbers, the times and the end are all there."""
+    file = tmp_path / "login.ndjson"
+    assert failed_login(Trace(file, clock.wall_s), clock) == "denied"
+    (walk,) = read(file)
+    assert [traced.event for traced in walk.traced] == [
+        *("ready", "code", "shown", "elapsed", "slow_down"),
+        *("elapsed", "unreachable", "elapsed", "unreachable", "elapsed", "access_denied"),
+    ]
+    assert (walk.machine, walk.ended_in(LOGIN), walk.began_at_s) == ("device_login", "denied", 1_764_000_000.0)
+    drawn = svg(LOGIN, partial(overlay, LOGIN, walk))
+    assert f"walk of 2025-11-24 16:00:00 UTC: ended in denied after {walk.seconds:.2f} s" in drawn
+    assert '<g class="state bad traced" data-state="denied">' in drawn
+    assert re.search(r'slow_down <tspan class="note traced">#5 \d+(\.\d)?s</tspan>', drawn)
+    assert re.search(r'>unreachable <tspan class="note traced">#7,9</tspan>', drawn)
+    assert '<g class="edge pale" data-edges="polling.granted">' in drawn
+    assert re.search(r"#11\s+\d+\.\d\d s  device_login.polling\s+access_denied → denied<", drawn)
+
+
+def test_nothing_but_names_and_numbers(tmp_path: Path, clock: VirtualClock) -> None:
+    """A line has eight keys, names are plain words, the file is private."""
+    file = tmp_path / "login.ndjson"
+    failed_login(Trace(file, clock.wall_s), clock)
+    assert file.stat().st_mode & 0o777 == 0o600
+    for line in file.read_text().splitlines():
+        data = json.loads(line)
+        assert list(data) == ["walk", "machine", "from", "event", "to", "seconds", "step", "at_s"]
+        assert all(re.fullmatch(r"[a-z0-9_]+", data[key]) for key in ("walk", "machine", "from", "event", "to"))
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, clock: VirtualClock) -> None:
+    """The walk goes on; the trace knows why it is not in the file, and still has everything in memory."""
+    trace = Trace(tmp_path / "nowhere" / "login.ndjson", clock.wall_s)
+    assert failed_login(trace, clock) == "denied"
+    assert isinstance(trace.trouble, FileNotFoundError)
+    assert len(trace.traced) == 11
+
+
+class Hooks:
+    """The token's life and a refresh in which everything goes well."""
+
+    def inspect(self, ctx: None) -> tuple[str, None]:
+        return "fresh", ctx
+
+    def inject(self, ctx: None) -> tuple[str, None]:
+        return "injected", ctx
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "hold_credential":
+            from contextlib import contextmanager
+
+            @contextmanager
+            def hold(ctx: None) -> Iterator[tuple[str, None]]:
+                yield "acquired", ctx
+
+            return hold
+        on = next(state.on for state in OWN["token_refresh"].states.values() if state.activity == name)
+        return lambda ctx: (next(iter(on)), ctx)
+
+
+def test_children(tmp_path: Path) -> None:
+    """A child's steps are in the walk of its parent, and each machine is drawn with its own."""
+    trace = Trace(tmp_path / "t.ndjson", wall_s=lambda: 1e9)
+    walk_sync(OWN["token_lifecycle"], Hooks(), None, at="expiring", event="renew", observe=trace)
+    (walk,) = read(tmp_path / "t.ndjson")
+    assert walk.machine == "token_lifecycle"
+    for name, words in (("token_lifecycle", "ended in fresh"), ("token_refresh", "walked inside another")):
+        machine = OWN[name]
+        over = overlay(machine, walk, sketch(machine))
+        own = {(one.source, one.event) for one in walk.traced if one.machine == name}
+        assert len(over.marks) == len(own)
+        assert words in over.caption
+    assert overlay(LOGIN, walk, sketch(LOGIN)).marks == {}
+
+
+def traced(number: int, source: str, event: str, target: str, at_s: float) -> Traced:
+    return Traced("w", "device_login", source, event, target, 1.0, number, at_s)
+
+
+def test_rounds_are_told_once() -> None:
+    """Polling for half an hour is two lines: how often, from when until when."""
+    steps_ = [traced(1, "showing_code", "shown", "waiting", 100.0)]
+    for number in range(300):
+        steps_ += [
+            traced(2 + 2 * number, "waiting", "elapsed", "polling", 106.0 + 6 * number),
+            traced(3 + 2 * number, "polling", "authorization_pending", "waiting", 107.0 + 6 * number),
+        ]
+    steps_.append(traced(602, "waiting", "cancelled", "cancelled", 1_950.0))
+    lines = story(Walk(tuple(steps_)))
+    assert len(lines) == 4
+    assert lines[1].endswith("elapsed → polling   ×300, until 1801.00 s")
+    assert lines[3] == "#602   1851.00 s  device_login.waiting       cancelled → cancelled"
+
+
+def test_a_long_story_loses_its_middle() -> None:
+    """Beginning and end are what matters; what was left out is counted."""
+    walk = Walk(tuple(traced(number, "polling", f"e{number}", "waiting", 100.0 + number) for number in range(1, 101)))
+    lines = story(walk)
+    assert len(lines) == 31
+    assert lines[15] == "  … 70 more …"
+
+
+def test_broken_off(clock: VirtualClock) -> None:
+    """A walk that was cancelled says so, and no state is its end."""
+    walk = Walk((traced(1, "checking_store", "ready", "requesting_code", 100.0),))
+    over = overlay(LOGIN, walk, sketch(LOGIN))
+    assert over.caption == "walk of 1970-01-01 00:01:39 UTC: was broken off after 1.00 s"
+    assert walk.ended_in(OWN["sign_out"]) == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"walk": "w"}',
+        '{"walk": "w", "machine": "<b>", "from": "a", "event": "b", "to": "c", "seconds": 1, "step": 1, "at_s": 1}',
+        '{"walk": "w", "machine": "m", "from": "a", "event": 7, "to": "c", "seconds": 1, "step": 1, "at_s": 1}',
+        '{"walk": "w", "machine": "m", "from": "a", "event": "b", "to": "c", "seconds": NaN, "step": 1, "at_s": 1}',
+        '{"walk": "w", "machine": "m", "from": "a", "event": "b", "to": "c", "seconds": 1, "step": 1, "at_s": 1e300}',
+    ],
+)
+def test_lines_that_are_none(tmp_path: Path, line: str) -> None:
+    """Whatever stands in a file, only lines of a trace are taken from it."""
+    good = traced(1, "polling", "refused", "failed", 5.0)
+    file = tmp_path / "t.ndjson"
+    file.write_text(f"{line}\n{good.line()}{line}")
+    assert read(file) == [Walk((good,))]
+
+
+def test_last_walks(tmp_path: Path) -> None:
+    """Each walk is kept when it is over, however it ended; the oldest go when there is no room."""
+    kept = LastWalks(tmp_path / "walks.ndjson", limit_bytes=2_000, wall_s=lambda: 1e9)
+    assert kept.walks() == []
+    for number in range(60):
+        with kept.recording() as trace:
+            walk = steps(OWN["sign_out"], observe=trace)
+            next(walk)
+            walk.send("nothing" if number % 2 else "emptied")
+    ends = [walk.traced[-1].event for walk in kept.walks()]
+    assert 8 <= len(ends) < 60
+    assert ends[-2:] == ["emptied", "nothing"]
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2 * 2_000
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["walks.ndjson", "walks.ndjson.1"]
+
+
+def test_a_walk_that_raises_is_kept(tmp_path: Path) -> None:
+    """What was done before the exception is what one wants to see."""
+    kept = LastWalks(tmp_path / "walks.ndjson")
+
+    def interrupted() -> None:
+        with kept.recording() as trace:
+            walk = steps(LOGIN, observe=trace)
+            next(walk)
+            walk.send("ready")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [one.event for walk in kept.walks() for one in walk.traced] == ["ready"]
+
+
+def test_trouble_loses_the_record_only(tmp_path: Path) -> None:
+    """Nobody's login fails because a record of it cannot be written; a walk without a step leaves nothing."""
+    kept = LastWalks(tmp_path / "nowhere" / "walks.ndjson")
+    with kept.recording() as trace:
+        next(walk := steps(LOGIN, observe=trace))
+        walk.send("ready")
+    fine = LastWalks(tmp_path / "walks.ndjson")
+    with fine.recording():
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,146 @@
+"""An OAuth server of which only the issuer is known (RFC 8414): what its metadata may say, and what that means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from kimi_auth.errors import ConfigError, Unreachable
+from kimi_auth.wire import Endpoints, LocatedClient, OAuthServer
+
+ISSUER = "https://auth.test/tenant"
+FIRST = "https://auth.test/.well-known/oauth-authorization-server/tenant"
+SECOND = "https://auth.test/tenant/.well-known/openid-configuration"
+METADATA = {
+    "issuer": ISSUER,
+    "device_authorization_endpoint": "https://auth.test/d",
+    "token_endpoint": "https://auth.test/t",
+    "revocation_endpoint": "https://auth.test/r",
+}
+CODE = {"device_code": "D", "user_code": "U", "verification_uri": "https://auth.test/page", "expires_in": 600}
+TOKEN = {"access_token": "A", "refresh_token": "R", "expires_in": 900, "token_type": "Bearer"}
+ANSWERS = {"https://auth.test/d": CODE, "https://auth.test/t": TOKEN, "https://auth.test/r": {}}
+
+
+class Server:
+    """Metadata by address (anything else is 404), and the endpoints that it names."""
+
+    def __init__(self, clock: Any, metadata: dict[str, Any], *, discover_revocation: bool = True) -> None:
+        self.metadata = metadata
+        self.asked: list[str] = []
+        transport = httpx.MockTransport(self.handle)
+        endpoints = Endpoints(ISSUER, "", "", "client", discover_revocation=discover_revocation)
+        self.client = LocatedClient(endpoints, {}, transport=transport, async_transport=transport, clock=clock)
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        self.asked.append(url)
+        found = self.metadata.get(url, ANSWERS.get(url))
+        if isinstance(found, Exception):
+            raise found
+        if callable(found):
+            return found()  # type: ignore[no-any-return]
+        return httpx.Response(404) if found is None else httpx.Response(200, json=found)
+
+
+REQUESTS: dict[str, tuple[Callable[[OAuthServer], Any], str, str]] = {
+    "request_code": (lambda client: asyncio.run(client.request_code()), "code", "https://auth.test/d"),
+    "poll": (lambda client: asyncio.run(client.poll("D")), "granted", "https://auth.test/t"),
+    "exchange": (lambda client: client.exchange("R"), "tokens", "https://auth.test/t"),
+    "revoke": (lambda client: client.revoke("R", "refresh_token"), "revoked", "https://auth.test/r"),
+}
+
+
+@pytest.mark.parametrize(("request_", "outcome", "url"), REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize("place", [FIRST, SECOND])
+def test_every_request_finds_its_endpoint(clock: Any, place: str, request_: Any, outcome: str, url: str) -> None:
+    """The metadata is asked for once, at both its addresses in turn, and the request goes where it says."""
+    server = Server(clock, {place: METADATA})
+    assert request_(server.client).outcome == outcome
+    metadata = [FIRST] if place == FIRST else [FIRST, SECOND]
+    assert server.asked == [*metadata, url]
+    assert request_(server.client).outcome == outcome
+    assert server.asked == [*metadata, url, url]
+    asyncio.run(server.client.aclose())
+
+
+def test_closing_what_was_never_opened(clock: Any) -> None:
+    """A client that nobody used closes in peace."""
+    server = Server(clock, {})
+    asyncio.run(server.client.aclose())
+    assert server.asked == []
+
+
+WEATHER: dict[str, Any] = {
+    "down": httpx.ConnectError("refused"),
+    "slow": httpx.ReadTimeout("slow"),
+    "503": lambda: httpx.Response(503),
+    "429": lambda: httpx.Response(429, headers={"Retry-After": "7"}),
+}
+IN_WEATHER = {"request_code": "unreachable", "poll": "unreachable", "exchange": "not_processed", "revoke": "failed"}
+
+
+@pytest.mark.parametrize("weather", WEATHER.values(), ids=WEATHER)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_weather_on_the_way(clock: Any, name: str, weather: Any) -> None:
+    """Without metadata nothing was sent: it is as if the request itself had met the weather, and a refresh token is unspent."""
+    server = Server(clock, {FIRST: weather})
+    answer = REQUESTS[name][0](server.client)
+    assert answer.outcome == IN_WEATHER[name]
+    assert isinstance(answer.error, Unreachable) or name == "revoke"
+    assert server.asked == [FIRST]
+    server.metadata = {FIRST: METADATA}
+    assert REQUESTS[name][0](server.client).outcome == REQUESTS[name][1]
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in METADATA.items() if key != name}
+
+
+UNUSABLE: dict[str, Any] = {
+    "nothing there": None,
+    "HTML": lambda: httpx.Response(200, text="<html>"),
+    "a list": [],
+    "another issuer": METADATA | {"issuer": "https://auth.test"},
+    "no issuer": without("issuer"),
+    "no device grant": without("device_authorization_endpoint"),
+    "no token endpoint": without("token_endpoint"),
+    "plain http": METADATA | {"token_endpoint": "http://auth.test/t"},
+    "a user name": METADATA | {"token_endpoint": "https://u@auth.test/t"},
+    "a number": METADATA | {"device_authorization_endpoint": 5},
+}
+WHERE_UNUSABLE = {"request_code": "refused", "poll": "refused", "exchange": "not_processed", "revoke": "failed"}
+
+
+@pytest.mark.parametrize("metadata", UNUSABLE.values(), ids=UNUSABLE)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_metadata_that_will_never_do(clock: Any, name: str, metadata: Any) -> None:
+    """A server that does not speak for this issuer, or has no device grant, gets no request at all."""
+    server = Server(clock, {FIRST: metadata, SECOND: metadata})
+    answer = REQUESTS[name][0](server.client)
+    assert answer.outcome == WHERE_UNUSABLE[name]
+    assert server.asked == [FIRST, SECOND]
+    if name == "request_code":
+        assert isinstance(answer.error, ConfigError)
+        assert "RFC 8414" in answer.error.message
+
+
+def test_an_address_that_cannot_be_asked(clock: Any) -> None:
+    """An issuer on plain http is not asked, whatever it would say."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=METADATA))
+    client = LocatedClient(Endpoints("http://auth.test", "", "", "client"), {}, transport=transport, clock=clock)
+    assert client.exchange("R").outcome == "not_processed"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "discover"), [(without("revocation_endpoint"), True), (METADATA, False)], ids=["unnamed", "unwanted"]
+)
+def test_no_revocation(clock: Any, metadata: dict[str, Any], discover: bool) -> None:
+    """An endpoint that is not named, or not wanted, is never guessed."""
+    server = Server(clock, {FIRST: metadata}, discover_revocation=discover)
+    assert server.client.revoke("R", "refresh_token").outcome == "unsupported"
+    assert server.asked == [FIRST]
