@@ -20,10 +20,13 @@ from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.flows.status import LoginReport, LogoutReport
-from kimi_auth.platforms import default_location, registry
+from kimi_auth.platforms import default_location
 from kimi_auth.session import Session
 
 __all__ = ["add_to", "sign_in"]
+
+KEY_CHARACTERS_MAX = 8192
+"""More than any API key has: what is longer is refused, not cut."""
 
 REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
@@ -59,13 +62,19 @@ def login(
 ) -> None:
     """Sign in with a code that you approve in a browser."""
     out = terminal_of(ctx)
-    if api_key_stdin and (platform is None or registry.get(platform).auth != "api_key"):
-        raise Usage("--api-key-stdin is for platforms that take an API key; name one with --platform")
     with ExitStack() as open_files:
         observe = open_files.enter_context(WalkFile(trace)) if trace else None
         session = open_session(platform, observe=observe)
         default_location(session.share_dir, config_file)
-        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+        if session.platform.auth == "api_key":
+            report = sign_in_with_key(session, out, _key(session, from_stdin=api_key_stdin), force=force)
+        elif api_key_stdin:
+            raise Usage(
+                f"{session.platform.name} takes no API key",
+                hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
+            )
+        else:
+            report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
     if (error := login_error(report)) is not None:
         raise error
 
@@ -90,6 +99,29 @@ def sign_in(
     return report
 
 
+def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) -> LoginReport:
+    """One login to a platform that takes an API key."""
+    name = session.platform.name
+    view = JsonView(out.event, name) if out.json == "events" else PlainView(out.line, name)
+    report = out.signals.run(session.login_with_key(key, force=force))
+    if report.state == "signed_in":
+        view.finish(report)
+    return report
+
+
+def _key(session: Session, *, from_stdin: bool) -> str:
+    """The API key: a line of standard input, or what a person types unseen. Raises Usage where there is neither."""
+    if from_stdin and sys.stdin is not None:
+        return sys.stdin.readline(KEY_CHARACTERS_MAX)
+    if sys.stdin is not None and sys.stdin.isatty():
+        key: str = typer.prompt(f"API key for {session.platform.name}", hide_input=True, err=True)
+        return key
+    raise Usage(
+        f"{session.platform.name} takes an API key, and nobody is here to type one",
+        hint=f"give it on standard input: kimi-auth login --platform {session.platform.id} --api-key-stdin",
+    )
+
+
 def logout(
     ctx: typer.Context,
     platform: PlatformId = None,
@@ -101,7 +133,7 @@ def logout(
     out = terminal_of(ctx)
     if every and platform is not None:
         raise Usage("--all and --platform exclude each other")
-    names = [known.id for known in registry.all() if known.auth == "device"] if every else [platform]
+    names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
         session = open_session(name)
@@ -119,6 +151,14 @@ def logout(
             raise report.trouble
 
 
+def _signed_in() -> list[str]:
+    """Every platform that may have something to sign out of."""
+    platforms = open_session(None).registry.all()
+    return [
+        known.id for known in platforms if known.auth == "device" or open_session(known.id).status().state != "absent"
+    ]
+
+
 def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthError]]) -> None:
     done = [(session, report) for session, report in reports if isinstance(report, LogoutReport)]
     if out.json:
@@ -130,5 +170,7 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             out.record({"signed_out": signed_out})
         return
     for session, report in done:
-        rows: list[Row] = [("server", REVOCATIONS[report.revocation]), ("config", CONFIGS[report.config])]
+        rows: list[Row] = [("config", CONFIGS[report.config])]
+        if session.platform.oauth is not None:
+            rows.insert(0, ("server", REVOCATIONS[report.revocation]))
         out.rows(rows, title=f"Signed out of {session.platform.name}.")

@@ -11,7 +11,6 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError
 from kimi_auth.machine import Observer
-from kimi_auth.platforms import registry
 from kimi_auth.session import Session
 
 __all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
@@ -34,15 +33,14 @@ def terminal_of(ctx: typer.Context) -> Terminal:
 
 
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
-    """A session of a command that ends soon. Raises Usage for a platform that is not known or that one cannot sign in to."""
-    if platform is not None:
-        try:
-            known = registry.get(platform)
-        except ConfigError as unknown:
-            raise Usage(unknown.message, hint=unknown.hint) from None
-        if known.auth != "device":
-            raise Usage(
-                f"{known.name} has no sign-in: it takes an API key",
-                hint=f'put it into config.toml: api_key = "..." in [providers."{known.provider_key}"]',
-            )
+    """A session of a command that ends soon. Raises Usage for a platform that is not known."""
+    usual = Session(observe=observe, one_shot=True)
+    if platform is None:
+        return usual
+    try:
+        usual.registry.get(platform)
+    except ConfigError as unknown:
+        if usual.registry.problems:
+            raise
+        raise Usage(unknown.message, hint=unknown.hint) from None
     return Session(platform=platform, observe=observe, one_shot=True)

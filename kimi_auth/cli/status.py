@@ -78,7 +78,9 @@ def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
         ("state", Text.assemble((found.state, TONES.get(found.state, "bold red")), f"  {WORDS[found.state]}")),
         ("credential", found.place),
     ]
-    if found.fp:
+    if found.fp and session.platform.oauth is None:
+        rows += [("key", "an API key, which has no end"), ("print", found.fp)]
+    elif found.fp:
         rows += [
             ("token", f"{duration(found.left_s)} left" if found.left_s else "expired"),
             ("renewal", f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"),

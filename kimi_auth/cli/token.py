@@ -31,14 +31,14 @@ def token(
     session = open_session(platform)
     with out.signals.held():
         pair = session.token_sync(min_ttl_s=min_ttl, refresh=refresh)
-    now_s = session.now_s()
+    now_s, ends = session.now_s(), session.platform.oauth is not None  # an API key has no end
     if json:
         out.record(
             {
                 "access_token": pair.access_token,
                 "token_type": pair.token_type,
-                "expires_at": pair.expires_at_s,
-                "expires_in": round(left_s(pair, now_s), 3),
+                "expires_at": pair.expires_at_s if ends else None,
+                "expires_in": round(left_s(pair, now_s), 3) if ends else None,
                 "platform": session.platform.id,
                 "fp": fingerprint(pair),
             }

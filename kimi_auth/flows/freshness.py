@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -103,7 +102,7 @@ class Freshness:
         landing = self._credential.inspect()
         self._stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":
-            landing = await asyncio.wrap_future(self._credential.renew_in_background(landing))
+            self._credential.renew_in_background(landing)  # nobody waits: the token in hand works
         elif landing.token is None and landing.state in RENEWABLE:
             landing = await self._credential.land(self._credential.obtain(Need(), self._steady.now_s()))
         self._stamp = landing.ctx.snapshot.stamp

@@ -62,7 +62,7 @@ class Difference:
             return "The machines say the same.\n"
         told = sum(change.witness is not None for change in self.changes)
         many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
-        lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**\n"]
+        lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**"]
         for name in dict.fromkeys(change.machine for change in self.changes):
             lines += [f"\n### {name}\n", "| | change | shortest sequence on which they disagree |", "|---|---|---|"]
             for change in self.changes:

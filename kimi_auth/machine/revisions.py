@@ -28,13 +28,13 @@ def revision(where: str) -> Library:
     """
     if Path(where).is_dir():
         return Library.load(Path(where))
-    listed = _git("ls-tree", "--name-only", "--full-tree", where, f"{FOLDER}/")
+    listed = _git(where, "ls-tree", "--name-only", "--full-tree", where, f"{FOLDER}/")
     files = {}
     for path in listed.splitlines():
         stem, _, ending = path.removeprefix(f"{FOLDER}/").rpartition(".")
         if ending == "toml":
             try:
-                files[stem] = tomllib.loads(_git("show", f"{where}:{path}"))
+                files[stem] = tomllib.loads(_git(where, "show", f"{where}:{path}"))
             except tomllib.TOMLDecodeError as error:
                 raise SpecError([f"{where}:{path}: is not TOML ({error}); compare with another revision"]) from error
     if not files:
@@ -73,9 +73,9 @@ def _picture(difference: Difference, name: str, both: Machine) -> str:
     return MARK + drawing(both, drawn, places, difference.overlay(name, drawn), style=STYLE) + "\n"
 
 
-def _git(*words: str) -> str:
+def _git(where: str, *words: str) -> str:
     done = subprocess.run(["git", *words], capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["git failed"])[-1]
-        raise SpecError([f"{words[-1]} is no folder and no revision here ({said}); name one of the two"])
+        raise SpecError([f"{where} is no folder and no revision here ({said}); name one of the two"])
     return done.stdout
