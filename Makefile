@@ -40,8 +40,11 @@ bench: $(DEV) ## timings, side by side in one run; no test depends on them
 	@echo "bench: how long things take here, compared with each other"
 	@$(PY) tests/bench/run.py
 
-diagrams: $(DEMO) ## draws machines/*.toml into diagrams/
-	@echo "diagrams: one page for each machine"
+diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test` measured
+	@echo "diagrams: machines, sign-in view, and what the tests walked"
+	@$(PY) tools/layout/run.py || test $$? -eq 3
+	@$(PY) tools/measure.py || test $$? -eq 3
+	@$(PY) -m kimi_auth.cli.pictures diagrams
 	@$(PY) -m kimi_auth.machine.diagram diagrams
 
 verify: $(DEMO) ## the model checker over the machines as they are

@@ -7,14 +7,10 @@ import contextlib
 import os
 import re
 import sys
+import termios
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
-
-try:
-    import termios
-except ImportError:  # not a POSIX system
-    termios = None  # type: ignore[assignment]
 
 __all__ = ["Keys", "leaves"]
 
@@ -36,7 +32,7 @@ class Keys:
     @contextmanager
     def listening(self) -> Generator[Keys, None, None]:
         """Keys come one by one and unseen while the block runs."""
-        if termios is not None and self._is_ours():
+        if self._is_ours():
             with contextlib.suppress(termios.error):
                 self._saved = termios.tcgetattr(self._fd)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.qr import draw_qr
 from kimi_auth.cli.terminal import Row, Terminal
-from kimi_auth.cli.trace import WalkFile
+from kimi_auth.cli.trace import trace_into
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_plain import PlainView
@@ -62,19 +61,17 @@ def login(
 ) -> None:
     """Sign in with a code that you approve in a browser."""
     out = terminal_of(ctx)
-    with ExitStack() as open_files:
-        observe = open_files.enter_context(WalkFile(trace)) if trace else None
-        session = open_session(platform, observe=observe)
-        default_location(session.share_dir, config_file)
-        if session.platform.auth == "api_key":
-            report = sign_in_with_key(session, out, _key(session, from_stdin=api_key_stdin), force=force)
-        elif api_key_stdin:
-            raise Usage(
-                f"{session.platform.name} takes no API key",
-                hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
-            )
-        else:
-            report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+    session = open_session(platform, observe=trace_into(trace) if trace else None)
+    default_location(session.share_dir, config_file)
+    if session.platform.auth == "api_key":
+        report = sign_in_with_key(session, out, _key(session, from_stdin=api_key_stdin), force=force)
+    elif api_key_stdin:
+        raise Usage(
+            f"{session.platform.name} takes no API key",
+            hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
+        )
+    else:
+        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
     if (error := login_error(report)) is not None:
         raise error
 

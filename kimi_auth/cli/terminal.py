@@ -112,7 +112,7 @@ class Terminal:
 
     def let_go(self) -> None:
         """Closes standard output for whoever reads it; what is written from now on goes nowhere and cannot fail."""
-        with suppress(OSError, ValueError):
+        with suppress(AttributeError, OSError, ValueError):  # there is none, or it is no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)

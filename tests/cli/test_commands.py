@@ -355,13 +355,45 @@ def test_doctor_on_a_broken_house(kimi: Run, share_dir: Path) -> None:
 
 
 def test_diagrams(kimi: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mermaid and tables of one or all machines; --check compares ./diagrams."""
-    assert kimi("diagram").out.count("stateDiagram-v2") == 4
+    """A readable machine by default, Mermaid, SVG and tables on demand; --check compares ./diagrams."""
+    kimi("login")
+    shown = kimi("diagram", "token_lifecycle").out
+    assert "refreshing" in shown
+    assert "…" not in shown
+    assert kimi("diagram", "--format", "mermaid").out.count("stateDiagram-v2") == 4
     assert kimi("diagram", "sign_out", "--format", "table").out.startswith("| state |")
+    assert kimi("diagram", "sign_out", "--format", "svg").out.count("<svg ") == 1
     monkeypatch.chdir(tmp_path)
     assert kimi("diagram", "--check").status == 2
     (tmp_path / "diagrams").mkdir()
     assert kimi("diagram", "--check").status == 1
+
+
+def test_a_recorded_walk_is_laid_over_its_machine(kimi: Run, tmp_path: Path) -> None:
+    """login --trace, then diagram --trace: in the terminal and as SVG; a file without a walk is said."""
+    file = tmp_path / "walk.ndjson"
+    kimi("login", "--trace", str(file))
+    assert "signed_in" in kimi("diagram", "--trace", str(file)).out
+    assert kimi("diagram", "--trace", str(file), "--format", "svg").out.count("<svg ") == 1
+    assert kimi("diagram", "--trace", str(tmp_path / "none")).status == 2
+    file.write_text("")
+    assert kimi("diagram", "--trace", str(file)).status == 2
+
+
+def test_a_change_of_a_machine_is_told(kimi: Run, tmp_path: Path) -> None:
+    """diagram --diff: another folder's machines against these; the same ones are no finding, nonsense is said."""
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    for machine in (Path(__file__).parents[2] / "machines").glob("*.toml"):
+        (folder / machine.name).write_text(machine.read_text())
+    assert kimi("diagram", "--diff", str(folder)).status == 0
+    lifecycle = folder / "token_lifecycle.toml"
+    lifecycle.write_text(lifecycle.read_text().replace('on.gone = "injecting"', 'on.gone = "inspecting"'))
+    for form in ((), ("--format", "svg"), ("--format", "table")):
+        found = kimi("diagram", "--diff", str(folder), *form)
+        assert found.status == 1
+        assert "gone" in found.out
+    assert kimi("diagram", "--diff", str(tmp_path / "nowhere")).status == 2
 
 
 @pytest.mark.parametrize(

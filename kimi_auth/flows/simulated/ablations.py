@@ -111,6 +111,13 @@ def _put_beside_orphans(config: Config, shared: Shared, process: Process) -> Ite
     return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
 
 
+def _put_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.pair >= 0:
+        after, broken = installed(config, shared, process.pair)
+        return [Effect(None, after, process._replace(pair=NOTHING), "renames the new login in, without the lock", broken=broken)]
+    return [Effect("stored", swept(config, shared, shared.record), process)]
+
+
 def _sidecars_of_the_record(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     return [Effect("cleared", swept(config, shared, NOTHING), process)]
 
@@ -126,6 +133,11 @@ def _refusal_in_memory(config: Config, shared: Shared, process: Process) -> Iter
 def _any_4xx_is_a_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     for effect in exchange(config, shared, process):
         yield effect._replace(outcome="refused") if effect.outcome == "unclear" else effect
+
+
+def _sends_again_at_once(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in exchange(config, shared, process):
+        yield effect._replace(outcome=None, note="no answer: tries again") if effect.outcome == "ambiguous" else effect
 
 
 def _clears_any_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -174,7 +186,7 @@ def _sidecars_first(data: Data) -> None:
 
 
 QUIET = SMALL._replace(logins=0, logouts=0)
-NO_LOCK = QUIET._replace(shared_lock=False)
+NO_LOCK = QUIET._replace(shared_lock=False, exclusive=True)
 DISK = QUIET._replace(full_disk=True)
 UNLOCKED = SMALL._replace(unlocked_writers=True)
 
@@ -216,13 +228,13 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation("protection from cancellation", frozenset({"I2"}), cancel=_torn),
     Ablation("logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}),
-    Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": put}),
+    Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": _put_unlocked}),
     Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_refusal": _refusal_in_memory}),
     Ablation("only an OAuth error is a rejection", frozenset({"I4"}), hooks={"exchange": _any_4xx_is_a_refusal}),
     Ablation(
         "no retry in line without a declared recovery",
         frozenset({"I1"}),
-        edit=_edges("token_refresh", exchanging__ambiguous="exchanging"),
+        hooks={"exchange": _sends_again_at_once},
     ),
     Ablation("not sent never clears an older claim", frozenset({"I1"}), hooks={"withdraw_claim": _clears_any_claim}),
     Ablation("directories are synchronised", frozenset({"I1"}), SMALL._replace(power=True, synchronous=False)),

@@ -28,6 +28,7 @@ class Config(NamedTuple):
     somebody may write between two steps of an activity, so these are taken one by one. `all_answers`: outcomes that lead
     to the same state as another one are tried as well. `synchronous`: directories are synchronised. `orphans`:
     claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
+    `exclusive`: of two that take over one claim only one succeeds, and making a claim leaves other claims alone.
     """
 
     processes: int = 2
@@ -46,6 +47,7 @@ class Config(NamedTuple):
     synchronous: bool = True
     orphans: bool = False
     memory: bool = False
+    exclusive: bool = False
 
 
 class Effect(NamedTuple):

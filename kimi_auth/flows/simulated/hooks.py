@@ -62,7 +62,8 @@ def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     number = process.record
     if shared.full or number < 0:
         return [Effect("unwritable", shared, process)]
-    shared = swept(config, shared, number)
+    if not config.exclusive:
+        shared = swept(config, shared, number)
     pair = shared.pairs[number]
     if pair.owner == NO_CLAIM:
         return [Effect("claimed", claimed(config, shared, number, process.host), process._replace(claim="made"))]
@@ -78,8 +79,10 @@ def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
 
 
 def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    if shared.full:
-        return [Effect("unwritable", shared, process)]
+    found = pair_at(shared, process.record)
+    taken = config.exclusive and not (is_incomplete(found) and wait_is_over(found, process.host))
+    if shared.full or taken:
+        return [Effect("unwritable", shared, process, "somebody else took it over" if taken else "")]
     return [Effect("claimed", claimed(config, shared, process.record, process.host), process)]
 
 

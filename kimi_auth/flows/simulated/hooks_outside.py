@@ -110,7 +110,8 @@ def put(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.full:
         return [Effect("unwritable", shared, process, hurt=True)]
     after, broken = installed(config, shared, process.pair)
-    return [Effect("stored", swept(config, after, process.pair), process._replace(pair=NOTHING), broken=broken)]
+    after = swept(config, after, process.pair)._replace(held=0, forced=0)
+    return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
 
 
 def return_grant(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
