@@ -102,7 +102,10 @@ def _run(args: list[str], out: Terminal) -> int:
         return stopped.exit_status
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except (BrokenPipeError, SystemExit):  # Typer turns the one into the other
+    except (BrokenPipeError, SystemExit) as ended:
+        # A shell's completion ends in SystemExit with 0; Typer turns a reader that has gone into SystemExit with 1.
+        if getattr(ended, "code", 1) == 0:
+            return 0
         out.let_go()
         return 1
     except Exception as bug:  # noqa: BLE001 - the last resort: one line instead of a traceback with other people's data

@@ -85,7 +85,8 @@ def sign_in(
     if out.json == "events":
         view = JsonView(out.event, name)
     elif out.is_lively:
-        view = LiveView(out.console, name, draw_qr=draw_qr if qr else None)
+        in_colour = not out.console.no_color  # a QR code must be dark on light, whatever the terminal is
+        view = LiveView(out.console, name, draw_qr=draw_qr if qr and in_colour else None)
     else:
         view = PlainView(out.line, name)
     # An editor that reads events opens the link itself; a pipe has nobody in front of it.

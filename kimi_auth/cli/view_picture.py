@@ -7,6 +7,7 @@ when it is long, so that it can be selected and copied whole; nothing is ever cu
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -20,6 +21,9 @@ from kimi_auth.cli.view_state import STEPS, ViewState
 __all__ = ["render"]
 
 MARGIN = 2
+PICTURE_WIDTH = 80
+"""Columns that the picture keeps for itself where something stands beside it."""
+
 BAR_MAX = 54
 CAUTION = "Approve only if you started this sign-in."
 CAUTION_LINES = ("Approve only", "if you started", "this sign-in.")
@@ -44,6 +48,18 @@ def render(
 
     `qr`: a drawing of the link, left out where there is no room for it. The last line is always free for the cursor.
     """
+    place = _room_for(qr, width, height) if state.is_asking else ""
+    if qr is None or not place:
+        return _picture(state, now_s, width, height)
+    if place == "below":
+        return Group(_picture(state, now_s, width, height), BLANK, _line(qr))
+    grid = Table.grid(padding=(0, BESIDE, 0, 0))
+    grid.add_column(width=PICTURE_WIDTH)
+    grid.add_row(_picture(state, now_s, PICTURE_WIDTH, height), qr)
+    return grid
+
+
+def _picture(state: ViewState, now_s: float, width: int, height: int) -> RenderableType:
     parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold")), BLANK]
     if state.is_asking:
         parts += _question(state, width, height)
@@ -54,8 +70,7 @@ def render(
     parts.append(_mark(state, now_s))
     if state.is_asking:
         parts.append(_line(Text(f"  {_next_try(state, now_s)}q or Esc leaves", style=QUIET)))
-    picture = Group(*(part for part in parts if part is not BLANK or height >= FULL_HEIGHT))
-    return _with_qr(picture, state, qr, width, height)
+    return Group(*(part for part in parts if part is not BLANK or height >= FULL_HEIGHT))
 
 
 def _question(state: ViewState, width: int, height: int) -> list[RenderableType]:
@@ -78,7 +93,7 @@ def _question(state: ViewState, width: int, height: int) -> list[RenderableType]
 
 def _link(url: str, width: int) -> RenderableType:
     """The URL, clickable where the terminal can (OSC 8), folded at the edge where it is longer than a line."""
-    text = Text(url, style=Style(color="cyan", underline=True, link=url), overflow="fold", no_wrap=False)
+    text = Text(overflow="fold").append(url, Style(color="cyan", underline=True, link=url))
     return _line(text) if len(url) <= width - 2 * MARGIN else text
 
 
@@ -119,19 +134,14 @@ def _next_try(state: ViewState, now_s: float) -> str:
     return f"next try in {wait_s} s · " if wait_s > 0 else ""
 
 
-def _with_qr(picture: RenderableType, state: ViewState, qr: Text | None, width: int, height: int) -> RenderableType:
-    if qr is None or not state.is_asking:
-        return picture
+def _room_for(qr: Text | None, width: int, height: int) -> Literal["beside", "below", ""]:
+    if qr is None:
+        return ""
     lines = qr.plain.split("\n")
     columns = max(map(len, lines))
-    if width >= 80 + columns and height > len(lines):
-        grid = Table.grid(padding=(0, BESIDE, 0, 0))
-        grid.add_column(width=80 - BESIDE)
-        grid.add_row(picture, qr)
-        return grid
-    if width >= columns + 2 * MARGIN and height > FULL_HEIGHT + len(lines):
-        return Group(picture, BLANK, _line(qr))
-    return picture
+    if width >= PICTURE_WIDTH + BESIDE + columns and height > len(lines):
+        return "beside"
+    return "below" if width >= columns + 2 * MARGIN and height > FULL_HEIGHT + len(lines) else ""
 
 
 def _line(content: RenderableType) -> RenderableType:

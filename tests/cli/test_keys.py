@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import subprocess
 import sys
 import termios
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from kimi_auth.cli import keys
 from kimi_auth.cli.keys import Keys, leaves
+from kimi_auth.emulator import Emulator
 
 
 class Desk:
@@ -172,3 +175,33 @@ def test_where_there_is_no_keyboard(monkeypatch: pytest.MonkeyPatch, stdin: str 
 def test_what_leaves(data: bytes, left: bool) -> None:
     """A q inside of a sequence is no q."""
     assert leaves(data) == left
+
+
+def test_q_leaves_a_sign_in(tmp_path: Path) -> None:
+    """The whole program on a terminal: the code is shown, q ends it with 130, nothing is stored, the modes are back."""
+    terminal, side = pty.openpty()
+    before = termios.tcgetattr(side)
+    with Emulator(approve="page", interval_s=1) as server:
+        env = {**os.environ, **server.env, "KIMI_SHARE_DIR": str(tmp_path), "TERM": "xterm", "BROWSER": "true"}
+        command = [sys.executable, "-c", ON_A_TERMINAL]
+        program = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=env, start_new_session=True)
+        with os.fdopen(terminal, "r+b", buffering=0) as file, program:
+            text = b""
+            while b"q or Esc leaves" not in text:
+                text += file.read(1)
+            file.write(b"q")
+            while b"start again: kimi-auth login" not in text:
+                text += file.read(1)
+            assert program.wait(10) == 130
+            assert termios.tcgetattr(side) == before
+            os.close(side)
+    assert b"Left before it was approved; nothing was stored." in text
+    assert not (tmp_path / "credentials" / "kimi-code.json").exists()
+
+
+ON_A_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from kimi_auth.__main__ import main
+sys.exit(main(["login"]))
+"""

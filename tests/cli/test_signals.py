@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import signal
@@ -280,3 +281,27 @@ def test_a_terminals_interrupt_comes_once() -> None:
         os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
         until(b"status 1")
         assert program.wait(10) == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_emulator_ends_with_us(number: signal.Signals, status: int) -> None:
+    """A signal to `kimi-auth emulator` stops the server as well, before we end."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", EMULATOR], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    with program:
+        assert program.stdout is not None
+        server = json.loads(program.stdout.readline())["pid"]
+        program.send_signal(number)
+        assert program.wait(10) == status
+        with pytest.raises(ProcessLookupError):
+            os.kill(server, 0)
+        assert program.communicate()[1] == b""
+
+
+EMULATOR = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from kimi_auth.cli import main
+sys.exit(main(["emulator"]))
+"""

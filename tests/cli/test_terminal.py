@@ -212,6 +212,16 @@ def test_a_full_disk() -> None:
     )
 
 
+def test_a_shells_completion() -> None:
+    """Typer's completion answers with our commands and options, and ends with 0."""
+    words = {"COMP_WORDS": "kimi-auth status --ver", "COMP_CWORD": "2", "_KIMI_AUTH_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kimi_auth"], env={**os.environ, **words}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["--verify", "--verbose", "--version"]
+
+
 def test_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed standard output is said; a closed standard error cannot be, and does not matter."""
     out = Terminal()

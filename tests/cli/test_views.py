@@ -284,10 +284,13 @@ def test_the_qr_code_stands_where_there_is_room() -> None:
     state = told(SHOWN)
     plain = drawn(state)
     assert drawn(state, code_qr=code) == plain
-    beside = drawn(state, width=80 + len(blocks[0]), code_qr=code)
-    assert len(beside) <= max(len(plain), len(blocks))
-    assert beside[0].endswith(blocks[0].rstrip())
-    assert CODE.verification_uri_complete in beside[5]
+    beside = drawn(state, width=83 + len(blocks[0]), code_qr=code)
+    assert len(beside) == max(len(plain), len(blocks))
+    assert [line[83:] for line in beside][: len(blocks)] == [block.rstrip() for block in blocks]
+    assert [line[:83].rstrip() for line in beside][: len(plain)] == plain
+    assert drawn(state, width=82 + len(blocks[0]), code_qr=code) == plain
+    long = told(replace(SHOWN, code=replace(CODE, verification_uri_complete="https://a.example/" + "x" * 70)))
+    assert [line[:83].rstrip() for line in drawn(long, width=140, code_qr=code)][: len(plain) + 1] == drawn(long)
     below = drawn(state, height=FULL_HEIGHT + len(blocks) + 1, code_qr=code)
     assert len(below) == len(plain) + 1 + len(blocks)
     done = told(SHOWN, AFTER[0])

@@ -37,7 +37,7 @@ def test_stopped_with_the_lock(stage: Stage, step: str, patience_s: float | None
     others = [stage.start("obtain", **({} if patience_s is None else {"patience_s": patience_s})) for _ in range(2)]
     for other in others:
         result = other.result()
-        assert (result.error, other.end()) == ("locked", 0)
+        assert (result.error, other.end()) == ("locked", 0), result
         assert f"pid {stopped.pid}" in result.words
     assert len(stage.sends) == sent
     if step != IN_FLIGHT:

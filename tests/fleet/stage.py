@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -170,8 +170,11 @@ class Worker:
 
     def order(self, word: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(word.encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(word.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise AssertionError(f"worker {self.pid} has ended before {word!r}: {self.story()}") from None
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal and waits until the kernel has handed it over; the process may be ended by it."""
@@ -249,7 +252,8 @@ class Stage:
             if worker.process.poll() is None:
                 worker.kill()
             if worker.process.stdin:
-                worker.process.stdin.close()
+                with suppress(BrokenPipeError):
+                    worker.process.stdin.close()
         self.go()
         os.close(self._read_end)
         self.emulator.__exit__(None, None, None)
@@ -396,7 +400,5 @@ def pipe() -> Iterator[tuple[int, int]]:
         yield ends
     finally:
         for end in ends:
-            try:
+            with suppress(OSError):
                 os.close(end)
-            except OSError:
-                continue

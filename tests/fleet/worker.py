@@ -342,6 +342,7 @@ def main() -> int:
     try:
         worker.run()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is tested has happened; the report must come through
         report(end="KeyboardInterrupt")
         return 130
     report(end="returned")

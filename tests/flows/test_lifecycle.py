@@ -335,6 +335,9 @@ ROWS = {
     "offline during recovery": Row(interrupted, "renew", "uncertain", 1, Unreachable, answers(OFFLINE)),
     "full disk: nothing is sent": Row(expiring, "renew", "usable", 0, StoreUnwritable, disk_full),
     "full disk at recovery": Row(interrupted, "renew", "uncertain", 0, StoreUnwritable, disk_full),
+    "full disk while a claim is taken over": Row(
+        interrupted, "renew", "uncertain", 0, StoreUnwritable, at("renew_claim", disk_full)
+    ),
     "full disk after the answer": Row(ended, "renew", "uncertain", 1, StoreUnwritable, disk_full_during_exchange),
     "full disk for three seconds": Row(ended, "renew", "fresh", 1, None, disk_full_for_three_seconds),
     "full disk at the rename": Row(ended, "renew", "expired", 1, StoreUnwritable, disk_full_at_rename),

@@ -141,10 +141,10 @@ def leaving(at_s: float) -> Callable[[Login], None]:
 
 
 def left_while_a_new_code_waits(login: Login) -> None:
-    login.life.server.code_life_s = 4.0
-    login.life.server.interval_s = 300.0
-    leaving(4.05)(login)
-    faults("poll", Answer("expired_token", error=CodeExpired("over")))(login)
+    """Slowed down beyond the code's life: the next code has to wait for the interval, and the person does not."""
+    login.life.server.code_life_s, login.life.server.interval_s = 4.0, 2.0
+    leaving(5.0)(login)
+    faults("poll", Answer("slow_down"))(login)
 
 
 def left_while_no_code_comes(login: Login) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from .state import ALIVE, DEAD_BOOT, EXPIRED, FRESH, FRESH_PAIR, GOOD, NO_CLAIM, NOTHING, SIGNED_OUT, SPENT, SPENT_LATELY
+from .state import ALIVE, DEAD_BOOT, EXPIRED, FRESH, FRESH_PAIR, GOOD, MEDDLED, NO_CLAIM, NOTHING, SIGNED_OUT, SPENT, SPENT_LATELY
 from .state import Pair, Process, Shared
 
 __all__ = ["Config", "Effect", "Policy"]
@@ -24,11 +24,12 @@ class Config(NamedTuple):
     and no lock reaches from one to the other. `lock`: "broken" is one that lets everybody in.
 
     `any_need`: also callers that want another pair than the one stored. `power`: power cuts. `spoils`: how often the
-    record may be spoiled. `gives_up`: one-shot processes, which stop trying to save after a while. `unlocked_writers`:
+    record may be spoiled, or turn out to be of another issuer. `gives_up`: one-shot processes, which stop trying to save after a while. `unlocked_writers`:
     somebody may write between two steps of an activity, so these are taken one by one. `all_answers`: outcomes that lead
     to the same state as another one are tried as well. `synchronous`: directories are synchronised. `orphans`:
     claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
-    `exclusive`: of two that take over one claim only one succeeds, and making a claim leaves other claims alone.
+    `exclusive`: of two that take over one claim only one succeeds, and making a claim leaves other claims alone. `old_program`: one that
+    knows nothing of lock and claim signs in and out and renews beside us; what it breaks is its own affair.
     """
 
     processes: int = 2
@@ -48,6 +49,7 @@ class Config(NamedTuple):
     orphans: bool = False
     memory: bool = False
     exclusive: bool = False
+    old_program: bool = False
 
 
 class Effect(NamedTuple):
@@ -159,7 +161,7 @@ def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> 
         shared = with_pair(shared, number, denied=1)
         if config.policy == "lenient":
             return shared, NOTHING, ()
-        cost = has_reader and not shared.logins[pair.login] & SIGNED_OUT and _is_held(shared, pair.login)
+        cost = has_reader and not shared.logins[pair.login] & (SIGNED_OUT | MEDDLED) and _is_held(shared, pair.login)
         return ended(shared, pair.login), NOTHING, ("I7",) if cost else ()
     if config.policy != "none":
         shared = with_pair(shared, number, good=SPENT_LATELY if config.policy == "grace" else SPENT)

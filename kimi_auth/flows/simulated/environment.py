@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from kimi_auth.machine.explore import Kind
 
 from .effects import HOLDS, Config, Effect, ended, given_up, served
-from .state import ALIVE, AWAITED, CORRUPT, DEAD_BOOT, EXPIRED, GOOD, NO_CLAIM, NOTHING, SPENT, SPENT_LATELY, Pair, Process, Shared
+from .state import ABSENT, ALIVE, AWAITED, CORRUPT, DEAD_BOOT, EXPIRED, FOREIGN, MEDDLED, NO_CLAIM, NOTHING, SPENT, SPENT_LATELY, Pair, Process, Shared
 from .state import idle
 
 __all__ = ["begun", "beginning", "cancelled", "happenings", "killed", "logins", "power_cut", "waits"]
@@ -30,7 +30,7 @@ def begun(
     if event == "touched":
         yield Kind.BEGIN, shared, begins
     elif event == "logout":
-        if shared.logouts_left:
+        if shared.logouts_left and shared.record != FOREIGN:
             yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins
     elif event == "rejected":
         alive = shared.record >= 0 and shared.logins[shared.pairs[shared.record].login] & ALIVE
@@ -93,8 +93,30 @@ def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
         yield Kind.WORLD, shared._replace(full=0), "the disk takes writes again"
     elif config.full_disk:
         yield Kind.FAULT, shared._replace(full=1), "the disk takes no more writes"
-    if shared.spoils_left and shared.record != CORRUPT:
-        yield Kind.FAULT, shared._replace(record=CORRUPT, spoils_left=shared.spoils_left - 1), "the record is spoiled"
+    if shared.spoils_left and shared.record not in (CORRUPT, FOREIGN):
+        after = shared._replace(spoils_left=shared.spoils_left - 1)
+        yield Kind.FAULT, after._replace(record=CORRUPT), "the record is spoiled"
+        yield Kind.FAULT, after._replace(record=FOREIGN), "another OAuth host is asked for: the record is not its own"
+    if config.old_program:
+        yield from _old_program(config, shared)
+
+
+def _old_program(config: Config, shared: Shared) -> Iterator[Happening]:
+    """A program that takes no lock and makes no claim, each time in one go."""
+    if shared.logins_left:
+        for after, process in logins(config, shared, Process(1)):
+            yield Kind.FAULT, after._replace(record=process.pair), "an old program signs in, without the lock"
+    if shared.record < 0:
+        return
+    if shared.logouts_left:
+        out = ended(shared, shared.pairs[shared.record].login, signed_out=True)
+        out = out._replace(record=ABSENT, logouts_left=shared.logouts_left - 1)
+        yield Kind.FAULT, out, "an old program signs out, without the lock"
+    after, pair, _ = served(config, shared, shared.record, has_reader=False)
+    if pair >= 0:
+        login = after.pairs[pair].login
+        bits = tuple(bits | MEDDLED if at == login else bits for at, bits in enumerate(after.logins))
+        yield Kind.FAULT, after._replace(record=pair, logins=bits), "an old program renews, without the lock"
 
 
 def waits(config: Config, shared: Shared, processes: Sequence[Process]) -> Iterator[Happening]:

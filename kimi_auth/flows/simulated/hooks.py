@@ -29,7 +29,7 @@ from .effects import (
     with_pair,
     without_claim,
 )
-from .state import ABSENT, CORRUPT, EMPTY, NO_CLAIM, NOTHING, Process, Shared
+from .state import ABSENT, CORRUPT, EMPTY, FOREIGN, MEDDLED, NO_CLAIM, NOTHING, Process, Shared
 
 __all__ = ["REFRESH", "SIGN_OUT", "WRITES", "Hook"]
 
@@ -41,6 +41,8 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     seen = process._replace(record=record)
     if record == CORRUPT:
         return [Effect("corrupt", shared, seen)]
+    if record == FOREIGN:
+        return [Effect("foreign", shared, seen)]
     if record < 0:
         return [Effect("gone", shared, seen)]
     pair = shared.pairs[record]
@@ -104,10 +106,11 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
     if number < 0:
         return [Effect(None, shared, process, "asks with no token in hand", broken=("crash",))]
     if not process.stage:
-        twice = shared.pairs[number].sent and not process.marks & DECLARED
+        meddled = shared.logins[shared.pairs[number].login] & MEDDLED
+        twice = shared.pairs[number].sent and not process.marks & DECLARED and not meddled
         stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
         sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | MAYBE_SPENT)
-        return [Effect(None, with_pair(shared, number, sent=1), sending, "sends the refresh token", broken=("I1",) * twice)]
+        return [Effect(None, with_pair(shared, number, sent=1), sending, "sends the refresh token", broken=("I1",) if twice else ())]
     return _answers(config, shared, process)
 
 

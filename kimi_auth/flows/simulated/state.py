@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # What stands for a pair's number: records without one, nothing known, and what is not the record any more.
-EMPTY, ABSENT, CORRUPT, NOTHING, STALE = -1, -2, -3, -4, -5
+EMPTY, ABSENT, CORRUPT, NOTHING, STALE, FOREIGN = -1, -2, -3, -4, -5, -6
 
 # Life left in an access token.
 FRESH, EXPIRING, EXPIRED = 0, 1, 2
@@ -40,7 +40,8 @@ SPENT, SPENT_LATELY, GOOD = 0, 1, 2
 NO_CLAIM, DEAD_BOOT = -1, 0
 
 # Bits of a login. AWAITED: a request with one of its spent tokens is still on the way, and has no reader.
-ALIVE, SIGNED_OUT, AWAITED = 1, 2, 4
+# MEDDLED: a program that takes no lock has renewed it.
+ALIVE, SIGNED_OUT, AWAITED, MEDDLED = 1, 2, 4, 8
 
 
 class Pair(NamedTuple):
@@ -166,7 +167,7 @@ def simplified(shared: Shared, policy: str) -> Shared:
 def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
     """`shared` with those of `logins` that a pair comes from, in the same order."""
     used = sorted({pair.login for pair in shared.pairs})
-    kept = tuple(logins[number] & (ALIVE | SIGNED_OUT | AWAITED if logins[number] & ALIVE else SIGNED_OUT) for number in used)
+    kept = tuple(logins[number] if logins[number] & ALIVE else logins[number] & ~AWAITED for number in used)
     pairs = shared.pairs
     if used != list(range(len(used))):
         pairs = tuple(pair._replace(login=used.index(pair.login)) for pair in pairs)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .effects import INSTALLED, MAYBE_SPENT, OWES_CONFIG, OWES_RETRY, OWES_SERVING, UNSAVED, is_fresh, is_incomplete, works
-from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, Process, Shared
+from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, FOREIGN, Process, Shared
 
 __all__ = ["TRUTH", "owed"]
 
 Fact = Callable[[Shared, Process], bool]
 
-OUT = (EMPTY, ABSENT)
+OUT = (EMPTY, ABSENT, FOREIGN)
 
 
 def _refused(shared: Shared, process: Process) -> bool:
@@ -57,7 +57,7 @@ TRUTH: dict[tuple[str, str], Fact] = {
     ("token_refresh", "superseded"): _another,
     ("token_refresh", "gone"): lambda shared, process: shared.record in OUT,
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
-    ("token_refresh", "refused"): _refused,
+    ("token_refresh", "refused"): lambda shared, process: process.record >= 0 and bool(shared.pairs[process.record].refused),
     ("token_refresh", "postponed"): lambda shared, process: not process.marks & (MAYBE_SPENT | INSTALLED),
     ("token_refresh", "in_doubt"): _claimed,
     ("token_refresh", "unsaved"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,

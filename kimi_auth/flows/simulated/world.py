@@ -86,7 +86,7 @@ class World:
         self._references: list[int] = []
         self._held: list[int] = []
         alone = config.shared_lock and config.lock == "works" and not config.unlocked_writers
-        self._at_once = LOCAL | UNDISTURBED if alone else LOCAL
+        self._at_once = LOCAL | UNDISTURBED if alone and not config.old_program else LOCAL
         self._taken_at_once = TAKING if alone else frozenset()
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}
