@@ -10,7 +10,8 @@ import typer
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError
-from kimi_auth.machine import Observer
+from kimi_auth.flows.logbook import LogObserver
+from kimi_auth.machine import Observer, Observers, recorder_from_environ
 from kimi_auth.session import Session
 
 __all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
@@ -34,6 +35,7 @@ def terminal_of(ctx: typer.Context) -> Terminal:
 
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
     """A session of a command that ends soon. Raises Usage for a platform that is not known."""
+    observe = Observers(observe or recorder_from_environ(), LogObserver())  # the log is heard with --verbose only
     usual = Session(observe=observe, one_shot=True)
     if platform is None:
         return usual

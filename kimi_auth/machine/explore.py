@@ -73,7 +73,7 @@ class Story(NamedTuple):
         return "\n".join([*lines, *(f"{number:4}. {step}" for number, step in enumerate(self.steps, 1))])
 
 
-class StateSpaceTooLarge(Exception):  # noqa: N818 - it says what happened
+class StateSpaceTooLarge(Exception):
     """More states than were allowed."""
 
 
@@ -264,8 +264,7 @@ class _Exploration:
             for at in range(self._rows[number], self._rows[number + 1]):
                 if self._kinds[at] in kinds:
                     target = self._targets[at]
-                    if beyond > length[target]:
-                        length[target] = beyond
+                    length[target] = max(length[target], beyond)
                     waiting[target] -= 1
                     if not waiting[target]:
                         front.append(target)

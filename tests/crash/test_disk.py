@@ -19,7 +19,7 @@ BREAK: dict[str, tuple[Callable[[Disk], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("age", ["expired", "expiring", "rejected"])
+@pytest.mark.parametrize("age", ["expired", "expiring", pytest.param("rejected", marks=pytest.mark.prove)])
 @pytest.mark.parametrize("how", BREAK)
 def test_not_sent(stage_on_disk: Stage, disk: Disk, how: str, age: str) -> None:
     """A renewal that could not be stored is not begun; a token that works is handed out; later all is well."""
@@ -44,6 +44,7 @@ def test_not_sent(stage_on_disk: Stage, disk: Disk, how: str, age: str) -> None:
     assert violations(stage) == []
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("step", ["looking_again", "exchanging", "saving", "installing"])
 def test_full_after_the_claim(stage_on_disk: Stage, disk: Disk, step: str) -> None:
     """The claim has taken the room that the answer needs: a disk that is full by then costs nothing."""
@@ -62,6 +63,7 @@ def test_full_after_the_claim(stage_on_disk: Stage, disk: Disk, step: str) -> No
     assert violations(stage) == []
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("how", BREAK)
 def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     """A logout that cannot be stored does not happen, says so, and works later."""
@@ -81,6 +83,7 @@ def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     assert violations(stage) == []
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("how", BREAK)
 def test_login(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     """Nobody is asked to approve what could not be stored."""
@@ -126,7 +129,9 @@ def test_a_refusal_that_cannot_be_recorded(stage_on_disk: Stage, disk: Disk) -> 
     assert violations(stage) == []
 
 
-@pytest.mark.parametrize("error", ["ENOSPC", "EROFS", "EIO"])
+@pytest.mark.parametrize(
+    "error", ["ENOSPC", *(pytest.param(error, marks=pytest.mark.prove) for error in ("EROFS", "EIO"))]
+)
 def test_an_answer_that_cannot_be_saved(stage: Stage, error: str) -> None:
     """While the pair is only in memory the lock stays held: others are told by whom; when the disk is well, all have it."""
     stage.sign_in("expired")
@@ -146,6 +151,7 @@ def test_an_answer_that_cannot_be_saved(stage: Stage, error: str) -> None:
     assert violations(stage) == []
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("reuse", ["strict", "grace:60"])
 def test_a_command_that_gives_up_saving(stage: Stage, reuse: str) -> None:
     """A command tries for its time, then says that the disk is at fault; the claim covers what it could not save."""
@@ -183,6 +189,7 @@ def test_an_heir_that_cannot_be_installed(stage: Stage) -> None:
     assert violations(stage) == []
 
 
+@pytest.mark.prove
 def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
     """No room for the pace, a server in trouble: it is weather, and nobody is signed out."""
     stage = stage_on_disk

@@ -13,7 +13,13 @@ from kimi_auth.token import Token
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.mark.parametrize("step", ["token_refresh.claiming", "token_refresh.exchanging", "token_refresh.saving"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "token_refresh.exchanging",
+        *(pytest.param(f"token_refresh.{step}", marks=pytest.mark.prove) for step in ("claiming", "saving")),
+    ],
+)
 def test_fork_during_a_renewal(stage: Stage, step: str) -> None:
     """`multiprocessing` forks while a renewal is in the air: the fork waits for it, and the child has what it brought."""
     stage.sign_in("expiring")

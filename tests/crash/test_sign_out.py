@@ -25,9 +25,6 @@ STEPS = {
 }
 """Whether the login stands when the process is ended before this step."""
 
-HEIRS = {"token_lifecycle.signing_out", "sign_out.emptying", "sign_out.discarding_heir", "sign_out.revoking", IN_FLIGHT}
-"""The steps at which an answer that nobody installed still matters."""
-
 
 def stand(stage: Stage, call: str, step: str, latency_s: float) -> Worker:
     if step != IN_FLIGHT:
@@ -40,7 +37,9 @@ def stand(stage: Stage, call: str, step: str, latency_s: float) -> Worker:
     return worker
 
 
-@pytest.mark.parametrize("has_heir", [False, True], ids=["", "with an heir"])
+@pytest.mark.parametrize(
+    "has_heir", [pytest.param(False, id="plain"), pytest.param(True, id="with an heir", marks=pytest.mark.prove)]
+)
 @pytest.mark.parametrize("step", STEPS)
 def test_killed(stage: Stage, step: str, has_heir: bool) -> None:
     """SIGKILL: the next run is signed in or signed out, as the step says, and a logout after it ends what is left."""

@@ -13,9 +13,21 @@ from kimi_auth.machine import Library, Machine
 from kimi_auth.machine.explore import SETTLES, TERMINATES, Report, explore
 
 from . import environment
-from .effects import HOLDS, INSTALLED, OWES_SERVING, UNSAVED, Config, Effect, given_up, installed, pair_at, swept, with_pair
+from .effects import (
+    HOLDS,
+    INSTALLED,
+    OWES_SERVING,
+    UNSAVED,
+    Config,
+    Effect,
+    given_up,
+    installed,
+    pair_at,
+    swept,
+    with_pair,
+)
 from .hooks import Hook, claim, exchange, install, reread, save_heir
-from .hooks_outside import HOOKS, hold_credential, put
+from .hooks_outside import HOOKS, hold_credential
 from .state import ABSENT, EMPTY, NO_CLAIM, NOTHING, Process, Shared, idle
 from .world import Cancel, World
 
@@ -87,7 +99,9 @@ def _newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable
         effects = []
         for effect in claim(config, shared, process):
             pairs = tuple(
-                pair if at == process.record or at >= len(kept) else pair._replace(owner=kept[at][0], heir=kept[at][1], met=kept[at][2])
+                pair
+                if at == process.record or at >= len(kept)
+                else pair._replace(owner=kept[at][0], heir=kept[at][1], met=kept[at][2])
                 for at, pair in enumerate(effect.shared.pairs)
             )
             effects.append(effect._replace(shared=effect.shared._replace(pairs=pairs)))
@@ -114,7 +128,11 @@ def _put_beside_orphans(config: Config, shared: Shared, process: Process) -> Ite
 def _put_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if process.pair >= 0:
         after, broken = installed(config, shared, process.pair)
-        return [Effect(None, after, process._replace(pair=NOTHING), "renames the new login in, without the lock", broken=broken)]
+        return [
+            Effect(
+                None, after, process._replace(pair=NOTHING), "renames the new login in, without the lock", broken=broken
+            )
+        ]
     return [Effect("stored", swept(config, shared, shared.record), process)]
 
 
@@ -197,7 +215,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         QUIET._replace(unlocked_writers=True),
         hooks={"hold_credential": _unlocked_after_some_tries},
     ),
-    Ablation("re-read under the lock", frozenset({"I1", "I7"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}),
+    Ablation(
+        "re-read under the lock", frozenset({"I1", "I7"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}
+    ),
     Ablation("the claim", frozenset({"I1", "I7"}), QUIET, hooks={"claim": _no_claim, "renew_claim": _no_claim}),
     Ablation(
         "renewing the claim before recovery sends",
@@ -205,7 +225,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         NO_LOCK,
         edit=_edges("token_refresh", "reclaiming", claiming__interrupted="looking_again"),
     ),
-    Ablation("keeping the lock while the pair is unsaved", frozenset({"I7"}), DISK, hooks={"save_heir": _lets_the_lock_go}),
+    Ablation(
+        "keeping the lock while the pair is unsaved", frozenset({"I7"}), DISK, hooks={"save_heir": _lets_the_lock_go}
+    ),
     Ablation(
         "binding the claim to the pair",
         frozenset({"I5", "I6"}),
@@ -217,7 +239,11 @@ ABLATIONS: tuple[Ablation, ...] = (
         frozenset({"I1", "I7"}),
         NO_LOCK,
         edit=_edges(
-            "token_refresh", "looking_again", "withdrawing", claiming__claimed="exchanging", reclaiming__claimed="exchanging"
+            "token_refresh",
+            "looking_again",
+            "withdrawing",
+            claiming__claimed="exchanging",
+            reclaiming__claimed="exchanging",
         ),
     ),
     Ablation(
@@ -227,7 +253,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         hooks={"clear_sidecars": _sidecars_of_the_record},
     ),
     Ablation("protection from cancellation", frozenset({"I2"}), cancel=_torn),
-    Ablation("logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}),
+    Ablation(
+        "logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}
+    ),
     Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": _put_unlocked}),
     Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_refusal": _refusal_in_memory}),
     Ablation("only an OAuth error is a rejection", frozenset({"I4"}), hooks={"exchange": _any_4xx_is_a_refusal}),

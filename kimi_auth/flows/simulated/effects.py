@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from .state import ALIVE, DEAD_BOOT, EXPIRED, FRESH, FRESH_PAIR, GOOD, MEDDLED, NO_CLAIM, NOTHING, SIGNED_OUT, SPENT, SPENT_LATELY
-from .state import Pair, Process, Shared
+from .state import (
+    ALIVE,
+    DEAD_BOOT,
+    EXPIRED,
+    FRESH,
+    FRESH_PAIR,
+    GOOD,
+    MEDDLED,
+    NO_CLAIM,
+    NOTHING,
+    SIGNED_OUT,
+    SPENT,
+    SPENT_LATELY,
+    Pair,
+    Process,
+    Shared,
+)
 
 __all__ = ["Config", "Effect", "Policy"]
 

@@ -7,10 +7,26 @@ from collections.abc import Iterator, Sequence
 from kimi_auth.machine.explore import Kind
 
 from .effects import HOLDS, Config, Effect, ended, given_up, served
-from .state import ABSENT, ALIVE, AWAITED, CORRUPT, DEAD_BOOT, EXPIRED, FOREIGN, MEDDLED, NO_CLAIM, NOTHING, SPENT, SPENT_LATELY, Pair, Process, Shared
-from .state import idle
+from .state import (
+    ABSENT,
+    ALIVE,
+    AWAITED,
+    CORRUPT,
+    DEAD_BOOT,
+    EXPIRED,
+    FOREIGN,
+    MEDDLED,
+    NO_CLAIM,
+    NOTHING,
+    SPENT,
+    SPENT_LATELY,
+    Pair,
+    Process,
+    Shared,
+    idle,
+)
 
-__all__ = ["begun", "beginning", "cancelled", "happenings", "killed", "logins", "power_cut", "waits"]
+__all__ = ["beginning", "begun", "cancelled", "happenings", "killed", "logins", "power_cut", "waits"]
 
 Happening = tuple[int, Shared, str]
 
@@ -86,7 +102,11 @@ def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
             yield Kind.WORLD, after, "a late request reaches the server; nobody reads the answer"
     for number, login in enumerate(shared.logins):
         if login & AWAITED:
-            yield Kind.WORLD, ended(shared, number), "a late request with a spent token reaches the server and ends the login"
+            yield (
+                Kind.WORLD,
+                ended(shared, number),
+                "a late request with a spent token reaches the server and ends the login",
+            )
     if shared.lasting:
         yield Kind.WORLD, shared._replace(lasting=None), "the kernel writes its directories to disk"
     if shared.full:
@@ -124,7 +144,9 @@ def waits(config: Config, shared: Shared, processes: Sequence[Process]) -> Itera
     for number, pair in enumerate(shared.pairs):
         if pair.owner == NO_CLAIM or 1 not in pair.met:
             continue
-        if any(process.marks & HOLDS and process.record == number and process.host == pair.owner for process in processes):
+        if any(
+            process.marks & HOLDS and process.record == number and process.host == pair.owner for process in processes
+        ):
             continue
         met = tuple(2 if digit == 1 else digit for digit in pair.met)
         pairs = tuple(p._replace(met=met, late=0) if at == number else p for at, p in enumerate(shared.pairs))

@@ -110,7 +110,15 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         twice = shared.pairs[number].sent and not process.marks & DECLARED and not meddled
         stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
         sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | MAYBE_SPENT)
-        return [Effect(None, with_pair(shared, number, sent=1), sending, "sends the refresh token", broken=("I1",) if twice else ())]
+        return [
+            Effect(
+                None,
+                with_pair(shared, number, sent=1),
+                sending,
+                "sends the refresh token",
+                broken=("I1",) if twice else (),
+            )
+        ]
     return _answers(config, shared, process)
 
 

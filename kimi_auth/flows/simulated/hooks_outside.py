@@ -18,7 +18,7 @@ from .effects import (
     works,
 )
 from .hooks import REFRESH, SIGN_OUT, Hook
-from .state import ABSENT, ALIVE, CORRUPT, EMPTY, EXPIRING, FRESH, NOTHING, Process, Shared
+from .state import CORRUPT, EXPIRING, FRESH, NOTHING, Process, Shared
 
 __all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "judged"]
 

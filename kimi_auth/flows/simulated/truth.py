@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .effects import INSTALLED, MAYBE_SPENT, OWES_CONFIG, OWES_RETRY, OWES_SERVING, UNSAVED, is_fresh, is_incomplete, works
+from .effects import (
+    INSTALLED,
+    MAYBE_SPENT,
+    OWES_CONFIG,
+    OWES_RETRY,
+    OWES_SERVING,
+    UNSAVED,
+    is_fresh,
+    is_incomplete,
+    works,
+)
 from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, FOREIGN, Process, Shared
 
 __all__ = ["TRUTH", "owed"]
@@ -44,7 +54,9 @@ def _claimed(shared: Shared, process: Process) -> bool:
 
 TRUTH: dict[tuple[str, str], Fact] = {
     ("token_lifecycle", "fresh"): lambda shared, process: is_fresh(shared) and not _refused(shared, process),
-    ("token_lifecycle", "expiring"): lambda shared, process: _expiring(shared, process) and not _refused(shared, process),
+    ("token_lifecycle", "expiring"): lambda shared, process: (
+        _expiring(shared, process) and not _refused(shared, process)
+    ),
     ("token_lifecycle", "expired"): lambda shared, process: process.record >= 0 and not _works(shared, process),
     ("token_lifecycle", "usable"): _works,
     ("token_lifecycle", "uncertain"): _uncertain,
@@ -53,16 +65,20 @@ TRUTH: dict[tuple[str, str], Fact] = {
     ("token_lifecycle", "corrupt"): lambda shared, process: shared.record == CORRUPT,
     ("token_lifecycle", "absent"): lambda shared, process: shared.record in OUT,
     ("token_refresh", "renewed"): lambda shared, process: bool(process.marks & INSTALLED),
-    ("token_refresh", "adopted"): lambda shared, process: is_fresh(shared) and not process.marks & (MAYBE_SPENT | UNSAVED | INSTALLED),
+    ("token_refresh", "adopted"): lambda shared, process: (
+        is_fresh(shared) and not process.marks & (MAYBE_SPENT | UNSAVED | INSTALLED)
+    ),
     ("token_refresh", "superseded"): _another,
-    ("token_refresh", "gone"): lambda shared, process: shared.record in OUT,
+    ("token_refresh", "gone"): lambda shared, process: shared.record in OUT or shared.record != process.record,
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
-    ("token_refresh", "refused"): lambda shared, process: process.record >= 0 and bool(shared.pairs[process.record].refused),
+    ("token_refresh", "refused"): lambda shared, process: (
+        process.record >= 0 and bool(shared.pairs[process.record].refused)
+    ),
     ("token_refresh", "postponed"): lambda shared, process: not process.marks & (MAYBE_SPENT | INSTALLED),
     ("token_refresh", "in_doubt"): _claimed,
     ("token_refresh", "unsaved"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
-    ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT,
-    ("sign_out", "unwritable"): lambda shared, process: shared.record not in OUT,
+    ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT or shared.record != process.record,
+    ("sign_out", "unwritable"): lambda shared, process: shared.record not in (EMPTY, ABSENT),
 }
 """By machine and rest state. What is not named here has nothing to prove in this world."""
 

@@ -19,7 +19,19 @@ from . import environment
 from .effects import BEYOND_THE_LOCK, HOLDS, UNSAVED, Config, Effect, is_fresh
 from .hooks import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED
-from .state import NOTHING, Process, Shared, compacted, compacted_process, forgetful, held_by, references, renumbering, simplified, with_heirs
+from .state import (
+    NOTHING,
+    Process,
+    Shared,
+    compacted,
+    compacted_process,
+    forgetful,
+    held_by,
+    references,
+    renumbering,
+    simplified,
+    with_heirs,
+)
 from .state import idle as resting
 from .truth import TRUTH, owed
 
@@ -97,9 +109,7 @@ class World:
 
     def initial(self) -> Iterable[int]:
         shared = environment.beginning(self.config)
-        processes = [
-            Process(1 if self.config.shared_lock else number + 1) for number in range(self.config.processes)
-        ]
+        processes = [Process(1 if self.config.shared_lock else number + 1) for number in range(self.config.processes)]
         yield self._key(self._share(shared), sorted(map(self._join, processes)))
 
     def moves(self, state: int) -> Iterator[Move]:
@@ -153,7 +163,9 @@ class World:
             return
         place = self.program.places[process.place]
         assert place.activity is not None
-        discipline = () if place.activity not in WRITES or process.marks & HOLDS else ("lock discipline",)
+        discipline: tuple[str, ...] = (
+            () if place.activity not in WRITES or process.marks & HOLDS else ("lock discipline",)
+        )
         if process.marks & UNSAVED and place.activity != "save_heir":
             discipline += ("I2",)
         for effect in self._hooks[place.activity](self.config, shared, process):
@@ -225,7 +237,9 @@ class World:
         """What comes at once, because nothing could come between."""
         arrow = place.arrows.get(effect.outcome or "")
         if arrow is None:
-            return self._step(kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, words)
+            return self._step(
+                kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, words
+            )
         return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {self._name(arrow)}")
 
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
@@ -239,7 +253,9 @@ class World:
         return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
 
     def _name(self, arrow: Arrow) -> str:
-        return " -> ".join([*(f"{machine}.{state}" for machine, state in arrow.left), str(self.program.places[arrow.target])])
+        return " -> ".join(
+            [*(f"{machine}.{state}" for machine, state in arrow.left), str(self.program.places[arrow.target])]
+        )
 
     # --- moves of the world ----------------------------------------------------------------------------------------------
 
@@ -283,10 +299,23 @@ class World:
         return number
 
     def _step(
-        self, kind: int, shared: Shared, process: Process | None, broken: tuple[str, ...], edges: tuple[int, ...], words: str
+        self,
+        kind: int,
+        shared: Shared,
+        process: Process | None,
+        broken: tuple[str, ...],
+        edges: tuple[int, ...],
+        words: str,
     ) -> Step:
         joined = -1 if process is None else self._join(process)
-        return Step(kind, self._share(simplified(shared, self.config.policy)), joined, tuple(dict.fromkeys(broken)), edges, words)
+        return Step(
+            kind,
+            self._share(simplified(shared, self.config.policy)),
+            joined,
+            tuple(dict.fromkeys(broken)),
+            edges,
+            words,
+        )
 
     def _after(self, shared: int, processes: list[int]) -> int:
         shared, processes = self._canonical(shared, processes)

@@ -1,0 +1,118 @@
+"""`kimi-auth doctor`: the runbook, with evidence and the next step for each finding. Safe to paste in public."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kimi_auth.cli.doctor import credential, disk, house, renewal
+from kimi_auth.cli.doctor.check import Check, Look, public
+from kimi_auth.cli.errors import Findings
+from kimi_auth.cli.options import Json, open_session, terminal_of
+from kimi_auth.cli.terminal import MARGIN, Terminal
+from kimi_auth.errors import ConfigError
+from kimi_auth.session import Session
+
+__all__ = ["RUNBOOK", "add_to"]
+
+RUNBOOK: tuple[Look, ...] = (
+    house.location,
+    credential.stored,
+    credential.private,
+    credential.keyring,
+    house.models,
+    renewal.lately,
+    renewal.lock,
+    renewal.claim,
+    renewal.pace,
+    disk.writers,
+    disk.locks,
+    disk.writable,
+    house.platforms,
+)
+"""What is looked at, in this order."""
+
+ALL_WELL = "All is well: nothing stands in the way of this sign-in."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    ctx: typer.Context,
+    verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
+    json: Json = False,
+) -> None:
+    """Look at everything that a sign-in depends on."""
+    out = terminal_of(ctx)
+    checks = _examine(out, verify=verify)
+    names = list(dict.fromkeys(check.name for check in checks if check.step))
+    count = sum(bool(check.step) for check in checks)
+    if json:
+        out.record({"ok": not count, "checks": [check.data for check in checks]})
+    else:
+        _show(out, checks)
+    if count:
+        words = f"{count} findings" if count > 1 else "one finding"
+        found = Findings(f"{words}: {', '.join(names)}", hint="the next step stands beside each")
+        if not json:
+            raise found
+        out.say(found.line)  # raised, it would become a second JSON object
+        raise typer.Exit(found.exit_status)
+
+
+def _examine(out: Terminal, *, verify: bool) -> list[Check]:
+    try:
+        session = open_session(None)
+    except ConfigError as error:
+        return [Check("environment", public(error.message), public(error.hint))]
+    found = session.status()
+    looks = RUNBOOK[:1] if house.is_blocked(session) else RUNBOOK  # all else would say the same in its own words
+    checks = [check for look in looks for check in look(session, found)]
+    if verify and found.fp:
+        checks.append(_asked(out, session))
+    return [Check(check.name, public(check.evidence), public(check.step)) for check in checks]
+
+
+def _asked(out: Terminal, session: Session) -> Check:
+    steps = {
+        "valid": "",
+        "invalid": "kimi-auth token --refresh",
+        "unknown": "check the network: kimi-auth status --verify",
+    }
+    verdict = out.signals.run(session.verify())
+    return Check("API says", verdict, steps[verdict])
+
+
+def _show(out: Terminal, checks: Sequence[Check]) -> None:
+    """Three columns on a terminal; a line for each fact, its verdict first, where a program or a file reads."""
+    is_well = not any(check.step for check in checks)
+    if not out.is_lively:
+        for check in checks:
+            out.line(f"{check.verdict:7} {check.name}: {check.evidence}")
+            if check.step:
+                out.line(f"{'next':7} {check.name}: {check.step}")
+        if is_well:
+            out.line(ALL_WELL)
+        return
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for check in checks:
+        mark = Text("✗", "bold red") if check.step else Text("✓", "green")
+        grid.add_row(check.name, mark, Text(check.evidence))
+        if check.step:
+            grid.add_row("", Text("→", "bold"), Text(check.step, "bold"))
+    title = Text("What a sign-in depends on", "bold")
+    for part in ("", Padding(title, (0, MARGIN)), "", Padding(grid, (0, MARGIN)), ""):
+        out.picture(part)
+    if is_well:
+        out.picture(Padding(Text(ALL_WELL, "green"), (0, MARGIN, 1, MARGIN)))

@@ -1,0 +1,65 @@
+"""One thing that was looked at, in words that may be shown to anybody."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from kimi_auth.cli.terminal import one_line
+from kimi_auth.flows.status import Status
+from kimi_auth.session import Session
+
+__all__ = ["LOGIN", "RENEW", "SYNC", "Check", "Look", "public"]
+
+LOGIN = "kimi-auth login"
+RENEW = "kimi-auth token --refresh"
+SYNC = "kimi-auth models sync"
+
+
+class Check(NamedTuple):
+    """What was looked at, what was seen there, and what to do about it ("" when all is well)."""
+
+    name: str
+    evidence: str
+    step: str = ""
+
+    @property
+    def verdict(self) -> str:
+        return "finding" if self.step else "ok"
+
+    @property
+    def data(self) -> dict[str, str]:
+        return {"check": self.name, "verdict": self.verdict, "evidence": self.evidence, "step": self.step}
+
+
+Look = Callable[[Session, Status], Iterator[Check]]
+"""One step of the runbook: no check where there is nothing to look at."""
+
+
+def public(text: str) -> str:
+    """`text` without the name of the person whose home or directories it mentions: a home becomes `~`, a directory called
+    like the user `$USER`, both of which a shell understands."""
+    text = one_line(text)
+    for home in sorted(_homes(), key=len, reverse=True):
+        text = text.replace(f"'{home}/", "~/'")  # in quotes a shell would not know what ~ means
+        text = re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w-]|\.\w)", "~", text)
+    for name in _user_names():
+        text = re.sub(rf"(?<=/){re.escape(name)}(?=[/\s,:;)'\"]|$)", "$USER", text)
+    return text
+
+
+def _homes() -> set[str]:
+    home = str(Path.home())
+    return {home, os.path.realpath(home)} - {"/"}
+
+
+def _user_names() -> set[str]:
+    names = {os.environ.get("USER", ""), os.environ.get("LOGNAME", "")}
+    with suppress(KeyError):  # a container may run a user that nobody has named
+        names.add(pwd.getpwuid(os.geteuid()).pw_name)
+    return names - {""}

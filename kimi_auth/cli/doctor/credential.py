@@ -1,0 +1,99 @@
+"""The credential: there, readable, private, understood, accepted by the server, and no longer in a keyring."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
+from kimi_auth.cli.status import WORDS, duration
+from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
+from kimi_auth.flows.migration import is_waiting
+from kimi_auth.flows.status import Status
+from kimi_auth.session import Session
+from kimi_auth.store import FileStore
+
+__all__ = ["file_of", "keyring", "private", "stored"]
+
+STEPS = {
+    "absent": LOGIN,
+    "corrupt": LOGIN,
+    "revoked": LOGIN,
+    "refused": f"{RENEW}; if that is refused, too: {LOGIN}",
+    "usable": f"{LOGIN} --force",
+}
+"""For states that are findings; `usable` is one only where the server ended the login."""
+
+
+def stored(session: Session, found: Status) -> Iterator[Check]:
+    """The credential's state. What a claim or a pace explains is said by those."""
+    if found.state == "absent" and is_waiting(session.config, session.platform):
+        return  # said by `keyring`
+    trouble = found.trouble
+    left = f", {duration(found.left_s)} left" if found.left_s else ""
+    evidence = f"{WORDS[found.state]}{left}: {'nothing in ' if found.state == 'absent' else ''}{found.place}"
+    step = STEPS.get(found.state, "")
+    if isinstance(trouble, WrongIssuer):
+        evidence, step = trouble.message, trouble.hint
+    elif found.state == "usable" and not isinstance(trouble, SignInEnded):
+        step = ""
+    elif step and trouble is not None:
+        evidence = trouble.message if found.place in trouble.message else f"{trouble.message}, {found.place}"
+        if found.state == "corrupt" and not isinstance(trouble, CorruptCredential):
+            evidence, step = trouble.message, _readable(session) or trouble.hint
+    yield Check("credential", evidence, step)
+
+
+def private(session: Session, found: Status) -> Iterator[Check]:
+    """Nobody but its owner may read the file or put another one in its place."""
+    path = file_of(session)
+    mode = _mode(session)
+    if path is None or mode is None or (found.state == "corrupt" and not mode & stat.S_IRUSR):
+        return
+    quoted = shlex.quote(str(path))
+    if mode & 0o077:
+        yield Check("file mode", f"{mode:04o}: others may read or write it", f"chmod 600 {quoted}")
+    elif mode & 0o600 != 0o600:
+        yield Check("file mode", f"{mode:04o}: its owner may not read and write it", f"chmod 600 {quoted}")
+    else:
+        yield Check("file mode", f"{mode:04o}: yours alone")
+    directory = path.parent
+    if stat.S_IMODE(directory.stat().st_mode) & 0o022:
+        yield Check(
+            "its directory", f"{directory}: others may replace files", f"chmod 700 {shlex.quote(str(directory))}"
+        )
+
+
+def keyring(session: Session, _: Status) -> Iterator[Check]:
+    """An old Kimi CLI's login in the system keyring moves into the file with the next command that needs a token."""
+    if not is_waiting(session.config, session.platform):
+        yield Check("keyring", "nothing waits there")
+        return
+    package = "" if find_spec("keyring") else "pip install keyring && "
+    yield Check(
+        "keyring",
+        "config.toml says that the login is in the system keyring" + (", which needs a package" if package else ""),
+        f"{package}kimi-auth models sync",
+    )
+
+
+def _readable(session: Session) -> str:
+    """How to make the file readable again, "" where its mode is not what forbids it."""
+    path, mode = file_of(session), _mode(session)
+    return f"chmod 600 {shlex.quote(str(path))}" if mode is not None and not mode & stat.S_IRUSR else ""
+
+
+def _mode(session: Session) -> int | None:
+    path = file_of(session)
+    try:
+        return stat.S_IMODE(path.stat().st_mode) if path else None
+    except OSError:
+        return None
+
+
+def file_of(session: Session) -> Path | None:
+    """The file that holds the credential; None for a store that is no file."""
+    return session.store.target if isinstance(session.store, FileStore) else None

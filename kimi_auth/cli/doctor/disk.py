@@ -1,0 +1,96 @@
+"""Who else writes the credential, and whether the file system keeps its promises: locks that exclude, room to write."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from kimi_auth import files
+from kimi_auth.cli.doctor.check import LOGIN, Check
+from kimi_auth.cli.doctor.credential import file_of
+from kimi_auth.cli.status import duration
+from kimi_auth.errors import ConfigError, SignInEnded, StorageError
+from kimi_auth.flows.status import Status
+from kimi_auth.platforms import ConfigFile
+from kimi_auth.session import Session
+from kimi_auth.store.lock import locked
+
+__all__ = ["locks", "locks_exclude", "writable", "writers"]
+
+CONFIG_PATIENCE_S = 1.0
+LOCAL_DISK = "move it to a local disk: export KIMI_SHARE_DIR=/a/directory/on/a/local/disk"
+
+_KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
+
+
+def writers(session: Session, found: Status) -> Iterator[Check]:
+    """A Kimi CLI that writes the same file. It takes the same lock, so that is well until something is lost."""
+    path = file_of(session)
+    if path is None:
+        return
+    traces = []
+    if found.fp and not found.issuer:
+        traces.append("the credential was last written by a Kimi CLI")
+    if ages := sorted(_ages_s(path.parent)):
+        traces.append(f"{len(ages)} unfinished writes of a Kimi CLI, the last one {duration(ages[0])} ago")
+    lost = found.state in {"corrupt", "refused"} or isinstance(found.trouble, SignInEnded)
+    step = f"end every Kimi CLI that is open, then: {LOGIN} --force"
+    yield Check("writers", "; ".join(traces) or "kimi-auth alone", step if traces and lost else "")
+
+
+def locks(session: Session, _: Status) -> Iterator[Check]:
+    """Two holders of one lock at a time would spend one refresh token twice, and the login would be over."""
+    path = file_of(session)
+    place = path if path and path.parent.is_dir() else session.config.path
+    if not place.parent.is_dir():
+        return
+    try:
+        excludes = locks_exclude(place)
+    except StorageError as error:
+        yield Check("locks", error.message, error.hint)
+        return
+    words = "exclude each other" if excludes else f"two at a time in {place.parent}: is it NFS or another network disk?"
+    yield Check("locks", words, "" if excludes else LOCAL_DISK)
+
+
+def writable(session: Session, found: Status) -> Iterator[Check]:
+    """A renewal and a change of config.toml could be written now."""
+    path = file_of(session)
+    if path is None or not path.parent.is_dir() or found.state == "corrupt":
+        return
+    try:
+        session.store.check_writable()
+        session.config.read()
+    except StorageError as error:
+        yield Check("writing", error.message, error.hint)
+        return
+    except ConfigError:
+        return  # said where models are looked at
+    try:
+        ConfigFile(session.share_dir, lock_wait_s=CONFIG_PATIENCE_S).writable()
+    except ConfigError as error:
+        yield Check("writing", error.message, error.hint)
+        return
+    yield Check("writing", "credential and config.toml can be written")
+
+
+def locks_exclude(path: Path) -> bool:
+    """Whether a lock beside `path` that is held cannot be taken a second time. Raises StorageError where there is none."""
+    probe = files.temporary(path)
+    try:
+        with locked([probe], 0.0) as first, locked([probe], 0.0) as second:
+            return first is not None and second is None
+    finally:
+        files.remove(probe)
+
+
+def _ages_s(directory: Path) -> Iterator[float]:
+    """How long ago each temporary file of a Kimi CLI was written, in seconds."""
+    try:
+        for path in directory.iterdir():
+            if _KIMI_CLI_TEMPORARY.fullmatch(path.name):
+                yield time.time() - path.lstat().st_mtime
+    except OSError:
+        return

@@ -1,0 +1,97 @@
+"""How renewals go: the last one, one that is under way or was left behind, and what keeps the next one waiting."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+from kimi_auth.cli.doctor.check import RENEW, Check
+from kimi_auth.cli.doctor.credential import file_of
+from kimi_auth.cli.status import duration
+from kimi_auth.errors import ClientRefused
+from kimi_auth.flows.status import Status
+from kimi_auth.session import Session
+
+__all__ = ["claim", "lately", "lock", "pace"]
+
+MOMENT_S = 1.0
+LOOKS = 10
+"""A lock is held for a moment by everybody who renews: it is a finding when one process has it this long, looked at so
+often."""
+
+RENEWAL_S = 75.0
+"""How long a renewal may take: one request's deadline and some. Whoever ends it sooner loses its answer."""
+
+CLAIMS = {
+    "interrupted": "a renewal was begun and nobody is at it any more: its answer is not known",
+    "elsewhere": "a renewal was begun by another host, or before this one was started: its answer is not known",
+    "heir": "a renewal was answered, and the answer is not installed yet",
+}
+
+
+def lately(_: Session, found: Status) -> Iterator[Check]:
+    """When the pair was renewed last, as far as it was by us."""
+    if found.fp:
+        ago_s = time.time() - found.renewed_at_s
+        yield Check("last renewal", f"{duration(ago_s)} ago" if found.renewed_at_s else "none yet since the sign-in")
+
+
+def lock(session: Session, found: Status) -> Iterator[Check]:
+    """Who holds the credential's lock, and does not give it back."""
+    holder = session.store.holder()
+    if holder and (since_s := _under_way_s(session, found)) is not None:
+        yield Check("lock", f"held by {_who(holder)}, for a renewal that began {duration(since_s)} ago")
+        return
+    for _ in range(LOOKS):
+        if not holder:
+            yield Check("lock", "free")
+            return
+        time.sleep(MOMENT_S / LOOKS)
+        holder = now if (now := session.store.holder()) == holder else ""
+    pid = re.match(r"pid (\d+)", holder)
+    step = f"if it does not end soon: kill {pid[1]}" if pid else "wait for that process, or end it"
+    yield Check("lock", f"held by {_who(holder)}", step)
+
+
+def claim(session: Session, found: Status) -> Iterator[Check]:
+    """A renewal that was begun and not finished."""
+    if not found.claim:
+        if found.fp:
+            yield Check("claim", "none: no renewal was left behind")
+        return
+    again = session.status()  # it may have been finished between the look at the claim and the one at the lock
+    if not again.claim or again.fp != found.fp:
+        yield Check("claim", "a renewal has just been finished")
+    elif again.holder:
+        yield Check("claim", f"a renewal is under way, by {_who(again.holder)}")
+    else:
+        yield Check("claim", CLAIMS.get(again.claim, again.claim), RENEW)
+
+
+def pace(session: Session, found: Status) -> Iterator[Check]:
+    """Failures after which nobody tries again for a while."""
+    if not found.not_before_s:
+        return
+    known = session.store.pace()
+    left = duration(found.not_before_s - time.time())
+    why = f" after {known.failures or known.unclear_count} failures" if known.failures or known.unclear_count else ""
+    step = ClientRefused.default_hint if known.code == ClientRefused.code else f"check the network, then: {RENEW}"
+    yield Check("pace", f"no renewal for {left}{why}" + (f": {known.words}" if known.words else ""), step)
+
+
+def _under_way_s(session: Session, found: Status) -> float | None:
+    """How long ago the renewal began that is under way, in seconds; None where there is none that could still be."""
+    path = file_of(session)
+    if path is None or not found.claim:
+        return None
+    try:
+        ago_s = time.time() - path.with_name(f"{path.stem}.{found.fp}.next").stat().st_mtime
+    except OSError:
+        return None
+    return max(0.0, ago_s) if ago_s < RENEWAL_S else None
+
+
+def _who(holder: str) -> str:
+    """The holder without the name of its host, which is often a person's."""
+    return f"{holder.partition(' on ')[0]} of another host" if holder.endswith("(says its claim)") else holder

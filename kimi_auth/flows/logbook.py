@@ -1,0 +1,33 @@
+"""How machines move, as log lines such as `token_lifecycle: inspecting --fresh--> fresh (step 1, 0.8 ms)`: what
+`--verbose` shows, and what a program finds in its own log."""
+
+from __future__ import annotations
+
+import logging
+
+from kimi_auth.machine import Transition
+
+__all__ = ["LogObserver"]
+
+log = logging.getLogger("kimi_auth.machine")
+
+
+class LogObserver:
+    """A machine `Observer` that logs each transition at DEBUG to the logger `kimi_auth.machine`.
+
+    Beside its message, a record has the attributes `machine`, `source`, `event`, `target`, `seconds` and `step`, for
+    handlers that write data. Contexts do not reach observers, so no secret can reach the log from here. Where nobody
+    listens, a transition costs one look at the logger's level.
+    """
+
+    def entered(self, machine: str, state: str, activity: str) -> None:
+        """Nothing has moved yet."""
+
+    def moved(self, transition: Transition) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            at = transition
+            log.debug(
+                "%s: %s --%s--> %s (step %d, %.1f ms)",
+                *(at.machine, at.source, at.event, at.target, at.step, at.seconds * 1000),
+                extra={name: getattr(at, name) for name in Transition.__slots__},
+            )

@@ -1,0 +1,284 @@
+"""Promises: short walks whose course and end people rely on, as data. A test that takes microseconds each.
+
+Each is read like a story: from a rest state and an event, or from the beginning, what each activity answers, and where the
+walk comes to rest. An activity that is due but not named breaks the promise, and so does any other end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kimi_auth.machine import ACQUIRED, Machine, MachineError, steps
+from kimi_auth.machine.engine import Step
+
+__all__ = ["PROMISES", "Promise", "broken_promise"]
+
+
+class Promise(NamedTuple):
+    """`says`: what is promised. `start`: "" for the beginning, else "REST EVENT". `course`: "ACTIVITY OUTCOME" for each
+    step, those of a walked child between `acquired` and its end. `end`: the rest state."""
+
+    machine: str
+    says: str
+    start: str
+    course: str
+    end: str
+
+
+APPROVED = "check_store ready, request_code code, show_code shown, wait elapsed, poll_token granted"
+STORED = f"{APPROVED}, store_credential stored"
+SHOWN = "check_store ready, request_code code, show_code shown"
+LOCKED = "hold_credential acquired, reread renewable, claim claimed, look_again unchanged"
+LOST = f"{LOCKED}, exchange ambiguous, postpone postponed"
+
+PROMISES: tuple[Promise, ...] = (
+    Promise(
+        "device_login",
+        "an approved login is stored, then models and config follow, and clients are served",
+        "",
+        f"{STORED}, sync_models synced, write_config configured, inject injected",
+        "signed_in",
+    ),
+    Promise("device_login", "a login that stands is left alone", "", "check_store already_signed_in", "signed_in"),
+    Promise("device_login", "nobody is asked to approve what cannot be stored", "", "check_store blocked", "failed"),
+    Promise(
+        "device_login",
+        "a server that does not answer is asked again",
+        "",
+        "check_store ready, request_code unreachable, pause_before_code again, request_code code, show_code shown, "
+        "wait cancelled",
+        "cancelled",
+    ),
+    Promise(
+        "device_login",
+        "a server that never answers ends it",
+        "",
+        "check_store ready, request_code unreachable, pause_before_code gave_up",
+        "failed",
+    ),
+    Promise(
+        "device_login",
+        "one may leave while the server does not answer",
+        "",
+        "check_store ready, request_code unreachable, pause_before_code cancelled",
+        "cancelled",
+    ),
+    Promise(
+        "device_login",
+        "a server that refuses this program ends it",
+        "",
+        "check_store ready, request_code refused",
+        "failed",
+    ),
+    Promise(
+        "device_login",
+        "pending, slow_down and weather all wait and ask again, with the same code",
+        "",
+        f"{SHOWN}, wait elapsed, poll_token authorization_pending, wait elapsed, poll_token slow_down, wait elapsed, "
+        "poll_token unreachable, wait elapsed, poll_token access_denied",
+        "denied",
+    ),
+    Promise(
+        "device_login",
+        "a refusal that is no answer to the code ends it",
+        "",
+        f"{SHOWN}, wait elapsed, poll_token refused",
+        "failed",
+    ),
+    Promise(
+        "device_login",
+        "a code that the server calls expired is followed by a new one, which is shown",
+        "",
+        f"{SHOWN}, wait elapsed, poll_token expired_token, renew_code renewed, request_code code, show_code shown, "
+        "wait lapsed, renew_code exhausted",
+        "expired",
+    ),
+    Promise(
+        "device_login",
+        "one may leave between two codes",
+        "",
+        f"{SHOWN}, wait lapsed, renew_code cancelled",
+        "cancelled",
+    ),
+    Promise(
+        "device_login",
+        "a grant that cannot be stored is revoked",
+        "",
+        f"{APPROVED}, store_credential unwritable, return_grant returned",
+        "failed",
+    ),
+    Promise(
+        "device_login", "a login without models stands", "", f"{STORED}, sync_models unavailable", "models_pending"
+    ),
+    Promise(
+        "device_login",
+        "a login whose config cannot be written stands",
+        "",
+        f"{STORED}, sync_models synced, write_config unwritable",
+        "models_pending",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a lock that is busy leaves a working token usable",
+        "expiring renew",
+        "hold_credential busy, weigh works",
+        "usable",
+    ),
+    Promise(
+        "token_lifecycle",
+        "what changed while we waited is served and looked at",
+        "expired renew",
+        "hold_credential changed, inject injected, inspect fresh",
+        "fresh",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a lost answer is followed by one recovery in line, then the lock is left alone",
+        "expired renew",
+        f"{LOST}, pause_before_recovery again, hold_credential acquired, reread renewable, claim interrupted, "
+        "renew_claim claimed, look_again unchanged, exchange ambiguous, postpone postponed, "
+        "pause_before_recovery enough, weigh doubtful",
+        "uncertain",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a record that was set aside for another issuer reads as nobody signed in",
+        "expired renew",
+        "hold_credential acquired, reread foreign, inject injected, inspect absent",
+        "absent",
+    ),
+    Promise(
+        "token_lifecycle",
+        "what cannot be read is served to nobody",
+        "expired renew",
+        "hold_credential acquired, reread corrupt, inject injected, inspect corrupt",
+        "corrupt",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a claim of another host is waited for, without a word at the server",
+        "expired renew",
+        "hold_credential acquired, reread renewable, claim elsewhere, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a disk that takes no claim stops it before anything is sent",
+        "expired renew",
+        "hold_credential acquired, reread renewable, claim unwritable, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a recovery that cannot be declared is not begun",
+        "uncertain renew",
+        "hold_credential acquired, reread renewable, claim interrupted, renew_claim unwritable, weigh doubtful",
+        "uncertain",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a busy server leaves no claim and a pace",
+        "expired renew",
+        f"{LOCKED}, exchange not_processed, withdraw_claim withdrawn, postpone postponed, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a server that refuses this program leaves no claim and a pace",
+        "expired renew",
+        f"{LOCKED}, exchange misconfigured, withdraw_claim withdrawn, postpone postponed, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "an answer that is no OAuth answer is noted, and the login stays",
+        "expired renew",
+        f"{LOCKED}, exchange unclear, record_unclear recorded, weigh refused",
+        "refused",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a refusal that cannot be written down slows us down",
+        "expired renew",
+        f"{LOCKED}, exchange refused, record_refusal unrecorded, postpone postponed, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a pair that cannot be saved is not forgotten by saying so",
+        "expired renew",
+        f"{LOCKED}, exchange tokens, save_heir unsaved, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a pair that cannot be installed is left as heir",
+        "expired renew",
+        f"{LOCKED}, exchange tokens, save_heir saved, install unsaved, weigh ended",
+        "expired",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a logout is followed by the config, then by the clients",
+        "fresh logout",
+        "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke revoked, "
+        "clear_sidecars cleared, restore_config restored, inject injected, inspect absent",
+        "absent",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a logout stands when neither server nor config follow",
+        "revoked logout",
+        "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke failed, "
+        "clear_sidecars cleared, restore_config kept, inject injected, inspect absent",
+        "absent",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a logout tidies up where nobody is signed in, and asks no server",
+        "absent logout",
+        "hold_credential_to_sign_out acquired, empty_record nothing, clear_sidecars cleared, restore_config restored, "
+        "inject injected, inspect absent",
+        "absent",
+    ),
+)
+
+
+def broken_promise(machines: dict[str, Machine] | object, promises: Iterable[Promise]) -> str:
+    """What the first promise that `machines` do not keep says; "" if they keep them all."""
+    for promise in promises:
+        if not _is_kept(machines[promise.machine], promise):  # type: ignore[index]
+            return promise.says
+    return ""
+
+
+def _is_kept(machine: Machine, promise: Promise) -> bool:
+    course = [step.split() for step in promise.course.split(", ")]
+    try:
+        at, event = promise.start.split() if promise.start else (None, None)
+        end = _walked(machine, at, event, course)
+    except MachineError:
+        return False
+    return end == promise.end and not course
+
+
+def _walked(machine: Machine, at: str | None, event: str | None, course: list[list[str]]) -> str | None:
+    """The rest state in which a walk ends whose activities answer as `course` says; None where it takes another course."""
+    walk = steps(machine, at, event, limit=100)
+    try:
+        due: Step = next(walk)
+        while True:
+            outcome = _answer(due, course)
+            if outcome is None:
+                return None
+            due = walk.send(outcome)
+    except StopIteration as end:
+        return str(end.value)
+
+
+def _answer(due: Step, course: list[list[str]]) -> str | None:
+    activity, outcome = course.pop(0) if course else ("", "")
+    if activity != due.activity:
+        return None
+    return _walked(due.child, None, None, course) if due.child is not None and outcome == ACQUIRED else outcome
