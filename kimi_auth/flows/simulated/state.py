@@ -196,7 +196,7 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
     for number, pair in enumerate(shared.pairs):
         if numbers[number] >= 0:
             if pair.heir >= 0:
-                pair = pair._replace(heir=numbers[pair.heir])  # noqa: PLW2901
+                pair = pair._replace(heir=numbers[pair.heir])
             pairs.append(pair)
     lasting = shared.lasting
     if lasting:
