@@ -118,8 +118,8 @@ class Session:
         """The whole pair, under the same promises as `access_token_sync`."""
         self._leave_keyring()
         need = self._need(min_ttl_s, refresh=refresh)
-        start = self._obtain(need)
-        return self._hold(self._credential.land_sync(start), need)
+        with hold_signals():
+            return self._hold(self._credential.land_sync(self._obtain(need)), need)
 
     async def rejected(self, bearer: str) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -136,8 +136,8 @@ class Session:
     def rejected_sync(self, bearer: str) -> str | None:
         """`rejected` for code without an event loop."""
         try:
-            start = self._obtain(Need(not_bearer=bearer))
-            token = self._hold(self._credential.land_sync(start)).access_token
+            with hold_signals():
+                token = self._hold(self._credential.land_sync(self._obtain(Need(not_bearer=bearer)))).access_token
         except KimiAuthError:
             return None
         return token if token != bearer else None

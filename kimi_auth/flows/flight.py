@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 __all__ = ["DRAIN_MAX_S", "Flights", "drain", "in_flight"]
@@ -84,6 +85,7 @@ class Flights(Generic[Result]):
         self._lock = threading.Lock()
         self._by_key: dict[Hashable, _Flight[Result]] = {}
         _owners.add(self)
+        _watch_the_end()
 
     def join(self, key: Hashable, work: Callable[[], Result]) -> Future[Result]:
         """The result of the flight under `key` that is in the air, else of a new one that runs `work`."""
@@ -168,6 +170,10 @@ def _fresh_start() -> None:
         owner.forget()
 
 
-atexit.register(drain)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=drain, after_in_child=_fresh_start)
+@cache
+def _watch_the_end() -> None:
+    """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
+    hook, which stops all lock work, must come after our waiting for a flight that needs the lock."""
+    atexit.register(drain)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=drain, after_in_child=_fresh_start)

@@ -212,7 +212,12 @@ class LoginWork:
         return "stored", ctx
 
     async def return_grant(self, ctx: LoginContext, /) -> tuple[ReturnGrantOutcome, LoginContext]:
-        await asyncio.to_thread(self._give_back, _token_of(ctx))
+        giving = asyncio.ensure_future(asyncio.to_thread(self._give_back, _token_of(ctx)))
+        try:
+            await asyncio.shield(giving)
+        except asyncio.CancelledError:
+            await giving  # within 5 s: a grant that nobody holds must not stay alive
+            raise
         return "returned", replace(ctx, token=None)
 
     async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:

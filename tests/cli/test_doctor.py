@@ -97,7 +97,7 @@ class House:
         self.monkeypatch.setattr("kimi_auth.files.read_bounded", refuse)
 
     def no_mode(self) -> None:
-        self.file.chmod(0o200)
+        self.file.chmod(0o400)
 
     def corrupt(self) -> None:
         self.file.write_text('{"access_token": "cut off h')

@@ -38,6 +38,8 @@ GUARDED = (
 """Activities that spend a token or write a credential."""
 
 SURVIVED = ""
+PROMISE = "promise"
+SMALLEST = next(iter(FAST))
 LIMIT = 400_000
 
 
@@ -82,17 +84,21 @@ def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -
         return "lint"
     if edited.lint_lock(dict.fromkeys(GUARDED, "credential")):
         return "lock discipline"
-    promise = broken_promise(edited, PROMISES)
-    for name, config in FAST.items():
-        if mutant.edge not in walked[name]:
-            continue
-        try:
-            report = explore(World(edited, config), limit=LIMIT, seek=ANY)
-        except StateSpaceTooLarge:
-            return "checker: too many states"
-        if report.stories:
-            return f"checker: {next(iter(report.stories))}"
-    return "promise" if promise else SURVIVED
+    for name in (SMALLEST, PROMISE, *(name for name in FAST if name != SMALLEST)):
+        if name == PROMISE:
+            if broken_promise(edited, PROMISES):
+                return PROMISE
+        elif mutant.edge in walked[name] and (rule := _broken_rule(edited, FAST[name])):
+            return f"checker: {rule}"
+    return SURVIVED
+
+
+def _broken_rule(machines: Library, config: Config) -> str:
+    try:
+        report = explore(World(machines, config), limit=LIMIT, seek=ANY)
+    except StateSpaceTooLarge:
+        return "too many states"
+    return next(iter(report.stories), "")
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ walk comes to rest. An activity that is due but not named breaks the promise, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from kimi_auth.machine import ACQUIRED, Machine, MachineError, steps
@@ -220,6 +220,46 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "token_lifecycle",
+        "the pace that all share is kept without a write",
+        "expiring renew",
+        "hold_credential acquired, reread paced, weigh works",
+        "usable",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a login that arrives before anything is sent takes precedence, and our claim is taken back",
+        "expired renew",
+        "hold_credential acquired, reread renewable, claim claimed, look_again changed, withdraw_claim withdrawn, "
+        "inject injected, inspect fresh",
+        "fresh",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a login that arrives while we ask takes precedence",
+        "expired renew",
+        f"{LOCKED}, exchange tokens, save_heir saved, install superseded, inject injected, inspect fresh",
+        "fresh",
+    ),
+    *(
+        Promise(
+            "token_lifecycle",
+            "a logout while we ask is final, whatever becomes of the revocation",
+            "expired renew",
+            f"{LOCKED}, exchange tokens, save_heir saved, install gone, revoke {how}, inject injected, inspect absent",
+            "absent",
+        )
+        for how in ("revoked", "unsupported", "failed")
+    ),
+    Promise(
+        "token_lifecycle",
+        "a logout stands where the server knows no revocation",
+        "expired logout",
+        "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke unsupported, "
+        "clear_sidecars cleared, restore_config restored, inject injected, inspect absent",
+        "absent",
+    ),
+    Promise(
+        "token_lifecycle",
         "a logout is followed by the config, then by the clients",
         "fresh logout",
         "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke revoked, "
@@ -245,10 +285,10 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
-def broken_promise(machines: dict[str, Machine] | object, promises: Iterable[Promise]) -> str:
+def broken_promise(machines: Mapping[str, Machine], promises: Iterable[Promise]) -> str:
     """What the first promise that `machines` do not keep says; "" if they keep them all."""
     for promise in promises:
-        if not _is_kept(machines[promise.machine], promise):  # type: ignore[index]
+        if not _is_kept(machines[promise.machine], promise):
             return promise.says
     return ""
 

@@ -45,7 +45,7 @@ def _works(shared: Shared, process: Process) -> bool:
 
 
 def _another(shared: Shared, process: Process) -> bool:
-    return shared.record != process.record or _refused(shared, process)
+    return shared.record != process.record
 
 
 def _claimed(shared: Shared, process: Process) -> bool:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from kimi_auth.machine import ACQUIRED, Machine
-from kimi_auth.machine.explore import Kind, Move
+from kimi_auth.machine.explore import TERMINATES, Kind, Move
 from kimi_auth.machine.program import Arrow, Place, Program
 
 from . import environment
@@ -39,11 +39,17 @@ __all__ = ["Cancel", "World"]
 
 ROOTS = ("token_lifecycle", "device_login")
 BEGINNINGS = frozenset({Kind.BEGIN, Kind.FAULT})
+CHAIN_MAX = 30
 BITS = 20
 MASK = (1 << BITS) - 1
 
 Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
 """What the cancellation of its caller does to a walk that is in the given activity."""
+
+
+def _unknown(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    """An activity that has no place in a walk of this world."""
+    return [Effect(None, shared, resting(process), "has no business here", broken=("crash",))]
 
 
 class Step(NamedTuple):
@@ -168,7 +174,7 @@ class World:
         )
         if process.marks & UNSAVED and place.activity != "save_heir":
             discipline += ("I2",)
-        for effect in self._hooks[place.activity](self.config, shared, process):
+        for effect in self._performed(place, shared, process):
             yield self._moved(process, effect, discipline)
         torn = self._cancel(self.config, shared, process, place.activity)
         if torn is not None:
@@ -193,6 +199,9 @@ class World:
         for after, begun in environment.logins(self.config, shared, process):
             started = begun._replace(place=self._storing)
             yield self._step(Kind.FAULT, after, started, (), (), "a new login was approved, and is to be stored")
+
+    def _performed(self, place: Place, shared: Shared, process: Process) -> Iterable[Effect]:
+        return self._hooks.get(place.activity or "", _unknown)(self.config, shared, process)
 
     def _moved(self, process: Process, effect: Effect, broken: tuple[str, ...]) -> Step:
         place = self.program.places[process.place]
@@ -226,8 +235,10 @@ class World:
                 broken += self._lies(shared, process, place.machine, place.state) + owed(shared, process, place.state)
             return self._step(kind, shared, resting(process), broken, edges, words)
         if place.activity in self._at_once or (kind in BEGINNINGS and place.activity in self._taken_at_once):
-            effects = list(self._hooks[place.activity](self.config, shared, process))
-            if len(effects) == 1 and (effects[0].outcome == ACQUIRED or place.activity not in TAKING):
+            effects = list(self._performed(place, shared, process))
+            if len(edges) > CHAIN_MAX:
+                broken += (TERMINATES,)
+            elif len(effects) == 1 and (effects[0].outcome == ACQUIRED or place.activity not in TAKING):
                 return self._followed(kind, effects[0], place, broken, edges, words)
         return self._step(kind, shared, process, broken, edges, words)
 
