@@ -31,6 +31,8 @@ STORED = f"{APPROVED}, store_credential stored"
 SHOWN = "check_store ready, request_code code, show_code shown"
 LOCKED = "hold_credential acquired, reread renewable, claim claimed, look_again unchanged"
 LOST = f"{LOCKED}, exchange ambiguous, postpone postponed"
+RENEWABLE = ("fresh", "expiring", "expired", "usable", "uncertain", "refused")
+ENDED = ("revoked", "corrupt", "absent")
 
 PROMISES: tuple[Promise, ...] = (
     Promise(
@@ -217,6 +219,81 @@ PROMISES: tuple[Promise, ...] = (
         "expired renew",
         f"{LOCKED}, exchange tokens, save_heir saved, install unsaved, weigh ended",
         "expired",
+    ),
+    *(
+        Promise("token_lifecycle", "looking ends with what was seen, and does nothing", start, f"inspect {seen}", seen)
+        for seen in (*RENEWABLE, *ENDED)
+        for start in ("", "fresh touched")
+    ),
+    *(
+        Promise("token_lifecycle", "every rest state looks again when it is touched", f"{rest} touched", "inspect fresh", "fresh")
+        for rest in (*RENEWABLE, *ENDED)
+    ),
+    *(
+        Promise(
+            "token_lifecycle",
+            "whatever can be renewed takes the lock first, and stays as it is without",
+            f"{rest} {event}",
+            "hold_credential busy, weigh works",
+            "usable",
+        )
+        for rest in RENEWABLE
+        for event in ("renew", "rejected")
+    ),
+    *(
+        Promise(
+            "token_lifecycle",
+            "one may sign out of everything; without the lock, or room to write, the login stands",
+            f"{rest} logout",
+            course,
+            "fresh",
+        )
+        for rest in (*RENEWABLE, *ENDED)
+        for course in (
+            "hold_credential_to_sign_out busy, inspect fresh",
+            "hold_credential_to_sign_out acquired, empty_record unwritable, inspect fresh",
+        )
+    ),
+    *(
+        Promise(
+            "token_lifecycle",
+            "what is found under the lock and needs no renewal is served as it is",
+            "expired renew",
+            f"hold_credential acquired, reread {found}, inject injected, inspect {seen}",
+            seen,
+        )
+        for found, seen in (("satisfied", "fresh"), ("gone", "absent"), ("refused", "revoked"))
+    ),
+    *(
+        Promise(
+            "token_lifecycle",
+            "a recovery in line is left out where the server asks for a longer wait",
+            "expired renew",
+            f"{LOST}, pause_before_recovery enough, weigh {weighed}",
+            end,
+        )
+        for weighed, end in (("works", "usable"), ("ended", "expired"), ("doubtful", "uncertain"), ("refused", "refused"))
+    ),
+    Promise(
+        "token_lifecycle",
+        "a renewal is on disk twice before anybody is served",
+        "expiring renew",
+        f"{LOCKED}, exchange tokens, save_heir saved, install installed, inject injected, inspect fresh",
+        "fresh",
+    ),
+    Promise(
+        "token_lifecycle",
+        "the answer of a process that died is installed, and nothing is sent",
+        "uncertain renew",
+        "hold_credential acquired, reread renewable, claim heir, install installed, inject injected, inspect fresh",
+        "fresh",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a login that the server ended stays ended, on disk",
+        "expired renew",
+        f"{LOCKED}, exchange refused, record_refusal recorded, inject injected, inspect revoked",
+        "revoked",
     ),
     Promise(
         "token_lifecycle",
