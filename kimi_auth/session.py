@@ -18,12 +18,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Unreachable, WrongIssuer
-from kimi_auth.flows.account import PlatformConfig, default_platform, discover, endpoints_of, server_of
+from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_platform, discover, endpoints_of, server_of
 from kimi_auth.flows.apikey import KeyStore, sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
@@ -325,7 +325,8 @@ class Session:
 
     @cached_property
     def _server(self) -> OAuthServer:
-        return self._given_server or server_of(self.platform, self._headers)
+        made: Any = ServerWhenAsked(lambda: server_of(self.platform, self._headers))
+        return self._given_server or made
 
     @cached_property
     def _steady(self) -> SteadyTime:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
 from kimi_auth.platforms import (
@@ -92,6 +93,19 @@ def endpoints_of(platform: Platform) -> Endpoints:
         discover_revocation=platform.revocation != "none",
         refusal_codes=frozenset(oauth.refused_errors),
     )
+
+
+class ServerWhenAsked:
+    """An `OAuthServer` that is made with its first request: until then no header is built and no `device_id` written."""
+
+    def __init__(self, make: Callable[[], OAuthServer]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        server = self._make()
+        for request in ("request_code", "poll", "exchange", "revoke", "aclose"):
+            setattr(self, request, getattr(server, request))
+        return getattr(self, name)
 
 
 def server_of(platform: Platform, headers: Mapping[str, str]) -> OAuthServer:

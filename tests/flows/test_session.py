@@ -415,6 +415,16 @@ def test_status_says_what_there_is_and_no_secret(world: World) -> None:
     assert world.session.status().claim == "interrupted"
 
 
+def test_a_look_leaves_no_trace(tmp_path: Path) -> None:
+    """Status of a share dir that is not there: nobody is signed in, and it is still not there."""
+    share_dir = tmp_path / "none"
+    session = Session(share_dir, environ={})
+    assert session.status().state == "absent"
+    with pytest.raises(NotSignedIn):
+        session.access_token_sync()
+    assert not share_dir.exists()
+
+
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     """An unknown platform and a URL that is none; a platform that takes an API key has no token before it has a key."""
     with pytest.raises(ConfigError, match="nosuch"):
