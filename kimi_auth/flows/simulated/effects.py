@@ -29,8 +29,8 @@ Policy = Literal["strict", "lenient", "grace", "none"]
 """What a spent refresh token does: ends the login, is refused, still works for a while, or does not exist."""
 
 # What happened in a walk, as bits of Process.marks.
-DECLARED, SPENT_IT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
-OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_NOBODY = 32, 64, 128, 256
+DECLARED, MAYBE_SPENT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
+OWES_SERVING, OWES_CONFIG, OWES_RETRY = 32, 64, 128
 BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED
 
 

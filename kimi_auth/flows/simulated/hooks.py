@@ -9,10 +9,9 @@ from .effects import (
     DECLARED,
     FIRST_SENDING,
     INSTALLED,
-    SPENT_IT,
+    MAYBE_SPENT,
     OWES_CONFIG,
     OWES_SERVING,
-    SAW_NOBODY,
     SENDING_AGAIN,
     UNSAVED,
     Config,
@@ -43,9 +42,9 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if record == CORRUPT:
         return [Effect("corrupt", shared, seen)]
     if record == FOREIGN:
-        return [Effect("foreign", shared, seen._replace(marks=seen.marks | SAW_NOBODY))]
+        return [Effect("foreign", shared, seen)]
     if record < 0:
-        return [Effect("gone", shared, seen._replace(marks=seen.marks | SAW_NOBODY))]
+        return [Effect("gone", shared, seen)]
     pair = shared.pairs[record]
     if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
         shared = with_pair(shared, record, rejected=1)
@@ -110,7 +109,7 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         meddled = shared.logins[shared.pairs[number].login] & MEDDLED
         twice = shared.pairs[number].sent and not process.marks & DECLARED and not meddled
         stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
-        sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | SPENT_IT)
+        sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | MAYBE_SPENT)
         return [
             Effect(
                 None,
@@ -127,10 +126,10 @@ def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effec
     """Everything that may come of a request that is in flight."""
     number = process.record
     landed = process._replace(stage=0)
-    certain = landed._replace(marks=landed.marks & ~SPENT_IT)
+    certain = landed._replace(marks=landed.marks & ~MAYBE_SPENT)
     after, pair, broken = served(config, shared, number, has_reader=True)
     if pair >= 0:
-        received = landed._replace(pair=pair, claim="", marks=landed.marks | UNSAVED)
+        received = certain._replace(pair=pair, claim="", marks=certain.marks | UNSAVED)
         yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
     else:
         yield Effect("refused", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
@@ -162,7 +161,7 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
     number = process.record
     if process.stage != COMPARED:
         if shared.record in (EMPTY, ABSENT):
-            gone = process._replace(marks=process.marks | OWES_SERVING | SAW_NOBODY)
+            gone = process._replace(marks=process.marks | OWES_SERVING)
             return [Effect("gone", without_claim(config, shared, number), gone)]
         if shared.record not in (number, CORRUPT):
             other = process._replace(marks=process.marks | OWES_SERVING)
