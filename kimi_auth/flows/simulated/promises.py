@@ -226,7 +226,13 @@ PROMISES: tuple[Promise, ...] = (
         for start in ("", "fresh touched")
     ),
     *(
-        Promise("token_lifecycle", "every rest state looks again when it is touched", f"{rest} touched", "inspect fresh", "fresh")
+        Promise(
+            "token_lifecycle",
+            "every rest state looks again when it is touched",
+            f"{rest} touched",
+            "inspect fresh",
+            "fresh",
+        )
         for rest in (*RENEWABLE, *ENDED)
     ),
     *(
@@ -272,7 +278,12 @@ PROMISES: tuple[Promise, ...] = (
             f"{LOST}, pause_before_recovery enough, weigh {weighed}",
             end,
         )
-        for weighed, end in (("works", "usable"), ("ended", "expired"), ("doubtful", "uncertain"), ("refused", "refused"))
+        for weighed, end in (
+            ("works", "usable"),
+            ("ended", "expired"),
+            ("doubtful", "uncertain"),
+            ("refused", "refused"),
+        )
     ),
     Promise(
         "token_lifecycle",
