@@ -127,9 +127,10 @@ class CredentialWork(RefreshWork):
 
     def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]:
         snapshot = self._store.read()
-        ctx = replace(ctx, snapshot=snapshot, pair=snapshot.token)
+        ctx = replace(ctx, snapshot=snapshot)
         if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
             return "nothing", ctx
+        ctx = replace(ctx, pair=snapshot.token)
         try:
             self._store.sign_out(self._clock.wall_s())
         except StorageError as trouble:

@@ -29,8 +29,8 @@ Policy = Literal["strict", "lenient", "grace", "none"]
 """What a spent refresh token does: ends the login, is refused, still works for a while, or does not exist."""
 
 # What happened in a walk, as bits of Process.marks.
-DECLARED, MAYBE_SPENT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
-OWES_SERVING, OWES_CONFIG, OWES_RETRY = 32, 64, 128
+DECLARED, SPENT_IT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
+OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_NOBODY = 32, 64, 128, 256
 BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED
 
 
@@ -134,6 +134,12 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
     if shared.logins[new.login] & SIGNED_OUT:
         broken += ("I6",)
     return remembering(config, shared)._replace(record=number), broken
+
+
+def unpaced(shared: Shared, *, forced: int = 0) -> Shared:
+    """The shared pace is written anew: nothing stands in the way any more."""
+    pairs = tuple(pair._replace(unclear=0, rejected=0) for pair in shared.pairs)
+    return shared._replace(pairs=pairs, held=0, forced=forced)
 
 
 # --- judging -------------------------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from .effects import (
     DECLARED,
     FIRST_SENDING,
     INSTALLED,
-    MAYBE_SPENT,
     OWES_CONFIG,
     OWES_SERVING,
+    SAW_NOBODY,
     SENDING_AGAIN,
+    SPENT_IT,
     UNSAVED,
     Config,
     Effect,
@@ -23,8 +24,10 @@ from .effects import (
     is_fresh,
     is_incomplete,
     pair_at,
+    remembering,
     served,
     swept,
+    unpaced,
     wait_is_over,
     with_pair,
     without_claim,
@@ -42,9 +45,9 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if record == CORRUPT:
         return [Effect("corrupt", shared, seen)]
     if record == FOREIGN:
-        return [Effect("foreign", shared, seen)]
+        return [Effect("foreign", shared, seen._replace(marks=seen.marks | SAW_NOBODY))]
     if record < 0:
-        return [Effect("gone", shared, seen)]
+        return [Effect("gone", shared, seen._replace(marks=seen.marks | SAW_NOBODY))]
     pair = shared.pairs[record]
     if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
         shared = with_pair(shared, record, rejected=1)
@@ -109,7 +112,7 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         meddled = shared.logins[shared.pairs[number].login] & MEDDLED
         twice = shared.pairs[number].sent and not process.marks & DECLARED and not meddled
         stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
-        sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | MAYBE_SPENT)
+        sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | SPENT_IT)
         return [
             Effect(
                 None,
@@ -126,10 +129,10 @@ def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effec
     """Everything that may come of a request that is in flight."""
     number = process.record
     landed = process._replace(stage=0)
-    certain = landed._replace(marks=landed.marks & ~MAYBE_SPENT)
+    certain = landed._replace(marks=landed.marks & ~SPENT_IT)
     after, pair, broken = served(config, shared, number, has_reader=True)
     if pair >= 0:
-        received = certain._replace(pair=pair, claim="", marks=certain.marks | UNSAVED)
+        received = landed._replace(pair=pair, claim="", marks=landed.marks | UNSAVED)
         yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
     else:
         yield Effect("refused", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
@@ -161,7 +164,7 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
     number = process.record
     if process.stage != COMPARED:
         if shared.record in (EMPTY, ABSENT):
-            gone = process._replace(marks=process.marks | OWES_SERVING)
+            gone = process._replace(marks=process.marks | OWES_SERVING | SAW_NOBODY)
             return [Effect("gone", without_claim(config, shared, number), gone)]
         if shared.record not in (number, CORRUPT):
             other = process._replace(marks=process.marks | OWES_SERVING)
@@ -177,7 +180,7 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
         return [unsaved] if config.gives_up else []
     forced = shared.pairs[number].rejected
     after, broken = installed(config, shared, heir)
-    after = swept(config, after, heir)._replace(held=0, forced=forced)
+    after = unpaced(swept(config, after, heir), forced=forced)
     did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
     return [Effect("installed", after, did, broken=broken)]
 
@@ -186,11 +189,10 @@ def revoke(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if process.pair < 0:
         return [Effect("unsupported", shared, process)]
     after = ended(shared, shared.pairs[process.pair].login)
-    forgotten = process._replace(pair=NOTHING)
-    kept = [Effect("failed", shared, forgotten, hurt=True)]
+    kept = [Effect("failed", shared, process, hurt=True)]
     if config.all_answers:
-        kept.append(Effect("unsupported", shared, forgotten))
-    return [Effect("revoked", after, forgotten), *kept]
+        kept.append(Effect("unsupported", shared, process))
+    return [Effect("revoked", after, process), *kept]
 
 
 def record_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -223,13 +225,7 @@ def empty_record(config: Config, shared: Shared, process: Process) -> Iterable[E
         shared = ended(shared, shared.pairs[shared.record].login, signed_out=True)
     emptied = seen._replace(marks=seen.marks | OWES_SERVING | OWES_CONFIG)
     broken = () if process.event == "logout" else ("I4",)
-    return [Effect("emptied", remembering_record(config, shared), emptied, broken=broken)]
-
-
-def remembering_record(config: Config, shared: Shared) -> Shared:
-    from .effects import remembering
-
-    return remembering(config, shared)._replace(record=EMPTY)
+    return [Effect("emptied", remembering(config, shared)._replace(record=EMPTY), emptied, broken=broken)]
 
 
 def discard_heir(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:

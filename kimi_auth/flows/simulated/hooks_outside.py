@@ -15,6 +15,7 @@ from .effects import (
     installed,
     is_incomplete,
     swept,
+    unpaced,
     works,
 )
 from .hooks import REFRESH, SIGN_OUT, Hook
@@ -110,7 +111,7 @@ def put(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.full:
         return [Effect("unwritable", shared, process, hurt=True)]
     after, broken = installed(config, shared, process.pair)
-    after = swept(config, after, process.pair)._replace(held=0, forced=0)
+    after = unpaced(swept(config, after, process.pair))
     return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
 
 

@@ -19,7 +19,7 @@ from .promises import PROMISES, broken_promise
 from .world import World
 from .worlds import FAST
 
-__all__ = ["GUARDED", "Mutant", "Score", "killer", "mutants", "score"]
+__all__ = ["GUARDED", "Mutant", "Score", "killer", "merged", "mutants", "score", "walked_by_world"]
 
 GUARDED = (
     "exchange",
@@ -122,10 +122,13 @@ class Score:
         }
 
 
-def score(machines: Library, name: str, walked: Mapping[str, set[Edge]], only: Iterable[Mutant] | None = None) -> Score:
-    """Lets every mutant of the machine `name` be hunted, or those in `only`."""
+def score(
+    data: Mapping[str, Mapping[str, Any]], name: str, walked: Mapping[str, set[Edge]], hunted: Iterable[Mutant]
+) -> Score:
+    """Hunts these mutants of the machine `name` among the machines in `data` (`Library.data`)."""
+    machines = Library.from_data(data)
     found = Score(name, digest(machines[name]))
-    for mutant in mutants(machines[name]) if only is None else only:
+    for mutant in hunted:
         found.mutants += 1
         by = killer(mutant, machines, walked)
         if by:
@@ -133,3 +136,13 @@ def score(machines: Library, name: str, walked: Mapping[str, set[Edge]], only: I
         else:
             found.survivors.append(str(mutant))
     return found
+
+
+def merged(scores: Iterable[Score]) -> Score:
+    """Scores of parts of one machine's mutants as one."""
+    first, *others = scores
+    for other in others:
+        first.mutants += other.mutants
+        first.killed += other.killed
+        first.survivors += other.survivors
+    return first

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from .effects import (
     INSTALLED,
-    MAYBE_SPENT,
     OWES_CONFIG,
     OWES_RETRY,
     OWES_SERVING,
+    SAW_NOBODY,
+    SPENT_IT,
     UNSAVED,
     is_fresh,
     is_incomplete,
@@ -45,7 +46,7 @@ def _works(shared: Shared, process: Process) -> bool:
 
 
 def _another(shared: Shared, process: Process) -> bool:
-    return shared.record != process.record
+    return shared.record != process.record and not process.marks & SAW_NOBODY
 
 
 def _claimed(shared: Shared, process: Process) -> bool:
@@ -66,15 +67,15 @@ TRUTH: dict[tuple[str, str], Fact] = {
     ("token_lifecycle", "absent"): lambda shared, process: shared.record in OUT,
     ("token_refresh", "renewed"): lambda shared, process: bool(process.marks & INSTALLED),
     ("token_refresh", "adopted"): lambda shared, process: (
-        is_fresh(shared) and not process.marks & (MAYBE_SPENT | UNSAVED | INSTALLED)
+        is_fresh(shared) and not process.marks & (SPENT_IT | UNSAVED | INSTALLED)
     ),
     ("token_refresh", "superseded"): _another,
-    ("token_refresh", "gone"): lambda shared, process: shared.record in OUT or shared.record != process.record,
+    ("token_refresh", "gone"): lambda shared, process: bool(process.marks & SAW_NOBODY),
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
     ("token_refresh", "refused"): lambda shared, process: (
         process.record >= 0 and bool(shared.pairs[process.record].refused)
     ),
-    ("token_refresh", "postponed"): lambda shared, process: not process.marks & (MAYBE_SPENT | INSTALLED),
+    ("token_refresh", "postponed"): lambda shared, process: not process.marks & (SPENT_IT | INSTALLED),
     ("token_refresh", "in_doubt"): _claimed,
     ("token_refresh", "unsaved"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
     ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT or shared.record != process.record,

@@ -1,0 +1,381 @@
+"""One credential in the states that the contract table names: on the simulated world, in memory, and in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_auth.errors import ConfigError, StoreUnwritable, Unreachable
+from kimi_auth.flows.contracts import CredentialContext, Need
+from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.flows.refresh import Effects
+from kimi_auth.flows.simulated import effects as simulated
+from kimi_auth.flows.simulated import state as st
+from kimi_auth.flows.simulated.hooks_outside import HOOKS
+from kimi_auth.store import Claim, FileStore, MemoryStore, Pace, Refusal
+from kimi_auth.token import Token, fingerprint
+from kimi_auth.wire import Answer
+from kimi_auth.wire.simulated import SimulatedServer
+
+ISSUER = "https://simulated.example"
+LIFE_S = 900.0
+LEFT_S = {"fresh": LIFE_S, "expiring": 300.0, "expired": 0.0}
+WRITES = {
+    "claim",
+    "renew_claim",
+    "withdraw_claim",
+    "save_heir",
+    "install_heir",
+    "put",
+    "sign_out",
+    "tidy",
+    "refuse",
+    "set_pace",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A situation. `record`: p (the pair that the walk works on), r (another login's), empty, absent, corrupt or foreign.
+
+    `seen`: the record as the walk read it last. `claim`: on p: none, ours (of this boot), elsewhere, met (elsewhere, met
+    just now), waited (elsewhere, met 75 s ago), heir (it holds q). `found`: what the claim hook answered. `pair`: what the
+    server gave. `lock`: free or taken, as a walk finds it that does not hold it yet. `fault`: what becomes of a request.
+    """
+
+    record: str = "p"
+    seen: str = "p"
+    phase: str = "expired"
+    claim: str = "none"
+    found: str = ""
+    pair: str = ""
+    refused: bool = False
+    held: bool = False
+    rejected: bool = False
+    unclear: int = 0
+    full: bool = False
+    need: str = ""
+    recoveries: int = 0
+    lock: str = "free"
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a hook left behind, as far as anybody can tell. Of p: `claim` (none, incomplete, heir), `refused`, `rejected`,
+    `unclear`. `pair`: what the walk now holds of the server."""
+
+    record: str
+    claim: str
+    refused: bool
+    held: bool
+    rejected: bool
+    unclear: int
+    pair: str
+
+
+# --- the simulated world -------------------------------------------------------------------------------------------------
+
+RECORDS = {"p": 0, "r": 2, "empty": st.EMPTY, "absent": st.ABSENT, "corrupt": st.CORRUPT, "foreign": st.FOREIGN}
+NAMES = {number: name for name, number in RECORDS.items()} | {1: "q", 3: "new", st.NOTHING: ""}
+PHASES = {"fresh": st.FRESH, "expiring": st.EXPIRING, "expired": st.EXPIRED}
+CLAIMS = {
+    "none": (st.NO_CLAIM, st.NOTHING, ()),
+    "ours": (1, st.NOTHING, (0,)),
+    "elsewhere": (st.DEAD_BOOT, st.NOTHING, (0,)),
+    "met": (st.DEAD_BOOT, st.NOTHING, (1,)),
+    "waited": (st.DEAD_BOOT, st.NOTHING, (2,)),
+    "heir": (1, 1, (0,)),
+}
+ENDED_LOGIN = {"refused"}
+
+
+def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
+    """What the simulated hook may answer, and what is then so."""
+    owner, heir, met = CLAIMS[given.claim]
+    p = st.Pair(
+        0,
+        phase=PHASES[given.phase],
+        refused=given.refused,
+        denied=given.fault in ENDED_LOGIN or activity == "record_refusal",
+        rejected=given.rejected,
+        unclear=given.unclear,
+        owner=owner,
+        heir=heir,
+        met=met,
+        sent=given.fault != "",
+    )
+    alive = 0 if given.fault in ENDED_LOGIN else st.ALIVE
+    shared = st.Shared(
+        RECORDS[given.record],
+        (p, st.Pair(0), st.Pair(1)),
+        (alive, st.ALIVE),
+        held=int(given.held),
+        full=int(given.full),
+        locks=0 if given.lock == "free" else 2,
+    )
+    process = st.Process(
+        1,
+        1,
+        event="logout",
+        need=given.need,
+        bearer=0 if given.need else st.NOTHING,
+        record=RECORDS[given.seen],
+        claim=given.found,
+        pair={"q": 1, "p": 0, "": st.NOTHING}[given.pair],
+        recoveries=given.recoveries,
+        stage=simulated.FIRST_SENDING if activity == "exchange" else 0,
+    )
+    config = simulated.Config(processes=1, gives_up=True)
+    answers: dict[str, list[Facts]] = {}
+    for effect in HOOKS[activity](config, shared, process):
+        pair = effect.shared.pairs[0]
+        claim = "none" if pair.owner == st.NO_CLAIM else "heir" if pair.heir >= 0 else "incomplete"
+        facts = Facts(
+            NAMES[effect.shared.record],
+            claim,
+            bool(pair.refused),
+            bool(effect.shared.held),
+            bool(pair.rejected),
+            pair.unclear,
+            NAMES[effect.process.pair],
+        )
+        answers.setdefault(effect.outcome or "", []).append(facts)
+    return answers
+
+
+# --- the real hooks ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class BootClock:
+    """A clock that stands still, and sleeps by moving on; the machine can be started anew."""
+
+    wall: float = 1_800_000_000.0
+    boottime: float = 1_000.0
+    boot: str = "boot-a"
+
+    def wall_s(self) -> float:
+        return self.wall
+
+    def monotonic_s(self) -> float:
+        return self.boottime
+
+    def boottime_s(self) -> float:
+        return self.boottime
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += seconds
+        self.boottime += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class FullDisk:
+    """A store whose medium takes no writes while `full`."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.full = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WRITES and self.full:
+            return self._refuse
+        return getattr(self._store, name)
+
+    def _refuse(self, *_: object) -> None:
+        raise StoreUnwritable("the disk is full: a test wants it so")
+
+
+@dataclass
+class Real:
+    """The real hooks over a real store and the simulated server."""
+
+    store: FullDisk
+    spoil: Callable[[], None]
+    other: Callable[[], AbstractContextManager[bool]]
+    clock: BootClock
+    config: ConfigError | None = None
+    served: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.server = SimulatedServer(self.clock)
+        effects = Effects(
+            self.store,  # type: ignore[arg-type]
+            self.server,
+            self.clock,
+            ISSUER,
+            keeps_trying=lambda tried_s: tried_s < 3,
+            luck=lambda: 0.0,
+        )
+        self.work = CredentialWork(effects, serve=self.served.append, config=self)
+
+    def restore(self) -> None:
+        """What a logout does to the configuration."""
+        if self.config is not None:
+            raise self.config
+
+    def run(self, activity: str, given: Given) -> tuple[str, Facts]:
+        """What the hook answers in that situation, and what is then so."""
+        pairs, ctx = self._arrange(given)
+        hook = getattr(self.work, activity)
+        if activity.startswith("hold_credential"):
+            taken = self.other() if given.lock == "taken" else _nothing()
+            with taken, hook(ctx) as (outcome, after):
+                pass
+        else:
+            with self.store.locked(0) as held:
+                assert held
+                outcome, after = hook(ctx)
+        return outcome, self._facts(pairs, after)
+
+    def _arrange(self, given: Given) -> tuple[dict[str, Token], CredentialContext]:
+        store = self.store
+        now_s = self.clock.wall_s()
+        issued = self.server.issue()
+        issuer = "https://elsewhere.example" if "foreign" in (given.record, given.seen) else ISSUER
+        p = Token(issued.access_token, issued.refresh_token, now_s + LEFT_S[given.phase], LIFE_S, issuer=issuer)
+        q, r = (Token(f"access-{name}", f"refresh-{name}", now_s + LIFE_S, LIFE_S, issuer=ISSUER) for name in "qr")
+        pairs = {"p": p, "q": q, "r": r}
+        fp = fingerprint(p)
+        with store.locked(0):
+            store.put(p)
+            if given.claim != "none":
+                self.clock.boot = "boot-a" if given.claim in ("ours", "heir") else "boot-of-another"
+                store.claim(fp)
+                self.clock.boot = "boot-a"
+            if given.claim in ("met", "waited"):
+                store.claim(fp)
+                self.clock.boottime += 76.0 if given.claim == "waited" else 0.0
+            if given.claim == "heir":
+                store.save_heir(fp, q)
+            if given.refused:
+                store.refuse(fp, Refusal(now_s, "no"))
+            store.set_pace(self._pace(given, fp, now_s))
+            seen = store.read()
+            if given.record != "p":
+                self._change(given.record, pairs)
+            if given.seen == given.record:
+                seen = store.read()
+        ctx = CredentialContext(
+            need=self._need(given, p, fp),
+            snapshot=seen,
+            claim=Claim({"made": "made", "found": "interrupted"}.get(given.found, "none"), fp),  # type: ignore[arg-type]
+            pair=pairs.get(given.pair),
+            trouble=Unreachable("no answer"),
+            recoveries=given.recoveries,
+        )
+        self._break(given)
+        return pairs, ctx
+
+    def _change(self, record: str, pairs: Mapping[str, Token]) -> None:
+        """Somebody without our lock writes, and sweeps nothing: so does a program that knows no sidecars."""
+        if record == "corrupt":
+            self.spoil()
+        elif record == "r":
+            self.store.put(pairs["r"])
+        elif record in ("empty", "absent"):
+            self.store.sign_out(self.clock.wall_s())
+            if record == "absent":
+                self.clock.sleep(61.0)
+                self.store.tidy(self.clock.wall_s())
+
+    def _pace(self, given: Given, fp: str, now_s: float) -> Pace:
+        return Pace(
+            not_before_s=now_s + 600.0 if given.held else 0.0,
+            failures=int(given.held),
+            unclear_fp=fp if given.unclear else "",
+            unclear_count=given.unclear,
+            unclear_first_at_s=now_s - 2_000.0,
+            unclear_last_at_s=now_s - 1_000.0,
+            rejected_fp=fp if given.rejected else "",
+        )
+
+    def _need(self, given: Given, p: Token, fp: str) -> Need:
+        if given.need == "not_pair":
+            return Need(not_fp=fp, insist=True)
+        return Need(not_bearer=p.access_token) if given.need else Need()
+
+    def _break(self, given: Given) -> None:
+        self.store.full = given.full
+        error = Unreachable("a test wants it so")
+        lost = {"lost": ("ambiguous", True), "late": ("ambiguous", False)}
+        plain = {"unclear": "unclear", "busy": "not_processed", "client": "misconfigured"}
+        if given.fault in ENDED_LOGIN:
+            self.server.end_logins()
+        elif given.fault in lost:
+            outcome, processed = lost[given.fault]
+            self.server.fault("exchange", Answer(outcome, error=error), processed=processed)
+        elif given.fault in plain:
+            self.server.fault("exchange", Answer(plain[given.fault], error=error))
+        elif given.fault in ("unsupported", "failed"):
+            self.server.fault("revoke", Answer(given.fault, error=error))
+        elif given.fault == "config":
+            self.config = ConfigError("the file is locked")
+
+    def _facts(self, pairs: Mapping[str, Token], ctx: CredentialContext) -> Facts:
+        self.store.full = False
+        found, pace = self.store.read(), self.store.pace()
+        fp = fingerprint(pairs["p"])
+        claim = self.store.peek_claim(fp).state
+        return Facts(
+            _name(found.state, found.token, pairs),
+            {"none": "none", "heir": "heir"}.get(claim, "incomplete"),
+            self.store.refusal(fp) is not None,
+            pace.not_before_s > self.clock.wall_s(),
+            pace.rejected_fp == fp,
+            pace.unclear_count if pace.unclear_fp == fp else 0,
+            _name("present", ctx.pair, pairs) if ctx.pair else "",
+        )
+
+
+def _name(state: str, token: Token | None, pairs: Mapping[str, Token]) -> str:
+    if state != "present" or token is None:
+        return state
+    if token.is_empty:
+        return "empty"
+    names = [name for name, pair in pairs.items() if pair.refresh_token == token.refresh_token]
+    foreign = token.issuer != ISSUER
+    return "foreign" if foreign else names[0] if names else "new"
+
+
+@contextmanager
+def _nothing() -> Iterator[bool]:
+    yield False
+
+
+@pytest.fixture(params=["memory", "file"])
+def real(request: pytest.FixtureRequest, tmp_path: Path) -> Real:
+    """The real hooks over each store."""
+    clock = BootClock()
+    if request.param == "memory":
+        memory = MemoryStore(clock)
+        return Real(FullDisk(memory), memory.spoil, lambda: memory.locked(0), clock)
+    mine, theirs = (FileStore(tmp_path / "share", clock=clock) for _ in range(2))
+    mine.check_writable()
+    return Real(FullDisk(mine), lambda: _spoil(mine.path), lambda: theirs.locked(0), clock)
+
+
+def _spoil(path: Path) -> None:
+    path.write_bytes(b'{"access_token": ')
+
+
+@pytest.fixture
+def model() -> Callable[[str, Given], dict[str, list[Facts]]]:
+    """The simulated hooks."""
+    return on_the_model
+
+
+@pytest.fixture
+def given() -> Callable[..., Given]:
+    """Makes situations: an expired pair p without anything beside it, with changes."""
+    return lambda **changes: replace(Given(), **changes)
