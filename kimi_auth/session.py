@@ -10,40 +10,34 @@ one credential. Nothing is read before it is asked for.
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from kimi_auth._version import __version__
-from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Unreachable, WrongIssuer
-from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_platform, discover, endpoints_of, server_of
-from kimi_auth.flows.apikey import KeyStore, sign_in_with_key, sign_out_of_key
+from kimi_auth.clock import Clock
+from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
+from kimi_auth.flows.account import discover, endpoints_of
+from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
-from kimi_auth.flows.credential import Credential, Landing
+from kimi_auth.flows.credential import Landing
 from kimi_auth.flows.flight import drain
-from kimi_auth.flows.freshness import Freshness, HeldToken, SteadyTime, status_of
-from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.flows.freshness import Freshness, HeldToken, status_of
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
-from kimi_auth.flows.migration import is_waiting, migrate
 from kimi_auth.flows.models import Synced, catalogue_of, managed, sync
 from kimi_auth.flows.notices import LoginView
-from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
 from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.status import LoginReport, LogoutReport, Status
-from kimi_auth.machine import Library, Observer, recorder_from_environ, walk_async
-from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, Registry, resolve, static_key
+from kimi_auth.flows.wiring import Wiring
+from kimi_auth.machine import Observer, walk_async
+from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, Registry, static_key
 from kimi_auth.runtime import Targets, keep
-from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
+from kimi_auth.store import CredentialStore
 from kimi_auth.token import Token, at_leisure, fingerprint
-from kimi_auth.wire import OAuthServer, device_headers, fetch_models
+from kimi_auth.wire import OAuthServer, fetch_models
 
 __all__ = ["Session"]
 
@@ -72,23 +66,25 @@ class Session:
         one_shot: bool = False,
         notice_s: float = 0.0,
     ) -> None:
-        environ = os.environ if environ is None else environ
-        given = share_dir or environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi"
-        self.share_dir = Path(given).expanduser()
-        self.config = ConfigFile(self.share_dir)
-        self.registry = Registry(self.share_dir)
-        known = self.registry.get(platform or default_platform(self.config, self.registry))
-        self.platform: Platform = resolve(known, environ)
-        self._environ = environ
-        self._clock = clock or SystemClock()
-        self._keyring_asked = store is not None or self.platform.oauth is None
-        self._keyring_trouble: KimiAuthError | None = None
-        self.store: CredentialStore = store or self._place()
-        self._given_server = server
-        self._observe = observe or recorder_from_environ()
-        self._one_shot = one_shot
-        self._notice_s = notice_s
         self._targets = Targets()
+        self._wiring = Wiring(
+            share_dir,
+            self._targets.inject,
+            platform=platform,
+            environ=environ,
+            clock=clock,
+            store=store,
+            server=server,
+            observe=observe,
+            one_shot=one_shot,
+        )
+        self.share_dir: Path = self._wiring.share_dir
+        self.config: ConfigFile = self._wiring.config
+        self.registry: Registry = self._wiring.registry
+        self.platform: Platform = self._wiring.platform
+        self.store: CredentialStore = self._wiring.store
+        self._clock = self._wiring.clock
+        self._notice_s = notice_s
         self._held: HeldToken | None = None
 
     # --- tokens ------------------------------------------------------------------------------------------------------
@@ -102,10 +98,10 @@ class Session:
         held = self._held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
             return held.access_token
-        await self._settle()
+        await self._wiring.settle()
         need = self._need(min_ttl_s, refresh=refresh)
-        start = self._obtain(need)
-        return self._hold(await self._credential.land(start), need).access_token
+        start = self._wiring.obtain(need)
+        return self._hold(await self._wiring.credential.land(start), need).access_token
 
     def access_token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
         """`access_token` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
@@ -116,10 +112,10 @@ class Session:
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> Token:
         """The whole pair, under the same promises as `access_token_sync`."""
-        self._leave_keyring()
+        self._wiring.leave_keyring()
         need = self._need(min_ttl_s, refresh=refresh)
         with hold_signals():
-            return self._hold(self._credential.land_sync(self._obtain(need)), need)
+            return self._hold(self._wiring.credential.land_sync(self._wiring.obtain(need)), need)
 
     async def rejected(self, bearer: str) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -127,8 +123,8 @@ class Session:
         However many callers and processes report the same bearer, it is rotated at most once.
         """
         try:
-            start = self._obtain(Need(not_bearer=bearer))
-            token = self._hold(await self._credential.land(start)).access_token
+            start = self._wiring.obtain(Need(not_bearer=bearer))
+            token = self._hold(await self._wiring.credential.land(start)).access_token
         except KimiAuthError:
             return None
         return token if token != bearer else None
@@ -137,7 +133,9 @@ class Session:
         """`rejected` for code without an event loop."""
         try:
             with hold_signals():
-                token = self._hold(self._credential.land_sync(self._obtain(Need(not_bearer=bearer)))).access_token
+                token = self._hold(
+                    self._wiring.credential.land_sync(self._wiring.obtain(Need(not_bearer=bearer)))
+                ).access_token
         except KimiAuthError:
             return None
         return token if token != bearer else None
@@ -145,29 +143,29 @@ class Session:
     def renew_at_leisure(self, before: Callable[[], None] = lambda: None) -> None:
         """For one-shot commands, after they have done their work: renews in the foreground if the second half of the window
         has begun, nobody else is at it and no pace forbids it. `before` is called first if so. Never raises for weather."""
-        landing = self._credential.inspect()
+        landing = self._wiring.credential.inspect()
         token = landing.token
         if landing.state == "expiring" and token is not None and not at_leisure(token, self.now_s()):
             before()
             with hold_signals():
-                self._credential.renew_now(landing)
+                self._wiring.credential.renew_now(landing)
 
     def now_s(self) -> float:
         """Now as ages are judged here, unix seconds: a wall clock that is set back does not make a token younger."""
-        return self._steady.now_s()
+        return self._wiring.steady.now_s()
 
     def status(self) -> Status:
         """What is stored and what it is worth, without asking anybody."""
-        status = status_of(self._credential.inspect(), self.platform, self.store, self._steady.now_s())
+        status = status_of(self._wiring.credential.inspect(), self.platform, self.store, self._wiring.steady.now_s())
         # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
     async def verify(self) -> Literal["valid", "invalid", "unknown"]:
         """Whether the platform accepts the stored access token as it is; nothing is renewed."""
-        token = self._credential.inspect().ctx.snapshot.token
+        token = self._wiring.credential.inspect().ctx.snapshot.token
         if token is None or not token.access_token:
             return "invalid"
-        answer = await fetch_models(self.platform.api_base, token.access_token, self._headers)
+        answer = await fetch_models(self.platform.api_base, token.access_token, self._wiring.headers)
         verdicts: dict[str, Literal["valid", "invalid"]] = {
             "models": "valid",
             "unchanged": "valid",
@@ -188,28 +186,28 @@ class Session:
         for a platform that takes an API key.
         """
         endpoints_of(self.platform)
-        await self._settle()
+        await self._wiring.settle()
         around = LoginSurroundings(
-            config=PlatformConfig(self.config, self.platform),
+            config=self._wiring.in_config,
             view=view,
             discover=self._discover,
-            serve=self._serve,
+            serve=self._targets.inject,
             open_browser=open_browser,
             revokes_replaced=self.platform.revocation == "token",
         )
-        work = LoginWork(self._effects, around)
-        machine = self._library["device_login"]
+        work = LoginWork(self._wiring.effects, around)
+        machine = self._wiring.library["device_login"]
         try:
-            state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=self._observe)
+            state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=self._wiring.observe)
         finally:
-            await self._server.aclose()
+            await self._wiring.server.aclose()
         fp = fingerprint(ctx.token) if ctx.token else ""
         return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
 
     async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
         """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
         alone unless `force`. The report's `state` is `signed_in` or `failed`."""
-        return await sign_in_with_key(self.platform, key, self.config, self._headers, force=force)
+        return await sign_in_with_key(self.platform, key, self.config, self._wiring.headers, force=force)
 
     async def logout(self) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
@@ -218,9 +216,9 @@ class Session:
         """
         if self.platform.oauth is None:
             return await asyncio.to_thread(self.logout_sync)
-        await self._settle()
+        await self._wiring.settle()
         self._refuse_foreign()
-        return self._signed_out(await asyncio.wrap_future(self._credential.sign_out()))
+        return self._signed_out(await asyncio.wrap_future(self._wiring.credential.sign_out()))
 
     def logout_sync(self) -> LogoutReport:
         """`logout` for code without an event loop."""
@@ -228,17 +226,17 @@ class Session:
             report = sign_out_of_key(self.platform, self.config)
             self._forget_token()
             return report
-        self._leave_keyring()
+        self._wiring.leave_keyring()
         self._refuse_foreign()
         with hold_signals():
-            return self._signed_out(self._credential.sign_out().result())
+            return self._signed_out(self._wiring.credential.sign_out().result())
 
     # --- models ------------------------------------------------------------------------------------------------------
 
     async def fetch_models(self) -> tuple[ModelEntry, ...]:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `access_token`."""
-        models, trouble = await catalogue_of(self, static_key(self.config.read(), self.platform), self._headers)
+        models, trouble = await catalogue_of(self, static_key(self.config.read(), self.platform), self._wiring.headers)
         if trouble is not None:
             raise trouble
         return models
@@ -267,7 +265,11 @@ class Session:
         if platform == self.platform.id:
             return self
         return Session(
-            self.share_dir, platform=platform, environ=self._environ, clock=self._clock, observe=self._observe
+            self.share_dir,
+            platform=platform,
+            environ=self._wiring.environ,
+            clock=self._clock,
+            observe=self._wiring.observe,
         )
 
     # --- running clients ---------------------------------------------------------------------------------------------
@@ -275,9 +277,9 @@ class Session:
     def attach(self, target: object) -> Callable[[], None]:
         """Serves a running client with every token from now on (see `kimi_auth.runtime.as_target`); returns how to stop."""
         detach = self._targets.attach(target)
-        token = self._credential.inspect().token
+        token = self._wiring.credential.inspect().token
         if token is not None:
-            self._serve(token.access_token)
+            self._targets.inject(token.access_token)
         return detach
 
     @asynccontextmanager
@@ -290,8 +292,8 @@ class Session:
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
         try:
-            await self._settle()
-            freshness = Freshness(self._credential, self._steady, self._serve)
+            await self._wiring.settle()
+            freshness = Freshness(self._wiring.credential, self._wiring.steady, self._targets.inject)
             await freshness.look()
             keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
             yield self
@@ -301,7 +303,7 @@ class Session:
                 await asyncio.gather(keeper, return_exceptions=True)
             for stop in detach:
                 stop()
-            if self._credential.flights.in_flight():
+            if self._wiring.credential.flights.in_flight():
                 await asyncio.to_thread(self.drain)
 
     def drain(self) -> None:
@@ -315,74 +317,12 @@ class Session:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _library(self) -> Library:
-        return Library.load()
-
-    @cached_property
-    def _headers(self) -> dict[str, str]:
-        return device_headers(self.share_dir, version=__version__)
-
-    @cached_property
-    def _server(self) -> OAuthServer:
-        made: Any = ServerWhenAsked(lambda: server_of(self.platform, self._headers))
-        return self._given_server or made
-
-    @cached_property
-    def _steady(self) -> SteadyTime:
-        return SteadyTime(self._clock, self.store)
-
-    @cached_property
-    def _effects(self) -> Effects:
-        issuer = self.platform.oauth.host if self.platform.oauth else ""
-        return Effects(
-            self.store,
-            self._server,
-            self._clock,
-            issuer,
-            keeps_trying=self._keeps_trying,
-            now_s=self._steady.now_s,
-            advisory_connect_s=1.5 if self._one_shot else 5.0,
-        )
-
-    @cached_property
-    def _credential(self) -> Credential:
-        work = CredentialWork(self._effects, serve=self._serve, config=PlatformConfig(self.config, self.platform))
-        return Credential(work, self._library, observe=self._observe, one_shot=self._one_shot)
-
-    def _place(self) -> CredentialStore:
-        if self.platform.oauth is None:
-            return KeyStore(self.config, self.platform, self._clock)
-        return FileStore(self.share_dir, self.platform.credential_key, clock=self._clock)
-
-    async def _settle(self) -> None:
-        if not self._keyring_asked:
-            await asyncio.to_thread(self._leave_keyring)
-
-    def _leave_keyring(self) -> None:
-        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
-        if not self._keyring_asked and is_waiting(self.config, self.platform):
-            self._keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
-        self._keyring_asked = True
-
-    def _obtain(self, need: Need) -> Landing | Future[Landing]:
-        try:
-            return self._credential.obtain(need, self._steady.now_s())
-        except NotSignedIn as absent:
-            if (trouble := self._keyring_trouble) is None:
-                raise
-            raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
-
     async def _sync(self, sources: list[Session], *, dry_run: bool) -> tuple[Synced, ...]:
-        return await sync(sources, self.config, self._headers, memory=Memory(self.share_dir), dry_run=dry_run)
+        return await sync(sources, self.config, self._wiring.headers, memory=Memory(self.share_dir), dry_run=dry_run)
 
     def _forget_token(self) -> None:
         self._held = None
-        self._serve("")
-
-    def _keeps_trying(self, tried_s: float) -> bool:
-        """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
-        return tried_s < UNSAVED_ONE_SHOT_S or (not self._one_shot and threading.main_thread().is_alive())
+        self._targets.inject("")
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
         if not refresh:
@@ -399,14 +339,11 @@ class Session:
         self._held = HeldToken.of(token, landing.ctx.snapshot.stamp, self._clock, self._notice_s) if fresh else None
         return token
 
-    def _serve(self, access_token: str) -> None:
-        self._targets.inject(access_token)
-
     async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-        return await discover(self.platform, bearer, self._headers)
+        return await discover(self.platform, bearer, self._wiring.headers)
 
     def _refuse_foreign(self) -> None:
-        trouble = self._credential.inspect().ctx.trouble
+        trouble = self._wiring.credential.inspect().ctx.trouble
         if isinstance(trouble, WrongIssuer):
             raise trouble
 
@@ -415,4 +352,4 @@ class Session:
             raise landing.ctx.trouble or ConfigError("the login still stands")
         self._forget_token()
         ctx = landing.ctx
-        return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble or self._keyring_trouble)
+        return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble or self._wiring.keyring_trouble)

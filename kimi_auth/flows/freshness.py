@@ -87,7 +87,7 @@ class HeldToken:
 class Freshness:
     """One round after another: renews when it is time, and gives running clients what is stored."""
 
-    def __init__(self, credential: Credential, steady: SteadyTime, serve: Callable[[str], None]) -> None:
+    def __init__(self, credential: Credential, steady: SteadyTime, serve: Callable[[str], object]) -> None:
         self._credential = credential
         self._steady = steady
         self._serve = serve

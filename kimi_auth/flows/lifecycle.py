@@ -51,7 +51,7 @@ class CredentialWork(RefreshWork):
     """
 
     def __init__(
-        self, effects: Effects, *, serve: Callable[[str], None] = no_targets, config: ConfigHome | None = None
+        self, effects: Effects, *, serve: Callable[[str], object] = no_targets, config: ConfigHome | None = None
     ) -> None:
         super().__init__(effects)
         self._serve = serve

@@ -75,7 +75,7 @@ class LoginSurroundings:
     config: LoginConfig
     view: LoginView
     discover: Callable[[str], Awaitable[Models]]
-    serve: Callable[[str], None] = no_targets
+    serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
 

@@ -318,7 +318,7 @@ def test_two_at_once(home: Home) -> None:
 @pytest.fixture
 def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of that home; the system's keyring is the test's."""
-    monkeypatch.setattr("kimi_auth.session.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
+    monkeypatch.setattr("kimi_auth.flows.wiring.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
     return Session(home.share, environ={})
 
 

@@ -170,8 +170,8 @@ class Worker:
         for option, constant in SHORTER.items():
             if option in self.options:
                 shorten(constant, float(self.options[option]))
-        self.session._library  # noqa: B018
-        self.session._effects  # noqa: B018
+        self.session._wiring.library  # noqa: B018
+        self.session._wiring.effects  # noqa: B018
 
     def run(self) -> None:
         token = self.session.store.read().token

@@ -1,0 +1,139 @@
+"""What works on one login of one platform, put together: its store, server, clock and machines, each made when first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kimi_auth._version import __version__
+from kimi_auth.clock import Clock, SystemClock
+from kimi_auth.errors import KimiAuthError, NotSignedIn
+from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_platform, server_of
+from kimi_auth.flows.apikey import KeyStore
+from kimi_auth.flows.contracts import Need
+from kimi_auth.flows.credential import Credential, Landing
+from kimi_auth.flows.freshness import SteadyTime
+from kimi_auth.flows.lifecycle import CredentialWork
+from kimi_auth.flows.migration import is_waiting, migrate
+from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
+from kimi_auth.machine import Library, Observer, recorder_from_environ
+from kimi_auth.platforms import ConfigFile, Platform, Registry, resolve
+from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
+from kimi_auth.wire import OAuthServer, device_headers
+
+__all__ = ["Wiring"]
+
+
+class Wiring:
+    """One login of one platform. The arguments are those of `Session`; `serve` is given each access token that running
+    clients should use from now on, "" for none. Raises ConfigError for a platform that is not known."""
+
+    def __init__(
+        self,
+        share_dir: str | Path | None,
+        serve: Callable[[str], object],
+        *,
+        platform: str | None,
+        environ: Mapping[str, str] | None,
+        clock: Clock | None,
+        store: CredentialStore | None,
+        server: OAuthServer | None,
+        observe: Observer | None,
+        one_shot: bool,
+    ) -> None:
+        self.environ = os.environ if environ is None else environ
+        given = share_dir or self.environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi"
+        self.share_dir = Path(given).expanduser()
+        self.config = ConfigFile(self.share_dir)
+        self.registry = Registry(self.share_dir)
+        known = self.registry.get(platform or default_platform(self.config, self.registry))
+        self.platform: Platform = resolve(known, self.environ)
+        self.clock = clock or SystemClock()
+        self.store: CredentialStore = store or self._place()
+        self.observe = observe or recorder_from_environ()
+        self.keyring_trouble: KimiAuthError | None = None
+        self._keyring_asked = store is not None or self.platform.oauth is None
+        self._serve = serve
+        self._given_server = server
+        self._one_shot = one_shot
+
+    @cached_property
+    def library(self) -> Library:
+        """The machines."""
+        return Library.load()
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """What every request says of this device; writes `device_id` if there is none."""
+        return device_headers(self.share_dir, version=__version__)
+
+    @cached_property
+    def server(self) -> OAuthServer:
+        """The platform's OAuth server."""
+        made: Any = ServerWhenAsked(lambda: server_of(self.platform, self.headers))
+        return self._given_server or made
+
+    @cached_property
+    def steady(self) -> SteadyTime:
+        """The time by which ages are judged."""
+        return SteadyTime(self.clock, self.store)
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What a renewal does to the world."""
+        issuer = self.platform.oauth.host if self.platform.oauth else ""
+        return Effects(
+            self.store,
+            self.server,
+            self.clock,
+            issuer,
+            keeps_trying=self._keeps_trying,
+            now_s=self.steady.now_s,
+            advisory_connect_s=1.5 if self._one_shot else 5.0,
+        )
+
+    @cached_property
+    def credential(self) -> Credential:
+        """The credential, as this process walks its machines."""
+        work = CredentialWork(self.effects, serve=self._serve, config=self.in_config)
+        return Credential(work, self.library, observe=self.observe, one_shot=self._one_shot)
+
+    @property
+    def in_config(self) -> PlatformConfig:
+        """The platform's part of config.toml."""
+        return PlatformConfig(self.config, self.platform)
+
+    def obtain(self, need: Need) -> Landing | Future[Landing]:
+        """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
+        try:
+            return self.credential.obtain(need, self.steady.now_s())
+        except NotSignedIn as absent:
+            if (trouble := self.keyring_trouble) is None:
+                raise
+            raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
+
+    async def settle(self) -> None:
+        """`leave_keyring` for an event loop."""
+        if not self._keyring_asked:
+            await asyncio.to_thread(self.leave_keyring)
+
+    def leave_keyring(self) -> None:
+        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
+        if not self._keyring_asked and is_waiting(self.config, self.platform):
+            self.keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
+        self._keyring_asked = True
+
+    def _place(self) -> CredentialStore:
+        if self.platform.oauth is None:
+            return KeyStore(self.config, self.platform, self.clock)
+        return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
+
+    def _keeps_trying(self, tried_s: float) -> bool:
+        """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
+        return tried_s < UNSAVED_ONE_SHOT_S or (not self._one_shot and threading.main_thread().is_alive())
