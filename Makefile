@@ -23,7 +23,7 @@ demo: $(DEMO) ## the main job, end to end, on a loopback server: sign in, stay s
 
 test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 minutes at most)
 	@echo "test: every test but the long proofs, with branch coverage"
-	@$(PYTEST) --cov --cov-report=term --cov-fail-under=95
+	@$(PYTEST) -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
 prove: $(DEV) servers ## the long proofs: model checker, fleets, crashes, other Pythons and programs
 	@echo "prove: the model checker, fleets, crashes, other Pythons and programs"

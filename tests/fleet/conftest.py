@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fleet.stage import Stage
-
-MEASURED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
@@ -20,11 +18,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def measured(request: pytest.FixtureRequest) -> list[str]:
-    """Lines for the end of the run: times that no test depends on."""
-    return request.config.stash.setdefault(MEASURED, [])
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says a line at the end of the run: a time that no test depends on."""
+    return lambda line: record_property("measured", line)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(MEASURED, []):
-        terminalreporter.write_line(f"measured: {line}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    for name, line in (said for report in reports if report.when == "call" for said in report.user_properties):
+        if name == "measured":
+            terminalreporter.write_line(f"measured: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -45,7 +46,7 @@ def settle(fleet: list[tuple[Worker, Result]]) -> set[str]:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("count", "latency_s", "age"), WHOLE)
-def test_one_exchange(stage: Stage, measured: list[str], count: int, latency_s: float, age: Age) -> None:
+def test_one_exchange(stage: Stage, measured: Callable[[str], None], count: int, latency_s: float, age: Age) -> None:
     """However many processes and however slow the server: one exchange, and all of them hold what it gave."""
     stage.serve(latency_s=latency_s)
     fleet = act(stage, count, age)
@@ -62,7 +63,7 @@ def test_one_exchange(stage: Stage, measured: list[str], count: int, latency_s: 
     beyond = (
         f"{waited_s:.3f} s, no renewal waited for" if age == "expiring" else f"{waited_s - latency_s:.3f} s beyond it"
     )
-    measured.append(f"{count} processes, endpoint {latency_s:g} s, {age}: longest wait {beyond}")
+    measured(f"{count} processes, endpoint {latency_s:g} s, {age}: longest wait {beyond}")
 
 
 class Trouble(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fleet.invariants import violations
@@ -36,14 +38,14 @@ def test_swarm(stage: Stage, cancelled: int) -> None:
 
 
 @pytest.mark.parametrize("call", ["obtain", "obtain_async"])
-def test_a_working_token_waits_for_nobody(stage: Stage, measured: list[str], call: str) -> None:
+def test_a_working_token_waits_for_nobody(stage: Stage, measured: Callable[[str], None], call: str) -> None:
     """The server is silent, the token still works: the caller has it while the renewal is in the air."""
     stage.state.inject(SILENT)
     stage.sign_in("expiring")
     worker = stage.start(call)
     result = worker.result()
     assert (result.access, result.error) == (stage.seen[0].access, "")
-    measured.append(f"{call}, silent server, token that works: {1000 * result.waited_s:.1f} ms")
+    measured(f"{call}, silent server, token that works: {1000 * result.waited_s:.1f} ms")
     stage.arrived(1)
     worker.kill()
     assert violations(stage, dead_owners=1) == []

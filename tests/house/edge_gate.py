@@ -12,6 +12,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,17 +66,32 @@ def report(machines: Mapping[str, Machine], recorder: EdgeRecorder, *, full: boo
     }
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """True in a process of pytest-xdist's: it counts its share into the folder of the one that handed it out."""
+    return hasattr(config, "workerinput")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    folder = tempfile.TemporaryDirectory(prefix="kimi-auth-edges-", ignore_cleanup_errors=True)
-    config.add_cleanup(folder.cleanup)
-    config.stash[FOLDER] = Path(folder.name)
+    if is_worker(config):
+        config.stash[FOLDER] = Path(config.workerinput["edges"])
+    else:
+        folder = tempfile.TemporaryDirectory(prefix="kimi-auth-edges-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        config.stash[FOLDER] = Path(folder.name)
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    patch.setenv(ENVIRONMENT, folder.name)
+    patch.setenv(ENVIRONMENT, str(config.stash[FOLDER]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["edges"] = str(node.config.stash[FOLDER])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
+    if is_worker(config):
+        return
     machines, recorder = Library.load(), EdgeRecorder()
     recorder.merge(config.stash[FOLDER])
     full = is_full_run(config)

@@ -133,7 +133,7 @@ def can_be_planned(config: dict[str, Any]) -> bool:
     return isinstance(config.get("services", {}), dict) and oauth_is_fine and fields_are_fine and defaults_are_fine
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(texts(), MODELS, MODELS)
 def test_text(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry, ...]) -> None:
     """Each step's text says exactly what its plan says, nothing foreign is respelled, and each step is done once."""
@@ -154,7 +154,7 @@ def test_text(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry
     assert left.count("#") <= comments + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(texts(), MODELS, MODELS)
 def test_file(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry, ...]) -> None:
     """Login, sync and logout give the same bytes back, unless something of ours was in them before."""
@@ -178,7 +178,7 @@ def pruned(data: Any) -> Any:
     return {key: value for key, value in inner.items() if value != {}}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(deadline=None)
 @given(texts(), texts())
 def test_any_edit(text: str, other: str) -> None:
     """From any config to any other, with nested tables and removals: done exactly, or refused and never wrong."""

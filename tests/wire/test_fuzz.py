@@ -80,7 +80,7 @@ failure = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.integers(100, 599) | st.sampled_from([200, 302, 304, 400, 401, 403, 429, 503]),
     headers=headers,
