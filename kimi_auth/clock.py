@@ -35,6 +35,9 @@ class Clock(Protocol):
         """Suspends the calling task."""
 
 
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # not every POSIX system counts suspension
+
+
 class SystemClock:
     """The machine's own clocks."""
 
@@ -45,9 +48,7 @@ class SystemClock:
         return time.monotonic()
 
     def boottime_s(self) -> float:
-        if hasattr(time, "CLOCK_BOOTTIME"):
-            return time.clock_gettime(time.CLOCK_BOOTTIME)
-        return time.monotonic()
+        return time.clock_gettime(_BOOTTIME)
 
     def boot_id(self) -> str:
         try:

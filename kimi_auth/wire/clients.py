@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -21,7 +23,8 @@ class Clients:
     """Sends requests. `transport` and `async_transport` stand in for the network and are never closed by this object.
 
     A thread's request gets a connection of its own, closed after it: what it sends is single-use, and a kept connection
-    may be one that the server is just closing. An event loop keeps its connections, until `aclose`.
+    may be one that the server is just closing. An event loop keeps its connections, until `aclose`. The certificates that
+    are trusted are read once: that takes longer than a request.
     """
 
     def __init__(
@@ -53,9 +56,16 @@ class Clients:
 
     def _lend(self) -> AbstractContextManager[httpx.Client]:
         client = httpx.Client(
-            transport=self._transport, cookies=_no_cookies(), event_hooks={"response": [_forget_redirect]}
+            verify=self._trusted if self._transport is None else True,
+            transport=self._transport,
+            cookies=_no_cookies(),
+            event_hooks={"response": [_forget_redirect]},
         )
         return client if self._transport is None else nullcontext(client)
+
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context()
 
     def _of_this_loop(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -64,6 +74,7 @@ class Clients:
                 del self._by_loop[ended]
             if loop not in self._by_loop:
                 self._by_loop[loop] = httpx.AsyncClient(
+                    verify=self._trusted if self._async_transport is None else True,
                     transport=self._async_transport,
                     cookies=_no_cookies(),
                     event_hooks={"response": [_forget_redirect_async]},
