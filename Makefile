@@ -1,5 +1,5 @@
 # Four words to begin with: make demo, make test, make check, make bench. `make` lists all.
-# Needs a Python of 3.11 or newer and nothing else. Installs into .venv and tests/servers/oidc/node_modules, nowhere else.
+# Needs a Python of 3.11 or newer and nothing else. Installs into .venv* and tests/servers/oidc/node_modules, nowhere else.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -40,9 +40,9 @@ check: $(DEV) ## lint, format and types; changes nothing
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
 
-bench: $(DEV) ## timings, side by side in one run; no test depends on them
+bench: $(DEMO) ## timings beside other clients', in one run; BENCH=--help says what else it does
 	@echo "bench: how long things take here, compared with each other"
-	@$(PY) tests/bench/run.py
+	@PYTHONPATH=tests $(PY) -m bench.run $(BENCH)
 
 diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test` measured
 	@echo "diagrams: machines, sign-in view, and what the tests walked"
@@ -57,12 +57,12 @@ verify: $(DEV) ## the model checker over the machines as they are
 
 fuzz: $(DEV) ## the property tests with many more examples
 	@echo "fuzz: the property tests, with many more examples"
-	@$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=600 || test $$? -eq 5
+	@$(PYTEST) -n 2 -m fuzz --hypothesis-profile=fuzz --timeout=900 || test $$? -eq 5
 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
 	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules .venv-kimi-cli
+	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules .venv-kimi-cli .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # oidc-provider is one of the servers that we did not write; without npm its tests say so and are skipped (fail in CI).

@@ -50,6 +50,7 @@ class FileStore:
         if not match:
             raise ConfigError(f"the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->")
         self.path = Path(share_dir) / "credentials" / f"{match[1]}.json"
+        self._record = os.fspath(self.path)  # the stamp is looked at before each use of a token: no Path between them
         self._clock = clock
         self._hold: lock.Hold | None = None
 
@@ -97,7 +98,7 @@ class FileStore:
 
     def stamp(self) -> Stamp:
         try:
-            return _stamp(self.path.stat())
+            return _stamp(os.stat(self._record))  # noqa: PTH116
         except OSError:
             return ()
 
@@ -135,8 +136,9 @@ class FileStore:
         probe = files.temporary(self.target)
         try:
             medium.write_durably(probe, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
-            with lock.locked([probe], 0.0):
-                pass
+            with lock.locked([probe], 0.0) as hold:
+                if hold:
+                    hold.check([probe])
         finally:
             files.remove(probe)
         with lock.locked([path for path in self.lock_paths if os.path.lexists(path)], 0.0):
