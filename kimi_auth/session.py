@@ -10,9 +10,10 @@ one credential. Nothing is read before it is asked for.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,8 @@ __all__ = ["Session"]
 
 NO_NEED = Need()
 
+log = logging.getLogger("kimi_auth.session")
+
 
 class Session:
     """One login of one platform, as this process uses it.
@@ -66,7 +69,7 @@ class Session:
         one_shot: bool = False,
         notice_s: float = 0.0,
     ) -> None:
-        self._targets = Targets()
+        self._targets = Targets(self.static_key)
         self._wiring = Wiring(
             share_dir,
             self._targets.inject,
@@ -125,7 +128,8 @@ class Session:
         try:
             start = self._wiring.obtain(Need(not_bearer=bearer))
             token = self._hold(await self._wiring.credential.land(start)).access_token
-        except KimiAuthError:
+        except KimiAuthError as trouble:
+            self._no_other(trouble)
             return None
         return token if token != bearer else None
 
@@ -136,7 +140,8 @@ class Session:
                 token = self._hold(
                     self._wiring.credential.land_sync(self._wiring.obtain(Need(not_bearer=bearer)))
                 ).access_token
-        except KimiAuthError:
+        except KimiAuthError as trouble:
+            self._no_other(trouble)
             return None
         return token if token != bearer else None
 
@@ -198,7 +203,8 @@ class Session:
         work = LoginWork(self._wiring.effects, around)
         machine = self._wiring.library["device_login"]
         try:
-            state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=self._wiring.observe)
+            with self._wiring.walks.recording(machine, self._wiring.observe) as observe:
+                state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=observe)
         finally:
             await self._wiring.server.aclose()
         fp = fingerprint(ctx.token) if ctx.token else ""
@@ -242,8 +248,9 @@ class Session:
         return models
 
     async def sync_models(self, *, dry_run: bool = False) -> Change:
-        """Brings config.toml up to the platform's catalogue and says what changed. Raises as `fetch_models`."""
-        (synced,) = await self._sync([self], dry_run=dry_run)
+        """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
+        platform (the models of its login were still to come), it is put there. Raises as `fetch_models`."""
+        (synced,) = await self._sync([self], dry_run=dry_run, finishes=True)
         if synced.trouble is not None:
             raise synced.trouble
         assert synced.change is not None
@@ -286,15 +293,18 @@ class Session:
     async def kept_fresh(self, *targets: object) -> AsyncGenerator[Session, None]:
         """While the block runs, the credential is renewed before it ends, and `targets` hold a token that works.
 
-        Another process's renewal, a new login and a logout reach the targets within about a second. A renewal that is in
-        flight when the block ends is waited for.
+        Another process's renewal, a new login and a logout reach the targets within about a second; signed out or revoked,
+        they have their static key or nothing. The block may begin offline or signed out: a first token is waited for while
+        it is being fetched, half a minute at most, and a later one comes by itself. A renewal that is in flight when the
+        block ends is waited for.
         """
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
         try:
             await self._wiring.settle()
             freshness = Freshness(self._wiring.credential, self._wiring.steady, self._targets.inject)
-            await freshness.look()
+            with suppress(KimiAuthError):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
+                await freshness.look()
             keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
             yield self
         finally:
@@ -310,6 +320,14 @@ class Session:
         """Waits until no renewal of this process is in flight, at most the request deadline."""
         drain()
 
+    def static_key(self) -> str:
+        """The API key that config.toml has for the platform beside its login, "" for none: it serves where no login does."""
+        try:
+            return static_key(self.config.read(), self.platform)
+        except ConfigError as trouble:
+            log.info("no static key: %s", trouble.line)
+            return ""
+
     @property
     def api_origin(self) -> str:
         """The platform's API base URL: the only place to which bearers go."""
@@ -317,8 +335,9 @@ class Session:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _sync(self, sources: list[Session], *, dry_run: bool) -> tuple[Synced, ...]:
-        return await sync(sources, self.config, self._wiring.headers, memory=Memory(self.share_dir), dry_run=dry_run)
+    async def _sync(self, sources: list[Session], *, dry_run: bool, finishes: bool = False) -> tuple[Synced, ...]:
+        headers, memory = self._wiring.headers, Memory(self.share_dir)
+        return await sync(sources, self.config, headers, memory=memory, dry_run=dry_run, finishes=finishes)
 
     def _forget_token(self) -> None:
         self._held = None
@@ -336,8 +355,13 @@ class Session:
         if need.not_fp == landing.ctx.snapshot.fp:
             raise landing.ctx.trouble or Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
-        self._held = HeldToken.of(token, landing.ctx.snapshot.stamp, self._clock, self._notice_s) if fresh else None
+        stamp, now_s = landing.ctx.snapshot.stamp, self.now_s()
+        self._held = HeldToken.of(token, stamp, self._clock, now_s, self._notice_s) if fresh else None
         return token
+
+    def _no_other(self, trouble: KimiAuthError) -> None:
+        self._held = None  # what is on disk decides from now on, and that knows of the rejection
+        log.info("no other token instead of the rejected one: %s", trouble.line)
 
     async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
         return await discover(self.platform, bearer, self._wiring.headers)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -13,7 +14,6 @@ from typing import Any, Literal
 import typer
 
 from kimi_auth._version import __version__
-from kimi_auth.cli import demo, diagram, doctor, emulator, login, models, run, status, token
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.signals import Stopped
@@ -21,7 +21,7 @@ from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.flows.flight import drain
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand; it exports the subclass only."""
@@ -29,16 +29,30 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 SPEAK_THEMSELVES = {"run", "emulator"}
 """Commands whose later words belong to somebody else."""
 
+HOMES = {
+    "login": "login",
+    "logout": "login",
+    "status": "status",
+    "token": "token",
+    "run": "run",
+    "models": "models",
+    "doctor": "doctor",
+    "diagram": "diagram",
+    "emulator": "emulator",
+    "demo": "demo",
+}
+"""The module of each command, in the order of the help."""
+
+FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
+"""How every command looks and fails: in our own words."""
+
 app = typer.Typer(
     name=PROGRAM,
     help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
     epilog="--version and --verbose work with every command.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    **FORM,
 )
-for room in (login, status, token, run, models, doctor, diagram, emulator, demo):
-    room.add_to(app)
 
 
 def _say_version(ctx: typer.Context, asked: bool) -> None:
@@ -64,12 +78,35 @@ def _everywhere(
     """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
 
 
+class _Commands(Mapping[str, Any]):
+    """The commands as Typer runs them, each with `everywhere`, the options of all. The module of a command is read when
+    that command is asked for, so that none waits for what another one imports; only the help asks for all of them."""
+
+    def __init__(self, everywhere: Sequence[Any]) -> None:
+        self._everywhere = everywhere
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        home = HOMES[name]
+        if name not in self._read:
+            room = typer.Typer(**FORM)
+            import_module(f"{__package__}.{home}").add_to(room)
+            for title, command in typer.main.get_group(room).commands.items():
+                command.params = [*command.params, *self._everywhere]
+                self._read[title] = command
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(HOMES)
+
+    def __len__(self) -> int:
+        return len(HOMES)
+
+
 def program() -> Any:
-    """The commands as Typer runs them, each with the options that every command has."""
+    """The program as Typer runs it."""
     group: Any = typer.main.get_command(app)
-    everywhere = [option for option in group.params if option.name in {"verbose", "version"}]
-    for command in group.commands.values():
-        command.params = [*command.params, *everywhere]
+    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
     return group
 
 

@@ -1,8 +1,9 @@
-"""`kimi-auth models [sync|list]`: the platform's catalogue and config.toml."""
+"""`kimi-auth models [sync|list]`: what the platforms offer, and config.toml."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.padding import Padding
@@ -10,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
-from kimi_auth.cli.terminal import Row, Terminal
+from kimi_auth.cli.terminal import Row, Terminal, one_line
+from kimi_auth.errors import KimiAuthError
+from kimi_auth.flows.models import Synced
 from kimi_auth.platforms import Change, ModelEntry, capabilities
 from kimi_auth.session import Session
 
@@ -25,7 +28,8 @@ def add_to(app: typer.Typer) -> None:
 def models(
     ctx: typer.Context,
     action: Annotated[
-        Literal["list", "sync"], typer.Argument(help="list: what the platform offers; sync: into config.toml.")
+        Literal["list", "sync"],
+        typer.Argument(help="list: what the platform offers; sync: into config.toml, of every platform."),
     ] = "list",
     platform: PlatformId = None,
     dry_run: Annotated[
@@ -38,8 +42,47 @@ def models(
     session = open_session(platform)
     if action == "list":
         _show_list(out, session, out.signals.run(session.fetch_models()))
+    elif platform is not None:
+        _show_one(out, session, out.signals.run(session.sync_models(dry_run=dry_run)), dry_run=dry_run)
     else:
-        _show_change(out, out.signals.run(session.sync_models(dry_run=dry_run)), dry_run=dry_run)
+        _show_all(out, out.signals.run(_sync(session, dry_run=dry_run)), dry_run=dry_run)
+
+
+async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
+    """Every platform of config.toml, and the usual one if a login to it stands that config.toml does not know; where
+    there is no platform at all, raises what keeps the usual one from being synced."""
+    synced = await session.sync_all(dry_run=dry_run)
+    if any(one.platform.id == session.platform.id for one in synced):
+        return synced
+    if not synced:
+        return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
+    if session.status().state == "absent":
+        return synced
+    try:
+        return (*synced, Synced(session.platform, await session.sync_models(dry_run=dry_run)))
+    except KimiAuthError as trouble:
+        return (*synced, Synced(session.platform, trouble=trouble))
+
+
+def _show_one(out: Terminal, session: Session, change: Change, *, dry_run: bool) -> None:
+    if out.json:
+        out.record(_described(change, dry_run=dry_run))
+    else:
+        _show_change(out, session.platform.name, change, dry_run=dry_run)
+
+
+def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
+    """What was done for each platform, and on standard error what could not be; ends with the worst exit status."""
+    if out.json:
+        out.record({"platforms": [_told(one, dry_run=dry_run) for one in synced]})
+    for one in synced:
+        if one.change is not None and not out.json:
+            heading: list[Row] = [("platform", one.platform.id)] if len(synced) > 1 and not out.is_lively else []
+            _show_change(out, one.platform.name, one.change, dry_run=dry_run, heading=heading)
+        if one.trouble is not None:
+            out.say(f"{one.platform.name}: {one.trouble.line}")
+    if status := max((one.trouble.exit_status for one in synced if one.trouble is not None), default=0):
+        raise typer.Exit(status)
 
 
 def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -> None:
@@ -70,26 +113,35 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
     out.picture(Padding(table, (1, 2)))
 
 
-def _show_change(out: Terminal, change: Change, *, dry_run: bool) -> None:
-    if out.json:
-        out.record(
-            {
-                "platform": change.platform,
-                "added": list(change.added),
-                "changed": list(change.changed),
-                "removed": list(change.removed),
-                "default_before": change.default_before or None,
-                "default_after": change.default_after or None,
-                "written": bool(change) and not dry_run,
-            }
-        )
-        return
+def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:
+    """One platform's part of the answer to a program."""
+    if one.change is not None:
+        return _described(one.change, dry_run=dry_run)
+    assert one.trouble is not None
+    code, exit_status = one.trouble.code, one.trouble.exit_status
+    error = {"code": code, "message": one_line(one.trouble.message), "hint": one.trouble.hint, "exit": exit_status}
+    return {"platform": one.platform.id, "error": error}
+
+
+def _described(change: Change, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "platform": change.platform,
+        "added": list(change.added),
+        "changed": list(change.changed),
+        "removed": list(change.removed),
+        "default_before": change.default_before or None,
+        "default_after": change.default_after or None,
+        "written": bool(change) and not dry_run,
+    }
+
+
+def _show_change(out: Terminal, name: str, change: Change, *, dry_run: bool, heading: Iterable[Row] = ()) -> None:
     signs = (("+", change.added), ("~", change.changed), ("-", change.removed))
-    rows: list[Row] = [(sign, key) for sign, keys in signs for key in keys]
+    rows: list[Row] = [*heading, *((sign, key) for sign, keys in signs for key in keys)]
     if change.default_before != change.default_after:
         rows.append(("default", f"{change.default_before or 'none'} becomes {change.default_after or 'none'}"))
     if not change:
         rows.append(("models", "config.toml is up to date"))
     elif dry_run:
         rows.append(("models", "nothing was written"))
-    out.rows(rows, title="Models")
+    out.rows(rows, title=name)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError
-from kimi_auth.flows.logbook import LogObserver
-from kimi_auth.machine import Observer, Observers, recorder_from_environ
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.machine import Observer
+    from kimi_auth.session import Session
 
 __all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
 
@@ -34,8 +35,13 @@ def terminal_of(ctx: typer.Context) -> Terminal:
 
 
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
-    """A session of a command that ends soon. Raises Usage for a platform that is not known."""
-    observe = Observers(observe or recorder_from_environ(), LogObserver())  # the log is heard with --verbose only
+    """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
+    who else listens to every command. Raises Usage for a platform that is not known."""
+    from kimi_auth.flows.logbook import LogObserver  # what is loaded from here on, drawing a machine does without
+    from kimi_auth.machine import Observers, recorder_from_environ
+    from kimi_auth.session import Session
+
+    observe = Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))
     usual = Session(observe=observe, one_shot=True)
     if platform is None:
         return usual

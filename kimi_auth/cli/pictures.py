@@ -18,7 +18,7 @@ from kimi_auth.flows.notices import Notice
 from kimi_auth.flows.status import LoginReport
 from kimi_auth.wire import DeviceCode
 
-__all__ = ["main", "scenes", "svg"]
+__all__ = ["check", "files", "main", "scenes", "svg"]
 
 WIDTH, HEIGHT = 80, 24
 NOW_S = 1_000.0
@@ -65,6 +65,8 @@ FRAME = """<svg class="kimi-auth" viewBox="0 0 {width} {height}" xmlns="http://w
 
 CELL_WIDTH, CELL_HEIGHT, CELL_ASCENT = 12.2, 24.4, 18.5
 """One character in rich's SVG, and how far its baseline lies below its upper edge, in pixels."""
+
+_MEND = "run `make diagrams`"
 
 _BLOCKS = re.compile(
     r'<text class="(?P<style>[^"]+)" x="(?P<x>[^"]+)" y="(?P<y>[^"]+)"[^>]*>(?P<run>(?:&#160;)*[█▀▄](?:[█▀▄]|&#160;)*)</text>'
@@ -134,6 +136,25 @@ def _drawn(found: re.Match[str]) -> str:
     return f'<path class="{found["style"]}" shape-rendering="crispEdges" d="{"".join(shape)}"/>'
 
 
+def files() -> dict[str, str]:
+    """Each scene as the text of `login-<state>.svg`, by that name."""
+    return {f"login-{name}.svg": svg(render(state, NOW_S, WIDTH, HEIGHT), name) for name, state in scenes()}
+
+
+def check(folder: Path) -> list[str]:
+    """What `main` would change in `folder`, one line for each file that is missing, stale or left over. Compares bytes."""
+    drawn = files()
+    found = []
+    for name, text in drawn.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{path} is missing; {_MEND}")
+        elif path.read_bytes() != text.encode():
+            found.append(f"{path} is stale; {_MEND}")
+    left_over = [path for path in sorted(folder.glob("login-*.svg")) if path.name not in drawn]
+    return found + [f"{path} shows no state of the sign-in; remove it" for path in left_over]
+
+
 def main(argv: list[str]) -> int:
     """Writes `login-<state>.svg` for each scene into the folder named on the command line."""
     if len(argv) != 1:
@@ -141,9 +162,8 @@ def main(argv: list[str]) -> int:
         return 2
     folder = Path(argv[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, state in scenes():
-        text = svg(render(state, NOW_S, WIDTH, HEIGHT), name)
-        (folder / f"login-{name}.svg").write_text(text, encoding="utf-8", newline="\n")
+    for name, text in files().items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
     return 0
 
 

@@ -6,7 +6,6 @@ background job, SIGHUP under nohup) stays ignored.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator
@@ -73,6 +72,8 @@ class Signals:
         """Runs `work` in an event loop of its own. The first signal cancels it, so that it can put things down in order;
         then `Stopped` is raised, unless it has come to its result all the same."""
         with self._holding():
+            import asyncio  # most commands do without, and it is what would take longest to load
+
             try:
                 return asyncio.run(self._watched(work))
             except asyncio.CancelledError:
@@ -117,6 +118,8 @@ class Signals:
                 self._soon.cancel()
 
     async def _watched(self, work: Coroutine[Any, Any, T]) -> T:
+        import asyncio
+
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
-from kimi_auth.token import fingerprint, left_s
+from kimi_auth.token import fingerprint, left_s, lifetime_s
 
 __all__ = ["add_to"]
 
@@ -46,6 +46,7 @@ def token(
     else:
         out.line(pair.access_token)
     if left_s(pair, now_s) < min_ttl:
-        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: the server gives no longer ones")
+        why = "the server gives no longer ones" if lifetime_s(pair) < min_ttl else "it could not be renewed now"
+        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: {why}")
     # Whoever reads the token must see the end of the output before a renewal is sent.
     session.renew_at_leisure(before=out.let_go)

@@ -11,7 +11,8 @@ from typing import Any
 from kimi_auth.clock import SystemClock
 from kimi_auth.compat.host import Ref, session_of, share_dir
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, NotSignedIn, SignInEnded
-from kimi_auth.store import FileStore
+from kimi_auth.flows.migration import migrate
+from kimi_auth.store import FileStore, SystemKeyring
 from kimi_auth.token import Token, parse_record
 
 __all__ = [
@@ -94,8 +95,12 @@ class OAuthToken:
 
 
 def load_tokens(ref: Ref) -> OAuthToken | None:
-    """What is stored under the reference's key; None when nothing is, and for what is empty or cannot be read."""
+    """What is stored under the reference's key; None when nothing is, and for what is empty or cannot be read.
+
+    A login that an old Kimi CLI left in the system keyring moves into the file first, as with any other use of it.
+    """
     try:
+        _leave_keyring(ref)
         token = _store(ref).read().token
     except ConfigError:
         return None
@@ -112,12 +117,26 @@ def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
 
 
 def delete_tokens(ref: Ref) -> None:
-    """Removes what is stored, for every process at once; nothing is revoked at the server. Raises OAuthError."""
+    """Removes what is stored, for every process at once and from the system keyring too; nothing is revoked at the server.
+    Raises OAuthError; then it may still be there."""
+    if (trouble := _leave_keyring(ref)) is not None:
+        raise oauth_error(trouble)
     with _written(ref) as store:
         if store.read().state != "absent":
             now_s = time.time()
             store.sign_out(now_s)
             store.tidy(now_s)
+
+
+def _leave_keyring(ref: Ref) -> KimiAuthError | None:
+    """Moves the login from the keyring into the file where config.toml says that it waits there; why that did not work."""
+    try:
+        session = session_of(ref.key) if ref.storage == "keyring" else None
+    except ConfigError as trouble:
+        return trouble
+    return (
+        None if session is None else migrate(session.platform, session.store, session.config, SystemKeyring()).trouble
+    )
 
 
 def _store(ref: Ref) -> FileStore:

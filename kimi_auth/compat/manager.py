@@ -22,9 +22,6 @@ from kimi_auth.wire import device_headers
 
 __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthManager"]
 
-LOOK_AGAIN_S = 60.0
-"""How long a run that could not be kept fresh waits before it tries again; each turn asks for itself anyway."""
-
 AT_ONCE = {"fresh", "expiring", "usable"}
 """States in which a token is there without waiting; an expiring one is renewed beside."""
 
@@ -129,16 +126,10 @@ class OAuthManager:
         self._give(runtime, key, newer or "")
 
     async def _keep(self, runtime: Any) -> None:
-        """Tries for ever: a run may start signed out or offline and outlast that."""
-        while True:
-            key = self._key(runtime)
-            if (session := _session(key)) is not None:
-                try:
-                    async with session.kept_fresh(partial(self._give, runtime, key)):
-                        await asyncio.Event().wait()
-                except KimiAuthError as error:
-                    log.info("not kept fresh: %s", error.line)
-            await asyncio.sleep(LOOK_AGAIN_S)
+        key = self._key(runtime)
+        if (session := _session(key)) is not None:
+            async with session.kept_fresh(partial(self._give, runtime, key)):
+                await asyncio.Event().wait()
 
     def _give(self, runtime: Any, key: str, token: str) -> None:
         """Puts the token, or where there is none the static key, into the runtime's client if that is this login's."""

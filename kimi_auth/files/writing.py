@@ -31,6 +31,7 @@ __all__ = [
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
+PROBE = "probe"
 PROBE_BYTES = 16_384
 FORGOTTEN_S = 3_600.0
 """A temporary file older than this, in seconds, was left by a writer that was killed."""
@@ -151,7 +152,7 @@ def remove_forgotten(path: Path, now_s: float) -> None:
 
 def probe(directory: Path) -> None:
     """Raises if a small file cannot be made in the directory; leaves nothing there."""
-    path = temporary(directory / "probe")
+    path = temporary(directory / PROBE)
     _write_new(path, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
     remove(path)
 

@@ -41,6 +41,14 @@ class PlatformConfig:
         self._file = file
         self._platform = platform
 
+    def lacks(self) -> bool:
+        """Whether config.toml has no provider for the platform; False also where it cannot be read."""
+        try:
+            providers = self._file.read().get("providers")
+        except ConfigError:
+            return False
+        return not isinstance(providers, Mapping) or self._platform.provider_key not in providers
+
     def check(self) -> None:
         """Raises ConfigError now for what would stop a login from being written later."""
         self._file.writable(lambda config: plan(config, self._platform, (), reason="login"))
@@ -48,6 +56,10 @@ class PlatformConfig:
     def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
         """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
         self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
+
+    def finish(self, models: tuple[ModelEntry, ...]) -> Change:
+        """`install`, for a login that stands and could not be written at the time; says what changed."""
+        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login"))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
         """Brings the models up to date. Raises ConfigError; then nothing was written."""

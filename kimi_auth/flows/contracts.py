@@ -176,7 +176,7 @@ class LoginContext:
     trouble: KimiAuthError | None = None
 
 
-CheckStoreOutcome = Literal["ready", "already_signed_in", "blocked"]
+CheckStoreOutcome = Literal["ready", "already_signed_in", "unfinished", "blocked"]
 RequestCodeOutcome = Literal["code", "unreachable", "refused"]
 PauseBeforeCodeOutcome = Literal["again", "gave_up", "cancelled"]
 ShowCodeOutcome = Literal["shown"]

@@ -14,6 +14,7 @@ from kimi_auth.flows.contracts import CredentialContext, Need
 from kimi_auth.flows.flight import Flights
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.signals import hold_signals
+from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.token import Token, left_s
 
@@ -74,6 +75,7 @@ class Credential:
     library: Library
     observe: Observer = NO_OBSERVER
     one_shot: bool = False
+    walks: LastWalks = field(default_factory=lambda: LastWalks(None))
     flights: Flights[Landing] = field(default_factory=Flights)
 
     def inspect(self) -> Landing:
@@ -136,7 +138,8 @@ class Credential:
         for _ in range(ROUNDS_MAX):
             ctx = CredentialContext(need=need, patience_s=patience_s, snapshot=start.ctx.snapshot)
             machine = self.library["token_lifecycle"]
-            landing = Landing(*walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=self.observe))
+            with self.walks.recording(machine, self.observe) as observe:
+                landing = Landing(*walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe))
             if landing.ctx.trouble is not None:
                 log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
             somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp

@@ -17,11 +17,16 @@ __all__ = ["Freshness", "HeldToken", "SteadyTime", "status_of"]
 
 LOOK_AGAIN_S = 1.0
 
+ENDED = {"absent", "revoked", "refused", "corrupt"}
+"""Rest states after which the stored token is of no use: running clients get their static key, or nothing. In every other
+state without a token (offline, an answer that is not known) they keep what they have."""
+
 
 class SteadyTime:
     """Unix time for judging ages: the later of the wall clock and of what has passed since this record was first seen.
 
-    A wall clock that is set back cannot make an old token look young; a record that is installed starts it afresh.
+    What has passed is counted on the clock that goes on in suspension: neither a wall clock that is set back, nor that and
+    a night's sleep together, make an old token look young. A record that is installed starts it afresh.
     """
 
     def __init__(self, clock: Clock, store: CredentialStore) -> None:
@@ -36,11 +41,11 @@ class SteadyTime:
 
     def now_s(self) -> float:
         """Now, unix seconds."""
-        wall_s, monotonic_s = self._clock.wall_s(), self._clock.monotonic_s()
+        wall_s, boottime_s = self._clock.wall_s(), self._clock.boottime_s()
         stamp = self.stamp_now()
         if stamp != self.stamp:
-            self.stamp, self._offset_s = stamp, wall_s - monotonic_s
-        return max(wall_s, monotonic_s + self._offset_s)
+            self.stamp, self._offset_s = stamp, wall_s - boottime_s
+        return max(wall_s, boottime_s + self._offset_s)
 
 
 @dataclass(slots=True)
@@ -54,33 +59,34 @@ class HeldToken:
     stamp: Stamp
     from_wall_s: float
     until_wall_s: float
-    until_monotonic_s: float
+    until_boottime_s: float
     notice_s: float = 0.0
-    looked_at_s: float = 0.0
+    look_again_s: float = 0.0
 
     @classmethod
-    def of(cls, token: Token, stamp: Stamp, clock: Clock, notice_s: float) -> HeldToken:
-        """The token as it was just read: it is fresh now."""
-        wall_s, monotonic_s = clock.wall_s(), clock.monotonic_s()
+    def of(cls, token: Token, stamp: Stamp, clock: Clock, now_s: float, notice_s: float) -> HeldToken:
+        """The token as it was just read: it is fresh at `now_s`, which is now as ages are judged (`SteadyTime`)."""
+        boottime_s = clock.boottime_s()
         until_s = token.expires_at_s - window_s(token)
         return cls(
             token.access_token,
             stamp,
-            wall_s,
+            clock.wall_s(),
             until_s,
-            monotonic_s + until_s - wall_s,
+            boottime_s + until_s - now_s,
             notice_s,
-            looked_at_s=monotonic_s,
+            look_again_s=boottime_s + min(notice_s, max(0.0, until_s - now_s)),
         )
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:
         """True while the token is fresh and still the stored one."""
-        monotonic_s = clock.monotonic_s()
-        if not (monotonic_s < self.until_monotonic_s and self.from_wall_s - 5.0 <= clock.wall_s() < self.until_wall_s):
-            return False
-        if monotonic_s - self.looked_at_s < self.notice_s:
+        boottime_s = clock.boottime_s()
+        if boottime_s < self.look_again_s:
             return True
-        self.looked_at_s = monotonic_s
+        if not (boottime_s < self.until_boottime_s and self.from_wall_s - 5.0 <= clock.wall_s() < self.until_wall_s):
+            return False
+        if self.notice_s:
+            self.look_again_s = min(boottime_s + self.notice_s, self.until_boottime_s)
         return store.stamp() == self.stamp
 
 
@@ -108,7 +114,7 @@ class Freshness:
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
-            if landing.state not in RENEWABLE:
+            if landing.state in ENDED:
                 self._serve("")
             raise landing.error
         self._serve(token.access_token)

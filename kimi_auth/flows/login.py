@@ -55,7 +55,10 @@ log = logging.getLogger("kimi_auth.flows")
 
 
 class LoginConfig(Protocol):
-    """What a login does to the configuration; both raise ConfigError, and then nothing was written."""
+    """What a login does to the configuration; `check` and `install` raise ConfigError, and then nothing was written."""
+
+    def lacks(self) -> bool:
+        """Whether it knows nothing of the platform: an earlier login did not come that far."""
 
     def check(self) -> None:
         """Says now what would stop `install` later."""
@@ -96,7 +99,10 @@ class LoginWork:
         snapshot, state, trouble = self._effects.look()
         if not ctx.force:
             if state in {"fresh", "expiring", "expired", "usable", "uncertain"}:
-                return "already_signed_in", replace(ctx, token=snapshot.token, already=True)
+                ctx = replace(ctx, token=snapshot.token)
+                if await asyncio.to_thread(self._around.config.lacks):
+                    return "unfinished", ctx
+                return "already_signed_in", replace(ctx, already=True)
             if isinstance(trouble, ConfigError):
                 return "blocked", replace(ctx, trouble=trouble)
         try:
@@ -224,7 +230,8 @@ class LoginWork:
         models, trouble = await self._around.discover(_token_of(ctx).access_token)
         if trouble is not None:
             return "unavailable", replace(ctx, trouble=trouble)
-        self._tell("models", f"{len(models)} models found.", count=len(models))
+        number = len(models)
+        self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
         return "synced", replace(ctx, catalogue=models)
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:

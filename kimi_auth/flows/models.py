@@ -79,8 +79,10 @@ async def sync(
     *,
     memory: Memory | None = None,
     dry_run: bool = False,
+    finishes: bool = False,
 ) -> tuple[Synced, ...]:
-    """Brings the config up to every platform's catalogue, or with `dry_run` says what that would change.
+    """Brings the config up to every platform's catalogue, or with `dry_run` says what that would change. With `finishes`, a
+    platform that the config does not know gets all that a login writes: its models were still to come at the time.
 
     The answers come together; the writes go one after another in the order of `sources`, so that the result does not
     depend on who was faster. Raises ConfigError where the config cannot be read; what else goes wrong is in the results.
@@ -90,6 +92,8 @@ async def sync(
     asked = await asyncio.gather(
         *(catalogue_of(source, static_key(data, source.platform), headers, memory) for source in sources)
     )
+    known = {platform.id for platform in managed(data, (source.platform for source in sources))}
+    unknown = {source.platform.id for source in sources} - known if finishes else set[str]()
     synced: list[Synced] = []
     for source, (models, trouble) in zip(sources, asked, strict=True):
         platform = source.platform
@@ -97,10 +101,11 @@ async def sync(
             if trouble is not None:
                 raise trouble
             if dry_run:
-                change = plan(data, platform, models, reason="sync")
+                change = plan(data, platform, models, reason="login" if platform.id in unknown else "sync")
                 data = applied(data, change.edits)
             else:
-                change = await asyncio.to_thread(PlatformConfig(config, platform).sync, models)
+                home = PlatformConfig(config, platform)
+                change = await asyncio.to_thread(home.finish if platform.id in unknown else home.sync, models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
             synced.append(Synced(platform, trouble=problem))

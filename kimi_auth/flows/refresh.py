@@ -213,7 +213,7 @@ class RefreshWork:
         try:
             self._store.refuse(ctx.snapshot.fp, Refusal(self._clock.wall_s(), words))
         except StorageError as trouble:
-            log.warning("the server's refusal could not be recorded: %s", trouble)
+            log.warning("the server's refusal could not be recorded: %s", trouble.line)
             return "unrecorded", ctx
         return "recorded", ctx
 
@@ -251,7 +251,7 @@ class RefreshWork:
         try:
             self._store.set_pace(pace)
         except StorageError as trouble:
-            log.warning("the shared pace could not be written: %s", trouble)
+            log.warning("the shared pace could not be written: %s", trouble.line)
 
     def _drop_claim(self, fp: str) -> None:
         try:

@@ -22,6 +22,7 @@ from kimi_auth.flows.freshness import SteadyTime
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
 from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
+from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.platforms import ConfigFile, Platform, Registry, resolve
 from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
@@ -57,6 +58,8 @@ class Wiring:
         self.clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
+        # What is known of the walks of a credential stands beside it; another store may be on another host.
+        self.walks = LastWalks(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_trouble: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
         self._serve = serve
@@ -102,7 +105,7 @@ class Wiring:
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
         work = CredentialWork(self.effects, serve=self._serve, config=self.in_config)
-        return Credential(work, self.library, observe=self.observe, one_shot=self._one_shot)
+        return Credential(work, self.library, observe=self.observe, one_shot=self._one_shot, walks=self.walks)
 
     @property
     def in_config(self) -> PlatformConfig:

@@ -1,14 +1,21 @@
 """The engine room: machines as data, and what walks, draws, counts and compares them. It knows nothing of OAuth.
 
+Every name is loaded when it is first used: who only reads or draws machines does not load the engine and its tables.
 `diagram` is a module of its own (`from kimi_auth.machine import diagram`), also a command.
 """
 
-from .agreement import disagreements
-from .engine import NO_OBSERVER, STEP_LIMIT, Observer, Observers, Step, Transition, steps, walk_async, walk_sync
-from .errors import MachineError, SpecError
-from .library import Library
-from .recorder import Edge, EdgeRecorder, edges, recorder_from_environ
-from .spec import ACQUIRED, Machine, State, digest
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .agreement import disagreements
+    from .engine import NO_OBSERVER, STEP_LIMIT, Observer, Observers, Step, Transition, steps, walk_async, walk_sync
+    from .errors import MachineError, SpecError
+    from .library import Library
+    from .recorder import EdgeRecorder, recorder_from_environ
+    from .spec import ACQUIRED, Edge, Machine, State, digest, edges
 
 __all__ = [
     "ACQUIRED",
@@ -33,3 +40,25 @@ __all__ = [
     "walk_async",
     "walk_sync",
 ]
+
+_HOMES = {
+    "agreement": ("disagreements",),
+    "errors": ("MachineError", "SpecError"),
+    "library": ("Library",),
+    "recorder": ("EdgeRecorder", "recorder_from_environ"),
+    "spec": ("ACQUIRED", "Edge", "Machine", "State", "digest", "edges"),
+}
+"""The names of each module; what stands in none of them is the engine's."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "engine")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,9 +8,8 @@ from typing import Any
 
 from .material import Material
 from .overlay import Mark, Overlay, marks
-from .recorder import Edge
 from .sketch import Sketch
-from .spec import Machine, digest
+from .spec import Edge, Machine, digest
 
 __all__ = ["coverage", "kept", "only_checked"]
 

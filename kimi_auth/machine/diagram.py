@@ -16,6 +16,7 @@ from pathlib import Path
 
 from . import layout, schema
 from .coverage import coverage, only_checked
+from .errors import SpecError
 from .library import Library
 from .material import HOOK_COLUMNS, NO_MATERIAL, Material, gather
 from .review import review
@@ -125,15 +126,19 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command at the top of this file. Exit status 1 if `--check` found anything."""
+    """The command at the top of this file. Exit status 1 if `--check` found anything, or the machines are wrong."""
     parser = argparse.ArgumentParser(prog="python -m kimi_auth.machine.diagram", description="Draw the machines.")
     parser.add_argument("--check", action="store_true", help="write nothing, say what is not fresh")
     parser.add_argument("folder", type=Path, help="where the pages are")
     args = parser.parse_args(argv)
-    if not args.check:
-        write(args.folder)
-        return 0
-    found = check(args.folder)
+    found: Sequence[str] = ()
+    try:
+        if args.check:
+            found = check(args.folder)
+        else:
+            write(args.folder)
+    except SpecError as error:
+        found = error.problems
     sys.stderr.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 

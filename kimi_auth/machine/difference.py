@@ -8,15 +8,23 @@ default the machines of this package. Exit status 1 if they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from .errors import SpecError
+from .layout import layout
+from .library import Library
 from .overlay import Mark, Overlay, marks
+from .revisions import revision
 from .sketch import Sketch
 from .spec import Machine, State
+from .svg import MARK, STYLE, drawing
 from .witness import Witness, disagreement, goes, way_to
 
-__all__ = ["Change", "Difference", "compare", "union"]
+__all__ = ["Change", "Difference", "compare", "main", "pictures", "union"]
 
 _KEYS = ("activity", "holds", "walks", "tone")
 
@@ -127,6 +135,32 @@ def union(before: Machine | None, after: Machine | None) -> Machine:
     return Machine.model_validate({key: value for key, value in data.items() if key != "holds"} | _held(after))
 
 
+def pictures(difference: Difference) -> Mapping[str, str]:
+    """By machine that changed: both revisions as one SVG file, what changed in colour."""
+    return {name: _picture(difference, name, union(*pair)) for name, pair in difference.pairs.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command at the top of this file. Exit status 0 alike, 1 different, 2 not to be compared."""
+    parser = argparse.ArgumentParser(prog="python -m kimi_auth.machine.difference", description="Compare machines.")
+    parser.add_argument("--markdown", action="store_true", help="for a pull request")
+    parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw each machine that changed")
+    parser.add_argument("before", help="a folder or a git revision")
+    parser.add_argument("after", nargs="?", help="the same; default: the machines of this package")
+    args = parser.parse_args(argv)
+    try:
+        found = compare(revision(args.before), revision(args.after) if args.after else Library.load())
+    except SpecError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(found.markdown() if args.markdown else found.text())
+    if args.svg:
+        args.svg.mkdir(parents=True, exist_ok=True)
+        for name, text in pictures(found).items():
+            (args.svg / f"{name}.svg").write_text(text, encoding="utf-8", newline="\n")
+    return 1 if found.changes else 0
+
+
 def _held(machine: Machine) -> dict[str, str]:
     return {"holds": machine.holds} if machine.holds else {}
 
@@ -231,11 +265,14 @@ def _tells(change: Change) -> str:
     return str(change.witness) if change.witness else "nobody can tell: the walk behaves as before"
 
 
+def _picture(difference: Difference, name: str, both: Machine) -> str:
+    drawn, places = layout(both)
+    return MARK + drawing(both, drawn, places, difference.overlay(name, drawn), style=STYLE) + "\n"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":
-    from .revisions import main
-
     raise SystemExit(main())

@@ -6,6 +6,7 @@ the kinds are what liveness is judged by: a fault may happen at any time, and th
 
 from __future__ import annotations
 
+import gc
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -49,8 +50,8 @@ class Model(Protocol):
     """A finite graph. States are integers of the model's own making; equal states are equal integers."""
 
     def initial(self) -> Iterable[State]: ...
-    def moves(self, state: State, /) -> Iterable[Move]:
-        """Everything that can happen in `state`."""
+    def moves(self, state: State, /) -> Iterable[tuple[int, State, tuple[str, ...], tuple[int, ...]]]:
+        """Everything that can happen in `state`, as `Move`s or as plain tuples of the same."""
 
     def broken(self, state: State, /) -> tuple[str, ...]:
         """The rules that `state` itself breaks."""
@@ -132,12 +133,22 @@ class _Exploration:
         self._states: list[State] = []
         self._parents = array("i")
         self._report = Report()
+        self._walked: set[tuple[int, ...]] = set()
         # Compressed rows: the moves of state n are _targets[_rows[n]:_rows[n + 1]].
-        self._rows = array("q")
+        self._rows = array("q", [0])
         self._targets = array("i")
         self._kinds = bytearray()
 
     def run(self) -> Report:
+        collects = gc.isenabled()
+        gc.disable()  # everything that is made is kept: to look through it again and again takes a quarter of the time
+        try:
+            return self._run()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _run(self) -> Report:
         began_s = time.perf_counter()
         for state in self._model.initial():
             self._add(state, -1)
@@ -153,10 +164,10 @@ class _Exploration:
             if self._report.stories and self._has_what_it_seeks():
                 break
         report = self._report
-        report.states, report.depth = len(self._states), depth
+        report.states, report.edges, report.depth = len(self._states), self._rows[-1], depth
+        report.walked = {edge for edges in self._walked for edge in edges}
         report.complete = done == len(self._states)
         if self._liveness and report.complete:
-            self._rows.append(report.edges)
             self._judge_settling()
             self._judge_walks()
         report.seconds = time.perf_counter() - began_s
@@ -177,22 +188,22 @@ class _Exploration:
         return number
 
     def _expand(self, number: int) -> None:
-        numbers, report, liveness = self._numbers, self._report, self._liveness
-        if liveness:
-            self._rows.append(report.edges)
+        numbers, walked, liveness = self._numbers, self._walked, self._liveness
+        targets, kinds = self._targets, self._kinds
+        count = 0
         for kind, state, broken, edges in self._model.moves(self._states[number]):
+            count += 1
             target = numbers.get(state)
             if target is None:
                 target = self._add(state, number)
-            report.edges += 1
             if edges:
-                report.walked.update(edges)
-            if broken:
-                for rule in broken:
-                    self._found(rule, number, state)
+                walked.add(edges)
+            for rule in broken:
+                self._found(rule, number, state)
             if liveness:
-                self._targets.append(target)
-                self._kinds.append(kind)
+                targets.append(target)
+                kinds.append(kind)
+        self._rows.append(self._rows[-1] + count)
 
     def _found(self, rule: str, number: int, *last: State) -> None:
         if rule not in self._report.stories:

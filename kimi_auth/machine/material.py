@@ -3,9 +3,10 @@
     hooks.toml               by machine and activity: what implements it, its time limit, what it may touch, ...
     answers.json             tables for reviewers: title -> {"columns": [...], "rows": [[...], ...]}
     measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
-    measured/checker.json    the model checker's figures
+    measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
+                             walked, the invariants, and what breaks when a part of the protocol is left out
     measured/faults.json     what a fault does: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
-    measured/mutation.json   how many edited machines were caught, and why the others may live
+    measured/mutation.json   how many edited machines were caught and by what, and why the others may live
 
 None of them has to be there: a page says "not measured" instead. What was measured names the digest of the machines that
 it was measured on; for other machines it counts as not measured.
@@ -21,8 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .recorder import Edge
-from .spec import Machine, digest
+from .spec import Edge, Machine, digest
 
 __all__ = ["HOOK_COLUMNS", "NO_MATERIAL", "Material", "gather"]
 

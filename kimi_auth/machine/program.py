@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .recorder import Edge, edges
-from .spec import ACQUIRED, Machine
+from .spec import ACQUIRED, Edge, Machine, edges
 
 __all__ = ["Arrow", "Place", "Program"]
 
@@ -19,11 +18,13 @@ Stack = tuple[tuple[Machine, str], ...]
 
 
 class Arrow(NamedTuple):
-    """Where an outcome leads: the number of a place, the edges that are walked, and the ends of children on the way."""
+    """Where an outcome leads: the number of a place, the edges that are walked, and the ends of children on the way;
+    `words` names those and the place."""
 
     target: int
     edges: tuple[int, ...]
     left: tuple[tuple[str, str], ...]
+    words: str
 
 
 @dataclass(slots=True)
@@ -61,11 +62,11 @@ class Program:
                 self._place(((machines[name], state),))
 
     def find(self, machine: str, activity: str) -> int:
-        """The number of the first place of `machine` that runs `activity`. Raises KeyError where none does."""
+        """The number of the first place of `machine` that runs `activity`; 0 where none does."""
         for number, place in enumerate(self.places):
             if place.machine == machine and place.activity == activity:
                 return number
-        raise KeyError(f"no state of {machine} runs {activity}")
+        return 0
 
     def _place(self, stack: Stack) -> int:
         number = self._numbers.get(stack)
@@ -93,4 +94,5 @@ class Program:
         machine, state = stack[-1]
         if machine.states[state].is_rest and len(stack) > 1:
             return self._taken(stack[:-1], state, walked, (*left, (machine.name, state)))
-        return Arrow(self._place(stack), walked, left)
+        words = " -> ".join(f"{name}.{end}" for name, end in (*left, (machine.name, state)))
+        return Arrow(self._place(stack), walked, left, words)

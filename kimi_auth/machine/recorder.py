@@ -12,35 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 from .engine import NO_OBSERVER, Observer, Transition
-from .spec import Machine
+from .spec import Edge, Machine, edges
 
 ENVIRONMENT = "KIMI_AUTH_EDGES"
 """Names the folder to which processes started by tests append what they walk."""
-
-
-class Edge(NamedTuple):
-    """One declared transition. An event that leaves a rest state comes from outside and counts like any other."""
-
-    machine: str
-    source: str
-    event: str
-    target: str
-
-    def __str__(self) -> str:
-        return f"{self.machine}: {self.source} --{self.event}--> {self.target}"
-
-
-def edges(machine: Machine) -> list[Edge]:
-    """All edges of `machine`, in file order."""
-    return [
-        Edge(machine.name, name, event, target)
-        for name, state in machine.states.items()
-        for event, target in state.on.items()
-    ]
 
 
 def running_test() -> str:

@@ -13,6 +13,13 @@ function show() {
     else tab.removeAttribute("aria-current");
   }
   scrollTo(0, 0);
+  // What is wider than the screen begins where it matters: the bar at this tab, a picture where a walk begins.
+  for (const bar of document.querySelectorAll("nav")) middle(bar, bar.querySelector("[aria-current]"));
+  for (const picture of shown.querySelectorAll(".scroll")) middle(picture, picture.querySelector(".dot"));
+}
+function middle(box, part) {
+  const [outer, inner] = [box.getBoundingClientRect(), part.getBoundingClientRect()];
+  box.scrollLeft += inner.x + inner.width / 2 - outer.x - outer.width / 2;
 }
 addEventListener("hashchange", show);
 addEventListener("popstate", show);

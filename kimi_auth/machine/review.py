@@ -15,8 +15,7 @@ from .coverage import coverage, only_checked
 from .layout import layout
 from .material import HOOK_COLUMNS, Material
 from .palette import PAGE, PICTURE, SHAPES, css
-from .recorder import Edge
-from .spec import Machine, State, digest
+from .spec import Edge, Machine, State, digest
 from .svg import drawing
 
 __all__ = ["review"]
@@ -104,7 +103,7 @@ def _transitions(machine: Machine, tests: Mapping[Edge, Mapping[str, int]] | Non
             edge = Edge(machine.name, name, event, target)
             walks = _walks(edge, tests, checked) if event else ""
             rows.append((*(first if number == 0 else ("", "", "")), _mono(event), _mono(target), walks))
-            keys.append(f"{name}.{event}")
+            keys.append(f"{name}.{event}" if event else name)
     return _table(("state", "activity", "about", "outcome", "leads to", "walked"), rows, keys)
 
 
@@ -138,10 +137,10 @@ def _proof(machines: Mapping[str, Machine], material: Material) -> Iterator[str]
     if checked is None:
         yield '<p class="muted">Not measured on these machines. Run <code>make verify</code>, then <code>make diagrams</code>.</p>\n'
     else:
-        yield f"<p>{escape(checked.get('policy', ''))}</p>\n"
-        columns = ("processes", "states", "edges", "depth", "longest_walk")
-        runs = [tuple(_number(run[column]) for column in columns) for run in checked["runs"]]
-        yield _table(("processes", "states", "moves", "depth", "longest walk"), runs)
+        yield f"<p>{escape(checked.get('about', ''))}</p>\n"
+        columns = ("world", "processes", "policy", "states", "edges", "depth", "longest_walk")
+        runs = [tuple(_number(run.get(column, "")) for column in columns) for run in checked["runs"]]
+        yield _table(("world", "N", "server", "states", "moves", "depth", "longest walk"), runs)
         yield "<h3>Invariants</h3>\n" + _table(
             ("invariant", "what never happens, or always does"),
             [(_mono(rule["name"]), escape(rule["about"])) for rule in checked.get("invariants", ())],
@@ -156,11 +155,15 @@ def _proof(machines: Mapping[str, Machine], material: Material) -> Iterator[str]
     yield "<h3>Edge mutation</h3>\n"
     mutated = material.mutated(machines)
     if mutated is None:
-        yield '<p class="muted">Not measured on these machines. Run <code>make prove</code>, then <code>make diagrams</code>.</p>\n'
+        yield '<p class="muted">Not measured on these machines. Run <code>make verify</code>, then <code>make diagrams</code>.</p>\n'
         return
     figures = (("edits of an edge", mutated["mutants"]), ("caught", mutated["killed"]))
     blocks = "".join(f'<div><span class="big">{_number(count)}</span>{words}</div>' for words, count in figures)
     yield f'<div class="figures">{blocks}</div>\n'
+    caught = [(escape(by), _number(count)) for by, count in mutated.get("by", {}).items()]
+    yield _table(("caught by", "edits"), caught) if caught else ""
+    if not mutated["survivors"]:
+        return
     yield _table(
         ("edit that nobody catches", "why it may live"),
         [(escape(one["mutant"]), escape(one["argument"])) for one in mutated["survivors"]],

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -99,6 +99,27 @@ class Machine(_Table):
 
     def __hash__(self) -> int:
         return id(self)
+
+
+class Edge(NamedTuple):
+    """One declared transition. An event that leaves a rest state comes from outside and counts like any other."""
+
+    machine: str
+    source: str
+    event: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.source} --{self.event}--> {self.target}"
+
+
+def edges(machine: Machine) -> list[Edge]:
+    """All edges of `machine`, in file order."""
+    return [
+        Edge(machine.name, name, event, target)
+        for name, state in machine.states.items()
+        for event, target in state.on.items()
+    ]
 
 
 def digest(subject: Machine | Mapping[str, Machine]) -> str:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
 
 from .geometry import Layout, Point, Rect, Route
 from .layout import layout
@@ -19,9 +20,12 @@ from .spec import Machine, State
 
 __all__ = ["MARK", "STYLE", "drawing", "label_place", "svg"]
 
-STYLE = SHAPES + css(PICTURE)
+STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
+"""A file on its own fits the page that it is printed on."""
 MARK = "<!-- Drawn from machines/ by kimi_auth.machine. Change the machine, then run `make diagrams`. -->\n"
 """Stands first in every file: what carries it may be overwritten and removed."""
+
+escape = partial(html.escape, quote=False)  # `xml.sax.saxutils` would load an HTTP client for it
 
 _MARGIN = 24
 _HEAD = 40
@@ -142,7 +146,7 @@ def _state(name: str, state: State, box: Box, rect: Rect, overlay: Overlay, link
         tone = "name" if number == 0 else "lock" if line == f"holds {state.holds}" else "quiet"
         text = f'<text class="{tone}" x="{middle:g}" y="{y}" text-anchor="middle">{escape(line)}</text>'
         walked = number > 0 and line == f"walks {state.walks}"
-        parts.append(f"<a href={quoteattr(link(state.walks or ''))}>{text}</a>" if walked else text)
+        parts.append(f'<a href="{html.escape(link(state.walks or ""))}">{text}</a>' if walked else text)
         y += LINE_LEADING
     return "".join([*parts, "</g>"])
 

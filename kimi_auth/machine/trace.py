@@ -14,21 +14,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from .engine import Transition
 from .lint import NAME
 from .overlay import Mark, Overlay, marks
 from .sketch import Sketch
 from .spec import Machine
 
-__all__ = ["LastWalks", "Trace", "Traced", "Walk", "overlay", "read", "story"]
+if TYPE_CHECKING:
+    from .engine import Transition  # the engine itself is not needed to read or draw a walk
+
+__all__ = ["Trace", "Traced", "Walk", "overlay", "parse", "read", "story"]
 
 STORY_LINES = 30
 NAME_MAX = 60
@@ -72,6 +73,11 @@ class Walk:
         return self.traced[0].at_s - self.traced[0].seconds
 
     @property
+    def began(self) -> str:
+        """The same for people, in UTC."""
+        return datetime.fromtimestamp(self.began_at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+    @property
     def seconds(self) -> float:
         """How long it took, up to its last transition."""
         return self.traced[-1].at_s - self.began_at_s
@@ -109,52 +115,16 @@ class Trace:
                 self.trouble = error
 
 
-class LastWalks:
-    """The last walks of all processes that write to `file`: what happened yesterday, in at most `2 * limit_bytes`.
-
-    A walk is appended in one piece when it is over, however it ended. A full file becomes `file` with `.1` at its end, in
-    place of the one before. Trouble with the disk loses the record, never the walk.
-    """
-
-    def __init__(self, file: Path, limit_bytes: int = 64_000, wall_s: Callable[[], float] = time.time) -> None:
-        self._file = file
-        self._limit_bytes = limit_bytes
-        self._wall_s = wall_s
-
-    @contextmanager
-    def recording(self) -> Iterator[Trace]:
-        """An observer for one walk, kept when the `with` is left."""
-        trace = Trace(wall_s=self._wall_s)
-        try:
-            yield trace
-        finally:
-            self._keep("".join(traced.line() for traced in trace.traced))
-
-    def walks(self) -> list[Walk]:
-        """What was kept, oldest first. Raises OSError only for a file that is there and cannot be read."""
-        files = [self._older, self._file]
-        return [walk for file in files if file.is_file() for walk in read(file)]
-
-    @property
-    def _older(self) -> Path:
-        return self._file.with_name(f"{self._file.name}.1")
-
-    def _keep(self, lines: str) -> None:
-        if not lines:
-            return
-        try:
-            if self._file.is_file() and self._file.stat().st_size + len(lines) > self._limit_bytes:
-                self._file.replace(self._older)
-            _append(self._file, lines)
-        except OSError:
-            return
-
-
 def read(file: Path) -> list[Walk]:
-    """The walks of a trace file, in the order of their first lines. Lines that are none are passed over: a process may
-    have died in the middle of one. Raises OSError."""
+    """The walks of a trace file, as `parse` finds them. Raises OSError."""
+    return parse(file.read_text("utf-8", errors="replace"))
+
+
+def parse(text: str) -> list[Walk]:
+    """The walks of a trace, in the order of their first lines. Lines that are none are passed over: a process may have
+    died in the middle of one."""
     walks: dict[str, list[Traced]] = {}
-    for line in file.read_text("utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         if (traced := _parse(line)) is not None:
             walks.setdefault(traced.walk, []).append(traced)
     return [Walk(tuple(traced)) for traced in walks.values()]
@@ -180,32 +150,40 @@ def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
 
 def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
     """The walk in lines of plain text: number, time since it began, what happened. Rounds that repeat are told once."""
-    rounds = _rounds(walk.traced)
-    width = max((len(f"{one.machine}.{one.source}") for one in walk.traced), default=0)
+    alone = len({one.machine for one in walk.traced}) == 1
+    places = [one.source if alone else f"{one.machine}.{one.source}" for one in walk.traced]
+    width = max(map(len, places))
     lines = []
-    for first, traced, times, last in rounds:
+    for at, times, last in _rounds(walk.traced):
+        traced = walk.traced[at]
         since_s = traced.at_s - walk.began_at_s
         again = f"   ×{times}, until {last.at_s - walk.began_at_s:.2f} s" if times > 1 else ""
-        where = f"{traced.machine}.{traced.source}".ljust(width)
-        lines.append(f"#{first:<4}{since_s:9.2f} s  {where}  {traced.event} → {traced.target}{again}")
+        lines.append(
+            f"#{at + 1:<4}{since_s:9.2f} s  {places[at].ljust(width)}  {traced.event} → {traced.target}{again}"
+        )
     if len(lines) <= lines_max:
         return lines
     half = lines_max // 2
     return [*lines[:half], f"  … {len(lines) - 2 * half} more …", *lines[-half:]]
 
 
-def _rounds(traced: Iterable[Traced]) -> list[tuple[int, Traced, int, Traced]]:
-    """`(number, first, times, last)`: steps that repeat, one after the other or in turns of two, become one entry."""
-    found: list[tuple[int, Traced, int, Traced]] = []
-    for number, one in enumerate(traced, 1):
-        for back in (1, 2):
-            if len(found) >= back and _edge(found[-back][1]) == _edge(one):
-                first, earlier, times, _ = found[-back]
-                found[-back] = (first, earlier, times + 1, one)
-                break
-        else:
-            found.append((number, one, 1, one))
-    return found
+def _rounds(traced: Sequence[Traced]) -> Iterator[tuple[int, int, Traced]]:
+    """`(index, times, last)`: a step, or a round of two, that follows itself is told once, and how often."""
+    at = 0
+    while at < len(traced):
+        size, times = next(((size, times) for size in (1, 2) if (times := _times(traced, at, size)) > 1), (1, 1))
+        for step in range(at, at + size):
+            yield step, times, traced[step + size * (times - 1)]
+        at += size * times
+
+
+def _times(traced: Sequence[Traced], at: int, size: int) -> int:
+    """How often the `size` steps from `at` on are walked in a row."""
+    first = [_edge(one) for one in traced[at : at + size]]
+    times = 1
+    while [_edge(one) for one in traced[at + times * size : at + (times + 1) * size]] == first:
+        times += 1
+    return times
 
 
 def _edge(traced: Traced) -> tuple[str, str, str, str]:
@@ -222,12 +200,11 @@ def _note(taken: list[tuple[int, float]]) -> str:
 
 
 def _caption(walk: Walk, machine: Machine) -> str:
-    began = datetime.fromtimestamp(walk.began_at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     ended = walk.ended_in(machine) if walk.machine == machine.name else ""
     end = (
         f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was broken off"
     )
-    return f"walk of {began}: {end} after {walk.seconds:.2f} s"
+    return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s"
 
 
 def _append(file: Path, lines: str) -> None:
@@ -242,7 +219,7 @@ def _append(file: Path, lines: str) -> None:
 def _parse(line: str) -> Traced | None:
     try:
         data = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(data, Mapping):
         return None

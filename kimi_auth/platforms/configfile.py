@@ -8,6 +8,7 @@ plan says. The Kimi CLI takes no lock: what it writes meanwhile is noticed just 
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -163,7 +164,14 @@ class ConfigFile:
                 hint="wait for that process, or end it, then try again",
             ) from None
         with held:
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Removes what killed writers left, however young: whoever holds the lock knows that nobody is writing now."""
+        for path in (self.path, self._undo.path):
+            for left in (path, path.with_name(files.PROBE)):
+                files.remove_forgotten(left, math.inf)
 
     def _current(self) -> tuple[bytes | None, bool]:
         """The config as TOML, and whether that is a legacy config.json which is still to become a config.toml."""

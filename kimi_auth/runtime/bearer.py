@@ -10,7 +10,7 @@ next, so the connection is free again.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 
 import httpx
 
@@ -39,7 +39,8 @@ class BearerAuth(httpx.Auth):
     returned, with the reason in its `extensions` under `NOT_RESENT` and in a log record. `Request.read()` before sending
     makes any body one that can be sent again.
 
-    Errors of the source reach the caller before anything is sent; after a 401 they are logged and the 401 is returned.
+    A source's static key is sent where it has no token, and after a 401 where it has no newer one. Without a static key
+    errors of the source reach the caller before anything is sent; after a 401 they are logged and the 401 is returned.
     One instance serves any number of clients, tasks and threads. A sync client waits for the source in its thread.
     """
 
@@ -47,6 +48,7 @@ class BearerAuth(httpx.Auth):
         """Raises ValueError for an `origin` that is not an absolute URL."""
         known = getattr(source, "api_origin", None) if origin is None else origin
         self._source = source
+        self._static_key: Callable[[], str] = getattr(source, "static_key", lambda: "")
         self._origin = None if known is None else _origin_named(known)
 
     def __repr__(self) -> str:
@@ -57,11 +59,14 @@ class BearerAuth(httpx.Auth):
         if _origin_of(request.url) != home:
             yield request
             return
-        bearer = self._source.access_token_sync()
+        try:
+            bearer = self._source.access_token_sync()
+        except KimiAuthError as error:
+            bearer = self._static_instead(error)
         response = yield _signed(request, bearer)
         if _refuses(response, home, bearer):
             try:
-                again = _again(response, bearer, self._source.rejected_sync(bearer))
+                again = _again(response, bearer, self._source.rejected_sync(bearer) or self._static_key())
             except KimiAuthError as error:
                 _log.warning(_NO_NEWER_TOKEN, error.line)
                 return
@@ -73,16 +78,26 @@ class BearerAuth(httpx.Auth):
         if _origin_of(request.url) != home:
             yield request
             return
-        bearer = await self._source.access_token()
+        try:
+            bearer = await self._source.access_token()
+        except KimiAuthError as error:
+            bearer = self._static_instead(error)
         response = yield _signed(request, bearer)
         if _refuses(response, home, bearer):
             try:
-                again = _again(response, bearer, await self._source.rejected(bearer))
+                again = _again(response, bearer, await self._source.rejected(bearer) or self._static_key())
             except KimiAuthError as error:
                 _log.warning(_NO_NEWER_TOKEN, error.line)
                 return
             if again is not None:
                 yield again
+
+    def _static_instead(self, error: KimiAuthError) -> str:
+        """The static key, where there is no token; raises `error`, which says why there is none, if there is no key either."""
+        if not (key := self._static_key()):
+            raise error
+        _log.info("the static key is used: %s", error.line)
+        return key
 
 
 def _origin_named(text: str) -> str:
@@ -122,7 +137,7 @@ def _again(response: httpx.Response, bearer: str, newer: str | None) -> httpx.Re
 
     It is the *refused* one: a POST that was redirected to a GET has been processed and must not be sent again.
     """
-    if newer is None or newer == bearer:
+    if not newer or newer == bearer:
         return None
     if not _replayable(response.request):
         reason = "the request body was a stream and is spent: send the request again, a newer token is there"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -18,6 +19,8 @@ BACKOFF_MAX_S = 60.0
 GAP_S = 2.0
 """More than this between two clocks after one slice: the machine was suspended, or somebody set the wall clock."""
 
+_NUMBER = re.compile(r"\d+")
+
 _log = logging.getLogger("kimi_auth.runtime")
 
 
@@ -32,18 +35,23 @@ async def keep(
 
     It is called sooner, within `slice_s`, when `notice` says that the credential changed, and when the clocks disagree:
     after suspension or a set clock the old time to wait means nothing, so it looks again. Whether anything is renewed is
-    `freshen`'s decision alone. Its KimiAuthError is logged and the next look comes after 1 s, doubling to 60 s; the same
-    sentence again is logged at DEBUG. Any other exception is a bug and ends the task.
+    `freshen`'s decision alone. Its KimiAuthError is logged and the next look comes after 1 s, doubling to 60 s; a sentence
+    that was said since all was well, whatever its numbers are, is logged at DEBUG. Any other exception is a bug and ends
+    the task.
     """
-    backoff_s, said = SLICE_S, ""
+    backoff_s = SLICE_S
+    said: set[str] = set()
     while True:
         try:
             wait_s = max(SLICE_S, await freshen())
-            backoff_s, said = SLICE_S, ""
+            backoff_s = SLICE_S
+            said.clear()
         except KimiAuthError as error:
-            level = logging.DEBUG if error.line == said else logging.WARNING
+            sentence = _NUMBER.sub("", error.line)
+            level = logging.DEBUG if sentence in said else logging.WARNING
+            said.add(sentence)
             _log.log(level, "not kept fresh, next try in %.0f s: %s", backoff_s, error.line)
-            wait_s, backoff_s, said = backoff_s, min(BACKOFF_MAX_S, 2 * backoff_s), error.line
+            wait_s, backoff_s = backoff_s, min(BACKOFF_MAX_S, 2 * backoff_s)
         await _rest(wait_s, clock, notice, slice_s)
 
 

@@ -1,7 +1,8 @@
 """Running clients, and how each kind takes a token: assignment, the fallback where `BearerAuth` cannot be built in.
 
 A **target** is a callable that takes the access token, or "" once nobody is signed in. `KINDS` is how an object becomes
-one: the first row that fits. A client that had a static key when it was attached gets it back on "".
+one: the first row that fits. A client that had a static key when it was attached gets it back on "", any other client the
+one that `Targets` knows, if there is one.
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ _log = logging.getLogger("kimi_auth.runtime")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of client. `read` gives its key as it is; `put` sets the token, or the static key where that is ""."""
+    """One kind of client. `read` gives its key as it is; `put` sets the token, or the static key where that is "".
+
+    `is_client`: it has a key, and a life of its own, so that it is held weakly; a callable has neither.
+    """
 
     name: str
     fits: Callable[[Any], bool]
     read: Callable[[Any], str | None]
     put: Callable[[Any, str, str | None], None]
-    weak: bool = True
+    is_client: bool = True
 
 
 def _has_key(client: Any) -> bool:
@@ -88,7 +92,7 @@ KINDS = (
         _put_header,
     ),
     # Last: calling a client that happens to be callable would send the token to a model as its prompt.
-    Kind("callable", _takes_a_token, lambda _: None, lambda it, token, _: it(token), weak=False),
+    Kind("callable", _takes_a_token, lambda _: None, lambda it, token, _: it(token), is_client=False),
 )
 
 
@@ -139,9 +143,12 @@ class Targets:
     `with_thinking` copy is another one). A callable is held until it is detached, for a lambda or a bound method lives
     nowhere else. What is attached inside a running event loop is served on that loop, soon, when the
     token comes from another thread; everything else is served in the thread that injects.
+
+    `static_key` gives the API key for clients that have none of their own when nobody is signed in, "" for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, static_key: Callable[[], str] = lambda: "") -> None:
+        self._static_key = static_key
         self._lock = threading.RLock()  # a finalizer that detaches may run at any allocation
         self._attached: list[_Attached] = []
         self._token: str | None = None
@@ -217,7 +224,9 @@ class Targets:
             entry.has = token  # before the call, which may inject again
             try:
                 # A key that was an access token ends with the login that it came from.
-                entry.kind.put(target, token, "" if self._is_token(entry.static) else entry.static)
+                own = "" if self._is_token(entry.static) else entry.static
+                needs_key = not token and not own and entry.kind.is_client
+                entry.kind.put(target, (self._static_key() if needs_key else token), own)
             except Exception as error:  # noqa: BLE001  # a stranger's code, which must not cost the others their token
                 entry.has = None
                 problem = f"{entry.name} did not take the new token: {_where(error)}"
@@ -233,7 +242,7 @@ class Targets:
 def _attached(target: object) -> _Attached:
     kind = _kind_of(target)
     ref: Callable[[], object | None] = lambda: target  # noqa: E731
-    if kind.weak:
+    if kind.is_client:
         with contextlib.suppress(TypeError):  # a class with __slots__ and without __weakref__ is held, too
             ref = weakref.ref(target)
     return _Attached(ref, kind, f"{kind.name} {_name_of(target)}")

@@ -135,7 +135,8 @@ class CredentialStore(Protocol):
     def claim(self, fp: str) -> Claim:
         """Makes the claim on pair `fp` if there is none (`made`), else says what is there; clears claims on other pairs.
 
-        A claim of another boot that is met for the first time is re-dated, and is `elsewhere` for 75 s from then.
+        A claim of another boot that is met for the first time is re-dated, and is `elsewhere` for 75 s from then. Raises
+        StorageError, with nothing made, where the lock that is held does not keep others out.
         """
 
     def renew_claim(self, fp: str) -> None:

@@ -7,6 +7,7 @@ filelock closes the descriptor in the child without unlocking it, and the parent
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +22,21 @@ from kimi_auth.errors import StorageError, StoreUnwritable
 
 from . import medium
 
-__all__ = ["Hold", "holder_pids", "locked", "process_name"]
+__all__ = ["Hold", "holder_pids", "locked", "process_name", "why_shared"]
 
 POLL_S = 0.01
 MOVES_MAX = 10
 """A lock file that was replaced this often while it was being locked is no lock."""
 
 _MEDIUM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
+
+_LOCAL_LOCKS = {
+    "nfs": frozenset({"nolock", "local_lock=all", "local_lock=flock"}),
+    "nfs4": frozenset({"nolock", "local_lock=all", "local_lock=flock"}),
+    "cifs": frozenset({"nobrl"}),
+    "smb3": frozenset({"nobrl"}),
+}
+"""Mount options under which a network file system keeps `flock` on its own host (nfs(5), mount.cifs(8))."""
 
 Inode = tuple[int, int]
 
@@ -49,12 +58,18 @@ class Hold:
         return self.pid == os.getpid()
 
     def check(self, paths: Sequence[Path]) -> None:
-        """Raises StorageError unless all `paths` are held and each still names the file that was locked."""
+        """Raises StorageError unless all `paths` are held, each still names the file that was locked, and nobody else
+        could hold it too."""
         for path in paths:
             if self.inodes.get(path) != _inode(path):
                 raise StorageError(
                     f"the lock {path} was removed or replaced while it was held",
                     hint="leave *.lock files alone; nothing was written, try again",
+                )
+            if why := why_shared(path):
+                raise StorageError(
+                    f"the lock {path} does not keep others out: {why}",
+                    hint="set KIMI_SHARE_DIR to a directory on a local disk",
                 )
 
 
@@ -102,6 +117,9 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
         except _Moved:
             continue
         except OSError as error:
+            if error.errno == errno.ELOOP:  # a link, wherever it leads: none is followed here
+                with medium.trouble("lock", path):
+                    files.refuse_strange(path.lstat(), path)
             kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
             raise medium.explain(error, "lock", path, kind) from error
         stack.callback(_release, lock)
@@ -132,6 +150,44 @@ def _inode(path: Path) -> Inode:
     except OSError:
         return (0, 0)
     return found.st_dev, found.st_ino
+
+
+# --- whether it is one -----------------------------------------------------------------------------------------------
+
+
+def why_shared(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Why somebody else can hold the lock on `path` too, which the caller holds; "" when nobody can, as far as this host
+    can tell. Tried, and for other hosts read from the mount's options (proc_pid_mountinfo(5))."""
+    if _is_free(path):
+        return "it can be taken twice at the same time"
+    try:
+        device, lines = path.stat().st_dev, mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    name = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        # "36 35 0:52 /home /home rw,relatime - nfs server:/home rw,vers=3,local_lock=all"
+        left, _, right = line.partition(" - ")
+        kind, _, rest = right.partition(" ")
+        source, _, options = rest.rpartition(" ")
+        local = _LOCAL_LOCKS.get(kind, frozenset()) & set(options.split(","))
+        if local and left.split()[2:3] == [name]:
+            return f"{source} is mounted with {min(local)}, so other hosts do not see it"
+    return ""
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 # --- who holds it ----------------------------------------------------------------------------------------------------

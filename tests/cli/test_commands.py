@@ -102,14 +102,33 @@ def test_a_login_that_does_not_end_well_says_why(kimi: Run, emulator: Emulator, 
     assert hint in said.err
 
 
-def test_models_that_were_pending_are_synced_later(kimi: Run, emulator: Emulator) -> None:
+def test_models_that_were_pending_are_synced_later(kimi: Run, emulator: Emulator, share_dir: Path) -> None:
     """Exit 10 keeps the login; doctor names the next step, and that step works."""
     emulator.state.inject(Fault("models", status=503, body="", times=1))
     assert kimi("login").status == 10
     doctor = kimi("doctor")
     assert doctor.status == 1
     assert "kimi-auth models sync" in doctor.out
-    assert kimi("models", "list").status == 0
+    planned = kimi("models", "sync", "--dry-run")
+    assert "+: kimi-code/kimi-for-coding\n" in planned.out
+    assert not (share_dir / "config.toml").exists()
+    assert kimi("models", "sync").out == planned.out.removesuffix("models: nothing was written\n")
+    assert kimi("doctor").status == 0
+    assert kimi("logout").status == 0
+    assert not (share_dir / "config.toml").exists()
+
+
+def test_a_login_that_was_cut_short_is_finished_by_the_next(kimi: Run, emulator: Emulator, share_dir: Path) -> None:
+    """Signed in without models: the next `login` asks nobody to approve again, and writes what was still to come."""
+    emulator.state.inject(Fault("models", status=503, body="", times=1))
+    assert kimi("login").status == 10
+    token = kimi("token").out
+    again = kimi("login")
+    assert (again.status, again.err) == (0, "")
+    assert "Approve" not in again.out
+    assert "3 models found." in again.out
+    assert kimi("token").out == token
+    assert kimi("doctor").status == 0
 
 
 def test_force_signs_in_again(kimi: Run) -> None:
@@ -259,7 +278,17 @@ def test_a_short_life_is_said(kimi: Run) -> None:
     kimi("login")
     said = kimi("token", "--min-ttl", "5000")
     assert said.status == 0
-    assert "less than --min-ttl" in said.err
+    assert "less than --min-ttl: the server gives no longer ones" in said.err
+
+
+def test_a_short_life_that_could_not_be_mended_is_said(kimi: Run, emulator: Emulator, age: Any) -> None:
+    """--min-ttl while the server is away: the token that still works, and why it is no better one."""
+    kimi("login")
+    emulator.state.inject(Fault("token", "refresh_token", status=503, body="", times=None))
+    age(200.0)
+    said = kimi("token", "--min-ttl", "600")
+    assert (said.status, len(said.out.split())) == (0, 1)
+    assert "less than --min-ttl: it could not be renewed now" in said.err
 
 
 def test_refresh_gives_another_pair(kimi: Run) -> None:

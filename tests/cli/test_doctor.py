@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -169,13 +171,13 @@ class House:
         self.config.unlink()
 
     def locks_do_not_exclude(self) -> None:
-        self.monkeypatch.setattr(disk, "locks_exclude", lambda _: False)
+        self.monkeypatch.setattr(disk, "why_locks_are_shared", lambda _: "it can be taken twice at the same time")
 
     def no_locks(self) -> None:
-        def refuse(_: Path) -> bool:
+        def refuse(_: Path) -> str:
             raise StorageError("cannot lock it: this file system cannot do that", hint="set KIMI_SHARE_DIR elsewhere")
 
-        self.monkeypatch.setattr(disk, "locks_exclude", refuse)
+        self.monkeypatch.setattr(disk, "why_locks_are_shared", refuse)
 
     def disk_full(self) -> None:
         def refuse(_: FileStore) -> None:
@@ -305,6 +307,38 @@ def test_every_defect_is_named(house: House, name: str) -> None:
         assert step == wanted or re.fullmatch(wanted, step)
 
 
+PLACES = {
+    "the credential": ("remove", "unreadable", "corrupt", "refused", "stale_claim"),
+    "its mode": ("world_readable",),
+    "the config": ("keyring", "config_invalid", "default_gone", "no_models"),
+    "the disk": ("locks_do_not_exclude",),
+}
+HIDDEN = {
+    *((gone, "world_readable") for gone in ("remove", "unreadable")),  # a file has one mode, or none
+    ("remove", "keyring"),  # what waits in the keyring is not missing
+    *((gone, "no_models") for gone in ("remove", "unreadable", "corrupt")),  # signed out, there are to be none
+}
+PAIRS = [
+    pair
+    for some, others in itertools.combinations(PLACES.values(), 2)
+    for pair in itertools.product(some, others)
+    if pair not in HIDDEN
+]
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
+def test_two_defects(house: House, pair: tuple[str, str]) -> None:
+    """Two things are broken in two places: both are found, each with the step that it has alone."""
+    alone = {seeds[0]: expected for seeds, expected in DEFECTS.values() if len(seeds) == 1}
+    for seed in pair:
+        getattr(house, seed)()
+    found = dict(house.findings())
+    wanted = dict(each for seed in pair for each in alone[seed])
+    assert found.keys() == wanted.keys()
+    assert all(step == wanted[check] or re.fullmatch(wanted[check], step) for check, step in found.items())
+
+
 def test_all_well_is_one_line(house: House) -> None:
     """A healthy set-up: exit 0, every row is fine, and one line says so; nobody has been renewed, nothing is left."""
     before = {path: path.stat().st_mtime_ns for path in house.share_dir.rglob("*") if path.is_file()}
@@ -352,6 +386,20 @@ def test_a_lock_that_is_held(house: House) -> None:
         assert house.findings() == [("lock", f"if it does not end soon: kill {pid}")]
         assert f"lock: held by pid {pid} (python" in house.kimi("doctor").out
     assert house.findings() == []
+
+
+@pytest.mark.parametrize("is_renewing", [False, True])
+def test_a_lock_that_a_stopped_process_holds(house: House, is_renewing: bool) -> None:
+    """Somebody pressed Ctrl-Z: such a process hears no `kill`, so the step lets it go on, and its renewal is not lost."""
+    if is_renewing:
+        house.stale_claim()
+    with held(house.file.with_suffix(".lock")) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        assert house.findings() == [("lock", f"let it go on: kill -CONT {pid}")]
+        assert "which is stopped" in house.kimi("doctor").out
+        os.kill(pid, signal.SIGCONT)
+    assert house.findings() == ([("claim", RENEW)] if is_renewing else [])
 
 
 def test_a_renewal_under_way_is_let_alone(house: House) -> None:
@@ -493,13 +541,8 @@ def test_a_credential_that_is_no_file(house: House) -> None:
 
 
 def test_locks_are_really_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The probe says yes on this disk, no where a second holder gets in, and leaves no file."""
-    assert disk.locks_exclude(tmp_path / "kimi-code.json")
-
-    @contextmanager
-    def anybody(*_: object) -> Iterator[object]:
-        yield object()
-
-    monkeypatch.setattr(disk, "locked", anybody)
-    assert not disk.locks_exclude(tmp_path / "kimi-code.json")
+    """The probe finds nothing on this disk, says what is wrong where a second holder gets in, and leaves no file."""
+    assert disk.why_locks_are_shared(tmp_path / "kimi-code.json") == ""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    assert "twice" in disk.why_locks_are_shared(tmp_path / "kimi-code.json")
     assert list(tmp_path.iterdir()) == []

@@ -165,7 +165,7 @@ def test_a_signal_while_the_loop_is_made(monkeypatch: pytest.MonkeyPatch) -> Non
         signal.raise_signal(signal.SIGTERM)
         return current()
 
-    monkeypatch.setattr(module.asyncio, "current_task", interrupted)
+    monkeypatch.setattr(asyncio, "current_task", interrupted)
     with pytest.raises(Stopped), Signals(print).taken() as signals:
         signals.run(asyncio.sleep(60))
 

@@ -90,11 +90,13 @@ def test_models_in_every_form(kimi: Run, monkeypatch: pytest.MonkeyPatch, emulat
     assert "-: kimi-code/kimi-for-coding\n" in dry.out
     assert "default: kimi-code/kimi-for-coding becomes kimi-code/" in dry.out
     assert dry.out.endswith("models: nothing was written\n")
-    assert kimi("models", "sync", "--dry-run", "--json").json["written"] is False
-    change = kimi("models", "sync", "--json").json
+    (planned,) = kimi("models", "sync", "--dry-run", "--json").json["platforms"]
+    assert planned["written"] is False
+    change = kimi("models", "sync", "--platform", "kimi-code", "--json").json
     assert (change["removed"], change["written"]) == (["kimi-code/kimi-for-coding"], True)
     assert change["default_before"] != change["default_after"]
-    assert kimi("models", "sync", "--json").json["written"] is False
+    (unchanged,) = kimi("models", "sync", "--json").json["platforms"]
+    assert (unchanged["removed"], unchanged["written"]) == ([], False)
     monkeypatch.setattr(Terminal, "is_lively", True)
     table = kimi("models").out
     assert table.split()[:3] == ["model", "context", "can"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -48,6 +49,92 @@ def test_another_key(world: Any) -> None:
     save_tokens(ref, PAIR)
     assert load_tokens(ref) == PAIR
     assert "issuer" not in json.loads((world.share_dir / "credentials" / "somebody-else.json").read_text())
+
+
+class Keyring:
+    """The package `keyring` of a test: one entry for each key, or a trouble."""
+
+    def __init__(self, key: str, text: str) -> None:
+        self.held = {("kimi-code", key): text}
+        self.is_locked = False
+
+    def get_password(self, service_name: str, username: str) -> str | None:
+        if self.is_locked:
+            raise KeyringLocked
+        return self.held.get((service_name, username))
+
+    def delete_password(self, service_name: str, username: str) -> None:
+        del self.held[service_name, username]
+
+
+class KeyringLocked(Exception):
+    """As the package `keyring` names it."""
+
+
+@pytest.fixture
+def keyring(world: Any, monkeypatch: pytest.MonkeyPatch) -> Keyring:
+    """A login that an old Kimi CLI keeps in the system keyring, and says so in config.toml."""
+    world.host()
+    world.config_file.write_text(world.config_file.read_text().replace('"file"', '"keyring"'))
+    held = Keyring(world.ref.key, json.dumps(PAIR.to_dict()))
+    monkeypatch.setitem(sys.modules, "keyring", held)
+    return held
+
+
+IN_KEYRING = OAuthRef("keyring", "oauth/kimi-code")
+
+
+def test_a_login_in_the_keyring(world: Any, keyring: Keyring) -> None:
+    """The first who asks for it has it moved: into the file, out of the keyring, and config.toml says so."""
+    assert load_tokens(IN_KEYRING) == PAIR
+    assert keyring.held == {}
+    assert world.stored().access_token == PAIR.access_token
+    assert '"file"' in world.config_file.read_text()
+    assert '"keyring"' not in world.config_file.read_text()
+    assert load_tokens(IN_KEYRING) == load_tokens(world.ref) == PAIR
+
+
+def test_what_is_in_the_file_is_newer(world: Any, keyring: Keyring) -> None:
+    """A login or a logout in the file is never undone by what the keyring still has."""
+    world.sign_in()
+    newer = load_tokens(world.ref)
+    assert load_tokens(IN_KEYRING) == newer != PAIR
+    assert keyring.held == {}
+
+
+def test_a_keyring_that_is_locked(world: Any, keyring: Keyring) -> None:
+    """Then there is no token now, and nothing is taken for removed; later it moves."""
+    keyring.is_locked = True
+    assert load_tokens(IN_KEYRING) is None
+    with pytest.raises(OAuthError, match="locked"):
+        delete_tokens(IN_KEYRING)
+    keyring.is_locked = False
+    assert load_tokens(IN_KEYRING) == PAIR
+
+
+def test_delete_from_the_keyring(world: Any, keyring: Keyring) -> None:
+    """What is removed does not come back out of the keyring."""
+    delete_tokens(IN_KEYRING)
+    assert keyring.held == {}
+    assert load_tokens(IN_KEYRING) is None
+    assert world.another().status().state == "absent"
+
+
+@pytest.mark.usefixtures("keyring")
+def test_a_setting_that_is_no_url(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is not known which login is meant: there is no token, and nothing is removed."""
+    monkeypatch.setenv("KIMI_CODE_BASE_URL", "no url")
+    assert load_tokens(IN_KEYRING) is None
+    with pytest.raises(OAuthError, match="KIMI_CODE_BASE_URL"):
+        delete_tokens(IN_KEYRING)
+
+
+@pytest.mark.usefixtures("keyring")
+def test_a_reference_that_the_config_does_not_have(world: Any) -> None:
+    """A stranger's key, and a key that config.toml keeps in the file: the keyring is not asked."""
+    assert load_tokens(OAuthRef("keyring", "oauth/stranger")) is None
+    world.config_file.write_text(world.config_file.read_text().replace('"keyring"', '"file"'))
+    assert load_tokens(IN_KEYRING) is None
 
 
 def test_delete(world: Any) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from kimi_auth.compat import manager as manager_module
 from kimi_auth.compat.oauth import (
     KIMI_CODE_OAUTH_KEY,
     OAuthError,
@@ -282,24 +281,23 @@ def test_refreshing(world: Any) -> None:
     assert asyncio.run(run()) != first
 
 
-def test_refreshing_begins_signed_out(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that begins without a login gets the token of one that is made meanwhile."""
-    monkeypatch.setattr(manager_module, "LOOK_AGAIN_S", 0.01)
-    config = world.host()
+@pytest.mark.parametrize("static", ["", STATIC])
+def test_refreshing_begins_signed_out(world: Any, static: str) -> None:
+    """A run that begins without a login has the static key or nothing, and gets the token of one that is made meanwhile."""
+    config = world.host(static=static)
     runtime = world.runtime(config)
 
     async def run() -> None:
         async with OAuthManager(config).refreshing(runtime):
-            assert key_of(runtime) == ""
+            assert key_of(runtime) == static
             given = await asyncio.to_thread(world.sign_in)
             await until(lambda: key_of(runtime) == given)
 
     asyncio.run(run())
 
 
-def test_refreshing_nothing(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refreshing_nothing(world: Any) -> None:
     """A host without any login runs as it is."""
-    monkeypatch.setattr(manager_module, "LOOK_AGAIN_S", 0.0)
     config = world.host()
     config.providers["managed:kimi-code"].oauth = None
 

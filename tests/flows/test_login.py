@@ -53,6 +53,7 @@ class Login:
     written: list[tuple[ModelEntry, ...]] = field(default_factory=list)
     begun_at_s: float = 0.0
     revokes_replaced: bool = False
+    config_lacks: bool = False
 
     # the view
     def tell(self, notice: Notice) -> None:
@@ -64,6 +65,9 @@ class Login:
         await self.life.clock.sleep_async(max(0.0, self.begun_at_s + (self.leave_at_s or 0) - self.now_s))
 
     # the configuration
+    def lacks(self) -> bool:
+        return self.config_lacks
+
     def check(self) -> None:
         if self.config_blocks:
             raise ConfigError("config.toml: line 3")
@@ -176,6 +180,11 @@ def signed_in_already(login: Login) -> None:
     login.life.sign_in()
 
 
+def cut_short(login: Login) -> None:
+    login.life.sign_in()
+    login.config_lacks = True
+
+
 def expired_login(login: Login) -> None:
     login.life.sign_in(age_s=2000)
 
@@ -197,6 +206,7 @@ def nothing(login: Login) -> None:
 ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
     "approved": (nothing, "signed_in", None),
     "signed in already": (signed_in_already, "signed_in", None),
+    "signed in, but nothing is configured": (cut_short, "signed_in", None),
     "an expired login still stands": (expired_login, "signed_in", None),
     "a corrupt record is replaced": (corrupt_login, "signed_in", None),
     "another issuer's login stands": (foreign_login, "failed", WrongIssuer),
@@ -254,6 +264,7 @@ def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
         assert login.written == login.life.served == []
         assert not any(login.life.server.is_live(f"access-{n}") for n in (1, 2)) or before.token is not None
     assert login.life.server.counts["poll"] == len(login.polls_at_s)
+    assert not (login.polls_at_s and login.config_lacks)
 
 
 def test_force_replaces_a_login_that_stands(login: Login) -> None:

@@ -175,12 +175,15 @@ def test_installed_without_the_emulator(installed: Environment) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("version", PYTHONS)
 def test_every_python(version: str, dist: Path, tmp_path: Path, outside: dict[str, str]) -> None:
-    """Every supported Python that is here runs the wheel, and the tests of the inner rooms against it."""
+    """Every supported Python that is here runs the wheel, draws the same bytes, and passes the tests of the inner rooms."""
     python = find_python(version, outside)
     if python is None:
         pytest.skip(f"there is no Python {version} that starts")
     environment = make_environment(python, tmp_path / "venv", outside, f"{wheel(dist)}[emulator,keyring,qr]", *TEST_KIT)
     is_whole(environment)
+    for made in ("machines", "diagrams"):
+        shutil.copytree(CHECKOUT / made, environment.folder / made)
+    assert environment.run("python", "-m", "kimi_auth.machine.diagram", "--check", "diagrams") == ""
     shutil.copytree(
         CHECKOUT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("node_modules", "__pycache__")
     )

@@ -137,8 +137,12 @@ class Home:
 
     @property
     def files(self) -> list[str]:
-        """Every file below the share dir."""
-        return sorted(str(p.relative_to(self.share_dir)) for p in self.share_dir.rglob("*") if not p.is_dir())
+        """Every file below the share dir, but for the walks that are kept: their names tell the time."""
+        return sorted(
+            str(path.relative_to(self.share_dir))
+            for path in self.share_dir.rglob("*")
+            if not path.is_dir() and path.parent.name != "walks"
+        )
 
 
 # --- a server that follows a script -----------------------------------------------------------------------------------

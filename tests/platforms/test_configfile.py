@@ -548,16 +548,27 @@ def test_full_disk_leaves_nothing_behind(
 
 
 def test_leftovers_of_killed_writers(file: ConfigFile, login: Any) -> None:
-    """A temporary file goes when it is more than an hour old; a younger one may belong to somebody."""
-    old, young, foreign = (
-        file.share_dir / f"config.toml.{middle}tmp" for middle in ("00000000000a.", "00000000000b.", "")
-    )
-    for path in (old, young, foreign):
+    """Whoever holds the lock is the only writer here, so every temporary file of ours goes; a stranger's stays."""
+    names = ("config.toml.00000000000a.tmp", "probe.00000000000a.tmp", "kimi-auth/undo.json.00000000000a.tmp")
+    left, foreign = [file.share_dir / name for name in names], file.share_dir / "config.toml.tmp"
+    (file.share_dir / "kimi-auth").mkdir()
+    for path in (*left, foreign):
         path.write_text("x")
-    for path in (old, foreign):
-        os.utime(path, (1, 1))
     file.apply(login)
-    assert (old.exists(), young.exists(), foreign.exists()) == (False, True, True)
+    assert [path.exists() for path in (*left, foreign)] == [False, False, False, True]
+
+
+def test_leftovers_beside_a_link(file: ConfigFile, login: Any, tmp_path: Path) -> None:
+    """Where the file itself is elsewhere, another share dir may have a writer at it: only what is an hour old goes."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    file.path.symlink_to(elsewhere / "own.toml")
+    old, young = (elsewhere / f"own.toml.00000000000{digit}.tmp" for digit in "ab")
+    for path in (old, young):
+        path.write_text("x")
+    os.utime(old, (1, 1))
+    file.apply(login)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 @pytest.mark.parametrize(

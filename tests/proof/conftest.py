@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from kimi_auth.flows.refresh import Effects
 from kimi_auth.flows.simulated import effects as simulated
 from kimi_auth.flows.simulated import state as st
 from kimi_auth.flows.simulated.hooks_outside import HOOKS
+from kimi_auth.flows.simulated.workers import side_by_side
+from kimi_auth.machine import Library
 from kimi_auth.store import Claim, FileStore, MemoryStore, Pace, Refusal
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
@@ -351,6 +355,22 @@ def _name(state: str, token: Token | None, pairs: Mapping[str, Token]) -> str:
 @contextmanager
 def _nothing() -> Iterator[bool]:
     yield False
+
+
+@pytest.fixture(scope="session")
+def machines() -> Library:
+    """The machines that run."""
+    return Library.load()
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Executor]:
+    """Processes that explore worlds side by side. Their lines are not counted: that takes them three times as long, and
+    what they run is run in this process too, on smaller worlds."""
+    counting = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_PROCESS")}
+    with side_by_side() as workers:
+        os.environ.update(counting)
+        yield workers
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -178,7 +178,12 @@ ROWS = [
 
 @pytest.mark.parametrize(("activity", "changes", "outcome"), ROWS)
 def test_the_real_hook_does_what_the_simulated_one_says(
-    activity: str, changes: dict[str, Any], outcome: str, real: Any, model: Callable[..., Any], given: Callable[..., Any]
+    activity: str,
+    changes: dict[str, Any],
+    outcome: str,
+    real: Any,
+    model: Callable[..., Any],
+    given: Callable[..., Any],
 ) -> None:
     """In each situation the real hook answers as the table says, and leaves behind what the model has for that answer."""
     situation = given(**changes)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kimi_auth.machine import Library, Machine, layout, steps, trace
+from kimi_auth.machine import Edge, Library, Machine, edges, layout, steps, trace
 from kimi_auth.machine.coverage import coverage
 from kimi_auth.machine.difference import compare, union
 from kimi_auth.machine.geometry import Layout, Point, Rect
 from kimi_auth.machine.ladder import ladder
 from kimi_auth.machine.overlay import NOTHING, Overlay
-from kimi_auth.machine.recorder import Edge, edges
 from kimi_auth.machine.sketch import START, Sketch, sketch
 from kimi_auth.machine.svg import label_place
 

@@ -288,6 +288,10 @@ def test_in_a_browser(desk: Page, page_file: Path) -> None:
         page.goto(f"{page_file.as_uri()}#{name}")
         assert page.locator("section:visible").get_attribute("id") == name
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        for part in ("nav a[aria-current]", *(["section[data-shown] .dot"] if name in OWN else [])):
+            box = page.locator(part).first.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= 390 - box["width"], f"{part} of {name} is in sight"
     page.emulate_media(media="print")
     assert page.locator("section:visible").count() == len(OWN) + 4
     assert said == []
@@ -308,6 +312,23 @@ def test_text_in_pictures_has_room(desk: Page, tmp_path: Path) -> None:
             })"""
         )
         assert wide == []
+
+
+@pytest.mark.browser
+def test_pictures_are_printed_whole(desk: Page, tmp_path: Path) -> None:
+    """On a sheet of A4 every part of a picture is on the paper, however wide the picture is."""
+    desk.set_viewport_size({"width": 794, "height": 1123})
+    desk.emulate_media(media="print")
+    for machine in OWN.values():
+        file = tmp_path / f"{machine.name}.svg"
+        file.write_text(svg(machine), encoding="utf-8")
+        desk.goto(file.as_uri())
+        right, foot = desk.evaluate(
+            """[...document.querySelectorAll("g.state rect")].map((box) => box.getBoundingClientRect())
+                .reduce(([x, y], box) => [Math.max(x, box.right), Math.max(y, box.bottom)], [0, 0])"""
+        )
+        assert 0 < right <= 794
+        assert 0 < foot <= 1123
 
 
 def test_same_bytes(tmp_path: Path) -> None:

@@ -38,6 +38,15 @@ def valid(value: Any, form: dict[str, Any], whole: dict[str, Any]) -> bool:
     return all(judges[keyword](said) for keyword, said in form.items())
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_editors_are_told_where_it_is(name: str) -> None:
+    """The first line of each file names the schema beside it, in the form that TOML language servers read."""
+    file = CHECKOUT / "machines" / f"{name}.toml"
+    directive, path = file.read_text("utf-8").splitlines()[0].split(" ")
+    assert directive == "#:schema"
+    assert (file.parent / path).is_file()
+
+
 def test_it_is_fresh() -> None:
     """The committed file is what the models say; `make diagrams` mends it."""
     assert (CHECKOUT / "machines" / "machine.schema.json").read_text("utf-8") == text()

@@ -18,10 +18,10 @@ from kimi_auth.flows.contracts import LoginContext
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
 from kimi_auth.flows.notices import SilentView
 from kimi_auth.flows.refresh import Effects
-from kimi_auth.machine import Library, steps, walk_async, walk_sync
+from kimi_auth.machine import Library, walk_async, walk_sync
 from kimi_auth.machine.sketch import sketch
 from kimi_auth.machine.svg import svg
-from kimi_auth.machine.trace import LastWalks, Trace, Traced, Walk, overlay, read, story
+from kimi_auth.machine.trace import Trace, Traced, Walk, overlay, read, story
 from kimi_auth.store import MemoryStore
 from kimi_auth.wire import Answer
 from kimi_auth.wire.simulated import SimulatedServer
@@ -35,6 +35,10 @@ DENIED: Answer[Any, Any] = Answer("access_denied", error=AccessDenied("the perso
 
 class NoConfig:
     """A configuration that is fine and never written."""
+
+    def lacks(self) -> bool:
+        """It knows the platform."""
+        return False
 
     def check(self) -> None:
         """Nothing stops it."""
@@ -79,7 +83,7 @@ def test_a_failed_login(tmp_path: Path, clock: VirtualClock) -> None:
     assert re.search(r'slow_down <tspan class="note traced">#5 \d+(\.\d)?s</tspan>', drawn)
     assert re.search(r'>unreachable <tspan class="note traced">#7,9</tspan>', drawn)
     assert '<g class="edge pale" data-edges="polling.granted">' in drawn
-    assert re.search(r"#11\s+\d+\.\d\d s  device_login.polling\s+access_denied → denied<", drawn)
+    assert re.search(r"#11\s+\d+\.\d\d s  polling\s+access_denied → denied<", drawn)
 
 
 def test_nothing_but_names_and_numbers(tmp_path: Path, clock: VirtualClock) -> None:
@@ -154,7 +158,25 @@ def test_rounds_are_told_once() -> None:
     lines = story(Walk(tuple(steps_)))
     assert len(lines) == 4
     assert lines[1].endswith("elapsed → polling   ×300, until 1801.00 s")
-    assert lines[3] == "#602   1851.00 s  device_login.waiting       cancelled → cancelled"
+    assert lines[3] == "#602   1851.00 s  waiting       cancelled → cancelled"
+
+
+def test_what_does_not_repeat_keeps_its_place() -> None:
+    """A round that differs from the next is told by itself, so that lines stand in the order in which things happened."""
+    outcomes = ("slow_down", "unreachable", "unreachable", "authorization_pending", "authorization_pending", "granted")
+    steps_ = []
+    for number, outcome in enumerate(outcomes):
+        steps_ += [
+            traced(1 + 2 * number, "waiting", "elapsed", "polling", 100.0 + number),
+            traced(2 + 2 * number, "polling", outcome, "waiting", 100.5 + number),
+        ]
+    told = [(line.split()[0], "×2" in line) for line in story(Walk(tuple(steps_)))]
+    assert told == [
+        *(("#1", False), ("#2", False)),
+        *(("#3", True), ("#4", True)),
+        *(("#7", True), ("#8", True)),
+        *(("#11", False), ("#12", False)),
+    ]
 
 
 def test_a_long_story_loses_its_middle() -> None:
@@ -193,47 +215,3 @@ def test_lines_that_are_none(tmp_path: Path, line: str) -> None:
     file = tmp_path / "t.ndjson"
     file.write_text(f"{line}\n{good.line()}{line}")
     assert read(file) == [Walk((good,))]
-
-
-def test_last_walks(tmp_path: Path) -> None:
-    """Each walk is kept when it is over, however it ended; the oldest go when there is no room."""
-    kept = LastWalks(tmp_path / "walks.ndjson", limit_bytes=2_000, wall_s=lambda: 1e9)
-    assert kept.walks() == []
-    for number in range(60):
-        with kept.recording() as trace:
-            walk = steps(OWN["sign_out"], observe=trace)
-            next(walk)
-            walk.send("nothing" if number % 2 else "emptied")
-    ends = [walk.traced[-1].event for walk in kept.walks()]
-    assert 8 <= len(ends) < 60
-    assert ends[-2:] == ["emptied", "nothing"]
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2 * 2_000
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["walks.ndjson", "walks.ndjson.1"]
-
-
-def test_a_walk_that_raises_is_kept(tmp_path: Path) -> None:
-    """What was done before the exception is what one wants to see."""
-    kept = LastWalks(tmp_path / "walks.ndjson")
-
-    def interrupted() -> None:
-        with kept.recording() as trace:
-            walk = steps(LOGIN, observe=trace)
-            next(walk)
-            walk.send("ready")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert [one.event for walk in kept.walks() for one in walk.traced] == ["ready"]
-
-
-def test_trouble_loses_the_record_only(tmp_path: Path) -> None:
-    """Nobody's login fails because a record of it cannot be written; a walk without a step leaves nothing."""
-    kept = LastWalks(tmp_path / "nowhere" / "walks.ndjson")
-    with kept.recording() as trace:
-        next(walk := steps(LOGIN, observe=trace))
-        walk.send("ready")
-    fine = LastWalks(tmp_path / "walks.ndjson")
-    with fine.recording():
-        pass
-    assert list(tmp_path.iterdir()) == []

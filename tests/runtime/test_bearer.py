@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_auth.errors import KimiAuthError, Revoked, Unreachable
+from kimi_auth.errors import KimiAuthError, NotSignedIn, Revoked, Unreachable
 from kimi_auth.runtime import NOT_RESENT, BearerAuth
 
 HOME = "https://api.kimi.com"
@@ -102,6 +102,45 @@ def test_conversation(
     responses = drive(BearerAuth(source, origin=HOME), httpx.Request("GET", f"{HOME}/models"), server)
     assert [response.status_code for response in responses] == list(statuses)
     assert (server.saw, source.asked) == (saw, asked)
+
+
+STATIC = "Bearer sk-static"
+WITHOUT_A_TOKEN: list[tuple[str, tuple[int, ...], Any, Any, list[str], list[str]]] = [
+    ("nobody is signed in", (200,), NotSignedIn("nobody"), None, [STATIC], ["token"]),
+    ("the login has ended", (200,), Revoked("ended"), None, [STATIC], ["token"]),
+    ("offline", (200,), Unreachable("no network"), None, [STATIC], ["token"]),
+    ("the static key is refused too", (401,), NotSignedIn("nobody"), None, [STATIC], ["token", "rejected sk-static"]),
+    ("a login came", (401, 200), NotSignedIn("n"), "second", [STATIC, SECOND], ["token", "rejected sk-static"]),
+    ("no newer token", (401, 200), "first", None, [FIRST, STATIC], ASKED),
+    ("a newer token is better", (401, 200), "first", "second", [FIRST, SECOND], ASKED),
+    ("neither is taken", (401, 401), "first", None, [FIRST, STATIC], ASKED),
+]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "token", "newer", "saw", "asked"), [pytest.param(*row[1:], id=row[0]) for row in WITHOUT_A_TOKEN]
+)
+def test_static_key(
+    drive: Any, scripted: Any, statuses: tuple[int, ...], token: Any, newer: Any, saw: list[str], asked: list[str]
+) -> None:
+    """A source's static key is sent where there is no token, and once more where there is no newer one."""
+    source, server = scripted(token, newer), Server(*statuses)
+    source.static_key = lambda: "sk-static"
+    responses = drive(BearerAuth(source, origin=HOME), httpx.Request("GET", f"{HOME}/models"), server)
+    assert [response.status_code for response in responses] == list(statuses)
+    assert (server.saw, source.asked) == (saw, asked)
+
+
+def test_no_static_key(drive: Any, scripted: Any) -> None:
+    """A source that knows none says why there is no token; nothing is sent, and nothing goes to another origin."""
+    source, server = scripted(NotSignedIn("nobody"), None), Server(200)
+    source.static_key = lambda: ""
+    with pytest.raises(NotSignedIn, match="nobody"):
+        drive(BearerAuth(source, origin=HOME), httpx.Request("GET", HOME), server)
+    assert server.saw == []
+    source.static_key = lambda: "sk-static"
+    drive(BearerAuth(source, origin=HOME), httpx.Request("GET", "https://example.com"), server)
+    assert server.saw == [None]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ async def test_trouble_of_notice_changes_nothing() -> None:
 
 
 async def test_trouble_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The first of equal sentences is a warning with the next step, the others are details; another sentence is news."""
+    """The first of equal sentences is a warning with the next step, the others are details until all is well again; another
+    sentence is news."""
     freshen = Freshener(VirtualClock(), [OFFLINE, OFFLINE, NotSignedIn("nobody is signed in"), 5, OFFLINE])
     with caplog.at_level(logging.DEBUG, "kimi_auth.runtime"):
         async with keeping(freshen):
@@ -151,6 +152,17 @@ async def test_trouble_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         ("WARNING", absent),
         ("WARNING", OFFLINE.line),
     ]
+
+
+async def test_a_countdown_is_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    """An outage of hours is two warnings, not one for each look: numbers make no news, nor does what was said before."""
+    looks = [OFFLINE, *[Unreachable(f"offline; not tried again for {left_s} s") for left_s in (46, 13)], OFFLINE] * 9
+    freshen = Freshener(VirtualClock(), looks)
+    with caplog.at_level(logging.WARNING, "kimi_auth.runtime"):
+        async with keeping(freshen):
+            await freshen.clock.sleep_async(1_000)
+    assert len(freshen.called_at_s) > 10
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError(), OSError("a bare OSError is nobody's weather")])

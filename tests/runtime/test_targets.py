@@ -192,6 +192,35 @@ def test_inject_and_sign_out() -> None:
     assert (client.api_key, provider.client.api_key, recorder.got) == (STATIC, STATIC, ["T1", "T2", ""])
 
 
+OTHERWISE: list[tuple[str, Callable[[], Any], Callable[[Any], Any], Any]] = [
+    ("a key of its own", Client, lambda it: it.api_key, STATIC),
+    ("an empty key", lambda: Client(""), lambda it: it.api_key, "sk-config"),
+    ("no key", lambda: Client(None), lambda it: it.api_key, "sk-config"),
+    ("the token of that time", lambda: Client("T1"), lambda it: it.api_key, "sk-config"),
+    ("kosong provider", lambda: Provider(""), lambda it: it.client.api_key, "sk-config"),
+    ("httpx client", httpx.Client, header_of, "Bearer sk-config"),
+    ("a callable is told", Recorder, lambda it: it.got[-1], ""),
+]
+
+
+@pytest.mark.parametrize(("make", "read", "left"), [pytest.param(*row[1:], id=row[0]) for row in OTHERWISE])
+def test_the_static_key_of_the_registry(make: Callable[[], Any], read: Callable[[Any], Any], left: Any) -> None:
+    """Signed out, a client has its own static key, else the registry's as it is at that moment; and again a token after."""
+    keys = ["sk-config"]
+    targets, client = Targets(lambda: keys[0]), make()
+    targets.attach(client)
+    targets.inject("T1")
+    targets.inject("")
+    assert read(client) == left
+    targets.inject("T2")
+    assert read(client) in {"T2", "Bearer T2"}
+    keys[0] = ""
+    targets.inject("")
+    assert read(client) == STATIC if left == STATIC else not read(client)
+    if isinstance(client, httpx.Client):
+        client.close()
+
+
 def test_attach_injects_nothing() -> None:
     """A client keeps what it has until the next token, also when one was injected before it came."""
     targets, client = Targets(), Client()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -248,6 +249,83 @@ def test_a_file_system_without_locks(file_store: FileStore, monkeypatch: pytest.
             use()
         assert type(caught.value) is StorageError
         assert "local disk" in caught.value.hint
+
+
+@pytest.fixture
+def no_op_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system whose locks are given to everybody."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+
+
+def test_a_lock_that_does_not_exclude(file_store: FileStore, no_op_flock: None) -> None:
+    """Two are inside: that is said before a login and before anything is sent, and no claim is left. Who signs in or out
+    all the same does so; a pair that has arrived is saved."""
+    with file_store.locked(0.0) as first, file_store.locked(0.0) as second:
+        assert first
+        assert second
+    with pytest.raises(StorageError, match=r"does not keep others out: it can be taken twice") as caught:
+        file_store.check_writable()
+    assert "local disk" in caught.value.hint
+    with file_store.locked(0.0):
+        file_store.put(Token("a", "r", 1.0, 1.0))
+        fp = file_store.read().fp
+        for write in (file_store.claim, file_store.renew_claim):
+            with pytest.raises(StorageError, match=re.escape(f"the lock {file_store.lock_paths[0]} does not keep")):
+                write(fp)
+        file_store.save_heir(fp, Token("a2", "r2", 1.0, 1.0))
+        file_store.install_heir(fp)
+        file_store.sign_out(5.0)
+    left = {path.name for path in file_store.path.parent.iterdir()}
+    assert left == {file_store.path.name, file_store.lock_paths[0].name}
+
+
+def test_a_lock_that_excludes_is_given_back_as_it_was(file_store: FileStore) -> None:
+    """Trying whether it excludes neither lets anybody in nor loses it."""
+    with file_store.locked(0.0):
+        for _ in range(3):
+            assert lock.why_shared(file_store.lock_paths[0]) == ""
+            with file_store.locked(0.0) as held:
+                assert not held
+    with file_store.locked(0.0) as held:
+        assert held
+
+
+def test_a_lock_that_cannot_be_tried(file_store: FileStore, tmp_path: Path) -> None:
+    """What is not there is nobody's, and a system that does not list its mounts is taken at its word."""
+    assert lock.why_shared(tmp_path / "missing") == ""
+    with file_store.locked(0.0):
+        assert lock.why_shared(file_store.lock_paths[0], tmp_path / "missing") == ""
+
+
+MOUNTS: dict[str, tuple[str, str]] = {
+    "NFS": ("nfs server:/home rw,vers=3,local_lock=none,addr=192.0.2.1", ""),
+    "NFS, POSIX locks only": ("nfs server:/home rw,vers=3,local_lock=posix", ""),
+    "NFS, local locks": ("nfs server:/home rw,vers=3,local_lock=all", "server:/home is mounted with local_lock=all"),
+    "NFS, local flock": ("nfs server:/home rw,vers=3,local_lock=flock", "is mounted with local_lock=flock"),
+    "NFS, nolock": ("nfs server:/home rw,vers=3,nolock", "is mounted with nolock"),
+    "NFS 4, nolock": ("nfs4 server:/home rw,vers=4.2,nolock", "is mounted with nolock"),
+    "a share with local locks": (r"cifs //server/my\040home rw,nobrl", r"//server/my\040home is mounted with nobrl"),
+    "a share": ("cifs //server/home rw", ""),
+    "a local disk": ("ext4 /dev/sda1 rw,nolock", ""),
+    "a source without a name": ("tmpfs  rw", ""),
+    "nonsense": ("nfs", ""),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize(("mount", "words"), MOUNTS.values(), ids=MOUNTS)
+def test_a_lock_that_other_hosts_do_not_see(file_store: FileStore, tmp_path: Path, mount: str, words: str) -> None:
+    """The mount that the lock file lies on says so; other mounts do not matter."""
+    mounts = tmp_path / "mountinfo"
+    with file_store.locked(0.0):
+        path = file_store.lock_paths[0]
+        device = path.stat().st_dev
+        name = f"{os.major(device)}:{os.minor(device)}"
+        rows = ["", "20 1 999:9 / /other rw - nfs other:/ rw,nolock", f"21 1 {name} / /home rw shared:1 - {mount}"]
+        mounts.write_text("\n".join(rows))
+        found = lock.why_shared(path, mounts)
+    assert found.startswith(words) or f" {words}, so other hosts do not see it" in found
+    assert bool(found) == bool(words)
 
 
 def _socket(path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kimi_auth.cli.doctor import credential, disk, house, renewal
+from kimi_auth.cli.doctor import credential, disk, history, house, renewal
 from kimi_auth.cli.doctor.check import Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.options import Json, open_session, terminal_of
@@ -30,6 +30,7 @@ RUNBOOK: tuple[Look, ...] = (
     renewal.lock,
     renewal.claim,
     renewal.pace,
+    history.walks,
     disk.writers,
     disk.locks,
     disk.writable,

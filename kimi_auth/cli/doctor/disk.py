@@ -15,9 +15,9 @@ from kimi_auth.errors import ConfigError, SignInEnded, StorageError
 from kimi_auth.flows.status import Status
 from kimi_auth.platforms import ConfigFile
 from kimi_auth.session import Session
-from kimi_auth.store.lock import locked
+from kimi_auth.store.lock import locked, why_shared
 
-__all__ = ["locks", "locks_exclude", "writable", "writers"]
+__all__ = ["locks", "why_locks_are_shared", "writable", "writers"]
 
 CONFIG_PATIENCE_S = 1.0
 LOCAL_DISK = "move it to a local disk: export KIMI_SHARE_DIR=/a/directory/on/a/local/disk"
@@ -47,12 +47,12 @@ def locks(session: Session, _: Status) -> Iterator[Check]:
     if not place.parent.is_dir():
         return
     try:
-        excludes = locks_exclude(place)
+        why = why_locks_are_shared(place)
     except StorageError as error:
         yield Check("locks", error.message, error.hint)
         return
-    words = "exclude each other" if excludes else f"two at a time in {place.parent}: is it NFS or another network disk?"
-    yield Check("locks", words, "" if excludes else LOCAL_DISK)
+    words = f"a lock in {place.parent} does not keep others out: {why}" if why else "exclude each other"
+    yield Check("locks", words, LOCAL_DISK if why else "")
 
 
 def writable(session: Session, found: Status) -> Iterator[Check]:
@@ -76,12 +76,12 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
     yield Check("writing", "credential and config.toml can be written")
 
 
-def locks_exclude(path: Path) -> bool:
-    """Whether a lock beside `path` that is held cannot be taken a second time. Raises StorageError where there is none."""
+def why_locks_are_shared(path: Path) -> str:
+    """Why a lock beside `path` could have two holders, "" when it could not. Raises StorageError where there is none."""
     probe = files.temporary(path)
     try:
-        with locked([probe], 0.0) as first, locked([probe], 0.0) as second:
-            return first is not None and second is None
+        with locked([probe], 0.0):
+            return why_shared(probe)
     finally:
         files.remove(probe)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from kimi_auth.cli.doctor.check import RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
@@ -23,6 +24,9 @@ often."""
 RENEWAL_S = 75.0
 """How long a renewal may take: one request's deadline and some. Whoever ends it sooner loses its answer."""
 
+ELSEWHERE = "(says its claim)"
+"""How the words for a holder end that this host does not know."""
+
 CLAIMS = {
     "interrupted": "a renewal was begun and nobody is at it any more: its answer is not known",
     "elsewhere": "a renewal was begun by another host, or before this one was started: its answer is not known",
@@ -40,6 +44,9 @@ def lately(_: Session, found: Status) -> Iterator[Check]:
 def lock(session: Session, found: Status) -> Iterator[Check]:
     """Who holds the credential's lock, and does not give it back."""
     holder = session.store.holder()
+    if stopped := _stopped(holder):
+        yield Check("lock", f"held by {_who(holder)}, which is stopped", f"let it go on: kill -CONT {stopped}")
+        return
     if holder and (since_s := _under_way_s(session, found)) is not None:
         yield Check("lock", f"held by {_who(holder)}, for a renewal that began {duration(since_s)} ago")
         return
@@ -49,8 +56,8 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
             return
         time.sleep(MOMENT_S / LOOKS)
         holder = now if (now := session.store.holder()) == holder else ""
-    pid = re.match(r"pid (\d+)", holder)
-    step = f"if it does not end soon: kill {pid[1]}" if pid else "wait for that process, or end it"
+    pid = _pid(holder)
+    step = f"if it does not end soon: kill {pid}" if pid else "wait for that process, or end it"
     yield Check("lock", f"held by {_who(holder)}", step)
 
 
@@ -92,6 +99,21 @@ def _under_way_s(session: Session, found: Status) -> float | None:
     return max(0.0, ago_s) if ago_s < RENEWAL_S else None
 
 
+def _pid(holder: str) -> str:
+    found = re.match(r"pid (\d+)", holder)
+    return found[1] if found else ""
+
+
+def _stopped(holder: str) -> str:
+    """The holder's pid if it is stopped (SIGSTOP, Ctrl-Z), "" if it is not or nobody can tell. Linux: proc(5)."""
+    pid = "" if holder.endswith(ELSEWHERE) else _pid(holder)
+    try:
+        states = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return pid if states[0] in {"T", "t"} else ""
+
+
 def _who(holder: str) -> str:
     """The holder without the name of its host, which is often a person's."""
-    return f"{holder.partition(' on ')[0]} of another host" if holder.endswith("(says its claim)") else holder
+    return f"{holder.partition(' on ')[0]} of another host" if holder.endswith(ELSEWHERE) else holder

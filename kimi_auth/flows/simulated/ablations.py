@@ -29,11 +29,12 @@ from .effects import (
 from .hooks import Hook, claim, exchange, install, reread, save_heir
 from .hooks_outside import HOOKS, hold_credential
 from .state import ABSENT, EMPTY, NO_CLAIM, NOTHING, Process, Shared, idle
+from .verdicts import Data
 from .world import Cancel, World
 
-__all__ = ["ABLATIONS", "Ablation", "without"]
+__all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
 
-Data = dict[str, Any]
+Editable = dict[str, Any]
 SMALL = Config(any_need=False, full_disk=False, all_answers=False)
 """Two processes, one login, one logout, every fault but those of the disk."""
 
@@ -46,7 +47,7 @@ class Ablation:
     part: str
     breaks: frozenset[str]
     config: Config = SMALL
-    edit: Callable[[Data], None] | None = None
+    edit: Callable[[Editable], None] | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     cancel: Cancel = environment.cancelled
 
@@ -61,6 +62,11 @@ def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) ->
     world = World(edited, ablation.config, hooks={**HOOKS, **ablation.hooks}, cancel=ablation.cancel)
     lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
     return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)
+
+
+def leave_out(data: Data, number: int) -> Report:
+    """The same for the ablation of that number, and machines as plain data: work that can be given to another process."""
+    return without(ABLATIONS[number], Library.from_data(data))
 
 
 # --- hooks with a part left out ------------------------------------------------------------------------------------------
@@ -180,10 +186,10 @@ def _torn(config: Config, shared: Shared, process: Process, activity: str) -> Ef
 # --- machines with a part left out ---------------------------------------------------------------------------------------
 
 
-def _edges(machine: str, *drop: str, **on: str) -> Callable[[Data], None]:
+def _edges(machine: str, *drop: str, **on: str) -> Callable[[Editable], None]:
     """Retargets edges, written state__outcome = target, and drops states that nobody reaches any more."""
 
-    def edit(data: Data) -> None:
+    def edit(data: Editable) -> None:
         states = data[machine]["states"]
         for edge, target in on.items():
             state, outcome = edge.split("__")
@@ -194,7 +200,7 @@ def _edges(machine: str, *drop: str, **on: str) -> Callable[[Data], None]:
     return edit
 
 
-def _sidecars_first(data: Data) -> None:
+def _sidecars_first(data: Editable) -> None:
     machine = data["sign_out"]
     machine["initial"] = "clearing"
     machine["states"]["clearing"]["on"]["cleared"] = "emptying"
@@ -264,7 +270,9 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation("not sent never clears an older claim", frozenset({"I1"}), hooks={"withdraw_claim": _clears_any_claim}),
     Ablation(
-        "directories are synchronised", frozenset({"I1", "I5", "I6"}), SMALL._replace(power=True, synchronous=False)
+        "directories are synchronised",
+        frozenset({"I1", "I6"}),
+        QUIET._replace(processes=1, logouts=1, power=True, synchronous=False),
     ),
     Ablation("compare before write", frozenset(), SMALL._replace(logins=0), hooks={"install": _no_compare}),
 )

@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 
 from .state import (
     ALIVE,
-    DEAD_BOOT,
     EXPIRED,
     FRESH,
     FRESH_PAIR,
@@ -228,8 +227,3 @@ def unmet(config: Config) -> tuple[int, ...]:
 def claimed(config: Config, shared: Shared, number: int, host: int) -> Shared:
     """The claim on that pair is made, or becomes, that host's own."""
     return with_pair(remembering(config, shared), number, owner=host, heir=NOTHING, met=unmet(config))
-
-
-def is_of_this_boot(pair: Pair) -> bool:
-    """Whether the claim was made since the power was cut last."""
-    return pair.owner > DEAD_BOOT

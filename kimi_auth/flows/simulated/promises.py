@@ -43,6 +43,13 @@ PROMISES: tuple[Promise, ...] = (
         "signed_in",
     ),
     Promise("device_login", "a login that stands is left alone", "", "check_store already_signed_in", "signed_in"),
+    Promise(
+        "device_login",
+        "a login that was cut short before its configuration is finished without another approval",
+        "",
+        "check_store unfinished, sync_models synced, write_config configured, inject injected",
+        "signed_in",
+    ),
     Promise("device_login", "nobody is asked to approve what cannot be stored", "", "check_store blocked", "failed"),
     Promise(
         "device_login",

@@ -1,143 +1,192 @@
-"""The proofs, at a terminal: worlds visited, parts left out, edges led elsewhere. What is measured can be kept as JSON."""
+"""The whole proof at a terminal: worlds visited, parts left out, edges led elsewhere; and its figures, kept as JSON.
+
+The figures hold no times and are the same on each run: they say what was proved, and by their digest of which machines.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from kimi_auth.machine import Library, digest
-from kimi_auth.machine.explore import Report, explore
+from kimi_auth.machine import Edge, Library, digest
+from kimi_auth.machine.explore import Report
+from kimi_auth.machine.program import Program
 
-from .ablations import ABLATIONS, without
-from .mutation import Score, merged, mutants, score, walked_by_world
-from .world import World
+from .ablations import ABLATIONS, Ablation, leave_out
+from .mutation import Mutant, Score, merged, mutants, score
+from .rules import RULES
+from .survivors import ARGUMENTS
+from .verdicts import Verdict, faults_of, verdicts, visit
+from .workers import WORKERS, side_by_side
+from .world import ROOTS
 from .worlds import FAST, QUICK, WORLDS
 
-__all__ = ["main"]
+__all__ = ["checker_figures", "main", "mutation_figures"]
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Figures = dict[str, Any]
+
 CHUNK = 20
+"""Mutants that a worker takes at a time."""
 
-About = dict[str, Any]
+ABOUT = (
+    "N processes share one credential. In every world any of them may be killed at any step and callers go away; answers "
+    "are lost, come late or never, servers are busy, proxies answer in their place, and bearers are rejected: all of it "
+    "without limit, in every order. Servers differ in what they make of a refresh token that was spent: strict, it ends "
+    "the login; lenient, it is refused; grace, it works for a while; none, tokens do not rotate."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs what `argv` asks for. The exit status: 0 when everything is as it must be, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m kimi_auth.flows.simulated", description="Checks machines/*.toml.")
-    parser.add_argument("--verify", action="store_true", help="visit every state of every world (the default)")
-    parser.add_argument("--world", action="append", choices=list(WORLDS), help="only this world; may be repeated")
-    parser.add_argument("--quick", action="store_true", help=f"only the world {QUICK!r}")
-    parser.add_argument(
-        "--ablations", action="store_true", help="leave out each part of the protocol, and see what breaks"
-    )
-    parser.add_argument("--mutate", nargs="*", metavar="MACHINE", help="lead every edge elsewhere, and see who notices")
-    parser.add_argument("--workers", type=int, default=2, help="processes that work side by side (2)")
-    parser.add_argument(
-        "--json", type=Path, metavar="DIR", help="write what was measured, without times, into this folder"
-    )
+    """Proves the machines that run. The exit status: 0 when everything is as it must be, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m kimi_auth.flows.simulated", description="Proves machines/*.toml.")
+    parser.add_argument("--quick", action="store_true", help="the smaller worlds, and nothing else")
+    parser.add_argument("--write", type=Path, metavar="DIR", help="keep the figures of the whole proof in this folder")
+    parser.add_argument("--workers", type=int, default=WORKERS, help=f"processes side by side ({WORKERS})")
     asked = parser.parse_args(argv)
-    fine = True
-    if asked.verify or not (asked.ablations or asked.mutate is not None):
-        fine &= _verify([QUICK] if asked.quick else asked.world or list(WORLDS), asked.workers, asked.json)
-    if asked.ablations:
-        fine &= _ablate(asked.workers, asked.json)
-    if asked.mutate is not None:
-        fine &= _mutate(asked.mutate or list(Library.load()), asked.workers, asked.json)
-    return 0 if fine else 1
+    machines = Library.load()
+    problems = faults_of(machines)
+    with side_by_side(asked.workers) as pool:
+        if asked.quick:
+            problems += _worlds_that_break(verdicts(machines, QUICK, pool))
+        else:
+            problems += _proved(machines, pool, asked.write)
+    for problem in problems:
+        _say(f"NOT AS IT MUST BE: {problem}")
+    return 1 if problems else 0
 
 
-def _verify(names: Sequence[str], workers: int, folder: Path | None) -> bool:
-    walked: set[int] = set()
-    rows: list[About] = []
-    fine = True
-    for name, report in zip(names, _side_by_side(_visit, names, workers), strict=True):
-        fine &= report.holds
-        walked |= report.walked
-        rows.append(_row(name, report))
-        _say(
-            f"{name}: {'holds' if report.holds else 'BROKEN'}; {report.states:,} states, {report.edges:,} edges, depth "
-            f"{report.depth}, longest walk {report.longest_walk} steps, {report.seconds:.0f} s"
-        )
-        for story in report.stories.values():
-            _say(str(story))
-    every = World(Library.load(), WORLDS[QUICK]).program.edges
-    missed = [str(edge) for number, edge in enumerate(every) if number not in walked and edge.machine != "device_login"]
-    _say(f"edges of the credential's machines that no world walks: {', '.join(missed) or 'none'}")
-    _write(folder, "model_checker", {"worlds": rows, "unwalked": missed})
-    return fine
+def _proved(machines: Library, pool: Executor, folder: Path | None) -> list[str]:
+    """Tells all that is proved, gives what is not as it must be, and writes the figures if nothing is."""
+    data = machines.data()
+    visits = {name: pool.submit(visit, data, name) for name in dict.fromkeys([*FAST, *WORLDS])}
+    left_out = [pool.submit(leave_out, data, number) for number in range(len(ABLATIONS))]
+    every = Program(machines, ROOTS).edges
+    walked = {name: _edges(every, visits[name].result()) for name in FAST}
+    hunts = [pool.submit(score, data, walked, chunk) for chunk in _chunks(machines)]
+
+    problems = _worlds_that_break(Verdict(name, WORLDS[name], visits[name].result()) for name in WORLDS)
+    parts = [(ablation, part.result()) for ablation, part in zip(ABLATIONS, left_out, strict=True)]
+    problems += _parts_not_missed(parts)
+    found = merged(hunt.result() for hunt in hunts)
+    problems += _mutants_that_live(found)
+    if folder and not problems:
+        seen = [Verdict(name, WORLDS[name], visits[name].result()) for name in WORLDS]
+        _write(folder / "checker.json", checker_figures(machines, seen, parts))
+        _write(folder / "mutation.json", mutation_figures(machines, found))
+        _say(f"the figures are in {folder}; draw the pages with them: make diagrams")
+    return problems
 
 
-def _row(name: str, report: Report) -> About:
+# --- telling, and finding what is not as it must be ----------------------------------------------------------------------
+
+
+def _worlds_that_break(seen: Iterable[Verdict]) -> list[str]:
+    broken = []
+    for verdict in seen:
+        for line in verdict.lines():
+            _say(line)
+        if not verdict.holds:
+            broken.append(f"a rule is broken in the world of {verdict.world}")
+    return broken
+
+
+def _parts_not_missed(parts: Iterable[tuple[Ablation, Report]]) -> list[str]:
+    wrong = []
+    for ablation, report in parts:
+        _say(f"without {ablation.part}: {_broken_rules(report) or 'nothing breaks'}")
+        if ablation.breaks - report.stories.keys() or (report.stories and not ablation.breaks):
+            wrong.append(f"without {ablation.part}, {', '.join(sorted(ablation.breaks)) or 'nothing'} must break")
+    return wrong
+
+
+def _mutants_that_live(found: Score) -> list[str]:
+    _say(f"edges led elsewhere: {found.mutants - len(found.survivors):,} of {found.mutants:,} mutants are killed")
+    for by, count in sorted(found.killed.items()):
+        _say(f"  by {by}: {count:,}")
+    unargued = [f"nothing kills the mutant {survivor}" for survivor in found.survivors if survivor not in ARGUMENTS]
+    return unargued + [
+        f"a mutant is argued for and killed: {name}" for name in ARGUMENTS if name not in found.survivors
+    ]
+
+
+def _broken_rules(report: Report) -> str:
+    return ", ".join(f"{rule} in {len(story.steps)}" for rule, story in report.stories.items())
+
+
+# --- figures -------------------------------------------------------------------------------------------------------------
+
+
+def checker_figures(machines: Library, seen: Iterable[Verdict], parts: Iterable[tuple[Ablation, Report]]) -> Figures:
+    """What `measured/checker.json` holds. A run names only the edges that no run above it walks."""
+    every = Program(machines, ROOTS).edges
+    known: set[Edge] = set()
+    runs = []
+    for verdict in seen:
+        walked = _edges(every, verdict.report)
+        runs.append({**_run(verdict), "walked": sorted(map(str, walked - known))})
+        known |= walked
     return {
-        "world": name,
+        "machines": digest(machines),
+        "about": ABOUT,
+        "runs": runs,
+        "invariants": [{"name": name, "about": about} for name, about in RULES.items()],
+        "ablations": [
+            {"about": ablation.part, "rule": rule, "steps": steps}
+            for ablation, report in parts
+            for rule, steps in _missed(ablation, report)
+        ],
+    }
+
+
+def _run(verdict: Verdict) -> Figures:
+    report = verdict.report
+    assert report is not None
+    return {
+        "world": verdict.world,
+        "processes": verdict.config.processes,
+        "policy": verdict.config.policy,
         "states": report.states,
         "edges": report.edges,
         "depth": report.depth,
         "longest_walk": report.longest_walk,
-        "broken": sorted(report.stories),
     }
 
 
-def _visit(name: str) -> Report:
-    return explore(World(Library.load(), WORLDS[name]))
+def _missed(ablation: Ablation, report: Report) -> list[tuple[str, int | str]]:
+    broken = [(rule, len(report.stories[rule].steps)) for rule in RULES if rule in ablation.breaks]
+    return [*broken] or [("", "nothing: the other parts make up for it")]
 
 
-def _ablate(workers: int, folder: Path | None) -> bool:
-    rows: list[About] = []
-    fine = True
-    numbers = range(len(ABLATIONS))
-    for ablation, report in zip(ABLATIONS, _side_by_side(_leave_out, numbers, workers), strict=True):
-        found = {rule: len(story.steps) for rule, story in report.stories.items()}
-        seen = found.keys() >= ablation.breaks if ablation.breaks else not found
-        fine &= seen
-        rows.append({"without": ablation.part, "breaks": found})
-        said = ", ".join(f"{rule} in {steps}" for rule, steps in found.items()) or "nothing breaks"
-        _say(f"without {ablation.part}: {said}{'' if seen else ', NOT AS IT MUST BE'}")
-    _write(folder, "ablations", {"ablations": rows})
-    return fine
+def mutation_figures(machines: Library, found: Score) -> Figures:
+    """What `measured/mutation.json` holds."""
+    return {
+        "machines": digest(machines),
+        "mutants": found.mutants,
+        "killed": found.mutants - len(found.survivors),
+        "by": dict(sorted(found.killed.items())),
+        "survivors": [{"mutant": mutant, "argument": ARGUMENTS[mutant]} for mutant in sorted(found.survivors)],
+    }
 
 
-def _leave_out(number: int) -> Report:
-    return without(ABLATIONS[number], Library.load())
+def _write(file: Path, figures: Figures) -> None:
+    text = json.dumps(figures, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    file.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _mutate(names: Sequence[str], workers: int, folder: Path | None) -> bool:
-    machines = Library.load()
-    walked = walked_by_world(machines, FAST)
-    scores: list[Score] = []
-    for name in names:
-        every = list(mutants(machines[name]))
-        chunks = [every[at : at + CHUNK] for at in range(0, len(every), CHUNK)]
-        hunt = partial(score, machines.data(), name, walked)
-        scores.append(merged(_side_by_side(hunt, chunks, workers)))
-        killed = scores[-1].mutants - len(scores[-1].survivors)
-        _say(f"{name}: {killed} of {scores[-1].mutants} mutants killed {dict(sorted(scores[-1].killed.items()))}")
-        for survivor in scores[-1].survivors:
-            _say(f"  survives: {survivor}")
-    _write(folder, "mutation", {"machines": [found.data() for found in scores]})
-    return not any(found.survivors for found in scores)
+def _chunks(machines: Library) -> Iterator[list[Mutant]]:
+    every = (mutant for machine in machines.values() for mutant in mutants(machine))
+    while chunk := list(islice(every, CHUNK)):
+        yield chunk
 
 
-def _side_by_side(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterable[Result]:
-    """`work` on each of `items`, the results in their order."""
-    if workers < 2:
-        return map(work, items)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(work, items))
-
-
-def _write(folder: Path | None, name: str, measured: About) -> None:
-    if folder is not None:
-        about = {"machines_digest": digest(Library.load()), **measured}
-        (folder / f"{name}.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def _edges(every: Sequence[Edge], report: Report | None) -> set[Edge]:
+    return {every[number] for number in report.walked} if report else set()
 
 
 def _say(line: str) -> None:

@@ -23,7 +23,6 @@ __all__ = [
     "compacted",
     "idle",
     "references",
-    "renamed",
     "renumbering",
 ]
 
@@ -113,11 +112,6 @@ class Process(NamedTuple):
 def idle(process: Process) -> Process:
     """The process without a walk: it remembers nothing."""
     return Process(process.host)
-
-
-def renamed(shared: Shared, **changes: object) -> Shared:
-    """`shared` with changes."""
-    return shared._replace(**changes)  # type: ignore[arg-type]
 
 
 def references(shared: Shared, *, orphans: bool) -> int:

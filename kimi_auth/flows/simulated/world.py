@@ -7,31 +7,19 @@ process depends on nothing but the shared world and that process, so each such m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 from kimi_auth.machine import ACQUIRED, Machine
-from kimi_auth.machine.explore import TERMINATES, Kind, Move
+from kimi_auth.machine.explore import TERMINATES, Kind
 from kimi_auth.machine.program import Arrow, Place, Program
 
 from . import environment
 from .effects import BEYOND_THE_LOCK, HOLDS, UNSAVED, Config, Effect, is_fresh
 from .hooks import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED
-from .state import (
-    NOTHING,
-    Process,
-    Shared,
-    compacted,
-    compacted_process,
-    forgetful,
-    held_by,
-    references,
-    renumbering,
-    simplified,
-    with_heirs,
-)
+from .numbering import BITS, Numbering
+from .state import NOTHING, Process, Shared
 from .state import idle as resting
 from .truth import TRUTH, owed
 
@@ -40,11 +28,11 @@ __all__ = ["Cancel", "World"]
 ROOTS = ("token_lifecycle", "device_login")
 BEGINNINGS = frozenset({Kind.BEGIN, Kind.FAULT})
 CHAIN_MAX = 30
-BITS = 20
-MASK = (1 << BITS) - 1
 
 Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
 """What the cancellation of its caller does to a walk that is in the given activity."""
+
+Moves = list[tuple[int, int, tuple[str, ...], tuple[int, ...]]]
 
 
 def _unknown(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -53,7 +41,8 @@ def _unknown(config: Config, shared: Shared, process: Process) -> Iterable[Effec
 
 
 class Step(NamedTuple):
-    """One move of one process, or of the world: numbers of what follows, and how to say it."""
+    """One move of one process, or of the world: numbers of what follows (`process` is negative where none moves), and how
+    to say it. `unheld`: bits of the pairs that are forgotten then, unless another process holds them."""
 
     kind: int
     shared: int
@@ -61,21 +50,7 @@ class Step(NamedTuple):
     broken: tuple[str, ...]
     edges: tuple[int, ...]
     words: str
-
-
-@dataclass(slots=True)
-class _Interned:
-    """Things by number."""
-
-    things: list[object]
-    numbers: dict[object, int]
-
-    def number(self, thing: object) -> int:
-        number = self.numbers.get(thing)
-        if number is None:
-            number = self.numbers[thing] = len(self.things)
-            self.things.append(thing)
-        return number
+    unheld: int
 
 
 class World:
@@ -97,55 +72,77 @@ class World:
         self._hooks = hooks
         self._cancel = cancel
         self._storing = self.program.find("device_login", "store_credential")
-        self._shared: list[Shared] = []
-        self._shared_numbers: dict[Shared, int] = {}
-        self._processes: list[Process] = []
-        self._process_numbers: dict[Process, int] = {}
-        self._references: list[int] = []
-        self._held: list[int] = []
+        taking = (number for number, place in enumerate(self.program.places) if place.activity in TAKING)
+        self._known = Numbering(config, frozenset() if config.memory else frozenset(taking))
         alone = config.shared_lock and config.lock == "works" and not config.unlocked_writers
         self._at_once = LOCAL | UNDISTURBED if alone and not config.old_program else LOCAL
         self._taken_at_once = TAKING if alone else frozenset()
+        self._excludes = config.shared_lock and config.lock == "works"
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}
-        self._forgotten: dict[int, int] = {}
-        self._renumbered: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._met: dict[int, bool] = {}
 
     # --- the model -------------------------------------------------------------------------------------------------------
 
     def initial(self) -> Iterable[int]:
         shared = environment.beginning(self.config)
         processes = [Process(1 if self.config.shared_lock else number + 1) for number in range(self.config.processes)]
-        yield self._key(self._share(shared), sorted(map(self._join, processes)))
+        yield self._known.state(self._known.share(shared), map(self._known.join, processes))
 
-    def moves(self, state: int) -> Iterator[Move]:
-        shared, processes = self._open(state)
+    def moves(self, state: int) -> Moves:
+        known = self._known
+        shared, processes = known.opened(state)
+        records, held = known.records, [known.held[process] for process in processes]
+        record = records[shared]
+        found: Moves = []
         last = -1
         for slot, process in enumerate(processes):
             if process == last:
                 continue  # what a twin does is the same
             last = process
             others = processes[:slot] + processes[slot + 1 :]
-            for step in self._steps_of(shared, process):
-                yield Move(step.kind, self._after(step.shared, [*others, step.process]), step.broken, step.edges)
+            by_others = 0
+            for at, bits in enumerate(held):
+                by_others |= bits if at != slot else 0
+            steps = self._steps.get(shared << BITS | process)
+            for step in self._steps_of(shared, process) if steps is None else steps:
+                kind, target, mover, broken, edges, _, unheld = step
+                if records[target] == record and not unheld & ~by_others:  # the others stay as they are
+                    line = [*others, mover]
+                    line.sort()
+                    for number in line:
+                        target = target << BITS | number
+                else:
+                    target = known.state(target, [*others, mover])
+                found.append((kind, target, broken, edges))
+        together = 0
+        for bits in held:
+            together |= bits
         for step in self._steps_around(shared, processes):
-            yield Move(step.kind, self._after(step.shared, self._others(step, processes)), (), ())
+            target = step.shared
+            if step.process < 0 and records[target] == record and not step.unheld & ~together:
+                target = target << BITS * len(processes) | state & known.mask
+            else:
+                target = known.state(target, self._others(step, processes))
+            found.append((step.kind, target, (), ()))
+        return found
 
     def broken(self, state: int) -> tuple[str, ...]:
-        _, processes = self._open(state)
-        if self.config.lock == "broken" or not self.config.shared_lock:
+        if not self._excludes:
             return ()
-        return ("I9",) if sum(bool(self._processes[number].marks & HOLDS) for number in processes) > 1 else ()
+        _, processes = self._known.opened(state)
+        holders = [number for number in processes if self._known.processes[number].marks & HOLDS]
+        return ("I9",) if len(holders) > 1 else ()
 
     def is_settled(self, state: int) -> bool:
-        number, processes = self._open(state)
-        shared = self._shared[number]
-        if shared.locks or any(self._processes[process].place for process in processes):
+        number, processes = self._known.opened(state)
+        shared = self._known.shared[number]
+        if shared.locks or any(self._known.processes[process].place for process in processes):
             return False
         return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].refused)
 
     def story(self, path: Sequence[int], rule: str) -> list[str]:
-        _, processes = self._open(path[0])
+        _, processes = self._known.opened(path[0])
         names = list("ABCDEFGH"[: len(processes)])
         told = []
         for before, after in pairwise(path):
@@ -159,7 +156,7 @@ class World:
         key = shared << BITS | process
         steps = self._steps.get(key)
         if steps is None:
-            worked_out = self._work_out(self._shared[shared], self._processes[process])
+            worked_out = self._work_out(self._known.shared[shared], self._known.processes[process])
             steps = self._steps[key] = list(dict.fromkeys(worked_out))
         return steps
 
@@ -185,7 +182,11 @@ class World:
     def _beginnings(self, shared: Shared, process: Process) -> Iterator[Step]:
         begin = self.program.initial["token_lifecycle"]
         for effect in self._hooks["inspect"](self.config, shared, process):
-            first = self.program.places[begin].arrows[effect.outcome or ""]
+            first = self.program.places[begin].arrows.get(effect.outcome or "")
+            if first is None:
+                words = f"looks, and nothing is declared for {effect.outcome}"
+                yield self._step(Kind.BEGIN, shared, resting(process), ("undeclared outcome",), (), words)
+                continue
             at = self.program.places[first.target]
             if not at.is_rest:
                 looking = effect.process._replace(place=first.target, event="touched")
@@ -195,8 +196,8 @@ class World:
                 for kind, after, begun in environment.begun(self.config, shared, effect.process, at.state, event):
                     step = Effect(event, after, begun, broken=self._lies(after, begun, "token_lifecycle", at.state))
                     words = f"finds {at.state}, {event}{' for another pair' * (begun.need == 'not_pair')}"
-                    yield self._arrived(kind, step, arrow, (), first.edges, f"{words}: -> {self._name(arrow)}")
-        for after, begun in environment.logins(self.config, shared, process):
+                    yield self._arrived(kind, step, arrow, (), first.edges, f"{words}: -> {arrow.words}")
+        for after, begun in environment.logins(self.config, shared, process) if self._storing else ():
             started = begun._replace(place=self._storing)
             yield self._step(Kind.FAULT, after, started, (), (), "a new login was approved, and is to be stored")
 
@@ -214,7 +215,7 @@ class World:
             words = f"{place} answers {effect.outcome}, which is not declared"
             return self._step(kind, effect.shared, resting(process), (*broken, "undeclared outcome"), (), words)
         aside = f" ({effect.note})" if effect.note else ""
-        words = f"{place} --{effect.outcome}--> {self._name(arrow)}{aside}"
+        words = f"{place} --{effect.outcome}--> {arrow.words}{aside}"
         return self._arrived(kind, effect, arrow, broken, (), words)
 
     def _arrived(
@@ -251,9 +252,11 @@ class World:
             return self._step(
                 kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, words
             )
-        return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {self._name(arrow)}")
+        return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {arrow.words}")
 
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
+        if not self._excludes:
+            return ()  # what a walk has seen may be over before it ends, and nobody is to blame
         fact = TRUTH.get((machine, state))
         return () if fact is None or fact(shared, process) else ("I8",)
 
@@ -263,51 +266,33 @@ class World:
     def _outside(self, process: Process) -> Process:
         return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
 
-    def _name(self, arrow: Arrow) -> str:
-        return " -> ".join(
-            [*(f"{machine}.{state}" for machine, state in arrow.left), str(self.program.places[arrow.target])]
-        )
-
     # --- moves of the world ----------------------------------------------------------------------------------------------
 
-    def _steps_around(self, shared: int, processes: Sequence[int]) -> Iterator[Step]:
+    def _steps_around(self, shared: int, processes: Sequence[int]) -> Iterable[Step]:
         steps = self._around.get(shared)
         if steps is None:
             steps = self._around[shared] = [
                 self._step(kind, after, None, (), (), words)
-                for kind, after, words in environment.happenings(self.config, self._shared[shared])
+                for kind, after, words in environment.happenings(self.config, self._known.shared[shared])
             ]
-        yield from steps
-        known = [self._processes[number] for number in processes]
-        for kind, after, words in environment.waits(self.config, self._shared[shared], known):
+            self._met[shared] = any(1 in pair.met for pair in self._known.shared[shared].pairs)
+        return [*steps, *self._steps_of_all(shared, processes)] if self.config.power or self._met[shared] else steps
+
+    def _steps_of_all(self, shared: int, numbers: Sequence[int]) -> Iterator[Step]:
+        """What the world does with all processes in view."""
+        before = self._known.shared[shared]
+        processes = [self._known.processes[number] for number in numbers]
+        for kind, after, words in environment.waits(self.config, before, processes):
             yield self._step(kind, after, None, (), (), words)
         if self.config.power:
-            after, words = environment.power_cut(self.config, self._shared[shared], known)
-            yield self._step(Kind.FAULT, after, resting(known[0]), (), (), words)
+            after, words = environment.power_cut(self.config, before, processes)
+            yield self._step(Kind.FAULT, after, resting(processes[0]), (), (), words)
 
     def _others(self, step: Step, processes: Sequence[int]) -> list[int]:
         """The processes after a move of the world: as they were, or all of them without a walk."""
         if step.process < 0:
             return list(processes)
-        return [self._join(resting(self._processes[number])) for number in processes]
-
-    # --- numbers ---------------------------------------------------------------------------------------------------------
-
-    def _share(self, shared: Shared) -> int:
-        number = self._shared_numbers.get(shared)
-        if number is None:
-            number = self._shared_numbers[shared] = len(self._shared)
-            self._shared.append(shared)
-            self._references.append(references(shared, orphans=self.config.orphans))
-        return number
-
-    def _join(self, process: Process) -> int:
-        number = self._process_numbers.get(process)
-        if number is None:
-            number = self._process_numbers[process] = len(self._processes)
-            self._processes.append(process)
-            self._held.append(held_by(process))
-        return number
+        return [self._known.join(resting(self._known.processes[number])) for number in processes]
 
     def _step(
         self,
@@ -318,85 +303,30 @@ class World:
         edges: tuple[int, ...],
         words: str,
     ) -> Step:
-        joined = -1 if process is None else self._join(process)
-        return Step(
-            kind,
-            self._share(simplified(shared, self.config.policy)),
-            joined,
-            tuple(dict.fromkeys(broken)),
-            edges,
-            words,
-        )
-
-    def _after(self, shared: int, processes: list[int]) -> int:
-        shared, processes = self._canonical(shared, processes)
-        processes.sort()
-        return self._key(shared, processes)
-
-    def _canonical(self, shared: int, processes: list[int]) -> tuple[int, list[int]]:
-        """The same world, forgetting what nobody can notice any more."""
-        record = self._shared[shared].record
-        processes = [self._forget(process, record) for process in processes]
-        mask = self._references[shared]
-        for process in processes:
-            mask |= self._held[process]
-        count = len(self._shared[shared].pairs)
-        if mask != (1 << count) - 1:
-            mask = with_heirs(self._shared[shared], mask)
-            if mask != (1 << count) - 1:
-                numbers = renumbering(mask, count)
-                processes = [self._renumber(process, numbers) for process in processes]
-                shared = self._share(compacted(self._shared[shared], numbers))
-        return shared, processes
-
-    def _forget(self, process: int, record: int) -> int:
-        key = process << 4 | record + 8
-        found = self._forgotten.get(key)
-        if found is None:
-            known = self._processes[process]
-            waits = self.program.places[known.place].activity in TAKING and not self.config.memory
-            found = self._forgotten[key] = self._join(forgetful(known, record, waits=waits))
-        return found
-
-    def _renumber(self, process: int, numbers: tuple[int, ...]) -> int:
-        found = self._renumbered.get((process, numbers))
-        if found is None:
-            found = self._join(compacted_process(self._processes[process], numbers))
-            self._renumbered[process, numbers] = found
-        return found
-
-    def _key(self, shared: int, processes: Sequence[int]) -> int:
-        key = shared
-        for process in processes:
-            key = key << BITS | process
-        return key
-
-    def _open(self, state: int) -> tuple[int, list[int]]:
-        processes = []
-        for _ in range(self.config.processes):
-            processes.append(state & MASK)
-            state >>= BITS
-        return state, processes[::-1]
+        known = self._known
+        after = known.share(shared)
+        moved = -1 if process is None else known.forgetting(known.join(process), known.records[after])
+        return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, words, known.unheld(after, moved))
 
     # --- words -----------------------------------------------------------------------------------------------------------
 
     def _told(self, before: int, after: int, names: list[str], rule: str) -> tuple[str, list[str]]:
         """One step in words, and the names of the processes in the order in which they stand after it."""
-        shared, processes = self._open(before)
+        shared, processes = self._known.opened(before)
         found: list[tuple[bool, str, list[str]]] = []
         for slot in range(len(processes)):
             for step in self._steps_of(shared, processes[slot]):
                 moved = [step.process if at == slot else number for at, number in enumerate(processes)]
-                if self._after(step.shared, list(moved)) == after:
+                if self._known.state(step.shared, moved) == after:
                     said = f"{names[slot]}: {step.words}"
                     found.append((rule in step.broken, said, self._sorted_names(step.shared, moved, names)))
         for step in self._steps_around(shared, processes):
             moved = self._others(step, processes)
-            if self._after(step.shared, list(moved)) == after:
+            if self._known.state(step.shared, moved) == after:
                 found.append((False, step.words, self._sorted_names(step.shared, moved, names)))
         _, words, names = max(found, key=lambda story: story[0])
         return words, names
 
     def _sorted_names(self, shared: int, processes: list[int], names: list[str]) -> list[str]:
-        _, canonical = self._canonical(shared, processes)
+        _, canonical = self._known.canonical(shared, processes)
         return [name for _, name in sorted(zip(canonical, names, strict=True))]

@@ -1,0 +1,47 @@
+"""What happened lately: of each way in which a walk has ended, the last one. Never a finding: it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kimi_auth.cli.doctor.check import Check
+from kimi_auth.cli.doctor.credential import file_of
+from kimi_auth.flows.status import Status
+from kimi_auth.flows.walks import UNFINISHED, Kept, LastWalks
+from kimi_auth.machine import Library
+from kimi_auth.machine.trace import Walk
+from kimi_auth.session import Session
+
+__all__ = ["walks"]
+
+SHOWN = 8
+
+
+def walks(session: Session, _: Status) -> Iterator[Check]:
+    """The last walks, newest first: when, which machine, how it ended, what took longest; and how to see more of one."""
+    if file_of(session) is None:
+        return
+    last = LastWalks(session.share_dir)
+    by_kind = {(kept.machine, kept.end): kept for kept in last.kept()}
+    newest = sorted(by_kind.values(), reverse=True)[:SHOWN]
+    told = [(kept, walk) for kept in newest if (walk := last.read(kept)) is not None]
+    for kept, walk in told:
+        yield Check("last walks", _story(kept, walk))
+    if told:
+        yield Check("all walks", f"one of them over its machine: kimi-auth diagram --trace {last.folder}/FILE")
+
+
+def _story(kept: Kept, walk: Walk) -> str:
+    # A state that walks another machine takes as long as that one: what took long is inside.
+    machines = Library.load()
+    alone = [
+        traced
+        for traced in walk.traced
+        if traced.machine in machines
+        and (state := machines[traced.machine].states.get(traced.source)) is not None
+        and state.walks is None
+    ]
+    longest = max(alone, key=lambda traced: traced.seconds, default=None)
+    slow = f", longest {longest.source} {longest.seconds:.2f} s" if longest else ""
+    end = "was broken off" if kept.end == UNFINISHED else f"ended in {kept.end}"
+    return f"{walk.began}: {kept.machine} {end} after {walk.seconds:.2f} s{slow}"

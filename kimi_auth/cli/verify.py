@@ -1,0 +1,40 @@
+"""`kimi-auth diagram --verify`: the model checker, told to whoever reviews machines or edits them."""
+
+from __future__ import annotations
+
+import textwrap
+
+from kimi_auth.cli.errors import Findings
+from kimi_auth.cli.terminal import Terminal
+from kimi_auth.flows.simulated.verdicts import faults_of, unknown_to, verdicts
+from kimi_auth.flows.simulated.workers import side_by_side
+from kimi_auth.flows.simulated.worlds import QUICK, WORLDS
+from kimi_auth.machine import Library, digest
+
+__all__ = ["verify"]
+
+WIDTH = 80
+AGAIN = "mend the machines and verify again"
+
+
+def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
+    """Says what each world finds, as soon as it is known. Raises Findings where anything is not as it must be."""
+    out.line(f"machines {digest(machines)[:12]}: {', '.join(machines)}")
+    faults = faults_of(machines)
+    for fault in faults:
+        for line in textwrap.wrap(fault, WIDTH, subsequent_indent="  "):
+            out.line(line)
+    if unknown_to(machines):
+        raise Findings("these machines cannot be walked in any world", hint=AGAIN)
+    names = list(WORLDS if everything else QUICK)
+    broken = 0
+    with side_by_side() as pool:
+        for verdict in verdicts(machines, names, pool):
+            broken += not verdict.holds
+            for line in verdict.lines(WIDTH):
+                out.line(line)
+    if faults or broken:
+        raise Findings(f"{len(faults)} faults, {broken} of {len(names)} worlds broken", hint=AGAIN)
+    out.line(f"every rule holds in {len(names)} of {len(WORLDS)} worlds")
+    if not everything:
+        out.line("the others take minutes: kimi-auth diagram --verify --all")

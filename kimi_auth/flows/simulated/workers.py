@@ -1,0 +1,47 @@
+"""Processes that work side by side, and end with the one who waits for them, however that one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
+
+__all__ = ["WORKERS", "side_by_side"]
+
+WORKERS = min(os.cpu_count() or 1, 4)
+"""One for each processor; each may need a gigabyte, so there are not more than four."""
+
+
+@contextmanager
+def side_by_side(workers: int = WORKERS) -> Generator[ProcessPoolExecutor, None, None]:
+    """A pool of fresh processes. A Ctrl-C does not reach them: whatever ends the block early ends them."""
+    others = set(active_children())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what is started meanwhile
+    try:
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        started = pool.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with pool:
+        try:
+            started.result()
+            yield pool
+        except BaseException:
+            for child in set(active_children()) - others:
+                child.terminate()  # the pool notices, and fails what was not done yet
+            raise
+
+
+def _end_with_parent() -> None:
+    Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

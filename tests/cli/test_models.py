@@ -1,0 +1,182 @@
+"""`models sync`: every platform at once, each with its own result, and the worst failure as the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_auth.emulator import Emulator, Fault
+from kimi_auth.platforms import ConfigFile
+from kimi_auth.session import Session
+
+Run = Callable[..., Any]
+
+ACME = """
+v = 1
+[platforms.acme]
+name = "Acme"
+auth = "api_key"
+api_base = "{api_base}"
+"""
+NEWEST = "acme-newest"
+
+
+@dataclass
+class Two:
+    """Two platforms that are signed in, each with a server of its own, and whose catalogues have changed since."""
+
+    kimi_code: Emulator
+    acme: Emulator
+    share_dir: Path
+
+    @property
+    def models(self) -> set[str]:
+        return set(ConfigFile(self.share_dir).read()["models"])
+
+
+@pytest.fixture
+def acme() -> Iterator[Emulator]:
+    with Emulator(approve_after_s=0, interval_s=0) as server:
+        yield server
+
+
+@pytest.fixture
+def two(kimi: Run, emulator: Emulator, acme: Emulator, share_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Two:
+    assert kimi("login").status == 0
+    (share_dir / "platforms.toml").write_text(ACME.format(api_base=acme.api_base))
+    key = acme.state.poll(acme.state.issue_code().device_code).access_token
+    login = Session(platform="acme").login_with_key(key)
+    assert asyncio.run(login).state == "signed_in"
+    config = share_dir / "config.toml"
+    config.write_text(config.read_text().replace('default_model = "acme/', 'default_model = "kimi-code/'))
+    emulator.state.models = emulator.state.models[:1]
+    acme.state.models = (replace(acme.state.models[0], id=NEWEST),)
+    return Two(emulator, acme, share_dir)
+
+
+def test_every_platform(kimi: Run, two: Two) -> None:
+    """Both are brought up to date, in the registry's order, each under its name; again there is nothing to do."""
+    said = kimi("models", "sync")
+    assert (said.status, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[0] == "platform: kimi-code"
+    ours, theirs = lines[1 : lines.index("platform: acme")], lines[lines.index("platform: acme") + 1 :]
+    assert all(line.startswith("-: kimi-code/") for line in ours)
+    assert theirs[0] == f"+: acme/{NEWEST}"
+    assert two.models == {"kimi-code/kimi-for-coding", f"acme/{NEWEST}"}
+    again = kimi("models", "sync")
+    assert again.out.count("models: config.toml is up to date\n") == 2
+
+
+def test_both_are_asked_at_the_same_time(kimi: Run, two: Two) -> None:
+    """Neither is answered before the other one has been asked."""
+    together = threading.Barrier(2, timeout=10)
+
+    def meet(entry: Mapping[str, Any]) -> None:
+        if entry["endpoint"] == "models":
+            together.wait()
+
+    for server in (two.kimi_code, two.acme):
+        server.state.on_record = meet
+    assert kimi("models", "sync").status == 0
+
+
+def test_one_platform(kimi: Run, two: Two) -> None:
+    """--platform: that one, as one object, and no other is asked."""
+    asked = len(two.kimi_code.state.log)
+    said = kimi("models", "sync", "--platform", "acme", "--json").json
+    assert (said["platform"], said["added"], said["written"]) == ("acme", [f"acme/{NEWEST}"], True)
+    assert kimi("models", "sync", "--platform", "acme").out == "models: config.toml is up to date\n"
+    assert len(two.kimi_code.state.log) == asked
+
+
+def test_a_dry_run(kimi: Run, two: Two) -> None:
+    """It says what would change, for people and for programs, and writes nothing."""
+    before = (two.share_dir / "config.toml").read_bytes()
+    said = kimi("models", "sync", "--dry-run")
+    assert said.out.count("models: nothing was written\n") == 2
+    platforms = kimi("models", "sync", "--dry-run", "--json").json["platforms"]
+    assert [(one["platform"], one["written"], bool(one["removed"])) for one in platforms] == [
+        ("kimi-code", False, True),
+        ("acme", False, True),
+    ]
+    assert (two.share_dir / "config.toml").read_bytes() == before
+
+
+def down(two: Two) -> None:
+    two.acme.state.inject(Fault("models", status=503, body="", times=None))
+
+
+def corrupt(two: Two) -> None:
+    (two.share_dir / "credentials" / "kimi-code.json").write_text("{")
+
+
+def both(two: Two) -> None:
+    down(two)
+    corrupt(two)
+
+
+FAILURES: dict[str, tuple[Callable[[Two], None], int, list[str]]] = {
+    "a server is down": (down, 5, ["acme"]),
+    "a credential is corrupt": (corrupt, 8, ["kimi-code"]),
+    "both": (both, 8, ["kimi-code", "acme"]),
+}
+
+
+@pytest.mark.parametrize(("spoil", "status", "failed"), FAILURES.values(), ids=FAILURES)
+def test_failures(kimi: Run, two: Two, spoil: Callable[[Two], None], status: int, failed: list[str]) -> None:
+    """Each is one line on standard error with its platform's name; the other platform is synced and shown all the same."""
+    spoil(two)
+    said = kimi("models", "sync", "--json")
+    assert said.status == status
+    assert [one["platform"] for one in said.json["platforms"] if "error" in one] == failed
+    assert max(one["error"]["exit"] for one in said.json["platforms"] if "error" in one) == status
+    names = {"kimi-code": "Kimi Code", "acme": "Acme"}
+    assert [line.split(": ")[1] for line in said.err.splitlines()] == [names[one] for one in failed]
+    if "acme" not in failed:
+        assert f"acme/{NEWEST}" in two.models
+    people = kimi("models", "sync")
+    assert (people.status, people.err) == (status, said.err)
+    assert [line for line in people.out.splitlines() if line.startswith("platform: ")] == [
+        f"platform: {one}" for one in names if one not in failed
+    ]
+
+
+def test_nobody_is_signed_in(kimi: Run) -> None:
+    """No platform at all: what keeps the usual one from being synced, as from any other command."""
+    said = kimi("models", "sync")
+    assert (said.status, said.out) == (3, "")
+    assert "sign in: kimi-auth login" in said.err
+    assert kimi("models", "sync", "--json").json["error"]["code"] == "not_signed_in"
+
+
+@pytest.fixture
+def unknown(kimi: Run, acme: Emulator, share_dir: Path, emulator: Emulator) -> None:
+    """Acme is signed in; so is Kimi Code, and config.toml does not know it."""
+    emulator.state.inject(Fault("models", status=503, body="", times=1))
+    assert kimi("login").status == 10
+    (share_dir / "platforms.toml").write_text(ACME.format(api_base=acme.api_base))
+    key = acme.state.poll(acme.state.issue_code().device_code).access_token
+    assert asyncio.run(Session(platform="acme").login_with_key(key)).state == "signed_in"
+
+
+@pytest.mark.usefixtures("unknown")
+def test_a_login_that_the_config_does_not_know(kimi: Run, emulator: Emulator) -> None:
+    """It is asked too, for its models are still to come; a failure is its own; signed out, it is nobody's business."""
+    emulator.state.inject(Fault("models", status=503, body="", times=1))
+    said = kimi("models", "sync", "--json")
+    assert said.status == 5
+    assert [(one["platform"], "error" in one) for one in said.json["platforms"]] == [
+        ("acme", False),
+        ("kimi-code", True),
+    ]
+    (*_, finished) = kimi("models", "sync", "--json").json["platforms"]
+    assert (finished["platform"], bool(finished["added"]), finished["written"]) == ("kimi-code", True, True)
+    assert kimi("logout").status == 0
+    assert [one["platform"] for one in kimi("models", "sync", "--json").json["platforms"]] == ["acme"]

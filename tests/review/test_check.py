@@ -1,0 +1,164 @@
+"""`kimi-auth diagram --check`: whatever is made from the machines, or from what draws them, is what it would be made to be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from kimi_auth.cli import main, pictures
+from kimi_auth.machine import Library, SpecError, diagram
+
+CHECKOUT = Path(__file__).parents[2]
+DIAGRAMS = CHECKOUT / "diagrams"
+MEND = "run `make diagrams`"
+
+
+class Said(NamedTuple):
+    """How the check ended, the files that it named, and its last word."""
+
+    status: int
+    named: set[str]
+    last: str
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A checkout that may be changed: program, machines and what was made from them."""
+    for name in ("kimi_auth", "machines", "diagrams"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A module of the copy, run there."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=copy,
+        env={**environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def check(copy: Path) -> Said:
+    done = run(copy, "kimi_auth", "diagram", "--check")
+    lines = done.stdout.splitlines()
+    assert all(MEND in line or "remove it" in line for line in lines)
+    return Said(done.returncode, {line.split(" ")[0] for line in lines}, done.stderr)
+
+
+def retarget(copy: Path) -> set[str]:
+    """One edge of one machine leads elsewhere."""
+    file = copy / "machines" / "device_login.toml"
+    text = file.read_text("utf-8")
+    edited = text.replace('on.slow_down = "waiting"', 'on.slow_down = "polling"')
+    assert edited != text
+    file.write_text(edited, "utf-8")
+    # The overlay shows what was measured on the machine as it was: it is of no machine now.
+    drawn = {f"diagrams/device_login{ending}" for ending in (".md", ".svg", ".coverage.svg")}
+    return {*drawn, "diagrams/review.html", "diagrams/layouts/device_login.json"}
+
+
+def reword(copy: Path) -> set[str]:
+    """A sentence of one machine."""
+    file = copy / "machines" / "sign_out.toml"
+    file.write_text(file.read_text("utf-8").replace('about = "', 'about = "Now: ', 1), "utf-8")
+    return {f"diagrams/sign_out{ending}" for ending in (".md", ".svg", ".coverage.svg")} | {"diagrams/review.html"}
+
+
+def another_schema(copy: Path) -> set[str]:
+    """What editors are told of a key."""
+    file = copy / "kimi_auth" / "machine" / "schema.py"
+    file.write_text(file.read_text("utf-8").replace("A sentence for the reader.", "A sentence."), "utf-8")
+    return {"diagrams/../machines/machine.schema.json"}
+
+
+def another_view(copy: Path) -> set[str]:
+    """What the sign-in shows when it was denied."""
+    file = copy / "diagrams" / "login-denied.svg"
+    file.write_bytes(file.read_bytes().replace(b"</svg>", b"</svg >"))
+    (copy / "diagrams" / "login-done.svg").rename(copy / "diagrams" / "login-gone.svg")
+    return {f"diagrams/login-{name}.svg" for name in ("denied", "done", "gone")}
+
+
+def style(copy: Path) -> set[str]:
+    """How the page looks."""
+    file = copy / "kimi_auth" / "machine" / "review.css"
+    file.write_text(file.read_text("utf-8") + "/* more */\n", "utf-8")
+    return {"diagrams/review.html"}
+
+
+def test_everything_is_fresh(copy: Path) -> None:
+    """As it is committed: nothing to say, exit 0."""
+    assert check(copy) == (0, set(), "")
+
+
+@pytest.mark.parametrize("change", [retarget, reword, another_schema, another_view, style], ids=lambda f: f.__name__)
+def test_a_change_is_seen(copy: Path, change: Callable[[Path], set[str]]) -> None:
+    """Without making the files again: each that is old now is named, with the command to run, and the exit status is 1."""
+    expected = change(copy)
+    said = check(copy)
+    assert (said.status, said.named) == (1, expected)
+    assert "draw them: make diagrams" in said.last
+
+
+def test_pictures_of_the_sign_in_are_fresh() -> None:
+    """The committed ones are what the view draws now, byte for byte."""
+    assert pictures.check(DIAGRAMS) == []
+
+
+def test_machines_that_are_wrong(copy: Path) -> None:
+    """Whoever edits them is told what the linter says, and where, by both commands; nothing is drawn."""
+    file = copy / "machines" / "device_login.toml"
+    file.write_text(file.read_text("utf-8").replace('on.slow_down = "waiting"', 'on.slow_down = "waitin"'), "utf-8")
+    problem = "device_login.toml, [states.polling]: on.slow_down leads to 'waitin', which is no state; did you mean 'waiting'?\n"
+    asked = run(copy, "kimi_auth", "diagram", "--check")
+    assert (asked.returncode, asked.stdout) == (1, problem)
+    assert asked.stderr == "kimi-auth: the machines cannot run: one problem (how to mend each stands beside it)\n"
+    drawn = run(copy, "kimi_auth.machine.diagram", "diagrams")
+    assert (drawn.returncode, drawn.stdout, drawn.stderr) == (1, "", problem)
+
+
+def test_wrong_machines_in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two problems are two lines, and the commands say how many."""
+
+    def wrong(*_: object) -> Library:
+        raise SpecError(["one.toml: no; mend it", "two.toml: no; mend it"])
+
+    monkeypatch.setattr(Library, "load", wrong)
+    assert main(["diagram"]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["one.toml: no; mend it", "two.toml: no; mend it"]
+    assert said.err == "kimi-auth: the machines cannot run: 2 problems (how to mend each stands beside it)\n"
+    assert diagram.main(["--check", "diagrams"]) == 1
+    assert capsys.readouterr().err.splitlines() == said.out.splitlines()
+
+
+def test_findings_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that are missing, old or left over are lines of standard output; how many there are is the last word."""
+    folder = tmp_path / "diagrams"
+    diagram.write(folder)
+    assert pictures.main([str(folder)]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["diagram", "--check"]) == 0
+    (folder / "login-done.svg").rename(folder / "login-gone.svg")
+    (folder / "login-denied.svg").write_text("")
+    assert main(["diagram", "--check"]) == 1
+    said = capsys.readouterr()
+    assert sorted(said.out.splitlines()) == [
+        f"diagrams/login-denied.svg is stale; {MEND}",
+        f"diagrams/login-done.svg is missing; {MEND}",
+        "diagrams/login-gone.svg shows no state of the sign-in; remove it",
+    ]
+    assert said.err.startswith("kimi-auth: 3 pages are not what the program says")
