@@ -12,7 +12,7 @@ DEV    := $(VENV)/.installed-for-development
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test prove crash check bench diagrams verify fuzz clean servers
+.PHONY: help demo test prove check bench diagrams verify fuzz clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,13 +25,9 @@ test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 
 	@echo "test: every test but the long proofs, with branch coverage"
 	@$(PYTEST) -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
-prove: $(DEV) servers ## the long proofs: model checker, fleets, crashes, other Pythons and programs
-	@echo "prove: the model checker, fleets, crashes, other Pythons and programs"
-	@$(PYTEST) -m prove --timeout=600 --ignore=tests/crash
-
-crash: $(DEV) ## the whole crash matrix: every signal, kill and fault at every step (some 17 minutes)
-	@echo "crash: every signal, kill and fault at every step of the machines"
-	@$(PYTEST) tests/crash -m "prove or not prove" --timeout=600
+prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matrix, a year, other Pythons and programs
+	@echo "prove: the model checker, fleets, the crash matrix, a simulated year, other Pythons and programs"
+	@$(PYTEST) -n 2 --dist worksteal -m prove --timeout=900
 
 check: $(DEV) ## lint, format and types; changes nothing
 	@echo "check: ruff, its formatter, mypy --strict"

@@ -224,7 +224,7 @@ class Session:
             return await asyncio.to_thread(self.logout_sync)
         await self._wiring.settle()
         self._refuse_foreign()
-        return self._signed_out(await asyncio.wrap_future(self._wiring.credential.sign_out()))
+        return self._signed_out(await self._wiring.credential.sign_out().arrival())
 
     def logout_sync(self) -> LogoutReport:
         """`logout` for code without an event loop."""

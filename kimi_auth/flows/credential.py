@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from functools import partial
 
 from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked, Unreachable
 from kimi_auth.flows.contracts import CredentialContext, Need
-from kimi_auth.flows.flight import Flights
+from kimi_auth.flows.flight import Flights, Seat
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.walks import LastWalks
@@ -84,7 +82,7 @@ class Credential:
             *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
         )
 
-    def obtain(self, need: Need, now_s: float) -> Landing | Future[Landing]:
+    def obtain(self, need: Need, now_s: float) -> Landing | Seat[Landing]:
         """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help."""
         landing = self.inspect()
         token = landing.token
@@ -96,26 +94,27 @@ class Credential:
             raise landing.error
         return self.flights.join(("mandatory", need), partial(self._walk, landing, need, MANDATORY_S, _event(need)))
 
-    async def land(self, start: Landing | Future[Landing]) -> Landing:
+    async def land(self, start: Landing | Seat[Landing]) -> Landing:
         """Awaits what `obtain` gave, within the patience of a caller. Raises Unreachable when that is over."""
         if isinstance(start, Landing):
             return start
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(start), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                return await start.arrival()
         except TimeoutError:
             return self._patience_over()
 
-    def land_sync(self, start: Landing | Future[Landing]) -> Landing:
+    def land_sync(self, start: Landing | Seat[Landing]) -> Landing:
         """`land` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
         if isinstance(start, Landing):
             return start
         with hold_signals():
             try:
                 return start.result(PATIENCE_S)
-            except FutureTimeoutError:
+            except TimeoutError:
                 return self._patience_over()
 
-    def renew_in_background(self, landing: Landing) -> Future[Landing]:
+    def renew_in_background(self, landing: Landing) -> Seat[Landing]:
         """An advisory renewal: one try for the lock, failures are logged and change nothing."""
         return self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
@@ -123,7 +122,7 @@ class Credential:
         """An advisory renewal in the calling thread, for one-shot processes."""
         return self._walk(landing, Need(), 0.0, "renew")
 
-    def sign_out(self) -> Future[Landing]:
+    def sign_out(self) -> Seat[Landing]:
         """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
         return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), MANDATORY_S, "logout"))
 

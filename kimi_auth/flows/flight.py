@@ -2,7 +2,7 @@
 
 A renewal is synchronous code in a thread that is not a daemon. A caller may be cancelled, time out or lose its event loop:
 the flight goes on until the answer is on disk. Callers with the same key join the flight that is in the air; each has a
-future of its own, so one cancelled caller takes nobody along.
+seat of its own, so one cancelled caller takes nobody along.
 
 At exit the interpreter waits for flights, and a Ctrl-C meanwhile does not stop it from waiting; a fork waits for them
 first, and the child starts with none. What is left is SIGKILL, power loss and `os._exit`: for those there is the claim.
@@ -10,22 +10,74 @@ first, and the child starts with none. What is left is SIGKILL, power loss and `
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-__all__ = ["DRAIN_MAX_S", "Flights", "drain", "in_flight"]
+__all__ = ["DRAIN_MAX_S", "Flights", "Seat", "drain", "in_flight"]
 
 Result = TypeVar("Result")
 
 DRAIN_MAX_S = 70.0
 """Longest wait for flights at exit or fork: the request deadline (60 s) and some time to write."""
+
+
+class Seat(Generic[Result]):
+    """One caller's wait for a flight. A second Ctrl-C may tear the caller anywhere, so that a lock in Python, like that of a
+    `Future`, could stay locked and hold the flight for ever: here there is only a queue whose locking is C's."""
+
+    def __init__(self) -> None:
+        self._landed: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
+        self._wake: Callable[[], object] | None = None
+
+    def land(self, result: Result | None, failure: BaseException | None) -> None:
+        """Called by the flight, once: what its function returned or raised. Waits for nobody."""
+        self._landed.put((result, failure))
+        if self._wake is not None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                self._wake()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Returns when the flight has landed, whatever it brings. Raises TimeoutError."""
+        try:
+            self._landed.put(self._landed.get(timeout=timeout_s))  # put back for those who want to see it
+        except Empty:
+            raise TimeoutError("the flight has not landed yet") from None
+
+    def result(self, timeout_s: float | None = None) -> Result:
+        """What the flight brings, waited for in this thread. Raises TimeoutError, and what the function raised."""
+        self.wait(timeout_s)
+        return self._brought()
+
+    async def arrival(self) -> Result:
+        """What the flight brings, waited for in this event loop. Raises what the function raised."""
+        loop = asyncio.get_running_loop()
+        landed = loop.create_future()
+        self._wake = lambda: loop.call_soon_threadsafe(_call, landed)
+        if self._landed.empty():  # looked at after the wake-up was set: no landing between the two is missed
+            await landed
+        return self._brought()
+
+    def _brought(self) -> Result:
+        outcome = self._landed.get()
+        self._landed.put(outcome)
+        result, failure = outcome
+        if failure is not None:
+            raise failure
+        return result  # type: ignore[return-value]
+
+
+def _call(landed: asyncio.Future[None]) -> None:
+    if not landed.done():
+        landed.set_result(None)
 
 
 class _Flight(Generic[Result]):
@@ -34,25 +86,31 @@ class _Flight(Generic[Result]):
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
         self._gate = threading.Lock()
-        self._joiners: list[Future[Result]] = []
-        self.landed = threading.Event()
+        self._seats: list[Seat[Result]] = []
+        self.has_landed = False
         self.thread: threading.Thread | None = None
 
     @classmethod
-    def booked(cls, work: Callable[[], Result]) -> tuple[_Flight[Result], Future[Result]]:
-        """A flight that has not started, and its first caller's future."""
-        flight, future = cls(work), Future[Result]()
-        flight._joiners.append(future)
-        return flight, future
+    def booked(cls, work: Callable[[], Result]) -> tuple[_Flight[Result], Seat[Result]]:
+        """A flight that has not started, and its first caller's seat."""
+        flight, seat = cls(work), Seat[Result]()
+        flight._seats.append(seat)
+        return flight, seat
 
-    def join(self) -> Future[Result] | None:
-        """A future of one's own, or None when the flight has landed already."""
+    def join(self) -> Seat[Result] | None:
+        """A seat of one's own, or None when the flight has landed already."""
         with self._gate:
-            if self.landed.is_set():
+            if self.has_landed:
                 return None
-            future: Future[Result] = Future()
-            self._joiners.append(future)
-            return future
+            seat = Seat[Result]()
+            self._seats.append(seat)
+            return seat
+
+    def wait(self, patience_s: float) -> None:
+        """Returns when the flight has landed, whatever it brought. Raises TimeoutError."""
+        seat = self.join()
+        if seat is not None:
+            seat.wait(patience_s)
 
     def run(self) -> None:
         failure: BaseException | None = None
@@ -62,15 +120,10 @@ class _Flight(Generic[Result]):
         except BaseException as raised:  # noqa: BLE001 - it is not swallowed: every caller gets it
             failure = raised
         with self._gate:
-            self.landed.set()
-            joiners, self._joiners = self._joiners, []
-        for future in joiners:
-            if not future.set_running_or_notify_cancel():
-                continue
-            if failure is not None:
-                future.set_exception(failure)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
+            self.has_landed = True
+            seats, self._seats = self._seats, []
+        for seat in seats:
+            seat.land(result, failure)
 
 
 _all_lock = threading.Lock()
@@ -87,16 +140,16 @@ class Flights(Generic[Result]):
         _owners.add(self)
         _watch_the_end()
 
-    def join(self, key: Hashable, work: Callable[[], Result]) -> Future[Result]:
-        """The result of the flight under `key` that is in the air, else of a new one that runs `work`."""
+    def join(self, key: Hashable, work: Callable[[], Result]) -> Seat[Result]:
+        """A seat in the flight under `key` that is in the air, else of a new one that runs `work`."""
         with self._lock:
             flight = self._by_key.get(key)
-            if flight is not None and (future := flight.join()) is not None:
-                return future
-            flight, future = _Flight.booked(work)
+            if flight is not None and (seat := flight.join()) is not None:
+                return seat
+            flight, seat = _Flight.booked(work)
             self._by_key[key] = flight
         self._start(key, flight)
-        return future
+        return seat
 
     def in_flight(self) -> bool:
         """True while any flight of this owner is in the air."""
@@ -153,11 +206,9 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
         if waited_s >= 1.0 and not said and on_wait is not None:
             said = True
             on_wait()
-        try:
-            flights[0].landed.wait(min(1.0, patience_s - waited_s))
-        except KeyboardInterrupt:
-            continue
-        if flights[0].landed.is_set():
+        with suppress(KeyboardInterrupt, TimeoutError):
+            flights[0].wait(min(1.0, patience_s - waited_s))
+        if flights[0].has_landed:
             with _all_lock:
                 _all.discard(flights[0])
 

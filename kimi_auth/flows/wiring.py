@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_pla
 from kimi_auth.flows.apikey import KeyStore
 from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import Credential, Landing
+from kimi_auth.flows.flight import Seat
 from kimi_auth.flows.freshness import SteadyTime
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
@@ -112,7 +112,7 @@ class Wiring:
         """The platform's part of config.toml."""
         return PlatformConfig(self.config, self.platform)
 
-    def obtain(self, need: Need) -> Landing | Future[Landing]:
+    def obtain(self, need: Need) -> Landing | Seat[Landing]:
         """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
         try:
             return self.credential.obtain(need, self.steady.now_s())

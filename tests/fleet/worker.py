@@ -324,12 +324,19 @@ class Worker:
             task = asyncio.current_task()
             assert task is not None
             self._on_order("cancel", task.cancel)
-            return await call()
+            try:
+                return await call()
+            except asyncio.CancelledError:
+                report(cancelled=True)
+                raise
 
         try:
             self._report_of(lambda: asyncio.run(body()))
         except asyncio.CancelledError as cancelled:
             self.fail(cancelled)
+        except RuntimeError as stopped:
+            # A second Ctrl-C that meets the end of the task comes out of `asyncio.run` as "Event loop stopped".
+            raise stopped.__context__ if isinstance(stopped.__context__, KeyboardInterrupt) else stopped from None
 
 
 def main() -> int:

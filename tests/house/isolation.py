@@ -10,6 +10,7 @@ import itertools
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,8 @@ def real_share_dirs(environ: dict[str, str]) -> set[Path]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    outside = dict(os.environ)
+    # A worker of pytest-xdist's is started by somebody who has moved out already.
+    outside = getattr(config, "workerinput", {}).get("outside") or dict(os.environ)
     config.stash[OUTSIDE] = outside
     config.stash[BEFORE] = {folder: look_at(folder) for folder in real_share_dirs(outside)}
     homes = tempfile.TemporaryDirectory(prefix="kimi-auth-tests-", ignore_cleanup_errors=True)
@@ -64,6 +66,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # Caches are found through HOME, and downloading a browser again for each run would help nobody.
     patch.setenv("XDG_CACHE_HOME", outside.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
     move_in(config, patch, "between-tests")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["outside"] = node.config.stash[OUTSIDE]
 
 
 def move_in(config: pytest.Config, patch: pytest.MonkeyPatch, name: str) -> Path:

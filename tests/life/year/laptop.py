@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from kimi_auth.flows.flight import Flights
+from kimi_auth.flows.flight import Flights, Seat
 
 __all__ = ["Killed", "Laptop", "TurnFlights"]
 
@@ -206,7 +206,7 @@ class TurnFlights(Flights[Any]):
         self._laptop = laptop
         self._process = process
 
-    def join(self, key: Hashable, work: Callable[[], Any]) -> Future[Any]:
+    def join(self, key: Hashable, work: Callable[[], Any]) -> Seat[Any]:
         return super().join(key, lambda: self._laptop.aboard(self._process, work))
 
     def _start(self, key: Hashable, flight: Any) -> None:
