@@ -6,7 +6,15 @@ import freezegun
 import hypothesis
 import pytest
 
-pytest_plugins = ("pytester", "servers.fixtures", "house.isolation", "house.edge_gate", "house.ci", "house.no_secrets")
+pytest_plugins = (
+    "pytester",
+    "servers.fixtures",
+    "house.isolation",
+    "house.edge_gate",
+    "house.ci",
+    "house.no_secrets",
+    "house.measured",
+)
 
 # freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.
 freezegun.configure(extend_ignore_list=["_pytest.timing", "filelock"])
