@@ -7,7 +7,8 @@ import signal
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, parent_process, resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Thread
 
 __all__ = ["WORKERS", "side_by_side"]
@@ -20,20 +21,29 @@ WORKERS = min(os.cpu_count() or 1, 4)
 def side_by_side(workers: int = WORKERS) -> Generator[ProcessPoolExecutor, None, None]:
     """A pool of fresh processes. A Ctrl-C does not reach them: whatever ends the block early ends them."""
     others = set(active_children())
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what is started meanwhile
-    try:
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
-        started = pool.submit(int)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    with pool:
+    with ProcessPoolExecutor(workers, mp_context=_Sheltering(), initializer=_end_with_parent) as pool:
         try:
-            started.result()
             yield pool
         except BaseException:
             for child in set(active_children()) - others:
                 child.terminate()  # the pool notices, and fails what was not done yet
             raise
+
+
+class _Sheltered(SpawnProcess):
+    """A process that was started, and so lives, with SIGINT blocked."""
+
+    def start(self) -> None:
+        resource_tracker.ensure_running()  # would be started on the way, and lifts the block when it is
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class _Sheltering(SpawnContext):
+    Process = _Sheltered
 
 
 def _end_with_parent() -> None:
