@@ -87,7 +87,7 @@ class HeldToken:
             return False
         if self.notice_s:
             self.look_again_s = min(boottime_s + self.notice_s, self.until_boottime_s)
-        return store.stamp() == self.stamp
+        return store.still(self.stamp)
 
 
 class Freshness:

@@ -103,7 +103,14 @@ class CredentialStore(Protocol):
         """What is stored now."""
 
     def stamp(self) -> Stamp:
-        """The stamp that `read` would give, as cheaply as the medium can (a file: one stat)."""
+        """The stamp that `read` would give, without reading it (a file: one stat)."""
+
+    def still(self, stamp: Stamp) -> bool:
+        """Whether nothing was installed since `stamp`, asked before each use of a token: as cheaply as the medium can.
+
+        What any program writes into this place is seen at once; that the place itself was exchanged (a directory renamed,
+        a link led elsewhere), after a second at the latest. No protocol rests on it: those compare stamps.
+        """
 
     def refusal(self, fp: str) -> Refusal | None:
         """The refusal of pair `fp`; an unreadable one counts as a refusal without words."""
@@ -126,9 +133,9 @@ class CredentialStore(Protocol):
     ) -> AbstractContextManager[bool]:
         """Holds the one lock that every writer takes, across threads and processes.
 
-        Waits up to `patience_s` seconds (0: one try; None: for ever), or until `give_up()` is true, which is asked about
-        every 10 ms while waiting. Enters with True when the lock is held, False when it is not; raises StorageError when
-        this place has no lock that works.
+        Waits up to `patience_s` seconds (0: one try; None: for ever), or until `give_up()` is true, which is asked many
+        times a second while waiting. Enters with True when the lock is held, False when it is not; raises StorageError
+        when this place has no lock that works.
         """
 
     # --- under the lock ----------------------------------------------------------------------------------------------

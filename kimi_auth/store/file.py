@@ -29,10 +29,14 @@ from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
 
 from . import claims, formats, lock, medium
 from .contract import Claim, Pace, Refusal, Snapshot, Stamp
+from .watch import Watch, stamp_of
 
 __all__ = ["FileStore"]
 
 PROBE_BYTES = claims.ALLOCATE
+
+LOOK_AGAIN_S = 1.0
+"""How long a descriptor is believed before the path is looked at again."""
 
 _KEY = re.compile(r"oauth/([a-z0-9-]+)")
 _FP = re.compile(r"[0-9a-f]{16}")
@@ -50,9 +54,10 @@ class FileStore:
         if not match:
             raise ConfigError(f"the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->")
         self.path = Path(share_dir) / "credentials" / f"{match[1]}.json"
-        self._record = os.fspath(self.path)  # the stamp is looked at before each use of a token: no Path between them
+        self._record = os.fspath(self.path)
         self._clock = clock
         self._hold: lock.Hold | None = None
+        self._watch: Watch | None = None
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.path)!r})"
@@ -89,7 +94,7 @@ class FileStore:
             found = medium.read_bounded(target, RECORD_MAX_BYTES)
             if found is None:
                 return Snapshot("absent")
-            stamp = _stamp(found.stat)
+            stamp = stamp_of(found.stat)
             token = formats.decode_record(found.data, target)
         except StorageError as problem:
             # Its frames hold what was read, and an error report may print them.
@@ -98,9 +103,26 @@ class FileStore:
 
     def stamp(self) -> Stamp:
         try:
-            return _stamp(os.stat(self._record))  # noqa: PTH116
+            return stamp_of(os.stat(self._record))  # noqa: PTH116
         except OSError:
             return ()
+
+    def still(self, stamp: Stamp) -> bool:
+        now_s = self._clock.boottime_s()
+        watch = self._watch
+        if watch is not None and stamp == watch.stamp:
+            if now_s < watch.until_s:
+                if watch.holds():
+                    return True
+            elif self.stamp() == stamp:
+                watch.until_s = now_s + LOOK_AGAIN_S
+                return True
+        self._watch = watch = None  # closed before the next is opened: they may have the same number
+        try:
+            self._watch = watch = Watch(self._record, now_s + LOOK_AGAIN_S)
+        except OSError:
+            return self.stamp() == stamp
+        return watch.stamp == stamp
 
     def refusal(self, fp: str) -> Refusal | None:
         data = _tolerant_read(self._beside(f"{_checked(fp)}.refused"))
@@ -313,10 +335,6 @@ def _checked(fp: str) -> str:
     if not _FP.fullmatch(fp):
         raise ValueError(f"{fp!r} is no fingerprint")
     return fp
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _tolerant_read(path: Path) -> bytes | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,8 @@ from . import medium
 
 __all__ = ["Hold", "holder_pids", "locked", "process_name", "why_shared"]
 
-POLL_S = 0.01
+POLLS_S = ((1.0, 0.01), (math.inf, 0.025))
+"""For how long, how often: most waits are over within a second, and a crowd in a long one should cost no processor."""
 MOVES_MAX = 10
 """A lock file that was replaced this often while it was being locked is no lock."""
 
@@ -104,16 +106,14 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
         path,
         mode=files.PRIVATE_FILE,
         thread_local=False,
-        poll_interval=POLL_S,
         fallback_to_soft=False,
         preserve_lock_file=True,
         on_acquired=lambda descriptor: held.append(_examine(descriptor, path)),
     )
     for _ in range(MOVES_MAX):
         try:
-            lock.acquire(timeout=-1 if patience_s is None else patience_s, cancel_check=give_up)
-        except Timeout:
-            return None
+            if not _wait(lock, patience_s, give_up):
+                return None
         except _Moved:
             continue
         except OSError as error:
@@ -125,6 +125,28 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
         stack.callback(_release, lock)
         return held[0]
     raise StorageError(f"cannot lock {path}: it is replaced again and again", hint="leave *.lock files alone")
+
+
+def _wait(lock: FileLock, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
+    given_up = False
+
+    def asked() -> bool:
+        nonlocal given_up
+        given_up = give_up is not None and give_up()
+        return given_up
+
+    left_s = math.inf if patience_s is None else patience_s
+    for span_s, poll_s in POLLS_S:
+        timeout_s = min(left_s, span_s)
+        try:
+            lock.acquire(-1 if timeout_s == math.inf else timeout_s, poll_s, cancel_check=asked)
+        except Timeout:
+            left_s -= span_s
+            if given_up or left_s <= 0.0:
+                break
+        else:
+            return True
+    return False
 
 
 def _release(lock: FileLock) -> None:

@@ -55,6 +55,9 @@ class MemoryStore:
     def stamp(self) -> Stamp:
         return self._found.stamp
 
+    def still(self, stamp: Stamp) -> bool:
+        return stamp == self.stamp()
+
     def refusal(self, fp: str) -> Refusal | None:
         return self._refusals.get(fp)
 

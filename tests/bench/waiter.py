@@ -1,7 +1,7 @@
 """A process that waits for what another one holds, and says when it came; see `bench.hand_over`.
 
-Orders: `flock` waits in the kernel for the lock file, `lock` for the store's lock, `pair` for a token in place of the
-stored one, which has expired; `cpu` says how many seconds of processor time this process has used.
+Orders: `flock` waits in the kernel for the lock file, `lock` for the store's lock, `pair` and `late` for a token in place
+of the stored one, which has expired; `cpu` says how many seconds of processor time this process has used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
     session.access_token_sync()  # everything that is loaded lazily
     tell(ready=os.getpid())
-    ways = {"flock": flock, "lock": lock, "pair": pair}
+    ways = {"flock": flock, "lock": lock, "pair": pair, "late": pair}
     for order in orders():
         if order == "cpu":
             tell(cpu_s=time.process_time())

@@ -58,6 +58,21 @@ def test_a_whole_life(session: Session) -> None:
     assert session.logout_sync().state == "absent"
 
 
+def test_a_key_in_use_is_not_read_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While config.toml stays as it is, the key in hand serves; a new key in it is seen at once."""
+    login(session)
+    assert session.access_token_sync() == KEY
+    reads: list[str] = []
+    read = type(session.config).read
+    monkeypatch.setattr(type(session.config), "read", lambda config: reads.append("read") or read(config))
+    assert session.access_token_sync() == KEY
+    assert reads == []
+    path = session.config.path
+    path.write_text(path.read_text("utf-8").replace(KEY, "sk-edited"), "utf-8")
+    assert session.access_token_sync() == "sk-edited"
+    assert reads != []
+
+
 def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
     """Without force nothing is asked and nothing is changed; with it the new key takes the place of the old one."""
     login(session)

@@ -46,6 +46,7 @@ class TestRecord:
         store: CredentialStore = place.store
         assert store.read() == Snapshot("absent")
         assert store.stamp() == ()
+        assert store.still(())
         assert store.refusal(FP) is None
         assert store.peek_claim(FP) == Claim("none", FP)
         assert store.pace() == Pace()
@@ -62,24 +63,33 @@ class TestRecord:
         assert store.stamp() != ()
 
     def test_every_install_has_a_stamp_of_its_own(self, place: Any, pair: Any) -> None:
-        """Installing, even the same record again, changes the stamp; nothing else does."""
+        """Installing, even the same record again, changes the stamp, and the cheap question sees it; nothing else does."""
         store: CredentialStore = place.store
-        stamps = []
+        stamps = [store.stamp()]
+
+        def installed() -> None:
+            assert not store.still(stamps[-1])
+            stamps.append(store.stamp())
+            assert store.still(stamps[-1])
+
         with store.locked(0.0):
             for token in (pair(1), pair(2), pair(1), pair(1)):
                 store.put(token)
-                stamps.append(store.stamp())
+                installed()
             store.set_pace(Pace(failures=1))
             store.refuse(store.read().fp, Refusal(1.0))
             store.claim(store.read().fp)
             assert store.stamp() == stamps[-1]
+            assert store.still(stamps[-1])
             store.save_heir(store.read().fp, pair(3))
             assert store.stamp() == stamps[-1]
+            assert store.still(stamps[-1])
             store.install_heir(store.read().fp)
-            stamps.append(store.stamp())
+            installed()
             store.sign_out(5.0)
-            stamps.append(store.stamp())
+            installed()
         assert len(set(stamps)) == len(stamps)
+        assert not any(store.still(stamp) for stamp in stamps[:-1])
 
     @pytest.mark.parametrize("before", ["nothing", "a record"])
     def test_sign_out_leaves_the_empty_record(self, place: Any, pair: Any, before: str) -> None:

@@ -208,6 +208,48 @@ def test_giving_up_while_another_process_holds_it(file_store: FileStore, child: 
     assert next(answers, None) is None
 
 
+@pytest.mark.parametrize(
+    ("patience_s", "waits"),
+    [
+        (0.0, [(0.0, 0.01)]),
+        (0.4, [(0.4, 0.01)]),
+        (30.0, [(1.0, 0.01), (29.0, 0.025)]),
+        (None, [(1.0, 0.01), (-1, 0.025)]),
+    ],
+)
+def test_a_long_wait_is_a_quiet_one(
+    file_store: FileStore, monkeypatch: pytest.MonkeyPatch, patience_s: float | None, waits: list[tuple[float, float]]
+) -> None:
+    """It looks every 10 ms for a second, then every 25 ms, as long as the caller has patience."""
+    asked: list[tuple[float, float]] = []
+
+    def acquire(_: object, timeout: float, poll_interval: float, **__: object) -> None:
+        asked.append((round(timeout, 3), poll_interval))
+        raise lock.Timeout("nobody lets go")
+
+    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    with file_store.locked(patience_s) as held:
+        assert not held
+    assert asked == waits
+
+
+def test_who_gives_up_in_the_first_second_waits_no_longer(
+    file_store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """filelock says of a wait that was given up that its time has passed; it is not begun again."""
+    asked: list[float] = []
+
+    def acquire(_: object, timeout: float, *__: object, cancel_check: Callable[[], bool]) -> None:
+        asked.append(timeout)
+        assert cancel_check()
+        raise lock.Timeout("given up")
+
+    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    with file_store.locked(None, give_up=lambda: True) as held:
+        assert not held
+    assert asked == [1.0]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("how", ["exits", "unwinds", "thread"])
 def test_fork_leaves_the_lock_to_the_parent(child: Child, how: str) -> None:
