@@ -277,6 +277,8 @@ class Session:
             environ=self._wiring.environ,
             clock=self._clock,
             observe=self._wiring.observe,
+            one_shot=self._wiring.one_shot,
+            notice_s=self._notice_s,
         )
 
     # --- running clients ---------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class Wiring:
         self._keyring_asked = store is not None or self.platform.oauth is None
         self._serve = serve
         self._given_server = server
-        self._one_shot = one_shot
+        self.one_shot = one_shot
 
     @cached_property
     def library(self) -> Library:
@@ -98,14 +98,14 @@ class Wiring:
             issuer,
             keeps_trying=self._keeps_trying,
             now_s=self.steady.now_s,
-            advisory_connect_s=1.5 if self._one_shot else 5.0,
+            advisory_connect_s=1.5 if self.one_shot else 5.0,
         )
 
     @cached_property
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
         work = CredentialWork(self.effects, serve=self._serve, config=self.in_config)
-        return Credential(work, self.library, observe=self.observe, one_shot=self._one_shot, walks=self.walks)
+        return Credential(work, self.library, observe=self.observe, one_shot=self.one_shot, walks=self.walks)
 
     @property
     def in_config(self) -> PlatformConfig:
@@ -139,4 +139,4 @@ class Wiring:
 
     def _keeps_trying(self, tried_s: float) -> bool:
         """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
-        return tried_s < UNSAVED_ONE_SHOT_S or (not self._one_shot and threading.main_thread().is_alive())
+        return tried_s < UNSAVED_ONE_SHOT_S or (not self.one_shot and threading.main_thread().is_alive())

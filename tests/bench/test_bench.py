@@ -108,8 +108,8 @@ def test_environment(
         return not set(fails) & set(command)
 
     monkeypatch.setattr(environment, "ENVIRONMENT", tmp_path / "new")
-    monkeypatch.setattr(environment, "_pythons", lambda _environ: iter(["python3"]))
-    monkeypatch.setattr(environment, "_answer", lambda *_: "1")
+    monkeypatch.setattr(environment, "newer", lambda _environ: iter(["python3"]))
+    monkeypatch.setattr(environment, "answer", lambda *_: "1")
     monkeypatch.setattr(environment, "_done", done)
     assert (environment.made() is not None) == is_made
     assert len(ran) == commands

@@ -238,6 +238,10 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "credential corrupt": (("corrupt",), [("credential", "kimi-auth login")]),
     "credential for all to read": (("world_readable",), [("file mode", f"chmod 600 {FILE}")]),
     "directory for all to write": (("open_directory",), [("its directory", "chmod 700 ~/.kimi/credentials")]),
+    "directory for all to write, nobody signed in": (
+        ("remove", "open_directory"),
+        [("credential", "kimi-auth login"), ("its directory", "chmod 700 ~/.kimi/credentials")],
+    ),
     "refused": (("refused",), [("credential", f"{RENEW}; if that is refused, too: kimi-auth login")]),
     "revoked": (("revoked",), [("credential", "kimi-auth login")]),
     "ended, token still good": (("age_300", "ended"), [("credential", "kimi-auth login --force")]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from house.interpreters import NEWER_MIN, is_newer, newer
 from pydantic import BaseModel, Field, SecretStr
 from servers.fixtures import unavailable
 
@@ -158,46 +158,20 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 KIMI_CLI = "kimi-cli==1.52.0"
 ENVIRONMENT = CHECKOUT / ".venv-kimi-cli"
-PYTHON_MIN = (
-    3,
-    12,
-    3,
-)  # the first 3.12 in which a frozen generic dataclass with slots can be made: the Kimi CLI has one
-PYTHONS = ("python3.13", "python3.12")
-PROBE = f"import sys, venv, ensurepip; print(sys.executable); sys.exit(sys.version_info < {PYTHON_MIN})"
 COMMAND = "install Python 3.13 (pyenv install 3.13, or your system's package), then pytest -m prove tests/compat"
-
-
-def _answer(command: list[str], environ: dict[str, str]) -> str:
-    """What a command prints, "" if it is not there or fails."""
-    try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def _pythons(environ: dict[str, str]) -> Iterator[str]:
-    """Interpreters that run and are new enough; pyenv has shims that run only when a version is named."""
-    versions = _answer(["pyenv", "versions", "--bare"], environ).split() if shutil.which("pyenv") else []
-    for name in PYTHONS:
-        named = [version for version in versions if version.startswith(name.removeprefix("python") + ".")]
-        for more in ({}, *({"PYENV_VERSION": version} for version in reversed(named))):
-            if found := _answer([name, "-c", PROBE], {**environ, **more}):
-                yield found
 
 
 def _installed(environ: dict[str, str]) -> Path:
     """The interpreter of an environment with the Kimi CLI and this checkout, made if it is not there yet."""
     python = ENVIRONMENT / "bin" / "python"
-    wanted = hashlib.sha256(f"{KIMI_CLI} {PYTHON_MIN} {(CHECKOUT / 'pyproject.toml').read_text()}".encode()).hexdigest()
+    wanted = hashlib.sha256(f"{KIMI_CLI} {NEWER_MIN} {(CHECKOUT / 'pyproject.toml').read_text()}".encode()).hexdigest()
     stamp = ENVIRONMENT / "installed"
     with FileLock(Path(tempfile.gettempdir()) / f"kimi-auth-compat-{os.getuid()}.lock"):
-        if stamp.exists() and stamp.read_text() == wanted and _answer([str(python), "-c", PROBE], environ):
+        if stamp.exists() and stamp.read_text() == wanted and is_newer(str(python), environ):
             return python
-        base = next(_pythons(environ), None)
+        base = next(newer(environ), None)
         if base is None:
-            unavailable(f"the Kimi CLI needs a Python of {'.'.join(map(str, PYTHON_MIN))} or newer", COMMAND)
+            unavailable(f"the Kimi CLI needs a Python of {'.'.join(map(str, NEWER_MIN))} or newer", COMMAND)
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
         for command in (
             [base, "-m", "venv", "--clear", str(ENVIRONMENT)],

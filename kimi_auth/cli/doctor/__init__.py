@@ -24,6 +24,7 @@ RUNBOOK: tuple[Look, ...] = (
     house.location,
     credential.stored,
     credential.private,
+    credential.directory,
     credential.keyring,
     house.models,
     renewal.lately,

@@ -16,7 +16,7 @@ from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
 
-__all__ = ["file_of", "keyring", "private", "stored"]
+__all__ = ["directory", "file_of", "keyring", "private", "stored"]
 
 STEPS = {
     "absent": LOGIN,
@@ -48,7 +48,7 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
 
 
 def private(session: Session, found: Status) -> Iterator[Check]:
-    """Nobody but its owner may read the file or put another one in its place."""
+    """Nobody but its owner may read the file."""
     path = file_of(session)
     mode = _mode(session)
     if path is None or mode is None or (found.state == "corrupt" and not mode & stat.S_IRUSR):
@@ -60,11 +60,15 @@ def private(session: Session, found: Status) -> Iterator[Check]:
         yield Check("file mode", f"{mode:04o}: its owner may not read and write it", f"chmod 600 {quoted}")
     else:
         yield Check("file mode", f"{mode:04o}: yours alone")
-    directory = path.parent
-    if stat.S_IMODE(directory.stat().st_mode) & 0o022:
-        yield Check(
-            "its directory", f"{directory}: others may replace files", f"chmod 700 {shlex.quote(str(directory))}"
-        )
+
+
+def directory(session: Session, _: Status) -> Iterator[Check]:
+    """Nobody but its owner may put another file in the credential's place, or one where there is none."""
+    path = file_of(session)
+    mode = _mode_of(path.parent) if path else None
+    if path and mode is not None and mode & 0o022:
+        place = str(path.parent)
+        yield Check("its directory", f"{place}: others may replace files", f"chmod 700 {shlex.quote(place)}")
 
 
 def keyring(session: Session, _: Status) -> Iterator[Check]:
@@ -88,8 +92,12 @@ def _readable(session: Session) -> str:
 
 def _mode(session: Session) -> int | None:
     path = file_of(session)
+    return _mode_of(path) if path else None
+
+
+def _mode_of(path: Path) -> int | None:
     try:
-        return stat.S_IMODE(path.stat().st_mode) if path else None
+        return stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return None
 
