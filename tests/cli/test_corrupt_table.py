@@ -28,8 +28,6 @@ from kimi_auth.emulator import Emulator
 from kimi_auth.store import Pace, Refusal, claims, formats
 from kimi_auth.token import Token, fingerprint
 
-pytestmark = pytest.mark.timeout(10)  # nothing may wait for what never comes
-
 FRESH_S, EXPIRED_S = 890.0, -5.0
 STRANGER = 4711
 

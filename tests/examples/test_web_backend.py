@@ -25,8 +25,6 @@ from kimi_auth.emulator import Emulator
 from kimi_auth.store import FileStore
 from kimi_auth.token import Token
 
-pytestmark = pytest.mark.timeout(60)
-
 FOLDER = Path(__file__).parents[2] / "examples" / "web_backend"
 PATIENCE_S = 15.0
 REQUESTS = 200
