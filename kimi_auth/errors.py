@@ -166,7 +166,7 @@ class WrongIssuer(ConfigError):
     """The stored credential belongs to another OAuth host; it is never sent to a stranger."""
 
     code = "wrong_issuer"
-    default_hint = "unset KIMI_CODE_OAUTH_HOST, or sign in there: kimi-auth login --force"
+    default_hint = "name the host of before (KIMI_CODE_OAUTH_HOST, platforms.toml), or sign in: kimi-auth login --force"
 
 
 class ClientRefused(ConfigError):

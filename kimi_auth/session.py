@@ -20,7 +20,7 @@ from typing import Literal
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
-from kimi_auth.flows.account import discover, endpoints_of
+from kimi_auth.flows.account import discover, endpoints_of, sign_in_command
 from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
@@ -167,7 +167,10 @@ class Session:
 
     async def verify(self) -> Literal["valid", "invalid", "unknown"]:
         """Whether the platform accepts the stored access token as it is; nothing is renewed."""
-        token = self._wiring.credential.inspect().ctx.snapshot.token
+        ctx = self._wiring.credential.inspect().ctx
+        token = ctx.snapshot.token
+        if isinstance(ctx.trouble, WrongIssuer):
+            return "unknown"  # it is another host's: this one must not see it
         if token is None or not token.access_token:
             return "invalid"
         answer = await fetch_models(self.platform.api_base, token.access_token, self._wiring.headers)
@@ -348,6 +351,9 @@ class Session:
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
+        if self.platform.oauth is None:
+            again = sign_in_command(self.platform)
+            raise ConfigError("an API key is not renewed", hint=f"give another one: {again} --force")
         return Need(min_ttl_s=min_ttl_s, not_fp=self.store.read().fp, insist=True)
 
     def _hold(self, landing: Landing, need: Need = NO_NEED) -> Token:

@@ -20,6 +20,7 @@ except ImportError:
 DEFAULT_LIFETIME_S = 900.0
 """Life of an access token whose record does not say: what auth.kimi.com gives."""
 
+LIFETIME_MIN_S = 1.0
 LIFETIME_MAX_S = 10 * 365 * 86_400.0
 RECORD_MAX_BYTES = 65_536
 CLOCK_SLACK_S = 5.0
@@ -141,7 +142,7 @@ def fingerprint(token: Token) -> str:
 
 def lifetime_s(token: Token) -> float:
     """The life that the server gave, in seconds; a missing, negative, NaN or absurd one counts as 900."""
-    return token.expires_in_s if 0 < token.expires_in_s <= LIFETIME_MAX_S else DEFAULT_LIFETIME_S
+    return token.expires_in_s if LIFETIME_MIN_S <= token.expires_in_s <= LIFETIME_MAX_S else DEFAULT_LIFETIME_S
 
 
 def margin_s(token: Token) -> float:
@@ -184,15 +185,16 @@ def at_leisure(token: Token, now_s: float) -> bool:
 def parse_record(data: object) -> Token:
     """The Token in a decoded JSON value, or RecordError. Unknown keys are ignored, numbers may be strings.
 
-    `access_token` must be able to stand in a header (visible ASCII); both tokens empty is a record too (`is_empty`).
+    `access_token` must be able to stand in a header (visible ASCII), `refresh_token` in a form (it may hold spaces, RFC 6749
+    appendix A.17); both empty is a record too (`is_empty`).
     """
     if not isinstance(data, dict):
         raise RecordError("it is not a JSON object")
     access, refresh = _text(data, "access_token"), _text(data, "refresh_token", optional=True)
     if refresh and not access:
         raise RecordError("access_token is empty")
-    for name, value in (("access_token", access), ("refresh_token", refresh)):
-        if not (value.isascii() and value.isprintable()) or " " in value:
+    for name, value, spaces in (("access_token", access, False), ("refresh_token", refresh, True)):
+        if not (value.isascii() and value.isprintable()) or (" " in value and not spaces):
             raise RecordError(f"{name} holds characters that cannot be sent")
     return Token(
         access,

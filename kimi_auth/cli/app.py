@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import typer
 
+from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
@@ -20,6 +22,7 @@ from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.flows.flight import drain
+from kimi_auth.machine import SpecError
 
 __all__ = ["main"]
 
@@ -130,11 +133,14 @@ def _json(args: list[str]) -> Literal["", "object", "events"]:
 def _run(args: list[str], out: Terminal) -> int:
     try:
         with out.signals.taken():
-            status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
+            try:
+                status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
+            except UsageError as error:
+                status = _usage(error, out)
     except KimiAuthError as error:
         return out.report(error)
-    except UsageError as error:
-        return _usage(error, out)
+    except SpecError as error:
+        return out.report(_untrusted(error))
     except Stopped as stopped:
         return stopped.exit_status
     except (KeyboardInterrupt, typer.Abort):
@@ -145,6 +151,8 @@ def _run(args: list[str], out: Terminal) -> int:
             return 0
         out.let_go()
         return 1
+    except OSError as refusal:
+        return _refused(refusal, out)
     except Exception as bug:  # noqa: BLE001 - the last resort: one line instead of a traceback with other people's data
         return _bug(bug, out)
     return status if isinstance(status, int) else 0
@@ -159,27 +167,52 @@ def _land(out: Terminal) -> None:
 def _usage(error: Exception, out: Terminal) -> int:
     words = str(getattr(error, "message", "") or error).removeprefix("Value error, ")
     if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stdout.write(f"{words}\n")
+        out.line(words)
         return 2
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", PROGRAM)
     return out.report(Usage(one_line(words).rstrip("."), hint=f"see: {path} --help"))
 
 
+def _untrusted(error: SpecError) -> KimiAuthError:
+    """Machine files with mistakes, told to whoever asked for something else than to see them."""
+    more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
+    return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
+
+
+def _refused(refusal: OSError, out: Terminal) -> int:
+    """What the system refused where no command says it in its own words, as when Typer writes a help or a completion."""
+    if refusal.filename is None:
+        is_help = _last(refusal).tb_frame.f_globals["__name__"].startswith("typer.")
+        return out.report(out.unwritten(refusal)) if is_help else _bug(refusal, out)
+    _say_where(refusal, out)
+    path = Path(os.fsdecode(refusal.filename))
+    words, hint = files.reason(refusal, path)
+    return out.report(KimiAuthError(f"{path}: {words}", hint=hint))
+
+
 def _bug(bug: Exception, out: Terminal) -> int:
     """An exception that nobody foresaw: its kind and its place, never its words or its data."""
-    if out.verbose:
-        for frame in traceback.extract_tb(bug.__traceback__):
-            out.say(f"  {frame.filename}:{frame.lineno} in {frame.name}")
+    _say_where(bug, out)
+    place = _last(bug)
     return out.report(
         KimiAuthError(
-            f"unexpected {type(bug).__name__} at {_last(bug.__traceback__)}",
+            f"unexpected {type(bug).__name__} at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}",
             hint=f"please report it, with the output of: {PROGRAM} doctor",
         )
     )
 
 
-def _last(trace: TracebackType | None) -> str:
-    while trace is not None and trace.tb_next is not None:
+def _say_where(error: Exception, out: Terminal) -> None:
+    if out.verbose:
+        for frame in traceback.extract_tb(error.__traceback__):
+            out.say(f"  {frame.filename}:{frame.lineno} in {frame.name}")
+
+
+def _last(error: Exception) -> TracebackType:
+    """Where it was raised."""
+    trace = error.__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"
+    return trace

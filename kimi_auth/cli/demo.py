@@ -113,7 +113,7 @@ class _Demo:
         pairs: set[str] = set()
         async with (
             self.session.kept_fresh(),
-            httpx.AsyncClient(auth=BearerAuth(self.session), timeout=10) as client,
+            httpx.AsyncClient(auth=BearerAuth(self.session), timeout=10, trust_env=False) as client,
         ):
             for number in range(1, REQUESTS + 1):
                 body = {"model": "kimi-for-coding", "messages": [{"role": "user", "content": f"request {number}"}]}
@@ -152,7 +152,8 @@ class _Demo:
         self._say("Done.", [("families alive at the server", str(left)), ("share dir", "removed")])
 
     def _server_state(self) -> int:
-        state: dict[str, Any] = httpx.get(f"{self.environ['KIMI_CODE_OAUTH_HOST']}/_emulator/state", timeout=10).json()
+        url = f"{self.environ['KIMI_CODE_OAUTH_HOST']}/_emulator/state"
+        state: dict[str, Any] = httpx.get(url, timeout=10, trust_env=False).json()
         return sum(1 for family in state["families"] if family["alive"])
 
     def _say(self, words: str, rows: list[Row] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -13,7 +14,7 @@ from rich.console import RenderableType
 
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import open_session, terminal_of
-from kimi_auth.cli.terminal import Terminal
+from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import Library, Machine, SpecError
 
@@ -22,6 +23,15 @@ __all__ = ["add_to"]
 FORMATS = {"mermaid": "diagram", "svg": "svg", "table": "diagram"}
 """Each format with the module of `kimi_auth.machine` that has a function of its name. Like everything here it is loaded
 when it is asked for: one picture does not wait for what the review of all takes."""
+
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "": tuple(FORMATS),
+    "--check": (),
+    "--diff": ("svg", "table"),
+    "--trace": ("svg",),
+    "--verify": (),
+}
+"""What can be asked of the machines, one at a time ("": how they look), with the formats of its answer."""
 
 FOLDER = Path("diagrams")
 
@@ -37,25 +47,29 @@ def diagram(
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="mermaid, svg or table.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Say whether ./diagrams is what the machines say.")] = False,
     walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Lay a recorded walk over it.")] = None,
-    diff: Annotated[str, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")] = "",
+    diff: Annotated[
+        str | None, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Model-check them, or those of the folder NAME.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="With --verify: every world, which takes minutes.")] = False,
 ) -> None:
     """Read, draw or verify the machines that run."""
     out = terminal_of(ctx)
+    given = {"--check": check, "--diff": diff is not None, "--trace": walk is not None, "--verify": verify}
+    _refuse_in_vain([option for option, is_asked in given.items() if is_asked], form)
+    if check and name is not None:
+        raise Usage("--check looks at the pages of all machines", hint="try: kimi-auth diagram --check")
     if verify:
         _verify(out, name, everything=everything)
         return
     if everything:
         raise Usage("--all says which worlds --verify visits", hint="try: kimi-auth diagram --verify --all")
     library = _library(out)
-    if form and form not in FORMATS:
-        raise Usage(f"no format is called {form!r}", hint=f"known: {', '.join(FORMATS)}")
     if name is not None and name not in library:
         raise Usage(f"no machine is called {name!r}", hint=f"known: {', '.join(library)}")
     if check:
         _check(out)
-    elif diff:
+    elif diff is not None:
         _difference(out, library, diff, form, name)
     elif walk is not None:
         _trace(out, library, walk, form, name)
@@ -65,6 +79,17 @@ def diagram(
             _show(out, draw(machine))
 
 
+def _refuse_in_vain(asked: list[str], form: str) -> None:
+    """Raises Usage for what would be passed over: a second question, or a format that its answer does not have."""
+    if len(asked) > 1:
+        raise Usage(f"{' and '.join(asked)} exclude each other", hint="ask for one at a time")
+    question = "".join(asked)
+    formats = QUESTIONS[question]
+    if form and form not in formats:
+        hint = f"known: {', '.join(formats)}" if formats else "leave out --format"
+        raise Usage(f"{question or 'a machine'} cannot be shown as {form!r}", hint=hint)
+
+
 def _library(out: Terminal, folder: Path | None = None) -> Library:
     """The machines that run, or those of `folder`; what is wrong with them is said here, for whoever is just editing them."""
     try:
@@ -72,8 +97,10 @@ def _library(out: Terminal, folder: Path | None = None) -> Library:
     except SpecError as error:
         for problem in error.problems:
             out.line(problem)
-        many = f"{len(error.problems)} problems" if len(error.problems) > 1 else "one problem"
-        raise Findings(f"the machines cannot run: {many}", hint="how to mend each stands beside it") from None
+        raise Findings(
+            f"the machines cannot run: {counted(len(error.problems), 'problem')}",
+            hint="how to mend each stands beside it",
+        ) from None
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
@@ -114,11 +141,12 @@ def _check(out: Terminal) -> None:
     for finding in findings:
         out.line(finding)
     if findings:
-        raise Findings(f"{len(findings)} pages are not what the program says", hint="draw them: make diagrams")
+        many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
+        raise Findings(f"{many} not what the program says", hint="draw them: make diagrams")
 
 
 def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
-    if folder is not None and not Path(folder).is_dir():
+    if folder is not None and not os.path.isdir(folder):  # noqa: PTH112 - the other one raises
         raise Usage(
             f"{folder!r} is no folder", hint="all machines are verified together: leave it out, or name a folder"
         )
@@ -134,19 +162,22 @@ def _difference(out: Terminal, library: Library, where: str, form: str, name: st
     from kimi_auth.machine.revisions import revision
 
     try:
-        found = compare(revision(where), library)
+        before = revision(where)
     except SpecError as error:
         raise Usage(error.problems[0], hint="name a git revision, or a folder with machines") from None
+    revisions = (
+        {each: machine for each, machine in side.items() if name in {None, each}} for side in (before, library)
+    )
+    found = compare(*revisions)
     if form == "svg":
-        for machine, picture in pictures(found).items():
-            if name in {None, machine}:
-                _show(out, picture)
+        for picture in pictures(found).values():
+            _show(out, picture)
     elif form == "table":
         _show(out, found.markdown())
     else:
         _show(out, difference_view(found))
     if found.changes:
-        raise Findings(f"{len(found.changes)} changes", hint="read them, then: make diagrams")
+        raise Findings(counted(len(found.changes), "change"), hint="read them, then: make diagrams")
 
 
 def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | None) -> None:
@@ -154,11 +185,15 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
     from kimi_auth.machine import svg, trace
 
     try:
-        walks = [walk for walk in trace.read(file) if walk.machine in library]
+        walks = [
+            walk for walk in trace.read(file) if walk.machine in library and (name or walk.machine) in walk.machines
+        ]
     except OSError as error:
         raise Usage(f"cannot read {file}: {error.strerror}", hint="record one: kimi-auth login --trace FILE") from None
     if not walks:
-        raise Usage(f"{file} holds no walk of these machines", hint="record one: kimi-auth login --trace FILE")
+        raise Usage(
+            f"{file} holds no walk of {name or 'these machines'}", hint="record one: kimi-auth login --trace FILE"
+        )
     last = walks[-1]
     machine = library[name or last.machine]
     if form == "svg":

@@ -13,12 +13,14 @@ from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.qr import draw_qr
 from kimi_auth.cli.terminal import Row, Terminal
-from kimi_auth.cli.trace import trace_into
+from kimi_auth.cli.trace import say_trouble, trace_into
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.flows.account import DEFAULT_PLATFORM
 from kimi_auth.flows.status import LoginReport, LogoutReport
+from kimi_auth.machine import Observer
 from kimi_auth.platforms import default_location
 from kimi_auth.session import Session
 
@@ -34,7 +36,7 @@ REVOCATIONS = {
     "": "nobody was signed in",
 }
 CONFIGS = {
-    "restored": "config.toml is as it was before the login",
+    "restored": "nothing of this platform is left in config.toml",
     "kept": "config.toml could not be cleaned",
     "": "config.toml was not touched",
 }
@@ -61,7 +63,8 @@ def login(
 ) -> None:
     """Sign in with a code that you approve in a browser."""
     out = terminal_of(ctx)
-    session = open_session(platform, observe=trace_into(trace) if trace else None)
+    recorded = trace_into(trace) if trace else None
+    session = _session(platform, observe=recorded, with_key=api_key_stdin)
     default_location(session.share_dir, config_file)
     if session.platform.auth == "api_key":
         report = sign_in_with_key(session, out, _key(session, from_stdin=api_key_stdin), force=force)
@@ -72,6 +75,8 @@ def login(
         )
     else:
         report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+    if trace and recorded:
+        say_trouble(recorded, trace, out)
     if (error := login_error(report)) is not None:
         raise error
 
@@ -134,7 +139,7 @@ def logout(
     names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
-        session = open_session(name)
+        session = _session(name)
         default_location(session.share_dir, config_file)
         try:
             with out.signals.held():
@@ -147,6 +152,14 @@ def logout(
             raise report
         if report.trouble is not None and report.config == "kept":
             raise report.trouble
+
+
+def _session(platform: str | None, *, observe: Observer | None = None, with_key: bool = False) -> Session:
+    """The named platform's session, else the default model's: unless that one takes a key that nobody has offered."""
+    session = open_session(platform, observe=observe)
+    if platform is None and session.platform.oauth is None and not with_key:
+        return open_session(DEFAULT_PLATFORM, observe=observe)
+    return session
 
 
 def _signed_in() -> list[str]:
@@ -168,7 +181,8 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             out.record({"signed_out": signed_out})
         return
     for session, report in done:
-        rows: list[Row] = [("config", CONFIGS[report.config])]
+        rows: list[Row] = [("platform", session.platform.id)] if len(done) > 1 and not out.is_lively else []
         if session.platform.oauth is not None:
-            rows.insert(0, ("server", REVOCATIONS[report.revocation]))
+            rows.append(("server", REVOCATIONS[report.revocation]))
+        rows.append(("config", CONFIGS[report.config]))
         out.rows(rows, title=f"Signed out of {session.platform.name}.")

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 from kimi_auth.errors import KimiAuthError
@@ -39,6 +40,8 @@ def models(
 ) -> None:
     """List the models, or bring config.toml up to them."""
     out = terminal_of(ctx)
+    if dry_run and action == "list":
+        raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
     session = open_session(platform)
     if action == "list":
         _show_list(out, session, out.signals.run(session.fetch_models()))
@@ -49,19 +52,21 @@ def models(
 
 
 async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
-    """Every platform of config.toml, and the usual one if a login to it stands that config.toml does not know; where
-    there is no platform at all, raises what keeps the usual one from being synced."""
-    synced = await session.sync_all(dry_run=dry_run)
-    if any(one.platform.id == session.platform.id for one in synced):
-        return synced
-    if not synced:
-        return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
-    if session.status().state == "absent":
-        return synced
-    try:
-        return (*synced, Synced(session.platform, await session.sync_models(dry_run=dry_run)))
-    except KimiAuthError as trouble:
-        return (*synced, Synced(session.platform, trouble=trouble))
+    """Every platform of config.toml, and every one with a login that config.toml does not know yet; where there is neither,
+    raises what keeps the usual one from being synced."""
+    synced = list(await session.sync_all(dry_run=dry_run))
+    known = {one.platform.id for one in synced}
+    others = [session.sibling(one.id) for one in session.registry.all() if one.oauth and one.id not in known]
+    for other in others:
+        if other.status().state == "absent":
+            continue
+        try:
+            synced.append(Synced(other.platform, await other.sync_models(dry_run=dry_run)))
+        except KimiAuthError as trouble:
+            synced.append(Synced(other.platform, trouble=trouble))
+    if synced:
+        return tuple(synced)
+    return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
 
 
 def _show_one(out: Terminal, session: Session, change: Change, *, dry_run: bool) -> None:

@@ -22,9 +22,24 @@ PlatformId = Annotated[
     typer.Option("--platform", metavar="ID", help="Platform; default: the default model's, else kimi-code."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
+
+
+def _at_home(given: Path | None) -> Path | None:
+    """`given` with the home directory that its `~` means; raises BadParameter for a home that nobody has."""
+    try:
+        return given and given.expanduser()
+    except RuntimeError:
+        raise typer.BadParameter(f"{given}: there is no such home directory") from None
+
+
 ConfigPath = Annotated[
     Path | None,
-    typer.Option("--config-file", metavar="FILE", help="Must be the default config.toml: others are refused."),
+    typer.Option(
+        "--config-file",
+        metavar="FILE",
+        callback=_at_home,
+        help="Must be the default config.toml: others are refused.",
+    ),
 ]
 
 

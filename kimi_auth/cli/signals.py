@@ -6,10 +6,13 @@ background job, SIGHUP under nohup) stays ignored.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,6 +23,7 @@ __all__ = ["Signals", "Stopped"]
 T = TypeVar("T")
 
 SAY_AFTER_S = 1.0
+AGAIN_S = 0.01
 WORDS = "stopping as soon as what is under way is safe on disk"
 
 
@@ -51,10 +55,13 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             usual = (signal.SIG_DFL, signal.default_int_handler)
             self._taken = {number: old for number in HELD if (old := signal.getsignal(number)) in usual}
+        hook = sys.unraisablehook
         try:
+            sys.unraisablehook = partial(_send_again, hook)
             self._install()
             yield self
         finally:
+            sys.unraisablehook = hook
             for number, old in self._taken.items():
                 signal.signal(number, old)
             self._taken = {}
@@ -132,3 +139,13 @@ class Signals:
         if self._noted:  # it came while the loop was being made
             task.cancel()
         return await work
+
+
+def _send_again(usual: Callable[[sys.UnraisableHookArgs], object], found: sys.UnraisableHookArgs) -> None:
+    """Python code that C code has called back can raise nothing: `Stopped` is lost there, so its signal comes again."""
+    if isinstance(found.exc_value, Stopped):
+        again = threading.Timer(AGAIN_S, os.kill, [os.getpid(), found.exc_value.number])
+        again.daemon = True
+        again.start()
+    else:
+        usual(found)

@@ -11,11 +11,11 @@ from rich.text import Text
 from kimi_auth.cli.errors import status_error
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
-from kimi_auth.errors import ConfigError
+from kimi_auth.errors import ConfigError, Revoked
 from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 
-__all__ = ["add_to", "duration"]
+__all__ = ["add_to", "claim_of", "duration"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "uncertain": "yellow"}
 WORDS = {
@@ -48,13 +48,15 @@ def status(
     found = session.status()
     verdict = out.signals.run(session.verify()) if verify else ""
     error = status_error(found)
-    if json:
-        if error is None:
-            out.record(_data(session, found, verdict))
-    else:
+    if not json:
         out.rows(_rows(session, found, verdict), title=session.platform.name)
+        if error is not None:
+            raise error
+        return
+    facts = _data(session, found, verdict)
     if error is not None:
-        raise error
+        raise typer.Exit(out.report(error, facts))
+    out.record(facts)
 
 
 def _models(session: Session) -> tuple[int, str, str]:
@@ -92,8 +94,8 @@ def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
         rows.append(("issuer", found.issuer))
     if found.not_before_s:
         rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
-    if found.claim:
-        rows.append(("claim", f"{found.claim}: a renewal was begun"))
+    if claim := claim_of(found):
+        rows.append(("claim", f"{claim}: a renewal was begun"))
     if found.holder:
         rows.append(("lock", f"held by {found.holder}"))
     count, default, problem = _models(session)
@@ -118,7 +120,7 @@ def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
         "renews_in_s": round(found.renews_in_s, 3),
         "renewed_at": found.renewed_at_s or None,
         "not_before": found.not_before_s or None,
-        "claim": found.claim or None,
+        "claim": claim_of(found) or None,
         "lock_holder": found.holder or None,
         "models": count,
         "default_model": default or None,
@@ -126,6 +128,11 @@ def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
         "trouble": {"code": found.trouble.code, "message": found.trouble.message} if found.trouble else None,
         **({"verify": verdict} if verdict else {}),
     }
+
+
+def claim_of(found: Status) -> str:
+    """The claim as far as anything follows from it: where the server ended the login, no answer is waited for."""
+    return "" if isinstance(found.trouble, Revoked) else found.claim
 
 
 def duration(seconds: float) -> str:

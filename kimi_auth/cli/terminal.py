@@ -24,7 +24,7 @@ from rich.text import Text
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
 
-__all__ = ["PROGRAM", "Row", "Terminal", "grid_of", "one_line"]
+__all__ = ["PROGRAM", "Row", "Terminal", "counted", "grid_of", "one_line"]
 
 PROGRAM = "kimi-auth"
 
@@ -39,6 +39,11 @@ Row = tuple[str, str | Text]
 def one_line(text: str) -> str:
     """`text` on one line, without characters that could move the cursor."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def counted(number: int, noun: str) -> str:
+    """`noun` in its number: "one change", "2 changes"."""
+    return f"one {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def grid_of(rows: Iterable[Row]) -> RenderableType:
@@ -87,8 +92,8 @@ class Terminal:
             sys.stdout.flush()
 
     def record(self, value: Mapping[str, Any]) -> None:
-        """One JSON object on a line of its own, there at once."""
-        self.line(json.dumps(value, ensure_ascii=False))
+        """One JSON object on a line of its own, there at once; in ASCII, which no terminal's encoding can spoil."""
+        self.line(json.dumps(value))
 
     def event(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
         """One event in the form that the Kimi CLI's own `login --json` has, which editors read."""
@@ -126,28 +131,38 @@ class Terminal:
         except BrokenPipeError:
             raise
         except OSError as error:
-            self.let_go()
-            raise KimiAuthError(
-                f"cannot write to standard output: {error.strerror}", hint="send the output somewhere else"
-            ) from None
+            raise self.unwritten(error) from None
+
+    def unwritten(self, error: OSError) -> KimiAuthError:
+        """Why standard output takes nothing, in our words; nothing is written to it any more."""
+        self.let_go()
+        return KimiAuthError(
+            f"cannot write to standard output: {error.strerror}", hint="send the output somewhere else"
+        )
 
     # --- standard error ----------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """One line of diagnostics."""
+        """One line of diagnostics; where it cannot be written, the exit status has to do."""
         line = f"{PROGRAM}: {one_line(text)}\n"
         if sys.stderr is not None:
-            sys.stderr.write(line)
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stderr.write(line)
+                sys.stderr.flush()
 
-    def report(self, error: KimiAuthError) -> int:
-        """Says what went wrong in the form that was asked for; returns the exit status."""
+    def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
+        """Says what went wrong in the form that was asked for, in an object beside what is known all the same (`facts`);
+        returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
         self.say(error.line)
         about = {"code": error.code, "hint": error.hint, "exit": error.exit_status}
-        if self.json == "events":
-            self.event("error", one_line(error.message), about)
-        elif self.json:
-            self.record({"error": {"code": error.code, "message": one_line(error.message), **about}})
+        try:
+            if self.json == "events":
+                self.event("error", one_line(error.message), about)
+            elif self.json:
+                said = {"code": error.code, "message": one_line(error.message), **about}
+                self.record({**(facts or {}), "error": said})
+        except (KimiAuthError, BrokenPipeError):
+            self.let_go()
         return error.exit_status
 
     # --- what modules log --------------------------------------------------------------------------------------------

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import StoreUnwritable
 from kimi_auth.machine.trace import Trace
 
-__all__ = ["trace_into"]
+__all__ = ["say_trouble", "trace_into"]
+
+NAME_ANOTHER = "name a file that can be written: --trace FILE"
 
 
 def trace_into(path: Path) -> Trace:
@@ -15,7 +18,11 @@ def trace_into(path: Path) -> Trace:
     try:
         path.write_bytes(b"")
     except OSError as error:
-        raise StoreUnwritable(
-            f"cannot write {path}: {error.strerror}", hint="name a file that can be written: --trace FILE"
-        ) from None
+        raise StoreUnwritable(f"cannot write {path}: {error.strerror}", hint=NAME_ANOTHER) from None
     return Trace(path)
+
+
+def say_trouble(trace: Trace, path: Path, out: Terminal) -> None:
+    """A line for a walk that is not, or not whole, in its file `path`: the walk itself went on."""
+    if trace.trouble is not None:
+        out.say(f"the walk could not be written to {path}: {trace.trouble.strerror} ({NAME_ANOTHER})")

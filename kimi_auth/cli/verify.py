@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.terminal import Terminal
+from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.flows.simulated.verdicts import faults_of, unknown_to, verdicts
 from kimi_auth.flows.simulated.workers import side_by_side
 from kimi_auth.flows.simulated.worlds import QUICK, WORLDS
@@ -34,7 +34,7 @@ def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
             for line in verdict.lines(WIDTH):
                 out.line(line)
     if faults or broken:
-        raise Findings(f"{len(faults)} faults, {broken} of {len(names)} worlds broken", hint=AGAIN)
+        raise Findings(f"{counted(len(faults), 'fault')}, {broken} of {len(names)} worlds broken", hint=AGAIN)
     out.line(f"every rule holds in {len(names)} of {len(WORLDS)} worlds")
     if not everything:
         out.line("the others take minutes: kimi-auth diagram --verify --all")

@@ -21,7 +21,16 @@ from kimi_auth.platforms import (
 )
 from kimi_auth.wire import Endpoints, LocatedClient, ModelsPage, OAuthClient, OAuthServer, fetch_models
 
-__all__ = ["BearerRejected", "PlatformConfig", "default_platform", "discover", "endpoints_of", "server_of"]
+__all__ = [
+    "DEFAULT_PLATFORM",
+    "BearerRejected",
+    "PlatformConfig",
+    "default_platform",
+    "discover",
+    "endpoints_of",
+    "server_of",
+    "sign_in_command",
+]
 
 log = logging.getLogger("kimi_auth.flows")
 
@@ -32,6 +41,7 @@ class BearerRejected(Unreachable):
     """The platform answered 401: it wants another access token."""
 
     code = "bearer_rejected"
+    default_hint = "try again; if that does not help, sign in again: kimi-auth login --force"
 
 
 class PlatformConfig:
@@ -51,7 +61,9 @@ class PlatformConfig:
 
     def check(self) -> None:
         """Raises ConfigError now for what would stop a login from being written later."""
-        self._file.writable(lambda config: plan(config, self._platform, (), reason="login"))
+        # Which models there are is known only after the approval: one that stands for them takes the same places.
+        some = ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model")
+        self._file.writable(lambda config: plan(config, self._platform, (some,), reason="login"))
 
     def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
         """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
@@ -72,20 +84,25 @@ class PlatformConfig:
 
 
 def default_platform(config: ConfigFile, known: Registry) -> str:
-    """The id of the device-grant platform that config.toml's default model belongs to, else `kimi-code`."""
+    """The id of the platform that config.toml's default model belongs to, else `kimi-code`."""
     try:
         data = config.read()
     except ConfigError:
         return DEFAULT_PLATFORM
-    models = data.get("models")
-    model = models.get(data.get("default_model")) if isinstance(models, Mapping) else None
+    models, name = data.get("models"), data.get("default_model")
+    model = models.get(name) if isinstance(models, Mapping) and isinstance(name, str) else None
     provider = model.get("provider") if isinstance(model, Mapping) else None
     platform_id = parse_managed_provider_key(provider) if isinstance(provider, str) else None
     try:
-        platform = known.get(platform_id or DEFAULT_PLATFORM)
+        return known.get(platform_id or DEFAULT_PLATFORM).id
     except ConfigError:
         return DEFAULT_PLATFORM
-    return platform.id if platform.auth == "device" else DEFAULT_PLATFORM
+
+
+def sign_in_command(platform: Platform) -> str:
+    """What a person types to sign in to this platform, without options."""
+    named = "" if platform.id == DEFAULT_PLATFORM else f" --platform {platform.id}"
+    return f"kimi-auth login{named}{'' if platform.oauth else ' --api-key-stdin'}"
 
 
 def endpoints_of(platform: Platform) -> Endpoints:

@@ -74,7 +74,7 @@ async def sign_in_with_key(
         if isinstance(trouble, BearerRejected):
             raise Refused(f"{platform.name} refuses this API key", hint=f"check the key, then: {_again(platform)}")
         if trouble is not None:
-            raise trouble
+            raise type(trouble)(trouble.message, hint=f"nothing was stored; try again: {_again(platform)}")
         await asyncio.to_thread(place.install, models, api_key=key)
     except KimiAuthError as problem:
         return LoginReport("failed", trouble=problem)

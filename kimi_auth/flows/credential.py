@@ -9,7 +9,7 @@ from functools import partial
 
 from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked, Unreachable
 from kimi_auth.flows.contracts import CredentialContext, Need
-from kimi_auth.flows.flight import Flights, Seat
+from kimi_auth.flows.flight import Flights, Seat, is_ending
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.walks import LastWalks
@@ -46,12 +46,17 @@ ERRORS: dict[str, KimiAuthError] = {
 """What a caller is told when a walk came to rest where no token can be used, and the walk itself had no better words."""
 
 
+SIGN_IN = "kimi-auth login"
+"""How errors say what to type; a platform that is not the usual one has to be named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Landing:
     """Where a walk of token_lifecycle came to rest."""
 
     state: str
     ctx: CredentialContext
+    sign_in: str = SIGN_IN
 
     @property
     def token(self) -> Token | None:
@@ -60,9 +65,10 @@ class Landing:
 
     @property
     def error(self) -> KimiAuthError:
-        """Why there is no token: one sentence."""
+        """Why there is no token: one sentence, and a next step for this platform."""
         trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
-        return type(trouble)(trouble.message, hint=trouble.hint)
+        hint = trouble.hint if "--platform" in trouble.hint else trouble.hint.replace(SIGN_IN, self.sign_in)
+        return type(trouble)(trouble.message, hint=hint)
 
 
 @dataclass(slots=True)
@@ -75,10 +81,11 @@ class Credential:
     one_shot: bool = False
     walks: LastWalks = field(default_factory=lambda: LastWalks(None))
     flights: Flights[Landing] = field(default_factory=Flights)
+    sign_in: str = SIGN_IN
 
     def inspect(self) -> Landing:
         """Reads and judges what is stored: no network, no lock, no write."""
-        return Landing(
+        return self._landed(
             *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
         )
 
@@ -114,9 +121,11 @@ class Credential:
             except TimeoutError:
                 return self._patience_over()
 
-    def renew_in_background(self, landing: Landing) -> Seat[Landing]:
-        """An advisory renewal: one try for the lock, failures are logged and change nothing."""
-        return self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
+    def renew_in_background(self, landing: Landing) -> None:
+        """An advisory renewal: one try for the lock, failures are logged and change nothing. A program that ends leaves it
+        to the next one."""
+        if not is_ending():
+            self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
     def renew_now(self, landing: Landing) -> Landing:
         """An advisory renewal in the calling thread, for one-shot processes."""
@@ -133,12 +142,17 @@ class Credential:
             raise Unreachable(f"no answer from the server within {PATIENCE_S:.0f} s; the renewal goes on")
         return landing
 
+    def _landed(self, state: str, ctx: CredentialContext) -> Landing:
+        return Landing(state, ctx, self.sign_in)
+
     def _walk(self, start: Landing, need: Need, patience_s: float, event: str) -> Landing:
         for _ in range(ROUNDS_MAX):
             ctx = CredentialContext(need=need, patience_s=patience_s, snapshot=start.ctx.snapshot)
             machine = self.library["token_lifecycle"]
             with self.walks.recording(machine, self.observe) as observe:
-                landing = Landing(*walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe))
+                landing = self._landed(
+                    *walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe)
+                )
             if landing.ctx.trouble is not None:
                 log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
             somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp

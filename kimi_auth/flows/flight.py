@@ -18,11 +18,13 @@ import time
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-__all__ = ["DRAIN_MAX_S", "Flights", "Seat", "drain", "in_flight"]
+from kimi_auth.errors import Unreachable
+
+__all__ = ["DRAIN_MAX_S", "Flights", "Seat", "drain", "in_flight", "is_ending"]
 
 Result = TypeVar("Result")
 
@@ -112,6 +114,26 @@ class _Flight(Generic[Result]):
         if seat is not None:
             seat.wait(patience_s)
 
+    @property
+    def is_lost(self) -> bool:
+        """True if it can never land: a signal handler's exception came between booking it and starting its thread."""
+        return not self.has_landed and not (self.thread is not None and self.thread.is_alive())
+
+    def take_off(self, fly: Callable[[], None]) -> bool:
+        """Starts `fly` in a thread of its own; False where the caller has to run it, because none would be waited for."""
+        if not _is_ending:
+            self.thread = threading.Thread(target=fly, name="kimi-auth renewal", daemon=False)
+            try:
+                self.thread.start()
+            except RuntimeError:  # no thread can start while the interpreter exits
+                pass
+            else:
+                return True
+        self.thread = threading.current_thread()
+        if self.thread is not threading.main_thread():
+            self._work = _refuse  # the interpreter ends this thread anywhere, and with it an answer on its way
+        return False
+
     def run(self) -> None:
         failure: BaseException | None = None
         result: Result | None = None
@@ -126,6 +148,11 @@ class _Flight(Generic[Result]):
             seat.land(result, failure)
 
 
+def _refuse() -> Any:
+    raise Unreachable("the program is ending: nothing is renewed any more", hint="the next one renews")
+
+
+_is_ending = False
 _all_lock = threading.Lock()
 _all: set[_Flight[Any]] = set()
 _owners: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
@@ -142,39 +169,37 @@ class Flights(Generic[Result]):
 
     def join(self, key: Hashable, work: Callable[[], Result]) -> Seat[Result]:
         """A seat in the flight under `key` that is in the air, else of a new one that runs `work`."""
-        with self._lock:
+        with self._lock:  # also while the thread starts: whoever finds a flight that is not in the air knows it is lost
             flight = self._by_key.get(key)
-            if flight is not None and (seat := flight.join()) is not None:
+            if flight is not None and not flight.is_lost and (seat := flight.join()) is not None:
                 return seat
             flight, seat = _Flight.booked(work)
             self._by_key[key] = flight
-        self._start(key, flight)
+            with _all_lock:
+                _all.add(flight)
+            fly = partial(self._fly, key, flight)
+            has_started = self._start(flight, fly)
+        if not has_started:
+            fly()
         return seat
 
     def in_flight(self) -> bool:
         """True while any flight of this owner is in the air."""
         with self._lock:
-            return bool(self._by_key)
+            return any(not flight.has_landed for flight in self._by_key.values())
 
-    def _start(self, key: Hashable, flight: _Flight[Result]) -> None:
-        def fly() -> None:
-            try:
-                flight.run()
-            finally:
-                with self._lock:
-                    if self._by_key.get(key) is flight:
-                        del self._by_key[key]
-                with _all_lock:
-                    _all.discard(flight)
+    def _start(self, flight: _Flight[Result], fly: Callable[[], None]) -> bool:
+        return flight.take_off(fly)
 
-        with _all_lock:
-            _all.add(flight)
-        flight.thread = threading.Thread(target=fly, name="kimi-auth renewal", daemon=False)
+    def _fly(self, key: Hashable, flight: _Flight[Result]) -> None:
         try:
-            flight.thread.start()
-        except RuntimeError:  # no thread can start while the interpreter exits
-            flight.thread = None
-            fly()
+            flight.run()
+        finally:
+            with self._lock:
+                if self._by_key.get(key) is flight:
+                    del self._by_key[key]
+            with _all_lock:
+                _all.discard(flight)
 
     def forget(self) -> None:
         """Starts afresh in a forked child, where the parent's threads do not exist."""
@@ -182,10 +207,15 @@ class Flights(Generic[Result]):
         self._by_key = {}
 
 
+def is_ending() -> bool:
+    """True once the interpreter is on its way out: what begins now holds the end up, or is torn by it."""
+    return _is_ending
+
+
 def in_flight() -> bool:
     """True while any flight of this process is in the air."""
     with _all_lock:
-        return bool(_all)
+        return any(not flight.has_landed for flight in _all)
 
 
 def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
@@ -208,23 +238,31 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
             on_wait()
         with suppress(KeyboardInterrupt, TimeoutError):
             flights[0].wait(min(1.0, patience_s - waited_s))
-        if flights[0].has_landed:
+        if flights[0].has_landed or flights[0].is_lost:
             with _all_lock:
                 _all.discard(flights[0])
 
 
 def _fresh_start() -> None:
-    global _all_lock, _all  # noqa: PLW0603 - a forked child has no flights, whatever the parent had
+    global _all_lock, _all, _is_ending  # noqa: PLW0603 - a forked child has no flights, whatever the parent had
+    _is_ending = False
     _all_lock = threading.Lock()
     _all = set()
     for owner in list(_owners):
         owner.forget()
 
 
+def _drain_at_exit() -> None:
+    """Handlers that were registered earlier run after this one: what they begin is done before they go on."""
+    global _is_ending  # noqa: PLW0603 - the end is the process's
+    _is_ending = True
+    drain()
+
+
 @cache
 def _watch_the_end() -> None:
     """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
     hook, which stops all lock work, must come after our waiting for a flight that needs the lock."""
-    atexit.register(drain)
+    atexit.register(_drain_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=drain, after_in_child=_fresh_start)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kimi_auth.clock import Clock
+from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
 from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import RENEWABLE, Credential, Landing
 from kimi_auth.flows.status import Status
@@ -17,9 +18,9 @@ __all__ = ["Freshness", "HeldToken", "SteadyTime", "status_of"]
 
 LOOK_AGAIN_S = 1.0
 
-ENDED = {"absent", "revoked", "refused", "corrupt"}
-"""Rest states after which the stored token is of no use: running clients get their static key, or nothing. In every other
-state without a token (offline, an answer that is not known) they keep what they have."""
+ENDED = (NotSignedIn, SignInEnded, WrongIssuer, CorruptCredential)
+"""After these the stored token is of no use: running clients get their static key, or nothing. With every other trouble
+(offline, an answer that is not known, a file that cannot be read just now) they keep what they have."""
 
 
 class SteadyTime:
@@ -114,9 +115,10 @@ class Freshness:
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
-            if landing.state in ENDED:
+            error = landing.error
+            if isinstance(error, ENDED):
                 self._serve("")
-            raise landing.error
+            raise error
         self._serve(token.access_token)
         now_s = self._steady.now_s()
         if landing.state == "fresh":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, StorageError
+from kimi_auth.flows import judge
 from kimi_auth.flows.contracts import (
     CheckStoreOutcome,
     InjectOutcome,
@@ -43,6 +44,7 @@ CODE_TRIES_MAX = 5
 PACE = 1.2
 """Polls wait a fifth longer than asked: the clocks of virtual machines run fast, and slow_down is for good."""
 
+INTERVAL_MIN_S = 1.0
 SLOW_DOWN_S = 5.0
 BACK_OFF_MAX_S = 60.0
 LOCK_NOTICE_S = 2.0
@@ -113,10 +115,10 @@ class LoginWork:
         return "ready", ctx
 
     async def request_code(self, ctx: LoginContext, /) -> tuple[RequestCodeOutcome, LoginContext]:
-        sent_at_s = self._clock.monotonic_s()
+        sent_at_s = self._clock.boottime_s()  # a code's life goes on while the machine sleeps
         answer = await self._server.request_code()
         if answer.outcome == "code" and (code := answer.value) is not None:
-            interval_s = max(ctx.interval_s, min(code.interval_s, code.expires_in_s / 2))
+            interval_s = max(INTERVAL_MIN_S, min(max(ctx.interval_s, code.interval_s), code.expires_in_s / 2))
             return "code", replace(
                 ctx,
                 code=code,
@@ -129,7 +131,7 @@ class LoginWork:
                 trouble=None,
             )
         failures = ctx.failures + 1
-        wait_s = max(min(2.0 ** (failures - 1), BACK_OFF_MAX_S), min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S))
+        wait_s = max(min(2.0 ** (failures - 1), BACK_OFF_MAX_S), _asked_for_s(answer))
         return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, trouble=answer.error)
 
     async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]:
@@ -142,7 +144,7 @@ class LoginWork:
 
     async def show_code(self, ctx: LoginContext, /) -> tuple[ShowCodeOutcome, LoginContext]:
         code = _code_of(ctx)
-        left_s = ctx.deadline_s - self._clock.monotonic_s()
+        left_s = ctx.deadline_s - self._clock.boottime_s()
         self._view.tell(
             Notice(
                 "code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s
@@ -153,10 +155,10 @@ class LoginWork:
         return "shown", ctx
 
     async def wait(self, ctx: LoginContext, /) -> tuple[WaitOutcome, LoginContext]:
-        left_s = ctx.deadline_s - self._clock.monotonic_s()
+        left_s = ctx.deadline_s - self._clock.boottime_s()
         if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
             return "cancelled", _left(ctx)
-        if self._clock.monotonic_s() >= ctx.deadline_s:
+        if self._clock.boottime_s() >= ctx.deadline_s:
             return "lapsed", replace(ctx, trouble=CodeExpired("nobody approved before the code ran out"))
         return "elapsed", ctx
 
@@ -172,31 +174,39 @@ class LoginWork:
             token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
             self._tell("approved", "The sign-in was approved.")
             return "granted", replace(ctx, token=token, trouble=None)
-        ctx = replace(ctx, trouble=answer.error)
-        if answer.outcome == "authorization_pending":
-            ctx = replace(ctx, failures=0, wait_s=PACE * ctx.interval_s)
-            self._tell("waiting", "Waiting for your approval.", wait_s=ctx.wait_s)
-        elif answer.outcome == "slow_down":
-            interval_s = ctx.interval_s + SLOW_DOWN_S
-            ctx = replace(ctx, failures=0, interval_s=interval_s, wait_s=PACE * interval_s)
-            self._tell("slowed_down", f"The server asks for a poll every {interval_s:.0f} s.", wait_s=ctx.wait_s)
-        elif answer.outcome == "unreachable":
-            backed_off_s = min(ctx.interval_s * 2.0 ** min(ctx.failures + 1, 10), BACK_OFF_MAX_S)
-            wait_s = max(PACE * ctx.interval_s, backed_off_s, min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S))
-            ctx = replace(ctx, failures=ctx.failures + 1, wait_s=wait_s)
-            self._tell("unreachable", _sentence(answer.error, "the server did not answer"), wait_s=wait_s)
-        return answer.outcome, ctx
+        failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
+        interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
+        backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
+        wait_s = max(PACE * interval_s, backed_off_s, _asked_for_s(answer))
+        told: dict[str, tuple[NoticeKind, str]] = {
+            "authorization_pending": ("waiting", "Waiting for your approval."),
+            "slow_down": ("slowed_down", f"The server asks for a poll every {interval_s:.0f} s."),
+            "unreachable": ("unreachable", _sentence(answer.error, "the server did not answer")),
+        }
+        if answer.outcome in told:
+            self._tell(*told[answer.outcome], wait_s=wait_s)
+        return answer.outcome, replace(
+            ctx, failures=failures, interval_s=interval_s, wait_s=wait_s, trouble=answer.error
+        )
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
         if ctx.codes > NEW_CODES_MAX:
             return "exhausted", replace(ctx, trouble=CodeExpired("nobody approved any of the codes in time"))
         self._tell("code_expired", "The code ran out; asking for a new one.")
-        if not await self._rest(max(0.0, ctx.code_at_s + ctx.interval_s - self._clock.monotonic_s())):
+        next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
+        if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
             return "cancelled", _left(ctx)
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
         token, replaced = _token_of(ctx), self._store.read().token
+        if token.token_type != "Bearer":
+            # RFC 6749 §7.1: what the client does not understand it must not use.
+            unfit = ConfigError(
+                f"{self._issuer} gave tokens that are no bearer tokens, so they were not stored",
+                hint="check the OAuth host and the client id of the platform",
+            )
+            return "unwritable", replace(ctx, trouble=unfit)
         give_up = threading.Event()
         storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, give_up))
         try:
@@ -213,7 +223,7 @@ class LoginWork:
         if trouble is not None:
             return "unwritable", replace(ctx, trouble=trouble)
         self._tell("stored", f"Stored in {self._store.place}.")
-        if self._around.revokes_replaced and replaced is not None and not replaced.is_empty:
+        if self._around.revokes_replaced and replaced is not None and self._is_ours(replaced):
             await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
@@ -281,6 +291,10 @@ class LoginWork:
         except StorageError as trouble:
             log.warning("the old login's pace is still in place: %s", trouble)
 
+    def _is_ours(self, token: Token) -> bool:
+        """Whether its issuer is the server we talk to: a token is never sent to another one."""
+        return not token.is_empty and not judge.is_foreign(token, self._issuer)
+
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""
         self._server.revoke(
@@ -306,6 +320,11 @@ async def _put_down(*tasks: asyncio.Future[T]) -> None:
 
 def _left(ctx: LoginContext) -> LoginContext:
     return replace(ctx, trouble=LoginCancelled("the login was left before it was approved"))
+
+
+def _asked_for_s(answer: Answer[object, object]) -> float:
+    """What Retry-After asks for, in seconds, as far as a person can be made to wait."""
+    return min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S)
 
 
 def _sentence(trouble: KimiAuthError | None, otherwise: str) -> str:

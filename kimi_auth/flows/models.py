@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kimi_auth.errors import KimiAuthError
+from kimi_auth.errors import KimiAuthError, SignInEnded
 from kimi_auth.flows.account import BearerRejected, PlatformConfig, discover
 from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, plan, static_key
 from kimi_auth.platforms.tomltext import applied
@@ -61,9 +61,22 @@ async def catalogue_of(source: Source, static: str, headers: Mapping[str, str], 
             if not isinstance(trouble, BearerRejected):
                 return models, trouble
             bearer = None if is_last else await source.rejected(bearer)
+            if bearer is None and not is_last:
+                trouble = await _ended(source) or trouble
     if static and static != tried:
         return await discover(platform, static, headers, memory=memory)
     return models, trouble
+
+
+async def _ended(source: Source) -> KimiAuthError | None:
+    """What the try to renew a rejected bearer has shown, where that was the end of the login."""
+    try:
+        await source.access_token()
+    except SignInEnded as end:
+        return end
+    except KimiAuthError:
+        pass
+    return None
 
 
 def managed(config: Mapping[str, object], known: Iterable[Platform]) -> tuple[Platform, ...]:

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
@@ -26,12 +27,14 @@ from kimi_auth.flows.contracts import (
     WithdrawOutcome,
 )
 from kimi_auth.store import Claim, CredentialStore, Pace, Refusal, Snapshot
-from kimi_auth.token import DEFAULT_LIFETIME_S, Token
+from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint
 from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
 
 __all__ = ["Effects", "RefreshWork", "token_from"]
 
 log = logging.getLogger("kimi_auth.flows")
+
+Done = TypeVar("Done")
 
 CONNECT_S = 5.0
 UNSAVED_ONE_SHOT_S = 30.0
@@ -183,20 +186,32 @@ class RefreshWork:
         return ("unsaved", replace(ctx, trouble=trouble)) if trouble else ("saved", ctx)
 
     def install(self, ctx: CredentialContext, /) -> tuple[InstallOutcome, CredentialContext]:
-        stored = self._store.read()
-        if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
+        # Each try compares anew: while the disk is in trouble, a program that takes no lock may sign in or out.
+        there = self._insist(lambda: self._install(ctx))
+        if isinstance(there, KimiAuthError):
+            return "unsaved", replace(ctx, trouble=there)
+        if there != "installed":
             self._drop_claim(ctx.snapshot.fp)
-            return "gone", ctx
-        if stored.state == "present" and stored.fp != ctx.snapshot.fp:
-            self._drop_claim(ctx.snapshot.fp)
-            return "superseded", ctx
-        trouble = self._insist(lambda: self._store.install_heir(ctx.snapshot.fp))
-        if trouble:
-            return "unsaved", replace(ctx, trouble=trouble)
+            return there, ctx
         pace = self._store.pace()
         forced = ctx.snapshot.fp == pace.rejected_fp
         self._set_pace(judge.after_renewal(pace, self._clock.wall_s(), forced=forced))
         return "installed", replace(ctx, snapshot=self._store.read(), trouble=None)
+
+    def _install(self, ctx: CredentialContext) -> Literal["installed", "gone", "superseded"]:
+        """One try. Raises StorageError."""
+        fp, store = ctx.snapshot.fp, self._store
+        if ctx.pair and store.peek_claim(fp).state != "heir" and store.read().fp == fp:
+            store.save_heir(fp, ctx.pair)  # the answer is not where it was put, and lives in this process only
+        new = ctx.pair or ctx.claim.heir
+        stored = store.read()
+        if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
+            return "gone"
+        # Our own pair is there already if an earlier try failed after the rename: then that is made durable now.
+        if stored.state == "present" and stored.fp not in (fp, fingerprint(new) if new else fp):
+            return "superseded"
+        store.install_heir(fp)
+        return "installed"
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair
@@ -233,19 +248,17 @@ class RefreshWork:
         """Until when nobody tries to renew, unix seconds; 0.0 for now."""
         return judge.held_until_s(self._store.pace(), self._clock.wall_s())
 
-    def _insist(self, write: Callable[[], None]) -> KimiAuthError | None:
+    def _insist(self, write: Callable[[], Done]) -> Done | KimiAuthError:
         """Tries `write` every second while the lock is held: letting go would lose a pair that only we know."""
         began_s = self._clock.monotonic_s()
         while True:
             try:
-                write()
+                return write()
             except StorageError as trouble:
                 if not self._effects.keeps_trying(self._clock.monotonic_s() - began_s):
                     return trouble
                 log.warning("a renewed login cannot be saved yet, trying on: %s", trouble)
                 self._clock.sleep(UNSAVED_RETRY_S)
-            else:
-                return None
 
     def _set_pace(self, pace: Pace) -> None:
         try:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 __all__ = ["HELD", "hold_signals"]
 
@@ -34,14 +35,24 @@ def hold_signals(on_signal: Callable[[int], None] | None = None) -> Generator[No
             on_signal(number)
 
     usual = {signal.SIG_DFL, signal.default_int_handler}
-    before = {number: signal.getsignal(number) for number in HELD}
-    taken = {number: handler for number, handler in before.items() if handler in usual}
-    for number in taken:
-        signal.signal(number, note)
+    taken: list[tuple[int, Any]] = []
     try:
+        for number in HELD:
+            if (handler := signal.getsignal(number)) in usual:
+                taken.append((number, handler))
+                signal.signal(number, note)
         yield
     finally:
-        for number, handler in taken.items():
-            signal.signal(number, handler)
+        try:
+            _give_back(taken)
+        finally:
+            _give_back(taken)  # the rest, where a host's own handler has raised in the middle
         for number in noted[:1]:
             os.kill(os.getpid(), number)
+
+
+def _give_back(taken: list[tuple[int, Any]]) -> None:
+    """SIGINT comes last: only its usual handler can raise here, and then nothing is left to do."""
+    while taken:
+        signal.signal(*taken[-1])
+        taken.pop()

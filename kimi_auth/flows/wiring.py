@@ -6,14 +6,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.errors import KimiAuthError, NotSignedIn
-from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_platform, server_of
+from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
+from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_platform, server_of, sign_in_command
 from kimi_auth.flows.apikey import KeyStore
 from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import Credential, Landing
@@ -21,6 +20,7 @@ from kimi_auth.flows.flight import Seat
 from kimi_auth.flows.freshness import SteadyTime
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
+from kimi_auth.flows.once import once
 from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
 from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import Library, Observer, recorder_from_environ
@@ -49,8 +49,12 @@ class Wiring:
         one_shot: bool,
     ) -> None:
         self.environ = os.environ if environ is None else environ
-        given = share_dir or self.environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi"
-        self.share_dir = Path(given).expanduser()
+        given = share_dir or self.environ.get("KIMI_SHARE_DIR") or "~/.kimi"
+        try:
+            self.share_dir = Path(given).expanduser()
+        except RuntimeError:
+            hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
+            raise ConfigError(f"{given}: there is no such home directory", hint=hint) from None
         self.config = ConfigFile(self.share_dir)
         self.registry = Registry(self.share_dir)
         known = self.registry.get(platform or default_platform(self.config, self.registry))
@@ -66,28 +70,28 @@ class Wiring:
         self._given_server = server
         self.one_shot = one_shot
 
-    @cached_property
+    @once
     def library(self) -> Library:
         """The machines."""
         return Library.load()
 
-    @cached_property
+    @once
     def headers(self) -> dict[str, str]:
         """What every request says of this device; writes `device_id` if there is none."""
         return device_headers(self.share_dir, version=__version__)
 
-    @cached_property
+    @once
     def server(self) -> OAuthServer:
         """The platform's OAuth server."""
         made: Any = ServerWhenAsked(lambda: server_of(self.platform, self.headers))
         return self._given_server or made
 
-    @cached_property
+    @once
     def steady(self) -> SteadyTime:
         """The time by which ages are judged."""
         return SteadyTime(self.clock, self.store)
 
-    @cached_property
+    @once
     def effects(self) -> Effects:
         """What a renewal does to the world."""
         issuer = self.platform.oauth.host if self.platform.oauth else ""
@@ -101,11 +105,18 @@ class Wiring:
             advisory_connect_s=1.5 if self.one_shot else 5.0,
         )
 
-    @cached_property
+    @once
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
         work = CredentialWork(self.effects, serve=self._serve, config=self.in_config)
-        return Credential(work, self.library, observe=self.observe, one_shot=self.one_shot, walks=self.walks)
+        return Credential(
+            work,
+            self.library,
+            observe=self.observe,
+            one_shot=self.one_shot,
+            walks=self.walks,
+            sign_in=sign_in_command(self.platform),
+        )
 
     @property
     def in_config(self) -> PlatformConfig:
@@ -123,7 +134,7 @@ class Wiring:
 
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
-        if not self._keyring_asked:
+        if not self._keyring_asked and is_waiting(self.config, self.platform):
             await asyncio.to_thread(self.leave_keyring)
 
     def leave_keyring(self) -> None:

@@ -34,7 +34,7 @@ class Change:
     """One difference. `kind`: added, removed, changed (a retargeted edge, another hook, ...) or worded (sentences only).
 
     `state` is "" for what concerns the whole machine, `event` for what concerns a whole state. `witness` is None where
-    nobody could tell: the walk behaves as before.
+    nobody could tell (the walk behaves as before), and for a whole machine that came or went.
     """
 
     machine: str
@@ -43,6 +43,11 @@ class Change:
     kind: str
     says: str
     witness: Witness | None = None
+
+    @property
+    def is_whole_machine(self) -> bool:
+        """Whether only one of the two revisions has the machine."""
+        return not self.state and self.kind in {"added", "removed"}
 
     def __str__(self) -> str:
         return f"{self.machine}: {self.says}"
@@ -68,7 +73,7 @@ class Difference:
         """The same for a pull request."""
         if not self.changes:
             return "The machines say the same.\n"
-        told = sum(change.witness is not None for change in self.changes)
+        told = sum(change.witness is not None or change.is_whole_machine for change in self.changes)
         many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
         lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**"]
         for name in dict.fromkeys(change.machine for change in self.changes):
@@ -262,6 +267,8 @@ def _describe(state: State) -> str:
 
 
 def _tells(change: Change) -> str:
+    if change.is_whole_machine:
+        return "only one revision has it, so no walk can be compared"
     return str(change.witness) if change.witness else "nobody can tell: the walk behaves as before"
 
 

@@ -80,22 +80,37 @@ def find(package: Traversable, checkout: Path) -> Path | Traversable:
     """The folder of the machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
     folders = (package / "machines", checkout / "machines")
     for folder in folders:
-        if folder.is_dir() and any(file.name.endswith(".toml") for file in folder.iterdir()):
+        if folder.is_dir() and any(stem_of(file.name) for file in folder.iterdir()):
             return folder
     raise SpecError(
         [f"no machines in {folders[0]} nor in {folders[1]}; install {_PACKAGE} again, its files are incomplete"]
     )
 
 
+def stem_of(name: str) -> str:
+    """Which machine a file of this name holds; "" for none, and for what an editor hides beside one."""
+    stem, _, ending = name.rpartition(".")
+    return stem if ending == "toml" and not name.startswith(".") else ""
+
+
 def _read(folder: Path | Traversable) -> Library:
+    try:
+        found = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise SpecError([f"{folder} cannot be read ({error.strerror}); make it readable, or name another"]) from None
     files: dict[str, Mapping[str, Any]] = {}
     unreadable: list[str] = []
-    for file in folder.iterdir() if folder.is_dir() else ():
-        stem, _, ending = file.name.rpartition(".")
-        if ending != "toml":
+    for file in found:
+        stem = stem_of(file.name)
+        if not stem:
+            continue
+        if not file.is_file():
+            unreadable.append(f"{file.name}: is no file; move it away")
             continue
         try:
             files[stem] = tomllib.loads(file.read_bytes().decode())
+        except OSError as error:
+            unreadable.append(f"{file.name}: cannot be read ({error.strerror}); make it readable")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             unreadable.append(f"{file.name}: is not TOML ({error}); mend the syntax there")
     if not files and not unreadable:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -68,6 +69,11 @@ class Walk:
         return self.traced[-1].machine
 
     @property
+    def machines(self) -> set[str]:
+        """Those that were walked, children included."""
+        return {traced.machine for traced in self.traced}
+
+    @property
     def began_at_s(self) -> float:
         """When its first activity began, unix seconds."""
         return self.traced[0].at_s - self.traced[0].seconds
@@ -80,7 +86,13 @@ class Walk:
     @property
     def seconds(self) -> float:
         """How long it took, up to its last transition."""
-        return self.traced[-1].at_s - self.began_at_s
+        return self.since_s[-1]
+
+    @property
+    def since_s(self) -> list[float]:
+        """When each transition was made, seconds since the walk began; a clock that is set back stands still for it."""
+        times = [self.began_at_s, *(traced.at_s for traced in self.traced)]
+        return list(accumulate(max(0.0, then - before) for before, then in pairwise(times)))
 
     def ended_in(self, machine: Machine) -> str:
         """The rest state it ended in; "" for a walk that was broken off."""
@@ -133,9 +145,8 @@ def parse(text: str) -> list[Walk]:
 def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
     """The walk over the machine: at each outcome the numbers of its steps, below it the story with all times."""
     steps: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for number, traced in enumerate(walk.traced, 1):
+    for number, (traced, since_s) in enumerate(zip(walk.traced, walk.since_s, strict=True), 1):
         if traced.machine == machine.name:
-            since_s = traced.at_s - walk.began_at_s
             steps.setdefault((traced.source, traced.event), []).append((number, since_s))
 
     def judge(sources: tuple[str, ...], event: str) -> Mark | None:
@@ -150,16 +161,16 @@ def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
 
 def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
     """The walk in lines of plain text: number, time since it began, what happened. Rounds that repeat are told once."""
-    alone = len({one.machine for one in walk.traced}) == 1
+    alone = len(walk.machines) == 1
     places = [one.source if alone else f"{one.machine}.{one.source}" for one in walk.traced]
     width = max(map(len, places))
+    since_s = walk.since_s
     lines = []
     for at, times, last in _rounds(walk.traced):
         traced = walk.traced[at]
-        since_s = traced.at_s - walk.began_at_s
-        again = f"   ×{times}, until {last.at_s - walk.began_at_s:.2f} s" if times > 1 else ""
+        again = f"   ×{times}, until {since_s[last]:.2f} s" if times > 1 else ""
         lines.append(
-            f"#{at + 1:<4}{since_s:9.2f} s  {places[at].ljust(width)}  {traced.event} → {traced.target}{again}"
+            f"#{at + 1:<4}{since_s[at]:9.2f} s  {places[at].ljust(width)}  {traced.event} → {traced.target}{again}"
         )
     if len(lines) <= lines_max:
         return lines
@@ -167,13 +178,13 @@ def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
     return [*lines[:half], f"  … {len(lines) - 2 * half} more …", *lines[-half:]]
 
 
-def _rounds(traced: Sequence[Traced]) -> Iterator[tuple[int, int, Traced]]:
-    """`(index, times, last)`: a step, or a round of two, that follows itself is told once, and how often."""
+def _rounds(traced: Sequence[Traced]) -> Iterator[tuple[int, int, int]]:
+    """`(index, times, last index)`: a step, or a round of two, that follows itself is told once, and how often."""
     at = 0
     while at < len(traced):
         size, times = next(((size, times) for size in (1, 2) if (times := _times(traced, at, size)) > 1), (1, 1))
         for step in range(at, at + size):
-            yield step, times, traced[step + size * (times - 1)]
+            yield step, times, step + size * (times - 1)
         at += size * times
 
 
@@ -232,4 +243,5 @@ def _parse(line: str) -> Traced | None:
     # No walk takes longer, and no clock shows more: a number beyond it would break the formatting of times.
     if not all(isinstance(number, int | float) and 0 <= number < NUMBER_MAX for number in numbers):
         return None
+    numbers[0] = min(numbers[0], numbers[2])  # nothing began before 1970
     return Traced(*names, *numbers)

@@ -7,7 +7,6 @@ plan says. The Kimi CLI takes no lock: what it writes meanwhile is noticed just 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
@@ -20,19 +19,23 @@ from filelock import FileLock, Timeout
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.planning import Change, holds, unplan
-from kimi_auth.platforms.spec import Platform, managed_provider_key
-from kimi_auth.platforms.tomltext import diff, edited, loads
-from kimi_auth.platforms.undo import Undo, UndoEntry
+from kimi_auth.platforms.configtext import CONFIG_BYTES_MAX, Content, parse, rendered, toml_of_json
+from kimi_auth.platforms.layers import after_login, after_logout, moved, without
+from kimi_auth.platforms.planning import Change
+from kimi_auth.platforms.spec import Platform
+from kimi_auth.platforms.undo import Entries, Undo
 
 __all__ = ["ConfigFile", "Planner", "default_location"]
 
 Planner = Callable[[Mapping[str, Any]], Change]
 """From the config as it is now to what is to change in it."""
 
-CONFIG_BYTES_MAX = 1 << 20
+_Step = tuple[Change, Content, Entries]
+"""A change, the content after it, and what is remembered after it."""
+
 _ATTEMPTS = 5
-_BOM = "\ufeff"
+_ROOM_BYTES = 64 << 10
+"""Kept free before an approval, when it is not known yet how many models there are to write."""
 
 
 def default_location(share_dir: Path, given: Path | None) -> Path:
@@ -63,7 +66,7 @@ class ConfigFile:
         Raises `ConfigError` with the line and column for what cannot be read.
         """
         with _errors_at(self.path):
-            return _parse(self.path, self._current()[0])
+            return parse(self.path, self._current()[0])
 
     def stamp(self) -> tuple[int, ...]:
         """Identity of the file as it is now, () if there is none: two equal stamps mean that nothing was written between."""
@@ -77,9 +80,9 @@ class ConfigFile:
         """Raises `ConfigError` now for what would stop a later `apply`; the config stays as it is. `planner` is tried on a copy."""
         with _errors_at(self.path), self._locked() if self.share_dir.is_dir() else nullcontext():
             content, _ = self._current()
-            config = _parse(self.path, content)
+            config = parse(self.path, content)
             if planner is not None:
-                self._rendered(content, planner(config))
+                rendered(self.path, content, planner(config), bytes_max=CONFIG_BYTES_MAX - _ROOM_BYTES)
             self._refuse_read_only()
             files.probe(_nearest(self._undo.path.parent))
             files.probe(self._target().parent if self.path.is_symlink() else _nearest(self.share_dir))
@@ -90,65 +93,46 @@ class ConfigFile:
         Raises `ConfigError`, with nothing written, when the file cannot be locked, read, edited or replaced.
         """
 
-        def step(old: bytes | None) -> tuple[Change, bytes | None]:
-            change = planner(_parse(self.path, old))
-            return change, self._rendered(old, change)
+        def step(old: Content, entries: Entries) -> _Step:
+            change = planner(parse(self.path, old))
+            new = rendered(self.path, old, change)
+            if change.reason == "login":
+                return change, new, after_login(self.path, entries, change, old, new)
+            return change, new, moved(entries, old, new, again)
+
+        def again(remembered: Content) -> Content:
+            return rendered(self.path, remembered, planner(parse(self.path, remembered)))
 
         return self._transact(step)
 
     def revert(self, platform: Platform) -> Change:
         """Takes out what login to the platform put in: the very bytes from before where nobody else has written since, else
-        what is the platform's and nothing more. Bytes that held something of the platform already (an older login of the
-        Kimi CLI) do not come back. Returns the change, false if there was none; raises as `apply`."""
+        what is the platform's and nothing more. Returns the change, false if there was none; raises as `apply`."""
 
-        def step(old: bytes | None) -> tuple[Change, bytes | None]:
-            config, entry = _parse(self.path, old), self._undo.entry(platform.id)
-            before = _parse_if_valid(entry.before) if entry else None
-            if entry and before is not None and entry.wrote(old) and not holds(before, platform):
-                return Change.between(platform, "logout", config, before), entry.before
-            change = unplan(config, platform, before=before)
-            return change, self._rendered(old, change)
+        def step(old: Content, entries: Entries) -> _Step:
+            new = without(self.path, old, platform, entries)
+            change = Change.between(platform, "logout", parse(self.path, old), parse(self.path, new))
+            return change, new, after_logout(self.path, entries, platform, old, new)
 
         return self._transact(step)
 
-    def _transact(self, step: Callable[[bytes | None], tuple[Change, bytes | None]]) -> Change:
+    def _transact(self, step: Callable[[Content, Entries], _Step]) -> Change:
         with _errors_at(self.path), self._locked():
             for _ in range(_ATTEMPTS):
                 old, is_legacy = self._current()
-                change, new = step(old)
+                entries = self._undo.entries()
+                change, new, remembered = step(old, entries)
                 if is_legacy and new != old:
                     self._migrate(old)
                     continue
                 # The undo first: after a crash between the two it speaks of a file that is not there, and is not used.
-                self._remember(change, old, new)
+                if remembered != entries:
+                    self._undo.keep(remembered)
                 if new == old or self._replace(old, new):
-                    if change.reason == "logout":
-                        self._undo.forget(change.platform)
+                    if change.reason == "logout" and remembered.pop(change.platform, None) is not None:
+                        self._undo.keep(remembered)
                     return change
         raise ConfigError(f"{self.path}: another program keeps writing it; nothing was changed", hint="try again")
-
-    def _remember(self, change: Change, old: bytes | None, new: bytes | None) -> None:
-        entry = self._undo.entry(change.platform)
-        if change.reason == "login" and new is not None:
-            is_signed_in = managed_provider_key(change.platform) in _parse(self.path, old).get("providers", {})
-            again = entry.after_login(old, new) if entry and is_signed_in else UndoEntry.first(old, new)
-            self._undo.keep(change.platform, again)
-        elif change.reason != "logout" and new is not None and new != old and entry and entry.wrote(old):
-            self._undo.keep(change.platform, entry.after_sync(new))
-
-    def _rendered(self, old: bytes | None, change: Change) -> bytes | None:
-        """The file's new bytes; the old ones if there is nothing to do."""
-        if not change:
-            return old
-        text = (old or b"").decode()
-        body = text.removeprefix(_BOM)
-        try:
-            return (text[: len(text) - len(body)] + edited(body, change.edits)).encode()
-        except ValueError as exc:
-            raise ConfigError(
-                f"{self.path}: cannot be edited safely: {exc}; nothing was changed",
-                hint="write providers, models and services as [tables], one key a line, and try again",
-            ) from None
 
     # -- the file --------------------------------------------------------------------------------------------------------
 
@@ -173,15 +157,15 @@ class ConfigFile:
             for left in (path, path.with_name(files.PROBE)):
                 files.remove_forgotten(left, math.inf)
 
-    def _current(self) -> tuple[bytes | None, bool]:
+    def _current(self) -> tuple[Content, bool]:
         """The config as TOML, and whether that is a legacy config.json which is still to become a config.toml."""
         content = self._content()
         if content is not None:
             return content, False
         legacy = _content_of(self._legacy_path)
-        return (None, False) if legacy is None else (_toml_of_json(self._legacy_path, legacy), True)
+        return (None, False) if legacy is None else (toml_of_json(self._legacy_path, legacy), True)
 
-    def _content(self) -> bytes | None:
+    def _content(self) -> Content:
         return _content_of(self.path)
 
     def _target(self) -> Path:
@@ -193,7 +177,7 @@ class ConfigFile:
         if target.exists() and not os.access(target, os.W_OK):
             raise ConfigError(f"{target}: read-only; nothing was changed", hint=f"make it writable: chmod u+w {target}")
 
-    def _replace(self, old: bytes | None, new: bytes | None) -> bool:
+    def _replace(self, old: Content, new: Content) -> bool:
         """False, with nothing changed, if the file is no longer `old`."""
         self._refuse_read_only()
         target = self._target()
@@ -203,14 +187,14 @@ class ConfigFile:
                 files.remove_durably(target)
             return is_same
         mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o600
-        if _holds_api_key(_parse(self.path, new)):
+        if _holds_api_key(parse(self.path, new)):
             mode = 0o600
         written = files.write_durably(target, new, mode=mode, still=lambda: self._content() == old)
         if written:
             files.remove_forgotten(target, target.stat().st_mtime)
         return written
 
-    def _migrate(self, content: bytes | None) -> None:
+    def _migrate(self, content: Content) -> None:
         """A legacy config.json becomes config.toml once, and is kept as config.json.bak."""
         if self._replace(None, content):
             self._legacy_path.replace(self._legacy_path.with_suffix(".json.bak"))
@@ -229,7 +213,7 @@ def _errors_at(path: Path) -> Iterator[None]:
         raise ConfigError(f"{where}: {words}; nothing was changed", hint=hint) from exc
 
 
-def _content_of(path: Path) -> bytes | None:
+def _content_of(path: Path) -> Content:
     found = files.read_bounded(path, CONFIG_BYTES_MAX, follow=True)
     return found.data if found else None
 
@@ -239,48 +223,6 @@ def _nearest(directory: Path) -> Path:
     while not os.path.lexists(directory):
         directory = directory.parent
     return directory
-
-
-def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
-    try:
-        return loads((content or b"").decode().removeprefix(_BOM))
-    except UnicodeDecodeError as exc:
-        lines = exc.object[: exc.start].split(b"\n")
-        problem = f"not UTF-8 (at line {len(lines)}, column {len(lines[-1]) + 1})"
-    except RecursionError:
-        problem = "nested too deeply"
-    except ValueError as exc:
-        problem = f"not TOML: {exc}"
-    raise ConfigError(f"{path}: {problem}", hint="correct that line and try again")
-
-
-def _parse_if_valid(content: bytes | None) -> dict[str, Any] | None:
-    try:
-        return _parse(Path(), content)
-    except ConfigError:
-        return None
-
-
-def _toml_of_json(path: Path, content: bytes) -> bytes:
-    """A JSON object as TOML. TOML has no null: a key that holds one goes, as the Kimi CLI does it."""
-    try:
-        data = json.loads(content.decode("utf-8-sig"))
-        if not isinstance(data, dict):
-            raise ValueError("not an object")
-        return edited("", diff({}, _without_null(data))).encode()
-    except json.JSONDecodeError as exc:
-        problem = f"{exc.msg} (at line {exc.lineno}, column {exc.colno})"
-    except RecursionError:
-        problem = "nested too deeply"
-    except ValueError as exc:
-        problem = str(exc)
-    raise ConfigError(f"{path}: cannot become config.toml: {problem}", hint=f"correct {path} or move it away")
-
-
-def _without_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
-    return [_without_null(item) for item in value] if isinstance(value, list) else value
 
 
 def _holds_api_key(config: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ class Change:
     """What a plan does to a config: model keys added, changed and removed, the default model before and after ("" for
     none), and the exact edits. False when there is nothing to do."""
 
-    platform: str
+    owner: Platform = field(repr=False)
     reason: Reason
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -39,12 +39,17 @@ class Change:
     def __bool__(self) -> bool:
         return bool(self.edits)
 
+    @property
+    def platform(self) -> str:
+        """The id of the platform that it is about."""
+        return self.owner.id
+
     @classmethod
     def between(cls, platform: Platform, reason: Reason, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
         """The change that leads from one config to another."""
         old, new = _models(before), _models(after)
         return cls(
-            platform=platform.id,
+            owner=platform,
             reason=reason,
             added=tuple(key for key in new if key not in old),
             changed=tuple(key for key in new if key in old and diff({key: old[key]}, {key: new[key]})),
@@ -89,11 +94,18 @@ def plan(
     return Change.between(platform, reason, config, after)
 
 
-def unplan(config: Mapping[str, Any], platform: Platform, *, before: Mapping[str, Any] | None = None) -> Change:
+def unplan(
+    config: Mapping[str, Any],
+    platform: Platform,
+    *,
+    before: Mapping[str, Any] | None = None,
+    thinking_goes: bool | None = None,
+) -> Change:
     """What a logout takes out: the provider, all models of it, the services that refer to its credential.
 
     A default model that goes with them becomes what it was in `before` (the config that the login found, if known), else
-    the first model that is left, else there is none; `default_thinking` goes back with it. Raises `ConfigError` as `plan`.
+    the first model that is left, else there is none. `default_thinking` goes back to what it was in `before` where
+    `thinking_goes`; None: where the default model goes. Raises `ConfigError` as `plan`.
     """
     after = deepcopy(dict(config))
     models, services = _table(after, "models"), _table(after, "services")
@@ -102,13 +114,15 @@ def unplan(config: Mapping[str, Any], platform: Platform, *, before: Mapping[str
         del models[key]
     for name in [name for name, url in platform.services.items() if _is_ours(services.get(name), platform, url)]:
         del services[name]
+    if thinking_goes is None:
+        thinking_goes = not _is_default_valid(after)
     if not _is_default_valid(after):
         first = next(iter(models), None)
         _restore(after, "default_model", {} if first is None else {"default_model": first})
         if before is not None and _is_default_valid({**after, "default_model": before.get("default_model", "")}):
             _restore(after, "default_model", before)
-        if before is not None:
-            _restore(after, "default_thinking", before)
+    if before is not None and thinking_goes:
+        _restore(after, "default_thinking", before)
     return Change.between(platform, "logout", config, after)
 
 

@@ -72,7 +72,10 @@ class FileStore:
         (a directory, a circle) is its own target: what is set aside then is the link."""
         if not _is_link(self.path):
             return self.path
-        target = Path(os.path.realpath(self.path))
+        try:
+            target = Path(os.path.realpath(self.path))
+        except OSError:  # somebody has put a file in the link's place meanwhile
+            return self.path
         try:
             found = target.lstat()
         except OSError:

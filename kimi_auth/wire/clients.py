@@ -6,14 +6,14 @@ import asyncio
 import ssl
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
 from kimi_auth.clock import Clock, SystemClock
 
-from .http import Ask, send_async, send_sync
+from .http import Ask, proxy_for, send_async, send_sync
 from .verdict import Seen
 
 __all__ = ["Clients"]
@@ -37,27 +37,31 @@ class Clients:
         self._transport = transport
         self._async_transport = async_transport
         self._guard = threading.Lock()
-        self._by_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._by_loop: dict[tuple[asyncio.AbstractEventLoop, httpx.URL | None], httpx.AsyncClient] = {}
 
     def send(self, ask: Ask) -> Seen:
         """Sends in this thread; see `send_sync`."""
-        return send_sync(self._lend, ask, self.clock)
+        return send_sync(partial(self._lend, ask), ask, self.clock)
 
     async def send_async(self, ask: Ask) -> Seen:
         """Sends in this event loop; see `send_async`."""
-        return await send_async(self._of_this_loop, ask, self.clock)
+        return await send_async(partial(self._of_this_loop, ask), ask, self.clock)
 
     async def aclose(self) -> None:
         """Closes what this event loop used; the next request opens anew."""
+        loop = asyncio.get_running_loop()
         with self._guard:
-            client = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if client is not None and self._async_transport is None:
-            await client.aclose()
+            closing = [self._by_loop.pop(known) for known in list(self._by_loop) if known[0] is loop]
+        for client in closing:
+            if self._async_transport is None:
+                await client.aclose()
 
-    def _lend(self) -> AbstractContextManager[httpx.Client]:
+    def _lend(self, ask: Ask) -> AbstractContextManager[httpx.Client]:
         client = httpx.Client(
             verify=self._trusted if self._transport is None else True,
             transport=self._transport,
+            proxy=proxy_for(ask.url) if self._transport is None else None,
+            trust_env=False,
             cookies=_no_cookies(),
             event_hooks={"response": [_forget_redirect]},
         )
@@ -67,19 +71,22 @@ class Clients:
     def _trusted(self) -> ssl.SSLContext:
         return httpx.create_ssl_context()
 
-    def _of_this_loop(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
+    def _of_this_loop(self, ask: Ask) -> httpx.AsyncClient:
+        proxy = proxy_for(ask.url) if self._async_transport is None else None
+        wanted = asyncio.get_running_loop(), proxy.url if proxy else None
         with self._guard:
-            for ended in [known for known in self._by_loop if known.is_closed()]:
+            for ended in [known for known in self._by_loop if known[0].is_closed()]:
                 del self._by_loop[ended]
-            if loop not in self._by_loop:
-                self._by_loop[loop] = httpx.AsyncClient(
+            if wanted not in self._by_loop:
+                self._by_loop[wanted] = httpx.AsyncClient(
                     verify=self._trusted if self._async_transport is None else True,
                     transport=self._async_transport,
+                    proxy=proxy,
+                    trust_env=False,
                     cookies=_no_cookies(),
                     event_hooks={"response": [_forget_redirect_async]},
                 )
-            return self._by_loop[loop]
+            return self._by_loop[wanted]
 
 
 def _no_cookies() -> CookieJar:

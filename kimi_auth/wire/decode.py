@@ -1,7 +1,7 @@
-"""Bodies into values: strict about JSON, lenient about what is optional, never an exception.
+"""Bodies into values: strict about what is used, lenient about everything beside it, never an exception.
 
 A body is a JSON object or it is nothing. Of an object each reader says which shape it has (a word that the tables in
-`tables.py` know) and gives the value for the good shape. Numbers may be strings; a strange number means "unknown" and
+`tables.py` know) and gives the value for the good shape. Numbers may be strings; a strange member means "unknown" and
 never costs anybody the answer that it came with.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import Any
 
-from kimi_auth.token import LIFETIME_MAX_S
+from kimi_auth.token import LIFETIME_MAX_S, LIFETIME_MIN_S
 
 from .answers import DeviceCode, Grant
 from .sanitize import clean, is_visible, safe_url
@@ -30,23 +30,34 @@ INTERVAL_DEFAULT_S = 5.0
 
 
 def json_object(body: bytes) -> JsonObject | None:
-    """The JSON object (RFC 8259) that `body` is, or None: UTF-8, each key once, no NaN, of a depth and size that decode."""
+    """The JSON object (RFC 8259) that `body` is, or None where its end cannot be found or it is nested too deeply.
+
+    NaN, Infinity, an integer too long to read, and a key that is there twice with two values are None. Bytes that are no
+    UTF-8 become lone surrogates, which nothing that is shown or sent may hold.
+    """
     try:
-        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_no_constant)
+        text = body.decode("utf-8-sig", "surrogateescape")
+        value = json.loads(
+            text, strict=False, object_pairs_hook=_each_once, parse_constant=lambda _: None, parse_int=_integer
+        )
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> JsonObject:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key twice: two readers could see two different answers")
+    """Of two values under one key neither counts: two readers could see two different answers."""
+    found: JsonObject = {}
+    for key, value in pairs:
+        found[key] = value if found.get(key, value) == value else None
     return found
 
 
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("not a JSON number")
+def _integer(digits: str) -> int | None:
+    try:
+        return int(digits)
+    except ValueError:  # Python reads no integer of more than some thousand digits
+        return None
 
 
 def oauth_error(data: JsonObject | None) -> tuple[str, str]:
@@ -60,7 +71,7 @@ def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
     if data is None:
         return "", None
     secret, user_code, uri = (_text(data, key) for key in ("device_code", "user_code", "verification_uri"))
-    if not is_visible(secret) or not user_code or clean(user_code, 64) != user_code or not uri:
+    if not _is_sendable(secret) or not user_code or clean(user_code, 64) != user_code or not uri:
         return "incomplete", None
     if not safe_url(uri):
         return "unsafe_uri", None
@@ -79,14 +90,14 @@ def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
     if data is None:
         return "", None
     access, refresh = _text(data, "access_token"), _text(data, "refresh_token")
-    if not _is_token(access):
+    if not is_visible(access) or len(access) > TOKEN_MAX:
         return "no_token", None
     kind = clean(_text(data, "token_type"), 40)
-    expires_in_s = _number(data, "expires_in")
+    life_s = _number(data, "expires_in")
     return "token", Grant(
         access,
-        refresh if _is_token(refresh) else "",
-        expires_in_s if expires_in_s <= LIFETIME_MAX_S else 0.0,
+        refresh if _is_sendable(refresh) and len(refresh) <= TOKEN_MAX else "",
+        life_s if LIFETIME_MIN_S <= life_s <= LIFETIME_MAX_S else 0.0,
         clean(_text(data, "scope"), 1000),
         "Bearer" if kind.lower() in {"", "bearer"} else kind,
     )
@@ -97,8 +108,9 @@ def catalogue(data: JsonObject | None) -> tuple[str, JsonObject | None]:
     return ("models", data) if data is not None and isinstance(data.get("data"), list) else ("", None)
 
 
-def _is_token(text: str) -> bool:
-    return is_visible(text) and len(text) <= TOKEN_MAX
+def _is_sendable(text: str) -> bool:
+    """A form can carry it: VSCHAR (RFC 6749 appendix A), spaces included, which a header could not."""
+    return text.isascii() and text.isprintable() and not text.isspace() and text != ""
 
 
 def _text(data: JsonObject, key: str) -> str:

@@ -9,6 +9,8 @@ from .sanitize import split_url
 
 __all__ = ["endpoint", "metadata_urls"]
 
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
     """The two addresses of the metadata of `issuer`, in the order in which they are asked.
@@ -28,15 +30,20 @@ def endpoint(metadata: JsonObject | None, issuer: str, name: str) -> str:
 
     It is https, or on plain http at the very host of an issuer that is itself on plain http.
     """
-    if (
-        metadata is None
-        or not isinstance(said := metadata.get("issuer"), str)
-        or said.rstrip("/") != issuer.rstrip("/")
-    ):
+    ours, theirs, there = (_spelt(url) for url in (issuer, (metadata or {}).get("issuer"), (metadata or {}).get(name)))
+    if metadata is None or ours is None or theirs != ours or there is None:
         return ""
-    url = metadata.get(name)
+    at_home = there[:2] == ours[:2]
+    return str(metadata[name]) if there[0] == "https" or at_home else ""
+
+
+def _spelt(url: object) -> tuple[str, str, str, str, str] | None:
+    """Scheme, host with port, path, query and fragment in one spelling (RFC 3986 §6.2), None for what is no URL.
+
+    A platform's issuer is kept in that spelling, so metadata that names it as it was written must be read in it, too.
+    """
     parts = split_url(url) if isinstance(url, str) else None
-    if parts is None or not isinstance(url, str):
-        return ""
-    at_home = parts[:2] == urlsplit(issuer)[:2]
-    return url if parts.scheme == "https" or at_home else ""
+    if parts is None:
+        return None
+    place = f"{parts.hostname}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
+    return parts.scheme, place, parts.path.rstrip("/"), parts.query, parts.fragment

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 import zlib
@@ -16,17 +17,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
+from urllib.parse import SplitResult
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock
 
-from .sanitize import clean, host_of, is_loopback, is_visible, retry_after_s, split_url
+from .sanitize import clean, host_of, is_loopback, is_visible, redact, retry_after_s, split_url
 from .tables import UnsendableError
 from .verdict import Seen
 
-__all__ = ["BODY_MAX", "Ask", "send_async", "send_sync"]
+__all__ = ["BODY_MAX", "Ask", "proxy_for", "send_async", "send_sync"]
 
 BODY_MAX = 1 << 20
 DEADLINE_S = 15.0
@@ -35,7 +38,8 @@ GRACE_S = 1.0
 
 _HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
 
-_BAD_SETTINGS = "the proxy or certificate settings cannot be used"
+_SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
 _FAILURES = (UnsendableError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 
 _TROUBLE: tuple[tuple[type[Exception], str], ...] = (
@@ -85,7 +89,7 @@ class Ask:
         headers = httpx.Headers(_HEADERS)
         headers.update(self.headers)
         timeout = httpx.Timeout(self.deadline_s, connect=self.connect_timeout_s, pool=self.connect_timeout_s)
-        with _preparing("the request cannot be written"):
+        with _preparing(_bad_request):
             return client.build_request(
                 self.method, self.url, headers=headers, data=self.form, timeout=timeout, extensions=extensions
             )
@@ -99,7 +103,7 @@ def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask
     arrival = _Arrival(ask, clock)
     deadline = _Deadline(ask.deadline_s, clock)
     try:
-        with _preparing(_BAD_SETTINGS):
+        with _preparing(_bad_settings):
             lent = client_of()
         with lent as client:
             request = ask.request(client, trace=deadline.watch)
@@ -118,7 +122,7 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock
     """Sends `ask` in this event loop, as `send_sync` does in a thread. Raises nothing but a cancellation of the caller."""
     arrival = _Arrival(ask, clock)
     try:
-        with _preparing(_BAD_SETTINGS):
+        with _preparing(_bad_settings):
             client = client_of()
         request = ask.request(client)
         async with asyncio.timeout(ask.deadline_s):
@@ -135,13 +139,56 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock
     return arrival.seen()
 
 
+def proxy_for(url: str) -> httpx.Proxy | None:
+    """The proxy that the environment has for `url`; None where NO_PROXY says so, and for plain http to loopback, which is
+    allowed because it stays on this machine.
+
+    Raises UnsendableError, with the name of the variable: its value may hold a password.
+    """
+    parts = split_url(url)
+    proxies = getproxies()
+    scheme = next((it for it in (parts.scheme, "all") if proxies.get(it)), "") if parts else ""
+    if parts is None or not scheme or _is_exempt(parts, proxies.get("no", "")):
+        return None
+    if parts.scheme == "http" and is_loopback(parts.hostname or ""):
+        return None
+    address = proxies[scheme]
+    try:
+        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+        if proxy.url.host:
+            return proxy
+    except (ValueError, httpx.InvalidURL):
+        pass
+    names = " or ".join(sorted(it for it in os.environ if it.lower() == f"{scheme}_proxy")) or "the system's settings"
+    raise UnsendableError(
+        f"the proxy in {names} has no address like http://host:port; in its password, write / as %2F, # as %23, ? as %3F"
+    )
+
+
+def _is_exempt(parts: SplitResult, no_proxy: str) -> bool:
+    """True where an entry of NO_PROXY is the host or ends its name; an entry that says nothing to us is passed over."""
+    anything = "*" in no_proxy.replace(" ", "").split(",")
+    return anything or any(proxy_bypass(name) for name in (parts.netloc, parts.hostname or ""))
+
+
 @contextmanager
-def _preparing(complaint: str) -> Iterator[None]:
+def _preparing(complaint: Callable[[Exception], str]) -> Iterator[None]:
     """Whatever a bad URL, header, proxy or certificate setting raises in here, nothing has been sent."""
     try:
         yield
     except (ValueError, OSError, ImportError, httpx.InvalidURL) as problem:
-        raise UnsendableError(f"{complaint} ({_reason(problem)})") from None
+        raise UnsendableError(complaint(problem)) from None
+
+
+def _bad_request(problem: Exception) -> str:
+    return f"the request cannot be written ({_reason(problem)})"
+
+
+def _bad_settings(problem: Exception) -> str:
+    """Names of settings, never values: what a parser says of a proxy's address may quote the password in it."""
+    said = f" ({_reason(problem)})" if isinstance(problem, OSError | ImportError) else ""
+    named = ", ".join(sorted(it for it in os.environ if it.upper() in _SETTINGS))
+    return f"the proxy or certificate settings cannot be used{said}" + (f"; look at {named}" if named else "")
 
 
 class _Arrival:
@@ -164,16 +211,19 @@ class _Arrival:
 
     def seen(self, failure: Exception | None = None) -> Seen:
         etag = self._headers.get("etag", "")
+        content_type, _, parameters = self._headers.get("content-type", "").partition(";")
+        charset = _CHARSET.search(f";{parameters}")
         return Seen(
             self._ask.host,
             self._status,
-            clean(self._headers.get("content-type", "").partition(";")[0], 60),
+            clean(redact(content_type, self._ask.secrets), 60),
             _plain(bytes(self._raw), self._headers.get("content-encoding", "")),
             etag if is_visible(etag) and len(etag) <= 256 else "",
             retry_after_s(self._headers.get("retry-after", ""), self._clock.wall_s()),
             type(failure) if failure else None,
             _trouble(failure) if failure else "",
             self._ask.secrets,
+            charset[1] if charset else "",
         )
 
 

@@ -90,15 +90,20 @@ class OAuthClient:
         await self._clients.aclose()
 
     def _discover(self, ends_at_s: float) -> str | Seen:
-        """The revocation endpoint that the server's metadata names, or what was seen instead of one."""
-        if self._endpoints.discover_revocation:
-            for url in metadata_urls(self._endpoints.issuer):
-                seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
-                if found := endpoint(json_object(seen.body), self._endpoints.issuer, "revocation_endpoint"):
-                    return found
-                if seen.failure is not None or seen.status == 429 or seen.status >= 500:
-                    return seen
-        return Seen(host_of(self._endpoints.issuer), failure=NoEndpointError)
+        """The revocation endpoint that the server's metadata names, or what was seen instead of one, as if the revocation
+        itself had met it before it was sent."""
+        missed = Seen(host_of(self._endpoints.issuer), failure=NoEndpointError)
+        for url in metadata_urls(self._endpoints.issuer) if self._endpoints.discover_revocation else ():
+            seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
+            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
+            if found := endpoint(metadata, self._endpoints.issuer, "revocation_endpoint"):
+                return found
+            if seen.failure is not None or seen.status == 429 or seen.status >= 500:
+                trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status}'}"
+                missed = replace(seen, status=0, body=b"", failure=seen.failure or httpx.ConnectError, trouble=trouble)
+            if seen.failure is not None:
+                break
+        return missed
 
     def _send_before(self, ends_at_s: float, ask: Ask) -> Seen:
         left_s = ends_at_s - self._clients.clock.monotonic_s()

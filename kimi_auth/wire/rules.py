@@ -6,6 +6,7 @@ what it does not name may be anything), the outcome, and what people are told. `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,7 +19,9 @@ Kind_co = TypeVar("Kind_co", covariant=True)
 Kind = TypeVar("Kind")
 
 ANY_ERROR = frozenset({"*"})
-"""In a row: any OAuth error code."""
+"""In a row: any OAuth error code. The words of a web framework in the same place ("Not Found") are none."""
+
+_ERROR_CODE = re.compile(r"[a-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,14 @@ class Row(Generic[Kind_co]):
     def fits(self, facts: Facts) -> bool:
         return (
             (not self.status or any(facts.status in statuses for statuses in self.status))
-            and (not self.error or facts.error in self.error or (self.error == ANY_ERROR and facts.error != ""))
+            and (not self.error or facts.error in self.error or (self.error == ANY_ERROR and _is_code(facts.error)))
             and (not self.shape or facts.shape == self.shape)
             and (not self.failure or (facts.failure is not None and issubclass(facts.failure, self.failure)))
         )
+
+
+def _is_code(error: str) -> bool:
+    return _ERROR_CODE.fullmatch(error) is not None
 
 
 Table = tuple[Row[Kind], ...]

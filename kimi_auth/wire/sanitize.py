@@ -5,13 +5,15 @@ Nothing here raises: text that cannot be made fit becomes "" (or None), and the 
 
 from __future__ import annotations
 
+import html
 import ipaddress
+import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 __all__ = [
     "clean",
@@ -27,7 +29,10 @@ __all__ = [
 
 RETRY_AFTER_MAX_S = 900.0
 URL_MAX = 2048
-_EXCERPT_SOURCE_MAX = 8192
+_SOURCE_MAX = 8192
+_PIECE = 8
+"""As many characters of a secret in a row are not shown; fewer do not help a thief."""
+_LAYERS_MAX = 6
 
 # Default_Ignorable_Code_Point of Unicode outside category C, and the blank that is not a space: they render as nothing.
 _INVISIBLE = frozenset(
@@ -39,38 +44,144 @@ _URL = re.compile(r"[!-~]+", re.ASCII)
 _URL_FORBIDDEN = frozenset('\\"<>^`{|}')
 _SECONDS = re.compile(r"-?\d+(\.\d*)?", re.ASCII)
 _MARKUP = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
-_NAMED_SECRET = re.compile(r"((?:token|secret|password|device_code)(?:\"\s*:\s*\"|=))[^\"&\s]*", re.IGNORECASE)
-_SECRET_SHAPED = re.compile(r"[A-Za-z0-9_~+/=.\-]{24,}")
+_NAMED_SECRET = re.compile(
+    r"(?:token|secret|password|device_code)(?:\"\s*:\s*\"(?P<quoted>[^\"]+)|=\s*(?P<plain>[^\"&\s]+))", re.IGNORECASE
+)
+_SECRET_SHAPED = re.compile(r"(?:[a-z_]+=)?(?P<shaped>[A-Za-z0-9_~+/=.\-]{24,})")
 _REDACTED = "[redacted]"
+_CHARSET = re.compile(
+    r"iso-8859-15?|windows-125[12]|koi8-r|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)", re.ASCII | re.IGNORECASE
+)
+_ESCAPES: tuple[tuple[str, Callable[[str], str]], ...] = (
+    (r"(?:%[0-9a-f]{2})+", lambda it: unquote(it, errors="ignore")),
+    (r"[%\\]u[0-9a-f]{4}", lambda it: chr(int(it[-4:], 16))),
+    (r"\\x[0-9a-f]{2}", lambda it: chr(int(it[-2:], 16))),
+    (r"\\[bfnrt]", lambda _: " "),
+    (r"\\[^ux]", lambda it: it[1]),
+    (r"&(?:#x[0-9a-f]{1,99}|#[0-9]{1,99}|[a-z][a-z0-9]{1,31});?", html.unescape),
+)
+"""How a server may spell a character that it echoes (RFC 3986 §2.1, RFC 8259 §7, HTML), and what undoes it."""
+_ESCAPE = re.compile("|".join(f"({pattern})" for pattern, _ in _ESCAPES), re.IGNORECASE)
+
+_Layer = list[tuple[str, int, int]]
+"""Characters, each with the place in the shown text, from and to, that it is written in."""
 
 
 def clean(text: str, limit: int = 200) -> str:
     """`text` on one line, at most `limit` characters ("…" ends a cut one): no control, bidirectional or invisible ones."""
-    seen = text[: 16 * limit]
-    shown = "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in seen)
-    line = " ".join(shown.split())
+    line = _one_line(text[: 16 * limit])
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_visible(text).split())
+
+
+def _visible(text: str) -> str:
+    return "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in text)
 
 
 def _is_invisible(character: str) -> bool:
     return unicodedata.category(character)[0] == "C" or character in _INVISIBLE
 
 
-def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200) -> str:
-    """The first words of an answer that is no OAuth answer, without markup and without anything shaped like a token."""
-    text = body[:_EXCERPT_SOURCE_MAX].decode("utf-8", "replace").replace("\ufffd", "")
-    return clean(redact(_MARKUP.sub(" ", text), secrets, guess=True), limit)
+def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, charset: str = "") -> str:
+    """The first words of an answer that is no OAuth answer, without markup and without anything shaped like a token.
+
+    `charset` is what its header declares; zero bytes say more. Where the bytes hold a secret that the text does not, in
+    letters that somebody could turn back into it, nothing is shown.
+    """
+    source, known = body[:_SOURCE_MAX], tuple(secrets)
+    declared = charset if _CHARSET.fullmatch(charset) else "utf-8"
+    encoding = json.detect_encoding(source) if b"\0" in source else declared
+    text = _visible(source.decode(encoding, "replace").replace("\ufffd", ""))
+    if encoding != "utf-8" and _secrets_in(source.decode("ascii", "ignore"), known) > _secrets_in(text, known):
+        return _not_shown(body)
+    return clean(redact(_MARKUP.sub(" ", text), known, guess=True), limit)
+
+
+def _secrets_in(text: str, secrets: tuple[str, ...]) -> int:
+    return redact(text, secrets).count(_REDACTED)
+
+
+def _not_shown(body: bytes) -> str:
+    return f"({len(body)} bytes that are not shown)"
 
 
 def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
-    """`text` without the given secrets; with `guess` also without what looks like one: servers echo what they were sent."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, _REDACTED)
-    if not guess:
-        return text
-    text = _NAMED_SECRET.sub(rf"\1{_REDACTED}", text)
-    return _SECRET_SHAPED.sub(lambda run: _REDACTED if _looks_random(run[0]) else run[0], text)
+    """`text` on one line without the given secrets; with `guess` also without what looks like one.
+
+    Servers echo what they were sent. It is looked for, whole and in pieces, in the very line that is given back, and in
+    what its escapes stand for; a line with escapes in escapes without end is not given back at all.
+    """
+    line = _one_line(text[:_SOURCE_MAX])
+    layers = _layers(line)
+    if len(layers) > _LAYERS_MAX:
+        return _not_shown(text.encode("utf-8", "replace"))
+    pieces = {piece for secret in secrets for layer in _layers(_one_line(secret)) for piece in _pieces(_solid(layer))}
+    places = [place for layer in layers for place in _found(layer, pieces)]
+    if guess:
+        places += [place for layer in layers for place in _guessed(layer)]
+    shown, end = "", 0
+    for start, stop in sorted(places):
+        if start > end or not shown:
+            shown += line[end:start] + _REDACTED
+        end = max(end, stop)
+    return shown + line[end:]
+
+
+def _layers(line: str) -> list[_Layer]:
+    """`line`, then what its escapes stand for, and the escapes in that, as long as there are any, up to _LAYERS_MAX."""
+    layers = [[(character, at, at + 1) for at, character in enumerate(line)]]
+    while len(layers) <= _LAYERS_MAX and (undone := _undone(layers[-1])) is not None:
+        layers.append(undone)
+    return layers
+
+
+def _undone(layer: _Layer) -> _Layer | None:
+    undone: _Layer = []
+    end = 0
+    for escape in _ESCAPE.finditer(_text(layer)):
+        meant = _ESCAPES[(escape.lastindex or 1) - 1][1](escape[0])
+        if meant != escape[0]:
+            start, stop = layer[escape.start()][1], layer[escape.end() - 1][2]
+            undone += layer[end : escape.start()]
+            undone += [(character, start, stop) for character in _visible(meant)]
+            end = escape.end()
+    return undone + layer[end:] if end else None
+
+
+def _text(layer: _Layer) -> str:
+    return "".join(character for character, _, _ in layer)
+
+
+def _solid(layer: _Layer) -> _Layer:
+    return [it for it in layer if it[0] != " "]
+
+
+def _pieces(secret: _Layer) -> Iterator[str]:
+    text = _text(secret)
+    for at in range(max(len(text) - _PIECE, 0) + 1):
+        if text:
+            yield text[at : at + _PIECE]
+
+
+def _found(layer: _Layer, pieces: set[str]) -> Iterator[tuple[int, int]]:
+    """Where one of `pieces` is written, whatever blanks are in it."""
+    solid = _solid(layer)
+    text = _text(solid)
+    for length in {len(piece) for piece in pieces}:
+        for at in range(len(text) - length + 1):
+            if text[at : at + length] in pieces:
+                yield solid[at][1], solid[at + length - 1][2]
+
+
+def _guessed(layer: _Layer) -> Iterator[tuple[int, int]]:
+    text = _text(layer)
+    for found in (*_NAMED_SECRET.finditer(text), *_SECRET_SHAPED.finditer(text)):
+        kind = found.lastgroup or ""
+        if kind != "shaped" or _looks_random(found[kind]):
+            yield layer[found.start(kind)][1], layer[found.end(kind) - 1][2]
 
 
 def _looks_random(run: str) -> bool:

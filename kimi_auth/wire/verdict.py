@@ -51,6 +51,7 @@ class Seen:
     failure: type[Exception] | None = None
     trouble: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    charset: str = ""
 
 
 def code_answer(seen: Seen) -> Answer[CodeOutcome, DeviceCode]:
@@ -121,4 +122,4 @@ def _words(seen: Seen, error: str, description: str) -> str:
         return clean(redact(said, seen.secrets, guess=True))
     if seen.failure is not None:
         return clean(redact(seen.trouble, seen.secrets))
-    return excerpt(seen.body, seen.secrets)
+    return excerpt(seen.body, seen.secrets, charset=seen.charset)

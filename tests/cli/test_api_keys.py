@@ -62,7 +62,7 @@ def test_a_whole_life(kimi: Run, key: str, give: Callable[[str], None], share_di
     assert kimi("models", "--platform", "acme").status == 0
     out = kimi("logout", "--all")
     assert (out.status, out.err) == (0, "")
-    assert out.out.count("config: config.toml is as it was before the login") == 2
+    assert out.out.count("config: nothing of this platform is left in config.toml") == 2
     assert not (share_dir / "config.toml").exists()
     assert kimi("token", "--platform", "acme").status == 3
     assert len(kimi("logout", "--all", "--json").json["signed_out"]) == 1
@@ -116,3 +116,20 @@ def test_a_platform_that_is_broken(kimi: Run, key: str, share_dir: Path) -> None
     assert said.status == 9
     assert "platforms.toml" in json.loads(said.out)["error"]["message"]
     assert kimi("status").status == 3
+
+
+def test_the_default_model_s_platform_is_everybody_s(kimi: Run, key: str, give: Callable[[str], None]) -> None:
+    """Commands that use a login follow the default model to a platform without a sign-in; those that sign in and out do
+    not: a login asks for no key that nobody named, and a logout takes none away."""
+    give(key)
+    assert kimi("login", "--platform", "acme", "--api-key-stdin").status == 0
+    assert kimi("token").out == f"{key}\n"
+    assert kimi("status", "--json").json["platform"] == "acme"
+    assert kimi("models", "list").status == 0
+    assert kimi("run", "--", "true").status == 0
+    assert kimi("doctor").status == 0
+    give(key)
+    assert kimi("login", "--api-key-stdin", "--force").out == "Signed in to Acme.\n"
+    assert "Signed in to Kimi Code" in kimi("login").out
+    assert kimi("logout", "--json").json["signed_out"][0]["platform"] == "kimi-code"
+    assert kimi("token").out == f"{key}\n"

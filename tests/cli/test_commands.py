@@ -16,6 +16,7 @@ from kimi_auth import errors
 from kimi_auth.cli.status import duration
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator, Fault
+from kimi_auth.machine import Library
 from kimi_auth.store import FileStore, Refusal
 
 Run = Callable[..., Any]
@@ -151,6 +152,85 @@ def test_trace_records_the_walk(kimi: Run, tmp_path: Path) -> None:
     assert kimi("login", "--trace", str(tmp_path / "no" / "such")).status == 8
 
 
+def test_a_trace_that_cannot_be_written_is_said(kimi: Run) -> None:
+    """The disk fills up on the way: the login stands, and a line says that the walk is not in the file."""
+    said = kimi("login", "--trace", "/dev/full", "--json")
+    assert (said.status, said.events[-1]["type"]) == (0, "success")
+    assert said.err == (
+        "kimi-auth: the walk could not be written to /dev/full: No space left on device"
+        " (name a file that can be written: --trace FILE)\n"
+    )
+
+
+def test_machines_that_cannot_be_trusted_are_said(kimi: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout with a mistake in its machines every command says what it is, in one line."""
+    for machine in (Path(__file__).parents[2] / "machines").glob("*.toml"):
+        (tmp_path / machine.name).write_text(machine.read_text())
+    (tmp_path / "copy.toml").write_text((tmp_path / "sign_out.toml").read_text())
+    monkeypatch.setattr("kimi_auth.machine.library._own_machines", lambda: Library.load(tmp_path))
+    said = kimi("status")
+    assert said.status == 1
+    assert said.err.startswith("kimi-auth: the machines cannot run: copy.toml, top level: name is ")
+    assert said.err.endswith(" (see it all: kimi-auth diagram)\n")
+    assert "copy.toml, top level: " in kimi("diagram").out
+
+
+UNWRITABLE = {
+    "models is a number": "models = 5\n",
+    "services is a list": "services = []\n",
+    "default_thinking is a table": "[default_thinking]\na = 1\n",
+    "no room for models": f"#{'x' * 1_048_000}\n",
+}
+
+
+@pytest.mark.parametrize("text", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_a_config_that_cannot_be_written_is_said_before_the_approval(kimi: Run, share_dir: Path, text: str) -> None:
+    """login: exit 9 at once, nobody is asked to approve, nothing is stored."""
+    share_dir.mkdir()
+    (share_dir / "config.toml").write_text(text)
+    said = kimi("login")
+    assert (said.status, said.err.count("\n")) == (9, 1)
+    assert "Approve" not in said.out
+    assert not (share_dir / "credentials" / "kimi-code.json").exists()
+    assert (share_dir / "config.toml").read_text() == text
+
+
+ACME = """
+v = 1
+[platforms.acme]
+name = "Acme"
+auth = "device"
+api_base = "{api_base}"
+[platforms.acme.oauth]
+host = "{host}"
+device_authorization_path = "/api/oauth/device_authorization"
+token_path = "/api/oauth/token"
+client_id = "17e5f671-d194-4dfb-9706-5516cb48c098"
+"""
+OWN_DEFAULT = """default_model = "m2"
+default_thinking = false
+[providers.mine]
+type = "kimi"
+base_url = "https://mine.example/v1"
+api_key = "k"
+""" + "".join(f'[models.m{n}]\nprovider = "mine"\nmodel = "m{n}"\nmax_context_size = 5\n' for n in (1, 2))
+
+
+@pytest.mark.parametrize("outs", [("kimi-code", "acme"), ("acme", "kimi-code"), ("--all",)], ids=" ".join)
+def test_two_platforms_come_and_go(kimi: Run, emulator: Emulator, share_dir: Path, outs: tuple[str, ...]) -> None:
+    """Signed in to two, out in any order: the same bytes; `--all` says which platform each line is about."""
+    share_dir.mkdir()
+    (share_dir / "platforms.toml").write_text(ACME.format(api_base=emulator.api_base, host=emulator.oauth_host))
+    (share_dir / "config.toml").write_text(OWN_DEFAULT)
+    for platform in ("kimi-code", "acme"):
+        assert kimi("login", "--platform", platform).status == 0
+    said = [kimi("logout", *(["--platform", out] if out != "--all" else [out])) for out in outs]
+    assert all("config: nothing of this platform is left in config.toml\n" in each.out for each in said)
+    assert (share_dir / "config.toml").read_text() == OWN_DEFAULT
+    lines = [line for each in said for line in each.out.splitlines() if line.startswith("platform: ")]
+    assert lines == (["platform: kimi-code", "platform: acme"] if outs == ("--all",) else [])
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
     "no such command": (("nosuch",), 2),
     "no such option": (("token", "--nosuch"), 2),
@@ -162,6 +242,14 @@ REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
     "run without a command": (("run",), 2),
     "a machine that is none": (("diagram", "nosuch"), 2),
     "a format that is none": (("diagram", "--format", "png"), 2),
+    "no revision": (("diagram", "--diff", ""), 2),
+    "a difference in Mermaid": (("diagram", "--diff", "HEAD", "--format", "mermaid"), 2),
+    "a walk as a table": (("diagram", "--trace", "x", "--format", "table"), 2),
+    "a proof as a picture": (("diagram", "--verify", "--format", "svg"), 2),
+    "pages as a picture": (("diagram", "--check", "--format", "svg"), 2),
+    "pages of one machine": (("diagram", "sign_out", "--check"), 2),
+    "two questions at a time": (("diagram", "--diff", "HEAD", "--check"), 2),
+    "a dry list": (("models", "--dry-run"), 2),
     "all and one": (("logout", "--all", "--platform", "kimi-code"), 2),
     "another config": (("login", "--config-file", "/elsewhere/config.toml"), 9),
     "another config at logout": (("logout", "--config-file", "/elsewhere/config.toml"), 9),
@@ -180,6 +268,55 @@ def test_what_cannot_be_done_is_one_line(kimi: Run, name: str) -> None:
     assert said.err.startswith("kimi-auth: ")
     assert said.err.count("\n") == 1
     assert said.err.rstrip().endswith(")")
+
+
+@pytest.mark.parametrize("args", [("status",), ("login",), ("token",), ("doctor",), ("logout", "--all")])
+@pytest.mark.parametrize("place", ["KIMI_SHARE_DIR", "--config-file"])
+def test_a_home_that_nobody_has(kimi: Run, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], place: str) -> None:
+    """`~somebody` of nobody: one line that names it, with the next step, whoever looks there."""
+    if place == "KIMI_SHARE_DIR":
+        monkeypatch.setenv("KIMI_SHARE_DIR", "~nosuch/x")
+    elif args[0] in {"login", "logout"}:
+        args = (*args, "--config-file", "~nosuch/x")
+    else:
+        return
+    said = kimi(*args)
+    assert said.status == (1 if args == ("doctor",) else 2 if place == "--config-file" else 9)
+    assert said.err.count("\n") == 1
+    assert "~nosuch" in said.out + said.err
+    assert "unexpected" not in said.err
+
+
+BROKEN_LOGINS = {
+    "absent": (3, lambda file: file.unlink()),
+    "corrupt": (8, lambda file: file.write_text("{")),
+    "revoked": (4, None),
+}
+
+
+@pytest.mark.parametrize("state", BROKEN_LOGINS)
+def test_status_tells_programs_as_much_as_people(
+    kimi: Run, share_dir: Path, age: Run, store: FileStore, state: str
+) -> None:
+    """Where no token can be had, the object holds what is known all the same, beside the error."""
+    kimi("login")
+    usual = kimi("status", "--json").json
+    status, spoil = BROKEN_LOGINS[state]
+    if spoil is not None:
+        spoil(store.path)
+    else:
+        age(-5.0)
+        with store.locked(5):
+            fp = store.read().fp
+            store.refuse(fp, Refusal(SystemClock().wall_s(), "invalid_grant"))
+            store.claim(fp)
+        assert "claim" not in kimi("status").out
+    said = kimi("status", "--json")
+    assert said.status == status == said.json["error"]["exit"]
+    assert set(said.json) == {*usual, "error"}
+    assert (said.json["state"], said.json["platform"], said.json["models"]) == (state, "kimi-code", 3)
+    assert said.json["claim"] is None
+    assert said.err == f"kimi-auth: {said.json['error']['message']} ({said.json['error']['hint']})\n"
 
 
 EVERY_ERROR = [
@@ -405,6 +542,9 @@ def test_a_recorded_walk_is_laid_over_its_machine(kimi: Run, tmp_path: Path) -> 
     assert "signed_in" in kimi("diagram", "--trace", str(file)).out
     assert kimi("diagram", "--trace", str(file), "--format", "svg").out.count("<svg ") == 1
     assert kimi("diagram", "--trace", str(tmp_path / "none")).status == 2
+    assert kimi("diagram", "device_login", "--trace", str(file)).out == kimi("diagram", "--trace", str(file)).out
+    another = kimi("diagram", "sign_out", "--trace", str(file))
+    assert (another.status, "holds no walk of sign_out" in another.err) == (2, True)
     file.write_text("")
     assert kimi("diagram", "--trace", str(file)).status == 2
 
@@ -422,6 +562,8 @@ def test_a_change_of_a_machine_is_told(kimi: Run, tmp_path: Path) -> None:
         found = kimi("diagram", "--diff", str(folder), *form)
         assert found.status == 1
         assert "gone" in found.out
+        assert found.err.startswith("kimi-auth: one change (")
+        assert kimi("diagram", "sign_out", "--diff", str(folder), *form).status == 0
     assert kimi("diagram", "--diff", str(tmp_path / "nowhere")).status == 2
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from kimi_auth import files
 from kimi_auth.cli.doctor import ALL_WELL, credential, disk, renewal
+from kimi_auth.cli.doctor import house as surroundings
 from kimi_auth.cli.doctor.check import public
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.emulator import Emulator, Fault
@@ -215,6 +216,33 @@ class House:
         (self.share_dir.parent / "file").write_text("")
         self.monkeypatch.setenv("KIMI_SHARE_DIR", str(self.share_dir.parent / "file"))
 
+    def name_too_long(self) -> None:
+        self.monkeypatch.setenv("KIMI_SHARE_DIR", str(self.share_dir.parent / ("x" * 256)))
+
+    def locked_out(self) -> None:
+        """Another user's directory; root, who enters everything, is refused by hand."""
+        for name in ("stat", "open", "lstat"):
+            usual = getattr(os, name)
+
+            def refuse(path: Any, *args: Any, usual: Any = usual, **more: Any) -> Any:
+                if str(path).startswith(f"{self.share_dir}/"):
+                    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+                return usual(path, *args, **more)
+
+            self.monkeypatch.setattr(os, name, refuse)
+
+    def provider_is_a_list(self) -> None:
+        self.config.write_text(self.config.read_text().replace("default_model", "# default_model"))
+        with self.config.open("a") as file:
+            file.write("\n[models.odd]\nprovider = [1]\n")
+        self.config.write_text('default_model = "odd"\n' + self.config.read_text())
+
+    def absurd_walk(self) -> None:
+        name = "20251123T121320.000-device_login-failed-0123456789ab.ndjson"
+        line = {"walk": "w", "machine": "device_login", "from": "polling", "event": "refused", "to": "failed"}
+        numbers = {"seconds": 9e10, "step": 1, "at_s": 1.0}
+        (self.share_dir / "kimi-auth" / "walks" / name).write_text(json.dumps(line | numbers) + "\n")
+
     def kimi_cli_wrote(self) -> None:
         record = json.loads(self.file.read_text())
         self.file.write_text(json.dumps({key: value for key, value in record.items() if key != "issuer"}))
@@ -273,13 +301,24 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ),
     "client refused": (("client_refused",), [("pace", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
     "platforms broken": (("platforms_broken",), [("platforms", ".+")]),
-    "another issuer": (("other_issuer",), [("credential", "unset KIMI_CODE_OAUTH_HOST, .+")]),
+    "another issuer": (("other_issuer",), [("credential", "name the host of before .+")]),
     "an address that is none": (("no_url",), [("environment", ".+")]),
     "share dir relative": (("relative",), [("share dir", "export KIMI_SHARE_DIR=~/.kimi")]),
     "share dir is a file": (
         ("no_directory",),
         [("share dir", "mv ~/file ~/file.aside")],
     ),
+    "share dir with too long a name": (("name_too_long",), [("share dir", surroundings.ELSEWHERE)]),
+    "share dir of another user": (
+        ("locked_out",),
+        [("share dir", "see whose they are and what they allow: ls -ld ~ ~/.kimi")],
+    ),
+    "default model's provider is no text": (
+        ("provider_is_a_list",),
+        [("default model", f"kimi-auth models sync, or name another default_model: {EDIT}")],
+    ),
+    "a walk that began before there were years": (("absurd_walk",), []),
+    "stale claim of a login that the server ended": (("revoked", "stale_claim"), [("credential", "kimi-auth login")]),
     "another writer, login lost": (
         ("kimi_cli_wrote", "revoked"),
         [
@@ -452,7 +491,7 @@ def test_a_login_that_is_shared(house: House) -> None:
     """A Kimi CLI that writes the same file is told, and is no finding while nothing is lost."""
     house.kimi_cli_wrote()
     assert house.findings() == []
-    assert "last written by a Kimi CLI; 1 unfinished writes of a Kimi CLI" in house.kimi("doctor").out
+    assert "last written by a Kimi CLI; one unfinished write of a Kimi CLI" in house.kimi("doctor").out
 
 
 def test_renewals_are_dated(house: House) -> None:
@@ -532,6 +571,9 @@ def test_a_home_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("USER", raising=False)
     monkeypatch.delenv("LOGNAME", raising=False)
     monkeypatch.setattr("kimi_auth.cli.doctor.check.pwd.getpwuid", nobody)
+    assert public("/a/b and /") == "/a/b and /"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
     assert public("/a/b and /") == "/a/b and /"
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,42 @@ def test_a_signal_ends_the_command(number: signal.Signals, status: int) -> None:
     assert stopped.value.exit_status == status
     assert str(stopped.value) == number.name
     assert dispositions() == before
+
+
+def test_a_signal_that_meets_code_in_c_is_not_lost() -> None:
+    """A callback that C code has called can raise nothing: what was swallowed there comes again, and nothing is printed."""
+
+    class Thing: ...
+
+    swallowed: list[str] = []
+
+    def swallow() -> None:
+        thing = Thing()
+        watch = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        swallowed.append(f"went on with {watch()}")
+        threading.Event().wait(10)
+
+    usual_hook = sys.unraisablehook
+    with pytest.raises(Stopped), Signals(print).taken():
+        swallow()
+    assert swallowed == ["went on with None"]
+    assert sys.unraisablehook is usual_hook
+
+
+def test_what_else_c_code_swallows_is_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a signal is sent again."""
+    seen: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: seen.append(found.exc_type))
+
+    class Thing: ...
+
+    with Signals(print).taken():
+        thing = Thing()
+        watch = weakref.ref(thing, lambda _: 1 / 0)
+        del thing
+    assert watch() is None
+    assert seen == [ZeroDivisionError]
 
 
 def test_what_is_ignored_stays_ignored() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -183,6 +184,14 @@ def test_characters_that_the_terminal_does_not_know(tmp_path: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_data_in_any_encoding(tmp_path: Path) -> None:
+    """The same path as data: ASCII, from which a program gets every letter back."""
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "KIMI_SHARE_DIR": str(tmp_path / "días-日本")}
+    command = [sys.executable, "-m", "kimi_auth", "status", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert f"{tmp_path}/días-日本/credentials" in json.loads(done.stdout)["place"]
+
+
 # --- output that cannot be written -------------------------------------------------------------------------------------
 
 
@@ -212,6 +221,66 @@ def test_a_full_disk() -> None:
         done.stderr
         == b"kimi-auth: cannot write to standard output: No space left on device (send the output somewhere else)\n"
     )
+
+
+def gone() -> int:
+    """The writing end of a pipe that nobody reads."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    return write_end
+
+
+NOWHERE: dict[str, Callable[[], int]] = {
+    "closed": lambda: os.open(os.devnull, os.O_RDONLY),  # to be closed by the shell
+    "full": lambda: os.open("/dev/full", os.O_WRONLY),
+    "nobody reads": gone,
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("where", NOWHERE)
+@pytest.mark.parametrize(
+    ("args", "statuses"),
+    [
+        (["status", "--json"], {3}),
+        (["login", "--platform", "nosuch", "--json"], {2}),
+        (["--help"], {0, 1}),  # Typer says nothing to a closed standard output
+        ([], {1, 2}),
+    ],
+)
+def test_what_can_be_said_to_nobody(where: str, args: list[str], statuses: set[int]) -> None:
+    """An answer, an error or the help that cannot be written: at most one line, and the status that was meant."""
+    script = 'exec "$@" >&-' if where == "closed" else 'exec "$@"'
+    stdout = NOWHERE[where]()
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "kimi_auth", *args]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(stdout)
+    assert done.returncode in statuses
+    assert done.stderr.count("\n") <= 1
+    assert done.stderr == "" or done.stderr.startswith("kimi-auth: ")
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_diagnostics_that_have_no_room() -> None:
+    """The exit status still says what happened."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kimi_auth", "status"], stdout=subprocess.DEVNULL, stderr=full, check=False
+        )
+    assert done.returncode == 3
+
+
+def test_a_completion_that_cannot_be_installed(tmp_path: Path) -> None:
+    """Typer writes into the home directory: what the disk refuses there is one line that names the file."""
+    (tmp_path / ".bash_completions").write_text("")
+    command = [sys.executable, "-m", "kimi_auth", "--install-completion", "bash"]
+    env = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"kimi-auth: {tmp_path}/.bash_completions")
+    assert "unexpected" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_shells_completion() -> None:

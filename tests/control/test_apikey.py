@@ -114,7 +114,8 @@ def test_trouble(session: Session, api: Any, key: str, answer: Any, kind: type[K
     assert report.state == "failed"
     assert type(report.trouble) is kind
     assert words in report.trouble.message
-    assert report.trouble.hint
+    assert "kimi-auth login --platform acme --api-key-stdin" in report.trouble.hint
+    assert "still signed in" not in report.trouble.hint
     assert key.strip() not in report.trouble.line or not key.strip()
     assert not session.config.path.exists()
 
@@ -166,3 +167,12 @@ def test_logout_tells_running_clients(session: Session) -> None:
     session.attach(served.append)
     session.logout_sync()
     assert served == [KEY, ""]
+
+
+def test_a_key_is_not_renewed(session: Session) -> None:
+    """Whoever asks for another one is told who can give it; nothing is said of any network."""
+    login(session)
+    with pytest.raises(ConfigError, match="is not renewed") as caught:
+        session.access_token_sync(refresh=True)
+    assert caught.value.hint == "give another one: kimi-auth login --platform acme --api-key-stdin --force"
+    assert session.access_token_sync(min_ttl_s=60.0) == KEY

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.errors import ConfigError, NotSignedIn, Unreachable
+from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
 from kimi_auth.flows import models as flow
 from kimi_auth.flows.account import BearerRejected, PlatformConfig
 from kimi_auth.platforms import ConfigFile, Memory, ModelEntry, Registry
@@ -190,10 +190,11 @@ class Source:
     def __init__(self, api: Any, *bearers: Any) -> None:
         self.platform = Registry().get("kimi-code").model_copy(update={"api_base": api.base})
         self._bearers = list(bearers)
+        self._stored: Any = ""
         self.rejections: list[str] = []
 
     async def access_token(self) -> str:
-        bearer = self._bearers.pop(0)
+        self._stored = bearer = self._bearers.pop(0) if self._bearers else self._stored
         if isinstance(bearer, Exception):
             raise bearer
         return str(bearer)
@@ -205,6 +206,7 @@ class Source:
 
 OFFLINE = Unreachable("no connection")
 NOBODY = NotSignedIn("not signed in")
+ENDED = Revoked("the server ended this login")
 LADDER: dict[str, tuple[tuple[Any, ...], str, list[str], list[str], type[Exception] | None]] = {
     "good": (("good",), "", ["good"], [], None),
     "renewed once": (("old", "good"), "", ["old", "good"], ["old"], None),
@@ -212,6 +214,8 @@ LADDER: dict[str, tuple[tuple[Any, ...], str, list[str], list[str], type[Excepti
     "rejected twice, key": (("old", "older"), "good", ["old", "older", "good"], ["old"], None),
     "not renewed, key": (("old",), "good", ["old", "good"], ["old"], None),
     "not renewed, no key": (("old",), "", ["old"], ["old"], BearerRejected),
+    "not renewed, the login has ended": (("old", None, ENDED), "", ["old"], ["old"], Revoked),
+    "not renewed, the login has ended, key": (("old", None, ENDED), "good", ["old", "good"], ["old"], None),
     "key rejected": (("old",), "bad", ["old", "bad"], ["old"], BearerRejected),
     "the key is the bearer": (("old",), "old", ["old"], ["old"], BearerRejected),
     "not signed in, key": ((NOBODY,), "good", ["good"], [], None),

@@ -128,6 +128,69 @@ def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
     assert "landed" in done.stdout
 
 
+def test_what_begins_while_the_interpreter_exits() -> None:
+    """A handler that was registered before the first flight runs after the wait for flights: what it begins is done before
+    it goes on. A thread that is torn by the end begins nothing."""
+    done = run(
+        """
+        import atexit, threading
+        from kimi_auth.flows.flight import Flights, is_ending
+        def work():
+            threading.Event().wait(0.3)
+            print("landed", flush=True)
+            return 7
+        def daemon():
+            gate.wait()
+            try:
+                print("elsewhere", flights.join("other", work).result(5), flush=True)
+            except Exception as error:
+                print("elsewhere", error, flush=True)
+            told.set()
+        @atexit.register
+        def last():
+            print("ending", is_ending(), flush=True)
+            print("handler", flights.join("key", work).result(0), flush=True)
+            gate.set()
+            told.wait(5)
+        gate, told = threading.Event(), threading.Event()
+        flights = Flights()
+        threading.Thread(target=daemon, daemon=True).start()
+        print("first", flights.join("key", work).result(5), is_ending(), flush=True)
+        """
+    )
+    assert done.stdout.splitlines() == [
+        "landed",
+        "first 7 False",
+        "ending True",
+        "landed",
+        "handler 7",
+        "elsewhere the program is ending: nothing is renewed any more",
+    ]
+
+
+@pytest.mark.parametrize("torn_at", ["booked", "while it starts"])
+def test_a_flight_that_never_took_off(monkeypatch: pytest.MonkeyPatch, torn_at: str) -> None:
+    """A signal handler's exception between booking and flying reaches its caller; the next one flies, and nobody waits for
+    the lost one."""
+    flights = Flights[int]()
+
+    class Alarm(BaseException): ...
+
+    def torn(*_: object) -> None:
+        raise Alarm
+
+    if torn_at == "booked":
+        monkeypatch.setattr(flight._Flight, "take_off", torn)
+    else:
+        monkeypatch.setattr(threading.Thread, "start", torn)
+    with pytest.raises(Alarm):
+        flights.join("key", lambda: 1)
+    monkeypatch.undo()
+    assert flights.join("key", lambda: 2).result(5) == 2
+    assert drain(5)
+    assert not in_flight()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_waits_for_the_flight_and_the_child_starts_with_none() -> None:
     """The parent's flight lands before the fork; the child can fly on its own."""

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from kimi_auth.clock import VirtualClock
-from kimi_auth.errors import NotSignedIn, Revoked, Unreachable
+from kimi_auth.errors import NotSignedIn, Revoked, StorageError, Unreachable
 from kimi_auth.flows.refresh import token_from
 from kimi_auth.runtime import BearerAuth
 from kimi_auth.session import Session
-from kimi_auth.store import MemoryStore
+from kimi_auth.store import MemoryStore, Snapshot
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, SimulatedServer
 
@@ -284,3 +284,21 @@ def test_why_there_is_no_other_token(world: World, caplog: pytest.LogCaptureFixt
     assert bearer not in caplog.text
     with pytest.raises(Revoked):  # nor is the rejected one given out again, though its time has not come
         world.session.access_token_sync()
+
+
+def test_a_file_that_cannot_be_read_just_now(world: World) -> None:
+    """A process that is out of descriptors, or a share that is away for a moment: clients keep the token that works."""
+    first = world.sign_in().access_token
+    client = Client("")
+    unreadable = Snapshot("corrupt", (77,), problem=StorageError("cannot read it: Too many open files"))
+
+    async def main() -> None:
+        async with world.session.kept_fresh(client):
+            stored, world.store._found = world.store._found, unreadable
+            await world.clock.sleep_async(LATER_S)
+            assert client.api_key == first
+            world.store._found = stored
+            await world.clock.sleep_async(LATER_S)
+            assert client.api_key == first
+
+    asyncio.run(main())

@@ -20,7 +20,7 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.flows.contracts import Need
-from kimi_auth.store import Refusal
+from kimi_auth.store import Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
 
@@ -501,3 +501,57 @@ def test_unclear_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -
     life.clock.advance(901)
     assert life.walk("renew").state == "fresh"
     assert life.store.pace().unclear_count == 0
+
+
+# --- while a renewed pair cannot be put in its place -----------------------------------------------------------------
+
+
+def stays(life: Life) -> None:
+    """Nobody does anything meanwhile."""
+
+
+def signs_in(life: Life) -> None:
+    """A program that takes no lock signs in."""
+    life.store.theirs.put(OTHER)
+
+
+def signs_out(life: Life) -> None:
+    """A program that takes no lock removes the record."""
+    life.store._found = Snapshot("absent")
+
+
+def sweeps(life: Life) -> None:
+    """Somebody removes what lies beside the record, the answer included."""
+    life.store._claims.clear()
+
+
+OTHER = Token("access-other", "refresh-other", 1_700_001_801.0, 900.0)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "state", "access_token"),
+    [
+        (stays, "fresh", "access-2"),
+        (signs_in, "fresh", "access-other"),
+        (signs_out, "absent", ""),
+        (sweeps, "fresh", "access-2"),
+    ],
+    ids=["nothing", "a login", "a logout", "a sweep"],
+)
+def test_what_happens_while_it_cannot_be_installed(
+    life: Life, meanwhile: Callable[[Life], None], state: str, access_token: str
+) -> None:
+    """Each try compares anew: a login or a logout of those seconds is final, and an answer that was taken away is written
+    again from memory."""
+    life.sign_in(age_s=901)
+
+    def trouble() -> None:
+        meanwhile(life)
+        raise StoreUnwritable("the directory cannot be written to")
+
+    life.store.before["install_heir"] = trouble
+    landing = life.walk("renew")
+    assert landing.state == state
+    found = life.store.read().token
+    assert (found.access_token if found else "") == access_token
+    assert life.server.counts["exchange"] == 1

@@ -31,6 +31,7 @@ from kimi_auth.token import Token
 from kimi_auth.wire import Answer
 
 Life = Any
+ISSUER = "https://simulated.example"
 MODELS = (ModelEntry(id="kimi-for-coding", context_length=262144),)
 
 OFFLINE: Answer[Any, Any] = Answer("unreachable", error=Unreachable("no connection"))
@@ -276,14 +277,28 @@ def test_force_replaces_a_login_that_stands(login: Login) -> None:
     assert login.life.server.is_live(old.access_token)
 
 
-@pytest.mark.parametrize("safe", [False, True])
-def test_the_replaced_credential_is_revoked_only_where_that_is_safe(login: Login, safe: bool) -> None:
-    """On some servers a revocation ends every login of the client: the platform must say that it does not."""
-    old = login.life.sign_in()
+@pytest.mark.parametrize(
+    ("safe", "issuer", "revoked"),
+    [
+        (False, ISSUER, False),
+        (True, ISSUER, True),
+        (True, ISSUER + "/", True),
+        (True, "https://elsewhere.example", False),
+    ],
+)
+def test_the_replaced_credential_is_revoked_only_where_that_is_safe(
+    login: Login, safe: bool, issuer: str, revoked: bool
+) -> None:
+    """On some servers a revocation ends every login of the client: the platform must say that it does not. And no token is
+    ever sent to another host than the one that issued it."""
+    pair = login.life.server.issue()
+    old = Token(pair.access_token, pair.refresh_token, login.life.clock.wall_s() + 900, 900, issuer=issuer)
+    login.life.store.theirs.put(old)
     login.revokes_replaced = safe
     state, _ = asyncio.run(login.walk(force=True))
     assert state == "signed_in"
-    assert login.life.server.is_live(old.access_token) != safe
+    assert login.life.server.counts["revoke"] == revoked
+    assert login.life.server.is_live(old.access_token) != revoked
     assert login.life.server.is_live(login.life.stored.access_token)
 
 
@@ -313,6 +328,16 @@ def test_slow_down_is_for_good(login: Login) -> None:
     asyncio.run(login.walk())
     gaps = [round(b - a, 3) for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
     assert gaps[:5] == [6.0, 12.0, 18.0, 18.0, 18.0]
+
+
+@pytest.mark.parametrize("outcome", ["authorization_pending", "slow_down", "unreachable"])
+def test_retry_after_is_honoured_whatever_it_comes_with(login: Login, outcome: Any) -> None:
+    """The next poll waits as long as the server asked for, a minute at most."""
+    faults("poll", Answer(outcome, retry_after_s=14.5), Answer(outcome, retry_after_s=900.0))(login)
+    login.approve_at_s = 80.0
+    asyncio.run(login.walk())
+    gaps = [round(b - a, 3) for a, b in pairwise(login.polls_at_s)]
+    assert gaps[:2] == [14.5, 60.0]
 
 
 def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
@@ -349,6 +374,110 @@ def test_a_huge_interval_is_obeyed_up_to_half_the_life_of_the_code(login: Login)
     login.life.server.interval_s, login.life.server.code_life_s = 300.0, 100.0
     asyncio.run(login.walk())
     assert login.polls_at_s[0] == pytest.approx(60.0)
+
+
+def codes(login: Login, *lives_and_intervals: tuple[float, float]) -> list[float]:
+    """Each code in turn has such a life and interval, the last one for good; gives when they were asked for."""
+    rest = list(lives_and_intervals)
+    asked_at_s: list[float] = []
+    request = login.life.server.request_code
+
+    async def watched() -> Any:
+        asked_at_s.append(login.now_s - login.begun_at_s)
+        login.life.server.code_life_s, login.life.server.interval_s = rest.pop(0) if len(rest) > 1 else rest[0]
+        return await request()
+
+    login.life.server.request_code = watched
+    return asked_at_s
+
+
+PACES: dict[str, tuple[list[tuple[float, float]], list[Answer[Any, Any]], list[float], list[float]]] = {
+    "a slow first code, a short second one": (
+        [(1800.0, 300.0), (90.0, 5.0)],
+        [],
+        [0.0, 1800.0],
+        [360, 720, 1080, 1440, 1800 + 54],
+    ),
+    "slowed down beyond the life of a code": ([(4.0, 2.0)], [Answer("slow_down")], [0, 7], [2.4, 9.4]),
+}
+
+
+@pytest.mark.parametrize(("lives", "answers", "codes_at_s", "polls_at_s"), PACES.values(), ids=PACES)
+def test_every_code_is_polled(
+    login: Login, lives: Any, answers: Any, codes_at_s: list[float], polls_at_s: list[float]
+) -> None:
+    """However slow an earlier code was: half the life of the code that is shown bounds every interval."""
+    faults("poll", *answers)(login)
+    asked_at_s = codes(login, *lives)
+    login.approve_at_s = polls_at_s[-1] - 1.0
+    state, _ = asyncio.run(login.walk())
+    assert state == "signed_in"
+    assert asked_at_s == pytest.approx(codes_at_s)
+    assert login.polls_at_s == pytest.approx(polls_at_s)
+
+
+@pytest.mark.parametrize(
+    ("life_s", "interval_s", "apart_s", "polls_at_s"),
+    [
+        (0.001, 5.0, 5.0, []),
+        (1.0, 5.0, 5.0, []),
+        (3.0, 1.0, 3.0, [1.2, 2.4]),
+        (4.0, 300.0, 300.0, [2.4]),
+        (1.0, 0.1, 1.0, []),
+    ],
+)
+def test_codes_that_hardly_live(
+    login: Login, life_s: float, interval_s: float, apart_s: float, polls_at_s: list[float]
+) -> None:
+    """Four codes are asked for all the same, never two within the interval, and none is polled within a second."""
+    login.approve_at_s = None
+    asked_at_s = codes(login, (life_s, interval_s))
+    state, _ = asyncio.run(login.walk())
+    assert state == "expired"
+    assert asked_at_s == pytest.approx([apart_s * n for n in range(4)])
+    assert [at_s for at_s in login.polls_at_s if at_s < apart_s] == pytest.approx(polls_at_s)
+
+
+def test_a_code_dies_while_the_machine_sleeps(login: Login) -> None:
+    """After eight hours of suspension the old code is not polled again: a new one is shown."""
+    login.life.server.code_life_s = 600.0
+    login.approve_at_s = 30.0
+    poll = login.life.server.poll
+    polled: list[str] = []
+
+    async def then_sleep(device_code: str) -> Any:
+        polled.append(device_code)
+        answer = await poll(device_code)
+        if len(polled) == 2:
+            login.life.clock.suspend(8 * 3600)
+        return answer
+
+    login.life.server.poll = then_sleep
+    state, _ = asyncio.run(login.walk())
+    assert state == "signed_in"
+    assert polled == ["device-1"] * 2 + ["device-2"] * 3
+
+
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early: bool) -> None:
+    """RFC 6749 §7.1: what we do not know how to use is neither stored nor handed out."""
+    server, poll = login.life.server, login.life.server.poll
+
+    async def mac(device_code: str) -> Any:
+        answer = await poll(device_code)
+        return replace(answer, value=replace(answer.value, token_type="mac")) if answer.value else answer
+
+    server.poll = mac
+    if ends_early:
+        with pytest.raises(asyncio.CancelledError):
+            interrupt_at(login, "polling")
+    else:
+        state, ctx = asyncio.run(login.walk())
+        assert (state, type(ctx.trouble)) == ("failed", ConfigError)
+        assert "no bearer tokens" in ctx.trouble.message
+        assert server.counts["revoke"] == 1
+        assert login.life.served == login.written == []
+    assert login.life.store.read().state == "absent"
 
 
 def test_the_person_sees_what_happens(login: Login) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,6 +27,7 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.flows.refresh import token_from
+from kimi_auth.machine import Library
 from kimi_auth.session import Session
 from kimi_auth.store import MemoryStore
 from kimi_auth.token import Token
@@ -351,6 +353,15 @@ def test_logout_that_fails_says_that_the_login_stands(world: World) -> None:
         asyncio.run(world.session.logout())
 
 
+def test_another_host_s_token_is_not_shown_to_this_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a stranger's token is good is asked of nobody."""
+    _put(world, Token("a", "r", world.clock.wall_s() + 900, 900, issuer="https://x.example"))
+    asked: list[object] = []
+    monkeypatch.setattr("kimi_auth.session.fetch_models", lambda *args: asked.append(args))
+    assert asyncio.run(world.session.verify()) == "unknown"
+    assert asked == []
+
+
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renewals run in the caller's thread, as at exit, so that virtual time cannot pass while they do."""
@@ -435,6 +446,27 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         Session(tmp_path, platform="moonshot-cn", environ={}).access_token_sync()
 
 
+ACME = 'v = 1\n[platforms.acme]\nname = "Acme"\nauth = "device"\napi_base = "https://a.example/v1"\n'
+ACME_OAUTH = '[platforms.acme.oauth]\nclient_id = "c"\nissuer = "https://a.example"\n'
+
+
+@pytest.mark.parametrize(
+    ("platform", "hint"),
+    [
+        (None, "sign in: kimi-auth login"),
+        ("acme", "sign in: kimi-auth login --platform acme"),
+        ("moonshot-cn", "sign in: kimi-auth login --platform moonshot-cn --api-key-stdin"),
+    ],
+)
+def test_the_next_step_is_this_platform_s(tmp_path: Path, platform: str | None, hint: str) -> None:
+    """What is to be typed signs in to the platform that was asked for, and not to the usual one."""
+    (tmp_path / "platforms.toml").write_text(ACME + ACME_OAUTH)
+    with pytest.raises(NotSignedIn) as error:
+        Session(tmp_path, platform=platform, environ={}).access_token_sync()
+    assert error.value.hint == hint
+    assert error.value.line == f"not signed in ({hint})"
+
+
 @pytest.mark.parametrize(
     ("config", "platform"),
     [
@@ -442,13 +474,52 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         ("this is [not toml", "kimi-code"),
         ('default_model = "x"\n[models.x]\nprovider = "mine"\n', "kimi-code"),
         ('default_model = "x"\n[models.x]\nprovider = "managed:kimi-code"\n', "kimi-code"),
-        ('default_model = "x"\n[models.x]\nprovider = "managed:moonshot-cn"\n', "kimi-code"),
+        ('default_model = "x"\n[models.x]\nprovider = "managed:moonshot-cn"\n', "moonshot-cn"),
+        ('default_model = "x"\n[models.x]\nprovider = "managed:nosuch"\n', "kimi-code"),
         ('default_model = 3\nmodels = "none"\n', "kimi-code"),
+        ('default_model = ["x"]\n[models.x]\nprovider = "managed:kimi-code"\n', "kimi-code"),
+        ('default_model = {x = 1}\n[models.x]\nprovider = "managed:kimi-code"\n', "kimi-code"),
     ],
 )
 def test_the_default_platform_is_the_default_model_s(tmp_path: Path, config: str | None, platform: str) -> None:
-    """The default model names the platform where that has a sign-in; anything strange falls back to kimi-code."""
+    """The default model names the platform; anything strange falls back to kimi-code."""
     if config is not None:
         (tmp_path / "config.toml").write_text(config)
     assert Session(tmp_path, environ={}).platform.id == platform
     assert Session(environ={"KIMI_SHARE_DIR": str(tmp_path)}).share_dir == tmp_path
+
+
+def test_a_fresh_token_needs_no_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no login waits in a keyring, an event loop whose threads all wait for a token gives it to them."""
+    world.sign_in()
+
+    async def refuse(*_: object) -> None:
+        raise AssertionError("no thread is to be had")
+
+    monkeypatch.setattr(asyncio, "to_thread", refuse)
+    assert asyncio.run(world.session.access_token()) == "access-1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_while_a_session_makes_what_it_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork waits until another thread has made the machines; the child uses a session of its own at once."""
+    world.sign_in()
+    at_it, load = threading.Event(), Library.load
+
+    def loading() -> Library:
+        at_it.set()
+        for _ in range(100):
+            threading.Event().wait(0.001)
+        return load()
+
+    monkeypatch.setattr(Library, "load", loading)
+    other = world.another()
+    thread = threading.Thread(target=other.status)
+    thread.start()
+    assert at_it.wait(5)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.undo()
+        os._exit(0 if world.another().status().state == "fresh" else 1)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0

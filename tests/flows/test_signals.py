@@ -48,6 +48,29 @@ def test_dispositions_are_given_back() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@pytest.mark.parametrize("torn_at", range(1, 7))
+def test_an_exception_in_the_middle_leaves_nothing_taken(monkeypatch: pytest.MonkeyPatch, torn_at: int) -> None:
+    """A host's own signal handler may raise between any two steps of taking and giving back."""
+    before = {number: signal.getsignal(number) for number in HELD}
+    original, calls = signal.signal, 0
+
+    class Alarm(BaseException): ...
+
+    def torn(number: int, handler: object) -> object:
+        nonlocal calls
+        calls += 1
+        found = original(number, handler)  # type: ignore[arg-type]
+        if calls == torn_at:
+            raise Alarm
+        return found
+
+    monkeypatch.setattr(signal, "signal", torn)
+    with pytest.raises(Alarm), hold_signals():
+        pass
+    monkeypatch.undo()
+    assert {number: signal.getsignal(number) for number in HELD} == before
+
+
 def test_other_threads_hold_nothing() -> None:
     """Only the main thread may set handlers: elsewhere the block just runs."""
     ran: list[bool] = []

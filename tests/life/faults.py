@@ -69,6 +69,28 @@ def raw(text: str) -> bytes:
     return answer(200, text, content_type="application/json")
 
 
+FRAMEWORK: Final = answer(404, {"timestamp": "2026-11-24", "status": 404, "error": "Not Found", "path": "/token"})
+
+UNTIDY: Final = {
+    "a number of 5000 digits": (b'"x": 0', b'"x": ' + b"9" * 5000),
+    "Infinity": (b'"x": 0', b'"x": Infinity'),
+    "scope twice": (b'"x": 0', b'"scope": "another"'),
+    "Latin-1": (b'"x": 0', b'"x": "caf\xe9"'),
+    "a raw line end in a string": (b'"x": 0', b'"x": "a\nb"'),
+}
+"""What stands in a token answer instead of a member that nobody reads: none of it may cost the tokens beside it."""
+
+
+def untidy(change: tuple[bytes, bytes]) -> Callable[[ScriptedServer], bytes]:
+    """A token answer with `change` in its body."""
+
+    def reply(server: ScriptedServer) -> bytes:
+        body = json.dumps({**server.grant(), "x": 0}).encode().replace(*change)
+        return answer(200, body, content_type="application/json")
+
+    return reply
+
+
 def codes(**changes: object) -> Callable[[ScriptedServer], bytes]:
     return lambda server: answer(200, server.codes(**changes))
 
@@ -85,6 +107,13 @@ def twice_named(make: Callable[[ScriptedServer], dict[str, object]]) -> Callable
         return raw(whole[:-1] + ", " + whole[1:])
 
     return reply
+
+
+def spaced(server: ScriptedServer) -> bytes:
+    """A refresh token with spaces, which is a refresh token like any other (RFC 6749 appendix A.17)."""
+    given = server.grant(refresh_token="a refresh token")
+    server.refresh_token = "a refresh token"
+    return answer(200, given)
 
 
 def lost(server: ScriptedServer) -> Reply:
@@ -119,8 +148,11 @@ def _codes() -> Iterable[Fault]:
     yield fault("an empty body", answer(200), says="no OAuth answer")
     yield fault("a body of 2 MiB", answer(200, b"A" * (2 << 20)), says="no OAuth answer")
     yield fault("NULs", answer(200, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
-    yield fault("invalid UTF-8", answer(200, b'{"device_code": "\xff\xfe"}'), says="no OAuth answer")
-    yield fault("a key twice", twice_named(ScriptedServer.codes), says="no OAuth answer")
+    yield fault("404, a framework's JSON", FRAMEWORK, says="no OAuth answer")
+    bad = answer(200, b'{"device_code": "\xff\xfe"}')
+    yield fault("invalid UTF-8", bad, "failed", "answers without a device code", final=no_use)
+    yield fault("a key twice", twice_named(ScriptedServer.codes))
+    yield fault("a device code with spaces", codes(device_code="a device code"))
     yield fault("a list", raw("[]"), says="no OAuth answer")
     yield fault("deeply nested", raw("[" * 100_000), says="no OAuth answer")
     for code in ("invalid_client", "unauthorized_client", "invalid_request"):
@@ -146,6 +178,8 @@ def _codes() -> Iterable[Fault]:
     yield fault("a user code that is a number", codes(user_code=12345678), "failed", "without a", final=no_use)
     for value in (86_400, 0, -5, "7", "soon", None, 1e300, True):
         yield fault(f"interval {value!r}", codes(interval=value) if value is not None else codes(interval=[]))
+    for life_s in (0.001, 1):
+        yield fault(f"expires_in {life_s!r} for ever", codes(expires_in=life_s), "expired", "ran out", times=None)
     for value in ("600", -1, 0, 1e300, "never", 90):
         yield fault(f"expires_in {value!r}", codes(expires_in=value))
 
@@ -169,6 +203,13 @@ def _polls() -> Iterable[Fault]:
     yield fault("429 with seconds", answer(429, retry_after="42"), says="asks for a pause", pause_s=42)
     yield fault("429 with a date", soon, says="asks for a pause", pause_s=60)
     yield fault("429 with nonsense", answer(429, retry_after="soon"), says="asks for a pause")
+    slower = answer(429, {"error": "slow_down"}, retry_after="42")
+    yield fault("slow_down with Retry-After", slower, says="every 10 s", pause_s=42)
+    yield fault(
+        "pending with Retry-After", answer(400, {"error": "authorization_pending"}, retry_after="42"), pause_s=42
+    )
+    yield fault("404, a framework's JSON", FRAMEWORK, says="no OAuth answer")
+    yield fault("403, a framework's JSON", answer(403, {"error": "Forbidden"}), says="no OAuth answer")
     for status in (403, 404, 407, 408, 451):
         yield fault(f"{status}, HTML", page(status), says="no OAuth answer")
     yield fault("400 without a body", answer(400), says="no OAuth answer")
@@ -193,10 +234,16 @@ def _polls() -> Iterable[Fault]:
     yield fault("a token with control characters", control, "failed", "could not be read", final=spent)
     yield fault("a token of 20,000 characters", tokens(access_token="A" * 20_000), "failed", "read", final=spent)
     yield fault("a token that is a number", tokens(access_token=7), "failed", "could not be read", final=spent)
+    other = tokens(token_type="mac")
+    yield fault("a token of type mac", other, "failed", "are no bearer tokens", final=spent)
+    yield fault("a token of type BEARER", tokens(token_type="BEARER"))
+    for name, change in UNTIDY.items():
+        # The code is spent by its first 200, whatever that looks like: who polls on loses the login.
+        yield Fault("poll", name, (untidy(change), oauth_error("invalid_grant")), "signed_in")
     yield fault("complete, then cut off", complete_then_cut)
     for field in ("refresh_token", "expires_in", "scope", "token_type"):
         yield fault(f"without {field}", tokens(**{field: None}))
-    for value in ("900", 0, -1, 1e300, "never", True, [900]):
+    for value in ("900", 0, -1, 0.001, 1e300, "never", True, [900]):
         yield fault(f"expires_in {value!r}", tokens(expires_in=value))
 
 
@@ -241,10 +288,14 @@ def _refreshes() -> Iterable[Fault]:
     yield weather("200 without a token", answer(200, {}), portal)
     yield weather("200, the token a number", answer(200, {"access_token": 7}), portal)
     yield weather("200, control characters", answer(200, {"access_token": "a\x1b[2Jb"}), portal)
+    yield fault("a token of type mac", tokens(token_type="mac"))
+    yield fault("a refresh token with spaces", spaced)
+    for name, change in UNTIDY.items():
+        yield fault(name, untidy(change))
     yield fault("complete, then cut off", complete_then_cut)
     for field in ("refresh_token", "expires_in", "scope", "token_type"):
         yield fault(f"without {field}", without(field))
-    for value in ("900", 0, -1, 1e300, "never"):
+    for value in ("900", 0, -1, 0.001, 1e300, "never"):
         yield fault(f"expires_in {value!r}", tokens(expires_in=value))
 
 

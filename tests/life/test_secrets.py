@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import pickle
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -49,6 +50,12 @@ NOT_OF_A_LIFE: Final = (
 """The server's side, what is read from files of the package, and the bytes of a file that is being read."""
 
 PIECE: Final = 12
+HYPHEN: Final = "\u00ad"
+"""A soft hyphen is not seen, and hides a secret from a plain search when it stands between its characters."""
+
+HYPHENS: Final = re.compile(r"\xc2?\xad|\\u00ad|\\xad")
+"""It in text, in UTF-8 read as Latin-1, in JSON, and in a repr."""
+
 HALFWAY: Final = {"exchange", "save_heir", "install", "poll_token", "store_credential", "sync_models", "revoke"}
 
 
@@ -108,7 +115,7 @@ class Gleanings(logging.Handler):
     def leaks(self, secrets: list[str]) -> list[str]:
         """Where a secret, or a piece of it, was found; never the secret itself."""
         pieces = {piece for secret in secrets for piece in (secret[-2 * PIECE : -PIECE], secret[-PIECE:])}
-        return sorted({where for where, text in self.found if any(piece in text for piece in pieces)})
+        return sorted({where for where, text in self.found if any(piece in HYPHENS.sub("", text) for piece in pieces)})
 
 
 def _from_ours(trace: TracebackType | None) -> TracebackType | None:
@@ -140,9 +147,10 @@ class Witness:
         """The next request gets an answer that quotes what it sent: servers do."""
         sent = self.home.record["refresh_token"] if self.home.credential.exists() else self.secrets[-1]
         if "error" in script:
-            script |= {"status": 400, "body": {"error": script.pop("error"), "error_description": f"not {sent}!"}}
+            said = f"not {HYPHEN.join(sent)}!"
+            script |= {"status": 400, "body": {"error": script.pop("error"), "error_description": said}}
         elif "status" in script:
-            script = {"body": f"<p>device_code={sent}</p>", **script}
+            script = {"body": f"<p>device_code={sent}, or {HYPHEN.join(sent)}</p>", **script}
         self.emulator.state.inject(Fault(endpoint, **script))
 
     @contextmanager
@@ -391,7 +399,7 @@ def test_files_that_hold_secrets_are_private(witness: Witness) -> None:
     assert {oct(path.stat().st_mode & 0o777) for path in holders} == {"0o600"}
 
 
-@pytest.mark.parametrize("place", ["log", "local variable", "file", "error", "piece"])
+@pytest.mark.parametrize("place", ["log", "local variable", "file", "error", "piece", "hidden"])
 def test_the_search_finds_what_is_there(place: str, tmp_path: Path) -> None:
     """Planted in each kind of place, a secret is found."""
     secret = "emulated-access-0123456789abcdefghijklmnopqrstuv"
@@ -412,4 +420,6 @@ def test_the_search_finds_what_is_there(place: str, tmp_path: Path) -> None:
             gleanings.error(KimiAuthError(f"bad token {secret}"))
         case "piece":
             gleanings.add("stdout", f"…{secret[-PIECE:]}")
+        case "hidden":
+            gleanings.add("stdout", (HYPHEN.join(secret),))
     assert gleanings.leaks([secret])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import os
 import pickle
@@ -46,6 +47,45 @@ def test_other_files_are_left_alone(tmp_path: Path, texts: dict[str, str]) -> No
     (tmp_path / "README.md").write_text("# Machines\n")
     (tmp_path / "call.toml").write_text(texts["call"])
     assert list(Library.load(tmp_path)) == ["call"]
+
+
+STRANGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "an editor's lock": (".#call.toml", lambda file: file.symlink_to("me@host.123:456"), ""),
+    "an editor's copy": (".call.toml", lambda file: file.write_text("= half"), ""),
+    "a folder": ("x.toml", Path.mkdir, "x.toml: is no file; move it away"),
+    "a FIFO": ("x.toml", os.mkfifo, "x.toml: is no file; move it away"),
+    "a link to nothing": ("x.toml", lambda file: file.symlink_to("gone"), "x.toml: is no file; move it away"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_lies_among_the_machines(tmp_path: Path, texts: dict[str, str], name: str) -> None:
+    """What is hidden is left alone; what is called like a machine and is no file is said, and never waited for."""
+    (tmp_path / "call.toml").write_text(texts["call"])
+    called, make, problem = STRANGE[name]
+    make(tmp_path / called)
+    if problem:
+        with pytest.raises(SpecError) as caught:
+            Library.load(tmp_path)
+        assert caught.value.problems == (problem,)
+    else:
+        assert list(Library.load(tmp_path)) == ["call"]
+
+
+@pytest.mark.parametrize("what", ["iterdir", "read_bytes"])
+def test_machines_that_may_not_be_read(
+    tmp_path: Path, texts: dict[str, str], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A folder or a file that the system does not let us read is named, with the system's reason."""
+    (tmp_path / "call.toml").write_text(texts["call"])
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, what, refuse)
+    place = "call.toml:" if what == "read_bytes" else str(tmp_path)
+    with pytest.raises(SpecError, match=rf"^{place} cannot be read \(Permission denied\); .+$"):
+        Library.load(tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])

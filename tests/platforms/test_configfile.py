@@ -222,6 +222,19 @@ def test_position(file: ConfigFile, config_error: Refusal, content: bytes, posit
     assert position in config_error(file.read).message
 
 
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) - 300, (1 << 20) - 5000])
+def test_no_room(file: ConfigFile, login: Any, config_error: Refusal, size: int) -> None:
+    """A file that would have more bytes than are read is refused before the approval, and never written."""
+    file.path.write_bytes(b"#" * (size - 1) + b"\n")
+    assert "no room" in config_error(file.writable, login).message
+    if size > (1 << 20) - 5000:
+        assert "no room" in config_error(file.apply, login).message
+        assert file.path.stat().st_size == size
+    else:
+        file.apply(login)
+        assert file.read()["models"]
+
+
 def test_share_dir_is_a_file(tmp_path: Path, login: Any, config_error: Refusal) -> None:
     """A file where the share directory should be is refused, not replaced."""
     (tmp_path / "file").write_text("x")
@@ -368,6 +381,7 @@ def test_undo_file(file: ConfigFile, kimi: Platform, login: Any) -> None:
     entry = {
         "before": base64.b64encode(MINE.encode()).decode(),
         "written_sha256": [hashlib.sha256(file.path.read_bytes()).hexdigest()],
+        "default_thinking": True,
     }
     assert undo_of(file) == {"v": 1, "platforms": {"kimi-code": entry}}
     path = file.share_dir / "kimi-auth" / "undo.json"

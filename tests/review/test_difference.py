@@ -142,6 +142,15 @@ def test_union_of_one() -> None:
         assert words in text
 
 
+def test_a_machine_that_came_or_went_can_be_told() -> None:
+    """Nothing is said of walks that only one revision has; the change counts all the same."""
+    found = compare({}, {"sign_out": OWN["sign_out"]})
+    assert found.text() == (
+        "+ sign_out: the whole machine is added\n    only one revision has it, so no walk can be compared\n"
+    )
+    assert found.markdown().startswith("**1 change of the machines; what a walk does is changed by 1.**\n")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
     """A git checkout with machines; the function commits files into it."""
@@ -191,13 +200,21 @@ def test_revisions(checkout: Callable[..., None], tmp_path: Path, capsys: pytest
     assert main(["HEAD"]) == 1, "against the machines of this package"
 
 
-def test_what_is_no_revision(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_revision(
+    checkout: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What cannot be compared is said in a line, with exit status 2."""
     checkout({"README.md": "nothing here\n"})
     assert main(["HEAD"]) == 2
     assert capsys.readouterr().err == "HEAD has no machines/*.toml; name another revision, or a folder\n"
     assert main(["yesterday"]) == 2
-    assert re.fullmatch(r"yesterday is no folder .*; name one of the two\n", capsys.readouterr().err)
+    assert re.fullmatch(r"'yesterday' is no folder .*; name one of the two\n", capsys.readouterr().err)
     checkout({"machines/switch.toml": "name = ="})
     with pytest.raises(SpecError, match=r"HEAD:machines/switch\.toml: is not TOML"):
+        revision("HEAD")
+    for where in ("", "x" * 300):
+        with pytest.raises(SpecError, match=rf"^'{where}' is no folder .*; name one of the two$"):
+            revision(where)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SpecError, match=r"^git cannot be run \(No such file or directory\), .*; .*$"):
         revision("HEAD")

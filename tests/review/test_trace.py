@@ -21,7 +21,7 @@ from kimi_auth.flows.refresh import Effects
 from kimi_auth.machine import Library, walk_async, walk_sync
 from kimi_auth.machine.sketch import sketch
 from kimi_auth.machine.svg import svg
-from kimi_auth.machine.trace import Trace, Traced, Walk, overlay, read, story
+from kimi_auth.machine.trace import Trace, Traced, Walk, overlay, parse, read, story
 from kimi_auth.store import MemoryStore
 from kimi_auth.wire import Answer
 from kimi_auth.wire.simulated import SimulatedServer
@@ -193,6 +193,31 @@ def test_broken_off(clock: VirtualClock) -> None:
     over = overlay(LOGIN, walk, sketch(LOGIN))
     assert over.caption == "walk of 1970-01-01 00:01:39 UTC: was broken off after 1.00 s"
     assert walk.ended_in(OWN["sign_out"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("began_s", "stands_s", "goes_on_s", "story_s"),
+    [
+        (100.0, 105.0, 107.5, ["1.00", "6.00", "8.50"]),
+        (900.0, 100.0, 102.5, ["1.00", "1.00", "3.50"]),
+        (0.25, 5.25, 7.75, ["0.25", "5.25", "7.75"]),
+    ],
+    ids=["usual", "set back", "began before there were clocks"],
+)
+def test_times_go_on(began_s: float, stands_s: float, goes_on_s: float, story_s: list[str]) -> None:
+    """Whatever the clock does meanwhile, no step is before the one that it follows, and every walk has begun."""
+    lines = (
+        traced(1, "showing_code", "shown", "waiting", began_s).line(),
+        traced(2, "waiting", "elapsed", "polling", stands_s).line(),
+        traced(3, "polling", "refused", "failed", goes_on_s).line(),
+    )
+    (walk,) = parse("".join(lines))
+    assert [line.split()[1] for line in story(walk)] == story_s
+    assert f"{walk.seconds:.2f}" == story_s[-1]
+    assert walk.began.startswith("1970-01-01 00:")
+    notes = [mark.note for mark in overlay(LOGIN, walk, sketch(LOGIN)).marks.values()]
+    assert len(notes) == 3
+    assert not any("-" in note for note in notes)
 
 
 @pytest.mark.parametrize(

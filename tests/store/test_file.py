@@ -185,6 +185,23 @@ def test_a_read_that_races_a_rename_is_of_one_piece(
 # --- links -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_link_that_becomes_a_file_while_it_is_followed(
+    file_store: FileStore, linked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program renames its file over the link between two looks: that file is the record."""
+
+    def replaced(path: str) -> str:
+        monkeypatch.undo()
+        new = file_store.path.with_name("new")
+        new.write_bytes(linked.read_bytes())
+        new.rename(file_store.path)
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os.path, "realpath", replaced)
+    assert file_store.read().state == "present"
+    assert file_store.target == file_store.path
+
+
 def test_a_link_s_target_is_the_record(file_store: FileStore, linked: Path, pair: Any) -> None:
     """Reading and writing go through the link, which stays; sidecars lie beside the target."""
     assert file_store.read().token == Token("a", "r", 5.0, 9.0)

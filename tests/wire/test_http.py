@@ -24,7 +24,8 @@ import pytest
 from kimi_auth.clock import SystemClock
 from kimi_auth.wire import Endpoints, OAuthClient, fetch_models, fetch_models_sync, http
 from kimi_auth.wire.clients import Clients
-from kimi_auth.wire.http import BODY_MAX, Ask
+from kimi_auth.wire.http import BODY_MAX, Ask, proxy_for
+from kimi_auth.wire.tables import UnsendableError
 from kimi_auth.wire.verdict import Seen
 
 PAIR = json.dumps({"access_token": "new-access", "refresh_token": "new-refresh"}).encode()
@@ -214,6 +215,23 @@ def test_compressed_answers(raw_server: Any, send: Send) -> None:
     assert len(send(ask_of(server.url)).body) == BODY_MAX
     server = raw_server(lambda peer: peer.sendall(answer(b"junk", more="Content-Encoding: br\r\n")))
     assert send(ask_of(server.url)).body == b""
+
+
+@pytest.mark.parametrize(
+    ("header", "content_type", "charset"),
+    [
+        ("text/html; charset=GBK", "text/html", "GBK"),
+        ('text/html;a=b ; Charset = "utf-16le"', "text/html", "utf-16le"),
+        ("text/html; xcharset=a", "text/html", ""),
+        ("text/s3cret", "text/[redacted]", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_kind_of_text(raw_server: Any, send: Send, header: str, content_type: str, charset: str) -> None:
+    """The type of an answer and its charset are known, and a type that quotes a secret is not shown as it is."""
+    server = raw_server(lambda peer: peer.sendall(answer(b"", more=f"Content-Type: {header}\r\n")))
+    seen = send(ask_of(server.url))
+    assert (seen.content_type, seen.charset) == (content_type, charset)
 
 
 def test_what_is_no_http_is_not_quoted(raw_server: Any, send: Send) -> None:
@@ -465,6 +483,93 @@ def test_tls_with_a_stranger(tls_server: Any, send: Send) -> None:
     seen = send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR)))))
     assert seen.failure is httpx.ConnectError
     assert "certificate" in seen.trouble.lower()
+
+
+AWAY = "https://auth.test/token"
+PROXY = {"ALL_PROXY": "http://u:s3cret@proxy.test:3128"}
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "host"),
+    [
+        (AWAY, {}, None),
+        (AWAY, PROXY, "proxy.test"),
+        (AWAY, {"HTTPS_PROXY": "proxy.test:3128"}, "proxy.test"),
+        (AWAY, {"HTTPS_PROXY": "http://one.test", **PROXY}, "one.test"),
+        (AWAY, {"HTTP_PROXY": "http://proxy.test"}, None),
+        ("http://auth.test/token", {"HTTP_PROXY": "http://proxy.test"}, "proxy.test"),
+        ("http://localhost:8080/", PROXY, None),
+        ("https://127.0.0.1/", PROXY, "proxy.test"),
+        ("http://127.9.9.9:1/", PROXY, None),
+        ("http://[::1]:8080/", PROXY, None),
+        ("http://127.0.0.1/", {"ALL_PROXY": "http://user:s3cret/word@proxy.test"}, None),
+        (AWAY, {**PROXY, "NO_PROXY": "other.test, auth.test"}, None),
+        (AWAY, {**PROXY, "NO_PROXY": ".test"}, None),
+        (AWAY, {**PROXY, "NO_PROXY": "localhost, *"}, None),
+        ("https://auth.test:8443/", {**PROXY, "NO_PROXY": "auth.test:8443"}, None),
+        ("https://[2001:db8::1]:8443/", {**PROXY, "NO_PROXY": "2001:db8::1"}, None),
+        (
+            AWAY,
+            {**PROXY, "NO_PROXY": "fe80::/10,fd00::/8,[::1],\u00e9.example,@,a b,*:80,http://127.0.0.1"},
+            "proxy.test",
+        ),
+    ],
+)
+def test_which_proxy(url: str, settings: dict[str, str], host: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain http to loopback needs no proxy, and no entry of NO_PROXY stops anything."""
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    proxy = proxy_for(url)
+    assert (proxy.url.host if proxy else None) == host
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:s3cret/word@proxy.test:3128",
+        "http://user:pa#s3cret@proxy.test:3128",
+        "http://user:s3cret?x@proxy.test:3128",
+        "gopher://u:s3cret@proxy.test",
+        "http://u:s3cret@[::1",
+        "http://u:s3cret@",
+    ],
+)
+def test_a_proxy_that_cannot_be_used(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named, and nothing of its value: it may hold a password."""
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    with pytest.raises(UnsendableError) as raised:
+        proxy_for(AWAY)
+    assert "HTTPS_PROXY" in str(raised.value)
+    assert not any(word in str(raised.value) for word in ("s3cret", "pa'", "user", "proxy.test"))
+    assert proxy_for("http://127.0.0.1:1/") is None
+
+
+PROXIED = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.mark.parametrize("settings", [{}, {"NO_PROXY": "fe80::/10,[::1]"}, dict.fromkeys(PROXIED, "http://u:s/p@[")])
+def test_loopback_is_asked_directly(
+    raw_server: Any, send: Send, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request to this machine stays on it: the proxy never sees the refresh token, whatever the settings are."""
+    proxy = raw_server(lambda peer: peer.sendall(answer(b"", status="403 Proxy")))
+    for name, value in (dict.fromkeys(PROXIED, proxy.url) | settings).items():
+        monkeypatch.setenv(name, value)
+    server = raw_server(lambda peer: peer.sendall(answer(PAIR)))
+    assert send(ask_of(server.url)).body == PAIR
+    assert (proxy.connections, server.connections) == (0, 1)
+
+
+def test_no_proxy_that_says_nothing_stops_nothing(raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An odd entry of NO_PROXY is passed over, with a proxy and without one."""
+    monkeypatch.setenv("NO_PROXY", "fe80::/10,fd00::/8,[::1],\u00e9.example")
+    refused = raw_server(lambda peer: peer.sendall(answer(b"", status="407 No")))
+    monkeypatch.setenv("HTTPS_PROXY", refused.url)
+    assert send(ask_of("https://auth.test")).failure is httpx.ProxyError
+    monkeypatch.delenv("HTTPS_PROXY")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert send(ask_of(f"http://localhost:{port}", plain_http=True)).failure is httpx.ConnectError
 
 
 def test_a_proxy_that_refuses_the_tunnel(raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:

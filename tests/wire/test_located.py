@@ -97,6 +97,15 @@ def test_weather_on_the_way(clock: Any, name: str, weather: Any) -> None:
     assert REQUESTS[name][0](server.client).outcome == REQUESTS[name][1]
 
 
+@pytest.mark.parametrize("name", REQUESTS)
+def test_metadata_that_is_cut_off(clock: Any, broken: Any, name: str) -> None:
+    """Metadata that begins with a 200 and breaks off is weather, too: its status is not that of the request."""
+    cut = broken(b'{"issuer": ', failure=httpx.ReadError("reset"))
+    server = Server(clock, {FIRST: lambda: httpx.Response(200, stream=cut)})
+    assert REQUESTS[name][0](server.client).outcome == IN_WEATHER[name]
+    assert server.asked == [FIRST]
+
+
 def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in METADATA.items() if key != name}
 

@@ -166,7 +166,8 @@ def test_a_token_that_cannot_be_written(world: Any) -> None:
     ("variable", "value", "says"),
     [
         ("ALL_PROXY", "socks5://127.0.0.1:1", "socksio"),
-        ("ALL_PROXY", "gopher://u:s3cret@proxy.test", "Unknown scheme"),
+        ("ALL_PROXY", "gopher://u:s3cret@proxy.test", "ALL_PROXY"),
+        ("ALL_PROXY", "http://user:s3cret/word@proxy.test:3128", "ALL_PROXY"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
     ],
 )
@@ -211,8 +212,15 @@ def metadata(**more: Any) -> dict[str, Any]:
         ({}, "unsupported", [FIRST, SECOND]),
         ({FIRST: (200, metadata(issuer="https://evil.test"))}, "unsupported", [FIRST, SECOND]),
         ({FIRST: (200, {"issuer": ISSUER})}, "unsupported", [FIRST, SECOND]),
-        ({FIRST: (503, {})}, "failed", [FIRST]),
-        ({FIRST: (429, {})}, "failed", [FIRST]),
+        ({FIRST: (503, {})}, "failed", [FIRST, SECOND]),
+        ({FIRST: (429, {})}, "failed", [FIRST, SECOND]),
+        ({SECOND: (500, metadata())}, "failed", [FIRST, SECOND]),
+        ({FIRST: (404, metadata()), SECOND: (201, metadata())}, "unsupported", [FIRST, SECOND]),
+        (
+            {FIRST: (500, metadata()), SECOND: (200, metadata()), f"{ISSUER}/revocation": (200, {})},
+            "revoked",
+            [FIRST, SECOND, f"{ISSUER}/revocation"],
+        ),
     ],
 )
 def test_discovery(world: Any, pages: dict[str, tuple[int, Any]], outcome: str, asked: list[str]) -> None:
@@ -232,6 +240,16 @@ def test_discovery_without_a_network(world: Any) -> None:
     it = world(httpx.ConnectError("down"), revocation_url="")
     assert it.ask("revoke").outcome == "failed"
     assert len(it.requests) == 1
+
+
+def test_metadata_that_breaks_off_is_no_revocation(world: Any, broken: Any) -> None:
+    """The status of the metadata says nothing about a revocation that was never asked for."""
+    stream = broken(b'{"issuer"', failure=httpx.ReadError("reset"))
+    it = world(lambda request: httpx.Response(200, stream=stream), revocation_url="")
+    answer = it.ask("revoke")
+    assert (answer.outcome, answer.status) == ("failed", 0)
+    assert "its metadata" in str(answer.error)
+    assert {request.method for request in it.requests} == {"GET"}
 
 
 def test_discovery_can_be_forbidden(world: Any) -> None:
@@ -287,6 +305,17 @@ def test_metadata_urls() -> None:
         (metadata(revocation_endpoint="https://u@auth.test/r"), ISSUER, ""),
         (metadata(revocation_endpoint=5), ISSUER, ""),
         (metadata(issuer=5), ISSUER, ""),
+        (metadata(issuer="HTTPS://Auth.Test:443"), ISSUER, f"{ISSUER}/revocation"),
+        (metadata(issuer="https://auth.test:444"), ISSUER, ""),
+        (metadata(issuer=f"{ISSUER}/Tenant"), f"{ISSUER}/tenant", ""),
+        (metadata(issuer=f"{ISSUER}?tenant"), ISSUER, ""),
+        (metadata(issuer="https://u@auth.test"), ISSUER, ""),
+        (metadata(issuer="auth.test"), ISSUER, ""),
+        (
+            metadata(issuer="http://LocalHost:1", revocation_endpoint="http://LocalHost:1/r"),
+            "http://localhost:1",
+            "http://LocalHost:1/r",
+        ),
         (metadata(issuer=f"{ISSUER}/tenant"), ISSUER, ""),
         (None, ISSUER, ""),
         (

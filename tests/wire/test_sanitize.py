@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
+import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -73,11 +78,122 @@ def test_clean_always_fits_a_terminal(text: str, limit: int) -> None:
         (b"refresh_token=short&x=1", "refresh_token=[redacted]&x=1"),
         (b"saw eyJhbGciOiJIUzI1NiIsInR5cCI6.IkpXVCJ9", "saw [redacted]"),
         (b"you sent my-own-secret back", "you sent [redacted] back"),
+        (b"only my-own-secr is left", "only [redacted] is left"),
+        ("my-own-secret".encode("utf-16"), "[redacted]"),
+        ("my-own-secret".encode("utf-32-be"), "[redacted]"),
+        (b"<p>" + "my-own-secret".encode("utf-16-be"), "[redacted]"),
+        ("sent: m\u200by-\u00adow\ufeffn-se\0cret!".encode(), "sent: [redacted]!"),
+        (b"m\xffy-o\xffwn-\xffsecret", "[redacted]"),
+        (b"my-own\r\n -secret", "[redacted]"),
+        (b"sent my%2down%2Dsecret", "sent [redacted]"),
+        (b"sent my\\u002down\\x2dsecret", "sent [redacted]"),
+        (b"sent my&#x2D;own&#45;se&shy;cret", "sent [redacted]"),
+        (b"sent my%252Down&amp;#45;secret", "sent [redacted]"),
+        (b"%252525252525252525252D", "(23 bytes that are not shown)"),
+        (b'{\\"refresh_token\\":\\"short\\"}', '{\\"refresh_token\\":\\"[redacted]\\"}'),
+        (b'{"refresh_token": "sho\nrt"}', '{"refresh_token": "[redacted]"}'),
+        (b"refresh_token%3Dshort", "refresh_token%3D[redacted]"),
+        (b"refresh_token=aB345678901234567890123456", "refresh_token=[redacted]"),
+        (b"R&D &unknown; 100% of C:\\new", "R&D &unknown; 100% of C:\\new"),
     ],
 )
 def test_excerpt(body: bytes, words: str) -> None:
-    """The first words of a page, without markup and without anything that is or looks like a token."""
+    """The first words of a page, without markup and without anything that is or looks like a token, however written."""
     assert excerpt(body, ["my-own-secret", ""]) == words
+
+
+@pytest.mark.parametrize(
+    ("body", "charset", "words"),
+    [
+        ("\u62d2\u7edd".encode("gbk"), "GBK", "\u62d2\u7edd"),
+        ("<p>\u62d2\u7edd".encode("utf-16-le"), "utf-8", "\u62d2\u7edd"),
+        ("<p>\u62d2\u7edd".encode("utf-16"), "", "\u62d2\u7edd"),
+        (b"bytes", "utf-16", "bytes"),
+        ("caf\u00e9".encode("latin-1"), "iso-8859-1", "caf\u00e9"),
+        ("caf\u00e9".encode("utf-16"), "iso-8859-1", "caf\u00e9"),
+        ("caf\u00e9".encode(), "no-such-charset", "caf\u00e9"),
+        (b"plain", "unicode_escape\0", "plain"),
+    ],
+)
+def test_excerpt_reads_the_declared_charset(body: bytes, charset: str, words: str) -> None:
+    """A byte order mark or zero bytes say how a page is written, then its header, then UTF-8 is tried."""
+    assert excerpt(body, charset=charset) == words
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        ("<p>".encode("utf-16") + b"my-own-secret!", ""),
+        ("<p>my-own-secret ".encode("utf-16") + b"my-own-secret!", ""),
+        (b"\x81m\x81y\x81-\x81o\x81w\x81n\x81-\x81s\x81e\x81c\x81r\x81e\x81t", "gbk"),
+    ],
+)
+def test_a_secret_in_letters_that_stand_for_it(body: bytes, charset: str) -> None:
+    """A page that is read as something that it is not may show a secret as other letters: it is not shown."""
+    assert excerpt(body, ["my-own-secret"], charset=charset) == f"({len(body)} bytes that are not shown)"
+
+
+HIDDEN = [
+    "",
+    "",
+    "",
+    "\0",
+    "\u200b",
+    "\u00ad",
+    "\ufeff",
+    "\u2060",
+    "\n",
+    "<b></b>",
+    "&shy;",
+    "&#8203;",
+    "%00",
+    "\\u200b",
+]
+SPELLINGS: list[Callable[[str], str]] = [
+    lambda c: c,
+    lambda c: f"%{ord(c):02X}",
+    lambda c: f"%{ord(c):02x}",
+    lambda c: f"\\u{ord(c):04x}",
+    lambda c: f"\\x{ord(c):02x}",
+    lambda c: f"&#{ord(c)};",
+    lambda c: f"&#x{ord(c):04X};",
+    lambda c: {"/": "\\/", "+": "&plus;", "=": "&equals;", ".": "&period;", "_": "&lowbar;"}.get(c, c),
+]
+WHOLE: list[Callable[[str], str]] = [
+    str,
+    quote,
+    html.escape,
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: quote(text, ""),
+]
+TOKENS = st.text("ABCDEFghijkl0123456789-._~+/=", min_size=16, max_size=60)
+
+
+def pieces(token: str) -> set[str]:
+    return {token[at : at + 8] for at in range(len(token) - 7)}
+
+
+@given(
+    st.data(),
+    TOKENS,
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"]),
+)
+def test_no_piece_of_a_secret_is_shown(data: st.DataObject, token: str, encoding: str) -> None:
+    """Whatever a page does to the characters of a token that it quotes, no eight of them in a row are shown."""
+    echo = "".join(
+        data.draw(st.sampled_from(HIDDEN)) + data.draw(st.sampled_from(SPELLINGS))(character) for character in token
+    )
+    for spell in data.draw(st.lists(st.sampled_from(WHOLE), max_size=3)):
+        echo = spell(echo)
+    body = f"<p>{data.draw(st.sampled_from(['', 'you sent ', '%', 'token=', '&', chr(92)]))}{echo}</p>".encode(encoding)
+    declared = data.draw(st.sampled_from(["", "utf-8", "iso-8859-1", encoding.removesuffix("-sig")]))
+    for shown in (
+        excerpt(body, [token], 10_000, charset=declared),
+        clean(redact(echo, [token]), 10_000),
+        clean(redact(echo, [token], guess=True), 10_000),
+    ):
+        seen = "".join(c for c in shown if unicodedata.category(c)[0] != "C" and not c.isspace())
+        assert not [piece for piece in pieces(token) if piece in seen or piece in unquote(html.unescape(seen))]
 
 
 @pytest.mark.parametrize("body", [b"<script" * 200_000, b"<!--" * 300_000, b"<" * 1_000_000, b"token=" * 200_000])

@@ -67,6 +67,16 @@ def cut(status: int, body: bytes, failure: Exception) -> Callable[[type], httpx.
 
 
 RESET = httpx.ReadError("reset")
+UNTIDY = [
+    b'{"access_token": "a", "expires_in": ' + b"9" * 5000 + b"}",
+    b'{"access_token": "a", "expires_in": NaN}',
+    b'{"access_token": "a", "x": -Infinity}',
+    b'{"access_token": "a", "scope": "s", "scope": "t"}',
+    b'{"access_token": "a", "access_token": "a"}',
+    b'{"access_token": "a", "scope": "caf\xe9"}',
+    b'{"access_token": "a", "scope": "s\nt"}',
+]
+TWO_TOKENS = b'{"access_token": "a", "access_token": "b"}'
 TRANSIENT = [
     (json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}), 7.0, "asks for a pause (HTTP 429"),
     (error(429, "rate_limited"), None, "asks for a pause (HTTP 429"),
@@ -84,6 +94,14 @@ TRANSIENT = [
     (error(302, "access_denied"), None, "no OAuth answer"),
     (httpx.Response(400), None, "no OAuth answer (HTTP 400)"),
     (httpx.Response(400, content=b'{"error": "access_denied", "error": "slow_down"}'), None, "no OAuth answer"),
+    (httpx.Response(400, content=b'{"error": "access_denied\xff"}'), None, "no OAuth answer"),
+    (
+        json(404, {"status": 404, "error": "Not Found", "path": "/token"}),
+        None,
+        "HTTP 404, application/json): Not Found",
+    ),
+    (json(403, {"statusCode": 403, "message": "Forbidden resource", "error": "Forbidden"}), None, "): Forbidden"),
+    (error(408, "Request Timeout"), None, "no OAuth answer (HTTP 408"),
     (cut(400, b'{"error": "acc', RESET), None, "the connection broke"),
 ]
 
@@ -126,12 +144,17 @@ CASES = [
     Case("poll", error(400, "invalid_grant"), "refused", Refused, "the approval was used but its answer was lost"),
     Case("poll", error(401, "invalid_client"), "refused", ClientRefused, "refuses this program: invalid_client"),
     Case("poll", error(400, "invalid_request"), "refused", Refused, "ended the request: invalid_request"),
+    *(Case("poll", httpx.Response(200, content=body), "granted") for body in UNTIDY),
+    Case("poll", error(400, "vendor.code-7"), "refused", Refused, "ended the request: vendor.code-7"),
+    Case("poll", httpx.Response(200, content=TWO_TOKENS), "refused", Refused, "could not be read"),
     Case("poll", html(200), "unreachable", Unreachable, ""),
     Case("poll", json(200, {"access_token": "two words"}), "refused", Refused, "could not be read"),
     Case("poll", cut(200, b'{"access_token": "ha', RESET), "unreachable", Unreachable, ""),
     Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "cannot be asked"),
     Case("exchange", json(200, PAIR), "tokens"),
     Case("exchange", json(201, PAIR | {"error": None}), "tokens"),
+    Case("exchange", json(200, PAIR | {"token_type": "mac"}), "tokens"),
+    *(Case("exchange", httpx.Response(200, content=body), "tokens") for body in UNTIDY),
     Case("exchange", cut(200, b'{"access_token": "whole"}', RESET), "tokens"),
     *(
         Case("exchange", error(status, "invalid_grant", "gone"), "refused", Revoked, "gone")
@@ -180,8 +203,8 @@ CASES = [
             (error(400, "strange_code", "because"), "strange_code: because"),
             (error(200, "invalid_grant"), "invalid_grant"),
             (json(403, PAIR), "(HTTP 403, application/json)"),
-            (httpx.Response(200, content=b'{"access_token": "a", "access_token": "b"}'), "no OAuth answer"),
-            (httpx.Response(200, content=b'{"access_token": "a", "expires_in": NaN}'), "no OAuth answer"),
+            (httpx.Response(200, content=TWO_TOKENS), "no OAuth answer"),
+            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "no OAuth answer"),
             (json(200, {"access_token": "caf\u00e9"}), "no OAuth answer"),
         ]
     ),

@@ -14,7 +14,7 @@ from kimi_auth.cli.doctor import credential, disk, history, house, renewal
 from kimi_auth.cli.doctor.check import Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.options import Json, open_session, terminal_of
-from kimi_auth.cli.terminal import MARGIN, Terminal
+from kimi_auth.cli.terminal import MARGIN, Terminal, counted
 from kimi_auth.errors import ConfigError
 from kimi_auth.session import Session
 
@@ -62,8 +62,7 @@ def doctor(
     else:
         _show(out, checks)
     if count:
-        words = f"{count} findings" if count > 1 else "one finding"
-        found = Findings(f"{words}: {', '.join(names)}", hint="the next step stands beside each")
+        found = Findings(f"{counted(count, 'finding')}: {', '.join(names)}", hint="the next step stands beside each")
         if not json:
             raise found
         out.say(found.line)  # raised, it would become a second JSON object

@@ -54,7 +54,10 @@ def public(text: str) -> str:
 
 
 def _homes() -> set[str]:
-    home = str(Path.home())
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # a user that nobody has named, without HOME
+        return set()
     return {home, os.path.realpath(home)} - {"/"}
 
 

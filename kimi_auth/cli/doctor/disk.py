@@ -11,6 +11,7 @@ from kimi_auth import files
 from kimi_auth.cli.doctor.check import LOGIN, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.status import duration
+from kimi_auth.cli.terminal import counted
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
 from kimi_auth.flows.status import Status
 from kimi_auth.platforms import ConfigFile
@@ -34,7 +35,7 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
     if found.fp and not found.issuer:
         traces.append("the credential was last written by a Kimi CLI")
     if ages := sorted(_ages_s(path.parent)):
-        traces.append(f"{len(ages)} unfinished writes of a Kimi CLI, the last one {duration(ages[0])} ago")
+        traces.append(f"{counted(len(ages), 'unfinished write')} of a Kimi CLI, the last one {duration(ages[0])} ago")
     lost = found.state in {"corrupt", "refused"} or isinstance(found.trouble, SignInEnded)
     step = f"end every Kimi CLI that is open, then: {LOGIN} --force"
     yield Check("writers", "; ".join(traces) or "kimi-auth alone", step if traces and lost else "")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.errors import ConfigError
@@ -17,6 +18,7 @@ from kimi_auth.session import Session
 __all__ = ["is_blocked", "location", "models", "platforms"]
 
 OVERRIDES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL")
+ELSEWHERE = "name another directory: export KIMI_SHARE_DIR=/a/directory"
 
 
 def location(session: Session, _: Status) -> Iterator[Check]:
@@ -29,15 +31,29 @@ def location(session: Session, _: Status) -> Iterator[Check]:
     if not path.is_absolute():
         evidence += ", which is another place in every directory"
         step = f"export KIMI_SHARE_DIR={shlex.quote(str(Path.cwd() / path))}"
-    elif is_blocked(session):
-        evidence += ", which is no directory"
-        step = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
+    else:
+        words, step = _obstacle(path)
+        evidence += words
     yield Check("share dir", evidence, step)
 
 
 def is_blocked(session: Session) -> bool:
-    """Whether something that is no directory is where the share directory should be."""
-    return os.path.lexists(session.share_dir) and not session.share_dir.is_dir()
+    """Whether nothing can be looked at in the share directory."""
+    return bool(_obstacle(session.share_dir)[0])
+
+
+def _obstacle(path: Path) -> tuple[str, str]:
+    """Why nothing can be in the directory `path`, and the next step; ("", "") for one that can be made or used."""
+    try:
+        if os.path.lexists(path) and not path.is_dir():
+            return ", which is no directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
+        (path / "credentials").lstat()
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        words, hint = files.reason(error, path)
+        return f": {words}", hint or ELSEWHERE
+    return "", ""
 
 
 def models(session: Session, found: Status) -> Iterator[Check]:
@@ -80,5 +96,6 @@ def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return table if isinstance(table, Mapping) else {}
 
 
-def _provider(model: object) -> object:
-    return model.get("provider") if isinstance(model, Mapping) else None
+def _provider(model: object) -> str:
+    provider = model.get("provider") if isinstance(model, Mapping) else None
+    return provider if isinstance(provider, str) else ""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from kimi_auth.cli.doctor.check import RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
-from kimi_auth.cli.status import duration
+from kimi_auth.cli.status import claim_of, duration
+from kimi_auth.cli.terminal import counted
 from kimi_auth.errors import ClientRefused
 from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
@@ -63,8 +64,8 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
 
 def claim(session: Session, found: Status) -> Iterator[Check]:
     """A renewal that was begun and not finished."""
-    if not found.claim:
-        if found.fp:
+    if not claim_of(found):
+        if found.fp and not found.claim:
             yield Check("claim", "none: no renewal was left behind")
         return
     again = session.status()  # it may have been finished between the look at the claim and the one at the lock
@@ -82,7 +83,8 @@ def pace(session: Session, found: Status) -> Iterator[Check]:
         return
     known = session.store.pace()
     left = duration(found.not_before_s - time.time())
-    why = f" after {known.failures or known.unclear_count} failures" if known.failures or known.unclear_count else ""
+    failures = known.failures or known.unclear_count
+    why = f" after {counted(failures, 'failure')}" if failures else ""
     step = ClientRefused.default_hint if known.code == ClientRefused.code else f"check the network, then: {RENEW}"
     yield Check("pace", f"no renewal for {left}{why}" + (f": {known.words}" if known.words else ""), step)
 

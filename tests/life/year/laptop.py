@@ -209,9 +209,9 @@ class TurnFlights(Flights[Any]):
     def join(self, key: Hashable, work: Callable[[], Any]) -> Seat[Any]:
         return super().join(key, lambda: self._laptop.aboard(self._process, work))
 
-    def _start(self, key: Hashable, flight: Any) -> None:
+    def _start(self, flight: Any, fly: Callable[[], None]) -> bool:
         self._laptop.starting()
-        super()._start(key, flight)
+        return super()._start(flight, fly)
 
 
 class _Loop(asyncio.SelectorEventLoop):
