@@ -12,6 +12,8 @@ from kimi_auth.cli.errors import status_error
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
 from kimi_auth.errors import ConfigError, Revoked
+from kimi_auth.flows.account import sign_in_command
+from kimi_auth.flows.credential import addressed
 from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 
@@ -48,6 +50,8 @@ def status(
     found = session.status()
     verdict = out.signals.run(session.verify()) if verify else ""
     error = status_error(found)
+    if error is not None:
+        error = addressed(error, sign_in_command(session.platform))
     if not json:
         out.rows(_rows(session, found, verdict), title=session.platform.name)
         if error is not None:
@@ -116,8 +120,8 @@ def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
         "fp": found.fp,
         "issuer": found.issuer,
         "expires_at": found.expires_at_s or None,
-        "left_s": round(found.left_s, 3),
-        "renews_in_s": round(found.renews_in_s, 3),
+        "left_s": round(found.left_s, 3) if session.platform.oauth else None,
+        "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
         "renewed_at": found.renewed_at_s or None,
         "not_before": found.not_before_s or None,
         "claim": claim_of(found) or None,

@@ -16,7 +16,7 @@ from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.token import Token, left_s
 
-__all__ = ["Credential", "Landing"]
+__all__ = ["Credential", "Landing", "addressed"]
 
 log = logging.getLogger("kimi_auth.flows")
 
@@ -50,6 +50,12 @@ SIGN_IN = "kimi-auth login"
 """How errors say what to type; a platform that is not the usual one has to be named."""
 
 
+def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
+    """A copy of the error whose next step signs in to the platform that `sign_in` is for."""
+    hint = error.hint if "--platform" in error.hint else error.hint.replace(SIGN_IN, sign_in)
+    return type(error)(error.message, hint=hint)
+
+
 @dataclass(frozen=True, slots=True)
 class Landing:
     """Where a walk of token_lifecycle came to rest."""
@@ -67,8 +73,7 @@ class Landing:
     def error(self) -> KimiAuthError:
         """Why there is no token: one sentence, and a next step for this platform."""
         trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
-        hint = trouble.hint if "--platform" in trouble.hint else trouble.hint.replace(SIGN_IN, self.sign_in)
-        return type(trouble)(trouble.message, hint=hint)
+        return addressed(trouble, self.sign_in)
 
 
 @dataclass(slots=True)

@@ -56,6 +56,8 @@ def test_a_whole_life(kimi: Run, key: str, give: Callable[[str], None], share_di
     status = kimi("status", "--platform", "acme", "--verify")
     assert "key: an API key, which has no end\n" in status.out
     assert "expired" not in status.out
+    facts = kimi("status", "--platform", "acme", "--json").json
+    assert (facts["expires_at"], facts["left_s"], facts["renews_in_s"]) == (None, None, None)
     assert kimi("token", "--platform", "acme").out == f"{key}\n"
     token = kimi("token", "--platform", "acme", "--json").json
     assert (token["access_token"], token["expires_at"], token["expires_in"]) == (key, None, None)
@@ -64,7 +66,9 @@ def test_a_whole_life(kimi: Run, key: str, give: Callable[[str], None], share_di
     assert (out.status, out.err) == (0, "")
     assert out.out.count("config: nothing of this platform is left in config.toml") == 2
     assert not (share_dir / "config.toml").exists()
-    assert kimi("token", "--platform", "acme").status == 3
+    gone = kimi("token", "--platform", "acme")
+    assert (gone.status, kimi("status", "--platform", "acme").err) == (3, gone.err)
+    assert "sign in: kimi-auth login --platform acme --api-key-stdin" in gone.err
     assert len(kimi("logout", "--all", "--json").json["signed_out"]) == 1
 
 
