@@ -80,11 +80,13 @@ class LocatedClient:
             await self._found.aclose()
 
     def _locate(self, deadline_s: float, connect_timeout_s: float) -> OAuthClient | Seen:
-        search = self._search()
+        search, clock = self._search(), self._clients.clock
+        ends_at_s = clock.monotonic_s() + deadline_s
         try:
             url = next(search)
             while True:
-                ask = Ask("GET", url, self._headers, deadline_s=deadline_s, connect_timeout_s=connect_timeout_s)
+                left_s = max(ends_at_s - clock.monotonic_s(), 0.0)
+                ask = Ask("GET", url, self._headers, deadline_s=left_s, connect_timeout_s=connect_timeout_s)
                 url = search.send(self._clients.send(ask))
         except StopIteration as end:
             return cast("OAuthClient | Seen", end.value)
@@ -105,18 +107,22 @@ class LocatedClient:
         them, as if the request itself had met it before it was sent."""
         if self._found is not None:
             return self._found
+        trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
+        missed = Seen(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
         for url in metadata_urls(self._endpoints.issuer):
             seen = yield url
-            if found := _endpoints_in(json_object(seen.body), self._endpoints):
+            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
+            if found := _endpoints_in(metadata, self._endpoints):
                 return self._keep(found)
             if seen.failure is UnsendableError:
                 return seen
-            if seen.failure is not None or seen.status == 429 or seen.status >= 500:
-                # Weather: however the metadata was missed, the request itself was never sent.
-                trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status}'}"
-                return replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
-        trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
-        return Seen(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
+            if _is_weather(seen):
+                # However the metadata was missed, the request itself was never sent.
+                trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status} {seen.content_type}'.rstrip()}"
+                missed = replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
+            if seen.failure is not None:
+                break
+        return missed
 
     def _keep(self, found: Endpoints) -> OAuthClient:
         with self._guard:
@@ -129,6 +135,12 @@ class LocatedClient:
                     clock=self._clients.clock,
                 )
             return self._found
+
+
+def _is_weather(seen: Seen) -> bool:
+    """Whether somebody on the way has answered, or nobody: a server without metadata says 404, or something in JSON."""
+    is_page = seen.body.lstrip()[:1] == b"<"
+    return seen.failure is not None or seen.status not in {200, 404, 410} or (seen.status == 200 and is_page)
 
 
 def _endpoints_in(metadata: JsonObject | None, known: Endpoints) -> Endpoints | None:

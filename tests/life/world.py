@@ -147,6 +147,9 @@ class Home:
 
 # --- a server that follows a script -----------------------------------------------------------------------------------
 
+FIN_WAIT_1 = b"\x04"
+"""The state, in TCP_INFO's first byte, of a connection whose end has been said and not been taken."""
+
 Endpoint = Literal["code", "poll", "exchange", "revoke", "metadata", "models", "other"]
 Reply: TypeAlias = "bytes | Literal['drop', 'reset', 'broken off'] | Callable[[ScriptedServer], Reply]"
 
@@ -321,6 +324,16 @@ def _endpoint(method: str, path: str, form: Mapping[str, str]) -> Endpoint:
     return "other"
 
 
+def _wait_until_taken(peer: socket.socket) -> None:
+    """Returns when the other side's kernel knows of the end: a busy machine may be a moment late with that (tcp(7))."""
+    if not hasattr(socket, "TCP_INFO"):
+        return
+    for _ in range(1000):
+        if peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != FIN_WAIT_1:
+            return
+        threading.Event().wait(0.001)
+
+
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -344,6 +357,7 @@ class _Listener(ThreadingHTTPServer):
         with contextlib.suppress(OSError):  # `close_all` was faster
             if not request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
                 request.shutdown(socket.SHUT_WR)  # with SO_LINGER, closing is a reset instead of an end
+                _wait_until_taken(request)
         request.close()
         with self._closed:
             self._open.discard(request)

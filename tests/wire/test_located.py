@@ -80,6 +80,9 @@ WEATHER: dict[str, Any] = {
     "slow": httpx.ReadTimeout("slow"),
     "503": lambda: httpx.Response(503),
     "429": lambda: httpx.Response(429, headers={"Retry-After": "7"}),
+    "403 of a proxy": lambda: httpx.Response(403, text="<html>"),
+    "a captive portal": lambda: httpx.Response(200, html="<html>"),
+    "metadata with an error": lambda: httpx.Response(500, json=METADATA),
 }
 IN_WEATHER = {"request_code": "unreachable", "poll": "unreachable", "exchange": "not_processed", "revoke": "failed"}
 
@@ -92,9 +95,31 @@ def test_weather_on_the_way(clock: Any, name: str, weather: Any) -> None:
     answer = REQUESTS[name][0](server.client)
     assert answer.outcome == IN_WEATHER[name]
     assert isinstance(answer.error, Unreachable) or name == "revoke"
-    assert server.asked == [FIRST]
+    assert server.asked == ([FIRST] if isinstance(weather, Exception) else [FIRST, SECOND])
     server.metadata = {FIRST: METADATA}
     assert REQUESTS[name][0](server.client).outcome == REQUESTS[name][1]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_weather_at_the_first_address_only(clock: Any, name: str) -> None:
+    """The other address is asked where the first one was no lost connection."""
+    server = Server(clock, {FIRST: WEATHER["503"], SECOND: METADATA})
+    assert REQUESTS[name][0](server.client).outcome == REQUESTS[name][1]
+
+
+def test_both_addresses_share_one_deadline(clock: Any) -> None:
+    """A logout is told within its time, however long each of the addresses takes to say nothing."""
+    patience_s: list[float] = []
+
+    def dawdle(request: httpx.Request) -> httpx.Response:
+        patience_s.append(request.extensions["timeout"]["read"])
+        clock.now_s += 4.0
+        return httpx.Response(404)
+
+    endpoints = Endpoints(ISSUER, "", "", "client", discover_revocation=True)
+    client = LocatedClient(endpoints, {}, transport=httpx.MockTransport(dawdle), clock=clock)
+    assert client.revoke("R", "refresh_token").outcome == "failed"
+    assert patience_s == [5.0, 1.0]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -112,7 +137,8 @@ def without(name: str) -> dict[str, Any]:
 
 UNUSABLE: dict[str, Any] = {
     "nothing there": None,
-    "HTML": lambda: httpx.Response(200, text="<html>"),
+    "404 with metadata": lambda: httpx.Response(404, json=METADATA),
+    "404 in HTML": lambda: httpx.Response(404, html="<html>"),
     "a list": [],
     "another issuer": METADATA | {"issuer": "https://auth.test"},
     "no issuer": without("issuer"),
