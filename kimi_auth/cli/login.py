@@ -18,7 +18,7 @@ from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.flows.account import DEFAULT_PLATFORM
+from kimi_auth.flows.account import DEFAULT_PLATFORM, sign_in_command
 from kimi_auth.flows.status import LoginReport, LogoutReport
 from kimi_auth.machine import Observer
 from kimi_auth.platforms import default_location
@@ -121,7 +121,7 @@ def _key(session: Session, *, from_stdin: bool) -> str:
         return key
     raise Usage(
         f"{session.platform.name} takes an API key, and nobody is here to type one",
-        hint=f"give it on standard input: kimi-auth login --platform {session.platform.id} --api-key-stdin",
+        hint=f"give it on standard input: {sign_in_command(session.platform)}",
     )
 
 

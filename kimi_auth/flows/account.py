@@ -111,7 +111,7 @@ def endpoints_of(platform: Platform) -> Endpoints:
     if oauth is None:
         raise ConfigError(
             f"{platform.name} has no sign-in: it takes an API key",
-            hint=f"give it one: kimi-auth login --platform {platform.id} --api-key-stdin",
+            hint=f"give it one: {sign_in_command(platform)}",
         )
     return Endpoints(
         issuer=oauth.host,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, CorruptCredential, KimiAuthError, Refused
-from kimi_auth.flows.account import BearerRejected, PlatformConfig, discover
+from kimi_auth.flows.account import BearerRejected, PlatformConfig, discover, sign_in_command
 from kimi_auth.flows.status import LoginReport, LogoutReport
 from kimi_auth.platforms import ConfigFile, Platform, static_key
 from kimi_auth.store import MemoryStore, Snapshot, Stamp
@@ -46,7 +46,9 @@ class KeyStore(MemoryStore):
             return Snapshot("absent", stamp)
         if not _is_key(key):
             words = f"{self._config.path}: the api_key of {self._platform.provider_key} is no API key"
-            return Snapshot("corrupt", stamp, problem=CorruptCredential(words, hint=_again(self._platform, "--force ")))
+            return Snapshot(
+                "corrupt", stamp, problem=CorruptCredential(words, hint=f"{sign_in_command(self._platform)} --force")
+            )
         token = Token(key, "", self._clock.wall_s() + LIFETIME_MAX_S, LIFETIME_MAX_S)
         return Snapshot("present", stamp, token, fingerprint(token))
 
@@ -65,16 +67,18 @@ async def sign_in_with_key(
             raise ConfigError(f"{platform.name} takes no API key", hint=hint)
         if not _is_key(key):
             raise ConfigError(
-                "that is no API key: it is empty, or has characters that cannot be sent", hint=_again(platform)
+                "that is no API key: it is empty, or has characters that cannot be sent", hint=sign_in_command(platform)
             )
         if static_key(config.read(), platform) and not force:
             return LoginReport("signed_in", already=True)
         await asyncio.to_thread(place.check)
         models, trouble = await discover(platform, key, headers)
         if isinstance(trouble, BearerRejected):
-            raise Refused(f"{platform.name} refuses this API key", hint=f"check the key, then: {_again(platform)}")
+            raise Refused(
+                f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
+            )
         if trouble is not None:
-            raise type(trouble)(trouble.message, hint=f"nothing was stored; try again: {_again(platform)}")
+            raise type(trouble)(trouble.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
         await asyncio.to_thread(place.install, models, api_key=key)
     except KimiAuthError as problem:
         return LoginReport("failed", trouble=problem)
@@ -89,7 +93,3 @@ def sign_out_of_key(platform: Platform, config: ConfigFile) -> LogoutReport:
 
 def _is_key(text: str) -> bool:
     return 0 < len(text) <= KEY_CHARACTERS_MAX and text.isascii() and text.isprintable() and " " not in text
-
-
-def _again(platform: Platform, more: str = "") -> str:
-    return f"kimi-auth login --platform {platform.id} {more}--api-key-stdin"

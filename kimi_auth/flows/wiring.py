@@ -136,6 +136,7 @@ class Wiring:
         """`leave_keyring` for an event loop."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             await asyncio.to_thread(self.leave_keyring)
+        self._keyring_asked = True
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""

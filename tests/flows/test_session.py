@@ -500,6 +500,18 @@ def test_a_fresh_token_needs_no_thread(world: World, monkeypatch: pytest.MonkeyP
     assert asyncio.run(world.session.access_token()) == "access-1"
 
 
+def test_the_keyring_is_thought_of_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a login waits there is read from config.toml with the first token only, with and without an event loop."""
+    asked: list[object] = []
+    monkeypatch.setattr("kimi_auth.flows.wiring.is_waiting", lambda *args: asked.append(args))
+    monkeypatch.setattr(world.session._wiring, "_keyring_asked", False)
+    world.sign_in()
+    for _ in range(3):
+        asyncio.run(world.session.access_token(min_ttl_s=60.0))
+        world.session.access_token_sync(min_ttl_s=60.0)
+    assert len(asked) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_fork_while_a_session_makes_what_it_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork waits until another thread has made the machines; the child uses a session of its own at once."""
