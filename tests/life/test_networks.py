@@ -22,7 +22,7 @@ from kimi_auth.clock import VirtualClock
 from kimi_auth.flows.notices import NoticeKind
 from kimi_auth.flows.status import LoginReport
 from life.authority import Authority
-from life.world import Act, Home, Person, ScriptedServer, oauth_error
+from life.world import Home, Person, ScriptedServer, oauth_error
 
 PENDING: Final = oauth_error("authorization_pending")
 
@@ -315,10 +315,10 @@ def test_connections_that_are_not_kept(life: Home, clock: VirtualClock, serve: S
     server = serve()
     server.keep_alive = "closed silently"
     server.script["poll"] = iter([PENDING] * 5)
-    gone: tuple[NoticeKind, Act] = ("waiting", lambda _: server.wait_until_closed())  # in reality seconds go by
-    person = Person(*[gone] * 5)
+    cues: list[NoticeKind] = ["code", *["waiting"] * 5, "approved"]
+    person = Person(*((cue, lambda _: server.wait_until_closed()) for cue in cues))  # in reality seconds go by
     assert asyncio.run(life.session().login(person)).state == "signed_in"
-    assert (person.kinds.count("waiting"), person.kinds.count("unreachable")) == (5, 0)
+    assert person.kinds == [*cues, "stored", "models", "configured", "live"]
     for _ in range(3):
         clock.advance(1000)
         life.session().access_token_sync()
