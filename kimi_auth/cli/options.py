@@ -9,7 +9,6 @@ import typer
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.errors import ConfigError
 
 if TYPE_CHECKING:
     from kimi_auth.machine import Observer
@@ -60,10 +59,7 @@ def open_session(platform: str | None, *, observe: Observer | None = None) -> Se
     usual = Session(observe=observe, one_shot=True)
     if platform is None:
         return usual
-    try:
-        usual.registry.get(platform)
-    except ConfigError as unknown:
-        if usual.registry.problems:
-            raise
-        raise Usage(unknown.message, hint=unknown.hint) from None
+    if usual.registry.find(platform) is None:
+        unknown = usual.registry.unknown(platform)
+        raise Usage(unknown.message, hint=unknown.hint)
     return Session(platform=platform, observe=observe, one_shot=True)

@@ -7,7 +7,8 @@ group `kimi_auth.platforms` that loads to such a text, or to a function that ret
     example = "example_platforms:PLATFORMS_TOML"
 
 An id belongs to the first source that has it, in this order, so nobody can move a built-in platform to other servers. A
-source that cannot be read costs its own platforms only: it is a *problem*, raised when somebody asks for what it may hold.
+source that cannot be read costs its own platforms only, and a table that is wrong only the one: that is a *problem*, raised
+when somebody asks for what it may hold.
 """
 
 from __future__ import annotations
@@ -50,36 +51,50 @@ class Registry:
     @property
     def problems(self) -> tuple[ConfigError, ...]:
         """What is wrong with the sources, a sentence each; what they say that is right counts all the same."""
-        return self._read[1]
+        return tuple(problem for _, problem in self._read[1])
 
-    def get(self, platform_id: str) -> Platform:
-        """The platform of that id, before any override. Raises `ConfigError` with the known ids, or with the problem of
-        the first source that cannot be read."""
+    def find(self, platform_id: str) -> Platform | None:
+        """The platform of that id, before any override; None if nobody has it. Raises `ConfigError` with what is wrong with
+        its table, or with the first source that cannot be read and may hold it."""
         for known in (builtin, self.all):
             if found := next((platform for platform in known() if platform.id == platform_id), None):
                 return found
-        if self.problems:
-            problem = self.problems[0]
-            raise ConfigError(problem.message, hint=problem.hint)
+        for about, problem in self._read[1]:
+            if about in (platform_id, None):
+                raise ConfigError(problem.message, hint=problem.hint)
+        return None
+
+    def get(self, platform_id: str) -> Platform:
+        """As `find`, and raises `ConfigError` where nobody has that id."""
+        found = self.find(platform_id)
+        if found is None:
+            raise self.unknown(platform_id)
+        return found
+
+    def unknown(self, platform_id: str) -> ConfigError:
+        """What to say about an id that nobody has."""
         ids = ", ".join(platform.id for platform in self.all())
-        raise ConfigError(f"no platform is called {ascii(platform_id)[:80]}", hint=f"known: {ids}")
+        return ConfigError(f"no platform is called {ascii(platform_id)[:80]}", hint=f"known: {ids}")
 
     @cached_property
-    def _read(self) -> tuple[tuple[Platform, ...], tuple[ConfigError, ...]]:
+    def _read(self) -> tuple[tuple[Platform, ...], list[tuple[str | None, ConfigError]]]:
+        """The platforms, and problems with the id of the platform that each is about (None: the source as a whole)."""
         rules = builtin()[0].capability_rules
         known = {platform.id: platform for platform in builtin()}
-        problems: list[ConfigError] = []
+        problems: list[tuple[str | None, ConfigError]] = []
         for source in self._sources():
             try:
-                given = _platforms_of(source, rules)
+                given, wrong = _platforms_of(source, rules)
             except ConfigError as problem:
-                problems.append(problem)
+                problems.append((None, problem))
                 continue
+            problems += wrong.items()
             for platform in given:
                 if known.setdefault(platform.id, platform) is not platform:
                     hint = "give that platform another id"
-                    problems.append(ConfigError(f"{source.name}: platforms.{platform.id}: that id is taken", hint=hint))
-        return tuple(known.values()), tuple(problems)
+                    taken = f"{source.name}: platforms.{platform.id}: that id is taken"
+                    problems.append((platform.id, ConfigError(taken, hint=hint)))
+        return tuple(known.values()), problems
 
     def _sources(self) -> Iterator[Source]:
         if self._share_dir is not None:
@@ -100,7 +115,9 @@ def get(platform_id: str) -> Platform:
     return Registry().get(platform_id)
 
 
-def _platforms_of(source: Source, rules: tuple[CapabilityRule, ...]) -> tuple[Platform, ...]:
+def _platforms_of(
+    source: Source, rules: tuple[CapabilityRule, ...]
+) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
     try:
         text = source.text()
     except OSError as exc:
@@ -109,7 +126,7 @@ def _platforms_of(source: Source, rules: tuple[CapabilityRule, ...]) -> tuple[Pl
     except Exception as exc:  # noqa: BLE001  (what a package does when it is loaded is its own affair)
         hint = "update or uninstall that package"
         raise ConfigError(f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}", hint=hint) from None
-    return () if text is None else parse(text, source.name, rules=rules)
+    return ((), {}) if text is None else parse(text, source.name, rules=rules)
 
 
 def _text_of(path: Path) -> str | None:

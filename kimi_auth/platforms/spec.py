@@ -199,47 +199,51 @@ def credential_key(platform_id: str) -> str:
 
 
 class _File(_Data):
+    """A text's outside: its platforms are checked one by one."""
+
     v: Literal[1]
-    capability_rules: tuple[CapabilityRule, ...]
-    platforms: dict[PlatformId, Platform]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _platforms_inherit(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """A platform's id is the name of its table, and the text's rules hold where it has none of its own."""
-        entries = data.get("platforms")
-        if not isinstance(entries, dict):
-            return data
-        inherited = {"capability_rules": data["capability_rules"]}
-        whole = {
-            key: {**inherited, **entry, "id": key} if isinstance(entry, dict) else entry
-            for key, entry in entries.items()
-        }
-        return {**data, "platforms": whole}
+    capability_rules: tuple[CapabilityRule, ...] = ()
+    platforms: dict[str, Any]
 
 
-def parse(text: str, source: str, *, rules: tuple[CapabilityRule, ...] = ()) -> tuple[Platform, ...]:
-    """The platforms of a text in the form of `builtin.toml`, in its order.
+def parse(
+    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = ()
+) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
+    """The platforms of a text in the form of `builtin.toml`, in its order, and for each id whose table is wrong, how.
 
     `source` names the text in errors; `rules` are the capability rules where neither platform nor text has its own.
-    Raises `ConfigError` that says which entry is wrong.
+    Raises `ConfigError` where the text as a whole is no such text.
     """
+    platforms: list[Platform] = []
+    problems: dict[str, ConfigError] = {}
     try:
-        file = _File.model_validate({"capability_rules": rules, **tomllib.loads(text)})
+        file = _File.model_validate(tomllib.loads(text))
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{source}: {where or 'the file'}: {first['msg']}") from None
+        raise _problem(source, exc) from None
     except (ValueError, RecursionError) as exc:
         raise ConfigError(f"{source}: {exc}") from None
-    return tuple(file.platforms.values())
+    inherited = {"capability_rules": file.capability_rules if "capability_rules" in file.model_fields_set else rules}
+    for key, table in file.platforms.items():
+        try:
+            platforms.append(
+                Platform.model_validate({**inherited, **table, "id": key} if isinstance(table, dict) else table)
+            )
+        except ValidationError as exc:
+            problems[key] = _problem(source, exc, "platforms", key)
+    return tuple(platforms), problems
+
+
+def _problem(source: str, exc: ValidationError, *place: str) -> ConfigError:
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in (*place, *first["loc"]))
+    return ConfigError(f"{source}: {where or 'the file'}: {first['msg']}")
 
 
 @cache
 def builtin() -> tuple[Platform, ...]:
     """The platforms that kimi-auth itself knows, in the order of the data, before any override."""
     text = resources.files(__package__).joinpath("builtin.toml").read_text("utf-8")
-    return parse(text, "builtin.toml")
+    return parse(text, "builtin.toml")[0]
 
 
 def resolve(platform: Platform, environ: Mapping[str, str]) -> Platform:

@@ -108,7 +108,7 @@ def catalogue(data: bytes) -> None:
 
 def platforms(data: bytes) -> None:
     with suppress(ConfigError):
-        for platform in parse_platforms(data.decode("utf-8", "replace"), "platforms.toml"):
+        for platform in parse_platforms(data.decode("utf-8", "replace"), "platforms.toml")[0]:
             assert platform.api_base.lower().startswith(("https://", "http://"))
 
 
@@ -209,7 +209,7 @@ def test_the_samples_themselves_are_good() -> None:
     assert formats.decode_pace(PARSERS["pace"][1][0]).failures == 3
     assert verdict.poll_answer(verdict.Seen("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
     assert verdict.code_answer(verdict.Seen("a", 200, "application/json", PARSERS["device code answer"][1][0])).value
-    assert parse_platforms(PARSERS["platforms.toml"][1][0].decode(), "platforms.toml")
+    assert parse_platforms(PARSERS["platforms.toml"][1][0].decode(), "platforms.toml")[0]
     assert parse_catalogue(json.loads(PARSERS["catalogue"][1][0]))[0]
     assert trace._parse(PARSERS["trace"][1][0].decode())
     assert len(PARSERS) * PER_EXAMPLE * 5_000 > 1_000_000

@@ -190,13 +190,13 @@ def test_normal_url(text: str, normal: str) -> None:
 def test_parse_minimal(kimi: Platform) -> None:
     """A platform needs little; capability rules come from the text, else from the caller."""
     rules = kimi.capability_rules
-    (mine,) = parse(MINIMAL, "mine.toml", rules=rules)
+    ((mine,), _) = parse(MINIMAL, "mine.toml", rules=rules)
     assert (mine.id, mine.api_base, mine.revocation) == ("mine", "https://api.example.com/v1", "none")
     assert mine.capability_rules == rules
-    (mine,) = parse(f"capability_rules = []{MINIMAL}", "mine.toml", rules=rules)
+    ((mine,), _) = parse(f"capability_rules = []{MINIMAL}", "mine.toml", rules=rules)
     assert mine.capability_rules == ()
     own = MINIMAL + '[[platforms.mine.capability_rules]]\nid_prefix = "x"\ngives = ["video_in"]\n'
-    (mine,) = parse(own, "mine.toml", rules=rules)
+    ((mine,), _) = parse(own, "mine.toml", rules=rules)
     assert [rule.gives for rule in mine.capability_rules] == [("video_in",)]
 
 
@@ -235,9 +235,23 @@ OAUTH = (
     ],
 )
 def test_parse_refuses(text: str, where: str) -> None:
-    """What is wrong in a text is said in one line with its place."""
-    with pytest.raises(ConfigError) as caught:
-        parse(text, "mine.toml")
-    assert caught.value.message.startswith(where)
-    assert "\n" not in caught.value.line
-    assert parse(OAUTH, "mine.toml")[0].oauth is not None
+    """What is wrong in a text is said in one line with its place; wrong in one table, it costs that platform only."""
+    if where.startswith("mine.toml: platforms."):
+        beside = OAUTH.removeprefix("v = 1\n").replace("platforms.x", "platforms.beside")
+        (other,), problems = parse(text + beside, "mine.toml")
+        ((key, trouble),) = problems.items()
+        assert other.id == "beside"
+        assert trouble.message.startswith(f"mine.toml: platforms.{key}")
+    else:
+        with pytest.raises(ConfigError) as caught:
+            parse(text, "mine.toml")
+        trouble = caught.value
+    assert trouble.message.startswith(where)
+    assert "\n" not in trouble.line
+
+
+def test_parse_sign_in() -> None:
+    """The table that the refused ones are made of is a good one."""
+    ((platform,), problems) = parse(OAUTH, "mine.toml")
+    assert platform.oauth is not None
+    assert problems == {}

@@ -126,9 +126,24 @@ def test_a_file_with_a_problem(share: Path, place: Any, words: str) -> None:
     assert str(share / "platforms.toml") in problem.message
     assert words in problem.message
     assert (problem.exit_status, bool(problem.hint), "\n" in problem.line) == (9, True, False)
-    with pytest.raises(ConfigError) as caught:
-        known.get("mine")
-    assert caught.value.message == problem.message
+    of_one = ": platforms." in problem.message
+    if of_one:
+        assert known.find("mine") is None
+    if not of_one or "platforms.x" in problem.message:
+        with pytest.raises(ConfigError) as caught:
+            known.get("x" if of_one else "mine")
+        assert caught.value.message == problem.message
+
+
+def test_a_wrong_table_costs_one_platform(share: Path) -> None:
+    """The other platforms of the file are used as if it were not there."""
+    (share / "platforms.toml").write_text(text_of("before") + BROKEN.removeprefix("v = 1\n") + text_of("after")[6:])
+    known = Registry(share)
+    assert ids(known) == (*BUILT_IN, "before", "after")
+    with pytest.raises(ConfigError, match=r"platforms\.x\.name"):
+        known.get("x")
+    with pytest.raises(ConfigError, match="no platform is called 'other'"):
+        known.get("other")
 
 
 def test_a_file_that_may_not_be_read(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
