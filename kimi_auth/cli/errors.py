@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from kimi_auth.errors import (
-    AccessDenied,
-    CodeExpired,
-    CorruptCredential,
-    KimiAuthError,
-    LoginCancelled,
-    ModelsPending,
-    NotSignedIn,
-    Refused,
-    Revoked,
-)
-from kimi_auth.flows.status import LoginReport, Status
+from kimi_auth.errors import AccessDenied, CodeExpired, KimiAuthError, LoginCancelled, ModelsPending
+from kimi_auth.flows.status import NO_TOKEN, LoginReport, Status
 
 __all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "login_error", "status_error"]
 
@@ -56,12 +46,6 @@ _LOGIN_ENDS: dict[str, KimiAuthError] = {
     "models_pending": ModelsPending("signed in, but the models are not in config.toml yet"),
     "failed": KimiAuthError("the sign-in failed"),
 }
-_STATES: dict[str, KimiAuthError] = {
-    "absent": NotSignedIn("not signed in"),
-    "revoked": Revoked("the server ended this login"),
-    "refused": Refused("the server keeps refusing to renew this login"),
-    "corrupt": CorruptCredential("the credential cannot be read"),
-}
 
 
 def login_error(report: LoginReport) -> KimiAuthError | None:
@@ -76,4 +60,4 @@ def login_error(report: LoginReport) -> KimiAuthError | None:
 
 def status_error(status: Status) -> KimiAuthError | None:
     """Why no token can be had in this state; None where one can, be it after a renewal."""
-    return (status.trouble or _STATES[status.state]) if status.state in _STATES else None
+    return (status.trouble or NO_TOKEN[status.state]) if status.state in NO_TOKEN else None

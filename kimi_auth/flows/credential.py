@@ -7,11 +7,12 @@ import logging
 from dataclasses import dataclass, field
 from functools import partial
 
-from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked, Unreachable
+from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.flows.contracts import CredentialContext, Need
 from kimi_auth.flows.flight import Flights, Seat, is_ending
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.signals import hold_signals
+from kimi_auth.flows.status import NO_TOKEN
 from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.token import Token, left_s
@@ -36,10 +37,7 @@ RENEWABLE = {"fresh", "expiring", "expired", "usable", "uncertain", "refused"}
 """Rest states that take the event `renew`."""
 
 ERRORS: dict[str, KimiAuthError] = {
-    "absent": NotSignedIn("not signed in"),
-    "revoked": Revoked("the server ended this login"),
-    "corrupt": CorruptCredential("the credential cannot be read"),
-    "refused": Refused("the server keeps refusing to renew this login"),
+    **NO_TOKEN,
     "expired": Unreachable("the token has expired and could not be renewed"),
     "uncertain": Unreachable("a renewal was sent and its answer is not known"),
 }

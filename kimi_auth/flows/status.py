@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kimi_auth.errors import KimiAuthError
+from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked
 
-__all__ = ["LoginReport", "LogoutReport", "Status"]
+__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status"]
+
+NO_TOKEN: dict[str, KimiAuthError] = {
+    "absent": NotSignedIn("not signed in"),
+    "revoked": Revoked("the server ended this login"),
+    "corrupt": CorruptCredential("the credential cannot be read"),
+    "refused": Refused("the server keeps refusing to renew this login"),
+}
+"""The rest states in which no token can be had, not even by a renewal, and what to say where nobody has better words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,12 +219,17 @@ class _Arrival:
             clean(redact(content_type, self._ask.secrets), 60),
             _plain(bytes(self._raw), self._headers.get("content-encoding", "")),
             etag if is_visible(etag) and len(etag) <= 256 else "",
-            retry_after_s(self._headers.get("retry-after", ""), self._clock.wall_s()),
+            self._retry_after_s(),
             type(failure) if failure else None,
             _trouble(failure) if failure else "",
             self._ask.secrets,
             charset[1] if charset else "",
         )
+
+    def _retry_after_s(self) -> float | None:
+        """Whoever says it twice gets the longer pause."""
+        said = (retry_after_s(line, self._clock.wall_s()) for line in self._headers.get_list("retry-after"))
+        return max((wait_s for wait_s in said if wait_s is not None), default=None)
 
 
 class _Deadline:

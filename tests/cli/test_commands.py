@@ -58,7 +58,7 @@ def test_events_of_a_login(kimi: Run) -> None:
     shown = events[1]["data"]
     assert shown["user_code"] in shown["verification_url"]
     again = kimi("login", "--json").events
-    assert [(event["type"], event["data"]["already"]) for event in again] == [("success", True)]
+    assert [(event["type"], event["data"]) for event in again] == [("success", {"already": True})]
 
 
 def test_events_of_a_login_that_fails(kimi: Run, emulator: Emulator) -> None:

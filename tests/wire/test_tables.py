@@ -79,6 +79,11 @@ UNTIDY = [
 TWO_TOKENS = b'{"access_token": "a", "access_token": "b"}'
 TRANSIENT = [
     (json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}), 7.0, "asks for a pause (HTTP 429"),
+    (
+        httpx.Response(503, headers=[("Retry-After", "5"), ("Retry-After", "later"), ("Retry-After", "9")]),
+        9.0,
+        "trouble of its own",
+    ),
     (error(429, "rate_limited"), None, "asks for a pause (HTTP 429"),
     (html(502), None, "trouble of its own (HTTP 502, text/html): Sign in to Hotel WiFi"),
     (error(503, "invalid_grant", **{"Retry-After": "9"}), 9.0, "trouble of its own"),
