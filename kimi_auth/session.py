@@ -259,11 +259,15 @@ class Session:
         assert synced.change is not None
         return synced.change
 
-    async def sync_all(self, *, dry_run: bool = False) -> tuple[Synced, ...]:
-        """`sync_models` of every platform in config.toml, all asked at the same time and each for itself, in the registry's
-        order. Raises ConfigError where config.toml cannot be read; what else goes wrong is in the results."""
-        platforms = managed(self.config.read(), self.registry.all())
-        return await self._sync([self.sibling(platform.id) for platform in platforms], dry_run=dry_run)
+    async def sync_all(self, *, dry_run: bool = False, finishes: bool = False) -> tuple[Synced, ...]:
+        """`sync_models` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all
+        asked at the same time and each for itself, in the registry's order. Raises ConfigError where config.toml cannot be
+        read; what else goes wrong is in the results."""
+        everybody = self.registry.all()
+        known = {platform.id for platform in managed(self.config.read(), everybody)}
+        wanted = [self.sibling(one.id) for one in everybody if one.id in known or (finishes and one.oauth)]
+        sources = [one for one in wanted if one.platform.id in known or one.status().state != "absent"]
+        return await self._sync(sources, dry_run=dry_run, finishes=finishes)
 
     def sync_in_background(self) -> Future[tuple[Synced, ...]]:
         """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no

@@ -13,7 +13,6 @@ from rich.text import Text
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
-from kimi_auth.errors import KimiAuthError
 from kimi_auth.flows.models import Synced
 from kimi_auth.platforms import Change, ModelEntry, capabilities
 from kimi_auth.session import Session
@@ -52,20 +51,11 @@ def models(
 
 
 async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
-    """Every platform of config.toml, and every one with a login that config.toml does not know yet; where there is neither,
-    raises what keeps the usual one from being synced."""
-    synced = list(await session.sync_all(dry_run=dry_run))
-    known = {one.platform.id for one in synced}
-    others = [session.sibling(one.id) for one in session.registry.all() if one.oauth and one.id not in known]
-    for other in others:
-        if other.status().state == "absent":
-            continue
-        try:
-            synced.append(Synced(other.platform, await other.sync_models(dry_run=dry_run)))
-        except KimiAuthError as trouble:
-            synced.append(Synced(other.platform, trouble=trouble))
+    """Every platform of config.toml, and every login that it does not know yet; where there is neither, raises what keeps
+    the usual one from being synced."""
+    synced = await session.sync_all(dry_run=dry_run, finishes=True)
     if synced:
-        return tuple(synced)
+        return synced
     return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
 
 
