@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kimi_auth._version import __version__
+from kimi_auth.flows.wiring import share_dir_of
 from kimi_auth.platforms import Platform, Registry, resolve
 from kimi_auth.session import Session
 
@@ -70,8 +71,8 @@ class Config(Protocol):
 
 
 def share_dir() -> Path:
-    """`$KIMI_SHARE_DIR`, else `~/.kimi`, as it is now."""
-    return Path(os.environ.get("KIMI_SHARE_DIR") or Path.home() / ".kimi").expanduser()
+    """`$KIMI_SHARE_DIR`, else `~/.kimi`, as it is now. Raises as `share_dir_of`."""
+    return share_dir_of(os.environ)
 
 
 def host_version() -> str:

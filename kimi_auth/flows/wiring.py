@@ -28,7 +28,17 @@ from kimi_auth.platforms import ConfigFile, Platform, Registry, resolve
 from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
 from kimi_auth.wire import OAuthServer, device_headers
 
-__all__ = ["Wiring"]
+__all__ = ["Wiring", "share_dir_of"]
+
+
+def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
+    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
+    named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
+        raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
 
 
 class Wiring:
@@ -49,12 +59,7 @@ class Wiring:
         one_shot: bool,
     ) -> None:
         self.environ = os.environ if environ is None else environ
-        given = share_dir or self.environ.get("KIMI_SHARE_DIR") or "~/.kimi"
-        try:
-            self.share_dir = Path(given).expanduser()
-        except RuntimeError:
-            hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
-            raise ConfigError(f"{given}: there is no such home directory", hint=hint) from None
+        self.share_dir = share_dir_of(self.environ, share_dir)
         self.config = ConfigFile(self.share_dir)
         self.registry = Registry(self.share_dir)
         known = self.registry.get(platform or default_platform(self.config, self.registry))

@@ -129,6 +129,16 @@ def test_a_setting_that_is_no_url(world: Any, monkeypatch: pytest.MonkeyPatch) -
         delete_tokens(IN_KEYRING)
 
 
+@pytest.mark.usefixtures("world")
+def test_the_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no share dir then: no token, and what could not be done is said in the host's words."""
+    monkeypatch.setenv("KIMI_SHARE_DIR", "~nobody-is-called-this/.kimi")
+    assert load_tokens(OAuthRef("file", "oauth/kimi-code")) is None
+    for change in (delete_tokens, lambda ref: save_tokens(ref, PAIR)):
+        with pytest.raises(OAuthError, match="no such home directory"):
+            change(OAuthRef("file", "oauth/kimi-code"))
+
+
 @pytest.mark.usefixtures("keyring")
 def test_a_reference_that_the_config_does_not_have(world: Any) -> None:
     """A stranger's key, and a key that config.toml keeps in the file: the keyring is not asked."""
