@@ -6,7 +6,16 @@ from kimi_auth.platforms import registry
 from kimi_auth.platforms.catalogue import ModelEntry, capabilities, offered, parse_catalogue
 from kimi_auth.platforms.configfile import ConfigFile, default_location
 from kimi_auth.platforms.memo import Memo, Memory
-from kimi_auth.platforms.planning import Change, holds, plan, refer_to_file, static_key, unplan, waits_in_keyring
+from kimi_auth.platforms.planning import (
+    Change,
+    has_login,
+    holds,
+    plan,
+    refer_to_file,
+    static_key,
+    unplan,
+    waits_in_keyring,
+)
 from kimi_auth.platforms.registry import Registry
 from kimi_auth.platforms.spec import (
     CAPABILITIES,
@@ -36,6 +45,7 @@ __all__ = [
     "capabilities",
     "credential_key",
     "default_location",
+    "has_login",
     "holds",
     "managed_model_key",
     "managed_provider_key",

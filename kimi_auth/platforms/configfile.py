@@ -21,7 +21,7 @@ from kimi_auth import files
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms.configtext import CONFIG_BYTES_MAX, Content, parse, rendered, toml_of_json
 from kimi_auth.platforms.layers import after_login, after_logout, moved, without
-from kimi_auth.platforms.planning import Change
+from kimi_auth.platforms.planning import Change, has_login
 from kimi_auth.platforms.spec import Platform
 from kimi_auth.platforms.undo import Entries, Undo
 
@@ -101,7 +101,8 @@ class ConfigFile:
             return change, new, moved(entries, old, new, again)
 
         def again(remembered: Content) -> Content:
-            return rendered(self.path, remembered, planner(parse(self.path, remembered)))
+            change = planner(config := parse(self.path, remembered))
+            return rendered(self.path, remembered, change) if has_login(config, change.owner) else remembered
 
         return self._transact(step)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms.configtext import Content, parse, parse_if_valid, rendered
-from kimi_auth.platforms.planning import Change, holds, unplan
+from kimi_auth.platforms.planning import Change, has_login, unplan
 from kimi_auth.platforms.spec import Platform, managed_provider_key, parse_managed_provider_key
 from kimi_auth.platforms.undo import Entries, UndoEntry
 
@@ -29,7 +29,7 @@ def without(path: Path, content: Content, platform: Platform, entries: Entries) 
     """The config without the platform: the very bytes that its login found, where nobody else has written since, else
     the content less what is the platform's. Raises `ConfigError` as `unplan` and `rendered`."""
     config, entry = parse(path, content), entries.get(platform.id)
-    if entry is None and not holds(config, platform):
+    if entry is None and not has_login(config, platform):
         return content
     before = parse_if_valid(entry.before) if entry else None
     if entry and before is not None and entry.wrote(content) and _is_whole(before, config, platform):
@@ -68,7 +68,7 @@ def moved(entries: Entries, old: Content, new: Content, step: Step) -> Entries:
 
 
 def _taking_out(path: Path, platform: Platform, entries: Entries) -> Step:
-    return lambda text: without(path, text, platform, entries) if holds(parse(path, text), platform) else text
+    return lambda text: without(path, text, platform, entries) if has_login(parse(path, text), platform) else text
 
 
 def _tried(step: Step, text: Content) -> Content:
@@ -81,7 +81,8 @@ def _tried(step: Step, text: Content) -> Content:
 
 def _is_whole(before: Mapping[str, Any], config: Mapping[str, Any], platform: Platform) -> bool:
     """Whether `before` has the same other logins as the config: after a crash in the wrong moment it may not."""
-    return not holds(before, platform) and _managed(before) == _managed(config) - {platform.provider_key}
+    own = {platform.provider_key}
+    return not has_login(before, platform) and _managed(before) - own == _managed(config) - own
 
 
 def _is_newest(platform: Platform, config: Mapping[str, Any], entries: Entries) -> bool:

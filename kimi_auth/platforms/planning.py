@@ -17,7 +17,7 @@ from kimi_auth.platforms.catalogue import ModelEntry, capabilities, offered
 from kimi_auth.platforms.spec import Capability, Platform
 from kimi_auth.platforms.tomltext import Edit, diff
 
-__all__ = ["Change", "Reason", "holds", "plan", "refer_to_file", "static_key", "unplan", "waits_in_keyring"]
+__all__ = ["Change", "Reason", "has_login", "holds", "plan", "refer_to_file", "static_key", "unplan", "waits_in_keyring"]
 
 Reason = Literal["login", "sync", "migrate", "logout"]
 
@@ -101,10 +101,10 @@ def unplan(
     before: Mapping[str, Any] | None = None,
     thinking_goes: bool | None = None,
 ) -> Change:
-    """What a logout takes out: the provider, all models of it, the services that refer to its credential.
+    """What a logout takes out: the provider, all models of it, the services that refer to its credential; what `before` (the
+    config that the login found, if known) had of them comes back, unless that was a login, too.
 
-    A default model that goes with them becomes what it was in `before` (the config that the login found, if known), else
-    the first model that is left, else there is none. `default_thinking` goes back to what it was in `before` where
+    A default model that goes with them becomes what it was in `before`, else the first model that is left, else there is none. `default_thinking` goes back to what it was in `before` where
     `thinking_goes`; None: where the default model goes. Raises `ConfigError` as `plan`.
     """
     after = deepcopy(dict(config))
@@ -114,6 +114,8 @@ def unplan(
         del models[key]
     for name in [name for name, url in platform.services.items() if _is_ours(services.get(name), platform, url)]:
         del services[name]
+    if before is not None and not has_login(before, platform):
+        _put_back(after, before, platform)
     if thinking_goes is None:
         thinking_goes = not _is_default_valid(after)
     if not _is_default_valid(after):
@@ -134,6 +136,15 @@ def holds(config: Mapping[str, Any], platform: Platform) -> bool:
         or any(_field(model, "provider") == platform.provider_key for model in _values(models))
         or any(_is_ours(_field(services, name), platform, url) for name, url in platform.services.items())
     )
+
+
+def has_login(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether what the config has of the platform is a login: it refers to the credential, or is one, where that is an API
+    key. A provider under our name that does neither is the user's own."""
+    if platform.oauth is None:
+        return holds(config, platform)
+    entries = [_field(config.get("providers"), platform.provider_key), *_values(config.get("services"))]
+    return any(_field(_field(entry, "oauth"), "key") == platform.credential_key for entry in entries)
 
 
 def static_key(config: Mapping[str, Any], platform: Platform) -> str:
@@ -218,6 +229,15 @@ def _put_capabilities(entry: dict[str, Any], wanted: tuple[Capability, ...]) -> 
         entry["capabilities"] = list(wanted)
     else:
         entry.pop("capabilities", None)
+
+
+def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platform) -> None:
+    """The provider that the user had under our name, with its models."""
+    provider = _field(before.get("providers"), platform.provider_key)
+    if isinstance(provider, dict):
+        _table(config, "providers")[platform.provider_key] = deepcopy(provider)
+        own = {key: model for key, model in _models(before).items() if _field(model, "provider") == platform.provider_key}
+        _table(config, "models").update(deepcopy(own))
 
 
 def _restore(config: dict[str, Any], key: str, before: Mapping[str, Any]) -> None:

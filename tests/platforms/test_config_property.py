@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kimi_auth.platforms import ConfigFile, ModelEntry, holds, plan, registry, unplan
+from kimi_auth.platforms import ConfigFile, ModelEntry, has_login, plan, registry, unplan
 from kimi_auth.platforms.tomlscan import scan
 from kimi_auth.platforms.tomltext import diff, edited, loads
 
@@ -157,7 +157,7 @@ def test_text(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry
 @settings(deadline=None)
 @given(texts(), MODELS, MODELS)
 def test_file(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry, ...]) -> None:
-    """Login, sync and logout give the same bytes back, unless something of ours was in them before."""
+    """Login, sync and logout give the same bytes back, unless there was a login in them before."""
     assume(can_be_planned(loads(text)))
     with tempfile.TemporaryDirectory() as directory:
         file = ConfigFile(Path(directory))
@@ -166,8 +166,8 @@ def test_file(text: str, models: tuple[ModelEntry, ...], newer: tuple[ModelEntry
         file.apply(lambda config: plan(config, KIMI, newer, reason="sync"))
         assert plan(file.read(), KIMI, newer, reason="sync").edits == ()
         file.revert(KIMI)
-        assert not holds(file.read(), KIMI)
-        assert holds(loads(text), KIMI) or file.path.read_bytes() == text.encode()
+        assert not has_login(file.read(), KIMI)
+        assert has_login(loads(text), KIMI) or file.path.read_bytes() == text.encode()
 
 
 def pruned(data: Any) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, holds, plan, unplan
+from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, has_login, holds, plan, unplan
 from kimi_auth.platforms.tomlscan import scan
 
 MANAGED = '"managed:kimi-code"'
@@ -81,6 +82,11 @@ LAYOUTS = {
     "my own search": '[services.moonshot_search]\nbase_url = "http://mine"\napi_key = "k"\n',
     "my name for a model of theirs": f'default_model = "k"\n{PROVIDER}[models.k]\nprovider = "managed:kimi-code"\nmodel = "kimi-lite"\nmax_context_size = 9\n',
     "model with my key": f'{PROVIDER}[models.{MODEL}]\nprovider = {MANAGED}\nmodel = "kimi-for-coding"\nmax_context_size = 1 # small\ncolour = "red"\n',
+    "my own key for their platform": (
+        f'default_model = "k"\n\n[providers.{MANAGED}] # mine\ntype = "kimi"\nbase_url = "https://old.example/v1"\n'
+        f'api_key = "sk-mine"\ncustom_headers = {{ X = "y" }}\n\n[models.k]\nprovider = {MANAGED}\nmodel = "kimi-for-coding"\n'
+        f"max_context_size = 9\n\n{OLD_MODEL}"
+    ),
     "odd names": f'{MINE.replace("mine", chr(34) + "a.b [c] = #" + chr(34))}["models"."x\\ty"]\nprovider = "a.b [c] = #"\nmodel = "x"\nmax_context_size = 5\n',
 }
 
@@ -107,14 +113,14 @@ def foreign(text: str) -> list[tuple[tuple[str, ...], str]]:
     ]
 
 
-def is_ours(text: str) -> bool:
-    """Whether the layout has parts of the managed provider."""
-    return "managed:kimi-code" in text
+def loaded(text: str) -> dict[str, Any]:
+    """The layout as plain data."""
+    return tomllib.loads(text.removeprefix("\ufeff"))
 
 
 @pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS)
 def test_login_sync_logout(file: ConfigFile, kimi: Platform, models: tuple[ModelEntry, ...], text: str) -> None:
-    """Each step says what its plan says, keeps every foreign line, and the logout gives the same bytes back, but for what was ours before."""
+    """Each step says what its plan says, keeps every foreign line, and the logout gives the same bytes back, but for an earlier login."""
     file.path.write_bytes(text.encode())
     config = file.read()
     file.writable(lambda config: plan(config, kimi, models, reason="login"))
@@ -142,7 +148,7 @@ def test_login_sync_logout(file: ConfigFile, kimi: Platform, models: tuple[Model
     assert "kimi-code/kimi-for-coding" not in file.read()["models"]
 
     file.revert(kimi)
-    if is_ours(text):
+    if has_login(config, kimi):
         assert not holds(file.read(), kimi)
         kept = foreign(file.path.read_bytes().decode())
         assert all(path[0] == "models" for path, _ in set(foreign(text)) - set(kept)), "a model goes with its provider"
@@ -165,9 +171,14 @@ def test_logout_after_a_change_by_hand(
     file.revert(kimi)
 
     left = file.path.read_bytes().decode()
-    assert not unplan(file.read(), kimi)
+    assert not has_login(file.read(), kimi)
+    if holds(loaded(text), kimi) and not has_login(loaded(text), kimi):
+        given_back = loaded(text)["providers"][kimi.provider_key]
+        assert file.read()["providers"][kimi.provider_key] == given_back, "it was the user's own"
+        assert file.read().get("models") == loaded(text).get("models")
+        return
     assert "kimi-code" not in str(file.read())
-    if not is_ours(text) and name not in REWRITTEN:
+    if not has_login(loaded(text), kimi) and name not in REWRITTEN:
         assert left.replace(newline, "") == f"{text}[by_hand] # me{newline}".replace(newline, "")
         assert repr(file.read()) == repr(tomllib.loads(f"{text.removeprefix(chr(0xFEFF))}{newline}[by_hand]"))
 
