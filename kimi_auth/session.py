@@ -161,7 +161,8 @@ class Session:
 
     def status(self) -> Status:
         """What is stored and what it is worth, without asking anybody."""
-        status = status_of(self._wiring.credential.inspect(), self.platform, self.store, self._wiring.steady.now_s())
+        landing = self._wiring.credential.inspect()
+        status = self._wiring.told(status_of(landing, self.platform, self.store, self._wiring.steady.now_s()))
         # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 

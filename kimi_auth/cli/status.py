@@ -95,7 +95,8 @@ def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
     if found.renewed_at_s:
         rows.append(("renewed", f"{duration(max(0.0, now_s - found.renewed_at_s))} ago"))
     if found.issuer:
-        rows.append(("issuer", found.issuer))
+        rows.append(("issuer", found.issuer + _named(found, "oauth_host")))
+    rows.append(("API", session.platform.api_base + _named(found, "api_base")))
     if found.not_before_s:
         rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
     if claim := claim_of(found):
@@ -111,6 +112,12 @@ def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
     return rows
 
 
+def _named(found: Status, what: str) -> str:
+    """The variable that says so, for people; nothing where it is the platform's own value."""
+    source = found.sources[what]
+    return "" if source == "platform" else f"  ({source})"
+
+
 def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
     count, default, problem = _models(session)
     return {
@@ -118,7 +125,9 @@ def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
         "state": found.state,
         "place": found.place,
         "fp": found.fp,
+        "region": session.platform.region,
         "issuer": found.issuer,
+        "api_base": session.platform.api_base,
         "expires_at": found.expires_at_s or None,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,
         "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
@@ -129,6 +138,7 @@ def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
         "models": count,
         "default_model": default or None,
         "config_problem": problem or None,
+        "sources": dict(sorted(found.sources.items())),
         "trouble": {"code": found.trouble.code, "message": found.trouble.message} if found.trouble else None,
         **({"verify": verdict} if verdict else {}),
     }

@@ -119,6 +119,8 @@ def endpoints_of(platform: Platform) -> Endpoints:
         token_url=oauth.token_url,
         client_id=oauth.client_id,
         scope=oauth.scope or "",
+        resource=oauth.resource or "",
+        audience=oauth.audience or "",
         discover_revocation=platform.revocation != "none",
         refusal_codes=frozenset(oauth.refused_errors),
     )

@@ -13,7 +13,7 @@ from typing import Literal
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
 from kimi_auth.platforms import ConfigFile, Platform, refer_to_file, waits_in_keyring
-from kimi_auth.store import CredentialStore, LegacyKeyring
+from kimi_auth.store import CredentialStore, LegacyKeyring, NoKeyring
 from kimi_auth.token import Token
 
 __all__ = ["Migration", "is_waiting", "migrate"]
@@ -46,17 +46,29 @@ def migrate(platform: Platform, store: CredentialStore, config: ConfigFile, keyr
     if not is_waiting(config, platform):
         return Migration("unneeded")
     try:
-        token = keyring.read(platform.credential_key)
+        token = _asked(keyring, platform, store)
         if not _keep(token, store):
             return Migration("empty")
         if token is not None:
             keyring.delete(platform.credential_key)
         config.apply(lambda data: refer_to_file(data, platform))
     except KimiAuthError as trouble:
-        log.warning("the login in the system keyring is not moved yet: %s", trouble.line)
+        # Where the keyring holds the only login, the command that wants it says the same.
+        level = logging.WARNING if store.read().state == "present" else logging.INFO
+        log.log(level, "the login in the system keyring is not moved yet: %s", trouble.line)
         return Migration("waiting", trouble)
     log.info("the login was moved from the system keyring to %s", store.place)
     return Migration("moved")
+
+
+def _asked(keyring: LegacyKeyring, platform: Platform, store: CredentialStore) -> Token | None:
+    """The login in the keyring; None also where there is no keyring and the file, which is newer, has a record."""
+    try:
+        return keyring.read(platform.credential_key)
+    except NoKeyring:
+        if store.read().state != "present":
+            raise
+        return None
 
 
 def _keep(token: Token | None, store: CredentialStore) -> bool:

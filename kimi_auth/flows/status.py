@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked
 
@@ -23,7 +24,9 @@ class Status:
 
     `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown). `left_s` is the access
     token's life, `renews_in_s` the time until renewal becomes advisory. `claim`: the state of a rotation in flight ("" for
-    none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. No field holds a secret.
+    none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. `sources` says where
+    values come from: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that
+    overrides the platform, else "platform"; `share_dir` the variable, else "default". No field holds a secret.
     """
 
     platform: str
@@ -40,6 +43,7 @@ class Status:
     claim: str = ""
     holder: str = ""
     trouble: KimiAuthError | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

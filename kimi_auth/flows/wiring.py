@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
 from kimi_auth.flows.once import once
 from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
+from kimi_auth.flows.status import Status
 from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import Library, Observer, recorder_from_environ
-from kimi_auth.platforms import ConfigFile, Platform, Registry, resolve
+from kimi_auth.platforms import ConfigFile, Platform, Registry, overrides, resolve
 from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
 from kimi_auth.wire import OAuthServer, device_headers
 
@@ -59,6 +61,7 @@ class Wiring:
         one_shot: bool,
     ) -> None:
         self.environ = os.environ if environ is None else environ
+        self._share_dir_given = share_dir is not None
         self.share_dir = share_dir_of(self.environ, share_dir)
         self.config = ConfigFile(self.share_dir)
         self.registry = Registry(self.share_dir)
@@ -127,6 +130,20 @@ class Wiring:
     def in_config(self) -> PlatformConfig:
         """The platform's part of config.toml."""
         return PlatformConfig(self.config, self.platform)
+
+    def told(self, status: Status) -> Status:
+        """The status with the sources of its values, and with what is said of a login that still waits in a keyring."""
+        waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
+        kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
+        usual = {"oauth_host": "platform"} if self.platform.oauth else {}
+        named = "KIMI_SHARE_DIR" if self.environ.get("KIMI_SHARE_DIR") else "default"
+        sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
+        sources |= {"credential": kept, "share_dir": "argument" if self._share_dir_given else named}
+        if not waits:
+            return replace(status, sources=sources)
+        words = "not signed in here: config.toml says that the login is in the system keyring"
+        trouble = NotSignedIn(words, hint="kimi-auth models sync")
+        return replace(status, sources=sources, place="the system keyring", trouble=trouble)
 
     def obtain(self, need: Need) -> Landing | Seat[Landing]:
         """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""

@@ -26,6 +26,7 @@ from kimi_auth.platforms.spec import (
     credential_key,
     managed_model_key,
     managed_provider_key,
+    overrides,
     parse_managed_provider_key,
     resolve,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "managed_model_key",
     "managed_provider_key",
     "offered",
+    "overrides",
     "parse_catalogue",
     "parse_managed_provider_key",
     "plan",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -83,7 +84,7 @@ class ConfigFile:
             config = parse(self.path, content)
             if planner is not None:
                 rendered(self.path, content, planner(config), bytes_max=CONFIG_BYTES_MAX - _ROOM_BYTES)
-            self._refuse_read_only()
+            self._refuse_target()
             files.probe(_nearest(self._undo.path.parent))
             files.probe(self._target().parent if self.path.is_symlink() else _nearest(self.share_dir))
 
@@ -173,14 +174,19 @@ class ConfigFile:
         """The file itself where config.toml is a symlink: the link is the user's and stays."""
         return Path(os.path.realpath(self.path))
 
-    def _refuse_read_only(self) -> None:
+    def _refuse_target(self) -> None:
         target = self._target()
+        if self.path.is_symlink() and not target.parent.exists():
+            raise ConfigError(
+                f"{self.path}: it leads to {target}, whose directory does not exist; nothing was changed",
+                hint=f"make that directory: mkdir -p {shlex.quote(str(target.parent))}",
+            )
         if target.exists() and not os.access(target, os.W_OK):
             raise ConfigError(f"{target}: read-only; nothing was changed", hint=f"make it writable: chmod u+w {target}")
 
     def _replace(self, old: Content, new: Content) -> bool:
         """False, with nothing changed, if the file is no longer `old`."""
-        self._refuse_read_only()
+        self._refuse_target()
         target = self._target()
         if new is None:
             is_same = self._content() == old

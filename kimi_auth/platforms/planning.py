@@ -17,7 +17,17 @@ from kimi_auth.platforms.catalogue import ModelEntry, capabilities, offered
 from kimi_auth.platforms.spec import Capability, Platform
 from kimi_auth.platforms.tomltext import Edit, diff
 
-__all__ = ["Change", "Reason", "has_login", "holds", "plan", "refer_to_file", "static_key", "unplan", "waits_in_keyring"]
+__all__ = [
+    "Change",
+    "Reason",
+    "has_login",
+    "holds",
+    "plan",
+    "refer_to_file",
+    "static_key",
+    "unplan",
+    "waits_in_keyring",
+]
 
 Reason = Literal["login", "sync", "migrate", "logout"]
 
@@ -236,7 +246,9 @@ def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platf
     provider = _field(before.get("providers"), platform.provider_key)
     if isinstance(provider, dict):
         _table(config, "providers")[platform.provider_key] = deepcopy(provider)
-        own = {key: model for key, model in _models(before).items() if _field(model, "provider") == platform.provider_key}
+        own = {
+            key: model for key, model in _models(before).items() if _field(model, "provider") == platform.provider_key
+        }
         _table(config, "models").update(deepcopy(own))
 
 

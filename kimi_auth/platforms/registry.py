@@ -13,9 +13,10 @@ when somebody asks for what it may hold.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from importlib.metadata import entry_points
+from functools import cached_property, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,10 +32,12 @@ BYTES_MAX = 1 << 20
 
 
 class Source(NamedTuple):
-    """Where platforms come from: what it is called in errors, and what gives its text (None: it says nothing)."""
+    """Where platforms come from: what it is called in errors, what gives its text (None: it says nothing), and how to mend
+    it."""
 
     name: str
     text: Callable[[], str | None]
+    mend: str
 
 
 class Registry:
@@ -99,10 +102,11 @@ class Registry:
     def _sources(self) -> Iterator[Source]:
         if self._share_dir is not None:
             path = self._share_dir / FILE_NAME
-            yield Source(str(path), lambda: _text_of(path))
+            yield Source(str(path), lambda: _text_of(path), f"correct it: ${{EDITOR:-vi}} {shlex.quote(str(path))}")
         for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
             package = entry.dist.name if entry.dist else entry.module
-            yield Source(f"the package {package}", lambda entry=entry: _text_from(entry.load()))  # type: ignore[misc]
+            text = partial(_text_of_package, entry)
+            yield Source(f"the package {package}", text, "update or uninstall that package")
 
 
 def all() -> tuple[Platform, ...]:  # noqa: A001  (read as registry.all())
@@ -124,9 +128,9 @@ def _platforms_of(
         words, hint = files.reason(exc, Path(source.name))
         raise ConfigError(str(exc) if isinstance(exc, files.Unfit) else f"{source.name}: {words}", hint=hint) from None
     except Exception as exc:  # noqa: BLE001  (what a package does when it is loaded is its own affair)
-        hint = "update or uninstall that package"
-        raise ConfigError(f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}", hint=hint) from None
-    return ((), {}) if text is None else parse(text, source.name, rules=rules)
+        words = f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}"
+        raise ConfigError(words, hint=source.mend) from None
+    return ((), {}) if text is None else parse(text, source.name, rules=rules, mend=source.mend)
 
 
 def _text_of(path: Path) -> str | None:
@@ -134,7 +138,8 @@ def _text_of(path: Path) -> str | None:
     return found.data.decode("utf-8-sig", "replace") if found else None
 
 
-def _text_from(loaded: object) -> str:
+def _text_of_package(entry: EntryPoint) -> str:
+    loaded = entry.load()
     text = loaded() if callable(loaded) else loaded
     if not isinstance(text, str):
         raise TypeError("not a text")

@@ -30,6 +30,7 @@ __all__ = [
     "managed_model_key",
     "managed_provider_key",
     "normal_url",
+    "overrides",
     "parse",
     "parse_managed_provider_key",
     "resolve",
@@ -70,9 +71,11 @@ def _is_loopback(host: str) -> bool:
 
 
 Url = Annotated[str, AfterValidator(normal_url)]
+Uri = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20#\x7f-\U0010ffff]{1,500}$")]
 UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-PlatformId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+_ID = r"[a-z0-9-]{1,64}"
+PlatformId = Annotated[str, Field(pattern=rf"^{_ID}$")]
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
 
 
@@ -97,6 +100,7 @@ class CapabilityRule(_Data):
 
 class OAuthEndpoints(_Data):
     """Where and as whom one signs in with the device grant (RFC 8628). `scope` None: none is sent.
+    `resource` (RFC 8707 §2) and `audience` name the API that the tokens are for, on servers that ask for it.
 
     `host` may be written `issuer`. Without the two paths it is one whose metadata (RFC 8414) names the endpoints: then the
     URLs are "".
@@ -108,6 +112,8 @@ class OAuthEndpoints(_Data):
     token_path: UrlPath | None = None
     client_id: Line
     scope: Line | None = None
+    resource: Uri | None = None
+    audience: Line | None = None
     refused_errors: tuple[Line, ...] = ("invalid_grant",)
 
     @model_validator(mode="after")
@@ -126,10 +132,12 @@ class OAuthEndpoints(_Data):
 
 
 class Platform(_Data):
-    """One place that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens."""
+    """One place that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
+    of the world that it serves, where there is more than one of its kind."""
 
     id: PlatformId
     name: Line
+    region: Line | None = None
     auth: Literal["device", "api_key"]
     api_base: Url
     api_base_env: tuple[EnvName, ...] = ()
@@ -185,7 +193,7 @@ def managed_provider_key(platform_id: str) -> str:
 def parse_managed_provider_key(key: str) -> str | None:
     """The platform id in a managed provider's key; None for a provider that is the user's own."""
     platform_id = key.removeprefix(_MANAGED)
-    return platform_id if platform_id != key and re.fullmatch(r"[a-z0-9-]{1,64}", platform_id) else None
+    return platform_id if platform_id != key and re.fullmatch(_ID, platform_id) else None
 
 
 def managed_model_key(platform_id: str, model_id: str) -> str:
@@ -206,37 +214,58 @@ class _File(_Data):
     platforms: dict[str, Any]
 
 
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is a key that nothing reads",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "greater_than": "must be more than {gt}",
+}
+"""What the checks of a text are called here, with what pydantic says of each filled in; others keep its words."""
+
+
 def parse(
-    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = ()
+    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = (), mend: str = ""
 ) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
     """The platforms of a text in the form of `builtin.toml`, in its order, and for each id whose table is wrong, how.
 
-    `source` names the text in errors; `rules` are the capability rules where neither platform nor text has its own.
-    Raises `ConfigError` where the text as a whole is no such text.
+    `source` names the text in errors; `rules` are the capability rules where neither platform nor text has its own;
+    `mend` is the next step in errors. Raises `ConfigError` where the text as a whole is no such text.
     """
     platforms: list[Platform] = []
     problems: dict[str, ConfigError] = {}
     try:
         file = _File.model_validate(tomllib.loads(text))
     except ValidationError as exc:
-        raise _problem(source, exc) from None
-    except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"{source}: {exc}") from None
+        raise _problem(source, mend, exc) from None
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply", hint=mend) from None
+    except ValueError as exc:
+        raise ConfigError(f"{source}: not TOML: {exc}", hint=mend) from None
     inherited = {"capability_rules": file.capability_rules if "capability_rules" in file.model_fields_set else rules}
     for key, table in file.platforms.items():
+        if not re.fullmatch(_ID, key):
+            words = "a platform's name has a-z, 0-9 and - in it, at most 64 of them"
+            problems[key] = ConfigError(f"{source}: platforms.{ascii(key)[1:-1][:80]}: {words}", hint=mend)
+            continue
         try:
             platforms.append(
                 Platform.model_validate({**inherited, **table, "id": key} if isinstance(table, dict) else table)
             )
         except ValidationError as exc:
-            problems[key] = _problem(source, exc, "platforms", key)
+            problems[key] = _problem(source, mend, exc, "platforms", key)
     return tuple(platforms), problems
 
 
-def _problem(source: str, exc: ValidationError, *place: str) -> ConfigError:
+def _problem(source: str, mend: str, exc: ValidationError, *place: str) -> ConfigError:
     first = exc.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in (*place, *first["loc"]))
-    return ConfigError(f"{source}: {where or 'the file'}: {first['msg']}")
+    words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ")).format_map(first.get("ctx", {}))
+    return ConfigError(f"{source}: {where or 'the file'}: {words}", hint=mend)
 
 
 @cache
@@ -255,9 +284,19 @@ def resolve(platform: Platform, environ: Mapping[str, str]) -> Platform:
     return platform.model_copy(update={"api_base": api_base, "oauth": oauth})
 
 
+def overrides(platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variable that says where a URL of the platform is, by what it says: `oauth_host`, `api_base`; none that does not."""
+    names = {"oauth_host": platform.oauth.host_env if platform.oauth else (), "api_base": platform.api_base_env}
+    return {what: name for what, those in names.items() if (name := _first_set(those, environ))}
+
+
+def _first_set(names: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    return next((name for name in names if environ.get(name, "").strip()), "")
+
+
 def _override(url: str, names: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    name = next((name for name in names if environ.get(name, "").strip()), None)
-    if name is None:
+    name = _first_set(names, environ)
+    if not name:
         return url
     try:
         return normal_url(environ[name].strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .contract import Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
 from .file import FileStore
-from .keyring import LegacyKeyring, SystemKeyring
+from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
 from .memory import MemoryStore
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FileStore",
     "LegacyKeyring",
     "MemoryStore",
+    "NoKeyring",
     "Pace",
     "RecordState",
     "Refusal",

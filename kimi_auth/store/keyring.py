@@ -18,7 +18,7 @@ from kimi_auth.token import Token
 
 from . import formats
 
-__all__ = ["Backend", "LegacyKeyring", "SystemKeyring"]
+__all__ = ["Backend", "LegacyKeyring", "NoKeyring", "SystemKeyring"]
 
 SERVICE = "kimi-code"
 PATIENCE_S = 3.0
@@ -26,8 +26,12 @@ PATIENCE_S = 3.0
 T = TypeVar("T")
 
 
+class NoKeyring(StorageError):
+    """This session has no system keyring at all, so nothing can be in one."""
+
+
 class LegacyKeyring(Protocol):
-    """What a migration needs of a keyring. Both raise StorageError where it is absent, locked, slow or broken."""
+    """What a migration needs of a keyring. Both raise NoKeyring where there is none, and StorageError where it is locked, slow or broken."""
 
     def read(self, key: str) -> Token | None:
         """The login under `key`, None if there is none. Raises CorruptCredential for an entry that is no credential."""
@@ -80,7 +84,9 @@ class SystemKeyring:
             return answers.get(timeout=self._patience_s)()
         except queue.Empty:
             words = f"the system keyring did not answer within {self._patience_s:g} s"
-            raise StorageError(words, hint="unlock the keyring and try again, or sign in: kimi-auth login") from None
+            raise StorageError(
+                words, hint="unlock the keyring and try again, or sign in: kimi-auth login --force"
+            ) from None
 
 
 def _package() -> Backend:
@@ -95,10 +101,15 @@ def _trouble(error: BaseException) -> StorageError:
     if isinstance(error, ModuleNotFoundError):
         return StorageError("the login is in the system keyring, which needs a package", hint="pip install keyring")
     if name in {"NoKeyringError", "InitError"}:
-        return StorageError("this session has no system keyring", hint="try again where there is one, or sign in")
+        return NoKeyring(
+            "this session has no system keyring",
+            hint="try again where there is one, or sign in: kimi-auth login --force",
+        )
     if name == "KeyringLocked":
-        return StorageError("the system keyring is locked", hint="unlock it and try again, or sign in: kimi-auth login")
-    return StorageError(f"the system keyring does not work ({name})", hint="sign in again: kimi-auth login")
+        return StorageError(
+            "the system keyring is locked", hint="unlock it and try again, or sign in: kimi-auth login --force"
+        )
+    return StorageError(f"the system keyring does not work ({name})", hint="sign in again: kimi-auth login --force")
 
 
 def _raise(error: StorageError) -> T:  # type: ignore[type-var]

@@ -92,7 +92,8 @@ class Endpoints:
     """Where an OAuth server is and who we are to it. URLs are absolute; `issuer` is the host that credentials are bound to.
 
     `revocation_url` is "" when the platform names none: then the server's metadata is asked (RFC 8414) if
-    `discover_revocation`, and nothing is revoked at the server otherwise; an endpoint is never guessed.
+    `discover_revocation`, and nothing is revoked at the server otherwise; an endpoint is never guessed. `resource` (RFC 8707)
+    and `audience` go with every request for a code or for tokens, "" for none.
     """
 
     issuer: str
@@ -100,6 +101,8 @@ class Endpoints:
     token_url: str
     client_id: str
     scope: str = ""
+    resource: str = ""
+    audience: str = ""
     revocation_url: str = ""
     discover_revocation: bool = True
     refusal_codes: frozenset[str] = frozenset({"invalid_grant"})

@@ -51,14 +51,12 @@ class OAuthClient:
 
     async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
         """Starts a device login (RFC 8628 §3.1)."""
-        form = {"client_id": self._endpoints.client_id}
-        if self._endpoints.scope:
-            form["scope"] = self._endpoints.scope
+        form = self._form(scope=self._endpoints.scope)
         return code_answer(await self._clients.send_async(self._post(self._endpoints.device_authorization_url, form)))
 
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
         """Asks once whether the login was approved (RFC 8628 §3.4). Waiting between polls is the caller's."""
-        form = {"client_id": self._endpoints.client_id, "device_code": device_code, "grant_type": DEVICE_GRANT}
+        form = self._form(device_code=device_code, grant_type=DEVICE_GRANT)
         ask = self._post(self._endpoints.token_url, form, secret=device_code)
         return poll_answer(await self._clients.send_async(ask))
 
@@ -66,7 +64,7 @@ class OAuthClient:
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
         """Spends `refresh_token` (RFC 6749 §6). Blocks this thread, 60 s at most."""
-        form = {"client_id": self._endpoints.client_id, "grant_type": "refresh_token", "refresh_token": refresh_token}
+        form = self._form(grant_type="refresh_token", refresh_token=refresh_token)
         ask = self._post(
             self._endpoints.token_url,
             form,
@@ -110,6 +108,12 @@ class OAuthClient:
         if left_s <= 0:
             return Seen(ask.host, failure=httpx.ConnectTimeout, trouble="no time was left")
         return self._clients.send(replace(ask, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
+
+    def _form(self, **fields: str) -> dict[str, str]:
+        """A request for a code or for tokens: who asks, for which API, and `fields`; what is empty is not sent."""
+        to = self._endpoints
+        form = {"client_id": to.client_id, **fields, "resource": to.resource, "audience": to.audience}
+        return {name: value for name, value in form.items() if value}
 
     def _post(
         self,

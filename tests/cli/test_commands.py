@@ -314,6 +314,16 @@ def test_status_tells_programs_as_much_as_people(
     said = kimi("status", "--json")
     assert said.status == status == said.json["error"]["exit"]
     assert set(said.json) == {*usual, "error"}
+    assert (
+        said.json["sources"]
+        == usual["sources"]
+        == {
+            "api_base": "KIMI_CODE_BASE_URL",
+            "credential": "file",
+            "oauth_host": "KIMI_CODE_OAUTH_HOST",
+            "share_dir": "KIMI_SHARE_DIR",
+        }
+    )
     assert (said.json["state"], said.json["platform"], said.json["models"]) == (state, "kimi-code", 3)
     assert said.json["claim"] is None
     assert said.err == f"kimi-auth: {said.json['error']['message']} ({said.json['error']['hint']})\n"

@@ -168,6 +168,14 @@ class House:
         rest = self.config.read_text().replace("default_model", "# default_model")
         self.config.write_text(text + rest)
 
+    def orphan(self) -> None:
+        with self.config.open("a") as file:
+            file.write('\n[models.orphan]\nprovider = "nobody"\nmodel = "m"\nmax_context_size = 1\n')
+
+    def config_is_a_directory(self) -> None:
+        self.config.unlink()
+        self.config.mkdir()
+
     def no_models(self) -> None:
         self.config.unlink()
 
@@ -288,7 +296,12 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ),
     "default model's provider gone": (
         ("provider_gone",),
-        [("default model", f"kimi-auth models sync, or name another default_model: {EDIT}")],
+        [("providers", f"add it, or take the model out: {EDIT}")],
+    ),
+    "another model's provider gone": (("orphan",), [("providers", f"add it, or take the model out: {EDIT}")]),
+    "config is a directory": (
+        ("config_is_a_directory",),
+        [("config.toml", "move it out of the way, then try again: ~/.kimi/config.toml")],
     ),
     "models never synced": (("no_models",), [("models", "kimi-auth models sync")]),
     "locks do not exclude": (("locks_do_not_exclude",), [("locks", disk.LOCAL_DISK)]),
@@ -315,7 +328,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ),
     "default model's provider is no text": (
         ("provider_is_a_list",),
-        [("default model", f"kimi-auth models sync, or name another default_model: {EDIT}")],
+        [("providers", f"add it, or take the model out: {EDIT}")],
     ),
     "a walk that began before there were years": (("absurd_walk",), []),
     "stale claim of a login that the server ended": (("revoked", "stale_claim"), [("credential", "kimi-auth login")]),

@@ -58,7 +58,8 @@ STATUS = """
   token       {token} left
   renewal     due in {renewal}
   pair        {fp}
-  issuer      {issuer}
+  issuer      {issuer}  (KIMI_CODE_OAUTH_HOST)
+  API         {base}  (KIMI_CODE_BASE_URL)
   models      3 in config.toml
   default     kimi-code/kimi-for-coding
 
@@ -76,7 +77,7 @@ def test_status_on_a_terminal(kimi: Run, lively: None, emulator: Emulator, monke
     }
     assert out.replace(" \n", "\n") != ""
     words = {"token": rows["token"].removesuffix(" left"), "renewal": rows["renewal"].removeprefix("due in ")}
-    expected = STATUS.format(share="s", fp=rows["pair"], issuer=emulator.oauth_host, **words)
+    expected = STATUS.format(share="s", fp=rows["pair"], issuer=emulator.oauth_host, base=emulator.api_base, **words)
     assert [line.rstrip() for line in out.splitlines()] == expected.splitlines()
 
 

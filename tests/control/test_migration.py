@@ -322,6 +322,45 @@ def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
     return Session(home.share, environ={})
 
 
+def test_a_login_in_the_file_needs_no_keyring(home: Home) -> None:
+    """The file is newer than any entry: where no keyring is at all, config.toml refers to the file from now on."""
+    home.put(NEWER)
+    home.keyring.trouble["get"] = NoKeyringError()
+    assert home.migrate() == flow.Migration("moved")
+    assert home.stored == NEWER
+    assert home.refers_to_file
+
+
+def test_a_login_in_the_file_waits_for_a_locked_keyring(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """A keyring that is there may have the old entry, which is to go: it is said, and how to be rid of it."""
+    home.put(NEWER)
+    home.keyring.trouble["get"] = KeyringLocked()
+    assert home.migrate().state == "waiting"
+    assert home.refers_to_keyring
+    assert "kimi-auth login --force" in caplog.text
+
+
+def test_status_of_a_login_in_the_keyring(home: Home, session: Session) -> None:
+    """It says where the login waits and what moves it, and asks no keyring."""
+    status = session.status()
+    assert (status.state, status.place, status.sources["credential"]) == ("absent", "the system keyring", "keyring")
+    assert isinstance(status.trouble, NotSignedIn)
+    assert status.trouble.hint == "kimi-auth models sync"
+    assert home.keyring.asked == []
+    home.put(NEWER)
+    assert (session.status().sources["credential"], session.status().trouble) == ("file", None)
+
+
+def test_trouble_with_the_only_login_is_said_once(
+    home: Home, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error says it; no warning beside it says the same."""
+    home.keyring.trouble["get"] = NoKeyringError()
+    with pytest.raises(NotSignedIn):
+        session.access_token_sync()
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 WAYS: dict[str, Callable[[Session], object]] = {
     "access_token_sync": lambda session: session.access_token_sync(),
     "token_sync": lambda session: session.token_sync(),

@@ -169,7 +169,13 @@ def test_symlink_to_a_missing_directory(file: ConfigFile, login: Any, config_err
     """A link into a directory that does not exist is noticed before the approval; no directory is made for it."""
     file.path.symlink_to(file.share_dir / "gone" / "config.toml")
     for attempt in (file.writable, file.apply):
-        config_error(attempt, login)
+        gone = file.share_dir / "gone"
+        refused = config_error(attempt, login)
+        assert (
+            refused.message
+            == f"{file.path}: it leads to {gone}/config.toml, whose directory does not exist; nothing was changed"
+        )
+        assert refused.hint == f"make that directory: mkdir -p {gone}"
     assert not (file.share_dir / "gone").exists()
 
 
@@ -340,14 +346,14 @@ def test_removed_file_written_meanwhile(
 ) -> None:
     """A logout that would remove the file leaves it when somebody writes to it at that moment."""
     file.apply(login)
-    real = ConfigFile._refuse_read_only
+    real = ConfigFile._refuse_target
     edits = iter(["# by hand\n"])
 
     def write_first(self: ConfigFile) -> None:
         real(self)
         self.path.write_text(self.path.read_text() + next(edits, ""))
 
-    monkeypatch.setattr(ConfigFile, "_refuse_read_only", write_first)
+    monkeypatch.setattr(ConfigFile, "_refuse_target", write_first)
     file.revert(kimi)
     assert file.path.read_text().lstrip() == "# by hand\n"
 

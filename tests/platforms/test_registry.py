@@ -16,7 +16,7 @@ from kimi_auth.platforms import (
     registry,
     resolve,
 )
-from kimi_auth.platforms.spec import normal_url, parse
+from kimi_auth.platforms.spec import normal_url, overrides, parse
 
 MINIMAL = """
 v = 1
@@ -209,7 +209,7 @@ OAUTH = (
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ("v = ", "mine.toml: Invalid value"),
+        ("v = ", "mine.toml: not TOML: Invalid value"),
         ("a = " + "[" * 5000, "mine.toml: "),
         ("", "mine.toml: v"),
         ("v = 2\n[platforms]\n", "mine.toml: v"),
@@ -231,6 +231,8 @@ OAUTH = (
         (MINIMAL + '[[capability_rules]]\nflag = "x"\ngives = []\n', "mine.toml: capability_rules.0.flag"),
         (OAUTH.replace('"/t"', '"https://evil.example"'), "mine.toml: platforms.x.oauth.token_path"),
         (OAUTH.replace('"device"', '"api_key"'), "mine.toml: platforms.x: "),
+        (OAUTH + 'resource = "no scheme"\n', "mine.toml: platforms.x.oauth.resource"),
+        (OAUTH + 'resource = "https://a.example/#part"\n', "mine.toml: platforms.x.oauth.resource"),
         (OAUTH + 'host_env = ["a b"]\n', "mine.toml: platforms.x.oauth.host_env.0"),
     ],
 )
@@ -248,6 +250,35 @@ def test_parse_refuses(text: str, where: str) -> None:
         trouble = caught.value
     assert trouble.message.startswith(where)
     assert "\n" not in trouble.line
+    assert "Value error" not in trouble.line
+    assert "Input should" not in trouble.line
+
+
+def test_parse_names_the_next_step() -> None:
+    """Whoever gives the text says how it is mended, and that stands behind every problem with it."""
+    _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", mend="vi mine.toml")
+    (trouble,) = problems.values()
+    assert trouble.line == "mine.toml: platforms.mine.colour: is a key that nothing reads (vi mine.toml)"
+    with pytest.raises(ConfigError, match="not TOML") as caught:
+        parse("v = ", "mine.toml", mend="vi mine.toml")
+    assert caught.value.hint == "vi mine.toml"
+
+
+def test_overrides(kimi: Platform, moonshot: Platform) -> None:
+    """Which variable a URL comes from is known; one that is empty says nothing."""
+    environ = {"KIMI_CODE_OAUTH_HOST": " ", "KIMI_OAUTH_HOST": "https://a.example", "KIMI_CODE_BASE_URL": ""}
+    assert overrides(kimi, environ) == {"oauth_host": "KIMI_OAUTH_HOST"}
+    assert overrides(kimi, {}) == {}
+    assert overrides(moonshot, environ) == {}
+
+
+def test_regions() -> None:
+    """The two open platforms differ by the part of the world that they serve."""
+    assert [(p.id, p.region) for p in registry.all()] == [
+        ("kimi-code", None),
+        ("moonshot-cn", "cn"),
+        ("moonshot-ai", "global"),
+    ]
 
 
 def test_parse_sign_in() -> None:

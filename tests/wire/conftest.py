@@ -80,6 +80,8 @@ class World:
     host: str = HOST
     headers: dict[str, str] = field(default_factory=lambda: {"X-Msh-Platform": "kimi_cli"})
     plain_http: bool = False
+    resource: str = ""
+    audience: str = ""
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         request.read()
@@ -97,6 +99,8 @@ class World:
             client_id="client",
             revocation_url=self.revocation_url,
             refusal_codes=self.refusal_codes,
+            resource=self.resource,
+            audience=self.audience,
         )
         transport = httpx.MockTransport(self.handle)
         return OAuthClient(

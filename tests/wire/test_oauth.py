@@ -61,6 +61,15 @@ def test_requests(world: Any, request_name: str, url: str, sent: dict[str, str])
     assert "Authorization" not in request.headers
 
 
+@pytest.mark.parametrize("request_name", ["device code", "poll", "exchange"])
+def test_the_api_that_tokens_are_for(world: Any, request_name: str) -> None:
+    """Resource (RFC 8707 §2) and audience go with every request for a code or for tokens, where the platform has them."""
+    it = world(httpx.Response(200, json={}), resource="https://api.test", audience="api")
+    it.ask(request_name, "x")
+    sent = form(it.requests[0])
+    assert (sent["resource"], sent["audience"]) == ("https://api.test", "api")
+
+
 def test_scope_is_sent_when_the_platform_has_one(world: Any) -> None:
     """A scope goes with the code request and nothing else."""
     it = world(OK)

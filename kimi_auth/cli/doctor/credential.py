@@ -41,7 +41,11 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
     elif found.state == "usable" and not isinstance(trouble, SignInEnded):
         step = ""
     elif step and trouble is not None:
-        evidence = trouble.message if found.place in trouble.message else f"{trouble.message}, {found.place}"
+        evidence = (
+            trouble.message
+            if found.place.removeprefix("the file ") in trouble.message
+            else f"{trouble.message}, {found.place}"
+        )
         if found.state == "corrupt" and not isinstance(trouble, CorruptCredential):
             evidence, step = trouble.message, _readable(session) or trouble.hint
     yield Check("credential", evidence, step)

@@ -58,11 +58,14 @@ def _obstacle(path: Path) -> tuple[str, str]:
 
 def models(session: Session, found: Status) -> Iterator[Check]:
     """config.toml: understood, writable, with the platform's models and a default model that is one of them."""
-    path = shlex.quote(str(session.config.path))
+    edit = f"${{EDITOR:-vi}} {shlex.quote(str(session.config.path))}"
     try:
         config = session.config.read()
     except ConfigError as error:
-        yield Check("config.toml", error.message, f"correct it: ${{EDITOR:-vi}} {path}")
+        evidence = error.message.removesuffix("; nothing was changed")
+        yield Check(
+            "config.toml", evidence, error.hint if isinstance(error.__cause__, OSError) else f"correct it: {edit}"
+        )
         return
     known, providers = _table(config, "models"), _table(config, "providers")
     ours = [key for key, model in known.items() if _provider(model) == session.platform.provider_key]
@@ -74,13 +77,16 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
-        wrong = ", which is none of the models in config.toml"
-    elif default and _provider(known[default]) not in providers:
-        wrong = ", whose provider is not in config.toml"
+        gone = f"{default}, which is none of the models in config.toml"
+        yield Check("default model", gone, f"{SYNC}, or name another default_model: {edit}")
     else:
-        wrong = ""
-    step = f"{SYNC}, or name another default_model: ${{EDITOR:-vi}} {path}"
-    yield Check("default model", (default or "none") + wrong, step if wrong else "")
+        yield Check("default model", default or "none")
+    # One such model is enough for the Kimi CLI not to load the file at all.
+    orphans = ", ".join(key for key, model in known.items() if _provider(model) not in providers)
+    if orphans:
+        yield Check(
+            "providers", f"config.toml has no provider for: {orphans}", f"add it, or take the model out: {edit}"
+        )
 
 
 def platforms(session: Session, _: Status) -> Iterator[Check]:
