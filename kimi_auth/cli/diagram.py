@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +35,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 """What can be asked of the machines, one at a time ("": how they look), with the formats of its answer."""
 
 FOLDER = Path("diagrams")
+WALKS_SHOWN = 10
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,16 +66,18 @@ def diagram(
         return
     if everything:
         raise Usage("--all says which worlds --verify visits", hint="try: kimi-auth diagram --verify --all")
+    if diff is not None:
+        _difference(out, diff, form, name)
+        return
     library = _library(out)
-    if name is not None and name not in library:
-        raise Usage(f"no machine is called {name!r}", hint=f"known: {', '.join(library)}")
+    _refuse_unknown(name, library)
     if check:
         _check(out)
-    elif diff is not None:
-        _difference(out, library, diff, form, name)
     elif walk is not None:
         _trace(out, library, walk, form, name)
     else:
+        if form == "svg" and name is None:
+            raise Usage("an SVG is one picture", hint=f"name a machine: {', '.join(library)}")
         draw = _drawing(form) if form else _view()
         for machine in [library[name]] if name is not None else library.values():
             _show(out, draw(machine))
@@ -90,17 +94,26 @@ def _refuse_in_vain(asked: list[str], form: str) -> None:
         raise Usage(f"{question or 'a machine'} cannot be shown as {form!r}", hint=hint)
 
 
+def _refuse_unknown(name: str | None, machines: Iterable[str]) -> None:
+    if name is not None and name not in machines:
+        raise Usage(f"no machine is called {name!r}", hint=f"known: {', '.join(machines)}")
+
+
 def _library(out: Terminal, folder: Path | None = None) -> Library:
     """The machines that run, or those of `folder`; what is wrong with them is said here, for whoever is just editing them."""
-    try:
+    with _problems_said(out, "the machines cannot run"):
         return Library.load(folder)
+
+
+@contextmanager
+def _problems_said(out: Terminal, what: str) -> Iterator[None]:
+    try:
+        yield
     except SpecError as error:
         for problem in error.problems:
             out.line(problem)
-        raise Findings(
-            f"the machines cannot run: {counted(len(error.problems), 'problem')}",
-            hint="how to mend each stands beside it",
-        ) from None
+        many = counted(len(error.problems), "problem")
+        raise Findings(f"{what}: {many}", hint="how to mend each stands beside it") from None
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
@@ -156,7 +169,7 @@ def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
     verify(out, machines, everything=everything)
 
 
-def _difference(out: Terminal, library: Library, where: str, form: str, name: str | None) -> None:
+def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     from kimi_auth.cli.machine_view import difference_view
     from kimi_auth.machine.difference import compare, pictures
     from kimi_auth.machine.revisions import revision
@@ -164,18 +177,33 @@ def _difference(out: Terminal, library: Library, where: str, form: str, name: st
     try:
         before = revision(where)
     except SpecError as error:
-        raise Usage(error.problems[0], hint="name a git revision, or a folder with machines") from None
-    revisions = (
-        {each: machine for each, machine in side.items() if name in {None, each}} for side in (before, library)
+        *others, last = error.problems
+        for problem in others:
+            out.line(problem)
+        words, _, mend = last.rpartition("; ")
+        raise Usage(words, hint=mend) from None
+    with _problems_said(out, "the machines cannot be compared"):
+        after = revision()
+    _refuse_unknown(name, [*after.machines, *before.machines])
+    old, new = (
+        {each: machine for each, machine in side.machines.items() if name in {None, each}} for side in (before, after)
     )
-    found = compare(*revisions)
+    found = compare(old, new, after.problems)
     if form == "svg":
-        for picture in pictures(found).values():
+        drawn = pictures(found)
+        if len(drawn) > 1:
+            raise Usage(
+                "an SVG is one picture, and more than one machine changed", hint=f"name one: {', '.join(drawn)}"
+            )
+        for picture in drawn.values():
             _show(out, picture)
     elif form == "table":
         _show(out, found.markdown())
     else:
         _show(out, difference_view(found))
+    if found.problems:
+        words = f"{counted(len(found.changes), 'change')}, and the machines cannot run"
+        raise Findings(words, hint="how to mend each problem stands beside it")
     if found.changes:
         raise Findings(counted(len(found.changes), "change"), hint="read them, then: make diagrams")
 
@@ -198,6 +226,8 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
     machine = library[name or last.machine]
     if form == "svg":
         _show(out, svg.svg(machine, partial(trace.overlay, machine, last)))
-    else:
-        for walk in walks:
-            _show(out, trace_view(library[walk.machine], walk))
+        return
+    if len(walks) > WALKS_SHOWN:
+        out.line(f"… {counted(len(walks) - WALKS_SHOWN, 'earlier walk')} …")
+    for walk in walks[-WALKS_SHOWN:]:
+        _show(out, trace_view(library[walk.machine], walk))

@@ -9,13 +9,13 @@ from rich.text import Text
 from kimi_auth.machine import Machine
 from kimi_auth.machine.difference import Difference
 from kimi_auth.machine.sketch import sketch
-from kimi_auth.machine.trace import Walk, story
+from kimi_auth.machine.trace import Walk, story, strangers
 
 __all__ = ["difference_view", "machine_view", "trace_view"]
 
 QUIET = "dim"
 TONES = {"good": ("✓", "green"), "plain": ("•", "yellow"), "bad": ("✗", "red")}
-KINDS = {"+": "green", "-": "red", "~": "yellow", "·": "dim"}
+KINDS = {"!": "bold red", "+": "green", "-": "red", "~": "yellow", "·": "dim"}
 
 
 def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
@@ -24,7 +24,7 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
     `current`: the state in which this user's credential is, "" where there is none or where it is of no machine.
     """
     drawn = sketch(machine)
-    rows = Table.grid(padding=(0, 2, 1, 0))
+    rows = Table.grid(padding=(0, 2, 1, 0), collapse_padding=False)
     rows.add_column(max_width=32)
     rows.add_column(overflow="fold")
     for name in _order(machine):
@@ -47,6 +47,8 @@ def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableT
     mark, style = TONES[machine.states[ended].tone or "plain"] if ended else ("…", "yellow")
     end = f"ended in {ended}" if ended else "was broken off"
     last = Text.assemble((f"{mark} ", style), f"{walk.machine} {end} after {walk.seconds:.2f} s, begun {walk.began}")
+    if told := strangers(walk, machine):
+        last.append(f"\n! {told}", style="yellow")
     return Group(*(Text(line) for line in story(walk, lines_max)), last)
 
 

@@ -34,6 +34,7 @@ _MERMAID_WORDS = frozenset(
     {"accdescr", "acctitle", "class", "classdef", "click", "default", "end", "href", "note", "scale", "state", "style"}
 )
 _MARK = "<!-- Made from machines/"
+_COVERAGE = ".coverage.svg"
 _MEND = "run `make diagrams`"
 
 
@@ -117,8 +118,14 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
             found.append(f"{path} is missing; {_MEND}")
         elif path.read_bytes() != text.encode():
             found.append(f"{path} is stale; {_MEND}")
-    found += [f"{path} belongs to no machine; {_MEND}" for path in _orphans(folder, pages)]
-    for machine in _library(machines).values():
+    library = _library(machines)
+    for path in _orphans(folder, pages):
+        is_measured = path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
+        what = (
+            "was measured on another revision; run `make test` first, then" if is_measured else "belongs to no machine;"
+        )
+        found.append(f"{path} {what} {_MEND}")
+    for machine in library.values():
         path = folder / "layouts" / f"{machine.name}.json"
         if path.is_file() and layout.read(machine, path.parent) is None:
             found.append(f"{path} is of another machine; {_MEND}, which needs node for this one")
@@ -139,6 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             write(args.folder)
     except SpecError as error:
         found = error.problems
+    except OSError as error:
+        found = [f"{args.folder} cannot be read or written ({error.strerror}); name another folder"]
     sys.stderr.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 
@@ -155,7 +164,7 @@ def _pages(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
         pages[f"{name}.svg"] = svg(machine)
         if (tests := material.tests(machine)) is not None:
             checked = only_checked(material, library)
-            pages[f"{name}.coverage.svg"] = svg(machine, partial(coverage, machine, tests=tests, checked=checked))
+            pages[f"{name}{_COVERAGE}"] = svg(machine, partial(coverage, machine, tests=tests, checked=checked))
     if machines is None and (folder.parent / "machines").is_dir():
         pages["../machines/machine.schema.json"] = schema.text()
     return pages

@@ -9,6 +9,7 @@ default the machines of this package. Exit status 1 if they differ.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from .errors import SpecError
 from .layout import layout
-from .library import Library
 from .overlay import Mark, Overlay, marks
 from .revisions import revision
 from .sketch import Sketch
@@ -55,10 +55,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All changes, in file order; `pairs` are the machines that changed: before and after, None where there is none."""
+    """All changes, in file order; `pairs` are the machines that changed: before and after, None where there is none.
+
+    `problems`: why the machines as they are now could not run, one line each.
+    """
 
     changes: tuple[Change, ...]
     pairs: Mapping[str, tuple[Machine | None, Machine | None]]
+    problems: tuple[str, ...] = ()
 
     def text(self) -> str:
         """One line for each change and one for its witness, for a terminal; "" without changes."""
@@ -67,6 +71,7 @@ class Difference:
             lines.append(f"{_SIGNS[change.kind]} {change}")
             if change.kind != "worded" and change.machine in self.pairs:
                 lines.append(f"    {_tells(change)}")
+        lines += [f"! cannot run: {problem}" for problem in self.problems]
         return "".join(f"{line}\n" for line in lines)
 
     def markdown(self) -> str:
@@ -82,6 +87,8 @@ class Difference:
                 if change.machine == name:
                     tells = "" if change.kind == "worded" else _tells(change)
                     lines.append(f"| {_SIGNS[change.kind]} | {_cell(change.says)} | {_cell(tells)} |")
+        if self.problems:
+            lines += ["\n### These machines cannot run\n", *(f"- {problem}" for problem in self.problems)]
         return "\n".join(lines) + "\n"
 
     def overlay(self, machine: str, drawn: Sketch) -> Overlay:
@@ -109,8 +116,8 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
 _WAS = " (was"
 
 
-def compare(before: Mapping[str, Machine], after: Mapping[str, Machine]) -> Difference:
-    """What changed from `before` to `after`, each by machine name."""
+def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problems: tuple[str, ...] = ()) -> Difference:
+    """What changed from `before` to `after`, each by machine name; `problems` of `after` are passed on."""
     changes: list[Change] = []
     pairs: dict[str, tuple[Machine | None, Machine | None]] = {}
     for name in [*after, *(name for name in before if name not in after)]:
@@ -119,7 +126,7 @@ def compare(before: Mapping[str, Machine], after: Mapping[str, Machine]) -> Diff
         if found:
             pairs[name] = (old, new)
             changes += found
-    return Difference(tuple(changes), pairs)
+    return Difference(tuple(changes), pairs, problems)
 
 
 def union(before: Machine | None, after: Machine | None) -> Machine:
@@ -154,15 +161,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("after", nargs="?", help="the same; default: the machines of this package")
     args = parser.parse_args(argv)
     try:
-        found = compare(revision(args.before), revision(args.after) if args.after else Library.load())
+        before, after = revision(args.before), revision(args.after)
     except SpecError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(found.markdown() if args.markdown else found.text())
-    if args.svg:
-        args.svg.mkdir(parents=True, exist_ok=True)
-        for name, text in pictures(found).items():
-            (args.svg / f"{name}.svg").write_text(text, encoding="utf-8", newline="\n")
+    found = compare(before.machines, after.machines, after.problems)
+    try:
+        sys.stdout.write(found.markdown() if args.markdown else found.text())
+        sys.stdout.flush()
+        if args.svg:
+            args.svg.mkdir(parents=True, exist_ok=True)
+            for name, text in pictures(found).items():
+                (args.svg / f"{name}.svg").write_text(text, encoding="utf-8", newline="\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone; nothing is left to be flushed at exit
+    except OSError as error:
+        sys.stderr.write(f"{args.svg or 'the answer'} cannot be written ({error.strerror}); name another folder\n")
+        return 2
     return 1 if found.changes else 0
 
 

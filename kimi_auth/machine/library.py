@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
@@ -73,7 +73,7 @@ class Library(Mapping[str, Machine]):
 
 @cache
 def _own_machines() -> Library:
-    return _read(find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2]))
+    return _read(_own_folder())
 
 
 def find(package: Traversable, checkout: Path) -> Path | Traversable:
@@ -93,7 +93,32 @@ def stem_of(name: str) -> str:
     return stem if ending == "toml" and not name.startswith(".") else ""
 
 
+def drafts(folder: Path | Traversable | None = None) -> dict[str, Machine]:
+    """The machines of a folder as they are written, by file stem, whatever the lints say of them; default: this package's.
+
+    For looking at machines, never for walking them. Raises `SpecError` for what cannot be read as machines.
+    """
+    return drafts_from_data(*_files(folder or _own_folder()))
+
+
+def drafts_from_data(files: Mapping[str, Mapping[str, Any]], unreadable: Iterable[str] = ()) -> dict[str, Machine]:
+    """What `drafts` does after parsing."""
+    machines, problems = _parsed(files)
+    if problems or unreadable:
+        raise SpecError(sorted([*unreadable, *problems]))
+    return machines
+
+
+def _own_folder() -> Path | Traversable:
+    return find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2])
+
+
 def _read(folder: Path | Traversable) -> Library:
+    return _build(*_files(folder))
+
+
+def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The tables of each file by its stem, and what could not be read, one line each."""
     try:
         found = list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
@@ -115,18 +140,24 @@ def _read(folder: Path | Traversable) -> Library:
             unreadable.append(f"{file.name}: is not TOML ({error}); mend the syntax there")
     if not files and not unreadable:
         raise SpecError([f"{folder} holds no machine; give a folder with a NAME.toml for each machine"])
-    return _build(files, unreadable)
+    return files, unreadable
 
 
 def _build(files: Mapping[str, Mapping[str, Any]], unreadable: list[str]) -> Library:
-    machines: dict[str, Machine] = {}
-    problems = sorted(unreadable)
-    for stem in sorted(files):
-        machines[stem], misshapen = _parse(stem, files[stem])
-        problems += misshapen
+    machines, misshapen = _parsed(files)
+    problems = [*sorted(unreadable), *misshapen]
     if problems:
         raise SpecError([*problems, *lint.problems(machines, complete=not unreadable)])
     return Library(machines)
+
+
+def _parsed(files: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Machine], list[str]]:
+    machines: dict[str, Machine] = {}
+    problems: list[str] = []
+    for stem in sorted(files):
+        machines[stem], misshapen = _parse(stem, files[stem])
+        problems += misshapen
+    return machines, problems
 
 
 def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:

@@ -216,6 +216,13 @@ def problems(machines: Machines, *, complete: bool = True) -> Iterator[str]:
     yield from (line("*", *problem) for problem in walks_have_no_cycle(machines))
 
 
+def leads_nowhere(machines: Machines) -> Iterator[str]:
+    """The broken rules without which a machine cannot even be drawn, one line each."""
+    for stem, machine in machines.items():
+        for rule in (initial_exists, targets_exist, activities_have_outcomes):
+            yield from (line(stem, *problem) for problem in rule(machine))
+
+
 def lock_problems(machines: Machines, guarded: Mapping[str, str]) -> Iterator[str]:
     """Lock discipline: `guarded` maps an activity to the resource without which it must never run."""
     seen = set()

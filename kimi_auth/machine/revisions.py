@@ -1,47 +1,71 @@
-"""Machines of another day: from a folder, or from a revision of the git checkout that the working directory is in."""
+"""Machines of another day: from a folder, or from a revision of the git checkout that the working directory is in.
+
+They are taken as they are written: a change that the lints would refuse is one that a reviewer must see all the more. Only
+what leads nowhere cannot be compared.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+from . import lint
 from .errors import SpecError
-from .library import Library, stem_of
+from .library import drafts, drafts_from_data, stem_of
+from .spec import Machine
 
-__all__ = ["revision"]
+__all__ = ["Revision", "revision"]
 
 FOLDER = "machines"
 
 
-def revision(where: str) -> Library:
-    """The machines of a folder, or those that stood in `machines/` at a git revision.
+class Revision(NamedTuple):
+    """Machines by name, and why they could not run, one line each; none where they could."""
+
+    machines: Mapping[str, Machine]
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, machines: Mapping[str, Machine]) -> Revision:
+        """Raises `SpecError` where an edge or a beginning leads to no state."""
+        if nowhere := list(lint.leads_nowhere(machines)):
+            raise SpecError(nowhere)
+        return cls(machines, tuple(lint.problems(machines)))
+
+
+def revision(where: str | None = None) -> Revision:
+    """The machines of a folder, or those that stood in `machines/` at a git revision; default: those of this package.
 
     Raises `SpecError`, also where `where` is neither.
     """
+    if where is None:
+        return Revision.of(drafts())
     if os.path.isdir(where):  # noqa: PTH112 - for whatever cannot be a path, the other one raises
-        return Library.load(Path(where))
-    listed = _git(where, "ls-tree", "--name-only", "--full-tree", where, f"{FOLDER}/")
+        return Revision.of(drafts(Path(where)))
+    commit = _git(where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{where}^{{commit}}").strip()
     files = {}
-    for path in listed.splitlines():
+    for path in _git(where, "ls-tree", "--name-only", "--full-tree", commit, f"{FOLDER}/").splitlines():
         if stem := stem_of(path.removeprefix(f"{FOLDER}/")):
             try:
-                files[stem] = tomllib.loads(_git(where, "show", f"{where}:{path}"))
+                files[stem] = tomllib.loads(_git(where, "show", f"{commit}:{path}"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SpecError([f"{where}:{path}: is not TOML ({error}); compare with another revision"]) from error
     if not files:
         raise SpecError([f"{where} has no {FOLDER}/*.toml; name another revision, or a folder"])
-    return Library.from_data(files)
+    return Revision.of(drafts_from_data(files))
 
 
 def _git(where: str, *words: str) -> str:
     try:
         done = subprocess.run(["git", *words], capture_output=True, text=True, encoding="utf-8", check=False)
-    except OSError as error:
-        why = f"git cannot be run ({error.strerror}), which knows the revisions"
+    except (OSError, ValueError) as error:
+        why = f"git cannot be run ({getattr(error, 'strerror', None) or error}), which knows the revisions"
         raise SpecError([f"{why}; install it, or name a folder"]) from None
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["git failed"])[-1]
+        said = (done.stderr.strip().splitlines() or ["git knows no such revision"])[-1]
         raise SpecError([f"{where!r} is no folder and no revision here ({said}); name one of the two"])
     return done.stdout

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from .lint import NAME, TONES
-from .spec import Machine, State
+from .spec import ACQUIRED, Machine, State
 
 __all__ = ["ABOUT", "schema", "text"]
 
@@ -28,7 +28,7 @@ ABOUT = {
 
 _NAME = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _FORMS: dict[str, dict[str, Any]] = {
-    "about": {"type": "string", "minLength": 1},
+    "about": {"type": "string", "pattern": "\\S"},
     "tone": {"enum": list(TONES)},
     "on": {"type": "object", "propertyNames": _NAME, "additionalProperties": _NAME},
 }
@@ -43,7 +43,14 @@ def schema() -> dict[str, Any]:
         "additionalProperties": {"$ref": "#/$defs/state"},
     }
     state = _table(State, required=["about"])
-    works = {"required": ["activity", "on"], "not": {"required": ["tone"]}}
+    works = {
+        "required": ["activity", "on"],
+        "properties": {"on": {"minProperties": 1}},
+        "not": {"required": ["tone"]},
+        "dependentSchemas": {
+            "walks": {"required": ["holds"], "properties": {"on": {"not": {"required": [ACQUIRED]}}}},
+        },
+    }
     rests = {"required": ["tone"], "not": {"anyOf": [{"required": [key]} for key in ("activity", "holds", "walks")]}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

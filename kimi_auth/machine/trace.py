@@ -11,6 +11,7 @@ observer, so nothing else can be in it: no token, no code, no address. A trace i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -30,9 +31,11 @@ from .spec import Machine
 if TYPE_CHECKING:
     from .engine import Transition  # the engine itself is not needed to read or draw a walk
 
-__all__ = ["Trace", "Traced", "Walk", "overlay", "parse", "read", "story"]
+__all__ = ["Trace", "Traced", "Walk", "overlay", "parse", "read", "story", "strangers"]
 
+BYTES_MAX = 8 << 20
 STORY_LINES = 30
+NOTE_MAX = 9
 NAME_MAX = 60
 NUMBER_MAX = 1e11
 
@@ -128,8 +131,12 @@ class Trace:
 
 
 def read(file: Path) -> list[Walk]:
-    """The walks of a trace file, as `parse` finds them. Raises OSError."""
-    return parse(file.read_text("utf-8", errors="replace"))
+    """The walks of a trace file, as `parse` finds them. Raises OSError, also for more than `BYTES_MAX` bytes."""
+    with file.open("rb") as opened:
+        data = opened.read(BYTES_MAX + 1)
+    if len(data) > BYTES_MAX:
+        raise OSError(errno.EFBIG, f"it holds more than {BYTES_MAX >> 20} MiB, too much for a trace", str(file))
+    return parse(data.decode("utf-8", "replace"))
 
 
 def parse(text: str) -> list[Walk]:
@@ -146,7 +153,7 @@ def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
     """The walk over the machine: at each outcome the numbers of its steps, below it the story with all times."""
     steps: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for number, (traced, since_s) in enumerate(zip(walk.traced, walk.since_s, strict=True), 1):
-        if traced.machine == machine.name:
+        if traced.machine == machine.name and _is_of(traced, machine):
             steps.setdefault((traced.source, traced.event), []).append((number, since_s))
 
     def judge(sources: tuple[str, ...], event: str) -> Mark | None:
@@ -155,8 +162,20 @@ def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
 
     last = [traced.target for traced in walk.traced if traced.machine == machine.name][-1:]
     states = {state: "traced" for state in last if state in machine.states}
-    legend = (("traced", "walked: #number of the step, seconds since the beginning"),)
+    legend = (("traced", "walked: #numbers of the steps, and where there is room the seconds until the last"),)
     return Overlay(_caption(walk, machine), marks(drawn, judge), states, legend, fades=True, story=tuple(story(walk)))
+
+
+def strangers(walk: Walk, machine: Machine) -> str:
+    """What to say of steps that this revision of the machine does not have, "" without any: they are in no picture of it."""
+    count = sum(one.machine == machine.name and not _is_of(one, machine) for one in walk.traced)
+    many = "1 step is" if count == 1 else f"{count} steps are"
+    return f"{many} of another revision of this machine" if count else ""
+
+
+def _is_of(traced: Traced, machine: Machine) -> bool:
+    state = machine.states.get(traced.source)
+    return state is not None and state.on.get(traced.event) == traced.target
 
 
 def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
@@ -202,12 +221,14 @@ def _edge(traced: Traced) -> tuple[str, str, str, str]:
 
 
 def _note(taken: list[tuple[int, float]]) -> str:
-    """A few letters: one step with its time, several by their numbers. The story has the rest."""
+    """A few letters: the numbers of the steps and when the last was made, as far as there is room; of many the first, the
+    last, and how many. The story has the rest."""
     numbers = [number for number, _ in taken]
-    if len(taken) == 1:
-        since_s = taken[0][1]
-        return f"#{numbers[0]} {since_s:.1f}s" if since_s < 10 else f"#{numbers[0]} {since_s:.0f}s"
-    return "#" + ",".join(map(str, numbers)) if len(taken) == 2 else f"#{numbers[0]}…{numbers[-1]}"
+    since_s = taken[-1][1]
+    named = f"#{','.join(map(str, numbers))}"
+    timed = f"{named} {since_s:.1f}s" if since_s < 10 else f"{named} {since_s:.0f}s"
+    ranged = f"#{numbers[0]}…{numbers[-1]} ×{len(numbers)}"
+    return next((note for note in (timed, named) if len(note) <= NOTE_MAX or len(numbers) == 1), ranged)
 
 
 def _caption(walk: Walk, machine: Machine) -> str:
@@ -215,7 +236,8 @@ def _caption(walk: Walk, machine: Machine) -> str:
     end = (
         f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was broken off"
     )
-    return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s"
+    told = f"; {said}" if (said := strangers(walk, machine)) else ""
+    return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s{told}"
 
 
 def _append(file: Path, lines: str) -> None:

@@ -200,6 +200,39 @@ def test_revisions(checkout: Callable[..., None], tmp_path: Path, capsys: pytest
     assert main(["HEAD"]) == 1, "against the machines of this package"
 
 
+def test_a_change_that_the_lints_refuse(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """What a reviewer must not miss is named all the same, with its witness; why it cannot run stands behind it."""
+    checkout({"machines/switch.toml": SWITCH + '[states.gone]\nabout = "It is gone."\ntone = "bad"\n'})
+    with pytest.raises(SpecError):
+        Library.load(Path("machines"))
+    checkout({"machines/switch.toml": SWITCH})
+    assert main(["HEAD", "HEAD~1"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("+ switch: state gone is added")
+    assert "\n! cannot run: switch.toml, [states.gone]: cannot be reached from 'off'" in out
+    assert main(["--markdown", "HEAD", "HEAD~1"]) == 1
+    assert "\n### These machines cannot run\n" in capsys.readouterr().out
+    checkout({"machines/switch.toml": SWITCH.replace('"on"', '"nowhere"', 1)})
+    assert main(["HEAD", "HEAD~1"]) == 2, "an edge to no state is no walk that could be compared"
+    assert "is no state" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["--output=stolen", "-h", "a\0b"])
+def test_what_looks_like_an_option(checkout: Callable[..., None], tmp_path: Path, where: str) -> None:
+    """A revision is a name to git, never an option."""
+    checkout({"machines/switch.toml": SWITCH})
+    with pytest.raises(SpecError, match=r"is no folder|embedded null byte"):
+        revision(where)
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_where_nothing_can_be_written(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """That is a line, no traceback."""
+    checkout({"machines/switch.toml": SWITCH})
+    assert main(["--svg", "/proc/nowhere", "HEAD"]) == 2
+    assert "/proc/nowhere cannot be written" in capsys.readouterr().err
+
+
 def test_what_is_no_revision(
     checkout: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

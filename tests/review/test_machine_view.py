@@ -54,17 +54,17 @@ def test_where_you_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "end"),
+    ("event", "target", "end"),
     [
-        ("failed", "✗ device_login ended in failed after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
-        ("waiting", "… device_login was broken off after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
+        ("refused", "failed", "✗ device_login ended in failed after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
+        ("slow_down", "waiting", "… device_login was broken off after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
     ],
 )
-def test_a_walk(target: str, end: str) -> None:
+def test_a_walk(event: str, target: str, end: str) -> None:
     """The story, and how it ended."""
-    walk = Walk((Traced("w", "device_login", "polling", "refused", target, 1.0, 1, 100.0),))
+    walk = Walk((Traced("w", "device_login", "polling", event, target, 1.0, 1, 100.0),))
     assert shown(trace_view(OWN["device_login"], walk)) == [
-        f"#1        1.00 s  polling  refused → {target}",
+        f"#1        1.00 s  polling  {event} → {target}",
         end,
     ]
 

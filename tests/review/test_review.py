@@ -223,7 +223,10 @@ def test_folder_with_everything(tmp_path: Path) -> None:
     assert "| `revoke` | `a.b` |  | x\\|y |  |  |\n" in page
     assert "×3" in (tmp_path / "sign_out.coverage.svg").read_text()
     (tmp_path / "measured" / "coverage.json").unlink()
-    assert f"{tmp_path}/sign_out.coverage.svg belongs to no machine; run `make diagrams`" in diagram.check(tmp_path)
+    assert (
+        f"{tmp_path}/sign_out.coverage.svg was measured on another revision; run `make test` first, then run `make diagrams`"
+        in diagram.check(tmp_path)
+    )
     diagram.write(tmp_path)
     assert not (tmp_path / "sign_out.coverage.svg").exists()
 

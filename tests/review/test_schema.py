@@ -22,6 +22,7 @@ def valid(value: Any, form: dict[str, Any], whole: dict[str, Any]) -> bool:
         "type": lambda said: isinstance(value, {"object": dict, "string": str}[said]),
         "enum": lambda said: value in said,
         "pattern": lambda said: re.search(said, value) is not None,
+        "dependentSchemas": lambda said: all(valid(value, said[key], whole) for key in said.keys() & value.keys()),
         "minLength": lambda said: len(value) >= said,
         "minProperties": lambda said: len(value) >= said,
         "required": lambda said: set(said) <= value.keys(),
@@ -71,6 +72,9 @@ def test_good_machines_pass(name: str) -> None:
     [
         (("initial",), None),
         (("about",), ""),
+        (("about",), "  "),
+        (("states", "emptying", "on"), {}),
+        (("states", "emptying", "walks"), "token_refresh"),
         (("colour",), "red"),
         (("states",), {}),
         (("states", "Emptying"), {"about": "E.", "tone": "good"}),

@@ -21,7 +21,7 @@ from kimi_auth.flows.refresh import Effects
 from kimi_auth.machine import Library, walk_async, walk_sync
 from kimi_auth.machine.sketch import sketch
 from kimi_auth.machine.svg import svg
-from kimi_auth.machine.trace import Trace, Traced, Walk, overlay, parse, read, story
+from kimi_auth.machine.trace import Trace, Traced, Walk, overlay, parse, read, story, strangers
 from kimi_auth.store import MemoryStore
 from kimi_auth.wire import Answer
 from kimi_auth.wire.simulated import SimulatedServer
@@ -81,9 +81,43 @@ def test_a_failed_login(tmp_path: Path, clock: VirtualClock) -> None:
     assert f"walk of 2025-11-24 16:00:00 UTC: ended in denied after {walk.seconds:.2f} s" in drawn
     assert '<g class="state bad traced" data-state="denied">' in drawn
     assert re.search(r'slow_down <tspan class="note traced">#5 \d+(\.\d)?s</tspan>', drawn)
-    assert re.search(r'>unreachable <tspan class="note traced">#7,9</tspan>', drawn)
+    assert re.search(r'>unreachable <tspan class="note traced">#7,9 \d+s</tspan>', drawn)
     assert '<g class="edge pale" data-edges="polling.granted">' in drawn
     assert re.search(r"#11\s+\d+\.\d\d s  polling\s+access_denied → denied<", drawn)
+
+
+def test_many_steps_of_one_outcome() -> None:
+    """An outcome that was met often says at which steps, or between which and how often: never as if all between were."""
+    steps_ = []
+    for number in range(1, 13):
+        source, event, target = ("waiting", "elapsed", "polling") if number % 2 else ("polling", "slow_down", "waiting")
+        steps_.append(traced(number, source, event, target, 100.0 + number))
+    notes = {}
+    for count in (1, 3, 5, 7, 12):
+        marked = overlay(LOGIN, Walk(tuple(steps_[:count])), sketch(LOGIN)).marks
+        notes[count] = marked["waiting", "elapsed"].note
+    assert notes == {1: "#1 1.0s", 3: "#1,3 3.0s", 5: "#1,3,5", 7: "#1,3,5,7", 12: "#1…11 ×6"}
+
+
+def test_steps_of_another_revision() -> None:
+    """What this machine does not have is not drawn into it, and it is said that something is missing."""
+    walk = Walk(
+        (
+            traced(1, "waiting", "elapsed", "polling", 100.0),
+            traced(2, "polling", "access_denied", "waiting", 101.0),
+            traced(3, "elsewhere", "denied", "denied", 102.0),
+        )
+    )
+    over = overlay(LOGIN, walk, sketch(LOGIN))
+    assert set(over.marks) == {("waiting", "elapsed")}
+    assert over.caption.endswith("; 2 steps are of another revision of this machine")
+    assert strangers(Walk(walk.traced[:1]), LOGIN) == ""
+
+
+def test_a_file_without_end(tmp_path: Path) -> None:
+    """A file that is too large for a trace is refused, and not read to its end."""
+    with pytest.raises(OSError, match="too much for a trace"):
+        read(Path("/dev/zero"))
 
 
 def test_nothing_but_names_and_numbers(tmp_path: Path, clock: VirtualClock) -> None:
