@@ -80,7 +80,7 @@ PAGE: tuple[Rule, ...] = (
     ("body", "color", *_INK),
     (".muted, nav a", "color", *_QUIET),
     ("a, nav a[aria-current]", "color", *_BLUE),
-    ("th, td, tr, nav, header, details", "border-color", "#d9dee5", "#2d3540"),
+    ("th, td, tr, nav, header, details, #lens", "border-color", "#d9dee5", "#2d3540"),
     ("thead th", "background", "#f4f6f9", "#1a2029"),
     ("tr.lit td", "background", "#e8efff", "#1b2740"),
     (".tag", "background", "#eef1f5", "#1c232d"),
@@ -89,7 +89,7 @@ PAGE: tuple[Rule, ...] = (
     ("table .unwalked", "color", *_BAD),
     (".good", "color", *_GOOD),
     (".bad", "color", *_BAD),
-    ("nav", "background", *_PAPER),
+    ("nav, #lens", "background", *_PAPER),
 )
 
 

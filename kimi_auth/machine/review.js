@@ -38,6 +38,28 @@ document.querySelector("nav").addEventListener("keydown", (key) => {
   if (step && at >= 0) tabs[(at + step + tabs.length) % tabs.length].focus();
 });
 
+// An arrow that is lit off screen is shown in a lens: a copy of the picture at the other end of the window, at this arrow.
+const lens = document.body.appendChild(document.createElement("div"));
+lens.id = "lens";
+lens.setAttribute("aria-hidden", "true");
+function isSeen(arrow) {
+  const { top, bottom, left, right } = arrow.querySelector("text").getBoundingClientRect();
+  const bar = document.querySelector("nav").getBoundingClientRect().bottom;
+  return top >= bar && bottom <= innerHeight && left >= 0 && right <= innerWidth;
+}
+function magnify(row, arrows) {
+  lens.replaceChildren();
+  if (!arrows.length || arrows.some(isSeen)) return;
+  const copy = arrows[0].ownerSVGElement.cloneNode(true);
+  for (const named of copy.querySelectorAll("[id]")) named.removeAttribute("id");
+  lens.append(copy);
+  const box = row.getBoundingClientRect();
+  lens.className = box.top + box.bottom > innerHeight ? "above" : "below";
+  const [inner, outer] = [copy.querySelector(".edge.lit text").getBoundingClientRect(), lens.getBoundingClientRect()];
+  lens.scrollLeft += inner.x + inner.width / 2 - outer.x - outer.width / 2;
+  lens.scrollTop += inner.y + inner.height / 2 - outer.y - outer.height / 2;
+}
+
 for (const section of sections) {
   const rows = [...section.querySelectorAll("tr[data-edge]")];
   const arrows = [...section.querySelectorAll("g[data-edges]")];
@@ -47,11 +69,28 @@ for (const section of sections) {
       if (arrow.dataset.edges.split(" ").some((key) => keys.includes(key))) arrow.classList.toggle("lit", on);
     }
   };
-  const listen = (element, keys) => {
-    for (const [event, on] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]]) {
-      element.addEventListener(event, () => light(keys, on));
-    }
+  const on = (element, events, act) => {
+    for (const event of events) element.addEventListener(event, act);
   };
-  for (const row of rows) listen(row, [row.dataset.edge]);
-  for (const arrow of arrows) listen(arrow, arrow.dataset.edges.split(" "));
+  for (const row of rows) {
+    const keys = [row.dataset.edge];
+    on(row, ["mouseenter", "focus"], () => {
+      light(keys, true);
+      magnify(row, arrows.filter((arrow) => arrow.classList.contains("lit")));
+    });
+    on(row, ["mouseleave", "blur"], () => {
+      light(keys, false);
+      lens.replaceChildren();
+    });
+  }
+  for (const arrow of arrows) {
+    const keys = arrow.dataset.edges.split(" ");
+    on(arrow, ["mouseenter"], () => light(keys, true));
+    on(arrow, ["mouseleave"], () => light(keys, false));
+    on(arrow, ["click"], () => {
+      const row = rows.find((one) => keys.includes(one.dataset.edge));
+      row?.scrollIntoView({ block: "center" });
+      row?.focus({ preventScroll: true });
+    });
+  }
 }

@@ -71,7 +71,7 @@ def _overview(machines: Mapping[str, Machine], material: Material) -> Iterator[s
         "<h3>How to read the pictures</h3><p>A box is a state; under its name stands the activity that runs in it. An arrow is "
         "an outcome of that activity. A double border is a rest state: a walk ends there, and arrows that leave it are "
         "events from outside. The strong line is the way where everything goes well. Amber is what happens while a resource "
-        "is held. Point at a row of a table, and its arrow lights up.</p>\n"
+        "is held. Point at a row of a table, and its arrow lights up; click an arrow to come to its row.</p>\n"
         f'<p class="muted">Digest of these machines: <code>{digest(machines)[:16]}</code></p>\n'
     )
 

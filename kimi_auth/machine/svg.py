@@ -21,7 +21,8 @@ from .spec import Machine, State
 __all__ = ["MARK", "STYLE", "drawing", "label_place", "svg"]
 
 STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
-"""A file on its own fits the page that it is printed on."""
+"""A file on its own fits the page that it is printed on; a wide one asks for a wide page."""
+_LANDSCAPE = "@page{size:A4 landscape}"
 MARK = "<!-- Drawn from machines/ by kimi_auth.machine. Change the machine, then run `make diagrams`. -->\n"
 """Stands first in every file: what carries it may be overwritten and removed."""
 
@@ -73,7 +74,7 @@ def drawing(
         f'width="{width}" height="{height}" role="img" aria-labelledby="{uid}-title {uid}-desc">',
         f'<title id="{uid}-title">{escape(machine.name)}</title>',
         f'<desc id="{uid}-desc">{escape(_sentence(machine, overlay))}</desc>',
-        f"<style>{style}</style>" if style else "",
+        f"<style>{style}{_LANDSCAPE if width > height else ''}</style>" if style else "",
         f'<rect class="paper" width="{width}" height="{height}"/>',
         f'<text class="title" x="{_MARGIN}" y="{_HEAD - 10}">{escape(machine.name)}</text>' if titled else "",
     ]

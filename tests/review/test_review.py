@@ -301,6 +301,59 @@ def test_in_a_browser(desk: Page, page_file: Path) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 760)])
+def test_what_a_row_lights_up_is_in_sight(desk: Page, page_file: Path, width: int, height: int) -> None:
+    """Wherever a row stands in the window, its arrow is lit where it can be seen, in the picture or in the lens."""
+    desk.set_viewport_size({"width": width, "height": height})
+    for name, machine in OWN.items():
+        desk.goto(f"{page_file.as_uri()}#{name}")
+        hidden, lit = desk.evaluate(
+            """() => {
+                const hidden = [], section = document.querySelector("section[data-shown]");
+                let lit = 0;
+                for (const row of section.querySelectorAll('tr[data-edge*="."]')) {
+                    row.scrollIntoView({ block: "center" });
+                    row.dispatchEvent(new MouseEvent("mouseenter"));
+                    const seen = [...document.querySelectorAll(".edge.lit")].some((edge) => {
+                        const box = edge.querySelector("text").getBoundingClientRect();
+                        const lens = edge.closest("#lens")?.getBoundingClientRect();
+                        const [left, top, right, foot] = lens
+                            ? [lens.left, lens.top, lens.right, lens.bottom] : [0, 0, innerWidth, innerHeight];
+                        return box.left >= left && box.right <= right && box.top >= top && box.bottom <= foot;
+                    });
+                    seen ? lit++ : hidden.push(row.dataset.edge);
+                    row.dispatchEvent(new MouseEvent("mouseleave"));
+                }
+                return [hidden, lit];
+            }"""
+        )
+        assert hidden == []
+        assert lit == sum(len(state.on) for state in machine.states.values())
+        assert desk.locator("#lens svg").count() == 0
+
+
+@pytest.mark.browser
+def test_a_click_on_an_arrow_leads_to_its_row(desk: Page, page_file: Path) -> None:
+    """The row comes into the window and has the keyboard; a link from elsewhere shows its heading below the bar."""
+    desk.set_viewport_size({"width": 1200, "height": 900})
+    desk.goto(f"{page_file.as_uri()}#device_login")
+    desk.locator('#device_login g[data-edges~="polling.slow_down"] text').first.click()
+    row = desk.locator("tr:focus")
+    assert row.get_attribute("data-edge") == "polling.authorization_pending", "the first of those that share the arrow"
+    box = row.bounding_box()
+    assert box is not None
+    assert 0 < box["y"] < 900
+    for name in ("faults", "token_lifecycle"):
+        desk.goto("about:blank")
+        desk.goto(f"{page_file.as_uri()}#{name}")
+        desk.wait_for_timeout(50)  # the browser's own jump to the fragment comes after the script
+        heading, bar = desk.locator(f"#{name} h2").bounding_box(), desk.locator("nav").bounding_box()
+        assert heading is not None
+        assert bar is not None
+        assert heading["y"] >= bar["y"] + bar["height"]
+
+
+@pytest.mark.browser
 def test_text_in_pictures_has_room(desk: Page, tmp_path: Path) -> None:
     """In a real browser no text is wider than what was reckoned for it: words stay inside their boxes."""
     for machine in OWN.values():

@@ -17,6 +17,7 @@ from kimi_auth.flows.simulated.world import World
 from kimi_auth.machine import Library, Machine, MachineError, SpecError, Step, disagreements, steps
 from kimi_auth.machine.difference import compare
 from kimi_auth.machine.explore import ANY, explore
+from kimi_auth.machine.revisions import Revision
 
 OWN = Library.load()
 HOOKS = {
@@ -290,8 +291,12 @@ def behaviour(machine: Machine, events: tuple[str, ...]) -> set[str]:
 
 @pytest.mark.parametrize("seeded", SEEDED.values(), ids=SEEDED.keys())
 def test_the_difference_names_it(seeded: Seeded) -> None:
-    """Each edit is a line of the difference, with the shortest sequence on which old and new disagree."""
-    changes = compare(OWN, unlinted(edited(seeded))).changes
+    """Each edit is a line of the difference, with the shortest sequence on which old and new disagree: also one that the
+    lints refuse, with their words behind it."""
+    after = Revision.of(unlinted(edited(seeded)))
+    found = compare(OWN, after.machines, after.problems)
+    assert ("! cannot run: " in found.text()) == seeded.stops.startswith("lint: ")
+    changes = found.changes
     first = changes[0]
     assert (first.says, str(first.witness)) == (seeded.says, seeded.tells)
     assert len(changes) == len(seeded.changes)
