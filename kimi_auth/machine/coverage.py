@@ -65,8 +65,8 @@ def coverage(
 ) -> Overlay:
     """The overlay: each outcome with how often tests walked it, or with who else reached it."""
 
-    def judge(sources: tuple[str, ...], event: str) -> Mark:
-        judged = [one(Edge(machine.name, source, event, machine.states[source].on[event])) for source in sources]
+    def judge(sources: tuple[str, ...], event: str, target: str) -> Mark:
+        judged = [one(Edge(machine.name, source, event, target)) for source in sources]
         grave = [mark for mark in judged if mark.kind != "walked"]
         return grave[0] if grave else Mark("walked", f"×{sum(int(mark.note[1:]) for mark in judged)}")
 

@@ -15,16 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .comparison import comparison
 from .errors import SpecError
-from .layout import layout
-from .overlay import Mark, Overlay, marks
 from .revisions import revision
-from .sketch import Sketch
 from .spec import Machine, State
-from .svg import MARK, STYLE, drawing
 from .witness import Witness, disagreement, goes, way_to
 
-__all__ = ["Change", "Difference", "compare", "main", "pictures", "union"]
+__all__ = ["Change", "Difference", "compare", "main", "pictures"]
 
 _KEYS = ("activity", "holds", "walks", "tone")
 
@@ -66,11 +63,7 @@ class Difference:
 
     def text(self) -> str:
         """One line for each change and one for its witness, for a terminal; "" without changes."""
-        lines = []
-        for change in self.changes:
-            lines.append(f"{_SIGNS[change.kind]} {change}")
-            if change.kind != "worded" and change.machine in self.pairs:
-                lines.append(f"    {_tells(change)}")
+        lines = [line for change in self.changes for line in _lines(change)]
         lines += [f"! cannot run: {problem}" for problem in self.problems]
         return "".join(f"{line}\n" for line in lines)
 
@@ -91,29 +84,8 @@ class Difference:
             lines += ["\n### These machines cannot run\n", *(f"- {problem}" for problem in self.problems)]
         return "\n".join(lines) + "\n"
 
-    def overlay(self, machine: str, drawn: Sketch) -> Overlay:
-        """The changes of one machine, drawn over the `union` of its two revisions."""
-        kinds = {(change.state, change.event): change.kind for change in self.changes if change.machine == machine}
-        before, after = self.pairs[machine]
-
-        def judge(sources: tuple[str, ...], event: str) -> Mark | None:
-            name, _, retargeted = event.partition(_WAS)
-            whole = kinds.get((sources[0], ""))
-            kind = kinds.get((sources[0], name), whole if whole in {"added", "removed"} else None)
-            if kind is None:
-                return None
-            if kind == "changed":
-                return Mark("removed", "before") if retargeted else Mark("changed", "now")
-            return Mark(kind)
-
-        states = {state: kind for (state, event), kind in kinds.items() if state and not event and kind != "worded"}
-        caption = "a new machine" if before is None else "a machine that is gone" if after is None else "what is new"
-        legend = (("added", "added"), ("changed", "leads elsewhere now"), ("removed", "removed"))
-        return Overlay(caption, marks(drawn, judge), states, legend, fades=True)
-
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
-_WAS = " (was"
 
 
 def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problems: tuple[str, ...] = ()) -> Difference:
@@ -129,27 +101,12 @@ def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problem
     return Difference(tuple(changes), pairs, problems)
 
 
-def union(before: Machine | None, after: Machine | None) -> Machine:
-    """Both revisions in one machine, for a picture: what is gone is there as well, a retargeted outcome twice."""
-    if before is None or after is None:
-        one = after or before
-        assert one is not None
-        return one
-    data = after.data()
-    for name, state in before.data()["states"].items():
-        mine = data["states"].setdefault(name, {**state, "on": {}})
-        outcomes = mine.setdefault("on", {})
-        for event, target in state.get("on", {}).items():
-            if outcomes.get(event, target) != target:
-                outcomes[f"{event}{_WAS})"] = target
-            else:
-                outcomes[event] = target
-    return Machine.model_validate({key: value for key, value in data.items() if key != "holds"} | _held(after))
-
-
 def pictures(difference: Difference) -> Mapping[str, str]:
     """By machine that changed: both revisions as one SVG file, what changed in colour."""
-    return {name: _picture(difference, name, union(*pair)) for name, pair in difference.pairs.items()}
+    told: dict[str, list[str]] = {name: [] for name in difference.pairs}
+    for change in difference.changes:
+        told[change.machine] += _lines(change)
+    return {name: comparison(*pair, told[name]) for name, pair in difference.pairs.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,10 +136,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{args.svg or 'the answer'} cannot be written ({error.strerror}); name another folder\n")
         return 2
     return 1 if found.changes else 0
-
-
-def _held(machine: Machine) -> dict[str, str]:
-    return {"holds": machine.holds} if machine.holds else {}
 
 
 def _machine(name: str, old: Machine | None, new: Machine | None) -> list[Change]:
@@ -287,9 +240,9 @@ def _tells(change: Change) -> str:
     return str(change.witness) if change.witness else "nobody can tell: the walk behaves as before"
 
 
-def _picture(difference: Difference, name: str, both: Machine) -> str:
-    drawn, places = layout(both)
-    return MARK + drawing(both, drawn, places, difference.overlay(name, drawn), style=STYLE) + "\n"
+def _lines(change: Change) -> list[str]:
+    first = f"{_SIGNS[change.kind]} {change}"
+    return [first] if change.kind == "worded" else [first, f"    {_tells(change)}"]
 
 
 def _cell(text: str) -> str:

@@ -21,13 +21,13 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """`caption`: a line under the title. `marks`: by place (state or frame) and outcome. `states`: kind by state.
+    """`caption`: a line under the title. `marks`: by place (state or frame), outcome and target. `states`: kind by state.
 
     `legend`: what the kinds mean here. `fades`: whether what is not marked steps back. `story`: lines under the picture.
     """
 
     caption: str = ""
-    marks: Mapping[tuple[str, str], Mark] = field(default_factory=lambda: MappingProxyType({}))
+    marks: Mapping[tuple[str, str, str], Mark] = field(default_factory=lambda: MappingProxyType({}))
     states: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     legend: tuple[tuple[str, str], ...] = ()
     fades: bool = False
@@ -37,10 +37,11 @@ class Overlay:
 NOTHING = Overlay()
 
 
-def marks(drawn: Sketch, judge: Callable[[tuple[str, ...], str], Mark | None]) -> dict[tuple[str, str], Mark]:
-    """A mark for each outcome that is drawn; `judge` sees the states it leaves (several in a frame) and its name."""
+def marks(drawn: Sketch, judge: Callable[[tuple[str, ...], str, str], Mark | None]) -> dict[tuple[str, str, str], Mark]:
+    """A mark for each outcome that is drawn; `judge` sees the states it leaves (several in a frame), its name and where it
+    leads."""
     judged = {
-        (arrow.source, event): judge(drawn.members(arrow.source), event)
+        (arrow.source, event, arrow.target): judge(drawn.members(arrow.source), event, arrow.target)
         for arrow in drawn.arrows
         for event in arrow.events
     }

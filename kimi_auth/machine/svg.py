@@ -160,7 +160,7 @@ def label_place(arrow: Arrow, room: Rect, overlay: Overlay = NOTHING) -> Rect:
 
 def _noted(arrow: Arrow, overlay: Overlay) -> list[tuple[str, str, str]]:
     """Each outcome with the kind and the note that the overlay has for it."""
-    marked = [(event, overlay.marks.get((arrow.source, event), _NO_MARK)) for event in arrow.events]
+    marked = [(event, overlay.marks.get((arrow.source, event, arrow.target), _NO_MARK)) for event in arrow.events]
     return [(event, mark.kind, mark.note) for event, mark in marked]
 
 
@@ -170,8 +170,9 @@ def _edge(drawn: Sketch, arrow: Arrow, route: Route, overlay: Overlay) -> str:
         return f'<g class="edge happy"><circle class="dot" cx="{x}" cy="{y - 7}" r="7"/>{_line(route.points)}</g>'
     noted = _noted(arrow, overlay)
     # The gravest mark colours the line; each outcome keeps its own beside its name.
-    kind = next((kind for kind in _GRAVEST if kind in [mark for _, mark, _ in noted]), "")
-    is_happy, is_pale = arrow.happy and not overlay.marks, overlay.fades and not kind
+    kinds = {mark for _, mark, _ in noted}
+    kind = next((kind for kind in _GRAVEST if kind in kinds and (kind not in _OF_ALL or kinds == {kind})), "")
+    is_happy, is_pale = arrow.happy and not overlay.marks, overlay.fades and kinds == {""}
     classes = ["edge", "happy" if is_happy else "", kind, "pale" if is_pale else ""]
     sources = drawn.members(arrow.source)
     keys = " ".join(f"{source}.{event}" for source in sources for event in arrow.events)
@@ -193,6 +194,8 @@ def _label(noted: list[tuple[str, str, str]], place: Rect) -> str:
 
 _NO_MARK = Mark("")
 _GRAVEST = ("unwalked", "added", "changed", "removed", "traced", "checker", "walked")
+_OF_ALL = ("added", "removed")
+"""A line is new or gone only with everything on it."""
 
 
 def _line(points: tuple[Point, ...]) -> str:

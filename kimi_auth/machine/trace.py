@@ -151,13 +151,13 @@ def parse(text: str) -> list[Walk]:
 
 def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
     """The walk over the machine: at each outcome the numbers of its steps, below it the story with all times."""
-    steps: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    steps: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
     for number, (traced, since_s) in enumerate(zip(walk.traced, walk.since_s, strict=True), 1):
-        if traced.machine == machine.name and _is_of(traced, machine):
-            steps.setdefault((traced.source, traced.event), []).append((number, since_s))
+        if traced.machine == machine.name:
+            steps.setdefault((traced.source, traced.event, traced.target), []).append((number, since_s))
 
-    def judge(sources: tuple[str, ...], event: str) -> Mark | None:
-        taken = sorted(step for source in sources for step in steps.get((source, event), ()))
+    def judge(sources: tuple[str, ...], event: str, target: str) -> Mark | None:
+        taken = sorted(step for source in sources for step in steps.get((source, event, target), ()))
         return Mark("traced", _note(taken)) if taken else None
 
     last = [traced.target for traced in walk.traced if traced.machine == machine.name][-1:]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Library, Machine, SpecError
-from kimi_auth.machine.difference import compare, main, pictures, union
+from kimi_auth.machine.difference import compare, main, pictures
 from kimi_auth.machine.revisions import revision
 
 OWN = Library.load()
@@ -118,24 +118,48 @@ def test_markdown() -> None:
 
 
 def test_pictures() -> None:
-    """Both revisions in one picture: what leads elsewhere in amber, what was before it struck out, new states marked."""
+    """Both revisions in one picture, which is the one of before: what came in green, what went struck out, in red."""
     data = OWN.data()
     data["sign_out"]["states"]["emptying"]["on"] |= {"nothing": "resting", "empty": "clearing"}
     data["sign_out"]["states"]["resting"] = {"about": "R.", "activity": "rest", "on": {"rested": "clearing"}}
     del data["sign_out"]["states"]["revoking"]["on"]["failed"]
     (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
-    assert '<tspan class="gone">nothing (was)</tspan> <tspan class="note removed">before</tspan>' in drawn
-    assert 'nothing <tspan class="note changed">now</tspan>' in drawn
+    assert '<tspan class="gone">nothing</tspan> <tspan class="note removed">before</tspan>' in drawn
+    assert 'nothing <tspan class="note added">now</tspan>' in drawn
     assert '<g class="state added" data-state="resting">' in drawn
     assert '<tspan class="gone">failed</tspan>' in drawn
     assert '<g class="edge added" data-edges="resting.rested">' in drawn
 
 
-def test_union_of_one() -> None:
+def test_an_outcome_that_went_from_a_shared_arrow() -> None:
+    """The arrow stays as it is, for the others on it are still there; only the word is struck out."""
+    data = OWN.data()
+    del data["sign_out"]["states"]["revoking"]["on"]["failed"]
+    (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
+    assert '<g class="edge" data-edges="revoking.revoked revoking.unsupported revoking.failed">' in drawn
+
+
+def test_a_difference_from_some_states_of_a_frame() -> None:
+    """Where states share an arrow and only one of them has changed, it is named."""
+    data = OWN.data()
+    data["token_lifecycle"]["states"]["usable"]["on"]["rejected"] = "inspecting"
+    (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
+    assert '<tspan class="gone">rejected</tspan> <tspan class="note removed">usable</tspan>' in drawn
+    assert 'data-edges="usable.rejected"' in drawn
+
+
+def test_the_story_stands_below() -> None:
+    """A picture says in words what has changed, and by which sequence anybody could tell."""
+    data = OWN.data()
+    data["sign_out"]["states"]["clearing"]["on"]["cleared"] = "unwritable"
+    data["sign_out"]["states"]["unwritable"]["tone"] = "plain"
+    (drawn,) = pictures(compare(OWN, unlinted(data))).values()
+    assert "~ sign_out: clearing --cleared--&gt; unwritable, before signed_out" in drawn
+
+
+def test_a_machine_that_came_or_went() -> None:
     """A machine that came or went is drawn as it is or was."""
     one = OWN["sign_out"]
-    assert union(None, one) is one
-    assert union(one, None) is one
     for pair, words in (((None, one), "a new machine"), ((one, None), "a machine that is gone")):
         before, after = ({"sign_out": machine} if machine else {} for machine in pair)
         (text,) = pictures(compare(before, after)).values()

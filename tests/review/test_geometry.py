@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kimi_auth.machine import Edge, Library, Machine, edges, layout, steps, trace
+from kimi_auth.machine.comparison import scene
 from kimi_auth.machine.coverage import coverage
-from kimi_auth.machine.difference import compare, union
 from kimi_auth.machine.geometry import Layout, Point, Rect
 from kimi_auth.machine.ladder import ladder
 from kimi_auth.machine.overlay import NOTHING, Overlay
@@ -115,17 +116,67 @@ def test_ladder(name: str) -> None:
         assert problems(drawn, places, overlay) == []
 
 
-def test_two_revisions_in_one_picture() -> None:
-    """What is gone stands beside what came, and still nothing overlaps."""
+EDITS: dict[str, dict[str, object]] = {
+    "denied is polled away": {"device_login.states.polling.on.access_denied": "waiting"},
+    "refused is absent": {"token_lifecycle.states.inspecting.on.refused": "absent"},
+    "two swapped": {
+        "token_refresh.states.looking_again.on": {"unchanged": "withdrawing", "changed": "exchanging"},
+    },
+    "more outcomes": {
+        "token_refresh.states.saving.on.unsaved": "postponed",
+        "token_refresh.states.saving.on.lost": "in_doubt",
+        "token_refresh.states.rereading.on.foreign": None,
+    },
+    "from a frame": {"token_lifecycle.states.usable.on.rejected": "inspecting"},
+    "into a frame": {"token_lifecycle.states.weighing.on.works": "fresh"},
+    "new states": {
+        "device_login.states.asking": {"about": "A.", "activity": "ask", "on": {"yes": "persisting", "no": "denied"}},
+        "device_login.states.thinking": {"about": "T.", "activity": "think", "on": {"done": "asking"}},
+        "device_login.states.polling.on.granted": "thinking",
+    },
+    "a hook": {"sign_out.states.clearing.activity": "clear"},
+    "without the lock": {"device_login.states.persisting.holds": None},
+}
+
+
+def edited(changes: dict[str, object]) -> dict[str, Machine]:
     data = OWN.data()
-    data["token_refresh"]["states"]["saving"]["on"] |= {"unsaved": "postponed", "lost": "in_doubt"}
-    del data["token_refresh"]["states"]["rereading"]["on"]["foreign"]
-    after = Library.from_data(data)
-    difference = compare(OWN, after)
-    both = union(OWN["token_refresh"], after["token_refresh"])
-    drawn, places = layout.layout(both)
-    assert not drawn.frames, "a machine that nobody laid out stands on the ladder"
-    assert problems(drawn, places, difference.overlay("token_refresh", drawn)) == []
+    for path, value in changes.items():
+        *way, key = path.split(".")
+        table: Any = data
+        for part in way:
+            table = table[part]
+        if value is None:
+            del table[key]
+        else:
+            table[key] = value
+    return {name: Machine.model_validate(table) for name, table in data.items()}
+
+
+@pytest.mark.parametrize("changes", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("is_back", [False, True], ids=["there", "back"])
+def test_two_revisions_in_one_picture(changes: dict[str, object], is_back: bool) -> None:
+    """What is known keeps its place, what came and what went is routed around it, and still nothing overlaps."""
+    name = next(iter(changes)).partition(".")[0]
+    pair = (OWN[name], edited(changes)[name])
+    both, drawn, places, overlay = scene(*(reversed(pair) if is_back else pair))
+    known = layout.read(OWN[name])
+    assert known is not None
+    assert places.routes[: len(known.routes)] == known.routes
+    assert set(both.states) == set(pair[0].states) | set(pair[1].states) == set(places.boxes)
+    assert problems(drawn, places, overlay) == []
+
+
+def test_two_revisions_that_nobody_laid_out() -> None:
+    """Where neither picture is known, and where there is no room in it, both stand on the ladder."""
+    first, second = edited(EDITS["more outcomes"]), edited(EDITS["more outcomes"] | EDITS["two swapped"])
+    _, drawn, places, overlay = scene(first["token_refresh"], second["token_refresh"])
+    assert not drawn.frames
+    assert problems(drawn, places, overlay) == []
+    crowded = {f"x{number}_of_a_long_list_of_outcomes_that_nobody_has_room_for": "in_doubt" for number in range(90)}
+    after = edited({"token_refresh.states.rereading.on": {"gone": "gone"} | crowded})["token_refresh"]
+    _, drawn, places, overlay = scene(OWN["token_refresh"], after)
+    assert problems(drawn, places, overlay) == []
 
 
 def test_problems_are_seen() -> None:

@@ -167,17 +167,17 @@ def test_coverage_overlay() -> None:
     tests = material.tests(refresh)
     assert tests is not None
     over = coverage(refresh, sketch(refresh), tests, checked)
-    assert over.marks["installing", "gone"] == ("checker", "N=2")
-    assert over.marks["installing", "installed"] == ("walked", "×3")
+    assert over.marks["installing", "gone", "revoking"] == ("checker", "N=2")
+    assert over.marks["installing", "installed", "renewed"] == ("walked", "×3")
     assert [kind for kind, _ in over.legend] == ["walked", "checker"]
     nobody = coverage(out, sketch(out), material.tests(out) or {}, checked)
-    assert nobody.marks["revoking", "failed"] == ("unwalked", "nobody")
+    assert nobody.marks["revoking", "failed", "clearing"] == ("unwalked", "nobody")
     drawn = sketch(life)
     (frame,) = (name for name, frame in drawn.frames.items() if "expiring" in frame.states)
     found = dict(material.tests(life) or {})
-    assert coverage(life, drawn, found, {}).marks[frame, "renew"] == ("walked", "×18")
+    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("walked", "×18")
     del found[next(edge for edge in found if edge.source == "uncertain" and edge.event == "renew")]
-    assert coverage(life, drawn, found, {}).marks[frame, "renew"] == ("unwalked", "nobody")
+    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("unwalked", "nobody")
 
 
 def test_pictures_are_xml() -> None:

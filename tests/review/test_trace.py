@@ -95,7 +95,7 @@ def test_many_steps_of_one_outcome() -> None:
     notes = {}
     for count in (1, 3, 5, 7, 12):
         marked = overlay(LOGIN, Walk(tuple(steps_[:count])), sketch(LOGIN)).marks
-        notes[count] = marked["waiting", "elapsed"].note
+        notes[count] = marked["waiting", "elapsed", "polling"].note
     assert notes == {1: "#1 1.0s", 3: "#1,3 3.0s", 5: "#1,3,5", 7: "#1,3,5,7", 12: "#1…11 ×6"}
 
 
@@ -109,7 +109,7 @@ def test_steps_of_another_revision() -> None:
         )
     )
     over = overlay(LOGIN, walk, sketch(LOGIN))
-    assert set(over.marks) == {("waiting", "elapsed")}
+    assert set(over.marks) == {("waiting", "elapsed", "polling")}
     assert over.caption.endswith("; 2 steps are of another revision of this machine")
     assert strangers(Walk(walk.traced[:1]), LOGIN) == ""
 
