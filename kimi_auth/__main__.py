@@ -55,15 +55,32 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool =
     if not is_default and not names_our_platform(_config(folder)):
         raise FallThrough
     token = _record(f"{folder}/credentials/{PLATFORM}.json")
-    if not token.access_token or not at_leisure(token, now_s) or not _is_from(token.issuer, environ):
+    if (
+        not token.access_token
+        or not at_leisure(token, now_s)
+        or not _is_from(token.issuer, environ)
+        or not _has_usual_api(environ)
+    ):
         raise FallThrough
+    fp = fingerprint(token)
     try:
-        os.stat(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.refused", follow_symlinks=False)
+        os.stat(f"{folder}/credentials/{PLATFORM}.{fp}.refused", follow_symlinks=False)
     except FileNotFoundError:
-        return token.access_token
+        if not _is_spoken_of(fp, f"{folder}/credentials/{PLATFORM}.pace.json"):
+            return token.access_token
     except OSError:
         pass
     raise FallThrough
+
+
+def _is_spoken_of(fp: str, pace: str) -> bool:
+    """True if the shared pace says anything of this pair: the platform may have rejected its access token."""
+    try:
+        return fp.encode() in _read(pace, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def names_our_platform(config: bytes) -> bool:
@@ -73,8 +90,12 @@ def names_our_platform(config: bytes) -> bool:
         return True
     value = after.partition(b"\n")[0].rstrip(b"\r")
     is_whole_line = not before or before.endswith(b"\n")
-    is_ours = value in (b' = ""', b" = ''") or (value.startswith(b' = "kimi-code/') and b"\\" not in value)
-    return is_whole_line and is_ours and b"default_model" not in after
+    if not is_whole_line or b"default_model" in after or b"\\" in value:
+        return False
+    if value in (b' = ""', b" = ''"):
+        return True
+    model = after.partition(b"\n[models." + value.removeprefix(b" = ") + b"]")[2].partition(b"\n[")[0]
+    return value.startswith(b' = "kimi-code/') and b'\nprovider = "managed:kimi-code"' in model
 
 
 def decode(raw: bytes) -> object:
@@ -155,6 +176,12 @@ def _read(path: str, max_bytes: int, flags: int, *, must_be_ours: bool = False) 
     return b"".join(parts)
 
 
+def _has_usual_api(environ: Mapping[str, str]) -> bool:
+    """False for an API base that the full program may refuse; True when it is certainly fine."""
+    base = environ.get("KIMI_CODE_BASE_URL", "").strip()
+    return not base or base.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+
+
 def _is_from(issuer: str, environ: Mapping[str, str]) -> bool:
     """True if this record's OAuth host is the one that the environment selects; False when in doubt."""
     for name in OAUTH_HOST_VARIABLES:
@@ -172,7 +199,8 @@ def _hand_out(token: str) -> int:
     except BrokenPipeError:
         return 1  # nobody reads any more; there is nobody to tell
     except OSError as error:
-        os.write(2, f"kimi-auth: cannot write the token to standard output: {error.strerror}\n".encode())
+        said = f"cannot write the token to standard output: {error.strerror} (send the output somewhere else)"
+        os.write(2, f"kimi-auth: {said}\n".encode())
         return 1
     return 0
 

@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
@@ -31,7 +30,7 @@ from kimi_auth.flows.login import LoginSurroundings, LoginWork
 from kimi_auth.flows.models import Synced, catalogue_of, managed, sync
 from kimi_auth.flows.notices import LoginView
 from kimi_auth.flows.signals import hold_signals
-from kimi_auth.flows.status import LoginReport, LogoutReport, Status
+from kimi_auth.flows.status import LoginReport, LogoutReport, Status, Verdict
 from kimi_auth.flows.wiring import Wiring
 from kimi_auth.machine import Observer, walk_async
 from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, Registry, static_key
@@ -166,22 +165,19 @@ class Session:
         # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
-    async def verify(self) -> Literal["valid", "invalid", "unknown"]:
-        """Whether the platform accepts the stored access token as it is; nothing is renewed."""
+    async def verify(self) -> Verdict:
+        """Whether the platform accepts the stored access token as it is; nothing is renewed. A proxy's page, or an account
+        without membership, says nothing of the token: that is `unknown`, with the reason."""
         ctx = self._wiring.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.trouble, WrongIssuer):
-            return "unknown"  # it is another host's: this one must not see it
+            return Verdict("unknown", ctx.trouble)  # it is another host's: this one must not see it
         if token is None or not token.access_token:
-            return "invalid"
+            return Verdict("invalid", ctx.trouble)
         answer = await fetch_models(self.platform.api_base, token.access_token, self._wiring.headers)
-        verdicts: dict[str, Literal["valid", "invalid"]] = {
-            "models": "valid",
-            "unchanged": "valid",
-            "forbidden": "valid",
-            "rejected": "invalid",
-        }
-        return verdicts.get(answer.outcome, "unknown")
+        if answer.outcome == "models":
+            return Verdict("valid")
+        return Verdict("invalid" if answer.outcome == "rejected" else "unknown", answer.error)
 
     # --- signing in and out ------------------------------------------------------------------------------------------
 
@@ -354,6 +350,8 @@ class Session:
         self._targets.inject("")
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
+        if not min_ttl_s >= 0:
+            raise ValueError(f"min_ttl_s is {min_ttl_s}: seconds are not negative")
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         if self.platform.oauth is None:

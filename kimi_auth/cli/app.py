@@ -169,6 +169,8 @@ def _usage(error: Exception, out: Terminal) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         out.line(words)
         return 2
+    if names := getattr(getattr(error, "param", None), "opts", None):
+        words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", PROGRAM)
     return out.report(Usage(one_line(words).rstrip("."), hint=f"see: {path} --help"))

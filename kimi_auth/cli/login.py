@@ -12,7 +12,7 @@ from kimi_auth.cli.browser import can_open, open_browser
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.qr import draw_qr
-from kimi_auth.cli.terminal import Row, Terminal
+from kimi_auth.cli.terminal import Row, Terminal, is_tty
 from kimi_auth.cli.trace import say_trouble, trace_into
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
@@ -33,6 +33,7 @@ REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
     "unsupported": "the server offers no revocation; the tokens end by themselves",
     "failed": "the server could not be told; the tokens end by themselves",
+    "unread": "the tokens could not be read, so it was not told; they end by themselves",
     "": "nobody was signed in",
 }
 CONFIGS = {
@@ -95,7 +96,7 @@ def sign_in(
     else:
         view = PlainView(out.line, name)
     # An editor that reads events opens the link itself; a pipe has nobody in front of it.
-    opens = browser and out.json == "" and sys.stdout.isatty() and can_open()
+    opens = browser and out.json == "" and is_tty(sys.stdout) and can_open()
     with view:
         report = out.signals.run(session.login(view, force=force, open_browser=open_browser if opens else None))
         view.finish(report)
@@ -139,7 +140,7 @@ def logout(
     names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
-        session = _session(name)
+        session = open_session(name)
         default_location(session.share_dir, config_file)
         try:
             with out.signals.held():
@@ -183,6 +184,7 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
     for session, report in done:
         rows: list[Row] = [("platform", session.platform.id)] if len(done) > 1 and not out.is_lively else []
         if session.platform.oauth is not None:
-            rows.append(("server", REVOCATIONS[report.revocation]))
+            why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
+            rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
         out.rows(rows, title=f"Signed out of {session.platform.name}.")

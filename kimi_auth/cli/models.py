@@ -75,7 +75,8 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
             heading: list[Row] = [("platform", one.platform.id)] if len(synced) > 1 and not out.is_lively else []
             _show_change(out, one.platform.name, one.change, dry_run=dry_run, heading=heading)
         if one.trouble is not None:
-            out.say(f"{one.platform.name}: {one.trouble.line}")
+            name = one.platform.name
+            out.say(one.trouble.line if one.trouble.message.startswith(name) else f"{name}: {one.trouble.line}")
     if status := max((one.trouble.exit_status for one in synced if one.trouble is not None), default=0):
         raise typer.Exit(status)
 

@@ -16,6 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
+from kimi_auth.flows.flight import ask_for_the_end
 from kimi_auth.flows.signals import HELD
 
 __all__ = ["Signals", "Stopped"]
@@ -105,6 +106,7 @@ class Signals:
         if self._noted:
             return False
         self._noted = number
+        ask_for_the_end()
         self._soon = threading.Timer(SAY_AFTER_S, self._say, [WORDS])
         self._soon.daemon = True
         self._soon.start()
@@ -121,6 +123,7 @@ class Signals:
             yield
         finally:
             self._is_held = False
+            ask_for_the_end(is_asked=False)
             if self._soon is not None:
                 self._soon.cancel()
 

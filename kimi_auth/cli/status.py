@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from kimi_auth.cli.errors import status_error
+from kimi_auth.cli.errors import Findings, status_error
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
-from kimi_auth.errors import ConfigError, Revoked
+from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.flows.account import sign_in_command
 from kimi_auth.flows.credential import addressed
-from kimi_auth.flows.status import Status
+from kimi_auth.flows.status import Status, Verdict
 from kimi_auth.session import Session
 
 __all__ = ["add_to", "claim_of", "duration"]
@@ -48,7 +48,7 @@ def status(
     out = terminal_of(ctx)
     session = open_session(platform)
     found = session.status()
-    verdict = out.signals.run(session.verify()) if verify else ""
+    verdict = out.signals.run(session.verify()) if verify else None
     error = status_error(found)
     if error is not None:
         error = addressed(error, sign_in_command(session.platform))
@@ -56,11 +56,15 @@ def status(
         out.rows(_rows(session, found, verdict), title=session.platform.name)
         if error is not None:
             raise error
+        if verdict is not None and verdict.says == "invalid":
+            raise Findings("the API refuses the stored token", hint="kimi-auth token --refresh")
         return
     facts = _data(session, found, verdict)
     if error is not None:
         raise typer.Exit(out.report(error, facts))
     out.record(facts)
+    if verdict is not None and verdict.says == "invalid":
+        raise typer.Exit(Findings.exit_status)
 
 
 def _models(session: Session) -> tuple[int, str, str]:
@@ -78,7 +82,7 @@ def _models(session: Session) -> tuple[int, str, str]:
     return len(ours), str(config.get("default_model") or ""), ""
 
 
-def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
+def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
     now_s = time.time()
     rows: list[Row] = [
         ("state", Text.assemble((found.state, TONES.get(found.state, "bold red")), f"  {WORDS[found.state]}")),
@@ -89,7 +93,7 @@ def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
     elif found.fp:
         rows += [
             ("token", f"{duration(found.left_s)} left" if found.left_s else "expired"),
-            ("renewal", f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"),
+            ("renewal", _renewal(found)),
             ("pair", found.fp),
         ]
     if found.renewed_at_s:
@@ -106,10 +110,16 @@ def _rows(session: Session, found: Status, verdict: str) -> list[Row]:
     count, default, problem = _models(session)
     rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
     if verdict:
-        rows.append(("API says", verdict))
+        rows.append(("API says", verdict.says + (f": {verdict.trouble.line}" if verdict.trouble else "")))
     if found.trouble is not None:
         rows.append(("because", found.trouble.message))
     return rows
+
+
+def _renewal(found: Status) -> str:
+    if isinstance(found.trouble, SignInEnded):
+        return "never: sign in again"
+    return f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"
 
 
 def _named(found: Status, what: str) -> str:
@@ -118,7 +128,7 @@ def _named(found: Status, what: str) -> str:
     return "" if source == "platform" else f"  ({source})"
 
 
-def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
+def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str, Any]:
     count, default, problem = _models(session)
     return {
         "platform": found.platform,
@@ -139,9 +149,13 @@ def _data(session: Session, found: Status, verdict: str) -> dict[str, Any]:
         "default_model": default or None,
         "config_problem": problem or None,
         "sources": dict(sorted(found.sources.items())),
-        "trouble": {"code": found.trouble.code, "message": found.trouble.message} if found.trouble else None,
-        **({"verify": verdict} if verdict else {}),
+        "trouble": _trouble(found.trouble),
+        **({"verify": verdict.says, "verify_trouble": _trouble(verdict.trouble)} if verdict else {}),
     }
+
+
+def _trouble(error: KimiAuthError | None) -> dict[str, str] | None:
+    return {"code": error.code, "message": error.message} if error else None
 
 
 def claim_of(found: Status) -> str:

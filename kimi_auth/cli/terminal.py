@@ -81,7 +81,7 @@ class Terminal:
     def is_lively(self) -> bool:
         """True if standard output is a terminal that can redraw itself and knows more than ASCII."""
         encoding = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "")
-        return _is_tty(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb" and encoding == "utf8"
+        return is_tty(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb" and encoding == "utf8"
 
     # --- standard output ---------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class _Said(logging.Handler):
         self._terminal.say(record.getMessage())
 
 
-def _is_tty(stream: TextIO | None) -> bool:
+def is_tty(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # it is closed

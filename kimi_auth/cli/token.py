@@ -49,4 +49,5 @@ def token(
         why = "the server gives no longer ones" if lifetime_s(pair) < min_ttl else "it could not be renewed now"
         out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: {why}")
     # Whoever reads the token must see the end of the output before a renewal is sent.
-    session.renew_at_leisure(before=out.let_go)
+    with out.signals.held():
+        session.renew_at_leisure(before=out.let_go)

@@ -35,6 +35,8 @@ SPINS_PER_S = 5
 FULL_HEIGHT = 19
 """Lines that the picture takes with block letters and blank lines, and one for the cursor; a lower terminal gets neither."""
 
+LINK_LINES_MAX = 4
+
 BLANK = Text()
 
 ACCENT, QUIET, GOOD, WARN, BAD = "bold cyan", "dim", "green", "yellow", "bold red"
@@ -77,18 +79,26 @@ def _question(state: ViewState, width: int, height: int) -> list[RenderableType]
     room = width - 2 * MARGIN
     is_large = height >= FULL_HEIGHT and can_draw(state.user_code, room)
     task = "and type the code " if state.url == state.typed_url else "It must show the code "
-    parts: list[RenderableType] = [
-        *(_line(Text("Open this page in a browser")), BLANK, _link(state.url, width), BLANK),
-        *(_line(Text.assemble(task, (state.user_code, "bold" if is_large else ACCENT))), BLANK),
+    page = [_line(Text("Open this page in a browser")), BLANK, _link(state.url, width), BLANK]
+    asked = [
+        _line(Text.assemble(task, (state.user_code, "bold" if is_large else ACCENT))),
+        BLANK,
+        *_code(state, room, is_large),
     ]
+    # The end of what is too high for the terminal is cut off, and without its code nobody gets in.
+    return [*asked, *page] if len(state.url) > LINK_LINES_MAX * width else [*page, *asked]
+
+
+def _code(state: ViewState, room: int, is_large: bool) -> list[RenderableType]:
+    """The code in block letters, where they fit, and the caution, beside it where there is room."""
     if not is_large:
-        return [*parts, _line(Text(CAUTION, style=WARN)), BLANK]
+        return [_line(Text(CAUTION, style=WARN)), BLANK]
     code = Text("\n".join(block_letters(state.user_code)), style=ACCENT, no_wrap=True)
     if not can_draw(state.user_code, room - BESIDE - max(map(len, CAUTION_LINES))):
-        return [*parts, _line(code), BLANK, _line(Text(CAUTION, style=WARN)), BLANK]
+        return [_line(code), BLANK, _line(Text(CAUTION, style=WARN)), BLANK]
     beside = Table.grid(padding=(0, BESIDE, 0, 0))
     beside.add_row(code, Text("\n".join(CAUTION_LINES), style=WARN))
-    return [*parts, _line(beside), BLANK]
+    return [_line(beside), BLANK]
 
 
 def _link(url: str, width: int) -> RenderableType:

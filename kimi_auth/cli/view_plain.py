@@ -50,4 +50,5 @@ class PlainView:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    """Whole minutes, never more than there are."""
+    return f"{int(seconds) // 60} min" if seconds >= 120 else f"{int(seconds)} s"

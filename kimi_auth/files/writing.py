@@ -6,8 +6,8 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .reading import SAFELY
@@ -83,6 +83,17 @@ def link_durably(path: Path, data: bytes) -> bool:
     return True
 
 
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """What the system says of a temporary file in here is said of `path`: the other one will be gone."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename.endswith(".tmp"):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
 def write_durably(
     path: Path,
     data: bytes,
@@ -96,13 +107,14 @@ def write_durably(
     `still` is asked when the new content is on disk and the old one still in place: False leaves all as it was.
     """
     new = temporary(path)
-    _write_new(new, data, allocate=allocate, mode=mode, instead_of=path)
-    try:
-        if not still():
-            return False
-        rename_durably(new, path)
-    finally:
-        remove(new)
+    with _about(path):
+        _write_new(new, data, allocate=allocate, mode=mode, instead_of=path)
+        try:
+            if not still():
+                return False
+            rename_durably(new, path)
+        finally:
+            remove(new)
     return True
 
 

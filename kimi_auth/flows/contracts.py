@@ -64,7 +64,8 @@ class CredentialContext:
 
     `patience_s`: how long to wait for the lock (0: one try, which is what *advisory* means). `snapshot`: the last read.
     `claim`: ours or the one that was found. `pair`: what the server gave, or at logout what is to be revoked. `trouble`:
-    why it is not fresh. `retry_after_s`: what the server asked for. `recoveries`: ambiguous answers met in this walk.
+    why it is not fresh. `retry_after_s`: what the server asked for. `paced_until_s`: until when this walk has told the others
+    to wait, unix seconds. `recoveries`: ambiguous answers met in this walk.
     `revocation`, `config`: how that part of a logout went, "" before it.
     """
 
@@ -75,6 +76,7 @@ class CredentialContext:
     pair: Token | None = None
     trouble: KimiAuthError | None = None
     retry_after_s: float | None = None
+    paced_until_s: float = 0.0
     recoveries: int = 0
     revocation: str = ""
     config: str = ""
@@ -137,7 +139,7 @@ class RefreshHooks(Protocol):
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]: ...
 
 
-EmptyRecordOutcome = Literal["emptied", "nothing", "unwritable"]
+EmptyRecordOutcome = Literal["emptied", "nothing", "unwritable", "foreign"]
 DiscardHeirOutcome = Literal["discarded"]
 ClearSidecarsOutcome = Literal["cleared"]
 

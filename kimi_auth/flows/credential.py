@@ -101,6 +101,8 @@ class Credential:
                 self.renew_in_background(landing)
             return landing
         if landing.state not in RENEWABLE:
+            if landing.state == "absent":
+                self.work.remove_old_logout(landing.ctx.snapshot)
             raise landing.error
         return self.flights.join(("mandatory", need), partial(self._walk, landing, need, MANDATORY_S, _event(need)))
 

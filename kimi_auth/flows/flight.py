@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from kimi_auth.errors import Unreachable
 
-__all__ = ["DRAIN_MAX_S", "Flights", "Seat", "drain", "in_flight", "is_ending"]
+__all__ = ["DRAIN_MAX_S", "Flights", "Seat", "ask_for_the_end", "drain", "in_flight", "is_ending"]
 
 Result = TypeVar("Result")
 
@@ -153,6 +153,7 @@ def _refuse() -> Any:
 
 
 _is_ending = False
+_is_asked = False
 _all_lock = threading.Lock()
 _all: set[_Flight[Any]] = set()
 _owners: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
@@ -208,8 +209,15 @@ class Flights(Generic[Result]):
 
 
 def is_ending() -> bool:
-    """True once the interpreter is on its way out: what begins now holds the end up, or is torn by it."""
-    return _is_ending
+    """True once the interpreter is on its way out, or somebody has asked for it: what begins now holds the end up, or is
+    torn by it."""
+    return _is_ending or _is_asked
+
+
+def ask_for_the_end(*, is_asked: bool = True) -> None:
+    """Whoever holds a signal back while a flight is in the air says so here: nothing more is begun in it."""
+    global _is_asked  # noqa: PLW0603 - the end is the process's
+    _is_asked = is_asked
 
 
 def in_flight() -> bool:
@@ -244,8 +252,8 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
 
 
 def _fresh_start() -> None:
-    global _all_lock, _all, _is_ending  # noqa: PLW0603 - a forked child has no flights, whatever the parent had
-    _is_ending = False
+    global _all_lock, _all, _is_ending, _is_asked  # noqa: PLW0603 - a forked child has no flights, whatever the parent had
+    _is_ending = _is_asked = False
     _all_lock = threading.Lock()
     _all = set()
     for owner in list(_owners):

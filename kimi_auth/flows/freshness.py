@@ -123,7 +123,7 @@ class Freshness:
         now_s = self._steady.now_s()
         if landing.state == "fresh":
             return token.expires_at_s - window_s(token) - now_s
-        return max(LOOK_AGAIN_S, self._credential.work.held_until_s() - now_s)
+        return max(LOOK_AGAIN_S, self._credential.work.held_for_s())
 
 
 def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_s: float) -> Status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kimi_auth.errors import CorruptCredential, KimiAuthError, Refused, Revoked, Unreachable, WrongIssuer
+from kimi_auth.errors import ClientRefused, CorruptCredential, KimiAuthError, Refused, Revoked, Unreachable, WrongIssuer
 from kimi_auth.flows.contracts import InspectOutcome
 from kimi_auth.store import Claim, Pace, Refusal, Snapshot
 from kimi_auth.token import Token, left_s, phase
@@ -15,11 +15,14 @@ __all__ = [
     "after_renewal",
     "after_unclear",
     "held_until_s",
+    "is_forced",
     "is_foreign",
     "is_soft_refusal",
     "judge",
+    "not_ours",
     "softly_refused",
     "still_works",
+    "weather",
 ]
 
 PACE_FIRST_S, PACE_MAX_S = 1.0, 60.0
@@ -30,9 +33,12 @@ FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
 def judge(
-    snapshot: Snapshot, refusal: Refusal | None, claim: Claim, pace: Pace, issuer: str, now_s: float
+    snapshot: Snapshot, refusal: Refusal | None, claim: Claim, pace: Pace, issuer: str, now_s: float, wall_s: float
 ) -> tuple[InspectOutcome, KimiAuthError | None]:
-    """The rest state of token_lifecycle that this credential is in at `now_s` (unix seconds), and why it is not fresh."""
+    """The rest state of token_lifecycle that this credential is in, and why it is not fresh.
+
+    `now_s`: now as ages are judged; `wall_s`: now by the clock that a pace is written with; both unix seconds.
+    """
     token = snapshot.token
     if snapshot.state == "corrupt":
         return "corrupt", snapshot.problem or CorruptCredential("the credential cannot be read")
@@ -41,20 +47,20 @@ def judge(
     if token.is_empty:
         return "revoked", Revoked("the server ended this login: another program recorded it")
     if is_foreign(token, issuer):
-        return "absent", WrongIssuer(f"the stored credential belongs to {token.issuer}, not to {issuer}")
+        return "absent", not_ours(token, issuer)
     now = "expired" if snapshot.fp == pace.rejected_fp else phase(token, now_s)
     if refusal is not None or (now != "fresh" and not token.refresh_token):
         return ("usable" if now != "expired" else "revoked"), _revoked(refusal)
     if now == "fresh":
         return "fresh", None
-    held = held_until_s(pace, now_s) > now_s
+    held = held_until_s(pace, wall_s) > 0
     if now == "expiring":
-        return ("usable", _weather(pace)) if held else ("expiring", None)
+        return ("usable", weather(pace)) if held else ("expiring", None)
     if is_soft_refusal(pace, snapshot.fp):
         return "refused", softly_refused(pace)
     if claim.state in {"interrupted", "elsewhere"}:
         return "uncertain", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", (_weather(pace) if held else None)
+    return "expired", (weather(pace) if held else None)
 
 
 def still_works(snapshot: Snapshot, pace: Pace, now_s: float) -> bool:
@@ -66,6 +72,11 @@ def still_works(snapshot: Snapshot, pace: Pace, now_s: float) -> bool:
 def is_foreign(token: Token, issuer: str) -> bool:
     """True if the pair was issued by another OAuth host than `issuer`; a record that does not say is accepted."""
     return bool(token.issuer) and token.issuer.rstrip("/") != issuer.rstrip("/")
+
+
+def not_ours(token: Token, issuer: str) -> WrongIssuer:
+    """The sentence for a pair of another OAuth host."""
+    return WrongIssuer(f"the stored credential belongs to {token.issuer}, not to {issuer}")
 
 
 def is_soft_refusal(pace: Pace, fp: str) -> bool:
@@ -82,17 +93,27 @@ def softly_refused(pace: Pace) -> Refused:
     return Refused(f"the server keeps refusing to renew: {pace.unclear_words}")
 
 
-def held_until_s(pace: Pace, now_s: float, *, forced: bool = False, refused: bool = False) -> float:
+def held_until_s(
+    pace: Pace, now_s: float, *, forced: bool = False, refused: bool = False, insist: bool = False, ours_s: float = 0.0
+) -> float:
     """Until when nobody tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void.
 
-    `forced`: the platform rejected the access token; `refused`: it is a soft refusal, tried once in 15 min.
+    `forced`: the platform rejected the access token; `refused`: it is a soft refusal, tried once in 15 min, which does not
+    bind who `insist`s. `ours_s`: a time that this walk has set itself, for the others.
     """
-    until = max(
-        pace.not_before_s,
+    is_unclear = abs(pace.not_before_s - pace.unclear_last_at_s - _unclear_wait_s(pace.unclear_count)) < 1.0
+    times = (
+        0.0 if pace.not_before_s == ours_s or (insist and is_unclear) else pace.not_before_s,
         pace.forced_not_before_s if forced else 0.0,
-        pace.unclear_last_at_s + UNCLEAR_MAX_S if refused else 0.0,
+        pace.unclear_last_at_s + UNCLEAR_MAX_S if refused and not insist else 0.0,
     )
-    return until if now_s < until <= now_s + PACE_AHEAD_MAX_S + 1 else 0.0
+    return max((until for until in times if now_s < until <= now_s + PACE_AHEAD_MAX_S + 1), default=0.0)
+
+
+def is_forced(snapshot: Snapshot, pace: Pace, now_s: float) -> bool:
+    """True if a renewal is due only because the platform rejected the access token, not because it has ended."""
+    token = snapshot.token
+    return snapshot.fp == pace.rejected_fp and token is not None and left_s(token, now_s) > 0
 
 
 def after_failure(
@@ -116,7 +137,7 @@ def after_unclear(pace: Pace, fp: str, words: str, now_s: float) -> Pace:
     count = pace.unclear_count + 1 if again else 1
     return replace(
         pace,
-        not_before_s=now_s + min(UNCLEAR_FIRST_S * 2 ** min(count - 1, 10), UNCLEAR_MAX_S),
+        not_before_s=now_s + _unclear_wait_s(count),
         code=Unreachable.code,
         words=words,
         unclear_fp=fp,
@@ -143,11 +164,23 @@ def after_renewal(pace: Pace, now_s: float, *, forced: bool) -> Pace:
     return Pace(renewed_at_s=now_s, forced=pace.forced + 1, forced_not_before_s=now_s + wait_s)
 
 
+def _unclear_wait_s(count: int) -> float:
+    return min(UNCLEAR_FIRST_S * 2.0 ** min(max(count, 1) - 1, 10), UNCLEAR_MAX_S)
+
+
 def _revoked(refusal: Refusal | None) -> Revoked:
     if refusal is None:
         return Revoked("the server gave no refresh token, so this login cannot be renewed")
-    return Revoked(f"the server ended this login: {refusal.words}" if refusal.words else "the server ended this login")
+    return Revoked(refusal.words or "the server ended this login")
 
 
-def _weather(pace: Pace) -> KimiAuthError:
-    return Unreachable(pace.words or "the server could not be reached")
+def weather(pace: Pace, until_s: float = 0.0, now_s: float = 0.0) -> KimiAuthError:
+    """Why nobody tries now, as it was said when it was found; with `until_s`, also for how long."""
+    words, hint = pace.words, ""
+    if not words:
+        words = (
+            "the platform rejects every token it is given" if pace.rejected_fp else "the server could not be reached"
+        )
+        hint = "wait, or look at it: kimi-auth doctor --verify" if pace.rejected_fp else ""
+    kind = ClientRefused if pace.code == ClientRefused.code else Unreachable
+    return kind(f"{words}; not tried again for {until_s - now_s:.0f} s" if until_s else words, hint=hint)

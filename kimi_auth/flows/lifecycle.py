@@ -24,6 +24,7 @@ from kimi_auth.flows.contracts import (
     WeighOutcome,
 )
 from kimi_auth.flows.refresh import Effects, RefreshWork
+from kimi_auth.store import Snapshot
 
 __all__ = ["ConfigHome", "CredentialWork", "no_targets"]
 
@@ -80,7 +81,11 @@ class CredentialWork(RefreshWork):
                 yield "busy", replace(ctx, trouble=trouble)
 
     def pause_before_recovery(self, ctx: CredentialContext, /) -> tuple[PauseOutcome, CredentialContext]:
-        if ctx.recoveries or (ctx.retry_after_s or 0.0) > RECOVERY_PAUSE_S:
+        if (
+            ctx.recoveries
+            or (ctx.retry_after_s or 0.0) > RECOVERY_PAUSE_S
+            or not self._effects.recovers(ctx.patience_s)
+        ):
             return "enough", ctx
         self._clock.sleep(RECOVERY_PAUSE_S)
         return "again", replace(ctx, recoveries=ctx.recoveries + 1)
@@ -130,6 +135,8 @@ class CredentialWork(RefreshWork):
         ctx = replace(ctx, snapshot=snapshot)
         if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
             return "nothing", ctx
+        if snapshot.token is not None and judge.is_foreign(snapshot.token, self._issuer):
+            return "foreign", replace(ctx, trouble=judge.not_ours(snapshot.token, self._issuer))
         ctx = replace(ctx, pair=snapshot.token)
         try:
             self._store.sign_out(self._clock.wall_s())
@@ -149,6 +156,17 @@ class CredentialWork(RefreshWork):
         except StorageError as trouble:
             log.warning("something is left beside the credential, it does no harm: %s", trouble)
         return "cleared", ctx
+
+    def remove_old_logout(self, snapshot: Snapshot) -> None:
+        """Removes the empty record of a logout once everybody has had the time to see it; best effort."""
+        if snapshot.token is None or not snapshot.token.signed_out_at_s:
+            return
+        try:
+            with self._store.locked(0.0) as held:
+                if held:
+                    self._store.tidy(self._clock.wall_s())
+        except StorageError as trouble:
+            log.info("the record of an old logout stays: %s", trouble.message)
 
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None

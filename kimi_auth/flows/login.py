@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, StorageError
+from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.flows import judge
 from kimi_auth.flows.contracts import (
     CheckStoreOutcome,
@@ -100,7 +100,9 @@ class LoginWork:
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
         snapshot, state, trouble = self._effects.look()
         if not ctx.force:
-            if state in {"fresh", "expiring", "expired", "usable", "uncertain"}:
+            # One that the server has ended stands no more, though its token may still work.
+            stands = state in {"fresh", "expiring", "expired", "usable", "uncertain"}
+            if stands and not isinstance(trouble, SignInEnded):
                 ctx = replace(ctx, token=snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
                     return "unfinished", ctx

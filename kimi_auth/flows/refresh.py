@@ -46,7 +46,8 @@ class Effects:
     """What the hooks work on. `issuer`: the OAuth host that pairs are bound to.
 
     `keeps_trying(seconds)`: whether a pair that cannot be written is tried again after so many seconds of trying, with
-    the lock held. `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1
+    the lock held. `recovers(patience_s)`: whether a walk whose answer was lost may try once more in this process, and so
+    take twice as long. `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1
     for jitter. `advisory_connect_s`: how long an advisory renewal waits for a connection.
     """
 
@@ -55,6 +56,7 @@ class Effects:
     clock: Clock
     issuer: str
     keeps_trying: Callable[[float], bool] = lambda tried_s: tried_s < UNSAVED_ONE_SHOT_S
+    recovers: Callable[[float | None], bool] = lambda patience_s: True
     now_s: Callable[[], float] | None = None
     luck: Callable[[], float] = field(default=random.random)
     advisory_connect_s: float = CONNECT_S
@@ -70,6 +72,7 @@ class Effects:
             self.store.pace(),
             self.issuer,
             self.judged_at_s(),
+            self.clock.wall_s(),
         )
         return snapshot, state, trouble
 
@@ -81,12 +84,13 @@ class Effects:
 def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
     """The pair in a token answer (RFC 6749 §5.1, §6). Its end is counted from the moment before the request was sent.
 
-    What a refresh answer leaves out (refresh token, scope) stays as it was in `before`.
+    What a refresh answer leaves out (refresh token, scope) stays as it was in `before`; a refresh token that no request can
+    carry does not: the old one is spent.
     """
     lifetime_s = grant.expires_in_s or DEFAULT_LIFETIME_S
     return Token(
         grant.access_token,
-        grant.refresh_token or (before.refresh_token if before else ""),
+        grant.refresh_token if grant.refresh_token is not None else before.refresh_token if before else "",
         sent_at_s + lifetime_s,
         lifetime_s,
         grant.scope or (before.scope if before else ""),
@@ -107,7 +111,8 @@ class RefreshWork:
 
     def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
         snapshot, state, trouble = self._effects.look()
-        token, pace, now_s = snapshot.token, self._store.pace(), self._effects.judged_at_s()
+        token, pace = snapshot.token, self._store.pace()
+        now_s, wall_s = self._effects.judged_at_s(), self._clock.wall_s()
         ctx = replace(ctx, snapshot=snapshot)
         if state == "corrupt":
             return "corrupt", replace(ctx, trouble=trouble)
@@ -116,19 +121,22 @@ class RefreshWork:
         if state == "absent" or token is None:
             return "gone", ctx
         if token.access_token == ctx.need.not_bearer and snapshot.fp != pace.rejected_fp:
-            pace = judge.after_forced(pace, snapshot.fp, now_s)
+            pace = judge.after_forced(pace, snapshot.fp, wall_s)
             self._set_pace(pace)
         if isinstance(trouble, Revoked) or not token.refresh_token:
             return "refused", replace(ctx, trouble=trouble)
-        forced = snapshot.fp == pace.rejected_fp
-        if not forced and ctx.need.met_by(snapshot, now_s):
+        if snapshot.fp != pace.rejected_fp and ctx.need.met_by(snapshot, now_s):
             return "satisfied", ctx
-        until_s = judge.held_until_s(pace, now_s, forced=forced, refused=state == "refused")
-        if until_s and not ctx.need.insist and not ctx.recoveries:
-            why = pace.words or "the platform rejects every token it is given"
-            return "paced", replace(
-                ctx, trouble=Unreachable(f"{why}; not tried again for {until_s - now_s:.0f} s"), retry_after_s=None
-            )
+        until_s = judge.held_until_s(
+            pace,
+            wall_s,
+            forced=judge.is_forced(snapshot, pace, now_s),
+            refused=state == "refused",
+            insist=ctx.need.insist,
+            ours_s=ctx.paced_until_s,
+        )
+        if until_s:
+            return "paced", replace(ctx, trouble=judge.weather(pace, until_s, wall_s), retry_after_s=None)
         return "renewable", ctx
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
@@ -194,7 +202,7 @@ class RefreshWork:
             self._drop_claim(ctx.snapshot.fp)
             return there, ctx
         pace = self._store.pace()
-        forced = ctx.snapshot.fp == pace.rejected_fp
+        forced = judge.is_forced(ctx.snapshot, pace, self._effects.judged_at_s())
         self._set_pace(judge.after_renewal(pace, self._clock.wall_s(), forced=forced))
         return "installed", replace(ctx, snapshot=self._store.read(), trouble=None)
 
@@ -216,7 +224,7 @@ class RefreshWork:
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair
         if pair is None or not (pair.refresh_token or pair.access_token):
-            return "unsupported", replace(ctx, revocation="unsupported")
+            return "unsupported", replace(ctx, revocation="unread")
         if pair.refresh_token:
             answer = self._server.revoke(pair.refresh_token, "refresh_token")
         else:
@@ -242,11 +250,12 @@ class RefreshWork:
             self._store.pace(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._effects.luck()
         )
         self._set_pace(pace)
-        return "postponed", ctx
+        return "postponed", replace(ctx, paced_until_s=pace.not_before_s)
 
-    def held_until_s(self) -> float:
-        """Until when nobody tries to renew, unix seconds; 0.0 for now."""
-        return judge.held_until_s(self._store.pace(), self._clock.wall_s())
+    def held_for_s(self) -> float:
+        """How long nobody tries to renew, in seconds; 0.0 for now."""
+        wall_s = self._clock.wall_s()
+        return max(0.0, judge.held_until_s(self._store.pace(), wall_s) - wall_s)
 
     def _insist(self, write: Callable[[], Done]) -> Done | KimiAuthError:
         """Tries `write` every second while the lock is held: letting go would lose a pair that only we know."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from kimi_auth.flows.flight import ask_for_the_end
+
 __all__ = ["HELD", "hold_signals"]
 
 HELD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -31,6 +33,7 @@ def hold_signals(on_signal: Callable[[int], None] | None = None) -> Generator[No
 
     def note(number: int, _frame: FrameType | None) -> None:
         noted.append(number)
+        ask_for_the_end()
         if on_signal is not None:
             on_signal(number)
 
@@ -46,6 +49,7 @@ def hold_signals(on_signal: Callable[[int], None] | None = None) -> Generator[No
         try:
             _give_back(taken)
         finally:
+            ask_for_the_end(is_asked=False)
             _give_back(taken)  # the rest, where a host's own handler has raised in the middle
         for number in noted[:1]:
             os.kill(os.getpid(), number)

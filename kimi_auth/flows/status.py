@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked
 
-__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status"]
+__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict"]
 
 NO_TOKEN: dict[str, KimiAuthError] = {
     "absent": NotSignedIn("not signed in"),
@@ -46,6 +47,13 @@ class Status:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
+class Verdict(NamedTuple):
+    """What the platform says of the stored access token: it takes it, refuses it, or cannot be asked, and then why."""
+
+    says: Literal["valid", "invalid", "unknown"]
+    trouble: KimiAuthError | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LoginReport:
     """How a login ended: the rest state of device_login, the pair's fingerprint, models found, and what went wrong."""
@@ -59,7 +67,7 @@ class LoginReport:
 
 @dataclass(frozen=True, slots=True)
 class LogoutReport:
-    """How a logout ended: the rest state of token_lifecycle, what the server said (`revoked`, `unsupported`, `failed`, ""
+    """How a logout ended: the rest state of token_lifecycle, what the server said (`revoked`, `unsupported`, `failed`, `unread`, ""
     when it was not asked), and what became of config.toml (`restored`, `kept`, "")."""
 
     state: str

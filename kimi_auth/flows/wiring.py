@@ -17,7 +17,7 @@ from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_pla
 from kimi_auth.flows.apikey import KeyStore
 from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import Credential, Landing
-from kimi_auth.flows.flight import Seat
+from kimi_auth.flows.flight import Seat, is_ending
 from kimi_auth.flows.freshness import SteadyTime
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
@@ -109,6 +109,7 @@ class Wiring:
             self.clock,
             issuer,
             keeps_trying=self._keeps_trying,
+            recovers=self._recovers,
             now_s=self.steady.now_s,
             advisory_connect_s=1.5 if self.one_shot else 5.0,
         )
@@ -170,6 +171,11 @@ class Wiring:
         if self.platform.oauth is None:
             return KeyStore(self.config, self.platform, self.clock)
         return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
+
+    def _recovers(self, patience_s: float | None) -> bool:
+        """Not where a one-shot command renews for the next one, nor when the program is to end: the claim stays, and
+        whoever comes next recovers."""
+        return not (is_ending() or (self.one_shot and patience_s == 0))
 
     def _keeps_trying(self, tried_s: float) -> bool:
         """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
-__all__ = ["Layout", "Point", "Rect", "Route"]
+__all__ = ["Layout", "Point", "Rect", "Route", "meetings"]
 
 Point = tuple[int, int]
 
@@ -72,3 +73,19 @@ class Layout(NamedTuple):
                 for route in data["routes"]
             ),
         )
+
+
+def meetings(places: Layout) -> tuple[list[tuple[int, int]], int]:
+    """The pairs of routes that lie on each other for a stretch, by their numbers, and how often routes cross."""
+    shared: list[tuple[int, int]] = []
+    crossings = 0
+    lines = [[(min(a, b), max(a, b), a[1] == b[1]) for a, b in pairwise(route.points)] for route in places.routes]
+    for (one, ours), (other, theirs) in combinations(enumerate(lines), 2):
+        for (a, b, level), (c, d, flat) in ((mine, his) for mine in ours for his in theirs):
+            across, along = (1, 0) if level else (0, 1)
+            if level == flat:
+                if a[across] == c[across] and min(b[along], d[along]) > max(a[along], c[along]):
+                    shared.append((one, other))
+            elif c[across] < a[across] < d[across] and a[along] < c[along] < b[along]:
+                crossings += 1
+    return shared, crossings

@@ -2,52 +2,67 @@
 
 The layouts of this package's machines are computed once, by ELK, when the pictures are made, and are shipped as data: no
 engine is needed to draw. `request` is what the engine is asked, and its hash says whether an answer still belongs to the
-machine. A machine without such an answer is laid out by `ladder`, which needs nothing.
+machine; it is asked in some `VARIANTS`, and `best` of the answers is kept. A machine without such an answer is laid out by `ladder`, which needs nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from .geometry import Layout, Point, Rect, Route
+from .geometry import Layout, Point, Rect, Route, meetings
 from .ladder import ladder
 from .sketch import FRAME_FOOT, FRAME_GAP, FRAME_PAD, START, Arrow, Sketch, sketch
 from .spec import Machine
 
-__all__ = ["answer", "fingerprint", "layout", "request"]
+__all__ = ["VARIANTS", "answer", "best", "fingerprint", "layout", "request"]
 
 _PACKAGE = __name__.partition(".")[0]
 _DOT = 14
-_MARGIN = 24
+_MARGIN = 16
 
 _OPTIONS = {
     "elk.algorithm": "layered",
     "elk.direction": "DOWN",
     "elk.edgeRouting": "ORTHOGONAL",
     "elk.padding": f"[top={_MARGIN},left={_MARGIN},bottom={_MARGIN},right={_MARGIN}]",
-    "elk.spacing.nodeNode": "20",
-    "elk.spacing.edgeNode": "14",
-    "elk.spacing.edgeEdge": "12",
+    "elk.spacing.nodeNode": "14",
+    "elk.spacing.edgeNode": "10",
+    "elk.spacing.edgeEdge": "10",
     "elk.layered.spacing.nodeNodeBetweenLayers": "30",
     "elk.layered.spacing.edgeNodeBetweenLayers": "16",
     "elk.layered.spacing.edgeEdgeBetweenLayers": "12",
     "elk.layered.nodePlacement.strategy": "NETWORK_SIMPLEX",
     "elk.layered.considerModelOrder.strategy": "PREFER_EDGES",
-    "elk.layered.cycleBreaking.strategy": "MODEL_ORDER",
     "elk.layered.compaction.postCompaction.strategy": "EDGE_LENGTH",
-    "elk.layered.thoroughness": "100",
 }
+VARIANTS: tuple[dict[str, str], ...] = tuple(
+    {
+        "elk.layered.layering.strategy": layering,
+        "elk.layered.cycleBreaking.strategy": cycles,
+        "elk.randomSeed": str(seed),
+    }
+    for layering in ("NETWORK_SIMPLEX", "STRETCH_WIDTH")
+    for cycles in ("MODEL_ORDER", "DEPTH_FIRST")
+    for seed in range(1, 25)
+)
+"""What the engine is asked besides: no choice of options is best for every machine."""
+
+WIDTH_MAX = 1180
+"""In pixels: what a window of 1200 shows without being moved."""
+_NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 _HAPPY = {"elk.layered.priority.straightness": "10", "elk.layered.priority.direction": "10"}
 
 
-def request(machine: Machine) -> dict[str, Any]:
-    """What ELK is asked: the graph of the machine's sketch, with sizes, labels and options, as ELK's JSON."""
+def request(machine: Machine, more: Mapping[str, str] = _NOTHING_MORE) -> dict[str, Any]:
+    """What ELK is asked: the graph of the machine's sketch, with sizes, labels and options, as ELK's JSON; `more` options
+    make it one of the variants."""
     drawn = sketch(machine)
     framed = {state for frame in drawn.frames.values() for state in frame.states}
     nodes: list[dict[str, Any]] = [{"id": START, "width": _DOT, "height": _DOT}]
@@ -60,13 +75,13 @@ def request(machine: Machine) -> dict[str, Any]:
         {
             "id": str(number),
             "sources": [f"{number} out" if arrow.source in drawn.frames else arrow.source],
-            "targets": [arrow.target],
+            "targets": [f"{number} in" if arrow.target in framed else arrow.target],
             "labels": _labels(arrow),
             "layoutOptions": _HAPPY if arrow.happy else {},
         }
         for number, arrow in enumerate(drawn.arrows)
     ]
-    return {"id": machine.name, "layoutOptions": _OPTIONS, "children": nodes, "edges": edges}
+    return {"id": machine.name, "layoutOptions": {**_OPTIONS, **more}, "children": nodes, "edges": edges}
 
 
 def fingerprint(machine: Machine) -> str:
@@ -99,6 +114,24 @@ def answer(machine: Machine, graph: Mapping[str, Any]) -> Layout:
     return Layout(round(graph["width"]), round(graph["height"]), ordered, frames, tuple(routes))
 
 
+def best(machine: Machine, graphs: Iterable[Mapping[str, Any] | None]) -> tuple[int, Layout]:
+    """Of ELK's answers (None where it has none) the one that is read most easily, with its number: no line on another, no
+    wider than a window, then what crosses and bends least and is not too tall. Of equals the first."""
+    drawn = sketch(machine)
+    answers = ((number, answer(machine, graph)) for number, graph in enumerate(graphs) if graph is not None)
+    return min(answers, key=lambda numbered: _strain(drawn, numbered[1]))
+
+
+def _strain(drawn: Sketch, places: Layout) -> tuple[int, int, int]:
+    """How hard a picture is to read; the less, the better."""
+    bends = sum(
+        max(len(route.points) - 2, 0) * (3 if arrow.happy else 1)
+        for arrow, route in zip(drawn.arrows, places.routes, strict=True)
+    )
+    shared, crossings = meetings(places)
+    return len(shared), max(places.width - WIDTH_MAX, 0), 30 * crossings + 8 * bends + places.height
+
+
 def layout(machine: Machine, folder: Path | Traversable | None = None) -> tuple[Sketch, Layout]:
     """What the picture of `machine` shows, and where: as computed by ELK if `folder` knows this machine, else a ladder.
 
@@ -120,10 +153,16 @@ def read(machine: Machine, folder: Path | Traversable | None = None) -> Layout |
     return Layout.from_data(data["layout"]) if data["request"] == fingerprint(machine) else None
 
 
-def text(machine: Machine, graph: Mapping[str, Any]) -> str:
-    """The file that keeps ELK's answer for `machine`, one thing a line, ending in a newline."""
+def text(machine: Machine, graphs: Iterable[Mapping[str, Any] | None], variants: Sequence[Mapping[str, str]]) -> str:
+    """The file that keeps the best of ELK's answers to `variants` for `machine`, one thing a line, ending in a newline."""
+    number, places = best(machine, graphs)
     lines = json.dumps(
-        {"machine": machine.name, "request": fingerprint(machine), "layout": answer(machine, graph).data()}
+        {
+            "machine": machine.name,
+            "request": fingerprint(machine),
+            "variant": dict(variants[number]),
+            "layout": places.data(),
+        }
     )
     return _one_thing_a_line(json.loads(lines)) + "\n"
 
@@ -135,12 +174,14 @@ def _own_folder() -> Path | Traversable:
 
 
 def _frame_node(drawn: Sketch, name: str) -> dict[str, Any]:
-    """A frame is one node. An arrow to a state in it ends at a port above that state; arrows leave at its foot."""
-    frame = drawn.frames[name]
-    ports = [
-        {"id": state, "x": rect.x + rect.width // 2, "y": 0, "layoutOptions": {"elk.port.side": "NORTH"}}
-        for state, rect in _members(drawn, name, Rect(0, 0, frame.width, frame.height)).items()
-    ]
+    """A frame is one node. Each arrow to a state in it ends at a port of its own above that state; arrows leave at its
+    foot."""
+    frame, ports = drawn.frames[name], []
+    for state, rect in _members(drawn, name, Rect(0, 0, frame.width, frame.height)).items():
+        coming = [number for number, arrow in enumerate(drawn.arrows) if arrow.target == state]
+        for at, number in enumerate(coming, 1):
+            x = rect.x + rect.width * at // (len(coming) + 1)
+            ports.append({"id": f"{number} in", "x": x, "y": 0, "layoutOptions": {"elk.port.side": "NORTH"}})
     leaving = [number for number, arrow in enumerate(drawn.arrows) if arrow.source == name]
     for at, number in enumerate(leaving, 1):
         x = frame.width * at // (len(leaving) + 1)

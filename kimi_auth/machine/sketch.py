@@ -23,9 +23,9 @@ NAME_LEADING, LINE_LEADING = 18, 15
 EM = 0.602
 """The advance of a monospaced letter; all text in pictures is monospaced, so that its width is arithmetic everywhere."""
 
-PAD_X, PAD_Y = 12, 8
-FRAME_PAD, FRAME_GAP, FRAME_FOOT = 14, 10, 22
-NOTE_LETTERS = 8
+PAD_X, PAD_Y = 9, 8
+FRAME_PAD, FRAME_GAP, FRAME_FOOT = 12, 6, 22
+NOTE_LETTERS = 7
 """Room that every label keeps for what an overlay writes beside it: ` ×1234`, ` #12 3.4s`."""
 
 

@@ -163,7 +163,8 @@ class CredentialStore(Protocol):
         record is set aside first."""
 
     def sign_out(self, now_s: float) -> None:
-        """The empty record, marked `signed_out_at`, becomes the record. A corrupt record is set aside first."""
+        """The empty record, marked `signed_out_at`, becomes the record. A corrupt record goes: it may
+        hold a token that works."""
 
     def tidy(self, now_s: float) -> None:
         """Removes an empty signed-out record older than 60 s and everything bound to pairs that are not the record."""

@@ -244,7 +244,7 @@ class FileStore:
     def sign_out(self, now_s: float) -> None:
         self._need_lock()
         empty = Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0))  # 0 would read as "not signed out"
-        medium.write_durably(self._cleared_target(), formats.encode_record(empty))
+        medium.write_durably(self._cleared_target(keeps_corrupt=False), formats.encode_record(empty))
 
     def tidy(self, now_s: float) -> None:
         self._need_lock()
@@ -286,8 +286,9 @@ class FileStore:
         data = _tolerant_read(self._claim_path(fp)) if fp else None
         return claims.parse(data, fp)[0] if data else None
 
-    def _cleared_target(self) -> Path:
-        """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
+    def _cleared_target(self, *, keeps_corrupt: bool = True) -> Path:
+        """Where a new record goes; a corrupt one there is set aside, or goes, for it may hold a token that works. Raises what
+        forbids to replace the old one."""
         target = self.target
         problem = self.read().problem
         if problem:
@@ -296,6 +297,8 @@ class FileStore:
             return target
         if not isinstance(problem, CorruptCredential):
             raise problem
+        if not keeps_corrupt and target.is_file() and not target.is_symlink():
+            return target
         aside = _free(target, datetime.fromtimestamp(self._clock.wall_s(), UTC))
         with medium.trouble("set aside", target), suppress(FileNotFoundError):
             target.rename(aside)

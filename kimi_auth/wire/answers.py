@@ -69,11 +69,11 @@ class DeviceCode:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """RFC 6749 §5.1: a token answer. Everything but `access_token` is optional: `refresh_token` "" and `expires_in_s` 0.0
-    mean absent."""
+    """RFC 6749 §5.1: a token answer. Everything but `access_token` is optional: `refresh_token` None and `expires_in_s` 0.0
+    mean absent; `refresh_token` "" is one that no request could carry."""
 
     access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False, default="")
+    refresh_token: str | None = field(repr=False, default=None)
     expires_in_s: float = 0.0
     scope: str = ""
     token_type: str = "Bearer"

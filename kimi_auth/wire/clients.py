@@ -18,6 +18,9 @@ from .verdict import Seen
 
 __all__ = ["Clients"]
 
+KEPT_S = 900.0
+"""How long an event loop's connection may be idle: longer than any wait between two polls."""
+
 
 class Clients:
     """Sends requests. `transport` and `async_transport` stand in for the network and are never closed by this object.
@@ -84,6 +87,7 @@ class Clients:
                     proxy=proxy,
                     trust_env=False,
                     cookies=_no_cookies(),
+                    limits=httpx.Limits(keepalive_expiry=KEPT_S),
                     event_hooks={"response": [_forget_redirect_async]},
                 )
             return self._by_loop[wanted]

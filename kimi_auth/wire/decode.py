@@ -23,6 +23,7 @@ JsonObject = dict[str, Any]
 TOKEN_MAX = 16_384
 """Characters in one token: a header and a credential record must be able to hold it."""
 
+_URIS = ("verification_uri", "verification_url")
 CODE_LIFE_MAX_S = 1800.0
 CODE_LIFE_DEFAULT_S = 900.0
 INTERVAL_MAX_S = 300.0
@@ -33,16 +34,19 @@ def json_object(body: bytes) -> JsonObject | None:
     """The JSON object (RFC 8259) that `body` is, or None where its end cannot be found or it is nested too deeply.
 
     NaN, Infinity, an integer too long to read, and a key that is there twice with two values are None. Bytes that are no
-    UTF-8 become lone surrogates, which nothing that is shown or sent may hold.
+    UTF-8 (or UTF-16 or -32, where they begin like it) become lone surrogates, which nothing that is shown or sent may hold.
+    What a proxy has put behind the object is passed over, unless it begins another one.
     """
+    encoding = json.detect_encoding(body)
     try:
-        text = body.decode("utf-8-sig", "surrogateescape")
-        value = json.loads(
-            text, strict=False, object_pairs_hook=_each_once, parse_constant=lambda _: None, parse_int=_integer
-        )
+        text = body.decode("utf-8" if encoding.startswith("utf-8") else encoding, "surrogateescape").lstrip(_AROUND)
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and not text[end:].lstrip(_AROUND).startswith("{") else None
+
+
+_AROUND = "\ufeff\0 \t\r\n"
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -60,6 +64,11 @@ def _integer(digits: str) -> int | None:
         return None
 
 
+_DECODER = json.JSONDecoder(
+    strict=False, object_pairs_hook=_each_once, parse_constant=lambda _: None, parse_int=_integer
+)
+
+
 def oauth_error(data: JsonObject | None) -> tuple[str, str]:
     """`error` of an OAuth error answer (RFC 6749 §5.2) and its description; ("", "") when this is none."""
     code = _text(data, "error") if data else ""
@@ -67,10 +76,14 @@ def oauth_error(data: JsonObject | None) -> tuple[str, str]:
 
 
 def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
-    """A device authorisation answer (RFC 8628 §3.2): `device_code`, else `unsafe_uri`, `incomplete` or "" (no object)."""
-    if data is None:
+    """A device authorisation answer (RFC 8628 §3.2): `device_code`, else `unsafe_uri`, `incomplete` or "" (nothing of one).
+
+    Servers of before the RFC call `verification_uri` `verification_url`.
+    """
+    if data is None or (data and not data.keys() & {"device_code", "user_code", *_URIS}):
         return "", None
-    secret, user_code, uri = (_text(data, key) for key in ("device_code", "user_code", "verification_uri"))
+    secret, user_code = _text(data, "device_code"), _text(data, "user_code").strip()
+    uri = next((found for key in _URIS if (found := _text(data, key))), "")
     if not _is_sendable(secret) or not user_code or clean(user_code, 64) != user_code or not uri:
         return "incomplete", None
     if not safe_url(uri):
@@ -86,21 +99,28 @@ def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
 
 
 def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
-    """A token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (no object)."""
-    if data is None:
+    """A token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (nothing of one: a portal's object, say)."""
+    if data is None or (data and "access_token" not in data):
         return "", None
-    access, refresh = _text(data, "access_token"), _text(data, "refresh_token")
+    access = _text(data, "access_token")
     if not is_visible(access) or len(access) > TOKEN_MAX:
         return "no_token", None
     kind = clean(_text(data, "token_type"), 40)
     life_s = _number(data, "expires_in")
     return "token", Grant(
         access,
-        refresh if _is_sendable(refresh) and len(refresh) <= TOKEN_MAX else "",
+        _refresh_token(data),
         life_s if LIFETIME_MIN_S <= life_s <= LIFETIME_MAX_S else 0.0,
         clean(_text(data, "scope"), 1000),
         "Bearer" if kind.lower() in {"", "bearer"} else kind,
     )
+
+
+def _refresh_token(data: JsonObject) -> str | None:
+    given = data.get("refresh_token")
+    if given is None or given == "":
+        return None
+    return given if isinstance(given, str) and _is_sendable(given) and len(given) <= TOKEN_MAX else ""
 
 
 def catalogue(data: JsonObject | None) -> tuple[str, JsonObject | None]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
+
+import httpx
 
 from .decode import JsonObject
 from .sanitize import split_url
+from .verdict import Seen
 
-__all__ = ["endpoint", "metadata_urls"]
+__all__ = ["endpoint", "metadata_urls", "weather"]
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -35,6 +39,16 @@ def endpoint(metadata: JsonObject | None, issuer: str, name: str) -> str:
         return ""
     at_home = there[:2] == ours[:2]
     return str(metadata[name]) if there[0] == "https" or at_home else ""
+
+
+def weather(seen: Seen) -> Seen | None:
+    """What is seen of the request itself where somebody on the way has answered for the metadata, or nobody: it was never
+    sent. None where the server has none: that it says with a 404, or with something in JSON."""
+    is_page = seen.body.lstrip()[:1] == b"<"
+    if seen.failure is None and seen.status in {200, 404, 410} and not (seen.status == 200 and is_page):
+        return None
+    trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status} {seen.content_type}'.rstrip()}"
+    return replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
 
 
 def _spelt(url: object) -> tuple[str, str, str, str, str] | None:

@@ -25,6 +25,7 @@ import httpx
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock
 
+from .decode import json_object
 from .sanitize import clean, host_of, is_loopback, is_visible, redact, retry_after_s, split_url
 from .tables import UnsendableError
 from .verdict import Seen
@@ -35,10 +36,17 @@ BODY_MAX = 1 << 20
 DEADLINE_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 GRACE_S = 1.0
+LOOKS_MAX = 16
 
 _HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 _SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_WINDOWS = {
+    "gzip": (zlib.MAX_WBITS | 32,),
+    "x-gzip": (zlib.MAX_WBITS | 32,),
+    "deflate": (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS),  # what many servers send by this name has no zlib header
+}
+"""The content codings that are understood (RFC 9110 §8.4.1), with zlib's name for each."""
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
 _FAILURES = (UnsendableError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 
@@ -98,10 +106,11 @@ class Ask:
 def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask: Ask, clock: Clock) -> Seen:
     """Sends `ask` in this thread over the client that `client_of` lends, and says what came back. Raises nothing.
 
-    Bounded by `ask.deadline_s` (and GRACE_S) once the server's name is resolved, which the system's resolver bounds.
+    Bounded by `ask.deadline_s` (and GRACE_S) once the server's name is resolved, which the system's resolver bounds. An
+    answer that is a whole JSON object is not waited on any longer: what else may come says nothing more.
     """
     arrival = _Arrival(ask, clock)
-    deadline = _Deadline(ask.deadline_s, clock)
+    deadline = _Deadline(ask, clock)
     try:
         with _preparing(_bad_settings):
             lent = client_of()
@@ -110,7 +119,7 @@ def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask
             with closing(client.send(request, stream=True, auth=None, follow_redirects=False)) as response:
                 arrival.head(response)
                 for chunk in cast("httpx.SyncByteStream", response.stream):
-                    if not arrival.take(chunk):
+                    if not arrival.take(chunk) or arrival.is_whole(chunk):
                         break
                     deadline.left_s()
     except _FAILURES as failure:
@@ -200,6 +209,7 @@ class _Arrival:
         self._status = 0
         self._headers = httpx.Headers()
         self._raw = bytearray()
+        self._looks = 0
 
     def head(self, response: httpx.Response) -> None:
         self._status, self._headers = response.status_code, response.headers
@@ -208,6 +218,13 @@ class _Arrival:
         """Keeps `chunk`; False when nothing more is wanted."""
         self._raw += chunk[: BODY_MAX - len(self._raw)]
         return len(self._raw) < BODY_MAX
+
+    def is_whole(self, chunk: bytes) -> bool:
+        """Whether a JSON object has arrived with the end of `chunk`; looked for a bounded number of times."""
+        if self._looks == LOOKS_MAX or not chunk.rstrip().endswith(b"}"):
+            return False
+        self._looks += 1
+        return json_object(bytes(self._raw)) is not None
 
     def seen(self, failure: Exception | None = None) -> Seen:
         etag = self._headers.get("etag", "")
@@ -233,14 +250,17 @@ class _Arrival:
 
 
 class _Deadline:
-    """The end of a request in a thread. A read timeout is for one read, so each read gets what is left of the whole.
+    """The end of a request in a thread. A timeout is for one address, one handshake, one read: so each gets what is left, of
+    the time for connecting or of the whole.
 
     Past the end there is GRACE_S more, once: what arrived while the process was stopped is not thrown away.
     """
 
-    def __init__(self, seconds: float, clock: Clock) -> None:
+    def __init__(self, ask: Ask, clock: Clock) -> None:
         self._clock = clock
-        self._ends_at_s = clock.monotonic_s() + seconds
+        now_s = clock.monotonic_s()
+        self._connects_until_s = now_s + min(ask.connect_timeout_s, ask.deadline_s)
+        self._ends_at_s = now_s + ask.deadline_s
         self._in_grace = False
 
     def left_s(self) -> float:
@@ -253,7 +273,12 @@ class _Deadline:
         return self._ends_at_s - now_s
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """The `trace` extension of httpx, which shows every new connection: its reads are bounded from then on."""
+        """The `trace` extension of httpx, which shows every new connection before and after: its steps and reads are bounded
+        from then on."""
+        if event.endswith(".connect_tcp.started"):
+            _bound(info, self._connects_until_s - self._clock.monotonic_s(), _addresses_of(info["host"], info["port"]))
+        elif event.endswith(".start_tls.started"):
+            _bound(info, self._connects_until_s - self._clock.monotonic_s())
         if not event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             return
         stream = info["return_value"]
@@ -266,14 +291,46 @@ class _Deadline:
         stream.read = read_within
 
 
-def _plain(raw: bytes, coding: str) -> bytes:
-    """The body without its content coding, at most BODY_MAX bytes of it; identity was asked for, gzip is understood."""
-    if coding.strip().lower() in {"", "identity"}:
-        return raw
+def _bound(info: Mapping[str, Any], left_s: float, parts: int = 1) -> None:
+    """The arguments of a step that is about to be taken: it gets what is left, shared among its `parts`."""
+    given_s = info["timeout"]
+    wait_s = left_s if given_s is None else min(given_s, left_s)
+    cast("dict[str, Any]", info)["timeout"] = max(wait_s, 0.001) / parts
+
+
+def _addresses_of(host: str, port: int) -> int:
+    """How many addresses will be tried, one after the other."""
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, BODY_MAX)
-    except zlib.error:
-        return b""
+        return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)) or 1
+    except OSError:
+        return 1
+
+
+def _plain(raw: bytes, coding: str) -> bytes:
+    """The body without its content coding, at most BODY_MAX bytes of it; identity was asked for, gzip and deflate are
+    understood. A label that is not true, as some proxies leave it behind, costs nobody the answer."""
+    for window in _WINDOWS.get(coding.strip().lower(), ()):
+        try:
+            return _decompressed(raw, window)
+        except zlib.error:
+            continue
+    return raw
+
+
+def _decompressed(raw: bytes, window: int) -> bytes:
+    """As `zlib.decompress`, for one member after the other (RFC 1952 §2.2), and no more than BODY_MAX bytes. Raises
+    zlib.error where not even the first begins."""
+    plain = bytearray()
+    while raw and len(plain) < BODY_MAX:
+        member = zlib.decompressobj(window)
+        try:
+            plain += member.decompress(raw, BODY_MAX - len(plain))
+        except zlib.error:
+            if not plain:
+                raise
+            break
+        raw = member.unused_data
+    return bytes(plain)
 
 
 def _trouble(failure: Exception) -> str:

@@ -15,7 +15,7 @@ from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome
 from .clients import Clients
 from .contract import TokenHint
 from .decode import JsonObject, json_object
-from .discovery import endpoint, metadata_urls
+from .discovery import endpoint, metadata_urls, weather
 from .http import CONNECT_TIMEOUT_S, Ask
 from .oauth import OAuthClient
 from .sanitize import host_of
@@ -116,10 +116,7 @@ class LocatedClient:
                 return self._keep(found)
             if seen.failure is UnsendableError:
                 return seen
-            if _is_weather(seen):
-                # However the metadata was missed, the request itself was never sent.
-                trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status} {seen.content_type}'.rstrip()}"
-                missed = replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
+            missed = weather(seen) or missed
             if seen.failure is not None:
                 break
         return missed
@@ -135,12 +132,6 @@ class LocatedClient:
                     clock=self._clients.clock,
                 )
             return self._found
-
-
-def _is_weather(seen: Seen) -> bool:
-    """Whether somebody on the way has answered, or nobody: a server without metadata says 404, or something in JSON."""
-    is_page = seen.body.lstrip()[:1] == b"<"
-    return seen.failure is not None or seen.status not in {200, 404, 410} or (seen.status == 200 and is_page)
 
 
 def _endpoints_in(metadata: JsonObject | None, known: Endpoints) -> Endpoints | None:

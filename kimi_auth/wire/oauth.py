@@ -13,7 +13,7 @@ from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome
 from .clients import Clients
 from .contract import TokenHint
 from .decode import json_object
-from .discovery import endpoint, metadata_urls
+from .discovery import endpoint, metadata_urls, weather
 from .http import CONNECT_TIMEOUT_S, DEADLINE_S, Ask
 from .sanitize import host_of
 from .tables import NoEndpointError
@@ -96,9 +96,7 @@ class OAuthClient:
             metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
             if found := endpoint(metadata, self._endpoints.issuer, "revocation_endpoint"):
                 return found
-            if seen.failure is not None or seen.status == 429 or seen.status >= 500:
-                trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status}'}"
-                missed = replace(seen, status=0, body=b"", failure=seen.failure or httpx.ConnectError, trouble=trouble)
+            missed = weather(seen) or missed
             if seen.failure is not None:
                 break
         return missed

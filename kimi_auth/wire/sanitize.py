@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 __all__ = [
     "clean",
+    "echoes",
     "excerpt",
     "host_of",
     "is_loopback",
@@ -128,6 +129,12 @@ def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
             shown += line[end:start] + _REDACTED
         end = max(end, stop)
     return shown + line[end:]
+
+
+def echoes(text: str, secrets: Iterable[str]) -> bool:
+    """Whether `text` has a piece of one of the secrets in it; those shorter than a piece are no secrets."""
+    pieces = {secret[at : at + _PIECE] for secret in secrets for at in range(len(secret) - _PIECE + 1)}
+    return any(text[at : at + _PIECE] in pieces for at in range(len(text) - _PIECE + 1)) if pieces else False
 
 
 def _layers(line: str) -> list[_Layer]:

@@ -148,7 +148,7 @@ CODE: Table[CodeOutcome] = (
         SUCCESS,
         shape="incomplete",
         raises=ConfigError,
-        says="{host} answers without a device code, a user code or a verification address",
+        says="{host} answers without a device code, a user code or a verification address that can be used",
         hint=CHECK_HOST,
     ),
     _UNUSABLE,

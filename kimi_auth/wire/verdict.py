@@ -5,6 +5,7 @@ Pure functions: the HTTP client and the simulated server both end here, so what 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,7 +23,7 @@ from .answers import (
 )
 from .decode import JsonObject, catalogue, device_code, grant, json_object, oauth_error
 from .rules import Facts, Row, Table, decide
-from .sanitize import clean, excerpt, redact
+from .sanitize import clean, echoes, excerpt, redact
 from .tables import CODE, EXCHANGE, MODELS, POLL, REVOKE
 
 __all__ = ["Seen", "code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"]
@@ -79,10 +80,16 @@ def models_answer(seen: Seen, *, asked_by_etag: bool = False) -> Answer[ModelsOu
 
     def read(data: JsonObject | None) -> tuple[str, ModelsPage | None]:
         shape, models = catalogue(data)
-        page = ModelsPage(models, seen.etag) if models is not None else None
+        page = _unechoed(models, seen) if models is not None else None
         return shape or ("asked_by_etag" if asked_by_etag else ""), page
 
     return _answer(MODELS, seen, read)
+
+
+def _unechoed(models: JsonObject, seen: Seen) -> ModelsPage:
+    """The page without what repeats the bearer: it is shown, stored, and written to config.toml."""
+    kept = [one for one in models["data"] if not echoes(json.dumps(one, ensure_ascii=False), seen.secrets)]
+    return ModelsPage({**models, "data": kept}, "" if echoes(seen.etag, seen.secrets) else seen.etag)
 
 
 def _nothing(_: JsonObject | None) -> tuple[str, None]:

@@ -410,6 +410,63 @@ def test_token_renews_what_has_expired(kimi: Run, age: Run) -> None:
     assert renewed.out.strip() != old.access_token
 
 
+def test_a_login_that_the_server_ended_is_renewed_by_login(kimi: Run, age: Run, emulator: Emulator) -> None:
+    """The next step that everybody names works, though the old token has life left; until then nothing looks due."""
+    kimi("login")
+    old = age(600.0)
+    emulator.state.inject(Fault("token", "refresh_token", status=400, body={"error": "invalid_grant"}))
+    ended = kimi("token", "--refresh")
+    assert (ended.status, "sign in again: kimi-auth login" in ended.err) == (4, True)
+    assert "renewal: never: sign in again" in kimi("status").out
+    assert "already" not in kimi("login").out
+    assert kimi("token").out.strip() != old.access_token
+
+
+def test_a_logout_leaves_nothing_of_a_broken_credential(kimi: Run, store: FileStore) -> None:
+    """What cannot be read may hold a token that works: it goes, and is not said to have been revoked."""
+    kimi("login")
+    store.path.write_bytes(store.path.read_bytes()[:-3])
+    said = kimi("logout")
+    assert (said.status, "could not be read, so it was not told" in said.out) == (0, True)
+    assert not [path for path in store.path.parent.iterdir() if b"emulated-refresh" in path.read_bytes()]
+
+
+def test_logout_of_the_default_platform_with_a_key(kimi: Run, share_dir: Path, emulator: Emulator) -> None:
+    """Without --platform it is the default model's, whatever it takes."""
+    kimi("login")
+    kimi("logout")
+    (share_dir / "platforms.toml").write_text(
+        f'v = 1\n[platforms.keyed]\nname = "Keyed"\nauth = "api_key"\napi_base = "{emulator.api_base}"\n'
+    )
+    (share_dir / "config.toml").write_text(
+        'default_model = "keyed/m"\n[providers."managed:keyed"]\ntype = "kimi"\nbase_url = "x"\napi_key = "sk-1"\n'
+        '[models."keyed/m"]\nprovider = "managed:keyed"\nmodel = "m"\nmax_context_size = 1\n'
+    )
+    assert kimi("logout").status == 0
+    assert "sk-1" not in (share_dir / "config.toml").read_text()
+
+
+def test_the_api_refuses_the_token(kimi: Run, emulator: Emulator) -> None:
+    """status --verify: a finding with its next step; a page of a proxy says nothing of the token, and is told."""
+    kimi("login")
+    emulator.state.inject(Fault("models", status=401, body="", times=2))
+    said = kimi("status", "--verify")
+    assert (said.status, "kimi-auth token --refresh" in said.err) == (1, True)
+    assert kimi("status", "--verify", "--json").status == 1
+    emulator.state.inject(
+        Fault("models", status=403, body="<h1>blocked by a proxy</h1>", headers={"Content-Type": "text/html"})
+    )
+    said = kimi("status", "--verify")
+    assert (said.status, "API says: unknown: " in said.out, "blocked by a proxy" in said.out) == (0, True, True)
+
+
+@pytest.mark.parametrize("value", ["x", "-5"])
+def test_a_wrong_value_is_said_with_its_option(kimi: Run, value: str) -> None:
+    """Whoever typed it sees where."""
+    said = kimi("token", "--min-ttl", value)
+    assert (said.status, "--min-ttl" in said.err.partition("(")[0]) == (2, True)
+
+
 def test_token_at_leisure(kimi: Run, age: Run, emulator: Emulator) -> None:
     """In the second half of the window the token is printed first and renewed after, unseen."""
     kimi("login")

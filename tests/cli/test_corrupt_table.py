@@ -294,7 +294,7 @@ CREDENTIAL = [
     Row("credential", "no refresh token any more", says(refresh_token=None), "revoked", 4, "gave no refresh token"),
     Row("credential", "no access token, empty", says(access_token=""), "corrupt", 8, "access_token is empty"),
     Row("credential", "both empty", says(access_token="", refresh_token=""), "revoked", 4, "another program recorded it"),
-    Row("credential", "signed out", says(access_token="", refresh_token="", signed_out_at=5), "absent", 3, "not signed in"),
+    Row("credential", "signed out", says(access_token="", refresh_token="", signed_out_at=time.time()), "absent", 3, "not signed in"),
     Row("credential", "of another host", says(issuer="https://evil.example"), "absent", 9, "belongs to https://evil.example"),
 ]  # fmt: skip
 
@@ -331,7 +331,7 @@ CLAIM = [
 ENDED = "the server ended this login"
 REFUSAL = [
     *rows("refusal", alike(ENDED, UNREADABLE, STRANGE, UNMOVED), "revoked", 4),
-    Row("refusal", "words with a screen in them", says(words="\x1b[2Jno\r\nreason"), "revoked", 4, "login: .2Jno reason"),
+    Row("refusal", "words with a screen in them", says(words="\x1b[2Jno\r\nreason"), "revoked", 4, "kimi-auth: .2Jno reason"),
     Row("refusal", "words a list", says(words=["a"], at_s=float("nan")), "revoked", 4, ENDED),
     *rows("refusal", alike("", SOME), "usable", 0, left_s=FRESH_S),
 ]  # fmt: skip

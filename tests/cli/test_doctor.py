@@ -516,7 +516,7 @@ def test_renewals_are_dated(house: House) -> None:
 
 @pytest.mark.parametrize(
     ("break_it", "verdict", "step"),
-    [(None, "valid", ""), ("models_rejected", "invalid", RENEW), ("models_down", "unknown", "check the network: .+")],
+    [(None, "valid", ""), ("models_rejected", "invalid", RENEW), ("models_down", "unknown", "check the network.+")],
 )
 def test_the_api_is_asked(house: House, emulator: Emulator, break_it: str | None, verdict: str, step: str) -> None:
     """--verify: what the API says of the token; not asked where there is none."""
@@ -524,7 +524,7 @@ def test_the_api_is_asked(house: House, emulator: Emulator, break_it: str | None
         status = 401 if break_it == "models_rejected" else 503
         emulator.state.inject(Fault("models", status=status, body="", times=None))
     *_, last = house.kimi("doctor", "--verify", "--json").json["checks"]
-    assert (last["check"], last["evidence"]) == ("API says", verdict)
+    assert (last["check"], last["evidence"].partition(":")[0]) == ("API says", verdict)
     assert re.fullmatch(step, last["step"])
     house.remove()
     assert "API says" not in house.kimi("doctor", "--verify").out

@@ -94,6 +94,11 @@ def _refuse(house: House) -> None:
     house.credential.with_name(f"kimi-code.{fp}.refused").write_text("{}")
 
 
+def _reject(house: House) -> None:
+    fp = fingerprint(parse_record(GOOD))
+    house.credential.with_name("kimi-code.pace.json").write_text(json.dumps({"v": 1, "rejected_fp": fp}))
+
+
 def _refusals_cannot_be_seen(house: House) -> None:
     house.environ["KIMI_SHARE_DIR"] = f"{house.folder}/{'x' * 300}"
 
@@ -123,6 +128,10 @@ ASIDE: dict[str, Callable[[House], object]] = {
     "a byte order mark": lambda house: house.credential.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode()),
     "another issuer": lambda house: house.change(issuer="https://auth.example"),
     "refused": _refuse,
+    "rejected by the platform": _reject,
+    "a pace that is a FIFO": lambda house: os.mkfifo(house.credential.with_name("kimi-code.pace.json")),
+    "a pace too large": lambda house: house.credential.with_name("kimi-code.pace.json").write_text("x" * 2**20),
+    "an API base that is none": lambda house: house.environ.update(KIMI_CODE_BASE_URL="foo"),
     "another platform's default": lambda house: house.config.write_text('default_model = "elsewhere/m"\n'),
     "a config that is a FIFO": lambda house: os.mkfifo(house.config),
     "a config too large": lambda house: house.config.write_text("#" * (program.CONFIG_MAX_BYTES + 1)),
@@ -194,8 +203,14 @@ def test_the_issuer_is_the_selected_host(house: House, issuer: str, environ: dic
 CONFIGS = [
     ("", True),
     ("# nothing\n", True),
-    ('default_model = "kimi-code/kimi-for-coding"\n', True),
-    ('# c\r\ndefault_model = "kimi-code/x"\r\n[providers]\r\n', True),
+    ('default_model = "kimi-code/kimi-for-coding"\n', False),
+    ('default_model = "kimi-code/x"\n[models."kimi-code/x"]\nprovider = "managed:kimi-code"\n', True),
+    ('# c\r\ndefault_model = "kimi-code/x"\r\n\r\n[models."kimi-code/x"]\r\nprovider = "managed:kimi-code"\r\n', True),
+    ('default_model = "kimi-code/x"\n[models."kimi-code/x"]\nprovider = "managed:moonshot-cn"\n', False),
+    (
+        'default_model = "kimi-code/x"\n[models."kimi-code/x"]\n[models.y]\nprovider = "managed:kimi-code"\n',
+        False,
+    ),
     ('default_model = ""\n', True),
     ("default_model = ''\n", True),
     ('default_model = "moonshot-cn/kimi-k2"\n', False),
@@ -364,4 +379,7 @@ def test_a_full_disk(login: House) -> None:
             [sys.executable, "-c", PIPED], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
-    assert done.stderr == "kimi-auth: cannot write the token to standard output: No space left on device\n"
+    assert (
+        done.stderr
+        == "kimi-auth: cannot write the token to standard output: No space left on device (send the output somewhere else)\n"
+    )

@@ -47,7 +47,7 @@ def test_a_whole_life(session: Session) -> None:
     assert KEY not in repr(session.status())
     assert (session.status().expires_at_s, session.status().left_s) == (0.0, 0.0)
     assert session.access_token_sync() == asyncio.run(session.access_token()) == KEY
-    assert asyncio.run(session.verify()) == "valid"
+    assert asyncio.run(session.verify()) == ("valid", None)
 
     assert asyncio.run(session.logout()).config == "restored"
 

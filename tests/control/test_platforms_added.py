@@ -77,7 +77,7 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
     first = session().access_token_sync()
     second = session().access_token_sync(refresh=True)
     assert second != first
-    assert asyncio.run(session().verify()) == "valid"
+    assert asyncio.run(session().verify()) == ("valid", None)
     assert not asyncio.run(session().sync_models())
     (synced,) = asyncio.run(Session(share, environ={}).sync_all())
     assert (synced.platform.id, bool(synced.change), synced.trouble) == ("acme", False, None)

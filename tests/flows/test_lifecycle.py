@@ -13,6 +13,7 @@ from kimi_auth.errors import (
     ConfigError,
     CorruptCredential,
     CredentialLocked,
+    NotSignedIn,
     Refused,
     Revoked,
     StoreUnwritable,
@@ -22,7 +23,7 @@ from kimi_auth.errors import (
 from kimi_auth.flows.contracts import Need
 from kimi_auth.store import Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
-from kimi_auth.wire import Answer
+from kimi_auth.wire import Answer, decode
 
 Life = Any
 """tests/flows/conftest.py's."""
@@ -100,6 +101,26 @@ def softly_refused(life: Life) -> None:
             unclear_words="403, HTML",
         )
     )
+
+
+def unclear_a_moment_ago(life: Life) -> None:
+    ended(life)
+    life.server.fault("exchange", PROXY)
+    assert life.walk("renew").state == "uncertain"
+    life.server.counts["exchange"] = 0
+
+
+def softly_refused_lately(life: Life) -> None:
+    softly_refused(life)
+    pace = life.store.pace()
+    life.store.theirs.set_pace(replace(pace, unclear_last_at_s=life.clock.wall_s() - 100))
+
+
+def paced_as_a_stranger(life: Life) -> None:
+    ended(life)
+    life.server.fault("exchange", STRANGER)
+    assert life.walk("renew").state == "expired"
+    life.server.counts["exchange"] = 0
 
 
 def softly_refused_and_paced(life: Life) -> None:
@@ -309,7 +330,12 @@ ROWS = {
     "expiring, rejected": Row(expiring, "rejected", "fresh", 1, need=BEARER),
     "expired, rejected": Row(expired, "rejected", "fresh", 1, need=BEARER),
     "usable, rejected, and the pace holds": Row(paced, "rejected", "expired", 0, Unreachable, need=BEARER),
-    "usable, insisted": Row(paced, "renew", "fresh", 1, need=Need(insist=True)),
+    "usable, insisted": Row(paced, "renew", "usable", 0, Unreachable, need=Need(insist=True)),
+    "refused by a proxy a moment ago, insisted": Row(unclear_a_moment_ago, "renew", "fresh", 1, need=Need(insist=True)),
+    "refused by a proxy a moment ago": Row(unclear_a_moment_ago, "renew", "uncertain", 0, Unreachable),
+    "soft refusal, insisted": Row(softly_refused_lately, "renew", "fresh", 1, need=Need(insist=True)),
+    "soft refusal lately": Row(softly_refused_lately, "renew", "refused", 0, Refused),
+    "this program is refused, the pace holds": Row(paced_as_a_stranger, "renew", "expired", 0, ClientRefused),
     "usable, the pace holds": Row(paced, "renew", "usable", 0, Unreachable),
     "refused for good, rejected as well": Row(refused_but_alive, "rejected", "revoked", 0, Revoked, need=BEARER),
     "ended, the pace holds": Row(paced_and_ended, "renew", "expired", 0, Unreachable),
@@ -397,7 +423,14 @@ def test_what_reached_the_disk_is_installed_by_the_next_process(life: Life, lost
     assert life.server.is_live(life.stored.access_token)
 
 
+def another_issuers_comes(life: Life) -> None:
+    """While the logout waits for the lock, a login of another OAuth host is installed."""
+    pair = Token("access-b", "refresh-b", 4e9, 900, issuer="https://elsewhere.example")
+    life.store.before["locked"] = lambda: life.store.theirs.put(pair)
+
+
 LOGOUTS = {
+    "another issuer's comes meanwhile": (fresh, "absent", "", WrongIssuer, another_issuers_comes),
     "fresh": (fresh, "absent", "revoked", None, nobody),
     "expiring": (expiring, "absent", "revoked", None, nobody),
     "expired": (expired, "absent", "revoked", None, nobody),
@@ -406,7 +439,7 @@ LOGOUTS = {
     "refused": (softly_refused, "absent", "revoked", None, nobody),
     "revoked": (revoked, "absent", "revoked", None, nobody),
     "with an heir": (heir, "absent", "revoked", None, nobody),
-    "corrupt": (corrupt, "absent", "unsupported", None, nobody),
+    "corrupt": (corrupt, "absent", "unread", None, nobody),
     "nobody is signed in": (nobody, "absent", "", None, nobody),
     "twice": (signed_out, "absent", "", None, nobody),
     "without a refresh token": (unrenewable, "absent", "revoked", None, nobody),
@@ -445,7 +478,9 @@ def test_logout_is_local_first_and_final(life: Life, name: str) -> None:
     landing = life.walk("logout")
     said = landing.ctx.trouble
     assert (landing.state, landing.ctx.revocation, type(said) if said else None) == (end, revocation, trouble), said
-    if end == "absent":
+    if trouble is WrongIssuer:
+        assert (life.stored.refresh_token, life.server.counts["revoke"]) == ("refresh-b", 0)
+    elif end == "absent":
         assert life.served[-1] == ""
         assert landing.ctx.config == ("kept" if trouble is ConfigError else "restored")
         access = [f"access-{number}" for number in range(1, 5)]
@@ -471,6 +506,90 @@ def test_a_rejecting_platform_forces_one_rotation_in_thirty_seconds(life: Life) 
         bearer = life.stored.access_token
         walks.append((life.walk("rejected", Need(not_bearer=bearer)).state, life.server.counts["exchange"]))
     assert walks == [("fresh", 1), ("expired", 1), ("fresh", 2), ("expired", 2)]
+
+
+def test_a_rejected_token_that_ends_is_renewed_as_any_other(life: Life) -> None:
+    """The wait for another forced rotation is for a token that is still alive: one that has ended by itself is due."""
+    life.sign_in()
+    assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "fresh"
+    assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "expired"
+    life.store.theirs.set_pace(replace(life.store.pace(), forced_not_before_s=life.clock.wall_s() + 1700))
+    life.clock.advance(899)
+    assert life.walk("renew").state == "expired"
+    life.clock.advance(2)
+    assert life.walk("renew").state == "fresh"
+    assert life.server.counts["exchange"] == 2
+
+
+@pytest.mark.parametrize("given", ["R1\u00e9", "r" * 17_000, 12345])
+def test_a_rotated_refresh_token_that_nobody_can_send(life: Life, given: object) -> None:
+    """The new access token is kept and the spent refresh token is not: it would be sent a second time."""
+    life.sign_in(age_s=901)
+    spent = life.stored.refresh_token
+    _, grant = decode.grant({"access_token": "access-9", "refresh_token": given, "expires_in": 900})
+    life.server.fault("exchange", Answer("tokens", grant))
+    assert life.walk("renew").state == "fresh"
+    assert (life.stored.access_token, life.stored.refresh_token) == ("access-9", "")
+    life.clock.advance(901)
+    landing = life.walk("touched")
+    assert (landing.state, life.server.counts["exchange"]) == ("revoked", 1)
+    assert spent not in str(life.stored.record())
+
+
+def test_a_program_that_is_to_end_does_not_recover(life: Life) -> None:
+    """A lost answer would cost it another minute: the claim stays, and the next program recovers."""
+    life.sign_in(age_s=901)
+    ending = replace(life.effects, recovers=lambda patience_s: False)
+    life.work._effects = ending
+    life.server.fault("exchange", LOST)
+    assert life.walk("renew").state == "uncertain"
+    assert life.server.counts["exchange"] == 1
+    life.work._effects = life.effects
+    life.clock.advance(1)
+    assert life.walk("renew").state == "fresh"
+
+
+def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
+    """In the second before it recovers, a process passes over the pace that it has set itself, and over no other."""
+    life.sign_in(age_s=901)
+    life.server.fault("exchange", LOST)
+
+    def asked_to_wait() -> None:
+        life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 900, words="429"))
+
+    slept = life.clock.sleep
+
+    def sleep(seconds: float) -> None:
+        slept(seconds)
+        asked_to_wait()
+
+    life.clock.sleep = sleep  # type: ignore[method-assign]
+    landing = life.walk("renew")
+    assert (landing.state, life.server.counts["exchange"]) == ("uncertain", 1)
+    assert "not tried again for 900 s" in landing.error.message
+
+
+def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
+    """A pace is written and read by the wall clock, whatever the ages of tokens are judged by."""
+    life.sign_in(age_s=901)
+    steady_s = life.clock.wall_s() + 3600
+    life.work._effects = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
+    life.server.fault("exchange", OFFLINE)
+    assert life.walk("renew").state == "expired"
+    assert life.server.counts["exchange"] == 1
+    assert life.walk("renew").state == "expired"
+    assert life.server.counts["exchange"] == 1
+
+
+def test_an_old_logout_is_cleared_away_by_whoever_comes(life: Life) -> None:
+    """The empty record has told everybody after a minute; until then it stays."""
+    life.sign_in()
+    assert life.walk("logout").state == "absent"
+    for passed_s, state in ((30.0, "present"), (31.0, "absent")):
+        life.clock.advance(passed_s)
+        with pytest.raises(NotSignedIn):
+            life.credential.obtain(Need(), life.clock.wall_s())
+        assert life.store.read().state == state
 
 
 def test_transient_failures_slow_everybody_down(life: Life) -> None:

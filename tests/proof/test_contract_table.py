@@ -19,7 +19,10 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"record": "r"}, "satisfied"),
         ({"phase": "fresh", "need": "not_bearer"}, "renewable"),
         ({"phase": "fresh", "need": "not_pair"}, "renewable"),
-        ({"phase": "fresh", "need": "not_pair", "held": True}, "renewable"),
+        ({"phase": "fresh", "need": "not_pair", "held": True}, "paced"),
+        ({"need": "not_pair", "unclear": 1}, "renewable"),
+        ({"need": "not_pair", "unclear": 2}, "renewable"),
+        ({"rejected": True}, "renewable"),
         ({"phase": "fresh", "need": "not_bearer", "full": True}, "renewable"),
         ({"record": "empty"}, "gone"),
         ({"record": "absent"}, "gone"),
@@ -28,7 +31,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"refused": True}, "refused"),
         ({"held": True}, "paced"),
         ({"held": True, "phase": "expiring"}, "paced"),
-        ({"held": True, "recoveries": 1}, "renewable"),
+        ({"held": True, "recoveries": 1}, "paced"),
     ],
     "claim": [
         ({}, "claimed"),
@@ -105,6 +108,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"record": "empty"}, "nothing"),
         ({"record": "absent"}, "nothing"),
         ({"full": True}, "unwritable"),
+        ({"record": "foreign", "seen": "foreign"}, "foreign"),
     ],
     "discard_heir": [
         ({"claim": "heir", "pair": "p"}, "discarded"),

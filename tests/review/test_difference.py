@@ -51,7 +51,12 @@ def test_changes_behind_a_change() -> None:
     """An edge in a state that the newer machine reaches by another way only is told by what differs before it."""
     data = OWN.data()
     states = data["sign_out"]["states"]
-    states["emptying"]["on"] = {"emptied": "tidying", "nothing": "clearing", "unwritable": "unwritable"}
+    states["emptying"]["on"] = {
+        "emptied": "tidying",
+        "nothing": "clearing",
+        "unwritable": "unwritable",
+        "foreign": "unwritable",
+    }
     states["tidying"] = {"about": "T.", "activity": "tidy", "on": {"tidied": "discarding_heir"}}
     states["revoking"]["on"]["failed"] = "unwritable"
     states["revoking"]["activity"] = "forget"

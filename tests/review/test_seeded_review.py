@@ -205,7 +205,7 @@ SEEDED: dict[str, Seeded] = {
         {"sign_out.states.emptying.on.unwritable": "signed_out"},
         "emptying --unwritable--> signed_out, before unwritable",
         "unwritable: rests in unwritable (bad), now rests in signed_out (good)",
-        "lint: sign_out.toml, [states.unwritable]: cannot be reached",
+        "promise: one may sign out of everything; without the lock, or room to write, the login stands",
     ),
     "the server is told before the disk": Seeded(
         {"sign_out.initial": "revoking"},

@@ -65,7 +65,7 @@ def a_session() -> None:
 async def a_program(session: Session, client: object) -> None:
     assert_type(await session.access_token(min_ttl_s=60.0), str)
     assert_type(await session.rejected("bearer"), str | None)
-    assert_type(await session.verify(), Literal["valid", "invalid", "unknown"])
+    assert_type((await session.verify()).says, Literal["valid", "invalid", "unknown"])
     assert_type(await session.login(SilentView(), force=True, open_browser=print), LoginReport)
     assert_type(await session.logout(), LogoutReport)
     assert_type(await session.fetch_models(), tuple[ModelEntry, ...])

@@ -23,7 +23,12 @@ CODE = {"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https
         (b'"text"', None),
         (b"null", None),
         (b'{"a": 1', None),
-        (b'{"a": 1} trailing', None),
+        (b'{"a": 1} trailing', {"a": 1}),
+        (b'{"a": 1}\n<!-- proxy -->', {"a": 1}),
+        (b'{"a": 1}\0\0', {"a": 1}),
+        (b'{"a": 1} {"a": 2}', None),
+        ('{"a": 1}'.encode("utf-16"), {"a": 1}),
+        ('{"a": 1}'.encode("utf-32"), {"a": 1}),
         (b'{"a": 1, "a": 1}', {"a": 1}),
         (b'{"a": 1, "a": 2, "c": 3, "a": 1}', {"a": None, "c": 3}),
         (b'{"a": {"b": 1, "b": 2}}', {"a": {"b": None}}),
@@ -32,7 +37,6 @@ CODE = {"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https
         (b'{"a": ' + b"9" * 5000 + b"}", {"a": None}),
         (b'{"a": "b\nc"}', {"a": "b\nc"}),
         (b'{"a": "\xff"}', {"a": "\udcff"}),
-        ('{"a": 1}'.encode("utf-16"), None),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, None),
     ],
 )
@@ -115,22 +119,26 @@ def test_device_code_that_cannot_be_used(change: dict[str, Any], shape: str) -> 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({}, ("", 0.0, "", "Bearer")),
+        ({}, (None, 0.0, "", "Bearer")),
         (
             {"refresh_token": "r", "expires_in": 900, "scope": "a b", "token_type": "bearer"},
             ("r", 900.0, "a b", "Bearer"),
         ),
-        ({"expires_in": "900.5", "token_type": "DPoP"}, ("", 900.5, "", "DPoP")),
-        ({"expires_in": -1, "refresh_token": None, "scope": ["a"]}, ("", 0.0, "", "Bearer")),
+        ({"expires_in": "900.5", "token_type": "DPoP"}, (None, 900.5, "", "DPoP")),
+        ({"expires_in": -1, "refresh_token": None, "scope": ["a"]}, (None, 0.0, "", "Bearer")),
         ({"expires_in": 1e12, "refresh_token": "two words"}, ("two words", 0.0, "", "Bearer")),
         ({"expires_in": 0.001, "refresh_token": " "}, ("", 0.0, "", "Bearer")),
         ({"expires_in": 1, "refresh_token": "r\n"}, ("", 1.0, "", "Bearer")),
         ({"expires_in": "nan", "refresh_token": 5, "token_type": 5}, ("", 0.0, "", "Bearer")),
-        ({"scope": "a\x1b\n b", "token_type": "BEARER\x00"}, ("", 0.0, "a b", "Bearer")),
+        ({"refresh_token": ""}, (None, 0.0, "", "Bearer")),
+        ({"refresh_token": "r" * 20_000}, ("", 0.0, "", "Bearer")),
+        ({"refresh_token": "R1\u00e9"}, ("", 0.0, "", "Bearer")),
+        ({"scope": "a\x1b\n b", "token_type": "BEARER\x00"}, (None, 0.0, "a b", "Bearer")),
     ],
 )
 def test_grant(data: dict[str, Any], expected: tuple[object, ...]) -> None:
-    """Everything but the access token is optional, and nothing strange costs it."""
+    """Everything but the access token is optional, and nothing strange costs it; a refresh token that is there and cannot be
+    used is not one that was left out."""
     shape, given = grant({"access_token": "a"} | data)
     assert shape == "token"
     assert given is not None

@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ import pytest
 from kimi_auth.clock import SystemClock
 from kimi_auth.wire import Endpoints, OAuthClient, fetch_models, fetch_models_sync, http
 from kimi_auth.wire.clients import Clients
+from kimi_auth.wire.decode import INTERVAL_MAX_S
 from kimi_auth.wire.http import BODY_MAX, Ask, proxy_for
 from kimi_auth.wire.tables import UnsendableError
 from kimi_auth.wire.verdict import Seen
@@ -214,7 +216,39 @@ def test_compressed_answers(raw_server: Any, send: Send) -> None:
     server = raw_server(lambda peer: peer.sendall(answer(bomb, more="Content-Encoding: gzip\r\n")))
     assert len(send(ask_of(server.url)).body) == BODY_MAX
     server = raw_server(lambda peer: peer.sendall(answer(b"junk", more="Content-Encoding: br\r\n")))
-    assert send(ask_of(server.url)).body == b""
+    assert send(ask_of(server.url)).body == b"junk"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", PAIR),
+        ("br", PAIR),
+        ("gzip", gzip.compress(PAIR[:20]) + gzip.compress(PAIR[20:])),
+        ("gzip", gzip.compress(PAIR) + b"behind it"),
+        ("deflate", zlib.compress(PAIR)),
+        ("deflate", zlib.compress(PAIR)[2:-4]),
+        ("X-GZIP", gzip.compress(PAIR)),
+    ],
+)
+def test_a_label_that_is_not_true_costs_no_answer(raw_server: Any, send: Send, coding: str, body: bytes) -> None:
+    """What proxies leave behind: a body that they have unpacked under its old label, members in a row, a bare stream."""
+    server = raw_server(lambda peer: peer.sendall(answer(body, more=f"Content-Encoding: {coding}\r\n")))
+    assert send(ask_of(server.url)).body == PAIR
+
+
+def test_a_whole_object_is_not_waited_on(raw_server: Any) -> None:
+    """In a thread, which closes its connection anyway: the pair is there, whatever the server still means to send."""
+    gate = threading.Event()
+
+    def dawdle(peer: Any) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + PAIR)
+        gate.wait(10)
+
+    server = raw_server(dawdle)
+    seen = Clients().send(ask_of(server.url))
+    gate.set()
+    assert (seen.failure, seen.body) == (None, PAIR)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +399,7 @@ def test_each_read_gets_what_is_left(clock: Any) -> None:
 
     stream = Stream()
     read = stream.read
-    deadline = http._Deadline(60.0, clock)
+    deadline = http._Deadline(ask_of("https://auth.test", deadline_s=60.0), clock)
     deadline.watch("http11.send_request_body.complete", {"return_value": stream})
     assert stream.read == read
     deadline.watch("connection.connect_tcp.complete", {"return_value": stream})
@@ -391,9 +425,66 @@ class StoppedClock(SystemClock):
         return 0.0 if self.looks <= 3 else 1000.0
 
 
+def test_connecting_has_one_deadline(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses a name has, they share the time for connecting, and the handshake gets what is left of it."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [object()] * 4)
+    deadline = http._Deadline(ask_of("https://auth.test", deadline_s=60.0, connect_timeout_s=5.0), clock)
+    connect: dict[str, Any] = {"host": "auth.test", "port": 443, "timeout": 5.0}
+    deadline.watch("connection.connect_tcp.started", connect)
+    assert connect["timeout"] == 5.0 / 4
+    clock.sleep(4.0)
+    handshake: dict[str, Any] = {"timeout": 5.0}
+    deadline.watch("connection.start_tls.started", handshake)
+    assert handshake["timeout"] == 1.0
+    clock.sleep(4.0)
+    deadline.watch("connection.start_tls.started", handshake)
+    assert 0 < handshake["timeout"] < 0.01
+
+
+def test_a_name_with_many_dead_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over real sockets: four addresses whose queues are full cost one connect timeout, not four."""
+    full, port = [], 0
+    for number in range(2, 6):
+        listener = socket.socket()
+        listener.bind((f"127.0.0.{number}", port))
+        port = listener.getsockname()[1]
+        listener.listen(0)
+        full.append(listener)
+        for _ in range(4):
+            peer = socket.socket()
+            peer.setblocking(False)
+            peer.connect_ex(listener.getsockname())
+            full.append(peer)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", port)) for number in range(2, 6)]
+    usual = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *a, **k: found if host == "dead.example" else usual(host, *a, **k)
+    )
+    began_s = time.monotonic()
+    seen = Clients().send(ask_of(f"https://dead.example:{port}", connect_timeout_s=0.8))
+    took_s = time.monotonic() - began_s
+    for each in full:
+        each.close()
+    assert seen.failure is httpx.ConnectTimeout
+    assert took_s < 2.0
+
+
+def test_polls_keep_their_connection() -> None:
+    """An event loop's connections outlive the longest wait between two polls."""
+
+    async def kept_s() -> float:
+        clients = Clients()
+        client = clients._of_this_loop(ask_of("https://auth.test"))
+        await clients.aclose()
+        pool: Any = client._transport
+        return float(pool._pool._keepalive_expiry)
+
+    assert asyncio.run(kept_s()) > 1.2 * (INTERVAL_MAX_S + 30)
+
+
 def test_what_arrived_while_the_process_was_stopped_counts(raw_server: Any) -> None:
     """Past the deadline the answer that lies in the socket is still read to its end."""
-    body = PAIR + b" " * 900_000
+    body = b" " * 900_000 + PAIR
     seen = Clients(clock=StoppedClock()).send(ask_of(raw_server(lambda peer: peer.sendall(answer(body))).url))
     assert (seen.failure, seen.body) == (None, body)
 

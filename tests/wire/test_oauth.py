@@ -224,7 +224,9 @@ def metadata(**more: Any) -> dict[str, Any]:
         ({FIRST: (503, {})}, "failed", [FIRST, SECOND]),
         ({FIRST: (429, {})}, "failed", [FIRST, SECOND]),
         ({SECOND: (500, metadata())}, "failed", [FIRST, SECOND]),
-        ({FIRST: (404, metadata()), SECOND: (201, metadata())}, "unsupported", [FIRST, SECOND]),
+        ({FIRST: (404, metadata()), SECOND: (201, metadata())}, "failed", [FIRST, SECOND]),
+        ({FIRST: (302, {}), SECOND: (404, {})}, "failed", [FIRST, SECOND]),
+        ({FIRST: (403, {}), SECOND: (403, {})}, "failed", [FIRST, SECOND]),
         (
             {FIRST: (500, metadata()), SECOND: (200, metadata()), f"{ISSUER}/revocation": (200, {})},
             "revoked",

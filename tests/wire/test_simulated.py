@@ -176,7 +176,7 @@ def test_no_rotation(clock: Any) -> None:
     server = SimulatedServer(clock, reuse="none")
     answer, successor = exchange_twice(server, clock)
     assert answer.outcome == "tokens"
-    assert (successor.access_token, successor.refresh_token) == ("access-2", "")
+    assert (successor.access_token, successor.refresh_token) == ("access-2", None)
     assert server.reused == []
 
 

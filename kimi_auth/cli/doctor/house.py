@@ -46,6 +46,8 @@ def _obstacle(path: Path) -> tuple[str, str]:
     """Why nothing can be in the directory `path`, and the next step; ("", "") for one that can be made or used."""
     try:
         if os.path.lexists(path) and not path.is_dir():
+            if not path.is_file():
+                return ", which is no directory", ELSEWHERE
             return ", which is no directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
         (path / "credentials").lstat()
     except FileNotFoundError:

@@ -46,7 +46,7 @@ def begun(
     if event == "touched":
         yield Kind.BEGIN, shared, begins
     elif event == "logout":
-        if shared.logouts_left and shared.record != FOREIGN:
+        if shared.logouts_left:
             yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins
     elif event == "rejected":
         alive = shared.record >= 0 and shared.logins[shared.pairs[shared.record].login] & ALIVE

@@ -57,10 +57,14 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
         return [Effect("refused", shared, seen)]
     if is_fresh(shared) and not (process.need and process.bearer == record):
         return [Effect("satisfied", shared, seen._replace(marks=seen.marks | OWES_SERVING))]
-    paced = shared.held or (pair.rejected and shared.forced)
-    if paced and process.need != "not_pair" and not process.recoveries:
-        return [Effect("paced", shared, seen)]
-    return [Effect("renewable", shared, seen)]
+    renewable, paced = Effect("renewable", shared, seen), Effect("paced", shared, seen)
+    if not (shared.held or (pair.rejected and shared.forced)):
+        return [renewable]
+    # The model does not know whose the pace is, nor whether a rejected token has ended meanwhile: who insists passes over
+    # what an unclear refusal has set, who recovers over what it has set itself, who renews what has ended over the force.
+    if process.recoveries or (process.need == "not_pair" and pair.unclear) or not shared.held:
+        return [renewable, paced]
+    return [paced]
 
 
 def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -178,11 +182,14 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
     if shared.full:
         unsaved = Effect("unsaved", shared, process, "the disk still takes nothing, and the command ends", hurt=True)
         return [unsaved] if config.gives_up else []
-    forced = shared.pairs[number].rejected
     after, broken = installed(config, shared, heir)
-    after = unpaced(swept(config, after, heir), forced=forced)
     did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
-    return [Effect("installed", after, did, broken=broken)]
+    # A rejected token that has also ended counts as no forced rotation; the model does not tell the two apart.
+    may_be_forced = (1, 0) if shared.pairs[number].rejected else (0,)
+    return [
+        Effect("installed", unpaced(swept(config, after, heir), forced=forced), did, broken=broken)
+        for forced in may_be_forced
+    ]
 
 
 def revoke(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -219,6 +226,8 @@ def empty_record(config: Config, shared: Shared, process: Process) -> Iterable[E
     seen = process._replace(record=shared.record, pair=shared.record if shared.record >= 0 else NOTHING)
     if shared.record in (EMPTY, ABSENT):
         return [Effect("nothing", shared, seen)]
+    if shared.record == FOREIGN:
+        return [Effect("foreign", shared, seen)]
     if shared.full:
         return [Effect("unwritable", shared, seen)]
     if shared.record >= 0:

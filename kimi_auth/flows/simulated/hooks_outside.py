@@ -63,7 +63,7 @@ def pause_before_recovery(config: Config, shared: Shared, process: Process) -> I
     if process.recoveries:
         return [enough]
     again = process._replace(recoveries=1, marks=process.marks | OWES_RETRY)
-    asked = enough._replace(note="the server asked for a longer wait", hurt=True)
+    asked = enough._replace(note="the server asked for a longer wait, or the program is to end", hurt=True)
     return [Effect("again", shared, again), asked] if config.all_answers else [Effect("again", shared, again)]
 
 

@@ -270,6 +270,16 @@ PROMISES: tuple[Promise, ...] = (
     *(
         Promise(
             "token_lifecycle",
+            "a record of another issuer that came while we waited for the lock is not ours to sign out",
+            f"{rest} logout",
+            "hold_credential_to_sign_out acquired, empty_record foreign, inspect absent",
+            "absent",
+        )
+        for rest in (*RENEWABLE, *ENDED)
+    ),
+    *(
+        Promise(
+            "token_lifecycle",
             "what is found under the lock and needs no renewal is served as it is",
             "expired renew",
             f"hold_credential acquired, reread {found}, inject injected, inspect {seen}",
