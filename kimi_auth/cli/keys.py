@@ -44,6 +44,11 @@ class Keys:
                     termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
             self._saved = None
 
+    @property
+    def are_heard(self) -> bool:
+        """Whether a key that is pressed now reaches us."""
+        return self._saved is not None and self._is_ours()
+
     async def left(self) -> None:
         """Returns when q or Esc is pressed; never, where nobody can press one."""
         pressed = asyncio.Event()

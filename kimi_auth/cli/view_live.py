@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.text import Text
 
@@ -44,6 +45,7 @@ class LiveView:
         self._qr: Text | None = None
         self._keys = keys or Keys()
         self._now_s = now_s
+        self._size: ConsoleDimensions | None = None
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -66,8 +68,11 @@ class LiveView:
 
     def picture(self) -> RenderableType:
         """What the terminal shows now."""
-        width, height = self._console.size
-        return render(self.state, self._now_s(), width, height, qr=self._qr)
+        size, before = self._console.size, self._size
+        self._size = size
+        picture = render(self.state, self._now_s(), size.width, size.height, qr=self._qr, has_keys=self._keys.are_heard)
+        # The terminal has folded the old lines anew, so nobody knows how many there are to draw over: it begins afresh.
+        return picture if before in {None, size} else Group(Control.clear(), Control.home(), picture)
 
     def tell(self, notice: Notice) -> None:
         self.state = fold(self.state, notice, self._now_s())

@@ -44,24 +44,31 @@ _END_MARKS = {"good": ("✓", GOOD), "plain": ("•", WARN), "bad": ("✗", BAD)
 
 
 def render(
-    state: ViewState, now_s: float, width: int = 80, height: int = 24, *, qr: Text | None = None
+    state: ViewState,
+    now_s: float,
+    width: int = 80,
+    height: int = 24,
+    *,
+    qr: Text | None = None,
+    has_keys: bool = True,
 ) -> RenderableType:
     """The picture of `state` at `now_s` (the clock of its times, seconds) for a terminal of `width` by `height`.
 
-    `qr`: a drawing of the link, left out where there is no room for it. The last line is always free for the cursor.
+    `qr`: a drawing of the link, left out where there is no room for it. `has_keys`: whether somebody can press one. The last line is always free for the cursor.
     """
+    foot = "q or Esc leaves" if has_keys else ""
     place = _room_for(qr, width, height) if state.is_asking else ""
     if qr is None or not place:
-        return _picture(state, now_s, width, height)
+        return _picture(state, now_s, width, height, foot)
     if place == "below":
-        return Group(_picture(state, now_s, width, height), BLANK, _line(qr))
+        return Group(_picture(state, now_s, width, height, foot), BLANK, _line(qr))
     grid = Table.grid(padding=(0, BESIDE, 0, 0))
     grid.add_column(width=PICTURE_WIDTH)
-    grid.add_row(_picture(state, now_s, PICTURE_WIDTH, height), qr)
+    grid.add_row(_picture(state, now_s, PICTURE_WIDTH, height, foot), qr)
     return grid
 
 
-def _picture(state: ViewState, now_s: float, width: int, height: int) -> RenderableType:
+def _picture(state: ViewState, now_s: float, width: int, height: int, foot: str) -> RenderableType:
     parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold")), BLANK]
     if state.is_asking:
         parts += _question(state, width, height)
@@ -70,8 +77,9 @@ def _picture(state: ViewState, now_s: float, width: int, height: int) -> Rendera
         parts += _progress(state)
     parts += [_line(Text.assemble(("! ", WARN), warning)) for warning in state.warnings]
     parts.append(_mark(state, now_s))
-    if state.is_asking:
-        parts.append(_line(Text(f"  {_next_try(state, now_s)}q or Esc leaves", style=QUIET)))
+    said = " · ".join(filter(None, (_next_try(state, now_s), foot)))
+    if said and state.mood in {"waiting", "slowed", "offline"}:
+        parts.append(_line(Text(f"  {said}", style=QUIET)))
     return Group(*(part for part in parts if part is not BLANK or height >= FULL_HEIGHT))
 
 
@@ -141,7 +149,7 @@ def _mark(state: ViewState, now_s: float) -> RenderableType:
 
 def _next_try(state: ViewState, now_s: float) -> str:
     wait_s = math.ceil(state.next_at_s - now_s)
-    return f"next try in {wait_s} s · " if wait_s > 0 else ""
+    return f"next try in {wait_s} s" if wait_s > 0 else ""
 
 
 def _room_for(qr: Text | None, width: int, height: int) -> Literal["beside", "below", ""]:

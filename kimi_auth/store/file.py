@@ -5,7 +5,7 @@
     credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its heir
     credentials/kimi-code.<fp>.refused     the server ended pair <fp>
     credentials/kimi-code.pace.json        when anybody may try again
-    credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login or a logout
+    credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login
 
 Where the record is a symbolic link, all of this lies beside its target, which is what gets replaced; both locks are
 taken, the link's first. A link to nothing is an absent record; one that leads to no file is a corrupt record.

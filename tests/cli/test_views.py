@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from kimi_auth.cli import letters, pictures, qr
@@ -411,6 +411,38 @@ def test_as_a_live_picture() -> None:
     assert asked == [CODE.verification_uri_complete]
     assert shown.rstrip("\n").rpartition("✓ ")[2].split("\n")[0].rstrip().startswith("Signed in to Kimi Code.")
     assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_a_resized_terminal_is_drawn_afresh() -> None:
+    """Its old lines were folded anew, so nothing of them can be drawn over: the screen is cleared, once."""
+    file = io.StringIO()
+    view = live(file)
+    view.tell(SHOWN)
+    with view:
+        assert "\x1b[2J" not in file.getvalue()
+        view._console.size = ConsoleDimensions(40, 24)
+        first, second = view.picture(), view.picture()
+        view._console.print(first)
+        cleared = file.getvalue().count("\x1b[2J")
+        view._console.print(second)
+        assert (cleared, file.getvalue().count("\x1b[2J")) == (1, 1)
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_keys_are_promised_where_they_are_heard(has_keys: bool) -> None:
+    """A login whose keyboard is somebody else's says nothing of q and Esc; the next try is told all the same."""
+    file = io.StringIO()
+    console = Console(file=file, width=80, height=24, legacy_windows=False, _environ={})
+    console.print(render(told(SHOWN, OFFLINE), NOW_S, has_keys=has_keys))
+    assert ("q or Esc leaves" in file.getvalue()) is has_keys
+    assert "next try in 20 s" in file.getvalue()
+
+
+def test_a_very_long_link_comes_after_its_code() -> None:
+    """What is too high for a terminal is cut off at its end, and without the code nobody gets in."""
+    code = replace(CODE, verification_uri_complete="https://a.example/" + "x" * 1900)
+    shown = "\n".join(drawn(told(replace(SHOWN, code=code))))
+    assert shown.index(code.user_code) < shown.index("https://a.example/")
 
 
 def test_a_live_picture_that_is_torn_away() -> None:
