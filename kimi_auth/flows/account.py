@@ -174,4 +174,13 @@ def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], 
     for note in notes:
         log.info("%s: %s", platform.id, note)
     models = offered(platform, models)
-    return (models, None) if models else ((), Unreachable(f"{platform.name} lists no models that can be used"))
+    return (
+        (models, None)
+        if models
+        else (
+            (),
+            Unreachable(
+                f"{platform.name} lists no models that can be used", hint="try again later: kimi-auth models sync"
+            ),
+        )
+    )

@@ -195,7 +195,9 @@ def _bad_request(problem: Exception) -> str:
 
 def _bad_settings(problem: Exception) -> str:
     """Names of settings, never values: what a parser says of a proxy's address may quote the password in it."""
-    said = f" ({_reason(problem)})" if isinstance(problem, OSError | ImportError) else ""
+    if isinstance(problem, ImportError):
+        return "the proxy in the settings speaks SOCKS, which needs a package: pip install 'httpx[socks]'"
+    said = f" ({_reason(problem)})" if isinstance(problem, OSError) else ""
     named = ", ".join(sorted(it for it in os.environ if it.upper() in _SETTINGS))
     return f"the proxy or certificate settings cannot be used{said}" + (f"; look at {named}" if named else "")
 
@@ -336,6 +338,8 @@ def _decompressed(raw: bytes, window: int) -> bytes:
 def _trouble(failure: Exception) -> str:
     if isinstance(failure, httpx.ConnectError):
         return _reason(failure) or "no connection"
+    if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
+        return f"the proxy answers HTTP {status[0]}"  # its own words may be anything, the proxy's password among it
     if isinstance(failure, _MAY_SPEAK):
         return str(failure)
     return next((words for kind, words in _TROUBLE if isinstance(failure, kind)), type(failure).__name__)

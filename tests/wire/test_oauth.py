@@ -174,7 +174,7 @@ def test_a_token_that_cannot_be_written(world: Any) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "socksio"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "httpx[socks]"),
         ("ALL_PROXY", "gopher://u:s3cret@proxy.test", "ALL_PROXY"),
         ("ALL_PROXY", "http://user:s3cret/word@proxy.test:3128", "ALL_PROXY"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
