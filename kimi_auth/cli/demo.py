@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import httpx
 import typer
 from rich.text import Text
 
-from kimi_auth.cli.emulator import command
+from kimi_auth.cli.emulator import child as child_python
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.login import CONFIGS, REVOCATIONS, sign_in
 from kimi_auth.cli.options import terminal_of
@@ -54,7 +53,7 @@ def demo(ctx: typer.Context) -> None:
 def _emulator(share_dir: Path) -> Generator[dict[str, str], None, None]:
     """An emulator of our own; gives the environment that points there. Raises Usage if it is not installed."""
     child = subprocess.Popen(
-        command(*SETTINGS, "--share-dir", str(share_dir)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        child_python("kimi_auth.emulator", *SETTINGS, "--share-dir", str(share_dir)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     assert child.stdout is not None
@@ -132,7 +131,7 @@ class _Demo:
 
     def _helper(self, words: str, *, expect: int) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "kimi_auth", "token", "--platform", self.session.platform.id],
+            child_python("kimi_auth", "token", "--platform", self.session.platform.id),
             env=dict(self.environ), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         if done.returncode != expect:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import Annotated
 
 import typer
 
-__all__ = ["add_to", "command"]
+from kimi_auth.children import python_command
+from kimi_auth.cli.errors import Usage
+
+__all__ = ["add_to", "child"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,17 +19,22 @@ def add_to(app: typer.Typer) -> None:
     app.command(context_settings=settings)(emulator)
 
 
-def command(*args: str) -> list[str]:
-    """The command line that starts the emulator."""
-    return [sys.executable, "-m", "kimi_auth.emulator", *args]
+def child(module: str, *args: str) -> list[str]:
+    """The command line that runs a module of this package. Raises Usage where there is no Python to start it in."""
+    if (line := python_command(module, *args)) is None:
+        raise Usage(
+            "this program is frozen, or embedded in another one: there is no Python to start",
+            hint="install kimi-auth with pip, pipx or uv",
+        )
+    return line
 
 
 def emulator(args: Annotated[list[str] | None, typer.Argument(metavar="OPTIONS")] = None) -> int:
     """Start a server to try things on, on this machine."""
-    child = subprocess.Popen(command(*(args or [])))
+    server = subprocess.Popen(child("kimi_auth.emulator", *(args or [])))
     try:
-        return child.wait()
+        return server.wait()
     except BaseException:
-        child.terminate()
-        child.wait()
+        server.terminate()
+        server.wait()
         raise

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kimi_auth.cli.browser import can_open, open_browser
+from kimi_auth.browser import can_open, open_browser
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.qr import draw_qr

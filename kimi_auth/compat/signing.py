@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
-import sys
-import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kimi_auth import browser
 from kimi_auth.compat.host import Config, adopt, session_of
 from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
 from kimi_auth.flows.notices import Notice, NoticeKind, SilentView
@@ -93,7 +91,9 @@ async def login_kimi_code(config: Config, *, open_browser: bool = True) -> Async
         yield session
         return
     view = _Events()
-    login = asyncio.ensure_future(session.login(view, force=True, open_browser=_open if open_browser else None))
+    login = asyncio.ensure_future(
+        session.login(view, force=True, open_browser=browser.open_browser if open_browser else None)
+    )
     login.add_done_callback(lambda _: view.queue.put_nowait(None))
     try:
         while (event := await view.queue.get()) is not None:
@@ -149,11 +149,3 @@ def _adopt(config: Config, session: Session) -> None:
         adopt(config, session.config.read())
     except (KimiAuthError, ValueError) as error:
         log.warning("config.toml not adopted: %s", getattr(error, "line", type(error).__name__))
-
-
-def _open(url: str) -> None:
-    """In a process of its own, so that what a browser prints does not reach the events; nobody waits for it."""
-    command = [sys.executable, "-I", "-m", "webbrowser", "-t", url]
-    quiet = subprocess.DEVNULL
-    run = {"check": False, "stdin": quiet, "stdout": quiet, "stderr": quiet, "start_new_session": True}
-    threading.Thread(target=subprocess.run, args=(command,), kwargs=run, name="kimi-auth browser", daemon=True).start()

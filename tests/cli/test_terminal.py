@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from kimi_auth.cli import browser, demo
+from kimi_auth import browser
+from kimi_auth.cli import demo
 from kimi_auth.cli.errors import login_error, status_error
 from kimi_auth.cli.terminal import Terminal, one_line
 from kimi_auth.emulator import Emulator
@@ -418,3 +419,16 @@ def test_without_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     thread = browser.open_browser("https://auth.example/")
     assert thread is not None
     thread.join(10)
+
+
+def test_a_frozen_program_does_not_start_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There `sys.executable` is the application: the browser is opened from this process."""
+    opened: list[str] = []
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(browser.subprocess, "run", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(browser.webbrowser, "open_new_tab", opened.append)
+    monkeypatch.setenv("DISPLAY", ":0")
+    thread = browser.open_browser("https://auth.example/")
+    assert thread is not None
+    thread.join(10)
+    assert opened == ["https://auth.example/"]

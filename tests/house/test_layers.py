@@ -15,9 +15,9 @@ import kimi_auth
 PACKAGE = Path(kimi_auth.__file__).parent
 
 RANKS = (
-    {"machine", "token", "errors", "clock", "files", "_version"},
+    {"machine", "token", "errors", "clock", "files", "children", "_version"},
     {"store", "wire"},
-    {"runtime", "platforms"},
+    {"runtime", "platforms", "browser"},
     {"flows"},
     {"session"},
     {"cli", "emulator", "compat"},

@@ -1,4 +1,4 @@
-"""Opens the verification page in the person's browser, if there is one to open it in; nothing ever waits for it."""
+"""Opens the verification page in the person's browser, if there is one to open it in. No caller waits for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Mapping
 
+from kimi_auth.children import isolated_command
 from kimi_auth.wire import safe_url
 
 __all__ = ["can_open", "open_browser"]
@@ -23,7 +25,7 @@ def can_open(environ: Mapping[str, str] = os.environ, system: str = sys.platform
 def open_browser(url: str) -> threading.Thread | None:
     """Opens `url` in the background, as Python's `webbrowser` finds best ($BROWSER first); None for an unsafe one.
 
-    A process of its own, so that whatever a browser prints does not reach the terminal.
+    `url` becomes an argument of the browser's command line, which every user of the machine can read: no secret in it.
     """
     if not safe_url(url):
         return None
@@ -33,10 +35,13 @@ def open_browser(url: str) -> threading.Thread | None:
 
 
 def _open(url: str) -> None:
-    # -I: no module of the current directory may stand in for the standard one.
-    command = [sys.executable, "-I", "-m", "webbrowser", "-t", url]
+    """In a child Python, so that what a browser prints does not reach the terminal; in this one where there is none."""
+    command = isolated_command("webbrowser", "-t", url)
     quiet = subprocess.DEVNULL
     try:
-        subprocess.run(command, check=False, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
-    except OSError:
+        if command is not None:
+            subprocess.run(command, check=False, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        elif can_open():
+            webbrowser.open_new_tab(url)
+    except (OSError, webbrowser.Error):
         return  # the link is on the screen
