@@ -186,8 +186,8 @@ class Session:
     ) -> LoginReport:
         """Signs in with the device grant (RFC 8628); leaves a login that stands alone unless `force`.
 
-        `view` shows it; `open_browser` is given the checked verification URL and must not block. Cancellation leaves
-        nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs, and ConfigError
+        `view` shows it; `open_browser` is given the checked verification URL, without the user code, and must not block.
+        Cancellation leaves nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs, and ConfigError
         for a platform that takes an API key.
         """
         endpoints_of(self.platform)

@@ -86,7 +86,7 @@ def _picture(state: ViewState, now_s: float, width: int, height: int, foot: str)
 def _question(state: ViewState, width: int, height: int) -> list[RenderableType]:
     room = width - 2 * MARGIN
     is_large = height >= FULL_HEIGHT and can_draw(state.user_code, room)
-    task = "and type the code " if state.url == state.typed_url else "It must show the code "
+    task = "and type the code " if state.url == state.typed_url else "It must show or ask for the code "
     page = [_line(Text("Open this page in a browser")), BLANK, _link(state.url, width), BLANK]
     asked = [
         _line(Text.assemble(task, (state.user_code, "bold" if is_large else ACCENT))),

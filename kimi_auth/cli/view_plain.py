@@ -34,7 +34,7 @@ class PlainView:
         if notice.kind == "code" and notice.code is not None:
             complete = self._state.url != self._state.typed_url
             self._line(f"Open this page to sign in to {self._state.platform}: {self._state.url}")
-            self._line(f"{'It must show' if complete else 'Type'} the code: {self._state.user_code}")
+            self._line(f"{'It must show or ask for' if complete else 'Type'} the code: {self._state.user_code}")
             self._line(f"Approve only if you started this sign-in. The code is good for {_minutes(notice.left_s)}.")
         elif notice.kind == "warning":
             self._line(f"Warning: {notice.message}")

@@ -153,7 +153,8 @@ class LoginWork:
             )
         )
         if self._around.open_browser is not None:
-            self._around.open_browser(code.verification_uri_complete or code.verification_uri)
+            # Without the code: every user of the machine can read a browser's command line.
+            self._around.open_browser(code.verification_uri)
         return "shown", ctx
 
     async def wait(self, ctx: LoginContext, /) -> tuple[WaitOutcome, LoginContext]:

@@ -59,6 +59,28 @@ def test_signals_end_a_login_at_once(tmp_path: Path, number: int, status: int, t
     assert not (tmp_path / "config.toml").exists()
 
 
+def test_no_command_line_has_the_user_code(tmp_path: Path) -> None:
+    """What `ps` shows of the browser that a sign-in opens is the page that asks for the code."""
+    script, shown = tmp_path / "browser", tmp_path / "shown"
+    os.mkfifo(shown)
+    script.write_text(f'#!/bin/sh\nprintf %s "$*" > "{shown}"\n')
+    script.chmod(0o755)
+    with Emulator(approve="page", interval_s=1) as server:
+        env = {**os.environ, **server.env, "KIMI_SHARE_DIR": str(tmp_path), "TERM": "dumb", "BROWSER": f"{script} %s"}
+        leader, follower = pty.openpty()
+        streams = {"stdin": follower, "stdout": follower, "stderr": follower}
+        child = subprocess.Popen([sys.executable, "-c", SCRIPT], env=env, **streams)
+        arguments = shown.read_text()  # there when the browser has been started
+        assert server.state.wait_for(lambda state: state.counts["polls"] >= 1, 15)
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+        os.close(follower)
+        code = server.state.snapshot()["codes"][0]["user_code"]
+        assert arguments.startswith(server.base_url)
+    assert code in rest_of(leader).decode()
+    assert code not in arguments
+
+
 def test_the_demo_shows_the_whole_life(tmp_path: Path) -> None:
     """kimi-auth demo, not on a terminal: it ends with 0, shows a renewal, and leaves nothing behind."""
     env = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}

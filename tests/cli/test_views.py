@@ -113,7 +113,7 @@ ASKED = """
 
   https://auth.example/device?user_code=BCDF-GHJK
 
-  It must show the code BCDF-GHJK
+  It must show or ask for the code BCDF-GHJK
 
   █▀▀▀▄  ▄▀▀▀▄  █▀▀▀▄  █▀▀▀▀       ▄▀▀▀▄  █   █    ▀█▀  █  ▄▀   Approve only
   █▄▄▄▀  █      █   █  █▄▄▄   ▄▄▄  █ ▄▄▄  █▄▄▄█     █   █▄▀     if you started
@@ -226,7 +226,7 @@ def test_it_fits_an_ordinary_terminal() -> None:
         "  Sign in to Kimi Code",
         "  Open this page in a browser",
         f"  {CODE.verification_uri_complete}",
-        "  It must show the code BCDF-GHJK",
+        "  It must show or ask for the code BCDF-GHJK",
         "  Approve only if you started this sign-in.",
         f"  {'━' * 54}  10:00 left",
         "  ⠋ Waiting for your approval.",
@@ -240,7 +240,7 @@ def test_the_servers_words_are_no_markup() -> None:
         replace(SHOWN, code=replace(CODE, user_code="[red]A[/]")), Notice("unreachable", "[bold]:smile:[/bold]")
     )
     lines = drawn(state)
-    assert "  It must show the code [red]A[/]" in lines
+    assert "  It must show or ask for the code [red]A[/]" in lines
     assert "  ⠋ [bold]:smile:[/bold]" in lines
 
 
@@ -330,7 +330,7 @@ def test_as_lines() -> None:
         view.finish(LoginReport("signed_in", models=3))
     assert lines == [
         f"Open this page to sign in to Kimi Code: {CODE.verification_uri_complete}",
-        "It must show the code: BCDF-GHJK",
+        "It must show or ask for the code: BCDF-GHJK",
         "Approve only if you started this sign-in. The code is good for 10 min.",
         "The server asks for a poll every 10 s.",
         "auth.example did not answer.",
