@@ -22,6 +22,18 @@ __all__ = ["Revision", "revision"]
 
 FOLDER = "machines"
 
+NO_COMMANDS = {
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+"""The environment of every git here. The config of a checkout that is not trusted may name commands: a partial clone fetches
+what it lacks, by an `ext::` transport too. No protocol is allowed, which every git knows; the second line spares the try."""
+
+NO_REVISION = "{where} is no folder and no revision here ({said}); name one of the two"
+INCOMPLETE = "{where} is not complete here ({said}); fetch it with git, or name a folder"
+
 
 class Revision(NamedTuple):
     """Machines by name, and why they could not run, one line each; none where they could."""
@@ -46,12 +58,14 @@ def revision(where: str | None = None) -> Revision:
         return Revision.of(drafts())
     if os.path.isdir(where):  # noqa: PTH112 - for whatever cannot be a path, the other one raises
         return Revision.of(drafts(Path(where)))
-    commit = _git(where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{where}^{{commit}}").strip()
+    commit = _git(
+        NO_REVISION, where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{where}^{{commit}}"
+    ).strip()
     files = {}
-    for path in _git(where, "ls-tree", "--name-only", "--full-tree", commit, f"{FOLDER}/").splitlines():
+    for path in _git(INCOMPLETE, where, "ls-tree", "--name-only", "--full-tree", commit, f"{FOLDER}/").splitlines():
         if stem := stem_of(path.removeprefix(f"{FOLDER}/")):
             try:
-                files[stem] = tomllib.loads(_git(where, "show", f"{commit}:{path}"))
+                files[stem] = tomllib.loads(_git(INCOMPLETE, where, "cat-file", "blob", f"{commit}:{path}"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SpecError([f"{where}:{path}: is not TOML ({error}); compare with another revision"]) from error
     if not files:
@@ -59,13 +73,15 @@ def revision(where: str | None = None) -> Revision:
     return Revision.of(drafts_from_data(files))
 
 
-def _git(where: str, *words: str) -> str:
+def _git(failure: str, where: str, *words: str) -> str:
+    """What a plumbing command of git answers: those run no hook, pager, filter or diff driver. `failure`: what to say else."""
+    environ = {**os.environ, **NO_COMMANDS}
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, encoding="utf-8", check=False)
+        done = subprocess.run(["git", *words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except (OSError, ValueError) as error:
         why = f"git cannot be run ({getattr(error, 'strerror', None) or error}), which knows the revisions"
         raise SpecError([f"{why}; install it, or name a folder"]) from None
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["git knows no such revision"])[-1]
-        raise SpecError([f"{where!r} is no folder and no revision here ({said}); name one of the two"])
-    return done.stdout
+        said = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git knows no such revision"])[-1]
+        raise SpecError([failure.format(where=repr(where), said=said)])
+    return done.stdout.decode()

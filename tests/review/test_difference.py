@@ -255,6 +255,44 @@ def test_what_looks_like_an_option(checkout: Callable[..., None], tmp_path: Path
     assert not (tmp_path / "stolen").exists()
 
 
+def test_a_checkout_that_is_not_trusted_runs_nothing(
+    checkout: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Comparing a revision runs no command of the checkout's config: no transport of a partial clone, no hook, no filter."""
+    (tmp_path / "mark").write_text(f"#!/bin/sh\ntouch {tmp_path}/$1-ran\n")
+    (tmp_path / "mark").chmod(0o755)
+    (tmp_path / ".gitignore").write_text("mark\n*-ran\n")
+    checkout({"machines/switch.toml": SWITCH, ".gitattributes": "*.toml diff=mark filter=mark\n"})
+    for key, value in {
+        "core.fsmonitor": f"{tmp_path}/mark fsmonitor",
+        "core.pager": f"{tmp_path}/mark pager",
+        "core.sshCommand": f"{tmp_path}/mark ssh",
+        "core.alternateRefsCommand": f"{tmp_path}/mark alternates",
+        "diff.external": f"{tmp_path}/mark diff",
+        "diff.mark.textconv": f"{tmp_path}/mark textconv",
+        "filter.mark.smudge": f"{tmp_path}/mark smudge",
+        "gpg.program": f"{tmp_path}/mark gpg",
+        "log.showSignature": "true",
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.url": f"ext::{tmp_path}/mark transport",
+        "remote.origin.promisor": "true",
+        "protocol.ext.allow": "always",
+    }.items():
+        subprocess.run(["git", "config", key, value], check=True)
+    assert [*revision("HEAD").machines] == ["switch"]
+    assert not list(tmp_path.glob("*-ran"))
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD:machines/switch.toml"], capture_output=True, text=True, check=True
+    )
+    blob = found.stdout.strip()
+    (tmp_path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    assert main(["HEAD"]) == 2
+    assert not list(tmp_path.glob("*-ran")), "git has asked the remote of a partial clone"
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"'HEAD' is not complete here \(.+\); fetch it with git, or name a folder\n", said)
+
+
 def test_where_nothing_can_be_written(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     """That is a line, no traceback."""
     checkout({"machines/switch.toml": SWITCH})
@@ -272,6 +310,10 @@ def test_what_is_no_revision(
     assert main(["yesterday"]) == 2
     assert re.fullmatch(r"'yesterday' is no folder .*; name one of the two\n", capsys.readouterr().err)
     checkout({"machines/switch.toml": "name = ="})
+    with pytest.raises(SpecError, match=r"HEAD:machines/switch\.toml: is not TOML"):
+        revision("HEAD")
+    Path("machines/switch.toml").write_bytes(b"name = '\xff'")
+    checkout({})
     with pytest.raises(SpecError, match=r"HEAD:machines/switch\.toml: is not TOML"):
         revision("HEAD")
     for where in ("", "x" * 300):
