@@ -171,7 +171,7 @@ def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
 
 def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     from kimi_auth.cli.machine_view import difference_view
-    from kimi_auth.machine.difference import compare, pictures
+    from kimi_auth.machine.difference import compare, pictures, undrawable
     from kimi_auth.machine.revisions import revision
 
     try:
@@ -190,6 +190,9 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     )
     found = compare(old, new, after.problems)
     if form == "svg":
+        with _problems_said(out, "machines that the lints refuse are not drawn"):
+            if problems := undrawable(before, after):
+                raise SpecError(list(problems))
         drawn = pictures(found)
         if len(drawn) > 1:
             raise Usage(

@@ -83,7 +83,7 @@ def page(machine: Machine, material: Material = NO_MATERIAL) -> str:
     held = f"Every state of this machine runs while `{machine.holds}` is held.\n\n" if machine.holds else ""
     return (
         f"{_MARK}{machine.name}.toml by kimi_auth.machine.diagram. Change the machine, then {_MEND}. -->\n\n"
-        f"# {machine.name}\n\n{machine.about.strip()}\n\n{held}"
+        f"# {machine.name}\n\n{_prose(machine.about.strip())}\n\n{held}"
         "A box shows a state and the activity that runs in it; an arrow shows the outcomes that lead on. "
         "A walk ends in a coloured state; the events that leave one come from outside. "
         f"[As a picture]({machine.name}.svg) · [everything on one page](review.html)\n\n"
@@ -207,7 +207,12 @@ def _work(state: State) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return _prose(" ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|"))
+
+
+def _prose(text: str) -> str:
+    """A sentence with the Markdown that its author wrote, and no HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

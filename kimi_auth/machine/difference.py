@@ -3,7 +3,7 @@
     python -m kimi_auth.machine.difference [--markdown] [--svg FOLDER] BEFORE [AFTER]
 
 BEFORE and AFTER are folders with machines, or revisions of the git checkout we are in (its `machines/`); AFTER is by
-default the machines of this package. Exit status 1 if they differ.
+default the machines of this package. Exit status 1 if they differ, 2 if they cannot be compared or drawn.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import Path
 
 from .comparison import comparison
 from .errors import SpecError
-from .revisions import revision
+from .markup import markdown
+from .revisions import Revision, revision
 from .spec import Machine, State
 from .witness import Witness, disagreement, goes, way_to
 
-__all__ = ["Change", "Difference", "compare", "main", "pictures"]
+__all__ = ["Change", "Difference", "compare", "main", "pictures", "undrawable"]
 
 _KEYS = ("activity", "holds", "walks", "tone")
 
@@ -75,13 +76,17 @@ class Difference:
         many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
         lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**"]
         for name in dict.fromkeys(change.machine for change in self.changes):
-            lines += [f"\n### {name}\n", "| | change | shortest sequence on which they disagree |", "|---|---|---|"]
+            lines += [
+                f"\n### {markdown(name)}\n",
+                "| | change | shortest sequence on which they disagree |",
+                "|---|---|---|",
+            ]
             for change in self.changes:
                 if change.machine == name:
                     tells = "" if change.kind == "worded" else _tells(change)
-                    lines.append(f"| {_SIGNS[change.kind]} | {_cell(change.says)} | {_cell(tells)} |")
+                    lines.append(f"| {_SIGNS[change.kind]} | {markdown(change.says)} | {markdown(tells)} |")
         if self.problems:
-            lines += ["\n### These machines cannot run\n", *(f"- {problem}" for problem in self.problems)]
+            lines += ["\n### These machines cannot run\n", *(f"- {markdown(problem)}" for problem in self.problems)]
         return "\n".join(lines) + "\n"
 
 
@@ -101,6 +106,11 @@ def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problem
     return Difference(tuple(changes), pairs, problems)
 
 
+def undrawable(before: Revision, after: Revision) -> tuple[str, ...]:
+    """What the lints refuse in either revision, one line each: such machines are told, and never drawn."""
+    return tuple(dict.fromkeys([*before.problems, *after.problems]))
+
+
 def pictures(difference: Difference) -> Mapping[str, str]:
     """By machine that changed: both revisions as one SVG file, what changed in colour."""
     told: dict[str, list[str]] = {name: [] for name in difference.pairs}
@@ -110,7 +120,7 @@ def pictures(difference: Difference) -> Mapping[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command at the top of this file. Exit status 0 alike, 1 different, 2 not to be compared."""
+    """The command at the top of this file. Exit status 0 alike, 1 different, 2 not to be compared or drawn."""
     parser = argparse.ArgumentParser(prog="python -m kimi_auth.machine.difference", description="Compare machines.")
     parser.add_argument("--markdown", action="store_true", help="for a pull request")
     parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw each machine that changed")
@@ -123,6 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     found = compare(before.machines, after.machines, after.problems)
+    if args.svg and (problems := undrawable(before, after)):
+        sys.stderr.writelines(f"not drawn: {problem}\n" for problem in problems)
+        return 2
     try:
         sys.stdout.write(found.markdown() if args.markdown else found.text())
         sys.stdout.flush()
@@ -243,10 +256,6 @@ def _tells(change: Change) -> str:
 def _lines(change: Change) -> list[str]:
     first = f"{_SIGNS[change.kind]} {change}"
     return [first] if change.kind == "worded" else [first, f"    {_tells(change)}"]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

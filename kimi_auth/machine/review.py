@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from html import escape
 from importlib import resources
 
 from .coverage import coverage, only_checked
 from .layout import layout
+from .markup import attribute as escape
 from .material import HOOK_COLUMNS, Material
 from .palette import PAGE, PICTURE, SHAPES, css
 from .spec import Edge, Machine, State, digest
@@ -32,9 +32,9 @@ def review(machines: Mapping[str, Machine], material: Material) -> str:
         *([("faults", "Faults", _faults(material))] if material.faults else []),
         *([("answers", "Answers", _answers(material))] if material.answers else []),
     ]
-    tabs = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)
+    tabs = "".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for anchor, title, _ in sections)
     body = "".join(
-        f'<section id="{anchor}" aria-label="{escape(title)}">\n{"".join(parts)}</section>\n'
+        f'<section id="{escape(anchor)}" aria-label="{escape(title)}">\n{"".join(parts)}</section>\n'
         for anchor, title, parts in sections
     )
     style = _file("review.css") + SHAPES + css(PAGE) + css(PICTURE)
@@ -58,7 +58,7 @@ def _overview(machines: Mapping[str, Machine], material: Material) -> Iterator[s
         working = len(machine.states) - len(machine.rest)
         rows.append(
             (
-                f'<a class="mono" href="#{name}">{name}</a>',
+                f'<a class="mono" href="#{escape(name)}">{escape(name)}</a>',
                 _prose(machine.about),
                 str(working),
                 str(len(machine.rest)),
@@ -79,9 +79,9 @@ def _overview(machines: Mapping[str, Machine], material: Material) -> Iterator[s
 def _machine(machine: Machine, machines: Mapping[str, Machine], material: Material) -> Iterator[str]:
     tests, checked = material.tests(machine), only_checked(material, machines)
     drawn, places = layout(machine)
-    yield f'<h2 class="mono">{machine.name}</h2>\n<p>{_prose(machine.about)}</p>\n'
+    yield f'<h2 class="mono">{escape(machine.name)}</h2>\n<p>{_prose(machine.about)}</p>\n'
     if machine.holds:
-        yield f"<p>Every state of this machine runs while <code>{machine.holds}</code> is held.</p>\n"
+        yield f"<p>Every state of this machine runs while {_mono(machine.holds)} is held.</p>\n"
     yield _figure(drawing(machine, drawn, places, link="#{}".format, titled=False))
     yield "<h3>Transitions</h3>\n" + _transitions(machine, tests, checked)
     if material.hooks.get(machine.name):
@@ -99,7 +99,7 @@ def _transitions(machine: Machine, tests: Mapping[Edge, Mapping[str, int]] | Non
     for name, state in machine.states.items():
         targets = list(state.on.items()) or [("", "")]
         for number, (event, target) in enumerate(targets):
-            first = (f'<span class="mono">{name}</span> {_tag(state)}', _work(state), _prose(state.about))
+            first = (f'<span class="mono">{escape(name)}</span> {_tag(state)}', _work(state), _prose(state.about))
             edge = Edge(machine.name, name, event, target)
             walks = _walks(edge, tests, checked) if event else ""
             rows.append((*(first if number == 0 else ("", "", "")), _mono(event), _mono(target), walks))
@@ -202,7 +202,7 @@ def _prose(text: str) -> str:
 def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]], keys: Iterable[str] | None = None) -> str:
     """Cells are HTML. With `keys`, each row can be pointed at and lights up its arrow."""
     head, rows = tuple(head), list(rows)
-    attributes = [f' data-edge="{key}" tabindex="0"' for key in keys] if keys else [""] * len(rows)
+    attributes = [f' data-edge="{escape(key)}" tabindex="0"' for key in keys] if keys else [""] * len(rows)
     lines = []
     for row, attribute in zip(rows, attributes, strict=True):
         cells = "".join(
@@ -215,14 +215,16 @@ def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]], keys: Iterable[
 
 
 def _tag(state: State) -> str:
-    return f'<span class="tag {state.tone}">rest, {state.tone}</span>' if state.is_rest else ""
+    tone = escape(state.tone or "")
+    return f'<span class="tag {tone}">rest, {tone}</span>' if state.is_rest else ""
 
 
 def _work(state: State) -> str:
     if state.is_rest:
         return ""
-    holds = f", holds <code>{state.holds}</code>" if state.holds else ""
-    walks = f', walks <a class="mono" href="#{state.walks}">{state.walks}</a>' if state.walks else ""
+    holds = f", holds {_mono(state.holds)}" if state.holds else ""
+    child = escape(state.walks or "")
+    walks = f', walks <a class="mono" href="#{child}">{child}</a>' if child else ""
     return _mono(f"{state.activity}") + holds + walks
 
 

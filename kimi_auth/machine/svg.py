@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from .geometry import Layout, Point, Rect, Route
 from .layout import layout
+from .lint import NAME
+from .markup import attribute
+from .markup import text as escape
 from .overlay import NOTHING, Mark, Overlay
 from .palette import PICTURE, SHAPES, css
 from .sketch import LINE_LEADING, LINE_PX, NAME_LEADING, START, Arrow, Box, Sketch, text_width
@@ -25,8 +26,6 @@ STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
 _LANDSCAPE = "@page{size:A4 landscape}"
 MARK = "<!-- Drawn from machines/ by kimi_auth.machine. Change the machine, then run `make diagrams`. -->\n"
 """Stands first in every file: what carries it may be overwritten and removed."""
-
-escape = partial(html.escape, quote=False)  # `xml.sax.saxutils` would load an HTTP client for it
 
 _MARGIN = 24
 _HEAD = 40
@@ -68,7 +67,7 @@ def drawing(
     letters = max(len(line) for line in [*said, *overlay.story, machine.name + "     "])
     width = max(places.width, text_width(letters, LINE_PX) + 2 * _MARGIN, _legend_width(overlay))
     height = places.height + top + (_STORY_LEADING * len(overlay.story) + _MARGIN if overlay.story else 0)
-    uid = f"{machine.name}-{overlay.caption.partition(' ')[0] or 'plain'}".lower()
+    uid = attribute(f"{machine.name}-{overlay.caption.partition(' ')[0] or 'plain'}".lower())
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="m" viewBox="0 0 {width} {height}"',
         f'width="{width}" height="{height}" role="img" aria-labelledby="{uid}-title {uid}-desc">',
@@ -136,7 +135,7 @@ def _state(name: str, state: State, box: Box, rect: Rect, overlay: Overlay, link
     lines_height = NAME_LEADING + LINE_LEADING * (len(box.lines) - 1)
     y = rect.y + (rect.height - lines_height) // 2 + NAME_LEADING - 5
     parts = [
-        f'<g class="{" ".join(filter(None, classes))}" data-state="{escape(name)}">',
+        f'<g class="{attribute(" ".join(filter(None, classes)))}" data-state="{attribute(name)}">',
         f"<title>{escape(f'{name}: ' + ' '.join(state.about.split()))}</title>",
         f'<rect class="box" x="{rect.x}" y="{rect.y}" width="{rect.width}" height="{rect.height}" rx="9"/>',
     ]
@@ -146,8 +145,9 @@ def _state(name: str, state: State, box: Box, rect: Rect, overlay: Overlay, link
     for number, line in enumerate(box.lines):
         tone = "name" if number == 0 else "lock" if line == f"holds {state.holds}" else "quiet"
         text = f'<text class="{tone}" x="{middle:g}" y="{y}" text-anchor="middle">{escape(line)}</text>'
-        walked = number > 0 and line == f"walks {state.walks}"
-        parts.append(f'<a href="{html.escape(link(state.walks or ""))}">{text}</a>' if walked else text)
+        # No other name makes a link: `javascript:` is a scheme, and `..` another folder.
+        walked = NAME.fullmatch(state.walks or "") and number > 0 and line == f"walks {state.walks}"
+        parts.append(f'<a href="{attribute(link(state.walks or ""))}">{text}</a>' if walked else text)
         y += LINE_LEADING
     return "".join([*parts, "</g>"])
 
@@ -178,7 +178,7 @@ def _edge(drawn: Sketch, arrow: Arrow, route: Route, overlay: Overlay) -> str:
     keys = " ".join(f"{source}.{event}" for source in sources for event in arrow.events)
     title = "\n".join(f"{', '.join(sources)} · {event} → {arrow.target} {note}".strip() for event, _, note in noted)
     return (
-        f'<g class="{" ".join(filter(None, classes))}" data-edges="{escape(keys)}"><title>{escape(title)}</title>'
+        f'<g class="{" ".join(filter(None, classes))}" data-edges="{attribute(keys)}"><title>{escape(title)}</title>'
         f"{_line(route.points)}{_label(noted, label_place(arrow, route.label, overlay)) if route.label else ''}</g>"
     )
 
