@@ -14,6 +14,7 @@ pytest_plugins = (
     "house.ci",
     "house.no_secrets",
     "house.measured",
+    "house.ids",
 )
 
 # freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.

@@ -102,10 +102,11 @@ def holds(data: bytes) -> Damage:
 
 
 def says(**changes: object) -> Damage:
-    """The JSON object with other values; `None` takes a key away."""
+    """The JSON object with other values; `None` takes a key away, a function is called for the value."""
 
     def change(path: Path) -> None:
-        record = {**json.loads(path.read_bytes()), **changes}
+        new = {key: value() if callable(value) else value for key, value in changes.items()}
+        record = {**json.loads(path.read_bytes()), **new}
         path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
 
     return change
@@ -138,6 +139,10 @@ def _emptied(make: Damage) -> Damage:
         make(path)
 
     return replace
+
+
+def _now() -> float:
+    return time.time()
 
 
 def _cut(path: Path) -> None:
@@ -294,7 +299,7 @@ CREDENTIAL = [
     Row("credential", "no refresh token any more", says(refresh_token=None), "revoked", 4, "gave no refresh token"),
     Row("credential", "no access token, empty", says(access_token=""), "corrupt", 8, "access_token is empty"),
     Row("credential", "both empty", says(access_token="", refresh_token=""), "revoked", 4, "another program recorded it"),
-    Row("credential", "signed out", says(access_token="", refresh_token="", signed_out_at=time.time()), "absent", 3, "not signed in"),
+    Row("credential", "signed out", says(access_token="", refresh_token="", signed_out_at=_now), "absent", 3, "not signed in"),
     Row("credential", "of another host", says(issuer="https://evil.example"), "absent", 9, "belongs to https://evil.example"),
 ]  # fmt: skip
 
