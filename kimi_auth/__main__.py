@@ -58,7 +58,7 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool =
     if (
         not token.access_token
         or not at_leisure(token, now_s)
-        or not _is_from(token.issuer, environ)
+        or not _is_from(token.issuer, _binding(f"{folder}/credentials/{PLATFORM}.issuer"), environ)
         or not _has_usual_api(environ)
     ):
         raise FallThrough
@@ -182,12 +182,29 @@ def _has_usual_api(environ: Mapping[str, str]) -> bool:
     return not base or base.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
 
 
-def _is_from(issuer: str, environ: Mapping[str, str]) -> bool:
-    """True if this record's OAuth host is the one that the environment selects; False when in doubt."""
+def _binding(path: str) -> str:
+    """The OAuth host that this credential is bound to, "" for none; raises FallThrough for a binding that is not certain."""
+    try:
+        bound = decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, must_be_ours=True))
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        raise FallThrough from None
+    issuer = bound.get("issuer") if isinstance(bound, dict) else None
+    if not isinstance(issuer, str) or not issuer:
+        raise FallThrough
+    return issuer
+
+
+def _is_from(issuer: str, bound: str, environ: Mapping[str, str]) -> bool:
+    """True if record and binding name the OAuth host that the environment selects, or name none and it is the built-in
+    one; False when in doubt."""
+    selected = OAUTH_HOST
     for name in OAUTH_HOST_VARIABLES:
         if host := environ.get(name, "").strip():
-            return host.rstrip("/") == issuer
-    return issuer in ("", OAUTH_HOST)
+            selected = host.rstrip("/")
+            break
+    return (issuer or bound or OAUTH_HOST) == selected and bound in ("", selected)
 
 
 def _hand_out(token: str) -> int:

@@ -163,10 +163,10 @@ class ConfigError(KimiAuthError):
 
 
 class WrongIssuer(ConfigError):
-    """The stored credential belongs to another OAuth host; it is never sent to a stranger."""
+    """The stored credential belongs to another OAuth host; it is never sent to another one."""
 
     code = "wrong_issuer"
-    default_hint = "name the host of before (KIMI_CODE_OAUTH_HOST, platforms.toml), or sign in: kimi-auth login --force"
+    default_hint = "name the host that it is from: kimi-auth adopt --issuer URL; or sign in: kimi-auth login --force"
 
 
 class ClientRefused(ConfigError):

@@ -20,10 +20,11 @@ from pathlib import Path
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
 from kimi_auth.flows.account import discover, endpoints_of, sign_in_command
+from kimi_auth.flows.adoption import Adoption, adopt
 from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
-from kimi_auth.flows.credential import Landing
+from kimi_auth.flows.credential import Landing, addressed
 from kimi_auth.flows.flight import drain
 from kimi_auth.flows.freshness import Freshness, HeldToken, status_of
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
@@ -237,6 +238,17 @@ class Session:
         with hold_signals():
             return self._signed_out(self._wiring.credential.sign_out().result())
 
+    def adopt(self, issuer: str) -> Adoption:
+        """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; asks nobody.
+
+        Raises ConfigError (no such URL, or a platform without OAuth), NotSignedIn, Revoked, StorageError.
+        """
+        endpoints_of(self.platform)
+        self._wiring.leave_keyring()
+        adopted = adopt(self.store, issuer)
+        self._held = None
+        return adopted
+
     # --- models ------------------------------------------------------------------------------------------------------
 
     async def fetch_models(self) -> tuple[ModelEntry, ...]:
@@ -380,7 +392,7 @@ class Session:
     def _refuse_foreign(self) -> None:
         trouble = self._wiring.credential.inspect().ctx.trouble
         if isinstance(trouble, WrongIssuer):
-            raise trouble
+            raise addressed(trouble, sign_in_command(self.platform))
 
     def _signed_out(self, landing: Landing) -> LogoutReport:
         if landing.state != "absent":

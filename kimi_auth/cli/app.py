@@ -37,6 +37,7 @@ HOMES = {
     "logout": "login",
     "status": "status",
     "token": "token",
+    "adopt": "adopt",
     "run": "run",
     "models": "models",
     "doctor": "doctor",

@@ -98,8 +98,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         ]
     if found.renewed_at_s:
         rows.append(("renewed", f"{duration(max(0.0, now_s - found.renewed_at_s))} ago"))
-    if found.issuer:
-        rows.append(("issuer", found.issuer + _named(found, "oauth_host")))
+    rows += _owner(found)
     rows.append(("API", session.platform.api_base + _named(found, "api_base")))
     if found.not_before_s:
         rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
@@ -113,6 +112,14 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows.append(("API says", verdict.says + (f": {verdict.trouble.line}" if verdict.trouble else "")))
     if found.trouble is not None:
         rows.append(("because", found.trouble.message))
+    return rows
+
+
+def _owner(found: Status) -> list[Row]:
+    """Whose the login is; what its binding says where that is more, or something else."""
+    rows: list[Row] = [("issuer", found.issuer + _named(found, "oauth_host"))] if found.issuer else []
+    if (bound := found.binding) and (bound.issuer != found.issuer or bound.origins):
+        rows.append(("bound to", ", ".join((bound.issuer or "cannot be read", *bound.origins))))
     return rows
 
 
@@ -137,6 +144,8 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "fp": found.fp,
         "region": session.platform.region,
         "issuer": found.issuer,
+        "issuer_from": found.issuer_from or None,
+        "binding": {"issuer": found.binding.issuer, "origins": list(found.binding.origins)} if found.binding else None,
         "api_base": session.platform.api_base,
         "expires_at": found.expires_at_s or None,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,

@@ -12,7 +12,7 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.compat.host import Ref, session_of, share_dir
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, NotSignedIn, SignInEnded
 from kimi_auth.flows.migration import migrate
-from kimi_auth.store import FileStore, SystemKeyring
+from kimi_auth.store import Binding, FileStore, SystemKeyring
 from kimi_auth.token import Token, parse_record
 
 __all__ = [
@@ -113,6 +113,9 @@ def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
         session = session_of(ref.key)
         issuer = session.platform.oauth.host if session is not None and session.platform.oauth is not None else ""
         store.put(parse_record({**token.to_dict(), "issuer": issuer}))
+        bound = store.binding()
+        if bound is None or bound.issuer != issuer:
+            store.bind(Binding(issuer) if issuer else None)
     return OAuthRef("file", ref.key)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
@@ -139,12 +139,15 @@ class ServerWhenAsked:
         return getattr(self, name)
 
 
-def server_of(platform: Platform, headers: Mapping[str, str]) -> OAuthServer:
-    """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none."""
+def server_of(
+    platform: Platform, headers: Mapping[str, str], pinned: Callable[[], Collection[str]] = tuple
+) -> OAuthServer:
+    """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
+    origins beside the issuer's own that the stored login is bound to."""
     if platform.oauth is None:
         return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
     endpoints = endpoints_of(platform)
-    return (OAuthClient if endpoints.token_url else LocatedClient)(endpoints, headers)
+    return (OAuthClient if endpoints.token_url else LocatedClient)(endpoints, headers, pinned=pinned)
 
 
 async def discover(

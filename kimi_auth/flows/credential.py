@@ -45,12 +45,15 @@ ERRORS: dict[str, KimiAuthError] = {
 
 
 SIGN_IN = "kimi-auth login"
+ADOPT = "kimi-auth adopt"
 """How errors say what to type; a platform that is not the usual one has to be named."""
 
 
 def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
-    """A copy of the error whose next step signs in to the platform that `sign_in` is for."""
-    hint = error.hint if "--platform" in error.hint else error.hint.replace(SIGN_IN, sign_in)
+    """A copy of the error whose next step is for the platform that `sign_in` is for."""
+    hint = error.hint
+    if "--platform" not in hint:
+        hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))
     return type(error)(error.message, hint=hint)
 
 

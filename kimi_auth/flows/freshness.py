@@ -146,6 +146,7 @@ def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_
         **common,  # type: ignore[arg-type]
         fp=snapshot.fp,
         issuer=token.issuer,
+        binding=store.binding(),
         expires_at_s=token.expires_at_s,
         left_s=left,
         renews_in_s=max(0.0, left - window_s(token)),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kimi_auth.errors import ClientRefused, CorruptCredential, KimiAuthError, Refused, Revoked, Unreachable, WrongIssuer
 from kimi_auth.flows.contracts import InspectOutcome
-from kimi_auth.store import Claim, Pace, Refusal, Snapshot
+from kimi_auth.store import Binding, Claim, Pace, Refusal, Snapshot
 from kimi_auth.token import Token, left_s, phase
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "after_unclear",
     "held_until_s",
     "is_forced",
-    "is_foreign",
     "is_soft_refusal",
     "judge",
     "not_ours",
@@ -33,11 +32,17 @@ FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
 def judge(
-    snapshot: Snapshot, refusal: Refusal | None, claim: Claim, pace: Pace, issuer: str, now_s: float, wall_s: float
+    snapshot: Snapshot,
+    refusal: Refusal | None,
+    claim: Claim,
+    pace: Pace,
+    foreign: WrongIssuer | None,
+    now_s: float,
+    wall_s: float,
 ) -> tuple[InspectOutcome, KimiAuthError | None]:
     """The rest state of token_lifecycle that this credential is in, and why it is not fresh.
 
-    `now_s`: now as ages are judged; `wall_s`: now by the clock that a pace is written with; both unix seconds.
+    `foreign`: why the record is another host's (`not_ours`). `now_s`: now as ages are judged; `wall_s`: now by the clock that a pace is written with; both unix seconds.
     """
     token = snapshot.token
     if snapshot.state == "corrupt":
@@ -46,8 +51,8 @@ def judge(
         return "absent", None
     if token.is_empty:
         return "revoked", Revoked("the server ended this login: another program recorded it")
-    if is_foreign(token, issuer):
-        return "absent", not_ours(token, issuer)
+    if foreign is not None:
+        return "absent", foreign
     now = "expired" if snapshot.fp == pace.rejected_fp else phase(token, now_s)
     if refusal is not None or (now != "fresh" and not token.refresh_token):
         return ("usable" if now != "expired" else "revoked"), _revoked(refusal)
@@ -69,14 +74,24 @@ def still_works(snapshot: Snapshot, pace: Pace, now_s: float) -> bool:
     return bool(token and token.access_token and left_s(token, now_s) > 0 and snapshot.fp != pace.rejected_fp)
 
 
-def is_foreign(token: Token, issuer: str) -> bool:
-    """True if the pair was issued by another OAuth host than `issuer`; a record that does not say is accepted."""
-    return bool(token.issuer) and token.issuer.rstrip("/") != issuer.rstrip("/")
+def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) -> WrongIssuer | None:
+    """Why this pair must not be sent to `issuer`; None if it belongs there.
 
-
-def not_ours(token: Token, issuer: str) -> WrongIssuer:
-    """The sentence for a pair of another OAuth host."""
-    return WrongIssuer(f"the stored credential belongs to {token.issuer}, not to {issuer}")
+    The record's own key and the binding beside it name the owner, and must agree where both are there. With neither it is
+    the platform's `built_in` host, whatever the environment says.
+    """
+    if binding is not None and not binding.issuer:
+        return WrongIssuer("the binding of the stored credential to its OAuth host cannot be read")
+    named = [host.rstrip("/") for host in (token.issuer, binding.issuer if binding else "") if host]
+    if len(set(named)) > 1:
+        words = f"the stored credential says that it belongs to {named[0]}, its binding says {named[1]}"
+        return WrongIssuer(words)
+    owner = named[0] if named else built_in.rstrip("/")
+    if owner == issuer.rstrip("/"):
+        return None
+    why = "" if named else ", because nothing beside it names another host"
+    words = f"the stored credential belongs to {owner}{why}, not to {issuer}"
+    return WrongIssuer(words, hint=f"select that host; or {WrongIssuer.default_hint}")
 
 
 def is_soft_refusal(pace: Pace, fp: str) -> bool:

@@ -135,8 +135,10 @@ class CredentialWork(RefreshWork):
         ctx = replace(ctx, snapshot=snapshot)
         if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
             return "nothing", ctx
-        if snapshot.token is not None and judge.is_foreign(snapshot.token, self._issuer):
-            return "foreign", replace(ctx, trouble=judge.not_ours(snapshot.token, self._issuer))
+        if snapshot.token is not None and not snapshot.token.is_empty:
+            foreign = self._effects.not_ours(snapshot.token)
+            if foreign is not None:
+                return "foreign", replace(ctx, trouble=foreign)
         ctx = replace(ctx, pair=snapshot.token)
         try:
             self._store.sign_out(self._clock.wall_s())

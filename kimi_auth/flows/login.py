@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
-from kimi_auth.flows import judge
 from kimi_auth.flows.contracts import (
     CheckStoreOutcome,
     InjectOutcome,
@@ -30,7 +29,7 @@ from kimi_auth.flows.lifecycle import no_targets
 from kimi_auth.flows.notices import LoginView, Notice, NoticeKind
 from kimi_auth.flows.refresh import Effects, token_from
 from kimi_auth.platforms import ModelEntry
-from kimi_auth.store import Pace
+from kimi_auth.store import Binding, Pace
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 
@@ -147,6 +146,10 @@ class LoginWork:
     async def show_code(self, ctx: LoginContext, /) -> tuple[ShowCodeOutcome, LoginContext]:
         code = _code_of(ctx)
         left_s = ctx.deadline_s - self._clock.boottime_s()
+        if code.origins and ctx.codes == 1:
+            self._tell(
+                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: yours will go there."
+            )
         self._view.tell(
             Notice(
                 "code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s
@@ -171,7 +174,7 @@ class LoginWork:
         try:
             answer = await asyncio.shield(request)
         except asyncio.CancelledError:
-            await self._keep_a_late_grant(request, sent_at_s)
+            await self._keep_a_late_grant(_code_of(ctx), request, sent_at_s)
             raise
         if answer.outcome == "granted" and answer.value is not None:
             token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
@@ -203,6 +206,8 @@ class LoginWork:
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
         token, replaced = _token_of(ctx), self._store.read().token
+        revocable = self._around.revokes_replaced and replaced is not None and self._is_ours(replaced)
+        binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
             unfit = ConfigError(
@@ -211,7 +216,7 @@ class LoginWork:
             )
             return "unwritable", replace(ctx, trouble=unfit)
         give_up = threading.Event()
-        storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, give_up))
+        storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, binding, give_up))
         try:
             done, _ = await asyncio.wait({storing}, timeout=LOCK_NOTICE_S)
             if not done:
@@ -226,7 +231,7 @@ class LoginWork:
         if trouble is not None:
             return "unwritable", replace(ctx, trouble=trouble)
         self._tell("stored", f"Stored in {self._store.place}.")
-        if self._around.revokes_replaced and replaced is not None and self._is_ours(replaced):
+        if revocable and replaced is not None:
             await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
@@ -275,17 +280,28 @@ class LoginWork:
         finally:
             await _put_down(leaving, resting)
 
-    def _put(self, token: Token, give_up: threading.Event) -> KimiAuthError | None:
-        """Stores the pair under the lock, waiting for it without bound; the sentence that says why it could not be."""
+    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> KimiAuthError | None:
+        """Stores the pair under the lock, waiting for it without bound; the sentence that says why it could not be.
+
+        The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
+        none, and neither lets a token go anywhere else.
+        """
         try:
             with self._store.locked(None, give_up=give_up.is_set) as held:
                 if not held:
                     return LoginCancelled("the login was interrupted before it could be stored")
                 self._store.put(token)
+                self._bind(binding)
                 self._forget_the_pace()
         except StorageError as trouble:
             return trouble
         return None
+
+    def _bind(self, binding: Binding) -> None:
+        try:
+            self._store.bind(binding)
+        except StorageError as trouble:
+            log.warning("the login is not bound to its OAuth host yet: %s", trouble.line)
 
     def _forget_the_pace(self) -> None:
         """What slowed the old login down does not concern the new one."""
@@ -296,7 +312,7 @@ class LoginWork:
 
     def _is_ours(self, token: Token) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
-        return not token.is_empty and not judge.is_foreign(token, self._issuer)
+        return not token.is_empty and self._effects.not_ours(token) is None
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""
@@ -304,7 +320,9 @@ class LoginWork:
             token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token"
         )
 
-    async def _keep_a_late_grant(self, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float) -> None:
+    async def _keep_a_late_grant(
+        self, code: DeviceCode, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float
+    ) -> None:
         """The login was interrupted while a poll was in flight: if its answer is the grant, that is stored all the same."""
         await asyncio.wait({request}, timeout=LAST_WORD_S)
         if not request.done():
@@ -312,7 +330,8 @@ class LoginWork:
             return
         grant = request.result().value
         if grant is not None:
-            await self.store_credential(LoginContext(token=token_from(grant, sent_at_s=sent_at_s, issuer=self._issuer)))
+            token = token_from(grant, sent_at_s=sent_at_s, issuer=self._issuer)
+            await self.store_credential(LoginContext(code=code, token=token))
 
 
 async def _put_down(*tasks: asyncio.Future[T]) -> None:

@@ -81,6 +81,7 @@ def _keep(token: Token | None, store: CredentialStore) -> bool:
             raise found.problem
         if found.state == "present" or token is None:
             return found.state == "present"
+        store.bind(None)  # what another login here was bound to says nothing of this one
         store.put(token)
         if store.read().token != token:
             raise StorageError(f"what was written to {store.place} is not what can be read there")

@@ -26,7 +26,7 @@ from kimi_auth.flows.contracts import (
     SaveHeirOutcome,
     WithdrawOutcome,
 )
-from kimi_auth.store import Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint
 from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
 
@@ -43,7 +43,8 @@ UNSAVED_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What the hooks work on. `issuer`: the OAuth host that pairs are bound to.
+    """What the hooks work on. `issuer`: the OAuth host that requests go to. `built_in`: the platform's own host, to which a
+    record belongs that names none ("": the same).
 
     `keeps_trying(seconds)`: whether a pair that cannot be written is tried again after so many seconds of trying, with
     the lock held. `recovers(patience_s)`: whether a walk whose answer was lost may try once more in this process, and so
@@ -60,6 +61,7 @@ class Effects:
     now_s: Callable[[], float] | None = None
     luck: Callable[[], float] = field(default=random.random)
     advisory_connect_s: float = CONNECT_S
+    built_in: str = ""
 
     def look(self) -> tuple[Snapshot, InspectOutcome, KimiAuthError | None]:
         """Reads the credential and judges it by the clock; nothing is sent, nothing is written."""
@@ -70,11 +72,15 @@ class Effects:
             self.store.refusal(fp) if fp else None,
             self.store.peek_claim(fp) if fp else Claim("none"),
             self.store.pace(),
-            self.issuer,
+            self.not_ours(snapshot.token) if snapshot.token else None,
             self.judged_at_s(),
             self.clock.wall_s(),
         )
         return snapshot, state, trouble
+
+    def not_ours(self, token: Token) -> WrongIssuer | None:
+        """Why this stored pair must not be sent to `issuer`, None if it may be."""
+        return judge.not_ours(token, self.store.binding(), self.issuer, self.built_in or self.issuer)
 
     def judged_at_s(self) -> float:
         """Now, for judging an age: unix seconds."""
@@ -204,6 +210,7 @@ class RefreshWork:
         pace = self._store.pace()
         forced = judge.is_forced(ctx.snapshot, pace, self._effects.judged_at_s())
         self._set_pace(judge.after_renewal(pace, self._clock.wall_s(), forced=forced))
+        self._bind_once()
         return "installed", replace(ctx, snapshot=self._store.read(), trouble=None)
 
     def _install(self, ctx: CredentialContext) -> Literal["installed", "gone", "superseded"]:
@@ -274,6 +281,14 @@ class RefreshWork:
             self._store.set_pace(pace)
         except StorageError as trouble:
             log.warning("the shared pace could not be written: %s", trouble.line)
+
+    def _bind_once(self) -> None:
+        """The first renewal that succeeded shows whose the login is: another client may drop the record's own key."""
+        try:
+            if self._store.binding() is None:
+                self._store.bind(Binding(self._issuer))
+        except StorageError as trouble:
+            log.warning("the credential could not be bound to its OAuth host: %s", trouble.line)
 
     def _drop_claim(self, fp: str) -> None:
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked
+from kimi_auth.store import Binding
 
 __all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict"]
 
@@ -23,7 +24,8 @@ NO_TOKEN: dict[str, KimiAuthError] = {
 class Status:
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
-    `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown). `left_s` is the access
+    `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown): what the record says, else
+    the `binding` beside it, else the platform (`issuer_from`). `left_s` is the access
     token's life, `renews_in_s` the time until renewal becomes advisory. `claim`: the state of a rotation in flight ("" for
     none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. `sources` says where
     values come from: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that
@@ -36,6 +38,8 @@ class Status:
     place: str
     fp: str = ""
     issuer: str = ""
+    issuer_from: Literal["", "record", "binding", "platform"] = ""
+    binding: Binding | None = None
     expires_at_s: float = 0.0
     left_s: float = 0.0
     renews_in_s: float = 0.0

@@ -67,6 +67,7 @@ class Wiring:
         self.registry = Registry(self.share_dir)
         known = self.registry.get(platform or default_platform(self.config, self.registry))
         self.platform: Platform = resolve(known, self.environ)
+        self._built_in = known.oauth.host if known.oauth else ""
         self.clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
@@ -91,7 +92,7 @@ class Wiring:
     @once
     def server(self) -> OAuthServer:
         """The platform's OAuth server."""
-        made: Any = ServerWhenAsked(lambda: server_of(self.platform, self.headers))
+        made: Any = ServerWhenAsked(lambda: server_of(self.platform, self.headers, self._pinned))
         return self._given_server or made
 
     @once
@@ -112,6 +113,7 @@ class Wiring:
             recovers=self._recovers,
             now_s=self.steady.now_s,
             advisory_connect_s=1.5 if self.one_shot else 5.0,
+            built_in=self._built_in,
         )
 
     @once
@@ -140,11 +142,21 @@ class Wiring:
         named = "KIMI_SHARE_DIR" if self.environ.get("KIMI_SHARE_DIR") else "default"
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, "share_dir": "argument" if self._share_dir_given else named}
+        if status.fp and self.platform.oauth:
+            status = self._owned(status)
         if not waits:
             return replace(status, sources=sources)
         words = "not signed in here: config.toml says that the login is in the system keyring"
         trouble = NotSignedIn(words, hint="kimi-auth models sync")
         return replace(status, sources=sources, place="the system keyring", trouble=trouble)
+
+    def _owned(self, status: Status) -> Status:
+        """The status with the OAuth host that the credential belongs to, and who says so."""
+        if status.issuer:
+            return replace(status, issuer_from="record")
+        if status.binding and status.binding.issuer:
+            return replace(status, issuer=status.binding.issuer, issuer_from="binding")
+        return replace(status, issuer=self._built_in, issuer_from="platform")
 
     def obtain(self, need: Need) -> Landing | Seat[Landing]:
         """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
@@ -166,6 +178,11 @@ class Wiring:
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             self.keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
         self._keyring_asked = True
+
+    def _pinned(self) -> tuple[str, ...]:
+        """The origins beside its issuer's own that the stored login is bound to."""
+        binding = self.store.binding()
+        return binding.origins if binding and self.platform.oauth and binding.issuer == self.platform.oauth.host else ()
 
     def _place(self) -> CredentialStore:
         if self.platform.oauth is None:

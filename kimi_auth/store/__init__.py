@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .contract import Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
+from .contract import Binding, Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
 from .file import FileStore
 from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
 from .memory import MemoryStore
 
 __all__ = [
+    "Binding",
     "Claim",
     "ClaimState",
     "CredentialStore",

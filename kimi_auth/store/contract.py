@@ -2,7 +2,8 @@
 
 Three things lie beside the record, each bound to a pair by its fingerprint (`fp`): the *claim* (a promise on disk that a
 rotation of that pair is being sent; once it holds the answer it is the *heir*), the *refusal* (the server ended that
-pair), and the *pace* (when to try again, shared by every process).
+pair), and the *pace* (when to try again, shared by every process). The *binding* says which OAuth host the record belongs
+to: it outlives renewals, because other clients drop the record's own `issuer` when they write it.
 
 Reading never blocks, never locks and never raises for what it finds: what is wrong is said in the answer. Everything that
 writes is called with the lock held (`locked`) and raises `StorageError` when the medium refuses; what it wrote is durable
@@ -19,7 +20,7 @@ from typing import Literal, Protocol
 from kimi_auth.errors import StorageError
 from kimi_auth.token import Token
 
-__all__ = ["Claim", "ClaimState", "CredentialStore", "Pace", "RecordState", "Refusal", "Snapshot", "Stamp"]
+__all__ = ["Binding", "Claim", "ClaimState", "CredentialStore", "Pace", "RecordState", "Refusal", "Snapshot", "Stamp"]
 
 Stamp = tuple[int, ...]
 """Identity of what a place holds now; equal stamps mean that nothing was installed in between. () when nothing is there."""
@@ -92,6 +93,19 @@ class Pace:
     renewed_at_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The OAuth host that the credential belongs to, kept beside the record.
+
+    `issuer`: its URL; "" for a binding that is there and cannot be read, which fits no host. `origins`: the other https
+    origins that held the issuer's token and revocation endpoints when the person signed in; no refresh token goes to any
+    other one.
+    """
+
+    issuer: str
+    origins: tuple[str, ...] = ()
+
+
 class CredentialStore(Protocol):
     """One credential's place. `place` names it for people ("the file …")."""
 
@@ -120,6 +134,9 @@ class CredentialStore(Protocol):
 
     def pace(self) -> Pace:
         """The shared pace; an unreadable one counts as none."""
+
+    def binding(self) -> Binding | None:
+        """Which OAuth host the record belongs to; None when that was never written."""
 
     def holder(self) -> str:
         """Who holds the lock ("pid 123"), "" when nobody does or it cannot be told."""
@@ -167,10 +184,14 @@ class CredentialStore(Protocol):
         hold a token that works."""
 
     def tidy(self, now_s: float) -> None:
-        """Removes an empty signed-out record older than 60 s and everything bound to pairs that are not the record."""
+        """Removes an empty signed-out record older than 60 s, the binding of a record that is signed out or absent, and
+        everything bound to pairs that are not the record."""
 
     def refuse(self, fp: str, refusal: Refusal) -> None:
         """Records that the server ended pair `fp`."""
 
     def set_pace(self, pace: Pace) -> None:
         """Replaces the shared pace."""
+
+    def bind(self, binding: Binding | None) -> None:
+        """Replaces the binding; None removes it."""

@@ -5,6 +5,7 @@
     credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its heir
     credentials/kimi-code.<fp>.refused     the server ended pair <fp>
     credentials/kimi-code.pace.json        when anybody may try again
+    credentials/kimi-code.issuer           the OAuth host that the record belongs to
     credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login
 
 Where the record is a symbolic link, all of this lies beside its target, which is what gets replaced; both locks are
@@ -28,7 +29,7 @@ from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
 from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
 
 from . import claims, formats, lock, medium
-from .contract import Claim, Pace, Refusal, Snapshot, Stamp
+from .contract import Binding, Claim, Pace, Refusal, Snapshot, Stamp
 from .watch import Watch, stamp_of
 
 __all__ = ["FileStore"]
@@ -140,6 +141,10 @@ class FileStore:
 
     def pace(self) -> Pace:
         return formats.decode_pace(_tolerant_read(self._beside("pace.json")) or b"")
+
+    def binding(self) -> Binding | None:
+        data = _tolerant_read(self._beside("issuer"))
+        return None if data is None else formats.decode_binding(data)
 
     def holder(self) -> str:
         pids = lock.holder_pids(self.lock_paths)
@@ -253,6 +258,8 @@ class FileStore:
             medium.remove_durably(self.target)
         if found.state != "corrupt":  # which pair a corrupt record holds cannot be told
             self._sweep(found.fp)
+        if formats.is_over(found):
+            self.bind(None)
 
     def refuse(self, fp: str, refusal: Refusal) -> None:
         path = self._beside(f"{_checked(fp)}.refused")
@@ -262,6 +269,14 @@ class FileStore:
     def set_pace(self, pace: Pace) -> None:
         self._need_lock()
         medium.write_durably(self._beside("pace.json"), formats.encode_pace(pace))
+
+    def bind(self, binding: Binding | None) -> None:
+        path = self._beside("issuer")
+        self._need_lock()
+        if binding is None:
+            medium.remove_durably(path)
+        else:
+            medium.write_durably(path, formats.encode_binding(binding))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 

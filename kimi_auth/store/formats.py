@@ -13,21 +13,25 @@ from pathlib import Path
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
 
-from .contract import Pace, Refusal
+from .contract import Binding, Pace, Refusal, Snapshot
 
 __all__ = [
     "bounded",
     "clean",
+    "decode_binding",
     "decode_pace",
     "decode_record",
     "decode_refusal",
+    "encode_binding",
     "encode_pace",
     "encode_record",
     "encode_refusal",
     "has_served",
+    "is_over",
 ]
 
 WORDS_MAX = 200
+URL_MAX = 2048
 SIGNED_OUT_MAX_AGE_S = 60.0
 VERSION = 1
 
@@ -64,6 +68,12 @@ def has_served(token: Token | None, now_s: float) -> bool:
     return abs(now_s - token.signed_out_at_s) > SIGNED_OUT_MAX_AGE_S
 
 
+def is_over(found: Snapshot) -> bool:
+    """True where nothing is stored that could belong to a host: no record, or a logout's empty one."""
+    token = found.token
+    return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
+
+
 def encode_refusal(refusal: Refusal) -> bytes:
     """A refusal file's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
     return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
@@ -87,6 +97,27 @@ def decode_pace(data: bytes) -> Pace:
     value = _tolerant(data)
     known = {spec.name: _like(spec.default, value.get(spec.name)) for spec in fields(Pace)}
     return Pace(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
+
+
+def encode_binding(binding: Binding) -> bytes:
+    """A binding file's bytes: `{"v": 1, "issuer": "https://...", "origins": ["https://..."]}`."""
+    return json.dumps({"v": VERSION, "issuer": binding.issuer, "origins": list(binding.origins)}).encode() + b"\n"
+
+
+def decode_binding(data: bytes) -> Binding:
+    """The binding in `data`; anything but a whole one has no issuer, so that it fits no host."""
+    value = _tolerant(data)
+    issuer, origins = value.get("issuer"), value.get("origins", [])
+    if not isinstance(origins, list) or not all(map(_is_url, (issuer, *origins))):
+        return Binding("")
+    return Binding(str(issuer), tuple(origins))
+
+
+def _is_url(value: object) -> bool:
+    """Whether it may be an origin or an issuer: a short text that is safe to show."""
+    if not isinstance(value, str) or len(value) > URL_MAX or not value.startswith(("https://", "http://")):
+        return False
+    return value.isascii() and value.isprintable() and " " not in value
 
 
 def clean(words: str) -> str:

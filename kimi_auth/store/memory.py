@@ -13,8 +13,8 @@ from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 from kimi_auth.token import Token, fingerprint
 
 from . import claims
-from .contract import Claim, Pace, Refusal, Snapshot, Stamp
-from .formats import clean, has_served
+from .contract import Binding, Claim, Pace, Refusal, Snapshot, Stamp
+from .formats import clean, has_served, is_over
 
 __all__ = ["MemoryStore"]
 
@@ -37,6 +37,7 @@ class MemoryStore:
         self._claims: dict[str, tuple[claims.Owner, Token | None]] = {}
         self._refusals: dict[str, Refusal] = {}
         self._pace = Pace()
+        self._binding: Binding | None = None
 
     @property
     def place(self) -> str:
@@ -69,6 +70,9 @@ class MemoryStore:
 
     def pace(self) -> Pace:
         return self._pace
+
+    def binding(self) -> Binding | None:
+        return self._binding
 
     def holder(self) -> str:
         return f"pid {os.getpid()}" if self._lock.locked() else ""
@@ -156,6 +160,8 @@ class MemoryStore:
             self._found = Snapshot("absent")
         if found.state != "corrupt":
             self._sweep(found.fp)
+        if is_over(found):
+            self._binding = None
 
     def refuse(self, fp: str, refusal: Refusal) -> None:
         self._need()
@@ -164,6 +170,10 @@ class MemoryStore:
     def set_pace(self, pace: Pace) -> None:
         self._need()
         self._pace = pace
+
+    def bind(self, binding: Binding | None) -> None:
+        self._need()
+        self._binding = binding
 
     def _need(self) -> None:
         if not self._thread:

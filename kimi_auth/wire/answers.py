@@ -56,6 +56,7 @@ class Answer(Generic[Kind_co, Value_co]):
 class DeviceCode:
     """RFC 8628 §3.2, checked and bounded. `interval_s` 1 to 300 (5 when absent), `expires_in_s` at most 1800.
 
+    `origins`: those beside the issuer's own at which the metadata places the token and revocation endpoints.
     `verification_uri` is https (or http on loopback); `verification_uri_complete` is "" when absent or not such a URL.
     """
 
@@ -65,6 +66,7 @@ class DeviceCode:
     verification_uri_complete: str
     expires_in_s: float
     interval_s: float
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from .decode import JsonObject
 from .sanitize import split_url
 from .verdict import Seen
 
-__all__ = ["endpoint", "metadata_urls", "weather"]
+__all__ = ["endpoint", "metadata_urls", "other_origins", "weather"]
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -39,6 +39,21 @@ def endpoint(metadata: JsonObject | None, issuer: str, name: str) -> str:
         return ""
     at_home = there[:2] == ours[:2]
     return str(metadata[name]) if there[0] == "https" or at_home else ""
+
+
+def other_origins(issuer: str, *urls: str) -> tuple[str, ...]:
+    """The origins (RFC 6454 §4) of these URLs that are not the issuer's, each once; "" is no URL and has none."""
+    own = _origin(issuer)
+    return tuple(dict.fromkeys(origin for url in urls if (origin := _origin(url)) and origin != own))
+
+
+def _origin(url: str) -> str:
+    parts = split_url(url)
+    if parts is None:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    has_port = parts.port not in (None, _DEFAULT_PORTS[parts.scheme])
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if has_port else "")
 
 
 def weather(seen: Seen) -> Seen | None:

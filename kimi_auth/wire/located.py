@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -15,11 +15,11 @@ from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome
 from .clients import Clients
 from .contract import TokenHint
 from .decode import JsonObject, json_object
-from .discovery import endpoint, metadata_urls, weather
+from .discovery import endpoint, metadata_urls, other_origins, weather
 from .http import CONNECT_TIMEOUT_S, Ask
 from .oauth import OAuthClient
 from .sanitize import host_of
-from .tables import UnsendableError
+from .tables import UnpinnedError, UnsendableError
 from .verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
 
 __all__ = ["LocatedClient"]
@@ -31,6 +31,10 @@ class LocatedClient:
     """An `OAuthServer` behind the issuer in `endpoints`; the other arguments, threads and loops are as `OAuthClient`'s.
 
     What has been found is kept as long as this object. Where the metadata cannot be had, nothing else is sent.
+
+    A sign-in takes the metadata's word for https origins beside the issuer's own, and says them in its `DeviceCode`. A stored
+    token goes to such an origin only if `pinned` gives it: a login is bound to those that it was told of. The device
+    authorization endpoint may be anywhere: what goes there is no secret.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class LocatedClient:
         transport: httpx.BaseTransport | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
+        pinned: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._endpoints = endpoints
         self._headers = dict(headers)
@@ -48,15 +53,31 @@ class LocatedClient:
         self._transport = transport
         self._async_transport = async_transport
         self._guard = threading.Lock()
+        self._pinned = pinned
         self._found: OAuthClient | None = None
+        self._located = endpoints
+        self._granted = ""
 
     async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
         found = await self._locate_async()
-        return code_answer(found) if isinstance(found, Seen) else await found.request_code()
+        if isinstance(found, Seen):
+            return code_answer(found)
+        answer = await found.request_code()
+        if answer.value is None:
+            return answer
+        to = self._located
+        return replace(
+            answer, value=replace(answer.value, origins=other_origins(to.issuer, to.token_url, to.revocation_url))
+        )
 
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
         found = await self._locate_async()
-        return poll_answer(found) if isinstance(found, Seen) else await found.poll(device_code)
+        if isinstance(found, Seen):
+            return poll_answer(found)
+        answer = await found.poll(device_code)
+        if answer.value is not None:
+            self._granted = answer.value.refresh_token or answer.value.access_token
+        return answer
 
     def exchange(
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -64,6 +85,8 @@ class LocatedClient:
         found = self._locate(METADATA_DEADLINE_S, connect_timeout_s)
         if isinstance(found, Seen):
             return exchange_answer(found)
+        if strange := self._unpinned(self._located.token_url):
+            return exchange_answer(strange)
         return found.exchange(refresh_token, connect_timeout_s=connect_timeout_s)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
@@ -71,6 +94,9 @@ class LocatedClient:
         found = self._locate(deadline_s, min(deadline_s, CONNECT_TIMEOUT_S))
         if isinstance(found, Seen):
             return revoke_answer(found)
+        # What was granted a moment ago, and could not be stored, may go back to where it came from.
+        if token != self._granted and (strange := self._unpinned(self._located.revocation_url)):
+            return revoke_answer(strange)
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         return found.revoke(token, hint, deadline_s=max(left_s, 0.0))
 
@@ -78,6 +104,11 @@ class LocatedClient:
         await self._clients.aclose()
         if self._found is not None:
             await self._found.aclose()
+
+    def _unpinned(self, url: str) -> Seen | None:
+        """What is seen of a request to an endpoint where nothing of this login may be sent."""
+        is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, url))
+        return None if is_bound else Seen(host_of(url), failure=UnpinnedError)
 
     def _locate(self, deadline_s: float, connect_timeout_s: float) -> OAuthClient | Seen:
         search, clock = self._search(), self._clients.clock
@@ -124,6 +155,7 @@ class LocatedClient:
     def _keep(self, found: Endpoints) -> OAuthClient:
         with self._guard:
             if self._found is None:
+                self._located = found
                 self._found = OAuthClient(
                     found,
                     self._headers,

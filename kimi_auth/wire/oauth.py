@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import httpx
@@ -13,10 +13,10 @@ from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome
 from .clients import Clients
 from .contract import TokenHint
 from .decode import json_object
-from .discovery import endpoint, metadata_urls, weather
+from .discovery import endpoint, metadata_urls, other_origins, weather
 from .http import CONNECT_TIMEOUT_S, DEADLINE_S, Ask
 from .sanitize import host_of
-from .tables import NoEndpointError
+from .tables import NoEndpointError, UnpinnedError
 from .verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
 
 __all__ = ["OAuthClient"]
@@ -29,7 +29,8 @@ class OAuthClient:
     """An `OAuthServer` behind `endpoints`; a public client without a secret.
 
     `headers` go with every request. `transport` and `async_transport` replace the network (tests); otherwise proxies and
-    certificates are those of the environment. Plain http is refused except on loopback, unless `plain_http`.
+    certificates are those of the environment. Plain http is refused except on loopback, unless `plain_http`. `pinned` gives
+    the origins beside the issuer's own at which discovered endpoints may be.
     Methods never raise for what a server or a network does. May be shared by threads and event loops; in each loop that
     used it, `await aclose()` before the loop ends.
     """
@@ -43,11 +44,13 @@ class OAuthClient:
         async_transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         plain_http: bool = False,
+        pinned: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._endpoints = endpoints
         self._headers = dict(headers)
         self._clients = Clients(transport, async_transport, clock)
         self._plain_http = plain_http
+        self._pinned = pinned
 
     async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
         """Starts a device login (RFC 8628 §3.1)."""
@@ -95,7 +98,8 @@ class OAuthClient:
             seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
             metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
             if found := endpoint(metadata, self._endpoints.issuer, "revocation_endpoint"):
-                return found
+                is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, found))
+                return found if is_bound else Seen(host_of(found), failure=UnpinnedError)
             missed = weather(seen) or missed
             if seen.failure is not None:
                 break

@@ -27,11 +27,25 @@ from kimi_auth.errors import (
 from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 from .rules import ANY_ERROR, Row, Table
 
-__all__ = ["CODE", "EXCHANGE", "MODELS", "POLL", "REVOKE", "TABLES", "NoEndpointError", "UnsendableError"]
+__all__ = [
+    "CODE",
+    "EXCHANGE",
+    "MODELS",
+    "POLL",
+    "REVOKE",
+    "TABLES",
+    "NoEndpointError",
+    "UnpinnedError",
+    "UnsendableError",
+]
 
 
 class UnsendableError(Exception):
     """The request was not even tried: its URL, a header, the proxy or certificate settings cannot be used."""
+
+
+class UnpinnedError(Exception):
+    """The endpoint is at another origin than the issuer's, and was not there when the person signed in: nothing was sent."""
 
 
 class NoEndpointError(Exception):
@@ -82,6 +96,8 @@ CLIENT_REFUSED = "{host} refuses this program{said}"
 ANSWERS_SOMETHING_ELSE = "{host} answers something that is no OAuth answer ({got}){said}"
 ANSWER_INCOMPLETE = "{host} did not answer completely{said}"
 NOT_REVOKED_HINT = "the tokens end by themselves"
+NOT_PINNED = "{host} did not handle tokens for this login's issuer when you signed in, so nothing is sent there"
+PIN_IT = "if that is right, sign in again: kimi-auth login --force"
 CHECK_HOST = "check KIMI_CODE_OAUTH_HOST"
 
 # Rows that the two requests of a sign-in have in common.
@@ -250,6 +266,15 @@ EXCHANGE: Table[ExchangeOutcome] = (
     Row("not_processed", "nothing was sent", NO_ANSWER, failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
     Row(
         "not_processed",
+        "the metadata names an origin that this login is not bound to: nothing was sent",
+        NO_ANSWER,
+        failure=(UnpinnedError,),
+        raises=ConfigError,
+        says=NOT_PINNED,
+        hint=PIN_IT,
+    ),
+    Row(
+        "not_processed",
         "no connection, or none beyond the proxy: the token was not sent",
         NO_ANSWER,
         failure=NEVER_SENT,
@@ -307,6 +332,14 @@ REVOKE: Table[RevokeOutcome] = (
         hint=NOT_REVOKED_HINT,
     ),
     Row("failed", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
+    Row(
+        "failed",
+        "the metadata names an origin that this login is not bound to: nothing was sent",
+        failure=(UnpinnedError,),
+        raises=ConfigError,
+        says=NOT_PINNED,
+        hint=NOT_REVOKED_HINT,
+    ),
     Row(
         "failed", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED, hint=NOT_REVOKED_HINT
     ),

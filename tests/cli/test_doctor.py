@@ -314,7 +314,10 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ),
     "client refused": (("client_refused",), [("pace", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
     "platforms broken": (("platforms_broken",), [("platforms", ".+")]),
-    "another issuer": (("other_issuer",), [("credential", "name the host of before .+")]),
+    "another issuer": (
+        ("other_issuer",),
+        [("credential", "select that host; or name the host that it is from: kimi-auth adopt --issuer URL; .+")],
+    ),
     "an address that is none": (("no_url",), [("environment", ".+")]),
     "share dir relative": (("relative",), [("share dir", "export KIMI_SHARE_DIR=~/.kimi")]),
     "share dir is a file": (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import ClientRefused, Unreachable
-from kimi_auth.flows.judge import held_until_s, is_forced, weather
-from kimi_auth.store import Pace, Snapshot
+from kimi_auth.flows.judge import held_until_s, is_forced, not_ours, weather
+from kimi_auth.store import Binding, Pace, Snapshot
 from kimi_auth.token import Token, fingerprint
 
 NOW_S = 1_700_000_000.0
@@ -58,3 +58,38 @@ def test_the_pace_keeps_what_was_the_matter(code: str, kind: type) -> None:
     """Who acts does not change while everybody waits: a program that is refused is not offline."""
     assert type(weather(Pace(code=code, words="no"))) is kind
     assert weather(Pace(words="no"), NOW_S + 5, NOW_S).message == "no; not tried again for 5 s"
+
+
+HOME, OTHER = "https://auth.kimi.com", "https://other.example"
+
+
+@pytest.mark.parametrize(
+    ("record", "bound", "selected", "says"),
+    [
+        ("", None, HOME, None),
+        ("", None, OTHER, f"belongs to {HOME}, because nothing beside it names another host"),
+        (HOME, None, HOME, None),
+        (HOME + "/", None, HOME, None),
+        (HOME, None, OTHER, f"belongs to {HOME}, not to {OTHER}"),
+        (OTHER, None, OTHER, None),
+        ("", HOME, HOME, None),
+        ("", HOME, OTHER, f"belongs to {HOME}, not to {OTHER}"),
+        ("", OTHER, OTHER, None),
+        ("", OTHER, HOME, f"belongs to {OTHER}, not to {HOME}"),
+        (OTHER, OTHER, OTHER, None),
+        (OTHER, OTHER, HOME, f"belongs to {OTHER}, not to {HOME}"),
+        (HOME, OTHER, HOME, f"says that it belongs to {HOME}, its binding says {OTHER}"),
+        (HOME, OTHER, OTHER, f"says that it belongs to {HOME}, its binding says {OTHER}"),
+        (HOME, "", HOME, "cannot be read"),
+        ("", "", HOME, "cannot be read"),
+    ],
+)
+def test_whose_a_pair_is(record: str, bound: str | None, selected: str, says: str | None) -> None:
+    """Record and binding agree with the selected host, or there is neither and it is the built-in one; else it is not sent."""
+    binding = None if bound is None else Binding(bound)
+    found = not_ours(Token("a", "r", NOW_S, 900.0, issuer=record), binding, selected, HOME)
+    assert (found is None) == (says is None)
+    if found is not None and says is not None:
+        assert says in found.message
+        assert found.exit_status == 9
+        assert "kimi-auth adopt --issuer URL" in found.hint

@@ -21,7 +21,7 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.flows.contracts import Need
-from kimi_auth.store import Refusal, Snapshot
+from kimi_auth.store import Binding, Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer, decode
 
@@ -147,6 +147,27 @@ def foreign(life: Life) -> None:
     life.store.theirs.put(Token("a", "r", life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example"))
 
 
+def bound_elsewhere(life: Life) -> None:
+    """Another client has written the record and dropped its key; the binding remembers."""
+    life.store.theirs.put(Token("a", "r", life.clock.wall_s() + 900, 900))
+    life.store.theirs.bind(Binding("https://elsewhere.example"))
+
+
+def bound_here(life: Life) -> None:
+    life.store.theirs.put(Token("a", "r", life.clock.wall_s() + 900, 900))
+    life.store.theirs.bind(Binding("https://simulated.example"))
+
+
+def at_odds(life: Life) -> None:
+    life.sign_in()
+    life.store.theirs.bind(Binding("https://elsewhere.example"))
+
+
+def bound_unreadably(life: Life) -> None:
+    life.sign_in()
+    life.store.theirs.bind(Binding(""))
+
+
 def tombstone(life: Life) -> None:
     life.store.theirs.put(Token("", "", 0.0, 0.0))
 
@@ -164,6 +185,10 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
     nobody: ("absent", None),
     signed_out: ("absent", None),
     foreign: ("absent", WrongIssuer),
+    bound_elsewhere: ("absent", WrongIssuer),
+    bound_here: ("fresh", None),
+    at_odds: ("absent", WrongIssuer),
+    bound_unreadably: ("absent", WrongIssuer),
     tombstone: ("revoked", Revoked),
     fresh: ("fresh", None),
     expiring: ("expiring", None),
@@ -192,6 +217,53 @@ def test_inspection_names_the_state_and_the_trouble(life: Life, situation: Calla
     assert (landing.state, type(landing.ctx.trouble) if landing.ctx.trouble else None) == (state, trouble)
     assert life.walk("touched").state == state
     assert life.server.counts == asked
+
+
+@pytest.mark.parametrize("situation", [foreign, bound_elsewhere, at_odds, bound_unreadably])
+def test_what_is_not_ours_goes_nowhere(life: Life, situation: Callable[[Life], None]) -> None:
+    """Neither a renewal nor a sign-out sends a pair whose host is another, or in doubt; the record stays as it is."""
+    situation(life)
+    before = life.store.read()
+    with pytest.raises(WrongIssuer):
+        life.credential.obtain(Need(), life.clock.wall_s())
+    assert life.walk("logout").state == "absent"
+    assert life.store.read() == before
+    assert not life.server.counts
+
+
+def test_it_is_seen_under_the_lock(life: Life) -> None:
+    """A binding that is written while a renewal waits for the lock counts: nothing is sent."""
+    ended(life)
+    life.store.before["locked"] = lambda: life.store.theirs.bind(Binding("https://elsewhere.example"))
+    assert life.walk("renew").state == "absent"
+    assert not life.server.counts
+
+
+def test_the_first_renewal_binds(life: Life) -> None:
+    """A login that nothing was known of is bound once the host has renewed it; a later renewal leaves the binding alone."""
+    token = life.sign_in(age_s=901)
+    assert life.store.binding() is None
+    life.store.theirs.put(Token(token.access_token, token.refresh_token, token.expires_at_s, 900))
+    assert life.walk("renew").state == "fresh"
+    assert life.store.binding() == Binding("https://simulated.example")
+    pinned = Binding("https://simulated.example", ("https://tokens.example",))
+    life.store.theirs.bind(pinned)
+    life.clock.advance(901)
+    assert life.walk("renew").state == "fresh"
+    assert life.store.binding() == pinned
+
+
+def test_a_binding_that_cannot_be_written_costs_nothing(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    """The renewal stands, the next one binds."""
+    ended(life)
+
+    def full() -> None:
+        raise StoreUnwritable("full")
+
+    life.store.before["bind"] = full
+    assert life.walk("renew").state == "fresh"
+    assert life.store.binding() is None
+    assert "could not be bound" in caplog.text
 
 
 class Row(NamedTuple):

@@ -27,6 +27,7 @@ from kimi_auth.flows.login import LoginSurroundings, LoginWork
 from kimi_auth.flows.notices import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.platforms import ModelEntry
+from kimi_auth.store import Binding
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer
 
@@ -275,6 +276,73 @@ def test_force_replaces_a_login_that_stands(login: Login) -> None:
     assert state == "signed_in"
     assert login.life.stored != old
     assert login.life.server.is_live(old.access_token)
+
+
+ORIGINS = ("https://tokens.example",)
+
+
+def with_origins(login: Login) -> None:
+    """The server's metadata places the token endpoint at another origin."""
+    request_code = login.life.server.request_code
+
+    async def request() -> Any:
+        answer = await request_code()
+        return replace(answer, value=replace(answer.value, origins=ORIGINS))
+
+    login.life.server.request_code = request
+
+
+@pytest.mark.parametrize("before", [None, Binding("https://elsewhere.example", ("https://old.example",)), Binding("")])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_login_binds_its_host(login: Login, before: Binding | None, elsewhere: bool) -> None:
+    """Whatever was bound before: from now on it is this host, with the other origins that the person was told of, once."""
+    login.life.store.theirs.bind(before)
+    if elsewhere:
+        with_origins(login)
+    login.life.server.code_life_s = 12.0
+    login.approve_at_s = 30.0
+    state, _ = asyncio.run(login.walk())
+    assert state == "signed_in"
+    assert login.life.store.binding() == Binding(ISSUER, ORIGINS if elsewhere else ())
+    warnings = [notice.message for notice in login.notices if notice.kind == "warning"]
+    assert len(warnings) == elsewhere
+    assert all(ORIGINS[0] in words and ISSUER in words for words in warnings)
+    assert login.life.state == "fresh"
+
+
+def test_a_login_that_cannot_be_bound_stands(login: Login, caplog: pytest.LogCaptureFixture) -> None:
+    """The record names its host itself, so the binding can wait for the next renewal."""
+
+    def full() -> None:
+        raise StoreUnwritable("full")
+
+    login.life.store.before["bind"] = full
+    assert asyncio.run(login.walk())[0] == "signed_in"
+    assert login.life.store.binding() is None
+    assert "not bound" in caplog.text
+    login.life.clock.advance(901)
+    assert login.life.walk("renew").state == "fresh"
+    assert login.life.store.binding() == Binding(ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("record", "bound", "revoked"),
+    [
+        ("", ISSUER, True),
+        ("", "https://elsewhere.example", False),
+        (ISSUER, "https://elsewhere.example", False),
+        (ISSUER, "", False),
+    ],
+)
+def test_what_is_bound_elsewhere_is_not_revoked_here(login: Login, record: str, bound: str, revoked: bool) -> None:
+    """A credential that is replaced is judged by what it was bound to before the new login, never after."""
+    pair = login.life.server.issue()
+    old = Token(pair.access_token, pair.refresh_token, login.life.clock.wall_s() + 900, 900, issuer=record)
+    login.life.store.theirs.put(old)
+    login.life.store.theirs.bind(Binding(bound))
+    login.revokes_replaced = True
+    assert asyncio.run(login.walk(force=True))[0] == "signed_in"
+    assert login.life.server.counts["revoke"] == revoked
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
-from kimi_auth.store import Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
 
 FP = "0123456789abcdef"
@@ -32,6 +32,7 @@ WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
     "sign_out": lambda store, _: store.sign_out(5.0),
     "refuse": lambda store, _: store.refuse(FP, Refusal(1.0, "no")),
     "set_pace": lambda store, _: store.set_pace(Pace(failures=1)),
+    "bind": lambda store, _: store.bind(Binding("https://a.example")),
 }
 NEEDS_LOCK = WRITES | {
     "withdraw_claim": lambda store, _: store.withdraw_claim(FP),
@@ -50,6 +51,7 @@ class TestRecord:
         assert store.refusal(FP) is None
         assert store.peek_claim(FP) == Claim("none", FP)
         assert store.pace() == Pace()
+        assert store.binding() is None
         assert store.holder() == ""
         assert store.place
 
@@ -164,6 +166,46 @@ class TestBeside:
             store.set_pace(Pace(failures=9))
             store.set_pace(pace)
         assert store.pace() == pace
+
+    def test_the_binding_is_kept(self, place: Any, pair: Any) -> None:
+        """The last one set counts, whatever becomes of the record; only a sign-out, once it is tidied up, takes it along."""
+        store: CredentialStore = place.store
+        bound = Binding("https://b.example", ("https://tokens.example", "https://other.example:8443"))
+        with store.locked(0.0):
+            store.put(pair(1))
+            store.bind(Binding("https://a.example"))
+            stamp = store.stamp()
+            store.bind(bound)
+            assert store.stamp() == stamp, "no program has to read the record again"
+            mine = store.read().fp
+            store.claim(mine)
+            store.save_heir(mine, pair(2))
+            store.install_heir(mine)
+            store.tidy(5.0)
+            store.put(pair(3))
+            store.put(Token("", "", 0.0, 0.0))
+            store.tidy(5.0)
+            assert store.binding() == bound
+            store.put(pair(4))
+            place.spoil()
+            store.tidy(5.0)
+            assert store.binding() == bound
+            store.sign_out(1_800_000_000.0)
+            assert store.binding() == bound
+            store.tidy(1_800_000_000.0)
+            assert store.binding() is None
+
+    def test_a_binding_can_be_removed(self, place: Any) -> None:
+        """None removes it, and once more does no harm; beside no record it goes when things are tidied up."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.bind(Binding("https://a.example"))
+            store.bind(None)
+            store.bind(None)
+            assert store.binding() is None
+            store.bind(Binding("https://a.example"))
+            store.tidy(5.0)
+        assert store.binding() is None
 
     @pytest.mark.parametrize("write", ["put", "tidy", "install_heir", "claim"])
     def test_what_is_bound_to_other_pairs_goes(self, place: Any, pair: Any, write: str) -> None:
@@ -508,6 +550,7 @@ class TestMediumThatRefuses:
         assert store.read() == before
         assert store.pace() == Pace()
         assert store.refusal(FP) is None
+        assert store.binding() is None
         assert store.peek_claim(OTHER_FP).state == "none"
 
     def test_it_is_known_before_anybody_is_asked(self, place: Any) -> None:

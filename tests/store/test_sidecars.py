@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, claims
+from kimi_auth.store import Binding, FileStore, Pace, Refusal, claims
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"
@@ -195,3 +195,63 @@ def test_a_pace_that_is_half_right(file_store: FileStore, data: bytes, pace: Pac
     """What can be read counts, the rest has its default."""
     file_store.path.with_name("kimi-code.pace.json").write_bytes(data)
     assert file_store.pace() == pace
+
+
+# --- the binding as a file -------------------------------------------------------------------------------------------
+
+
+def test_the_binding_lies_beside_the_record(file_store: FileStore, linked: Any) -> None:
+    """One small JSON file, private, beside the record that a link leads to."""
+    with file_store.locked(0.0):
+        file_store.bind(Binding("https://auth.kimi.com", ("https://tokens.example",)))
+    path = linked.with_name("team.issuer")
+    assert json.loads(path.read_bytes()) == {
+        "v": 1,
+        "issuer": "https://auth.kimi.com",
+        "origins": ["https://tokens.example"],
+    }
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+NO_BINDINGS: dict[str, bytes] = {
+    "empty": b"",
+    "torn": b'{"v": 1, "issuer": "https://auth.ki',
+    "not JSON": b"https://auth.kimi.com\n",
+    "no object": b'["https://auth.kimi.com"]',
+    "no issuer": b'{"v": 1}',
+    "an issuer that is no text": b'{"v": 1, "issuer": 5}',
+    "an issuer that is no URL": b'{"v": 1, "issuer": "auth.kimi.com"}',
+    "an issuer with an escape": b'{"v": 1, "issuer": "https://\\u001b[31m"}',
+    "an issuer too long": b'{"v": 1, "issuer": "https://' + b"a" * 3000 + b'"}',
+    "origins that are no list": b'{"v": 1, "issuer": "https://auth.kimi.com", "origins": "https://x"}',
+    "an origin that is no URL": b'{"v": 1, "issuer": "https://auth.kimi.com", "origins": [null]}',
+    "too large": b'{"v": 1, "issuer": "https://auth.kimi.com"}' + b" " * 70_000,
+}
+
+
+@pytest.mark.parametrize("data", NO_BINDINGS.values(), ids=NO_BINDINGS)
+def test_a_binding_that_cannot_be_read_fits_no_host(file_store: FileStore, data: bytes) -> None:
+    """It never counts as none: a token would go to whatever host the environment names."""
+    path = file_store.path.with_name("kimi-code.issuer")
+    path.write_bytes(data)
+    assert file_store.binding() == Binding("")
+    with file_store.locked(0.0):
+        file_store.bind(Binding("https://auth.kimi.com"))
+    assert file_store.binding() == Binding("https://auth.kimi.com")
+
+
+@pytest.mark.parametrize("kind", ["link", "FIFO", "directory"])
+def test_a_binding_that_is_no_file_fits_no_host(file_store: FileStore, tmp_path: Any, kind: str) -> None:
+    """Nor is it followed or waited for."""
+    path = file_store.path.with_name("kimi-code.issuer")
+    (tmp_path / "real").write_text('{"v": 1, "issuer": "https://auth.kimi.com"}')
+    {"link": lambda: path.symlink_to(tmp_path / "real"), "FIFO": lambda: os.mkfifo(path), "directory": path.mkdir}[
+        kind
+    ]()
+    assert file_store.binding() == Binding("")
+
+
+def test_a_binding_of_a_later_version(file_store: FileStore) -> None:
+    """Unknown keys are ignored."""
+    file_store.path.with_name("kimi-code.issuer").write_text('{"v": 9, "issuer": "https://a.example", "more": {}}')
+    assert file_store.binding() == Binding("https://a.example")

@@ -11,6 +11,7 @@ import pytest
 
 from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.wire import Endpoints, LocatedClient, OAuthServer
+from kimi_auth.wire.discovery import other_origins
 
 ISSUER = "https://auth.test/tenant"
 FIRST = "https://auth.test/.well-known/oauth-authorization-server/tenant"
@@ -34,7 +35,15 @@ class Server:
         self.asked: list[str] = []
         transport = httpx.MockTransport(self.handle)
         endpoints = Endpoints(ISSUER, "", "", "client", discover_revocation=discover_revocation)
-        self.client = LocatedClient(endpoints, {}, transport=transport, async_transport=transport, clock=clock)
+        self.pinned: tuple[str, ...] = ()
+        self.client = LocatedClient(
+            endpoints,
+            {},
+            transport=transport,
+            async_transport=transport,
+            clock=clock,
+            pinned=lambda: self.pinned,
+        )
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         url = str(request.url)
@@ -179,3 +188,99 @@ def test_no_revocation(clock: Any, metadata: dict[str, Any], discover: bool) -> 
     server = Server(clock, {FIRST: metadata}, discover_revocation=discover)
     assert server.client.revoke("R", "refresh_token").outcome == "unsupported"
     assert server.asked == [FIRST]
+
+
+# --- endpoints at other origins --------------------------------------------------------------------------------------
+
+SPLIT = METADATA | {
+    "device_authorization_endpoint": "https://device.test/d",
+    "token_endpoint": "https://Tokens.test:443/t",
+    "revocation_endpoint": "https://tokens.test:8443/r",
+}
+ELSEWHERE = ("https://tokens.test", "https://tokens.test:8443")
+SPLIT_ANSWERS = {"https://device.test/d": CODE, "https://tokens.test/t": TOKEN, "https://tokens.test:8443/r": {}}
+
+
+@pytest.fixture
+def split(clock: Any) -> Server:
+    """A server whose metadata places every endpoint at another origin."""
+    return Server(clock, {FIRST: SPLIT, **SPLIT_ANSWERS})
+
+
+def test_a_login_is_told_of_other_origins(split: Server) -> None:
+    """The device code says to which origins beside the issuer's own the tokens of this login go."""
+    answer = asyncio.run(split.client.request_code())
+    assert answer.value is not None
+    assert answer.value.origins == ELSEWHERE
+    assert asyncio.run(split.client.poll("D")).outcome == "granted"
+
+
+def test_a_login_at_the_issuer_itself(clock: Any) -> None:
+    """Where all is at one origin there is nothing to tell."""
+    answer = asyncio.run(Server(clock, {FIRST: METADATA}).client.request_code())
+    assert answer.value is not None
+    assert answer.value.origins == ()
+
+
+@pytest.mark.parametrize(
+    ("pinned", "exchange", "revoke"),
+    [
+        ((), "not_processed", "failed"),
+        (("https://other.test",), "not_processed", "failed"),
+        (("https://device.test",), "not_processed", "failed"),
+        (ELSEWHERE[:1], "tokens", "failed"),
+        (ELSEWHERE[1:], "not_processed", "revoked"),
+        (ELSEWHERE, "tokens", "revoked"),
+    ],
+)
+def test_a_stored_token_goes_to_pinned_origins_only(
+    split: Server, pinned: tuple[str, ...], exchange: str, revoke: str
+) -> None:
+    """Metadata that names an origin to which the login is not bound gets nothing but the question for itself."""
+    split.pinned = pinned
+    answers = [split.client.exchange("R"), split.client.revoke("R", "refresh_token")]
+    assert [answer.outcome for answer in answers] == [exchange, revoke]
+    wanted = {
+        FIRST,
+        *(["https://tokens.test/t"] if exchange == "tokens" else []),
+        *(["https://tokens.test:8443/r"] if revoke == "revoked" else []),
+    }
+    assert set(split.asked) == wanted
+    for answer in answers:
+        if answer.outcome in {"not_processed", "failed"}:
+            assert isinstance(answer.error, ConfigError)
+            assert "tokens.test" in answer.error.message.lower()
+
+
+def test_a_code_pins_nothing(split: Server) -> None:
+    """That a code was asked for is no consent: until a login is stored, its origins get no stored token."""
+    asyncio.run(split.client.request_code())
+    assert split.client.exchange("R").outcome == "not_processed"
+
+
+def test_a_grant_may_go_back_where_it_came_from(split: Server) -> None:
+    """A grant that could not be stored is revoked there; another token is not."""
+    asyncio.run(split.client.request_code())
+    asyncio.run(split.client.poll("D"))
+    assert split.client.revoke("another", "refresh_token").outcome == "failed"
+    assert split.client.revoke("R", "refresh_token").outcome == "revoked"
+    assert split.asked[-1] == "https://tokens.test:8443/r"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "urls", "others"),
+    [
+        ("https://a.test/tenant", ("https://a.test/t", "https://A.test:443/r", ""), ()),
+        ("https://a.test", ("https://a.test:444/t",), ("https://a.test:444",)),
+        (
+            "http://localhost:1",
+            ("http://localhost:2/t", "https://localhost:1/r"),
+            ("http://localhost:2", "https://localhost:1"),
+        ),
+        ("https://a.test", ("https://b.test/t", "https://b.test/r"), ("https://b.test",)),
+        ("https://[::1]:1", ("https://[::1]:1/t", "https://[::2]/r"), ("https://[::2]",)),
+    ],
+)
+def test_other_origins(issuer: str, urls: tuple[str, ...], others: tuple[str, ...]) -> None:
+    """Scheme, host and port make an origin (RFC 6454 §4); each is named once, in one spelling."""
+    assert other_origins(issuer, *urls) == others

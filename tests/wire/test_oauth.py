@@ -221,6 +221,7 @@ def metadata(**more: Any) -> dict[str, Any]:
         ({}, "unsupported", [FIRST, SECOND]),
         ({FIRST: (200, metadata(issuer="https://evil.test"))}, "unsupported", [FIRST, SECOND]),
         ({FIRST: (200, {"issuer": ISSUER})}, "unsupported", [FIRST, SECOND]),
+        ({FIRST: (200, metadata(revocation_endpoint="https://other.test/r"))}, "failed", [FIRST]),
         ({FIRST: (503, {})}, "failed", [FIRST, SECOND]),
         ({FIRST: (429, {})}, "failed", [FIRST, SECOND]),
         ({SECOND: (500, metadata())}, "failed", [FIRST, SECOND]),

@@ -23,6 +23,7 @@ __all__ = ["RUNBOOK", "add_to"]
 RUNBOOK: tuple[Look, ...] = (
     house.location,
     credential.stored,
+    credential.bound,
     credential.private,
     credential.directory,
     credential.keyring,

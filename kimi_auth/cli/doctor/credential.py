@@ -11,12 +11,14 @@ from pathlib import Path
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.status import WORDS, duration
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
+from kimi_auth.flows.account import sign_in_command
+from kimi_auth.flows.credential import addressed
 from kimi_auth.flows.migration import is_waiting
 from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
 
-__all__ = ["directory", "file_of", "keyring", "private", "stored"]
+__all__ = ["bound", "directory", "file_of", "keyring", "private", "stored"]
 
 STEPS = {
     "absent": LOGIN,
@@ -37,7 +39,7 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
     evidence = f"{WORDS[found.state]}{left}: {'nothing in ' if found.state == 'absent' else ''}{found.place}"
     step = STEPS.get(found.state, "")
     if isinstance(trouble, WrongIssuer):
-        evidence, step = trouble.message, trouble.hint
+        evidence, step = trouble.message, addressed(trouble, sign_in_command(session.platform)).hint
     elif found.state == "usable" and not isinstance(trouble, SignInEnded):
         step = ""
     elif step and trouble is not None:
@@ -49,6 +51,20 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
         if found.state == "corrupt" and not isinstance(trouble, CorruptCredential):
             evidence, step = trouble.message, _readable(session) or trouble.hint
     yield Check("credential", evidence, step)
+
+
+def bound(session: Session, found: Status) -> Iterator[Check]:
+    """Whose the login is, and who says so. What stands in the way of it is said by `stored`."""
+    if not found.fp or session.platform.oauth is None or isinstance(found.trouble, WrongIssuer):
+        return
+    says = {
+        "record": "says the record; the next renewal binds it",
+        "binding": "says its binding; another program wrote the record",
+        "platform": "as nothing says otherwise; the next renewal binds it",
+    }.get(found.issuer_from, "")
+    if found.binding and found.issuer_from == "record":
+        says = "say the record and its binding"
+    yield Check("issuer", f"{found.issuer}, {says}")
 
 
 def private(session: Session, found: Status) -> Iterator[Check]:

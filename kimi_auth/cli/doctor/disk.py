@@ -32,7 +32,7 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
     if path is None:
         return
     traces = []
-    if found.fp and not found.issuer:
+    if found.fp and found.issuer_from in {"binding", "platform"}:
         traces.append("the credential was last written by a Kimi CLI")
     if ages := sorted(_ages_s(path.parent)):
         traces.append(f"{counted(len(ages), 'unfinished write')} of a Kimi CLI, the last one {duration(ages[0])} ago")
