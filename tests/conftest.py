@@ -14,13 +14,19 @@ pytest_plugins = (
     "house.ci",
     "house.no_secrets",
     "house.measured",
+    "house.timeouts",
     "house.ids",
 )
 
 # freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.
 freezegun.configure(extend_ignore_list=["_pytest.timing", "filelock"])
 
-hypothesis.settings.register_profile("fuzz", max_examples=5_000, deadline=None)
+# A deadline for an example, or a limit for making one, would measure the machine.
+hypothesis.settings.register_profile(
+    "house", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("fuzz", hypothesis.settings.get_profile("house"), max_examples=5_000)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

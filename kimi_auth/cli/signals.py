@@ -147,8 +147,18 @@ class Signals:
 def _send_again(usual: Callable[[sys.UnraisableHookArgs], object], found: sys.UnraisableHookArgs) -> None:
     """Python code that C code has called back can raise nothing: `Stopped` is lost there, so its signal comes again."""
     if isinstance(found.exc_value, Stopped):
-        again = threading.Timer(AGAIN_S, os.kill, [os.getpid(), found.exc_value.number])
-        again.daemon = True
-        again.start()
+        threading.Thread(target=_raise_later, args=[found.exc_value.number], daemon=True).start()
     else:
         usual(found)
+
+
+def _raise_later(number: int) -> None:
+    """Sends `number` once the main thread has left the hook: raised in there, on a busy machine, it would be lost again."""
+    is_in_hook = True
+    while is_in_hook:
+        threading.Event().wait(AGAIN_S)
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented name
+        while frame is not None and frame.f_code is not _send_again.__code__:
+            frame = frame.f_back
+        is_in_hook = frame is not None
+    os.kill(os.getpid(), number)

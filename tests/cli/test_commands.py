@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import errors
 from kimi_auth.cli.status import duration
@@ -306,7 +307,7 @@ def test_status_tells_programs_as_much_as_people(
         spoil(store.path)
     else:
         age(-5.0)
-        with store.locked(5):
+        with store.locked(NO_LIMIT_S):
             fp = store.read().fp
             store.refuse(fp, Refusal(SystemClock().wall_s(), "invalid_grant"))
             store.claim(fp)
@@ -556,13 +557,13 @@ def test_status_shows_what_is_in_the_way(kimi: Run, age: Run, store: FileStore) 
     kimi("login")
     token = age(-5.0)
     fp = store.read().fp
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.claim(fp)
         held = kimi("status")
         assert f"lock: held by pid {os.getpid()}" in held.out
     assert "claim: interrupted" in kimi("status").out
     assert "kimi-auth token --refresh" in kimi("doctor").out
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.refuse(fp, Refusal(SystemClock().wall_s(), "invalid_grant"))
     assert token.access_token not in kimi("doctor").out
     said = kimi("doctor", "--json")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import files
 from kimi_auth.cli.doctor import ALL_WELL, credential, disk, renewal
@@ -122,7 +123,7 @@ class House:
             unclear_last_at_s=now_s,
             unclear_words="403 without an error",
         )
-        with self.store.locked(5):
+        with self.store.locked(NO_LIMIT_S):
             self.store.set_pace(unclear)
 
     def revoked(self) -> None:
@@ -133,11 +134,11 @@ class House:
         self.age(300.0)
 
     def ended(self) -> None:
-        with self.store.locked(5):
+        with self.store.locked(NO_LIMIT_S):
             self.store.refuse(self.store.read().fp, Refusal(time.time(), "invalid_grant"))
 
     def stale_claim(self) -> None:
-        with self.store.locked(5):
+        with self.store.locked(NO_LIMIT_S):
             self.store.claim(self.store.read().fp)
 
     def keyring(self) -> None:
@@ -199,12 +200,12 @@ class House:
         self.paced()
 
     def paced(self) -> None:
-        with self.store.locked(5):
+        with self.store.locked(NO_LIMIT_S):
             self.store.set_pace(Pace(not_before_s=time.time() + 50, failures=3, code="unreachable", words="no route"))
 
     def client_refused(self) -> None:
         self.age(-5.0)
-        with self.store.locked(5):
+        with self.store.locked(NO_LIMIT_S):
             self.store.set_pace(Pace(not_before_s=time.time() + 50, failures=1, code="client_refused", words="no"))
 
     def platforms_broken(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import Meeting
 
 from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.platforms import ConfigFile
@@ -62,7 +62,7 @@ def two(kimi: Run, emulator: Emulator, acme: Emulator, share_dir: Path, monkeypa
 
 def meet(*servers: Emulator) -> None:
     """From now on none of these lists its models before all of them have been asked."""
-    together = threading.Barrier(len(servers), timeout=10)
+    together = Meeting(len(servers))
 
     def wait(entry: Mapping[str, Any]) -> None:
         if entry["endpoint"] == "models":

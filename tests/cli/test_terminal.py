@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from house.patience import joined
 from rich.text import Text
 
 from kimi_auth import browser
@@ -403,7 +404,7 @@ def test_the_persons_browser_opens_the_link(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("BROWSER", f"{script} %s")
     thread = browser.open_browser(url)
     assert thread is not None
-    thread.join(10)
+    joined(thread)
     assert (tmp_path / "opened").read_text() == url
 
 
@@ -418,7 +419,7 @@ def test_without_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     thread = browser.open_browser("https://auth.example/")
     assert thread is not None
-    thread.join(10)
+    joined(thread)
 
 
 def test_a_frozen_program_does_not_start_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,5 +431,5 @@ def test_a_frozen_program_does_not_start_itself(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DISPLAY", ":0")
     thread = browser.open_browser("https://auth.example/")
     assert thread is not None
-    thread.join(10)
+    joined(thread)
     assert opened == ["https://auth.example/"]

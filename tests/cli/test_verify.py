@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import heard
 
 from kimi_auth.machine import Library, digest
 
@@ -144,7 +145,7 @@ def test_it_is_ended(environ: dict[str, str], number: int, to_all: bool, status:
     assert child.stdout.readline().startswith("machines ")
     assert "holds" in child.stdout.readline()
     (os.killpg if to_all else os.kill)(child.pid, number)
-    _, err = child.communicate(timeout=15)
+    _, err = heard(child)
     assert child.returncode == status
     assert err == "" or number == signal.SIGKILL  # Python's own helper clears up then, and says so
     while _is_alive(child.pid):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from house.interpreters import NEWER_MIN, is_newer, newer
+from house.patience import heard
 from pydantic import BaseModel, Field, SecretStr
 from servers.fixtures import unavailable
 
@@ -230,7 +231,7 @@ class Worker:
 
     def end(self) -> str:
         """Closes its input and gives what it said on standard error."""
-        return self.process.communicate(timeout=60)[1]
+        return heard(self.process)[1]
 
 
 @pytest.fixture

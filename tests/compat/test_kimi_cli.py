@@ -24,9 +24,7 @@ def kimi(home: Path, kimi_cli_python: str, kimi_cli_environ: dict[str, str]) -> 
 
     def run(first: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [kimi_cli_python, str(DROP_IN), first, *arguments]
-        return subprocess.run(
-            command, cwd=home, env=kimi_cli_environ, capture_output=True, text=True, check=False, timeout=120
-        )
+        return subprocess.run(command, cwd=home, env=kimi_cli_environ, capture_output=True, text=True, check=False)
 
     return run
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator.records import fingerprint
 
@@ -41,7 +42,7 @@ def test_bearer_auth(world: Any, start: Start, kimi_cli_python: str, kimi_cli_en
         old = rotating.access_token_sync()
         newer = fingerprint(rotating.access_token_sync(refresh=True))
         world.state.revoke(old)
-        assert world.state.wait_for(lambda _, newer=newer: newer in bearers(world)[-3:])
+        assert world.state.wait_for(lambda _, newer=newer: newer in bearers(world)[-3:], NO_LIMIT_S)
     assert len(answers) == REQUESTS
     assert [answer for answer in [*answers, asker.answer()] if answer != GOOD] == []
     assert world.state.counts["rotations"] == ROTATIONS

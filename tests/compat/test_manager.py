@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 from pydantic import SecretStr
 
 from kimi_auth.compat.oauth import (
@@ -257,7 +258,7 @@ def test_common_headers(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(NO_LIMIT_S):
         while not condition():
             await asyncio.sleep(0.01)
 

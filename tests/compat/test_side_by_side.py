@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.errors import StorageError
@@ -123,7 +124,7 @@ def test_a_slow_server(both: tuple[Any, Any, Any]) -> None:
     world, theirs, ours = both
     world.state.inject(Fault("token", grant="refresh_token", latency_s=4.0))
     ours.send(do="refresh")
-    assert world.state.wait_for(lambda state: state.counts["rotations"] == 1)
+    assert world.state.wait_for(lambda state: state.counts["rotations"] == 1, NO_LIMIT_S)
     assert theirs.ask(do="refresh")["status"] == 200
     assert ours.answer()["status"] == 200
     assert world.state.counts["refreshes"] == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import Meeting, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import CorruptCredential, CredentialLocked, NotSignedIn, StorageError, StoreUnwritable
@@ -193,7 +194,7 @@ def test_a_keyring_that_does_not_work(home: Home, what: str, error: BaseExceptio
 def test_a_keyring_that_is_slow(home: Home) -> None:
     """Its time has an end, which the caller sees; an answer that comes later changes nothing."""
     gate = threading.Event()
-    home.keyring._ask = lambda _: gate.wait(10)  # type: ignore[method-assign,assignment]
+    home.keyring._ask = lambda _: met(gate)  # type: ignore[method-assign,assignment]
     slow = SystemKeyring(patience_s=0.01, backend=lambda: home.keyring)
     found = flow.migrate(home.platform, home.store, home.config, slow)
     gate.set()
@@ -292,7 +293,7 @@ def test_interrupted_at_every_step(home: Home, monkeypatch: pytest.MonkeyPatch, 
 
 def test_two_at_once(home: Home) -> None:
     """Two processes that find the same entry: one of them writes it, both end well."""
-    start = threading.Barrier(2, timeout=10)
+    start = Meeting(2)
     real, states = home.keyring.get_password, []
 
     def together(service_name: str, username: str) -> str | None:

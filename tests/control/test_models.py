@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import Meeting, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
@@ -56,7 +57,7 @@ def after_sync(*names: str) -> set[str]:
 
 def test_all_are_asked_at_the_same_time(share: Path, three: Any) -> None:
     """No answer comes before every platform has been asked: so the slowest one is the cost, not the sum."""
-    together = threading.Barrier(len(NAMES), timeout=10)
+    together = Meeting(len(NAMES))
     for api in three.values():
         api.gate = together.wait
     assert [synced.trouble for synced in sync_all(share)] == [None, None, None]
@@ -68,7 +69,7 @@ def in_this_order(apis: dict[str, Any], order: tuple[str, ...]) -> None:
     turns = [threading.Event() for _ in range(len(order) + 1)]
     turns[0].set()
     for place, name in enumerate(order):
-        apis[name].gate = lambda place=place: turns[place].wait(10) and turns[place + 1].set()
+        apis[name].gate = lambda place=place: met(turns[place]) and turns[place + 1].set()
 
 
 def test_the_order_of_answers_does_not_show(share: Path, three: Any) -> None:
@@ -146,7 +147,7 @@ def test_one_that_hangs(share: Path, three: Any, monkeypatch: pytest.MonkeyPatch
 
     real, quit_ = models_api.Ask, threading.Event()
     monkeypatch.setattr(models_api, "Ask", lambda *args, **kwargs: real(*args, **kwargs, deadline_s=0.5))
-    three["beta"].gate = lambda: quit_.wait(10)
+    three["beta"].gate = lambda: met(quit_)
     synced = sync_all(share)
     quit_.set()
     assert [bool(one.trouble) for one in synced] == [False, True, False]

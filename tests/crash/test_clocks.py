@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fleet.invariants import violations
 from fleet.stage import Stage
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.store import Pace
 
@@ -69,7 +70,7 @@ def test_another_boot_left_an_heir(stage: Stage) -> None:
 def test_a_pace_of_another_clock(stage: Stage, wall_offset_s: float) -> None:
     """A pace that was written under a clock far ahead is void; one of the past is over."""
     stage.sign_in("expired")
-    with stage.store.locked(60.0) as held:
+    with stage.store.locked(NO_LIMIT_S) as held:
         assert held
         stage.store.set_pace(Pace(not_before_s=stage.emulator.state.now_s() + wall_offset_s, failures=3))
     assert stage.next_run().error == ""

@@ -7,6 +7,7 @@ import os
 import pytest
 from fleet.invariants import violations
 from fleet.stage import Stage, pipe
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.token import Token
 
@@ -43,7 +44,7 @@ def test_a_preforking_server(stage: Stage) -> None:
         worker = stage.start("prefork", count=4, start=start)
         worker.wait_for("forked")
         ran_out = Token(token.access_token, token.refresh_token, 1.0, 900.0, issuer=token.issuer)
-        with stage.store.locked(60.0) as held:
+        with stage.store.locked(NO_LIMIT_S) as held:
             assert held
             stage.store.put(ran_out)
         os.close(begin)

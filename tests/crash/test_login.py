@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from fleet.invariants import violations
-from fleet.stage import PATIENCE_S, Stage, Worker
+from fleet.stage import Stage, Worker
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Fault
 
@@ -55,7 +56,7 @@ def stand(stage: Stage, step: str, latency_s: float) -> Worker:
     if step == IN_FLIGHT:
         stage.state.inject(Fault("token", grant="device_code", latency_s=latency_s))
         worker = stage.start("login", hurry=True)
-        assert stage.state.wait_for(granted, PATIENCE_S)
+        assert stage.state.wait_for(granted, NO_LIMIT_S)
         return worker
     gates = [f"device_login.{gate}" for gate in (("persisting", step) if step == "returning_grant" else (step,))]
     lead = ASIDE.get(step, no_trouble)

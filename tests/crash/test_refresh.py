@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from fleet.invariants import violations
 from fleet.stage import Age, Stage, Worker
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Fault
 from kimi_auth.token import Token
@@ -229,7 +230,7 @@ def stand_in_block(stage: Stage, token: Token, step: str) -> Worker:
     worker = stage.start("kept_fresh", hurry=True, gates=[] if step == IN_FLIGHT else [step])
     worker.wait_for("inside")
     ages = Token(token.access_token, token.refresh_token, token.expires_at_s - 600.0, 900.0, issuer=token.issuer)
-    with stage.store.locked(60.0) as held:
+    with stage.store.locked(NO_LIMIT_S) as held:
         assert held
         stage.store.put(ages)
     if step == IN_FLIGHT:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Fault
 
@@ -238,9 +239,9 @@ def test_work_goes_on_without_the_client(visitor: Any) -> None:
         visitor.http.post(
             TOKEN,
             data={"client_id": CLIENT_ID, "grant_type": "refresh_token", "refresh_token": grant["refresh_token"]},
-            timeout=httpx.Timeout(60, read=0.05),
+            timeout=httpx.Timeout(NO_LIMIT_S, read=0.05),
         )
-    assert visitor.state.wait_for(lambda state: state.counts["rotations"] == 1)
+    assert visitor.state.wait_for(lambda state: state.counts["rotations"] == 1, NO_LIMIT_S)
 
 
 def test_latency_setting_delays_the_answer_only(visit: Visit) -> None:
@@ -253,12 +254,14 @@ def test_latency_setting_delays_the_answer_only(visit: Visit) -> None:
         with contextlib.suppress(httpx.HTTPError), httpx.Client(trust_env=False) as http:
             form = {"client_id": CLIENT_ID, "grant_type": "urn:ietf:params:oauth:grant-type:device_code"}
             http.post(
-                f"{visitor.emulator.base_url}{TOKEN}", data={**form, "device_code": code["device_code"]}, timeout=60
+                f"{visitor.emulator.base_url}{TOKEN}",
+                data={**form, "device_code": code["device_code"]},
+                timeout=NO_LIMIT_S,
             )
 
     poller = threading.Thread(target=poll)
     poller.start()
-    assert visitor.state.wait_for(lambda state: state.counts["exchanges"] == 1)
+    assert visitor.state.wait_for(lambda state: state.counts["exchanges"] == 1, NO_LIMIT_S)
     visitor.emulator.__exit__(None, None, None)
     poller.join()
 
@@ -352,7 +355,7 @@ def test_web_pages_are_kept_out(visitor: Any, path: str, headers: dict[str, str]
 def wire(visitor: Any) -> Iterator[socket.socket]:
     """A bare TCP connection to the emulator."""
     url = urlsplit(visitor.emulator.base_url)
-    with socket.create_connection((url.hostname, url.port), timeout=5) as connection:
+    with socket.create_connection((url.hostname, url.port), timeout=NO_LIMIT_S) as connection:
         yield connection
 
 

@@ -10,6 +10,7 @@ import warnings
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 
 import kimi_auth.emulator as package
 from kimi_auth.emulator import Emulator, Fault
@@ -74,7 +75,7 @@ def test_ends_at_once_and_leaks_nothing() -> None:
 
         def ask(url: str) -> None:
             try:
-                httpx.get(f"{url}/coding/v1/models", timeout=60, trust_env=False)
+                httpx.get(f"{url}/coding/v1/models", timeout=NO_LIMIT_S, trust_env=False)
             except httpx.HTTPError as error:
                 broken.append(type(error).__name__)
 
@@ -85,7 +86,7 @@ def test_ends_at_once_and_leaks_nothing() -> None:
                 emulator.state.inject(Fault("models", latency_s=3600))
                 asker = threading.Thread(target=ask, args=(base_url,))
                 asker.start()
-                assert emulator.state.wait_for(lambda state: len(state.log) == 2)
+                assert emulator.state.wait_for(lambda state: len(state.log) == 2, NO_LIMIT_S)
             asker.join()
             with pytest.raises(httpx.ConnectError):
                 idle.get(base_url)

@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any) -> Iterator[Any]:
     """A phone's window in which the page's own rules and scripts have nothing to complain about."""
     page = browser.new_page(viewport={"width": 390, "height": 760}, java_script_enabled=False)
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(0)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     yield page

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.patience import ended, heard
 
 from kimi_auth.emulator import Emulator
 from kimi_auth.emulator.program import main
@@ -84,7 +85,7 @@ def test_signals(start: Start, number: signal.Signals, ignoring: bool) -> None:
             while not http.get("/_emulator/state").json()["counts"].get("refreshes"):
                 pass
             process.send_signal(number)
-            assert process.communicate(timeout=10) == ("", "")
+            assert heard(process) == ("", "")
             assert process.returncode == 0
 
 
@@ -98,7 +99,7 @@ def test_request_log(start: Start, tmp_path: Path) -> None:
         form = {"client_id": CLIENT_ID, "grant_type": "urn:ietf:params:oauth:grant-type:device_code"}
         grant = http.post("/api/oauth/token", data={**form, "device_code": code["device_code"]}).json()
     process.terminate()
-    process.wait(timeout=10)
+    ended(process)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["endpoint"] for entry in entries] == ["earlier", "device", "token"]
     assert entries[2]["outcome"] == "granted"
@@ -121,7 +122,7 @@ def test_log_that_cannot_be_written(start: Start) -> None:
     with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False) as http:
         assert [http.get("/device").status_code for _ in range(2)] == [200, 200]
     process.terminate()
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = heard(process)
     assert (stdout, stderr) == ("", "kimi-auth emulator: --log /dev/full: No space left on device; no more is logged\n")
 
 
@@ -129,7 +130,7 @@ def test_ready_line_that_nobody_reads() -> None:
     """Without a reader for its ready line it ends with one sentence."""
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(COMMAND, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=15, check=False)
+    done = subprocess.run(COMMAND, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "cannot write the ready line" in done.stderr
@@ -237,6 +238,6 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_the_extra() -> None:
     """Without starlette or uvicorn it says in one line what to install."""
     code = "import sys; sys.modules['uvicorn'] = None; from kimi_auth.emulator.program import main; sys.exit(main([]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "pip install 'kimi-auth[emulator]'" in done.stderr

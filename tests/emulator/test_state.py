@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Fault, Reuse, Settings, State
 from kimi_auth.emulator.core import GUESSES_PER_MINUTE
@@ -339,7 +340,7 @@ def test_wait_for_a_request(clock: NowS) -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    assert state.wait_for(lambda s: s.counts["device_codes"] == 1 and len(s.log) == 1)
+    assert state.wait_for(lambda s: s.counts["device_codes"] == 1 and len(s.log) == 1, NO_LIMIT_S)
     worker.join()
     assert written == [{"endpoint": "device"}]
     assert not state.wait_for(lambda s: s.counts["device_codes"] == 2, timeout_s=0)

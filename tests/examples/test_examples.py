@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Emulator
 from kimi_auth.machine import Library
@@ -49,7 +50,7 @@ def test_it_shows_what_it_promises(name: str) -> None:
 def test_first_login_refused() -> None:
     """When the person refuses, the example ends with one line that says so, and no traceback."""
     with Emulator(approve="page", interval_s=1) as emulator, start("first_login.py", emulator.env) as example:
-        assert emulator.state.wait_for(lambda state: bool(state.log))
+        assert emulator.state.wait_for(lambda state: bool(state.log), NO_LIMIT_S)
         (code,) = emulator.state.snapshot()["codes"]
         emulator.state.decide(code["user_code"], "denied")
         said = example.communicate()[1]

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S, PATIENCE_S, OwnTime, ended
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator
@@ -26,7 +27,6 @@ from kimi_auth.store import FileStore
 from kimi_auth.token import Token
 
 FOLDER = Path(__file__).parents[2] / "examples" / "web_backend"
-PATIENCE_S = 15.0
 REQUESTS = 200
 CLIENTS = 4
 SIGNED_IN = {"fresh", "expiring"}
@@ -56,16 +56,16 @@ def uvicorn(environ: dict[str, str], errors: Path, workers: int = 1) -> Iterator
         yield until(lambda: re.search(r"running on (http://127\.0\.0\.1:\d+)", errors.read_text()))[1]
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        ended(process)
     said = errors.read_text()
     assert [line for line in said.splitlines() if "Traceback" in line or line.startswith("ERROR")] == [], said
 
 
 def until(condition: Callable[[], Any]) -> Any:
     """The first true answer; a server's own latency is all that passes meanwhile."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    own = OwnTime()
     while not (found := condition()):
-        assert time.monotonic() < deadline_s, "it never came"
+        assert own.read() <= PATIENCE_S, "it never came"
         os.sched_yield()
     return found
 
@@ -76,7 +76,7 @@ class Browser:
 
     base: str
     answers: list[str]
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=PATIENCE_S))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=NO_LIMIT_S))
 
     def get(self, path: str) -> httpx.Response:
         return self._kept(self.client.get(self.base + path))
@@ -125,7 +125,7 @@ class Backend:
     def age(self, left_s: float) -> None:
         """The stored token ends in so many seconds; the server's part of it is still as it was."""
         store = FileStore(self.share_dir, clock=SystemClock())
-        with store.locked(PATIENCE_S) as held:
+        with store.locked(NO_LIMIT_S) as held:
             token = store.read().token
             assert held
             assert token is not None
@@ -186,7 +186,7 @@ class Load:
         until(lambda: self.served >= wanted)
 
     def _ask(self, number: int) -> None:
-        with httpx.Client(timeout=PATIENCE_S) as client:
+        with httpx.Client(timeout=NO_LIMIT_S) as client:
             while not self._over.is_set():
                 number += 1
                 began_s = time.monotonic()
@@ -211,7 +211,7 @@ def test_two_workers(backend: Backend) -> None:
         for number, event in enumerate(events, start=1):
             load.go_on(REQUESTS // (len(events) + 1))
             event()
-            assert state.wait_for(lambda state, number=number: state.counts["rotations"] == number, PATIENCE_S)
+            assert state.wait_for(lambda state, number=number: state.counts["rotations"] == number, NO_LIMIT_S)
             until(backend.note_secrets)
             if number == 3:
                 away_from_s = time.monotonic()
@@ -298,7 +298,7 @@ def test_as_its_first_lines_say(home: Path, tmp_path: Path) -> None:
     with (
         Emulator(approve="page", interval_s=1) as emulator,
         uvicorn(emulator.env, tmp_path / "stderr", workers=2) as base,
-        httpx.Client(timeout=PATIENCE_S) as client,
+        httpx.Client(timeout=NO_LIMIT_S) as client,
     ):
         client.post(f"{base}/login", headers={"Origin": base})
         code = until(lambda: httpx.get(f"{base}/status").json()["sign_in"].get("code"))
@@ -306,7 +306,7 @@ def test_as_its_first_lines_say(home: Path, tmp_path: Path) -> None:
         until(lambda: httpx.get(f"{base}/status").json()["state"] in SIGNED_IN)
 
         def ask(_: int) -> httpx.Response:
-            return httpx.get(f"{base}/ask", timeout=PATIENCE_S)
+            return httpx.get(f"{base}/ask", timeout=NO_LIMIT_S)
 
         with ThreadPoolExecutor(8) as pool:
             while len({one["worker"] for one in asked}) < 2:

@@ -26,20 +26,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from house.patience import NO_LIMIT_S, PATIENCE_S, TICK_S, OwnTime, ended, joined
+
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator, Reuse
 from kimi_auth.emulator.records import Grant, fingerprint
 from kimi_auth.store import FileStore, Snapshot
 from kimi_auth.token import Token
 
-__all__ = ["PATIENCE_S", "Age", "Edge", "Result", "Stage", "Worker"]
+__all__ = ["Age", "Edge", "Result", "Stage", "Worker"]
 
 WORKER = Path(__file__).with_name("worker.py")
-PATIENCE_S = 60.0
-"""How long a test waits for a process that has nothing to wait for: a loaded machine, never a measure of anything."""
-
 LOOK_S = 0.05
-CALM_LOOKS = 10
+CALM_S = 0.5
 LIFE_S = 900.0
 LEFT_S = {"fresh": LIFE_S, "expiring": 300.0, "expired": -10.0, "rejected": LIFE_S}
 Age = Literal["fresh", "expiring", "expired", "rejected"]
@@ -117,9 +116,9 @@ class Worker:
 
     def wait_for(self, name: str) -> dict[str, Any]:
         """The next report that has `name`; fails the test if the process ends before it says so."""
-        deadline_s = time.monotonic() + PATIENCE_S
-        while (said := self._take(name, max(0.0, deadline_s - time.monotonic()))) is None:
-            if self._has_ended or time.monotonic() >= deadline_s:
+        own = OwnTime()
+        while (said := self._take(name, TICK_S)) is None:
+            if self._has_ended or own.read() > PATIENCE_S:
                 how = "ended without" if self._has_ended else "did not report"
                 raise AssertionError(f"worker {self.pid} {how} {name!r}: {self.story()}")
         return said
@@ -146,12 +145,14 @@ class Worker:
 
     def soon(self, name: str) -> dict[str, Any] | None:
         """The report that has `name`, None if the process stands still, with its threads asleep, and has not made it."""
-        deadline_s = time.monotonic() + PATIENCE_S
-        calm = 0
-        while calm < CALM_LOOKS and time.monotonic() < deadline_s and not self._has_ended:
+        calm = OwnTime()  # the server's threads are ours: it does not count that they wait for a processor
+        while not self._has_ended:
             if (said := self._take(name, LOOK_S)) is not None:
                 return said
-            calm = calm + 1 if self._sleeps() else 0
+            if not self._sleeps():
+                calm = OwnTime()
+            elif calm.read() > CALM_S:
+                break
         return None
 
     def _sleeps(self) -> bool:
@@ -179,9 +180,7 @@ class Worker:
     def send(self, number: signal.Signals) -> None:
         """Sends a signal and waits until the kernel has handed it over; the process may be ended by it."""
         self.process.send_signal(number)
-        deadline_s = time.monotonic() + PATIENCE_S
         while self._is_pending(number):
-            assert time.monotonic() < deadline_s, f"worker {self.pid} never took {number.name}"
             os.sched_yield()  # the kernel's work: no clock can tell when it is done
 
     def _is_pending(self, number: signal.Signals) -> bool:
@@ -198,16 +197,16 @@ class Worker:
         """SIGKILL, and wait for the end."""
         self.was_killed = True
         self.process.kill()
-        self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
+        ended(self.process)
+        joined(self._reader)
 
     def end(self) -> int:
         """Waits for the end by itself; the exit status, negative for a signal."""
         try:
-            status = self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
+            status = ended(self.process)
+        except AssertionError:
             raise AssertionError(f"worker {self.pid} does not end: {self.story()}") from None
-        self._reader.join(PATIENCE_S)
+        joined(self._reader)
         return status
 
     def walked(self, source: str, event: str | None = None) -> int:
@@ -283,7 +282,7 @@ class Stage:
 
     def arrived(self, refreshes: int) -> None:
         """Waits until so many refresh requests were answered or are being answered."""
-        assert self.state.wait_for(lambda state: len(self.sends) >= refreshes, PATIENCE_S)
+        assert self.state.wait_for(lambda state: len(self.sends) >= refreshes, NO_LIMIT_S)
 
     def _remember(self, entry: Mapping[str, Any]) -> None:
         if new := entry["tokens"].get("new_refresh_token"):
@@ -305,7 +304,7 @@ class Stage:
     def sign_in(self, age: Age = "expired") -> Token:
         """A credential on disk; `rejected` is one that looks fresh and that the API does not take any more."""
         token = self.issue(age)
-        with self.store.locked(PATIENCE_S) as held:
+        with self.store.locked(NO_LIMIT_S) as held:
             assert held
             self.store.put(token)
         if age == "rejected":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 
 from fleet.invariants import violations
 from fleet.stage import Edge, Result, Stage, Worker
@@ -63,7 +64,7 @@ def dropped_by_a_living_process(stage: Stage) -> None:
 
 def refused_by_mistake(stage: Stage) -> None:
     stage.sign_in("expired")
-    with stage.store.locked(60.0):
+    with stage.store.locked(NO_LIMIT_S):
         stage.store.refuse(stage.snapshot.fp, Refusal(1.0, "bad weather"))
 
 
@@ -75,7 +76,7 @@ def vanished(stage: Stage) -> None:
 def overwritten(stage: Stage) -> None:
     old = stage.sign_in("expired")
     stage.sign_in("expired")
-    with stage.store.locked(60.0):
+    with stage.store.locked(NO_LIMIT_S):
         stage.store.put(old)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
+from house.patience import met
 
 from kimi_auth.clock import SystemClock, VirtualClock
 from kimi_auth.errors import (
@@ -290,7 +291,7 @@ def test_a_silent_server_delays_nobody_whose_token_works(world: World) -> None:
     exchange = world.server.exchange
 
     def hanging(refresh_token: str, *, connect_timeout_s: float = 5.0) -> Any:
-        gate.wait(10)
+        met(gate)
         return exchange(refresh_token, connect_timeout_s=connect_timeout_s)
 
     world.server.exchange = hanging  # type: ignore[method-assign]
@@ -312,7 +313,7 @@ def test_patience_ends_and_the_renewal_goes_on(world: World, how: str, monkeypat
     exchange = world.server.exchange
 
     def hanging(refresh_token: str, *, connect_timeout_s: float = 5.0) -> Any:
-        gate.wait(10)
+        met(gate)
         return exchange(refresh_token, connect_timeout_s=connect_timeout_s)
 
     world.server.exchange = hanging  # type: ignore[method-assign]
@@ -528,7 +529,7 @@ def test_a_fork_while_a_session_makes_what_it_needs(world: World, monkeypatch: p
     other = world.another()
     thread = threading.Thread(target=other.status)
     thread.start()
-    assert at_it.wait(5)
+    assert met(at_it)
     child = os.fork()
     if child == 0:
         monkeypatch.undo()

@@ -7,6 +7,7 @@ import signal
 import threading
 
 import pytest
+from house.patience import joined
 
 from kimi_auth.flows.signals import HELD, hold_signals
 
@@ -81,5 +82,5 @@ def test_other_threads_hold_nothing() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(5)
+    joined(thread)
     assert ran == [True]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import ended
 
 from kimi_auth.clock import VirtualClock
 from kimi_auth.errors import AccessDenied, NotSignedIn
@@ -236,7 +237,7 @@ for _ in range(30):
 def test_many_processes(share: Path) -> None:
     """All keep and make room at the same time: what is left is whole, and no more than it may be."""
     processes = [subprocess.Popen([sys.executable, "-c", MANY, str(share), *DENIED]) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [ended(process) for process in processes] == [0, 0, 0]
     kept = LastWalks(share)
     assert len(kept.kept()) == KEPT_OF_A_KIND
     for one in kept.kept():

@@ -33,7 +33,7 @@ def is_newer(python: str, environ: Mapping[str, str]) -> str:
 def answer(command: list[str], environ: Mapping[str, str]) -> str:
     """What a command prints, "" if it is not there or fails."""
     try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import httpx
 import pytest
+from house.patience import joined
 
 from kimi_auth import BearerAuth, Unreachable
 from kimi_auth.clock import VirtualClock
@@ -50,7 +51,7 @@ class ConnectProxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            joined(thread)
         for end in (self._listener, *self._sockets):
             end.close()
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
 from urllib.parse import parse_qs
 
+from house.patience import NO_LIMIT_S
+
 from kimi_auth.clock import Clock, SystemClock, VirtualClock
 from kimi_auth.flows.notices import Notice, NoticeKind
 from kimi_auth.machine import Observers, recorder_from_environ
@@ -365,7 +367,7 @@ class _Listener(ThreadingHTTPServer):
 
     def wait_until_closed(self) -> None:
         with self._closed:
-            assert self._closed.wait_for(lambda: not self._open, 10)
+            assert self._closed.wait_for(lambda: not self._open, NO_LIMIT_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no error."""

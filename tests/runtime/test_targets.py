@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.patience import met
 
 from kimi_auth.runtime import Targets, as_target
 
@@ -424,13 +425,13 @@ def test_an_older_token_never_comes_after_a_newer_one() -> None:
     def slow(token: str) -> None:
         if token == "T1":
             held_up.set()
-            assert go_on.wait(10)
+            assert met(go_on)
 
     targets.attach(slow)
     targets.attach(client)
     older = threading.Thread(target=targets.inject, args=("T1",))
     older.start()
-    assert held_up.wait(10)
+    assert met(held_up)
     newer = threading.Thread(target=targets.inject, args=("T2",))
     newer.start()
     go_on.set()

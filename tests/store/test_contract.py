@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S, met
 
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
@@ -463,13 +464,13 @@ class TestLock:
             asked += 1
             return asked == 3
 
-        with place.store.locked(0.0), place.store.locked(15.0, give_up=give_up) as held:
+        with place.store.locked(0.0), place.store.locked(NO_LIMIT_S, give_up=give_up) as held:
             assert not held
         assert asked == 3
 
     def test_not_asked_when_it_is_free(self, place: Any) -> None:
         """Who finds the lock free takes it, whatever `give_up` would say."""
-        with place.store.locked(5.0, give_up=lambda: True) as held:
+        with place.store.locked(NO_LIMIT_S, give_up=lambda: True) as held:
             assert held
 
     def test_threads_exclude_each_other(self, place: Any) -> None:
@@ -502,13 +503,13 @@ class TestLock:
         waits, result = threading.Event(), []
 
         def wait() -> None:
-            with store.locked(15.0, give_up=lambda: bool(waits.set())) as held:
+            with store.locked(NO_LIMIT_S, give_up=lambda: bool(waits.set())) as held:
                 result.append(held)
 
         thread = threading.Thread(target=wait)
         with store.locked(0.0):
             thread.start()
-            assert waits.wait(10)
+            assert met(waits)
             assert result == []
         thread.join()
         assert result == [True]

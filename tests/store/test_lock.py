@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import StorageError, StoreUnwritable
 from kimi_auth.store import FileStore, lock
@@ -286,7 +287,7 @@ def test_a_file_system_without_locks(file_store: FileStore, monkeypatch: pytest.
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    for use in (file_store.locked(5.0).__enter__, file_store.check_writable):
+    for use in (file_store.locked(NO_LIMIT_S).__enter__, file_store.check_writable):
         with pytest.raises(StorageError, match="this file system cannot do that") as caught:
             use()
         assert type(caught.value) is StorageError
@@ -510,14 +511,14 @@ def test_a_release_that_fails_hides_nothing(file_store: FileStore, monkeypatch: 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(ZeroDivisionError), file_store.locked(0.0):
         raise ZeroDivisionError
-    with file_store.locked(5.0) as held:
+    with file_store.locked(NO_LIMIT_S) as held:
         assert held
 
 
 def test_an_error_in_give_up_comes_out(file_store: FileStore) -> None:
     """The caller's own error ends the wait and leaves the lock to its holder."""
     with file_store.locked(0.0):
-        with pytest.raises(ZeroDivisionError), file_store.locked(5.0, give_up=lambda: bool(1 // 0)):
+        with pytest.raises(ZeroDivisionError), file_store.locked(NO_LIMIT_S, give_up=lambda: bool(1 // 0)):
             raise AssertionError
         with file_store.locked(0.0) as held:
             assert not held

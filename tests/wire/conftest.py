@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S, joined
 
 from kimi_auth.wire import Answer, Endpoints, OAuthClient, fetch_models, fetch_models_sync
 
@@ -213,7 +214,7 @@ def raw_server() -> Iterator[Callable[[Talk], RawServer]]:
                     continue
                 server.connections += 1
                 with peer:
-                    peer.settimeout(10)
+                    peer.settimeout(NO_LIMIT_S)
                     try:
                         server.requests.append(read_request(peer))
                         talk(peer)
@@ -227,6 +228,6 @@ def raw_server() -> Iterator[Callable[[Talk], RawServer]]:
     yield start
     stop.set()
     for thread in threads:
-        thread.join(10)
+        joined(thread)
     for listener in listeners:
         listener.close()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from house.patience import heard
 
 from kimi_auth.wire import device, device_headers, device_id
 
@@ -58,7 +59,7 @@ def test_two_processes_make_one_id(tmp_path: Path) -> None:
     """Whoever is first wins, and everybody says the same."""
     code = f"from kimi_auth.wire.device import device_id; print(device_id({str(tmp_path)!r}))"
     racers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert len({racer.communicate(timeout=20)[0] for racer in racers}) == 1
+    assert len({heard(racer)[0] for racer in racers}) == 1
     assert files(tmp_path) == ["device_id"]
 
 

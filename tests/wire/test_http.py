@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S, OwnTime, joined, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.wire import Endpoints, OAuthClient, fetch_models, fetch_models_sync, http
@@ -89,9 +90,9 @@ def drip(data: bytes) -> Callable[[socket.socket], None]:
 )
 def test_a_dripping_server_cannot_hold_us(raw_server: Any, send: Send, start: bytes) -> None:
     """The deadline is for the whole request, head and body, however often a byte comes."""
-    began_s = time.monotonic()
+    own = OwnTime()
     seen = send(ask_of(raw_server(drip(start)).url, deadline_s=0.3))
-    assert time.monotonic() - began_s < 2
+    assert own.read() < 2
     assert seen.failure is httpx.ReadTimeout
 
 
@@ -252,7 +253,7 @@ def test_a_whole_object_is_not_waited_on(raw_server: Any) -> None:
 
     def dawdle(peer: Any) -> None:
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + PAIR)
-        gate.wait(10)
+        met(gate)
 
     server = raw_server(dawdle)
     seen = Clients().send(ask_of(server.url))
@@ -377,9 +378,9 @@ def test_cancellation_passes(raw_server: Any) -> None:
             await poll
         await client.aclose()
 
-    began_s = time.monotonic()
+    own = OwnTime()
     asyncio.run(run(raw_server(drip(b"HTTP/1.1 200 OK\r\nX: ")).url))
-    assert time.monotonic() - began_s < 2
+    assert own.read() < 2
 
 
 def test_an_outer_timeout_passes(raw_server: Any) -> None:
@@ -469,9 +470,9 @@ def test_a_name_with_many_dead_addresses(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *a, **k: found if host == "dead.example" else usual(host, *a, **k)
     )
-    began_s = time.monotonic()
+    own = OwnTime()
     seen = Clients().send(ask_of(f"https://dead.example:{port}", connect_timeout_s=0.8))
-    took_s = time.monotonic() - began_s
+    took_s = own.read()
     for each in full:
         each.close()
     assert seen.failure is httpx.ConnectTimeout
@@ -546,12 +547,12 @@ def tls_server(certificate: Path, next_request: Any) -> Iterator[Callable[[Calla
 
     def start(talk: Callable[[ssl.SSLSocket], None]) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(10)
+        listener.settimeout(NO_LIMIT_S)
 
         def serve() -> None:
             with listener:
                 peer, _ = listener.accept()
-                peer.settimeout(10)
+                peer.settimeout(NO_LIMIT_S)
                 try:
                     with context.wrap_socket(peer, server_side=True) as inside:
                         next_request(inside)
@@ -565,7 +566,7 @@ def tls_server(certificate: Path, next_request: Any) -> Iterator[Callable[[Calla
 
     yield start
     for thread in threads:
-        thread.join(10)
+        joined(thread)
 
 
 def test_tls_with_a_certificate_of_the_environment(
