@@ -168,7 +168,7 @@ def _land(out: Terminal) -> None:
 def _usage(error: Exception, out: Terminal) -> int:
     words = str(getattr(error, "message", "") or error).removeprefix("Value error, ")
     if type(error).__name__ == "NoArgsIsHelpError":
-        out.line(words)
+        out.block(words)
         return 2
     if names := getattr(getattr(error, "param", None), "opts", None):
         words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words

@@ -139,7 +139,7 @@ def _here(machine: Machine) -> str:
 
 def _show(out: Terminal, content: RenderableType) -> None:
     if isinstance(content, str):
-        out.line(content.rstrip("\n"))
+        out.block(content)
     else:
         out.picture(content)
 

@@ -12,7 +12,7 @@ from kimi_auth.browser import can_open, open_browser
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.qr import draw_qr
-from kimi_auth.cli.terminal import Row, Terminal, is_tty
+from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import say_trouble, trace_into
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
@@ -118,7 +118,7 @@ def _key(session: Session, *, from_stdin: bool) -> str:
     if from_stdin and sys.stdin is not None:
         return sys.stdin.readline(KEY_CHARACTERS_MAX)
     if sys.stdin is not None and sys.stdin.isatty():
-        key: str = typer.prompt(f"API key for {session.platform.name}", hide_input=True, err=True)
+        key: str = typer.prompt(one_line(f"API key for {session.platform.name}"), hide_input=True, err=True)
         return key
     raise Usage(
         f"{session.platform.name} takes an API key, and nobody is here to type one",

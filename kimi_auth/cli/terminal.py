@@ -16,15 +16,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.text import one_line, visible
 
-__all__ = ["PROGRAM", "Row", "Terminal", "counted", "grid_of", "one_line"]
+__all__ = ["PROGRAM", "CleanConsole", "Row", "Terminal", "counted", "grid_of", "one_line"]
 
 PROGRAM = "kimi-auth"
 
@@ -34,11 +36,6 @@ LOGGER = logging.getLogger("kimi_auth")
 
 Row = tuple[str, str | Text]
 """A label and what stands beside it."""
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, without characters that could move the cursor."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def counted(number: int, noun: str) -> str:
@@ -52,13 +49,35 @@ def grid_of(rows: Iterable[Row]) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in rows:
-        grid.add_row(label, value)
+        grid.add_row(shown(label), value if isinstance(value, Text) else shown(value))
     return Padding(grid, (0, MARGIN))
+
+
+def shown(text: str) -> str:
+    """One line as it is written: clean but for tabs, which part columns; a byte that is no UTF-8 is a question mark."""
+    return "\t".join(map(visible, text.encode("utf-8", "replace").decode().split("\t")))
+
+
+class CleanConsole(Console):
+    """A console whose escape sequences are its own: text that is printed has none, whoever wrote it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else _clean(segment)
+
+
+def _clean(segment: Segment) -> Segment:
+    style = segment.style
+    if style is not None and style.link and shown(style.link) != style.link:
+        style = style.update_link(shown(style.link))
+    return Segment("\n".join(map(shown, segment.text.split("\n"))), style)
 
 
 @dataclass
 class Terminal:
     """The two streams of one command, and how its person wants to be spoken to.
+
+    What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
 
     `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `signals`: what
     SIGINT and its kin do to the command.
@@ -75,7 +94,7 @@ class Terminal:
     @cached_property
     def console(self) -> Console:
         """Standard output for pictures and tables; NO_COLOR and TERM are honoured."""
-        return Console(markup=False, highlight=False, emoji=False)
+        return CleanConsole(markup=False, highlight=False, emoji=False)
 
     @property
     def is_lively(self) -> bool:
@@ -88,8 +107,13 @@ class Terminal:
     def line(self, text: str = "") -> None:
         """One line of facts, there at once. Raises KimiAuthError where it cannot be written."""
         with self._writing():
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(shown(text) + "\n")
             sys.stdout.flush()
+
+    def block(self, text: str) -> None:
+        """Lines of facts that are one text, as `line` writes each."""
+        for line in text.rstrip("\n").split("\n"):
+            self.line(line)
 
     def record(self, value: Mapping[str, Any]) -> None:
         """One JSON object on a line of its own, there at once; in ASCII, which no terminal's encoding can spoil."""
@@ -144,7 +168,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line of diagnostics; where it cannot be written, the exit status has to do."""
-        line = f"{PROGRAM}: {one_line(text)}\n"
+        line = f"{PROGRAM}: {one_line(shown(text))}\n"
         if sys.stderr is not None:
             with suppress(OSError):
                 sys.stderr.write(line)

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
+from kimi_auth.text import one_line
 
 __all__ = ["ModelEntry", "capabilities", "offered", "parse_catalogue"]
 
@@ -24,10 +25,8 @@ def _clean_id(text: str) -> str:
 
 
 def _clean_line(value: object) -> object:
-    """Text for a terminal: one line without control and direction characters, None where nothing is left."""
-    if not isinstance(value, str):
-        return value
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())[:_TEXT_MAX] or None
+    """Text for a terminal, None where nothing is left."""
+    return one_line(value)[:_TEXT_MAX] or None if isinstance(value, str) else value
 
 
 def _tokens(value: object) -> object:

@@ -9,11 +9,12 @@ import html
 import ipaddress
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from kimi_auth.text import clean, one_line, visible
 
 __all__ = [
     "clean",
@@ -35,12 +36,6 @@ _PIECE = 8
 """As many characters of a secret in a row are not shown; fewer do not help a thief."""
 _LAYERS_MAX = 6
 
-# Default_Ignorable_Code_Point of Unicode outside category C, and the blank that is not a space: they render as nothing.
-_INVISIBLE = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u180b\u180c\u180d\u180f"
-    + "".join(map(chr, range(0xFE00, 0xFE10)))
-    + "".join(map(chr, range(0xE0100, 0xE01F0)))
-)
 _URL = re.compile(r"[!-~]+", re.ASCII)
 _URL_FORBIDDEN = frozenset('\\"<>^`{|}')
 _SECONDS = re.compile(r"-?\d+(\.\d*)?", re.ASCII)
@@ -68,24 +63,6 @@ _Layer = list[tuple[str, int, int]]
 """Characters, each with the place in the shown text, from and to, that it is written in."""
 
 
-def clean(text: str, limit: int = 200) -> str:
-    """`text` on one line, at most `limit` characters ("…" ends a cut one): no control, bidirectional or invisible ones."""
-    line = _one_line(text[: 16 * limit])
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_visible(text).split())
-
-
-def _visible(text: str) -> str:
-    return "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in text)
-
-
-def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character)[0] == "C" or character in _INVISIBLE
-
-
 def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, charset: str = "") -> str:
     """The first words of an answer that is no OAuth answer, without markup and without anything shaped like a token.
 
@@ -95,7 +72,7 @@ def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, chars
     source, known = body[:_SOURCE_MAX], tuple(secrets)
     declared = charset if _CHARSET.fullmatch(charset) else "utf-8"
     encoding = json.detect_encoding(source) if b"\0" in source else declared
-    text = _visible(source.decode(encoding, "replace").replace("\ufffd", ""))
+    text = visible(source.decode(encoding, "replace").replace("\ufffd", ""))
     if encoding != "utf-8" and _secrets_in(source.decode("ascii", "ignore"), known) > _secrets_in(text, known):
         return _not_shown(body)
     return clean(redact(_MARKUP.sub(" ", text), known, guess=True), limit)
@@ -115,11 +92,11 @@ def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
     Servers echo what they were sent. It is looked for, whole and in pieces, in the very line that is given back, and in
     what its escapes stand for; a line with escapes in escapes without end is not given back at all.
     """
-    line = _one_line(text[:_SOURCE_MAX])
+    line = one_line(text[:_SOURCE_MAX])
     layers = _layers(line)
     if len(layers) > _LAYERS_MAX:
         return _not_shown(text.encode("utf-8", "replace"))
-    pieces = {piece for secret in secrets for layer in _layers(_one_line(secret)) for piece in _pieces(_solid(layer))}
+    pieces = {piece for secret in secrets for layer in _layers(one_line(secret)) for piece in _pieces(_solid(layer))}
     places = [place for layer in layers for place in _found(layer, pieces)]
     if guess:
         places += [place for layer in layers for place in _guessed(layer)]
@@ -153,7 +130,7 @@ def _undone(layer: _Layer) -> _Layer | None:
         if meant != escape[0]:
             start, stop = layer[escape.start()][1], layer[escape.end() - 1][2]
             undone += layer[end : escape.start()]
-            undone += [(character, start, stop) for character in _visible(meant)]
+            undone += [(character, start, stop) for character in visible(meant)]
             end = escape.end()
     return undone + layer[end:] if end else None
 

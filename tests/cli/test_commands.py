@@ -347,11 +347,11 @@ def test_every_error_has_its_exit_status(
     monkeypatch.setattr("kimi_auth.session.Session.status", fail)
     said = kimi("status")
     assert said.status == kind.exit_status
-    assert said.err == f"kimi-auth: something [31m happened here ({kind.default_hint})\n"
+    assert said.err == f"kimi-auth: something[31m happened here ({kind.default_hint})\n"
     as_data = kimi("status", "--json")
     assert as_data.json["error"] == {
         "code": kind.code,
-        "message": "something [31m happened here",
+        "message": "something[31m happened here",
         "hint": kind.default_hint,
         "exit": kind.exit_status,
     }

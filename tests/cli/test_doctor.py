@@ -564,7 +564,7 @@ PUBLIC = [
     ("/srv/jane/kimi", "/srv/$USER/kimi"),
     ("/srv/jane", "/srv/$USER"),
     ("/srv/jane-doe and jane", "/srv/jane-doe and jane"),
-    ("two\nlines\x1b[31m", "two lines [31m"),
+    ("two\nlines\x1b[31m", "two lines[31m"),
 ]
 
 

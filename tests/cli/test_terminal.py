@@ -312,7 +312,7 @@ def test_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_line_is_one_line() -> None:
     """Line breaks, tabs and escapes of others do not reach the terminal."""
-    assert one_line(" a\n\tb\x1b[2J\u202ec\u2028d ") == "a b [2J c d"
+    assert one_line(" a\n\tb\x1b[2J\u202ec\u2028d ") == "a b[2Jc d"
 
 
 def test_what_modules_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import kimi_auth
 PACKAGE = Path(kimi_auth.__file__).parent
 
 RANKS = (
+    {"text"},
     {"machine", "token", "errors", "clock", "files", "children", "_version"},
     {"store", "wire"},
     {"runtime", "platforms", "browser"},

@@ -40,7 +40,7 @@ def after(config: dict[str, Any], change: Any) -> dict[str, Any]:
         ({"id": "m", "context_length": 10**30}, ModelEntry(id="m", context_length=CONTEXT_LENGTH_MAX)),
         ({"id": "m", "supports_reasoning": None}, ModelEntry(id="m")),
         ({"id": "m", "supports_image_in": True}, ModelEntry(id="m", supports_image_in=True)),
-        ({"id": "m", "display_name": "K2\x1b[2J\u202e\nCode  月"}, ModelEntry(id="m", display_name="K2 [2J Code 月")),
+        ({"id": "m", "display_name": "K2\x1b[2J\u202e\nCode  月"}, ModelEntry(id="m", display_name="K2[2J Code 月")),
         ({"id": "m", "display_name": "\x00"}, ModelEntry(id="m")),
         ({"id": "m", "display_name": None}, ModelEntry(id="m")),
         ({"id": "m", "display_name": "x" * 500}, ModelEntry(id="m", display_name="x" * 200)),

@@ -1,0 +1,39 @@
+"""Text that others chose, made fit for a terminal or a log: no control, bidirectional or invisible characters.
+
+It is cleaned once, where it leaves this program. JSON needs none of it (it is written in ASCII); pages and pictures escape.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["clean", "one_line", "visible"]
+
+# Default_Ignorable_Code_Point of Unicode outside category C, and the blank that is not a space: they render as nothing.
+_INVISIBLE = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u180b\u180c\u180d\u180f"
+    + "".join(map(chr, range(0xFE00, 0xFE10)))
+    + "".join(map(chr, range(0xE0100, 0xE01F0)))
+)
+
+
+def visible(text: str) -> str:
+    """`text` without the characters that show nothing or move what is shown; each blank of any kind becomes a space."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same with single spaces."""
+    return " ".join(visible(text).split())
+
+
+def clean(text: str, limit: int = 200) -> str:
+    """The same, at most `limit` characters; "…" ends a line that was cut."""
+    line = one_line(text[: 16 * limit])
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character)[0] == "C" or character in _INVISIBLE
