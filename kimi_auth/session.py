@@ -24,7 +24,7 @@ from kimi_auth.flows.adoption import Adoption, adopt
 from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
-from kimi_auth.flows.credential import Landing, addressed
+from kimi_auth.flows.credential import Ask, Landing, addressed
 from kimi_auth.flows.flight import drain
 from kimi_auth.flows.freshness import Freshness, HeldToken, status_of
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
@@ -37,12 +37,15 @@ from kimi_auth.machine import Observer, walk_async
 from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, Registry, static_key
 from kimi_auth.runtime import Targets, keep
 from kimi_auth.store import CredentialStore
-from kimi_auth.token import Token, at_leisure, fingerprint
+from kimi_auth.token import Token, at_leisure, fingerprint, left_s, lifetime_s
 from kimi_auth.wire import OAuthServer, fetch_models
 
 __all__ = ["Session"]
 
 NO_NEED = Need()
+
+_SAID: set[str] = set()
+"""Places of credentials whose short-lived tokens a warning has named."""
 
 log = logging.getLogger("kimi_auth.session")
 
@@ -92,54 +95,61 @@ class Session:
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
-    async def access_token(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
+    async def access_token(
+        self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
+    ) -> str:
         """An access token that works, renewed first if it has to be; never blocks while the one in hand still works.
 
-        `min_ttl_s`: life it must have left, in seconds. `refresh`: another pair than the one stored now. Raises the errors
-        of `kimi_auth.errors`: NotSignedIn, Revoked, Refused, Unreachable, StorageError, ConfigError.
+        `min_ttl_s`: life it must have left, in seconds; where the server gives no such token, the freshest that it gives,
+        with a warning. `refresh`: another pair than the one stored now. `timeout_s`: the patience of this caller, 31 s by
+        default; 0: the stored token if it works, else Unreachable at once. A renewal goes on in its thread when the caller's
+        patience ends. Raises the errors of `kimi_auth.errors`: NotSignedIn, Revoked, Refused, Unreachable, StorageError,
+        ConfigError; ValueError for seconds that are negative or not finite.
         """
         held = self._held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
             return held.access_token
         await self._wiring.settle()
-        need = self._need(min_ttl_s, refresh=refresh)
-        start = self._wiring.obtain(need)
-        return self._hold(await self._wiring.credential.land(start), need).access_token
+        need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
+        return self._hold(await self._wiring.credential.land(ask, timeout_s), need).access_token
 
-    def access_token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> str:
+    def access_token_sync(
+        self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
+    ) -> str:
         """`access_token` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
         held = self._held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
             return held.access_token
-        return self.token_sync(min_ttl_s=min_ttl_s, refresh=refresh).access_token
+        return self.token_sync(min_ttl_s=min_ttl_s, refresh=refresh, timeout_s=timeout_s).access_token
 
-    def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False) -> Token:
+    def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """The whole pair, under the same promises as `access_token_sync`."""
         self._wiring.leave_keyring()
-        need = self._need(min_ttl_s, refresh=refresh)
+        need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         with hold_signals():
-            return self._hold(self._wiring.credential.land_sync(self._wiring.obtain(need)), need)
+            return self._hold(self._wiring.credential.land_sync(ask, timeout_s), need)
 
-    async def rejected(self, bearer: str) -> str | None:
+    async def rejected(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
 
-        However many callers and processes report the same bearer, it is rotated at most once.
+        However many callers and processes report the same bearer, it is rotated at most once. One that was renewed for this
+        reason and is rejected again is not rotated for a while: 30 s, doubling to 15 min. The stored token goes on being
+        handed out meanwhile: one URL that refuses it says nothing of the others. `timeout_s`: as in `access_token`.
         """
+        ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            start = self._wiring.obtain(Need(not_bearer=bearer))
-            token = self._hold(await self._wiring.credential.land(start)).access_token
+            token = self._hold(await self._wiring.credential.land(ask, timeout_s)).access_token
         except KimiAuthError as trouble:
             self._no_other(trouble)
             return None
         return token if token != bearer else None
 
-    def rejected_sync(self, bearer: str) -> str | None:
+    def rejected_sync(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
         """`rejected` for code without an event loop."""
+        ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             with hold_signals():
-                token = self._hold(
-                    self._wiring.credential.land_sync(self._wiring.obtain(Need(not_bearer=bearer)))
-                ).access_token
+                token = self._hold(self._wiring.credential.land_sync(ask, timeout_s)).access_token
         except KimiAuthError as trouble:
             self._no_other(trouble)
             return None
@@ -361,9 +371,18 @@ class Session:
         self._held = None
         self._targets.inject("")
 
+    def _asking(self, min_ttl_s: float, timeout_s: float | None, *, refresh: bool) -> tuple[Need, Ask]:
+        need = self._need(min_ttl_s, refresh=refresh)
+        return need, self._asking_for(need, timeout_s)
+
+    def _asking_for(self, need: Need, timeout_s: float | None) -> Ask:
+        if timeout_s is not None and not 0 <= timeout_s < float("inf"):
+            raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
+        return lambda: self._wiring.obtain(need, timeout_s)
+
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
-        if not min_ttl_s >= 0:
-            raise ValueError(f"min_ttl_s is {min_ttl_s}: seconds are not negative")
+        if not 0 <= min_ttl_s < float("inf"):
+            raise ValueError(f"min_ttl_s is {min_ttl_s}: it must be a number of seconds, not negative and finite")
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         if self.platform.oauth is None:
@@ -379,8 +398,19 @@ class Session:
             raise landing.ctx.trouble or Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
         stamp, now_s = landing.ctx.snapshot.stamp, self.now_s()
+        if fresh and left_s(token, now_s) < need.min_ttl_s:
+            self._warn_of_short_life(token, need)
         self._held = HeldToken.of(token, stamp, self._clock, now_s, self._notice_s) if fresh else None
         return token
+
+    def _warn_of_short_life(self, token: Token, need: Need) -> None:
+        """Once in a process: the server's tokens do not live as long as a caller wants them to."""
+        if self.store.place not in _SAID:
+            _SAID.add(self.store.place)
+            words = (
+                "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
+            )
+            log.warning(words, lifetime_s(token), need.min_ttl_s)
 
     def _no_other(self, trouble: KimiAuthError) -> None:
         self._held = None  # what is on disk decides from now on, and that knows of the rejection

@@ -62,21 +62,28 @@ NO_CLAIM = Claim("none")
 class CredentialContext:
     """What a walk of token_lifecycle, token_refresh or sign_out knows.
 
-    `patience_s`: how long to wait for the lock (0: one try, which is what *advisory* means). `snapshot`: the last read.
-    `claim`: ours or the one that was found. `pair`: what the server gave, or at logout what is to be revoked. `trouble`:
-    why it is not fresh. `retry_after_s`: what the server asked for. `paced_until_s`: until when this walk has told the others
-    to wait, unix seconds. `recoveries`: ambiguous answers met in this walk.
-    `revocation`, `config`: how that part of a logout went, "" before it.
+    `patience_s`: how long its caller waits, in seconds (0: one try for the lock, which is what *advisory* means; None: for
+    ever). `deadline_s`: when that patience ends, monotonic seconds; it bounds the waits for locks and backoffs together.
+    `snapshot`: the last read. `claim`: ours or the one that was found. `pair`: what the server gave, or at logout what is to
+    be revoked. `trouble`: why it is not fresh. `retry_after_s`: what the server asked for.
+
+    `retry_at_s`: when another try makes sense, unix seconds by the store's clock, 0.0 if waiting would change nothing; set
+    by what postpones a renewal, consumed by `back_off`. `paced_until_s`: the backoff that this walk set itself or waits
+    out: the next try does not obey it again. `in_doubt`: the last answer was lost; `recoveries`: tries of this process to
+    recover from that beyond its patience. `revocation`, `config`: how that part of a logout went, "" before it.
     """
 
     need: Need = Need()
     patience_s: float | None = 0.0
+    deadline_s: float = 0.0
     snapshot: Snapshot = NOTHING_READ
     claim: Claim = NO_CLAIM
     pair: Token | None = None
     trouble: KimiAuthError | None = None
     retry_after_s: float | None = None
+    retry_at_s: float = 0.0
     paced_until_s: float = 0.0
+    in_doubt: bool = False
     recoveries: int = 0
     revocation: str = ""
     config: str = ""
@@ -88,7 +95,7 @@ InspectOutcome = Literal[
 HoldOutcome = Literal["acquired", "busy", "changed"]
 HoldToSignOutOutcome = Literal["acquired", "busy"]
 InjectOutcome = Literal["injected"]
-PauseOutcome = Literal["again", "enough"]
+BackOffOutcome = Literal["over", "changed", "gave_up"]
 WeighOutcome = Literal["works", "ended", "doubtful", "refused"]
 RestoreConfigOutcome = Literal["restored", "kept"]
 
@@ -100,7 +107,7 @@ class LifecycleHooks(Protocol):
     def hold_credential(
         self, ctx: CredentialContext, /
     ) -> AbstractContextManager[tuple[HoldOutcome, CredentialContext]]: ...
-    def pause_before_recovery(self, ctx: CredentialContext, /) -> tuple[PauseOutcome, CredentialContext]: ...
+    def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]: ...
     def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]: ...
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]: ...
     def hold_credential_to_sign_out(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,15 +19,16 @@ from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.token import Token, left_s
 
-__all__ = ["Credential", "Landing", "addressed"]
+__all__ = ["Ask", "Credential", "Landing", "addressed"]
 
 log = logging.getLogger("kimi_auth.flows")
 
-MANDATORY_S = 30.0
-"""How long a renewal that is needed waits for the credential's lock, in seconds."""
-
 PATIENCE_S = 31.0
-"""How long a caller that has no usable token waits for its renewal as a whole, in seconds."""
+"""How long a caller that has no usable token waits, in seconds, unless it says otherwise: for the lock, for the end of a
+backoff and for the server together."""
+
+LAST_WORD_S = 1.0
+"""A walk waits so much less than its caller, in seconds, and so can say why it gave up."""
 
 ROUNDS_MAX = 3
 """Walks for one need, where each one found that somebody had written another pair."""
@@ -95,11 +98,14 @@ class Credential:
             *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
         )
 
-    def obtain(self, need: Need, now_s: float) -> Landing | Seat[Landing]:
-        """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help."""
+    def obtain(self, need: Need, now_s: float, timeout_s: float | None = None) -> Landing | Seat[Landing]:
+        """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help.
+
+        `timeout_s`: the caller's patience. The flight has at least the usual one: it goes on when this caller leaves.
+        """
         landing = self.inspect()
         token = landing.token
-        if token is not None and _serves(token, landing.ctx.snapshot.fp, need, now_s):
+        if token is not None and _serves(token, landing.ctx.snapshot.fp, self.work.attainable(need), now_s):
             if landing.state == "expiring" and not self.one_shot:
                 self.renew_in_background(landing)
             return landing
@@ -107,27 +113,39 @@ class Credential:
             if landing.state == "absent":
                 self.work.remove_old_logout(landing.ctx.snapshot)
             raise landing.error
-        return self.flights.join(("mandatory", need), partial(self._walk, landing, need, MANDATORY_S, _event(need)))
+        patience_s = max(PATIENCE_S, timeout_s or 0.0) - LAST_WORD_S
+        walk = partial(self._walk, landing, need, patience_s, _event(need))
+        return self.flights.join(("mandatory", need, patience_s), walk)
 
-    async def land(self, start: Landing | Seat[Landing]) -> Landing:
-        """Awaits what `obtain` gave, within the patience of a caller. Raises Unreachable when that is over."""
-        if isinstance(start, Landing):
-            return start
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await start.arrival()
-        except TimeoutError:
-            return self._patience_over()
+    async def land(self, ask: Ask, timeout_s: float | None = None) -> Landing:
+        """Awaits what `ask` (an `obtain`) gives, within the caller's patience: `timeout_s`, by default PATIENCE_S. A flight
+        that was begun by an earlier caller may end with that one's patience; then `ask` is called again.
 
-    def land_sync(self, start: Landing | Seat[Landing]) -> Landing:
-        """`land` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
-        if isinstance(start, Landing):
-            return start
-        with hold_signals():
+        Raises Unreachable when the patience is over, and what `ask` raises.
+        """
+        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
+        while not isinstance(start := ask(), Landing):
             try:
-                return start.result(PATIENCE_S)
+                async with asyncio.timeout(self._left_s(deadline_s)):
+                    landing = await start.arrival()
             except TimeoutError:
-                return self._patience_over()
+                return self._patience_over(timeout_s)
+            if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
+                return landing
+        return start
+
+    def land_sync(self, ask: Ask, timeout_s: float | None = None) -> Landing:
+        """`land` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
+        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
+        with hold_signals():
+            while not isinstance(start := ask(), Landing):
+                try:
+                    landing = start.result(self._left_s(deadline_s))
+                except TimeoutError:
+                    return self._patience_over(timeout_s)
+                if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
+                    return landing
+        return start
 
     def renew_in_background(self, landing: Landing) -> None:
         """An advisory renewal: one try for the lock, failures are logged and change nothing. A program that ends leaves it
@@ -141,21 +159,28 @@ class Credential:
 
     def sign_out(self) -> Seat[Landing]:
         """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
-        return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), MANDATORY_S, "logout"))
+        return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
 
-    def _patience_over(self) -> Landing:
+    def _left_s(self, deadline_s: float) -> float:
+        return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
+
+    def _patience_over(self, timeout_s: float | None) -> Landing:
         """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
         landing = self.inspect()
-        if landing.token is None:
-            raise Unreachable(f"no answer from the server within {PATIENCE_S:.0f} s; the renewal goes on")
-        return landing
+        if landing.token is not None:
+            return landing
+        if landing.state not in RENEWABLE:
+            raise landing.error
+        why = landing.ctx.trouble.message if landing.ctx.trouble else "no answer from the server"
+        raise Unreachable(f"{why}; no token within {_patience_of(timeout_s):g} s, and the renewal goes on")
 
     def _landed(self, state: str, ctx: CredentialContext) -> Landing:
         return Landing(state, ctx, self.sign_in)
 
     def _walk(self, start: Landing, need: Need, patience_s: float, event: str) -> Landing:
+        deadline_s = self.work.deadline_s(patience_s)
         for _ in range(ROUNDS_MAX):
-            ctx = CredentialContext(need=need, patience_s=patience_s, snapshot=start.ctx.snapshot)
+            ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.snapshot)
             machine = self.library["token_lifecycle"]
             with self.walks.recording(machine, self.observe) as observe:
                 landing = self._landed(
@@ -168,6 +193,15 @@ class Credential:
                 break
             start = landing  # what somebody wrote while we waited has itself run out: that is the one to renew
         return landing
+
+
+Ask = Callable[[], Landing | Seat[Landing]]
+"""An `obtain` with its arguments."""
+
+
+def _patience_of(timeout_s: float | None) -> float:
+    """How long a caller waits, in seconds, that says `timeout_s`."""
+    return PATIENCE_S if timeout_s is None else timeout_s
 
 
 def _event(need: Need) -> str:

@@ -111,7 +111,7 @@ class Freshness:
         if landing.state == "expiring":
             self._credential.renew_in_background(landing)  # nobody waits: the token in hand works
         elif landing.token is None and landing.state in RENEWABLE:
-            landing = await self._credential.land(self._credential.obtain(Need(), self._steady.now_s()))
+            landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._steady.now_s()))
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kimi_auth.errors import ClientRefused, CorruptCredential, KimiAuthError, Refused, Revoked, Unreachable, WrongIssuer
-from kimi_auth.flows.contracts import InspectOutcome
+from kimi_auth.flows.contracts import InspectOutcome, Need
 from kimi_auth.store import Binding, Claim, Pace, Refusal, Snapshot
-from kimi_auth.token import Token, left_s, phase
+from kimi_auth.token import WINDOW_SHARE, Token, left_s, phase
 
 __all__ = [
     "after_failure",
-    "after_forced",
+    "after_rejection",
     "after_renewal",
     "after_unclear",
+    "attainable",
+    "forced_until_s",
     "held_until_s",
     "is_forced",
     "is_soft_refusal",
     "judge",
     "not_ours",
+    "postponed",
+    "rejected_again",
     "softly_refused",
     "still_works",
     "weather",
@@ -28,6 +32,7 @@ PACE_FIRST_S, PACE_MAX_S = 1.0, 60.0
 PACE_AHEAD_MAX_S = 900.0
 UNCLEAR_FIRST_S, UNCLEAR_MAX_S = 60.0, 900.0
 UNCLEAR_APART_S = 60.0
+"""Of unrecognized answers, those at least this far apart count towards a soft refusal, however often it is tried."""
 FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
@@ -53,9 +58,10 @@ def judge(
         return "revoked", Revoked("the server ended this login: another program recorded it")
     if foreign is not None:
         return "absent", foreign
-    now = "expired" if snapshot.fp == pace.rejected_fp else phase(token, now_s)
+    now = phase(token, now_s)  # by time only: a bearer that one URL rejects may work at every other
     if refusal is not None or (now != "fresh" and not token.refresh_token):
-        return ("usable" if now != "expired" else "revoked"), _revoked(refusal)
+        ended = now == "expired" or (refusal is not None and snapshot.fp == pace.rejected_fp)
+        return ("revoked" if ended else "usable"), _revoked(refusal)
     if now == "fresh":
         return "fresh", None
     held = held_until_s(pace, wall_s) > 0
@@ -68,10 +74,18 @@ def judge(
     return "expired", (weather(pace) if held else None)
 
 
-def still_works(snapshot: Snapshot, pace: Pace, now_s: float) -> bool:
-    """True while the access token can be used at all: it has life left and the platform has not rejected it."""
+def still_works(snapshot: Snapshot, now_s: float) -> bool:
+    """True while the access token can be used at all: it has life left."""
     token = snapshot.token
-    return bool(token and token.access_token and left_s(token, now_s) > 0 and snapshot.fp != pace.rejected_fp)
+    return bool(token and token.access_token and left_s(token, now_s) > 0)
+
+
+def attainable(need: Need, pace: Pace) -> Need:
+    """`need`; where it asks for more life than the server has been seen to give, for a token that is fresh instead: another
+    rotation would bring no longer one."""
+    if not 0 < pace.life_s < need.min_ttl_s:
+        return need
+    return replace(need, min_ttl_s=WINDOW_SHARE * pace.life_s)
 
 
 def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) -> WrongIssuer | None:
@@ -109,26 +123,35 @@ def softly_refused(pace: Pace) -> Refused:
 
 
 def held_until_s(
-    pace: Pace, now_s: float, *, forced: bool = False, refused: bool = False, insist: bool = False, ours_s: float = 0.0
+    pace: Pace, now_s: float, *, refused: bool = False, insist: bool = False, ours_s: float = 0.0
 ) -> float:
-    """Until when nobody tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void.
+    """Until when no process tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void.
 
-    `forced`: the platform rejected the access token; `refused`: it is a soft refusal, tried once in 15 min, which does not
-    bind who `insist`s. `ours_s`: a time that this walk has set itself, for the others.
+    `refused`: it is a soft refusal, tried once in 15 min, which does not bind who `insist`s. `ours_s`: a time that this walk
+    has set itself or has waited out.
     """
-    is_unclear = abs(pace.not_before_s - pace.unclear_last_at_s - _unclear_wait_s(pace.unclear_count)) < 1.0
+    is_unclear = pace.not_before_s == pace.unclear_until_s
     times = (
-        0.0 if pace.not_before_s == ours_s or (insist and is_unclear) else pace.not_before_s,
-        pace.forced_not_before_s if forced else 0.0,
+        0.0 if insist and is_unclear else pace.not_before_s,
         pace.unclear_last_at_s + UNCLEAR_MAX_S if refused and not insist else 0.0,
     )
-    return max((until for until in times if now_s < until <= now_s + PACE_AHEAD_MAX_S + 1), default=0.0)
+    return max((until_s for until_s in times if until_s != ours_s and _is_ahead(until_s, now_s)), default=0.0)
 
 
-def is_forced(snapshot: Snapshot, pace: Pace, now_s: float) -> bool:
+def forced_until_s(pace: Pace, now_s: float) -> float:
+    """Until when no process rotates a token that still has life left because the platform rejected it, unix seconds; 0.0:
+    it may. Nothing but such a rotation waits for that: the token goes on being handed out."""
+    return pace.forced_not_before_s if _is_ahead(pace.forced_not_before_s, now_s) else 0.0
+
+
+def _is_ahead(until_s: float, now_s: float) -> bool:
+    return now_s < until_s <= now_s + PACE_AHEAD_MAX_S + 1
+
+
+def is_forced(snapshot: Snapshot, need: Need, now_s: float) -> bool:
     """True if a renewal is due only because the platform rejected the access token, not because it has ended."""
     token = snapshot.token
-    return snapshot.fp == pace.rejected_fp and token is not None and left_s(token, now_s) > 0
+    return token is not None and token.access_token == need.not_bearer and phase(token, now_s) != "expired"
 
 
 def after_failure(
@@ -146,37 +169,50 @@ def after_failure(
     )
 
 
-def after_unclear(pace: Pace, fp: str, words: str, now_s: float) -> Pace:
-    """The pace after a refusal that is no OAuth answer: 60 s doubling to 15 min for the same pair."""
+def after_unclear(pace: Pace, fp: str, error: Unreachable, now_s: float, luck: float, *, works: bool) -> Pace:
+    """The pace after a refusal that is no OAuth answer: while the access token `works` 60 s doubling to 15 min, else as
+    after any failure: a portal's page must not cost every caller a minute. Of those within a minute only one counts."""
     again = pace.unclear_fp == fp
-    count = pace.unclear_count + 1 if again else 1
+    counts = not again or not 0 <= now_s - pace.unclear_last_at_s < UNCLEAR_APART_S
+    count = (pace.unclear_count if again else 0) + counts
+    paced = after_failure(pace, error, None, now_s, luck)
+    if works:
+        paced = replace(paced, not_before_s=now_s + _unclear_wait_s(count))
     return replace(
-        pace,
-        not_before_s=now_s + _unclear_wait_s(count),
-        code=Unreachable.code,
-        words=words,
+        paced,
         unclear_fp=fp,
         unclear_count=count,
         unclear_first_at_s=pace.unclear_first_at_s if again else now_s,
-        unclear_last_at_s=now_s,
-        unclear_words=words,
+        unclear_last_at_s=now_s if counts else pace.unclear_last_at_s,
+        unclear_until_s=paced.not_before_s,
+        unclear_words=error.message,
     )
 
 
-def after_forced(pace: Pace, fp: str, now_s: float) -> Pace:
-    """The pace once the platform rejected the access token of pair `fp`: 30 s doubling to 15 min until the next rotation
-    for that reason."""
+def after_rejection(pace: Pace, fp: str, now_s: float) -> Pace:
+    """The pace once the platform rejected the access token of pair `fp`; after a calm time forced rotations begin anew."""
     calm = now_s > pace.forced_not_before_s + FORCED_MAX_S
-    forced = 0 if calm else pace.forced
-    return replace(pace, rejected_fp=fp, forced=forced, forced_not_before_s=0.0 if calm else pace.forced_not_before_s)
+    noted = replace(pace, rejected_fp=fp, rejected_at_s=now_s)
+    return replace(noted, forced=0, forced_not_before_s=0.0) if calm else noted
 
 
-def after_renewal(pace: Pace, now_s: float, *, forced: bool) -> Pace:
-    """The pace after a renewal: everything that was in the way is forgotten, except how often it was forced lately."""
+def after_renewal(pace: Pace, now_s: float, *, forced: bool, life_s: float = 0.0, too_short: bool = False) -> Pace:
+    """The pace after a renewal: everything that was in the way is forgotten, except how often it was `forced` lately: 30 s
+    doubling to 15 min until the next one for that reason.
+
+    `life_s`: what the new token has left, 0.0 if it did not come just now; the longest that was seen is kept, until one is
+    `too_short` for the caller.
+    """
+    after = Pace(
+        renewed_at_s=now_s,
+        forced=pace.forced,
+        forced_not_before_s=pace.forced_not_before_s,
+        life_s=life_s if too_short else max(pace.life_s, life_s),
+    )
     if not forced:
-        return Pace(renewed_at_s=now_s, forced=pace.forced, forced_not_before_s=pace.forced_not_before_s)
+        return after
     wait_s = min(FORCED_FIRST_S * 2 ** min(pace.forced, 10), FORCED_MAX_S)
-    return Pace(renewed_at_s=now_s, forced=pace.forced + 1, forced_not_before_s=now_s + wait_s)
+    return replace(after, forced=pace.forced + 1, forced_not_before_s=now_s + wait_s)
 
 
 def _unclear_wait_s(count: int) -> float:
@@ -189,13 +225,18 @@ def _revoked(refusal: Refusal | None) -> Revoked:
     return Revoked(refusal.words or "the server ended this login")
 
 
-def weather(pace: Pace, until_s: float = 0.0, now_s: float = 0.0) -> KimiAuthError:
-    """Why nobody tries now, as it was said when it was found; with `until_s`, also for how long."""
-    words, hint = pace.words, ""
-    if not words:
-        words = (
-            "the platform rejects every token it is given" if pace.rejected_fp else "the server could not be reached"
-        )
-        hint = "wait, or look at it: kimi-auth doctor --verify" if pace.rejected_fp else ""
+def weather(pace: Pace) -> KimiAuthError:
+    """Why no process tries now, as it was said when it was found."""
     kind = ClientRefused if pace.code == ClientRefused.code else Unreachable
-    return kind(f"{words}; not tried again for {until_s - now_s:.0f} s" if until_s else words, hint=hint)
+    return kind(pace.words or "the server could not be reached")
+
+
+def rejected_again() -> Unreachable:
+    """The sentence for a forced rotation that came too soon after the last one."""
+    words = "the API rejected this access token soon after it was renewed for that reason"
+    return Unreachable(words, hint="wait, or look at it: kimi-auth doctor --verify")
+
+
+def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:
+    """The same error, with how long no process tries again, in seconds."""
+    return type(error)(f"{error.message}; not tried again for {wait_s:.0f} s", hint=error.hint)

@@ -11,6 +11,7 @@ from typing import Protocol
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
 from kimi_auth.flows import judge
 from kimi_auth.flows.contracts import (
+    BackOffOutcome,
     ClearSidecarsOutcome,
     CredentialContext,
     DiscardHeirOutcome,
@@ -19,7 +20,7 @@ from kimi_auth.flows.contracts import (
     HoldToSignOutOutcome,
     InjectOutcome,
     InspectOutcome,
-    PauseOutcome,
+    Need,
     RestoreConfigOutcome,
     WeighOutcome,
 )
@@ -30,7 +31,11 @@ __all__ = ["ConfigHome", "CredentialWork", "no_targets"]
 
 log = logging.getLogger("kimi_auth.flows")
 
-RECOVERY_PAUSE_S = 1.0
+WATCH_S = 0.05
+"""How often a caller that waits for the end of a backoff looks at the credential's stamp, in seconds."""
+
+MOMENT_S = 0.001
+"""The shortest wait, in seconds: a time that the clock can tell from none."""
 
 
 class ConfigHome(Protocol):
@@ -80,20 +85,34 @@ class CredentialWork(RefreshWork):
             else:
                 yield "busy", replace(ctx, trouble=trouble)
 
-    def pause_before_recovery(self, ctx: CredentialContext, /) -> tuple[PauseOutcome, CredentialContext]:
-        if (
-            ctx.recoveries
-            or (ctx.retry_after_s or 0.0) > RECOVERY_PAUSE_S
-            or not self._effects.recovers(ctx.patience_s)
-        ):
-            return "enough", ctx
-        self._clock.sleep(RECOVERY_PAUSE_S)
-        return "again", replace(ctx, recoveries=ctx.recoveries + 1)
+    def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
+        """Waits, without the lock, until `retry_at_s`; touches nothing, so after a crash the next walk just waits again.
+
+        `over`: another try makes sense now. `changed`: the record is another one. `gave_up`: the wait would outlast the
+        walk's deadline, the program is ending, or nothing is to be waited for; then `trouble` says for how long. The claim
+        of another owner is watched until the deadline: its answer, or its end, may come at any moment.
+        """
+        left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "elsewhere"
+        wait_s = (ctx.retry_at_s or ctx.paced_until_s) - self._clock.wall_s()
+        if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):
+            return "gave_up", _told(ctx, wait_s)
+        waited_s = 0.0  # counted, so that a clock that stands still cannot make it wait for ever
+        while waited_s == 0.0 or (waited_s < wait_s and self._clock.wall_s() < ctx.retry_at_s):
+            if self._store.stamp() != ctx.snapshot.stamp:
+                return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
+            if is_claimed and self._store.peek_claim(ctx.snapshot.fp).state != ctx.claim.state:
+                break
+            if waited_s >= left_s or not self._left_s(ctx) or not self._effects.recovers(ctx.patience_s):
+                return "gave_up", _told(ctx, wait_s - waited_s)
+            slice_s = min(WATCH_S, max(wait_s - waited_s, MOMENT_S))
+            self._clock.sleep(slice_s)
+            waited_s += slice_s
+        return "over", replace(ctx, retry_at_s=0.0)
 
     def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]:
-        pace = self._store.pace()
-        if judge.still_works(ctx.snapshot, pace, self._effects.judged_at_s()):
+        if judge.still_works(ctx.snapshot, self._effects.judged_at_s()):
             return "works", ctx
+        pace = self._store.pace()
         if ctx.snapshot.fp and judge.is_soft_refusal(pace, ctx.snapshot.fp):
             return "refused", replace(ctx, trouble=judge.softly_refused(pace))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "elsewhere"}:
@@ -159,6 +178,10 @@ class CredentialWork(RefreshWork):
             log.warning("something is left beside the credential, it does no harm: %s", trouble)
         return "cleared", ctx
 
+    def attainable(self, need: Need) -> Need:
+        """`need`, as far as the server has been seen to satisfy it."""
+        return judge.attainable(need, self._store.pace()) if need.min_ttl_s else need
+
     def remove_old_logout(self, snapshot: Snapshot) -> None:
         """Removes the empty record of a logout once everybody has had the time to see it; best effort."""
         if snapshot.token is None or not snapshot.token.signed_out_at_s:
@@ -174,10 +197,37 @@ class CredentialWork(RefreshWork):
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
     ) -> KimiAuthError | None:
         """Enters the lock into `held`; None when it is held, else the sentence that says why not."""
+        patience_s = self._left_s(ctx) if ctx.patience_s else ctx.patience_s
         try:
-            if held.enter_context(self._store.locked(ctx.patience_s, give_up=give_up)):
+            if held.enter_context(self._store.locked(patience_s, give_up=give_up)):
                 return None
         except StorageError as trouble:
             return trouble
         holder = self._store.holder() or "another process"
         return CredentialLocked(f"{holder} holds the lock of {self._store.place}")
+
+    def deadline_s(self, patience_s: float) -> float:
+        """When a patience that begins now ends, monotonic seconds."""
+        return self._clock.monotonic_s() + patience_s
+
+    def left_s(self, deadline_s: float) -> float:
+        """What is left until then, in seconds, never negative."""
+        return max(0.0, deadline_s - self._clock.monotonic_s())
+
+    def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
+        """True if a walk that ended for lack of patience would go on with a patience that lasts until `deadline_s`."""
+        if ctx.deadline_s >= deadline_s or not self._effects.recovers(ctx.patience_s):
+            return False
+        if isinstance(ctx.trouble, CredentialLocked):
+            return True
+        return bool(ctx.retry_at_s) and ctx.retry_at_s - self._clock.wall_s() <= self.left_s(deadline_s)
+
+    def _left_s(self, ctx: CredentialContext) -> float:
+        return self.left_s(ctx.deadline_s)
+
+
+def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
+    """With how long no process tries again, where that is why the walk gives up."""
+    if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "elsewhere":
+        return ctx
+    return replace(ctx, trouble=judge.postponed(ctx.trouble, wait_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from kimi_auth.flows.contracts import (
     WithdrawOutcome,
 )
 from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
-from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint
+from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
 from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
 
 __all__ = ["Effects", "RefreshWork", "token_from"]
@@ -39,6 +40,7 @@ Done = TypeVar("Done")
 CONNECT_S = 5.0
 UNSAVED_ONE_SHOT_S = 30.0
 UNSAVED_RETRY_S = 1.0
+RECOVERY_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,7 @@ class Effects:
     record belongs that names none ("": the same).
 
     `keeps_trying(seconds)`: whether a pair that cannot be written is tried again after so many seconds of trying, with
-    the lock held. `recovers(patience_s)`: whether a walk whose answer was lost may try once more in this process, and so
-    take twice as long. `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1
+    the lock held. `recovers(patience_s)`: whether a walk may wait and try once more in this process, and so take longer. `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1
     for jitter. `advisory_connect_s`: how long an advisory renewal waits for a connection.
     """
 
@@ -119,7 +120,7 @@ class RefreshWork:
         snapshot, state, trouble = self._effects.look()
         token, pace = snapshot.token, self._store.pace()
         now_s, wall_s = self._effects.judged_at_s(), self._clock.wall_s()
-        ctx = replace(ctx, snapshot=snapshot)
+        ctx = replace(ctx, snapshot=snapshot, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
             return "corrupt", replace(ctx, trouble=trouble)
         if isinstance(trouble, WrongIssuer):
@@ -127,22 +128,19 @@ class RefreshWork:
         if state == "absent" or token is None:
             return "gone", ctx
         if token.access_token == ctx.need.not_bearer and snapshot.fp != pace.rejected_fp:
-            pace = judge.after_forced(pace, snapshot.fp, wall_s)
+            pace = judge.after_rejection(pace, snapshot.fp, wall_s)
             self._set_pace(pace)
         if isinstance(trouble, Revoked) or not token.refresh_token:
             return "refused", replace(ctx, trouble=trouble)
-        if snapshot.fp != pace.rejected_fp and ctx.need.met_by(snapshot, now_s):
+        if judge.attainable(ctx.need, pace).met_by(snapshot, now_s):
             return "satisfied", ctx
+        if judge.is_forced(snapshot, ctx.need, now_s) and judge.forced_until_s(pace, wall_s):
+            return "paced", replace(ctx, trouble=judge.rejected_again())  # it may work elsewhere: nothing is waited for
         until_s = judge.held_until_s(
-            pace,
-            wall_s,
-            forced=judge.is_forced(snapshot, pace, now_s),
-            refused=state == "refused",
-            insist=ctx.need.insist,
-            ours_s=ctx.paced_until_s,
+            pace, wall_s, refused=state == "refused", insist=ctx.need.insist, ours_s=ctx.paced_until_s
         )
         if until_s:
-            return "paced", replace(ctx, trouble=judge.weather(pace, until_s, wall_s), retry_after_s=None)
+            return "paced", self._retrying_at(until_s, replace(ctx, trouble=judge.weather(pace)))
         return "renewable", ctx
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
@@ -159,7 +157,9 @@ class RefreshWork:
             case "elsewhere":
                 owner = claim.owner or "another host"
                 return "elsewhere", replace(
-                    ctx, trouble=Unreachable(f"{owner} may still be renewing; free in {claim.wait_s:.0f} s")
+                    ctx,
+                    trouble=Unreachable(f"{owner} may still be renewing; free in {claim.wait_s:.0f} s"),
+                    retry_at_s=self._clock.wall_s() + claim.wait_s,
                 )
             case _:
                 return "claimed", ctx
@@ -191,7 +191,7 @@ class RefreshWork:
         if answer.outcome == "tokens" and answer.value is not None:
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
             return "tokens", replace(ctx, pair=pair, trouble=None)
-        return answer.outcome, ctx
+        return answer.outcome, replace(ctx, in_doubt=answer.outcome == "ambiguous")
 
     def save_heir(self, ctx: CredentialContext, /) -> tuple[SaveHeirOutcome, CredentialContext]:
         pair = ctx.pair
@@ -207,9 +207,16 @@ class RefreshWork:
         if there != "installed":
             self._drop_claim(ctx.snapshot.fp)
             return there, ctx
-        pace = self._store.pace()
-        forced = judge.is_forced(ctx.snapshot, pace, self._effects.judged_at_s())
-        self._set_pace(judge.after_renewal(pace, self._clock.wall_s(), forced=forced))
+        now_s = self._effects.judged_at_s()
+        life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # an heir may be old
+        renewed = judge.after_renewal(
+            self._store.pace(),
+            self._clock.wall_s(),
+            forced=judge.is_forced(ctx.snapshot, ctx.need, now_s),
+            life_s=life_s,
+            too_short=0 < life_s < ctx.need.min_ttl_s,
+        )
+        self._set_pace(renewed)
         self._bind_once()
         return "installed", replace(ctx, snapshot=self._store.read(), trouble=None)
 
@@ -248,16 +255,36 @@ class RefreshWork:
         return "recorded", ctx
 
     def record_unclear(self, ctx: CredentialContext, /) -> tuple[RecordUnclearOutcome, CredentialContext]:
-        words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
-        self._set_pace(judge.after_unclear(self._store.pace(), ctx.snapshot.fp, words, self._clock.wall_s()))
-        return "recorded", replace(ctx, trouble=Unreachable(words))
+        error = Unreachable(ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer")
+        fp, wall_s = ctx.snapshot.fp, self._clock.wall_s()
+        works = judge.still_works(ctx.snapshot, self._effects.judged_at_s())
+        pace = judge.after_unclear(self._store.pace(), fp, error, wall_s, self._effects.luck(), works=works)
+        self._set_pace(pace)
+        until_s = judge.held_until_s(pace, wall_s, refused=not works and judge.is_soft_refusal(pace, fp))
+        return "recorded", self._retrying_at(until_s, replace(ctx, trouble=error))
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
         pace = judge.after_failure(
             self._store.pace(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._effects.luck()
         )
         self._set_pace(pace)
-        return "postponed", replace(ctx, paced_until_s=pace.not_before_s)
+        ctx = self._retrying_at(pace.not_before_s, ctx)
+        return "postponed", self._recovering(ctx) if ctx.in_doubt else ctx
+
+    def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
+        """The walk waits out the backoff that ends at `until_s`, unless what was found is not transient."""
+        is_transient = isinstance(ctx.trouble, Unreachable)
+        return replace(ctx, retry_at_s=until_s if is_transient else 0.0, paced_until_s=until_s)
+
+    def _recovering(self, ctx: CredentialContext) -> CredentialContext:
+        """The first answer that is lost: this process alone tries again after a second, whatever its patience is. A server
+        that takes a token twice does so for a short time only."""
+        asked_s = ctx.retry_after_s or 0.0
+        if ctx.recoveries or asked_s > RECOVERY_PAUSE_S or not self._effects.recovers(ctx.patience_s):
+            return ctx
+        retry_at_s = min(ctx.retry_at_s or math.inf, self._clock.wall_s() + RECOVERY_PAUSE_S)
+        deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
+        return replace(ctx, retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
 
     def held_for_s(self) -> float:
         """How long nobody tries to renew, in seconds; 0.0 for now."""

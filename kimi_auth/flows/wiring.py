@@ -158,10 +158,10 @@ class Wiring:
             return replace(status, issuer=status.binding.issuer, issuer_from="binding")
         return replace(status, issuer=self._built_in, issuer_from="platform")
 
-    def obtain(self, need: Need) -> Landing | Seat[Landing]:
+    def obtain(self, need: Need, timeout_s: float | None = None) -> Landing | Seat[Landing]:
         """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
         try:
-            return self.credential.obtain(need, self.steady.now_s())
+            return self.credential.obtain(need, self.steady.now_s(), timeout_s)
         except NotSignedIn as absent:
             if (trouble := self.keyring_trouble) is None:
                 raise
@@ -190,9 +190,10 @@ class Wiring:
         return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
 
     def _recovers(self, patience_s: float | None) -> bool:
-        """Not where a one-shot command renews for the next one, nor when the program is to end: the claim stays, and
-        whoever comes next recovers."""
-        return not (is_ending() or (self.one_shot and patience_s == 0))
+        """Not where a one-shot command renews for the next one, nor when the program is to end: a claim stays, and the next
+        process recovers."""
+        ends = is_ending() or not threading.main_thread().is_alive()
+        return not (ends or (self.one_shot and patience_s == 0))
 
     def _keeps_trying(self, tried_s: float) -> bool:
         """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""

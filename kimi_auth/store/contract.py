@@ -74,8 +74,10 @@ class Pace:
     ahead is void (the clock was set back).
 
     `failures` transient ends in a row, the last one described by error `code` and `words`. `unclear_*`: refusals that were
-    no OAuth answer, for pair `unclear_fp`. `rejected_fp`: the pair whose access token the API refused; `forced` rotations
-    for that reason in a row, the next one not before `forced_not_before_s`.
+    no OAuth answer, for pair `unclear_fp`: `unclear_count` of them at least 60 s apart, the first and the last of these at
+    the times given; `unclear_until_s` is the `not_before_s` that the latest one set. `rejected_fp`: the pair whose access
+    token the API refused at `rejected_at_s`; `forced` rotations for that reason in a row, the next one not before
+    `forced_not_before_s`. `life_s`: how long the server's tokens live when they arrive, in seconds, as seen; 0.0 unknown.
     """
 
     not_before_s: float = 0.0
@@ -86,11 +88,14 @@ class Pace:
     unclear_count: int = 0
     unclear_first_at_s: float = 0.0
     unclear_last_at_s: float = 0.0
+    unclear_until_s: float = 0.0
     unclear_words: str = ""
     rejected_fp: str = ""
+    rejected_at_s: float = 0.0
     forced: int = 0
     forced_not_before_s: float = 0.0
     renewed_at_s: float = 0.0
+    life_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Life:
     def walk(self, event: str, need: Need = ANY, *, patience_s: float = 30.0) -> Landing:
         """Inspects, then sends `event`."""
         at = self.credential.inspect()
-        ctx = CredentialContext(need=need, patience_s=patience_s, snapshot=at.ctx.snapshot)
+        ctx = CredentialContext(need, patience_s, self.work.deadline_s(patience_s), at.ctx.snapshot)
         machine = self.library["token_lifecycle"]
         return Landing(*walk_sync(machine, self.work, ctx, at=at.state, event=event, observe=recorder_from_environ()))
 

@@ -20,7 +20,7 @@ from kimi_auth.errors import (
     Unreachable,
     WrongIssuer,
 )
-from kimi_auth.flows.contracts import Need
+from kimi_auth.flows.contracts import CredentialContext, Need
 from kimi_auth.store import Binding, Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer, decode
@@ -30,7 +30,9 @@ Life = Any
 
 OFFLINE = Answer("not_processed", error=Unreachable("no connection"))
 LOST = Answer("ambiguous", error=Unreachable("the answer was lost"))
-LOST_BUSY = Answer("ambiguous", error=Unreachable("503"), retry_after_s=30.0)
+LOST_BUSY = Answer("ambiguous", error=Unreachable("503"), retry_after_s=60.0)
+BUSY = Answer("not_processed", error=Unreachable("429"), retry_after_s=20.0)
+BUSY_FOR_LONG = Answer("not_processed", error=Unreachable("429"), retry_after_s=600.0)
 PROXY = Answer("unclear", error=Refused("403, HTML"), words="403, HTML")
 STRANGER = Answer("misconfigured", error=ClientRefused("invalid_client"))
 
@@ -76,6 +78,13 @@ def interrupted_elsewhere(life: Life) -> None:
     life.clock.reboot("another-boot")
 
 
+def met_elsewhere(life: Life) -> None:
+    """This boot has met the claim of another one, 50 s ago."""
+    interrupted_elsewhere(life)
+    assert life.walk("renew", patience_s=0.0).state == "uncertain"
+    life.clock.advance(50)
+
+
 def heir(life: Life) -> None:
     """An earlier process got the answer and died before it was in place."""
     token = life.sign_in(age_s=901)
@@ -106,7 +115,7 @@ def softly_refused(life: Life) -> None:
 def unclear_a_moment_ago(life: Life) -> None:
     ended(life)
     life.server.fault("exchange", PROXY)
-    assert life.walk("renew").state == "uncertain"
+    assert life.walk("renew", patience_s=0.0).state == "uncertain"
     life.server.counts["exchange"] = 0
 
 
@@ -288,6 +297,10 @@ def answers(*lost: Answer[Any, Any], processed: bool = False) -> Callable[[Life]
     return fault
 
 
+def always(answer: Answer[Any, Any]) -> Callable[[Life], None]:
+    return answers(*[answer] * 50)
+
+
 def login_ended(life: Life) -> None:
     life.server.end_logins()
 
@@ -358,6 +371,27 @@ def logs_out_while_we_send(answer: Answer[Any, Any] | None) -> Callable[[Life], 
     return fault
 
 
+def later(act: Callable[[Life], None]) -> Callable[[Life], None]:
+    """`act` happens after three seconds of somebody's waiting."""
+
+    def fault(life: Life) -> None:
+        sleep, begun_s = life.clock.sleep, life.clock.wall_s()
+
+        def sleeping(seconds: float) -> None:
+            sleep(seconds)
+            if life.clock.wall_s() >= begun_s + 3.0:
+                life.clock.sleep = sleep
+                act(life)
+
+        life.clock.sleep = sleeping
+
+    return fault
+
+
+signs_in_later = later(somebody_logs_in)
+signs_out_later = later(lambda life: life.store.theirs.sign_out(life.clock.wall_s()))
+
+
 def lock_is_held(life: Life) -> None:
     life.store.locked = lambda patience_s, give_up=None: _Held(life, give_up, None)
 
@@ -401,10 +435,10 @@ ROWS = {
     "fresh, rejected by the platform": Row(fresh, "rejected", "fresh", 1, need=BEARER),
     "expiring, rejected": Row(expiring, "rejected", "fresh", 1, need=BEARER),
     "expired, rejected": Row(expired, "rejected", "fresh", 1, need=BEARER),
-    "usable, rejected, and the pace holds": Row(paced, "rejected", "expired", 0, Unreachable, need=BEARER),
+    "usable, rejected, and the pace holds": Row(paced, "rejected", "usable", 0, Unreachable, need=BEARER),
     "usable, insisted": Row(paced, "renew", "usable", 0, Unreachable, need=Need(insist=True)),
     "refused by a proxy a moment ago, insisted": Row(unclear_a_moment_ago, "renew", "fresh", 1, need=Need(insist=True)),
-    "refused by a proxy a moment ago": Row(unclear_a_moment_ago, "renew", "uncertain", 0, Unreachable),
+    "refused by a proxy a moment ago": Row(unclear_a_moment_ago, "renew", "fresh", 1),
     "soft refusal, insisted": Row(softly_refused_lately, "renew", "fresh", 1, need=Need(insist=True)),
     "soft refusal lately": Row(softly_refused_lately, "renew", "refused", 0, Refused),
     "this program is refused, the pace holds": Row(paced_as_a_stranger, "renew", "expired", 0, ClientRefused),
@@ -421,16 +455,29 @@ ROWS = {
     "refused for good": Row(expiring, "renew", "usable", 1, Revoked, login_ended, then="revoked"),
     "refused for good, and ended": Row(ended, "renew", "revoked", 1, Revoked, login_ended),
     "refusal that cannot be written": Row(ended, "renew", "uncertain", 1, Revoked, refusal_cannot_be_written),
-    "offline, still alive": Row(expiring, "renew", "usable", 1, Unreachable, answers(OFFLINE)),
-    "offline, ended": Row(ended, "renew", "expired", 1, Unreachable, answers(OFFLINE)),
+    "offline, still alive": Row(expiring, "renew", "usable", 1, Unreachable, answers(OFFLINE), patience_s=0.0),
+    "offline for a moment, ended": Row(ended, "renew", "fresh", 2, None, answers(OFFLINE)),
+    "offline for good, ended": Row(ended, "renew", "expired", 5, Unreachable, always(OFFLINE)),
+    "told to wait, within the patience": Row(ended, "renew", "fresh", 2, None, answers(BUSY)),
+    "told to wait, beyond the patience": Row(ended, "renew", "expired", 1, Unreachable, answers(BUSY_FOR_LONG)),
     "this program is refused": Row(ended, "renew", "expired", 1, ClientRefused, answers(STRANGER)),
     "answer lost once, unprocessed": Row(ended, "renew", "fresh", 2, None, answers(LOST)),
-    "answer lost twice": Row(ended, "renew", "uncertain", 2, Unreachable, answers(LOST, LOST)),
+    "answer lost twice": Row(ended, "renew", "fresh", 3, None, answers(LOST, LOST)),
+    "answer lost each time": Row(ended, "renew", "uncertain", 5, Unreachable, always(LOST)),
     "answer lost, told to wait": Row(ended, "renew", "uncertain", 1, Unreachable, answers(LOST_BUSY)),
-    "answer lost, still alive": Row(expiring, "renew", "usable", 2, Unreachable, answers(LOST, LOST)),
-    "an answer that is none": Row(ended, "renew", "uncertain", 1, Unreachable, answers(PROXY)),
-    "recovery finds the proxy": Row(interrupted, "renew", "uncertain", 1, Unreachable, answers(PROXY)),
-    "offline during recovery": Row(interrupted, "renew", "uncertain", 1, Unreachable, answers(OFFLINE)),
+    "answer lost, still alive": Row(expiring, "renew", "usable", 2, Unreachable, answers(LOST, LOST), patience_s=0.0),
+    "an answer that is none": Row(ended, "renew", "fresh", 2, None, answers(PROXY)),
+    "answers that are none": Row(ended, "renew", "uncertain", 5, Unreachable, always(PROXY)),
+    "recovery finds the proxy": Row(interrupted, "renew", "fresh", 2, None, answers(PROXY)),
+    "recovery finds the proxy each time": Row(interrupted, "renew", "uncertain", 5, Unreachable, always(PROXY)),
+    "offline during recovery": Row(interrupted, "renew", "fresh", 2, None, answers(OFFLINE)),
+    "somebody signs in during a backoff": Row(
+        ended, "renew", "fresh", 1, None, lambda life: (answers(BUSY)(life), signs_in_later(life))
+    ),
+    "somebody signs out during a backoff": Row(
+        ended, "renew", "absent", 1, None, lambda life: (answers(BUSY)(life), signs_out_later(life))
+    ),
+    "the claim of another boot comes free": Row(met_elsewhere, "renew", "fresh", 1),
     "full disk: nothing is sent": Row(expiring, "renew", "usable", 0, StoreUnwritable, disk_full),
     "full disk at recovery": Row(interrupted, "renew", "uncertain", 0, StoreUnwritable, disk_full),
     "full disk while a claim is taken over": Row(
@@ -577,19 +624,19 @@ def test_a_rejecting_platform_forces_one_rotation_in_thirty_seconds(life: Life) 
         life.clock.advance(pause_s)
         bearer = life.stored.access_token
         walks.append((life.walk("rejected", Need(not_bearer=bearer)).state, life.server.counts["exchange"]))
-    assert walks == [("fresh", 1), ("expired", 1), ("fresh", 2), ("expired", 2)]
+    assert walks == [("fresh", 1), ("usable", 1), ("fresh", 2), ("usable", 2)]
 
 
 def test_a_rejected_token_that_ends_is_renewed_as_any_other(life: Life) -> None:
     """The wait for another forced rotation is for a token that is still alive: one that has ended by itself is due."""
     life.sign_in()
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "fresh"
-    assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "expired"
+    assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "usable"
     life.store.theirs.set_pace(replace(life.store.pace(), forced_not_before_s=life.clock.wall_s() + 1700))
-    life.clock.advance(899)
-    assert life.walk("renew").state == "expired"
-    life.clock.advance(2)
-    assert life.walk("renew").state == "fresh"
+    life.clock.advance(850)
+    assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "usable"
+    life.clock.advance(49)
+    assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "fresh"
     assert life.server.counts["exchange"] == 2
 
 
@@ -638,7 +685,7 @@ def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
     life.clock.sleep = sleep  # type: ignore[method-assign]
     landing = life.walk("renew")
     assert (landing.state, life.server.counts["exchange"]) == ("uncertain", 1)
-    assert "not tried again for 900 s" in landing.error.message
+    assert "429; not tried again for 900 s" in landing.error.message
 
 
 def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
@@ -647,10 +694,9 @@ def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
     steady_s = life.clock.wall_s() + 3600
     life.work._effects = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
     life.server.fault("exchange", OFFLINE)
-    assert life.walk("renew").state == "expired"
-    assert life.server.counts["exchange"] == 1
-    assert life.walk("renew").state == "expired"
-    assert life.server.counts["exchange"] == 1
+    for _ in range(2):
+        assert life.walk("renew", patience_s=0.0).state == "expired"
+        assert life.server.counts["exchange"] == 1
 
 
 def test_an_old_logout_is_cleared_away_by_whoever_comes(life: Life) -> None:
@@ -670,7 +716,7 @@ def test_transient_failures_slow_everybody_down(life: Life) -> None:
     waits = []
     for _ in range(8):
         life.server.fault("exchange", OFFLINE)
-        life.walk("renew")
+        life.walk("renew", patience_s=0.0)
         waits.append(life.store.pace().not_before_s - life.clock.wall_s())
         life.clock.advance(waits[-1])
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -679,19 +725,36 @@ def test_transient_failures_slow_everybody_down(life: Life) -> None:
 
 
 def test_unclear_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -> None:
-    """A captive portal signs nobody out; a dead login does not look like weather for ever."""
+    """A captive portal signs nobody out; a dead login is told in the end. Tries within a minute count once, however many
+    they are: 1 s, 2 s, ... apart while no token works."""
     life.sign_in(age_s=901)
-    for _ in range(3):
+    for _ in range(4):
         life.server.fault("exchange", PROXY)
     seen = []
-    for pause_s in (0.0, 30.0, 31.0, 121.0, 780.0):
+    for pause_s in (0.0, 0.5, 0.5, 59.0, 30.0, 871.0):
         life.clock.advance(pause_s)
-        life.walk("renew")
+        life.walk("renew", patience_s=0.0)
         seen.append((life.state, life.server.counts["exchange"]))
-    assert seen == [("uncertain", 1), ("uncertain", 1), ("refused", 2), ("refused", 2), ("refused", 3)]
+    uncertain = [("uncertain", 1), ("uncertain", 1), ("uncertain", 2)]
+    assert seen == [*uncertain, ("refused", 3), ("refused", 3), ("refused", 4)]
     life.clock.advance(901)
     assert life.walk("renew").state == "fresh"
     assert life.store.pace().unclear_count == 0
+
+
+@pytest.mark.parametrize(("age_s", "waits"), [(400, [60, 120, 240, 480, 900]), (901, [1, 2, 4, 8, 16])])
+def test_how_long_an_unclear_refusal_is_waited_for(life: Life, age_s: float, waits: list[float]) -> None:
+    """While a token works 60 s doubling to 15 min: nothing is lost by waiting. Without one it is as after any failure."""
+    life.sign_in(age_s=age_s)
+    seen = []
+    for _ in waits:
+        with life.store.locked(0):
+            ctx = CredentialContext(snapshot=life.store.read(), trouble=PROXY.error)
+            assert life.work.record_unclear(ctx)[0] == "recorded"
+        seen.append(life.store.pace().not_before_s - life.clock.wall_s())
+        if age_s == 400:
+            life.store.theirs.set_pace(replace(life.store.pace(), unclear_last_at_s=life.clock.wall_s() - 61))
+    assert seen == waits
 
 
 # --- while a renewed pair cannot be put in its place -----------------------------------------------------------------

@@ -374,7 +374,7 @@ def test_a_new_login_forgets_the_old_one_s_pace(login: Login) -> None:
     """Back-off and rejections of the old login do not slow the new one down."""
     login.life.sign_in(age_s=901)
     login.life.server.fault("exchange", Answer("not_processed", error=Unreachable("no connection")))
-    login.life.walk("renew")
+    login.life.walk("renew", patience_s=0.0)
     assert login.life.store.pace().failures == 1
     asyncio.run(login.walk(force=True))
     assert login.life.store.pace().failures == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -50,6 +51,15 @@ class World:
 
     def another(self, **options: Any) -> Session:
         return Session(self.share_dir, environ={}, clock=self.clock, store=self.store, server=self.server, **options)
+
+    def goes_wrong(self, answer: Answer[Any, Any], times: int = 50) -> None:
+        """The next exchanges are answered so: more of them than one patience has room for."""
+        for _ in range(times):
+            self.server.fault("exchange", answer)
+
+    def works_again(self) -> None:
+        """No exchange goes wrong any more."""
+        self.server._faults.clear()
 
     def sign_in(self, *, age_s: float = 0.0) -> Token:
         token = token_from(self.server.issue(), sent_at_s=self.clock.wall_s(), issuer=ISSUER)
@@ -123,7 +133,7 @@ def test_a_frozen_day_in_the_life_of_a_credential(frozen: tuple[World, FrozenDat
 RAISES: dict[str, tuple[Any, type[KimiAuthError]]] = {
     "nobody": (lambda world: None, NotSignedIn),
     "corrupt": (lambda world: world.store.spoil(), CorruptCredential),
-    "offline": (lambda world: (world.sign_in(age_s=901), world.server.fault("exchange", OFFLINE)), Unreachable),
+    "offline": (lambda world: (world.sign_in(age_s=901), world.goes_wrong(OFFLINE)), Unreachable),
     "revoked": (lambda world: (world.sign_in(age_s=901), world.server.end_logins()), Revoked),
     "foreign": (
         lambda world: World.put(world, Token("a", "r", world.clock.wall_s() + 900, 900, issuer="https://x.example")),
@@ -161,13 +171,12 @@ def test_soft_refusal_is_raised_as_such_and_insisting_tries_again(world: World) 
     """403 HTML twice, a minute apart: Refused, until somebody insists and the server answers."""
     world.sign_in(age_s=901)
     proxy: Answer[Any, Any] = Answer("unclear", error=Refused("403, HTML"))
-    for pause_s in (0.0, 61.0):
+    world.goes_wrong(proxy)
+    for pause_s, error in ((0.0, Unreachable), (61.0, Refused), (0.0, Refused)):
         world.clock.advance(pause_s)
-        world.server.fault("exchange", proxy)
-        with pytest.raises(KimiAuthError):
+        with pytest.raises(error):
             world.session.access_token_sync()
-    with pytest.raises(Refused):
-        world.session.access_token_sync()
+    world.works_again()
     assert world.session.access_token_sync(refresh=True)
     assert world.session.status().state == "fresh"
 
@@ -182,18 +191,56 @@ def test_refresh_means_another_pair(world: World) -> None:
 def test_another_pair_that_cannot_be_had_is_an_error(world: World) -> None:
     """`refresh=True` while the server is unreachable: the reason, although the old token still works."""
     first = world.sign_in().access_token
-    world.server.fault("exchange", OFFLINE)
+    world.goes_wrong(OFFLINE)
     with pytest.raises(Unreachable):
         world.session.access_token_sync(refresh=True)
     assert world.session.access_token_sync() == first
 
 
-def test_more_life_than_the_server_gives_is_one_rotation(world: World) -> None:
-    """`min_ttl_s` above what the server gives: one rotation, then the token that there is."""
+def test_more_life_than_the_server_gives_is_one_rotation(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`min_ttl_s` above what the server gives: one rotation, then the token that there is, from every process, and one
+    warning; a server that gives longer ones later is asked again."""
+    monkeypatch.setattr("kimi_auth.session._SAID", set())
     world.sign_in()
-    token = world.session.token_sync(min_ttl_s=3600.0)
+    with caplog.at_level(logging.WARNING, "kimi_auth.session"):
+        for _ in range(5):
+            for session in (world.session, world.another()):
+                token = session.token_sync(min_ttl_s=3600.0)
+                assert token == world.store.read().token
+            world.clock.advance(60)
     assert world.exchanges == 1
-    assert token == world.store.read().token
+    assert [record.getMessage() for record in caplog.records] == [
+        "the server's tokens live 900 s, less than the 3600 s that were asked for: the freshest one is used"
+    ]
+    world.clock.advance(100)  # 400 s old: the server makes fresher ones than this
+    assert world.session.token_sync(min_ttl_s=3600.0) != token
+    assert world.exchanges == 2
+    world.server.expires_in_s = 7200.0
+    world.session.access_token_sync(refresh=True)
+    world.clock.advance(3700)
+    for session in (world.session, world.another()):
+        session.token_sync(min_ttl_s=3600.0)
+    assert world.exchanges == 4
+    world.server.expires_in_s = 900.0
+    world.session.access_token_sync(refresh=True)
+    for session in (world.session, world.another()):
+        session.token_sync(min_ttl_s=3600.0)
+    assert world.exchanges == 6
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan")])
+def test_seconds_that_are_none(world: World, seconds: float) -> None:
+    """A time to live or a patience that no clock can measure is refused, before anything is asked."""
+    world.sign_in(age_s=901)
+    with pytest.raises(ValueError, match="not negative and finite"):
+        world.session.access_token_sync(min_ttl_s=seconds)
+    with pytest.raises(ValueError, match="not negative and finite"):
+        asyncio.run(world.session.access_token(timeout_s=seconds))
+    with pytest.raises(ValueError, match="not negative and finite"):
+        world.session.rejected_sync("access-1", timeout_s=seconds)
+    assert world.exchanges == 0
 
 
 @pytest.mark.parametrize("cancelled", [0, 1])
@@ -216,12 +263,14 @@ def test_thirty_two_rejections_are_one_rotation(world: World, cancelled: int) ->
 def test_a_rejected_token_without_a_successor_is_none(world: World) -> None:
     """Offline: there is nothing to retry with, in sync and in async code; the login is kept."""
     bearer = world.sign_in().access_token
-    world.server.fault("exchange", OFFLINE)
+    world.goes_wrong(OFFLINE)
     assert world.session.rejected_sync(bearer) is None
     assert asyncio.run(world.session.rejected(bearer)) is None
-    assert world.session.status().state == "expired"
-    world.clock.advance(5)
-    assert world.session.access_token_sync() == "access-2"
+    assert world.session.status().state == "fresh"
+    assert world.session.access_token_sync() == bearer, "at other URLs it may work"
+    world.works_again()
+    world.clock.advance(60)
+    assert world.session.rejected_sync(bearer) == "access-2"
 
 
 def test_another_process_has_renewed_already(world: World) -> None:

@@ -50,6 +50,7 @@ class Given:
     `seen`: the record as the walk read it last. `claim`: on p: none, ours (of this boot), elsewhere, met (elsewhere, met
     just now), waited (elsewhere, met 75 s ago), heir (it holds q). `found`: what the claim hook answered. `pair`: what the
     server gave. `lock`: free or taken, as a walk finds it that does not hold it yet. `fault`: what becomes of a request.
+    `awaits`: what the walk waits for: pace, claim (of another owner), recovery, or nothing.
     """
 
     record: str = "p"
@@ -67,6 +68,7 @@ class Given:
     recoveries: int = 0
     lock: str = "free"
     fault: str = ""
+    awaits: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ CLAIMS = {
     "heir": (1, 1, (0,)),
 }
 ENDED_LOGIN = {"refused"}
+AWAITS = {
+    "": 0,
+    "pace": simulated.AWAITS_PACE,
+    "claim": simulated.AWAITS_CLAIM,
+    "recovery": simulated.RECOVERS,
+}
 
 
 def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
@@ -134,6 +142,7 @@ def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
         pair={"q": 1, "p": 0, "": st.NOTHING}[given.pair],
         recoveries=given.recoveries,
         stage=simulated.FIRST_SENDING if activity == "exchange" else 0,
+        marks=AWAITS[given.awaits],
     )
     config = simulated.Config(processes=1, gives_up=True)
     answers: dict[str, list[Facts]] = {}
@@ -278,6 +287,7 @@ class Real:
             trouble=Unreachable("no answer"),
             recoveries=given.recoveries,
         )
+        ctx = replace(ctx, **self._waiting(given))
         self._break(given)
         return pairs, ctx
 
@@ -292,6 +302,16 @@ class Real:
             if record == "absent":
                 self.clock.sleep(61.0)
                 self.store.tidy(self.clock.wall_s())
+
+    def _waiting(self, given: Given) -> dict[str, Any]:
+        """What the walk knows of a wait; a pace that is not held has just ended."""
+        wait_s = {"": 0.0, "pace": 600.0 if given.held else -1.0, "claim": 75.0, "recovery": 1.0}[given.awaits]
+        claim = {"claim": Claim("elsewhere")} if given.awaits == "claim" else {}
+        return {
+            "retry_at_s": self.clock.wall_s() + wait_s if wait_s else 0.0,
+            "deadline_s": self.clock.monotonic_s() + 30.0,
+            **claim,
+        }
 
     def _pace(self, given: Given, fp: str, now_s: float) -> Pace:
         return Pace(

@@ -58,7 +58,7 @@ def test_no_rule_is_broken(visits: dict[str, Future[Report | None]], name: str) 
     verdict = Verdict(name, WORLDS[name], visits[name].result())
     assert verdict.holds, "\n".join(verdict.lines())
     assert verdict.report is not None
-    assert verdict.report.states > 1_000
+    assert verdict.report.states > 100
 
 
 def test_no_machine_is_at_fault(machines: Library) -> None:
@@ -108,7 +108,8 @@ LED_ELSEWHERE = {
     "an event is acted on": ("token_lifecycle", "fresh", "rejected", "fresh"),
     "clients are served": ("token_lifecycle", "refreshing", "renewed", "inspecting"),
     "progress": ("token_lifecycle", "refreshing", "renewed", "weighing"),
-    "one recovery in line": ("token_lifecycle", "pausing", "again", "weighing"),
+    "one recovery in line": ("token_lifecycle", "backing_off", "over", "weighing"),
+    "I4b": ("token_lifecycle", "weighing", "works", "expired"),
 }
 """By rule: an edge that breaks it when it leads there."""
 

@@ -27,10 +27,11 @@ from .effects import (
     with_pair,
 )
 from .hooks import Hook, claim, exchange, install, reread, save_heir
-from .hooks_outside import HOOKS, hold_credential
-from .state import ABSENT, EMPTY, NO_CLAIM, NOTHING, Process, Shared, idle
+from .hooks_outside import HOOKS, hold_credential, inspect, weigh
+from .state import ABSENT, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
 from .verdicts import Data
 from .world import Cancel, World
+from .worlds import WAITERS
 
 __all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
 
@@ -173,9 +174,20 @@ def _no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Ef
     if heir < 0:
         return [Effect("unsaved", shared, process)]
     after, broken = installed(config, shared, heir)
-    after = swept(config, after, heir)._replace(held=0, forced=shared.pairs[process.record].rejected)
+    after = swept(config, after, heir)._replace(held=0)
     did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
     return [Effect("installed", after, did, broken=broken)]
+
+
+def _withheld(hook: Hook) -> Hook:
+    """`hook`, which takes a record whose bearer was rejected for one that has expired."""
+
+    def judging(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+        rejected = shared.record >= 0 and shared.pairs[shared.record].rejected
+        seen = with_pair(shared, shared.record, phase=EXPIRED) if rejected else shared
+        return [effect._replace(shared=shared) for effect in hook(config, seen, process)]
+
+    return judging
 
 
 def _torn(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
@@ -273,6 +285,20 @@ ABLATIONS: tuple[Ablation, ...] = (
         "directories are synchronised",
         frozenset({"I1", "I6"}),
         QUIET._replace(processes=1, logouts=1, power=True, synchronous=False),
+    ),
+    Ablation(
+        "a rejected bearer is handed out to others",
+        frozenset({"I4b"}),
+        QUIET._replace(processes=1),
+        hooks={"inspect": _withheld(inspect), "weigh": _withheld(weigh)},
+    ),
+    Ablation(
+        "waiters wait out a backoff",
+        frozenset({"I10"}),
+        WAITERS,
+        edit=_edges(
+            "token_lifecycle", "backing_off", refreshing__postponed="weighing", refreshing__in_doubt="weighing"
+        ),
     ),
     Ablation("compare before write", frozenset(), SMALL._replace(logins=0), hooks={"install": _no_compare}),
 )

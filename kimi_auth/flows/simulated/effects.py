@@ -30,7 +30,9 @@ Policy = Literal["strict", "lenient", "grace", "none"]
 # What happened in a walk, as bits of Process.marks.
 DECLARED, SPENT_IT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
 OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_NOBODY = 32, 64, 128, 256
-BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED
+AWAITS_PACE, AWAITS_CLAIM, RECOVERS, MUST_HAVE = 512, 1024, 2048, 4096
+AWAITS = AWAITS_PACE | AWAITS_CLAIM | RECOVERS
+BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED | AWAITS | MUST_HAVE
 
 
 class Config(NamedTuple):
@@ -44,6 +46,7 @@ class Config(NamedTuple):
     claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
     `exclusive`: of two that take over one claim only one succeeds, and making a claim leaves other claims alone. `old_program`: one that
     knows nothing of lock and claim signs in and out and renews beside us; what it breaks is its own affair.
+    `waiters`: every process needs a token now and has the patience for it, and one transient fault is all that goes wrong.
     """
 
     processes: int = 2
@@ -64,6 +67,7 @@ class Config(NamedTuple):
     memory: bool = False
     exclusive: bool = False
     old_program: bool = False
+    waiters: bool = False
 
 
 class Effect(NamedTuple):
@@ -151,15 +155,17 @@ def is_incomplete(pair: Pair) -> bool:
 
 def works(shared: Shared, number: int) -> bool:
     """The access token of that pair can be used."""
-    return number >= 0 and shared.pairs[number].phase != EXPIRED and not shared.pairs[number].rejected
+    return number >= 0 and shared.pairs[number].phase != EXPIRED
 
 
 def is_fresh(shared: Shared) -> bool:
-    """The record is a pair that is fresh, and not rejected."""
-    if shared.record < 0:
-        return False
-    pair = shared.pairs[shared.record]
-    return pair.phase == FRESH and not pair.rejected
+    """The record is a pair that is fresh."""
+    return shared.record >= 0 and shared.pairs[shared.record].phase == FRESH
+
+
+def is_forced(shared: Shared, process: Process, number: int) -> bool:
+    """A renewal of that pair is due only because its bearer was rejected."""
+    return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
 def wait_is_over(pair: Pair, host: int) -> bool:

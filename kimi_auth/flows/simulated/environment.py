@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from kimi_auth.machine.explore import Kind
 
-from .effects import HOLDS, Config, Effect, ended, given_up, served
+from .effects import HOLDS, MUST_HAVE, Config, Effect, ended, given_up, served
 from .state import (
     ABSENT,
     ALIVE,
@@ -15,6 +15,7 @@ from .state import (
     DEAD_BOOT,
     EXPIRED,
     FOREIGN,
+    FRESH,
     MEDDLED,
     NO_CLAIM,
     NOTHING,
@@ -32,9 +33,15 @@ Happening = tuple[int, Shared, str]
 
 
 def beginning(config: Config) -> Shared:
-    """Signed in a moment ago."""
+    """Signed in a moment ago; with `waiters`, so long ago that the token has ended."""
     return Shared(
-        0, (Pair(0),), (ALIVE,), logins_left=config.logins, logouts_left=config.logouts, spoils_left=config.spoils
+        0,
+        (Pair(0, phase=EXPIRED if config.waiters else FRESH),),
+        (ALIVE,),
+        logins_left=config.logins,
+        logouts_left=config.logouts,
+        spoils_left=config.spoils,
+        faults_left=int(config.waiters),
     )
 
 
@@ -43,7 +50,10 @@ def begun(
 ) -> Iterator[tuple[int, Shared, Process]]:
     """The walks that callers may begin with `event` in the rest state `state`."""
     begins = process._replace(event=event)
-    if event == "touched":
+    if config.waiters:
+        if event == "renew" and state not in ("fresh", "usable"):
+            yield Kind.BEGIN, shared, begins._replace(marks=begins.marks | MUST_HAVE)
+    elif event == "touched":
         yield Kind.BEGIN, shared, begins
     elif event == "logout":
         if shared.logouts_left:
@@ -87,7 +97,7 @@ def killed(config: Config, shared: Shared, process: Process) -> Shared:
 def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
     """What may happen whatever the processes do."""
     pairs = shared.pairs
-    if any(pair.phase != EXPIRED for pair in pairs):
+    if any(pair.phase != EXPIRED for pair in pairs) and not config.waiters:
         older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in pairs)
         yield Kind.WORLD, shared._replace(pairs=older), "tokens grow older"
     if shared.held or shared.forced:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from .effects import (
+    AWAITS,
+    AWAITS_CLAIM,
+    AWAITS_PACE,
     COMPARED,
     DECLARED,
     FIRST_SENDING,
     INSTALLED,
     OWES_CONFIG,
     OWES_SERVING,
+    RECOVERS,
     SAW_NOBODY,
     SENDING_AGAIN,
     SPENT_IT,
@@ -21,6 +25,7 @@ from .effects import (
     ended,
     given_up,
     installed,
+    is_forced,
     is_fresh,
     is_incomplete,
     pair_at,
@@ -41,7 +46,7 @@ Hook = Callable[[Config, Shared, Process], Iterable[Effect]]
 
 def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     record = shared.record
-    seen = process._replace(record=record)
+    seen = process._replace(record=record, marks=process.marks & ~AWAITS)
     if record == CORRUPT:
         return [Effect("corrupt", shared, seen)]
     if record == FOREIGN:
@@ -52,17 +57,19 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
         shared = with_pair(shared, record, rejected=1)
         pair = shared.pairs[record]
-        seen = seen._replace(need="", bearer=NOTHING)
     if pair.refused:
         return [Effect("refused", shared, seen)]
     if is_fresh(shared) and not (process.need and process.bearer == record):
         return [Effect("satisfied", shared, seen._replace(marks=seen.marks | OWES_SERVING))]
-    renewable, paced = Effect("renewable", shared, seen), Effect("paced", shared, seen)
-    if not (shared.held or (pair.rejected and shared.forced)):
+    if shared.forced and is_forced(shared, process, record):
+        return [Effect("paced", shared, seen, "a forced rotation comes too soon, and nothing is waited for")]
+    renewable = Effect("renewable", shared, seen)
+    paced = Effect("paced", shared, seen._replace(marks=seen.marks | AWAITS_PACE))
+    if not shared.held:
         return [renewable]
-    # The model does not know whose the pace is, nor whether a rejected token has ended meanwhile: who insists passes over
-    # what an unclear refusal has set, who recovers over what it has set itself, who renews what has ended over the force.
-    if process.recoveries or (process.need == "not_pair" and pair.unclear) or not shared.held:
+    # The model does not know whose the pace is: who insists passes over what an unclear refusal has set, who recovers over
+    # what it has set itself.
+    if process.recoveries or (process.need == "not_pair" and pair.unclear):
         return [renewable, paced]
     return [paced]
 
@@ -84,7 +91,7 @@ def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if not pair.met[process.host - 1]:
         met = tuple(max(digit, host == process.host) for host, digit in enumerate(pair.met, 1))
         shared = with_pair(shared, number, met=met)
-    return [Effect("elsewhere", shared, found)]
+    return [Effect("elsewhere", shared, found._replace(marks=found.marks | AWAITS_CLAIM))]
 
 
 def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -140,9 +147,15 @@ def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
     else:
         yield Effect("refused", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
-    yield Effect("ambiguous", after, landed, "the answer is lost", hurt=True, broken=broken)
-    late = given_up(config, shared, process)
-    yield Effect("ambiguous", late, landed, "no answer in time; the request may still arrive", hurt=True)
+    if config.waiters:
+        if not shared.faults_left:
+            return
+        after, shared = (world._replace(faults_left=world.faults_left - 1) for world in (after, shared))
+    # Where tokens are single-use a lost answer may cost the login, whatever its waiters do: no transient fault.
+    if not config.waiters or config.policy == "none":
+        yield Effect("ambiguous", after, landed, "the answer is lost", hurt=True, broken=broken)
+        late = given_up(config, shared, process)
+        yield Effect("ambiguous", late, landed, "no answer in time; the request may still arrive", hurt=True)
     yield Effect("unclear", shared, certain, "a proxy answers 403 with HTML", hurt=True)
     unsent = with_pair(shared, number, sent=0) if process.stage == FIRST_SENDING else shared
     yield Effect("not_processed", unsent, certain, "the server is busy and did nothing", hurt=True)
@@ -184,12 +197,8 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
         return [unsaved] if config.gives_up else []
     after, broken = installed(config, shared, heir)
     did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
-    # A rejected token that has also ended counts as no forced rotation; the model does not tell the two apart.
-    may_be_forced = (1, 0) if shared.pairs[number].rejected else (0,)
-    return [
-        Effect("installed", unpaced(swept(config, after, heir), forced=forced), did, broken=broken)
-        for forced in may_be_forced
-    ]
+    forced = max(shared.forced, is_forced(shared, process, number))
+    return [Effect("installed", unpaced(swept(config, after, heir), forced=forced), did, broken=broken)]
 
 
 def revoke(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -210,16 +219,19 @@ def record_refusal(config: Config, shared: Shared, process: Process) -> Iterable
 
 
 def record_unclear(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    if not shared.full:
-        count = pair_at(shared, process.record).unclear
-        if not shared.held or not count:  # a second one within the minute is no second one
-            shared = with_pair(shared, process.record, unclear=min(count + 1, 2))
-        shared = shared._replace(held=1)
-    return [Effect("recorded", shared, process)]
+    waiting = process._replace(marks=process.marks | AWAITS_PACE)
+    if shared.full:
+        return [Effect("recorded", shared, waiting)]
+    shared = shared._replace(held=1)
+    count = pair_at(shared, process.record).unclear
+    counted = Effect("recorded", with_pair(shared, process.record, unclear=min(count + 1, 2)), waiting)
+    return [counted, Effect("recorded", shared, waiting, "within a minute of the last one")] if count else [counted]
 
 
 def postpone(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("postponed", shared if shared.full else shared._replace(held=1), process)]
+    in_doubt = process.marks & SPENT_IT and not process.recoveries
+    waiting = process._replace(marks=process.marks | (RECOVERS if in_doubt else AWAITS_PACE))
+    return [Effect("postponed", shared if shared.full else shared._replace(held=1), waiting)]
 
 
 def empty_record(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .effects import (
+    AWAITS,
+    AWAITS_CLAIM,
     HOLDS,
     OWES_CONFIG,
     OWES_RETRY,
     OWES_SERVING,
+    RECOVERS,
     Config,
     Effect,
     ended,
@@ -16,6 +19,7 @@ from .effects import (
     is_incomplete,
     swept,
     unpaced,
+    wait_is_over,
     works,
 )
 from .hooks import REFRESH, SIGN_OUT, Hook
@@ -33,7 +37,7 @@ def judged(shared: Shared) -> str:
     pair = shared.pairs[shared.record]
     alive = works(shared, shared.record)
     if pair.refused:
-        return "usable" if alive else "revoked"
+        return "usable" if alive and not pair.rejected else "revoked"
     if alive and pair.phase == FRESH:
         return "fresh"
     if alive and pair.phase == EXPIRING:
@@ -55,16 +59,29 @@ def hold_credential(config: Config, shared: Shared, process: Process) -> Iterabl
         return [Effect("acquired", shared._replace(locks=shared.locks | bit), _holding(tried), broken=broken)]
     if shared.record != process.record:
         return [Effect("changed", shared, tried._replace(marks=tried.marks | OWES_SERVING), broken=broken)]
+    if config.waiters:
+        return []  # its patience outlasts the holder's walk
     return [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
 
 
-def pause_before_recovery(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    enough = Effect("enough", shared, process)
-    if process.recoveries:
-        return [enough]
-    again = process._replace(recoveries=1, marks=process.marks | OWES_RETRY)
-    asked = enough._replace(note="the server asked for a longer wait, or the program is to end", hurt=True)
-    return [Effect("again", shared, again), asked] if config.all_answers else [Effect("again", shared, again)]
+def back_off(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    waited = process._replace(marks=process.marks & ~AWAITS)
+    gave_up = Effect("gave_up", shared, waited)
+    if not process.marks & AWAITS:
+        return [gave_up]
+    impatient = [] if config.waiters else [gave_up]
+    if shared.record != process.record:
+        return [Effect("changed", shared, waited._replace(marks=waited.marks | OWES_SERVING)), *impatient]
+    again = waited._replace(marks=waited.marks | OWES_RETRY)
+    if process.marks & RECOVERS:
+        asked = gave_up._replace(note="the server asked for a longer wait, or the program is to end", hurt=True)
+        over = Effect("over", shared, again._replace(recoveries=1))
+        return [over, asked] if config.all_answers and not config.waiters else [over]
+    is_over = not shared.held
+    if process.marks & AWAITS_CLAIM:
+        found = shared.pairs[process.record]
+        is_over = not is_incomplete(found) or wait_is_over(found, process.host)
+    return [Effect("over", shared, again)] if is_over else impatient
 
 
 def weigh(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -139,7 +156,7 @@ def _holding(process: Process) -> Process:
 LIFECYCLE: dict[str, Hook] = {
     "inspect": inspect,
     "hold_credential": hold_credential,
-    "pause_before_recovery": pause_before_recovery,
+    "back_off": back_off,
     "weigh": weigh,
     "inject": inject,
     "hold_credential_to_sign_out": hold_credential_to_sign_out,
@@ -156,9 +173,7 @@ LOGIN: dict[str, Hook] = {
 
 HOOKS: dict[str, Hook] = {**LOGIN, **LIFECYCLE, **REFRESH, **SIGN_OUT}
 
-LOCAL = frozenset(
-    {"pause_before_recovery", "restore_config", "sync_models", "write_config", "inject", "weigh", "inspect"}
-)
+LOCAL = frozenset({"restore_config", "sync_models", "write_config", "inject", "weigh", "inspect"})
 """Activities outside of the lock that change nothing others see: nothing is learnt by stopping before them."""
 
 UNDISTURBED = frozenset({"reread", "look_again"})

@@ -143,12 +143,28 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "token_lifecycle",
-        "a lost answer is followed by one recovery in line, then the lock is left alone",
+        "a lost answer is followed by a declared recovery, with the lock left alone between them",
         "expired renew",
-        f"{LOST}, pause_before_recovery again, hold_credential acquired, reread renewable, claim interrupted, "
+        f"{LOST}, back_off over, hold_credential acquired, reread renewable, claim interrupted, "
         "renew_claim claimed, look_again unchanged, exchange ambiguous, postpone postponed, "
-        "pause_before_recovery enough, weigh doubtful",
+        "back_off gave_up, weigh doubtful",
         "uncertain",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a backoff that ends within the patience of a caller is followed by another try",
+        "expired renew",
+        "hold_credential acquired, reread paced, back_off over, hold_credential acquired, reread renewable, "
+        "claim claimed, look_again unchanged, exchange tokens, save_heir saved, install installed, inject injected, "
+        "inspect fresh",
+        "fresh",
+    ),
+    Promise(
+        "token_lifecycle",
+        "what another process writes during a backoff is served and looked at",
+        "expired renew",
+        "hold_credential acquired, reread paced, back_off changed, inject injected, inspect fresh",
+        "fresh",
     ),
     Promise(
         "token_lifecycle",
@@ -168,49 +184,49 @@ PROMISES: tuple[Promise, ...] = (
         "token_lifecycle",
         "a claim of another host is waited for, without a word at the server",
         "expired renew",
-        "hold_credential acquired, reread renewable, claim elsewhere, weigh ended",
+        "hold_credential acquired, reread renewable, claim elsewhere, back_off gave_up, weigh ended",
         "expired",
     ),
     Promise(
         "token_lifecycle",
         "a disk that takes no claim stops it before anything is sent",
         "expired renew",
-        "hold_credential acquired, reread renewable, claim unwritable, weigh ended",
+        "hold_credential acquired, reread renewable, claim unwritable, back_off gave_up, weigh ended",
         "expired",
     ),
     Promise(
         "token_lifecycle",
         "a recovery that cannot be declared is not begun",
         "uncertain renew",
-        "hold_credential acquired, reread renewable, claim interrupted, renew_claim unwritable, weigh doubtful",
+        "hold_credential acquired, reread renewable, claim interrupted, renew_claim unwritable, back_off gave_up, weigh doubtful",
         "uncertain",
     ),
     Promise(
         "token_lifecycle",
         "a busy server leaves no claim and a pace",
         "expired renew",
-        f"{LOCKED}, exchange not_processed, withdraw_claim withdrawn, postpone postponed, weigh ended",
+        f"{LOCKED}, exchange not_processed, withdraw_claim withdrawn, postpone postponed, back_off gave_up, weigh ended",
         "expired",
     ),
     Promise(
         "token_lifecycle",
         "a server that refuses this program leaves no claim and a pace",
         "expired renew",
-        f"{LOCKED}, exchange misconfigured, withdraw_claim withdrawn, postpone postponed, weigh ended",
+        f"{LOCKED}, exchange misconfigured, withdraw_claim withdrawn, postpone postponed, back_off gave_up, weigh ended",
         "expired",
     ),
     Promise(
         "token_lifecycle",
         "an answer that is no OAuth answer is noted, and the login stays",
         "expired renew",
-        f"{LOCKED}, exchange unclear, record_unclear recorded, weigh refused",
+        f"{LOCKED}, exchange unclear, record_unclear recorded, back_off gave_up, weigh refused",
         "refused",
     ),
     Promise(
         "token_lifecycle",
         "a refusal that cannot be written down slows us down",
         "expired renew",
-        f"{LOCKED}, exchange refused, record_refusal unrecorded, postpone postponed, weigh ended",
+        f"{LOCKED}, exchange refused, record_refusal unrecorded, postpone postponed, back_off gave_up, weigh ended",
         "expired",
     ),
     Promise(
@@ -290,9 +306,9 @@ PROMISES: tuple[Promise, ...] = (
     *(
         Promise(
             "token_lifecycle",
-            "a recovery in line is left out where the server asks for a longer wait",
+            "a wait beyond the patience of a caller is not begun",
             "expired renew",
-            f"{LOST}, pause_before_recovery enough, weigh {weighed}",
+            f"{LOST}, back_off gave_up, weigh {weighed}",
             end,
         )
         for weighed, end in (
@@ -327,7 +343,7 @@ PROMISES: tuple[Promise, ...] = (
         "token_lifecycle",
         "the pace that all share is kept without a write",
         "expiring renew",
-        "hold_credential acquired, reread paced, weigh works",
+        "hold_credential acquired, reread paced, back_off gave_up, weigh works",
         "usable",
     ),
     Promise(

@@ -71,7 +71,7 @@ FRESH_PAIR: Final = Pair(0)
 
 class Shared(NamedTuple):
     """Everything outside of processes. `held`: a `not_before` lies ahead. `forced`: the same for forced rotations.
-    `full`: the disk takes no writes. `locks`: a bit for each host. `lasting`: what a power cut would leave of record and
+    `faults_left`: how many answers may still go wrong, where that is bounded. `full`: the disk takes no writes. `locks`: a bit for each host. `lasting`: what a power cut would leave of record and
     claims, None where that is what is there now. `logins_left`, `logouts_left`, `spoils_left`: how often that may still
     happen."""
 
@@ -86,6 +86,7 @@ class Shared(NamedTuple):
     logins_left: int = 0
     logouts_left: int = 0
     spoils_left: int = 0
+    faults_left: int = 0
 
 
 class Process(NamedTuple):
@@ -148,8 +149,8 @@ def simplified(shared: Shared, policy: str) -> Shared:
             pair = pair._replace(late=0)
         if not login & ALIVE and pair.good != SPENT:
             pair = pair._replace(good=SPENT)
-        if pair.rejected and pair.phase != EXPIRED:
-            pair = pair._replace(phase=EXPIRED)
+        if pair.rejected and pair.phase == EXPIRED:
+            pair = pair._replace(rejected=0)  # it has ended by itself, so nothing follows from that any more
         if pair.refused:  # it is never sent again
             pair = pair._replace(sent=1, denied=1, unclear=0, good=SPENT, late=0)
             if pair.heir < 0:

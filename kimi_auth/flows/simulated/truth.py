@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .effects import (
     INSTALLED,
+    MUST_HAVE,
     OWES_CONFIG,
     OWES_RETRY,
     OWES_SERVING,
@@ -85,6 +86,8 @@ TRUTH: dict[tuple[str, str], Fact] = {
 
 TRANSIENT = frozenset({"expiring", "expired", "usable", "uncertain", "refused"})
 
+WITHOUT_TOKEN = frozenset({"expired", "uncertain", "refused", "revoked", "corrupt", "absent"})
+
 OWED = {
     OWES_SERVING: "clients are served",
     OWES_CONFIG: "config follows a logout",
@@ -99,4 +102,13 @@ def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
         broken += ("an event is acted on",)
     if process.marks & INSTALLED and state in TRANSIENT and is_fresh(shared):
         broken += ("progress",)
+    if state in WITHOUT_TOKEN and _is_withheld(shared, process):
+        broken += ("I4b",)
+    if process.marks & MUST_HAVE and state in WITHOUT_TOKEN:
+        broken += ("I10",)
     return broken
+
+
+def _is_withheld(shared: Shared, process: Process) -> bool:
+    """The record's access token has life left, and the server has not ended its login."""
+    return shared.record == process.record and _works(shared, process) and not _refused(shared, process)

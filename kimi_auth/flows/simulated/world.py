@@ -176,6 +176,8 @@ class World:
         torn = self._cancel(self.config, shared, process, place.activity)
         if torn is not None:
             yield self._step(Kind.FAULT, self._released(torn.shared, process), torn.process, torn.broken, (), torn.note)
+        if self.config.waiters:
+            return  # a process that is killed waits for nothing
         dead = environment.killed(self.config, shared, process)
         yield self._step(Kind.FAULT, self._released(dead, process), resting(process), (), (), "is killed")
 

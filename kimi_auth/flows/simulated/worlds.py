@@ -34,8 +34,16 @@ ONE_PROCESS: Mapping[str, Config] = {
     "one process, power cuts": QUIET._replace(processes=1, power=True),
 }
 
+WAITERS = QUIET._replace(processes=3, all_answers=True, waiters=True)
+
+ONE_FAULT: Mapping[str, Config] = {
+    "three waiters, one fault": WAITERS._replace(policy="none"),
+    "three waiters, one fault, strict server": WAITERS,
+}
+
 WORLDS: Mapping[str, Config] = {
     **ONE_PROCESS,
+    **ONE_FAULT,
     "two processes": SMALL,
     "two processes, a disk that fills up, strict server": DISK,
     "two processes, a disk that fills up, lenient server": DISK._replace(policy="lenient"),
@@ -57,11 +65,12 @@ WORLDS: Mapping[str, Config] = {
 """Every world of the proof, the smallest first; some minutes for all of them. In the one without a common lock nobody
 signs in or out, and of two that take over one claim only one succeeds: without a lock, that is what a store must see to."""
 
-QUICK = (*ONE_PROCESS, "two processes")
+QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes")
 """Those that are visited in half a minute, all together."""
 
 FAST: Mapping[str, Config] = {
     **ONE_PROCESS,
+    **ONE_FAULT,
     "two quiet processes": QUIET,
     "two processes, one signs out": SMALL._replace(logins=0),
 }
