@@ -66,21 +66,10 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool =
     try:
         os.stat(f"{folder}/credentials/{PLATFORM}.{fp}.refused", follow_symlinks=False)
     except FileNotFoundError:
-        if not _is_spoken_of(fp, f"{folder}/credentials/{PLATFORM}.pace.json"):
-            return token.access_token
+        return token.access_token
     except OSError:
         pass
     raise FallThrough
-
-
-def _is_spoken_of(fp: str, pace: str) -> bool:
-    """True if the shared pace says anything of this pair: the platform may have rejected its access token."""
-    try:
-        return fp.encode() in _read(pace, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
 
 
 def names_our_platform(config: bytes) -> bool:

@@ -100,8 +100,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows.append(("renewed", f"{duration(max(0.0, now_s - found.renewed_at_s))} ago"))
     rows += _owner(found)
     rows.append(("API", session.platform.api_base + _named(found, "api_base")))
-    if found.not_before_s:
-        rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
+    rows += _waits(found, now_s)
     if claim := claim_of(found):
         rows.append(("claim", f"{claim}: a renewal was begun"))
     if found.holder:
@@ -121,6 +120,23 @@ def _owner(found: Status) -> list[Row]:
     if (bound := found.binding) and (bound.issuer != found.issuer or bound.origins):
         rows.append(("bound to", ", ".join((bound.issuer or "cannot be read", *bound.origins))))
     return rows
+
+
+def _waits(found: Status, now_s: float) -> list[Row]:
+    rows: list[Row] = []
+    if found.not_before_s:
+        rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
+    if found.rejected_at_s:
+        rows.append(("rejected", _rejected(found, now_s)))
+    return rows
+
+
+def _rejected(found: Status, now_s: float) -> str:
+    """What a program reported of the stored token; it goes on being handed out, since one URL is not the whole API."""
+    said = f"the API rejected this token {duration(max(0.0, now_s - found.rejected_at_s))} ago, at one URL at least"
+    if not found.forced_not_before_s:
+        return said
+    return f"{said}; no rotation for that reason for {duration(found.forced_not_before_s - now_s)}"
 
 
 def _renewal(found: Status) -> str:
@@ -152,6 +168,8 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
         "renewed_at": found.renewed_at_s or None,
         "not_before": found.not_before_s or None,
+        "rejected_at": found.rejected_at_s or None,
+        "forced_not_before": found.forced_not_before_s or None,
         "claim": claim_of(found) or None,
         "lock_holder": found.holder or None,
         "models": count,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
-from kimi_auth.token import fingerprint, left_s, lifetime_s
+from kimi_auth.token import fingerprint, left_s, phase
 
 __all__ = ["add_to"]
 
@@ -17,11 +17,21 @@ def add_to(app: typer.Typer) -> None:
     app.command()(token)
 
 
+def seconds(value: float) -> float:
+    """A number of seconds; what is none compares with nothing and would pass every bound."""
+    if value != value:  # noqa: PLR0124 - NaN
+        raise typer.BadParameter("it is not a number")
+    return value
+
+
 def token(
     ctx: typer.Context,
     platform: PlatformId = None,
     min_ttl: Annotated[
-        float, typer.Option("--min-ttl", metavar="S", min=0, help="Seconds of life it must have left.")
+        float,
+        typer.Option(
+            "--min-ttl", metavar="S", min=0, max=1e9, help="Seconds of life it must have left.", callback=seconds
+        ),
     ] = 0.0,
     refresh: Annotated[bool, typer.Option("--refresh", help="Another pair than the one that is stored now.")] = False,
     json: Json = False,
@@ -45,9 +55,8 @@ def token(
         )
     else:
         out.line(pair.access_token)
-    if left_s(pair, now_s) < min_ttl:
-        why = "the server gives no longer ones" if lifetime_s(pair) < min_ttl else "it could not be renewed now"
-        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: {why}")
+    if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
+        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: it could not be renewed now")
     # Whoever reads the token must see the end of the output before a renewal is sent.
     with out.signals.held():
         session.renew_at_leisure(before=out.let_go)

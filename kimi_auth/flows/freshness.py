@@ -9,6 +9,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
 from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import RENEWABLE, Credential, Landing
+from kimi_auth.flows.judge import forced_until_s
 from kimi_auth.flows.status import Status
 from kimi_auth.platforms import Platform
 from kimi_auth.store import CredentialStore, Stamp
@@ -152,6 +153,8 @@ def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_
         renews_in_s=max(0.0, left - window_s(token)),
         renewed_at_s=pace.renewed_at_s,
         not_before_s=pace.not_before_s if pace.not_before_s > now_s else 0.0,
+        rejected_at_s=pace.rejected_at_s if pace.rejected_fp == snapshot.fp else 0.0,
+        forced_not_before_s=forced_until_s(pace, now_s),
         claim="" if claim == "none" else claim,
         holder=store.holder(),
     )

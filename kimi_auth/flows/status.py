@@ -25,8 +25,9 @@ class Status:
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
     `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown): what the record says, else
-    the `binding` beside it, else the platform (`issuer_from`). `left_s` is the access
-    token's life, `renews_in_s` the time until renewal becomes advisory. `claim`: the state of a rotation in flight ("" for
+    the `binding` beside it, else the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the time
+    until renewal becomes advisory. `rejected_at_s`: when the API rejected this access token, as a program reported it, and
+    `forced_not_before_s`: before when no such report leads to a rotation. `claim`: the state of a rotation in flight ("" for
     none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. `sources` says where
     values come from: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that
     overrides the platform, else "platform"; `share_dir` the variable, else "default". No field holds a secret.
@@ -45,6 +46,8 @@ class Status:
     renews_in_s: float = 0.0
     renewed_at_s: float = 0.0
     not_before_s: float = 0.0
+    rejected_at_s: float = 0.0
+    forced_not_before_s: float = 0.0
     claim: str = ""
     holder: str = ""
     trouble: KimiAuthError | None = None

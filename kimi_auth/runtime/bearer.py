@@ -23,6 +23,9 @@ __all__ = ["NOT_RESENT", "BearerAuth"]
 NOT_RESENT = "kimi_auth.not_resent"
 """In the `extensions` of a 401 response: why a newer token was there and the request was not sent again."""
 
+URLS_MAX = 256
+"""Of URLs that refuse a token which their origin accepts elsewhere, so many are remembered."""
+
 _NO_NEWER_TOKEN = "401, and no newer token: %s"
 _log = logging.getLogger("kimi_auth.runtime")
 
@@ -42,6 +45,9 @@ class BearerAuth(httpx.Auth):
     A source's static key is sent where it has no token, and after a 401 where it has no newer one. Without a static key
     errors of the source reach the caller before anything is sent; after a 401 they are logged and the 401 is returned.
     One instance serves any number of clients, tasks and threads. A sync client waits for the source in its thread.
+
+    A URL that answers 401 again, while the same token is accepted at another URL of its origin, refuses what the token may
+    do and not the token: such a 401 is the caller's, and is not reported to the source, where it would force a rotation.
     """
 
     def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
@@ -50,6 +56,7 @@ class BearerAuth(httpx.Auth):
         self._source = source
         self._static_key: Callable[[], str] = getattr(source, "static_key", lambda: "")
         self._origin = None if known is None else _origin_named(known)
+        self._seen = _Seen()
 
     def __repr__(self) -> str:
         return f"BearerAuth(origin={self._origin!r})"
@@ -64,14 +71,16 @@ class BearerAuth(httpx.Auth):
         except KimiAuthError as error:
             bearer = self._static_instead(error)
         response = yield _signed(request, bearer)
+        is_the_url = self._seen.is_the_url(response, home, bearer)
         if _refuses(response, home, bearer):
             try:
-                again = _again(response, bearer, self._source.rejected_sync(bearer) or self._static_key())
+                newer = None if is_the_url else self._source.rejected_sync(bearer)
+                again = _again(response, bearer, newer or self._static_key())
             except KimiAuthError as error:
                 _log.warning(_NO_NEWER_TOKEN, error.line)
                 return
             if again is not None:
-                yield again
+                self._seen.note((yield again), home)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         home = self._origin or _origin_of(request.url)
@@ -83,14 +92,16 @@ class BearerAuth(httpx.Auth):
         except KimiAuthError as error:
             bearer = self._static_instead(error)
         response = yield _signed(request, bearer)
+        is_the_url = self._seen.is_the_url(response, home, bearer)
         if _refuses(response, home, bearer):
             try:
-                again = _again(response, bearer, await self._source.rejected(bearer) or self._static_key())
+                newer = None if is_the_url else await self._source.rejected(bearer)
+                again = _again(response, bearer, newer or self._static_key())
             except KimiAuthError as error:
                 _log.warning(_NO_NEWER_TOKEN, error.line)
                 return
             if again is not None:
-                yield again
+                self._seen.note((yield again), home)
 
     def _static_instead(self, error: KimiAuthError) -> str:
         """The static key, where there is no token; raises `error`, which says why there is none, if there is no key either."""
@@ -98,6 +109,52 @@ class BearerAuth(httpx.Auth):
             raise error
         _log.info("the static key is used: %s", error.line)
         return key
+
+
+class _Seen:
+    """Which URLs refuse a token that their origin accepts elsewhere.
+
+    `_accepted`: the last bearer that an origin answered with 2xx, since when no 401 was reported. `_refusing`: URLs (method,
+    origin, path) that answered 401 and not 2xx since; the oldest of too many is forgotten, and is then reported once more.
+    """
+
+    def __init__(self) -> None:
+        self._accepted: dict[str, str] = {}
+        self._refusing: dict[tuple[str, str, str], None] = {}
+
+    def is_the_url(self, response: httpx.Response, home: str, bearer: str) -> bool:
+        """Notes what the answer says, and is True for a 401 that is about the URL and not about the token."""
+        url = _place_of(response.request)
+        if not _refuses(response, home, bearer):
+            self.note(response, home)
+            return False
+        if url in self._refusing and self._accepted.get(home) == bearer:
+            _log.info("401 from %s again, which accepts this token at other URLs: not reported", home)
+            return True
+        self._accepted.pop(home, None)
+        self._refuse(url)
+        return False
+
+    def note(self, response: httpx.Response, home: str) -> None:
+        """Notes what the answer to a signed request says."""
+        if _origin_of(response.request.url) != home:
+            return
+        if response.is_success:
+            if len(self._accepted) > URLS_MAX:
+                self._accepted.clear()
+            self._accepted[home] = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+            self._refusing.pop(_place_of(response.request), None)
+        elif response.status_code == httpx.codes.UNAUTHORIZED:
+            self._refuse(_place_of(response.request))
+
+    def _refuse(self, url: tuple[str, str, str]) -> None:
+        self._refusing[url] = None
+        if len(self._refusing) > URLS_MAX:
+            self._refusing.pop(next(iter(self._refusing), url), None)
+
+
+def _place_of(request: httpx.Request) -> tuple[str, str, str]:
+    return request.method, _origin_of(request.url), request.url.path
 
 
 def _origin_named(text: str) -> str:

@@ -18,7 +18,7 @@ from kimi_auth.cli.status import duration
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.machine import Library
-from kimi_auth.store import FileStore, Refusal
+from kimi_auth.store import FileStore, Pace, Refusal
 
 Run = Callable[..., Any]
 
@@ -461,7 +461,7 @@ def test_the_api_refuses_the_token(kimi: Run, emulator: Emulator) -> None:
     assert (said.status, "API says: unknown: " in said.out, "blocked by a proxy" in said.out) == (0, True, True)
 
 
-@pytest.mark.parametrize("value", ["x", "-5"])
+@pytest.mark.parametrize("value", ["x", "-5", "inf", "nan"])
 def test_a_wrong_value_is_said_with_its_option(kimi: Run, value: str) -> None:
     """Whoever typed it sees where."""
     said = kimi("token", "--min-ttl", value)
@@ -478,18 +478,26 @@ def test_token_at_leisure(kimi: Run, age: Run, emulator: Emulator) -> None:
     assert kimi("token").out.strip() != old.access_token
 
 
-def test_a_short_life_is_said(kimi: Run) -> None:
-    """--min-ttl above what the server gives: one rotation, the token, and a warning."""
+def test_a_short_life_is_said(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--min-ttl above what the server gives: one rotation for all commands, the token, and one line of warning for each."""
     kimi("login")
-    said = kimi("token", "--min-ttl", "5000")
-    assert said.status == 0
-    assert "less than --min-ttl: the server gives no longer ones" in said.err
+    printed = set()
+    for _ in range(3):
+        monkeypatch.setattr("kimi_auth.session._SAID", set())  # each command is a process of its own
+        said = kimi("token", "--min-ttl", "5000")
+        assert said.status == 0
+        assert "the server's tokens live" in said.err
+        assert "less than the 5000 s that were asked for" in said.err
+        assert said.err.count("\n") == 1
+        printed.add(said.out)
+    assert (len(printed), emulator.state.counts["rotations"]) == (1, 1)
 
 
 def test_a_short_life_that_could_not_be_mended_is_said(kimi: Run, emulator: Emulator, age: Any) -> None:
     """--min-ttl while the server is away: the token that still works, and why it is no better one."""
     kimi("login")
-    emulator.state.inject(Fault("token", "refresh_token", status=503, body="", times=None))
+    headers = {"Retry-After": "600"}  # beyond the patience of any caller
+    emulator.state.inject(Fault("token", "refresh_token", status=503, headers=headers, body="", times=None))
     age(200.0)
     said = kimi("token", "--min-ttl", "600")
     assert (said.status, len(said.out.split())) == (0, 1)
@@ -507,7 +515,7 @@ def test_refresh_gives_another_pair(kimi: Run) -> None:
     ("fault", "status"),
     [
         (Fault("token", "refresh_token", status=400, body='{"error":"invalid_grant"}'), 4),
-        (Fault("token", "refresh_token", status=429, body=""), 5),
+        (Fault("token", "refresh_token", status=429, headers={"Retry-After": "600"}, body=""), 5),
         (Fault("token", "refresh_token", status=401, body='{"error":"invalid_client"}'), 9),
     ],
 )
@@ -569,6 +577,26 @@ def test_status_shows_what_is_in_the_way(kimi: Run, age: Run, store: FileStore) 
     said = kimi("doctor", "--json")
     assert said.status == 1
     assert kimi("status").status == 4
+
+
+def test_status_tells_of_a_rejected_token(kimi: Run, store: FileStore) -> None:
+    """A 401 that a program reported, and until when it leads to no rotation; the token goes on being handed out."""
+    kimi("login")
+    token = kimi("token").out
+    now_s, fp = SystemClock().wall_s(), store.read().fp
+    with store.locked(5):
+        store.set_pace(Pace(rejected_fp=fp, rejected_at_s=now_s - 90, forced=2, forced_not_before_s=now_s + 600))
+    said = kimi("status")
+    assert said.status == 0
+    assert "state: fresh" in said.out
+    words = " ".join(said.out.split())
+    assert "rejected: the API rejected this token 1 min 30 s ago, at one URL at least; no rotation for that" in words
+    facts = json.loads(kimi("status", "--json").out)
+    assert (facts["rejected_at"], facts["forced_not_before"]) == (now_s - 90, now_s + 600)
+    assert kimi("token").out == token
+    kimi("token", "--refresh")
+    facts = json.loads(kimi("status", "--json").out)
+    assert (facts["rejected_at"], facts["forced_not_before"]) == (None, now_s + 600)
 
 
 def test_doctor_on_a_broken_house(kimi: Run, share_dir: Path) -> None:

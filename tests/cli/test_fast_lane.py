@@ -94,11 +94,6 @@ def _refuse(house: House) -> None:
     house.credential.with_name(f"kimi-code.{fp}.refused").write_text("{}")
 
 
-def _reject(house: House) -> None:
-    fp = fingerprint(parse_record(GOOD))
-    house.credential.with_name("kimi-code.pace.json").write_text(json.dumps({"v": 1, "rejected_fp": fp}))
-
-
 def _refusals_cannot_be_seen(house: House) -> None:
     house.environ["KIMI_SHARE_DIR"] = f"{house.folder}/{'x' * 300}"
 
@@ -128,15 +123,19 @@ ASIDE: dict[str, Callable[[House], object]] = {
     "a byte order mark": lambda house: house.credential.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode()),
     "another issuer": lambda house: house.change(issuer="https://auth.example"),
     "refused": _refuse,
-    "rejected by the platform": _reject,
-    "a pace that is a FIFO": lambda house: os.mkfifo(house.credential.with_name("kimi-code.pace.json")),
-    "a pace too large": lambda house: house.credential.with_name("kimi-code.pace.json").write_text("x" * 2**20),
     "an API base that is none": lambda house: house.environ.update(KIMI_CODE_BASE_URL="foo"),
     "another platform's default": lambda house: house.config.write_text('default_model = "elsewhere/m"\n'),
     "a config that is a FIFO": lambda house: os.mkfifo(house.config),
     "a config too large": lambda house: house.config.write_text("#" * (program.CONFIG_MAX_BYTES + 1)),
     "a config that is a loop": lambda house: house.config.symlink_to(house.config),
 }
+
+
+def test_a_rejected_bearer_is_handed_out(house: House) -> None:
+    """A 401 at one URL takes the token from no other program."""
+    fp = fingerprint(parse_record(GOOD))
+    house.credential.with_name("kimi-code.pace.json").write_text(json.dumps({"v": 1, "rejected_fp": fp}))
+    assert house.token() == GOOD["access_token"]
 
 
 @pytest.mark.parametrize("name", ASIDE)

@@ -273,6 +273,38 @@ def test_a_rejected_token_without_a_successor_is_none(world: World) -> None:
     assert world.session.rejected_sync(bearer) == "access-2"
 
 
+def test_a_url_that_rejects_every_token_takes_it_from_no_other_program(
+    frozen: tuple[World, FrozenDateTimeFactory],
+) -> None:
+    """An hour of a program whose one URL answers 401, beside an innocent one: that one is never refused, and rotations for
+    the other one's sake are 30 s, 60 s, ... apart."""
+    world, time = frozen
+    world.sign_in()
+    guilty, innocent = world.session, world.another()
+    refused = asked = 0
+    rotated_at: list[int] = []
+    for second in range(0, 3600, 10):
+        exchanges = world.exchanges
+        bearer = guilty.access_token_sync()
+        newer = guilty.rejected_sync(bearer)
+        if newer is not None:
+            rotated_at.append(second)
+            assert guilty.rejected_sync(newer) is None
+        for session in (innocent, guilty):
+            asked += 1
+            try:
+                refused += not world.server.is_live(session.access_token_sync())
+            except KimiAuthError:
+                refused += 1
+        assert world.exchanges - exchanges <= 1 + (newer is not None)
+        time.tick(timedelta(seconds=10))
+        session.drain()
+    assert (asked, refused) == (720, 0)
+    assert rotated_at[:5] == [0, 30, 90, 210, 450]
+    assert world.store.pace().forced <= 8
+    assert world.exchanges <= 20, "one for every 375 s that pass, and the forced ones"
+
+
 def test_another_process_has_renewed_already(world: World) -> None:
     """A bearer that is no longer the stored one is answered with the stored one; nothing is sent."""
     world.sign_in()
@@ -373,6 +405,123 @@ def test_patience_ends_and_the_renewal_goes_on(world: World, how: str, monkeypat
         gate.set()
     world.session.drain()
     assert world.session.status().state == "fresh"
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("timeout_s", [0.0, 0.05])
+def test_a_caller_says_how_long_it_waits(world: World, how: str, timeout_s: float) -> None:
+    """With `timeout_s` a caller is told after so long, the renewal goes on, and a token that works is given at once."""
+    world.sign_in(age_s=901)
+    gate = threading.Event()
+    exchange = world.server.exchange
+
+    def hanging(refresh_token: str, *, connect_timeout_s: float = 5.0) -> Any:
+        gate.wait(10)
+        return exchange(refresh_token, connect_timeout_s=connect_timeout_s)
+
+    world.server.exchange = hanging  # type: ignore[method-assign]
+
+    def ask(**options: Any) -> str:
+        session = world.session
+        if how == "sync":
+            return session.access_token_sync(timeout_s=timeout_s, **options)
+        return asyncio.run(session.access_token(timeout_s=timeout_s, **options))
+
+    def reject(bearer: str) -> str | None:
+        if how == "sync":
+            return world.session.rejected_sync(bearer, timeout_s=timeout_s)
+        return asyncio.run(world.session.rejected(bearer, timeout_s=timeout_s))
+
+    try:
+        with pytest.raises(Unreachable, match=f"within {timeout_s:g} s, and the renewal goes on"):
+            ask()
+    finally:
+        gate.set()
+    world.session.drain()
+    assert ask() == "access-2"
+    gate.clear()
+    try:
+        assert ask(min_ttl_s=899.9999) == "access-2"
+        assert reject("access-2") is None
+    finally:
+        gate.set()
+    world.session.drain()
+    assert world.session.status().state == "fresh"
+
+
+def test_a_caller_with_more_patience_than_usual(world: World) -> None:
+    """`timeout_s` above the usual patience: a pause of a minute, which the server asked for, is waited out."""
+    world.sign_in(age_s=901)
+    busy: Answer[Any, Any] = Answer("not_processed", error=Unreachable("429"), retry_after_s=60.0)
+    world.goes_wrong(busy, 2)
+    with pytest.raises(Unreachable, match="429; not tried again for 60 s"):
+        world.session.access_token_sync()
+    began_s = world.clock.wall_s()
+    assert world.session.access_token_sync(timeout_s=150.0) == "access-2"
+    assert world.clock.wall_s() - began_s == pytest.approx(120.0, abs=1.0)
+    assert world.exchanges == 3
+
+
+def test_a_caller_that_comes_late_is_not_bound_by_the_first_one_s_patience(world: World) -> None:
+    """It joins the renewal in flight; when that ends with its first caller's patience, it goes on waiting by its own."""
+    world.sign_in(age_s=901)
+    pauses = iter([16.0, 25.0])
+    at_it, gate, got = threading.Event(), threading.Event(), list[object]()
+    exchange = world.server.exchange
+
+    def busy_twice(refresh_token: str, *, connect_timeout_s: float = 5.0) -> Any:
+        pause_s = next(pauses, None)
+        if pause_s == 25.0:  # the first caller has waited for 16 s, and would have to wait longer than it has patience
+            at_it.set()
+            gate.wait(10)
+        if pause_s is not None:
+            return Answer("not_processed", error=Unreachable("429"), retry_after_s=pause_s)
+        return exchange(refresh_token, connect_timeout_s=connect_timeout_s)
+
+    world.server.exchange = busy_twice  # type: ignore[method-assign]
+
+    def ask() -> None:
+        try:
+            got.append(world.session.access_token_sync())
+        except Unreachable as error:
+            got.append(error.message)
+
+    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
+    first.start()
+    assert at_it.wait(10)
+    seats, join = threading.Semaphore(0), world.session._wiring.credential.flights.join
+
+    def joining(*args: Any) -> Any:
+        seat = join(*args)
+        seats.release()
+        return seat
+
+    world.session._wiring.credential.flights.join = joining  # type: ignore[method-assign]
+    second.start()
+    assert seats.acquire(timeout=10)
+    gate.set()
+    first.join(10)
+    second.join(10)
+    assert sorted(map(str, got)) == ["429; not tried again for 25 s", "access-2"]
+
+
+def test_a_program_that_is_to_end_waits_for_no_backoff(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that is held back while a caller waits ends the wait: nothing is in flight that it could tear."""
+    world.sign_in(age_s=901)
+    world.goes_wrong(OFFLINE)
+    slept: list[float] = []
+    sleep = world.clock.sleep
+
+    def sleeping(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            monkeypatch.setattr("kimi_auth.flows.wiring.is_ending", lambda: True)
+        sleep(seconds)
+
+    world.clock.sleep = sleeping
+    with pytest.raises(Unreachable, match="not tried again for 1 s"):
+        world.session.access_token_sync()
+    assert (len(slept), world.exchanges) == (3, 1)
 
 
 def test_logout_is_for_every_holder(world: World) -> None:

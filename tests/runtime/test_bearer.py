@@ -157,10 +157,72 @@ def test_ours_wins(drive: Any, scripted: Any, headers: Any) -> None:
 
     def respond(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers.get_list("authorization"))
-        return httpx.Response(200)
+        return httpx.Response(200, request=request)
 
     drive(BearerAuth(scripted(), origin=HOME), request, respond)
     assert seen == [[FIRST]]
+
+
+# --- a URL that refuses a token which its origin accepts elsewhere --------------------------------------------------
+
+
+class Api:
+    """An API of which some URLs refuse what the token may do; `dropped`: the token itself is refused everywhere."""
+
+    def __init__(self, *refusing: str) -> None:
+        self.refusing = set(refusing)
+        self.dropped = ""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        refused = request.url.path in self.refusing or request.headers["Authorization"] == f"Bearer {self.dropped}"
+        return httpx.Response(401 if refused else 200, request=request)
+
+
+def test_a_url_that_refuses_is_reported_once(drive: Any, scripted: Any) -> None:
+    """After one report and one newer token, a 401 at that URL is the caller's while the token is accepted elsewhere."""
+    source, api = scripted(), Api("/images")
+    auth = BearerAuth(source, origin=HOME)
+    for path in ("/models", "/images", *["/models", "/images", "/images"] * 3):
+        if source.asked.count("rejected first"):
+            source.token = "second"
+        drive(auth, httpx.Request("GET", f"{HOME}{path}"), api)
+    assert [said for said in source.asked if said != "token"] == ["rejected first"]
+
+
+def test_a_token_that_the_server_dropped_is_reported(drive: Any, scripted: Any) -> None:
+    """A 401 at a URL that accepted the token before is about the token, whatever another URL refuses."""
+    source, api = scripted(newer=None), Api("/images")
+    auth = BearerAuth(source, origin=HOME)
+    for path in ("/models", "/images", "/models", "/images"):
+        drive(auth, httpx.Request("GET", f"{HOME}{path}"), api)
+    assert source.asked.count("rejected first") == 1
+    api.dropped = "first"
+    for _ in range(3):
+        drive(auth, httpx.Request("GET", f"{HOME}/models"), api)
+    assert source.asked.count("rejected first") == 4
+
+
+def test_a_url_that_accepts_again_is_reported_again(drive: Any, scripted: Any) -> None:
+    """Each URL is judged by what it answered last."""
+    source, api = scripted(newer=None), Api("/images")
+    auth = BearerAuth(source, origin=HOME)
+    for path in ("/models", "/images", "/models"):
+        drive(auth, httpx.Request("GET", f"{HOME}{path}"), api)
+    api.refusing.clear()
+    drive(auth, httpx.Request("GET", f"{HOME}/images"), api)
+    api.refusing.add("/images")
+    drive(auth, httpx.Request("GET", f"{HOME}/images"), api)
+    assert source.asked.count("rejected first") == 2
+
+
+def test_so_many_urls_are_remembered_and_no_more(drive: Any, scripted: Any) -> None:
+    """A program that asks for ever new URLs fills no memory with them."""
+    source = scripted(newer=None)
+    auth = BearerAuth(source, origin=HOME)
+    for number in range(600):
+        drive(auth, httpx.Request("GET", f"{HOME}/{number}"), Api(f"/{number}"))
+    assert len(auth._seen._refusing) == 256
+    assert "first" not in repr(vars(auth))
 
 
 # --- where the token goes ---------------------------------------------------------------------------------------------
@@ -246,7 +308,7 @@ def test_refused_request_is_sent_again_not_the_first(drive: Any, scripted: Any) 
 
     def respond(request: httpx.Request) -> httpx.Response:
         sent.append(request)
-        return httpx.Response(200) if len(sent) == 2 else httpx.Response(401, request=followed)
+        return httpx.Response(200, request=request) if len(sent) == 2 else httpx.Response(401, request=followed)
 
     drive(BearerAuth(scripted(), origin=HOME), httpx.Request("POST", f"{HOME}/job", content=b"x"), respond)
     assert [(request.method, request.url.path) for request in sent] == [("POST", "/job"), ("GET", "/result")]
