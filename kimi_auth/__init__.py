@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Unreachable,
         WrongIssuer,
     )
+    from .flows.flight import signals_deferred
     from .runtime import BearerAuth
     from .session import Session
     from .token import Token
@@ -59,9 +60,16 @@ __all__ = [
     "Unreachable",
     "WrongIssuer",
     "__version__",
+    "signals_deferred",
 ]
 
-_HOMES = {"BearerAuth": "runtime", "Session": "session", "Token": "token", "__version__": "_version"}
+_HOMES = {
+    "BearerAuth": "runtime",
+    "Session": "session",
+    "Token": "token",
+    "__version__": "_version",
+    "signals_deferred": "flows.flight",
+}
 
 
 def __getattr__(name: str) -> object:

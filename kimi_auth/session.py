@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from subprocess import Popen
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
@@ -25,12 +26,12 @@ from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
 from kimi_auth.flows.contracts import LoginContext, Need
 from kimi_auth.flows.credential import Ask, Landing, addressed
-from kimi_auth.flows.flight import drain
+from kimi_auth.flows.detached import renew_detached
+from kimi_auth.flows.flight import drain, guarded
 from kimi_auth.flows.freshness import Freshness, HeldToken, status_of
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
 from kimi_auth.flows.models import Synced, catalogue_of, managed, sync
 from kimi_auth.flows.notices import LoginView
-from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.status import LoginReport, LogoutReport, Status, Verdict
 from kimi_auth.flows.wiring import Wiring
 from kimi_auth.machine import Observer, walk_async
@@ -46,6 +47,8 @@ NO_NEED = Need()
 
 _SAID: set[str] = set()
 """Places of credentials whose short-lived tokens a warning has named."""
+
+WATCH_S = 0.02
 
 log = logging.getLogger("kimi_auth.session")
 
@@ -116,7 +119,7 @@ class Session:
     def access_token_sync(
         self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
     ) -> str:
-        """`access_token` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
+        """`access_token` for code without an event loop."""
         held = self._held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
             return held.access_token
@@ -126,8 +129,7 @@ class Session:
         """The whole pair, under the same promises as `access_token_sync`."""
         self._wiring.leave_keyring()
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        with hold_signals():
-            return self._hold(self._wiring.credential.land_sync(ask, timeout_s), need)
+        return self._hold(self._wiring.credential.land_sync(ask, timeout_s), need)
 
     async def rejected(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -148,22 +150,50 @@ class Session:
         """`rejected` for code without an event loop."""
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            with hold_signals():
-                token = self._hold(self._wiring.credential.land_sync(ask, timeout_s)).access_token
+            token = self._hold(self._wiring.credential.land_sync(ask, timeout_s)).access_token
         except KimiAuthError as trouble:
             self._no_other(trouble)
             return None
         return token if token != bearer else None
 
-    def renew_at_leisure(self, before: Callable[[], None] = lambda: None) -> None:
-        """For one-shot commands, after they have done their work: renews in the foreground if the second half of the window
-        has begun, nobody else is at it and no pace forbids it. `before` is called first if so. Never raises for weather."""
+    def is_renewal_due(self) -> bool:
+        """For commands that end soon: whether the second half of the window has begun, no renewal is under way and no backoff
+        forbids one. Nothing is sent."""
         landing = self._wiring.credential.inspect()
         token = landing.token
-        if landing.state == "expiring" and token is not None and not at_leisure(token, self.now_s()):
-            before()
-            with hold_signals():
-                self._wiring.credential.renew_now(landing)
+        return (
+            landing.state == "expiring"
+            and token is not None
+            and not at_leisure(token, self.now_s())
+            and not self.is_being_renewed()
+        )
+
+    def is_being_renewed(self) -> bool:
+        """Whether a process holds the credential's lock."""
+        return bool(self.store.holder())
+
+    def renew_at_leisure(self) -> None:
+        """Renews in this thread if `is_renewal_due`; signals wait meanwhile. Never raises for what a server or a disk does."""
+        if self.is_renewal_due():
+            self._wiring.credential.renew_now(self._wiring.credential.inspect())
+
+    def renew_detached(self) -> Popen[bytes] | None:
+        """Has a process of its own renew (`kimi_auth.flows.detached`), for a credential in files; None where none can."""
+        return renew_detached(self.share_dir, self.platform, self._wiring.environ)
+
+    def successor_of(self, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
+        """The usable pair that replaces `pair`, waited for while `is_coming`, at most `patience_s` seconds; else `pair`."""
+        until_s = self._clock.monotonic_s() + patience_s
+        while True:
+            comes = (
+                is_coming() and self._clock.monotonic_s() < until_s
+            )  # looked at first: what it wrote is read after it
+            token = self._wiring.credential.inspect().token
+            if token is not None and fingerprint(token) != fingerprint(pair):
+                return token
+            if not comes:
+                return pair
+            self._clock.sleep(WATCH_S)
 
     def now_s(self) -> float:
         """Now as ages are judged here, unix seconds: a wall clock that is set back does not make a token younger."""
@@ -245,8 +275,7 @@ class Session:
             return report
         self._wiring.leave_keyring()
         self._refuse_foreign()
-        with hold_signals():
-            return self._signed_out(self._wiring.credential.sign_out().result())
+        return self._signed_out(self._wiring.credential.sign_out().result())
 
     def adopt(self, issuer: str) -> Adoption:
         """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; asks nobody.
@@ -324,25 +353,28 @@ class Session:
         Another process's renewal, a new login and a logout reach the targets within about a second; signed out or revoked,
         they have their static key or nothing. The block may begin offline or signed out: a first token is waited for while
         it is being fetched, half a minute at most, and a later one comes by itself. A renewal that is in flight when the
-        block ends is waited for.
+        block ends is waited for. In the main thread, signals are deferred as by `kimi_auth.signals_deferred`.
         """
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
-        try:
-            await self._wiring.settle()
-            freshness = Freshness(self._wiring.credential, self._wiring.steady, self._targets.inject)
-            with suppress(KimiAuthError):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
-                await freshness.look()
-            keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
-            yield self
-        finally:
-            if keeper is not None:
-                keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
-            for stop in detach:
-                stop()
-            if self._wiring.credential.flights.in_flight():
-                await asyncio.to_thread(self.drain)
+        with guarded():
+            try:
+                await self._wiring.settle()
+                freshness = Freshness(self._wiring.credential, self._wiring.steady, self._targets.inject)
+                with suppress(
+                    KimiAuthError
+                ):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
+                    await freshness.look()
+                keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
+                yield self
+            finally:
+                if keeper is not None:
+                    keeper.cancel()
+                    await asyncio.gather(keeper, return_exceptions=True)
+                for stop in detach:
+                    stop()
+                if self._wiring.credential.flights.in_flight():
+                    await asyncio.to_thread(self.drain)
 
     def drain(self) -> None:
         """Waits until no renewal of this process is in flight, at most the request deadline."""

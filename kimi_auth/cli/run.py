@@ -13,6 +13,7 @@ import typer
 
 from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
 from kimi_auth.cli.options import PlatformId, open_session, terminal_of
+from kimi_auth.cli.renewing import handed_out
 from kimi_auth.flows.signals import HELD
 
 __all__ = ["add_to"]
@@ -38,7 +39,7 @@ def run(
         raise Usage("run needs a command", hint="for example: kimi-auth run -- env")
     session = open_session(platform)
     with out.signals.held():
-        token = session.access_token_sync()
+        token = handed_out(session, session.token_sync()).access_token
         session.drain()
     return _status_of(command, {**os.environ, VARIABLE: token})
 

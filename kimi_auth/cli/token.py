@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.renewing import handed_out
 from kimi_auth.token import fingerprint, left_s, phase
 
 __all__ = ["add_to"]
@@ -40,7 +41,7 @@ def token(
     out = terminal_of(ctx)
     session = open_session(platform)
     with out.signals.held():
-        pair = session.token_sync(min_ttl_s=min_ttl, refresh=refresh)
+        pair = handed_out(session, session.token_sync(min_ttl_s=min_ttl, refresh=refresh))
     now_s, ends = session.now_s(), session.platform.oauth is not None  # an API key has no end
     if json:
         out.record(
@@ -57,6 +58,3 @@ def token(
         out.line(pair.access_token)
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
         out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: it could not be renewed now")
-    # Whoever reads the token must see the end of the output before a renewal is sent.
-    with out.signals.held():
-        session.renew_at_leisure(before=out.let_go)

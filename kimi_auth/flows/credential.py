@@ -11,9 +11,8 @@ from functools import partial
 
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.flows.contracts import CredentialContext, Need
-from kimi_auth.flows.flight import Flights, Seat, is_ending
+from kimi_auth.flows.flight import Flights, Seat, is_ending, untorn
 from kimi_auth.flows.lifecycle import CredentialWork
-from kimi_auth.flows.signals import hold_signals
 from kimi_auth.flows.status import NO_TOKEN
 from kimi_auth.flows.walks import LastWalks
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
@@ -135,16 +134,15 @@ class Credential:
         return start
 
     def land_sync(self, ask: Ask, timeout_s: float | None = None) -> Landing:
-        """`land` for code without an event loop. In the main thread, signals wait until a renewal is on disk."""
+        """`land` for code without an event loop."""
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
-        with hold_signals():
-            while not isinstance(start := ask(), Landing):
-                try:
-                    landing = start.result(self._left_s(deadline_s))
-                except TimeoutError:
-                    return self._patience_over(timeout_s)
-                if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
-                    return landing
+        while not isinstance(start := ask(), Landing):
+            try:
+                landing = start.result(self._left_s(deadline_s))
+            except TimeoutError:
+                return self._patience_over(timeout_s)
+            if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
+                return landing
         return start
 
     def renew_in_background(self, landing: Landing) -> None:
@@ -154,8 +152,9 @@ class Credential:
             self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
     def renew_now(self, landing: Landing) -> Landing:
-        """An advisory renewal in the calling thread, for one-shot processes."""
-        return self._walk(landing, Need(), 0.0, "renew")
+        """An advisory renewal in the calling thread, for a process that lives for nothing else."""
+        with untorn():
+            return self._walk(landing, Need(), 0.0, "renew")
 
     def sign_out(self) -> Seat[Landing]:
         """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""

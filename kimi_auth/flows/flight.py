@@ -4,8 +4,10 @@ A renewal is synchronous code in a thread that is not a daemon. A caller may be 
 the flight goes on until the answer is on disk. Callers with the same key join the flight that is in the air; each has a
 seat of its own, so one cancelled caller takes nobody along.
 
-At exit the interpreter waits for flights, and a Ctrl-C meanwhile does not stop it from waiting; a fork waits for them
-first, and the child starts with none. What is left is SIGKILL, power loss and `os._exit`: for those there is the claim.
+When the main thread ends, the interpreter waits for flights: it says so after a second, a Ctrl-C meanwhile does not stop it
+from waiting, and no further exchange is begun. A fork waits for flights first, and the child starts with none. Signals that
+would end the process wait too (`kimi_auth.flows.signals`). What is left is SIGKILL, power loss and `os._exit`: for those
+there is the claim.
 """
 
 from __future__ import annotations
@@ -17,14 +19,27 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from kimi_auth.errors import Unreachable
+from kimi_auth.flows.signals import SAY_AFTER_S, Deferral, is_main_thread, say
 
-__all__ = ["DRAIN_MAX_S", "Flights", "Seat", "ask_for_the_end", "drain", "in_flight", "is_ending"]
+__all__ = [
+    "DRAIN_MAX_S",
+    "Flights",
+    "Seat",
+    "ask_for_the_end",
+    "drain",
+    "guarded",
+    "has_main_ended",
+    "in_flight",
+    "is_ending",
+    "signals_deferred",
+    "untorn",
+]
 
 Result = TypeVar("Result")
 
@@ -56,7 +71,10 @@ class Seat(Generic[Result]):
 
     def result(self, timeout_s: float | None = None) -> Result:
         """What the flight brings, waited for in this thread. Raises TimeoutError, and what the function raised."""
-        self.wait(timeout_s)
+        try:
+            self.wait(timeout_s)
+        finally:
+            _signals.settle()
         return self._brought()
 
     async def arrival(self) -> Result:
@@ -64,8 +82,11 @@ class Seat(Generic[Result]):
         loop = asyncio.get_running_loop()
         landed = loop.create_future()
         self._wake = lambda: loop.call_soon_threadsafe(_call, landed)
-        if self._landed.empty():  # looked at after the wake-up was set: no landing between the two is missed
-            await landed
+        try:
+            if self._landed.empty():  # looked at after the wake-up was set: no landing between the two is missed
+                await landed
+        finally:
+            _signals.settle()
         return self._brought()
 
     def _brought(self) -> Result:
@@ -89,6 +110,7 @@ class _Flight(Generic[Result]):
         self._work = work
         self._gate = threading.Lock()
         self._seats: list[Seat[Result]] = []
+        self.has_begun = False
         self.has_landed = False
         self.thread: threading.Thread | None = None
 
@@ -137,6 +159,7 @@ class _Flight(Generic[Result]):
     def run(self) -> None:
         failure: BaseException | None = None
         result: Result | None = None
+        self.has_begun = True
         try:
             result = self._work()
         except BaseException as raised:  # noqa: BLE001 - it is not swallowed: every caller gets it
@@ -154,9 +177,43 @@ def _refuse() -> Any:
 
 _is_ending = False
 _is_asked = False
+_has_main_ended = False
 _all_lock = threading.Lock()
 _all: set[_Flight[Any]] = set()
 _owners: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
+
+
+def _is_any_at_work() -> bool:
+    """For a signal handler: without the lock, which its own thread may hold; `tuple` copies a set in one step."""
+    return any(flight.has_begun and not flight.has_landed for flight in tuple(_all))
+
+
+_signals = Deferral(_is_any_at_work)
+
+
+def signals_deferred() -> AbstractContextManager[None]:
+    """While the block runs, SIGTERM and SIGHUP wait until no renewal of this process is in flight, whichever thread began
+    it; at any other time they act at once. For the main thread of a program whose renewals run in other threads:
+
+        with kimi_auth.signals_deferred():
+            main()
+
+    Only signals with the system's default action are deferred: a program's own handlers stay in charge. SIGINT needs no
+    block, for its KeyboardInterrupt tears no renewal. Raises RuntimeError outside of the main thread.
+    """
+    if not is_main_thread():
+        raise RuntimeError("signals are deferred by the main thread only: enter the block there")
+    return guarded()
+
+
+def guarded() -> AbstractContextManager[None]:
+    """`signals_deferred`, which does nothing in other threads."""
+    return _signals.guard()
+
+
+def untorn() -> AbstractContextManager[None]:
+    """For work that the main thread does itself: SIGINT, SIGTERM and SIGHUP take effect after the block."""
+    return _signals.block()
 
 
 class Flights(Generic[Result]):
@@ -170,6 +227,7 @@ class Flights(Generic[Result]):
 
     def join(self, key: Hashable, work: Callable[[], Result]) -> Seat[Result]:
         """A seat in the flight under `key` that is in the air, else of a new one that runs `work`."""
+        _signals.take()
         with self._lock:  # also while the thread starts: whoever finds a flight that is not in the air knows it is lost
             flight = self._by_key.get(key)
             if flight is not None and not flight.is_lost and (seat := flight.join()) is not None:
@@ -181,7 +239,8 @@ class Flights(Generic[Result]):
             fly = partial(self._fly, key, flight)
             has_started = self._start(flight, fly)
         if not has_started:
-            fly()
+            with untorn():
+                fly()
         return seat
 
     def in_flight(self) -> bool:
@@ -201,6 +260,7 @@ class Flights(Generic[Result]):
                     del self._by_key[key]
             with _all_lock:
                 _all.discard(flight)
+            _signals.settle()
 
     def forget(self) -> None:
         """Starts afresh in a forked child, where the parent's threads do not exist."""
@@ -211,7 +271,20 @@ class Flights(Generic[Result]):
 def is_ending() -> bool:
     """True once the interpreter is on its way out, or somebody has asked for it: what begins now holds the end up, or is
     torn by it."""
-    return _is_ending or _is_asked
+    return _is_ending or _is_asked or _signals.is_noted or (has_main_ended() and _only_flights_are_left())
+
+
+def has_main_ended() -> bool:
+    """True once the main thread has ended. Other threads may go on for as long as they like; where none does, the program
+    ends with the flights that are in the air."""
+    return _has_main_ended or not threading.main_thread().is_alive()
+
+
+def _only_flights_are_left() -> bool:
+    with _all_lock:
+        ours = {flight.thread for flight in _all}
+    main = threading.main_thread()
+    return all(thread.daemon or thread is main or thread in ours for thread in threading.enumerate())
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:
@@ -241,36 +314,55 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
         waited_s = time.monotonic() - began_s
         if waited_s >= patience_s:
             return False
-        if waited_s >= 1.0 and not said and on_wait is not None:
+        if waited_s >= SAY_AFTER_S and not said and on_wait is not None:
             said = True
             on_wait()
         with suppress(KeyboardInterrupt, TimeoutError):
-            flights[0].wait(min(1.0, patience_s - waited_s))
+            flights[0].wait(min(SAY_AFTER_S, patience_s - waited_s))
         if flights[0].has_landed or flights[0].is_lost:
             with _all_lock:
                 _all.discard(flights[0])
 
 
 def _fresh_start() -> None:
-    global _all_lock, _all, _is_ending, _is_asked  # noqa: PLW0603 - a forked child has no flights, whatever the parent had
-    _is_ending = _is_asked = False
+    global _all_lock, _all, _is_ending, _is_asked, _has_main_ended  # noqa: PLW0603 - a forked child has no flights
+    _is_ending = _is_asked = _has_main_ended = False
     _all_lock = threading.Lock()
     _all = set()
+    _signals.forget()
     for owner in list(_owners):
         owner.forget()
 
 
-def _drain_at_exit() -> None:
+def _wait_at_the_end() -> None:
+    """The program has said all that it wanted to: its Ctrl-C is only impatience, and would be a traceback."""
+    with suppress(KeyboardInterrupt), untorn():
+        drain(on_wait=lambda: say("a renewal is on its way; ending when it is safe on disk"))
+
+
+def _main_thread_ends() -> None:
+    """Before the interpreter joins threads: a Ctrl-C would tear that, with a traceback."""
+    global _has_main_ended  # noqa: PLW0603 - the end is the process's
+    _has_main_ended = True
+    _wait_at_the_end()
+
+
+def _interpreter_ends() -> None:
     """Handlers that were registered earlier run after this one: what they begin is done before they go on."""
     global _is_ending  # noqa: PLW0603 - the end is the process's
     _is_ending = True
-    drain()
+    _wait_at_the_end()
 
 
 @cache
 def _watch_the_end() -> None:
     """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
     hook, which stops all lock work, must come after our waiting for a flight that needs the lock."""
-    atexit.register(_drain_at_exit)
+    atexit.register(_interpreter_ends)
+    # What `concurrent.futures` uses; without it Ctrl-C at the end prints a traceback, and no renewal is lost.
+    before_threads_are_joined = getattr(threading, "_register_atexit", None)
+    if before_threads_are_joined is not None:
+        with suppress(RuntimeError):  # the main thread has ended already
+            before_threads_are_joined(_main_thread_ends)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=drain, after_in_child=_fresh_start)

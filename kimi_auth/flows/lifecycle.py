@@ -76,8 +76,11 @@ class CredentialWork(RefreshWork):
         def changed() -> bool:
             return self._store.stamp() != ctx.snapshot.stamp
 
+        def gives_up() -> bool:
+            return self._effects.is_ending() or changed()
+
         with ExitStack() as held:
-            trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else changed)
+            trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
             if trouble is None:
                 yield "acquired", ctx
             elif changed():

@@ -49,8 +49,10 @@ class Effects:
     record belongs that names none ("": the same).
 
     `keeps_trying(seconds)`: whether a pair that cannot be written is tried again after so many seconds of trying, with
-    the lock held. `recovers(patience_s)`: whether a walk may wait and try once more in this process, and so take longer. `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1
-    for jitter. `advisory_connect_s`: how long an advisory renewal waits for a connection.
+    the lock held. `recovers(patience_s)`: whether a walk may wait and try once more in this process, and so take longer.
+    `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1 for jitter.
+    `advisory_connect_s`: how long an advisory renewal waits for a connection. `is_ending`: the program is to end, so that
+    the lock is not waited for any longer.
     """
 
     store: CredentialStore
@@ -63,6 +65,7 @@ class Effects:
     luck: Callable[[], float] = field(default=random.random)
     advisory_connect_s: float = CONNECT_S
     built_in: str = ""
+    is_ending: Callable[[], bool] = lambda: False
 
     def look(self) -> tuple[Snapshot, InspectOutcome, KimiAuthError | None]:
         """Reads the credential and judges it by the clock; nothing is sent, nothing is written."""

@@ -1,62 +1,196 @@
-"""Signals that would end the process wait until a renewal is on disk, and are raised again after it."""
+"""Signals that would end the process at once wait until the calls in flight have landed.
+
+SIGTERM and SIGHUP end a process whatever its threads are doing, and with it a renewal whose answer is on its way. While a
+call is in flight a handler of ours notes such a signal; it takes effect when the last call has landed. At any other time it
+acts as the default does. Only the system's default action is replaced: handlers of a program, of its event loop or of its
+server stay in charge.
+
+Ctrl-C is not deferred: Python's own handler raises KeyboardInterrupt in the main thread, the call goes on in its thread,
+and the end of the interpreter waits for it. So `asyncio.run` finds the handler that it looks for before it installs its own.
+It is deferred only where the main thread itself does the work (`block`).
+
+Python sets handlers in the main thread only. A call that lands in another thread therefore leaves ours behind, and wakes
+the main thread if a signal was noted.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from kimi_auth.flows.flight import ask_for_the_end
+__all__ = ["HELD", "SAY_AFTER_S", "Deferral", "say"]
 
-__all__ = ["HELD", "hold_signals"]
+HELD = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
+"""The signals that are deferred: what a service manager, a closed window and a terminal send. SIGINT comes last: when its
+handler is given back, a KeyboardInterrupt may be raised."""
 
-HELD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The signals that are held: what a terminal, a service manager and a closed window send."""
+SAY_AFTER_S = 1.0
+"""An end that has to wait longer than this is announced, once."""
+
+AGAIN_S = 0.05
 
 
-@contextmanager
-def hold_signals(on_signal: Callable[[int], None] | None = None) -> Generator[None, None, None]:
-    """Notes SIGINT, SIGTERM and SIGHUP while the block runs and sends them to this process again after it.
+def say(text: str) -> None:
+    """One line on standard error, where there is one."""
+    with suppress(AttributeError, OSError, RuntimeError, ValueError):
+        sys.stderr.write(f"kimi-auth: {text}\n")
+        sys.stderr.flush()
 
-    Only in the main thread, and only those whose disposition is the default one: a host program's own handlers stay in
-    charge, and for them an end in mid-flight counts as SIGKILL, which the claim on disk covers. `on_signal` is called
-    for each signal that is noted, from the handler: it may write one line.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    noted: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        noted.append(number)
-        ask_for_the_end()
-        if on_signal is not None:
-            on_signal(number)
+class Deferral:
+    """The signals of this process. `is_busy` tells whether a call is in flight; it is asked by a signal handler, so it must
+    take no lock."""
 
-    usual = {signal.SIG_DFL, signal.default_int_handler}
-    taken: list[tuple[int, Any]] = []
-    try:
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        self._is_busy = is_busy
+        self._handler = self._met  # one object: a bound method is a new one each time
+        self._before: dict[int, Any] = {}
+        self._noted: deque[int] = deque()
+        self._guards = 0
+        self._blocks = 0
+        self._soon: threading.Timer | None = None
+        self._has_met = False
+
+    @property
+    def is_noted(self) -> bool:
+        """True while a signal waits: the process ends as soon as the calls in flight have landed."""
+        return bool(self._noted)
+
+    def take(self) -> None:
+        """For the main thread, before it starts or joins a call; elsewhere it does nothing."""
+        self._take((signal.SIG_DFL,))
+
+    def settle(self) -> None:
+        """After a call has landed, in any thread: gives handlers back, and what was noted takes effect."""
+        self._give_back()
+        if not (self._blocks or self._is_busy()):
+            self._deliver()
+
+    @contextmanager
+    def guard(self) -> Generator[None, None, None]:
+        """While the block runs, calls of every thread are protected. In other threads than the main one: nothing."""
+        if not is_main_thread():
+            yield
+            return
+        self._guards += 1
+        try:
+            self.take()
+            yield
+        finally:
+            self._guards -= 1
+            self.settle()
+
+    @contextmanager
+    def block(self) -> Generator[None, None, None]:
+        """For work that the main thread does itself: all three signals are noted, and take effect after the block."""
+        if not is_main_thread():
+            yield
+            return
+        self._blocks += 1
+        try:
+            self._take((signal.SIG_DFL, signal.default_int_handler))
+            yield
+        finally:
+            self._blocks -= 1
+            self.settle()
+
+    def forget(self) -> None:
+        """Starts afresh in a forked child: a handler that is left behind there acts as the default."""
+        self._noted.clear()
+        self._guards = self._blocks = 0
+
+    def _take(self, usual: tuple[Any, ...]) -> None:
+        if not is_main_thread():
+            return
         for number in HELD:
             if (handler := signal.getsignal(number)) in usual:
-                taken.append((number, handler))
-                signal.signal(number, note)
-        yield
-    finally:
+                self._before[number] = handler
+                with suppress(ValueError):  # the main thread of a subinterpreter sets no handlers
+                    signal.signal(number, self._handler)
+
+    def _give_back(self) -> None:
+        if not is_main_thread():
+            return
         try:
-            _give_back(taken)
+            self._restore()
         finally:
-            ask_for_the_end(is_asked=False)
-            _give_back(taken)  # the rest, where a host's own handler has raised in the middle
-        for number in noted[:1]:
-            os.kill(os.getpid(), number)
+            self._restore()  # the rest, where a host's own handler has raised in the middle
+
+    def _restore(self) -> None:
+        for number in HELD:
+            if signal.getsignal(number) is self._handler and not self._is_needed(number):
+                signal.signal(number, self._before[number])
+
+    def _is_needed(self, number: int) -> bool:
+        """SIGINT that raises KeyboardInterrupt is given back with the block, so that `asyncio.run` finds it."""
+        if callable(self._before[number]):
+            return self._blocks > 0
+        return self._blocks > 0 or self._guards > 0 or self._is_busy()
+
+    def _met(self, number: int, frame: FrameType | None) -> None:
+        self._has_met = True
+        if not (self._blocks or self._is_busy()):
+            self._act(number, frame)
+            return
+        self._note(number)
+        if not (self._blocks or self._is_busy()):  # it has landed meanwhile, and may have seen nothing to deliver
+            self._deliver()
+
+    def _note(self, number: int) -> None:
+        if not self._noted:
+            self._soon = threading.Timer(
+                SAY_AFTER_S, say, ["stopping as soon as the renewal under way is safe on disk"]
+            )
+            self._soon.daemon = True
+            with suppress(RuntimeError):  # no thread can start while the interpreter exits
+                self._soon.start()
+        self._noted.append(number)
+
+    def _act(self, number: int, frame: FrameType | None) -> None:
+        before = self._before[number]
+        if callable(before):
+            before(number, frame)
+            return
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _deliver(self) -> None:
+        """Sends the first noted signal to the main thread: handlers run there, and it may be waiting for something else."""
+        try:
+            number = self._noted.popleft()  # by one thread only, whichever comes first
+        except IndexError:
+            return
+        self._noted.clear()
+        if self._soon is not None:
+            self._soon.cancel()
+        self._has_met = False
+        _send_to_main(number)
+        wait_s = AGAIN_S
+        # A signal that arrives just before the main thread begins to wait for a lock does not end that wait (CPython looks
+        # for signals before it, not in it): it comes again until our handler has met it.
+        while not (is_main_thread() or self._has_met) and signal.getsignal(number) is self._handler:
+            threading.Event().wait(wait_s)
+            wait_s = min(2 * wait_s, SAY_AFTER_S)
+            if not self._has_met:
+                _send_to_main(number)
 
 
-def _give_back(taken: list[tuple[int, Any]]) -> None:
-    """SIGINT comes last: only its usual handler can raise here, and then nothing is left to do."""
-    while taken:
-        signal.signal(*taken[-1])
-        taken.pop()
+def _send_to_main(number: int) -> None:
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        with suppress(ProcessLookupError):  # it has ended
+            signal.pthread_kill(main, number)
+    else:
+        os.kill(os.getpid(), number)
+
+
+def is_main_thread() -> bool:
+    """True in the thread that may set handlers."""
+    return threading.current_thread() is threading.main_thread()

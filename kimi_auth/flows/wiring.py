@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from kimi_auth.flows.account import PlatformConfig, ServerWhenAsked, default_pla
 from kimi_auth.flows.apikey import KeyStore
 from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import Credential, Landing
-from kimi_auth.flows.flight import Seat, is_ending
+from kimi_auth.flows.flight import Seat, has_main_ended, is_ending
 from kimi_auth.flows.freshness import SteadyTime
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
@@ -111,6 +110,7 @@ class Wiring:
             issuer,
             keeps_trying=self._keeps_trying,
             recovers=self._recovers,
+            is_ending=is_ending,
             now_s=self.steady.now_s,
             advisory_connect_s=1.5 if self.one_shot else 5.0,
             built_in=self._built_in,
@@ -190,11 +190,10 @@ class Wiring:
         return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
 
     def _recovers(self, patience_s: float | None) -> bool:
-        """Not where a one-shot command renews for the next one, nor when the program is to end: a claim stays, and the next
-        process recovers."""
-        ends = is_ending() or not threading.main_thread().is_alive()
-        return not (ends or (self.one_shot and patience_s == 0))
+        """Not where a one-shot command renews for the next one, nor when the program is to end, which would take twice as
+        long: a claim stays, and the next program recovers."""
+        return not (is_ending() or has_main_ended() or (self.one_shot and patience_s == 0))
 
     def _keeps_trying(self, tried_s: float) -> bool:
         """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
-        return tried_s < UNSAVED_ONE_SHOT_S or (not self.one_shot and threading.main_thread().is_alive())
+        return tried_s < UNSAVED_ONE_SHOT_S or (not self.one_shot and not has_main_ended())

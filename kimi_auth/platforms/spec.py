@@ -133,7 +133,8 @@ class OAuthEndpoints(_Data):
 
 class Platform(_Data):
     """One place that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
-    of the world that it serves, where there is more than one of its kind."""
+    of the world that it serves, where there is more than one of its kind. `rotation_ends_access`: the server ends the old
+    access token the moment it rotates the pair."""
 
     id: PlatformId
     name: Line
@@ -148,6 +149,7 @@ class Platform(_Data):
     capability_rules: tuple[CapabilityRule, ...] = ()
     assumed_context_length: int = Field(default=131_072, gt=0)
     revocation: Literal["none", "discover", "token"] = "none"
+    rotation_ends_access: bool = False
 
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:

@@ -21,7 +21,7 @@ RANKS = (
     {"runtime", "platforms", "browser"},
     {"flows"},
     {"session"},
-    {"cli", "emulator", "compat"},
+    {"cli", "emulator", "compat", "renewal"},
     {"__init__", "__main__"},
 )
 """From the ground up. A room imports from the ranks below its own and from itself, never from its neighbours."""

@@ -1,0 +1,22 @@
+"""What a command that hands out a token does for the next one: a renewal that is due runs in a process of its own."""
+
+from __future__ import annotations
+
+from kimi_auth.session import Session
+from kimi_auth.token import Token
+
+__all__ = ["handed_out"]
+
+SUCCESSOR_S = 31.0
+"""How long a token is watched that a renewal under way is about to end, in seconds: as long as a mandatory renewal."""
+
+
+def handed_out(session: Session, pair: Token) -> Token:
+    """Starts the renewal if it is due, and waits for nothing: `pair` works. Only where a rotation ends the access token at
+    once, the pair to hand out is the one that a renewal under way brings."""
+    child = session.renew_detached() if session.is_renewal_due() else None
+    if not session.platform.rotation_ends_access:
+        return pair
+    return session.successor_of(
+        pair, SUCCESSOR_S, is_coming=lambda: (child is not None and child.poll() is None) or session.is_being_renewed()
+    )

@@ -1,0 +1,26 @@
+"""`python -m kimi_auth.renewal PLATFORM`: one advisory renewal of the login that the environment selects.
+
+`kimi_auth.flows.detached` starts it. It says nothing: what happened is in the recorded walk, which `kimi-auth doctor` tells.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from kimi_auth.errors import KimiAuthError
+from kimi_auth.session import Session
+
+__all__ = ["main"]
+
+
+def main(platform: str) -> int:
+    """Renews if it is still due, and returns an exit status."""
+    try:
+        Session(platform=platform).renew_at_leisure()
+    except KimiAuthError as error:
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
