@@ -318,7 +318,7 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
             said = True
             on_wait()
         with suppress(KeyboardInterrupt, TimeoutError):
-            flights[0].wait(min(SAY_AFTER_S, patience_s - waited_s))
+            flights[0].wait(min(1.0, patience_s - waited_s))
         if flights[0].has_landed or flights[0].is_lost:
             with _all_lock:
                 _all.discard(flights[0])
@@ -336,7 +336,7 @@ def _fresh_start() -> None:
 
 def _wait_at_the_end() -> None:
     """The program has said all that it wanted to: its Ctrl-C is only impatience, and would be a traceback."""
-    with suppress(KeyboardInterrupt), untorn():
+    with suppress(KeyboardInterrupt), _signals.block(is_announced=True):
         drain(on_wait=lambda: say("a renewal is on its way; ending when it is safe on disk"))
 
 

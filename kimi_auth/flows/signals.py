@@ -57,6 +57,7 @@ class Deferral:
         self._blocks = 0
         self._soon: threading.Timer | None = None
         self._has_met = False
+        self._is_announced = False
 
     @property
     def is_noted(self) -> bool:
@@ -88,17 +89,20 @@ class Deferral:
             self.settle()
 
     @contextmanager
-    def block(self) -> Generator[None, None, None]:
-        """For work that the main thread does itself: all three signals are noted, and take effect after the block."""
+    def block(self, *, is_announced: bool = False) -> Generator[None, None, None]:
+        """For work that the main thread does itself: all three signals are noted, and take effect after the block.
+        `is_announced`: it has been said already why the end has to wait."""
         if not is_main_thread():
             yield
             return
         self._blocks += 1
+        was_announced, self._is_announced = self._is_announced, is_announced
         try:
             self._take((signal.SIG_DFL, signal.default_int_handler))
             yield
         finally:
             self._blocks -= 1
+            self._is_announced = was_announced
             self.settle()
 
     def forget(self) -> None:
@@ -144,7 +148,7 @@ class Deferral:
             self._deliver()
 
     def _note(self, number: int) -> None:
-        if not self._noted:
+        if not (self._noted or self._is_announced):
             self._soon = threading.Timer(
                 SAY_AFTER_S, say, ["stopping as soon as the renewal under way is safe on disk"]
             )

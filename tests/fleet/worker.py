@@ -21,9 +21,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import kimi_auth
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.flows import flight
@@ -33,7 +35,12 @@ from kimi_auth.session import Session
 
 HURRY_S = 0.01
 
-SHORTER = {"patience_s": "MANDATORY_S", "deadline_s": "EXCHANGE_DEADLINE_S", "unsaved_s": "UNSAVED_ONE_SHOT_S"}
+SHORTER = {
+    "patience_s": "MANDATORY_S",
+    "deadline_s": "EXCHANGE_DEADLINE_S",
+    "unsaved_s": "UNSAVED_ONE_SHOT_S",
+    "say_after_s": "SAY_AFTER_S",
+}
 """Options that shorten a wait of the package, and the constant that says how long it is."""
 
 
@@ -54,6 +61,18 @@ def shorten(constant: str, seconds: float) -> None:
     assert knowing, constant
     for module in knowing:
         setattr(module, constant, seconds)
+
+
+def announce_the_wait_at_exit() -> None:
+    """The interpreter reports `exiting` when it begins to wait for what is in flight."""
+    drain = flight.drain
+
+    def reporting(*args: Any, **kwargs: Any) -> bool:
+        if flight.has_main_ended():
+            report(exiting=True)
+        return drain(*args, **kwargs)
+
+    flight.drain = reporting
 
 
 class Clock(SystemClock):
@@ -221,6 +240,30 @@ class Worker:
         """Code without an event loop: a token."""
         self.attempt(self.session.access_token_sync)
 
+    def obtain_in_thread(self) -> None:
+        """A worker thread obtains; the main thread waits for it, inside of the public guard with `guard`."""
+        with kimi_auth.signals_deferred() if self.options.get("guard") else nullcontext():
+            thread = threading.Thread(target=self.obtain)
+            thread.start()
+            thread.join()
+
+    def obtain_and_stay(self) -> None:
+        """A token that works, and a renewal in the background: the program goes on until the order `again`."""
+        self.obtain()
+        self.orders.again.get()
+
+    def give_up(self) -> None:
+        """The caller's patience ends before the answer comes, on the order `cancel`; then the program ends."""
+
+        async def body() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._on_order("cancel", task.cancel)
+            with suppress(asyncio.CancelledError):
+                await self.session.access_token()
+
+        asyncio.run(body())
+
     def rejected(self) -> None:
         """Code without an event loop: the API refused the stored bearer."""
         self.attempt(lambda: self.session.rejected_sync(self.bearer))
@@ -346,6 +389,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_DFL)
     worker = Worker(json.loads(sys.argv[1]))
     worker.prepare()
+    announce_the_wait_at_exit()
     try:
         worker.run()
     except KeyboardInterrupt:
