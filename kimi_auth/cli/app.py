@@ -118,8 +118,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
     with Terminal(json=_json(args)) as out:
-        status = _run(args, out)
-        _land(out)
+        try:
+            with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
+                try:
+                    status = _run(args, out)
+                except Stopped as stopped:  # a second one, while the first was being dealt with
+                    status = stopped.exit_status
+                _land(out)
+        except Stopped as stopped:
+            return stopped.exit_status
     return status
 
 
@@ -133,11 +140,10 @@ def _json(args: list[str]) -> Literal["", "object", "events"]:
 
 def _run(args: list[str], out: Terminal) -> int:
     try:
-        with out.signals.taken():
-            try:
-                status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
-            except UsageError as error:
-                status = _usage(error, out)
+        try:
+            status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
+        except UsageError as error:
+            status = _usage(error, out)
     except KimiAuthError as error:
         return out.report(error)
     except SpecError as error:
@@ -161,7 +167,7 @@ def _run(args: list[str], out: Terminal) -> int:
 
 def _land(out: Terminal) -> None:
     """No renewal is torn by the end of the program: it is waited for, and whoever waits for us is told why."""
-    with suppress(Stopped), out.signals.taken(), out.signals.held():
+    with suppress(Stopped), out.signals.held():
         drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
 
 

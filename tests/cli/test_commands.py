@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -466,16 +464,6 @@ def test_a_wrong_value_is_said_with_its_option(kimi: Run, value: str) -> None:
     """Whoever typed it sees where."""
     said = kimi("token", "--min-ttl", value)
     assert (said.status, "--min-ttl" in said.err.partition("(")[0]) == (2, True)
-
-
-def test_token_at_leisure(kimi: Run, age: Run, emulator: Emulator) -> None:
-    """In the second half of the window the token is printed first and renewed after, unseen."""
-    kimi("login")
-    old = age(200.0)
-    done = subprocess.run([sys.executable, "-m", "kimi_auth", "token"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, old.access_token, "")
-    assert emulator.state.counts["rotations"] == 1
-    assert kimi("token").out.strip() != old.access_token
 
 
 def test_a_short_life_is_said(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,12 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from house.patience import NO_LIMIT_S, OwnTime, ended, heard
+from house.patience import NO_LIMIT_S, OwnTime, ended
 
-from kimi_auth.emulator import Emulator, Fault
-from kimi_auth.store import FileStore
+from kimi_auth.emulator import Emulator
 
 SCRIPT = """
 import signal, sys
@@ -104,44 +101,3 @@ def test_without_the_extra_there_is_one_line(tmp_path: Path, name: str) -> None:
     assert done.returncode == 2
     assert "kimi-auth[emulator]" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-TOKEN = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from kimi_auth.__main__ import main
-sys.exit(main(["token"]))
-"""
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_after_the_token_was_printed_loses_no_renewal(
-    kimi: Callable[..., Any], age: Any, emulator: Emulator, store: FileStore, number: int, status: int
-) -> None:
-    """What `token` renews for the next one is on disk before a signal ends it."""
-    kimi("login")
-    old = age(200.0)
-    emulator.state.inject(Fault("token", "refresh_token", latency_s=0.5))
-    child = subprocess.Popen([sys.executable, "-c", TOKEN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert emulator.state.wait_for(lambda state: state.counts["rotations"] >= 1, NO_LIMIT_S)
-    child.send_signal(number)
-    out, err = heard(child)
-    assert (child.returncode, out.strip()) == (status, old.access_token), "the child did not see the signal"
-    assert "Traceback" not in err
-    token = store.read().token
-    assert token is not None
-    assert token.access_token != old.access_token
-    assert kimi("token", "--refresh").status == 0
-
-
-@pytest.mark.parametrize("fault", [{"status": 503, "processed": True}, {"drop": "after"}])
-def test_token_pays_one_exchange_for_the_next_one(
-    kimi: Callable[..., Any], age: Any, emulator: Emulator, fault: dict[str, Any]
-) -> None:
-    """An answer that was lost is recovered by whoever needs a token, not by one that has printed its own."""
-    kimi("login")
-    old = age(200.0)
-    emulator.state.inject(Fault("token", "refresh_token", times=None, **fault))
-    done = subprocess.run([sys.executable, "-m", "kimi_auth", "token"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, old.access_token)
-    assert emulator.state.counts["refreshes"] == 1

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
+import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 COUNT = itertools.count(1)
+END_S = 75.0
+"""The longest that a renewal takes: a request's deadline, and some."""
+
 FOREIGN = ("KIMI_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "BROWSER", "http_proxy", "https_proxy", "all_proxy")
 OUTSIDE = pytest.StashKey[dict[str, str]]()
 HOMES = pytest.StashKey[Path]()
@@ -83,9 +90,35 @@ def move_in(config: pytest.Config, patch: pytest.MonkeyPatch, name: str) -> Path
 
 
 @pytest.fixture(autouse=True)
-def home(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This test's home directory, empty; HOME and KIMI_SHARE_DIR (`.kimi` in it, not made yet) name it."""
-    return move_in(pytestconfig, monkeypatch, f"test-{next(COUNT)}")
+def home(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """This test's home directory, empty; HOME and KIMI_SHARE_DIR (`.kimi` in it, not made yet) name it. A renewal that a
+    command left to a process of its own has ended before the next test begins."""
+    home = move_in(pytestconfig, monkeypatch, f"test-{next(COUNT)}")
+    yield home
+    for pid in renewing_in(home):
+        wait_for_end(pid)
+
+
+def renewing_in(home: Path) -> Iterator[int]:
+    """The processes that renew by themselves for this home; none where there is no /proc."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"kimi_auth.renewal" not in (process / "cmdline").read_bytes():
+                continue
+            if f"HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                yield int(process.name)
+
+
+def wait_for_end(pid: int) -> None:
+    """Waits until a process that is no child of ours has ended, and ends it if it does not."""
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if not select.select([descriptor], [], [], END_S)[0]:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"a renewal that this test started does not end: process {pid}")
+        finally:
+            os.close(descriptor)
 
 
 @pytest.fixture(scope="session")

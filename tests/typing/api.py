@@ -12,7 +12,16 @@ from typing import Literal, assert_type
 
 import httpx
 
-from kimi_auth import BearerAuth, KimiAuthError, NotSignedIn, Session, SignInEnded, Token, __version__
+from kimi_auth import (
+    BearerAuth,
+    KimiAuthError,
+    NotSignedIn,
+    Session,
+    SignInEnded,
+    Token,
+    __version__,
+    signals_deferred,
+)
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.flows.contracts import (
     CredentialContext,
@@ -59,6 +68,8 @@ def a_session() -> None:
     session.access_token_sync(60.0)  # type: ignore[call-arg]
     token = session.token_sync()
     assert_type(token.expires_at_s, float)
+    with signals_deferred() as nothing:
+        assert_type(nothing, None)
     assert_type(__version__, str)
 
 
