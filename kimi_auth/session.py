@@ -75,10 +75,9 @@ class Session:
         one_shot: bool = False,
         notice_s: float = 0.0,
     ) -> None:
-        self._targets = Targets(self.static_key)
         self._wiring = Wiring(
             share_dir,
-            self._targets.inject,
+            self._serve,
             platform=platform,
             environ=environ,
             clock=clock,
@@ -91,6 +90,7 @@ class Session:
         self.config: ConfigFile = self._wiring.config
         self.registry: Registry = self._wiring.registry
         self.platform: Platform = self._wiring.platform
+        self._targets = Targets(self.static_key, origin=self.platform.api_base)
         self.store: CredentialStore = self._wiring.store
         self._clock = self._wiring.clock
         self._notice_s = notice_s
@@ -339,7 +339,11 @@ class Session:
     # --- running clients ---------------------------------------------------------------------------------------------
 
     def attach(self, target: object) -> Callable[[], None]:
-        """Serves a running client with every token from now on (see `kimi_auth.runtime.as_target`); returns how to stop."""
+        """Serves a running client with every token from now on (see `kimi_auth.runtime.as_target`); returns how to stop.
+
+        Tokens go to the platform's API only: an httpx client signs no request to another origin, and a client whose
+        `base_url` is elsewhere is refused with a ValueError.
+        """
         detach = self._targets.attach(target)
         token = self._wiring.credential.inspect().token
         if token is not None:
@@ -398,6 +402,9 @@ class Session:
     async def _sync(self, sources: list[Session], *, dry_run: bool, finishes: bool = False) -> tuple[Synced, ...]:
         headers, memory = self._wiring.headers, Memory(self.share_dir)
         return await sync(sources, self.config, headers, memory=memory, dry_run=dry_run, finishes=finishes)
+
+    def _serve(self, token: str) -> None:
+        self._targets.inject(token)
 
     def _forget_token(self) -> None:
         self._held = None

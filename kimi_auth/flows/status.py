@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked
-from kimi_auth.store import Binding
+
+if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
+    from kimi_auth.store import Binding
 
 __all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict"]
 

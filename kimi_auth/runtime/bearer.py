@@ -16,6 +16,7 @@ import httpx
 
 from kimi_auth.errors import KimiAuthError
 
+from .origins import bearer_origin, origin_of
 from .source import TokenSource
 
 __all__ = ["NOT_RESENT", "BearerAuth"]
@@ -33,9 +34,9 @@ _log = logging.getLogger("kimi_auth.runtime")
 class BearerAuth(httpx.Auth):
     """Signs requests with `Authorization: Bearer` (RFC 6750 §2.1), and once more with a newer token after a 401.
 
-    `origin` is a URL at the only origin that gets the token; without it, the source's `api_origin`, and without that,
-    whichever origin each request is addressed to. A redirect to another origin never carries it, and a 401 from there
-    says nothing about it. A 401 from the token's own origin is reported to the source once; if that gives a newer token,
+    `origin` is a URL at the only origin that gets the token; without it, the source's `api_origin`. It is https, or http on
+    a loopback host. A request to another origin goes out unsigned, which is logged at DEBUG; a redirect to one never
+    carries the token, and a 401 from there says nothing about it. A 401 from the token's own origin is reported to the source once; if that gives a newer token,
     the refused request is sent once more. Every other answer (402, 403, the second 401) is the caller's.
 
     Sent again: bodies in memory, and multipart files that can seek. A body that was a stream is spent: the 401 is
@@ -51,19 +52,20 @@ class BearerAuth(httpx.Auth):
     """
 
     def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
-        """Raises ValueError for an `origin` that is not an absolute URL."""
+        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
         known = getattr(source, "api_origin", None) if origin is None else origin
         self._source = source
         self._static_key: Callable[[], str] = getattr(source, "static_key", lambda: "")
-        self._origin = None if known is None else _origin_named(known)
-        self._seen = _Seen()
+        if known is None:
+            raise ValueError("the token source knows no origin: name the only one that gets its tokens with origin=")
+        self._origin = bearer_origin(known)
+        self._seen = _Seen(self._origin)
 
     def __repr__(self) -> str:
         return f"BearerAuth(origin={self._origin!r})"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        home = self._origin or _origin_of(request.url)
-        if _origin_of(request.url) != home:
+        if not self._is_at_home(request):
             yield request
             return
         try:
@@ -71,8 +73,8 @@ class BearerAuth(httpx.Auth):
         except KimiAuthError as error:
             bearer = self._static_instead(error)
         response = yield _signed(request, bearer)
-        is_the_url = self._seen.is_the_url(response, home, bearer)
-        if _refuses(response, home, bearer):
+        is_the_url = self._seen.is_the_url(response, bearer)
+        if _refuses(response, self._origin, bearer):
             try:
                 newer = None if is_the_url else self._source.rejected_sync(bearer)
                 again = _again(response, bearer, newer or self._static_key())
@@ -80,11 +82,10 @@ class BearerAuth(httpx.Auth):
                 _log.warning(_NO_NEWER_TOKEN, error.line)
                 return
             if again is not None:
-                self._seen.note((yield again), home)
+                self._seen.note((yield again))
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        home = self._origin or _origin_of(request.url)
-        if _origin_of(request.url) != home:
+        if not self._is_at_home(request):
             yield request
             return
         try:
@@ -92,8 +93,8 @@ class BearerAuth(httpx.Auth):
         except KimiAuthError as error:
             bearer = self._static_instead(error)
         response = yield _signed(request, bearer)
-        is_the_url = self._seen.is_the_url(response, home, bearer)
-        if _refuses(response, home, bearer):
+        is_the_url = self._seen.is_the_url(response, bearer)
+        if _refuses(response, self._origin, bearer):
             try:
                 newer = None if is_the_url else await self._source.rejected(bearer)
                 again = _again(response, bearer, newer or self._static_key())
@@ -101,7 +102,13 @@ class BearerAuth(httpx.Auth):
                 _log.warning(_NO_NEWER_TOKEN, error.line)
                 return
             if again is not None:
-                self._seen.note((yield again), home)
+                self._seen.note((yield again))
+
+    def _is_at_home(self, request: httpx.Request) -> bool:
+        at_home = origin_of(request.url) == self._origin
+        if not at_home:
+            _log.debug("not signed: %s is not %s", origin_of(request.url), self._origin)
+        return at_home
 
     def _static_instead(self, error: KimiAuthError) -> str:
         """The static key, where there is no token; raises `error`, which says why there is none, if there is no key either."""
@@ -112,64 +119,48 @@ class BearerAuth(httpx.Auth):
 
 
 class _Seen:
-    """Which URLs refuse a token that their origin accepts elsewhere.
+    """Which URLs of the `origin` refuse a token that it accepts elsewhere.
 
-    `_accepted`: the last bearer that an origin answered with 2xx, since when no 401 was reported. `_refusing`: URLs (method,
-    origin, path) that answered 401 and not 2xx since; the oldest of too many is forgotten, and is then reported once more.
+    `_accepted`: the last bearer that was answered with 2xx, since when no 401 was reported. `_refusing`: URLs (method, path)
+    that answered 401 and not 2xx since; the oldest of too many is forgotten, and is then reported once more.
     """
 
-    def __init__(self) -> None:
-        self._accepted: dict[str, str] = {}
-        self._refusing: dict[tuple[str, str, str], None] = {}
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._accepted = ""
+        self._refusing: dict[tuple[str, str], None] = {}
 
-    def is_the_url(self, response: httpx.Response, home: str, bearer: str) -> bool:
+    def is_the_url(self, response: httpx.Response, bearer: str) -> bool:
         """Notes what the answer says, and is True for a 401 that is about the URL and not about the token."""
         url = _place_of(response.request)
-        if not _refuses(response, home, bearer):
-            self.note(response, home)
+        if not _refuses(response, self._origin, bearer):
+            self.note(response)
             return False
-        if url in self._refusing and self._accepted.get(home) == bearer:
-            _log.info("401 from %s again, which accepts this token at other URLs: not reported", home)
+        if url in self._refusing and self._accepted == bearer:
+            _log.info("401 from %s again, which accepts this token at other URLs: not reported", self._origin)
             return True
-        self._accepted.pop(home, None)
+        self._accepted = ""
         self._refuse(url)
         return False
 
-    def note(self, response: httpx.Response, home: str) -> None:
+    def note(self, response: httpx.Response) -> None:
         """Notes what the answer to a signed request says."""
-        if _origin_of(response.request.url) != home:
+        if origin_of(response.request.url) != self._origin:
             return
         if response.is_success:
-            if len(self._accepted) > URLS_MAX:
-                self._accepted.clear()
-            self._accepted[home] = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+            self._accepted = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
             self._refusing.pop(_place_of(response.request), None)
         elif response.status_code == httpx.codes.UNAUTHORIZED:
             self._refuse(_place_of(response.request))
 
-    def _refuse(self, url: tuple[str, str, str]) -> None:
+    def _refuse(self, url: tuple[str, str]) -> None:
         self._refusing[url] = None
         if len(self._refusing) > URLS_MAX:
             self._refusing.pop(next(iter(self._refusing), url), None)
 
 
-def _place_of(request: httpx.Request) -> tuple[str, str, str]:
-    return request.method, _origin_of(request.url), request.url.path
-
-
-def _origin_named(text: str) -> str:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if not url.scheme or not url.host:
-        raise ValueError(f"origin must be an absolute URL such as https://api.kimi.com, not {text!r}")
-    return _origin_of(url)
-
-
-def _origin_of(url: httpx.URL) -> str:
-    """Scheme, host and port in one spelling: httpx has lowered the case and dropped a default port."""
-    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+def _place_of(request: httpx.Request) -> tuple[str, str]:
+    return request.method, request.url.path
 
 
 def _signed(request: httpx.Request, bearer: str) -> httpx.Request:
@@ -184,7 +175,7 @@ def _refuses(response: httpx.Response, home: str, bearer: str) -> bool:
     """Whether this is the token's own origin saying 401 to this very token; redirects may have led elsewhere."""
     return (
         response.status_code == httpx.codes.UNAUTHORIZED
-        and _origin_of(response.request.url) == home
+        and origin_of(response.request.url) == home
         and response.request.headers.get("Authorization") == f"Bearer {bearer}"
     )
 
@@ -199,7 +190,7 @@ def _again(response: httpx.Response, bearer: str, newer: str | None) -> httpx.Re
     if not _replayable(response.request):
         reason = "the request body was a stream and is spent: send the request again, a newer token is there"
         response.extensions[NOT_RESENT] = reason
-        _log.warning("401 from %s: %s", _origin_of(response.request.url), reason)
+        _log.warning("401 from %s: %s", origin_of(response.request.url), reason)
         return None
     return _signed(response.request, newer)
 

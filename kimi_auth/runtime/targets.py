@@ -3,6 +3,10 @@
 A **target** is a callable that takes the access token, or "" once nobody is signed in. `KINDS` is how an object becomes
 one: the first row that fits. A client that had a static key when it was attached gets it back on "", any other client the
 one that `Targets` knows, if there is one.
+
+Tokens are meant for one origin. An httpx client signs each request by its own address, redirects included; a client that
+says where it sends (`base_url`) is served only if that is there; a callable, and a client that does not say, is its owner's
+to point at the right place.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ from typing import Any
 
 import httpx
 
+from .origins import bearer_origin
+from .signer import put_signer
+
 __all__ = ["Target", "Targets", "as_target"]
 
 Target = Callable[[str], None]
@@ -34,7 +41,8 @@ _log = logging.getLogger("kimi_auth.runtime")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of client. `read` gives its key as it is; `put` sets the token, or the static key where that is "".
+    """One kind of client. `read` gives its key as it is; `put` sets the token, or the static key where that is "";
+    `base` gives the URL that it sends to, None if it does not say or each request is looked at.
 
     `is_client`: it has a key, and a life of its own, so that it is held weakly; a callable has neither.
     """
@@ -42,7 +50,8 @@ class Kind:
     name: str
     fits: Callable[[Any], bool]
     read: Callable[[Any], str | None]
-    put: Callable[[Any, str, str | None], None]
+    put: Callable[[Any, str, str | None, str], None]
+    base: Callable[[Any], object] = lambda it: getattr(it, "base_url", None)
     is_client: bool = True
 
 
@@ -50,16 +59,8 @@ def _has_key(client: Any) -> bool:
     return isinstance(getattr(client, "api_key", 0), (str, NoneType))
 
 
-def _put_key(client: Any, token: str, static: str | None) -> None:
+def _put_key(client: Any, token: str, static: str | None, _origin: str) -> None:
     client.api_key = token or static
-
-
-def _put_header(client: httpx.Client | httpx.AsyncClient, token: str, static: str | None) -> None:
-    value = f"Bearer {token}" if token else static
-    if value:
-        client.headers["Authorization"] = value
-    else:
-        client.headers.pop("Authorization", None)
 
 
 def _takes_a_token(target: Any) -> bool:
@@ -81,18 +82,27 @@ KINDS = (
         "kosong provider",
         lambda it: _has_key(getattr(it, "client", None)),
         lambda it: it.client.api_key,
-        lambda it, token, static: _put_key(it.client, token, static),
+        lambda it, token, static, origin: _put_key(it.client, token, static, origin),
+        base=lambda it: getattr(it.client, "base_url", None),
     ),
     Kind("openai style client", _has_key, lambda it: it.api_key, _put_key),
-    # Its header goes wherever that client goes; `auth=BearerAuth(...)` stays with the platform.
+    # `auth=BearerAuth(...)` can renew within a request, too.
     Kind(
         "httpx client",
         lambda it: isinstance(it, (httpx.Client, httpx.AsyncClient)),
         lambda it: it.headers.get("Authorization"),
-        _put_header,
+        put_signer,
+        base=lambda _: None,
     ),
     # Last: calling a client that happens to be callable would send the token to a model as its prompt.
-    Kind("callable", _takes_a_token, lambda _: None, lambda it, token, _: it(token), is_client=False),
+    Kind(
+        "callable",
+        _takes_a_token,
+        lambda _: None,
+        lambda it, token, _, __: it(token),
+        base=lambda _: None,
+        is_client=False,
+    ),
 )
 
 
@@ -112,14 +122,41 @@ def _name_of(target: object) -> str:
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
-def as_target(target: object) -> Target:
+def as_target(target: object, *, origin: str | None = None) -> Target:
     """The callable that puts a token into `target`, and on "" the static key that is there now.
 
-    Raises TypeError for what is none of `KINDS`. It keeps `target` alive.
+    `origin`: a URL at the only origin that gets the tokens; an httpx client cannot do without. It keeps `target` alive.
+    Raises TypeError for what is none of `KINDS`, ValueError for a client that sends to another origin.
     """
-    kind = _kind_of(target)
+    kind, home = _kind_of(target), _home_of(origin)
+    _refuse_elsewhere(kind, target, home)
     static = kind.read(target)
-    return lambda token: kind.put(target, token, static)
+    return lambda token: kind.put(target, token if _goes_to(home, kind, target) else "", static, home)
+
+
+def _home_of(origin: str | None) -> str:
+    return bearer_origin(origin) if origin is not None else ""
+
+
+def _goes_to(home: str, kind: Kind, target: object) -> bool:
+    """Whether the client sends to this origin, as far as it says where it sends; with home "", to any that may get bearers."""
+    base = kind.base(target)
+    if base is None:
+        return True
+    try:
+        there = bearer_origin(str(base))
+    except ValueError:
+        return False
+    return not home or there == home
+
+
+def _refuse_elsewhere(kind: Kind, target: object, home: str) -> None:
+    if not home and isinstance(target, (httpx.Client, httpx.AsyncClient)):
+        raise ValueError(f"where may {_name_of(target)} send the token? Name the only origin with origin=")
+    if not _goes_to(home, kind, target):
+        raise ValueError(
+            f"{_name_of(target)} does not send to {home or 'https'}, so it gets no token: give it the platform's base_url"
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -144,11 +181,13 @@ class Targets:
     nowhere else. What is attached inside a running event loop is served on that loop, soon, when the
     token comes from another thread; everything else is served in the thread that injects.
 
-    `static_key` gives the API key for clients that have none of their own when nobody is signed in, "" for none.
+    `static_key` gives the API key for clients that have none of their own when nobody is signed in, "" for none. `origin`
+    is a URL at the only origin that gets tokens and that key.
     """
 
-    def __init__(self, static_key: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, static_key: Callable[[], str] = lambda: "", *, origin: str | None = None) -> None:
         self._static_key = static_key
+        self._home = _home_of(origin)
         self._lock = threading.RLock()  # a finalizer that detaches may run at any allocation
         self._attached: list[_Attached] = []
         self._token: str | None = None
@@ -161,8 +200,9 @@ class Targets:
     def attach(self, target: object) -> Callable[[], None]:
         """Serves `target` from the next `inject` on; returns how to detach it, which leaves in it what is in it.
 
-        Attached twice, it is served once, until it is detached twice. Raises TypeError as `as_target`.
+        Attached twice, it is served once, until it is detached twice. Raises as `as_target`.
         """
+        _refuse_elsewhere(_kind_of(target), target, self._home)
         with self._lock:
             entry = next((known for known in self._attached if known.ref() is target), None)
             if entry is None:
@@ -226,7 +266,11 @@ class Targets:
                 # A key that was an access token ends with the login that it came from.
                 own = "" if self._is_token(entry.static) else entry.static
                 needs_key = not token and not own and entry.kind.is_client
-                entry.kind.put(target, (self._static_key() if needs_key else token), own)
+                secret = self._static_key() if needs_key else token
+                if not _goes_to(self._home, entry.kind, target):
+                    _log.warning("%s sends to another origin by now, so it gets no token", entry.name)
+                    secret = ""
+                entry.kind.put(target, secret, own, self._home)
             except Exception as error:  # noqa: BLE001  # a stranger's code, which must not cost the others their token
                 entry.has = None
                 problem = f"{entry.name} did not take the new token: {_where(error)}"

@@ -39,6 +39,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.credential = folder / "credentials" / "kimi-code.json"
+        self.binding = folder / "credentials" / "kimi-code.issuer"
         self.config = folder / "config.toml"
         self.environ = {"KIMI_SHARE_DIR": str(folder)}
         self.credential.parent.mkdir(parents=True)
@@ -125,6 +126,14 @@ ASIDE: dict[str, Callable[[House], object]] = {
     "refused": _refuse,
     "an API base that is none": lambda house: house.environ.update(KIMI_CODE_BASE_URL="foo"),
     "another platform's default": lambda house: house.config.write_text('default_model = "elsewhere/m"\n'),
+    "a binding that is a FIFO": lambda house: os.mkfifo(house.binding),
+    "a binding that is a directory": lambda house: house.binding.mkdir(),
+    "a binding that is a link": lambda house: house.binding.symlink_to(house.credential),
+    "a binding that is torn": lambda house: house.binding.write_text('{"issuer": "https://auth.kimi.com'),
+    "a binding that is empty": lambda house: house.binding.write_text(""),
+    "a binding that is no object": lambda house: house.binding.write_text("[]"),
+    "a binding to nothing": lambda house: house.binding.write_text('{"issuer": ""}'),
+    "a binding to a number": lambda house: house.binding.write_text('{"issuer": 5}'),
     "a config that is a FIFO": lambda house: os.mkfifo(house.config),
     "a config too large": lambda house: house.config.write_text("#" * (program.CONFIG_MAX_BYTES + 1)),
     "a config that is a loop": lambda house: house.config.symlink_to(house.config),
@@ -197,6 +206,25 @@ def test_the_issuer_is_the_selected_host(house: House, issuer: str, environ: dic
     house.change(issuer=issuer)
     house.environ |= environ
     assert (house.token() is not None) == handed_out
+
+
+A, B = "https://a.example", "https://b.example"
+
+
+@pytest.mark.parametrize("selected", ["", A, B, A + "/"])
+@pytest.mark.parametrize("record", ["", "https://auth.kimi.com", A, A + "/"])
+@pytest.mark.parametrize("bound", [None, "https://auth.kimi.com", A, B])
+def test_the_binding_counts_as_in_the_full_program(house: House, bound: str | None, record: str, selected: str) -> None:
+    """Record, binding and environment in every combination: what is handed out here, the full program would hand out; and
+    the usual ways of being signed in are handed out here."""
+    house.change(issuer=record, expires_at=time.time() + 900)
+    house.environ |= {"KIMI_CODE_OAUTH_HOST": selected} if selected else {}
+    if bound is not None:
+        house.binding.write_text(json.dumps({"v": 1, "issuer": bound, "origins": []}))
+    full = Session(house.folder, environ=house.environ).status().state == "fresh"
+    here = house.token(now_s=time.time()) is not None
+    assert full or not here
+    assert here == full or record.endswith("/")
 
 
 CONFIGS = [

@@ -30,6 +30,7 @@ from kimi_auth.errors import (
     StoreUnwritable,
     Unreachable,
 )
+from kimi_auth.store import Binding
 
 PAIR = OAuthToken("access", "refresh", 1_900_000_000.0, "kimi-code", "Bearer", 900.0)
 
@@ -40,6 +41,7 @@ def test_round_trip(world: Any) -> None:
     assert save_tokens(OAuthRef("keyring", world.ref.key), PAIR) == OAuthRef("file", world.ref.key)
     assert load_tokens(world.ref) == PAIR
     assert world.stored().issuer == world.emulator.oauth_host
+    assert world.another().store.binding() == Binding(world.emulator.oauth_host)
     assert (world.share_dir / "credentials" / "kimi-code.json").stat().st_mode & 0o777 == 0o600
 
 

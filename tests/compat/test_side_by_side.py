@@ -16,7 +16,7 @@ import pytest
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.emulator import Emulator, Fault
-from kimi_auth.errors import StorageError
+from kimi_auth.errors import StorageError, WrongIssuer
 from kimi_auth.flows.notices import SilentView
 from kimi_auth.store.formats import decode_record
 
@@ -147,6 +147,8 @@ def test_what_they_write_we_read_and_keep(
     theirs = start([kimi_cli_python, str(HERE / "worker_theirs.py")], kimi_cli_environ)
     assert theirs.ask(do="login")["events"][-1] == "success"
     session = world.another()
+    assert isinstance(session.status().trouble, WrongIssuer), "their record does not say that it is from another host"
+    session.adopt(world.emulator.oauth_host)
     status = session.status()
     assert (status.state, status.platform) == ("fresh", "kimi-code")
     assert theirs.ask(do="read")["pair"] == status.fp
@@ -164,6 +166,7 @@ def test_what_they_write_we_read_and_keep(
     }
     assert theirs.ask(do="read")["status"] == 401
     assert theirs.ask(do="login")["events"][-1] == "success"
+    world.another().adopt(world.emulator.oauth_host)
     assert world.another().status().state == "fresh"
 
 

@@ -17,11 +17,18 @@ import pytest
 from house.patience import Meeting, met
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.errors import CorruptCredential, CredentialLocked, NotSignedIn, StorageError, StoreUnwritable
+from kimi_auth.errors import (
+    CorruptCredential,
+    CredentialLocked,
+    NotSignedIn,
+    StorageError,
+    StoreUnwritable,
+    WrongIssuer,
+)
 from kimi_auth.flows import migration as flow
 from kimi_auth.platforms import ConfigFile, Platform, Registry
 from kimi_auth.session import Session
-from kimi_auth.store import FileStore, SystemKeyring
+from kimi_auth.store import Binding, FileStore, SystemKeyring
 from kimi_auth.token import Token
 
 KEY = "oauth/kimi-code"
@@ -94,6 +101,21 @@ def home(share: Path) -> Home:
     keyring = Keyring({("kimi-code", KEY): json.dumps(OLD.record())})
     store = FileStore(share, clock=SystemClock())
     return Home(share, keyring, Registry().get("kimi-code"), store, ConfigFile(share))
+
+
+def test_a_login_that_moves_belongs_to_the_built_in_host(home: Home) -> None:
+    """Old Kimi CLIs noted no host, and what another login in this place was bound to says nothing of this one."""
+    with home.store.locked(0):
+        home.store.bind(Binding("https://elsewhere.example"))
+    assert home.migrate() == flow.Migration("moved")
+    assert home.store.binding() is None
+    assert Session(home.share, environ={}).status().state != "absent"
+    elsewhere = Session(home.share, environ={"KIMI_CODE_OAUTH_HOST": "https://elsewhere.example"}).status()
+    assert (elsewhere.state, type(elsewhere.trouble), elsewhere.issuer) == (
+        "absent",
+        WrongIssuer,
+        "https://auth.kimi.com",
+    )
 
 
 def test_a_login_moves(home: Home) -> None:

@@ -206,15 +206,18 @@ def test_a_login_ends(world: World, end: Any, static: str) -> None:
     raw = httpx.AsyncClient(headers={"Authorization": f"Bearer {static}"} if static else {})
     from_before = Client(token)  # built with the token itself, as most programs do it
 
-    def held() -> list[str]:
-        header = raw.headers.get("Authorization", "").removeprefix("Bearer ")
+    async def held() -> list[str]:
+        request = raw.build_request("GET", world.session.api_origin)
+        for hook in raw.event_hooks["request"]:
+            await hook(request)
+        header = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return [client.api_key, provider.client.api_key, header, from_before.api_key, told[-1]]
 
     async def main() -> None:
         async with raw, world.session.kept_fresh(client, provider, raw, told.append, from_before):
-            assert held() == [token] * 5
+            assert await held() == [token] * 5
             await end(world, token)
-            assert held() == [static, static, static, "", ""]
+            assert await held() == [static, static, static, "", ""]
 
     asyncio.run(main())
 

@@ -315,7 +315,9 @@ async def test_cancelled_while_it_asks(scripted: Any) -> None:
         return httpx.Response(401)
 
     source.rejected = rejected
-    async with httpx.AsyncClient(auth=BearerAuth(source), transport=httpx.MockTransport(handler)) as client:
+    async with httpx.AsyncClient(
+        auth=BearerAuth(source, origin=HOME), transport=httpx.MockTransport(handler)
+    ) as client:
         request = asyncio.create_task(client.get(HOME))
         await asked.wait()
         request.cancel()

@@ -81,10 +81,27 @@ class AsyncRecorder:
         raise AssertionError
 
 
-def header_of(client: httpx.Client | httpx.AsyncClient) -> str | None:
-    """The Authorization that a raw httpx client sends."""
-    value: str | None = client.headers.get("Authorization")
-    return value
+HOME = "https://api.kimi.com"
+
+
+def sent_to(url: str, client: httpx.Client | httpx.AsyncClient) -> str | None:
+    """The Authorization that an httpx client sends there."""
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("Authorization"))
+        return httpx.Response(200)
+
+    client._transport = httpx.MockTransport(answer)
+    client._mounts = {}
+    if isinstance(client, httpx.Client):
+        client.get(url)
+    else:
+        asyncio.run(client.get(url))
+    return seen[0]
+
+
+header_of = functools.partial(sent_to, f"{HOME}/coding/v1/models")
 
 
 # --- as_target --------------------------------------------------------------------------------------------------------
@@ -113,7 +130,7 @@ KINDS: list[tuple[str, Callable[[], Any], Callable[[Any], Any], Any, Any]] = [
 def test_kinds(make: Callable[[], Any], read: Callable[[Any], Any], given: Any, signed_out: Any) -> None:
     """Each kind takes the token where it reads its key, and gets back on "" what it had; a callable is told."""
     client = make()
-    target = as_target(client)
+    target = as_target(client, origin=f"{HOME}/coding/v1")
     target("T")
     assert read(client) == given
     target("")
@@ -177,6 +194,132 @@ def test_no_target(thing: Any) -> None:
         Targets().attach(thing)
 
 
+# --- where tokens go --------------------------------------------------------------------------------------------------
+
+ABROAD = [
+    "https://api.openai.com/v1",
+    "https://api.kimi.com.evil.example/",
+    "https://api.kimi.com:8443/",
+    "http://api.kimi.com/coding/v1",
+    "http://localhost/",
+]
+
+
+@pytest.mark.parametrize("own", [None, "Basic theirs"], ids=["no header", "a header of its own"])
+@pytest.mark.parametrize("url", ABROAD)
+@pytest.mark.parametrize("make", [httpx.Client, httpx.AsyncClient])
+def test_an_httpx_client_signs_by_the_address(make: Any, url: str, own: str | None, caplog: Any) -> None:
+    """The token, and the registry's key, go to the platform's origin; elsewhere the client sends what it always did."""
+    caplog.set_level(logging.DEBUG)
+    targets, client = (
+        Targets(lambda: "sk-config", origin=f"{HOME}/coding/v1"),
+        make(headers={"Authorization": own} if own else {}),
+    )
+    targets.attach(client)
+    for secret, at_home in (("T1", "Bearer T1"), ("", own or "Bearer sk-config"), ("T2", "Bearer T2")):
+        targets.inject(secret)
+        assert header_of(client) == at_home
+        assert sent_to(url, client) == own
+    assert client.headers.get("Authorization") == own
+    assert any(record.levelname == "DEBUG" and "not signed" in record.getMessage() for record in caplog.records)
+    assert "T1" not in repr(client.event_hooks)
+
+
+REDIRECTS = [
+    ("https://api.openai.com/v1", None),
+    ("/elsewhere", "Bearer T"),
+    ("https://api.kimi.com/x", "Bearer T"),
+    ("http://api.kimi.com/x", None),
+]
+
+
+@pytest.mark.parametrize(("location", "carried"), REDIRECTS)
+@pytest.mark.parametrize("make", [httpx.Client, httpx.AsyncClient])
+def test_a_redirect_leads_no_token_away(make: Any, location: str, carried: str | None) -> None:
+    """Each hop is signed by its own address."""
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("Authorization"))
+        return httpx.Response(302, headers={"Location": location}) if len(seen) == 1 else httpx.Response(200)
+
+    client = make(transport=httpx.MockTransport(answer), follow_redirects=True)
+    as_target(client, origin=HOME)("T")
+    response = client.get(f"{HOME}/a")
+    if isinstance(client, httpx.AsyncClient):
+        asyncio.run(response)
+    assert seen == ["Bearer T", carried]
+
+
+def test_an_upgrade_to_tls_leads_no_token_away() -> None:
+    """httpx keeps the header on the way from http to https of one host: that is another origin all the same."""
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("Authorization"))
+        return (
+            httpx.Response(302, headers={"Location": "https://localhost/"}) if len(seen) == 1 else httpx.Response(200)
+        )
+
+    client = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True)
+    as_target(client, origin="http://localhost")("T")
+    client.get("http://localhost/")
+    assert seen == ["Bearer T", None]
+
+
+def test_a_client_of_two_logins() -> None:
+    """Two registries, each with an origin of its own, sign one client side by side."""
+    client = httpx.Client()
+    for origin, token in ((HOME, "T1"), ("https://api.openai.com", "T2"), (HOME, "T3")):
+        as_target(client, origin=origin)(token)
+    assert header_of(client) == "Bearer T3"
+    assert sent_to("https://api.openai.com/v1", client) == "Bearer T2"
+    assert len(client.event_hooks["request"]) == 2
+
+
+def test_an_httpx_client_needs_an_origin() -> None:
+    """Where its token may go has to be known."""
+    for put in (as_target, Targets().attach):
+        with pytest.raises(ValueError, match="origin="):
+            put(httpx.Client())
+
+
+def _at(base_url: object, make: Callable[[], Any]) -> Any:
+    client = make()
+    getattr(client, "client", client).base_url = base_url
+    return client
+
+
+@pytest.mark.parametrize("make", [Client, Provider])
+@pytest.mark.parametrize("base", [*ABROAD, "nonsense", "", 5])
+def test_a_client_that_sends_elsewhere_is_refused(make: Callable[[], Any], base: object) -> None:
+    """An openai client that was built for another host would take the token there; without an origin, one without TLS would."""
+    with pytest.raises(ValueError, match=r"does not send to https://api\.kimi\.com"):
+        Targets(origin=HOME).attach(_at(base, make))
+    with pytest.raises(ValueError, match="base_url"):
+        as_target(_at(base, make), origin=HOME)
+    if "https" not in str(base) and "localhost" not in str(base):
+        with pytest.raises(ValueError, match="does not send to https"):
+            as_target(_at(base, make))
+
+
+@pytest.mark.parametrize("make", [Client, Provider])
+def test_a_client_that_sends_home_is_served(make: Callable[[], Any], caplog: Any) -> None:
+    """Its base URL may be a text or httpx's; turned elsewhere later, it has its own key again, and that is said."""
+    for base in (f"{HOME}/coding/v1", httpx.URL(f"{HOME}:443/"), None):
+        client = _at(base, make)
+        inner = getattr(client, "client", client)
+        targets = Targets(lambda: "sk-config", origin=HOME)
+        targets.attach(client)
+        targets.inject("T1")
+        assert inner.api_key == "T1"
+        inner.base_url = "https://api.openai.com/v1"
+        targets.inject("T2")
+        assert inner.api_key == STATIC
+        assert "sends to another origin by now" in caplog.text
+        assert "T2" not in caplog.text
+
+
 # --- the registry -----------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +351,7 @@ OTHERWISE: list[tuple[str, Callable[[], Any], Callable[[Any], Any], Any]] = [
 def test_the_static_key_of_the_registry(make: Callable[[], Any], read: Callable[[Any], Any], left: Any) -> None:
     """Signed out, a client has its own static key, else the registry's as it is at that moment; and again a token after."""
     keys = ["sk-config"]
-    targets, client = Targets(lambda: keys[0]), make()
+    targets, client = Targets(lambda: keys[0], origin=HOME), make()
     targets.attach(client)
     targets.inject("T1")
     targets.inject("")
@@ -305,7 +448,7 @@ def test_attached_turn_by_turn(meanwhile: Callable[[Client], None], last: str, s
 )
 def test_a_token_is_nobodys_static_key(make: Callable[[], Any], read: Callable[[Any], Any], left: Any) -> None:
     """A client that was built with the token of that moment has nothing left when the login ends."""
-    targets, client = Targets(), make()
+    targets, client = Targets(origin=HOME), make()
     targets.attach(client)
     targets.inject("T1")
     targets.inject("T2")
