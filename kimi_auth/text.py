@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["clean", "one_line", "visible"]
+__all__ = ["clean", "one_line", "visible", "visible_lines"]
 
 # Default_Ignorable_Code_Point of Unicode outside category C, and the blank that is not a space: they render as nothing.
 _INVISIBLE = frozenset(
@@ -22,6 +22,11 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in text)
+
+
+def visible_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def one_line(text: str) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from kimi_auth.text import visible
+
 from . import layout, schema
 from .coverage import coverage, only_checked
 from .errors import SpecError
@@ -148,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = error.problems
     except OSError as error:
         found = [f"{args.folder} cannot be read or written ({error.strerror}); name another folder"]
-    sys.stderr.writelines(f"{line}\n" for line in found)
+    sys.stderr.writelines(f"{visible(line)}\n" for line in found)
     return 1 if found else 0
 
 

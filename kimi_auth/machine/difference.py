@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kimi_auth.text import visible, visible_lines
+
 from .comparison import comparison
 from .errors import SpecError
 from .markup import markdown
@@ -130,14 +132,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         before, after = revision(args.before), revision(args.after)
     except SpecError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(visible_lines(f"{error}\n"))
         return 2
     found = compare(before.machines, after.machines, after.problems)
     if args.svg and (problems := undrawable(before, after)):
-        sys.stderr.writelines(f"not drawn: {problem}\n" for problem in problems)
+        sys.stderr.writelines(f"not drawn: {visible(problem)}\n" for problem in problems)
         return 2
     try:
-        sys.stdout.write(found.markdown() if args.markdown else found.text())
+        sys.stdout.write(visible_lines(found.markdown() if args.markdown else found.text()))
         sys.stdout.flush()
         if args.svg:
             args.svg.mkdir(parents=True, exist_ok=True)
