@@ -52,6 +52,7 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool =
     `now_s` is unix seconds; `is_default`: the platform was named, so that config.toml does not matter.
     """
     folder = _share_dir(environ)
+    _look_at(folder)
     if not is_default and not names_our_platform(_config(folder)):
         raise FallThrough
     token = _record(f"{folder}/credentials/{PLATFORM}.json")
@@ -130,6 +131,18 @@ def _share_dir(environ: Mapping[str, str]) -> str:
     return folder
 
 
+def _look_at(folder: str) -> None:
+    """Falls through unless both directories are mine, no links, and no one else's to write to."""
+    me = os.geteuid()
+    for path in (folder, f"{folder}/credentials"):
+        try:
+            found = os.stat(path, follow_symlinks=False)
+        except OSError:
+            raise FallThrough from None
+        if found.st_uid != me or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+            raise FallThrough
+
+
 def _config(folder: str) -> bytes:
     try:
         return _read(f"{folder}/config.toml", CONFIG_MAX_BYTES, os.O_RDONLY)
@@ -141,17 +154,17 @@ def _config(folder: str) -> bytes:
 
 def _record(path: str) -> Token:
     try:
-        return parse_record(decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, must_be_ours=True)))
+        return parse_record(decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)))
     except (OSError, RecordError):
         raise FallThrough from None
 
 
-def _read(path: str, max_bytes: int, flags: int, *, must_be_ours: bool = False) -> bytes:
-    """The whole of a small regular file; nothing that could block is opened for longer than a look."""
+def _read(path: str, max_bytes: int, flags: int) -> bytes:
+    """The whole of a small regular file of mine or of root's; nothing that could block is opened for longer than a look."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or (must_be_ours and found.st_uid != os.geteuid()):
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0}:
             raise FallThrough
         parts = []
         left = max_bytes + 1
@@ -174,7 +187,7 @@ def _has_usual_api(environ: Mapping[str, str]) -> bool:
 def _binding(path: str) -> str:
     """The OAuth host that this credential is bound to, "" for none; raises FallThrough for a binding that is not certain."""
     try:
-        bound = decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, must_be_ours=True))
+        bound = decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
     except FileNotFoundError:
         return ""
     except OSError:

@@ -468,4 +468,5 @@ class Session:
             raise landing.ctx.trouble or ConfigError("the login still stands")
         self._forget_token()
         ctx = landing.ctx
-        return LogoutReport(landing.state, ctx.revocation, ctx.config, ctx.trouble or self._wiring.keyring_trouble)
+        trouble = ctx.trouble or self._wiring.keyring_trouble
+        return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, self.store.leftovers())

@@ -18,6 +18,7 @@ from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
+from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.errors import KimiAuthError
@@ -132,14 +133,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
-    command = next((word for word in args if not word.startswith("-")), "")
+    command = _command(args)
     if "--json" not in args or command in SPEAK_THEMSELVES:
         return ""
     return "events" if command == "login" else "object"
 
 
+def _command(args: list[str]) -> str:
+    return next((word for word in args if not word.startswith("-")), "")
+
+
 def _run(args: list[str], out: Terminal) -> int:
     try:
+        settle(_command(args), os.environ)
         try:
             status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
         except UsageError as error:

@@ -176,7 +176,12 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
     if out.json:
         if len(done) == len(reports):
             signed_out = [
-                {"platform": session.platform.id, "revocation": report.revocation, "config": report.config}
+                {
+                    "platform": session.platform.id,
+                    "revocation": report.revocation,
+                    "config": report.config,
+                    "left": list(report.left),
+                }
                 for session, report in done
             ]
             out.record({"signed_out": signed_out})
@@ -187,4 +192,5 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
+        rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]
         out.rows(rows, title=f"Signed out of {session.platform.name}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kimi_auth.cli.terminal import Terminal
@@ -16,7 +17,8 @@ NAME_ANOTHER = "name a file that can be written: --trace FILE"
 def trace_into(path: Path) -> Trace:
     """An observer that writes to `path`, which is emptied now. Raises StoreUnwritable if it cannot be written."""
     try:
-        path.write_bytes(b"")
+        # Private where it is made now; a file that is there keeps its mode.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StoreUnwritable(f"cannot write {path}: {error.strerror}", hint=NAME_ANOTHER) from None
     return Trace(path)

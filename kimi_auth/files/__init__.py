@@ -3,20 +3,26 @@
 Everything here raises `OSError`: `Unfit` for a file that is not what it should be, else the system's own. `reason` says
 either in plain words with a next step; each room makes its own kind of error of that, at its border.
 
-A file is *ours* when it belongs to the effective user; root also takes the files of the directory's owner for ours, and
-gives the ones that it makes to that owner, so that a `sudo` never locks a user out of the own login.
+A file is *ours* when it belongs to the effective user or to root. The directories and links on the way to it are judged
+before they are gone through (`reach`); what root finds in another user's directory is not ours: a command becomes that
+user first (`kimi_auth.cli.privileges`), a library refuses.
 """
 
 from __future__ import annotations
 
+from .mounts import keeps_modes
+from .reach import exposed_to, followed, is_directory, names, reached, remarks, stat_at
 from .reading import Found, read_bounded
-from .unfit import NotAFile, NotOurs, TooLarge, Unfit, is_ours, reason, refuse_strange
+from .replacing import refuse_fixed
+from .unfit import Exposed, Fixed, NotAFile, NotOurs, TooLarge, Unfit, is_ours, is_outside, reason, refuse_strange
 from .writing import (
     FORGOTTEN_S,
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
     PROBE,
     PROBE_BYTES,
+    close,
+    create,
     create_durably,
     link_durably,
     make_directories,
@@ -25,9 +31,11 @@ from .writing import (
     remove,
     remove_durably,
     remove_forgotten,
+    rename,
     rename_durably,
     sync_directory,
     temporary,
+    tighten,
     touch,
     write_durably,
 )
@@ -38,26 +46,42 @@ __all__ = [
     "PRIVATE_FILE",
     "PROBE",
     "PROBE_BYTES",
+    "Exposed",
+    "Fixed",
     "Found",
     "NotAFile",
     "NotOurs",
     "TooLarge",
     "Unfit",
+    "close",
+    "create",
     "create_durably",
+    "exposed_to",
+    "followed",
+    "is_directory",
     "is_ours",
+    "is_outside",
+    "keeps_modes",
     "link_durably",
     "make_directories",
+    "names",
     "overwrite_durably",
     "probe",
+    "reached",
     "read_bounded",
     "reason",
+    "refuse_fixed",
     "refuse_strange",
+    "remarks",
     "remove",
     "remove_durably",
     "remove_forgotten",
+    "rename",
     "rename_durably",
+    "stat_at",
     "sync_directory",
     "temporary",
+    "tighten",
     "touch",
     "write_durably",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .unfit import TooLarge, refuse_no_file, refuse_strange
+from .reach import reached
+from .unfit import TooLarge, refuse_foreign_link, refuse_strange
 
 __all__ = ["SAFELY", "Found", "read_bounded"]
 
@@ -27,16 +29,22 @@ class Found(NamedTuple):
 def read_bounded(path: Path, limit: int, *, follow: bool = False) -> Found | None:
     """The bytes of the regular file `path`, None when nothing is there. Never waits.
 
-    The file must be ours and no link; with `follow`, links are followed and it may be anybody's (a user's configuration).
-    Raises `Unfit` for what is no file, not ours, or holds more than `limit` bytes.
+    The file and the directory that holds it must be ours (`reach`); a link in its place is an error, with `follow` it is
+    gone through if it is ours. Raises `Unfit` for what fails that, is no file, or holds more than `limit` bytes.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | SAFELY | (0 if follow else os.O_NOFOLLOW))
+        with reached(path, follow=follow) as place:
+            try:
+                descriptor = os.open(place.name, os.O_RDONLY | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    refuse_foreign_link(os.stat(place.name, dir_fd=place.directory, follow_symlinks=False), path)
+                raise
     except FileNotFoundError:
         return None
     try:
         found = os.fstat(descriptor)
-        (refuse_no_file if follow else refuse_strange)(found, path)
+        refuse_strange(found, path)
         data = _read(descriptor, limit + 1)
     finally:
         os.close(descriptor)

@@ -8,7 +8,20 @@ import shlex
 import stat
 from pathlib import Path
 
-__all__ = ["NotAFile", "NotOurs", "TooLarge", "Unfit", "is_ours", "reason", "refuse_no_file", "refuse_strange"]
+from .mounts import keeps_modes
+
+__all__ = [
+    "Exposed",
+    "Fixed",
+    "NotAFile",
+    "NotOurs",
+    "TooLarge",
+    "Unfit",
+    "is_ours",
+    "reason",
+    "refuse_foreign_link",
+    "refuse_strange",
+]
 
 _MAKE_ROOM = "make room, then try again"
 _WHOSE = "see whose they are and what they allow: ls -ld {directory} {path}"
@@ -27,6 +40,10 @@ _WORDS: dict[int, tuple[str, str]] = {
     errno.EPERM: ("not permitted", _WHOSE),
     errno.EMFILE: ("this process has too many files open", "raise the limit (ulimit -n), then try again"),
     errno.ENFILE: ("the system has too many files open", "try again later"),
+    errno.EBUSY: (
+        "it is a mount of its own, which cannot be replaced",
+        "mount the directory that holds it instead of the file: {directory}",
+    ),
     errno.EIO: ("the disk reports an error", "check the disk, then try again"),
     errno.ELOOP: ("it is a symbolic link that leads to no file", _BLOCKED),
     errno.EISDIR: ("it is a directory", _BLOCKED),
@@ -67,6 +84,14 @@ class NotOurs(Unfit):
     """It belongs to another user."""
 
 
+class Exposed(Unfit):
+    """Other users may write to it."""
+
+
+class Fixed(Unfit):
+    """It cannot be replaced: a mount of its own, or a file that the file system protects."""
+
+
 class TooLarge(Unfit):
     """It holds more than it may."""
 
@@ -81,22 +106,31 @@ def _for_shell(hint: str, path: Path) -> str:
     return hint.format(path=shlex.quote(str(path)), directory=shlex.quote(str(path.parent)))
 
 
-def is_ours(found: os.stat_result, directory: Path) -> bool:
-    """True for a file of the effective user; for root also for one of `directory`'s owner."""
-    user = os.geteuid()
-    return found.st_uid == user or (user == 0 and found.st_uid == directory.stat().st_uid)
+def is_ours(found: os.stat_result) -> bool:
+    """True for what belongs to the effective user, or to root, who could do anything anyway."""
+    return found.st_uid in {os.geteuid(), 0}
+
+
+def is_outside(uid: int) -> bool:
+    """True for the id that stands for all ids which this user namespace does not map (user_namespaces(7))."""
+    try:
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+        mapped = Path("/proc/self/uid_map").read_text("ascii").split()
+    except (OSError, ValueError):
+        return False
+    return uid == overflow and mapped != ["0", "0", "4294967295"]
 
 
 def refuse_strange(found: os.stat_result, path: Path) -> None:
     """Raises `NotAFile` or `NotOurs` unless `found` (of `path`) is a regular file and ours."""
-    refuse_no_file(found, path)
-    if not is_ours(found, path.parent):
-        words = f"belongs to another user (uid {found.st_uid})"
-        raise NotOurs(path, words, f"make it your own: sudo chown {os.geteuid()} {{path}}")
-
-
-def refuse_no_file(found: os.stat_result, path: Path) -> None:
-    """Raises `NotAFile` unless `found` (of `path`) is a regular file."""
     if not stat.S_ISREG(found.st_mode):
         words = next((words for test, words in _KINDS if test(found.st_mode)), "something strange")
         raise NotAFile(path, f"is {words}, not a file", _BLOCKED)
+    if not is_ours(found) and keeps_modes(found.st_dev):
+        raise NotOurs(path, f"belongs to another user (uid {found.st_uid})", _BLOCKED)
+
+
+def refuse_foreign_link(found: os.stat_result, path: Path) -> None:
+    """Raises `NotOurs` for a symbolic link that is not ours: its own owner counts, wherever it leads."""
+    if stat.S_ISLNK(found.st_mode) and not is_ours(found) and keeps_modes(found.st_dev):
+        raise NotOurs(path, f"is a symbolic link that another user made (uid {found.st_uid})", _BLOCKED)

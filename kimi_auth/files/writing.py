@@ -6,14 +6,19 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .mounts import keeps_modes
+from .reach import Place, exposed_to, is_directory, opened_directory, reached
 from .reading import SAFELY
 from .unfit import refuse_strange
 
 __all__ = [
+    "close",
+    "create",
     "create_durably",
     "link_durably",
     "make_directories",
@@ -22,9 +27,11 @@ __all__ = [
     "remove",
     "remove_durably",
     "remove_forgotten",
+    "rename",
     "rename_durably",
     "sync_directory",
     "temporary",
+    "tighten",
     "touch",
     "write_durably",
 ]
@@ -36,6 +43,10 @@ PROBE_BYTES = 16_384
 FORGOTTEN_S = 3_600.0
 """A temporary file older than this, in seconds, was left by a writer that was killed."""
 
+OTHERS, WRITE = 0o077, 0o022
+
+_NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What some file systems say that store no modes."""
 _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -45,9 +56,40 @@ def temporary(path: Path) -> Path:
 
 
 def touch(path: Path) -> None:
-    """Makes the empty private file `path` unless something is there."""
-    with suppress(FileExistsError):
-        os.close(_open_new(path))
+    """Makes the empty private file `path` unless something is there. Raises `NotOurs` for another user's file."""
+    with reached(path) as place:
+        try:
+            os.close(_open_new(place))
+        except FileExistsError:
+            found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                refuse_strange(found, path)
+
+
+def tighten(path: Path) -> None:
+    """Others may neither read nor write the file or directory `path` any more, if it is mine. What is another's or not
+    there is left as it is, and so is what the file system does not let be changed."""
+    _take_away(path, lambda found: OTHERS)
+
+
+def close(directory: Path) -> None:
+    """No one else may write to the directory any more, if it is mine and `reached` would refuse it. It may hold what others
+    read, so that stays as it is; a sticky one is meant for all."""
+    _take_away(directory, lambda found: WRITE if exposed_to(found) and not found.st_mode & stat.S_ISVTX else 0)
+
+
+def _take_away(path: Path, bits: Callable[[os.stat_result], int]) -> None:
+    with suppress(OSError), reached(path, follow=True, private=False) as place:
+        found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+        is_ordinary = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+        if not is_ordinary or found.st_uid != os.geteuid() or not found.st_mode & bits(found):
+            return
+        descriptor = os.open(place.name, os.O_RDONLY | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
+        try:
+            if os.path.samestat(os.fstat(descriptor), found):
+                os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~bits(found))
+        finally:
+            os.close(descriptor)
 
 
 def create_durably(path: Path, data: bytes, *, allocate: int = 0) -> bool:
@@ -55,31 +97,39 @@ def create_durably(path: Path, data: bytes, *, allocate: int = 0) -> bool:
 
     `allocate` bytes are taken from the disk at once, so that a full disk shows now; a failure leaves nothing behind.
     """
-    try:
-        _write_new(path, data, allocate=allocate)
-    except FileExistsError:
-        return False
-    try:
-        sync_directory(path.parent)
-    except OSError:
-        remove(path)
-        raise
+    with reached(path) as place:
+        try:
+            _write_new(place, data, allocate=allocate)
+        except FileExistsError:
+            return False
+        try:
+            _sync(place)
+        except OSError:
+            _remove(place)
+            raise
     return True
+
+
+def create(path: Path, data: bytes) -> None:
+    """Makes the private file `path` with `data`, without waiting until it is durable. Raises FileExistsError."""
+    with reached(path) as place:
+        _write_new(place, data, sync=False)
 
 
 def link_durably(path: Path, data: bytes) -> bool:
     """`create_durably` for readers that take no lock: the file appears whole. Where links do not work it is renamed."""
-    new = temporary(path)
-    _write_new(new, data)
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        rename_durably(new, path)
-    finally:
-        remove(new)
-    sync_directory(path.parent)
+    with reached(path) as place:
+        new = place.beside(temporary(path).name)
+        _write_new(new, data)
+        try:
+            os.link(new.name, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+        except FileExistsError:
+            return False
+        except OSError:
+            _rename(new, place)
+        finally:
+            _remove(new)
+        _sync(place)
     return True
 
 
@@ -106,22 +156,24 @@ def write_durably(
 
     `still` is asked when the new content is on disk and the old one still in place: False leaves all as it was.
     """
-    new = temporary(path)
-    with _about(path):
-        _write_new(new, data, allocate=allocate, mode=mode, instead_of=path)
+    with reached(path) as place, _about(path):
+        new = place.beside(temporary(path).name)
+        _write_new(new, data, allocate=allocate, mode=mode)
         try:
             if not still():
                 return False
-            rename_durably(new, path)
+            _rename(new, place)
+            _sync(place)
         finally:
-            remove(new)
+            _remove(new)
     return True
 
 
 def overwrite_durably(path: Path, offset: int, data: bytes) -> None:
     """Replaces what `path` holds from `offset` on, in the blocks that it has. Shortening comes first, so that a write
     cut off in the middle leaves neither the end of the old bytes nor anything that could pass for the new ones."""
-    descriptor = os.open(path, os.O_WRONLY | SAFELY | os.O_NOFOLLOW)
+    with reached(path) as place:
+        descriptor = os.open(place.name, os.O_WRONLY | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
     try:
         refuse_strange(os.fstat(descriptor), path)
         os.ftruncate(descriptor, offset + len(data))
@@ -132,100 +184,125 @@ def overwrite_durably(path: Path, offset: int, data: bytes) -> None:
 
 
 def rename_durably(old: Path, new: Path) -> None:
-    """`old` takes the place of `new`."""
-    old.replace(new)
+    """`old` takes the place of `new`, which lies in the same directory."""
+    rename(old, new)
     sync_directory(new.parent)
+
+
+def rename(old: Path, new: Path) -> None:
+    """`old` takes the place of `new`, which lies in the same directory."""
+    with reached(new) as place:
+        _rename(place.beside(old.name), place)
 
 
 def remove(path: Path) -> bool:
     """Removes `path`; False when it was not there or would not go."""
     try:
-        path.unlink()
+        with reached(path) as place:
+            return _remove(place)
     except OSError:
         return False
-    return True
 
 
 def remove_durably(path: Path) -> None:
     """`path` is gone when this returns, also after a power cut."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-        sync_directory(path.parent)
+    with suppress(FileNotFoundError), reached(path) as place:
+        os.unlink(place.name, dir_fd=place.directory)
+        _sync(place)
 
 
 def remove_forgotten(path: Path, now_s: float) -> None:
     """Removes the temporary files beside `path` that its writers left an hour ago; younger ones may have an owner."""
     name = re.compile(re.escape(path.name) + r"\.[0-9a-f]{12}\.tmp")
-    with suppress(OSError):
-        for left in [left for left in path.parent.iterdir() if name.fullmatch(left.name)]:
-            if now_s - left.lstat().st_mtime > FORGOTTEN_S:
-                remove(left)
+    with suppress(OSError), opened_directory(path.parent) as directory:
+        for left in filter(name.fullmatch, os.listdir(directory)):  # noqa: PTH208
+            if now_s - os.stat(left, dir_fd=directory, follow_symlinks=False).st_mtime > FORGOTTEN_S:
+                os.unlink(left, dir_fd=directory)
 
 
 def probe(directory: Path) -> None:
     """Raises if a small file cannot be made in the directory; leaves nothing there."""
     path = temporary(directory / PROBE)
-    _write_new(path, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
-    remove(path)
+    with reached(path) as place:
+        _write_new(place, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
+        _remove(place)
 
 
 def sync_directory(directory: Path) -> None:
     """Makes the names in `directory` durable. A file system that cannot do that is left in peace."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with opened_directory(directory) as descriptor:
+        _sync_names(descriptor)
+
+
+def make_directories(path: Path) -> None:
+    """Makes `path` and what is missing above it, private; a directory that exists is left as it is."""
+    if is_directory(path):
+        return
+    make_directories(path.parent)
+    with reached(path, private=False) as place:
+        try:
+            os.mkdir(place.name, PRIVATE_DIRECTORY, dir_fd=place.directory)
+        except FileExistsError:
+            if not is_directory(path):
+                raise
+            return  # another process made it first
+        _sync(place)
+
+
+def _open_new(place: Place, mode: int = PRIVATE_FILE) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW
+    descriptor = os.open(place.name, flags, PRIVATE_FILE, dir_fd=place.directory)
+    try:
+        os.fchmod(descriptor, mode)  # whatever the umask took away
+    except OSError as error:
+        if error.errno not in _NO_MODES or keeps_modes(os.fstat(descriptor).st_dev):
+            os.close(descriptor)
+            _remove(place)
+            raise
+    return descriptor
+
+
+def _write_new(place: Place, data: bytes, *, allocate: int = 0, mode: int = PRIVATE_FILE, sync: bool = True) -> None:
+    descriptor = _open_new(place, mode)
+    try:
+        try:
+            _allocate(descriptor, allocate)
+            _write(descriptor, data, 0)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        _remove(place)
+        raise
+
+
+def _rename(old: Place, new: Place) -> None:
+    os.replace(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
+
+
+def _remove(place: Place) -> bool:
+    try:
+        os.unlink(place.name, dir_fd=place.directory)
+    except OSError:
+        return False
+    return True
+
+
+def _sync(place: Place) -> None:
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+    try:
+        _sync_names(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_names(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _DIRECTORY_SYNC_UNKNOWN:
             raise
-    finally:
-        os.close(descriptor)
-
-
-def make_directories(path: Path) -> None:
-    """Makes `path` and what is missing above it, private; a directory that exists is left as it is."""
-    if path.is_dir():
-        return
-    make_directories(path.parent)
-    try:
-        path.mkdir(PRIVATE_DIRECTORY)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-        return  # another process made it first
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | SAFELY | os.O_NOFOLLOW)
-    try:
-        _give_to_owner(descriptor, path.parent)
-    finally:
-        os.close(descriptor)
-    sync_directory(path.parent)
-
-
-def _open_new(path: Path, mode: int = PRIVATE_FILE, *owners: Path) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW, PRIVATE_FILE)
-    try:
-        os.fchmod(descriptor, mode)  # whatever the umask took away
-        _give_to_owner(descriptor, *owners, path.parent)
-    except BaseException:
-        os.close(descriptor)
-        remove(path)
-        raise
-    return descriptor
-
-
-def _write_new(
-    path: Path, data: bytes, *, allocate: int = 0, mode: int = PRIVATE_FILE, instead_of: Path | None = None
-) -> None:
-    descriptor = _open_new(path, mode, *([instead_of] if instead_of else []))
-    try:
-        try:
-            _allocate(descriptor, allocate)
-            _write(descriptor, data, 0)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except BaseException:
-        remove(path)
-        raise
 
 
 def _allocate(descriptor: int, size: int) -> None:
@@ -246,15 +323,3 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
-
-
-def _give_to_owner(descriptor: int, *places: Path) -> None:
-    """What root makes belongs to the user who owns the first of `places` that a user owns."""
-    if os.geteuid() != 0:
-        return
-    for place in places:
-        with suppress(FileNotFoundError):
-            owner = place.stat()
-            if owner.st_uid:
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                return

@@ -65,13 +65,14 @@ def judge(
     if now == "fresh":
         return "fresh", None
     held = held_until_s(pace, wall_s) > 0
+    trouble = snapshot.problem or (weather(pace) if held else None)
     if now == "expiring":
-        return ("usable", weather(pace)) if held else ("expiring", None)
+        return ("usable", trouble) if trouble else ("expiring", None)
     if is_soft_refusal(pace, snapshot.fp):
         return "refused", softly_refused(pace)
     if claim.state in {"interrupted", "elsewhere"}:
         return "uncertain", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", (weather(pace) if held else None)
+    return "expired", trouble
 
 
 def still_works(snapshot: Snapshot, now_s: float) -> bool:

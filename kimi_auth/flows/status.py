@@ -77,9 +77,11 @@ class LoginReport:
 @dataclass(frozen=True, slots=True)
 class LogoutReport:
     """How a logout ended: the rest state of token_lifecycle, what the server said (`revoked`, `unsupported`, `failed`, `unread`, ""
-    when it was not asked), and what became of config.toml (`restored`, `kept`, "")."""
+    when it was not asked), what became of config.toml (`restored`, `kept`, ""), and which files are `left` that may hold a
+    pair: a person should look at them and delete them."""
 
     state: str
     revocation: str = ""
     config: str = ""
     trouble: KimiAuthError | None = None
+    left: tuple[str, ...] = ()

@@ -90,7 +90,7 @@ class LastWalks:
     def kept(self) -> list[Kept]:
         """All that are kept, oldest first; none where the folder is not there or cannot be read."""
         try:
-            names = [path.name for path in self.folder.iterdir()] if self.folder is not None else []
+            names = files.names(self.folder) if self.folder is not None else []
         except OSError:
             names = []
         return [kept for name in sorted(names) if (kept := Kept.parse(name)) is not None]
@@ -117,15 +117,11 @@ class LastWalks:
 
     def _write(self, name: str, text: str) -> None:
         folder = self.folder
-        if folder is None or not folder.parents[1].is_dir():
+        if folder is None or not files.is_directory(folder.parents[1]):
             return  # nobody has ever signed in here: a walk that changed nothing makes no share dir
         files.make_directories(folder)
         try:
-            files.touch(folder / name)  # private before the first byte; nothing waits until it is durable
-            (folder / name).write_text(text, "utf-8")
-        except OSError:
-            files.remove(folder / name)
-            raise
+            files.create(folder / name, text.encode())  # nothing waits until it is durable
         finally:
             self._make_room(folder)
 

@@ -19,6 +19,11 @@ from .spec import Machine, State
 
 _PACKAGE = __name__.partition(".")[0]
 
+DEPTH_MAX = 32
+"""Levels of data in a file; a machine has five, and what is nested deeper would exhaust every recursion over it."""
+
+TOO_DEEP = "it is nested too deeply"
+
 
 class Library(Mapping[str, Machine]):
     """Machines by name, sorted. Each has passed every lint, and states that walk a child find it in here."""
@@ -133,7 +138,7 @@ def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], li
             unreadable.append(f"{file.name}: is no file; move it away")
             continue
         try:
-            files[stem] = tomllib.loads(file.read_bytes().decode())
+            files[stem] = toml_of(file.read_bytes().decode())
         except OSError as error:
             unreadable.append(f"{file.name}: cannot be read ({error.strerror}); make it readable")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -141,6 +146,25 @@ def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], li
     if not files and not unreadable:
         raise SpecError([f"{folder} holds no machine; give a folder with a NAME.toml for each machine"])
     return files, unreadable
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """The text as plain data. Raises TOMLDecodeError, also for data that is nested deeper than any machine's."""
+    try:
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError(TOO_DEEP) from None
+    level: list[Any] = [data]
+    for _ in range(DEPTH_MAX):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise tomllib.TOMLDecodeError(TOO_DEEP)
+    return data
 
 
 def _build(files: Mapping[str, Mapping[str, Any]], unreadable: list[str]) -> Library:

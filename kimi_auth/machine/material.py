@@ -92,6 +92,6 @@ def _read(file: Path, parse: Any) -> _Json:
         return _empty()
     try:
         found: _Json = parse(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read ({error}); make it again or remove it") from error
     return found

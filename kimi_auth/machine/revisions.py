@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from . import lint
 from .errors import SpecError
-from .library import drafts, drafts_from_data, stem_of
+from .library import drafts, drafts_from_data, stem_of, toml_of
 from .spec import Machine
 
 __all__ = ["Revision", "revision"]
@@ -65,7 +65,7 @@ def revision(where: str | None = None) -> Revision:
     for path in _git(INCOMPLETE, where, "ls-tree", "--name-only", "--full-tree", commit, f"{FOLDER}/").splitlines():
         if stem := stem_of(path.removeprefix(f"{FOLDER}/")):
             try:
-                files[stem] = tomllib.loads(_git(INCOMPLETE, where, "cat-file", "blob", f"{commit}:{path}"))
+                files[stem] = toml_of(_git(INCOMPLETE, where, "cat-file", "blob", f"{commit}:{path}"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SpecError([f"{where}:{path}: is not TOML ({error}); compare with another revision"]) from error
     if not files:

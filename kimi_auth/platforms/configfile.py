@@ -86,7 +86,7 @@ class ConfigFile:
                 rendered(self.path, content, planner(config), bytes_max=CONFIG_BYTES_MAX - _ROOM_BYTES)
             self._refuse_target()
             files.probe(_nearest(self._undo.path.parent))
-            files.probe(self._target().parent if self.path.is_symlink() else _nearest(self.share_dir))
+            files.probe(self._target().parent if self._is_link() else _nearest(self.share_dir))
 
     def apply(self, planner: Planner) -> Change:
         """Does what `planner` says of the config as it is under the lock; returns that change, false if there was none.
@@ -119,6 +119,8 @@ class ConfigFile:
         return self._transact(step)
 
     def _transact(self, step: Callable[[Content, Entries], _Step]) -> Change:
+        files.close(self.share_dir)
+        files.tighten(self.lock_path)
         with _errors_at(self.path), self._locked():
             for _ in range(_ATTEMPTS):
                 old, is_legacy = self._current()
@@ -141,6 +143,7 @@ class ConfigFile:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         files.make_directories(self.share_dir)
+        files.touch(self.lock_path)
         lock = FileLock(self.lock_path, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
         try:
             held = lock.acquire(timeout=self._lock_wait_s)
@@ -172,17 +175,24 @@ class ConfigFile:
 
     def _target(self) -> Path:
         """The file itself where config.toml is a symlink: the link is the user's and stays."""
-        return Path(os.path.realpath(self.path))
+        try:
+            return files.followed(self.path) if self._is_link() else self.path
+        except FileNotFoundError:
+            target = os.path.realpath(self.path)
+            raise ConfigError(
+                f"{self.path}: it leads to {target}, whose directory does not exist; nothing was changed",
+                hint=f"make that directory: mkdir -p {shlex.quote(os.path.dirname(target))}",  # noqa: PTH120
+            ) from None
+
+    def _is_link(self) -> bool:
+        found = files.stat_at(self.path)
+        return found is not None and stat.S_ISLNK(found.st_mode)
 
     def _refuse_target(self) -> None:
         target = self._target()
-        if self.path.is_symlink() and not target.parent.exists():
-            raise ConfigError(
-                f"{self.path}: it leads to {target}, whose directory does not exist; nothing was changed",
-                hint=f"make that directory: mkdir -p {shlex.quote(str(target.parent))}",
-            )
-        if target.exists() and not os.access(target, os.W_OK):
+        if files.stat_at(target) and not os.access(target, os.W_OK):
             raise ConfigError(f"{target}: read-only; nothing was changed", hint=f"make it writable: chmod u+w {target}")
+        files.refuse_fixed(target)
 
     def _replace(self, old: Content, new: Content) -> bool:
         """False, with nothing changed, if the file is no longer `old`."""
@@ -193,18 +203,22 @@ class ConfigFile:
             if is_same:
                 files.remove_durably(target)
             return is_same
-        mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o600
-        if _holds_api_key(parse(self.path, new)):
+        found = files.stat_at(target)
+        mode = stat.S_IMODE(found.st_mode) & 0o777 if found else 0o600
+        if _holds_secret(parse(self.path, new)):
             mode = 0o600
         written = files.write_durably(target, new, mode=mode, still=lambda: self._content() == old)
         if written:
-            files.remove_forgotten(target, target.stat().st_mtime)
+            now = files.stat_at(target)
+            files.remove_forgotten(target, now.st_mtime if now else 0.0)
         return written
 
     def _migrate(self, content: Content) -> None:
         """A legacy config.json becomes config.toml once, and is kept as config.json.bak."""
         if self._replace(None, content):
-            self._legacy_path.replace(self._legacy_path.with_suffix(".json.bak"))
+            kept = self._legacy_path.with_suffix(".json.bak")
+            files.rename(self._legacy_path, kept)
+            files.tighten(kept)
 
 
 @contextmanager
@@ -232,7 +246,11 @@ def _nearest(directory: Path) -> Path:
     return directory
 
 
-def _holds_api_key(config: Mapping[str, Any]) -> bool:
+_SECRETS = ("api_key", "env", "custom_headers")
+"""Keys of a provider or a service whose value may be, or hold, a secret."""
+
+
+def _holds_secret(config: Mapping[str, Any]) -> bool:
     sections = [config.get("providers"), config.get("services")]
     entries = [entry for section in sections if isinstance(section, dict) for entry in section.values()]
-    return any(isinstance(entry, dict) and entry.get("api_key") for entry in entries)
+    return any(isinstance(entry, dict) and any(entry.get(key) for key in _SECRETS) for entry in entries)

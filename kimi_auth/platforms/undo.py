@@ -81,9 +81,11 @@ class Undo:
         if not entries:
             files.remove_durably(self.path)
             return
+        files.tighten(self.path.parent)
         files.make_directories(self.path.parent)
         files.write_durably(self.path, _File.model_construct(v=1, platforms=entries).model_dump_json().encode())
-        files.remove_forgotten(self.path, self.path.stat().st_mtime)
+        found = files.stat_at(self.path)
+        files.remove_forgotten(self.path, found.st_mtime if found else 0.0)
 
 
 def _kept(digests: Iterable[str]) -> tuple[str, ...]:

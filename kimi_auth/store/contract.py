@@ -34,6 +34,7 @@ class Snapshot:
     """What the place held at one moment.
 
     `present`: `token` and its fingerprint `fp`; a record whose tokens are both empty is `present` too (`token.is_empty`).
+    `problem` says then why it cannot be replaced, so that its refresh token must not be spent: None if it can.
     `corrupt`: `problem` says why, without a character of the content. `absent`: nothing is there.
     """
 
@@ -143,6 +144,9 @@ class CredentialStore(Protocol):
     def binding(self) -> Binding | None:
         """Which OAuth host the record belongs to; None when that was never written."""
 
+    def leftovers(self) -> tuple[str, ...]:
+        """What else is kept beside the record and may hold a pair: set aside, or left by a writer that was killed."""
+
     def holder(self) -> str:
         """Who holds the lock ("pid 123"), "" when nobody does or it cannot be told."""
 
@@ -165,7 +169,8 @@ class CredentialStore(Protocol):
         """Makes the claim on pair `fp` if there is none (`made`), else says what is there; clears claims on other pairs.
 
         A claim of another boot that is met for the first time is re-dated, and is `elsewhere` for 75 s from then. Raises
-        StorageError, with nothing made, where the lock that is held does not keep others out.
+        StorageError, with nothing made, where the lock that is held does not keep others out, and where the record could
+        not be replaced by the answer (only the file is mounted, it is protected, another one has its name by now).
         """
 
     def renew_claim(self, fp: str) -> None:
@@ -185,8 +190,7 @@ class CredentialStore(Protocol):
         record is set aside first."""
 
     def sign_out(self, now_s: float) -> None:
-        """The empty record, marked `signed_out_at`, becomes the record. A corrupt record goes: it may
-        hold a token that works."""
+        """The empty record, marked `signed_out_at`, becomes the record. A corrupt record is set aside first."""
 
     def tidy(self, now_s: float) -> None:
         """Removes an empty signed-out record older than 60 s, the binding of a record that is signed out or absent, and

@@ -6,7 +6,10 @@
     credentials/kimi-code.<fp>.refused     the server ended pair <fp>
     credentials/kimi-code.pace.json        when anybody may try again
     credentials/kimi-code.issuer           the OAuth host that the record belongs to
-    credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login
+    credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login or a logout
+
+All of it is reached as `kimi_auth.files` prescribes: no link and no directory of another user is gone through. What may not
+be replaced (only the file is mounted into a container) is read, but its refresh token is not spent.
 
 Where the record is a symbolic link, all of this lies beside its target, which is what gets replaced; both locks are
 taken, the link's first. A link to nothing is an absent record; one that leads to no file is a corrupt record.
@@ -70,18 +73,15 @@ class FileStore:
     @property
     def target(self) -> Path:
         """The file that holds the record: `path`, or what it links to. A link that leads to something that is no file
-        (a directory, a circle) is its own target: what is set aside then is the link."""
-        if not _is_link(self.path):
-            return self.path
+        (a directory, a circle), or that another user made, is its own target: what is set aside then is the link."""
         try:
-            target = Path(os.path.realpath(self.path))
-        except OSError:  # somebody has put a file in the link's place meanwhile
-            return self.path
-        try:
-            found = target.lstat()
+            target = files.followed(self.path)
+            found = files.stat_at(target)
+        except FileNotFoundError:
+            return Path(os.path.realpath(self.path))  # into a directory that is not there: nothing is made for it
         except OSError:
-            return target
-        return target if stat.S_ISREG(found.st_mode) else self.path
+            return self.path
+        return target if found is None or stat.S_ISREG(found.st_mode) else self.path
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:
@@ -103,7 +103,7 @@ class FileStore:
         except StorageError as problem:
             # Its frames hold what was read, and an error report may print them.
             return Snapshot("corrupt", stamp, problem=problem.with_traceback(None))
-        return Snapshot("present", stamp, token, fingerprint(token))
+        return Snapshot("present", stamp, token, fingerprint(token), problem=_why_fixed(target))
 
     def stamp(self) -> Stamp:
         try:
@@ -146,11 +146,20 @@ class FileStore:
         data = _tolerant_read(self._beside("issuer"))
         return None if data is None else formats.decode_binding(data)
 
+    def leftovers(self) -> tuple[str, ...]:
+        target = self.target
+        aside = re.compile(re.escape(target.name) + r"\.corrupt-[0-9TZ-]+")
+        with suppress(OSError):
+            found = [path for path in map(target.with_name, files.names(target.parent)) if not _is_probe(path)]
+            return tuple(
+                str(path) for path in sorted(found) if aside.fullmatch(path.name) or self._is_temporary(path, target)
+            )
+        return ()
+
     def holder(self) -> str:
         pids = lock.holder_pids(self.lock_paths)
         if pids:
-            name = lock.process_name(pids[0])
-            return f"pid {pids[0]} ({name})" if name else f"pid {pids[0]}"
+            return lock.process(pids[0])
         owner = self._claim_owner()
         # The kernel knows every holder on this host; of another host only the claim can tell.
         elsewhere = owner is not None and (pids is None or owner.host != socket.gethostname())
@@ -162,8 +171,9 @@ class FileStore:
         medium.make_directories(self.path.parent)
         found = self.read()
         if found.problem and not isinstance(found.problem, CorruptCredential):
-            raise found.problem  # what is not ours, or cannot be read, is not replaced either
-        probe = files.temporary(self.target)
+            raise found.problem  # what is not ours, or cannot be read or replaced
+        medium.refuse_fixed(self.target)
+        probe = files.temporary(self._beside(files.PROBE))
         try:
             medium.write_durably(probe, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
             with lock.locked([probe], 0.0) as hold:
@@ -176,7 +186,10 @@ class FileStore:
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[bool]:
+        files.close(self.path.parent.parent)
         medium.make_directories(self.path.parent)
+        for path in (self.path.parent, *self.lock_paths, self.target):  # an old Kimi CLI lets everyone read them
+            files.tighten(path)
         with lock.locked(self.lock_paths, patience_s, give_up) as hold:
             if hold is None:
                 yield False
@@ -192,6 +205,7 @@ class FileStore:
     def claim(self, fp: str) -> Claim:
         path = self._claim_path(fp)
         self._need_lock().check(self.lock_paths)  # once more before anything is sent
+        medium.refuse_fixed(self.target)
         self._sweep(fp)
         mine = self._owner(fp)
         if medium.create_durably(path, claims.unfinished(mine), allocate=claims.ALLOCATE):
@@ -249,7 +263,8 @@ class FileStore:
     def sign_out(self, now_s: float) -> None:
         self._need_lock()
         empty = Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0))  # 0 would read as "not signed out"
-        medium.write_durably(self._cleared_target(keeps_corrupt=False), formats.encode_record(empty))
+        medium.write_durably(self._cleared_target(), formats.encode_record(empty))
+        self._clear_temporaries()
 
     def tidy(self, now_s: float) -> None:
         self._need_lock()
@@ -301,9 +316,8 @@ class FileStore:
         data = _tolerant_read(self._claim_path(fp)) if fp else None
         return claims.parse(data, fp)[0] if data else None
 
-    def _cleared_target(self, *, keeps_corrupt: bool = True) -> Path:
-        """Where a new record goes; a corrupt one there is set aside, or goes, for it may hold a token that works. Raises what
-        forbids to replace the old one."""
+    def _cleared_target(self) -> Path:
+        """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
         target = self.target
         problem = self.read().problem
         if problem:
@@ -312,11 +326,9 @@ class FileStore:
             return target
         if not isinstance(problem, CorruptCredential):
             raise problem
-        if not keeps_corrupt and target.is_file() and not target.is_symlink():
-            return target
         aside = _free(target, datetime.fromtimestamp(self._clock.wall_s(), UTC))
         with medium.trouble("set aside", target), suppress(FileNotFoundError):
-            target.rename(aside)
+            files.rename(target, aside)
         return target
 
     def _sweep(self, fp: str) -> None:
@@ -325,31 +337,55 @@ class FileStore:
         target = self.target
         bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})\.(next|refused)")
         with suppress(OSError):
-            for path in target.parent.iterdir():
+            for path in map(target.with_name, files.names(target.parent)):
                 match = bound.fullmatch(path.name)
                 if (match and match[1] != fp) or self._is_forgotten(path, target):
                     files.remove(path)
 
-    def _is_forgotten(self, path: Path, target: Path) -> bool:
-        ours = path.name.startswith(f"{_name(target)}.") and path.suffix == ".tmp"
+    def _clear_temporaries(self) -> None:
+        """Every writer of ours holds the lock, so that what one has left is not being written now."""
+        target = self.target
+        with suppress(OSError):
+            for path in map(target.with_name, files.names(target.parent)):
+                if _is_our_temporary(path, target) and not _is_probe(path):
+                    files.remove(path)
+
+    def _is_temporary(self, path: Path, target: Path) -> bool:
         # A link's target may lie among strangers' files; only in its own directory are these the Kimi CLI's.
         theirs = target.parent == self.path.parent and _KIMI_CLI_TEMPORARY.fullmatch(path.name)
-        if not (ours or theirs):
+        return bool(theirs) or _is_our_temporary(path, target)
+
+    def _is_forgotten(self, path: Path, target: Path) -> bool:
+        if not self._is_temporary(path, target):
             return False
-        found = path.lstat()
-        return stat.S_ISREG(found.st_mode) and self._clock.wall_s() - found.st_mtime > files.FORGOTTEN_S
+        found = files.stat_at(path)
+        return (
+            found is not None
+            and stat.S_ISREG(found.st_mode)
+            and self._clock.wall_s() - found.st_mtime > files.FORGOTTEN_S
+        )
 
 
 def _name(path: Path) -> str:
     return path.name.removesuffix(".json")
 
 
-def _is_link(path: Path) -> bool:
+def _is_our_temporary(path: Path, target: Path) -> bool:
+    return path.name.startswith(f"{_name(target)}.") and path.suffix == ".tmp"
+
+
+def _is_probe(path: Path) -> bool:
+    """A file that is written without the lock and holds nothing."""
+    return f".{files.PROBE}." in path.name
+
+
+def _why_fixed(target: Path) -> StorageError | None:
+    """Why the record at `target` cannot be replaced, so that its refresh token must not be spent; None if it can."""
     try:
-        path.readlink()
-    except OSError:
-        return False
-    return True
+        medium.refuse_fixed(target)
+    except StorageError as problem:
+        return problem.with_traceback(None)
+    return None
 
 
 def _checked(fp: str) -> str:

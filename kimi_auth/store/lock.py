@@ -23,7 +23,7 @@ from kimi_auth.errors import StorageError, StoreUnwritable
 
 from . import medium
 
-__all__ = ["Hold", "holder_pids", "locked", "process_name", "why_shared"]
+__all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
 
 POLLS_S = ((1.0, 0.01), (math.inf, 0.025))
 """For how long, how often: most waits are over within a second, and a crowd in a long one should cost no processor."""
@@ -226,6 +226,17 @@ def holder_pids(paths: Sequence[Path], table: Path = Path("/proc/locks")) -> lis
     rows = (line.split() for line in lines)
     pids = (int(row[4]) for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[5] in names)
     return [pid for pid in pids if pid > 0]  # 0 and -1: the process lives outside of this container
+
+
+def process(pid: int) -> str:
+    """Process `pid` in words; with the way to end it where it is another user's, who may not mean to."""
+    name = process_name(pid)
+    words = f"pid {pid} ({name})" if name else f"pid {pid}"
+    try:
+        uid = Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return words
+    return words if uid in {os.geteuid(), 0} else f"{words} of uid {uid} (to end it: sudo kill {pid})"
 
 
 def process_name(pid: int) -> str:

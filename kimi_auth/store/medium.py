@@ -18,6 +18,7 @@ __all__ = [
     "make_directories",
     "overwrite_durably",
     "read_bounded",
+    "refuse_fixed",
     "remove_durably",
     "touch",
     "trouble",
@@ -33,7 +34,7 @@ _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) -> StorageError:
     """`error` as a `kind`: what could not be done to which file, why, and the next step."""
     if isinstance(error, files.Unfit):
-        return StorageError(str(error), hint=error.hint)
+        return (StoreUnwritable if isinstance(error, files.Fixed) else StorageError)(str(error), hint=error.hint)
     words, hint = files.reason(error, path)
     return kind(f"cannot {doing} {path}: {words}", hint=hint)
 
@@ -71,6 +72,7 @@ def _guarded(doing: str, call: Callable[Concatenate[Path, P], T]) -> Callable[Co
 
 create_durably = _guarded("write", files.create_durably)
 make_directories = _guarded("make the directory", files.make_directories)
+refuse_fixed = _guarded("replace", files.refuse_fixed)
 overwrite_durably = _guarded("write", files.overwrite_durably)
 remove_durably = _guarded("remove", files.remove_durably)
 touch = _guarded("make", files.touch)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
@@ -19,16 +20,19 @@ from .formats import clean, has_served, is_over
 __all__ = ["MemoryStore"]
 
 POLL_S = 0.01
+FIXED = "memory cannot be replaced: a test wants it so"
 
 
 class MemoryStore:
     """The `CredentialStore` of one process, shared by its threads; nothing survives it.
 
-    `fail_writes`: every write raises StoreUnwritable, as on a full disk. `spoil()` makes the record corrupt.
+    `fail_writes`: every write raises StoreUnwritable, as on a full disk. `fixed`: the record cannot be replaced, as a
+    file that is a mount of its own. `spoil()` makes the record corrupt, a login or a logout then sets it aside.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.fail_writes = False
+        self.fixed = False
         self._clock = clock
         self._lock = threading.Lock()
         self._thread = 0
@@ -38,6 +42,7 @@ class MemoryStore:
         self._refusals: dict[str, Refusal] = {}
         self._pace = Pace()
         self._binding: Binding | None = None
+        self._aside: list[Snapshot] = []
 
     @property
     def place(self) -> str:
@@ -51,6 +56,8 @@ class MemoryStore:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def read(self) -> Snapshot:
+        if self.fixed and self._found.state == "present":
+            return replace(self._found, problem=StoreUnwritable(FIXED))
         return self._found
 
     def stamp(self) -> Stamp:
@@ -74,6 +81,9 @@ class MemoryStore:
     def binding(self) -> Binding | None:
         return self._binding
 
+    def leftovers(self) -> tuple[str, ...]:
+        return tuple(f"{self.place}: {one.problem}" for one in self._aside)
+
     def holder(self) -> str:
         return f"pid {os.getpid()}" if self._lock.locked() else ""
 
@@ -82,6 +92,8 @@ class MemoryStore:
     def check_writable(self) -> None:
         if self.fail_writes:
             raise StoreUnwritable("memory takes no writes: a test wants it so")
+        if self.fixed:
+            raise StoreUnwritable(FIXED)
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[bool]:
@@ -112,6 +124,7 @@ class MemoryStore:
 
     def claim(self, fp: str) -> Claim:
         self._need()
+        self.check_writable()
         self._sweep(fp)
         mine = self._owner(fp)
         if fp not in self._claims:
@@ -146,11 +159,13 @@ class MemoryStore:
 
     def put(self, token: Token) -> None:
         self._need()
+        self.check_writable()
         self._install(token)
         self._sweep(fingerprint(token))
 
     def sign_out(self, now_s: float) -> None:
         self._need()
+        self.check_writable()
         self._install(Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0)))
 
     def tidy(self, now_s: float) -> None:
@@ -178,12 +193,15 @@ class MemoryStore:
     def _need(self) -> None:
         if not self._thread:
             raise RuntimeError("a credential is written with its lock held, and with it only")
-        self.check_writable()
+        if self.fail_writes:
+            self.check_writable()
 
     def _owner(self, fp: str) -> claims.Owner:
         return claims.Owner(fp, self._clock.boot_id(), self._clock.boottime_s(), os.getpid())
 
     def _install(self, token: Token) -> None:
+        if self._found.state == "corrupt":
+            self._aside.append(self._found)
         self._installed += 1
         self._found = Snapshot("present", (self._installed,), token, fingerprint(token))
 

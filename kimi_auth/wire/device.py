@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform as system
 import re
 import secrets
@@ -92,9 +91,9 @@ def _remove_broken(path: Path) -> None:
     """Takes a broken file away; looked at again after the move, because somebody may have mended it in between."""
     aside = files.temporary(path)
     try:
-        with suppress(FileNotFoundError, FileExistsError):
-            path.rename(aside)
-            if _ID.fullmatch(_read(aside) or ""):
-                os.link(aside, path)
+        with suppress(FileNotFoundError):
+            files.rename(path, aside)
+            if _ID.fullmatch(found := _read(aside) or ""):
+                files.link_durably(path, found.encode())
     finally:
         files.remove(aside)

@@ -287,7 +287,7 @@ CREDENTIAL = [
         step="sign in again, the broken file is set aside: kimi-auth login",
         left_s=FRESH_S,
     ),
-    Row("credential", "a stranger's", _strangers, "corrupt", 8, "another user .*sudo chown", left_s=FRESH_S),
+    Row("credential", "a stranger's", _strangers, "corrupt", 8, "another user .*move it out of the way", left_s=FRESH_S),
     Row("credential", "link to nothing", LINK_TO_NOTHING, "absent", 3, "not signed in", left_s=FRESH_S),
     Row("credential", "link", _moved, "fresh", 0, left_s=FRESH_S),
     Row("credential", "a key twice", edited("{", '{"access_token": 7, '), "fresh", 0, left_s=FRESH_S),
@@ -377,7 +377,14 @@ LOCK = [
         8,
         step=OUT_OF_THE_WAY,
     ),
-    Row("lock", "a stranger's", _strangers, "expired", 8, "kimi-code.lock belongs to another user .*sudo chown"),
+    Row(
+        "lock",
+        "a stranger's",
+        _strangers,
+        "expired",
+        8,
+        "kimi-code.lock belongs to another user .*move it out of the way",
+    ),
     *rows("lock", alike("", SOME), "fresh", 0, left_s=FRESH_S),
 ]
 

@@ -159,9 +159,7 @@ def full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize(
-    "place", ["kimi_auth.files.make_directories", "kimi_auth.files.touch", "pathlib.Path.write_text"]
-)
+@pytest.mark.parametrize("place", ["kimi_auth.files.make_directories", "kimi_auth.files.create", "os.pwrite"])
 def test_a_full_disk(
     share: Path, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -264,7 +264,16 @@ def test_a_lock_taken_again_further_down_is_found(load: Callable[..., Library]) 
     )
 
 
-@pytest.mark.parametrize("broken", [b"name = \n", b"[", b"about = '\xff'\n"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(b"name = \n", id="no value"),
+        pytest.param(b"[", id="cut off"),
+        pytest.param(b"about = '\xff'\n", id="not UTF-8"),
+        pytest.param(b"a" + b".b" * 2000 + b" = 1\n", id="deep tables"),
+        pytest.param(b"a = " + b"[" * 2000 + b"]" * 2000 + b"\n", id="deep arrays"),
+    ],
+)
 def test_a_file_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path, broken: bytes) -> None:
     """The other files are still judged, each alone: whether `c` exists cannot be said."""
     (tmp_path / "c.toml").write_bytes(broken)

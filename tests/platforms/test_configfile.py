@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from kimi_auth import files
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, default_location, plan, refer_to_file
 
@@ -495,7 +494,7 @@ class Crash(BaseException):
 def crashing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> list[int]:
     """Every fsync and every rename counts one; the one with that number fails. Returns the numbers that were reached."""
     reached: list[int] = []
-    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+    for owner, name in ((os, "fsync"), (os, "replace"), (os, "unlink")):
         real = getattr(owner, name)
 
         def step(*arguments: Any, real: Any = real, **options: Any) -> Any:
@@ -543,13 +542,13 @@ def test_crash_at_every_step(
 def test_undo_before_config(file: ConfigFile, login: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The undo is on disk before the config is replaced."""
     order: list[str] = []
-    real = Path.replace
+    real = os.replace
 
-    def replace(self: Path, target: Path) -> Path:
-        order.append(Path(target).name)
-        return real(self, target)
+    def replace(old: str, new: str, **directories: int) -> None:
+        order.append(new)
+        real(old, new, **directories)
 
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     file.path.write_text(MINE)
     file.apply(login)
     assert order == ["undo.json", "config.toml"]
@@ -589,36 +588,6 @@ def test_leftovers_beside_a_link(file: ConfigFile, login: Any, tmp_path: Path) -
     os.utime(old, (1, 1))
     file.apply(login)
     assert (old.exists(), young.exists()) == (False, True)
-
-
-@pytest.mark.parametrize(
-    ("file_uid", "directory_uid", "wanted"), [(7, 8, [7]), (0, 8, [8]), (None, 8, [8]), (0, 0, [])]
-)
-def test_root_keeps_the_owner(
-    file: ConfigFile,
-    monkeypatch: pytest.MonkeyPatch,
-    file_uid: int | None,
-    directory_uid: int,
-    wanted: list[int],
-) -> None:
-    """Written by root, a file stays its user's, and a new one becomes the directory's user's; others give nothing away."""
-    if file_uid is not None:
-        file.path.touch()
-    uids = {file.path: file_uid, file.share_dir: directory_uid}
-    real, owners = Path.stat, []
-
-    def seen(self: Path, **options: Any) -> Any:
-        found = real(self, **options)
-        return os.stat_result((*found[:4], uids.get(self, found.st_uid), *found[5:]))
-
-    monkeypatch.setattr(Path, "stat", seen)
-    monkeypatch.setattr(os, "fchown", lambda fd, uid, gid: owners.append(uid))
-    for euid in (1000, 0):
-        monkeypatch.setattr(os, "geteuid", lambda euid=euid: euid)
-        files.write_durably(file.path, b"")
-        if file_uid is None:
-            file.path.unlink()
-    assert owners == wanted
 
 
 # -- legacy config.json -------------------------------------------------------------------------------------------------------

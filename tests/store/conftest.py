@@ -121,10 +121,10 @@ def refuse_open(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     def make(number: int, ending: str) -> None:
         original = os.open
 
-        def fail(path: object, *args: int) -> int:
+        def fail(path: object, *args: int, **kwargs: int) -> int:
             if str(path).endswith(ending):
                 raise OSError(number, os.strerror(number), str(path))
-            return original(str(path), *args)
+            return original(str(path), *args, **kwargs)
 
         monkeypatch.setattr(os, "open", fail)
 

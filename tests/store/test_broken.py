@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_auth import files
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 from kimi_auth.store import FileStore, Pace, Refusal, claims, formats
 from kimi_auth.token import Token
@@ -254,55 +253,17 @@ def test_a_share_directory_that_is_a_file(tmp_path: Path, clock: Any) -> None:
             use()
 
 
-def test_a_stranger_s_record_is_refused(file_store: FileStore, pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of another user is neither read nor replaced nor moved."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away; run: sudo make test")
+def test_a_stranger_s_record_is_refused(file_store: FileStore, pair: Any) -> None:
+    """A file of another user is neither read nor replaced nor moved, and no one is told to make it the own one."""
     file_store.path.write_bytes(GOOD)
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 4711)
+    os.chown(file_store.path, 4711, 4711)
     found = file_store.read()
     assert type(found.problem) is StorageError
-    assert f"uid {os.getuid()}" in found.problem.message
-    assert "chown" in found.problem.hint
+    assert "uid 4711" in found.problem.message
+    assert "chown" not in found.problem.hint
     with pytest.raises(StorageError, match="another user"):
         file_store.check_writable()
-    monkeypatch.undo()
-    with file_store.locked(0.0):
-        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 4711)
-        with pytest.raises(StorageError, match="another user"):
-            file_store.put(pair(1))
+    with file_store.locked(0.0), pytest.raises(StorageError, match="another user"):
+        file_store.put(pair(1))
     assert file_store.path.read_bytes() == GOOD
-
-
-@pytest.fixture
-def users_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of an ordinary user, seen by root."""
-    directory = tmp_path / "home"
-    directory.mkdir()
-    if os.geteuid() == 0:
-        os.chown(directory, 1000, 1000)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    return directory
-
-
-def test_what_root_makes_belongs_to_the_directory_s_owner(users_directory: Path, clock: Any, pair: Any) -> None:
-    """A `sudo` leaves no file that its user cannot use, the lock and the directories included."""
-    store = FileStore(users_directory / ".kimi", clock=clock)
-    with store.locked(0.0):
-        store.put(pair(1))
-        store.claim(store.read().fp)
-        store.set_pace(Pace())
-    made = list(users_directory.rglob("*"))
-    assert len(made) == 6
-    assert {path.lstat().st_uid for path in made} == {users_directory.stat().st_uid}
-    assert store.read().token == pair(1)
-
-
-def test_whose_file_root_reads(users_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root reads its own files and those of the directory's owner, nobody else's; a user only the own ones."""
-    owner = users_directory.stat().st_uid
-
-    def ours(uid: int) -> bool:
-        return files.is_ours(os.stat_result((0o100600, 1, 1, 1, uid, 0, 0, 0, 0, 0)), users_directory)
-
-    assert [ours(0), ours(owner), ours(owner + 1)] == [True, True, False]
-    monkeypatch.setattr(os, "geteuid", lambda: owner)
-    assert [ours(0), ours(owner), ours(owner + 1)] == [False, True, False]

@@ -54,7 +54,7 @@ class Recorder:
     def _note(self, name: str, first: Any, second: Any = "") -> None:
         if isinstance(first, int):
             first = Path(f"/proc/self/fd/{first}").readlink()
-        words = [name, Path(first).name, Path(second).name if isinstance(second, Path) else ""]
+        words = [name, Path(first).name, Path(second).name if isinstance(second, str) else ""]
         self.steps.append(" ".join(word for word in words if word).replace(f".{self._random}.tmp", "~"))
 
 

@@ -35,6 +35,9 @@ def location(session: Session, _: Status) -> Iterator[Check]:
         words, step = _obstacle(path)
         evidence += words
     yield Check("share dir", evidence, step)
+    if path.is_absolute() and not step:
+        for words, step in _remarks(path).items():
+            yield Check("share dir", words, step)
 
 
 def is_blocked(session: Session) -> bool:
@@ -49,13 +52,29 @@ def _obstacle(path: Path) -> tuple[str, str]:
             if not path.is_file():
                 return ", which is no directory", ELSEWHERE
             return ", which is no directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
-        (path / "credentials").lstat()
+        for directory in _directories(path):
+            list(files.remarks(directory))
+    except files.Unfit as error:
+        return f": {error}" if error.path != path else f" {error.words}", error.hint
     except FileNotFoundError:
         return "", ""
     except OSError as error:
         words, hint = files.reason(error, path)
         return f": {words}", hint or ELSEWHERE
     return "", ""
+
+
+def _remarks(path: Path) -> dict[str, str]:
+    """What is unusual about the directories of the login, and may be meant so: the next step of each."""
+    try:
+        return dict(remark for directory in _directories(path) for remark in files.remarks(directory))
+    except OSError:
+        return {}
+
+
+def _directories(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path / name for name in ("credentials", "kimi-auth") if files.is_directory(path / name))
 
 
 def models(session: Session, found: Status) -> Iterator[Check]:

@@ -1,0 +1,112 @@
+"""What the mount table says of a file: whether modes mean anything there, and whether it can be replaced (proc(5))."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Mount", "is_protected", "keeps_modes", "mount_of_its_own"]
+
+TABLE = Path("/proc/self/mountinfo")
+
+_GET_FLAGS = 2 << 30 | struct.calcsize("l") << 16 | 0x6601
+_IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
+
+_MODELESS = re.compile(r"vfat|msdos|exfat|ntfs3?|9p|drvfs|cifs|smb3|smbfs|vboxsf|prl_fs|vmhgfs|fakeowner|fuse.*")
+"""File systems that show one owner or one mode for every file, whatever `chmod` was told: FAT, Windows' disks in WSL, shared
+folders of virtual machines and of desktop container engines, most of FUSE. The kernel takes the mount's word there, too."""
+
+
+class Mount(NamedTuple):
+    """One line of the table."""
+
+    number: str
+    device: str
+    root: str
+    point: str
+    kind: str
+
+
+def keeps_modes(device: int) -> bool:
+    """False for the device number of a file system whose owners and modes are not those of its files."""
+    name = f"{os.major(device)}:{os.minor(device)}"
+    kinds = {mount.kind for mount in _table() if mount.device == name}
+    return not any(_MODELESS.fullmatch(kind) for kind in kinds)
+
+
+def mount_of_its_own(name: str, directory: int) -> str:
+    """Where the file `name` in a directory is mounted, if it is a mount of its own: renaming onto it fails (EBUSY).
+
+    Told by the mount's number, which differs from the directory's; "" also where the system does not say.
+    """
+    try:
+        descriptor = os.open(name, getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return ""
+        raise
+    try:
+        number, around = _number(descriptor), _number(directory)
+        other_device = os.fstat(descriptor).st_dev != os.fstat(directory).st_dev
+    finally:
+        os.close(descriptor)
+    if number == around and not (number == "" and other_device):
+        return ""
+    return next((mount.point for mount in _table() if mount.number == number), name)
+
+
+def is_protected(name: str, directory: int) -> bool:
+    """Whether the file, or names in its directory, must not be replaced: the flags of chattr(1), which bind root, too."""
+    return any(
+        _flags(path, kind, directory) & bits
+        for path, kind, bits in ((name, os.O_NOFOLLOW, _IMMUTABLE | _APPEND_ONLY), (".", os.O_DIRECTORY, _APPEND_ONLY))
+    )
+
+
+def _flags(name: str, kind: int, directory: int) -> int:
+    """ioctl_iflags(2); 0 where the system or the file system has none."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | kind, dir_fd=directory)
+    except OSError:
+        return 0
+    try:
+        flags = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8)) if sys.platform == "linux" else bytes(8)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+    return int.from_bytes(flags[:4], sys.byteorder)
+
+
+def _number(descriptor: int) -> str:
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("mnt_id:")), "")
+
+
+def _table() -> list[Mount]:
+    # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
+    try:
+        lines = TABLE.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        parts, kind = left.split(" "), right.partition(" ")[0]
+        if len(parts) >= 5:
+            found.append(Mount(parts[0], parts[2], _plain(parts[3]), _plain(parts[4]), kind))
+    return found
+
+
+def _plain(text: str) -> str:
+    """Space, tab, newline and backslash are written in octal."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

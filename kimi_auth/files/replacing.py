@@ -1,0 +1,43 @@
+"""Whether a file can be replaced, asked before anything that cannot be taken back: the rename itself cannot be tried."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from .mounts import is_protected, mount_of_its_own
+from .reach import Place, reached
+from .unfit import Fixed
+
+__all__ = ["refuse_fixed"]
+
+_MOUNT_IT = "mount the directory that holds it instead of the file: {directory}"
+
+
+def refuse_fixed(path: Path) -> None:
+    """Raises `Fixed` unless a rename onto `path` would replace what is there: told before anything that cannot be taken
+    back, for the rename itself cannot be tried. Nothing is written."""
+    try:
+        with reached(path) as place:
+            why, hint = _why_fixed(place)
+    except FileNotFoundError:
+        return
+    if why:
+        raise Fixed(place.path, why, hint)
+
+
+def _why_fixed(place: Place) -> tuple[str, str]:
+    if point := mount_of_its_own(place.name, place.directory):
+        words = f"is a mount of its own ({point}), so a new file cannot take its place"
+        return words, _MOUNT_IT
+    found, around = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False), os.fstat(place.directory)
+    if found.st_nlink == 0:
+        return "is not in its directory any more", _MOUNT_IT
+    me = os.geteuid()
+    if around.st_mode & stat.S_ISVTX and me not in {0, found.st_uid, around.st_uid}:
+        words = f"belongs to uid {found.st_uid} in a sticky directory, so a new file cannot take its place"
+        return words, "move it out of the way, then try again: {path}"
+    if is_protected(place.name, place.directory):
+        return "is protected from changes (chattr +i or +a)", "take that away: sudo chattr -ia {path} {directory}"
+    return "", ""
