@@ -17,7 +17,7 @@ from kimi_auth.flows.wiring import share_dir_of
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models"})
+WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt"})
 """Commands that work on the share directory; a writer may change modes there."""
 
 
