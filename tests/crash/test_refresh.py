@@ -296,9 +296,9 @@ SCENES = {
     "recording something unclear": Scene(("token_refresh.recording_unclear",), refuse(403, "<html>go away</html>")),
     "withdrawing what was not sent": Scene(("token_refresh.withdrawing_unsent",), TOO_MANY),
     "postponing": Scene(("token_refresh.postponing",), TOO_MANY),
-    "weighing": Scene(("token_lifecycle.weighing",), TOO_MANY),
+    "weighing": Scene(("token_lifecycle.weighing",), refuse(429, **{"Retry-After": "600"})),
     "doubting": Scene(("token_refresh.doubting",), BROKEN),
-    "pausing": Scene(("token_lifecycle.pausing",), BROKEN),
+    "backing off": Scene(("token_lifecycle.backing_off",), BROKEN),
 }  # fmt: skip
 ENDS: dict[str, tuple[str, Callable[[Worker], None], Callable[[Worker], None] | None]] = {
     **{name: (call, end, None) for name, (call, end) in HARD.items()},

@@ -74,7 +74,7 @@ SEEDED: dict[str, Seeded] = {
     "a soft refusal counts as signed out": Seeded(
         {"token_lifecycle.states.weighing.on.refused": "absent"},
         "weighing --refused--> absent, before refused",
-        "fresh → renew → postponed → refused: rests in refused (bad), now rests in absent (plain)",
+        "fresh → renew → unsaved → refused: rests in refused (bad), now rests in absent (plain)",
         "promise: an answer that is no OAuth answer is noted, and the login stays",
         "I8",
     ),
@@ -105,12 +105,13 @@ SEEDED: dict[str, Seeded] = {
         "clients are served",
     ),
     "recovery without end": Seeded(
-        {"token_lifecycle.states.pausing.on.enough": "refreshing"},
-        "pausing --enough--> refreshing, before weighing",
-        "fresh → renew → in_doubt → enough: runs weigh holding nothing, "
+        {"token_lifecycle.states.backing_off.on.gave_up": "refreshing"},
+        "backing_off --gave_up--> refreshing, before weighing",
+        "fresh → renew → postponed → gave_up: runs weigh holding nothing, "
         "now runs hold_credential holding credential and walks token_refresh",
-        "promise: a lost answer is followed by one recovery in line, then the lock is left alone",
+        "promise: a lost answer is followed by a declared recovery, with the lock left alone between them",
         "step bound",
+        TWO._replace(processes=1),
     ),
     "a signed-out credential is renewed": Seeded(
         {"token_lifecycle.states.absent.on.renew": "refreshing"},

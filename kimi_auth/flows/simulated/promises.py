@@ -152,22 +152,6 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "token_lifecycle",
-        "a backoff that ends within the patience of a caller is followed by another try",
-        "expired renew",
-        "hold_credential acquired, reread paced, back_off over, hold_credential acquired, reread renewable, "
-        "claim claimed, look_again unchanged, exchange tokens, save_heir saved, install installed, inject injected, "
-        "inspect fresh",
-        "fresh",
-    ),
-    Promise(
-        "token_lifecycle",
-        "what another process writes during a backoff is served and looked at",
-        "expired renew",
-        "hold_credential acquired, reread paced, back_off changed, inject injected, inspect fresh",
-        "fresh",
-    ),
-    Promise(
-        "token_lifecycle",
         "a record that was set aside for another issuer reads as nobody signed in",
         "expired renew",
         "hold_credential acquired, reread foreign, inject injected, inspect absent",
@@ -345,6 +329,22 @@ PROMISES: tuple[Promise, ...] = (
         "expiring renew",
         "hold_credential acquired, reread paced, back_off gave_up, weigh works",
         "usable",
+    ),
+    Promise(
+        "token_lifecycle",
+        "a backoff that ends within the patience of a caller is followed by another try",
+        "expired renew",
+        "hold_credential acquired, reread paced, back_off over, hold_credential acquired, reread renewable, "
+        "claim claimed, look_again unchanged, exchange tokens, save_heir saved, install installed, inject injected, "
+        "inspect fresh",
+        "fresh",
+    ),
+    Promise(
+        "token_lifecycle",
+        "what another process writes during a backoff is served and looked at",
+        "expired renew",
+        "hold_credential acquired, reread paced, back_off changed, inject injected, inspect fresh",
+        "fresh",
     ),
     Promise(
         "token_lifecycle",
