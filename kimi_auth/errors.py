@@ -107,7 +107,7 @@ class Unreachable(KimiAuthError):
 
     code = "unreachable"
     exit_status = 5
-    default_hint = "check the network and try again; you are still signed in"
+    default_hint = "check the network and try again"
 
 
 class AccessDenied(KimiAuthError):

@@ -258,7 +258,8 @@ class RefreshWork:
         return "recorded", ctx
 
     def record_unclear(self, ctx: CredentialContext, /) -> tuple[RecordUnclearOutcome, CredentialContext]:
-        error = Unreachable(ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer")
+        words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
+        error = Unreachable(words, hint=ctx.trouble.hint if ctx.trouble else "")
         fp, wall_s = ctx.snapshot.fp, self._clock.wall_s()
         works = judge.still_works(ctx.snapshot, self._effects.judged_at_s())
         pace = judge.after_unclear(self._store.pace(), fp, error, wall_s, self._effects.luck(), works=works)

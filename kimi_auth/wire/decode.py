@@ -23,6 +23,9 @@ JsonObject = dict[str, Any]
 TOKEN_MAX = 16_384
 """Characters in one token: a header and a credential record must be able to hold it."""
 
+DEVICE_CODE_MAX = 4096
+"""Characters in a device code. It goes out with every poll, and each answer is searched for what it echoes of it."""
+
 _URIS = ("verification_uri", "verification_url")
 CODE_LIFE_MAX_S = 1800.0
 CODE_LIFE_DEFAULT_S = 900.0
@@ -84,7 +87,13 @@ def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
         return "", None
     secret, user_code = _text(data, "device_code"), _text(data, "user_code").strip()
     uri = next((found for key in _URIS if (found := _text(data, key))), "")
-    if not _is_sendable(secret) or not user_code or clean(user_code, 64) != user_code or not uri:
+    if (
+        not _is_sendable(secret)
+        or len(secret) > DEVICE_CODE_MAX
+        or not user_code
+        or clean(user_code, 64) != user_code
+        or not uri
+    ):
         return "incomplete", None
     if not safe_url(uri):
         return "unsafe_uri", None

@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import ssl
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import httpx
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock
 
+from .coding import BODY_MAX, decoded
 from .decode import json_object
 from .sanitize import clean, host_of, is_loopback, is_visible, redact, retry_after_s, split_url
 from .tables import UnsendableError
@@ -32,7 +32,6 @@ from .verdict import Seen
 
 __all__ = ["BODY_MAX", "Ask", "proxy_for", "send_async", "send_sync"]
 
-BODY_MAX = 1 << 20
 DEADLINE_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 GRACE_S = 1.0
@@ -41,12 +40,6 @@ LOOKS_MAX = 16
 _HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 _SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_WINDOWS = {
-    "gzip": (zlib.MAX_WBITS | 32,),
-    "x-gzip": (zlib.MAX_WBITS | 32,),
-    "deflate": (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS),  # what many servers send by this name has no zlib header
-}
-"""The content codings that are understood (RFC 9110 §8.4.1), with zlib's name for each."""
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
 _FAILURES = (UnsendableError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 
@@ -232,17 +225,19 @@ class _Arrival:
         etag = self._headers.get("etag", "")
         content_type, _, parameters = self._headers.get("content-type", "").partition(";")
         charset = _CHARSET.search(f";{parameters}")
+        body, coding = decoded(bytes(self._raw), self._headers.get("content-encoding", ""))
         return Seen(
             self._ask.host,
             self._status,
             clean(redact(content_type, self._ask.secrets), 60),
-            _plain(bytes(self._raw), self._headers.get("content-encoding", "")),
+            body,
             etag if is_visible(etag) and len(etag) <= 256 else "",
             self._retry_after_s(),
             type(failure) if failure else None,
             _trouble(failure) if failure else "",
             self._ask.secrets,
             charset[1] if charset else "",
+            coding,
         )
 
     def _retry_after_s(self) -> float | None:
@@ -306,33 +301,6 @@ def _addresses_of(host: str, port: int) -> int:
         return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)) or 1
     except OSError:
         return 1
-
-
-def _plain(raw: bytes, coding: str) -> bytes:
-    """The body without its content coding, at most BODY_MAX bytes of it; identity was asked for, gzip and deflate are
-    understood. A label that is not true, as some proxies leave it behind, costs nobody the answer."""
-    for window in _WINDOWS.get(coding.strip().lower(), ()):
-        try:
-            return _decompressed(raw, window)
-        except zlib.error:
-            continue
-    return raw
-
-
-def _decompressed(raw: bytes, window: int) -> bytes:
-    """As `zlib.decompress`, for one member after the other (RFC 1952 §2.2), and no more than BODY_MAX bytes. Raises
-    zlib.error where not even the first begins."""
-    plain = bytearray()
-    while raw and len(plain) < BODY_MAX:
-        member = zlib.decompressobj(window)
-        try:
-            plain += member.decompress(raw, BODY_MAX - len(plain))
-        except zlib.error:
-            if not plain:
-                raise
-            break
-        raw = member.unused_data
-    return bytes(plain)
 
 
 def _trouble(failure: Exception) -> str:

@@ -95,6 +95,10 @@ CANNOT_BE_ASKED = "{host} cannot be asked{said}"
 CLIENT_REFUSED = "{host} refuses this program{said}"
 ANSWERS_SOMETHING_ELSE = "{host} answers something that is no OAuth answer ({got}){said}"
 ANSWER_INCOMPLETE = "{host} did not answer completely{said}"
+APPROVAL_UNREADABLE = "the approval was used but its answer could not be read ({got}){said}"
+ANSWER_UNREADABLE = "{host} has answered, but its answer has no token that can be read ({got}){said}"
+NOT_SENT_HINT = "check the network and try again; you are still signed in"
+IN_DOUBT_HINT = "whether the login was renewed is not known; the next try finds out: kimi-auth token"
 NOT_REVOKED_HINT = "the tokens end by themselves"
 NOT_PINNED = "{host} did not handle tokens for this login's issuer when you signed in, so nothing is sent there"
 PIN_IT = "if that is right, sign in again: kimi-auth login --force"
@@ -227,12 +231,29 @@ POLL: Table[PollOutcome] = (
         SUCCESS,
         shape="no_token",
         raises=Refused,
-        says="the approval was used but its answer could not be read ({got})",
+        says=APPROVAL_UNREADABLE,
+        hint=START_AGAIN,
+    ),
+    Row(
+        "refused",
+        "the same, in a content coding that cannot be undone here",
+        SUCCESS,
+        shape="encoded",
+        raises=Refused,
+        says=APPROVAL_UNREADABLE,
         hint=START_AGAIN,
     ),
     _UNUSABLE,
     _NETWORK,
     _PORTAL,
+)
+
+_NO_VERDICT: Row[Literal["unclear"]] = Row(
+    "unclear",
+    "no OAuth answer, so no verdict on the login: a redirect, a portal, a proxy's page",
+    raises=Refused,
+    says=ANSWERS_SOMETHING_ELSE,
+    hint=PROXY_OR_ENDED,
 )
 
 EXCHANGE: Table[ExchangeOutcome] = (
@@ -253,8 +274,22 @@ EXCHANGE: Table[ExchangeOutcome] = (
         raises=ClientRefused,
         says=CLIENT_REFUSED,
     ),
-    Row("not_processed", "turned away at the door (RFC 6585 §4)", TOO_MANY, raises=Unreachable, says=TOO_FAST),
-    Row("ambiguous", "it may have rotated before it failed", SERVER_ERROR, raises=Unreachable, says=HAS_TROUBLE),
+    Row(
+        "not_processed",
+        "turned away at the door (RFC 6585 §4)",
+        TOO_MANY,
+        raises=Unreachable,
+        says=TOO_FAST,
+        hint=NOT_SENT_HINT,
+    ),
+    Row(
+        "ambiguous",
+        "it may have rotated before it failed",
+        SERVER_ERROR,
+        raises=Unreachable,
+        says=HAS_TROUBLE,
+        hint=IN_DOUBT_HINT,
+    ),
     Row(
         "ambiguous",
         "the same, said in OAuth's words (RFC 6749 §4.1.2.1)",
@@ -262,6 +297,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         NOT_NOW,
         raises=Unreachable,
         says=HAS_TROUBLE,
+        hint=IN_DOUBT_HINT,
     ),
     Row("not_processed", "nothing was sent", NO_ANSWER, failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
     Row(
@@ -280,6 +316,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         failure=NEVER_SENT,
         raises=Unreachable,
         says=CANNOT_BE_REACHED,
+        hint=NOT_SENT_HINT,
     ),
     Row(
         "ambiguous",
@@ -287,6 +324,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         failure=MAYBE_SENT,
         raises=Unreachable,
         says=ANSWER_INCOMPLETE,
+        hint=IN_DOUBT_HINT,
     ),
     Row(
         "ambiguous",
@@ -294,18 +332,32 @@ EXCHANGE: Table[ExchangeOutcome] = (
         failure=ANY_FAILURE,
         raises=Unreachable,
         says=ANSWER_INCOMPLETE,
+        hint=IN_DOUBT_HINT,
     ),
+    replace(_NO_VERDICT, why="an error that should not come with a 200", status=SUCCESS, error=ANY_ERROR),
+    replace(_NO_VERDICT, why="a page for people: it came from something in between", status=SUCCESS, shape="page"),
     Row(
-        "unclear",
-        "no OAuth answer, so no verdict on the login: a redirect, a portal, a proxy's page",
-        raises=Refused,
-        says=ANSWERS_SOMETHING_ELSE,
-        hint=PROXY_OR_ENDED,
+        "ambiguous",
+        "a 200 without a token that can be read: the one that was sent may be spent",
+        SUCCESS,
+        raises=Unreachable,
+        says=ANSWER_UNREADABLE,
+        hint=IN_DOUBT_HINT,
     ),
+    _NO_VERDICT,
 )
 
 REVOKE: Table[RevokeOutcome] = (
-    Row("revoked", "RFC 7009 §2.2: the status says it, whatever the body", SUCCESS),
+    Row(
+        "failed",
+        "a page for people, where RFC 7009 §2.2 has none: a portal or a proxy has answered",
+        SUCCESS,
+        shape="page",
+        raises=KimiAuthError,
+        says="{host} did not confirm that the token is revoked ({got}){said}",
+        hint=NOT_REVOKED_HINT,
+    ),
+    Row("revoked", "RFC 7009 §2.2: the status says it, whatever else the body", SUCCESS),
     Row(
         "unsupported",
         "RFC 7009 §2.2.1",

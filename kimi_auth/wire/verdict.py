@@ -21,6 +21,7 @@ from .answers import (
     PollOutcome,
     RevokeOutcome,
 )
+from .coding import COMPRESSION
 from .decode import JsonObject, catalogue, device_code, grant, json_object, oauth_error
 from .rules import Facts, Row, Table, decide
 from .sanitize import clean, echoes, excerpt, redact
@@ -40,7 +41,8 @@ class Seen:
 
     `status` is 0 when no answer began. `body`: as much as arrived. `failure`: the class of the exception that ended the
     request, and `trouble` what it says; an exception itself is never kept, because it holds the request. `secrets` are the
-    strings of the request that must not come back in any message.
+    strings of the request that must not come back in any message. `coding`: the content coding of a body that could not be
+    undone, which is left out.
     """
 
     host: str
@@ -53,6 +55,7 @@ class Seen:
     trouble: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     charset: str = ""
+    coding: str = ""
 
 
 def code_answer(seen: Seen) -> Answer[CodeOutcome, DeviceCode]:
@@ -104,6 +107,7 @@ def _answer(
 ) -> Answer[Kind, Value]:
     data = json_object(seen.body)
     shape, value = read(data)
+    shape = shape or ("page" if _is_page(seen) else "encoded" if seen.coding else "")
     error, description = oauth_error(data)
     row = decide(table, Facts(seen.status, "invalid_grant" if error in refusal_codes else error, shape, seen.failure))
     words = _words(seen, error, description) if row.raises or error else ""
@@ -117,8 +121,14 @@ def _answer(
     )
 
 
+def _is_page(seen: Seen) -> bool:
+    """Whether it is for people: a portal's or a proxy's page, which no endpoint of this program's sends."""
+    return seen.content_type.lower() in {"text/html", "application/xhtml+xml"} or seen.body.lstrip()[:1] == b"<"
+
+
 def _sentence(row: Row[object], seen: Seen, words: str) -> str:
-    got = f"HTTP {seen.status}" + (f", {seen.content_type}" if seen.content_type else "")
+    coding = f"encoded as {seen.coding}" if seen.coding else ""
+    got = ", ".join(filter(None, (f"HTTP {seen.status}", seen.content_type, coding)))
     return row.says.format(host=seen.host, got=got, said=f": {words}" if words else "")
 
 
@@ -129,4 +139,6 @@ def _words(seen: Seen, error: str, description: str) -> str:
         return clean(redact(said, seen.secrets, guess=True))
     if seen.failure is not None:
         return clean(redact(seen.trouble, seen.secrets))
+    if seen.coding in COMPRESSION:
+        return "to read this encoding: pip install 'kimi-auth[compression]'"
     return excerpt(seen.body, seen.secrets, charset=seen.charset)

@@ -27,6 +27,7 @@ RANKS = (
 """From the ground up. A room imports from the ranks below its own and from itself, never from its neighbours."""
 
 THIRD_PARTY = {
+    "brotli": {"wire"},
     "filelock": {"store", "platforms"},
     "httpx": {"wire", "runtime", "cli"},  # cli: the demo is a client like any other
     "keyring": {"store"},
@@ -38,6 +39,7 @@ THIRD_PARTY = {
     "transitions": {"machine"},
     "typer": {"cli"},
     "uvicorn": {"emulator"},
+    "zstandard": {"wire"},
 }
 """Which rooms may import what: a package that is to be replaced one day stands in one place."""
 

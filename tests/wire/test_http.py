@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -19,8 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import brotli
 import httpx
 import pytest
+import zstandard
 from house.patience import NO_LIMIT_S, OwnTime, joined, met
 
 from kimi_auth.clock import SystemClock
@@ -217,7 +220,45 @@ def test_compressed_answers(raw_server: Any, send: Send) -> None:
     server = raw_server(lambda peer: peer.sendall(answer(bomb, more="Content-Encoding: gzip\r\n")))
     assert len(send(ask_of(server.url)).body) == BODY_MAX
     server = raw_server(lambda peer: peer.sendall(answer(b"junk", more="Content-Encoding: br\r\n")))
-    assert send(ask_of(server.url)).body == b"junk"
+    seen = send(ask_of(server.url))
+    assert (seen.status, seen.body, seen.coding) == (200, b"", "br")
+
+
+BOMB = b"x" * (64 * BODY_MAX)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "plain"),
+    [
+        ("br", brotli.compress(PAIR), PAIR),
+        ("BR", brotli.compress(PAIR), PAIR),
+        ("zstd", zstandard.compress(PAIR), PAIR),
+        ("zstd", zstandard.compress(PAIR[:20]) + zstandard.compress(PAIR[20:]), PAIR),
+        ("gzip, br", brotli.compress(gzip.compress(PAIR)), PAIR),
+        ("identity", PAIR, PAIR),
+        ("br", brotli.compress(BOMB), BOMB[:BODY_MAX]),
+        ("zstd", zstandard.compress(BOMB), BOMB[:BODY_MAX]),
+    ],
+    ids=["br", "capitals", "zstd", "two frames", "two codings", "identity", "br bomb", "zstd bomb"],
+)
+def test_other_codings(raw_server: Any, send: Send, coding: str, body: bytes, plain: bytes) -> None:
+    """With the packages of the extra `compression`, brotli and zstd are understood too, within the same bound."""
+    server = raw_server(lambda peer: peer.sendall(answer(body, more=f"Content-Encoding: {coding}\r\n")))
+    seen = send(ask_of(server.url))
+    assert (seen.body == plain, seen.coding) == (True, "")
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "dcb"])
+def test_a_coding_that_cannot_be_undone_is_named(
+    raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch, coding: str
+) -> None:
+    """Without those packages, or for a coding that has none, the answer says what it was encoded as."""
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    body = zstandard.compress(PAIR) if coding == "zstd" else brotli.compress(PAIR)
+    server = raw_server(lambda peer: peer.sendall(answer(body, more=f"Content-Encoding: {coding}\r\n")))
+    seen = send(ask_of(server.url))
+    assert (seen.body, seen.coding) == (b"", coding)
 
 
 @pytest.mark.parametrize(

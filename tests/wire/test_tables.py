@@ -52,6 +52,11 @@ def html(status: int, **headers: str) -> httpx.Response:
     return httpx.Response(status, html=HTML, headers=headers)
 
 
+def encoded(body: bytes, coding: str, **headers: str) -> httpx.Response:
+    """An answer with the label of a content coding; httpx itself undoes none of a stream."""
+    return httpx.Response(200, stream=httpx.ByteStream(body), headers={"Content-Encoding": coding, **headers})
+
+
 class Case(NamedTuple):
     request: str
     reply: Any
@@ -208,14 +213,36 @@ CASES = [
             (error(400, "strange_code", "because"), "strange_code: because"),
             (error(200, "invalid_grant"), "invalid_grant"),
             (json(403, PAIR), "(HTTP 403, application/json)"),
-            (httpx.Response(200, content=TWO_TOKENS), "no OAuth answer"),
-            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "no OAuth answer"),
-            (json(200, {"access_token": "caf\u00e9"}), "no OAuth answer"),
         ]
     ),
+    *(
+        Case("exchange", reply, "ambiguous", Unreachable, says)
+        for reply, says in [
+            (httpx.Response(200, content=TWO_TOKENS), "no token that can be read (HTTP 200)"),
+            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "no token that can be read"),
+            (json(200, {"access_token": "caf\u00e9"}), "no token that can be read"),
+            (json(200, {"access_token": None}), "no token that can be read"),
+            (json(200, {"detail": "ok"}), "no token that can be read"),
+            (json(200, [PAIR]), "no token that can be read"),
+            (httpx.Response(200), "no token that can be read (HTTP 200)"),
+            (httpx.Response(204), "no token that can be read (HTTP 204)"),
+            (encoded(b"\0junk", "br"), "encoded as br): to read this encoding: pip install 'kimi-auth[compression]'"),
+            (encoded(b"\0junk", "x\x1b[2J"), "encoded as unknown)"),
+        ]
+    ),
+    Case(
+        "exchange", encoded(b"\0junk", "br", **{"Content-Type": "text/html"}), "unclear", Refused, "text/html, encoded"
+    ),
+    Case("poll", encoded(b"\0junk", "zstd"), "refused", Refused, "could not be read (HTTP 200, encoded as zstd)"),
     Case("revoke", httpx.Response(200), "revoked"),
     Case("revoke", json(200, {"error": "anything"}), "revoked"),
     Case("revoke", cut(200, b"", RESET), "revoked"),
+    Case("revoke", encoded(b"\0junk", "br"), "revoked"),
+    Case(
+        "revoke", html(200), "failed", KimiAuthError, "did not confirm that the token is revoked (HTTP 200, text/html)"
+    ),
+    Case("revoke", httpx.Response(200, content=b" <!doctype html>"), "failed", KimiAuthError, "did not confirm"),
+    Case("revoke", httpx.Response(200, headers={"Content-Type": "text/html"}), "failed", KimiAuthError, "text/html"),
     Case("revoke", error(400, "unsupported_token_type"), "unsupported", KimiAuthError, "cannot revoke this kind"),
     Case("revoke", html(404), "unsupported", KimiAuthError, "HTTP 404"),
     Case("revoke", html(405), "unsupported", KimiAuthError, "HTTP 405"),
@@ -261,6 +288,14 @@ def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> No
     assert (answer.value is not None) == good
     assert "s3cret" not in f"{answer}{answer.error}{answer.words}".replace("device-s3cret", "")
     assert not good or "new-access" not in repr(answer)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.request == "exchange" and case.raises is Unreachable])
+def test_only_what_was_not_sent_promises_a_login(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> None:
+    """A refresh token that may be spent is in doubt, and the next step says so."""
+    answer = run(case)
+    assert ("still signed in" in answer.error.line) == (answer.outcome == "not_processed")
+    assert ("is not known" in answer.error.line) == (answer.outcome == "ambiguous")
 
 
 @pytest.fixture
