@@ -1,10 +1,15 @@
-"""`kimi-auth run -- CMD...`: a command with a token in its environment."""
+"""`kimi-auth run -- CMD...`: a command with a token, and the address that it is for, in its environment.
+
+Key and base URL are set together, so that an inherited base URL of another host never gets the token.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,6 +24,11 @@ from kimi_auth.flows.signals import HELD
 __all__ = ["add_to"]
 
 VARIABLE = "KIMI_API_KEY"
+ENDING = "_API_KEY"
+NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
+
+PATH_ADDED = {"ANTHROPIC": "/v1"}
+"""What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,16 +42,38 @@ def run(
         list[str] | None, typer.Argument(metavar="-- CMD...", help="The command and its arguments.")
     ] = None,
     platform: PlatformId = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="NAME", help="Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too."),
+    ] = None,
 ) -> int:
-    """Run a command with a token in KIMI_API_KEY."""
+    """Run a command with KIMI_API_KEY and KIMI_BASE_URL."""
     out = terminal_of(ctx)
     if not command:
         raise Usage("run needs a command", hint="for example: kimi-auth run -- env")
+    for name in env or ():
+        if not NAME.fullmatch(name):
+            words = f"--env: {ascii(name)[:80]} is not the name of a key's variable"
+            raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
     session = open_session(platform)
     with out.signals.held():
         token = handed_out(session, session.token_sync()).access_token
         session.drain()
-    return _status_of(command, {**os.environ, VARIABLE: token})
+    environ = dict(os.environ)
+    for name in (VARIABLE, *(env or ())):
+        environ = with_pair(environ, name, token, session.platform.api_base)
+    return _status_of(command, environ)
+
+
+def with_pair(environ: Mapping[str, str], name: str, token: str, base: str) -> dict[str, str]:
+    """The environment with the token in the variable `name` and the base URL in the one that goes with it.
+
+    An `_AUTH_TOKEN` beside them is taken out: it is another party's secret, which clients would send to that URL.
+    """
+    client = name.removesuffix(ENDING)
+    url = base.removesuffix(PATH_ADDED.get(client, ""))
+    kept = {key: value for key, value in environ.items() if key != f"{client}_AUTH_TOKEN"}
+    return {**kept, name: token, f"{client}_BASE_URL": url}
 
 
 def _status_of(command: list[str], environ: dict[str, str]) -> int:

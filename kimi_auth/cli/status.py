@@ -105,6 +105,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows.append(("claim", f"{claim}: a renewal was begun"))
     if found.holder:
         rows.append(("lock", f"held by {found.holder}"))
+    rows += [("variable", f"{name} {says}") for name, says in found.overridden_by.items()]
     count, default, problem = _models(session)
     rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
     if verdict:
@@ -176,6 +177,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "default_model": default or None,
         "config_problem": problem or None,
         "sources": dict(sorted(found.sources.items())),
+        "overridden_by": [{"variable": name, "says": says} for name, says in found.overridden_by.items()],
         "trouble": _trouble(found.trouble),
         **({"verify": verdict.says, "verify_trouble": _trouble(verdict.trouble)} if verdict else {}),
     }

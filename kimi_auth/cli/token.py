@@ -8,6 +8,7 @@ import typer
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.renewing import handed_out
+from kimi_auth.flows.account import DEFAULT_PLATFORM
 from kimi_auth.token import fingerprint, left_s, phase
 
 __all__ = ["add_to"]
@@ -56,5 +57,8 @@ def token(
         )
     else:
         out.line(pair.access_token)
+    if platform is None and session.platform.id != DEFAULT_PLATFORM:
+        api = session.platform.api_base
+        out.say(f"this is {session.platform.name}'s, for {api} (choose: --platform {session.platform.id})")
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
         out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: it could not be renewed now")

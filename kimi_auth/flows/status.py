@@ -32,7 +32,8 @@ class Status:
     `forced_not_before_s`: before when no such report leads to a rotation. `claim`: the state of a rotation in flight ("" for
     none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. `sources` says where
     values come from: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that
-    overrides the platform, else "platform"; `share_dir` the variable, else "default". No field holds a secret.
+    overrides the platform, else "platform"; `share_dir` the variable, else "default". `overridden_by`: variables that the Kimi CLI
+    prefers to this login, and how. No field holds a secret.
     """
 
     platform: str
@@ -54,6 +55,7 @@ class Status:
     holder: str = ""
     trouble: KimiAuthError | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    overridden_by: Mapping[str, str] = field(default_factory=dict)
 
 
 class Verdict(NamedTuple):

@@ -21,6 +21,7 @@ from kimi_auth.flows.freshness import SteadyTime
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.migration import is_waiting, migrate
 from kimi_auth.flows.once import once
+from kimi_auth.flows.overrides import overriding
 from kimi_auth.flows.refresh import UNSAVED_ONE_SHOT_S, Effects
 from kimi_auth.flows.status import Status
 from kimi_auth.flows.walks import LastWalks
@@ -142,6 +143,7 @@ class Wiring:
         named = "KIMI_SHARE_DIR" if self.environ.get("KIMI_SHARE_DIR") else "default"
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, "share_dir": "argument" if self._share_dir_given else named}
+        status = replace(status, overridden_by=overriding(self.platform, self.environ))
         if status.fp and self.platform.oauth:
             status = self._owned(status)
         if not waits:

@@ -394,7 +394,19 @@ def test_help_is_whole(kimi: Run) -> None:
     """Without arguments and with --help: every command, each with a sentence that is not cut."""
     nothing, asked = kimi(), kimi("--help")
     assert (nothing.status, asked.status) == (2, 0)
-    for name in ("login", "logout", "status", "token", "models", "doctor", "run", "diagram", "emulator", "demo"):
+    for name in (
+        "login",
+        "logout",
+        "status",
+        "token",
+        "adopt",
+        "models",
+        "doctor",
+        "run",
+        "diagram",
+        "emulator",
+        "demo",
+    ):
         assert f"\n  {name} " in asked.out
         assert f"Usage: kimi-auth {name}" in kimi(name, "--help").out or name == "emulator"
     assert "..." not in asked.out.replace("[ARGS]...", "")

@@ -22,6 +22,7 @@ __all__ = ["RUNBOOK", "add_to"]
 
 RUNBOOK: tuple[Look, ...] = (
     house.location,
+    house.variables,
     credential.stored,
     credential.bound,
     credential.private,

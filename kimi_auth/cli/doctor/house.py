@@ -12,10 +12,11 @@ from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.errors import ConfigError
+from kimi_auth.flows.overrides import BASE_URL
 from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 
-__all__ = ["is_blocked", "location", "models", "platforms"]
+__all__ = ["is_blocked", "location", "models", "platforms", "variables"]
 
 OVERRIDES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL")
 ELSEWHERE = "name another directory: export KIMI_SHARE_DIR=/a/directory"
@@ -38,6 +39,12 @@ def location(session: Session, _: Status) -> Iterator[Check]:
     if path.is_absolute() and not step:
         for words, step in _remarks(path).items():
             yield Check("share dir", words, step)
+
+
+def variables(_: Session, found: Status) -> Iterator[Check]:
+    """What the Kimi CLI takes from the environment instead of this login; a finding where that sends its token elsewhere."""
+    for name, says in found.overridden_by.items():
+        yield Check("variable", f"{name} {says}", f"unset {name}" if name == BASE_URL else "")
 
 
 def is_blocked(session: Session) -> bool:
