@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 
-from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, at_leisure, fingerprint, parse_record
+from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, at_leisure, fingerprint, parse_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _config(folder: str) -> bytes:
 
 def _record(path: str) -> Token:
     try:
-        return parse_record(decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)))
+        return parse_record(decode(_read(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)))
     except (OSError, RecordError):
         raise FallThrough from None
 
@@ -187,7 +187,7 @@ def _has_usual_api(environ: Mapping[str, str]) -> bool:
 def _binding(path: str) -> str:
     """The OAuth host that this credential is bound to, "" for none; raises FallThrough for a binding that is not certain."""
     try:
-        bound = decode(_read(path, RECORD_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
+        bound = decode(_read(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
     except FileNotFoundError:
         return ""
     except OSError:

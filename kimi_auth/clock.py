@@ -54,13 +54,26 @@ class SystemClock:
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         except OSError:
-            return ""
+            return _boot_session()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _boot_session() -> str:
+    """macOS: `kern.bootsessionuuid`; "" where there is no such thing."""
+    import ctypes
+
+    name = b"kern.bootsessionuuid"
+    value, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+    try:
+        failed = ctypes.CDLL(None).sysctlbyname(name, value, ctypes.byref(size), None, ctypes.c_size_t(0))
+    except (OSError, AttributeError):
+        return ""
+    return "" if failed else value.value.decode("ascii", "replace")
 
 
 class VirtualClock:

@@ -23,6 +23,9 @@ DEFAULT_LIFETIME_S = 900.0
 LIFETIME_MIN_S = 1.0
 LIFETIME_MAX_S = 10 * 365 * 86_400.0
 RECORD_MAX_BYTES = 65_536
+"""The one limit of size: no token, and no record that a pair makes, is larger. What fits is kept, from the wire to the disk."""
+RECORD_FILE_MAX_BYTES = RECORD_MAX_BYTES + 4_096
+"""The most that is read of a record's file: a record that was installed from a claim still has the claim's first line."""
 CLOCK_SLACK_S = 5.0
 WINDOW_SHARE = 7 / 12
 MARGIN_MAX_S = 30.0

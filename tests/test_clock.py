@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import re
 import runpy
 import socket
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +63,43 @@ def test_system_clock_names_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}|", SystemClock().boot_id())
     monkeypatch.setattr(Path, "read_text", _no_such_file)
     assert SystemClock().boot_id() == ""
+
+
+class DarwinLibrary:
+    """libSystem as far as it is asked."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def sysctlbyname(self, name: bytes, value: Any, size: Any, _new: object, _new_size: object) -> int:
+        if name != self._name:
+            return -1
+        value.value = b"8A2F4E0C-0000-4000-8000-123456789ABC"
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("library", "boot_id"),
+    [
+        (DarwinLibrary(b"kern.bootsessionuuid"), "8A2F4E0C-0000-4000-8000-123456789ABC"),
+        (DarwinLibrary(b"kern.other"), ""),
+        (object(), ""),
+        (None, ""),
+    ],
+)
+def test_system_clock_names_the_boot_of_a_mac(
+    monkeypatch: pytest.MonkeyPatch, library: object | None, boot_id: str
+) -> None:
+    """Without /proc the boot session is asked for; a system that has neither says nothing."""
+
+    def load(_name: object) -> object:
+        if library is None:
+            raise OSError
+        return library
+
+    monkeypatch.setattr(Path, "read_text", _no_such_file)
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    assert SystemClock().boot_id() == boot_id
 
 
 def _no_such_file(path: Path, _encoding: str) -> str:

@@ -169,18 +169,25 @@ def write_durably(
     return True
 
 
-def overwrite_durably(path: Path, offset: int, data: bytes) -> None:
-    """Replaces what `path` holds from `offset` on, in the blocks that it has. Shortening comes first, so that a write
-    cut off in the middle leaves neither the end of the old bytes nor anything that could pass for the new ones."""
+def overwrite_durably(path: Path, head: bytes, data: bytes) -> bool:
+    """Replaces what `path` holds behind `head` by `data`, in the blocks that it has; False where it does not begin so.
+
+    Compared and written through one descriptor: a file that takes this one's place meanwhile is not touched. Shortening
+    comes first, so that a write cut off in the middle leaves neither the end of the old bytes nor anything that could pass
+    for the new ones.
+    """
     with reached(path) as place:
-        descriptor = os.open(place.name, os.O_WRONLY | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
+        descriptor = os.open(place.name, os.O_RDWR | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
     try:
         refuse_strange(os.fstat(descriptor), path)
-        os.ftruncate(descriptor, offset + len(data))
-        _write(descriptor, data, offset)
+        if os.pread(descriptor, len(head), 0) != head:
+            return False
+        os.ftruncate(descriptor, len(head) + len(data))
+        _write(descriptor, data, len(head))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    return True
 
 
 def rename_durably(old: Path, new: Path) -> None:

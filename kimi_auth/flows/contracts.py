@@ -53,6 +53,20 @@ class Need:
             and snapshot.fp != self.not_fp
         )
 
+    def waits(self, state: str, snapshot: Snapshot, now_s: float) -> bool:
+        """True if the need can wait: the pair is in a rest `state` that serves, and it is all that was asked beyond fresh."""
+        token = snapshot.token
+        return (
+            state in SERVES
+            and token is not None
+            and left_s(token, now_s) >= self.min_ttl_s
+            and token.access_token != self.not_bearer
+            and snapshot.fp != self.not_fp
+        )
+
+
+SERVES = frozenset({"fresh", "expiring", "usable"})
+"""Rest states of token_lifecycle whose access token may be used."""
 
 NOTHING_READ = Snapshot("absent")
 NO_CLAIM = Claim("none")
@@ -117,7 +131,7 @@ class LifecycleHooks(Protocol):
 
 
 RereadOutcome = Literal["renewable", "satisfied", "gone", "corrupt", "refused", "paced", "foreign"]
-ClaimOutcome = Literal["claimed", "heir", "interrupted", "elsewhere", "unwritable"]
+ClaimOutcome = Literal["claimed", "heir", "interrupted", "in_flight", "unwritable"]
 RenewClaimOutcome = Literal["claimed", "unwritable"]
 LookAgainOutcome = Literal["unchanged", "changed"]
 WithdrawOutcome = Literal["withdrawn"]

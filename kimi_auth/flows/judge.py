@@ -70,7 +70,7 @@ def judge(
         return ("usable", trouble) if trouble else ("expiring", None)
     if is_soft_refusal(pace, snapshot.fp):
         return "refused", softly_refused(pace)
-    if claim.state in {"interrupted", "elsewhere"}:
+    if claim.state in {"interrupted", "in_flight"}:
         return "uncertain", Unreachable("a renewal was sent and its answer is not known")
     return "expired", trouble
 

@@ -95,7 +95,7 @@ class CredentialWork(RefreshWork):
         walk's deadline, the program is ending, or nothing is to be waited for; then `trouble` says for how long. The claim
         of another owner is watched until the deadline: its answer, or its end, may come at any moment.
         """
-        left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "elsewhere"
+        left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
         wait_s = (ctx.retry_at_s or ctx.paced_until_s) - self._clock.wall_s()
         if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):
             return "gave_up", _told(ctx, wait_s)
@@ -118,7 +118,7 @@ class CredentialWork(RefreshWork):
         pace = self._store.pace()
         if ctx.snapshot.fp and judge.is_soft_refusal(pace, ctx.snapshot.fp):
             return "refused", replace(ctx, trouble=judge.softly_refused(pace))
-        if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "elsewhere"}:
+        if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
             return "doubtful", replace(
                 ctx, trouble=ctx.trouble or Unreachable("a renewal was sent and its answer is not known")
             )
@@ -170,7 +170,7 @@ class CredentialWork(RefreshWork):
 
     def discard_heir(self, ctx: CredentialContext, /) -> tuple[DiscardHeirOutcome, CredentialContext]:
         if ctx.snapshot.fp and (claim := self._store.peek_claim(ctx.snapshot.fp)).state == "heir":
-            self._drop_claim(ctx.snapshot.fp)
+            self._drop_claim(claim)
             return "discarded", replace(ctx, pair=claim.heir)
         return "discarded", ctx
 
@@ -231,6 +231,6 @@ class CredentialWork(RefreshWork):
 
 def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
     """With how long no process tries again, where that is why the walk gives up."""
-    if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "elsewhere":
+    if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "in_flight":
         return ctx
     return replace(ctx, trouble=judge.postponed(ctx.trouble, wait_s))

@@ -157,22 +157,33 @@ class RefreshWork:
                 return "heir", replace(ctx, pair=claim.heir)
             case "interrupted":
                 return "interrupted", ctx
-            case "elsewhere":
-                owner = claim.owner or "another host"
-                return "elsewhere", replace(
-                    ctx,
-                    trouble=Unreachable(f"{owner} may still be renewing; free in {claim.wait_s:.0f} s"),
-                    retry_at_s=self._clock.wall_s() + claim.wait_s,
-                )
+            case "in_flight" if claim.wait_s > 0 or self._can_wait(ctx):
+                return "in_flight", self._met_in_flight(ctx, claim)
+            case "in_flight":  # silent for longer than a request takes, and without a new token nothing goes on
+                return "interrupted", ctx
             case _:
                 return "claimed", ctx
 
     def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]:
         try:
-            self._store.renew_claim(ctx.snapshot.fp)
+            claim = self._store.renew_claim(ctx.claim)
         except StorageError as trouble:
             return "unwritable", replace(ctx, trouble=_kept(trouble))
-        return "claimed", ctx
+        return "claimed", replace(ctx, claim=claim)
+
+    def _can_wait(self, ctx: CredentialContext) -> bool:
+        """True while the stored token serves this caller: an owner that is cut off may still bring the answer."""
+        snapshot, state, _ = self._effects.look()
+        return ctx.need.waits(state, snapshot, self._effects.judged_at_s())
+
+    def _met_in_flight(self, ctx: CredentialContext, claim: Claim) -> CredentialContext:
+        owner = claim.owner or "another process"
+        until = f"recovered in {claim.wait_s:.0f} s" if claim.wait_s else "recovered when this token has ended"
+        return replace(
+            ctx,
+            trouble=Unreachable(f"{owner} may still be renewing; {until}"),
+            retry_at_s=self._clock.wall_s() + claim.wait_s if claim.wait_s else 0.0,
+        )
 
     def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]:
         again = self._store.read()
@@ -182,7 +193,7 @@ class RefreshWork:
 
     def withdraw_claim(self, ctx: CredentialContext, /) -> tuple[WithdrawOutcome, CredentialContext]:
         if ctx.claim.state == "made":
-            self._drop_claim(ctx.snapshot.fp)
+            self._drop_claim(ctx.claim)
         return "withdrawn", ctx
 
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
@@ -199,7 +210,7 @@ class RefreshWork:
     def save_heir(self, ctx: CredentialContext, /) -> tuple[SaveHeirOutcome, CredentialContext]:
         pair = ctx.pair
         assert pair is not None
-        trouble = self._insist(lambda: self._store.save_heir(ctx.snapshot.fp, pair))
+        trouble = self._insist(lambda: self._store.save_heir(ctx.claim, pair))
         return ("unsaved", replace(ctx, trouble=trouble)) if trouble else ("saved", ctx)
 
     def install(self, ctx: CredentialContext, /) -> tuple[InstallOutcome, CredentialContext]:
@@ -208,7 +219,7 @@ class RefreshWork:
         if isinstance(there, KimiAuthError):
             return "unsaved", replace(ctx, trouble=there)
         if there != "installed":
-            self._drop_claim(ctx.snapshot.fp)
+            self._drop_claim(ctx.claim)
             return there, ctx
         now_s = self._effects.judged_at_s()
         life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # an heir may be old
@@ -227,7 +238,7 @@ class RefreshWork:
         """One try. Raises StorageError."""
         fp, store = ctx.snapshot.fp, self._store
         if ctx.pair and store.peek_claim(fp).state != "heir" and store.read().fp == fp:
-            store.save_heir(fp, ctx.pair)  # the answer is not where it was put, and lives in this process only
+            store.save_heir(ctx.claim, ctx.pair)  # the answer is not where it was put, and lives in this process only
         new = ctx.pair or ctx.claim.heir
         stored = store.read()
         if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
@@ -321,9 +332,9 @@ class RefreshWork:
         except StorageError as trouble:
             log.warning("the credential could not be bound to its OAuth host: %s", trouble.line)
 
-    def _drop_claim(self, fp: str) -> None:
+    def _drop_claim(self, claim: Claim) -> None:
         try:
-            self._store.withdraw_claim(fp)
+            self._store.withdraw_claim(claim)
         except StorageError as trouble:
             log.warning("a claim could not be taken back, the next renewal recovers: %s", trouble)
 

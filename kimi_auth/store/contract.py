@@ -26,7 +26,7 @@ Stamp = tuple[int, ...]
 """Identity of what a place holds now; equal stamps mean that nothing was installed in between. () when nothing is there."""
 
 RecordState = Literal["absent", "present", "corrupt"]
-ClaimState = Literal["none", "made", "heir", "interrupted", "elsewhere"]
+ClaimState = Literal["none", "made", "renewed", "heir", "interrupted", "in_flight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,14 @@ class Snapshot:
 class Claim:
     """A rotation of the pair `fp` that was, or is about to be, sent.
 
-    `none`: there is no claim. `made`: this call created it. `heir`: it holds the complete answer (`heir`), which its owner
-    could not install. `interrupted`: incomplete, and its owner is certainly gone: the pair may be spent, sending it again
-    is declared recovery. `elsewhere`: incomplete, of another boot or host; its owner may live until `wait_s` have passed.
+    `none`: there is no claim. `made`: this call created it. `renewed`: this call took it over. `heir`: it holds the complete
+    answer (`heir`), which its owner could not install. `interrupted`: incomplete, and its owner closed it or is certainly
+    dead: the pair may be spent, sending it again is declared recovery. `in_flight`: incomplete, and its owner may still be
+    sending; once `wait_s` is 0 it has been silent for longer than a request takes, and a caller that cannot do without a
+    new token may recover.
+
+    `nonce` names this claim among all claims on the pair. It and the owner never change; who takes a claim over makes
+    another one. `owner`: who made it, for people.
     """
 
     state: ClaimState
@@ -59,6 +64,7 @@ class Claim:
     heir: Token | None = None
     wait_s: float = 0.0
     owner: str = ""
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +174,26 @@ class CredentialStore(Protocol):
     def claim(self, fp: str) -> Claim:
         """Makes the claim on pair `fp` if there is none (`made`), else says what is there; clears claims on other pairs.
 
-        A claim of another boot that is met for the first time is re-dated, and is `elsewhere` for 75 s from then. Raises
-        StorageError, with nothing made, where the lock that is held does not keep others out, and where the record could
-        not be replaced by the answer (only the file is mounted, it is protected, another one has its name by now).
+        A claim whose owner neither closed it nor is certainly dead is `in_flight`; the first meeting of each boot is noted
+        beside it, and `wait_s` runs from then. Holding the lock proves nothing about an owner: shared folders grant one lock
+        twice. Raises StorageError, with nothing made, where the lock that is held is known not to keep others out, and where
+        the record could not be replaced by the answer (only the file is mounted, it is protected, another one has its name
+        by now).
         """
 
-    def renew_claim(self, fp: str) -> None:
-        """Makes an interrupted claim this process's own, durably, before anything is sent again."""
+    def renew_claim(self, claim: Claim) -> Claim:
+        """Takes over `claim`, durably, before anything is sent again; gives the new claim (`renewed`), this process's own.
 
-    def withdraw_claim(self, fp: str) -> None:
-        """Removes the claim on pair `fp`: it is certain that nothing was sent under it."""
+        Of several processes that take over one claim, with or without a common lock, one succeeds. Raises StorageError for
+        the others, and when `claim` is not the claim on its pair any more.
+        """
 
-    def save_heir(self, fp: str, token: Token) -> None:
-        """Writes the answer for pair `fp` into its claim."""
+    def withdraw_claim(self, claim: Claim) -> None:
+        """Removes `claim`, if it is still there: it is certain that nothing was sent under it."""
+
+    def save_heir(self, claim: Claim, token: Token) -> None:
+        """Writes the answer for the pair of `claim`, which this process owns, into it. Where it has vanished or was taken
+        over meanwhile the answer takes its place: it is the newer fact."""
 
     def install_heir(self, fp: str) -> None:
         """The heir of pair `fp` becomes the record; everything that was bound to older pairs goes."""

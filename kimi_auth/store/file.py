@@ -3,6 +3,8 @@
     credentials/kimi-code.json             the record
     credentials/kimi-code.lock             its lock, never removed
     credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its heir
+    credentials/kimi-code.<fp>.<nonce>.next  the claim that is taking the place of claim <nonce>
+    credentials/kimi-code.<fp>.met         when each boot first met the claim on pair <fp>
     credentials/kimi-code.<fp>.refused     the server ended pair <fp>
     credentials/kimi-code.pace.json        when anybody may try again
     credentials/kimi-code.issuer           the OAuth host that the record belongs to
@@ -17,27 +19,34 @@ taken, the link's first. A link to nothing is an absent record; one that leads t
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
-from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
+from kimi_auth.token import RECORD_FILE_MAX_BYTES, Token, fingerprint
 
-from . import claims, formats, lock, medium
+from . import claims, formats, lock, medium, owners
 from .contract import Binding, Claim, Pace, Refusal, Snapshot, Stamp
 from .watch import Watch, stamp_of
 
 __all__ = ["FileStore"]
 
+log = logging.getLogger("kimi_auth.store")
+
 PROBE_BYTES = claims.ALLOCATE
+
+TAKEN_OVER_MAX = 8
+"""Claims in a row of which each one is taking the place of the one before: more than one means that a process was killed
+in that very moment."""
 
 LOOK_AGAIN_S = 1.0
 """How long a descriptor is believed before the path is looked at again."""
@@ -61,6 +70,7 @@ class FileStore:
         self._record = os.fspath(self.path)
         self._clock = clock
         self._hold: lock.Hold | None = None
+        self._mine: list[Claim] = []  # made or renewed under this hold
         self._watch: Watch | None = None
 
     def __repr__(self) -> str:
@@ -95,7 +105,7 @@ class FileStore:
         stamp = self.stamp()  # before the read: what cannot be opened must not borrow its successor's stamp
         target = self.target
         try:
-            found = medium.read_bounded(target, RECORD_MAX_BYTES)
+            found = medium.read_bounded(target, RECORD_FILE_MAX_BYTES)
             if found is None:
                 return Snapshot("absent")
             stamp = stamp_of(found.stat)
@@ -133,11 +143,11 @@ class FileStore:
         return None if data is None else formats.decode_refusal(data)
 
     def peek_claim(self, fp: str) -> Claim:
-        data = _tolerant_read(self._claim_path(fp))
-        if data is None:
+        chain = self._claims_on(fp)
+        if not chain:
             return Claim("none", fp)
-        owner, heir = claims.parse(data, fp)
-        return claims.judge(owner, heir, fp, self._clock.boot_id(), self._clock.boottime_s())
+        me, boottime_s = self._me(), self._clock.boottime_s()
+        return claims.judge(chain[-1][1], self._meetings(fp), me, boottime_s)
 
     def pace(self) -> Pace:
         return formats.decode_pace(_tolerant_read(self._beside("pace.json")) or b"")
@@ -162,7 +172,7 @@ class FileStore:
             return lock.process(pids[0])
         owner = self._claim_owner()
         # The kernel knows every holder on this host; of another host only the claim can tell.
-        elsewhere = owner is not None and (pids is None or owner.host != socket.gethostname())
+        elsewhere = owner is not None and (pids is None or owner.host != owners.host_name())
         return f"{owner.words} (says its claim)" if owner and elsewhere and owner.words else ""
 
     # --- taking the place --------------------------------------------------------------------------------------------
@@ -194,10 +204,12 @@ class FileStore:
             if hold is None:
                 yield False
                 return
-            self._hold = hold
+            self._hold, self._mine = hold, []
             try:
                 yield True
             finally:
+                if hold.is_ours:
+                    self._close_claims()
                 self._hold = None
 
     # --- under the lock ----------------------------------------------------------------------------------------------
@@ -207,36 +219,54 @@ class FileStore:
         self._need_lock().check(self.lock_paths)  # once more before anything is sent
         medium.refuse_fixed(self.target)
         self._sweep(fp)
-        mine = self._owner(fp)
+        mine = claims.new(fp, self._me())
         if medium.create_durably(path, claims.unfinished(mine), allocate=claims.ALLOCATE):
-            return Claim("made", fp, owner=mine.words)
-        owner, heir = claims.parse(_tolerant_read(path) or b"", fp)
-        claim = claims.judge(owner, heir, fp, mine.boot, mine.boottime_s)
-        if claim.state == "elsewhere" and (dated := claims.met(owner, fp, mine.boot, mine.boottime_s)):
-            medium.write_durably(path, claims.unfinished(dated), allocate=claims.ALLOCATE)
+            return self._own("made", mine)
+        claim = self.peek_claim(fp)
+        if claim.state == "none":
+            raise StorageError(f"{path} came and went", hint="another process is renewing; try again")
+        boot, boottime_s, meetings = mine.owner.boot, self._clock.boottime_s(), self._meetings(fp)
+        if claim.state == "in_flight" and meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
+            noted = meetings.now_met(claim.nonce, boot, boottime_s)
+            medium.write_durably(self._beside(f"{fp}.met"), claims.encode_meetings(noted))
         return claim
 
-    def renew_claim(self, fp: str) -> None:
-        path = self._claim_path(fp)
+    def renew_claim(self, claim: Claim) -> Claim:
+        fp = claim.fp
+        path, taking = self._claim_path(fp), self._taking_path(claim)
         self._need_lock().check(self.lock_paths)
-        medium.write_durably(path, claims.unfinished(self._owner(fp)), allocate=claims.ALLOCATE)
+        mine = claims.new(fp, self._me())
+        # Its name can be made once, so one process takes this claim over, whatever the lock does.
+        is_first = medium.create_durably(taking, claims.unfinished(mine), allocate=claims.ALLOCATE)
+        try:
+            # It is made; now nothing may have happened to the claim before.
+            nonces = [found.header.nonce for _, found in self._claims_on(fp)]
+            if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
+                raise StorageError(f"{path} was taken over by another process", hint="it is renewing; try again")
+            with medium.trouble("replace", path):
+                files.rename_durably(taking, path)
+        finally:
+            if is_first:
+                files.remove(taking)
+        return self._own("renewed", mine)
 
-    def withdraw_claim(self, fp: str) -> None:
-        path = self._claim_path(fp)
+    def withdraw_claim(self, claim: Claim) -> None:
+        path = self._claim_path(claim.fp)
         self._need_lock()
-        medium.remove_durably(path)
+        if any(found.header.nonce == claim.nonce for place, found in self._claims_on(claim.fp) if place == path):
+            medium.remove_durably(path)
 
-    def save_heir(self, fp: str, token: Token) -> None:
-        path = self._claim_path(fp)
+    def save_heir(self, claim: Claim, token: Token) -> None:
+        path = self._claim_path(claim.fp)
         self._need_lock()
-        owner, _ = claims.parse(_tolerant_read(path) or b"", fp)
-        head = claims.start(owner or self._owner(fp))
-        heir = formats.bounded(head + claims.answer(token))
-        if owner:
+        formats.encode_record(token)  # raises for what no reader would take
+        answer = claims.answer(token)
+        for place, found in self._claims_on(claim.fp):
             # In the blocks that the claim took from the disk: a disk that is full by now cannot cost the answer.
-            medium.overwrite_durably(path, len(head), heir[len(head) :])
-        else:
-            medium.write_durably(path, heir)
+            if found.header.nonce == claim.nonce and medium.overwrite_durably(place, found.line, answer):
+                return
+        header = claims.new(claim.fp, self._me())
+        medium.write_durably(path, claims.start(header) + answer)
 
     def install_heir(self, fp: str) -> None:
         path = self._claim_path(fp)
@@ -307,14 +337,45 @@ class FileStore:
             raise RuntimeError("a credential is written with its lock held, and with it only")
         return self._hold
 
-    def _owner(self, fp: str) -> claims.Owner:
-        clock = self._clock
-        return claims.Owner(fp, clock.boot_id(), clock.boottime_s(), os.getpid(), socket.gethostname())
+    def _me(self) -> owners.Owner:
+        return owners.this_process(self._clock.boot_id())
 
-    def _claim_owner(self) -> claims.Owner | None:
+    def _own(self, state: Literal["made", "renewed"], header: claims.Header) -> Claim:
+        claim = Claim(state, header.fp, owner=header.owner.words, nonce=header.nonce)
+        self._mine.append(claim)
+        return claim
+
+    def _close_claims(self) -> None:
+        """What is left of our claims says that nothing more is sent under them; where that fails, others wait for us."""
+        for claim in self._mine:
+            for place, found in self._claims_on(claim.fp):
+                if found.header.nonce == claim.nonce and not found.answer:
+                    try:
+                        medium.overwrite_durably(place, found.line, claims.CLOSED)
+                    except StorageError as problem:
+                        log.warning("a claim stays open, the next renewal waits for it: %s", problem.line)
+
+    def _claims_on(self, fp: str) -> list[tuple[Path, claims.Found]]:
+        """The claim on pair `fp`, behind it one that is taking its place, and so on: the last one counts."""
+        path, chain = self._claim_path(fp), list[tuple[Path, claims.Found]]()
+        while len(chain) < TAKEN_OVER_MAX and (data := _tolerant_read(path)) is not None:
+            found = claims.parse(data, fp)
+            chain.append((path, found))
+            if found.answer:
+                break
+            path = self._beside(f"{fp}.{found.header.nonce}.next")
+        return chain
+
+    def _taking_path(self, claim: Claim) -> Path:
+        return self._beside(f"{_checked(claim.fp)}.{_checked(claim.nonce)}.next")
+
+    def _meetings(self, fp: str) -> claims.Meetings:
+        return claims.decode_meetings(_tolerant_read(self._beside(f"{_checked(fp)}.met")) or b"")
+
+    def _claim_owner(self) -> owners.Owner | None:
         fp = self.read().fp
-        data = _tolerant_read(self._claim_path(fp)) if fp else None
-        return claims.parse(data, fp)[0] if data else None
+        chain = self._claims_on(fp) if fp else []
+        return chain[-1][1].header.owner if chain else None
 
     def _cleared_target(self) -> Path:
         """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
@@ -335,11 +396,14 @@ class FileStore:
         """Removes what is bound to other pairs than `fp`, and forgotten temporary files. What it misses is void anyway
         by its name or its age, so nothing that goes wrong here matters."""
         target = self.target
-        bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})\.(next|refused)")
+        bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})(?:\.[0-9a-f]{16})?\.(?:next|met|refused)")
         with suppress(OSError):
-            for path in map(target.with_name, files.names(target.parent)):
+            names = files.names(target.parent)
+            # Read after the names: what was bound to a pair that is not the record by now, is void for good.
+            kept = {fp, self.read().fp}
+            for path in map(target.with_name, names):
                 match = bound.fullmatch(path.name)
-                if (match and match[1] != fp) or self._is_forgotten(path, target):
+                if (match and match[1] not in kept) or self._is_forgotten(path, target):
                     files.remove(path)
 
     def _clear_temporaries(self) -> None:
@@ -397,7 +461,7 @@ def _checked(fp: str) -> str:
 def _tolerant_read(path: Path) -> bytes | None:
     """What `path` holds, None when nothing is there, b"" when it cannot be read."""
     try:
-        found = medium.read_bounded(path, RECORD_MAX_BYTES)
+        found = medium.read_bounded(path, RECORD_FILE_MAX_BYTES)
     except StorageError:
         return (
             b"" if os.path.lexists(path) else None
@@ -406,7 +470,7 @@ def _tolerant_read(path: Path) -> bytes | None:
 
 
 def _heir(path: Path, fp: str) -> Token | None:
-    return claims.parse(_tolerant_read(path) or b"", fp)[1]
+    return claims.parse(_tolerant_read(path) or b"", fp).answer
 
 
 def _free(target: Path, at: datetime) -> Path:

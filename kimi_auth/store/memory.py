@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 from kimi_auth.token import Token, fingerprint
 
-from . import claims
+from . import claims, owners
 from .contract import Binding, Claim, Pace, Refusal, Snapshot, Stamp
 from .formats import clean, has_served, is_over
 
@@ -38,7 +39,9 @@ class MemoryStore:
         self._thread = 0
         self._installed = 0
         self._found = Snapshot("absent")
-        self._claims: dict[str, tuple[claims.Owner, Token | None]] = {}
+        self._claims: dict[str, claims.Found] = {}
+        self._meetings: dict[str, claims.Meetings] = {}
+        self._mine: list[str] = []  # nonces of the claims made or renewed under this hold
         self._refusals: dict[str, Refusal] = {}
         self._pace = Pace()
         self._binding: Binding | None = None
@@ -72,8 +75,7 @@ class MemoryStore:
     def peek_claim(self, fp: str) -> Claim:
         if fp not in self._claims:
             return Claim("none", fp)
-        owner, heir = self._claims[fp]
-        return claims.judge(owner, heir, fp, self._clock.boot_id(), self._clock.boottime_s())
+        return claims.judge(self._claims[fp], self._met(fp), self._me(), self._clock.boottime_s())
 
     def pace(self) -> Pace:
         return self._pace
@@ -100,10 +102,14 @@ class MemoryStore:
         if not self._take(patience_s, give_up):
             yield False
             return
-        self._thread = threading.get_ident()
+        self._thread, self._mine = threading.get_ident(), []
         try:
             yield True
         finally:
+            self._claims = {
+                fp: replace(found, is_closed=True) if found.header.nonce in self._mine else found
+                for fp, found in self._claims.items()
+            }
             self._thread = 0
             self._lock.release()
 
@@ -126,32 +132,37 @@ class MemoryStore:
         self._need()
         self.check_writable()
         self._sweep(fp)
-        mine = self._owner(fp)
         if fp not in self._claims:
-            self._claims[fp] = mine, None
-            return Claim("made", fp, owner=mine.words)
-        owner, heir = self._claims[fp]
-        claim = claims.judge(owner, heir, fp, mine.boot, mine.boottime_s)
-        if claim.state == "elsewhere" and (dated := claims.met(owner, fp, mine.boot, mine.boottime_s)):
-            self._claims[fp] = dated, None
+            return self._own("made", fp)
+        claim = self.peek_claim(fp)
+        boot, boottime_s = self._me().boot, self._clock.boottime_s()
+        if claim.state == "in_flight" and self._met(fp).met_at_s(claim.nonce, boot, boottime_s) is None:
+            self._meetings[fp] = self._met(fp).now_met(claim.nonce, boot, boottime_s)
         return claim
 
-    def renew_claim(self, fp: str) -> None:
+    def renew_claim(self, claim: Claim) -> Claim:
         self._need()
-        self._claims[fp] = self._owner(fp), None
+        found = self._claims.get(claim.fp)
+        if found is None or found.answer or found.header.nonce != claim.nonce:
+            raise StorageError("memory: the claim was taken over", hint="another thread is renewing; try again")
+        return self._own("renewed", claim.fp)
 
-    def withdraw_claim(self, fp: str) -> None:
+    def withdraw_claim(self, claim: Claim) -> None:
         self._need()
-        self._claims.pop(fp, None)
+        found = self._claims.get(claim.fp)
+        if found is not None and found.header.nonce == claim.nonce:
+            del self._claims[claim.fp]
 
-    def save_heir(self, fp: str, token: Token) -> None:
+    def save_heir(self, claim: Claim, token: Token) -> None:
         self._need()
-        owner = self._claims[fp][0] if fp in self._claims else self._owner(fp)
-        self._claims[fp] = owner, token
+        found = self._claims.get(claim.fp)
+        if found is None or found.header.nonce != claim.nonce:
+            found = claims.Found(claims.new(claim.fp, self._me()))
+        self._claims[claim.fp] = replace(found, answer=token)
 
     def install_heir(self, fp: str) -> None:
         self._need()
-        heir = self._claims[fp][1] if fp in self._claims else None
+        heir = self._claims[fp].answer if fp in self._claims else None
         if heir is None:
             raise StorageError("memory holds no complete answer that could become the credential")
         self._install(heir)
@@ -196,8 +207,17 @@ class MemoryStore:
         if self.fail_writes:
             self.check_writable()
 
-    def _owner(self, fp: str) -> claims.Owner:
-        return claims.Owner(fp, self._clock.boot_id(), self._clock.boottime_s(), os.getpid())
+    def _me(self) -> owners.Owner:
+        return owners.this_process(self._clock.boot_id())
+
+    def _met(self, fp: str) -> claims.Meetings:
+        return self._meetings.get(fp, claims.Meetings())
+
+    def _own(self, state: Literal["made", "renewed"], fp: str) -> Claim:
+        header = claims.new(fp, self._me())
+        self._claims[fp] = claims.Found(header)
+        self._mine.append(header.nonce)
+        return Claim(state, fp, owner=header.owner.words, nonce=header.nonce)
 
     def _install(self, token: Token) -> None:
         if self._found.state == "corrupt":

@@ -11,7 +11,7 @@ import json
 import math
 from typing import Any
 
-from kimi_auth.token import LIFETIME_MAX_S, LIFETIME_MIN_S
+from kimi_auth.token import LIFETIME_MAX_S, LIFETIME_MIN_S, RECORD_MAX_BYTES
 
 from .answers import DeviceCode, Grant
 from .sanitize import clean, is_visible, safe_url
@@ -19,9 +19,6 @@ from .sanitize import clean, is_visible, safe_url
 __all__ = ["JsonObject", "catalogue", "device_code", "grant", "json_object", "oauth_error"]
 
 JsonObject = dict[str, Any]
-
-TOKEN_MAX = 16_384
-"""Characters in one token: a header and a credential record must be able to hold it."""
 
 DEVICE_CODE_MAX = 4096
 """Characters in a device code. It goes out with every poll, and each answer is searched for what it echoes of it."""
@@ -112,7 +109,7 @@ def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
     if data is None or (data and "access_token" not in data):
         return "", None
     access = _text(data, "access_token")
-    if not is_visible(access) or len(access) > TOKEN_MAX:
+    if not is_visible(access) or len(access) > RECORD_MAX_BYTES:
         return "no_token", None
     kind = clean(_text(data, "token_type"), 40)
     life_s = _number(data, "expires_in")
@@ -129,7 +126,7 @@ def _refresh_token(data: JsonObject) -> str | None:
     given = data.get("refresh_token")
     if given is None or given == "":
         return None
-    return given if isinstance(given, str) and _is_sendable(given) and len(given) <= TOKEN_MAX else ""
+    return given if isinstance(given, str) and _is_sendable(given) and len(given) <= RECORD_MAX_BYTES else ""
 
 
 def catalogue(data: JsonObject | None) -> tuple[str, JsonObject | None]:

@@ -494,7 +494,7 @@ def test_holders_that_are_no_process_of_ours(
 ) -> None:
     """Another host's holder is told without the name of the host."""
     monkeypatch.setattr(FileStore, "holder", lambda _: holder)
-    (check,) = renewal.lock(Session(), Status("", "", "fresh", "", fp="0" * 16, claim="elsewhere"))
+    (check,) = renewal.lock(Session(), Status("", "", "fresh", "", fp="0" * 16, claim="in_flight"))
     assert check == ("lock", evidence, step)
 
 

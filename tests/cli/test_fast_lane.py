@@ -20,7 +20,7 @@ from kimi_auth.__main__ import FallThrough, decode, main, names_our_platform, st
 from kimi_auth.errors import CorruptCredential
 from kimi_auth.session import Session
 from kimi_auth.store.formats import decode_record
-from kimi_auth.token import RECORD_MAX_BYTES, fingerprint, parse_record
+from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint, parse_record
 
 NOW_S = 1_800_000_000.0
 GOOD: dict[str, Any] = {
@@ -112,7 +112,7 @@ ASIDE: dict[str, Callable[[House], object]] = {
     "a FIFO": _mkfifo,
     "a link": _link,
     "a directory": _directory,
-    "a record too large": lambda house: house.change(scope="x" * RECORD_MAX_BYTES),
+    "a record too large": lambda house: house.change(scope="x" * RECORD_FILE_MAX_BYTES),
     "no object": lambda house: house.store([]),
     "no access token": lambda house: house.store({"refresh_token": "r"}),
     "signed out": lambda house: house.change(access_token="", refresh_token="", signed_out_at=NOW_S),

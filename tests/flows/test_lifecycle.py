@@ -21,8 +21,9 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.flows.contracts import CredentialContext, Need
-from kimi_auth.store import Binding, Refusal, Snapshot
-from kimi_auth.token import Token, fingerprint
+from kimi_auth.store import Binding, Refusal, Snapshot, claims, owners
+from kimi_auth.store.owners import Owner
+from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
 from kimi_auth.wire import Answer, decode
 
 Life = Any
@@ -34,6 +35,7 @@ LOST_BUSY = Answer("ambiguous", error=Unreachable("503"), retry_after_s=60.0)
 BUSY = Answer("not_processed", error=Unreachable("429"), retry_after_s=20.0)
 BUSY_FOR_LONG = Answer("not_processed", error=Unreachable("429"), retry_after_s=600.0)
 PROXY = Answer("unclear", error=Refused("403, HTML"), words="403, HTML")
+SILENT = Owner("another-boot", "1/2", 7, "5", "box")
 STRANGER = Answer("misconfigured", error=ClientRefused("invalid_client"))
 
 
@@ -68,19 +70,51 @@ def paced_and_ended(life: Life) -> None:
 
 
 def interrupted(life: Life) -> None:
-    """An earlier process sent the token and died; its answer never came."""
+    """An earlier process sent the token, got no answer, and closed its claim."""
     token = life.sign_in(age_s=901)
     life.store.theirs.claim(fingerprint(token))
 
 
-def interrupted_elsewhere(life: Life) -> None:
-    interrupted(life)
-    life.clock.reboot("another-boot")
+def left_open(life: Life, age_s: float = 901.0, owner: Owner = SILENT) -> None:
+    """A process of which nothing is known has made a claim, and says nothing more."""
+    fp = fingerprint(life.sign_in(age_s=age_s))
+    life.store._claims[fp] = claims.Found(claims.new(fp, owner))
 
 
-def met_elsewhere(life: Life) -> None:
+def silent(life: Life) -> None:
+    left_open(life)
+
+
+def owner_alive(life: Life) -> None:
+    """Another thread of this very process, which holds a lock that excludes nobody."""
+    left_open(life, owner=owners.this_process(life.clock.boot_id()))
+
+
+def owner_dead(life: Life) -> None:
+    """The kernel knows no such process."""
+    left_open(life, owner=replace(owners.this_process(life.clock.boot_id()), pid=2**31 - 2))
+
+
+def silent_too_long(life: Life, age_s: float = 901.0, owner: Owner = SILENT) -> None:
+    """The claim was met 76 s ago."""
+    left_open(life, age_s, owner)
+    assert life.walk("renew", patience_s=0.0).state in {"usable", "uncertain"}
+    life.clock.advance(76)
+    assert life.server.counts["exchange"] == 0
+
+
+def silent_and_usable(life: Life) -> None:
+    silent_too_long(life, age_s=400.0)
+
+
+def alive_and_silent(life: Life) -> None:
+    """Stopped, say, or on a disk that takes no writes: after 75 s a lock that was void tells no more than before."""
+    silent_too_long(life, owner=owners.this_process(life.clock.boot_id()))
+
+
+def met_lately(life: Life) -> None:
     """This boot has met the claim of another one, 50 s ago."""
-    interrupted_elsewhere(life)
+    silent(life)
     assert life.walk("renew", patience_s=0.0).state == "uncertain"
     life.clock.advance(50)
 
@@ -89,11 +123,11 @@ def heir(life: Life) -> None:
     """An earlier process got the answer and died before it was in place."""
     token = life.sign_in(age_s=901)
     fp = fingerprint(token)
-    life.store.theirs.claim(fp)
+    claim = life.store.theirs.claim(fp)
     grant = life.server.exchange(token.refresh_token).value
     now_s = life.clock.wall_s()
     life.store.theirs.save_heir(
-        fp, Token(grant.access_token, grant.refresh_token, now_s + 900, 900, issuer=token.issuer)
+        claim, Token(grant.access_token, grant.refresh_token, now_s + 900, 900, issuer=token.issuer)
     )
 
 
@@ -208,7 +242,8 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
     unrenewable: ("usable", Revoked),
     refused_but_alive: ("usable", Revoked),
     interrupted: ("uncertain", Unreachable),
-    interrupted_elsewhere: ("uncertain", Unreachable),
+    silent: ("uncertain", Unreachable),
+    silent_and_usable: ("expiring", None),
     heir: ("expired", None),
     softly_refused: ("refused", Refused),
     revoked: ("revoked", Revoked),
@@ -447,7 +482,22 @@ ROWS = {
     "ended, the pace holds": Row(paced_and_ended, "renew", "expired", 0, Unreachable),
     "declared recovery": Row(interrupted, "renew", "fresh", 1),
     "recovery for a rejected bearer": Row(interrupted, "rejected", "fresh", 1, need=BEARER),
-    "another boot may be sending": Row(interrupted_elsewhere, "renew", "uncertain", 0, Unreachable),
+    "its owner may be sending": Row(silent, "renew", "uncertain", 0, Unreachable),
+    "its owner is this process": Row(owner_alive, "renew", "uncertain", 0, Unreachable),
+    "its owner is dead": Row(owner_dead, "renew", "fresh", 1),
+    "its owner is silent for too long": Row(silent_too_long, "renew", "fresh", 1),
+    "its owner is alive, and silent for too long": Row(alive_and_silent, "renew", "fresh", 1),
+    "its owner is silent, and the token works": Row(
+        silent_and_usable, "renew", "usable", 0, Unreachable, patience_s=0.0
+    ),
+    "the same, to whoever waits": Row(silent_and_usable, "renew", "usable", 0, Unreachable),
+    "its owner is silent, and the token was rejected": Row(silent_and_usable, "rejected", "fresh", 1, need=BEARER),
+    "its owner is silent, and another pair is wanted": Row(
+        silent_and_usable, "renew", "fresh", 1, need=Need(not_fp="@")
+    ),
+    "its owner is silent, and more life is wanted": Row(
+        silent_and_usable, "renew", "fresh", 1, need=Need(min_ttl_s=800.0)
+    ),
     "an heir is installed, nothing is sent": Row(heir, "renew", "fresh", 1),
     "soft refusal, tried again": Row(softly_refused, "renew", "fresh", 1),
     "soft refusal, rejected": Row(softly_refused, "rejected", "fresh", 1, need=BEARER),
@@ -477,7 +527,7 @@ ROWS = {
     "somebody signs out during a backoff": Row(
         ended, "renew", "absent", 1, None, lambda life: (answers(BUSY)(life), signs_out_later(life))
     ),
-    "the claim of another boot comes free": Row(met_elsewhere, "renew", "fresh", 1),
+    "the claim of another boot comes free": Row(met_lately, "renew", "fresh", 1),
     "full disk: nothing is sent": Row(expiring, "renew", "usable", 0, StoreUnwritable, disk_full),
     "full disk at recovery": Row(interrupted, "renew", "uncertain", 0, StoreUnwritable, disk_full),
     "full disk while a claim is taken over": Row(
@@ -606,9 +656,9 @@ def test_logout_is_local_first_and_final(life: Life, name: str) -> None:
         assert revocation != "revoked" or not any(map(life.server.is_live, access))
 
 
-def test_a_hung_claim_of_another_boot_is_recovered_after_75_seconds(life: Life) -> None:
+def test_a_hung_claim_is_recovered_after_75_seconds(life: Life) -> None:
     """The wall clock never decides: 75 s of boot time after it was first met, the claim is recovered."""
-    interrupted_elsewhere(life)
+    silent(life)
     assert life.walk("renew").state == "uncertain"
     life.clock.set_wall(life.clock.wall_s() + 86_400)
     assert life.walk("renew").state == "uncertain"
@@ -640,7 +690,7 @@ def test_a_rejected_token_that_ends_is_renewed_as_any_other(life: Life) -> None:
     assert life.server.counts["exchange"] == 2
 
 
-@pytest.mark.parametrize("given", ["R1\u00e9", "r" * 17_000, 12345])
+@pytest.mark.parametrize("given", ["R1\u00e9", "r" * (RECORD_MAX_BYTES + 1), 12345])
 def test_a_rotated_refresh_token_that_nobody_can_send(life: Life, given: object) -> None:
     """The new access token is kept and the spent refresh token is not: it would be sent a second time."""
     life.sign_in(age_s=901)
@@ -653,6 +703,15 @@ def test_a_rotated_refresh_token_that_nobody_can_send(life: Life, given: object)
     landing = life.walk("touched")
     assert (landing.state, life.server.counts["exchange"]) == ("revoked", 1)
     assert spent not in str(life.stored.record())
+
+
+def test_a_large_pair_is_kept(life: Life) -> None:
+    """What fits a record is kept, from the answer to the disk: two tokens of 16,385 and 40,000 characters."""
+    life.sign_in(age_s=901)
+    data = {"access_token": "a" * 16_385, "refresh_token": "r" * 40_000, "expires_in": 900}
+    life.server.fault("exchange", Answer("tokens", decode.grant(data)[1]))
+    assert life.walk("renew").state == "fresh"
+    assert (life.stored.access_token, life.stored.refresh_token) == (data["access_token"], data["refresh_token"])
 
 
 def test_a_program_that_is_to_end_does_not_recover(life: Life) -> None:

@@ -21,12 +21,13 @@ from kimi_auth.flows.simulated import state as st
 from kimi_auth.flows.simulated.hooks_outside import HOOKS
 from kimi_auth.flows.simulated.workers import side_by_side
 from kimi_auth.machine import Library
-from kimi_auth.store import Claim, FileStore, MemoryStore, Pace, Refusal
+from kimi_auth.store import Claim, FileStore, MemoryStore, Pace, Refusal, claims, owners
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
 from kimi_auth.wire.simulated import SimulatedServer
 
 ISSUER = "https://simulated.example"
+OTHER_NONCE = "0123456789abcdef"
 LIFE_S = 900.0
 LEFT_S = {"fresh": LIFE_S, "expiring": 300.0, "expired": 0.0}
 WRITES = {
@@ -47,8 +48,9 @@ WRITES = {
 class Given:
     """A situation. `record`: p (the pair that the walk works on), r (another login's), empty, absent, corrupt or foreign.
 
-    `seen`: the record as the walk read it last. `claim`: on p: none, ours (of this boot), elsewhere, met (elsewhere, met
-    just now), waited (elsewhere, met 75 s ago), heir (it holds q). `found`: what the claim hook answered. `pair`: what the
+    `seen`: the record as the walk read it last. `claim`: on p: none, ours (this walk's), open (its owner is at work), closed,
+    dead (its owner is, as the kernel says), silent (nothing is known of its owner), met (silent, met just now), waited
+    (silent, met 75 s ago), heir (it holds q). `found`: what the claim hook answered. `pair`: what the
     server gave. `lock`: free or taken, as a walk finds it that does not hold it yet. `fault`: what becomes of a request.
     `awaits`: what the walk waits for: pace, claim (of another owner), recovery, or nothing.
     """
@@ -93,9 +95,12 @@ PHASES = {"fresh": st.FRESH, "expiring": st.EXPIRING, "expired": st.EXPIRED}
 CLAIMS = {
     "none": (st.NO_CLAIM, st.NOTHING, ()),
     "ours": (1, st.NOTHING, (0,)),
-    "elsewhere": (st.DEAD_BOOT, st.NOTHING, (0,)),
-    "met": (st.DEAD_BOOT, st.NOTHING, (1,)),
-    "waited": (st.DEAD_BOOT, st.NOTHING, (2,)),
+    "open": (1, st.NOTHING, (0,)),
+    "closed": (st.CLOSED, st.NOTHING, (0,)),
+    "dead": (st.GONE, st.NOTHING, (0,)),
+    "silent": (st.GONE, st.NOTHING, (0,)),
+    "met": (st.GONE, st.NOTHING, (1,)),
+    "waited": (st.GONE, st.NOTHING, (2,)),
     "heir": (1, 1, (0,)),
 }
 ENDED_LOGIN = {"refused"}
@@ -142,9 +147,9 @@ def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
         pair={"q": 1, "p": 0, "": st.NOTHING}[given.pair],
         recoveries=given.recoveries,
         stage=simulated.FIRST_SENDING if activity == "exchange" else 0,
-        marks=AWAITS[given.awaits],
+        marks=AWAITS[given.awaits] | (simulated.OWNS if given.claim == "ours" else 0),
     )
-    config = simulated.Config(processes=1, gives_up=True)
+    config = simulated.Config(processes=1, gives_up=True, hidden=True)
     answers: dict[str, list[Facts]] = {}
     for effect in HOOKS[activity](config, shared, process):
         pair = effect.shared.pairs[0]
@@ -217,6 +222,7 @@ class Real:
     spoil: Callable[[], None]
     other: Callable[[], AbstractContextManager[bool]]
     clock: BootClock
+    leave: Callable[[claims.Found], None]
     config: ConfigError | None = None
     served: list[str] = field(default_factory=list)
 
@@ -262,15 +268,10 @@ class Real:
         fp = fingerprint(p)
         with store.locked(0):
             store.put(p)
-            if given.claim != "none":
-                self.clock.boot = "boot-a" if given.claim in ("ours", "heir") else "boot-of-another"
-                store.claim(fp)
-                self.clock.boot = "boot-a"
+            nonce = self._leave_claim(given.claim, fp, q) or OTHER_NONCE
             if given.claim in ("met", "waited"):
                 store.claim(fp)
                 self.clock.boottime += 76.0 if given.claim == "waited" else 0.0
-            if given.claim == "heir":
-                store.save_heir(fp, q)
             if given.refused:
                 store.refuse(fp, Refusal(now_s, "no"))
             store.set_pace(self._pace(given, fp, now_s))
@@ -282,7 +283,11 @@ class Real:
         ctx = CredentialContext(
             need=self._need(given, p, fp),
             snapshot=seen,
-            claim=Claim({"made": "made", "found": "interrupted"}.get(given.found, "none"), fp),  # type: ignore[arg-type]
+            claim=Claim(
+                {"made": "made", "found": "interrupted"}.get(given.found, "none"),  # type: ignore[arg-type]
+                fp,
+                nonce=OTHER_NONCE if given.claim == "open" else nonce,
+            ),
             pair=pairs.get(given.pair),
             trouble=Unreachable("no answer"),
             recoveries=given.recoveries,
@@ -290,6 +295,22 @@ class Real:
         ctx = replace(ctx, **self._waiting(given))
         self._break(given)
         return pairs, ctx
+
+    def _leave_claim(self, kind: str, fp: str, heir: Token) -> str:
+        """That claim lies there; its nonce."""
+        if kind == "none":
+            return ""
+        me = owners.this_process(self.clock.boot_id())
+        owner = {
+            "ours": me,
+            "open": me,
+            "closed": me,
+            "heir": me,
+            "dead": replace(me, pid=2**31 - 2),
+        }.get(kind, replace(me, namespace="another"))
+        found = claims.Found(claims.new(fp, owner), is_closed=kind == "closed", answer=heir if kind == "heir" else None)
+        self.leave(found)
+        return found.header.nonce
 
     def _change(self, record: str, pairs: Mapping[str, Token]) -> None:
         """Somebody without our lock writes, and sweeps nothing: so does a program that knows no sidecars."""
@@ -304,9 +325,10 @@ class Real:
                 self.store.tidy(self.clock.wall_s())
 
     def _waiting(self, given: Given) -> dict[str, Any]:
-        """What the walk knows of a wait; a pace that is not held has just ended."""
-        wait_s = {"": 0.0, "pace": 600.0 if given.held else -1.0, "claim": 75.0, "recovery": 1.0}[given.awaits]
-        claim = {"claim": Claim("elsewhere")} if given.awaits == "claim" else {}
+        """What the walk knows of a wait; a pace that is not held, and 75 s of silence, have just ended."""
+        silence_s = -1.0 if given.claim == "waited" else 75.0
+        wait_s = {"": 0.0, "pace": 600.0 if given.held else -1.0, "claim": silence_s, "recovery": 1.0}[given.awaits]
+        claim = {"claim": Claim("in_flight")} if given.awaits == "claim" else {}
         return {
             "retry_at_s": self.clock.wall_s() + wait_s if wait_s else 0.0,
             "deadline_s": self.clock.monotonic_s() + 30.0,
@@ -399,10 +421,27 @@ def real(request: pytest.FixtureRequest, tmp_path: Path) -> Real:
     clock = BootClock()
     if request.param == "memory":
         memory = MemoryStore(clock)
-        return Real(FullDisk(memory), memory.spoil, lambda: memory.locked(0), clock)
+        return Real(
+            FullDisk(memory),
+            memory.spoil,
+            lambda: memory.locked(0),
+            clock,
+            lambda found: memory._claims.update({found.header.fp: found}),
+        )
     mine, theirs = (FileStore(tmp_path / "share", clock=clock) for _ in range(2))
     mine.check_writable()
-    return Real(FullDisk(mine), lambda: _spoil(mine.path), lambda: theirs.locked(0), clock)
+    return Real(
+        FullDisk(mine),
+        lambda: _spoil(mine.path),
+        lambda: theirs.locked(0),
+        clock,
+        lambda found: _leave(mine.path, found),
+    )
+
+
+def _leave(record: Path, found: claims.Found) -> None:
+    behind = claims.answer(found.answer) if found.answer else claims.CLOSED if found.is_closed else b"}\n"
+    record.with_suffix(f".{found.header.fp}.next").write_bytes(claims.start(found.header) + behind)
 
 
 def _spoil(path: Path) -> None:

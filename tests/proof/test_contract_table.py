@@ -37,16 +37,27 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
     "claim": [
         ({}, "claimed"),
         ({"claim": "heir"}, "heir"),
-        ({"claim": "ours"}, "interrupted"),
-        ({"claim": "elsewhere"}, "elsewhere"),
-        ({"claim": "met"}, "elsewhere"),
+        ({"claim": "closed"}, "interrupted"),
+        ({"claim": "closed", "phase": "expiring"}, "interrupted"),
+        ({"claim": "dead"}, "interrupted"),
+        ({"claim": "dead", "phase": "expiring"}, "interrupted"),
+        ({"claim": "open"}, "in_flight"),
+        ({"claim": "silent"}, "in_flight"),
+        ({"claim": "met"}, "in_flight"),
         ({"claim": "waited"}, "interrupted"),
+        ({"claim": "waited", "phase": "expiring"}, "in_flight"),
+        ({"claim": "waited", "phase": "expiring", "need": "not_pair"}, "interrupted"),
+        ({"claim": "waited", "phase": "expiring", "need": "not_bearer"}, "interrupted"),
+        ({"claim": "waited", "phase": "fresh", "rejected": True}, "in_flight"),
         ({"full": True}, "unwritable"),
     ],
     "renew_claim": [
-        ({"claim": "ours"}, "claimed"),
+        ({"claim": "closed"}, "claimed"),
         ({"claim": "waited"}, "claimed"),
-        ({"claim": "ours", "full": True}, "unwritable"),
+        ({"claim": "open"}, "unwritable"),
+        ({"claim": "heir"}, "unwritable"),
+        ({"claim": "none"}, "unwritable"),
+        ({"claim": "closed", "full": True}, "unwritable"),
     ],
     "look_again": [
         ({"claim": "ours"}, "unchanged"),
@@ -58,6 +69,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
     "withdraw_claim": [
         ({"claim": "ours", "found": "made"}, "withdrawn"),
         ({"claim": "ours", "found": "found"}, "withdrawn"),
+        ({"claim": "open", "found": "made"}, "withdrawn"),
         ({"claim": "ours", "found": "made", "full": True}, "withdrawn"),
     ],
     "exchange": [
@@ -72,6 +84,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
     "save_heir": [
         ({"claim": "ours", "pair": "q"}, "saved"),
         ({"pair": "q"}, "saved"),
+        ({"claim": "open", "pair": "q"}, "saved"),
         ({"claim": "ours", "pair": "q", "full": True}, "unsaved"),
     ],
     "install": [
@@ -132,7 +145,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"phase": "expiring", "held": True}, "usable"),
         ({"phase": "fresh", "refused": True}, "usable"),
         ({"claim": "ours"}, "uncertain"),
-        ({"claim": "elsewhere"}, "uncertain"),
+        ({"claim": "silent"}, "uncertain"),
         ({"claim": "heir"}, "expired"),
         ({"unclear": 1}, "expired"),
         ({"unclear": 2}, "refused"),
@@ -172,7 +185,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"held": True}, "ended"),
         ({"phase": "fresh", "rejected": True}, "works"),
         ({"claim": "ours"}, "doubtful"),
-        ({"claim": "elsewhere"}, "doubtful"),
+        ({"claim": "closed"}, "doubtful"),
         ({"unclear": 2}, "refused"),
     ],
     "inject": [

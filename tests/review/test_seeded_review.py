@@ -161,9 +161,9 @@ SEEDED: dict[str, Seeded] = {
         "lint: token_refresh.toml, [states.withdrawing]: cannot be reached",
     ),
     "another host's claim is passed over": Seeded(
-        {"token_refresh.states.claiming.on.elsewhere": "looking_again"},
-        "claiming --elsewhere--> looking_again, before postponed",
-        "renewable → elsewhere: rests in postponed (plain), now runs look_again holding credential",
+        {"token_refresh.states.claiming.on.in_flight": "looking_again"},
+        "claiming --in_flight--> looking_again, before postponed",
+        "renewable → in_flight: rests in postponed (plain), now runs look_again holding credential",
         "promise: a claim of another host is waited for, without a word at the server",
         "I1",
         POWER_CUTS,

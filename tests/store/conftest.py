@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kimi_auth.store import FileStore, MemoryStore
+from kimi_auth.store import FileStore, MemoryStore, claims
+from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token
 
 
@@ -45,12 +46,14 @@ class HandClock:
 
 @dataclass
 class Place:
-    """A store and what a test does to it from outside: `spoil` the record, make the medium refuse (`refuse_writes`)."""
+    """A store and what a test does to it from outside: `spoil` the record, make the medium refuse (`refuse_writes`), leave an
+    open claim of another process on a pair (`leave`)."""
 
     store: FileStore | MemoryStore
     clock: HandClock
     spoil: Callable[[], None]
     refuse_writes: Callable[[], None]
+    leave: Callable[[str, Owner], None]
 
 
 @pytest.fixture
@@ -81,17 +84,26 @@ def file_store(tmp_path: Path, clock: HandClock) -> FileStore:
 def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Place:
     if request.param == "memory":
         memory = MemoryStore(clock)
-        return Place(memory, clock, memory.spoil, lambda: setattr(memory, "fail_writes", True))
+
+        def leave_in_memory(fp: str, owner: Owner) -> None:
+            memory._claims[fp] = claims.Found(claims.new(fp, owner))
+
+        return Place(memory, clock, memory.spoil, lambda: setattr(memory, "fail_writes", True), leave_in_memory)
     store: FileStore = request.getfixturevalue("file_store")
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def leave(fp: str, owner: Owner) -> None:
+        path = store.path.with_name(f"kimi-code.{fp}.next")
+        path.write_bytes(claims.unfinished(claims.new(fp, owner)).ljust(claims.ALLOCATE, b"\0"))
 
     return Place(
         store,
         clock,
         lambda: store.path.write_bytes(b'{"access_token": '),
         lambda: monkeypatch.setattr(os, "pwrite", full),
+        leave,
     )
 
 

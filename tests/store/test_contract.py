@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -11,10 +13,12 @@ from house.patience import NO_LIMIT_S, met
 
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint
 
 FP = "0123456789abcdef"
 OTHER_FP = "fedcba9876543210"
+MINE = Claim("made", FP, nonce="0011223344556677")
 
 TOKENS = {
     "as the server gives it": Token("a", "r", 1_800_000_900.25, 900.0, "kimi-code", "Bearer", "https://auth.kimi.com"),
@@ -27,8 +31,8 @@ TOKENS = {
 
 WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
     "claim": lambda store, _: store.claim(OTHER_FP),
-    "renew_claim": lambda store, _: store.renew_claim(FP),
-    "save_heir": lambda store, token: store.save_heir(FP, token),
+    "renew_claim": lambda store, _: store.renew_claim(replace(MINE, nonce=store.peek_claim(FP).nonce or MINE.nonce)),
+    "save_heir": lambda store, token: store.save_heir(replace(MINE, nonce=store.peek_claim(FP).nonce), token),
     "put": lambda store, token: store.put(token),
     "sign_out": lambda store, _: store.sign_out(5.0),
     "refuse": lambda store, _: store.refuse(FP, Refusal(1.0, "no")),
@@ -36,7 +40,7 @@ WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
     "bind": lambda store, _: store.bind(Binding("https://a.example")),
 }
 NEEDS_LOCK = WRITES | {
-    "withdraw_claim": lambda store, _: store.withdraw_claim(FP),
+    "withdraw_claim": lambda store, _: store.withdraw_claim(MINE),
     "install_heir": lambda store, _: store.install_heir(FP),
     "tidy": lambda store, _: store.tidy(5.0),
 }
@@ -81,10 +85,10 @@ class TestRecord:
                 installed()
             store.set_pace(Pace(failures=1))
             store.refuse(store.read().fp, Refusal(1.0))
-            store.claim(store.read().fp)
+            claim = store.claim(store.read().fp)
             assert store.stamp() == stamps[-1]
             assert store.still(stamps[-1])
-            store.save_heir(store.read().fp, pair(3))
+            store.save_heir(claim, pair(3))
             assert store.stamp() == stamps[-1]
             assert store.still(stamps[-1])
             store.install_heir(store.read().fp)
@@ -156,13 +160,14 @@ class TestBeside:
         with store.locked(0.0):
             store.refuse(FP, Refusal(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
         refusal = store.refusal(FP)
-        assert refusal == Refusal(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
+        assert refusal == Refusal(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:199] + "…")
         assert store.refusal(OTHER_FP) is None
 
     def test_the_pace_is_kept(self, place: Any) -> None:
         """Every field of the pace comes back, and the last one set counts."""
         store: CredentialStore = place.store
-        pace = Pace(1.5, 2, "unreachable", "offline", FP, 3, 4.5, 5.5, "403, HTML", OTHER_FP, 6, 7.5, 8.5)
+        kinds = {field.name: type(field.default) for field in fields(Pace)}
+        pace = Pace(**{name: kind(number) for number, (name, kind) in enumerate(kinds.items(), 1)})  # type: ignore[arg-type]
         with store.locked(0.0):
             store.set_pace(Pace(failures=9))
             store.set_pace(pace)
@@ -179,8 +184,7 @@ class TestBeside:
             store.bind(bound)
             assert store.stamp() == stamp, "no program has to read the record again"
             mine = store.read().fp
-            store.claim(mine)
-            store.save_heir(mine, pair(2))
+            store.save_heir(store.claim(mine), pair(2))
             store.install_heir(mine)
             store.tidy(5.0)
             store.put(pair(3))
@@ -225,7 +229,7 @@ class TestBeside:
                 case "claim":
                     store.claim(mine)
                 case "install_heir":
-                    store.save_heir(mine, pair(2))
+                    store.save_heir(store.claim(mine), pair(2))
                     store.install_heir(mine)
         assert store.peek_claim(OTHER_FP).state == "none"
         assert store.refusal(OTHER_FP) is None
@@ -248,8 +252,7 @@ class TestBeside:
         with store.locked(0.0):
             store.put(pair(1))
             mine = store.read().fp
-            store.claim(mine)
-            store.save_heir(mine, pair(2))
+            store.save_heir(store.claim(mine), pair(2))
             place.spoil()
             store.tidy(5.0)
         assert store.peek_claim(mine).state == "heir"
@@ -260,72 +263,142 @@ class TestBeside:
         with store.locked(0.0):
             store.put(pair(1))
             mine = store.read().fp
-            store.claim(mine)
-            store.save_heir(mine, pair(2))
+            store.save_heir(store.claim(mine), pair(2))
             store.sign_out(5.0)
             store.tidy(5.0)
         assert store.peek_claim(mine).state == "none"
 
 
-# Each step: which boot meets the claim at which second of its clock, and what it learns.
+# Each step: which boot meets the claim of boot-a at which second of its clock, and what it learns.
 STORIES: dict[str, list[tuple[str, float, str, float]]] = {
-    "its own boot: interrupted at once": [("boot-a", 1000.0, "interrupted", 0.0)],
-    "its own boot, clock gone back": [("boot-a", 1.0, "interrupted", 0.0)],
+    "its own boot waits too: nothing is known of the owner": [
+        ("boot-a", 1000.0, "in_flight", 75.0),
+        ("boot-a", 1074.0, "in_flight", 1.0),
+        ("boot-a", 1075.0, "in_flight", 0.0),
+        ("boot-a", 9e6, "in_flight", 0.0),
+    ],
     "another boot waits 75 s": [
-        ("boot-b", 5.0, "elsewhere", 75.0),
-        ("boot-b", 5.0, "elsewhere", 75.0),
-        ("boot-b", 35.0, "elsewhere", 45.0),
-        ("boot-b", 79.5, "elsewhere", 0.5),
-        ("boot-b", 80.0, "interrupted", 0.0),
-        ("boot-b", 9e6, "interrupted", 0.0),
+        ("boot-b", 5.0, "in_flight", 75.0),
+        ("boot-b", 5.0, "in_flight", 75.0),
+        ("boot-b", 35.0, "in_flight", 45.0),
+        ("boot-b", 79.5, "in_flight", 0.5),
+        ("boot-b", 80.0, "in_flight", 0.0),
     ],
-    "a boot that has just begun": [("boot-b", 0.0, "elsewhere", 75.0), ("boot-b", 75.0, "interrupted", 0.0)],
+    "a boot that has just begun": [("boot-b", 0.0, "in_flight", 75.0), ("boot-b", 75.0, "in_flight", 0.0)],
     "two hosts do not keep each other waiting": [
-        ("boot-b", 5.0, "elsewhere", 75.0),
-        ("boot-c", 900.0, "elsewhere", 75.0),
-        ("boot-b", 50.0, "elsewhere", 30.0),
-        ("boot-c", 950.0, "elsewhere", 25.0),
-        ("boot-b", 80.0, "interrupted", 0.0),
-        ("boot-c", 975.0, "interrupted", 0.0),
-    ],
-    "the owner's boot knows it all the time": [
-        ("boot-b", 5.0, "elsewhere", 75.0),
-        ("boot-a", 1001.0, "interrupted", 0.0),
+        ("boot-b", 5.0, "in_flight", 75.0),
+        ("boot-c", 900.0, "in_flight", 75.0),
+        ("boot-b", 50.0, "in_flight", 30.0),
+        ("boot-c", 950.0, "in_flight", 25.0),
+        ("boot-b", 80.0, "in_flight", 0.0),
+        ("boot-c", 975.0, "in_flight", 0.0),
     ],
     "a boot that cannot be told waits too": [
-        ("", 5.0, "elsewhere", 75.0),
-        ("", 79.0, "elsewhere", 1.0),
-        ("", 80.0, "interrupted", 0.0),
+        ("", 5.0, "in_flight", 75.0),
+        ("", 79.0, "in_flight", 1.0),
+        ("", 80.0, "in_flight", 0.0),
     ],
     "a clock that went back starts anew": [
-        ("", 500.0, "elsewhere", 75.0),
-        ("", 10.0, "elsewhere", 75.0),
-        ("", 84.0, "elsewhere", 1.0),
-        ("", 85.0, "interrupted", 0.0),
+        ("boot-a", 500.0, "in_flight", 75.0),
+        ("boot-a", 10.0, "in_flight", 75.0),
+        ("boot-a", 84.0, "in_flight", 1.0),
+        ("boot-a", 85.0, "in_flight", 0.0),
     ],
 }
 
+SILENT = Owner("boot-a", "another namespace", 7, "5", "box")
+"""The owner of a claim of whom nothing can be learnt."""
+
 
 class TestClaim:
-    def test_made_once_then_interrupted(self, place: Any) -> None:
-        """The first call makes the claim; who finds it under the lock knows that its owner is gone."""
+    def test_made_once(self, place: Any) -> None:
+        """The first call makes the claim; a second one finds it, and its owner, this very process, alive."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             made, found = store.claim(FP), store.claim(FP)
+            assert store.peek_claim(FP) == found
         assert (made.state, made.fp, made.wait_s, made.heir) == ("made", FP, 0.0, None)
-        assert found.state == "interrupted"
+        assert (found.state, found.nonce, found.wait_s) == ("in_flight", made.nonce, 75.0)
         assert "pid" in found.owner
-        assert store.peek_claim(FP) == found
+
+    def test_leaving_the_lock_closes_it(self, place: Any) -> None:
+        """Whoever leaves the lock, by an error even, sends nothing more: the next one recovers at once."""
+        store: CredentialStore = place.store
+        made = Claim("none")
+        with suppress(ZeroDivisionError), store.locked(0.0):
+            made = store.claim(FP)
+            raise ZeroDivisionError
+        closed = Claim("interrupted", FP, owner=made.owner, nonce=made.nonce)
+        assert store.peek_claim(FP) == closed
+        with store.locked(0.0):
+            assert store.claim(FP) == closed
+            renewed = store.renew_claim(closed)
+            assert (renewed.state, renewed.fp) == ("renewed", FP)
+            assert renewed.nonce != made.nonce
+            assert store.peek_claim(FP).state == "in_flight"
+        assert store.peek_claim(FP) == replace(closed, nonce=renewed.nonce)
+
+    def test_only_the_owner_closes_it(self, place: Any) -> None:
+        """A holder that has met another's claim leaves it as it is."""
+        store: CredentialStore = place.store
+        place.leave(FP, SILENT)
+        with store.locked(0.0):
+            assert store.claim(FP).state == "in_flight"
+        assert store.peek_claim(FP).state == "in_flight"
+
+    def test_an_answer_is_not_closed(self, place: Any, pair: Any) -> None:
+        """What holds an answer stays its heir."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.save_heir(store.claim(FP), pair(2))
+        assert store.peek_claim(FP).heir == pair(2)
 
     def test_withdrawn_it_is_gone(self, place: Any) -> None:
-        """Taking a claim back, twice even, leaves nothing; the next one is new."""
+        """Taking a claim back, twice even, leaves nothing; the next one is new, and is not the first one's to take back."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            first = store.claim(FP)
+            store.withdraw_claim(first)
+            store.withdraw_claim(first)
+            assert store.peek_claim(FP).state == "none"
+            assert store.claim(FP).state == "made"
+            store.withdraw_claim(first)
+            assert store.peek_claim(FP).state == "in_flight"
+
+    def test_one_of_two_takes_a_claim_over(self, place: Any) -> None:
+        """Two have met the same claim: the second one to take it over is told so, and the claim is the first one's."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.claim(FP)
-            store.withdraw_claim(FP)
-            store.withdraw_claim(FP)
-            assert store.peek_claim(FP).state == "none"
-            assert store.claim(FP).state == "made"
+        found = store.peek_claim(FP)
+        with store.locked(0.0):
+            mine = store.renew_claim(found)
+            with pytest.raises(StorageError, match="taken over"):
+                store.renew_claim(found)
+            assert store.peek_claim(FP).nonce == mine.nonce
+
+    def test_an_answer_is_not_taken_over(self, place: Any, pair: Any) -> None:
+        """The owner was not dead after all: its answer is the login, and nobody sends again."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            made = store.claim(FP)
+            store.save_heir(made, pair(2))
+            with pytest.raises(StorageError, match="taken over"):
+                store.renew_claim(replace(made, state="in_flight"))
+        assert store.peek_claim(FP).heir == pair(2)
+
+    def test_the_answer_of_an_owner_that_was_given_up(self, place: Any, pair: Any) -> None:
+        """It arrives after another process has taken the claim over: it takes the place of that claim, and is installed."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            old = store.read().fp
+            late = store.claim(old)
+            store.renew_claim(late)
+            store.save_heir(late, pair(2))
+            assert store.peek_claim(old).heir == pair(2)
+            store.install_heir(old)
+        assert store.read().token == pair(2)
 
     def test_the_answer_becomes_the_heir_and_the_heir_the_record(self, place: Any, pair: Any) -> None:
         """claim, save, install: the pair of the answer is the record, and nothing of the old pair is left."""
@@ -333,8 +406,7 @@ class TestClaim:
         with store.locked(0.0):
             store.put(pair(1))
             old = store.read().fp
-            store.claim(old)
-            store.save_heir(old, pair(2))
+            store.save_heir(store.claim(old), pair(2))
             found = store.claim(old)
             assert (found.state, found.heir) == ("heir", pair(2))
             assert store.peek_claim(old) == found
@@ -347,9 +419,9 @@ class TestClaim:
         """A write of the answer may be tried as often as it takes, shorter and longer ones alike."""
         store: CredentialStore = place.store
         with store.locked(0.0):
-            store.claim(FP)
+            claim = store.claim(FP)
             for token in (pair(2), Token("a" * 30_000, "r", 1.0, 1.0), Token("a", "", 0.0, 0.0)):
-                store.save_heir(FP, token)
+                store.save_heir(claim, token)
                 assert store.peek_claim(FP).heir == token
 
     def test_an_answer_without_its_claim_is_saved_all_the_same(self, place: Any, pair: Any) -> None:
@@ -358,7 +430,9 @@ class TestClaim:
         with store.locked(0.0):
             store.put(pair(1))
             old = store.read().fp
-            store.save_heir(old, pair(2))
+            claim = store.claim(old)
+            store.withdraw_claim(claim)
+            store.save_heir(claim, pair(2))
             store.install_heir(old)
         assert store.read().token == pair(2)
 
@@ -376,55 +450,59 @@ class TestClaim:
         assert store.read().token == pair(1)
 
     @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-    def test_across_boots(self, place: Any, story: list[tuple[str, float, str, float]]) -> None:
-        """A claim of another boot is waited for 75 s from the first meeting, by that boot's own clock."""
+    def test_a_silent_owner(self, place: Any, story: list[tuple[str, float, str, float]]) -> None:
+        """A claim of which nothing is known is waited for, 75 s from the first meeting, by each boot's own clock."""
         store: CredentialStore = place.store
-        with store.locked(0.0):
-            store.claim(FP)
-            for boot, boottime_s, state, wait_s in story:
-                place.clock.boot, place.clock.boottime = boot, boottime_s
+        place.leave(FP, SILENT)
+        nonce = store.peek_claim(FP).nonce
+        for boot, boottime_s, state, wait_s in story:
+            place.clock.boot, place.clock.boottime = boot, boottime_s
+            with store.locked(0.0):
                 peeked, found = store.peek_claim(FP), store.claim(FP)
-                assert (found.state, found.wait_s) == (state, wait_s), (boot, boottime_s)
-                assert peeked == found
-                assert store.peek_claim(FP) == found
-
-    def test_made_where_the_boot_cannot_be_told(self, place: Any) -> None:
-        """Two machines without a boot id are not taken for one."""
-        place.clock.boot = ""
-        with place.store.locked(0.0):
-            assert place.store.claim(FP).state == "made"
-            assert place.store.claim(FP).state == "elsewhere"
+            assert (found.state, found.wait_s) == (state, wait_s), (boot, boottime_s)
+            assert peeked == found
+            assert store.peek_claim(FP) == found
+            assert (found.nonce, found.owner) == (nonce, "pid 7 on box")
 
     def test_peeking_starts_no_wait(self, place: Any) -> None:
         """Only who holds the lock meets a claim: a look from outside changes nothing."""
         store: CredentialStore = place.store
-        with store.locked(0.0):
-            store.claim(FP)
-        place.clock.boot = "boot-b"
+        place.leave(FP, SILENT)
         store.peek_claim(FP)
         place.clock.boottime += 500.0
-        assert (store.peek_claim(FP).state, store.peek_claim(FP).wait_s) == ("elsewhere", 75.0)
+        assert (store.peek_claim(FP).state, store.peek_claim(FP).wait_s) == ("in_flight", 75.0)
+
+    def test_a_wait_is_for_one_claim(self, place: Any) -> None:
+        """Another claim on the same pair is waited for anew."""
+        store: CredentialStore = place.store
+        for _ in range(2):
+            place.leave(FP, SILENT)
+            with store.locked(0.0):
+                assert store.claim(FP).wait_s == 75.0
+                place.clock.boottime += 75.0
+                assert store.claim(FP).wait_s == 0.0
+
+    def test_more_boots_than_are_kept(self, place: Any) -> None:
+        """A disk that hundreds of hosts share does not grow a file with all their names: the oldest wait anew."""
+        store: CredentialStore = place.store
+        place.leave(FP, SILENT)
+        for number in range(100):
+            place.clock.boot, place.clock.boottime = f"boot-{number}", 1000.0 + number
+            with store.locked(0.0):
+                assert store.claim(FP).wait_s == 75.0
+        place.clock.boottime = 1100.0
+        with store.locked(0.0):
+            assert store.claim(FP).wait_s == 74.0
+            place.clock.boot = "boot-0"
+            assert store.claim(FP).wait_s == 75.0
 
     def test_an_heir_is_one_on_every_boot(self, place: Any, pair: Any) -> None:
         """A complete answer is used at once, wherever it is found."""
         store: CredentialStore = place.store
         with store.locked(0.0):
-            store.claim(FP)
-            store.save_heir(FP, pair(2))
+            store.save_heir(store.claim(FP), pair(2))
             place.clock.boot = "boot-b"
             assert store.claim(FP).state == "heir"
-
-    def test_renewed_it_is_this_boot_s_own(self, place: Any) -> None:
-        """Recovery makes a claim its own before it sends, so that the next one knows what happened."""
-        store: CredentialStore = place.store
-        with store.locked(0.0):
-            store.claim(FP)
-            place.clock.boot = "boot-b"
-            assert store.claim(FP).state == "elsewhere"
-            store.renew_claim(FP)
-            assert store.claim(FP).state == "interrupted"
-            place.clock.boot = "boot-a"
-            assert store.claim(FP).state == "elsewhere"
 
 
 class TestLock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, claims
+from kimi_auth.store import Claim, FileStore, Pace, Refusal, claims, medium, owners
 from kimi_auth.token import RECORD_MAX_BYTES, Token
 
 FP = "0123456789abcdef"
@@ -59,21 +61,33 @@ class Recorder:
 
 
 RENAMED = ["create X~", "pwrite X~", "fsync X~", "replace X~ X", "fsync credentials"]
-ALLOCATED = ["create X~", "posix_fallocate X~", "pwrite X~", "fsync X~", "replace X~ X", "fsync credentials"]
-ORDERS: dict[str, tuple[str, Callable[[FileStore, str], object], list[str]]] = {
+NEW = Token("a2", "r2", 1.0, 1.0)
+ORDERS: dict[str, tuple[str, Callable[[FileStore, Claim], object], list[str]]] = {
     "put": ("kimi-code.json", lambda store, _: store.put(Token("a2", "r2", 1.0, 1.0)), RENAMED),
     "sign_out": ("kimi-code.json", lambda store, _: store.sign_out(5.0), RENAMED),
     "set_pace": ("kimi-code.pace.json", lambda store, _: store.set_pace(Pace()), RENAMED),
-    "refuse": ("kimi-code.FP.refused", lambda store, fp: store.refuse(fp, Refusal(1.0)), RENAMED),
+    "refuse": ("kimi-code.FP.refused", lambda store, claim: store.refuse(claim.fp, Refusal(1.0)), RENAMED),
     "claim": (
         "kimi-code.FP.next",
-        lambda store, fp: (store.withdraw_claim(fp), store.claim(fp)),
+        lambda store, claim: (store.withdraw_claim(claim), store.claim(claim.fp)),
         ["unlink X", "fsync credentials", "create X", "posix_fallocate X", "pwrite X", "fsync X", "fsync credentials"],
     ),
-    "renew_claim": ("kimi-code.FP.next", lambda store, fp: store.renew_claim(fp), ALLOCATED),
+    "renew_claim": (
+        "kimi-code.FP.next",
+        lambda store, claim: store.renew_claim(claim),
+        [
+            "create X+",
+            "posix_fallocate X+",
+            "pwrite X+",
+            "fsync X+",
+            "fsync credentials",
+            "replace X+ X",
+            "fsync credentials",
+        ],
+    ),
     "save_heir": (
         "kimi-code.FP.next",
-        lambda store, fp: store.save_heir(fp, Token("a2", "r2", 1.0, 1.0)),
+        lambda store, claim: store.save_heir(claim, NEW),
         ["ftruncate X", "pwrite X", "fsync X"],
     ),
 }
@@ -88,11 +102,12 @@ def test_the_order_of_a_durable_write(
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.claim(fp)
+        claim = file_store.claim(fp)
         recorder = Recorder(monkeypatch, "r" * 12)
-        write(file_store, fp)
+        write(file_store, claim)
         monkeypatch.undo()
-    wanted = [step.replace("X", name.replace("FP", fp)) for step in steps]
+    taking = f"kimi-code.{fp}.{claim.nonce}.next"
+    wanted = [step.replace("X+", taking).replace("X", name.replace("FP", fp)) for step in steps]
     assert recorder.steps[: len(wanted)] == wanted
     assert all(step.startswith("unlink") for step in recorder.steps[len(wanted) :]), "only sweeping may follow"
 
@@ -103,8 +118,7 @@ def test_the_order_of_an_install(file_store: FileStore, pair: Any, monkeypatch: 
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.claim(fp)
-        file_store.save_heir(fp, pair(2))
+        file_store.save_heir(file_store.claim(fp), pair(2))
         file_store.refuse(fp, Refusal(1.0))
         inode = file_store.path.with_name(f"kimi-code.{fp}.next").stat().st_ino
         recorder = Recorder(monkeypatch, "r" * 12)
@@ -122,8 +136,7 @@ def test_an_install_that_was_not_durable_is_tried_again(
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.claim(fp)
-        file_store.save_heir(fp, pair(2))
+        file_store.save_heir(file_store.claim(fp), pair(2))
         fail("fsync", errno.EIO)
         with pytest.raises(StoreUnwritable, match="disk reports an error"):
             file_store.install_heir(fp)
@@ -205,7 +218,7 @@ def test_where_blocks_cannot_be_reserved_they_are_written(
         fail("posix_fallocate", number)
     with file_store.locked(0.0):
         file_store.claim(FP)
-    found = file_store.path.with_name(f"kimi-code.{FP}.next").stat()
+        found = file_store.path.with_name(f"kimi-code.{FP}.next").stat()
     assert (found.st_size, found.st_blocks * 512 >= claims.ALLOCATE) == (claims.ALLOCATE, True)
 
 
@@ -241,8 +254,8 @@ def test_what_could_never_be_read_is_not_stored(file_store: FileStore, pair: Any
     huge = Token("a" * RECORD_MAX_BYTES, "r", 1.0, 1.0)
     with file_store.locked(0.0):
         file_store.put(pair(1))
-        file_store.claim(FP)
-        for write in (lambda: file_store.put(huge), lambda: file_store.save_heir(FP, huge)):
+        claim = file_store.claim(FP)
+        for write in (lambda: file_store.put(huge), lambda: file_store.save_heir(claim, huge)):
             with pytest.raises(StoreUnwritable, match="65536"):
                 write()
     assert file_store.read().token == pair(1)
@@ -252,10 +265,76 @@ def test_what_could_never_be_read_is_not_stored(file_store: FileStore, pair: Any
 def test_removing_that_fails_is_said(file_store: FileStore, fail: Any) -> None:
     """A claim that cannot be withdrawn is no silent success."""
     with file_store.locked(0.0):
-        file_store.claim(FP)
+        claim = file_store.claim(FP)
         fail("unlink", errno.EROFS)
         with pytest.raises(StoreUnwritable, match="read-only"):
-            file_store.withdraw_claim(FP)
+            file_store.withdraw_claim(claim)
+
+
+def test_a_claim_that_cannot_be_closed(
+    file_store: FileStore, fail: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and the next one waits: a living process has left it open."""
+    with file_store.locked(0.0):
+        file_store.claim(FP)
+        fail("ftruncate", errno.EIO)
+    monkeypatch.undo()
+    assert "a claim stays open" in caplog.text
+    assert file_store.peek_claim(FP).state == "in_flight"
+
+
+def test_a_process_killed_while_it_takes_a_claim_over(file_store: FileStore, clock: Any) -> None:
+    """What it has made counts as the claim, its owner as the owner: waited for, and taken over in its turn."""
+    me = owners.this_process(clock.boot)
+    path = file_store.path.with_name(f"kimi-code.{FP}.next")
+    first, second = claims.new(FP, me), claims.new(FP, replace(me, namespace="another"))
+    path.write_bytes(claims.unfinished(first)[:-2] + claims.CLOSED)
+    path.with_name(f"kimi-code.{FP}.{first.nonce}.next").write_bytes(claims.unfinished(second))
+    with file_store.locked(0.0):
+        found = file_store.claim(FP)
+        assert (found.state, found.nonce) == ("in_flight", second.nonce)
+        with pytest.raises(StorageError, match="taken over"):
+            file_store.renew_claim(replace(found, nonce=first.nonce))
+        clock.boottime += 75.0
+        renewed = file_store.renew_claim(file_store.claim(FP))
+        assert renewed.state == "renewed"
+    assert file_store.peek_claim(FP) == replace(renewed, state="interrupted")
+    assert json.loads(path.read_bytes())["claim"]["nonce"] == renewed.nonce
+
+
+def test_a_claim_that_goes_while_it_is_looked_at(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a lock that excludes its owner may take it back in that moment: nothing is sent, and the next try makes one."""
+    with file_store.locked(0.0):
+        file_store.claim(FP)
+        monkeypatch.setattr(file_store, "peek_claim", lambda fp: Claim("none", fp))
+        with pytest.raises(StorageError, match="came and went"):
+            file_store.claim(FP)
+
+
+@pytest.mark.parametrize("moment", ["taken over", "withdrawn", "answered"])
+def test_what_happens_to_a_claim_while_it_is_taken_over(
+    file_store: FileStore, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """After our name is made and before it takes the claim's place, somebody else was there: we leave, without a trace."""
+    path = file_store.path.with_name(f"kimi-code.{FP}.next")
+    with file_store.locked(0.0):
+        claim = file_store.claim(FP)
+        create = medium.create_durably
+
+        def create_late(taking: Path, *args: Any, **options: Any) -> bool:
+            if moment == "withdrawn":
+                file_store.withdraw_claim(claim)
+            elif moment == "answered":
+                file_store.save_heir(claim, NEW)
+            else:
+                path.write_bytes(claims.unfinished(claims.new(FP, owners.Owner())))
+            return create(taking, *args, **options)
+
+        monkeypatch.setattr(medium, "create_durably", create_late)
+        with pytest.raises(StorageError, match="taken over"):
+            file_store.renew_claim(claim)
+        assert file_store.peek_claim(FP).state == {"withdrawn": "none", "answered": "heir"}.get(moment, "in_flight")
+        assert [left for left in names(path.parent) if claim.nonce in left] == []
 
 
 def test_sweeping_that_fails_does_not_undo_an_install(file_store: FileStore, pair: Any, fail: Any) -> None:
@@ -300,13 +379,13 @@ def test_a_disk_that_is_really_full(small_disk: Path, clock: Any, pair: Any) -> 
     with store.locked(0.0):
         store.put(pair(1))
         fp = store.read().fp
-        store.claim(fp)
+        claim = store.claim(fp)
         fill(small_disk)
         with pytest.raises(StoreUnwritable, match="the disk is full"):
             store.put(pair(9))
         with pytest.raises(StoreUnwritable, match="the disk is full"):
             store.check_writable()
-        store.save_heir(fp, pair(2))
+        store.save_heir(claim, pair(2))
         store.install_heir(fp)
         assert store.read().token == pair(2)
         fill(small_disk)

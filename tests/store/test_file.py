@@ -12,7 +12,7 @@ import pytest
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, Snapshot
+from kimi_auth.store import Claim, FileStore, Pace, Refusal, Snapshot
 from kimi_auth.token import Token, fingerprint
 
 FP = "0123456789abcdef"
@@ -43,9 +43,12 @@ def test_a_key_that_is_no_name_is_refused(tmp_path: Path, clock: Any, key: str) 
 def test_a_fingerprint_that_is_none_names_no_file(file_store: FileStore, fp: str) -> None:
     """A fingerprint is part of a file name, so it is checked where it becomes one."""
     with file_store.locked(0.0):
-        for question in (file_store.refusal, file_store.peek_claim, file_store.claim, file_store.withdraw_claim):
+        for question in (file_store.refusal, file_store.peek_claim, file_store.claim):
             with pytest.raises(ValueError, match="no fingerprint"):
                 question(fp)
+        for claim in (Claim("made", fp, nonce="0" * 16), Claim("made", "0" * 16, nonce=fp)):
+            with pytest.raises(ValueError, match="no fingerprint"):
+                file_store.renew_claim(claim)
 
 
 def test_the_names_of_the_files(file_store: FileStore, pair: Any) -> None:
@@ -108,8 +111,7 @@ def test_an_installed_heir_is_a_record_for_everybody(file_store: FileStore, pair
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.claim(fp)
-        file_store.save_heir(fp, pair(2))
+        file_store.save_heir(file_store.claim(fp), pair(2))
         file_store.install_heir(fp)
     record = json.loads(file_store.path.read_bytes())
     assert {key: record[key] for key in record if key not in {"claim", "sha256"}} == pair(2).record()
@@ -209,9 +211,9 @@ def test_a_link_s_target_is_the_record(file_store: FileStore, linked: Path, pair
     file_store.check_writable()
     with file_store.locked(0.0):
         fp = file_store.read().fp
-        file_store.claim(fp)
+        claim = file_store.claim(fp)
         assert (linked.parent / f"team.{fp}.next").exists()
-        file_store.save_heir(fp, pair(2))
+        file_store.save_heir(claim, pair(2))
         file_store.install_heir(fp)
         assert file_store.read().token == pair(2)
         file_store.put(pair(3))

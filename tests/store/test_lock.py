@@ -20,7 +20,7 @@ import pytest
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, lock
+from kimi_auth.store import Claim, FileStore, lock
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"
@@ -312,10 +312,11 @@ def test_a_lock_that_does_not_exclude(file_store: FileStore, no_op_flock: None) 
     with file_store.locked(0.0):
         file_store.put(Token("a", "r", 1.0, 1.0))
         fp = file_store.read().fp
-        for write in (file_store.claim, file_store.renew_claim):
+        claim = Claim("interrupted", fp, nonce=fp)
+        for write in (lambda: file_store.claim(fp), lambda: file_store.renew_claim(claim)):
             with pytest.raises(StorageError, match=re.escape(f"the lock {file_store.lock_paths[0]} does not keep")):
-                write(fp)
-        file_store.save_heir(fp, Token("a2", "r2", 1.0, 1.0))
+                write()
+        file_store.save_heir(claim, Token("a2", "r2", 1.0, 1.0))
         file_store.install_heir(fp)
         file_store.sign_out(5.0)
     left = {path.name for path in file_store.path.parent.iterdir()}
@@ -461,12 +462,12 @@ def test_a_lock_file_taken_away_while_it_is_held(
     with file_store.locked(0.0):
         file_store.put(pair)
         fp = file_store.read().fp
-        file_store.claim(fp)
+        claim = file_store.claim(fp)
         take_away(file_store)
-        for write in (file_store.claim, file_store.renew_claim):
+        for write in (lambda: file_store.claim(fp), lambda: file_store.renew_claim(claim)):
             with pytest.raises(StorageError, match="removed or replaced while it was held"):
-                write(fp)
-        file_store.save_heir(fp, answer)
+                write()
+        file_store.save_heir(claim, answer)
         file_store.install_heir(fp)
     assert file_store.read().token == answer
     with file_store.locked(0.0) as held:

@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kimi_auth.errors import StoreUnwritable
-from kimi_auth.store import Binding, FileStore, Pace, Refusal, claims
+from kimi_auth.store import Binding, Claim, FileStore, Pace, Refusal, claims
+from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"
@@ -23,22 +25,23 @@ GOOD = json.dumps({"access_token": "a", "refresh_token": "r", "expires_at": 5.0,
 
 
 def test_an_unfinished_claim_takes_its_room_and_says_whose_it_is(file_store: FileStore, clock: Any) -> None:
-    """16 KiB on disk from the start; boot, process and host in the first line, NULs behind."""
-    with file_store.locked(0.0):
-        file_store.claim(FP)
+    """Room for the largest answer from the start; boot, process and host in the first line, NULs behind."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
-    data = path.read_bytes()
-    assert len(data) == claims.ALLOCATE <= path.stat().st_blocks * 512
+    with file_store.locked(0.0):
+        made = file_store.claim(FP)
+        data = path.read_bytes()
+        assert len(data) == claims.ALLOCATE <= path.stat().st_blocks * 512
     about = json.loads(data.rstrip(b"\0"))["claim"]
-    assert (about["v"], about["fp"], about["boot"], about["boottime_s"]) == (1, FP, clock.boot, clock.boottime)
+    assert (about["v"], about["fp"], about["nonce"], about["boot"]) == (1, FP, made.nonce, clock.boot)
     assert (about["pid"], about["host"]) == (os.getpid(), socket.gethostname())
+    assert json.loads(path.read_bytes()) == {"claim": about, "closed": True}
 
 
 @pytest.mark.parametrize(
     "answer", [Token("a2", "r2", 5.0, 9.0, issuer="https://x"), Token("a" * 20_000, "r", 5.0, 9.0)]
 )
 def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.MonkeyPatch, answer: Token) -> None:
-    """Cut off after any number of bytes a claim is still this boot's interrupted one; only the last byte makes the heir."""
+    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes the heir."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     states: list[bytes] = []
     original = os.pwrite
@@ -49,33 +52,36 @@ def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.M
         return original(descriptor, data[:step], offset)
 
     with file_store.locked(0.0):
-        file_store.claim(FP)
+        claim = file_store.claim(FP)
         monkeypatch.setattr(os, "pwrite", by_bytes)
-        file_store.save_heir(FP, answer)
+        file_store.save_heir(claim, answer)
         monkeypatch.undo()
         assert len(states) > 100
         assert file_store.peek_claim(FP).heir == answer
         whole = path.read_bytes()
         for state in states:
             path.write_bytes(state)
-            assert file_store.peek_claim(FP).state == "interrupted"
+            assert file_store.peek_claim(FP) == replace(claim, state="in_flight", wait_s=75.0)
         for state in states[:: len(states) // 7]:
             path.write_bytes(state)
-            assert file_store.claim(FP).state == "interrupted"
-            file_store.save_heir(FP, answer)
+            file_store.save_heir(claim, answer)
             assert path.read_bytes() == whole
+    for state in states:  # whatever the tear has left, who left the lock can close it
+        path.write_bytes(state)
+        with file_store.locked(0.0):
+            file_store._mine = [claim]
+        assert file_store.peek_claim(FP) == replace(claim, state="interrupted")
 
 
 def test_an_answer_with_one_wrong_byte_is_none(file_store: FileStore) -> None:
     """The checksum covers every key of the record."""
     with file_store.locked(0.0):
-        file_store.claim(FP)
-        file_store.save_heir(FP, Token("aaaa", "rrrr", 5.0, 9.0, "ssss", issuer="https://iiii"))
+        file_store.save_heir(file_store.claim(FP), Token("aaaa", "rrrr", 5.0, 9.0, "ssss", issuer="https://iiii"))
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     whole = path.read_bytes()
     for part in (b"aaaa", b"rrrr", b"5.0", b"9.0", b"ssss", b"iiii", b"Bearer"):
         path.write_bytes(whole.replace(part, part[:-1] + b"7"))
-        assert file_store.peek_claim(FP).state == "interrupted", part
+        assert file_store.peek_claim(FP).state == "in_flight", part
     path.write_bytes(whole)
     assert file_store.peek_claim(FP).state == "heir"
 
@@ -83,19 +89,17 @@ def test_an_answer_with_one_wrong_byte_is_none(file_store: FileStore) -> None:
 def test_an_answer_that_is_no_credential_is_none(file_store: FileStore) -> None:
     """A sound checksum over a record that nobody would take makes no heir."""
     with file_store.locked(0.0):
-        file_store.claim(FP)
-        file_store.save_heir(FP, Token("a b", "r", 5.0, 9.0))
-    assert file_store.peek_claim(FP).state == "interrupted"
+        file_store.save_heir(file_store.claim(FP), Token("a b", "r", 5.0, 9.0))
+        assert file_store.peek_claim(FP).state == "in_flight"
 
 
 def test_an_answer_of_another_pair_is_none(file_store: FileStore, pair: Any) -> None:
     """A claim under another pair's name proves nothing."""
     with file_store.locked(0.0):
-        file_store.claim(FP)
-        file_store.save_heir(FP, pair(2))
+        file_store.save_heir(file_store.claim(FP), pair(2))
         path = file_store.path.with_name(f"kimi-code.{FP}.next")
         path.rename(path.with_name(f"kimi-code.{OTHER_FP}.next"))
-        assert file_store.claim(OTHER_FP).state == "elsewhere"
+        assert file_store.claim(OTHER_FP).state == "in_flight"
 
 
 GARBAGE: dict[str, bytes] = {
@@ -114,43 +118,85 @@ GARBAGE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_in_a_claim_s_place(file_store: FileStore, clock: Any, data: bytes) -> None:
-    """Its owner cannot be told, so it is one of another boot: dated on the first meeting, waited for, then interrupted."""
+    """Its owner cannot be told, so it may be alive: dated on the first meeting, waited for, then taken over."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     path.write_bytes(data)
-    assert file_store.peek_claim(FP).state == "elsewhere"
+    assert file_store.peek_claim(FP).state == "in_flight"
     with file_store.locked(0.0):
         assert file_store.claim(FP).wait_s == 75.0
         clock.boottime += 75.0
-        assert file_store.claim(FP).state == "interrupted"
+        found = file_store.claim(FP)
+        assert (found.state, found.wait_s) == ("in_flight", 0.0)
+        assert file_store.renew_claim(found).state == "renewed"
+    assert file_store.peek_claim(FP).state == "interrupted"
 
 
 def test_odd_values_in_a_claim_are_unknown(file_store: FileStore, clock: Any) -> None:
     """Kinds that do not fit are no reason to fail, nor unknown keys of a later version."""
-    about = {"v": 9, "fp": FP, "boot": 7, "boottime_s": "x", "pid": "y", "host": 3, "met": {"boot-a": "z"}, "new": []}
+    about = {"v": 9, "fp": FP, "nonce": FP, "boot": 7, "pid": "y", "host": 3, "started": [], "new": []}
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     path.write_bytes(json.dumps({"claim": about})[:-1].encode() + b"\n}")
-    assert (file_store.peek_claim(FP).state, file_store.peek_claim(FP).owner) == ("elsewhere", "")
-    about |= {"boot": clock.boot, "met": [], "pid": 7, "host": "h\x1bost"}
+    assert file_store.peek_claim(FP) == Claim("in_flight", FP, wait_s=75.0, nonce=FP)
+    about |= {"boot": clock.boot, "pid": 7, "host": "h\x1bost"}
     path.write_bytes(json.dumps({"claim": about})[:-1].encode() + b"\n}")
-    assert (file_store.peek_claim(FP).state, file_store.peek_claim(FP).owner) == ("interrupted", "pid 7 on host")
+    assert file_store.peek_claim(FP).owner == "pid 7 on host"
+
+
+ODD_OWNERS = {
+    "nonce": ["", 5, None, "../../x", "0" * 15, "0123456789ABCDEF"],
+    "pid": [True, 0, -1, 2**31, 2**80, 1.5],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ODD_OWNERS.items() for value in values])
+def test_a_header_that_nobody_of_ours_wrote(file_store: FileStore, key: str, value: object) -> None:
+    """A nonce that could lead out of the directory makes it no claim of ours, a process number that is none is unknown."""
+    about = {"v": 1, "fp": FP, "nonce": FP, "pid": 7} | {key: value}
+    file_store.path.with_name(f"kimi-code.{FP}.next").write_bytes(json.dumps({"claim": about})[:-1].encode() + b"\n}")
+    found = file_store.peek_claim(FP)
+    assert (found.state, found.owner) == ("in_flight", "")
+    with file_store.locked(0.0):
+        assert file_store.renew_claim(found).state == "renewed"
+
+
+ODD_MEETINGS = [
+    b"", b"{", b"[]", b'{"nonce": "0123456789abcdef"}', b'{"nonce": 7, "met": {}}', b"\xff", b"[" * 50_000,
+    b'{"nonce": "0123456789abcdef", "met": {"boot-a": "x"}}', b'{"nonce": "0123456789abcdef", "met": {"boot-a": true}}',
+    b'{"nonce": "0123456789abcdef", "met": {"boot-a": -1}}', b'{"nonce": "0123456789abcdef", "met": {"boot-a": NaN}}',
+    b'{"nonce": "0123456789abcdef", "met": {"boot-a": 1e999}}', b'{"nonce": "fedcba9876543210", "met": {"boot-a": 1}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", ODD_MEETINGS, ids=range(len(ODD_MEETINGS)))
+def test_meetings_that_cannot_be_read_have_not_happened(file_store: FileStore, data: bytes) -> None:
+    """The wait begins again, and no time that was made up ends it."""
+    path = file_store.path.with_name(f"kimi-code.{FP}.next")
+    path.write_bytes(claims.unfinished(claims.Header(FP, FP, Owner())))
+    path.with_name(f"kimi-code.{FP}.met").write_bytes(data)
+    assert file_store.peek_claim(FP).wait_s == 75.0
+    with file_store.locked(0.0):
+        assert file_store.claim(FP).wait_s == 75.0
+    assert json.loads(path.with_name(f"kimi-code.{FP}.met").read_bytes())["met"] == {"boot-a": 1000.0}
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_what_is_no_file_in_a_claim_s_place(file_store: FileStore, clock: Any, make: Any) -> None:
     """It is waited for like garbage and then replaced; it is never opened for ever and never taken for a claim of ours."""
     make(file_store.path.with_name(f"kimi-code.{FP}.next"))
-    assert file_store.peek_claim(FP).state == "elsewhere"
+    assert file_store.peek_claim(FP).state == "in_flight"
     with file_store.locked(0.0):
-        assert file_store.claim(FP).state == "elsewhere"
+        assert file_store.claim(FP).state == "in_flight"
         clock.boottime += 75.0
-        assert file_store.claim(FP).state == "interrupted"
+        assert file_store.renew_claim(file_store.claim(FP)).state == "renewed"
 
 
 def test_a_directory_in_a_claim_s_place(file_store: FileStore) -> None:
     """It cannot be replaced, so nothing is sent and it is named."""
-    file_store.path.with_name(f"kimi-code.{FP}.next").mkdir()
+    path = file_store.path.with_name(f"kimi-code.{FP}.next")
+    path.mkdir()
     with file_store.locked(0.0), pytest.raises(StoreUnwritable, match="it is a directory"):
-        file_store.claim(FP)
+        file_store.renew_claim(file_store.claim(FP))
+    assert [left.name for left in path.parent.glob("*.next")] == [path.name]
 
 
 def test_without_free_descriptors_nothing_is_made_up(file_store: FileStore, refuse_open: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kimi_auth.token import RECORD_MAX_BYTES
 from kimi_auth.wire.decode import catalogue, device_code, grant, json_object, oauth_error
 
 CODE = {"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https://auth.test/device"}
@@ -135,7 +136,8 @@ def test_device_code_that_cannot_be_used(change: dict[str, Any], shape: str) -> 
         ({"expires_in": 1, "refresh_token": "r\n"}, ("", 1.0, "", "Bearer")),
         ({"expires_in": "nan", "refresh_token": 5, "token_type": 5}, ("", 0.0, "", "Bearer")),
         ({"refresh_token": ""}, (None, 0.0, "", "Bearer")),
-        ({"refresh_token": "r" * 20_000}, ("", 0.0, "", "Bearer")),
+        ({"refresh_token": "r" * RECORD_MAX_BYTES}, ("r" * RECORD_MAX_BYTES, 0.0, "", "Bearer")),
+        ({"refresh_token": "r" * (RECORD_MAX_BYTES + 1)}, ("", 0.0, "", "Bearer")),
         ({"refresh_token": "R1\u00e9"}, ("", 0.0, "", "Bearer")),
         ({"scope": "a\x1b\n b", "token_type": "BEARER\x00"}, (None, 0.0, "a b", "Bearer")),
     ],
@@ -149,7 +151,7 @@ def test_grant(data: dict[str, Any], expected: tuple[object, ...]) -> None:
     assert (given.refresh_token, given.expires_in_s, given.scope, given.token_type) == expected
 
 
-@pytest.mark.parametrize("access", ["", None, 5, "two words", "caf\u00e9", "a\n", "a" * 20_000])
+@pytest.mark.parametrize("access", ["", None, 5, "two words", "caf\u00e9", "a\n", "a" * (RECORD_MAX_BYTES + 1)])
 def test_grant_without_a_usable_token(access: object) -> None:
     """An access token that no header can carry is none."""
     assert grant({"access_token": access}) == ("no_token", None)

@@ -29,8 +29,8 @@ ELSEWHERE = "(says its claim)"
 """How the words for a holder end that this host does not know."""
 
 CLAIMS = {
-    "interrupted": "a renewal was begun and nobody is at it any more: its answer is not known",
-    "elsewhere": "a renewal was begun by another host, or before this one was started: its answer is not known",
+    "interrupted": "a renewal was begun and its process is over: its answer is not known",
+    "in_flight": "a renewal was begun, and its process may still be at it: its answer is not known",
     "heir": "a renewal was answered, and the answer is not installed yet",
 }
 

@@ -14,23 +14,27 @@ from kimi_auth.machine.explore import SETTLES, TERMINATES, Report, explore
 
 from . import environment
 from .effects import (
+    DECLARED,
     HOLDS,
     INSTALLED,
     OWES_SERVING,
     UNSAVED,
     Config,
     Effect,
+    closed,
     given_up,
     installed,
+    is_incomplete,
+    lock_bit,
     pair_at,
     swept,
     with_pair,
 )
-from .hooks import Hook, claim, exchange, install, reread, save_heir
+from .hooks import Hook, claim, exchange, install, renew_claim, reread, save_heir
 from .hooks_outside import HOOKS, hold_credential, inspect, weigh
-from .state import ABSENT, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
+from .state import ABSENT, CLOSED, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
 from .verdicts import Data
-from .world import Cancel, World
+from .world import Cancel, Leave, World
 from .worlds import WAITERS
 
 __all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
@@ -42,7 +46,7 @@ SMALL = Config(any_need=False, full_disk=False, all_answers=False)
 
 @dataclass(frozen=True)
 class Ablation:
-    """`part` is left out: by `edit` of the machines' data, by other `hooks`, by another `cancel`, in the world `config`.
+    """`part` is left out: by `edit` of the machines' data, by other `hooks`, by another `cancel` or `leave`, in the world `config`.
     `breaks`: the rules that must be seen broken; empty where the other parts make up for it."""
 
     part: str
@@ -51,6 +55,7 @@ class Ablation:
     edit: Callable[[Editable], None] | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     cancel: Cancel = environment.cancelled
+    leave: Leave = closed
 
 
 def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) -> Report:
@@ -60,7 +65,9 @@ def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) ->
         data = machines.data()
         ablation.edit(data)
         edited = Library.from_data(data)
-    world = World(edited, ablation.config, hooks={**HOOKS, **ablation.hooks}, cancel=ablation.cancel)
+    world = World(
+        edited, ablation.config, hooks={**HOOKS, **ablation.hooks}, cancel=ablation.cancel, leave=ablation.leave
+    )
     lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
     return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)
 
@@ -90,9 +97,38 @@ def _no_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effe
     return [Effect("claimed", shared, process)]
 
 
+def _the_lock_is_proof(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in claim(config, shared, process):
+        if effect.outcome == "in_flight":
+            marks = effect.process.marks | DECLARED
+            yield effect._replace(outcome="interrupted", process=effect.process._replace(marks=marks))
+        else:
+            yield effect
+
+
+def _takes_over_blindly(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return renew_claim(config._replace(exclusive=False), shared, process)
+
+
+def _sweeps_all_others(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.record >= 0:
+        shared = swept(config, shared, process.record, spares=False)
+    return claim(config, shared, process)
+
+
+def _closes_any(config: Config, shared: Shared, process: Process) -> Shared:
+    if is_incomplete(pair_at(shared, process.record)):
+        return with_pair(shared, process.record, owner=CLOSED, met=())
+    return shared
+
+
+def _closes_none(config: Config, shared: Shared, process: Process) -> Shared:
+    return shared
+
+
 def _lets_the_lock_go(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.full and process.marks & HOLDS:
-        free = shared._replace(locks=shared.locks & ~(1 << process.host))
+        free = shared._replace(locks=shared.locks & ~lock_bit(config, process))
         return [Effect(None, free, process._replace(marks=process.marks & ~HOLDS), "lets the lock go, and tries on")]
     return save_heir(config, shared, process)
 
@@ -144,7 +180,7 @@ def _put_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[
 
 
 def _sidecars_of_the_record(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("cleared", swept(config, shared, NOTHING), process)]
+    return [Effect("cleared", swept(config, shared, NOTHING, spares=False), process)]
 
 
 def _sign_out_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -192,7 +228,8 @@ def _withheld(hook: Hook) -> Hook:
 
 def _torn(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
     broken = ("I2",) if process.marks & UNSAVED else ()
-    return Effect("", given_up(config, shared, process), idle(process), "is cancelled in the middle", broken=broken)
+    torn = closed(config, given_up(config, shared, process), process)
+    return Effect("", torn, idle(process), "is cancelled in the middle", broken=broken)
 
 
 # --- machines with a part left out ---------------------------------------------------------------------------------------
@@ -222,19 +259,34 @@ def _sidecars_first(data: Editable) -> None:
 
 
 QUIET = SMALL._replace(logins=0, logouts=0)
-NO_LOCK = QUIET._replace(shared_lock=False, exclusive=True)
+NO_LOCK = QUIET._replace(shared_lock=False, hidden=True)
+UNSURE = QUIET._replace(lock="broken", hidden=True)
 DISK = QUIET._replace(full_disk=True)
 UNLOCKED = SMALL._replace(unlocked_writers=True)
 
 ABLATIONS: tuple[Ablation, ...] = (
+    # With a claim that only its owner's end makes recoverable, no login is lost without the lock, nor by a stale read under
+    # it: what is left to see is that somebody writes outside of it, or says what is not so.
     Ablation(
         "never without the lock",
-        frozenset({"I1", "I7"}),
+        frozenset({"lock discipline"}),
         QUIET._replace(unlocked_writers=True),
         hooks={"hold_credential": _unlocked_after_some_tries},
     ),
-    Ablation("re-read under the lock", frozenset({"I1"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}),
+    Ablation("re-read under the lock", frozenset({"I8"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}),
     Ablation("the claim", frozenset({"I1", "I7"}), QUIET, hooks={"claim": _no_claim, "renew_claim": _no_claim}),
+    Ablation(
+        "a lock is no proof that an owner is dead",
+        frozenset({"I7"}),
+        UNSURE,
+        hooks={"claim": _the_lock_is_proof, "renew_claim": _takes_over_blindly},
+    ),
+    Ablation("one process takes a claim over", frozenset({"I7"}), UNSURE, hooks={"renew_claim": _takes_over_blindly}),
+    Ablation("closing by nonce", frozenset({"I7"}), UNSURE, leave=_closes_any),
+    Ablation("closing the claim with the lock", frozenset({"claims are closed"}), QUIET, leave=_closes_none),
+    Ablation(
+        "sweeping spares what is bound to the record", frozenset({"I1"}), UNSURE, hooks={"claim": _sweeps_all_others}
+    ),
     Ablation(
         "renewing the claim before recovery sends",
         frozenset({"I7"}),
@@ -242,7 +294,10 @@ ABLATIONS: tuple[Ablation, ...] = (
         edit=_edges("token_refresh", "reclaiming", claiming__interrupted="looking_again"),
     ),
     Ablation(
-        "keeping the lock while the pair is unsaved", frozenset({"I7"}), DISK, hooks={"save_heir": _lets_the_lock_go}
+        "keeping the lock while the pair is unsaved",
+        frozenset({"lock discipline"}),
+        DISK,
+        hooks={"save_heir": _lets_the_lock_go},
     ),
     Ablation(
         "binding the claim to the pair",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .state import (
     ALIVE,
+    CLOSED,
     EXPIRED,
     FRESH,
     FRESH_PAIR,
+    GONE,
     GOOD,
     MEDDLED,
     NO_CLAIM,
@@ -30,21 +31,22 @@ Policy = Literal["strict", "lenient", "grace", "none"]
 # What happened in a walk, as bits of Process.marks.
 DECLARED, SPENT_IT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
 OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_NOBODY = 32, 64, 128, 256
-AWAITS_PACE, AWAITS_CLAIM, RECOVERS, MUST_HAVE = 512, 1024, 2048, 4096
+AWAITS_PACE, AWAITS_CLAIM, RECOVERS, MUST_HAVE, OWNS = 512, 1024, 2048, 4096, 8192
 AWAITS = AWAITS_PACE | AWAITS_CLAIM | RECOVERS
 BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED | AWAITS | MUST_HAVE
 
 
 class Config(NamedTuple):
-    """Which world. `shared_lock`: the processes are on one host, whose lock works; otherwise each is on a host of its own
-    and no lock reaches from one to the other. `lock`: "broken" is one that lets everybody in.
+    """Which world. `shared_lock`: the processes are on one host and take one lock; otherwise each is on a host of its own
+    and no lock reaches from one to the other. `lock`: "broken" is one that excludes at some moments only. `hidden`: it cannot
+    always be told that the owner of a claim is dead: its process may be in another container.
 
     `any_need`: also callers that want another pair than the one stored. `power`: power cuts. `spoils`: how often the
     record may be spoiled, or turn out to be of another issuer. `gives_up`: one-shot processes, which stop trying to save after a while. `unlocked_writers`:
     somebody may write between two steps of an activity, so these are taken one by one. `all_answers`: outcomes that lead
     to the same state as another one are tried as well. `synchronous`: directories are synchronised. `orphans`:
     claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
-    `exclusive`: of two that take over one claim only one succeeds, and making a claim leaves other claims alone. `old_program`: one that
+    `exclusive`: of two that take over one claim only one succeeds. `old_program`: one that
     knows nothing of lock and claim signs in and out and renews beside us; what it breaks is its own affair.
     `waiters`: every process needs a token now and has the patience for it, and one transient fault is all that goes wrong.
     """
@@ -65,9 +67,15 @@ class Config(NamedTuple):
     synchronous: bool = True
     orphans: bool = False
     memory: bool = False
-    exclusive: bool = False
+    exclusive: bool = True
     old_program: bool = False
     waiters: bool = False
+    hidden: bool = False
+
+    @property
+    def excludes(self) -> bool:
+        """A lock keeps all of them apart."""
+        return self.shared_lock and self.lock == "works"
 
 
 class Effect(NamedTuple):
@@ -114,13 +122,14 @@ def without_claim(config: Config, shared: Shared, number: int) -> Shared:
     return with_pair(remembering(config, shared), number, owner=NO_CLAIM, heir=NOTHING, met=())
 
 
-def swept(config: Config, shared: Shared, number: int) -> Shared:
-    """What is bound to other pairs than that one is removed."""
+def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
+    """What is bound to other pairs than that one is removed; with `spares`, not what is bound to the record either."""
     if shared.full:
         return shared
     shared = remembering(config, shared)
+    kept = (number, shared.record) if spares else (number,)
     pairs = tuple(
-        pair if at == number else pair._replace(owner=NO_CLAIM, heir=NOTHING, met=(), refused=0)
+        pair if at in kept else pair._replace(owner=NO_CLAIM, heir=NOTHING, met=(), refused=0)
         for at, pair in enumerate(shared.pairs)
     )
     return shared._replace(pairs=pairs)
@@ -168,10 +177,23 @@ def is_forced(shared: Shared, process: Process, number: int) -> bool:
     return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
-def wait_is_over(pair: Pair, host: int) -> bool:
-    """The owner of that claim is certainly gone, as seen from `host`: nobody else of this boot can hold the lock, and of
-    another boot nobody lives so long."""
-    return pair.owner == host or (len(pair.met) >= host and pair.met[host - 1] == 2)
+def can_wait(shared: Shared, process: Process) -> bool:
+    """The pair that was read serves this caller: it works, and no other one is asked for."""
+    return works(shared, process.record) and not (process.need and process.bearer == process.record)
+
+
+def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
+    """A caller that waits for the owner of a claim sees that it has answered or closed it, or is dead, or was silent for 75 s."""
+    pair = shared.pairs[process.record]
+    if not is_incomplete(pair) or pair.owner == CLOSED:
+        return True
+    return pair.owner == GONE and (not config.hidden or pair.met[boot_of(config, process)] == 2)
+
+
+def owns(shared: Shared, process: Process) -> bool:
+    """The claim on the pair that was read is the one that this walk has made. The model has no nonces: a claim that another
+    process of the same host had made since would be taken for this one's own, and what is done to it would be seen."""
+    return bool(process.marks & OWNS) and pair_at(shared, process.record).owner == process.host
 
 
 # --- the server ----------------------------------------------------------------------------------------------------------
@@ -220,16 +242,40 @@ IN_FLIGHT = (FIRST_SENDING, SENDING_AGAIN)
 """Process.stage while a request is in flight: the first one for its pair, or another one; COMPARED: before a rename."""
 
 
-def every_host(config: Config) -> Iterator[int]:
-    """The numbers of the hosts."""
-    return iter(range(1, 2 if config.shared_lock else config.processes + 1))
-
-
 def unmet(config: Config) -> tuple[int, ...]:
-    """`Pair.met` of a claim that nobody but its owner has met."""
-    return tuple(0 for _ in every_host(config))
+    """`Pair.met` of a claim that no boot has met."""
+    return tuple(0 for _ in range(1 if config.shared_lock else config.processes))
 
 
-def claimed(config: Config, shared: Shared, number: int, host: int) -> Shared:
-    """The claim on that pair is made, or becomes, that host's own."""
-    return with_pair(remembering(config, shared), number, owner=host, heir=NOTHING, met=unmet(config))
+def boot_of(config: Config, process: Process) -> int:
+    """Whose digit in `Pair.met` is that process's."""
+    return 0 if config.shared_lock else process.host - 1
+
+
+def lock_bit(config: Config, process: Process) -> int:
+    """The lock that this process takes; nothing that could be seen where it excludes at some moments only."""
+    if config.lock == "broken":
+        return 0
+    return 2 if config.shared_lock else 1 << process.host
+
+
+def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, Process]:
+    """A new claim on the pair that was read, by this walk."""
+    after = with_pair(remembering(config, shared), process.record, owner=process.host, heir=NOTHING, met=unmet(config))
+    return after, process._replace(marks=process.marks | OWNS)
+
+
+def closed(config: Config, shared: Shared, process: Process) -> Shared:
+    """The walk leaves the lock: it closes the claim that it made, and no other."""
+    if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
+        return with_pair(shared, process.record, owner=CLOSED, met=())
+    return shared
+
+
+def orphaned(config: Config, shared: Shared, process: Process) -> Shared:
+    """The process dies: its claim stays as it is, and it may or may not be noticed that its owner is dead."""
+    if not (owns(shared, process) and is_incomplete(pair_at(shared, process.record))):
+        return shared
+    if config.hidden or config.power:
+        return with_pair(shared, process.record, owner=GONE)
+    return with_pair(shared, process.record, owner=CLOSED, met=())

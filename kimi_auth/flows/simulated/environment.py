@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from kimi_auth.machine.explore import Kind
 
-from .effects import HOLDS, MUST_HAVE, Config, Effect, ended, given_up, served
+from .effects import MUST_HAVE, Config, Effect, ended, given_up, orphaned, served, unmet, with_pair
 from .state import (
     ABSENT,
     ALIVE,
     AWAITED,
+    CLOSED,
     CORRUPT,
-    DEAD_BOOT,
     EXPIRED,
     FOREIGN,
     FRESH,
+    GONE,
     MEDDLED,
     NO_CLAIM,
     NOTHING,
@@ -27,7 +28,7 @@ from .state import (
     idle,
 )
 
-__all__ = ["beginning", "begun", "cancelled", "happenings", "killed", "logins", "power_cut", "waits"]
+__all__ = ["beginning", "begun", "cancelled", "happenings", "killed", "logins", "power_cut"]
 
 Happening = tuple[int, Shared, str]
 
@@ -91,7 +92,7 @@ def cancelled(config: Config, shared: Shared, process: Process, activity: str) -
 
 def killed(config: Config, shared: Shared, process: Process) -> Shared:
     """The process dies; the kernel lets its lock go, and its request goes on without it."""
-    return given_up(config, shared, process)
+    return orphaned(config, given_up(config, shared, process), process)
 
 
 def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
@@ -110,6 +111,9 @@ def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
             taken = tuple(p._replace(late=p.late - 1) if at == number else p for at, p in enumerate(pairs))
             after, _, _ = served(config, shared._replace(pairs=taken), number, has_reader=False)
             yield Kind.WORLD, after, "a late request reaches the server; nobody reads the answer"
+        if pair.owner == GONE and 1 in pair.met:
+            met = tuple(2 if digit == 1 else digit for digit in pair.met)
+            yield Kind.WORLD, with_pair(shared, number, met=met, late=0), "75 s pass, and no request takes longer"
     for number, login in enumerate(shared.logins):
         if login & AWAITED:
             yield (
@@ -149,20 +153,6 @@ def _old_program(config: Config, shared: Shared) -> Iterator[Happening]:
         yield Kind.FAULT, after._replace(record=pair, logins=bits), "an old program renews, without the lock"
 
 
-def waits(config: Config, shared: Shared, processes: Sequence[Process]) -> Iterator[Happening]:
-    """75 s pass since somebody met a claim of another boot: its owner's walk is over by then, and so are late requests."""
-    for number, pair in enumerate(shared.pairs):
-        if pair.owner == NO_CLAIM or 1 not in pair.met:
-            continue
-        if any(
-            process.marks & HOLDS and process.record == number and process.host == pair.owner for process in processes
-        ):
-            continue
-        met = tuple(2 if digit == 1 else digit for digit in pair.met)
-        pairs = tuple(p._replace(met=met, late=0) if at == number else p for at, p in enumerate(shared.pairs))
-        yield Kind.WORLD, shared._replace(pairs=pairs), "75 s pass"
-
-
 def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> tuple[Shared, str]:
     """Every process dies at once, the disk is as it was synchronised last, and the next boot has another name."""
     for process in processes:
@@ -177,7 +167,7 @@ def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> t
         )
         shared = shared._replace(record=record, pairs=pairs, lasting=None)
     pairs = tuple(
-        pair._replace(owner=DEAD_BOOT, met=tuple(0 for _ in pair.met)) if pair.owner != NO_CLAIM else pair
+        pair._replace(owner=GONE, met=unmet(config)) if pair.owner not in (NO_CLAIM, CLOSED) else pair
         for pair in shared.pairs
     )
     return shared._replace(pairs=pairs, locks=0), "the power is cut"

@@ -14,6 +14,7 @@ from .effects import (
     INSTALLED,
     OWES_CONFIG,
     OWES_SERVING,
+    OWNS,
     RECOVERS,
     SAW_NOBODY,
     SENDING_AGAIN,
@@ -21,6 +22,8 @@ from .effects import (
     UNSAVED,
     Config,
     Effect,
+    boot_of,
+    can_wait,
     claimed,
     ended,
     given_up,
@@ -28,16 +31,16 @@ from .effects import (
     is_forced,
     is_fresh,
     is_incomplete,
+    owns,
     pair_at,
     remembering,
     served,
     swept,
     unpaced,
-    wait_is_over,
     with_pair,
     without_claim,
 )
-from .state import ABSENT, CORRUPT, EMPTY, FOREIGN, MEDDLED, NO_CLAIM, NOTHING, Process, Shared
+from .state import ABSENT, CLOSED, CORRUPT, EMPTY, FOREIGN, GONE, MEDDLED, NO_CLAIM, NOTHING, Process, Shared
 
 __all__ = ["REFRESH", "SIGN_OUT", "WRITES", "Hook"]
 
@@ -78,28 +81,35 @@ def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     number = process.record
     if shared.full or number < 0:
         return [Effect("unwritable", shared, process)]
-    if not config.exclusive:
-        shared = swept(config, shared, number)
+    shared = swept(config, shared, number)
     pair = shared.pairs[number]
     if pair.owner == NO_CLAIM:
-        return [Effect("claimed", claimed(config, shared, number, process.host), process._replace(claim="made"))]
+        after, owner = claimed(config, shared, process)
+        return [Effect("claimed", after, owner._replace(claim="made"))]
     if pair.heir >= 0:
         return [Effect("heir", shared, process._replace(claim="heir", pair=pair.heir))]
     found = process._replace(claim="found")
-    if wait_is_over(pair, process.host):
-        return [Effect("interrupted", shared, found._replace(marks=found.marks | DECLARED))]
-    if not pair.met[process.host - 1]:
-        met = tuple(max(digit, host == process.host) for host, digit in enumerate(pair.met, 1))
-        shared = with_pair(shared, number, met=met)
-    return [Effect("elsewhere", shared, found._replace(marks=found.marks | AWAITS_CLAIM))]
+    recovers = Effect("interrupted", shared, found._replace(marks=found.marks | DECLARED))
+    if pair.owner == CLOSED:
+        return [recovers]
+    awaited = found._replace(marks=found.marks | AWAITS_CLAIM)
+    if pair.owner != GONE:  # that it was met is of interest from its owner's death on
+        return [Effect("in_flight", shared, awaited)]
+    boot = boot_of(config, process)
+    if pair.met[boot] == 2:  # nothing more is to be waited for
+        in_time = Effect("in_flight", shared, found) if can_wait(shared, process) else recovers
+        return [in_time, recovers._replace(note="its owner is seen to be dead")]
+    met = tuple(max(digit, at == boot) for at, digit in enumerate(pair.met))
+    waits = Effect("in_flight", with_pair(shared, number, met=met), awaited)
+    return [waits, recovers._replace(note="its owner is seen to be dead")]
 
 
 def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     found = pair_at(shared, process.record)
-    taken = config.exclusive and not (is_incomplete(found) and wait_is_over(found, process.host))
+    taken = config.exclusive and not (is_incomplete(found) and found.owner in (CLOSED, GONE))
     if shared.full or taken:
         return [Effect("unwritable", shared, process, "somebody else took it over" if taken else "")]
-    return [Effect("claimed", claimed(config, shared, process.record, process.host), process)]
+    return [Effect("claimed", *claimed(config, shared, process))]
 
 
 def look_again(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -110,8 +120,9 @@ def look_again(config: Config, shared: Shared, process: Process) -> Iterable[Eff
 
 
 def withdraw_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    if process.claim == "made":
+    if process.claim == "made" and owns(shared, process):
         shared = without_claim(config, shared, process.record)
+        process = process if shared.full else process._replace(marks=process.marks & ~OWNS)
     return [Effect("withdrawn", shared, process)]
 
 
@@ -167,11 +178,9 @@ def save_heir(config: Config, shared: Shared, process: Process) -> Iterable[Effe
     number = process.record
     saved = process._replace(marks=process.marks & ~UNSAVED)
     if not shared.full and number >= 0:
-        owner = pair_at(shared, number).owner
-        claim = {"heir": process.pair} if owner != NO_CLAIM else {"heir": process.pair, "owner": process.host}
         if process.pair < 0:
             return [Effect("saved", shared, process, "saves a pair that it does not have", broken=("crash",))]
-        return [Effect("saved", with_pair(shared, number, **claim), saved)]
+        return [Effect("saved", with_pair(shared, number, heir=process.pair, owner=process.host, met=()), saved)]
     if config.gives_up:
         return [Effect("unsaved", shared, saved, "the disk still takes nothing, and the command ends", hurt=True)]
     return []  # tried again every second, with the lock held
@@ -182,10 +191,10 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
     if process.stage != COMPARED:
         if shared.record in (EMPTY, ABSENT):
             gone = process._replace(marks=process.marks | OWES_SERVING | SAW_NOBODY)
-            return [Effect("gone", without_claim(config, shared, number), gone)]
+            return [Effect("gone", _dropped(config, shared, process), gone)]
         if shared.record not in (number, CORRUPT):
             other = process._replace(marks=process.marks | OWES_SERVING)
-            return [Effect("superseded", without_claim(config, shared, number), other)]
+            return [Effect("superseded", _dropped(config, shared, process), other)]
         if config.unlocked_writers:
             return [Effect(None, shared, process._replace(stage=COMPARED), "compares: the record is still the same")]
     process = process._replace(stage=0)
@@ -199,6 +208,13 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
     did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
     forced = max(shared.forced, is_forced(shared, process, number))
     return [Effect("installed", unpaced(swept(config, after, heir), forced=forced), did, broken=broken)]
+
+
+def _dropped(config: Config, shared: Shared, process: Process) -> Shared:
+    """Without the claim that the walk made, or whose answer it has found."""
+    if process.claim == "heir" or owns(shared, process):
+        return without_claim(config, shared, process.record)
+    return shared
 
 
 def revoke(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:

@@ -14,12 +14,13 @@ from .effects import (
     RECOVERS,
     Config,
     Effect,
+    claim_is_over,
     ended,
     installed,
     is_incomplete,
+    lock_bit,
     swept,
     unpaced,
-    wait_is_over,
     works,
 )
 from .hooks import REFRESH, SIGN_OUT, Hook
@@ -54,14 +55,17 @@ def inspect(config: Config, shared: Shared, process: Process) -> Iterable[Effect
 def hold_credential(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     broken = ("looking spends nothing",) if process.event == "touched" else ()
     tried = process._replace(event="", marks=process.marks & ~OWES_RETRY)
-    bit = _lock_bit(config, process)
-    if not shared.locks & bit:
-        return [Effect("acquired", shared._replace(locks=shared.locks | bit), _holding(tried), broken=broken)]
+    bit = lock_bit(config, process)
+    acquired = Effect("acquired", shared._replace(locks=shared.locks | bit), _holding(tried), broken=broken)
     if shared.record != process.record:
-        return [Effect("changed", shared, tried._replace(marks=tried.marks | OWES_SERVING), broken=broken)]
-    if config.waiters:
-        return []  # its patience outlasts the holder's walk
-    return [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
+        kept_out = [Effect("changed", shared, tried._replace(marks=tried.marks | OWES_SERVING), broken=broken)]
+    elif config.waiters:
+        kept_out = []  # its patience outlasts the holder's walk
+    else:
+        kept_out = [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
+    if config.lock == "broken":
+        return [acquired, *kept_out]
+    return kept_out if shared.locks & bit else [acquired]
 
 
 def back_off(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -79,8 +83,7 @@ def back_off(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         return [over, asked] if config.all_answers and not config.waiters else [over]
     is_over = not shared.held
     if process.marks & AWAITS_CLAIM:
-        found = shared.pairs[process.record]
-        is_over = not is_incomplete(found) or wait_is_over(found, process.host)
+        is_over = claim_is_over(config, shared, process)
     return [Effect("over", shared, again)] if is_over else impatient
 
 
@@ -100,7 +103,7 @@ def inject(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
 
 
 def hold_credential_to_sign_out(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    bit = _lock_bit(config, process)
+    bit = lock_bit(config, process)
     signing_out = process.event == "logout"
     tried = process if signing_out else process._replace(event="")
     if not shared.locks & bit:
@@ -118,7 +121,7 @@ def restore_config(config: Config, shared: Shared, process: Process) -> Iterable
 
 
 def store_credential(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    if shared.locks & _lock_bit(config, process):
+    if shared.locks & lock_bit(config, process):
         return []  # waits without bound
     return put(config, shared, process)
 
@@ -143,10 +146,6 @@ def sync_models(config: Config, shared: Shared, process: Process) -> Iterable[Ef
 
 def write_config(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     return [Effect("configured", shared, process)]
-
-
-def _lock_bit(config: Config, process: Process) -> int:
-    return 0 if config.lock == "broken" else 1 << process.host
 
 
 def _holding(process: Process) -> Process:

@@ -166,9 +166,9 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         "token_lifecycle",
-        "a claim of another host is waited for, without a word at the server",
+        "a claim whose owner may be at work is waited for, without a word at the server",
         "expired renew",
-        "hold_credential acquired, reread renewable, claim elsewhere, back_off gave_up, weigh ended",
+        "hold_credential acquired, reread renewable, claim in_flight, back_off gave_up, weigh ended",
         "expired",
     ),
     Promise(

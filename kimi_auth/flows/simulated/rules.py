@@ -23,6 +23,7 @@ RULES: Mapping[str, str] = {
     "I9": "At most one process is in the locked region.",
     "I10": "Under one transient fault every caller with the patience to wait ends with a token that works.",
     TERMINATES: "Every walk ends, within a bounded number of steps.",
+    "claims are closed": "Whoever leaves the lock closes the claim that it made: the next one need not guess.",
     "lock discipline": "What spends a token or writes runs with the lock held, and only so.",
     "looking spends nothing": "A walk that was only asked to look takes no lock.",
     "an event is acted on": "A walk that was asked to renew or to sign out does not end before it has tried.",

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "ABSENT",
+    "CLOSED",
     "CORRUPT",
-    "DEAD_BOOT",
     "EMPTY",
     "FRESH_PAIR",
+    "GONE",
     "NOTHING",
     "NO_CLAIM",
     "Pair",
@@ -35,8 +36,9 @@ FRESH, EXPIRING, EXPIRED = 0, 1, 2
 # What the server makes of a refresh token: spent, spent a moment ago, good.
 SPENT, SPENT_LATELY, GOOD = 0, 1, 2
 
-# Who made a claim: nobody (there is none), somebody of a boot that has ended, or host number 1, 2, ...
-NO_CLAIM, DEAD_BOOT = -1, 0
+# The owner of a claim: there is none; it is dead, and left the claim open; a process of host number 1, 2, ... at work; or it closed
+# the claim. Where a death is always noticed, a claim of the dead is as good as closed.
+NO_CLAIM, GONE, CLOSED = -1, 0, 9
 
 # Bits of a login. AWAITED: a request with one of its spent tokens is still on the way, and has no reader.
 # MEDDLED: a program that takes no lock has renewed it.
@@ -48,7 +50,7 @@ class Pair(NamedTuple):
 
     `login`: which sign-in it comes from. `sent`: its refresh token was sent and may have been processed. `denied`: the
     server answered an OAuth error for it. `refused`, `unclear`, `rejected`: so it is written on disk. `late`: requests
-    without a reader that may still arrive. `owner`, `heir`, `met`: the claim; `met` has a digit for each host: 0 not
+    without a reader that may still arrive. `owner`, `heir`, `met`: the claim; `met` has a digit for each boot: 0 not
     met, 1 met, 2 met long ago.
     """
 

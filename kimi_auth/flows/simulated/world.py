@@ -15,7 +15,19 @@ from kimi_auth.machine.explore import TERMINATES, Kind
 from kimi_auth.machine.program import Arrow, Place, Program
 
 from . import environment
-from .effects import BEYOND_THE_LOCK, HOLDS, UNSAVED, Config, Effect, is_fresh
+from .effects import (
+    BEYOND_THE_LOCK,
+    HOLDS,
+    UNSAVED,
+    Config,
+    Effect,
+    closed,
+    is_fresh,
+    is_incomplete,
+    lock_bit,
+    owns,
+    pair_at,
+)
 from .hooks import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED
 from .numbering import BITS, Numbering
@@ -31,6 +43,9 @@ CHAIN_MAX = 30
 
 Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
 """What the cancellation of its caller does to a walk that is in the given activity."""
+
+Leave = Callable[[Config, Shared, Process], Shared]
+"""What a walk does to claims as it leaves the lock."""
 
 Moves = list[tuple[int, int, tuple[str, ...], tuple[int, ...]]]
 
@@ -56,7 +71,7 @@ class Step(NamedTuple):
 class World:
     """Implements `kimi_auth.machine.explore.Model` for `machines` in the world of `config`.
 
-    `hooks` and `cancel` may be replaced, to see what breaks.
+    `hooks`, `cancel` and `leave` may be replaced, to see what breaks.
     """
 
     def __init__(
@@ -66,21 +81,22 @@ class World:
         *,
         hooks: Mapping[str, Hook] = HOOKS,
         cancel: Cancel = environment.cancelled,
+        leave: Leave = closed,
     ) -> None:
         self.program = Program(machines, ROOTS)
         self.config = config
         self._hooks = hooks
         self._cancel = cancel
+        self._leave = leave
         self._storing = self.program.find("device_login", "store_credential")
         taking = (number for number, place in enumerate(self.program.places) if place.activity in TAKING)
         self._known = Numbering(config, frozenset() if config.memory else frozenset(taking))
-        alone = config.shared_lock and config.lock == "works" and not config.unlocked_writers
+        alone = config.excludes and not config.unlocked_writers
         self._at_once = LOCAL | UNDISTURBED if alone and not config.old_program else LOCAL
         self._taken_at_once = TAKING if alone else frozenset()
-        self._excludes = config.shared_lock and config.lock == "works"
+        self._excludes = config.excludes
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}
-        self._met: dict[int, bool] = {}
 
     # --- the model -------------------------------------------------------------------------------------------------------
 
@@ -230,6 +246,9 @@ class World:
             broken += self._lies(shared, process, machine, state)
             if process.marks & UNSAVED:
                 broken += ("I2",)
+            shared = self._leave(self.config, shared, process)
+            if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
+                broken += ("claims are closed",)
             shared, process = self._released(shared, process), self._outside(process)
         process = process._replace(place=arrow.target)
         place = self.program.places[arrow.target]
@@ -263,7 +282,9 @@ class World:
         return () if fact is None or fact(shared, process) else ("I8",)
 
     def _released(self, shared: Shared, process: Process) -> Shared:
-        return shared._replace(locks=shared.locks & ~(1 << process.host)) if process.marks & HOLDS else shared
+        return (
+            shared._replace(locks=shared.locks & ~lock_bit(self.config, process)) if process.marks & HOLDS else shared
+        )
 
     def _outside(self, process: Process) -> Process:
         return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
@@ -277,18 +298,14 @@ class World:
                 self._step(kind, after, None, (), (), words)
                 for kind, after, words in environment.happenings(self.config, self._known.shared[shared])
             ]
-            self._met[shared] = any(1 in pair.met for pair in self._known.shared[shared].pairs)
-        return [*steps, *self._steps_of_all(shared, processes)] if self.config.power or self._met[shared] else steps
+        return [*steps, *self._steps_of_all(shared, processes)] if self.config.power else steps
 
     def _steps_of_all(self, shared: int, numbers: Sequence[int]) -> Iterator[Step]:
         """What the world does with all processes in view."""
         before = self._known.shared[shared]
         processes = [self._known.processes[number] for number in numbers]
-        for kind, after, words in environment.waits(self.config, before, processes):
-            yield self._step(kind, after, None, (), (), words)
-        if self.config.power:
-            after, words = environment.power_cut(self.config, before, processes)
-            yield self._step(Kind.FAULT, after, resting(processes[0]), (), (), words)
+        after, words = environment.power_cut(self.config, before, processes)
+        yield self._step(Kind.FAULT, after, resting(processes[0]), (), (), words)
 
     def _others(self, step: Step, processes: Sequence[int]) -> list[int]:
         """The processes after a move of the world: as they were, or all of them without a walk."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .effects import Config
+from .effects import Config, Policy
 
 __all__ = ["FAST", "QUICK", "QUIET", "WORLDS"]
 
@@ -19,6 +19,15 @@ SMALL = Config(any_need=False, full_disk=False, all_answers=False)
 DISK = SMALL._replace(full_disk=True)
 QUIET = SMALL._replace(logins=0, logouts=0)
 THREE = SMALL._replace(processes=3)
+UNSURE = QUIET._replace(lock="broken", hidden=True)
+HOSTS = QUIET._replace(shared_lock=False, hidden=True)
+
+SERVERS: Mapping[str, Policy] = {
+    "strict server": "strict",
+    "lenient server": "lenient",
+    "server with grace": "grace",
+    "no rotation": "none",
+}
 
 ONE_PROCESS: Mapping[str, Config] = {
     "one process, any need": Config(processes=1, logins=0, logouts=0, full_disk=False),
@@ -56,14 +65,22 @@ WORLDS: Mapping[str, Config] = {
     ),
     "two processes beside an old program": SMALL._replace(old_program=True, logouts=0),
     "two processes beside an old program that signs out": SMALL._replace(old_program=True, logins=0),
-    "two hosts without a common lock": QUIET._replace(shared_lock=False, exclusive=True),
+    "two processes, dead ones may look alive": SMALL._replace(hidden=True),
+    **{
+        f"two {place}, {server}": config._replace(policy=policy)
+        for place, config in (
+            ("containers whose lock excludes at times", UNSURE),
+            ("hosts without a common lock", HOSTS),
+        )
+        for server, policy in SERVERS.items()
+    },
     "three processes": THREE,
     "three processes, lenient server": THREE._replace(policy="lenient"),
     "three processes, server with grace": THREE._replace(policy="grace"),
     "three processes, no rotation": THREE._replace(policy="none"),
 }
-"""Every world of the proof, the smallest first; some minutes for all of them. In the one without a common lock nobody
-signs in or out, and of two that take over one claim only one succeeds: without a lock, that is what a store must see to."""
+"""Every world of the proof, the smallest first; some minutes for all of them. In those whose lock does not exclude nobody
+signs in or out."""
 
 QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes")
 """Those that are visited in half a minute, all together."""
