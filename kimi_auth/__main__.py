@@ -93,7 +93,9 @@ def decode(raw: bytes) -> object:
     try:
         text = raw.decode().strip(" \t\n\r")
         value, end = _scanner()(text, 0)
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, StopIteration, RecursionError, SystemError):
+        # SystemError: until 3.11 the C scanner looks for JSONDecodeError in `sys.modules`, and sets no exception if
+        # json.decoder has not been imported. Importing it would cost every call what the fast lane saves.
         raise FallThrough from None
     if end != len(text):
         raise FallThrough

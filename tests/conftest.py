@@ -15,6 +15,7 @@ pytest_plugins = (
     "house.no_secrets",
     "house.measured",
     "house.timeouts",
+    "house.environments",
     "house.ids",
 )
 

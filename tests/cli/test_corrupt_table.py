@@ -14,14 +14,16 @@ import re
 import shutil
 import socket
 import stat
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import pytest
+from house.environments import PYTHONS, find_python, make_environment, wheel
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator
@@ -51,6 +53,10 @@ class House:
     @property
     def fp(self) -> str:
         return fingerprint(self.token)
+
+    @property
+    def secrets(self) -> tuple[str, str]:
+        return self.token.access_token, self.token.refresh_token
 
     def path(self, file: str) -> Path:
         credentials = self.share_dir / "credentials"
@@ -447,6 +453,17 @@ DIRECTORY_ROWS = [
 TABLE = [*CREDENTIAL, *DEVICE_ID, *CLAIM, *REFUSAL, *PACE, *LOCK, *CONFIG, *NOT_PERMITTED, *DIRECTORY_ROWS]
 
 
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
 @pytest.fixture
 def house(environ: dict[str, str], emulator: Emulator, share_dir: Path) -> Callable[[float], House]:
     """Signs in, with a token that ends in so many seconds."""
@@ -480,6 +497,36 @@ def modes_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", opened)
 
 
+def hold(row: Row, made: House, run: Callable[..., Any], emulator: Emulator, *, is_looked_at: bool = True) -> None:
+    """The state, the exit status and the sentence of the row, its requests, and nothing destroyed."""
+    path = made.path(row.file)
+    if row.file != "directory":
+        path.write_bytes(made.whole(row.file))
+    os.chdir(path.parent)  # names of sockets are short
+    row.damage(Path(path.name))
+    before = made.seen()
+    if is_looked_at:
+        shown = run("status")
+        assert shown.out.startswith(f"state: {row.state} ")
+        assert made.seen() == before, "looking changes nothing"
+        assert not emulator.state.log
+        assert not any(secret in shown.out + shown.err for secret in made.secrets)
+
+    said = run(*row.command)
+    assert (said.status, len(emulator.state.log)) == (row.exit, row.requests), said.err
+    assert re.search(row.words, said.err), said.err
+    assert said.err.count("\n") == bool(row.words)
+    if row.command == ("token",) and row.exit == 0:
+        assert emulator.state.judge(said.out.strip()) == "ok"
+    assert not any(secret in said.err for secret in made.secrets)
+    after = made.seen()
+    name = str(path.relative_to(made.share_dir))
+    assert before.keys() - after.keys() == ({name} if row.then == "installed" else set()), "nothing disappears"
+    assert (after.get(name) == before.get(name)) == (row.then == "same")
+    renewed = row.requests == 1 and row.exit == 0
+    assert renewed or after.get("credentials/kimi-code.json") == before.get("credentials/kimi-code.json")
+
+
 @pytest.mark.usefixtures("modes_count")
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
 def test_broken(
@@ -489,33 +536,57 @@ def test_broken(
     monkeypatch: pytest.MonkeyPatch,
     row: Row,
 ) -> None:
-    """The state, the exit status and the sentence of the row, its requests, and nothing destroyed."""
+    """Each row, in this process."""
     made = house(row.left_s)
-    path = made.path(row.file)
-    monkeypatch.chdir(path.parent)  # names of sockets are short
-    if row.file != "directory":
-        path.write_bytes(made.whole(row.file))
-    row.damage(Path(path.name))
-    before = made.seen()
-    shown = kimi("status")
-    assert shown.out.startswith(f"state: {row.state} ")
-    assert made.seen() == before, "looking changes nothing"
-    assert not emulator.state.log
+    monkeypatch.chdir(made.share_dir)
+    hold(row, made, kimi, emulator)
 
-    said = kimi(*row.command)
-    assert (said.status, len(emulator.state.log)) == (row.exit, row.requests)
-    assert re.search(row.words, said.err), said.err
-    assert said.err.count("\n") == bool(row.words)
-    if row.command == ("token",) and row.exit == 0:
-        assert emulator.state.judge(said.out.strip()) == "ok"
-    for secret in (made.token.access_token, made.token.refresh_token):
-        assert secret not in shown.out + shown.err + said.err
-    after = made.seen()
-    name = str(path.relative_to(made.share_dir))
-    assert before.keys() - after.keys() == ({name} if row.then == "installed" else set()), "nothing disappears"
-    assert (after.get(name) == before.get(name)) == (row.then == "same")
-    renewed = row.requests == 1 and row.exit == 0
-    assert renewed or after.get("credentials/kimi-code.json") == before.get("credentials/kimi-code.json")
+
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("version", PYTHONS)
+def test_broken_in_processes(
+    version: str,
+    house: Callable[[float], House],
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    dist: Path,
+    outside: dict[str, str],
+    share_dir: Path,
+) -> None:
+    """Each row, as people run it: a process of each supported Python, which loads what the installed command loads."""
+    python = find_python(version, outside)
+    if python is None:
+        pytest.skip(f"there is no Python {version} that starts")
+    environment = make_environment(python, tmp_path / "venv", outside, str(wheel(dist)))
+    program = [str(environment.folder / "bin" / "kimi-auth")]
+    hidden = ("PYTHON", "COV")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    monkeypatch.chdir(tmp_path)
+    failed = {}
+    for row in TABLE:
+        before = WITHOUT_ROOTS_RIGHTS if row in NOT_PERMITTED and os.geteuid() == 0 else []
+
+        def run(*argv: str, before: list[str] = before) -> Said:
+            done = subprocess.run(
+                [*before, *program, *argv],
+                env=environ,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+            return Said(done.returncode, done.stdout, done.stderr)
+
+        made = house(row.left_s)
+        try:
+            hold(row, made, run, emulator, is_looked_at=False)
+        except AssertionError as error:
+            failed[row.id] = str(error)
+        os.chdir(tmp_path)
+        shutil.rmtree(share_dir)
+    assert failed == {}
 
 
 def test_the_table_is_long_enough() -> None:

@@ -22,6 +22,7 @@ from kimi_auth.session import Session
 from kimi_auth.store.formats import decode_record
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint, parse_record
 
+CHECKOUT = str(Path(program.__file__).parents[1])
 NOW_S = 1_800_000_000.0
 GOOD: dict[str, Any] = {
     "access_token": "the-access-token",
@@ -320,6 +321,25 @@ def test_it_judges_as_the_store_does(raw: bytes) -> None:
     except (FallThrough, program.RecordError):
         read = None
     assert repr(read) == repr(stored)
+
+
+CUT_OFF = ["", "{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1}}', '"', '"\\', '"\\u12', "[", "[1", "[1,", "[1}", "-", "nul", "{1:2}",
+           '"\x01"', "[" * 100_000, '{"a":' * 100_000, "9" * 5000]  # fmt: skip
+
+
+def test_what_is_cut_off_in_a_bare_interpreter() -> None:
+    """A process that has not imported json steps aside as one that has: until 3.11 the C scanner then raises SystemError."""
+    code = (
+        "import sys; from kimi_auth.__main__ import decode, FallThrough\n"
+        f"for raw in {CUT_OFF[:-3]!r} + ['[' * 100_000, '{{\"a\":' * 100_000, '9' * 5000]:\n"
+        "    try: decode(raw.encode())\n"
+        "    except FallThrough: print('steps aside')\n"
+        "print('json.decoder' in sys.modules, file=sys.stderr) if sys.version_info < (3, 12) else None"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({CHECKOUT!r})\n{code}"],
+                          env={}, capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "steps aside\n" * len(CUT_OFF)), done.stderr
+    assert "True" not in done.stderr
 
 
 @pytest.mark.parametrize("raw", [b'{"a": [1, 2.5, "x", null]}', b"[", b"nonsense"])
