@@ -29,12 +29,13 @@ prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matri
 	@echo "prove: the model checker, fleets, the crash matrix, a simulated year, other Pythons and programs"
 	@$(PYTEST) -n 2 --dist worksteal -m prove --timeout=900
 
-check: $(DEV) ## lint, format and types; changes nothing
-	@echo "check: ruff, its formatter, mypy --strict"
+check: $(DEV) ## lint, format, types and workflow files; changes nothing
+	@echo "check: ruff, its formatter, mypy --strict, zizmor and actionlint"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
+	@$(PY) tools/workflows/run.py || test $$? -eq 3
 
 bench: $(DEMO) ## timings beside other clients', in one run; BENCH=--help says what else it does
 	@echo "bench: how long things take here, compared with each other"
@@ -58,7 +59,7 @@ fuzz: $(DEV) ## the property tests with many more examples
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
 	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules .venv-kimi-cli .venv-bench
+	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # oidc-provider is one of the servers that we did not write; without npm its tests say so and are skipped (fail in CI).
