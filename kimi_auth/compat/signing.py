@@ -18,6 +18,7 @@ from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
 from kimi_auth.flows.notices import Notice, NoticeKind, SilentView
 from kimi_auth.flows.status import LoginReport
 from kimi_auth.session import Session
+from kimi_auth.text import one_line
 
 __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthEvent", "OAuthEventKind", "login_kimi_code", "logout_kimi_code"]
 
@@ -44,13 +45,14 @@ class OAuthEvent:
     data: dict[str, Any] | None = None
 
     def __str__(self) -> str:
-        return self.message
+        """The sentence for a terminal."""
+        return one_line(self.message)
 
     @property
     def json(self) -> str:
-        """The event as one line of JSON."""
+        """The event as one line of JSON, in ASCII."""
         event: dict[str, Any] = {"type": self.type, "message": self.message}
-        return json.dumps(event if self.data is None else {**event, "data": self.data}, ensure_ascii=False)
+        return json.dumps(event if self.data is None else {**event, "data": self.data})
 
 
 class _Events(SilentView):

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
-from kimi_auth.text import clean as clean_text
+from kimi_auth.text import one_line
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
 
 from .contract import Binding, Pace, Refusal, Snapshot
@@ -123,7 +123,7 @@ def _is_url(value: object) -> bool:
 
 def clean(words: str) -> str:
     """`words` on one line, at most 200 characters: they came from a server."""
-    return clean_text(words, WORDS_MAX)
+    return one_line(words)[:WORDS_MAX]
 
 
 def _load(data: bytes) -> object:

@@ -50,7 +50,7 @@ def test_login_and_logout(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown is not None
     assert shown["verification_url"].startswith(world.emulator.base_url)
     assert shown["user_code"] in str(events[1])
-    assert [command[-1] for command in opened] == [shown["verification_url"]]
+    assert [command[-1] for command in opened] == [shown["verification_uri"]]  # without the code
     assert world.stored().access_token != before
     assert config.default_model == "kimi-code/kimi-for-coding"
     assert {"mine/own", "kimi-code/kimi-latest"} <= set(config.models)
@@ -170,3 +170,11 @@ def test_an_end_without_words() -> None:
     event = signing._ended(LoginReport("cancelled"))
     assert event.type == "error"
     assert "cancelled" in event.message
+
+
+def test_an_event_is_fit_for_a_terminal() -> None:
+    """Words of a server or a file move no cursor, as text and as JSON."""
+    event = OAuthEvent("error", "no\x1b]52;c;cm0=\x07\u202e\n\x9b2J", {"x": "\u202e\x9b"})
+    assert str(event) == "no]52;c;cm0= 2J"
+    assert event.json.isascii()
+    assert event.json.isprintable()
