@@ -300,8 +300,8 @@ def test_a_name_that_does_not_resolve(
     assert sign_in(life).state == "signed_in"
     clock.advance(1000)
     before = life.record
-    life.store({**before, "issuer": ""})
     monkeypatch.setenv("KIMI_CODE_OAUTH_HOST", "https://auth.kimi-auth-test.invalid")  # RFC 6761 §6.4: never resolves
+    life.session().adopt("https://auth.kimi-auth-test.invalid")
     with pytest.raises(Unreachable, match=r"auth\.kimi-auth-test\.invalid cannot be reached: \w+") as raised:
         life.session().access_token_sync()
     assert "you are still signed in" in raised.value.line
