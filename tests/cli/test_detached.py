@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from kimi_auth import renewal
 from kimi_auth.children import python_command
 from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.flows import detached
@@ -406,3 +407,12 @@ def test_a_child_python_is_as_isolated_as_we_are() -> None:
         assert done.stdout.strip() == f"{expected} -m x"
     assert python_command("-m", "x") is not None
     assert Platform.model_fields["rotation_ends_access"].default is False
+
+
+def test_the_program_of_the_process(due: Token, emulator: Emulator, store: FileStore) -> None:
+    """It renews what is due, once; a platform that is not known is an exit status, for no one reads its words."""
+    assert renewal.main("kimi-code") == 0
+    assert until_renewed(store, due) == store.read().token
+    assert renewal.main("kimi-code") == 0
+    assert emulator.state.counts["rotations"] == 1
+    assert renewal.main("nothing") == 9

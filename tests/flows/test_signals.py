@@ -315,3 +315,39 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)])
+def test_uvicorn_stops_in_order(number: signal.Signals, status: int) -> None:
+    """The real one, inside of the guard, with a call in flight: it shuts down first, then the call lands, then SIGTERM acts;
+    its SIGINT ends the server, and the program goes on to its end."""
+    done = run(
+        f"""
+        import asyncio, os, signal, threading
+        import kimi_auth, uvicorn
+        from kimi_auth.flows.flight import Flights
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        gate, begun = threading.Event(), threading.Event()
+        def work():
+            begun.set()
+            gate.wait(30)
+            os.write(1, b"landed ")
+        async def app(scope, receive, send):
+            assert scope["type"] == "lifespan"
+            await receive()
+            Flights().join("key", work)
+            begun.wait(10)
+            asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), {int(number)})
+            await send({{"type": "lifespan.startup.complete"}})
+            await receive()
+            os.write(1, b"shutdown ")
+            await send({{"type": "lifespan.shutdown.complete"}})
+        try:
+            with kimi_auth.signals_deferred():
+                uvicorn.run(app, port=0, log_level="critical", lifespan="on")
+        finally:
+            gate.set()
+        threading.Event().wait({60 if number == signal.SIGTERM else 0})
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, "shutdown landed ", "")
