@@ -152,7 +152,7 @@ class _Flight(Generic[Result]):
             else:
                 return True
         self.thread = threading.current_thread()
-        if self.thread is not threading.main_thread():
+        if self.thread.daemon:
             self._work = _refuse  # the interpreter ends this thread anywhere, and with it an answer on its way
         return False
 

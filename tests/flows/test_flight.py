@@ -109,7 +109,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
-    """Ctrl-C, twice, while the interpreter exits: the flight lands all the same."""
+    """Ctrl-C, three times, while the interpreter exits: the flight lands all the same, and there is no traceback."""
     done = run(
         """
         import os, signal, sys, threading
@@ -124,7 +124,48 @@ def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
         Flights().join("key", work)
         """
     )
-    assert "landed" in done.stdout
+    assert (done.returncode, done.stdout, done.stderr) == (0, "landed\n", "")
+
+
+def test_a_program_goes_on_after_its_main_thread() -> None:
+    """Other threads may live longer than the main one: what they begin runs as ever. When only flights are left, the program
+    is ending."""
+    done = run(
+        """
+        import threading
+        from kimi_auth.flows import flight
+        from kimi_auth.flows.flight import Flights, has_main_ended, is_ending
+        flights, going_on = Flights(), threading.Event()
+        def ends():
+            if threading.current_thread() is not other:  # Python 3.12.0 to 3.12.2 starts no threads any more
+                other.join()
+            print("only flights", has_main_ended(), is_ending(), flush=True)
+        def serve():
+            while not has_main_ended():
+                threading.Event().wait(0.01)
+            print("serving", is_ending(), flights.join("key", lambda: 7).result(5), flush=True)
+            flights.join("last", ends)
+        other = threading.Thread(target=serve)
+        other.start()
+        flights.join("first", lambda: 1).result(5)
+        """
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["serving False 7", "only flights True True"], "")
+
+
+def test_the_wait_at_the_end_is_announced() -> None:
+    """In a library program too: one line on standard error, when it takes longer than a second."""
+    done = run(
+        """
+        import threading
+        from kimi_auth.flows import flight
+        flight.SAY_AFTER_S = 0.0
+        flights = flight.Flights()
+        flights.join("key", lambda: threading.Event().wait(0.2))
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "kimi-auth: a renewal is on its way; ending when it is safe on disk\n"
 
 
 def test_what_begins_while_the_interpreter_exits() -> None:
