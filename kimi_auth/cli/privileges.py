@@ -7,6 +7,7 @@ change between a look and a use. The ids are given up for good; what a command s
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def become_owner(share_dir: Path) -> None:
     if owner is None:
         return
     uid, gid, place = owner
+    loaded = {str(found) for module in list(sys.modules.values()) if (found := getattr(module, "__file__", None))}
+    program = [path for path in loaded if os.access(path, os.R_OK)]
     try:
         os.setgroups(_groups(uid, gid))
         os.setgid(gid)
@@ -49,6 +52,11 @@ def become_owner(share_dir: Path) -> None:
             f"{place} belongs to uid {uid}, and this process may not become that user: {error.strerror}",
             hint=f"run it as that user: sudo -u '#{uid}' kimi-auth ...",
         ) from None
+    if hidden := next((path for path in program if not os.access(path, os.R_OK)), ""):
+        raise StorageError(
+            f"{place} belongs to uid {uid}, who may not read this program: {hidden}",
+            hint=f"install it where that user can use it, then: sudo -u '#{uid}' kimi-auth ...",
+        )
     if not os.access(place, os.X_OK):
         raise StorageError(
             f"{place} belongs to uid {uid}, who cannot reach it: a directory above it is closed to that user",

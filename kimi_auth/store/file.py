@@ -112,7 +112,7 @@ class FileStore:
             token = formats.decode_record(found.data, target)
         except StorageError as problem:
             # Its frames hold what was read, and an error report may print them.
-            return Snapshot("corrupt", stamp, problem=problem.with_traceback(None))
+            return Snapshot("corrupt", stamp, problem=self._why_not_followed() or problem.with_traceback(None))
         return Snapshot("present", stamp, token, fingerprint(token), problem=_why_fixed(target))
 
     def stamp(self) -> Stamp:
@@ -376,6 +376,16 @@ class FileStore:
         fp = self.read().fp
         chain = self._claims_on(fp) if fp else []
         return chain[-1][1].header.owner if chain else None
+
+    def _why_not_followed(self) -> StorageError | None:
+        """What is wrong with the way along a link in the record's place; None where nothing is."""
+        try:
+            files.followed(self.path)
+        except files.Unfit as error:
+            return medium.explain(error, "read", self.path, StorageError)
+        except OSError:
+            return None
+        return None
 
     def _cleared_target(self) -> Path:
         """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
