@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kimi_auth import files
-from kimi_auth.errors import StorageError
+from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.flows.wiring import share_dir_of
 
 __all__ = ["become_owner", "keep_others_out", "settle"]
@@ -26,7 +26,10 @@ def settle(command: str, environ: Mapping[str, str]) -> None:
     """Before a command of the share directory runs: whose hands it has, and that others are kept out."""
     if command not in READERS | WRITERS:
         return
-    share_dir = share_dir_of(environ)
+    try:
+        share_dir = share_dir_of(environ)
+    except ConfigError:
+        return  # the command says it in its own form
     become_owner(share_dir)
     if command in WRITERS:
         keep_others_out(share_dir)

@@ -433,13 +433,24 @@ def test_a_login_that_the_server_ended_is_renewed_by_login(kimi: Run, age: Run, 
     assert kimi("token").out.strip() != old.access_token
 
 
-def test_a_logout_leaves_nothing_of_a_broken_credential(kimi: Run, store: FileStore) -> None:
-    """What cannot be read may hold a token that works: it goes, and is not said to have been revoked."""
+def test_a_logout_names_what_it_leaves(kimi: Run, store: FileStore) -> None:
+    """What cannot be read may hold a token that works: it is kept aside and named, and not said to have been revoked. So
+    is what a Kimi CLI left half-written; what we left ourselves is removed."""
     kimi("login")
-    store.path.write_bytes(store.path.read_bytes()[:-3])
+    broken = store.path.read_bytes()[:-3]
+    store.path.write_bytes(broken)
+    theirs, ours = "tmpab12_xyz.tmp", "kimi-code.json.0123456789ab.tmp"
+    for name in (theirs, ours):
+        store.path.with_name(name).write_bytes(broken)
     said = kimi("logout")
     assert (said.status, "could not be read, so it was not told" in said.out) == (0, True)
-    assert not [path for path in store.path.parent.iterdir() if b"emulated-refresh" in path.read_bytes()]
+    holding = sorted(path for path in store.path.parent.iterdir() if b"emulated-refresh" in path.read_bytes())
+    aside, temporary = holding
+    assert aside.name.startswith("kimi-code.json.corrupt-")
+    assert (temporary.name, aside.read_bytes()) == (theirs, broken)
+    for path in holding:
+        assert f"left: {path}: may hold a token; look, then delete it" in said.out
+    assert kimi("logout", "--json").json["signed_out"][0]["left"] == [str(path) for path in holding]
 
 
 def test_logout_of_the_default_platform_with_a_key(kimi: Run, share_dir: Path, emulator: Emulator) -> None:

@@ -234,6 +234,8 @@ class House:
             usual = getattr(os, name)
 
             def refuse(path: Any, *args: Any, usual: Any = usual, **more: Any) -> Any:
+                if "dir_fd" in more:
+                    path = os.path.realpath(f"/proc/self/fd/{more.pop('dir_fd')}") + f"/{path}"
                 if str(path).startswith(f"{self.share_dir}/"):
                     raise PermissionError(errno.EACCES, "Permission denied", str(path))
                 return usual(path, *args, **more)
@@ -274,10 +276,9 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "credential with a strange mode": (("no_mode",), [("file mode", f"chmod 600 {FILE}")]),
     "credential corrupt": (("corrupt",), [("credential", "kimi-auth login")]),
     "credential for all to read": (("world_readable",), [("file mode", f"chmod 600 {FILE}")]),
-    "directory for all to write": (("open_directory",), [("its directory", "chmod 700 ~/.kimi/credentials")]),
-    "directory for all to write, nobody signed in": (
-        ("remove", "open_directory"),
-        [("credential", "kimi-auth login"), ("its directory", "chmod 700 ~/.kimi/credentials")],
+    "directory for all to write": (
+        ("open_directory",),
+        [("share dir", "keep others out: chmod go-w ~/.kimi/credentials")],
     ),
     "refused": (("refused",), [("credential", f"{RENEW}; if that is refused, too: kimi-auth login")]),
     "revoked": (("revoked",), [("credential", "kimi-auth login")]),

@@ -26,7 +26,6 @@ RUNBOOK: tuple[Look, ...] = (
     credential.stored,
     credential.bound,
     credential.private,
-    credential.directory,
     credential.keyring,
     house.models,
     renewal.lately,

@@ -18,7 +18,7 @@ from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
 
-__all__ = ["bound", "directory", "file_of", "keyring", "private", "stored"]
+__all__ = ["bound", "file_of", "keyring", "private", "stored"]
 
 STEPS = {
     "absent": LOGIN,
@@ -80,15 +80,6 @@ def private(session: Session, found: Status) -> Iterator[Check]:
         yield Check("file mode", f"{mode:04o}: its owner may not read and write it", f"chmod 600 {quoted}")
     else:
         yield Check("file mode", f"{mode:04o}: yours alone")
-
-
-def directory(session: Session, _: Status) -> Iterator[Check]:
-    """Nobody but its owner may put another file in the credential's place, or one where there is none."""
-    path = file_of(session)
-    mode = _mode_of(path.parent) if path else None
-    if path and mode is not None and mode & 0o022:
-        place = str(path.parent)
-        yield Check("its directory", f"{place}: others may replace files", f"chmod 700 {shlex.quote(place)}")
 
 
 def keyring(session: Session, _: Status) -> Iterator[Check]:
