@@ -28,7 +28,7 @@ from house.environments import PYTHONS, find_python, make_environment, wheel
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.emulator import Emulator
-from kimi_auth.store import Pace, Refusal, claims, formats
+from kimi_auth.store import Pace, Refusal, claims, formats, owners
 from kimi_auth.token import Token, fingerprint
 
 FRESH_S, EXPIRED_S = 890.0, -5.0
@@ -74,11 +74,11 @@ class House:
 
     def whole(self, file: str) -> bytes:
         """What the file holds while it is well."""
-        owner = claims.Owner(self.fp, SystemClock().boot_id(), 5.0, 1, "here")
+        header = claims.new(self.fp, owners.this_process(SystemClock().boot_id()))
         return {
             "credential": formats.encode_record(self.token),
             "lock": b"",
-            "claim": claims.unfinished(owner),
+            "claim": claims.unfinished(header),
             "refusal": formats.encode_refusal(Refusal(5.0, "invalid_grant")),
             "pace": formats.encode_pace(Pace(not_before_s=time.time() + 50, failures=3, words="no route")),
             "device id": b"0123456789abcdef0123456789abcdef",

@@ -24,6 +24,7 @@ from kimi_auth.platforms.spec import parse as parse_platforms
 from kimi_auth.platforms.tomltext import applied, diff, edited, loads
 from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Pace, Refusal
+from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint, parse_record, phase
 from kimi_auth.wire import answers, decode, discovery, sanitize, verdict
 
@@ -32,7 +33,9 @@ PER_EXAMPLE = 20
 
 PAIR = Token("access-of-a-fuzzed-pair", "refresh-of-a-fuzzed-pair", 1_800_000_000.0, 900.0, scope="kimi-code")
 FP = fingerprint(PAIR)
-OWNER = claims.Owner(FP, "boot-a", 12.5, 4711, "host", {"boot-b": 3.0})
+OWNER = Owner("boot-a", "1/2", 4711, "5", "host")
+HEADER = claims.new(FP, OWNER)
+MEETINGS = claims.Meetings(HEADER.nonce, {"boot-b": 3.0})
 
 
 def as_json(*values: object) -> list[bytes]:
@@ -57,13 +60,22 @@ def record(data: bytes) -> None:
 
 
 def claim(data: bytes) -> None:
-    owner, heir = claims.parse(data, FP)
-    assert owner is None or owner.fp == FP
-    assert heir is None or owner is not None
+    found = claims.parse(data, FP)
+    assert found.header.fp == FP
+    assert data.startswith(found.line)
+    assert found.line or (found.header.owner, found.answer, found.is_closed) == (Owner(), None, False)
     for boot in ("boot-a", "boot-b", ""):
-        found = claims.judge(owner, heir, FP, boot, 100.0)
-        assert found.state in {"heir", "interrupted", "in_flight"}
-        assert found.wait_s <= claims.WAIT_S
+        claim = claims.judge(found, MEETINGS, Owner(boot), 100.0)
+        assert claim.state in {"heir", "interrupted", "in_flight"}
+        assert 0 <= claim.wait_s <= claims.WAIT_S
+
+
+def meetings(data: bytes) -> None:
+    met = claims.decode_meetings(data)
+    assert claims.decode_meetings(claims.encode_meetings(met)) == met
+    for boot in met.met:
+        at_s = met.met_at_s(met.nonce, boot, 100.0)
+        assert at_s is None or 0 <= at_s <= 100.0
 
 
 def refusal(data: bytes) -> None:
@@ -160,7 +172,11 @@ PARSERS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
         record,
         [formats.encode_record(PAIR), *as_json({"access_token": "", "refresh_token": "", "signed_out_at": 1.0}, GRANT)],
     ),
-    "claim": (claim, [claims.start(OWNER) + claims.answer(PAIR), claims.unfinished(OWNER)[:400], claims.start(OWNER)]),
+    "claim": (
+        claim,
+        [claims.start(HEADER) + behind for behind in (claims.answer(PAIR), claims.CLOSED, b"}\n" + bytes(80), b"")],
+    ),
+    "meetings of a claim": (meetings, [claims.encode_meetings(MEETINGS)]),
     "refusal": (refusal, [formats.encode_refusal(Refusal(1_800_000_000.0, "the server's words"))]),
     "pace": (pace, [formats.encode_pace(Pace(not_before_s=5.0, failures=3, unclear_fp=FP, unclear_count=2))]),
     "device code answer": (answered(answers.CodeOutcome, verdict.code_answer), as_json(CODE, *ERRORS)),
@@ -205,7 +221,7 @@ def test_any_mutation_has_an_answer(name: str) -> None:
 def test_the_samples_themselves_are_good() -> None:
     """What is mutated is a real one: a parser that refuses everything would show nothing."""
     assert formats.decode_record(PARSERS["credential"][1][0], Path("record")) == PAIR
-    assert claims.parse(PARSERS["claim"][1][0], FP)[1] is not None
+    assert claims.parse(PARSERS["claim"][1][0], FP).answer is not None
     assert formats.decode_pace(PARSERS["pace"][1][0]).failures == 3
     assert verdict.poll_answer(verdict.Seen("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
     assert verdict.code_answer(verdict.Seen("a", 200, "application/json", PARSERS["device code answer"][1][0])).value
