@@ -86,10 +86,14 @@ def _flags(name: str, kind: int, directory: int) -> int:
 
 def _number(descriptor: int) -> str:
     try:
-        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii", "replace").splitlines()
+        about = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("mnt_id:")), "")
+    try:
+        text = os.read(about, 4096)
+    finally:
+        os.close(about)
+    return text.partition(b"\nmnt_id:")[2].partition(b"\n")[0].strip().decode("ascii", "replace")
 
 
 def _table() -> list[Mount]:

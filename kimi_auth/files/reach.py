@@ -161,6 +161,7 @@ class _Way:
     def __init__(self, path: Path) -> None:
         self._asked = path
         self._here = -1
+        self._trusted = (os.geteuid(), 0)
         self._words = ""
         self.seen: list[tuple[str, os.stat_result]] = []
 
@@ -198,7 +199,8 @@ class _Way:
 
     def _go_along(self, end: list[str], *, follow: bool) -> tuple[str, bool]:
         """Enters every directory of the path; gives the last name and whether a link stood in its place."""
-        left = end + _parts(os.fspath(self._asked if self._asked.is_absolute() else Path.cwd() / self._asked)) or ["."]
+        asked = os.fspath(self._asked)
+        left = end + _parts(asked if asked[0] == "/" else f"{Path.cwd()}/{asked}") or ["."]
         self._start()
         links, is_linked = 0, False
         while True:
@@ -222,10 +224,12 @@ class _Way:
         self._go(os.open("/", _ENTER), "")
 
     def _go(self, descriptor: int, words: str) -> None:
-        self.close()
-        self._here, self._words = descriptor, words
+        before, self._here, self._words = self._here, descriptor, words
+        if before >= 0:
+            os.close(before)
         found = os.fstat(descriptor)
-        self._judge(found)
+        if found.st_uid not in self._trusted or found.st_mode & (_OTHERS | _GROUP):  # most are as they should be
+            self._judge(found)
         self.seen.append((words or "/", found))
 
     def _enters(self, name: str) -> bool:
@@ -236,7 +240,7 @@ class _Way:
             if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
                 return False
             raise
-        self._go(descriptor, os.path.normpath(f"{self._words}/{name}") if name == ".." else f"{self._words}/{name}")
+        self._go(descriptor, f"{self._words}/{name}" if name != ".." else os.path.dirname(self._words))  # noqa: PTH120
         return True
 
     def _link(self, name: str, *, is_last: bool) -> str | None:

@@ -85,6 +85,10 @@ class FileStore:
         """The file that holds the record: `path`, or what it links to. A link that leads to something that is no file
         (a directory, a circle), or that another user made, is its own target: what is set aside then is the link."""
         try:
+            self.path.readlink()
+        except OSError:
+            return self.path  # no link, as nearly always: the way to it is judged when it is used
+        try:
             target = files.followed(self.path)
             found = files.stat_at(target)
         except FileNotFoundError:
