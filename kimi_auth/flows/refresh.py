@@ -187,7 +187,7 @@ class RefreshWork:
 
     def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]:
         again = self._store.read()
-        if again.fp == ctx.snapshot.fp and self._store.refusal(again.fp) is None:
+        if again.fp == ctx.snapshot.fp and again.problem is None and self._store.refusal(again.fp) is None:
             return "unchanged", ctx
         return "changed", ctx
 

@@ -656,6 +656,35 @@ def test_logout_is_local_first_and_final(life: Life, name: str) -> None:
         assert revocation != "revoked" or not any(map(life.server.is_live, access))
 
 
+@pytest.mark.parametrize(("age_s", "before", "after"), [(600.0, "usable", "usable"), (905.0, "expired", "expired")])
+def test_what_cannot_be_replaced_is_never_sent(life: Life, age_s: float, before: str, after: str) -> None:
+    """A record whose answer could not be stored serves while it works; no walk sends it, and each says why."""
+    life.sign_in(age_s=age_s)
+    life.store.fixed = True
+    assert life.state == before
+    landing = life.walk("renew")
+    assert (landing.state, landing.ctx.trouble.code if landing.ctx.trouble else "") == (after, "unwritable")
+    assert life.server.counts["exchange"] == 0
+    life.store.fixed = False
+    assert life.walk("renew").state == "fresh"
+
+
+def test_fixed_once_the_claim_is_made(life: Life) -> None:
+    """What is mounted over the record between the claim and the second look keeps it from being sent, too."""
+    life.sign_in(age_s=905.0)
+    original = life.store.claim
+
+    def claim(fp: str) -> object:
+        made = original(fp)
+        life.store.fixed = True
+        return made
+
+    life.store.claim = claim  # type: ignore[method-assign,assignment]
+    assert life.walk("renew").state == "expired"
+    assert life.server.counts["exchange"] == 0
+    assert life.store.peek_claim(life.store.read().fp).state == "none"
+
+
 def test_a_hung_claim_is_recovered_after_75_seconds(life: Life) -> None:
     """The wall clock never decides: 75 s of boot time after it was first met, the claim is recovered."""
     silent(life)

@@ -590,6 +590,16 @@ def test_leftovers_beside_a_link(file: ConfigFile, login: Any, tmp_path: Path) -
     assert (old.exists(), young.exists()) == (False, True)
 
 
+@pytest.mark.parametrize("key", ["env", "custom_headers"])
+@pytest.mark.parametrize("section", ["providers", "services"])
+def test_secrets_under_other_names(file: ConfigFile, login: Any, section: str, key: str) -> None:
+    """A key that is kept in `env` or `custom_headers` makes the file private, too."""
+    file.path.write_text(f'[{section}.mine]\ntype = "x"\nbase_url = "y"\n[{section}.mine.{key}]\nX = "secret"\n')
+    file.path.chmod(0o644)
+    file.apply(login)
+    assert mode_of(file.path) == 0o600
+
+
 # -- legacy config.json -------------------------------------------------------------------------------------------------------
 
 LEGACY = {
@@ -620,6 +630,7 @@ def test_legacy(file: ConfigFile, kimi: Platform, login: Any, sync: Any) -> None
     file.apply(login)
 
     assert not legacy.exists()
+    assert mode_of(file.share_dir / "config.json.bak") == 0o600
     assert json.loads((file.share_dir / "config.json.bak").read_bytes().decode("utf-8-sig")) == LEGACY
     assert file.read()["default_model"] == "kimi-code/kimi-for-coding"
     assert mode_of(file.path) == 0o600

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,14 @@ class HandClock:
 @dataclass
 class Place:
     """A store and what a test does to it from outside: `spoil` the record, make the medium refuse (`refuse_writes`), leave an
-    open claim of another process on a pair (`leave`)."""
+    open claim of another process on a pair (`leave`), `fix` the record in its place, as a file that is a mount of its own."""
 
     store: FileStore | MemoryStore
     clock: HandClock
     spoil: Callable[[], None]
     refuse_writes: Callable[[], None]
     leave: Callable[[str, Owner], None]
+    fix: Callable[[], None]
 
 
 @pytest.fixture
@@ -88,7 +90,8 @@ def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.
         def leave_in_memory(fp: str, owner: Owner) -> None:
             memory._claims[fp] = claims.Found(claims.new(fp, owner))
 
-        return Place(memory, clock, memory.spoil, lambda: setattr(memory, "fail_writes", True), leave_in_memory)
+        refuse, fix = (partial(setattr, memory, name, True) for name in ("fail_writes", "fixed"))
+        return Place(memory, clock, memory.spoil, refuse, leave_in_memory, fix)
     store: FileStore = request.getfixturevalue("file_store")
 
     def full(*_: object) -> int:
@@ -104,6 +107,7 @@ def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.
         lambda: store.path.write_bytes(b'{"access_token": '),
         lambda: monkeypatch.setattr(os, "pwrite", full),
         leave,
+        lambda: monkeypatch.setattr("kimi_auth.files.replacing.mount_of_its_own", lambda *_: "/a/mount"),
     )
 
 

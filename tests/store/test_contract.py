@@ -151,6 +151,7 @@ class TestRecord:
         with store.locked(0.0):
             WRITES[write](store, pair(2))
         assert store.read().state == "present"
+        assert len(store.leftovers()) == 1
 
 
 class TestBeside:
@@ -639,3 +640,20 @@ class TestMediumThatRefuses:
         place.refuse_writes()
         with pytest.raises(StoreUnwritable):
             place.store.check_writable()
+
+    def test_what_cannot_be_replaced_is_not_claimed(self, place: Any, pair: Any) -> None:
+        """The record is read and says why; nothing that leads to sending its refresh token can be made, and no login is
+        begun that could not be stored."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            assert store.read().problem is None
+            place.fix()
+            found = store.read()
+            assert (found.state, found.token) == ("present", pair(1))
+            assert isinstance(found.problem, StoreUnwritable)
+            with pytest.raises(StoreUnwritable):
+                store.claim(found.fp)
+            assert store.peek_claim(found.fp).state == "none"
+        with pytest.raises(StoreUnwritable):
+            store.check_writable()
