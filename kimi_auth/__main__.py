@@ -134,11 +134,13 @@ def _share_dir(environ: Mapping[str, str]) -> str:
 
 
 def _look_at(folder: str) -> None:
-    """Falls through unless both directories are mine, no links, and no one else's to write to."""
+    """Falls through unless both directories, or links to them, are mine, and no one else's to write to."""
     me = os.geteuid()
     for path in (folder, f"{folder}/credentials"):
         try:
             found = os.stat(path, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode) and found.st_uid == me:
+                found = os.stat(path)
         except OSError:
             raise FallThrough from None
         if found.st_uid != me or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
