@@ -21,7 +21,7 @@ KEY_CHARACTERS_MAX = 4096
 class KeyStore(MemoryStore):
     """The key in config.toml as a credential that never ends and cannot be renewed; all that is written stays in memory.
 
-    A key that the platform has rejected counts as revoked for as long as this object lives.
+    A key that the platform has rejected goes on being handed out, as a token does: other URLs may take it.
     """
 
     def __init__(self, config: ConfigFile, platform: Platform, clock: Clock) -> None:

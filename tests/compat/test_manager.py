@@ -27,7 +27,8 @@ STATIC = "static-key"
 
 def down(world: Any) -> None:
     """The server answers nobody any more."""
-    world.state.inject(Fault("token", drop="before", times=None))
+    headers = {"Retry-After": "600"}  # beyond the patience of any caller
+    world.state.inject(Fault("token", status=429, headers=headers, body="", times=None))
 
 
 def key_of(runtime: Any) -> str:

@@ -247,31 +247,38 @@ def _polls() -> Iterable[Fault]:
         yield fault(f"expires_in {value!r}", tokens(expires_in=value))
 
 
+TRIES: Final = 6
+"""So often one caller's patience has room for a try (at 0, 1, 3, 7 and 15 s), and the next one's for one more; where the
+answer is lost, for another one a second later."""
+
+
 def _refreshes() -> Iterable[Fault]:
     def fault(name: str, reply: Reply, ends: str = "", says: str = "", *, then: str = "", **more: Any) -> Fault:
         return Fault("refresh", name, (reply,), ends, says, then=then, **more)
 
-    def weather(name: str, reply: Reply, says: str, *, times: int = 1) -> Fault:
+    def weather(name: str, reply: Reply, says: str, *, times: int = TRIES) -> Fault:
         return fault(name, reply, "unreachable", says, times=times)
 
     yield fault("invalid_grant", oauth_error("invalid_grant"), "revoked", "ended the login", then="revoked")
     yield fault("invalid_grant, 401", oauth_error("invalid_grant", 401), "revoked", "ended the login", then="revoked")
     for code in ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"):
         yield fault(code, oauth_error(code, 401), "client_refused", "refuses this program")
-    yield fault("an error nobody knows", oauth_error("moon_phase"), "unreachable", "moon_phase")
-    yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "unreachable", "evil")
-    # The answer is lost but the token is not spent: one recovery in the same call.
+    yield weather("an error nobody knows", oauth_error("moon_phase"), "moon_phase")
+    yield weather("an error with escape sequences", oauth_error("x", 400, EVIL), "evil")
+    # Over within the patience of the caller: it is waited out in the same call.
+    yield fault("a captive portal's page, once", PAGE)
+    yield fault("429, once", answer(429, retry_after="20"))
     yield fault("500", answer(500))
     yield fault("dropped", "drop")
     yield fault("reset", "reset")
     yield fault("broken off", "broken off")
-    yield weather("500 again and again", answer(500), "has trouble of its own", times=2)
-    yield weather("dropped again and again", "drop", "did not answer completely", times=2)
-    yield weather("reset again and again", "reset", "did not answer completely", times=2)
-    yield weather("broken off again and again", "broken off", "did not answer completely", times=2)
-    yield weather("503 with Retry-After", answer(503, retry_after="120"), "has trouble of its own")
-    yield weather("429 with seconds", answer(429, retry_after="120"), "asks for a pause")
-    yield weather("429 with a date", soon, "asks for a pause")
+    yield weather("500 again and again", answer(500), "has trouble of its own")
+    yield weather("dropped again and again", "drop", "did not answer completely")
+    yield weather("reset again and again", "reset", "did not answer completely")
+    yield weather("broken off again and again", "broken off", "did not answer completely")
+    yield weather("503 with Retry-After", answer(503, retry_after="120"), "has trouble of its own", times=1)
+    yield weather("429 with seconds", answer(429, retry_after="120"), "asks for a pause", times=1)
+    yield weather("429 with a date", soon, "asks for a pause", times=1)
     yield fault("rotated, and the answer lost", lost, "revoked", "ended the login", then="revoked")
     yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"))
     portal = "no OAuth answer"

