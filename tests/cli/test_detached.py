@@ -354,6 +354,7 @@ def make_due(share_dir: Path) -> Token:
     return token
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.prove)])
 def test_nothing_is_dead_on_arrival(strict_platform: Path, emulator: Emulator, runs: int) -> None:
     """Each token that is printed works after the command has ended and the renewal too."""
