@@ -434,7 +434,9 @@ class Session:
         if token is None:
             raise landing.error
         if need.not_fp == landing.ctx.snapshot.fp:
-            raise landing.ctx.trouble or Unreachable("the pair could not be renewed; the stored token still works")
+            if landing.ctx.trouble is not None:
+                raise landing.error
+            raise Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
         stamp, now_s = landing.ctx.snapshot.stamp, self.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:

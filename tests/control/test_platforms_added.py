@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from servers.real_server import CLIENT_ID, RealServer
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn
-from kimi_auth.flows.notices import Notice
+from kimi_auth.flows import account
+from kimi_auth.flows.notices import Notice, SilentView
 from kimi_auth.session import Session
+from kimi_auth.store import Binding
+from kimi_auth.wire import LocatedClient
 
 HOST = 'host = "{host}"\ndevice_authorization_path = "/api/oauth/device_authorization"\ntoken_path = "/api/oauth/token"'
 PLATFORM = """
@@ -109,3 +114,73 @@ def test_a_default_model_of_a_platform_that_is_gone(share: Path, api: Any, known
     (share / "platforms.toml").write_text("[broken")
     assert Session(share, environ={}).platform.id == "kimi-code"
     assert asyncio.run(Session(share, environ={}).sync_all()) == ()
+
+
+class Split:
+    """An issuer whose metadata places its token and revocation endpoints at other hosts; it notes what is sent where."""
+
+    def __init__(self, api_base: str) -> None:
+        self.tokens = "https://tokens.acme.example"
+        self.sent: list[str] = []
+        self.given = 0
+        self.transport = httpx.MockTransport(self.answer)
+        self.platform = PLATFORM.format(base=api_base, where='issuer = "https://acme.example"', client="c")
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        if url == "https://acme.example/.well-known/oauth-authorization-server":
+            endpoints = {"token_endpoint": f"{self.tokens}/t", "revocation_endpoint": f"{self.tokens}/r"}
+            device = {"issuer": "https://acme.example", "device_authorization_endpoint": "https://acme.example/d"}
+            return httpx.Response(200, json=device | endpoints)
+        self.sent.append(url)
+        if url.endswith("/d"):
+            code = {
+                "device_code": "D",
+                "user_code": "U",
+                "verification_uri": "https://acme.example/page",
+                "expires_in": 60,
+            }
+            return httpx.Response(200, json=code)
+        self.given += 1
+        pair = {"access_token": f"A{self.given}", "refresh_token": f"R{self.given}", "expires_in": 900}
+        return httpx.Response(200, json=pair | {"token_type": "Bearer"})
+
+
+class Listening(SilentView):
+    """Keeps what the person is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def tell(self, notice: Notice) -> None:
+        self.told.append(notice.message)
+
+
+def test_tokens_go_where_the_sign_in_said(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other hosts that the metadata named at the sign-in are shown and bound; one that it names later gets nothing."""
+    split = Split("http://127.0.0.1:9/v1")
+    (share / "platforms.toml").write_text(split.platform)
+    wired = partial(LocatedClient, transport=split.transport, async_transport=split.transport)
+    monkeypatch.setattr(account, "LocatedClient", wired)
+
+    def session() -> Session:
+        return Session(share, platform="acme", environ={}, clock=Hurry())
+
+    view = Listening()
+    assert asyncio.run(session().login(view)).state == "models_pending"
+    assert sum("https://tokens.acme.example" in words for words in view.told) == 1
+    bound = Binding("https://acme.example", ("https://tokens.acme.example",))
+    assert session().store.binding() == session().status().binding == bound
+    assert session().access_token_sync(refresh=True) == "A2"
+    assert set(split.sent) == {"https://acme.example/d", "https://tokens.acme.example/t"}
+
+    split.tokens, split.sent = "https://evil.example", []
+    with pytest.raises(ConfigError, match=r"evil\.example did not handle tokens for this login's issuer") as caught:
+        session().access_token_sync(refresh=True)
+    assert caught.value.exit_status == 9
+    assert "kimi-auth login --platform acme --force" in caught.value.hint
+    assert session().access_token_sync() == "A2", "the stored token still works"
+    report = session().logout_sync()
+    assert (report.state, report.revocation) == ("absent", "failed")
+    assert split.sent == []
+    assert session().store.binding() is None
