@@ -278,7 +278,7 @@ class Session:
         return self._signed_out(self._wiring.credential.sign_out().result())
 
     def adopt(self, issuer: str) -> Adoption:
-        """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; asks nobody.
+        """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; sends nothing.
 
         Raises ConfigError (no such URL, or a platform without OAuth), NotSignedIn, Revoked, StorageError.
         """

@@ -300,8 +300,8 @@ class LoginWork:
     def _bind(self, binding: Binding) -> None:
         try:
             self._store.bind(binding)
-        except StorageError as trouble:
-            log.warning("the login is not bound to its OAuth host yet: %s", trouble.line)
+        except StorageError as error:
+            log.warning("the login is not bound to its OAuth host yet: %s", error.line)
 
     def _forget_the_pace(self) -> None:
         """What slowed the old login down does not concern the new one."""

@@ -329,8 +329,8 @@ class RefreshWork:
         try:
             if self._store.binding() is None:
                 self._store.bind(Binding(self._issuer))
-        except StorageError as trouble:
-            log.warning("the credential could not be bound to its OAuth host: %s", trouble.line)
+        except StorageError as error:
+            log.warning("the credential could not be bound to its OAuth host: %s", error.line)
 
     def _drop_claim(self, claim: Claim) -> None:
         try:

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from kimi_auth.emulator import Emulator
+from kimi_auth.errors import ConfigError
+from kimi_auth.flows import adoption
+from kimi_auth.session import Session
 from kimi_auth.store import Binding, FileStore, Refusal
 from kimi_auth.token import Token
 
@@ -219,6 +222,8 @@ def test_adopt_names_the_platform(kimi: Run, share_dir: Path, emulator: Emulator
     assert "kimi-auth adopt --platform acme --issuer URL" in said.err
     assert "kimi-auth login --platform acme --force" in said.err
     assert kimi("logout", "--platform", "acme").err.count("adopt --platform acme") == 1
+    elsewhere = kimi("adopt", "--platform", "acme", "--issuer", "https://x.example")
+    assert (elsewhere.status, elsewhere.err.count("name it in platforms.toml")) == (0, 1)
     assert kimi("adopt", "--platform", "acme", "--issuer", emulator.oauth_host).status == 0
     assert FileStore(share_dir, "oauth/acme", clock=None).binding() == Binding(emulator.oauth_host)  # type: ignore[arg-type]
 
@@ -257,3 +262,23 @@ def test_doctor_says_who_knows(kimi: Run, drop_key: Run, store: FileStore) -> No
     assert finding["check"] == "credential"
     assert "adopt --issuer URL" in finding["step"]
     assert "bound to: cannot be read" in kimi("status").out
+
+
+def test_adopt_waits_for_the_lock_and_says_who_has_it(
+    kimi: Run, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer has the credential: exit 8 once the patience is over, and nothing is bound."""
+    kimi("login")
+    before = store.binding()
+    monkeypatch.setattr(adoption, "LOCK_PATIENCE_S", 0.0)
+    with store.locked(5):
+        said = kimi("adopt", "--issuer", BUILT_IN)
+    assert said.status == 8
+    assert "holds the lock" in said.err
+    assert store.binding() == before
+
+
+def test_a_session_adopts_urls_only(share_dir: Path, environ: dict[str, str]) -> None:
+    """A program is told so as well."""
+    with pytest.raises(ConfigError, match="must be an https URL"):
+        Session(share_dir).adopt("http://auth.kimi.com")

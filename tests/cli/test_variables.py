@@ -47,7 +47,7 @@ def environment(out: str) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("acme")
-def test_token_names_the_platform_that_nobody_named(kimi: Run) -> None:
+def test_token_names_a_platform_that_was_not_chosen(kimi: Run) -> None:
     """The default model decides; where that is not kimi-code's, one line on standard error says whose token was printed."""
     said = kimi("token")
     assert (said.status, said.out) == (0, "acme-key\n")
@@ -152,7 +152,7 @@ def test_status_and_doctor_name_what_wins(kimi: Run, monkeypatch: pytest.MonkeyP
     assert kimi("status", "--json").json["overridden_by"] == []
     assert kimi("doctor").status == 0
     values = {
-        "KIMI_API_KEY": "sk-of-somebody",
+        "KIMI_API_KEY": "sk-of-another",
         "KIMI_BASE_URL": "https://elsewhere.example",
         "KIMI_MODEL_NAME": "other-model",
     }
