@@ -264,8 +264,8 @@ def test_words_of_a_server(
     lively: bool,
     endpoint: Any,
 ) -> None:
-    """A sign-in whose server says hostile things in an error, by its code and by its description."""
-    emulator.state.inject(Fault(endpoint, status=400, body={"error": f"bad{NAME}", "error_description": EVIL}))
+    """A sign-in whose server says hostile things in the description of an error."""
+    emulator.state.inject(Fault(endpoint, status=400, body={"error": "bad_phase", "error_description": EVIL}))
     monkeypatch.setattr(sys, "stdin", None)
     if lively:
         with pytest.MonkeyPatch.context() as patch, terminal(patch) as ended:
