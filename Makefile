@@ -12,7 +12,8 @@ DEV    := $(VENV)/.installed-for-development
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test prove check bench diagrams verify fuzz clean servers
+MINUTES ?= 8
+.PHONY: help demo test prove soak check bench diagrams verify fuzz clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 
 prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matrix, a year, other Pythons and programs
 	@echo "prove: the model checker, fleets, the crash matrix, a simulated year, other Pythons and programs"
 	@$(PYTEST) -n 2 --dist worksteal -m prove --timeout=900
+
+soak: $(DEV) ## a login under kills and faults for MINUTES=8, from SEED=...; not a part of any other target
+	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: $(DEV) ## lint, format, types and workflow files; changes nothing
 	@echo "check: ruff, its formatter, mypy --strict, zizmor and actionlint"

@@ -1,0 +1,66 @@
+"""What a soak found, as lines to read: figures first, then what must not be."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .stage import Call, Loss, Soak
+
+AFTER_S = 5.0
+"""How long after a new login a call that began before it may still say that the login had ended."""
+
+ENDED = ("not_signed_in", "revoked", "HTTP 401")
+PATIENCE_S = 31.0
+
+
+def findings(soak: Soak) -> list[str]:
+    """What must not be, one line each; nothing if the run was as it has to be."""
+    return [
+        *soak.wrong,
+        *(
+            f"login {loss.family} was lost, and no killed process owned its exchange"
+            for loss in soak.losses
+            if not loss.killed
+        ),
+        *(f"{count} times {kind}: {error} ({words})" for (kind, error, words), count in _unexpected(soak).items()),
+    ]
+
+
+def _unexpected(soak: Soak) -> Counter[tuple[str, str, str]]:
+    return Counter((call.kind, call.error, call.words) for call in soak.calls if call.error and not _may_be(soak, call))
+
+
+def _may_be(soak: Soak, call: Call) -> bool:
+    """True for a call that says that the login has ended, where it had: between a logout or a loss and the next login."""
+    has_ended = any(name in call.error for name in ENDED)
+    began_s = call.at_s - call.waited_s
+    return has_ended and any(began_s < to_s + AFTER_S and call.at_s > from_s for from_s, to_s in soak.signed_out)
+
+
+def lines(soak: Soak, seed: int, length_s: float) -> list[str]:
+    """The whole report."""
+    errors = Counter(call.error for call in soak.calls if call.error)
+    unreachable = [call for call in soak.calls if call.error == "unreachable"]
+    longest = max(soak.calls, key=lambda call: call.waited_s, default=None)
+    owning = sum(bool(kill.owned) for kill in soak.kills)
+    found = findings(soak)
+    return [
+        f"soak: seed {seed}, {length_s / 60:g} minutes",
+        f"calls {len(soak.calls)}, exchanges {soak.exchanges} of {len(soak.refreshes)} refresh requests",
+        f"kills {len(soak.kills)}, {owning} of them in an exchange without its answer",
+        "events " + ", ".join(f"{what} {count}" for what, count in sorted(soak.done.items())),
+        f"losses {len(soak.losses)}",
+        *(f"  {_reason(loss)}" for loss in soak.losses),
+        "callers' errors " + (", ".join(f"{error} {count}" for error, count in errors.most_common()) or "none"),
+        f"unreachable {len(unreachable)}, {sum(call.waited_s < PATIENCE_S for call in unreachable)} before their patience ended",
+        f"longest wait {longest.waited_s:.1f} s ({longest.kind}, {longest.error or 'served'})"
+        if longest
+        else "no calls",
+        f"findings {len(found)}",
+        *(f"  {line}" for line in found),
+    ]
+
+
+def _reason(loss: Loss) -> str:
+    why = f"{loss.killed.kind} was killed while it owned its exchange" if loss.killed else "UNEXPLAINED"
+    return f"login {loss.family}: {why}"
