@@ -12,7 +12,8 @@ BURST_MAX_S = 6.0
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """`at_s` seconds after the beginning; `what`: kill, burst, calm, drop, unauthorized, logout, login; `how` belongs to it."""
+    """`at_s` seconds after the beginning; `what`: kill, burst, calm, drop, unauthorized, logout, login; `how`: the program to kill (`owner`: the one that is
+    in an exchange), or how an answer is dropped."""
 
     at_s: float
     what: str
@@ -27,7 +28,8 @@ def plan(seed: int, length_s: float, kinds: list[str]) -> list[Event]:
     """
     luck = random.Random(seed)
     events = [
-        Event((number + 1) * KILL_EVERY_S, "kill", luck.choice(kinds)) for number in range(int(length_s / KILL_EVERY_S))
+        Event((number + 1) * KILL_EVERY_S, "kill", luck.choice([*kinds, "owner"]))
+        for number in range(int(length_s / KILL_EVERY_S))
     ]
     at_s = luck.uniform(3.0, 8.0)
     while at_s < length_s - BURST_MAX_S:

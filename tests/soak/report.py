@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .stage import Call, Loss, Soak
+from .plan import BURST_MAX_S
+from .stage import ACCESS_TTL_S, Call, Loss, Soak
 
 AFTER_S = 5.0
 """How long after a new login a call that began before it may still say that the login had ended."""
 
-ENDED = ("not_signed_in", "revoked", "HTTP 401")
+DROPPED = "Http: HTTP 401"
+DROPPED_S = ACCESS_TTL_S + BURST_MAX_S + AFTER_S
+"""How long after the server dropped its access tokens a burst can keep a new one away."""
+
+ENDED = ("not_signed_in", "revoked", DROPPED)
 PATIENCE_S = 31.0
 
 
@@ -31,9 +36,12 @@ def _unexpected(soak: Soak) -> Counter[tuple[str, str, str]]:
 
 
 def _may_be(soak: Soak, call: Call) -> bool:
-    """True for a call that says that the login has ended, where it had: between a logout or a loss and the next login."""
-    has_ended = any(name in call.error for name in ENDED)
+    """True for a call that says that the login has ended, where it had: between a logout or a loss and the next login;
+    and for a 401 that the API gives to every token until there is a new one."""
     began_s = call.at_s - call.waited_s
+    if call.error == DROPPED and any(at_s < call.at_s and began_s < at_s + DROPPED_S for at_s in soak.dropped_at_s):
+        return True
+    has_ended = call.error in ENDED
     return has_ended and any(began_s < to_s + AFTER_S and call.at_s > from_s for from_s, to_s in soak.signed_out)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from fleet.worker import print_of
 from house.patience import ended, joined
 
 from kimi_auth.clock import SystemClock
@@ -28,7 +29,7 @@ from .program import KINDS
 
 PROGRAM = Path(__file__).with_name("program.py")
 ACCESS_TTL_S = 4.0
-LATENCY_S = 0.15
+LATENCY_S = 0.3
 TICK_S = 0.1
 REUSED = "refresh token used twice"
 OWNER = re.compile(rb'"pid": (\d+)')
@@ -126,6 +127,7 @@ class Soak:
     losses: list[Loss] = field(default_factory=list)
     refreshes: list[Mapping[str, Any]] = field(default_factory=list)
     signed_out: list[tuple[float, float]] = field(default_factory=list)
+    dropped_at_s: list[float] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -181,23 +183,40 @@ class Soak:
         self.programs[kind] = Program(kind, self.environ, self.folder / f"{kind}.stderr", self.calls)
 
     def _kill(self, kind: str) -> None:
-        """SIGKILL to all that the program runs, after a look at what it owned at that moment."""
+        """SIGKILL to all that a program runs, after a look at what it owned at that moment. `owner`: the program that is
+        in an exchange, as soon as one is."""
+        if kind == "owner":
+            kind = self._exchanging()
         program = self.programs[kind]
         program.signal(signal.SIGSTOP)
         self.kills.append(Kill(time.time(), kind, self._owned_by(program.pids())))
         program.kill()
         self._start(kind)
 
+    def _exchanging(self) -> str:
+        """The program that owns an exchange without its answer; any one, if there is none for a token's life."""
+        until_s = time.monotonic() + ACCESS_TTL_S
+        while time.monotonic() < until_s:
+            pid = self._claim()[0]
+            for kind, program in self.programs.items():
+                if pid in program.pids():
+                    return kind
+            threading.Event().wait(LATENCY_S / 10)
+        return next(iter(self.programs))
+
     def _owned_by(self, pids: set[int]) -> str:
-        claims = self.store.path.parent.glob("*.next")
-        for claim in claims:
+        owner, token = self._claim()
+        return token if owner in pids else ""
+
+    def _claim(self) -> tuple[int, str]:
+        """The process that owns an exchange of the stored pair and has no answer yet, and the server's name of its token."""
+        for claim in self.store.path.parent.glob("*.next"):
             with suppress(OSError):
-                text = claim.read_bytes()
+                text, found = claim.read_bytes(), self.store.read()
                 owner = OWNER.search(text)
-                token = self.store.read().token
-                if owner and int(owner[1]) in pids and b'"access_token"' not in text and token is not None:
-                    return _print_of(token.refresh_token)
-        return ""
+                if owner and b'"access_token"' not in text and found.token is not None and found.fp in claim.name:
+                    return int(owner[1]), print_of(found.token.refresh_token)
+        return 0, ""
 
     def _burst(self) -> None:
         self.state.inject(Fault("token", "refresh_token", status=503, times=None))
@@ -209,6 +228,7 @@ class Soak:
         self.state.inject(Fault("token", "refresh_token", drop="before" if how == "before" else "during"))
 
     def _unauthorized(self) -> None:
+        self.dropped_at_s.append(time.time())
         self.state.expire_access()
 
     def _logout(self) -> None:
@@ -251,9 +271,3 @@ class Soak:
     @property
     def exchanges(self) -> int:
         return sum(entry["outcome"] == "granted" for entry in self.refreshes)
-
-
-def _print_of(secret: str) -> str:
-    from fleet.worker import print_of
-
-    return print_of(secret)
