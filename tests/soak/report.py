@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from .plan import BURST_MAX_S
@@ -16,6 +17,7 @@ DROPPED_S = ACCESS_TTL_S + BURST_MAX_S + AFTER_S
 
 ENDED = ("not_signed_in", "revoked", DROPPED)
 PATIENCE_S = 31.0
+SPAN = re.compile(r"\bfor \d+ s\b")
 
 
 def findings(soak: Soak) -> list[str]:
@@ -32,7 +34,8 @@ def findings(soak: Soak) -> list[str]:
 
 
 def _unexpected(soak: Soak) -> Counter[tuple[str, str, str]]:
-    return Counter((call.kind, call.error, call.words) for call in soak.calls if call.error and not _may_be(soak, call))
+    found = [call for call in soak.calls if call.error and not _may_be(soak, call)]
+    return Counter((call.kind, call.error, SPAN.sub("for … s", call.words)) for call in found)
 
 
 def _may_be(soak: Soak, call: Call) -> bool:
