@@ -26,7 +26,7 @@ def leave_a_claim(stage: Stage, **options: object) -> None:
     "wall_offset_s", [-2 * HOUR_S, 2 * HOUR_S, *(pytest.param(far_s, marks=pytest.mark.prove) for far_s in FAR_S)]
 )
 def test_a_set_clock(stage: Stage, wall_offset_s: float) -> None:
-    """The same boot recovers at once, whatever the wall clock says now."""
+    """A dead owner of the same boot is recovered from at once, whatever the wall clock says now."""
     stage.sign_in("expired")
     leave_a_claim(stage)
     worker = stage.start("obtain", wall_offset_s=wall_offset_s)

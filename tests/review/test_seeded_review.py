@@ -160,11 +160,11 @@ SEEDED: dict[str, Seeded] = {
         "renewable → claimed → changed: runs withdraw_claim holding credential, now runs exchange holding credential",
         "lint: token_refresh.toml, [states.withdrawing]: cannot be reached",
     ),
-    "another host's claim is passed over": Seeded(
+    "a claim in flight is passed over": Seeded(
         {"token_refresh.states.claiming.on.in_flight": "looking_again"},
         "claiming --in_flight--> looking_again, before postponed",
         "renewable → in_flight: rests in postponed (plain), now runs look_again holding credential",
-        "promise: a claim of another host is waited for, without a word at the server",
+        "promise: a claim whose owner may be at work is waited for, without a word at the server",
         "I1",
         POWER_CUTS,
     ),
