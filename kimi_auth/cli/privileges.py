@@ -13,7 +13,6 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError
-from kimi_auth.flows.wiring import share_dir_of
 
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
@@ -26,6 +25,8 @@ def settle(command: str, environ: Mapping[str, str]) -> None:
     """Before a command of the share directory runs: whose hands it has, and that others are kept out."""
     if command not in READERS | WRITERS:
         return
+    from kimi_auth.flows.wiring import share_dir_of  # loads what drawing a machine does without
+
     try:
         share_dir = share_dir_of(environ)
     except ConfigError:

@@ -32,18 +32,17 @@ PHASE = {"device_login.checking_store", "device_login.configuring", "token_lifec
 """The steps of the machines that deal with config.toml."""
 
 AUDITED = {
-    "open": 0,
-    "os.chmod": 0,
-    "os.chown": 0,
-    "os.link": 1,
-    "os.mkdir": 0,
-    "os.remove": 0,
-    "os.rename": 1,
-    "os.rmdir": 0,
-    "os.truncate": 0,
-    "fcntl.flock": 0,
+    "open": (0, None),
+    "os.chmod": (0, None),
+    "os.link": (1, 3),
+    "os.mkdir": (0, 2),
+    "os.remove": (0, 1),
+    "os.rename": (1, 3),
+    "os.rmdir": (0, 1),
+    "os.truncate": (0, None),
+    "fcntl.flock": (0, None),
 }
-"""The interpreter's own audit events that are steps, and which of their arguments names the file."""
+"""The interpreter's own audit events that are steps, and which of their arguments name the file and its directory."""
 
 ELSEWHERE = ("credentials", "kimi-auth/walks")
 """What is not the config's: the credential has tests of its own, and a recorded walk is read by people only."""
@@ -67,8 +66,9 @@ class Steps:
         self.report = report
         self.taken: list[str] = []
         self.armed = False
-        self._pwrite, self._fsync = os.pwrite, os.fsync
-        os.pwrite, os.fsync = self._pwrite_in_two, self._counted_fsync
+        self._pwrite, self._fsync, self._open = os.pwrite, os.fsync, os.open
+        os.pwrite, os.fsync, os.open = self._pwrite_in_two, self._counted_fsync, self._opened  # type: ignore[assignment]
+        self._directory: int | None = None
         sys.addaudithook(self._audited)
 
     def entered(self, machine: str, state: str, _activity: str) -> None:
@@ -92,7 +92,21 @@ class Steps:
 
     def _audited(self, event: str, args: tuple[Any, ...]) -> None:
         if self.armed and (at := AUDITED.get(event)) is not None:
-            self.step(event, args[at])
+            name, directory = at
+            below = self._directory if directory is None else args[directory]
+            self._directory = None
+            if event == "open" and args[2] & getattr(os, "O_PATH", 0):
+                return  # a look at a directory on the way changes nothing
+            self.step(event, self._whole(args[name], below))
+
+    def _opened(self, path: Any, *args: Any, dir_fd: int | None = None) -> int:
+        self._directory = dir_fd  # the event does not say it
+        return self._open(path, *args, dir_fd=dir_fd)
+
+    @staticmethod
+    def _whole(file: Any, directory: int | None) -> Any:
+        is_below = isinstance(file, str) and directory is not None and directory >= 0
+        return os.path.realpath(f"/proc/self/fd/{directory}") + f"/{file}" if is_below else file
 
     def _pwrite_in_two(self, descriptor: int, data: memoryview, offset: int) -> int:
         self.step("write" if offset == 0 else "write the rest", descriptor)

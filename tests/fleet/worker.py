@@ -160,15 +160,21 @@ def break_disk(flag: Path, share_dir: Path) -> None:
 
         return checking
 
-    def opens_to_write(path: Any, flags: int = 0, *_: Any, **__: Any) -> bool:
-        is_ours = isinstance(path, str | Path) and Path(path).is_relative_to(share_dir)
-        return is_ours and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    def is_ours(path: Any, directory: int | None) -> bool:
+        place = Path(f"/proc/self/fd/{directory}").readlink() if directory is not None else Path()
+        return isinstance(path, str | Path) and (place / path).is_relative_to(share_dir)
+
+    def opens_to_write(path: Any, flags: int = 0, *_: Any, dir_fd: int | None = None) -> bool:
+        return is_ours(path, dir_fd) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+    def renames(old: Any, _: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> bool:
+        return is_ours(old, src_dir_fd)
 
     os.open = checked(os.open, opens_to_write)
     os.pwrite = checked(os.pwrite, lambda *_: True)
     os.posix_fallocate = checked(os.posix_fallocate, lambda *_: True)
-    os.replace = checked(os.replace, lambda old, _: Path(old).is_relative_to(share_dir))
-    os.rename = checked(os.rename, lambda old, _: Path(old).is_relative_to(share_dir))
+    os.replace = checked(os.replace, renames)
+    os.rename = checked(os.rename, renames)
 
 
 class Worker:
