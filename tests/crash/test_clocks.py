@@ -45,9 +45,8 @@ def test_another_boot(stage: Stage, wall_offset_s: float) -> None:
     leave_a_claim(stage, boot_id="another-boot")
     wall = {"wall_offset_s": wall_offset_s}
     for boottime_s in (0.0, 60.0):
-        met = stage.start(
-            "obtain", boottime_offset_s=boottime_s, wall_offset_s=max(wall_offset_s, 0.0) + boottime_s, patience_s=0.5
-        )
+        options = {"boottime_offset_s": boottime_s, "wall_offset_s": max(wall_offset_s, 0.0) + boottime_s}
+        met = stage.start("obtain", patience_s=1.0, **options)
         result = met.result()
         assert (result.error, met.end()) == ("unreachable", 0)
         assert stage.sends == []
