@@ -280,7 +280,7 @@ def ending_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException
         if reached[-1] == number:
             raise error
 
-    for owner, name in ((os, "fsync"), (Path, "replace"), (Keyring, "delete_password")):
+    for owner, name in ((os, "fsync"), (os, "replace"), (Keyring, "delete_password")):
         real = getattr(owner, name)
 
         def step(*arguments: Any, real: Any = real, **options: Any) -> Any:
