@@ -95,14 +95,14 @@ class Pace:
     unclear_count: int = 0
     unclear_first_at_s: float = 0.0
     unclear_last_at_s: float = 0.0
-    unclear_until_s: float = 0.0
     unclear_words: str = ""
     rejected_fp: str = ""
-    rejected_at_s: float = 0.0
     forced: int = 0
     forced_not_before_s: float = 0.0
     renewed_at_s: float = 0.0
     life_s: float = 0.0
+    rejected_at_s: float = 0.0
+    unclear_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
