@@ -95,6 +95,8 @@ class CredentialWork(RefreshWork):
         walk's deadline, the program is ending, or nothing is to be waited for; then `trouble` says for how long. The claim
         of another owner is watched until the deadline: its answer, or its end, may come at any moment.
         """
+        if self._store.stamp() != ctx.snapshot.stamp:
+            return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
         left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
         wait_s = (ctx.retry_at_s or ctx.paced_until_s) - self._clock.wall_s()
         if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):

@@ -171,7 +171,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"held": True}, "gave_up"),
         ({"awaits": "pace"}, "over"),
         ({"awaits": "pace", "held": True}, "gave_up"),
-        ({"awaits": "pace", "held": True, "record": "r"}, "gave_up"),
+        ({"awaits": "pace", "held": True, "record": "r"}, "changed"),
         ({"awaits": "recovery", "held": True, "claim": "ours"}, "over"),
         ({"awaits": "recovery", "held": True, "record": "r"}, "changed"),
         ({"awaits": "claim", "claim": "met"}, "gave_up"),

@@ -48,6 +48,8 @@ class Config(NamedTuple):
     claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
     `exclusive`: of two that take over one claim only one succeeds. `old_program`: one that
     knows nothing of lock and claim signs in and out and renews beside us; what it breaks is its own affair.
+    `waits`: a backoff and the claim of another owner are waited for, for any length of time; otherwise such a wait is given up
+    at once unless it is over, and who waits longer is there as a caller that begins again.
     `waiters`: every process needs a token now and has the patience for it, and one transient fault is all that goes wrong.
     """
 
@@ -69,6 +71,7 @@ class Config(NamedTuple):
     memory: bool = False
     exclusive: bool = True
     old_program: bool = False
+    waits: bool = False
     waiters: bool = False
     hidden: bool = False
 
@@ -183,11 +186,11 @@ def can_wait(shared: Shared, process: Process) -> bool:
 
 
 def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
-    """A caller that waits for the owner of a claim sees that it has answered or closed it, or is dead, or was silent for 75 s."""
+    """A caller that waits for the owner of a claim sees that it has answered or closed it, or was silent for 75 s."""
     pair = shared.pairs[process.record]
     if not is_incomplete(pair) or pair.owner == CLOSED:
         return True
-    return pair.owner == GONE and (not config.hidden or pair.met[boot_of(config, process)] == 2)
+    return pair.owner == GONE and pair.met[boot_of(config, process)] == 2
 
 
 def owns(shared: Shared, process: Process) -> bool:

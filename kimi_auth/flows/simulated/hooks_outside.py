@@ -26,7 +26,7 @@ from .effects import (
 from .hooks import REFRESH, SIGN_OUT, Hook
 from .state import CORRUPT, EXPIRING, FRESH, NOTHING, Process, Shared
 
-__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "judged"]
+__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "WAITING", "judged"]
 
 
 def judged(shared: Shared) -> str:
@@ -71,20 +71,19 @@ def hold_credential(config: Config, shared: Shared, process: Process) -> Iterabl
 def back_off(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     waited = process._replace(marks=process.marks & ~AWAITS)
     gave_up = Effect("gave_up", shared, waited)
+    if shared.record != process.record:
+        return [Effect("changed", shared, waited._replace(marks=waited.marks | OWES_SERVING))]
     if not process.marks & AWAITS:
         return [gave_up]
-    impatient = [] if config.waiters else [gave_up]
-    if shared.record != process.record:
-        return [Effect("changed", shared, waited._replace(marks=waited.marks | OWES_SERVING)), *impatient]
     again = waited._replace(marks=waited.marks | OWES_RETRY)
     if process.marks & RECOVERS:
         asked = gave_up._replace(note="the server asked for a longer wait, or the program is to end", hurt=True)
         over = Effect("over", shared, again._replace(recoveries=1))
         return [over, asked] if config.all_answers and not config.waiters else [over]
-    is_over = not shared.held
-    if process.marks & AWAITS_CLAIM:
-        is_over = claim_is_over(config, shared, process)
-    return [Effect("over", shared, again)] if is_over else impatient
+    is_over = claim_is_over(config, shared, process) if process.marks & AWAITS_CLAIM else not shared.held
+    if is_over:
+        return [Effect("over", shared, again)]
+    return [] if config.waiters else [gave_up]
 
 
 def weigh(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -180,3 +179,6 @@ UNDISTURBED = frozenset({"reread", "look_again"})
 
 TAKING = frozenset({"hold_credential", "hold_credential_to_sign_out"})
 """A walk that begins while the lock is free has it at once: what others do meanwhile, they may as well do before."""
+
+WAITING = TAKING | {"back_off"}
+"""Activities that wait without the lock: of what was read before, only whether it is still the record matters."""

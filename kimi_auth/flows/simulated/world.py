@@ -29,7 +29,7 @@ from .effects import (
     pair_at,
 )
 from .hooks import WRITES, Hook
-from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED
+from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
 from .numbering import BITS, Numbering
 from .state import NOTHING, Process, Shared
 from .state import idle as resting
@@ -89,10 +89,12 @@ class World:
         self._cancel = cancel
         self._leave = leave
         self._storing = self.program.find("device_login", "store_credential")
-        taking = (number for number, place in enumerate(self.program.places) if place.activity in TAKING)
-        self._known = Numbering(config, frozenset() if config.memory else frozenset(taking))
+        waiting = (number for number, place in enumerate(self.program.places) if place.activity in WAITING)
+        self._known = Numbering(config, frozenset() if config.memory else frozenset(waiting))
         alone = config.excludes and not config.unlocked_writers
         self._at_once = LOCAL | UNDISTURBED if alone and not config.old_program else LOCAL
+        if not (config.waits or config.waiters):
+            self._at_once |= {"back_off"}
         self._taken_at_once = TAKING if alone else frozenset()
         self._excludes = config.excludes
         self._steps: dict[int, list[Step]] = {}

@@ -53,6 +53,7 @@ ONE_FAULT: Mapping[str, Config] = {
 WORLDS: Mapping[str, Config] = {
     **ONE_PROCESS,
     **ONE_FAULT,
+    "two quiet processes that wait": QUIET._replace(waits=True),
     "two processes": SMALL,
     "two processes, a disk that fills up, strict server": DISK,
     "two processes, a disk that fills up, lenient server": DISK._replace(policy="lenient"),
