@@ -19,6 +19,7 @@ taken, the link's first. A link to nothing is an absent record; one that leads t
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -229,6 +230,9 @@ class FileStore:
         claim = self.peek_claim(fp)
         if claim.state == "none":
             raise StorageError(f"{path} came and went", hint="another process is renewing; try again")
+        if claim.state == "in_flight" and path.is_dir():  # no claim of a program, and no claim can take its place
+            with medium.trouble("make", path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         boot, boottime_s, meetings = mine.owner.boot, self._clock.boottime_s(), self._meetings(fp)
         if claim.state == "in_flight" and meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
             noted = meetings.now_met(claim.nonce, boot, boottime_s)

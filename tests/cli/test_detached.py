@@ -226,7 +226,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_one_is_started_when_it_is_due(kimi: Run, due: Token, started: list[list[str]]) -> None:
     """In the second half of the window, and where it cannot be started the token is printed all the same."""
     assert kimi("token").out.strip() == due.access_token
-    assert [line[-2:] for line in started] == [["kimi_auth.renewal", "kimi-code"]]
+    assert [("kimi_auth.renewal" in line[-2], line[-1]) for line in started] == [(True, "kimi-code")]
 
 
 @pytest.mark.parametrize("left_s", [900.0, 400.0])
@@ -402,11 +402,11 @@ def test_what_the_environment_keeps() -> None:
 
 def test_a_child_python_is_as_isolated_as_we_are() -> None:
     """-P always, -E, -s and -I as they were given."""
-    shown = "import kimi_auth.children as c; print(*c.python_command('-m', 'x')[1:])"
+    shown = "import kimi_auth.children as c; print(*c.python_command('x')[1:])"
     for flags, expected in (([], "-P"), (["-E"], "-P -E"), (["-s"], "-P -s"), (["-I"], "-I")):
         done = subprocess.run([sys.executable, *flags, "-c", shown], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == f"{expected} -m x"
-    assert python_command("-m", "x") is not None
+        assert done.stdout.startswith(f"{expected} -c import runpy")
+    assert python_command("x") is not None
     assert Platform.model_fields["rotation_ends_access"].default is False
 
 

@@ -167,8 +167,9 @@ def test_a_refusal_that_cannot_be_looked_for(house: House, monkeypatch: pytest.M
     def trouble(*_: object, **__: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(os, "stat", trouble)
-    assert house.token() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", trouble)
+        assert house.token() is None
 
 
 def test_home_is_where_the_record_is(house: House, tmp_path: Path) -> None:

@@ -260,8 +260,9 @@ def test_no_modes(modeless: Path) -> None:
         os.chown(store.path, MALLORY, MALLORY)
         store.path.chmod(0o777)
         fp = store.read().fp
-        assert store.claim(fp).state == "made"
-        store.save_heir(fp, Token("b", "s", 5.0, 9.0))
+        claim = store.claim(fp)
+        assert claim.state == "made"
+        store.save_heir(claim, Token("b", "s", 5.0, 9.0))
         store.install_heir(fp)
     found = store.read()
     assert (found.state, found.problem) == ("present", None)

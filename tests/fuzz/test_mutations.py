@@ -34,7 +34,7 @@ PER_EXAMPLE = 20
 PAIR = Token("access-of-a-fuzzed-pair", "refresh-of-a-fuzzed-pair", 1_800_000_000.0, 900.0, scope="kimi-code")
 FP = fingerprint(PAIR)
 OWNER = Owner("boot-a", "1/2", 4711, "5", "host")
-HEADER = claims.new(FP, OWNER)
+HEADER = claims.Header(FP, "0123456789abcdef", OWNER)
 MEETINGS = claims.Meetings(HEADER.nonce, {"boot-b": 3.0})
 
 

@@ -63,7 +63,7 @@ def test_a_life_at_a_server_of_others(life: Home, oidc_server: RealServer, monke
 
     refresh_token = life.record["refresh_token"]
     signed_out = json.loads(ok("logout", "--json"))["signed_out"]
-    assert signed_out == [{"platform": "kimi-code", "revocation": "revoked", "config": "restored"}]
+    assert signed_out == [{"platform": "kimi-code", "revocation": "revoked", "config": "restored", "left": []}]
     with Client(oidc_server) as client:
         assert brief(client.refresh(refresh_token)) == (400, "invalid_grant")
     after = run("token")
@@ -96,7 +96,7 @@ def test_no_command_shows_a_secret(life: Home, monkeypatch: pytest.MonkeyPatch, 
         echo = json.dumps([*emulator.state._tokens, *emulator.state._codes])
         emulator.state.inject(Fault("token", status=403, body=echo))
         age()
-        hear("token", "--verbose", status=5)
+        hear("token", "--verbose")  # waits the page out, and has told of it
         hear("login", "--json", "--force")
         emulator.state.revoke_family()
         age()

@@ -278,7 +278,7 @@ def many_refreshes(witness: Witness) -> None:
     ):
         witness.clock.advance(2000)
         if script:
-            witness.fault(times=2, **script)
+            witness.fault(times=None, **script)
             with witness.expect():
                 session.access_token_sync()
             witness.emulator.state.clear_faults()

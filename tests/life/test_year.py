@@ -22,7 +22,7 @@ import pytest
 from kimi_auth import token
 from kimi_auth.flows import judge
 from kimi_auth.flows.freshness import HeldToken
-from kimi_auth.store import MemoryStore
+from kimi_auth.store import Claim, MemoryStore, claims
 from life.year.processes import Process
 from life.year.weather import ALL, NONE, OUTAGES, Faults
 from life.year.world import KINDS, LIFE_S, MISHAPS, World, alone
@@ -147,12 +147,19 @@ def _believe_everything(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HeldToken, "serves", lambda *_: True)
 
 
-def _lock_nothing(patch: pytest.MonkeyPatch) -> None:
+def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:
     def locked(self: MemoryStore, *_: object, **__: object) -> Any:
         self._thread = 1
         return nullcontext(True)
 
     patch.setattr(MemoryStore, "locked", locked)
+    rule = claims.judge
+
+    def judge_by_the_lock(*args: Any) -> Claim:
+        claim = rule(*args)
+        return replace(claim, state="interrupted") if claim.state == "in_flight" else claim
+
+    patch.setattr(claims, "judge", judge_by_the_lock)
 
 
 def _never_try_again(patch: pytest.MonkeyPatch) -> None:
@@ -166,7 +173,7 @@ def _renew_too_early(patch: pytest.MonkeyPatch) -> None:
 
 SABOTAGE: Final[dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Faults, str]]] = {
     "tokens that never end": (_believe_everything, NONE, "presented an ended token"),
-    "a lock that does not exclude": (_lock_nothing, ALL, "sent twice"),
+    "a lock that excludes nothing, and is believed": (_believe_a_void_lock, ALL, "sent twice"),
     "a pause without end": (_never_try_again, replace(NONE, outage_h=3.0), "refused while the server was reachable"),
     "a window that opens too early": (_renew_too_early, NONE, "times the exchanges"),
 }

@@ -161,7 +161,7 @@ class TestBeside:
         with store.locked(0.0):
             store.refuse(FP, Refusal(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
         refusal = store.refusal(FP)
-        assert refusal == Refusal(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:199] + "…")
+        assert refusal == Refusal(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
         assert store.refusal(OTHER_FP) is None
 
     def test_the_pace_is_kept(self, place: Any) -> None:

@@ -192,7 +192,7 @@ def test_a_link_that_becomes_a_file_while_it_is_followed(
 ) -> None:
     """Another program renames its file over the link between two looks: that file is the record."""
 
-    def replaced(path: str, *, dir_fd: int) -> str:
+    def replaced(path: str, **_: object) -> str:
         monkeypatch.undo()
         new = file_store.path.with_name("new")
         new.write_bytes(linked.read_bytes())
