@@ -153,7 +153,7 @@ def test_it_says_how_it_is_run() -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_the_whole_proof(tmp_path: Path) -> None:
     """Every world, every ablation and every mutant, again: it is all as it must be, and the figures are the same bytes."""
     assert proofs.main(["--write", str(tmp_path)]) == 0
