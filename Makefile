@@ -53,7 +53,7 @@ diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test`
 	@$(PY) -m kimi_auth.machine.diagram diagrams
 
 verify: $(DEV) ## the model checker over the machines as they are, and its figures for the pages
-	@echo "verify: every interleaving, crash and fault that the model knows (some four minutes)"
+	@echo "verify: every interleaving, crash and fault that the model knows (some fifteen minutes)"
 	@$(PY) -m kimi_auth.flows.simulated --write diagrams/measured
 
 fuzz: $(DEV) ## the property tests with many more examples
