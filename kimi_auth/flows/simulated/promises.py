@@ -29,7 +29,8 @@ class Promise(NamedTuple):
 APPROVED = "check_store ready, request_code code, show_code shown, wait elapsed, poll_token granted"
 STORED = f"{APPROVED}, store_credential stored"
 SHOWN = "check_store ready, request_code code, show_code shown"
-LOCKED = "hold_credential acquired, reread renewable, claim claimed, look_again unchanged"
+SENT = "reread renewable, claim claimed, look_again unchanged"
+LOCKED = f"hold_credential acquired, {SENT}"
 LOST = f"{LOCKED}, exchange ambiguous, postpone postponed"
 RENEWABLE = ("fresh", "expiring", "expired", "usable", "uncertain", "refused")
 ENDED = ("revoked", "corrupt", "absent")
@@ -126,6 +127,34 @@ PROMISES: tuple[Promise, ...] = (
         "",
         f"{STORED}, sync_models synced, write_config unwritable",
         "models_pending",
+    ),
+    Promise(
+        "token_refresh",
+        "a claim whose owner may be at work puts nothing of this walk in doubt",
+        "",
+        "reread renewable, claim in_flight",
+        "postponed",
+    ),
+    Promise(
+        "token_refresh",
+        "an interrupted claim that cannot be taken over is not sent",
+        "",
+        "reread renewable, claim interrupted, renew_claim unwritable",
+        "postponed",
+    ),
+    Promise(
+        "token_refresh",
+        "an end that cannot be recorded is told again later, and nothing is in doubt",
+        "",
+        f"{SENT}, exchange refused, record_refusal unrecorded, postpone postponed",
+        "postponed",
+    ),
+    Promise(
+        "token_refresh",
+        "an answer that is not OAuth puts nothing in doubt",
+        "",
+        f"{SENT}, exchange unclear, record_unclear recorded",
+        "postponed",
     ),
     Promise(
         "token_lifecycle",
