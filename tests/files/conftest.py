@@ -18,8 +18,22 @@ from kimi_auth.emulator import Emulator
 USER, MALLORY = 4711, 4712
 """Two ordinary users without a name in the system's list; an id is all that counts."""
 
-PACKAGES = os.pathsep.join(path for path in sys.path if path and not path.startswith(sys.base_prefix))
+PACKAGES = [Path(path) for path in sys.path if path and not path.startswith(sys.base_prefix)]
 """What this Python imports but its own library, which another one of the same version has, too."""
+
+NOT_NEEDED = shutil.ignore_patterns(
+    ".git",
+    ".venv*",
+    "node_modules",
+    "__pycache__",
+    "tests",
+    "playwright",
+    "mypy",
+    "mypyc",
+    "*__mypyc*",
+    "pip",
+    "hypothesis",
+)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as other users; run: sudo make test")
 
@@ -33,20 +47,44 @@ def world() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def _runs(python: str) -> bool:
+def _lets_others_in(path: Path) -> bool:
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents) if part.is_dir())
+
+
+@pytest.fixture(scope="session")
+def packages() -> Iterator[str]:
+    """What a child imports: a checkout in a directory that is closed to other users is copied to where they can read it."""
+    found = [path for path in PACKAGES if path.is_dir()]
+    if all(map(_lets_others_in, found)):
+        yield os.pathsep.join(map(str, found))
+        return
+    made = Path(tempfile.mkdtemp(prefix="kimi-auth-packages-", dir="/var/tmp"))
+    made.chmod(0o755)
+    try:
+        copies = [made / str(number) for number, _ in enumerate(found)]
+        for path, copy in zip(found, copies, strict=True):
+            shutil.copytree(path, copy, ignore=NOT_NEEDED)
+            copy.chmod(0o755)
+        yield os.pathsep.join(map(str, copies))
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _runs(python: str, packages: str) -> bool:
     test = [python, "-c", "import termios, kimi_auth, pydantic, typer"]
     try:
-        done = subprocess.run(test, user=USER, env={"PYTHONPATH": PACKAGES}, capture_output=True, check=False)
+        done = subprocess.run(test, user=USER, env={"PYTHONPATH": packages}, capture_output=True, check=False)
     except OSError:
         return False
     return done.returncode == 0
 
 
 @pytest.fixture(scope="session")
-def python() -> str:
+def python(packages: str) -> str:
     """A Python with our packages that every user can run: this one, or the system's where this one lies in a home."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = next(filter(_runs, (sys.executable, f"/usr/local/bin/{name}", f"/usr/bin/{name}")), None)
+    here = (sys.executable, f"/usr/local/bin/{name}", f"/usr/bin/{name}")
+    found = next((one for one in here if _runs(one, packages)), None)
     if found is None:
         pytest.skip(f"other users cannot run {sys.executable}; run: apt-get install {name}")
     return found
@@ -65,10 +103,10 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def child_environment() -> dict[str, str]:
+def child_environment(packages: str) -> dict[str, str]:
     """For a Python that imports what this one does, and measures nothing: it may not write where we may."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "KIMI_"))}
-    return kept | {"PYTHONPATH": PACKAGES, "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | {"PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture
