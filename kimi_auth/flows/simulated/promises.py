@@ -129,34 +129,6 @@ PROMISES: tuple[Promise, ...] = (
         "models_pending",
     ),
     Promise(
-        "token_refresh",
-        "a claim whose owner may be at work puts nothing of this walk in doubt",
-        "",
-        "reread renewable, claim in_flight",
-        "postponed",
-    ),
-    Promise(
-        "token_refresh",
-        "an interrupted claim that cannot be taken over is not sent",
-        "",
-        "reread renewable, claim interrupted, renew_claim unwritable",
-        "postponed",
-    ),
-    Promise(
-        "token_refresh",
-        "an end that cannot be recorded is told again later, and nothing is in doubt",
-        "",
-        f"{SENT}, exchange refused, record_refusal unrecorded, postpone postponed",
-        "postponed",
-    ),
-    Promise(
-        "token_refresh",
-        "an answer that is not OAuth puts nothing in doubt",
-        "",
-        f"{SENT}, exchange unclear, record_unclear recorded",
-        "postponed",
-    ),
-    Promise(
         "token_lifecycle",
         "a lock that is busy leaves a working token usable",
         "expiring renew",
@@ -431,6 +403,34 @@ PROMISES: tuple[Promise, ...] = (
         "hold_credential_to_sign_out acquired, empty_record nothing, clear_sidecars cleared, restore_config restored, "
         "inject injected, inspect absent",
         "absent",
+    ),
+    Promise(
+        "token_refresh",
+        "a claim whose owner may be at work puts nothing of this walk in doubt",
+        "",
+        "reread renewable, claim in_flight",
+        "postponed",
+    ),
+    Promise(
+        "token_refresh",
+        "an interrupted claim that cannot be taken over is not sent",
+        "",
+        "reread renewable, claim interrupted, renew_claim unwritable",
+        "postponed",
+    ),
+    Promise(
+        "token_refresh",
+        "an end that cannot be recorded is told again later, and nothing is in doubt",
+        "",
+        f"{SENT}, exchange refused, record_refusal unrecorded, postpone postponed",
+        "postponed",
+    ),
+    Promise(
+        "token_refresh",
+        "an answer that is not OAuth puts nothing in doubt",
+        "",
+        f"{SENT}, exchange unclear, record_unclear recorded",
+        "postponed",
     ),
 )
 
