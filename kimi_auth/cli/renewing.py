@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from kimi_auth.flows.credential import PATIENCE_S
 from kimi_auth.session import Session
 from kimi_auth.token import Token
 
 __all__ = ["handed_out"]
 
-SUCCESSOR_S = 31.0
+SUCCESSOR_S = PATIENCE_S
 """How long a token is watched that a renewal under way is about to end, in seconds: as long as a mandatory renewal."""
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
+from kimi_auth.flows.credential import PATIENCE_S
 from kimi_auth.platforms.spec import normal_url
 from kimi_auth.store import Binding, CredentialStore
 from kimi_auth.token import fingerprint, parse_record
 
 __all__ = ["Adoption", "adopt"]
 
-LOCK_PATIENCE_S = 31.0
+LOCK_PATIENCE_S = PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
