@@ -31,8 +31,11 @@ __all__ = ["ConfigHome", "CredentialWork", "no_targets"]
 
 log = logging.getLogger("kimi_auth.flows")
 
-WATCH_S = 0.05
-"""How often a caller that waits for the end of a backoff looks at the credential's stamp, in seconds."""
+WATCH_S = (0.05, 0.5)
+"""The shortest and the longest time between two looks of a caller that waits for the end of a backoff, in seconds."""
+
+WATCH_SHARE = 0.05
+"""A look comes after this share of the wait so far: what it notices late is 5 % of that wait at most."""
 
 MOMENT_S = 0.001
 """The shortest wait, in seconds: a time that the clock can tell from none."""
@@ -109,7 +112,9 @@ class CredentialWork(RefreshWork):
                 break
             if waited_s >= left_s or not self._left_s(ctx) or not self._effects.recovers(ctx.patience_s):
                 return "gave_up", _told(ctx, wait_s - waited_s)
-            slice_s = min(WATCH_S, max(wait_s - waited_s, MOMENT_S))
+            shortest_s, longest_s = WATCH_S
+            next_look_s = min(max(waited_s * WATCH_SHARE, shortest_s), longest_s)
+            slice_s = min(next_look_s, max(wait_s - waited_s, MOMENT_S))
             self._clock.sleep(slice_s)
             waited_s += slice_s
         return "over", replace(ctx, retry_at_s=0.0)

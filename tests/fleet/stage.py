@@ -40,8 +40,8 @@ WORKER = Path(__file__).with_name("worker.py")
 LOOK_S = 0.05
 CALM_S = 0.5
 LIFE_S = 900.0
-LEFT_S = {"fresh": LIFE_S, "expiring": 300.0, "expired": -10.0, "rejected": LIFE_S}
-Age = Literal["fresh", "expiring", "expired", "rejected"]
+LEFT_S = {"fresh": LIFE_S, "expiring": 300.0, "expired": -10.0, "long expired": -86_400.0, "rejected": LIFE_S}
+Age = Literal["fresh", "expiring", "expired", "long expired", "rejected"]
 
 
 @dataclass(frozen=True)

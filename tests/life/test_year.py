@@ -72,7 +72,7 @@ def check_with_one(world: World, share_dir: Path) -> None:
 
 def test_a_week(tmp_path: Path) -> None:
     """Seven days with every kind of fault, each of which is seen to come."""
-    world = World(4, tmp_path).live(days=7)
+    world = World(6, tmp_path).live(days=7)
     check_with_one(world, tmp_path)
     happened = world.book.happened
     assert happened["requests"] > len(KINDS) * world.laptop.awake_s / LIFE_S

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import selectors
 import threading
 from collections.abc import Callable, Coroutine, Hashable
@@ -64,6 +65,8 @@ class Laptop:
         self._running = 0
         self._ended: list[threading.Thread] = []
         self._who = threading.local()
+        self._timer_s = -math.inf  # the loop waits until then, so a thread may take time there by itself
+        self._loop: Any = None
 
     # --- its clocks ------------------------------------------------------------------------------------------------------
 
@@ -91,11 +94,27 @@ class Laptop:
                 raise Killed
             parked = _Parked(self.awake_s + max(0.0, seconds), process, next(self._numbers))
             heapq.heappush(self._parked, parked)
-            self._running -= 1
-            self._state.notify()
+            turn = self._next_turn()
+            if turn is parked:
+                return
+            if turn is None:
+                self._running -= 1
+                self._state.notify()
+            else:
+                turn.wake.set()
         parked.wake.wait()
         if process in self._killed:
             raise Killed
+
+    def _next_turn(self) -> _Parked | None:
+        """Whose turn it is, where the calling thread can say so without the loop: that spares one of two thread switches."""
+        if self._running > 1 or self._ended or self._loop is None or self._loop._ready:
+            return None
+        if self._parked[0].until_s > self._timer_s:
+            return None
+        turn = heapq.heappop(self._parked)
+        self.awake_s = max(self.awake_s, turn.until_s)
+        return turn
 
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(max(seconds, self.timer_s))
@@ -170,7 +189,9 @@ class Laptop:
         if self._parked and (timer_s is None or self._parked[0].until_s <= timer_s):
             parked = heapq.heappop(self._parked)
             self.awake_s = max(self.awake_s, parked.until_s)
+            self._timer_s = math.inf if timer_s is None else timer_s
             self._wake(parked)
+            self._timer_s = -math.inf
         elif timer_s is not None:
             self.awake_s = timer_s
         else:
@@ -194,7 +215,11 @@ class Laptop:
                     self.kill(self._parked[0].process)
                 self.settle()
 
-        with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
+        def own_loop() -> _Loop:
+            self._loop = _Loop(self)
+            return self._loop
+
+        with asyncio.Runner(loop_factory=own_loop) as runner:
             return runner.run(whole())
 
 
