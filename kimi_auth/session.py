@@ -24,12 +24,13 @@ from kimi_auth.flows.account import discover, endpoints_of, sign_in_command
 from kimi_auth.flows.adoption import Adoption, adopt
 from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
 from kimi_auth.flows.background import in_background
-from kimi_auth.flows.contracts import LoginContext, Need
+from kimi_auth.flows.contracts import Need
 from kimi_auth.flows.credential import Ask, Landing, addressed
 from kimi_auth.flows.detached import renew_detached
 from kimi_auth.flows.flight import drain, guarded
 from kimi_auth.flows.freshness import Freshness, HeldToken, status_of
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
+from kimi_auth.flows.login_contracts import LoginContext
 from kimi_auth.flows.models import Synced, catalogue_of, managed, sync
 from kimi_auth.flows.notices import LoginView
 from kimi_auth.flows.status import LoginReport, LogoutReport, Status, Verdict

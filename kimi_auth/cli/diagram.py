@@ -213,7 +213,7 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
 
 def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | None) -> None:
     from kimi_auth.cli.machine_view import trace_view
-    from kimi_auth.machine import svg, trace
+    from kimi_auth.machine import svg, trace, walk_picture
 
     try:
         walks = [
@@ -228,7 +228,7 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
     last = walks[-1]
     machine = library[name or last.machine]
     if form == "svg":
-        _show(out, svg.svg(machine, partial(trace.overlay, machine, last)))
+        _show(out, svg.svg(machine, partial(walk_picture.overlay, machine, last)))
         return
     if len(walks) > WALKS_SHOWN:
         out.line(f"… {counted(len(walks) - WALKS_SHOWN, 'earlier walk')} …")

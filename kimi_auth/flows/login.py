@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
-from kimi_auth.flows.contracts import (
+from kimi_auth.flows.contracts import InjectOutcome
+from kimi_auth.flows.lifecycle import no_targets
+from kimi_auth.flows.login_contracts import (
     CheckStoreOutcome,
-    InjectOutcome,
     LoginContext,
     PauseBeforeCodeOutcome,
     PollOutcome,
@@ -25,7 +26,6 @@ from kimi_auth.flows.contracts import (
     WaitOutcome,
     WriteConfigOutcome,
 )
-from kimi_auth.flows.lifecycle import no_targets
 from kimi_auth.flows.notices import LoginView, Notice, NoticeKind
 from kimi_auth.flows.refresh import Effects, token_from
 from kimi_auth.platforms import ModelEntry

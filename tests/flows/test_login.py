@@ -22,8 +22,8 @@ from kimi_auth.errors import (
     Unreachable,
     WrongIssuer,
 )
-from kimi_auth.flows.contracts import LoginContext
 from kimi_auth.flows.login import LoginSurroundings, LoginWork
+from kimi_auth.flows.login_contracts import LoginContext
 from kimi_auth.flows.notices import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.platforms import ModelEntry

@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from kimi_auth import __main__ as fast_lane
 from kimi_auth.errors import ConfigError, CorruptCredential
-from kimi_auth.machine import trace
+from kimi_auth.machine import trace, walk_picture
 from kimi_auth.platforms import parse_catalogue
 from kimi_auth.platforms.memo import Memo
 from kimi_auth.platforms.spec import parse as parse_platforms
@@ -157,7 +157,7 @@ def words(data: bytes) -> None:
 def walk(data: bytes) -> None:
     for line in data.decode("utf-8", "replace").splitlines():
         traced = trace._parse(line)
-        assert traced is None or trace.story(trace.Walk((traced,)))
+        assert traced is None or walk_picture.story(trace.Walk((traced,)))
 
 
 GRANT = {"access_token": "a", "refresh_token": "b", "expires_in": 900, "scope": "kimi-code", "token_type": "Bearer"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kimi_auth.flows.contracts import LifecycleHooks, LoginHooks, RefreshHooks, SignOutHooks
+from kimi_auth.flows.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
+from kimi_auth.flows.login_contracts import LoginHooks
 from kimi_auth.machine import Library, disagreements
 
 HOOKS = {

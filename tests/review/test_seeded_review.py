@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.flows.contracts import LifecycleHooks, LoginHooks, RefreshHooks, SignOutHooks
+from kimi_auth.flows.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
+from kimi_auth.flows.login_contracts import LoginHooks
 from kimi_auth.flows.simulated.effects import Config
 from kimi_auth.flows.simulated.promises import PROMISES, broken_promise
 from kimi_auth.flows.simulated.verdicts import GUARDED

@@ -27,13 +27,13 @@ from kimi_auth.flows.contracts import (
     CredentialContext,
     InjectOutcome,
     LifecycleHooks,
-    LoginHooks,
     RefreshHooks,
     SignOutHooks,
     WeighOutcome,
 )
 from kimi_auth.flows.lifecycle import CredentialWork
 from kimi_auth.flows.login import LoginWork
+from kimi_auth.flows.login_contracts import LoginHooks
 from kimi_auth.flows.notices import LoginView, Notice, SilentView
 from kimi_auth.flows.status import LoginReport, LogoutReport, Status
 from kimi_auth.machine import EdgeRecorder, Library, Machine, Observer
