@@ -50,11 +50,11 @@ diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test`
 	@$(PY) tools/layout/run.py || test $$? -eq 3
 	@$(PY) tools/measure.py || test $$? -eq 3
 	@$(PY) -m kimi_auth.cli.pictures diagrams
-	@$(PY) -m kimi_auth.machine.diagram diagrams
+	@$(PY) -m kimi_auth.review.diagram diagrams
 
 verify: $(DEV) ## the model checker over the machines as they are, and its figures for the pages
 	@echo "verify: every interleaving, crash and fault that the model knows (some fifteen minutes)"
-	@$(PY) -m kimi_auth.flows.simulated --write diagrams/measured
+	@$(PY) -m kimi_auth.proof --write diagrams/measured
 
 fuzz: $(DEV) ## the property tests with many more examples
 	@echo "fuzz: the property tests, with many more examples"

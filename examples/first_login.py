@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from kimi_auth import KimiAuthError, Session
-from kimi_auth.flows.notices import Notice, SilentView
+from kimi_auth.login.view import Notice, SilentView
 
 
 class Printed(SilentView):

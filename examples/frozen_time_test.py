@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from kimi_auth import Session, Token
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import MemoryStore
-from kimi_auth.wire.simulated import SimulatedServer
+from kimi_auth.testing.server import SimulatedServer
 
 
 def your_code(session: Session) -> str:

@@ -9,8 +9,8 @@ import asyncio
 from tempfile import TemporaryDirectory
 
 from kimi_auth import Session
-from kimi_auth.emulator import Emulator
-from kimi_auth.flows.notices import SilentView
+from kimi_auth.login.view import SilentView
+from kimi_auth.testing.emulator import Emulator
 
 
 class Client:

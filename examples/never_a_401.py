@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from kimi_auth import BearerAuth, Session
-from kimi_auth.emulator import Emulator
-from kimi_auth.flows.notices import SilentView
+from kimi_auth.login.view import SilentView
+from kimi_auth.testing.emulator import Emulator
 
 
 async def main() -> None:

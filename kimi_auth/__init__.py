@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # the one in `typing` would cost the fast lane of `kimi-a
 
 if TYPE_CHECKING:
     from ._version import __version__
+    from .clients import BearerAuth
+    from .credential.single_flight import signals_deferred
     from .errors import (
         AccessDenied,
         ClientRefused,
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
         Unreachable,
         WrongIssuer,
     )
-    from .flows.flight import signals_deferred
-    from .runtime import BearerAuth
     from .session import Session
     from .token import Token
 
@@ -64,11 +64,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BearerAuth": "runtime",
+    "BearerAuth": "clients",
     "Session": "session",
     "Token": "token",
     "__version__": "_version",
-    "signals_deferred": "flows.flight",
+    "signals_deferred": "credential.single_flight",
 }
 
 

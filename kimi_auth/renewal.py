@@ -1,6 +1,6 @@
 """`python -m kimi_auth.renewal PLATFORM`: one advisory renewal of the login that the environment selects.
 
-`kimi_auth.flows.detached` starts it. It says nothing: what happened is in the recorded walk, which `kimi-auth doctor` tells.
+`kimi_auth.credential.detached` starts it. It says nothing: what happened is in the recorded walk, which `kimi-auth doctor` tells.
 """
 
 from __future__ import annotations

@@ -18,26 +18,27 @@ from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
+from kimi_auth.clients import Targets, keep
 from kimi_auth.clock import Clock
+from kimi_auth.components import Wiring
+from kimi_auth.credential.adoption import Adoption, adopt
+from kimi_auth.credential.age import Freshness, HeldToken, status_of
+from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.credential import Ask, Landing, addressed
+from kimi_auth.credential.detached import renew_detached
+from kimi_auth.credential.single_flight import drain, guarded
+from kimi_auth.credential.status import LoginReport, LogoutReport, Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
-from kimi_auth.flows.account import discover, endpoints_of, sign_in_command
-from kimi_auth.flows.adoption import Adoption, adopt
-from kimi_auth.flows.apikey import sign_in_with_key, sign_out_of_key
-from kimi_auth.flows.background import in_background
-from kimi_auth.flows.contracts import Need
-from kimi_auth.flows.credential import Ask, Landing, addressed
-from kimi_auth.flows.detached import renew_detached
-from kimi_auth.flows.flight import drain, guarded
-from kimi_auth.flows.freshness import Freshness, HeldToken, status_of
-from kimi_auth.flows.login import LoginSurroundings, LoginWork
-from kimi_auth.flows.login_contracts import LoginContext
-from kimi_auth.flows.models import Synced, catalogue_of, managed, sync
-from kimi_auth.flows.notices import LoginView
-from kimi_auth.flows.status import LoginReport, LogoutReport, Status, Verdict
-from kimi_auth.flows.wiring import Wiring
+from kimi_auth.login.api_keys import sign_in_with_key, sign_out_of_key
+from kimi_auth.login.contracts import LoginContext
+from kimi_auth.login.device_login import LoginSurroundings, LoginWork
+from kimi_auth.login.view import LoginView
 from kimi_auth.machine import Observer, walk_async
-from kimi_auth.platforms import Change, ConfigFile, Memory, ModelEntry, Platform, Registry, static_key
-from kimi_auth.runtime import Targets, keep
+from kimi_auth.models import Change, ConfigFile, Memory, ModelEntry, static_key
+from kimi_auth.models.account import discover, endpoints_of, sign_in_command
+from kimi_auth.models.background import in_background
+from kimi_auth.models.sync import Synced, catalogue_of, managed, sync
+from kimi_auth.platforms import Platform, Registry
 from kimi_auth.store import CredentialStore
 from kimi_auth.token import Token, at_leisure, fingerprint, left_s, lifetime_s
 from kimi_auth.wire import OAuthServer, fetch_models
@@ -179,7 +180,7 @@ class Session:
             self._wiring.credential.renew_now(self._wiring.credential.inspect())
 
     def renew_detached(self) -> Popen[bytes] | None:
-        """Has a process of its own renew (`kimi_auth.flows.detached`), for a credential in files; None where none can."""
+        """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; None where none can."""
         return renew_detached(self.share_dir, self.platform, self._wiring.environ)
 
     def successor_of(self, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
@@ -340,7 +341,7 @@ class Session:
     # --- running clients ---------------------------------------------------------------------------------------------
 
     def attach(self, target: object) -> Callable[[], None]:
-        """Serves a running client with every token from now on (see `kimi_auth.runtime.as_target`); returns how to stop.
+        """Serves a running client with every token from now on (see `kimi_auth.clients.as_target`); returns how to stop.
 
         Tokens go to the platform's API only: an httpx client signs no request to another origin, and a client whose
         `base_url` is elsewhere is refused with a ValueError.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kimi_auth.machine import Library
-from kimi_auth.machine.coverage import kept
+from kimi_auth.review.coverage import kept
 from kimi_auth.wire.rules import columns
 from kimi_auth.wire.tables import TABLES
 

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kimi_auth.machine import ACQUIRED, Library, Machine, diagram
-from kimi_auth.machine.explore import Kind, Move, explore
-from kimi_auth.machine.program import Program
+from kimi_auth.machine import ACQUIRED, Library, Machine
+from kimi_auth.proof.explore import Kind, Move, explore
+from kimi_auth.proof.program import Program
+from kimi_auth.review import diagram
 
 RULE = "the new program never serves on the old schema"
 

@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 from kimi_auth import BearerAuth, KimiAuthError, Session, files
 from kimi_auth.errors import NotSignedIn, SignInEnded, Unreachable
-from kimi_auth.flows.notices import Notice
+from kimi_auth.login.view import Notice
 
 HEADERS = {
     "Cache-Control": "no-store",

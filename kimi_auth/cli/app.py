@@ -21,8 +21,8 @@ from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
+from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.flows.flight import drain
 from kimi_auth.machine import SpecError
 
 __all__ = ["main"]

@@ -23,8 +23,8 @@ from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.login import CONFIGS, REVOCATIONS, sign_in
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, grid_of
+from kimi_auth.clients import BearerAuth
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.runtime import BearerAuth
 from kimi_auth.session import Session
 
 __all__ = ["add_to"]
@@ -53,7 +53,7 @@ def demo(ctx: typer.Context) -> None:
 def _emulator(share_dir: Path) -> Generator[dict[str, str], None, None]:
     """An emulator of our own; gives the environment that points there. Raises Usage if it is not installed."""
     child = subprocess.Popen(
-        child_python("kimi_auth.emulator", *SETTINGS, "--share-dir", str(share_dir)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        child_python("kimi_auth.testing.emulator", *SETTINGS, "--share-dir", str(share_dir)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     assert child.stdout is not None

@@ -22,7 +22,7 @@ from kimi_auth.machine import Library, Machine, SpecError
 __all__ = ["add_to"]
 
 FORMATS = {"mermaid": "diagram", "svg": "svg", "table": "diagram"}
-"""Each format with the module of `kimi_auth.machine` that has a function of its name. Like everything here it is loaded
+"""Each format with the module of `kimi_auth.review` that has a function of its name. Like everything here it is loaded
 when it is asked for: one picture does not wait for what the review of all takes."""
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
@@ -117,7 +117,7 @@ def _problems_said(out: Terminal, what: str) -> Iterator[None]:
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
-    draw: Callable[[Machine], str] = getattr(import_module(f"kimi_auth.machine.{FORMATS[form]}"), form)
+    draw: Callable[[Machine], str] = getattr(import_module(f"kimi_auth.review.{FORMATS[form]}"), form)
     return draw
 
 
@@ -146,7 +146,7 @@ def _show(out: Terminal, content: RenderableType) -> None:
 
 def _check(out: Terminal) -> None:
     from kimi_auth.cli import pictures
-    from kimi_auth.machine import diagram as pages
+    from kimi_auth.review import diagram as pages
 
     if not FOLDER.is_dir():
         raise Usage("there is no folder ./diagrams here", hint="go to the checkout's root and try again")
@@ -171,8 +171,8 @@ def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
 
 def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     from kimi_auth.cli.machine_view import difference_view
-    from kimi_auth.machine.difference import compare, pictures, undrawable
-    from kimi_auth.machine.revisions import revision
+    from kimi_auth.review.difference import compare, pictures, undrawable
+    from kimi_auth.review.revisions import revision
 
     try:
         before = revision(where)
@@ -213,7 +213,8 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
 
 def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | None) -> None:
     from kimi_auth.cli.machine_view import trace_view
-    from kimi_auth.machine import svg, trace, walk_picture
+    from kimi_auth.machine import trace
+    from kimi_auth.review import svg, walk_picture
 
     try:
         walks = [

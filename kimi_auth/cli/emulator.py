@@ -31,7 +31,7 @@ def child(module: str, *args: str) -> list[str]:
 
 def emulator(args: Annotated[list[str] | None, typer.Argument(metavar="OPTIONS")] = None) -> int:
     """Start a server to try things on, on this machine."""
-    server = subprocess.Popen(child("kimi_auth.emulator", *(args or [])))
+    server = subprocess.Popen(child("kimi_auth.testing.emulator", *(args or [])))
     try:
         return server.wait()
     except BaseException:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kimi_auth.credential.status import NO_TOKEN, LoginReport, Status
 from kimi_auth.errors import AccessDenied, CodeExpired, KimiAuthError, LoginCancelled, ModelsPending
-from kimi_auth.flows.status import NO_TOKEN, LoginReport, Status
 
 __all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "login_error", "status_error"]
 

@@ -17,11 +17,11 @@ from kimi_auth.cli.trace import say_trouble, trace_into
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_plain import PlainView
+from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.flows.account import DEFAULT_PLATFORM, sign_in_command
-from kimi_auth.flows.status import LoginReport, LogoutReport
 from kimi_auth.machine import Observer
-from kimi_auth.platforms import default_location
+from kimi_auth.models import default_location
+from kimi_auth.models.account import DEFAULT_PLATFORM, sign_in_command
 from kimi_auth.session import Session
 
 __all__ = ["add_to", "sign_in"]

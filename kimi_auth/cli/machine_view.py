@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kimi_auth.machine import Machine
-from kimi_auth.machine.difference import Difference
-from kimi_auth.machine.sketch import sketch
 from kimi_auth.machine.trace import Walk
-from kimi_auth.machine.walk_picture import story, strangers
+from kimi_auth.review.difference import Difference
+from kimi_auth.review.sketch import sketch
+from kimi_auth.review.walk_picture import story, strangers
 
 __all__ = ["difference_view", "machine_view", "trace_view"]
 

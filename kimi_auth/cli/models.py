@@ -13,8 +13,8 @@ from rich.text import Text
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
-from kimi_auth.flows.models import Synced
-from kimi_auth.platforms import Change, ModelEntry, capabilities
+from kimi_auth.models import Change, ModelEntry, capabilities
+from kimi_auth.models.sync import Synced
 from kimi_auth.session import Session
 
 __all__ = ["add_to"]

@@ -51,7 +51,9 @@ def terminal_of(ctx: typer.Context) -> Terminal:
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
     """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
     who else listens to every command. Raises Usage for a platform that is not known."""
-    from kimi_auth.flows.logbook import LogObserver  # what is loaded from here on, drawing a machine does without
+    from kimi_auth.credential.log_observer import (  # what is loaded from here on, drawing a machine does without
+        LogObserver,
+    )
     from kimi_auth.machine import Observers, recorder_from_environ
     from kimi_auth.session import Session
 

@@ -14,8 +14,8 @@ from rich.terminal_theme import TerminalTheme
 
 from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_state import ViewState, finish, fold
-from kimi_auth.flows.notices import Notice
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import Notice
 from kimi_auth.wire import DeviceCode
 
 __all__ = ["check", "files", "main", "scenes", "svg"]

@@ -25,7 +25,7 @@ def settle(command: str, environ: Mapping[str, str]) -> None:
     """Before a command of the share directory runs: whose hands it has, and that others are kept out."""
     if command not in READERS | WRITERS:
         return
-    from kimi_auth.flows.wiring import share_dir_of  # loads what drawing a machine does without
+    from kimi_auth.components import share_dir_of  # loads what drawing a machine does without
 
     try:
         share_dir = share_dir_of(environ)

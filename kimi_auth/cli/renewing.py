@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kimi_auth.flows.credential import PATIENCE_S
+from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.session import Session
 from kimi_auth.token import Token
 

@@ -19,7 +19,7 @@ import typer
 from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
 from kimi_auth.cli.options import PlatformId, open_session, terminal_of
 from kimi_auth.cli.renewing import handed_out
-from kimi_auth.flows.signals import HELD
+from kimi_auth.credential.signals import HELD
 
 __all__ = ["add_to"]
 

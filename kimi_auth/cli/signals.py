@@ -16,8 +16,8 @@ from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
-from kimi_auth.flows.flight import ask_for_the_end
-from kimi_auth.flows.signals import HELD
+from kimi_auth.credential.signals import HELD
+from kimi_auth.credential.single_flight import ask_for_the_end
 
 __all__ = ["Signals", "Stopped"]
 

@@ -11,10 +11,10 @@ from rich.text import Text
 from kimi_auth.cli.errors import Findings, status_error
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
+from kimi_auth.credential.credential import addressed
+from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
-from kimi_auth.flows.account import sign_in_command
-from kimi_auth.flows.credential import addressed
-from kimi_auth.flows.status import Status, Verdict
+from kimi_auth.models.account import sign_in_command
 from kimi_auth.session import Session
 
 __all__ = ["add_to", "claim_of", "duration"]

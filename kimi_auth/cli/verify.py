@@ -6,10 +6,10 @@ import textwrap
 
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.terminal import Terminal, counted
-from kimi_auth.flows.simulated.verdicts import faults_of, unknown_to, verdicts
-from kimi_auth.flows.simulated.workers import side_by_side
-from kimi_auth.flows.simulated.worlds import QUICK, WORLDS
 from kimi_auth.machine import Library, digest
+from kimi_auth.proof.verdicts import faults_of, unknown_to, verdicts
+from kimi_auth.proof.workers import side_by_side
+from kimi_auth.proof.worlds import QUICK, WORLDS
 
 __all__ = ["verify"]
 

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
-from kimi_auth.flows.notices import Notice, NoticeKind
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import Notice, NoticeKind
 
 __all__ = ["JsonView"]
 

@@ -16,8 +16,8 @@ from rich.text import Text
 from kimi_auth.cli.keys import Keys
 from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_state import ViewState, finish, fold, interrupt
-from kimi_auth.flows.notices import Notice
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import Notice
 
 __all__ = ["LiveView"]
 

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
-from kimi_auth.flows.notices import Notice
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import Notice
 
 __all__ = ["PlainView"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kimi_auth.flows.notices import Notice, NoticeKind
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import Notice, NoticeKind
 
 __all__ = ["STEPS", "Mood", "ViewState", "finish", "fold", "interrupt"]
 

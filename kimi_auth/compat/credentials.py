@@ -11,7 +11,7 @@ from typing import Any
 from kimi_auth.clock import SystemClock
 from kimi_auth.compat.host import Ref, session_of, share_dir
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, NotSignedIn, SignInEnded
-from kimi_auth.flows.migration import migrate
+from kimi_auth.login.keyring_migration import migrate
 from kimi_auth.store import Binding, FileStore, SystemKeyring
 from kimi_auth.token import Token, parse_record
 

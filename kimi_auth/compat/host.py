@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kimi_auth._version import __version__
-from kimi_auth.flows.wiring import share_dir_of
+from kimi_auth.components import share_dir_of
 from kimi_auth.platforms import Platform, Registry, resolve
 from kimi_auth.session import Session
 

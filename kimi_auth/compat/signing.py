@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from kimi_auth import browser
 from kimi_auth.compat.host import Config, adopt, session_of
+from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
-from kimi_auth.flows.notices import Notice, NoticeKind, SilentView
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.login.view import Notice, NoticeKind, SilentView
 from kimi_auth.session import Session
 from kimi_auth.text import one_line
 

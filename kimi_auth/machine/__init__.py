@@ -1,7 +1,6 @@
-"""The engine room: machines as data, and what walks, draws, counts and compares them. It knows nothing of OAuth.
+"""The engine: machines as data, and what loads, lints and walks them. It knows nothing of OAuth.
 
-Every name is loaded when it is first used: who only reads or draws machines does not load the engine and its tables.
-`diagram` is a module of its own (`from kimi_auth.machine import diagram`), also a command.
+Every name is loaded when it is first used: a program that only reads machines does not load the engine and its tables.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from .models_api import fetch_models, fetch_models_sync
 from .oauth import OAuthClient
 from .rules import Facts, Row, Table, columns, decide, markdown
 from .sanitize import clean, is_loopback, retry_after_s, safe_url
-from .simulated import Request, Reuse, SimulatedServer
 from .tables import TABLES
 from .verdict import Seen, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
 
@@ -38,12 +37,9 @@ __all__ = [
     "OAuthClient",
     "OAuthServer",
     "PollOutcome",
-    "Request",
-    "Reuse",
     "RevokeOutcome",
     "Row",
     "Seen",
-    "SimulatedServer",
     "Table",
     "TokenHint",
     "clean",

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.report import NONE, Table, number
 from bench.surroundings import sign_in_at
 from bench.worker import Worker, started
-from kimi_auth.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.wire import device_headers
 
 __all__ = ["table"]

@@ -14,10 +14,10 @@ from bench.surroundings import NOWHERE, file_store, pair, session_of_kimi_cli, s
 from bench.turns import Row, calls, calls_async, medians
 from kimi_auth import Session
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator
 from kimi_auth.store import CredentialStore, MemoryStore
+from kimi_auth.testing.emulator import Emulator
+from kimi_auth.testing.server import SimulatedServer
 from kimi_auth.token import Token
-from kimi_auth.wire.simulated import SimulatedServer
 
 __all__ = ["table"]
 

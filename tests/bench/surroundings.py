@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator
 from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
 
 __all__ = ["LIFE_S", "at_home", "file_store", "pair", "session_of_kimi_cli", "sign_in", "sign_in_at"]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.emulator import Emulator
+from kimi_auth.credential import adoption
 from kimi_auth.errors import ConfigError
-from kimi_auth.flows import adoption
 from kimi_auth.session import Session
 from kimi_auth.store import Binding, FileStore, Refusal
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
 
 Run = Callable[..., Any]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from house.patience import ended
 
-from kimi_auth.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator
 
 Run = Callable[..., Any]
 

@@ -14,9 +14,9 @@ from house.patience import NO_LIMIT_S
 from kimi_auth import errors
 from kimi_auth.cli.status import duration
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.machine import Library
 from kimi_auth.store import FileStore, Pace, Refusal
+from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]
 

@@ -27,8 +27,8 @@ import pytest
 from house.environments import PYTHONS, find_python, make_environment, wheel
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator
 from kimi_auth.store import Pace, Refusal, claims, formats, owners
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token, fingerprint
 
 FRESH_S, EXPIRED_S = 890.0, -5.0
@@ -545,7 +545,7 @@ def test_broken(
     row: Row,
 ) -> None:
     """Each row, in this process."""
-    monkeypatch.setattr("kimi_auth.flows.credential.PATIENCE_S", 1.2)  # what a claim in flight is waited for
+    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 1.2)  # what a claim in flight is waited for
     made = house(row.left_s)
     monkeypatch.chdir(made.share_dir)
     hold(row, made, kimi, emulator)

@@ -18,13 +18,13 @@ import pytest
 
 from kimi_auth import renewal
 from kimi_auth.children import python_command
-from kimi_auth.emulator import Emulator, Fault
-from kimi_auth.flows import detached
-from kimi_auth.flows.walks import LastWalks
+from kimi_auth.credential import detached
+from kimi_auth.credential.history import LastWalks
 from kimi_auth.platforms import Platform
 from kimi_auth.platforms.spec import builtin
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
+from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token
 
 Run = Callable[..., Any]
@@ -37,7 +37,7 @@ DUE_S = 200.0
 
 ELSEWHERE = """
 import sys
-from kimi_auth.flows import detached
+from kimi_auth.credential import detached
 detached.can_outlive_us = lambda: True
 from kimi_auth.__main__ import main
 sys.exit(main(sys.argv[1:]))

@@ -25,12 +25,12 @@ from kimi_auth.cli.doctor import ALL_WELL, credential, disk, renewal
 from kimi_auth.cli.doctor import house as surroundings
 from kimi_auth.cli.doctor.check import public
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.emulator import Emulator, Fault
+from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.flows.status import Status
-from kimi_auth.platforms import ConfigFile
+from kimi_auth.models import ConfigFile
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore, MemoryStore, Pace, Refusal
+from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]
 

@@ -11,8 +11,8 @@ import pytest
 
 from kimi_auth.cli.doctor import history
 from kimi_auth.clock import SystemClock
-from kimi_auth.flows.status import Status
-from kimi_auth.flows.walks import LastWalks
+from kimi_auth.credential.history import LastWalks
+from kimi_auth.credential.status import Status
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, Transition
 from kimi_auth.machine.recorder import ENVIRONMENT
 from kimi_auth.session import Session

@@ -24,9 +24,9 @@ import pytest
 
 from kimi_auth.cli import main
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator, Fault
-from kimi_auth.machine import difference
+from kimi_auth.review import difference
 from kimi_auth.store import FileStore, Pace
+from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token, fingerprint
 
 CONTROLS = "\x1b]52;c;cm0=\x07\x1b[2J\x9b31m\x08\x7f\u202e\u2066\u200b\u200e\ufeff\U000e0041"
@@ -231,7 +231,7 @@ def test_on_a_terminal(evil: Path, monkeypatch: pytest.MonkeyPatch, args: Any) -
     "args", [["machines"], ["--markdown", "machines"], ["--svg", "out", "machines"], ["broken"], [NAME]], ids=range(5)
 )
 def test_the_comparison_for_pull_requests(evil: Path, capfd: pytest.CaptureFixture[str], args: list[str]) -> None:
-    """`python -m kimi_auth.machine.difference` writes text, too."""
+    """`python -m kimi_auth.review.difference` writes text, too."""
     difference.main(args)
     out, err = capfd.readouterr()
     assert out + err

@@ -17,7 +17,7 @@ from house.patience import OwnTime, ended
 
 from kimi_auth.cli import keys
 from kimi_auth.cli.keys import Keys, leaves
-from kimi_auth.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator
 
 
 class Desk:

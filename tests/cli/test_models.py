@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from house.patience import Meeting
 
-from kimi_auth.emulator import Emulator, Fault
-from kimi_auth.platforms import ConfigFile
+from kimi_auth.models import ConfigFile
 from kimi_auth.session import Session
+from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]
 

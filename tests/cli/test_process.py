@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from house.patience import NO_LIMIT_S, OwnTime, ended
 
-from kimi_auth.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator
 
 SCRIPT = """
 import signal, sys

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.emulator import Emulator
 from kimi_auth.store import FileStore
+from kimi_auth.testing.emulator import Emulator
 
 WHY = "does not keep others out: "
 STEP = "set KIMI_SHARE_DIR to a directory on a local disk"

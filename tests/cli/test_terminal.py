@@ -20,10 +20,10 @@ from kimi_auth import browser
 from kimi_auth.cli import demo
 from kimi_auth.cli.errors import login_error, status_error
 from kimi_auth.cli.terminal import Terminal, one_line
-from kimi_auth.emulator import Emulator
+from kimi_auth.credential.status import LoginReport, Status
 from kimi_auth.errors import AccessDenied, KimiAuthError, ModelsPending, NotSignedIn, Revoked, Unreachable
-from kimi_auth.flows.status import LoginReport, Status
 from kimi_auth.machine import Library
+from kimi_auth.testing.emulator import Emulator
 
 Run = Callable[..., Any]
 
@@ -317,7 +317,7 @@ def test_one_line_is_one_line() -> None:
 
 def test_what_modules_log(capsys: pytest.CaptureFixture[str]) -> None:
     """Warnings are said as diagnostics, everything only when somebody asks for more; afterwards nothing is left."""
-    logger = logging.getLogger("kimi_auth.flows")
+    logger = logging.getLogger("kimi_auth.credential")
     with Terminal() as out:
         logger.info("quiet")
         logger.warning("careful: %s", "here")

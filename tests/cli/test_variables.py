@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from kimi_auth.cli.run import with_pair
-from kimi_auth.emulator import Emulator
-from kimi_auth.flows.overrides import overriding
+from kimi_auth.models.variables import overriding
 from kimi_auth.platforms import registry
+from kimi_auth.testing.emulator import Emulator
 
 Run = Callable[..., Any]
 

@@ -20,8 +20,8 @@ from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_picture import FULL_HEIGHT, render
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.cli.view_state import STEPS, ViewState, finish, fold, interrupt
-from kimi_auth.flows.notices import LoginView, Notice
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import LoginView, Notice
 from kimi_auth.machine import Library
 from kimi_auth.wire import DeviceCode
 

@@ -21,8 +21,8 @@ from pydantic import BaseModel, Field, SecretStr
 from servers.fixtures import unavailable
 
 from kimi_auth.compat.oauth import KIMI_CODE_OAUTH_KEY, OAuthRef, OAuthToken, save_tokens
-from kimi_auth.emulator import Emulator
 from kimi_auth.session import Session
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
 
 CHECKOUT = Path(__file__).parents[2]

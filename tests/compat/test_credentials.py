@@ -21,15 +21,7 @@ from kimi_auth.compat.oauth import (
     load_tokens,
     save_tokens,
 )
-from kimi_auth.errors import (
-    CodeExpired,
-    KimiAuthError,
-    NotSignedIn,
-    Refused,
-    Revoked,
-    StoreUnwritable,
-    Unreachable,
-)
+from kimi_auth.errors import CodeExpired, KimiAuthError, NotSignedIn, Refused, Revoked, StoreUnwritable, Unreachable
 from kimi_auth.store import Binding
 
 PAIR = OAuthToken("access", "refresh", 1_900_000_000.0, "kimi-code", "Bearer", 900.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(600)]
 

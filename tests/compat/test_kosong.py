@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.emulator.records import fingerprint
+from kimi_auth.testing.emulator.records import fingerprint
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(600)]
 

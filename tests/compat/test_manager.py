@@ -20,7 +20,7 @@ from kimi_auth.compat.oauth import (
     delete_tokens,
     save_tokens,
 )
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 
 STATIC = "static-key"
 

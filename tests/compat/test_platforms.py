@@ -21,8 +21,8 @@ from kimi_auth.compat.platforms import (
     parse_managed_provider_key,
     refresh_managed_models,
 )
-from kimi_auth.emulator.catalogue import Model
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.testing.emulator.catalogue import Model
 
 DEAD = """v = 1
 [platforms.dead]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.errors import StorageError, WrongIssuer
-from kimi_auth.flows.notices import SilentView
+from kimi_auth.login.view import SilentView
 from kimi_auth.store.formats import decode_record
+from kimi_auth.testing.emulator import Emulator, Fault
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(600)]
 

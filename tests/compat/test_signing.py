@@ -12,11 +12,11 @@ import pytest
 
 from kimi_auth.compat import signing
 from kimi_auth.compat.oauth import OAuthEvent, login_kimi_code, logout_kimi_code
-from kimi_auth.emulator import Fault
+from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import ConfigError
-from kimi_auth.flows.notices import Notice
-from kimi_auth.flows.status import LoginReport
-from kimi_auth.platforms import ConfigFile
+from kimi_auth.login.view import Notice
+from kimi_auth.models import ConfigFile
+from kimi_auth.testing.emulator import Fault
 
 
 async def listed(events: AsyncIterator[OAuthEvent]) -> list[OAuthEvent]:

@@ -15,8 +15,9 @@ from pathlib import Path
 import keyring
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.flows.migration import migrate
-from kimi_auth.platforms import ConfigFile, registry
+from kimi_auth.login.keyring_migration import migrate
+from kimi_auth.models import ConfigFile
+from kimi_auth.platforms import registry
 from kimi_auth.store import FileStore, SystemKeyring
 
 SERVICE, KEY = "kimi-code", "oauth/kimi-code"

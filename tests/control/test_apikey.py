@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import ConfigError, CorruptCredential, KimiAuthError, NotSignedIn, Refused, Unreachable
-from kimi_auth.flows.notices import SilentView
+from kimi_auth.login.view import SilentView
 from kimi_auth.session import Session
 
 KEY = "sk-test-0123456789"

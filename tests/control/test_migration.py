@@ -25,8 +25,9 @@ from kimi_auth.errors import (
     StoreUnwritable,
     WrongIssuer,
 )
-from kimi_auth.flows import migration as flow
-from kimi_auth.platforms import ConfigFile, Platform, Registry
+from kimi_auth.login import keyring_migration as flow
+from kimi_auth.models import ConfigFile
+from kimi_auth.platforms import Platform, Registry
 from kimi_auth.session import Session
 from kimi_auth.store import Binding, FileStore, SystemKeyring
 from kimi_auth.token import Token
@@ -341,7 +342,7 @@ def test_two_at_once(home: Home) -> None:
 @pytest.fixture
 def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of that home; the system's keyring is the test's."""
-    monkeypatch.setattr("kimi_auth.flows.wiring.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
+    monkeypatch.setattr("kimi_auth.components.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
     return Session(home.share, environ={})
 
 

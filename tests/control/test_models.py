@@ -14,9 +14,10 @@ from house.patience import Meeting, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
-from kimi_auth.flows import models as flow
-from kimi_auth.flows.account import BearerRejected, PlatformConfig
-from kimi_auth.platforms import ConfigFile, Memory, ModelEntry, Registry
+from kimi_auth.models import ConfigFile, Memory, ModelEntry
+from kimi_auth.models import sync as flow
+from kimi_auth.models.account import BearerRejected, PlatformConfig
+from kimi_auth.platforms import Registry
 from kimi_auth.session import Session
 from kimi_auth.wire import Answer
 
@@ -364,7 +365,7 @@ def test_fetch_models_uses_the_static_key(share: Path, api: Any, known: Callable
 
 def test_an_answer_without_words(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the wire says, there is a sentence."""
-    from kimi_auth.flows import account
+    from kimi_auth.models import account
 
     async def silent(*_: object, **__: object) -> Answer[Any, Any]:
         return Answer("unavailable")

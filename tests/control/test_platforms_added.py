@@ -14,8 +14,8 @@ from servers.real_server import CLIENT_ID, RealServer
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn
-from kimi_auth.flows import account
-from kimi_auth.flows.notices import Notice, SilentView
+from kimi_auth.login.view import Notice, SilentView
+from kimi_auth.models import account
 from kimi_auth.session import Session
 from kimi_auth.store import Binding
 from kimi_auth.wire import LocatedClient

@@ -9,7 +9,7 @@ from fleet.disk import Disk
 from fleet.invariants import violations
 from fleet.stage import Stage
 
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 
 pytestmark = pytest.mark.timeout(120)
 

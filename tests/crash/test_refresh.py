@@ -17,7 +17,7 @@ from fleet.invariants import violations
 from fleet.stage import Age, Stage, Worker
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 from kimi_auth.token import Token
 
 pytestmark = pytest.mark.timeout(120)

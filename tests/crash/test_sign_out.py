@@ -9,7 +9,7 @@ from fleet.invariants import violations
 from fleet.stage import Stage, Worker
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.emulator import Emulator
 from kimi_auth.machine import Library
-from kimi_auth.machine.diagram import mermaid
+from kimi_auth.review.diagram import mermaid
+from kimi_auth.testing.emulator import Emulator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LINES_MAX = 40

@@ -22,8 +22,8 @@ import pytest
 from house.patience import NO_LIMIT_S, PATIENCE_S, OwnTime, ended
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator
 from kimi_auth.store import FileStore
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
 
 FOLDER = Path(__file__).parents[2] / "examples" / "web_backend"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator
 
 USER, MALLORY = 4711, 4712
 """Two ordinary users without a name in the system's list; an id is all that counts."""

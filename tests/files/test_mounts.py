@@ -16,9 +16,9 @@ import pytest
 
 from kimi_auth import files
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator
 from kimi_auth.files import mounts
 from kimi_auth.store import FileStore
+from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
 
 from .conftest import MALLORY, made_by, needs_root

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from kimi_auth import Session, files
-from kimi_auth.emulator import Emulator
 from kimi_auth.errors import ConfigError, StorageError
+from kimi_auth.testing.emulator import Emulator
 
 from .conftest import MALLORY, USER, linked_by, made_by, needs_root
 

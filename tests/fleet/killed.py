@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.flows.notices import SilentView
+from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
 

@@ -29,9 +29,9 @@ from typing import Any, Literal, Self
 from house.patience import NO_LIMIT_S, PATIENCE_S, TICK_S, OwnTime, ended, joined
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator, Reuse
-from kimi_auth.emulator.records import Grant, fingerprint
 from kimi_auth.store import FileStore, Snapshot
+from kimi_auth.testing.emulator import Emulator, Reuse
+from kimi_auth.testing.emulator.records import Grant, fingerprint
 from kimi_auth.token import Token
 
 __all__ = ["Age", "Edge", "Result", "Stage", "Worker"]

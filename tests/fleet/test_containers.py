@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleet.stage import PATIENCE_S, Stage
-from kimi_auth.emulator.records import fingerprint
+from kimi_auth.testing.emulator.records import fingerprint
 from kimi_auth.token import Token
 
 SOURCE = Path(__file__).with_name("flock_of_one_process.c")

@@ -9,7 +9,7 @@ import pytest
 
 from fleet.invariants import violations
 from fleet.stage import Age, Result, Stage, Worker
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 
 AGES: tuple[Age, ...] = ("expiring", "expired", "rejected")
 SIZES = (2, 4, 16)

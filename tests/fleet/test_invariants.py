@@ -11,8 +11,8 @@ from house.patience import NO_LIMIT_S
 
 from fleet.invariants import violations
 from fleet.stage import Edge, Result, Stage, Worker
-from kimi_auth.emulator.oauth import CLIENT_ID
 from kimi_auth.store import Refusal
+from kimi_auth.testing.emulator.oauth import CLIENT_ID
 from kimi_auth.token import Token
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fleet.invariants import violations
 from fleet.stage import Stage
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 from kimi_auth.token import Token
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,7 +13,7 @@ import pytest
 
 from fleet.invariants import violations
 from fleet.stage import Stage
-from kimi_auth.emulator import Fault
+from kimi_auth.testing.emulator import Fault
 
 PAGE = "<html><title>Sign in to the hotel's network</title></html>"
 

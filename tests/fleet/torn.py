@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from fleet.killed import RANDOM
-from kimi_auth.emulator import Emulator
-from kimi_auth.platforms.tomltext import diff, edited
+from kimi_auth.models.tomltext import diff, edited
+from kimi_auth.testing.emulator import Emulator
 
 __all__ = ["CONFIGS", "CREDENTIAL", "Home", "Torn", "Tree", "loads"]
 

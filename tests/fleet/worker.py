@@ -27,10 +27,10 @@ from typing import Any
 
 import kimi_auth
 from kimi_auth.clock import SystemClock
+from kimi_auth.credential import single_flight as flight
+from kimi_auth.credential.credential import LAST_WORD_S
 from kimi_auth.errors import KimiAuthError, Unreachable
-from kimi_auth.flows import flight
-from kimi_auth.flows.credential import LAST_WORD_S
-from kimi_auth.flows.notices import SilentView
+from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
 

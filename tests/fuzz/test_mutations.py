@@ -17,11 +17,12 @@ from hypothesis import settings
 
 from kimi_auth import __main__ as fast_lane
 from kimi_auth.errors import ConfigError, CorruptCredential
-from kimi_auth.machine import trace, walk_picture
-from kimi_auth.platforms import parse_catalogue
-from kimi_auth.platforms.memo import Memo
+from kimi_auth.machine import trace
+from kimi_auth.models import parse_catalogue
+from kimi_auth.models.catalogue_cache import Memo
+from kimi_auth.models.tomltext import applied, diff, edited, loads
 from kimi_auth.platforms.spec import parse as parse_platforms
-from kimi_auth.platforms.tomltext import applied, diff, edited, loads
+from kimi_auth.review import walk_picture
 from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Pace, Refusal
 from kimi_auth.store.owners import Owner

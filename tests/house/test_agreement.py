@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kimi_auth.flows.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
-from kimi_auth.flows.login_contracts import LoginHooks
+from kimi_auth.credential.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
+from kimi_auth.login.contracts import LoginHooks
 from kimi_auth.machine import Library, disagreements
 
 HOOKS = {

@@ -72,7 +72,7 @@ def test_the_current_directory_is_not_imported_from(
 ) -> None:
     """The emulator answers --help in a directory full of stand-ins, none of which runs."""
     monkeypatch.chdir(hostile)
-    command = children.python_command("kimi_auth.emulator", "--help")
+    command = children.python_command("kimi_auth.testing.emulator", "--help")
     # What measures coverage in child processes imports before our code runs, from wherever PYTHONPATH says.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     assert "--share-dir" in output(command, hostile, {**environ, "PYTHONPATH": path})
@@ -134,7 +134,7 @@ def test_a_directory_that_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert "--share-dir" in output(children.python_command("kimi_auth.emulator", "--help"), tmp_path)
+    assert "--share-dir" in output(children.python_command("kimi_auth.testing.emulator", "--help"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kimi_auth.machine import Library, diagram
+from kimi_auth.machine import Library
+from kimi_auth.review import diagram
 
 DIAGRAMS = Path(__file__).parents[2] / "diagrams"
 

@@ -178,7 +178,7 @@ def test_skips_in_ci(
 @pytest.mark.parametrize(
     ("statement", "outcome"),
     [
-        ("logging.getLogger('kimi_auth.flows').debug('sent %s', 'refresh-17')", {"passed": 1, "errors": 1}),
+        ("logging.getLogger('kimi_auth.credential').debug('sent %s', 'refresh-17')", {"passed": 1, "errors": 1}),
         ("sys.stderr.write('emulated-access-' + 'x' * 32)", {"passed": 1, "errors": 1}),
         ("print('emulated-access-' + 'x' * 32)", {"passed": 1}),
         ("logging.getLogger('kimi_auth').warning('access-token refused, fp=0123456789abcdef')", {"passed": 1}),

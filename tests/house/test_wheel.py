@@ -16,10 +16,10 @@ import pytest
 import kimi_auth
 from house.environments import CHECKOUT, PROJECT, PYTHONS, Environment, find_python, make_environment, wheel
 from kimi_auth.machine import Library, digest
-from kimi_auth.machine.diagram import mermaid
+from kimi_auth.review.diagram import mermaid
 
-EXTRAS_ONLY = ("kimi_auth.emulator.",)  # starlette and uvicorn come with the extra
-ROOMS = ("machine", "store", "wire", "platforms", "runtime", "flows")  # whose tests the other Pythons run
+EXTRAS_ONLY = ("kimi_auth.testing.emulator.",)  # starlette and uvicorn come with the extra
+ROOMS = ("machine", "store", "wire", "platforms", "clients", "credential")  # whose tests the other Pythons run
 TOOLS = ("mypy", "ruff", "build", "hatchling", "playwright", "pytest-cov")  # which those tests do without
 TEST_KIT = [package for package in PROJECT["dependency-groups"]["dev"] if not package.startswith(TOOLS)]
 
@@ -98,7 +98,7 @@ def test_installed(installed: Environment) -> None:
 def test_installed_without_the_emulator(installed: Environment) -> None:
     """Without its extra the emulator says what to install, in one line."""
     done = subprocess.run(
-        [installed.folder / "bin" / "python", "-I", "-m", "kimi_auth.emulator"],
+        [installed.folder / "bin" / "python", "-I", "-m", "kimi_auth.testing.emulator"],
         env=installed.environ,
         cwd=installed.folder,
         capture_output=True,
@@ -121,7 +121,7 @@ def test_every_python(version: str, dist: Path, tmp_path: Path, outside: dict[st
     is_whole(environment)
     for made in ("machines", "diagrams"):
         shutil.copytree(CHECKOUT / made, environment.folder / made)
-    assert environment.run("python", "-m", "kimi_auth.machine.diagram", "--check", "diagrams") == ""
+    assert environment.run("python", "-m", "kimi_auth.review.diagram", "--check", "diagrams") == ""
     shutil.copytree(
         CHECKOUT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("node_modules", "__pycache__")
     )

@@ -14,7 +14,7 @@ import pytest
 from servers.bare_client import Client, brief
 from servers.real_server import RealServer
 
-from kimi_auth.emulator import Emulator, Fault
+from kimi_auth.testing.emulator import Emulator, Fault
 from life.world import Home
 
 pytestmark = pytest.mark.timeout(60)  # each command starts an interpreter, which takes its time where others work

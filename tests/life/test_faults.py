@@ -20,8 +20,8 @@ from typing import Any, Final, TypeAlias
 import pytest
 
 from kimi_auth.clock import VirtualClock
+from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.flows.status import LoginReport
 from life.faults import FAULTS, TRIES, Fault
 from life.world import Home, Person, Reply, ScriptedServer, oauth_error
 

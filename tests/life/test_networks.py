@@ -20,8 +20,8 @@ from house.patience import joined
 
 from kimi_auth import BearerAuth, Unreachable
 from kimi_auth.clock import VirtualClock
-from kimi_auth.flows.notices import NoticeKind
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.login.view import NoticeKind
 from life.authority import Authority
 from life.world import Home, Person, ScriptedServer, oauth_error
 

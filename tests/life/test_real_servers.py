@@ -27,7 +27,7 @@ from servers.fixtures import Pool
 from servers.real_server import RealServer
 
 from kimi_auth import BearerAuth, CodeExpired, NotSignedIn, Revoked
-from kimi_auth.flows.status import LoginReport
+from kimi_auth.credential.status import LoginReport
 from kimi_auth.session import Session
 from life.world import Home, Person, SharedTime
 

@@ -29,11 +29,11 @@ import rich.traceback
 from kimi_auth import BearerAuth, Session
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.clock import VirtualClock
-from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.errors import KimiAuthError, StoreUnwritable
-from kimi_auth.flows.notices import Notice
+from kimi_auth.login.view import Notice
 from kimi_auth.machine import Observers
 from kimi_auth.machine.engine import Transition
+from kimi_auth.testing.emulator import Emulator, Fault
 from life.world import Home, Person
 
 TESTS: Final = str(Path(__file__).parents[1])
@@ -41,7 +41,7 @@ MAY_HOLD_SECRETS: Final = ("kimi-code.json", ".next", ".corrupt-")
 """The files of `credentials/` that are the credential, its successor, or what it was."""
 
 NOT_OF_A_LIFE: Final = (
-    "kimi_auth.emulator",
+    "kimi_auth.testing.emulator",
     "kimi_auth.machine",
     "kimi_auth.wire.rules",
     "kimi_auth.platforms.registry",
@@ -401,7 +401,7 @@ def test_no_secret_is_anywhere(witness: Witness, capfd: pytest.CaptureFixture[st
     places = {where.partition(" ")[0] for where, _ in witness.gleanings.found}
     assert {"log", "observer", "repr", "error", "traceback", "rich", "file", "notice", "events", "status"} <= places
     loggers = {where for where, _ in witness.gleanings.found if where.startswith("log ")}
-    assert {"log kimi_auth.flows", "log httpx", "log httpcore.http11"} <= loggers
+    assert {"log kimi_auth.credential", "log httpx", "log httpcore.http11"} <= loggers
     assert witness.gleanings.leaks(witness.secrets) == []
 
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 import pytest
 
 from kimi_auth import token
-from kimi_auth.flows import judge
-from kimi_auth.flows.freshness import HeldToken
+from kimi_auth.credential import judge
+from kimi_auth.credential.age import HeldToken
 from kimi_auth.store import Claim, MemoryStore, claims
 from life.year.processes import Process
 from life.year.weather import ALL, NONE, OUTAGES, Faults

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.clock import Clock, SystemClock, VirtualClock
-from kimi_auth.flows.notices import Notice, NoticeKind
+from kimi_auth.login.view import Notice, NoticeKind
 from kimi_auth.machine import Observers, recorder_from_environ
 from kimi_auth.machine.engine import Transition
 from kimi_auth.session import Session

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kimi_auth.machine import Library, diagram, edges
+from kimi_auth.machine import Library, edges
+from kimi_auth.review import diagram
 
 CALL_MERMAID = """\
 stateDiagram-v2
@@ -85,7 +86,7 @@ def test_page(library: Library) -> None:
     """The page says what made it and how to make it again, and holds the sentence, the picture and the table."""
     page = diagram.page(library["call"])
     assert page.startswith(
-        "<!-- Made from machines/call.toml by kimi_auth.machine.diagram. "
+        "<!-- Made from machines/call.toml by kimi_auth.review.diagram. "
         "Change the machine, then run `make diagrams`. -->\n\n# call\n\nA phone call. Awaited: it walks no child.\n\n"
     )
     assert f"\n```mermaid\n{CALL_MERMAID}```\n\n{CALL_TABLE}" in page
@@ -162,13 +163,13 @@ def test_the_command(
 
 
 def test_the_command_as_a_module() -> None:
-    """`python -m kimi_auth.machine.diagram` runs without a warning."""
+    """`python -m kimi_auth.review.diagram` runs without a warning."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "kimi_auth.machine.diagram", "--help"],
+        [sys.executable, "-W", "error", "-m", "kimi_auth.review.diagram", "--help"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: python -m kimi_auth.machine.diagram [-h] [--check] folder\n")
+    assert done.stdout.startswith("usage: python -m kimi_auth.review.diagram [-h] [--check] folder\n")

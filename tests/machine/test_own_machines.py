@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.machine import ACQUIRED, Edge, EdgeRecorder, Library, Machine, diagram, digest, edges, steps, walk_sync
+from kimi_auth.machine import ACQUIRED, Edge, EdgeRecorder, Library, Machine, digest, edges, steps, walk_sync
+from kimi_auth.review import diagram
 
 OWN = Library.load()
 

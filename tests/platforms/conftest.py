@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, registry
+from kimi_auth.models import ConfigFile, ModelEntry
+from kimi_auth.platforms import Platform, registry
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms import CAPABILITIES, ModelEntry, Platform, capabilities, offered, parse_catalogue, plan, unplan
-from kimi_auth.platforms.catalogue import CONTEXT_LENGTH_MAX, MODELS_MAX
-from kimi_auth.platforms.tomltext import applied
+from kimi_auth.models import ModelEntry, capabilities, offered, parse_catalogue, plan, unplan
+from kimi_auth.models.catalogue import CONTEXT_LENGTH_MAX, MODELS_MAX
+from kimi_auth.models.tomltext import applied
+from kimi_auth.platforms import CAPABILITIES, Platform
 
 Models = tuple[ModelEntry, ...]
 REFERENCE = {"storage": "file", "key": "oauth/kimi-code"}

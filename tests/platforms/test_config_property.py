@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kimi_auth.platforms import ConfigFile, ModelEntry, has_login, plan, registry, unplan
-from kimi_auth.platforms.tomlscan import scan
-from kimi_auth.platforms.tomltext import diff, edited, loads
+from kimi_auth.models import ConfigFile, ModelEntry, has_login, plan, unplan
+from kimi_auth.models.tomlscan import scan
+from kimi_auth.models.tomltext import diff, edited, loads
+from kimi_auth.platforms import registry
 
 KIMI = registry.get("kimi-code")
 OURS = {"managed:kimi-code", "moonshot_search", "moonshot_fetch", "default_model", "default_thinking"}

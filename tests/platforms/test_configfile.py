@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms import Change, ConfigFile, ModelEntry, Platform, default_location, plan, refer_to_file
+from kimi_auth.models import Change, ConfigFile, ModelEntry, default_location, plan, refer_to_file
+from kimi_auth.platforms import Platform
 
 Models = tuple[ModelEntry, ...]
 Refusal = Callable[..., ConfigError]

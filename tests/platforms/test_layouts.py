@@ -11,8 +11,9 @@ import pytest
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, has_login, holds, plan, unplan
-from kimi_auth.platforms.tomlscan import scan
+from kimi_auth.models import ConfigFile, ModelEntry, has_login, holds, plan, unplan
+from kimi_auth.models.tomlscan import scan
+from kimi_auth.platforms import Platform
 
 MANAGED = '"managed:kimi-code"'
 MODEL = '"kimi-code/kimi-for-coding"'

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, plan, tomltext
-from kimi_auth.platforms.tomlscan import scan
-from kimi_auth.platforms.tomltext import REMOVED, Edit, diff, edited, loads
+from kimi_auth.models import ConfigFile, ModelEntry, plan, tomltext
+from kimi_auth.models.tomlscan import scan
+from kimi_auth.models.tomltext import REMOVED, Edit, diff, edited, loads
+from kimi_auth.platforms import Platform
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_auth.platforms import ConfigFile, ModelEntry, Platform, holds, plan, registry
-from kimi_auth.platforms.tomltext import REMOVED, Edit, edited, loads
-from kimi_auth.platforms.undo import Undo
+from kimi_auth.models import ConfigFile, ModelEntry, holds, plan
+from kimi_auth.models.tomltext import REMOVED, Edit, edited, loads
+from kimi_auth.models.undo import Undo
+from kimi_auth.platforms import Platform, registry
 
 KIMI, KEYED = registry.get("kimi-code"), registry.get("moonshot-cn")
 ACME = KIMI.model_copy(update={"id": "acme", "search_path": None})

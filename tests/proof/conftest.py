@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
+from kimi_auth.credential.contracts import CredentialContext, Need
+from kimi_auth.credential.token_lifecycle import CredentialWork
+from kimi_auth.credential.token_refresh import Effects
 from kimi_auth.errors import ConfigError, StoreUnwritable, Unreachable
-from kimi_auth.flows.contracts import CredentialContext, Need
-from kimi_auth.flows.lifecycle import CredentialWork
-from kimi_auth.flows.refresh import Effects
-from kimi_auth.flows.simulated import effects as simulated
-from kimi_auth.flows.simulated import state as st
-from kimi_auth.flows.simulated.hooks_outside import HOOKS
-from kimi_auth.flows.simulated.workers import side_by_side
 from kimi_auth.machine import Library
+from kimi_auth.proof import effects as simulated
+from kimi_auth.proof import state as st
+from kimi_auth.proof.hooks_outside import HOOKS
+from kimi_auth.proof.workers import side_by_side
 from kimi_auth.store import Claim, FileStore, MemoryStore, Pace, Refusal, claims, owners
+from kimi_auth.testing.server import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
-from kimi_auth.wire.simulated import SimulatedServer
 
 ISSUER = "https://simulated.example"
 OTHER_NONCE = "0123456789abcdef"

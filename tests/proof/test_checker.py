@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.flows.simulated.ablations import ABLATIONS, Ablation, leave_out, without
-from kimi_auth.flows.simulated.mutation import Mutant, merged, mutants, score
-from kimi_auth.flows.simulated.promises import PROMISES, broken_promise
-from kimi_auth.flows.simulated.rules import RULES
-from kimi_auth.flows.simulated.verdicts import Verdict, faults_of, visit
-from kimi_auth.flows.simulated.world import World
-from kimi_auth.flows.simulated.worlds import FAST, QUICK, QUIET, WORLDS
 from kimi_auth.machine import Edge, Library, edges
-from kimi_auth.machine.explore import Report, explore
+from kimi_auth.proof.ablations import ABLATIONS, Ablation, leave_out, without
+from kimi_auth.proof.explore import Report, explore
+from kimi_auth.proof.mutation import Mutant, merged, mutants, score
+from kimi_auth.proof.promises import PROMISES, broken_promise
+from kimi_auth.proof.rules import RULES
+from kimi_auth.proof.verdicts import Verdict, faults_of, visit
+from kimi_auth.proof.world import World
+from kimi_auth.proof.worlds import FAST, QUICK, QUIET, WORLDS
 
 LARGE = {
     "renewing the claim before recovery sends",
@@ -137,12 +137,12 @@ def test_a_story_is_told_in_the_words_of_the_machines(machines: Library) -> None
 
 def test_a_world_that_runs_away_is_broken(machines: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with more states than any of ours is reported as broken, not waited for."""
-    monkeypatch.setattr("kimi_auth.flows.simulated.verdicts.STATES_MAX", 100)
+    monkeypatch.setattr("kimi_auth.proof.verdicts.STATES_MAX", 100)
     name = "one process, power cuts"
     verdict = Verdict(name, WORLDS[name], visit(machines.data(), name))
     assert not verdict.holds
     assert "more than 100 states" in " ".join(verdict.lines())
-    monkeypatch.setattr("kimi_auth.flows.simulated.mutation.LIMIT", 100)
+    monkeypatch.setattr("kimi_auth.proof.mutation.LIMIT", 100)
     edge = Edge("token_refresh", "exchanging", "tokens", "saving")
     found = score(machines.data(), {next(iter(FAST)): {edge}}, [Mutant(edge, "saving")])
     assert dict(found.killed) == {"checker: too many states": 1}

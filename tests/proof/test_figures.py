@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.flows.simulated import proofs
-from kimi_auth.flows.simulated.ablations import ABLATIONS
-from kimi_auth.flows.simulated.mutation import Mutant, mutants
-from kimi_auth.flows.simulated.rules import RULES
-from kimi_auth.flows.simulated.survivors import ARGUMENTS
-from kimi_auth.flows.simulated.worlds import WORLDS
 from kimi_auth.machine import Edge, Library, digest, edges
-from kimi_auth.machine.material import Material
-from kimi_auth.machine.review import review
+from kimi_auth.proof import proofs
+from kimi_auth.proof.ablations import ABLATIONS
+from kimi_auth.proof.mutation import Mutant, mutants
+from kimi_auth.proof.rules import RULES
+from kimi_auth.proof.survivors import ARGUMENTS
+from kimi_auth.proof.worlds import WORLDS
+from kimi_auth.review.material import Material
+from kimi_auth.review.review import review
 
 MEASURED = Path(__file__).parents[2] / "diagrams" / "measured"
 STALE = "the figures are of other machines or another proof; measure again: make verify, then make diagrams"
@@ -146,8 +146,8 @@ def test_a_broken_world_fails(short: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_it_says_how_it_is_run() -> None:
-    """`python -m kimi_auth.flows.simulated --help` names the options."""
-    command = [sys.executable, "-m", "kimi_auth.flows.simulated", "--help"]
+    """`python -m kimi_auth.proof --help` names the options."""
+    command = [sys.executable, "-m", "kimi_auth.proof", "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert {"--quick", "--write", "--workers"} <= set(said.replace("[", " ").split())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from kimi_auth.flows.simulated.workers import side_by_side
+from kimi_auth.proof.workers import side_by_side
 
 
 def test_a_ctrl_c_does_not_reach_them() -> None:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from kimi_auth.cli import main, pictures
-from kimi_auth.machine import Library, SpecError, diagram
+from kimi_auth.machine import Library, SpecError
+from kimi_auth.review import diagram
 
 CHECKOUT = Path(__file__).parents[2]
 DIAGRAMS = CHECKOUT / "diagrams"
@@ -77,7 +78,7 @@ def reword(copy: Path) -> set[str]:
 
 def another_schema(copy: Path) -> set[str]:
     """What editors are told of a key."""
-    file = copy / "kimi_auth" / "machine" / "schema.py"
+    file = copy / "kimi_auth" / "review" / "schema.py"
     file.write_text(file.read_text("utf-8").replace("A sentence for the reader.", "A sentence."), "utf-8")
     return {"diagrams/../machines/machine.schema.json"}
 
@@ -92,7 +93,7 @@ def another_view(copy: Path) -> set[str]:
 
 def style(copy: Path) -> set[str]:
     """How the page looks."""
-    file = copy / "kimi_auth" / "machine" / "review.css"
+    file = copy / "kimi_auth" / "review" / "review.css"
     file.write_text(file.read_text("utf-8") + "/* more */\n", "utf-8")
     return {"diagrams/review.html"}
 
@@ -124,7 +125,7 @@ def test_machines_that_are_wrong(copy: Path) -> None:
     asked = run(copy, "kimi_auth", "diagram", "--check")
     assert (asked.returncode, asked.stdout) == (1, problem)
     assert asked.stderr == "kimi-auth: the machines cannot run: one problem (how to mend each stands beside it)\n"
-    drawn = run(copy, "kimi_auth.machine.diagram", "diagrams")
+    drawn = run(copy, "kimi_auth.review.diagram", "diagrams")
     assert (drawn.returncode, drawn.stdout, drawn.stderr) == (1, "", problem)
 
 

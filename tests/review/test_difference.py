@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Library, Machine, SpecError
-from kimi_auth.machine.difference import compare, main, pictures
-from kimi_auth.machine.revisions import revision
+from kimi_auth.review.difference import compare, main, pictures
+from kimi_auth.review.revisions import revision
 
 OWN = Library.load()
 

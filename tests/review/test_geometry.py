@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.machine import Edge, Library, Machine, edges, layout, steps, trace
-from kimi_auth.machine.comparison import scene
-from kimi_auth.machine.coverage import coverage
-from kimi_auth.machine.geometry import Layout, Point, Rect
-from kimi_auth.machine.ladder import ladder
-from kimi_auth.machine.overlay import NOTHING, Overlay
-from kimi_auth.machine.sketch import START, Sketch, sketch
-from kimi_auth.machine.svg import label_place
+from kimi_auth.machine import Edge, Library, Machine, edges, steps, trace
+from kimi_auth.review import layout, walk_picture
+from kimi_auth.review.comparison import scene
+from kimi_auth.review.coverage import coverage
+from kimi_auth.review.geometry import Layout, Point, Rect
+from kimi_auth.review.ladder import ladder
+from kimi_auth.review.overlay import NOTHING, Overlay
+from kimi_auth.review.sketch import START, Sketch, sketch
+from kimi_auth.review.svg import label_place
 
 OWN = Library.load()
 LAYOUTS = Path(__file__).parents[2] / "diagrams" / "layouts"
@@ -50,7 +51,7 @@ def overlays(machine: Machine, drawn: Sketch) -> Iterator[Overlay]:
     yield NOTHING
     yield coverage(machine, drawn, {edge: {"test": 1234} for edge in edges(machine)}, {})
     yield coverage(machine, drawn, {}, {})
-    yield trace.overlay(machine, long_walk(machine), drawn)
+    yield walk_picture.overlay(machine, long_walk(machine), drawn)
 
 
 def between(start: Point, end: Point) -> Rect:

@@ -13,12 +13,12 @@ import pytest
 
 from kimi_auth.cli import main as command_line
 from kimi_auth.machine import Library, Machine
-from kimi_auth.machine.comparison import comparison
-from kimi_auth.machine.diagram import mermaid, page, table
-from kimi_auth.machine.difference import compare, main
-from kimi_auth.machine.material import NO_MATERIAL
-from kimi_auth.machine.review import review
-from kimi_auth.machine.svg import svg
+from kimi_auth.review.comparison import comparison
+from kimi_auth.review.diagram import mermaid, page, table
+from kimi_auth.review.difference import compare, main
+from kimi_auth.review.material import NO_MATERIAL
+from kimi_auth.review.review import review
+from kimi_auth.review.svg import svg
 
 BREAKS = (
     '" onload="ran()" x="',

@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 
 from kimi_auth.cli.machine_view import difference_view, machine_view, trace_view
 from kimi_auth.machine import Library
-from kimi_auth.machine.difference import compare
 from kimi_auth.machine.trace import Traced, Walk
+from kimi_auth.review.difference import compare
 
 OWN = Library.load()
 

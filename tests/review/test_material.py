@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Library, digest, edges
-from kimi_auth.machine.material import HOOK_COLUMNS, gather
+from kimi_auth.review.material import HOOK_COLUMNS, gather
 
 CHECKOUT = Path(__file__).parents[2]
 DIAGRAMS = CHECKOUT / "diagrams"

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kimi_auth.machine import Library, diagram
+from kimi_auth.machine import Library
+from kimi_auth.review import diagram
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_machine"
 

@@ -13,12 +13,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kimi_auth.machine import Library, diagram, digest, edges
-from kimi_auth.machine.coverage import coverage, kept, only_checked
-from kimi_auth.machine.material import NO_MATERIAL, Material, gather
-from kimi_auth.machine.review import review
-from kimi_auth.machine.sketch import sketch
-from kimi_auth.machine.svg import svg
+from kimi_auth.machine import Library, digest, edges
+from kimi_auth.review import diagram
+from kimi_auth.review.coverage import coverage, kept, only_checked
+from kimi_auth.review.material import NO_MATERIAL, Material, gather
+from kimi_auth.review.review import review
+from kimi_auth.review.sketch import sketch
+from kimi_auth.review.svg import svg
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

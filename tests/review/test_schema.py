@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Library, Machine, SpecError, State
-from kimi_auth.machine.schema import ABOUT, schema, text
+from kimi_auth.review.schema import ABOUT, schema, text
 
 CHECKOUT = Path(__file__).parents[2]
 OWN = Library.load()

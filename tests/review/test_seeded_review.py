@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.flows.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
-from kimi_auth.flows.login_contracts import LoginHooks
-from kimi_auth.flows.simulated.effects import Config
-from kimi_auth.flows.simulated.promises import PROMISES, broken_promise
-from kimi_auth.flows.simulated.verdicts import GUARDED
-from kimi_auth.flows.simulated.world import World
+from kimi_auth.credential.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
+from kimi_auth.login.contracts import LoginHooks
 from kimi_auth.machine import Library, Machine, MachineError, SpecError, Step, disagreements, steps
-from kimi_auth.machine.difference import compare
-from kimi_auth.machine.explore import ANY, explore
-from kimi_auth.machine.revisions import Revision
+from kimi_auth.proof.effects import Config
+from kimi_auth.proof.explore import ANY, explore
+from kimi_auth.proof.promises import PROMISES, broken_promise
+from kimi_auth.proof.verdicts import GUARDED
+from kimi_auth.proof.world import World
+from kimi_auth.review.difference import compare
+from kimi_auth.review.revisions import Revision
 
 OWN = Library.load()
 HOOKS = {

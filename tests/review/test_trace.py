@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 
 from kimi_auth.clock import VirtualClock
+from kimi_auth.credential.token_refresh import Effects
 from kimi_auth.errors import AccessDenied, Unreachable
-from kimi_auth.flows.login import LoginSurroundings, LoginWork
-from kimi_auth.flows.login_contracts import LoginContext
-from kimi_auth.flows.notices import SilentView
-from kimi_auth.flows.refresh import Effects
+from kimi_auth.login.contracts import LoginContext
+from kimi_auth.login.device_login import LoginSurroundings, LoginWork
+from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Library, walk_async, walk_sync
-from kimi_auth.machine.sketch import sketch
-from kimi_auth.machine.svg import svg
 from kimi_auth.machine.trace import Trace, Traced, Walk, parse, read
-from kimi_auth.machine.walk_picture import overlay, story, strangers
+from kimi_auth.review.sketch import sketch
+from kimi_auth.review.svg import svg
+from kimi_auth.review.walk_picture import overlay, story, strangers
 from kimi_auth.store import MemoryStore
+from kimi_auth.testing.server import SimulatedServer
 from kimi_auth.wire import Answer
-from kimi_auth.wire.simulated import SimulatedServer
 
 OWN = Library.load()
 LOGIN = OWN["device_login"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import httpx
 
-from kimi_auth.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator
 from servers.real_server import Decision, PageError, RealServer, ServerClock, Settings
 
 
 class EmulatorServer(RealServer):
-    """`kimi_auth.emulator.Emulator`; decisions go to its test bench, because its page has tests of its own."""
+    """`kimi_auth.testing.emulator.Emulator`; decisions go to its test bench, because its page has tests of its own."""
 
     name = "emulator"
 

@@ -21,8 +21,8 @@ from fleet.worker import print_of
 from house.patience import ended, joined
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.emulator import Emulator, Fault
 from kimi_auth.store import FileStore
+from kimi_auth.testing.emulator import Emulator, Fault
 
 from .plan import Event
 from .program import KINDS

@@ -22,8 +22,9 @@ from kimi_auth import (
     __version__,
     signals_deferred,
 )
+from kimi_auth.clients import Target, TokenSource, as_target
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.flows.contracts import (
+from kimi_auth.credential.contracts import (
     CredentialContext,
     InjectOutcome,
     LifecycleHooks,
@@ -31,16 +32,16 @@ from kimi_auth.flows.contracts import (
     SignOutHooks,
     WeighOutcome,
 )
-from kimi_auth.flows.lifecycle import CredentialWork
-from kimi_auth.flows.login import LoginWork
-from kimi_auth.flows.login_contracts import LoginHooks
-from kimi_auth.flows.notices import LoginView, Notice, SilentView
-from kimi_auth.flows.status import LoginReport, LogoutReport, Status
+from kimi_auth.credential.status import LoginReport, LogoutReport, Status
+from kimi_auth.credential.token_lifecycle import CredentialWork
+from kimi_auth.login.contracts import LoginHooks
+from kimi_auth.login.device_login import LoginWork
+from kimi_auth.login.view import LoginView, Notice, SilentView
 from kimi_auth.machine import EdgeRecorder, Library, Machine, Observer
-from kimi_auth.platforms import Change, ModelEntry
-from kimi_auth.runtime import Target, TokenSource, as_target
+from kimi_auth.models import Change, ModelEntry
 from kimi_auth.store import CredentialStore, FileStore, MemoryStore
-from kimi_auth.wire import OAuthClient, OAuthServer, SimulatedServer
+from kimi_auth.testing import SimulatedServer
+from kimi_auth.wire import OAuthClient, OAuthServer
 
 
 def a_session() -> None:

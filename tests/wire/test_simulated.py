@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 from kimi_auth.errors import AccessDenied, CodeExpired, Refused, Revoked, Unreachable
-from kimi_auth.wire import Answer, DeviceCode, Grant, OAuthServer, SimulatedServer
+from kimi_auth.testing import SimulatedServer
+from kimi_auth.wire import Answer, DeviceCode, Grant, OAuthServer
 
 T = TypeVar("T")
 

@@ -19,7 +19,8 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-from kimi_auth.machine import Library, layout
+from kimi_auth.machine import Library
+from kimi_auth.review import layout
 
 HERE: Final = Path(__file__).resolve().parent
 FOLDER: Final = HERE.parents[1] / "diagrams" / "layouts"

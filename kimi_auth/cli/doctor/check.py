@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kimi_auth.cli.terminal import one_line
-from kimi_auth.flows.status import Status
+from kimi_auth.credential.status import Status
 from kimi_auth.session import Session
 
 __all__ = ["LOGIN", "RENEW", "SYNC", "Check", "Look", "public"]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.status import WORDS, duration
+from kimi_auth.credential.credential import addressed
+from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
-from kimi_auth.flows.account import sign_in_command
-from kimi_auth.flows.credential import addressed
-from kimi_auth.flows.migration import is_waiting
-from kimi_auth.flows.status import Status
+from kimi_auth.login.keyring_migration import is_waiting
+from kimi_auth.models.account import sign_in_command
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
 

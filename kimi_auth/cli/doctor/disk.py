@@ -12,9 +12,9 @@ from kimi_auth.cli.doctor.check import LOGIN, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.status import duration
 from kimi_auth.cli.terminal import counted
+from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
-from kimi_auth.flows.status import Status
-from kimi_auth.platforms import ConfigFile
+from kimi_auth.models import ConfigFile
 from kimi_auth.session import Session
 from kimi_auth.store.lock import locked, why_shared
 

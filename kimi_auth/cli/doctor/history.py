@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from kimi_auth.cli.doctor.check import Check
 from kimi_auth.cli.doctor.credential import file_of
-from kimi_auth.flows.status import Status
-from kimi_auth.flows.walks import UNFINISHED, Kept, LastWalks
+from kimi_auth.credential.history import UNFINISHED, Kept, LastWalks
+from kimi_auth.credential.status import Status
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Walk
 from kimi_auth.session import Session

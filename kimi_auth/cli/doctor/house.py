@@ -11,9 +11,9 @@ from typing import Any
 from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.doctor.check import SYNC, Check
+from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
-from kimi_auth.flows.overrides import BASE_URL
-from kimi_auth.flows.status import Status
+from kimi_auth.models.variables import BASE_URL
 from kimi_auth.session import Session
 
 __all__ = ["is_blocked", "location", "models", "platforms", "variables"]

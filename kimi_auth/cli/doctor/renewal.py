@@ -11,8 +11,8 @@ from kimi_auth.cli.doctor.check import RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.status import claim_of, duration
 from kimi_auth.cli.terminal import counted
+from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
-from kimi_auth.flows.status import Status
 from kimi_auth.session import Session
 
 __all__ = ["claim", "lately", "lock", "pace"]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from kimi_auth.flows.flight import Flights, Seat
+from kimi_auth.credential.single_flight import Flights, Seat
 
 __all__ = ["Killed", "Laptop", "TurnFlights"]
 

@@ -15,10 +15,11 @@ from typing import Any, Final
 import httpx
 
 from kimi_auth import Session
+from kimi_auth.credential.token_refresh import token_from
 from kimi_auth.errors import KimiAuthError, NotSignedIn, Revoked
-from kimi_auth.flows.refresh import token_from
 from kimi_auth.machine import NO_OBSERVER
-from kimi_auth.wire import Answer, ExchangeOutcome, Grant, Seen, SimulatedServer, exchange_answer
+from kimi_auth.testing import SimulatedServer
+from kimi_auth.wire import Answer, ExchangeOutcome, Grant, Seen, exchange_answer
 from life.year.book import Book
 from life.year.laptop import EPOCH_S, Killed, Laptop, TurnFlights
 from life.year.processes import Process

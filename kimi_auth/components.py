@@ -1,0 +1,202 @@
+"""What works on one login of one platform, put together: its store, server, clock and machines, each made when first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kimi_auth._version import __version__
+from kimi_auth.clock import Clock, SystemClock
+from kimi_auth.credential.age import SteadyTime
+from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.credential import Credential, Landing
+from kimi_auth.credential.history import LastWalks
+from kimi_auth.credential.single_flight import Seat, has_main_ended, is_ending
+from kimi_auth.credential.status import Status
+from kimi_auth.credential.token_lifecycle import CredentialWork
+from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Effects
+from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
+from kimi_auth.login.api_keys import KeyStore
+from kimi_auth.login.keyring_migration import is_waiting, migrate
+from kimi_auth.machine import Library, Observer, recorder_from_environ
+from kimi_auth.models import ConfigFile
+from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, default_platform, server_of, sign_in_command
+from kimi_auth.models.variables import overriding
+from kimi_auth.once import once
+from kimi_auth.platforms import Platform, Registry, overrides, resolve
+from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
+from kimi_auth.wire import OAuthServer, device_headers
+
+__all__ = ["Wiring", "share_dir_of"]
+
+
+def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
+    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
+    named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
+        raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
+
+
+class Wiring:
+    """One login of one platform. The arguments are those of `Session`; `serve` is given each access token that running
+    clients should use from now on, "" for none. Raises ConfigError for a platform that is not known."""
+
+    def __init__(
+        self,
+        share_dir: str | Path | None,
+        serve: Callable[[str], object],
+        *,
+        platform: str | None,
+        environ: Mapping[str, str] | None,
+        clock: Clock | None,
+        store: CredentialStore | None,
+        server: OAuthServer | None,
+        observe: Observer | None,
+        one_shot: bool,
+    ) -> None:
+        self.environ = os.environ if environ is None else environ
+        self._share_dir_given = share_dir is not None
+        self.share_dir = share_dir_of(self.environ, share_dir)
+        self.config = ConfigFile(self.share_dir)
+        self.registry = Registry(self.share_dir)
+        known = self.registry.get(platform or default_platform(self.config, self.registry))
+        self.platform: Platform = resolve(known, self.environ)
+        self._built_in = known.oauth.host if known.oauth else ""
+        self.clock = clock or SystemClock()
+        self.store: CredentialStore = store or self._place()
+        self.observe = observe or recorder_from_environ()
+        # What is known of the walks of a credential stands beside it; another store may be on another host.
+        self.walks = LastWalks(self.share_dir if store is None else None, self.clock.wall_s)
+        self.keyring_trouble: KimiAuthError | None = None
+        self._keyring_asked = store is not None or self.platform.oauth is None
+        self._serve = serve
+        self._given_server = server
+        self.one_shot = one_shot
+
+    @once
+    def library(self) -> Library:
+        """The machines."""
+        return Library.load()
+
+    @once
+    def headers(self) -> dict[str, str]:
+        """What every request says of this device; writes `device_id` if there is none."""
+        return device_headers(self.share_dir, version=__version__)
+
+    @once
+    def server(self) -> OAuthServer:
+        """The platform's OAuth server."""
+        made: Any = ServerWhenAsked(lambda: server_of(self.platform, self.headers, self._pinned))
+        return self._given_server or made
+
+    @once
+    def steady(self) -> SteadyTime:
+        """The time by which ages are judged."""
+        return SteadyTime(self.clock, self.store)
+
+    @once
+    def effects(self) -> Effects:
+        """What a renewal does to the world."""
+        issuer = self.platform.oauth.host if self.platform.oauth else ""
+        return Effects(
+            self.store,
+            self.server,
+            self.clock,
+            issuer,
+            keeps_trying=self._keeps_trying,
+            recovers=self._recovers,
+            is_ending=is_ending,
+            now_s=self.steady.now_s,
+            advisory_connect_s=1.5 if self.one_shot else 5.0,
+            built_in=self._built_in,
+        )
+
+    @once
+    def credential(self) -> Credential:
+        """The credential, as this process walks its machines."""
+        work = CredentialWork(self.effects, serve=self._serve, config=self.in_config)
+        return Credential(
+            work,
+            self.library,
+            observe=self.observe,
+            one_shot=self.one_shot,
+            walks=self.walks,
+            sign_in=sign_in_command(self.platform),
+        )
+
+    @property
+    def in_config(self) -> PlatformConfig:
+        """The platform's part of config.toml."""
+        return PlatformConfig(self.config, self.platform)
+
+    def told(self, status: Status) -> Status:
+        """The status with the sources of its values, and with what is said of a login that still waits in a keyring."""
+        waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
+        kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
+        usual = {"oauth_host": "platform"} if self.platform.oauth else {}
+        named = "KIMI_SHARE_DIR" if self.environ.get("KIMI_SHARE_DIR") else "default"
+        sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
+        sources |= {"credential": kept, "share_dir": "argument" if self._share_dir_given else named}
+        status = replace(status, overridden_by=overriding(self.platform, self.environ))
+        if status.fp and self.platform.oauth:
+            status = self._owned(status)
+        if not waits:
+            return replace(status, sources=sources)
+        words = "not signed in here: config.toml says that the login is in the system keyring"
+        trouble = NotSignedIn(words, hint="kimi-auth models sync")
+        return replace(status, sources=sources, place="the system keyring", trouble=trouble)
+
+    def _owned(self, status: Status) -> Status:
+        """The status with the OAuth host that the credential belongs to, and who says so."""
+        if status.issuer:
+            return replace(status, issuer_from="record")
+        if status.binding and status.binding.issuer:
+            return replace(status, issuer=status.binding.issuer, issuer_from="binding")
+        return replace(status, issuer=self._built_in, issuer_from="platform")
+
+    def obtain(self, need: Need, timeout_s: float | None = None) -> Landing | Seat[Landing]:
+        """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
+        try:
+            return self.credential.obtain(need, self.steady.now_s(), timeout_s)
+        except NotSignedIn as absent:
+            if (trouble := self.keyring_trouble) is None:
+                raise
+            raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
+
+    async def settle(self) -> None:
+        """`leave_keyring` for an event loop."""
+        if not self._keyring_asked and is_waiting(self.config, self.platform):
+            await asyncio.to_thread(self.leave_keyring)
+        self._keyring_asked = True
+
+    def leave_keyring(self) -> None:
+        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
+        if not self._keyring_asked and is_waiting(self.config, self.platform):
+            self.keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
+        self._keyring_asked = True
+
+    def _pinned(self) -> tuple[str, ...]:
+        """The origins beside its issuer's own that the stored login is bound to."""
+        binding = self.store.binding()
+        return binding.origins if binding and self.platform.oauth and binding.issuer == self.platform.oauth.host else ()
+
+    def _place(self) -> CredentialStore:
+        if self.platform.oauth is None:
+            return KeyStore(self.config, self.platform, self.clock)
+        return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
+
+    def _recovers(self, patience_s: float | None) -> bool:
+        """Not where a one-shot command renews for the next one, nor when the program is to end, which would take twice as
+        long: a claim stays, and the next program recovers."""
+        return not (is_ending() or has_main_ended() or (self.one_shot and patience_s == 0))
+
+    def _keeps_trying(self, tried_s: float) -> bool:
+        """A long-lived process tries to save a renewed pair until its program ends; a one-shot command for 30 s."""
+        return tried_s < UNSAVED_ONE_SHOT_S or (not self.one_shot and not has_main_ended())

@@ -1,0 +1,55 @@
+"""Saying by hand which OAuth host a stored credential belongs to: the way out where record and binding cannot tell.
+
+Nothing is sent and nothing is renewed. Under the credential's lock the binding is written first, then, if the record
+names another host, the same pair with the right one: killed in between the two disagree, so the pair is sent nowhere,
+and the same command finishes the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kimi_auth.credential.credential import PATIENCE_S
+from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
+from kimi_auth.platforms.spec import normal_url
+from kimi_auth.store import Binding, CredentialStore
+from kimi_auth.token import fingerprint, parse_record
+
+__all__ = ["Adoption", "adopt"]
+
+LOCK_PATIENCE_S = PATIENCE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """The pair `fp` belongs to `issuer` from now on. `record_said`, `binding_said`: the hosts of before, "" for none.
+    `binding_said` is "unreadable" where the binding was."""
+
+    issuer: str
+    fp: str
+    record_said: str = ""
+    binding_said: str = ""
+
+
+def adopt(store: CredentialStore, issuer: str) -> Adoption:
+    """Binds what is stored to `issuer`. Raises ConfigError for what is no issuer's URL, NotSignedIn, Revoked, StorageError."""
+    try:
+        issuer = normal_url(issuer)
+    except ValueError as problem:
+        raise ConfigError(f"{ascii(issuer)[:80]} {problem}", hint="give the OAuth host's URL") from None
+    with store.locked(LOCK_PATIENCE_S) as held:
+        if not held:
+            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.place}")
+        found, before = store.read(), store.binding()
+        if found.problem is not None:
+            raise found.problem
+        token = found.token
+        if token is None or token.signed_out_at_s:
+            raise NotSignedIn("nothing is stored that could belong to a host")
+        if token.is_empty:
+            raise Revoked("the server ended this login: another program recorded it")
+        store.bind(Binding(issuer, before.origins if before and before.issuer == issuer else ()))
+        if token.issuer and token.issuer.rstrip("/") != issuer:
+            store.put(parse_record({**token.record(), "issuer": issuer}))
+    said = (before.issuer or "unreadable") if before else ""
+    return Adoption(issuer, fingerprint(token), token.issuer, said)

@@ -1,0 +1,160 @@
+"""How a process knows, without reading it again, that the token in its hands is still fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kimi_auth.clock import Clock
+from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.credential import RENEWABLE, Credential, Landing
+from kimi_auth.credential.judge import forced_until_s
+from kimi_auth.credential.status import Status
+from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
+from kimi_auth.platforms import Platform
+from kimi_auth.store import CredentialStore, Stamp
+from kimi_auth.token import Token, left_s, window_s
+
+__all__ = ["Freshness", "HeldToken", "SteadyTime", "status_of"]
+
+LOOK_AGAIN_S = 1.0
+
+ENDED = (NotSignedIn, SignInEnded, WrongIssuer, CorruptCredential)
+"""After these the stored token is of no use: running clients get their static key, or nothing. With every other trouble
+(offline, an answer that is not known, a file that cannot be read just now) they keep what they have."""
+
+
+class SteadyTime:
+    """Unix time for judging ages: the later of the wall clock and of what has passed since this record was first seen.
+
+    What has passed is counted on the clock that goes on in suspension: neither a wall clock that is set back, nor that and
+    a night's sleep together, make an old token look young. A record that is installed starts it afresh.
+    """
+
+    def __init__(self, clock: Clock, store: CredentialStore) -> None:
+        self._clock = clock
+        self._store = store
+        self._offset_s = 0.0
+        self.stamp: Stamp = ()
+
+    def stamp_now(self) -> Stamp:
+        """The record's stamp, looked at now."""
+        return self._store.stamp()
+
+    def now_s(self) -> float:
+        """Now, unix seconds."""
+        wall_s, boottime_s = self._clock.wall_s(), self._clock.boottime_s()
+        stamp = self.stamp_now()
+        if stamp != self.stamp:
+            self.stamp, self._offset_s = stamp, wall_s - boottime_s
+        return max(wall_s, boottime_s + self._offset_s)
+
+
+@dataclass(slots=True)
+class HeldToken:
+    """A fresh access token in memory, and until when nothing has to be looked at but the credential's stamp.
+
+    Both clocks must agree that it is fresh; the stamp is looked at once in `notice_s` seconds (0.0: every time).
+    """
+
+    access_token: str = field(repr=False)
+    stamp: Stamp
+    from_wall_s: float
+    until_wall_s: float
+    until_boottime_s: float
+    notice_s: float = 0.0
+    look_again_s: float = 0.0
+
+    @classmethod
+    def of(cls, token: Token, stamp: Stamp, clock: Clock, now_s: float, notice_s: float) -> HeldToken:
+        """The token as it was just read: it is fresh at `now_s`, which is now as ages are judged (`SteadyTime`)."""
+        boottime_s = clock.boottime_s()
+        until_s = token.expires_at_s - window_s(token)
+        return cls(
+            token.access_token,
+            stamp,
+            clock.wall_s(),
+            until_s,
+            boottime_s + until_s - now_s,
+            notice_s,
+            look_again_s=boottime_s + min(notice_s, max(0.0, until_s - now_s)),
+        )
+
+    def serves(self, clock: Clock, store: CredentialStore) -> bool:
+        """True while the token is fresh and still the stored one."""
+        boottime_s = clock.boottime_s()
+        if boottime_s < self.look_again_s:
+            return True
+        if not (boottime_s < self.until_boottime_s and self.from_wall_s - 5.0 <= clock.wall_s() < self.until_wall_s):
+            return False
+        if self.notice_s:
+            self.look_again_s = min(boottime_s + self.notice_s, self.until_boottime_s)
+        return store.still(self.stamp)
+
+
+class Freshness:
+    """One round after another: renews when it is time, and gives running clients what is stored."""
+
+    def __init__(self, credential: Credential, steady: SteadyTime, serve: Callable[[str], object]) -> None:
+        self._credential = credential
+        self._steady = steady
+        self._serve = serve
+        self._stamp: Stamp = ()
+
+    def has_changed(self) -> bool:
+        """Whether somebody has written the credential since the last round."""
+        return self._steady.stamp_now() != self._stamp
+
+    async def look(self) -> float:
+        """One round; gives the seconds until the next one is due. Raises where no token can be had, as `obtain`."""
+        landing = self._credential.inspect()
+        self._stamp = landing.ctx.snapshot.stamp
+        if landing.state == "expiring":
+            self._credential.renew_in_background(landing)  # nobody waits: the token in hand works
+        elif landing.token is None and landing.state in RENEWABLE:
+            landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._steady.now_s()))
+        self._stamp = landing.ctx.snapshot.stamp
+        token = landing.token
+        if token is None:
+            error = landing.error
+            if isinstance(error, ENDED):
+                self._serve("")
+            raise error
+        self._serve(token.access_token)
+        now_s = self._steady.now_s()
+        if landing.state == "fresh":
+            return token.expires_at_s - window_s(token) - now_s
+        return max(LOOK_AGAIN_S, self._credential.work.held_for_s())
+
+
+def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_s: float) -> Status:
+    """What there is to say about a credential that was just inspected."""
+    snapshot = landing.ctx.snapshot
+    token = snapshot.token
+    pace = store.pace()
+    claim = store.peek_claim(snapshot.fp).state if snapshot.fp else "none"
+    common = {
+        "platform": platform.id,
+        "platform_name": platform.name,
+        "state": landing.state,
+        "place": store.place,
+        "trouble": landing.ctx.trouble,
+    }
+    if token is None or token.is_empty:
+        return Status(**common)  # type: ignore[arg-type]
+    left = left_s(token, now_s)
+    return Status(
+        **common,  # type: ignore[arg-type]
+        fp=snapshot.fp,
+        issuer=token.issuer,
+        binding=store.binding(),
+        expires_at_s=token.expires_at_s,
+        left_s=left,
+        renews_in_s=max(0.0, left - window_s(token)),
+        renewed_at_s=pace.renewed_at_s,
+        not_before_s=pace.not_before_s if pace.not_before_s > now_s else 0.0,
+        rejected_at_s=pace.rejected_at_s if pace.rejected_fp == snapshot.fp else 0.0,
+        forced_not_before_s=forced_until_s(pace, now_s),
+        claim="" if claim == "none" else claim,
+        holder=store.holder(),
+    )

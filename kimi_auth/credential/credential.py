@@ -1,0 +1,212 @@
+"""One credential in this process: what it is worth now, renewals in flight, and the walks of its machines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from kimi_auth.credential.contracts import CredentialContext, Need
+from kimi_auth.credential.history import LastWalks
+from kimi_auth.credential.single_flight import Flights, Seat, is_ending, untorn
+from kimi_auth.credential.status import NO_TOKEN
+from kimi_auth.credential.token_lifecycle import CredentialWork
+from kimi_auth.errors import KimiAuthError, Unreachable
+from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
+from kimi_auth.token import Token, left_s
+
+__all__ = ["Ask", "Credential", "Landing", "addressed"]
+
+log = logging.getLogger("kimi_auth.credential")
+
+PATIENCE_S = 31.0
+"""How long a caller that has no usable token waits, in seconds, unless it says otherwise: for the lock, for the end of a
+backoff and for the server together."""
+
+LAST_WORD_S = 1.0
+"""A walk waits so much less than its caller, in seconds, and so can say why it gave up."""
+
+ROUNDS_MAX = 3
+"""Walks for one need, where each one found that somebody had written another pair."""
+
+SERVES = {"fresh", "expiring", "usable"}
+"""Rest states whose access token may be used."""
+
+RENEWABLE = {"fresh", "expiring", "expired", "usable", "uncertain", "refused"}
+"""Rest states that take the event `renew`."""
+
+ERRORS: dict[str, KimiAuthError] = {
+    **NO_TOKEN,
+    "expired": Unreachable("the token has expired and could not be renewed"),
+    "uncertain": Unreachable("a renewal was sent and its answer is not known"),
+}
+"""What a caller is told when a walk came to rest where no token can be used, and the walk itself had no better words."""
+
+
+SIGN_IN = "kimi-auth login"
+ADOPT = "kimi-auth adopt"
+"""How errors say what to type; a platform that is not the usual one has to be named."""
+
+
+def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
+    """A copy of the error whose next step is for the platform that `sign_in` is for."""
+    hint = error.hint
+    if "--platform" not in hint:
+        hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))
+    return type(error)(error.message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where a walk of token_lifecycle came to rest."""
+
+    state: str
+    ctx: CredentialContext
+    sign_in: str = SIGN_IN
+
+    @property
+    def token(self) -> Token | None:
+        """The token that may be used, None if there is none."""
+        return self.ctx.snapshot.token if self.state in SERVES else None
+
+    @property
+    def error(self) -> KimiAuthError:
+        """Why there is no token: one sentence, and a next step for this platform."""
+        trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
+        return addressed(trouble, self.sign_in)
+
+
+@dataclass(slots=True)
+class Credential:
+    """Walks the machines of one credential. Thread-safe; `one_shot` processes start no renewal in the background."""
+
+    work: CredentialWork
+    library: Library
+    observe: Observer = NO_OBSERVER
+    one_shot: bool = False
+    walks: LastWalks = field(default_factory=lambda: LastWalks(None))
+    flights: Flights[Landing] = field(default_factory=Flights)
+    sign_in: str = SIGN_IN
+
+    def inspect(self) -> Landing:
+        """Reads and judges what is stored: no network, no lock, no write."""
+        return self._landed(
+            *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
+        )
+
+    def obtain(self, need: Need, now_s: float, timeout_s: float | None = None) -> Landing | Seat[Landing]:
+        """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help.
+
+        `timeout_s`: the caller's patience. The flight has at least the usual one: it goes on when this caller leaves.
+        """
+        landing = self.inspect()
+        token = landing.token
+        if token is not None and _serves(token, landing.ctx.snapshot.fp, self.work.attainable(need), now_s):
+            if landing.state == "expiring" and not self.one_shot:
+                self.renew_in_background(landing)
+            return landing
+        if landing.state not in RENEWABLE:
+            if landing.state == "absent":
+                self.work.remove_old_logout(landing.ctx.snapshot)
+            raise landing.error
+        patience_s = max(PATIENCE_S, timeout_s or 0.0) - LAST_WORD_S
+        walk = partial(self._walk, landing, need, patience_s, _event(need))
+        return self.flights.join(("mandatory", need, patience_s), walk)
+
+    async def land(self, ask: Ask, timeout_s: float | None = None) -> Landing:
+        """Awaits what `ask` (an `obtain`) gives, within the caller's patience: `timeout_s`, by default PATIENCE_S. A flight
+        that was begun by an earlier caller may end with that one's patience; then `ask` is called again.
+
+        Raises Unreachable when the patience is over, and what `ask` raises.
+        """
+        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
+        while not isinstance(start := ask(), Landing):
+            try:
+                async with asyncio.timeout(self._left_s(deadline_s)):
+                    landing = await start.arrival()
+            except TimeoutError:
+                return self._patience_over(timeout_s)
+            if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
+                return landing
+        return start
+
+    def land_sync(self, ask: Ask, timeout_s: float | None = None) -> Landing:
+        """`land` for code without an event loop."""
+        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
+        while not isinstance(start := ask(), Landing):
+            try:
+                landing = start.result(self._left_s(deadline_s))
+            except TimeoutError:
+                return self._patience_over(timeout_s)
+            if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
+                return landing
+        return start
+
+    def renew_in_background(self, landing: Landing) -> None:
+        """An advisory renewal: one try for the lock, failures are logged and change nothing. A program that ends leaves it
+        to the next one."""
+        if not is_ending():
+            self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
+
+    def renew_now(self, landing: Landing) -> Landing:
+        """An advisory renewal in the calling thread, for a process that lives for nothing else."""
+        with untorn():
+            return self._walk(landing, Need(), 0.0, "renew")
+
+    def sign_out(self) -> Seat[Landing]:
+        """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
+        return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
+
+    def _left_s(self, deadline_s: float) -> float:
+        return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
+
+    def _patience_over(self, timeout_s: float | None) -> Landing:
+        """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
+        landing = self.inspect()
+        if landing.token is not None:
+            return landing
+        if landing.state not in RENEWABLE:
+            raise landing.error
+        why = landing.ctx.trouble.message if landing.ctx.trouble else "no answer from the server"
+        raise Unreachable(f"{why}; no token within {_patience_of(timeout_s):g} s, and the renewal goes on")
+
+    def _landed(self, state: str, ctx: CredentialContext) -> Landing:
+        return Landing(state, ctx, self.sign_in)
+
+    def _walk(self, start: Landing, need: Need, patience_s: float, event: str) -> Landing:
+        deadline_s = self.work.deadline_s(patience_s)
+        for _ in range(ROUNDS_MAX):
+            ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.snapshot)
+            machine = self.library["token_lifecycle"]
+            with self.walks.recording(machine, self.observe) as observe:
+                landing = self._landed(
+                    *walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe)
+                )
+            if landing.ctx.trouble is not None:
+                log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
+            somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp
+            if patience_s == 0 or landing.state not in {"expired", "uncertain"} or not somebody_wrote:
+                break
+            start = landing  # what somebody wrote while we waited has itself run out: that is the one to renew
+        return landing
+
+
+Ask = Callable[[], Landing | Seat[Landing]]
+"""An `obtain` with its arguments."""
+
+
+def _patience_of(timeout_s: float | None) -> float:
+    """How long a caller waits, in seconds, that says `timeout_s`."""
+    return PATIENCE_S if timeout_s is None else timeout_s
+
+
+def _event(need: Need) -> str:
+    return "rejected" if need.not_bearer else "renew"
+
+
+def _serves(token: Token, fp: str, need: Need, now_s: float) -> bool:
+    """True if a token that works meets everything that was asked beyond that."""
+    return left_s(token, now_s) >= need.min_ttl_s and token.access_token != need.not_bearer and fp != need.not_fp

@@ -1,0 +1,368 @@
+"""Work that nobody may tear: a function runs in a thread of its own, and any number of callers wait for its one result.
+
+A renewal is synchronous code in a thread that is not a daemon. A caller may be cancelled, time out or lose its event loop:
+the flight goes on until the answer is on disk. Callers with the same key join the flight that is in the air; each has a
+seat of its own, so one cancelled caller takes nobody along.
+
+When the main thread ends, the interpreter waits for flights: it says so after a second, a Ctrl-C meanwhile does not stop it
+from waiting, and no further exchange is begun. A fork waits for flights first, and the child starts with none. Signals that
+would end the process wait too (`kimi_auth.credential.signals`). What is left is SIGKILL, power loss and `os._exit`: for those
+there is the claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, suppress
+from functools import cache, partial
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
+from kimi_auth.errors import Unreachable
+
+__all__ = [
+    "DRAIN_MAX_S",
+    "Flights",
+    "Seat",
+    "ask_for_the_end",
+    "drain",
+    "guarded",
+    "has_main_ended",
+    "in_flight",
+    "is_ending",
+    "signals_deferred",
+    "untorn",
+]
+
+Result = TypeVar("Result")
+
+DRAIN_MAX_S = 70.0
+"""Longest wait for flights at exit or fork: the request deadline (60 s) and some time to write."""
+
+
+class Seat(Generic[Result]):
+    """One caller's wait for a flight. A second Ctrl-C may tear the caller anywhere, so that a lock in Python, like that of a
+    `Future`, could stay locked and hold the flight for ever: here there is only a queue whose locking is C's."""
+
+    def __init__(self) -> None:
+        self._landed: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
+        self._wake: Callable[[], object] | None = None
+
+    def land(self, result: Result | None, failure: BaseException | None) -> None:
+        """Called by the flight, once: what its function returned or raised. Waits for nobody."""
+        self._landed.put((result, failure))
+        if self._wake is not None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                self._wake()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Returns when the flight has landed, whatever it brings. Raises TimeoutError."""
+        try:
+            self._landed.put(self._landed.get(timeout=timeout_s))  # put back for those who want to see it
+        except Empty:
+            raise TimeoutError("the flight has not landed yet") from None
+
+    def result(self, timeout_s: float | None = None) -> Result:
+        """What the flight brings, waited for in this thread. Raises TimeoutError, and what the function raised."""
+        try:
+            self.wait(timeout_s)
+        finally:
+            _signals.settle()
+        return self._brought()
+
+    async def arrival(self) -> Result:
+        """What the flight brings, waited for in this event loop. Raises what the function raised."""
+        loop = asyncio.get_running_loop()
+        landed = loop.create_future()
+        self._wake = lambda: loop.call_soon_threadsafe(_call, landed)
+        try:
+            if self._landed.empty():  # looked at after the wake-up was set: no landing between the two is missed
+                await landed
+        finally:
+            _signals.settle()
+        return self._brought()
+
+    def _brought(self) -> Result:
+        outcome = self._landed.get()
+        self._landed.put(outcome)
+        result, failure = outcome
+        if failure is not None:
+            raise failure
+        return result  # type: ignore[return-value]
+
+
+def _call(landed: asyncio.Future[None]) -> None:
+    if not landed.done():
+        landed.set_result(None)
+
+
+class _Flight(Generic[Result]):
+    """One run of a function, and those who wait for it."""
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        self._work = work
+        self._gate = threading.Lock()
+        self._seats: list[Seat[Result]] = []
+        self.has_begun = False
+        self.has_landed = False
+        self.thread: threading.Thread | None = None
+
+    @classmethod
+    def booked(cls, work: Callable[[], Result]) -> tuple[_Flight[Result], Seat[Result]]:
+        """A flight that has not started, and its first caller's seat."""
+        flight, seat = cls(work), Seat[Result]()
+        flight._seats.append(seat)
+        return flight, seat
+
+    def join(self) -> Seat[Result] | None:
+        """A seat of one's own, or None when the flight has landed already."""
+        with self._gate:
+            if self.has_landed:
+                return None
+            seat = Seat[Result]()
+            self._seats.append(seat)
+            return seat
+
+    def wait(self, patience_s: float) -> None:
+        """Returns when the flight has landed, whatever it brought. Raises TimeoutError."""
+        seat = self.join()
+        if seat is not None:
+            seat.wait(patience_s)
+
+    @property
+    def is_lost(self) -> bool:
+        """True if it can never land: a signal handler's exception came between booking it and starting its thread."""
+        return not self.has_landed and not (self.thread is not None and self.thread.is_alive())
+
+    def take_off(self, fly: Callable[[], None]) -> bool:
+        """Starts `fly` in a thread of its own; False where the caller has to run it, because none would be waited for."""
+        if not _is_ending:
+            self.thread = threading.Thread(target=fly, name="kimi-auth renewal", daemon=False)
+            try:
+                self.thread.start()
+            except RuntimeError:  # no thread can start while the interpreter exits
+                pass
+            else:
+                return True
+        self.thread = threading.current_thread()
+        if self.thread.daemon:
+            self._work = _refuse  # the interpreter ends this thread anywhere, and with it an answer on its way
+        return False
+
+    def run(self) -> None:
+        failure: BaseException | None = None
+        result: Result | None = None
+        self.has_begun = True
+        try:
+            result = self._work()
+        except BaseException as raised:  # noqa: BLE001 - it is not swallowed: every caller gets it
+            failure = raised
+        with self._gate:
+            self.has_landed = True
+            seats, self._seats = self._seats, []
+        for seat in seats:
+            seat.land(result, failure)
+
+
+def _refuse() -> Any:
+    raise Unreachable("the program is ending: nothing is renewed any more", hint="the next one renews")
+
+
+_is_ending = False
+_is_asked = False
+_has_main_ended = False
+_all_lock = threading.Lock()
+_all: set[_Flight[Any]] = set()
+_owners: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
+
+
+def _is_any_at_work() -> bool:
+    """For a signal handler: without the lock, which its own thread may hold; `tuple` copies a set in one step."""
+    return any(flight.has_begun and not flight.has_landed for flight in tuple(_all))
+
+
+_signals = Deferral(_is_any_at_work)
+
+
+def signals_deferred() -> AbstractContextManager[None]:
+    """While the block runs, SIGTERM and SIGHUP wait until no renewal of this process is in flight, whichever thread began
+    it; at any other time they act at once. For the main thread of a program whose renewals run in other threads:
+
+        with kimi_auth.signals_deferred():
+            main()
+
+    Only signals with the system's default action are deferred: a program's own handlers stay in charge. SIGINT needs no
+    block, for its KeyboardInterrupt tears no renewal. Raises RuntimeError outside of the main thread.
+    """
+    if not is_main_thread():
+        raise RuntimeError("signals are deferred by the main thread only: enter the block there")
+    return guarded()
+
+
+def guarded() -> AbstractContextManager[None]:
+    """`signals_deferred`, which does nothing in other threads."""
+    return _signals.guard()
+
+
+def untorn() -> AbstractContextManager[None]:
+    """For work that the main thread does itself: SIGINT, SIGTERM and SIGHUP take effect after the block."""
+    return _signals.block()
+
+
+class Flights(Generic[Result]):
+    """The flights of one owner, one at a time for each key."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_key: dict[Hashable, _Flight[Result]] = {}
+        _owners.add(self)
+        _watch_the_end()
+
+    def join(self, key: Hashable, work: Callable[[], Result]) -> Seat[Result]:
+        """A seat in the flight under `key` that is in the air, else of a new one that runs `work`."""
+        _signals.take()
+        with self._lock:  # also while the thread starts: whoever finds a flight that is not in the air knows it is lost
+            flight = self._by_key.get(key)
+            if flight is not None and not flight.is_lost and (seat := flight.join()) is not None:
+                return seat
+            flight, seat = _Flight.booked(work)
+            self._by_key[key] = flight
+            with _all_lock:
+                _all.add(flight)
+            fly = partial(self._fly, key, flight)
+            has_started = self._start(flight, fly)
+        if not has_started:
+            with untorn():
+                fly()
+        return seat
+
+    def in_flight(self) -> bool:
+        """True while any flight of this owner is in the air."""
+        with self._lock:
+            return any(not flight.has_landed for flight in self._by_key.values())
+
+    def _start(self, flight: _Flight[Result], fly: Callable[[], None]) -> bool:
+        return flight.take_off(fly)
+
+    def _fly(self, key: Hashable, flight: _Flight[Result]) -> None:
+        try:
+            flight.run()
+        finally:
+            with self._lock:
+                if self._by_key.get(key) is flight:
+                    del self._by_key[key]
+            with _all_lock:
+                _all.discard(flight)
+            _signals.settle()
+
+    def forget(self) -> None:
+        """Starts afresh in a forked child, where the parent's threads do not exist."""
+        self._lock = threading.Lock()
+        self._by_key = {}
+
+
+def is_ending() -> bool:
+    """True once the interpreter is on its way out, or somebody has asked for it: what begins now holds the end up, or is
+    torn by it."""
+    return _is_ending or _is_asked or _signals.is_noted or (has_main_ended() and _only_flights_are_left())
+
+
+def has_main_ended() -> bool:
+    """True once the main thread has ended. Other threads may go on for as long as they like; where none does, the program
+    ends with the flights that are in the air."""
+    return _has_main_ended or not threading.main_thread().is_alive()
+
+
+def _only_flights_are_left() -> bool:
+    with _all_lock:
+        ours = {flight.thread for flight in _all}
+    main = threading.main_thread()
+    return all(thread.daemon or thread is main or thread in ours for thread in threading.enumerate())
+
+
+def ask_for_the_end(*, is_asked: bool = True) -> None:
+    """Whoever holds a signal back while a flight is in the air says so here: nothing more is begun in it."""
+    global _is_asked  # noqa: PLW0603 - the end is the process's
+    _is_asked = is_asked
+
+
+def in_flight() -> bool:
+    """True while any flight of this process is in the air."""
+    with _all_lock:
+        return any(not flight.has_landed for flight in _all)
+
+
+def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
+    """Waits until every flight has landed, at most `patience_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
+
+    `on_wait` is called once if it takes longer than a second. True when nothing is left in the air.
+    """
+    began_s = time.monotonic()
+    said = False
+    while True:
+        with _all_lock:
+            flights = [flight for flight in _all if flight.thread is not threading.current_thread()]
+        if not flights:
+            return True
+        waited_s = time.monotonic() - began_s
+        if waited_s >= patience_s:
+            return False
+        if waited_s >= SAY_AFTER_S and not said and on_wait is not None:
+            said = True
+            on_wait()
+        with suppress(KeyboardInterrupt, TimeoutError):
+            flights[0].wait(min(1.0, patience_s - waited_s))
+        if flights[0].has_landed or flights[0].is_lost:
+            with _all_lock:
+                _all.discard(flights[0])
+
+
+def _fresh_start() -> None:
+    global _all_lock, _all, _is_ending, _is_asked, _has_main_ended  # noqa: PLW0603 - a forked child has no flights
+    _is_ending = _is_asked = _has_main_ended = False
+    _all_lock = threading.Lock()
+    _all = set()
+    _signals.forget()
+    for owner in list(_owners):
+        owner.forget()
+
+
+def _wait_at_the_end() -> None:
+    """The program has said all that it wanted to: its Ctrl-C is only impatience, and would be a traceback."""
+    with suppress(KeyboardInterrupt), _signals.block(is_announced=True):
+        drain(on_wait=lambda: say("a renewal is on its way; ending when it is safe on disk"))
+
+
+def _main_thread_ends() -> None:
+    """Before the interpreter joins threads: a Ctrl-C would tear that, with a traceback."""
+    global _has_main_ended  # noqa: PLW0603 - the end is the process's
+    _has_main_ended = True
+    _wait_at_the_end()
+
+
+def _interpreter_ends() -> None:
+    """Handlers that were registered earlier run after this one: what they begin is done before they go on."""
+    global _is_ending  # noqa: PLW0603 - the end is the process's
+    _is_ending = True
+    _wait_at_the_end()
+
+
+@cache
+def _watch_the_end() -> None:
+    """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
+    hook, which stops all lock work, must come after our waiting for a flight that needs the lock."""
+    atexit.register(_interpreter_ends)
+    # What `concurrent.futures` uses; without it Ctrl-C at the end prints a traceback, and no renewal is lost.
+    before_threads_are_joined = getattr(threading, "_register_atexit", None)
+    if before_threads_are_joined is not None:
+        with suppress(RuntimeError):  # the main thread has ended already
+            before_threads_are_joined(_main_thread_ends)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=drain, after_in_child=_fresh_start)

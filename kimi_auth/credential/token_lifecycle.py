@@ -1,0 +1,243 @@
+"""The real hooks of token_lifecycle and sign_out: reading, judging, taking the lock, and what happens outside of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from kimi_auth.credential import judge
+from kimi_auth.credential.contracts import (
+    BackOffOutcome,
+    ClearSidecarsOutcome,
+    CredentialContext,
+    DiscardHeirOutcome,
+    EmptyRecordOutcome,
+    HoldOutcome,
+    HoldToSignOutOutcome,
+    InjectOutcome,
+    InspectOutcome,
+    Need,
+    RestoreConfigOutcome,
+    WeighOutcome,
+)
+from kimi_auth.credential.token_refresh import Effects, RefreshWork
+from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
+from kimi_auth.store import Snapshot
+
+__all__ = ["ConfigHome", "CredentialWork", "no_targets"]
+
+log = logging.getLogger("kimi_auth.credential")
+
+WATCH_S = (0.05, 0.5)
+"""The shortest and the longest time between two looks of a caller that waits for the end of a backoff, in seconds."""
+
+WATCH_SHARE = 0.05
+"""A look comes after this share of the wait so far: what it notices late is 5 % of that wait at most."""
+
+MOMENT_S = 0.001
+"""The shortest wait, in seconds: a time that the clock can tell from none."""
+
+
+class ConfigHome(Protocol):
+    """What a logout does to the configuration."""
+
+    def restore(self) -> None:
+        """Gives back what the login replaced, or removes what it put there. Raises ConfigError; then nothing was written."""
+
+
+def no_targets(access_token: str) -> None:
+    """Nobody is served."""
+
+
+class CredentialWork(RefreshWork):
+    """Implements `LifecycleHooks`, `RefreshHooks` and `SignOutHooks`: one credential, one pair of hands.
+
+    `serve` gives the access token to running clients ("" after a sign-out); it must not raise. `config` is None where no
+    configuration belongs to the credential.
+    """
+
+    def __init__(
+        self, effects: Effects, *, serve: Callable[[str], object] = no_targets, config: ConfigHome | None = None
+    ) -> None:
+        super().__init__(effects)
+        self._serve = serve
+        self._config = config
+
+    # --- token_lifecycle ---------------------------------------------------------------------------------------------
+
+    def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]:
+        snapshot, state, trouble = self._effects.look()
+        return state, replace(ctx, snapshot=snapshot, trouble=trouble or ctx.trouble)
+
+    @contextmanager
+    def hold_credential(
+        self, ctx: CredentialContext, /
+    ) -> Generator[tuple[HoldOutcome, CredentialContext], None, None]:
+        def changed() -> bool:
+            return self._store.stamp() != ctx.snapshot.stamp
+
+        def gives_up() -> bool:
+            return self._effects.is_ending() or changed()
+
+        with ExitStack() as held:
+            trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
+            if trouble is None:
+                yield "acquired", ctx
+            elif changed():
+                yield "changed", ctx
+            else:
+                yield "busy", replace(ctx, trouble=trouble)
+
+    def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
+        """Waits, without the lock, until `retry_at_s`; touches nothing, so after a crash the next walk just waits again.
+
+        `over`: another try makes sense now. `changed`: the record is another one. `gave_up`: the wait would outlast the
+        walk's deadline, the program is ending, or nothing is to be waited for; then `trouble` says for how long. The claim
+        of another owner is watched until the deadline: its answer, or its end, may come at any moment.
+        """
+        if self._store.stamp() != ctx.snapshot.stamp:
+            return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
+        left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
+        wait_s = (ctx.retry_at_s or ctx.paced_until_s) - self._clock.wall_s()
+        if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):
+            return "gave_up", _told(ctx, wait_s)
+        waited_s = 0.0  # counted, so that a clock that stands still cannot make it wait for ever
+        while waited_s == 0.0 or (waited_s < wait_s and self._clock.wall_s() < ctx.retry_at_s):
+            if self._store.stamp() != ctx.snapshot.stamp:
+                return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
+            if is_claimed and self._store.peek_claim(ctx.snapshot.fp).state != ctx.claim.state:
+                break
+            if waited_s >= left_s or not self._left_s(ctx) or not self._effects.recovers(ctx.patience_s):
+                return "gave_up", _told(ctx, wait_s - waited_s)
+            shortest_s, longest_s = WATCH_S
+            next_look_s = min(max(waited_s * WATCH_SHARE, shortest_s), longest_s)
+            slice_s = min(next_look_s, max(wait_s - waited_s, MOMENT_S))
+            self._clock.sleep(slice_s)
+            waited_s += slice_s
+        return "over", replace(ctx, retry_at_s=0.0)
+
+    def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]:
+        if judge.still_works(ctx.snapshot, self._effects.judged_at_s()):
+            return "works", ctx
+        pace = self._store.pace()
+        if ctx.snapshot.fp and judge.is_soft_refusal(pace, ctx.snapshot.fp):
+            return "refused", replace(ctx, trouble=judge.softly_refused(pace))
+        if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
+            return "doubtful", replace(
+                ctx, trouble=ctx.trouble or Unreachable("a renewal was sent and its answer is not known")
+            )
+        return "ended", ctx
+
+    def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
+        snapshot, state, _ = self._effects.look()
+        usable = state not in {"absent", "revoked", "corrupt"}
+        self._serve(snapshot.token.access_token if snapshot.token and usable else "")
+        return "injected", replace(ctx, snapshot=snapshot)
+
+    @contextmanager
+    def hold_credential_to_sign_out(
+        self, ctx: CredentialContext, /
+    ) -> Generator[tuple[HoldToSignOutOutcome, CredentialContext], None, None]:
+        with ExitStack() as held:
+            trouble = self._take_lock(held, ctx, None)
+            if trouble is None:
+                yield "acquired", ctx
+            else:
+                yield "busy", replace(ctx, trouble=trouble)
+
+    def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]:
+        if self._config is None:
+            return "kept", replace(ctx, config="kept")
+        try:
+            self._config.restore()
+        except ConfigError as trouble:
+            return "kept", replace(ctx, config="kept", trouble=trouble)
+        return "restored", replace(ctx, config="restored")
+
+    # --- sign_out ----------------------------------------------------------------------------------------------------
+
+    def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]:
+        snapshot = self._store.read()
+        ctx = replace(ctx, snapshot=snapshot)
+        if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
+            return "nothing", ctx
+        if snapshot.token is not None and not snapshot.token.is_empty:
+            foreign = self._effects.not_ours(snapshot.token)
+            if foreign is not None:
+                return "foreign", replace(ctx, trouble=foreign)
+        ctx = replace(ctx, pair=snapshot.token)
+        try:
+            self._store.sign_out(self._clock.wall_s())
+        except StorageError as trouble:
+            return "unwritable", replace(ctx, trouble=trouble)
+        return "emptied", ctx
+
+    def discard_heir(self, ctx: CredentialContext, /) -> tuple[DiscardHeirOutcome, CredentialContext]:
+        if ctx.snapshot.fp and (claim := self._store.peek_claim(ctx.snapshot.fp)).state == "heir":
+            self._drop_claim(claim)
+            return "discarded", replace(ctx, pair=claim.heir)
+        return "discarded", ctx
+
+    def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]:
+        try:
+            self._store.tidy(self._clock.wall_s())
+        except StorageError as trouble:
+            log.warning("something is left beside the credential, it does no harm: %s", trouble)
+        return "cleared", ctx
+
+    def attainable(self, need: Need) -> Need:
+        """`need`, as far as the server has been seen to satisfy it."""
+        return judge.attainable(need, self._store.pace()) if need.min_ttl_s else need
+
+    def remove_old_logout(self, snapshot: Snapshot) -> None:
+        """Removes the empty record of a logout once everybody has had the time to see it; best effort."""
+        if snapshot.token is None or not snapshot.token.signed_out_at_s:
+            return
+        try:
+            with self._store.locked(0.0) as held:
+                if held:
+                    self._store.tidy(self._clock.wall_s())
+        except StorageError as trouble:
+            log.info("the record of an old logout stays: %s", trouble.message)
+
+    def _take_lock(
+        self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
+    ) -> KimiAuthError | None:
+        """Enters the lock into `held`; None when it is held, else the sentence that says why not."""
+        patience_s = self._left_s(ctx) if ctx.patience_s else ctx.patience_s
+        try:
+            if held.enter_context(self._store.locked(patience_s, give_up=give_up)):
+                return None
+        except StorageError as trouble:
+            return trouble
+        holder = self._store.holder() or "another process"
+        return CredentialLocked(f"{holder} holds the lock of {self._store.place}")
+
+    def deadline_s(self, patience_s: float) -> float:
+        """When a patience that begins now ends, monotonic seconds."""
+        return self._clock.monotonic_s() + patience_s
+
+    def left_s(self, deadline_s: float) -> float:
+        """What is left until then, in seconds, never negative."""
+        return max(0.0, deadline_s - self._clock.monotonic_s())
+
+    def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
+        """True if a walk that ended for lack of patience would go on with a patience that lasts until `deadline_s`."""
+        if ctx.deadline_s >= deadline_s or not self._effects.recovers(ctx.patience_s):
+            return False
+        if isinstance(ctx.trouble, CredentialLocked):
+            return True
+        return bool(ctx.retry_at_s) and ctx.retry_at_s - self._clock.wall_s() <= self.left_s(deadline_s)
+
+    def _left_s(self, ctx: CredentialContext) -> float:
+        return self.left_s(ctx.deadline_s)
+
+
+def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
+    """With how long no process tries again, where that is why the walk gives up."""
+    if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "in_flight":
+        return ctx
+    return replace(ctx, trouble=judge.postponed(ctx.trouble, wait_s))

@@ -1,9 +1,0 @@
-"""`python -m kimi_auth.emulator`: one JSON line on stdout when ready, nothing more, until SIGTERM or SIGINT."""
-
-from __future__ import annotations
-
-import sys
-
-from .program import main
-
-sys.exit(main())

@@ -1,8 +1,0 @@
-"""`python -m kimi_auth.flows.simulated --help`: the model checker."""
-
-import sys
-
-from .proofs import main
-
-if __name__ == "__main__":
-    sys.exit(main())

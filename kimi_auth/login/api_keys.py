@@ -1,0 +1,96 @@
+"""Platforms that take an API key: it is verified by listing models, and rests in config.toml, as the Kimi CLI keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from kimi_auth.clock import Clock
+from kimi_auth.credential.status import LoginReport, LogoutReport
+from kimi_auth.errors import ConfigError, CorruptCredential, KimiAuthError, Refused
+from kimi_auth.models import ConfigFile, static_key
+from kimi_auth.models.account import BearerRejected, PlatformConfig, discover, sign_in_command
+from kimi_auth.platforms import Platform
+from kimi_auth.store import MemoryStore, Snapshot, Stamp
+from kimi_auth.token import LIFETIME_MAX_S, Token, fingerprint
+
+__all__ = ["KeyStore", "sign_in_with_key", "sign_out_of_key"]
+
+KEY_CHARACTERS_MAX = 4096
+
+
+class KeyStore(MemoryStore):
+    """The key in config.toml as a credential that never ends and cannot be renewed; all that is written stays in memory.
+
+    A key that the platform has rejected goes on being handed out, as a token does: other URLs may take it.
+    """
+
+    def __init__(self, config: ConfigFile, platform: Platform, clock: Clock) -> None:
+        super().__init__(clock)
+        self._config = config
+        self._platform = platform
+
+    @property
+    def place(self) -> str:
+        return f"the file {self._config.path}"
+
+    def stamp(self) -> Stamp:
+        return self._config.stamp()
+
+    def read(self) -> Snapshot:
+        stamp = self.stamp()
+        try:
+            key = static_key(self._config.read(), self._platform)
+        except ConfigError as problem:
+            return Snapshot("corrupt", stamp, problem=CorruptCredential(problem.message, hint=problem.hint))
+        if not key:
+            return Snapshot("absent", stamp)
+        if not _is_key(key):
+            words = f"{self._config.path}: the api_key of {self._platform.provider_key} is no API key"
+            return Snapshot(
+                "corrupt", stamp, problem=CorruptCredential(words, hint=f"{sign_in_command(self._platform)} --force")
+            )
+        token = Token(key, "", self._clock.wall_s() + LIFETIME_MAX_S, LIFETIME_MAX_S)
+        return Snapshot("present", stamp, token, fingerprint(token))
+
+
+async def sign_in_with_key(
+    platform: Platform, key: str, config: ConfigFile, headers: Mapping[str, str], *, force: bool = False
+) -> LoginReport:
+    """Stores the key once the platform has listed its models for it; a key that stands is left alone unless `force`.
+
+    The report's state is `signed_in`, or `failed` with the reason as `trouble`: ConfigError, Refused, Unreachable.
+    """
+    key, place = key.strip(), PlatformConfig(config, platform)
+    try:
+        if platform.oauth is not None:
+            hint = f"sign in: kimi-auth login --platform {platform.id}"
+            raise ConfigError(f"{platform.name} takes no API key", hint=hint)
+        if not _is_key(key):
+            raise ConfigError(
+                "that is no API key: it is empty, or has characters that cannot be sent", hint=sign_in_command(platform)
+            )
+        if static_key(config.read(), platform) and not force:
+            return LoginReport("signed_in", already=True)
+        await asyncio.to_thread(place.check)
+        models, trouble = await discover(platform, key, headers)
+        if isinstance(trouble, BearerRejected):
+            raise Refused(
+                f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
+            )
+        if trouble is not None:
+            raise type(trouble)(trouble.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
+        await asyncio.to_thread(place.install, models, api_key=key)
+    except KimiAuthError as problem:
+        return LoginReport("failed", trouble=problem)
+    return LoginReport("signed_in", models=len(models))
+
+
+def sign_out_of_key(platform: Platform, config: ConfigFile) -> LogoutReport:
+    """Takes the key, and everything that came with it, out of config.toml. Raises ConfigError; then the key is still there."""
+    PlatformConfig(config, platform).restore()
+    return LogoutReport("absent", config="restored")
+
+
+def _is_key(text: str) -> bool:
+    return 0 < len(text) <= KEY_CHARACTERS_MAX and text.isascii() and text.isprintable() and " " not in text

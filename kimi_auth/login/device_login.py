@@ -1,0 +1,363 @@
+"""The real hooks of device_login (RFC 8628): coroutines that ask, show, wait, poll, store, discover, write and serve."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from kimi_auth.credential.contracts import InjectOutcome
+from kimi_auth.credential.token_lifecycle import no_targets
+from kimi_auth.credential.token_refresh import Effects, token_from
+from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
+from kimi_auth.login.contracts import (
+    CheckStoreOutcome,
+    LoginContext,
+    PauseBeforeCodeOutcome,
+    PollOutcome,
+    RenewCodeOutcome,
+    RequestCodeOutcome,
+    ReturnGrantOutcome,
+    ShowCodeOutcome,
+    StoreCredentialOutcome,
+    SyncModelsOutcome,
+    WaitOutcome,
+    WriteConfigOutcome,
+)
+from kimi_auth.login.view import LoginView, Notice, NoticeKind
+from kimi_auth.models import ModelEntry
+from kimi_auth.store import Binding, Pace
+from kimi_auth.token import Token
+from kimi_auth.wire import Answer, DeviceCode, Grant
+
+__all__ = ["LoginConfig", "LoginWork", "Models"]
+
+Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
+"""What a catalogue request found, or the sentence that says why not."""
+
+NEW_CODES_MAX = 3
+CODE_TRIES_MAX = 5
+PACE = 1.2
+"""Polls wait a fifth longer than asked: the clocks of virtual machines run fast, and slow_down is for good."""
+
+INTERVAL_MIN_S = 1.0
+SLOW_DOWN_S = 5.0
+BACK_OFF_MAX_S = 60.0
+LOCK_NOTICE_S = 2.0
+LAST_WORD_S = 2.0
+"""How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
+
+T = TypeVar("T")
+
+log = logging.getLogger("kimi_auth.login")
+
+
+class LoginConfig(Protocol):
+    """What a login does to the configuration; `check` and `install` raise ConfigError, and then nothing was written."""
+
+    def lacks(self) -> bool:
+        """Whether it knows nothing of the platform: an earlier login did not come that far."""
+
+    def check(self) -> None:
+        """Says now what would stop `install` later."""
+
+    def install(self, models: tuple[ModelEntry, ...]) -> None:
+        """Writes the platform, its models, the default and the services."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSurroundings:
+    """What a login needs beside the credential's `Effects`.
+
+    `revokes_replaced`: the platform says that revoking one credential ends that login only, so the one that is replaced
+    may be revoked; on other servers that would end the new login, too.
+    """
+
+    config: LoginConfig
+    view: LoginView
+    discover: Callable[[str], Awaitable[Models]]
+    serve: Callable[[str], object] = no_targets
+    open_browser: Callable[[str], object] | None = None
+    revokes_replaced: bool = False
+
+
+class LoginWork:
+    """Implements `LoginHooks`."""
+
+    def __init__(self, effects: Effects, around: LoginSurroundings) -> None:
+        self._effects = effects
+        self._store = effects.store
+        self._server = effects.server
+        self._clock = effects.clock
+        self._issuer = effects.issuer
+        self._around = around
+        self._view = around.view
+
+    async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
+        snapshot, state, trouble = self._effects.look()
+        if not ctx.force:
+            # One that the server has ended stands no more, though its token may still work.
+            stands = state in {"fresh", "expiring", "expired", "usable", "uncertain"}
+            if stands and not isinstance(trouble, SignInEnded):
+                ctx = replace(ctx, token=snapshot.token)
+                if await asyncio.to_thread(self._around.config.lacks):
+                    return "unfinished", ctx
+                return "already_signed_in", replace(ctx, already=True)
+            if isinstance(trouble, ConfigError):
+                return "blocked", replace(ctx, trouble=trouble)
+        try:
+            await asyncio.to_thread(self._store.check_writable)
+            await asyncio.to_thread(self._around.config.check)
+        except (StorageError, ConfigError) as problem:
+            return "blocked", replace(ctx, trouble=problem)
+        return "ready", ctx
+
+    async def request_code(self, ctx: LoginContext, /) -> tuple[RequestCodeOutcome, LoginContext]:
+        sent_at_s = self._clock.boottime_s()  # a code's life goes on while the machine sleeps
+        answer = await self._server.request_code()
+        if answer.outcome == "code" and (code := answer.value) is not None:
+            interval_s = max(INTERVAL_MIN_S, min(max(ctx.interval_s, code.interval_s), code.expires_in_s / 2))
+            return "code", replace(
+                ctx,
+                code=code,
+                codes=ctx.codes + 1,
+                code_at_s=sent_at_s,
+                deadline_s=sent_at_s + code.expires_in_s,
+                interval_s=interval_s,
+                wait_s=PACE * interval_s,
+                failures=0,
+                trouble=None,
+            )
+        failures = ctx.failures + 1
+        wait_s = max(min(2.0 ** (failures - 1), BACK_OFF_MAX_S), _asked_for_s(answer))
+        return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, trouble=answer.error)
+
+    async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]:
+        if ctx.failures >= CODE_TRIES_MAX:
+            return "gave_up", ctx
+        self._tell("unreachable", _sentence(ctx.trouble, "the server did not answer"), wait_s=ctx.wait_s)
+        if not await self._rest(ctx.wait_s):
+            return "cancelled", _left(ctx)
+        return "again", ctx
+
+    async def show_code(self, ctx: LoginContext, /) -> tuple[ShowCodeOutcome, LoginContext]:
+        code = _code_of(ctx)
+        left_s = ctx.deadline_s - self._clock.boottime_s()
+        if code.origins and ctx.codes == 1:
+            self._tell(
+                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: yours will go there."
+            )
+        self._view.tell(
+            Notice(
+                "code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s
+            )
+        )
+        if self._around.open_browser is not None:
+            # Without the code: every user of the machine can read a browser's command line.
+            self._around.open_browser(code.verification_uri)
+        return "shown", ctx
+
+    async def wait(self, ctx: LoginContext, /) -> tuple[WaitOutcome, LoginContext]:
+        left_s = ctx.deadline_s - self._clock.boottime_s()
+        if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
+            return "cancelled", _left(ctx)
+        if self._clock.boottime_s() >= ctx.deadline_s:
+            return "lapsed", replace(ctx, trouble=CodeExpired("nobody approved before the code ran out"))
+        return "elapsed", ctx
+
+    async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]:
+        sent_at_s = self._clock.wall_s()
+        request = asyncio.ensure_future(self._server.poll(_code_of(ctx).device_code))
+        try:
+            answer = await asyncio.shield(request)
+        except asyncio.CancelledError:
+            await self._keep_a_late_grant(_code_of(ctx), request, sent_at_s)
+            raise
+        if answer.outcome == "granted" and answer.value is not None:
+            token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
+            self._tell("approved", "The sign-in was approved.")
+            return "granted", replace(ctx, token=token, trouble=None)
+        failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
+        interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
+        backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
+        wait_s = max(PACE * interval_s, backed_off_s, _asked_for_s(answer))
+        told: dict[str, tuple[NoticeKind, str]] = {
+            "authorization_pending": ("waiting", "Waiting for your approval."),
+            "slow_down": ("slowed_down", f"The server asks for a poll every {interval_s:.0f} s."),
+            "unreachable": ("unreachable", _sentence(answer.error, "the server did not answer")),
+        }
+        if answer.outcome in told:
+            self._tell(*told[answer.outcome], wait_s=wait_s)
+        return answer.outcome, replace(
+            ctx, failures=failures, interval_s=interval_s, wait_s=wait_s, trouble=answer.error
+        )
+
+    async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
+        if ctx.codes > NEW_CODES_MAX:
+            return "exhausted", replace(ctx, trouble=CodeExpired("nobody approved any of the codes in time"))
+        self._tell("code_expired", "The code ran out; asking for a new one.")
+        next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
+        if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
+            return "cancelled", _left(ctx)
+        return "renewed", replace(ctx, failures=0)
+
+    async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
+        token, replaced = _token_of(ctx), self._store.read().token
+        revocable = self._around.revokes_replaced and replaced is not None and self._is_ours(replaced)
+        binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
+        if token.token_type != "Bearer":
+            # RFC 6749 §7.1: what the client does not understand it must not use.
+            unfit = ConfigError(
+                f"{self._issuer} gave tokens that are no bearer tokens, so they were not stored",
+                hint="check the OAuth host and the client id of the platform",
+            )
+            return "unwritable", replace(ctx, trouble=unfit)
+        give_up = threading.Event()
+        storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, binding, give_up))
+        try:
+            done, _ = await asyncio.wait({storing}, timeout=LOCK_NOTICE_S)
+            if not done:
+                holder = self._store.holder() or "another process"
+                self._tell("locked", f"{holder} holds the credential; waiting for it.")
+            trouble = await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            give_up.set()
+            if await storing is not None:
+                await asyncio.to_thread(self._give_back, token)
+            raise
+        if trouble is not None:
+            return "unwritable", replace(ctx, trouble=trouble)
+        self._tell("stored", f"Stored in {self._store.place}.")
+        if revocable and replaced is not None:
+            await asyncio.to_thread(self._give_back, replaced)
+        return "stored", ctx
+
+    async def return_grant(self, ctx: LoginContext, /) -> tuple[ReturnGrantOutcome, LoginContext]:
+        giving = asyncio.ensure_future(asyncio.to_thread(self._give_back, _token_of(ctx)))
+        try:
+            await asyncio.shield(giving)
+        except asyncio.CancelledError:
+            await giving  # within 5 s: a grant that nobody holds must not stay alive
+            raise
+        return "returned", replace(ctx, token=None)
+
+    async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:
+        models, trouble = await self._around.discover(_token_of(ctx).access_token)
+        if trouble is not None:
+            return "unavailable", replace(ctx, trouble=trouble)
+        number = len(models)
+        self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
+        return "synced", replace(ctx, catalogue=models)
+
+    async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:
+        try:
+            await asyncio.to_thread(self._around.config.install, ctx.catalogue)
+        except ConfigError as trouble:
+            return "unwritable", replace(ctx, trouble=trouble)
+        self._tell("configured", "The configuration is written.")
+        return "configured", ctx
+
+    async def inject(self, ctx: LoginContext, /) -> tuple[InjectOutcome, LoginContext]:
+        self._around.serve(_token_of(ctx).access_token)
+        self._tell("live", "The token is live.")
+        return "injected", ctx
+
+    # --- hands -------------------------------------------------------------------------------------------------------
+
+    def _tell(self, kind: NoticeKind, message: str, *, wait_s: float = 0.0, count: int = 0) -> None:
+        self._view.tell(Notice(kind, message, wait_s=wait_s, count=count))
+
+    async def _rest(self, seconds: float) -> bool:
+        """Sleeps; False, and at once, if the person leaves the view meanwhile."""
+        leaving = asyncio.ensure_future(self._view.left())
+        resting = asyncio.ensure_future(self._clock.sleep_async(seconds))
+        try:
+            await asyncio.wait({leaving, resting}, return_when=asyncio.FIRST_COMPLETED)
+            return not leaving.done()
+        finally:
+            await _put_down(leaving, resting)
+
+    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> KimiAuthError | None:
+        """Stores the pair under the lock, waiting for it without bound; the sentence that says why it could not be.
+
+        The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
+        none, and neither lets a token go anywhere else.
+        """
+        try:
+            with self._store.locked(None, give_up=give_up.is_set) as held:
+                if not held:
+                    return LoginCancelled("the login was interrupted before it could be stored")
+                self._store.put(token)
+                self._bind(binding)
+                self._forget_the_pace()
+        except StorageError as trouble:
+            return trouble
+        return None
+
+    def _bind(self, binding: Binding) -> None:
+        try:
+            self._store.bind(binding)
+        except StorageError as error:
+            log.warning("the login is not bound to its OAuth host yet: %s", error.line)
+
+    def _forget_the_pace(self) -> None:
+        """What slowed the old login down does not concern the new one."""
+        try:
+            self._store.set_pace(Pace())
+        except StorageError as trouble:
+            log.warning("the old login's pace is still in place: %s", trouble)
+
+    def _is_ours(self, token: Token) -> bool:
+        """Whether its issuer is the server we talk to: a token is never sent to another one."""
+        return not token.is_empty and self._effects.not_ours(token) is None
+
+    def _give_back(self, token: Token) -> None:
+        """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""
+        self._server.revoke(
+            token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token"
+        )
+
+    async def _keep_a_late_grant(
+        self, code: DeviceCode, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float
+    ) -> None:
+        """The login was interrupted while a poll was in flight: if its answer is the grant, that is stored all the same."""
+        await asyncio.wait({request}, timeout=LAST_WORD_S)
+        if not request.done():
+            await _put_down(request)
+            return
+        grant = request.result().value
+        if grant is not None:
+            token = token_from(grant, sent_at_s=sent_at_s, issuer=self._issuer)
+            await self.store_credential(LoginContext(code=code, token=token))
+
+
+async def _put_down(*tasks: asyncio.Future[T]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _left(ctx: LoginContext) -> LoginContext:
+    return replace(ctx, trouble=LoginCancelled("the login was left before it was approved"))
+
+
+def _asked_for_s(answer: Answer[object, object]) -> float:
+    """What Retry-After asks for, in seconds, as far as a person can be made to wait."""
+    return min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S)
+
+
+def _sentence(trouble: KimiAuthError | None, otherwise: str) -> str:
+    return trouble.message if trouble else otherwise
+
+
+def _code_of(ctx: LoginContext) -> DeviceCode:
+    assert ctx.code is not None
+    return ctx.code
+
+
+def _token_of(ctx: LoginContext) -> Token:
+    assert ctx.token is not None
+    return ctx.token

@@ -1,0 +1,89 @@
+"""An old login leaves the system keyring for the credential file. Interrupted anywhere, nothing is lost and it goes on.
+
+Read the keyring; write the file, unless it has a login or a logout already (the file is newer than any keyring entry);
+read it back; delete the keyring's entry; make config.toml refer to the file. Until the last step config.toml says
+`storage = "keyring"`, so a migration that was cut short is taken up by the next run. The keyring is asked with no lock held.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
+from kimi_auth.models import ConfigFile, refer_to_file, waits_in_keyring
+from kimi_auth.platforms import Platform
+from kimi_auth.store import CredentialStore, LegacyKeyring, NoKeyring
+from kimi_auth.token import Token
+
+__all__ = ["Migration", "is_waiting", "migrate"]
+
+log = logging.getLogger("kimi_auth.login")
+
+LOCK_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """How a migration went. `unneeded`: config.toml refers to no keyring. `moved`: the login is in the file, and nothing
+    refers to the keyring any more. `empty`: config.toml refers to a keyring that holds no login. `waiting`: it could not
+    be finished now, `trouble` says why."""
+
+    state: Literal["unneeded", "moved", "empty", "waiting"]
+    trouble: KimiAuthError | None = None
+
+
+def is_waiting(config: ConfigFile, platform: Platform) -> bool:
+    """Whether config.toml says that the platform's login is in the keyring; False also where it cannot be read."""
+    try:
+        return waits_in_keyring(config.read(), platform)
+    except ConfigError:
+        return False
+
+
+def migrate(platform: Platform, store: CredentialStore, config: ConfigFile, keyring: LegacyKeyring) -> Migration:
+    """Moves the platform's login from the keyring into the store. Raises nothing for what keyrings and files do."""
+    if not is_waiting(config, platform):
+        return Migration("unneeded")
+    try:
+        token = _asked(keyring, platform, store)
+        if not _keep(token, store):
+            return Migration("empty")
+        if token is not None:
+            keyring.delete(platform.credential_key)
+        config.apply(lambda data: refer_to_file(data, platform))
+    except KimiAuthError as trouble:
+        # Where the keyring holds the only login, the command that wants it says the same.
+        level = logging.WARNING if store.read().state == "present" else logging.INFO
+        log.log(level, "the login in the system keyring is not moved yet: %s", trouble.line)
+        return Migration("waiting", trouble)
+    log.info("the login was moved from the system keyring to %s", store.place)
+    return Migration("moved")
+
+
+def _asked(keyring: LegacyKeyring, platform: Platform, store: CredentialStore) -> Token | None:
+    """The login in the keyring; None also where there is no keyring and the file, which is newer, has a record."""
+    try:
+        return keyring.read(platform.credential_key)
+    except NoKeyring:
+        if store.read().state != "present":
+            raise
+        return None
+
+
+def _keep(token: Token | None, store: CredentialStore) -> bool:
+    """The store has a login, or a logout, when this returns True: the keyring's, unless it had one of its own."""
+    with store.locked(LOCK_PATIENCE_S) as held:
+        if not held:
+            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.place}")
+        found = store.read()
+        if found.problem is not None:
+            raise found.problem
+        if found.state == "present" or token is None:
+            return found.state == "present"
+        store.bind(None)  # what another login here was bound to says nothing of this one
+        store.put(token)
+        if store.read().token != token:
+            raise StorageError(f"what was written to {store.place} is not what can be read there")
+    return True

@@ -1,0 +1,179 @@
+"""What a credential belongs to: its platform's endpoints, catalogue and place in config.toml."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.models import Change, ConfigFile, Memory, ModelEntry, offered, parse_catalogue, plan
+from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
+from kimi_auth.wire import Endpoints, LocatedClient, ModelsPage, OAuthClient, OAuthServer, fetch_models
+
+__all__ = [
+    "DEFAULT_PLATFORM",
+    "BearerRejected",
+    "PlatformConfig",
+    "default_platform",
+    "discover",
+    "endpoints_of",
+    "server_of",
+    "sign_in_command",
+]
+
+log = logging.getLogger("kimi_auth.models")
+
+DEFAULT_PLATFORM = "kimi-code"
+
+
+class BearerRejected(Unreachable):
+    """The platform answered 401: it wants another access token."""
+
+    code = "bearer_rejected"
+    default_hint = "try again; if that does not help, sign in again: kimi-auth login --force"
+
+
+class PlatformConfig:
+    """One platform's part of config.toml: what login writes, sync keeps up and logout takes back."""
+
+    def __init__(self, file: ConfigFile, platform: Platform) -> None:
+        self._file = file
+        self._platform = platform
+
+    def lacks(self) -> bool:
+        """Whether config.toml has no provider for the platform; False also where it cannot be read."""
+        try:
+            providers = self._file.read().get("providers")
+        except ConfigError:
+            return False
+        return not isinstance(providers, Mapping) or self._platform.provider_key not in providers
+
+    def check(self) -> None:
+        """Raises ConfigError now for what would stop a login from being written later."""
+        # Which models there are is known only after the approval: one that stands for them takes the same places.
+        some = ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model")
+        self._file.writable(lambda config: plan(config, self._platform, (some,), reason="login"))
+
+    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
+        """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
+        self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
+
+    def finish(self, models: tuple[ModelEntry, ...]) -> Change:
+        """`install`, for a login that stands and could not be written at the time; says what changed."""
+        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login"))
+
+    def sync(self, models: tuple[ModelEntry, ...]) -> Change:
+        """Brings the models up to date. Raises ConfigError; then nothing was written."""
+        return self._file.apply(lambda config: plan(config, self._platform, models, reason="sync"))
+
+    def restore(self) -> None:
+        """What a logout takes back. Raises ConfigError; then nothing was written."""
+        Memory(self._file.share_dir).forget(self._platform)
+        self._file.revert(self._platform)
+
+
+def default_platform(config: ConfigFile, known: Registry) -> str:
+    """The id of the platform that config.toml's default model belongs to, else `kimi-code`."""
+    try:
+        data = config.read()
+    except ConfigError:
+        return DEFAULT_PLATFORM
+    models, name = data.get("models"), data.get("default_model")
+    model = models.get(name) if isinstance(models, Mapping) and isinstance(name, str) else None
+    provider = model.get("provider") if isinstance(model, Mapping) else None
+    platform_id = parse_managed_provider_key(provider) if isinstance(provider, str) else None
+    try:
+        return known.get(platform_id or DEFAULT_PLATFORM).id
+    except ConfigError:
+        return DEFAULT_PLATFORM
+
+
+def sign_in_command(platform: Platform) -> str:
+    """What a person types to sign in to this platform, without options."""
+    named = "" if platform.id == DEFAULT_PLATFORM else f" --platform {platform.id}"
+    return f"kimi-auth login{named}{'' if platform.oauth else ' --api-key-stdin'}"
+
+
+def endpoints_of(platform: Platform) -> Endpoints:
+    """The OAuth endpoints that requests take. Raises ConfigError for a platform that has no device grant."""
+    oauth = platform.oauth
+    if oauth is None:
+        raise ConfigError(
+            f"{platform.name} has no sign-in: it takes an API key",
+            hint=f"give it one: {sign_in_command(platform)}",
+        )
+    return Endpoints(
+        issuer=oauth.host,
+        device_authorization_url=oauth.device_authorization_url,
+        token_url=oauth.token_url,
+        client_id=oauth.client_id,
+        scope=oauth.scope or "",
+        resource=oauth.resource or "",
+        audience=oauth.audience or "",
+        discover_revocation=platform.revocation != "none",
+        refusal_codes=frozenset(oauth.refused_errors),
+    )
+
+
+class ServerWhenAsked:
+    """An `OAuthServer` that is made with its first request: until then no header is built and no `device_id` written."""
+
+    def __init__(self, make: Callable[[], OAuthServer]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        server = self._make()
+        for request in ("request_code", "poll", "exchange", "revoke", "aclose"):
+            setattr(self, request, getattr(server, request))
+        return getattr(self, name)
+
+
+def server_of(
+    platform: Platform, headers: Mapping[str, str], pinned: Callable[[], Collection[str]] = tuple
+) -> OAuthServer:
+    """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
+    origins beside the issuer's own that the stored login is bound to."""
+    if platform.oauth is None:
+        return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
+    endpoints = endpoints_of(platform)
+    return (OAuthClient if endpoints.token_url else LocatedClient)(endpoints, headers, pinned=pinned)
+
+
+async def discover(
+    platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: Memory | None = None
+) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    """The models that the platform offers to this bearer, or the sentence that says why they are not known.
+
+    With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
+    """
+    memo = memory.recall(platform) if memory else None
+    answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
+    if answer.outcome == "rejected":
+        return (), BearerRejected(f"{platform.name} rejected the access token")
+    if answer.outcome == "unchanged" and memo is not None:
+        return _offered(platform, memo.data)
+    if answer.outcome != "models" or answer.value is None:
+        return (), answer.error or Unreachable(f"{platform.name} did not list its models")
+    listing: ModelsPage = answer.value
+    models, trouble = _offered(platform, listing.data)
+    if memory is not None and trouble is None:
+        memory.keep(platform, listing.etag, listing.data)
+    return models, trouble
+
+
+def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    models, notes = parse_catalogue(data)
+    for note in notes:
+        log.info("%s: %s", platform.id, note)
+    models = offered(platform, models)
+    return (
+        (models, None)
+        if models
+        else (
+            (),
+            Unreachable(
+                f"{platform.name} lists no models that can be used", hint="try again later: kimi-auth models sync"
+            ),
+        )
+    )

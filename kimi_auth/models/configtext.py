@@ -1,0 +1,87 @@
+"""The bytes of config.toml as plain data, and a change to that data as new bytes: pure, `path` is for the errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kimi_auth.errors import ConfigError
+from kimi_auth.models.planning import Change
+from kimi_auth.models.tomltext import diff, edited, loads
+
+__all__ = ["CONFIG_BYTES_MAX", "Content", "parse", "parse_if_valid", "rendered", "toml_of_json"]
+
+Content = bytes | None
+"""What a config file holds; None if there is no file."""
+
+CONFIG_BYTES_MAX = 1 << 20
+_BOM = "\ufeff"
+
+
+def parse(path: Path, content: Content) -> dict[str, Any]:
+    """The content as plain data, {} if there is none. Raises `ConfigError` with the line and column."""
+    try:
+        return loads((content or b"").decode().removeprefix(_BOM))
+    except UnicodeDecodeError as exc:
+        lines = exc.object[: exc.start].split(b"\n")
+        problem = f"not UTF-8 (at line {len(lines)}, column {len(lines[-1]) + 1})"
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError as exc:
+        problem = f"not TOML: {exc}"
+    raise ConfigError(f"{path}: {problem}", hint="correct that line and try again")
+
+
+def parse_if_valid(content: Content) -> dict[str, Any] | None:
+    """The content as plain data; None where it is no TOML."""
+    try:
+        return parse(Path(), content)
+    except ConfigError:
+        return None
+
+
+def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFIG_BYTES_MAX) -> Content:
+    """The content after the change; the old one if there is nothing to do.
+
+    Raises `ConfigError` for a layout that cannot be edited, and for what would be more than `bytes_max` after it.
+    """
+    if not change:
+        return old
+    text = (old or b"").decode()
+    body = text.removeprefix(_BOM)
+    try:
+        new = (text[: len(text) - len(body)] + edited(body, change.edits)).encode()
+    except ValueError as exc:
+        raise ConfigError(
+            f"{path}: cannot be edited safely: {exc}; nothing was changed",
+            hint="write providers, models and services as [tables], one key a line, and try again",
+        ) from None
+    if len(new) > max(bytes_max, len(old or b"")):
+        raise ConfigError(
+            f"{path}: has no room for more models: it may have {CONFIG_BYTES_MAX} bytes; nothing was changed",
+            hint="take out of it what you do not need, and try again",
+        )
+    return new
+
+
+def toml_of_json(path: Path, content: bytes) -> bytes:
+    """A JSON object as TOML. TOML has no null: a key that holds one goes, as the Kimi CLI does it."""
+    try:
+        data = json.loads(content.decode("utf-8-sig"))
+        if not isinstance(data, dict):
+            raise ValueError("not an object")
+        return edited("", diff({}, _without_null(data))).encode()
+    except json.JSONDecodeError as exc:
+        problem = f"{exc.msg} (at line {exc.lineno}, column {exc.colno})"
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError as exc:
+        problem = str(exc)
+    raise ConfigError(f"{path}: cannot become config.toml: {problem}", hint=f"correct {path} or move it away")
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,300 @@
+"""What login, sync and logout mean for config.toml: pure functions from a config and a catalogue to a change.
+
+`plan` and `unplan` build the config as it should be and say what differs; asked again about the result they answer with
+an empty change. Only these parts of a config are ours: the provider `managed:<id>`, its models, the services that refer to
+its credential, `default_model`, and at login `default_thinking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kimi_auth.errors import ConfigError
+from kimi_auth.models.catalogue import ModelEntry, capabilities, offered
+from kimi_auth.models.tomltext import Edit, diff
+from kimi_auth.platforms.spec import Capability, Platform
+
+__all__ = [
+    "Change",
+    "Reason",
+    "has_login",
+    "holds",
+    "plan",
+    "refer_to_file",
+    "static_key",
+    "unplan",
+    "waits_in_keyring",
+]
+
+Reason = Literal["login", "sync", "migrate", "logout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a plan does to a config: model keys added, changed and removed, the default model before and after ("" for
+    none), and the exact edits. False when there is nothing to do."""
+
+    owner: Platform = field(repr=False)
+    reason: Reason
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    default_before: str
+    default_after: str
+    edits: tuple[Edit, ...] = field(repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.edits)
+
+    @property
+    def platform(self) -> str:
+        """The id of the platform that it is about."""
+        return self.owner.id
+
+    @classmethod
+    def between(cls, platform: Platform, reason: Reason, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
+        """The change that leads from one config to another."""
+        old, new = _models(before), _models(after)
+        return cls(
+            owner=platform,
+            reason=reason,
+            added=tuple(key for key in new if key not in old),
+            changed=tuple(key for key in new if key in old and diff({key: old[key]}, {key: new[key]})),
+            removed=tuple(key for key in old if key not in new),
+            default_before=_default(before),
+            default_after=_default(after),
+            edits=diff(before, after),
+        )
+
+
+def plan(
+    config: Mapping[str, Any],
+    platform: Platform,
+    models: tuple[ModelEntry, ...],
+    *,
+    reason: Literal["login", "sync"],
+    api_key: str | None = None,
+) -> Change:
+    """What a login to the platform, or a sync of its models, does to the config.
+
+    A catalogue without models says nothing: what is there stays. A sync of a platform that is not in the config changes
+    nothing. `api_key` is for platforms that have no OAuth. Raises `ConfigError` where our place holds something that is no
+    table.
+    """
+    after = deepcopy(dict(config))
+    if reason == "login":
+        _put_provider(after, platform, api_key)
+    elif not isinstance(_table(after, "providers").get(platform.provider_key), dict):
+        return Change.between(platform, reason, config, config)
+    models = offered(platform, models)
+    if models:
+        _put_models(after, platform, models)
+        first = models[0]
+        if reason == "login" or not _is_default_valid(after):
+            after["default_model"] = platform.model_key(first.id)
+        if reason == "login":
+            after["default_thinking"] = "thinking" in capabilities(platform, first)
+    elif not _is_default_valid(after):
+        after["default_model"] = next(iter(_models(after)), "")
+    if reason == "login":
+        _put_services(after, platform, api_key)
+    return Change.between(platform, reason, config, after)
+
+
+def unplan(
+    config: Mapping[str, Any],
+    platform: Platform,
+    *,
+    before: Mapping[str, Any] | None = None,
+    thinking_goes: bool | None = None,
+) -> Change:
+    """What a logout takes out: the provider, all models of it, the services that refer to its credential; what `before` (the
+    config that the login found, if known) had of them comes back, unless that was a login, too.
+
+    A default model that goes with them becomes what it was in `before`, else the first model that is left, else there is none. `default_thinking` goes back to what it was in `before` where
+    `thinking_goes`; None: where the default model goes. Raises `ConfigError` as `plan`.
+    """
+    after = deepcopy(dict(config))
+    models, services = _table(after, "models"), _table(after, "services")
+    _table(after, "providers").pop(platform.provider_key, None)
+    for key in [key for key, model in models.items() if _field(model, "provider") == platform.provider_key]:
+        del models[key]
+    for name in [name for name, url in platform.services.items() if _is_ours(services.get(name), platform, url)]:
+        del services[name]
+    if before is not None and not has_login(before, platform):
+        _put_back(after, before, platform)
+    if thinking_goes is None:
+        thinking_goes = not _is_default_valid(after)
+    if not _is_default_valid(after):
+        first = next(iter(models), None)
+        _restore(after, "default_model", {} if first is None else {"default_model": first})
+        if before is not None and _is_default_valid({**after, "default_model": before.get("default_model", "")}):
+            _restore(after, "default_model", before)
+    if before is not None and thinking_goes:
+        _restore(after, "default_thinking", before)
+    return Change.between(platform, "logout", config, after)
+
+
+def holds(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config has anything of the platform: its provider, a model of it, a service with its credential."""
+    models, services = config.get("models"), config.get("services")
+    return (
+        _field(config.get("providers"), platform.provider_key) is not None
+        or any(_field(model, "provider") == platform.provider_key for model in _values(models))
+        or any(_is_ours(_field(services, name), platform, url) for name, url in platform.services.items())
+    )
+
+
+def has_login(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether what the config has of the platform is a login: it refers to the credential, or is one, where that is an API
+    key. A provider under our name that does neither is the user's own."""
+    if platform.oauth is None:
+        return holds(config, platform)
+    entries = [_field(config.get("providers"), platform.provider_key), *_values(config.get("services"))]
+    return any(_field(_field(entry, "oauth"), "key") == platform.credential_key for entry in entries)
+
+
+def static_key(config: Mapping[str, Any], platform: Platform) -> str:
+    """The API key that the config has for the platform, "" if there is none."""
+    key = _field(_field(config.get("providers"), platform.provider_key), "api_key")
+    return key if isinstance(key, str) else ""
+
+
+def waits_in_keyring(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config says that the platform's credential is in the system keyring, as old Kimi CLIs kept it."""
+    entries = [entry for section in ("providers", "services") for entry in _values(config.get(section))]
+    references = [_field(entry, "oauth") for entry in entries]
+    return any(
+        _field(oauth, "key") == platform.credential_key and _field(oauth, "storage") == "keyring"
+        for oauth in references
+    )
+
+
+def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
+    """Every reference to the platform's credential says `storage = "file"`: for a login that has left the keyring."""
+    after = deepcopy(dict(config))
+    for section in ("providers", "services"):
+        for entry in _table(after, section).values():
+            oauth = _field(entry, "oauth")
+            if isinstance(oauth, dict) and oauth.get("key") == platform.credential_key:
+                oauth["storage"] = "file"
+    return Change.between(platform, "migrate", config, after)
+
+
+def _put_provider(config: dict[str, Any], platform: Platform, api_key: str | None) -> None:
+    provider = _table(config, "providers", platform.provider_key)
+    provider |= {"type": "kimi", "base_url": platform.api_base} | _access(provider, platform, api_key)
+
+
+def _put_services(config: dict[str, Any], platform: Platform, api_key: str | None) -> None:
+    services = _table(config, "services")
+    for name, url in platform.services.items():
+        service = services.get(name, {})
+        if service == {} or _is_ours(service, platform, url):
+            services[name] = service | {"base_url": url} | _access(service, platform, api_key)
+
+
+def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -> dict[str, Any]:
+    """How a provider or service shows who it is. A static key that somebody set is kept: it is used when OAuth fails."""
+    if api_key is None:
+        kept = table.get("api_key")
+        api_key = kept if isinstance(kept, str) else ""
+    if platform.oauth is None:
+        return {"api_key": api_key}
+    oauth = table.get("oauth")
+    reference = {"storage": "file", "key": platform.credential_key}
+    return {"api_key": api_key, "oauth": (oauth if isinstance(oauth, dict) else {}) | reference}
+
+
+def _put_models(config: dict[str, Any], platform: Platform, models: tuple[ModelEntry, ...]) -> None:
+    table = _table(config, "models")
+    served = {model.id for model in models}
+    for key, entry in list(table.items()):
+        # A second name that somebody gave to a model which is still served is theirs to keep.
+        if _field(entry, "provider") == platform.provider_key and _field(entry, "model") not in served:
+            del table[key]
+    for model in models:
+        entry = _table(table, platform.model_key(model.id))
+        known = entry.get("max_context_size")
+        known = known if isinstance(known, int) and known > 0 else platform.assumed_context_length
+        entry |= {
+            "provider": platform.provider_key,
+            "model": model.id,
+            "max_context_size": model.context_length or known,
+        }
+        _put_capabilities(entry, capabilities(platform, model))
+        if model.display_name:
+            entry["display_name"] = model.display_name
+
+
+def _put_capabilities(entry: dict[str, Any], wanted: tuple[Capability, ...]) -> None:
+    """A set: another order is no change. The Kimi CLI writes an empty one as no key at all, and so do we."""
+    written = entry.get("capabilities")
+    if isinstance(written, list) and all(isinstance(name, str) for name in written) and set(written) == set(wanted):
+        return
+    if wanted:
+        entry["capabilities"] = list(wanted)
+    else:
+        entry.pop("capabilities", None)
+
+
+def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platform) -> None:
+    """The provider that the user had under our name, with its models."""
+    provider = _field(before.get("providers"), platform.provider_key)
+    if isinstance(provider, dict):
+        _table(config, "providers")[platform.provider_key] = deepcopy(provider)
+        own = {
+            key: model for key, model in _models(before).items() if _field(model, "provider") == platform.provider_key
+        }
+        _table(config, "models").update(deepcopy(own))
+
+
+def _restore(config: dict[str, Any], key: str, before: Mapping[str, Any]) -> None:
+    if key in before:
+        config[key] = before[key]
+    else:
+        config.pop(key, None)
+
+
+def _is_ours(service: object, platform: Platform, url: str) -> bool:
+    if platform.oauth is None:
+        return _field(service, "base_url") == url
+    return _field(_field(service, "oauth"), "key") == platform.credential_key
+
+
+def _is_default_valid(config: Mapping[str, Any]) -> bool:
+    """The Kimi CLI does not load a config whose default model is not among its models; "" and no key mean none."""
+    default = config.get("default_model", "")
+    return isinstance(default, str) and (default == "" or default in _models(config))
+
+
+def _values(table: object) -> list[Any]:
+    return list(table.values()) if isinstance(table, dict) else []
+
+
+def _field(table: object, key: str) -> object:
+    return table.get(key) if isinstance(table, dict) else None
+
+
+def _default(config: Mapping[str, Any]) -> str:
+    default = config.get("default_model", "")
+    return default if isinstance(default, str) else ""
+
+
+def _models(config: Mapping[str, Any]) -> dict[str, Any]:
+    models = config.get("models", {})
+    return models if isinstance(models, dict) else {}
+
+
+def _table(config: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The table at `path`, made if it is missing."""
+    table: Any = config
+    for depth, key in enumerate(path, start=1):
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"config.toml: {'.'.join(path[:depth])} is not a table; nothing was changed")
+    found: dict[str, Any] = table
+    return found

@@ -1,0 +1,128 @@
+"""What the platforms offer, asked of all at the same time, each for itself, and brought into config.toml in a fixed order.
+
+One platform: its access token first; on a 401 one renewal and one more try; then the static API key, if config.toml has
+one. A platform that is down, hangs or answers something else costs its own models nothing (they stay as they were) and
+the others not a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from kimi_auth.errors import KimiAuthError, SignInEnded
+from kimi_auth.models import Change, ConfigFile, Memory, ModelEntry, plan, static_key
+from kimi_auth.models.account import BearerRejected, PlatformConfig, discover
+from kimi_auth.models.tomltext import applied
+from kimi_auth.platforms import Platform
+
+__all__ = ["Asked", "Source", "Synced", "catalogue_of", "managed", "sync"]
+
+log = logging.getLogger("kimi_auth.models")
+
+Asked = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
+"""What a platform offers, or the sentence that says why that is not known."""
+
+
+class Source(Protocol):
+    """One platform and the bearers for it; a Session is one. Both methods as Session's."""
+
+    @property
+    def platform(self) -> Platform: ...
+    async def access_token(self) -> str: ...
+    async def rejected(self, bearer: str) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """How one platform's sync went: the change to config.toml (done, or only planned), or why there is none."""
+
+    platform: Platform
+    change: Change | None = None
+    trouble: KimiAuthError | None = None
+
+
+async def catalogue_of(source: Source, static: str, headers: Mapping[str, str], memory: Memory | None = None) -> Asked:
+    """One platform's models, with whatever bearer it takes. Raises nothing but a cancellation."""
+    platform = source.platform
+    models: tuple[ModelEntry, ...] = ()
+    tried = ""
+    try:
+        bearer: str | None = await source.access_token()
+        trouble: KimiAuthError | None = None
+    except KimiAuthError as problem:
+        bearer, trouble = None, problem
+    for is_last in (False, True):
+        if bearer:
+            tried = bearer
+            models, trouble = await discover(platform, bearer, headers, memory=memory)
+            if not isinstance(trouble, BearerRejected):
+                return models, trouble
+            bearer = None if is_last else await source.rejected(bearer)
+            if bearer is None and not is_last:
+                trouble = await _ended(source) or trouble
+    if static and static != tried:
+        return await discover(platform, static, headers, memory=memory)
+    return models, trouble
+
+
+async def _ended(source: Source) -> KimiAuthError | None:
+    """What the try to renew a rejected bearer has shown, where that was the end of the login."""
+    try:
+        await source.access_token()
+    except SignInEnded as end:
+        return end
+    except KimiAuthError:
+        pass
+    return None
+
+
+def managed(config: Mapping[str, object], known: Iterable[Platform]) -> tuple[Platform, ...]:
+    """Those of the known platforms that the config has a provider for, in the order in which they are known."""
+    providers = config.get("providers")
+    return tuple(platform for platform in known if isinstance(providers, dict) and platform.provider_key in providers)
+
+
+async def sync(
+    sources: Iterable[Source],
+    config: ConfigFile,
+    headers: Mapping[str, str],
+    *,
+    memory: Memory | None = None,
+    dry_run: bool = False,
+    finishes: bool = False,
+) -> tuple[Synced, ...]:
+    """Brings the config up to every platform's catalogue, or with `dry_run` says what that would change. With `finishes`, a
+    platform that the config does not know gets all that a login writes: its models were still to come at the time.
+
+    The answers come together; the writes go one after another in the order of `sources`, so that the result does not
+    depend on who was faster. Raises ConfigError where the config cannot be read; what else goes wrong is in the results.
+    """
+    sources = tuple(sources)
+    data = config.read()
+    asked = await asyncio.gather(
+        *(catalogue_of(source, static_key(data, source.platform), headers, memory) for source in sources)
+    )
+    known = {platform.id for platform in managed(data, (source.platform for source in sources))}
+    unknown = {source.platform.id for source in sources} - known if finishes else set[str]()
+    synced: list[Synced] = []
+    for source, (models, trouble) in zip(sources, asked, strict=True):
+        platform = source.platform
+        try:
+            if trouble is not None:
+                raise trouble
+            if dry_run:
+                change = plan(data, platform, models, reason="login" if platform.id in unknown else "sync")
+                data = applied(data, change.edits)
+            else:
+                home = PlatformConfig(config, platform)
+                change = await asyncio.to_thread(home.finish if platform.id in unknown else home.sync, models)
+        except KimiAuthError as problem:
+            log.info("models of %s not synced: %s", platform.id, problem.message)
+            synced.append(Synced(platform, trouble=problem))
+        else:
+            synced.append(Synced(platform, change))
+    return tuple(synced)

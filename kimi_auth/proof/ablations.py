@@ -1,0 +1,359 @@
+"""What breaks when a part of the protocol is left out: each one an edit of the machines or of one hook.
+
+A checker that finds nothing proves little by itself. These show that it finds what is there, and what each part is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kimi_auth.machine import Library, Machine
+from kimi_auth.proof.explore import SETTLES, TERMINATES, Report, explore
+
+from . import environment
+from .effects import (
+    DECLARED,
+    HOLDS,
+    INSTALLED,
+    OWES_SERVING,
+    UNSAVED,
+    Config,
+    Effect,
+    closed,
+    given_up,
+    installed,
+    is_incomplete,
+    lock_bit,
+    pair_at,
+    swept,
+    with_pair,
+)
+from .hooks import Hook, claim, exchange, install, renew_claim, reread, save_heir
+from .hooks_outside import HOOKS, hold_credential, inspect, weigh
+from .state import ABSENT, CLOSED, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
+from .verdicts import Data
+from .world import Cancel, Leave, World
+from .worlds import WAITERS
+
+__all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
+
+Editable = dict[str, Any]
+SMALL = Config(any_need=False, full_disk=False, all_answers=False)
+"""Two processes, one login, one logout, every fault but those of the disk."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """`part` is left out: by `edit` of the machines' data, by other `hooks`, by another `cancel` or `leave`, in the world `config`.
+    `breaks`: the rules that must be seen broken; empty where the other parts make up for it."""
+
+    part: str
+    breaks: frozenset[str]
+    config: Config = SMALL
+    edit: Callable[[Editable], None] | None = None
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    cancel: Cancel = environment.cancelled
+    leave: Leave = closed
+
+
+def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) -> Report:
+    """Explores the world without that part."""
+    edited: Mapping[str, Machine] = machines
+    if ablation.edit:
+        data = machines.data()
+        ablation.edit(data)
+        edited = Library.from_data(data)
+    world = World(
+        edited, ablation.config, hooks={**HOOKS, **ablation.hooks}, cancel=ablation.cancel, leave=ablation.leave
+    )
+    lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
+    return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)
+
+
+def leave_out(data: Data, number: int) -> Report:
+    """The same for the ablation of that number, and machines as plain data: work that can be given to another process."""
+    return without(ABLATIONS[number], Library.from_data(data))
+
+
+# --- hooks with a part left out ------------------------------------------------------------------------------------------
+
+
+def _unlocked_after_some_tries(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in hold_credential(config, shared, process):
+        yield effect
+        if effect.outcome == "busy":
+            yield effect._replace(outcome="acquired", note="goes on without the lock")
+
+
+def _from_memory(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.record < 0:
+        return reread(config, shared, process)
+    return [Effect("renewable", shared, process, "trusts what it read before")]
+
+
+def _no_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("claimed", shared, process)]
+
+
+def _the_lock_is_proof(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in claim(config, shared, process):
+        if effect.outcome == "in_flight":
+            marks = effect.process.marks | DECLARED
+            yield effect._replace(outcome="interrupted", process=effect.process._replace(marks=marks))
+        else:
+            yield effect
+
+
+def _takes_over_blindly(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return renew_claim(config._replace(exclusive=False), shared, process)
+
+
+def _sweeps_all_others(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.record >= 0:
+        shared = swept(config, shared, process.record, spares=False)
+    return claim(config, shared, process)
+
+
+def _closes_any(config: Config, shared: Shared, process: Process) -> Shared:
+    if is_incomplete(pair_at(shared, process.record)):
+        return with_pair(shared, process.record, owner=CLOSED, met=())
+    return shared
+
+
+def _closes_none(config: Config, shared: Shared, process: Process) -> Shared:
+    return shared
+
+
+def _lets_the_lock_go(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.full and process.marks & HOLDS:
+        free = shared._replace(locks=shared.locks & ~lock_bit(config, process))
+        return [Effect(None, free, process._replace(marks=process.marks & ~HOLDS), "lets the lock go, and tries on")]
+    return save_heir(config, shared, process)
+
+
+def _newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for pair in reversed(shared.pairs):
+        if pair.heir >= 0:
+            return [Effect("heir", shared, process._replace(claim="heir", pair=pair.heir), "takes the newest orphan")]
+    if pair_at(shared, process.record).owner == NO_CLAIM:
+        kept = [(pair.owner, pair.heir, pair.met) for pair in shared.pairs]
+        effects = []
+        for effect in claim(config, shared, process):
+            pairs = tuple(
+                pair
+                if at == process.record or at >= len(kept)
+                else pair._replace(owner=kept[at][0], heir=kept[at][1], met=kept[at][2])
+                for at, pair in enumerate(effect.shared.pairs)
+            )
+            effects.append(effect._replace(shared=effect.shared._replace(pairs=pairs)))
+        return effects
+    return claim(config, shared, process)
+
+
+def _install_any(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.record in (EMPTY, ABSENT) and process.claim != "heir":
+        return install(config, shared, process)
+    after, broken = installed(config, shared, process.pair)
+    after = swept(config, after, process.pair)._replace(held=0)
+    did = process._replace(record=process.pair, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("installed", after, did, broken=broken)]
+
+
+def _put_beside_orphans(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if shared.locks & 1 << process.host:
+        return []
+    after, broken = installed(config, shared, process.pair)
+    return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
+
+
+def _put_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    if process.pair >= 0:
+        after, broken = installed(config, shared, process.pair)
+        return [
+            Effect(
+                None, after, process._replace(pair=NOTHING), "renames the new login in, without the lock", broken=broken
+            )
+        ]
+    return [Effect("stored", swept(config, shared, shared.record), process)]
+
+
+def _sidecars_of_the_record(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("cleared", swept(config, shared, NOTHING, spares=False), process)]
+
+
+def _sign_out_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("acquired", shared, process)]
+
+
+def _refusal_in_memory(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("recorded", shared, process)]
+
+
+def _any_4xx_is_a_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in exchange(config, shared, process):
+        yield effect._replace(outcome="refused") if effect.outcome == "unclear" else effect
+
+
+def _sends_again_at_once(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    for effect in exchange(config, shared, process):
+        yield effect._replace(outcome=None, note="no answer: tries again") if effect.outcome == "ambiguous" else effect
+
+
+def _clears_any_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    return [Effect("withdrawn", with_pair(shared, process.record, owner=NO_CLAIM, heir=NOTHING, met=()), process)]
+
+
+def _no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    heir = pair_at(shared, process.record).heir if process.record >= 0 else NOTHING
+    if heir < 0:
+        return [Effect("unsaved", shared, process)]
+    after, broken = installed(config, shared, heir)
+    after = swept(config, after, heir)._replace(held=0)
+    did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("installed", after, did, broken=broken)]
+
+
+def _withheld(hook: Hook) -> Hook:
+    """`hook`, which takes a record whose bearer was rejected for one that has expired."""
+
+    def judging(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+        rejected = shared.record >= 0 and shared.pairs[shared.record].rejected
+        seen = with_pair(shared, shared.record, phase=EXPIRED) if rejected else shared
+        return [effect._replace(shared=shared) for effect in hook(config, seen, process)]
+
+    return judging
+
+
+def _torn(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
+    broken = ("I2",) if process.marks & UNSAVED else ()
+    torn = closed(config, given_up(config, shared, process), process)
+    return Effect("", torn, idle(process), "is cancelled in the middle", broken=broken)
+
+
+# --- machines with a part left out ---------------------------------------------------------------------------------------
+
+
+def _edges(machine: str, *drop: str, **on: str) -> Callable[[Editable], None]:
+    """Retargets edges, written state__outcome = target, and drops states that nobody reaches any more."""
+
+    def edit(data: Editable) -> None:
+        states = data[machine]["states"]
+        for edge, target in on.items():
+            state, outcome = edge.split("__")
+            states[state]["on"][outcome] = target
+        for state in drop:
+            del states[state]
+
+    return edit
+
+
+def _sidecars_first(data: Editable) -> None:
+    machine = data["sign_out"]
+    machine["initial"] = "clearing"
+    machine["states"]["clearing"]["on"]["cleared"] = "emptying"
+    machine["states"]["emptying"]["on"]["nothing"] = "signed_out"
+    for outcome in machine["states"]["revoking"]["on"]:
+        machine["states"]["revoking"]["on"][outcome] = "signed_out"
+
+
+QUIET = SMALL._replace(logins=0, logouts=0)
+NO_LOCK = QUIET._replace(shared_lock=False, hidden=True)
+UNSURE = QUIET._replace(lock="broken", hidden=True)
+DISK = QUIET._replace(full_disk=True)
+UNLOCKED = SMALL._replace(unlocked_writers=True)
+
+ABLATIONS: tuple[Ablation, ...] = (
+    # With a claim that only its owner's end makes recoverable, no login is lost without the lock, nor by a stale read under
+    # it: what is left to see is that somebody writes outside of it, or says what is not so.
+    Ablation(
+        "never without the lock",
+        frozenset({"lock discipline"}),
+        QUIET._replace(unlocked_writers=True),
+        hooks={"hold_credential": _unlocked_after_some_tries},
+    ),
+    Ablation("re-read under the lock", frozenset({"I8"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}),
+    Ablation("the claim", frozenset({"I1", "I7"}), QUIET, hooks={"claim": _no_claim, "renew_claim": _no_claim}),
+    Ablation(
+        "a lock is no proof that an owner is dead",
+        frozenset({"I7"}),
+        UNSURE,
+        hooks={"claim": _the_lock_is_proof, "renew_claim": _takes_over_blindly},
+    ),
+    Ablation("one process takes a claim over", frozenset({"I7"}), UNSURE, hooks={"renew_claim": _takes_over_blindly}),
+    Ablation("closing by nonce", frozenset({"I7"}), UNSURE, leave=_closes_any),
+    Ablation("closing the claim with the lock", frozenset({"claims are closed"}), QUIET, leave=_closes_none),
+    Ablation(
+        "sweeping spares what is bound to the record", frozenset({"I1"}), UNSURE, hooks={"claim": _sweeps_all_others}
+    ),
+    Ablation(
+        "renewing the claim before recovery sends",
+        frozenset({"I7"}),
+        NO_LOCK,
+        edit=_edges("token_refresh", "reclaiming", claiming__interrupted="looking_again"),
+    ),
+    Ablation(
+        "keeping the lock while the pair is unsaved",
+        frozenset({"lock discipline"}),
+        DISK,
+        hooks={"save_heir": _lets_the_lock_go},
+    ),
+    Ablation(
+        "binding the claim to the pair",
+        frozenset({"I5", "I6"}),
+        SMALL._replace(orphans=True),
+        hooks={"claim": _newest_orphan, "install": _install_any, "store_credential": _put_beside_orphans},
+    ),
+    Ablation(
+        "the second look after claiming",
+        frozenset({"I1", "I7"}),
+        NO_LOCK,
+        edit=_edges(
+            "token_refresh",
+            "looking_again",
+            "withdrawing",
+            claiming__claimed="exchanging",
+            reclaiming__claimed="exchanging",
+        ),
+    ),
+    Ablation(
+        "credential first, sidecars after, at logout",
+        frozenset({"I1"}),
+        edit=_sidecars_first,
+        hooks={"clear_sidecars": _sidecars_of_the_record},
+    ),
+    Ablation("protection from cancellation", frozenset({"I2"}), cancel=_torn),
+    Ablation(
+        "logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}
+    ),
+    Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": _put_unlocked}),
+    Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_refusal": _refusal_in_memory}),
+    Ablation("only an OAuth error is a rejection", frozenset({"I4"}), hooks={"exchange": _any_4xx_is_a_refusal}),
+    Ablation(
+        "no retry in line without a declared recovery",
+        frozenset({"I1"}),
+        hooks={"exchange": _sends_again_at_once},
+    ),
+    Ablation("not sent never clears an older claim", frozenset({"I1"}), hooks={"withdraw_claim": _clears_any_claim}),
+    Ablation(
+        "directories are synchronised",
+        frozenset({"I1", "I6"}),
+        QUIET._replace(processes=1, logouts=1, power=True, synchronous=False),
+    ),
+    Ablation(
+        "a rejected bearer is handed out to others",
+        frozenset({"I4b"}),
+        QUIET._replace(processes=1),
+        hooks={"inspect": _withheld(inspect), "weigh": _withheld(weigh)},
+    ),
+    Ablation(
+        "waiters wait out a backoff",
+        frozenset({"I10"}),
+        WAITERS,
+        edit=_edges(
+            "token_lifecycle", "backing_off", refreshing__postponed="weighing", refreshing__in_doubt="weighing"
+        ),
+    ),
+    Ablation("compare before write", frozenset(), SMALL._replace(logins=0), hooks={"install": _no_compare}),
+)

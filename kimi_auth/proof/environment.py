@@ -1,0 +1,173 @@
+"""What happens around the processes: callers, people, time, weather, the kernel, late requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kimi_auth.proof.explore import Kind
+
+from .effects import MUST_HAVE, Config, Effect, ended, given_up, orphaned, served, unmet, with_pair
+from .state import (
+    ABSENT,
+    ALIVE,
+    AWAITED,
+    CLOSED,
+    CORRUPT,
+    EXPIRED,
+    FOREIGN,
+    FRESH,
+    GONE,
+    MEDDLED,
+    NO_CLAIM,
+    NOTHING,
+    SPENT,
+    SPENT_LATELY,
+    Pair,
+    Process,
+    Shared,
+    idle,
+)
+
+__all__ = ["beginning", "begun", "cancelled", "happenings", "killed", "logins", "power_cut"]
+
+Happening = tuple[int, Shared, str]
+
+
+def beginning(config: Config) -> Shared:
+    """Signed in a moment ago; with `waiters`, so long ago that the token has ended."""
+    return Shared(
+        0,
+        (Pair(0, phase=EXPIRED if config.waiters else FRESH),),
+        (ALIVE,),
+        logins_left=config.logins,
+        logouts_left=config.logouts,
+        spoils_left=config.spoils,
+        faults_left=int(config.waiters),
+    )
+
+
+def begun(
+    config: Config, shared: Shared, process: Process, state: str, event: str
+) -> Iterator[tuple[int, Shared, Process]]:
+    """The walks that callers may begin with `event` in the rest state `state`."""
+    begins = process._replace(event=event)
+    if config.waiters:
+        if event == "renew" and state not in ("fresh", "usable"):
+            yield Kind.BEGIN, shared, begins._replace(marks=begins.marks | MUST_HAVE)
+    elif event == "touched":
+        yield Kind.BEGIN, shared, begins
+    elif event == "logout":
+        if shared.logouts_left:
+            yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins
+    elif event == "rejected":
+        alive = shared.record >= 0 and shared.logins[shared.pairs[shared.record].login] & ALIVE
+        wants = begins._replace(need="not_bearer", bearer=shared.record)
+        yield Kind.FAULT if alive else Kind.BEGIN, shared, wants
+    else:
+        if state not in ("fresh", "usable"):
+            yield Kind.BEGIN, shared, begins
+        if config.any_need:
+            yield Kind.FAULT, shared, begins._replace(need="not_pair", bearer=shared.record)
+
+
+def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[Shared, Process]]:
+    """A person has approved a new login."""
+    if shared.logins_left:
+        after = shared._replace(
+            logins=(*shared.logins, ALIVE),
+            pairs=(*shared.pairs, Pair(len(shared.logins))),
+            logins_left=shared.logins_left - 1,
+        )
+        yield after, process._replace(pair=len(shared.pairs))
+
+
+def cancelled(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
+    """The caller goes away. A walk of the credential is in a thread of its own and goes on, so nothing happens to it; a
+    login that waits for the lock gives its grant back."""
+    if activity != "store_credential" or process.pair < 0:
+        return None
+    after = ended(shared, shared.pairs[process.pair].login)
+    return Effect("", after, idle(process), "is interrupted while it waits for the lock, and revokes its grant")
+
+
+def killed(config: Config, shared: Shared, process: Process) -> Shared:
+    """The process dies; the kernel lets its lock go, and its request goes on without it."""
+    return orphaned(config, given_up(config, shared, process), process)
+
+
+def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
+    """What may happen whatever the processes do."""
+    pairs = shared.pairs
+    if any(pair.phase != EXPIRED for pair in pairs) and not config.waiters:
+        older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in pairs)
+        yield Kind.WORLD, shared._replace(pairs=older), "tokens grow older"
+    if shared.held or shared.forced:
+        yield Kind.WORLD, shared._replace(held=0, forced=0), "the pace is over"
+    if any(pair.good == SPENT_LATELY for pair in pairs):
+        over = tuple(pair._replace(good=SPENT) if pair.good == SPENT_LATELY else pair for pair in pairs)
+        yield Kind.WORLD, shared._replace(pairs=over), "the grace window of the server closes"
+    for number, pair in enumerate(pairs):
+        if pair.late:
+            taken = tuple(p._replace(late=p.late - 1) if at == number else p for at, p in enumerate(pairs))
+            after, _, _ = served(config, shared._replace(pairs=taken), number, has_reader=False)
+            yield Kind.WORLD, after, "a late request reaches the server; nobody reads the answer"
+        if pair.owner == GONE and 1 in pair.met:
+            met = tuple(2 if digit == 1 else digit for digit in pair.met)
+            yield Kind.WORLD, with_pair(shared, number, met=met, late=0), "75 s pass, and no request takes longer"
+    for number, login in enumerate(shared.logins):
+        if login & AWAITED:
+            yield (
+                Kind.WORLD,
+                ended(shared, number),
+                "a late request with a spent token reaches the server and ends the login",
+            )
+    if shared.lasting:
+        yield Kind.WORLD, shared._replace(lasting=None), "the kernel writes its directories to disk"
+    if shared.full:
+        yield Kind.WORLD, shared._replace(full=0), "the disk takes writes again"
+    elif config.full_disk:
+        yield Kind.FAULT, shared._replace(full=1), "the disk takes no more writes"
+    if shared.spoils_left and shared.record not in (CORRUPT, FOREIGN):
+        after = shared._replace(spoils_left=shared.spoils_left - 1)
+        yield Kind.FAULT, after._replace(record=CORRUPT), "the record is spoiled"
+        yield Kind.FAULT, after._replace(record=FOREIGN), "another OAuth host is asked for: the record is not its own"
+    if config.old_program:
+        yield from _old_program(config, shared)
+
+
+def _old_program(config: Config, shared: Shared) -> Iterator[Happening]:
+    """A program that takes no lock and makes no claim, each time in one go."""
+    if shared.logins_left:
+        for after, process in logins(config, shared, Process(1)):
+            yield Kind.FAULT, after._replace(record=process.pair), "an old program signs in, without the lock"
+    if shared.record < 0:
+        return
+    if shared.logouts_left:
+        out = ended(shared, shared.pairs[shared.record].login, signed_out=True)
+        out = out._replace(record=ABSENT, logouts_left=shared.logouts_left - 1)
+        yield Kind.FAULT, out, "an old program signs out, without the lock"
+    after, pair, _ = served(config, shared, shared.record, has_reader=False)
+    if pair >= 0:
+        login = after.pairs[pair].login
+        bits = tuple(bits | MEDDLED if at == login else bits for at, bits in enumerate(after.logins))
+        yield Kind.FAULT, after._replace(record=pair, logins=bits), "an old program renews, without the lock"
+
+
+def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> tuple[Shared, str]:
+    """Every process dies at once, the disk is as it was synchronised last, and the next boot has another name."""
+    for process in processes:
+        shared = given_up(config, shared, process)
+    if shared.lasting:
+        record, claims = shared.lasting
+        none = (NO_CLAIM, NOTHING, ())
+        kept = (*claims, *(none for _ in range(len(shared.pairs) - len(claims))))
+        pairs = tuple(
+            pair._replace(owner=owner, heir=heir, met=met)
+            for pair, (owner, heir, met) in zip(shared.pairs, kept, strict=True)
+        )
+        shared = shared._replace(record=record, pairs=pairs, lasting=None)
+    pairs = tuple(
+        pair._replace(owner=GONE, met=unmet(config)) if pair.owner not in (NO_CLAIM, CLOSED) else pair
+        for pair in shared.pairs
+    )
+    return shared._replace(pairs=pairs, locks=0), "the power is cut"

@@ -1,0 +1,107 @@
+"""Every edge of the machines led to every other state, one at a time: is each such machine found wrong, and by what?
+
+A machine that could be changed without anybody noticing would not be specified. A mutant is killed by the lints at load
+time, by the checker in one of the fast worlds, or by a promise: a short walk whose end users rely on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kimi_auth.machine import Edge, Library, Machine, SpecError, edges
+from kimi_auth.proof.explore import ANY, StateSpaceTooLarge, explore
+
+from .effects import Config
+from .promises import PROMISES, broken_promise
+from .verdicts import Data
+from .world import World
+from .worlds import FAST
+
+__all__ = ["Mutant", "Score", "killer", "merged", "mutants", "score"]
+
+SURVIVED = ""
+PROMISE = "promise"
+SMALLEST = next(iter(FAST))
+LIMIT = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`edge` leads to `target` instead."""
+
+    edge: Edge
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.edge}, led to {self.target}"
+
+    def library(self, machines: Library) -> Library:
+        """`machines` with this change. Raises SpecError where it breaks a lint."""
+        data = machines.data()
+        data[self.edge.machine]["states"][self.edge.source]["on"][self.edge.event] = self.target
+        return Library.from_data(data)
+
+
+def mutants(machine: Machine) -> Iterator[Mutant]:
+    """All mutants of `machine`, in file order."""
+    for edge in edges(machine):
+        yield from (Mutant(edge, target) for target in machine.states if target != edge.target)
+
+
+def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -> str:
+    """What finds the mutant wrong: `lint`, `checker: RULE` or `promise`; "" if nothing does."""
+    try:
+        edited = mutant.library(machines)
+    except SpecError:
+        return "lint"
+    for name in (SMALLEST, PROMISE, *(name for name in FAST if name != SMALLEST)):
+        if name == PROMISE:
+            if broken_promise(edited, PROMISES):
+                return PROMISE
+        elif mutant.edge in walked.get(name, ()) and (rule := _broken_rule(edited, FAST[name])):
+            return f"checker: {rule}"
+    return SURVIVED
+
+
+def _broken_rule(machines: Library, config: Config) -> str:
+    try:
+        report = explore(World(machines, config), limit=LIMIT, seek=ANY)
+    except StateSpaceTooLarge:
+        return "too many states"
+    return next(iter(report.stories), "")
+
+
+@dataclass(slots=True)
+class Score:
+    """How mutants fared: how many each killer found, and those that nothing kills, written out."""
+
+    killed: Counter[str] = field(default_factory=Counter)
+    survivors: list[str] = field(default_factory=list)
+
+    @property
+    def mutants(self) -> int:
+        """All of them."""
+        return self.killed.total() + len(self.survivors)
+
+
+def score(data: Data, walked: Mapping[str, set[Edge]], hunted: Iterable[Mutant]) -> Score:
+    """Hunts these mutants of the machines in `data`, whose edges the fast worlds have `walked`."""
+    machines = Library.from_data(data)
+    found = Score()
+    for mutant in hunted:
+        if by := killer(mutant, machines, walked):
+            found.killed[by] += 1
+        else:
+            found.survivors.append(str(mutant))
+    return found
+
+
+def merged(scores: Iterable[Score]) -> Score:
+    """Scores of parts of the mutants as one."""
+    whole = Score()
+    for part in scores:
+        whole.killed += part.killed
+        whole.survivors += part.survivors
+    return whole

@@ -1,0 +1,98 @@
+"""Machines flattened for a checker: every place where a walk can be, children included, and every arrow between places.
+
+A place is a stack of states: the walking state below, the child's state on top. An arrow is one outcome: when it brings a
+child to rest, the resource is given back and the parent moves on in the same arrow, as the engine does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kimi_auth.machine.spec import ACQUIRED, Edge, Machine, edges
+
+__all__ = ["Arrow", "Place", "Program"]
+
+Stack = tuple[tuple[Machine, str], ...]
+
+
+class Arrow(NamedTuple):
+    """Where an outcome leads: the number of a place, the edges that are walked, and the ends of children on the way;
+    `words` names those and the place."""
+
+    target: int
+    edges: tuple[int, ...]
+    left: tuple[tuple[str, str], ...]
+    words: str
+
+
+@dataclass(slots=True)
+class Place:
+    """One place: `machine` and `state` on top of the stack, its `activity` (None at rest), and an arrow per outcome.
+
+    `depth` is 1 for a machine that nobody walks; each child adds one.
+    """
+
+    machine: str
+    state: str
+    activity: str | None
+    depth: int
+    arrows: dict[str, Arrow]
+
+    @property
+    def is_rest(self) -> bool:
+        return self.activity is None
+
+    def __str__(self) -> str:
+        return f"{self.machine}.{self.state}"
+
+
+class Program:
+    """The places of the `roots` among `machines`, and of the machines they walk. Place 0 is nowhere: no walk."""
+
+    def __init__(self, machines: Mapping[str, Machine], roots: Sequence[str]) -> None:
+        self.edges: list[Edge] = [edge for name in machines for edge in edges(machines[name])]
+        self.places: list[Place] = [Place("", "", None, 0, {})]
+        self._edge_numbers = {edge: number for number, edge in enumerate(self.edges)}
+        self._numbers: dict[Stack, int] = {}
+        self.initial = {name: self._place(((machines[name], machines[name].initial),)) for name in roots}
+        for name in roots:
+            for state in machines[name].states:
+                self._place(((machines[name], state),))
+
+    def find(self, machine: str, activity: str) -> int:
+        """The number of the first place of `machine` that runs `activity`; 0 where none does."""
+        for number, place in enumerate(self.places):
+            if place.machine == machine and place.activity == activity:
+                return number
+        return 0
+
+    def _place(self, stack: Stack) -> int:
+        number = self._numbers.get(stack)
+        if number is None:
+            machine, state = stack[-1]
+            spec = machine.states[state]
+            number = self._numbers[stack] = len(self.places)
+            place = Place(machine.name, state, spec.activity, len(stack), {})
+            self.places.append(place)
+            child = machine.child(state)
+            if child is not None:
+                place.arrows[ACQUIRED] = self._arrow((*stack, (child, child.initial)), (), ())
+            for event in spec.on:
+                place.arrows[event] = self._taken(stack, event, (), ())
+        return number
+
+    def _taken(self, stack: Stack, event: str, walked: tuple[int, ...], left: tuple[tuple[str, str], ...]) -> Arrow:
+        """The arrow of `event` in the state on top of `stack`."""
+        machine, state = stack[-1]
+        target = machine.states[state].on[event]
+        walked += (self._edge_numbers[Edge(machine.name, state, event, target)],)
+        return self._arrow((*stack[:-1], (machine, target)), walked, left)
+
+    def _arrow(self, stack: Stack, walked: tuple[int, ...], left: tuple[tuple[str, str], ...]) -> Arrow:
+        machine, state = stack[-1]
+        if machine.states[state].is_rest and len(stack) > 1:
+            return self._taken(stack[:-1], state, walked, (*left, (machine.name, state)))
+        words = " -> ".join(f"{name}.{end}" for name, end in (*left, (machine.name, state)))
+        return Arrow(self._place(stack), walked, left, words)

@@ -1,0 +1,34 @@
+"""What never happens, or always does, in any world: the rules that the checker knows, by the names it reports them under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kimi_auth.proof.explore import SETTLES, TERMINATES
+
+from .truth import OWED
+
+__all__ = ["RULES"]
+
+RULES: Mapping[str, str] = {
+    "I1": "No refresh token is sent twice, unless a claim on disk declares that an earlier sending may have happened.",
+    "I2": "A new pair that a living process received is on disk before anything else happens.",
+    SETTLES: "I3: from every state, without new faults, it settles: fresh, signed out, or ended by the server.",
+    "I4": "Nothing transient signs anybody out: no lost answer, busy server, proxy, full disk or busy lock.",
+    "I4b": "A bearer that the API rejected never takes a token that has life left from other callers.",
+    "I5": "An older credential never overwrites a newer one.",
+    "I6": "A logout is final: no renewal in flight brings the credential back.",
+    "I7": "We never cause the end of a login, by reuse of a token, that somebody still validly holds.",
+    "I8": "A walk tells the truth: it ends in a state only if the record on disk and its own course say so.",
+    "I9": "At most one process is in the locked region.",
+    "I10": "Under one transient fault every caller with the patience to wait ends with a token that works.",
+    TERMINATES: "Every walk ends, within a bounded number of steps.",
+    "claims are closed": "Whoever leaves the lock closes the claim that it made: the next one need not guess.",
+    "lock discipline": "What spends a token or writes runs with the lock held, and only so.",
+    "looking spends nothing": "A walk that was only asked to look takes no lock.",
+    "an event is acted on": "A walk that was asked to renew or to sign out does not end before it has tried.",
+    "progress": "A walk that installed a new pair does not end in a transient state while that pair is fresh.",
+    **{rule: f"Owed and done before a walk ends: {rule}." for rule in OWED.values()},
+    "crash": "No activity runs without what it works on.",
+    "undeclared outcome": "An activity answers only what its state declares.",
+}

@@ -1,0 +1,264 @@
+"""Two revisions of machines compared: what was added, removed, retargeted, and what anybody could tell by it.
+
+    python -m kimi_auth.review.difference [--markdown] [--svg FOLDER] BEFORE [AFTER]
+
+BEFORE and AFTER are folders with machines, or revisions of the git checkout we are in (its `machines/`); AFTER is by
+default the machines of this package. Exit status 1 if they differ, 2 if they cannot be compared or drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kimi_auth.machine.errors import SpecError
+from kimi_auth.machine.spec import Machine, State
+from kimi_auth.text import visible, visible_lines
+
+from .comparison import comparison
+from .markup import markdown
+from .revisions import Revision, revision
+from .witness import Witness, disagreement, goes, way_to
+
+__all__ = ["Change", "Difference", "compare", "main", "pictures", "undrawable"]
+
+_KEYS = ("activity", "holds", "walks", "tone")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `kind`: added, removed, changed (a retargeted edge, another hook, ...) or worded (sentences only).
+
+    `state` is "" for what concerns the whole machine, `event` for what concerns a whole state. `witness` is None where
+    nobody could tell (the walk behaves as before), and for a whole machine that came or went.
+    """
+
+    machine: str
+    state: str
+    event: str
+    kind: str
+    says: str
+    witness: Witness | None = None
+
+    @property
+    def is_whole_machine(self) -> bool:
+        """Whether only one of the two revisions has the machine."""
+        return not self.state and self.kind in {"added", "removed"}
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.says}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """All changes, in file order; `pairs` are the machines that changed: before and after, None where there is none.
+
+    `problems`: why the machines as they are now could not run, one line each.
+    """
+
+    changes: tuple[Change, ...]
+    pairs: Mapping[str, tuple[Machine | None, Machine | None]]
+    problems: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """One line for each change and one for its witness, for a terminal; "" without changes."""
+        lines = [line for change in self.changes for line in _lines(change)]
+        lines += [f"! cannot run: {problem}" for problem in self.problems]
+        return "".join(f"{line}\n" for line in lines)
+
+    def markdown(self) -> str:
+        """The same for a pull request."""
+        if not self.changes:
+            return "The machines say the same.\n"
+        told = sum(change.witness is not None or change.is_whole_machine for change in self.changes)
+        many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+        lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**"]
+        for name in dict.fromkeys(change.machine for change in self.changes):
+            lines += [
+                f"\n### {markdown(name)}\n",
+                "| | change | shortest sequence on which they disagree |",
+                "|---|---|---|",
+            ]
+            for change in self.changes:
+                if change.machine == name:
+                    tells = "" if change.kind == "worded" else _tells(change)
+                    lines.append(f"| {_SIGNS[change.kind]} | {markdown(change.says)} | {markdown(tells)} |")
+        if self.problems:
+            lines += ["\n### These machines cannot run\n", *(f"- {markdown(problem)}" for problem in self.problems)]
+        return "\n".join(lines) + "\n"
+
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
+
+
+def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problems: tuple[str, ...] = ()) -> Difference:
+    """What changed from `before` to `after`, each by machine name; `problems` of `after` are passed on."""
+    changes: list[Change] = []
+    pairs: dict[str, tuple[Machine | None, Machine | None]] = {}
+    for name in [*after, *(name for name in before if name not in after)]:
+        old, new = before.get(name), after.get(name)
+        found = _machine(name, old, new)
+        if found:
+            pairs[name] = (old, new)
+            changes += found
+    return Difference(tuple(changes), pairs, problems)
+
+
+def undrawable(before: Revision, after: Revision) -> tuple[str, ...]:
+    """What the lints refuse in either revision, one line each: such machines are told, and never drawn."""
+    return tuple(dict.fromkeys([*before.problems, *after.problems]))
+
+
+def pictures(difference: Difference) -> Mapping[str, str]:
+    """By machine that changed: both revisions as one SVG file, what changed in colour."""
+    told: dict[str, list[str]] = {name: [] for name in difference.pairs}
+    for change in difference.changes:
+        told[change.machine] += _lines(change)
+    return {name: comparison(*pair, told[name]) for name, pair in difference.pairs.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command at the top of this file. Exit status 0 alike, 1 different, 2 not to be compared or drawn."""
+    parser = argparse.ArgumentParser(prog="python -m kimi_auth.review.difference", description="Compare machines.")
+    parser.add_argument("--markdown", action="store_true", help="for a pull request")
+    parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw each machine that changed")
+    parser.add_argument("before", help="a folder or a git revision")
+    parser.add_argument("after", nargs="?", help="the same; default: the machines of this package")
+    args = parser.parse_args(argv)
+    try:
+        before, after = revision(args.before), revision(args.after)
+    except SpecError as error:
+        sys.stderr.write(visible_lines(f"{error}\n"))
+        return 2
+    found = compare(before.machines, after.machines, after.problems)
+    if args.svg and (problems := undrawable(before, after)):
+        sys.stderr.writelines(f"not drawn: {visible(problem)}\n" for problem in problems)
+        return 2
+    try:
+        sys.stdout.write(visible_lines(found.markdown() if args.markdown else found.text()))
+        sys.stdout.flush()
+        if args.svg:
+            args.svg.mkdir(parents=True, exist_ok=True)
+            for name, text in pictures(found).items():
+                (args.svg / f"{name}.svg").write_text(text, encoding="utf-8", newline="\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone; nothing is left to be flushed at exit
+    except OSError as error:
+        sys.stderr.write(f"{args.svg or 'the answer'} cannot be written ({error.strerror}); name another folder\n")
+        return 2
+    return 1 if found.changes else 0
+
+
+def _machine(name: str, old: Machine | None, new: Machine | None) -> list[Change]:
+    if old is None or new is None:
+        kind = "added" if old is None else "removed"
+        return [Change(name, "", "", kind, f"the whole machine is {kind}")]
+    return [*_top(old, new), *_states(old, new)]
+
+
+def _top(old: Machine, new: Machine) -> Iterator[Change]:
+    if old.initial != new.initial:
+        says = f"walks begin in {new.initial}, before in {old.initial}"
+        yield Change(new.name, "", "", "changed", says, disagreement(old, new))
+    if old.holds != new.holds:
+        says = f"the machine holds {new.holds or 'nothing'}, before {old.holds or 'nothing'}"
+        yield Change(new.name, "", "", "changed", says, disagreement(old, new))
+    if old.about != new.about:
+        yield Change(new.name, "", "", "worded", "the sentence about the machine")
+
+
+def _states(old: Machine, new: Machine) -> Iterator[Change]:
+    for name in [*new.states, *(name for name in old.states if name not in new.states)]:
+        one, other = old.states.get(name), new.states.get(name)
+        if one is None or other is None:
+            kind = "added" if one is None else "removed"
+            whole = other or one
+            assert whole is not None
+            says = f"state {name} is {kind} ({_describe(whole)})"
+            yield Change(new.name, name, "", kind, says, _where_one_is(old, new, name))
+            continue
+        yield from _attributes(old, new, name, one, other)
+        yield from _edges(old, new, name, one, other)
+
+
+def _attributes(old: Machine, new: Machine, name: str, one: State, other: State) -> Iterator[Change]:
+    for key in _KEYS:
+        was, now = getattr(one, key), getattr(other, key)
+        if was != now:
+            way = way_to(old, new, {(name, name)})
+            found = disagreement(old, new, (name, name)) if way else None
+            witness = (
+                Witness(way[0] + found.events, found.before, found.after) if way and found else disagreement(old, new)
+            )
+            yield Change(
+                new.name,
+                name,
+                "",
+                "changed",
+                f"{name}: {key} is {now or 'nothing'}, before {was or 'nothing'}",
+                witness,
+            )
+    if one.about != other.about:
+        yield Change(new.name, name, "", "worded", f"the sentence about {name}")
+
+
+def _edges(old: Machine, new: Machine, name: str, one: State, other: State) -> Iterator[Change]:
+    for event in [*other.on, *(event for event in one.on if event not in other.on)]:
+        was, now = one.on.get(event), other.on.get(event)
+        if was == now:
+            continue
+        kind = "changed" if was and now else "added" if now else "removed"
+        says = f"{name} --{event}--> {now or was}" + (f", before {was}" if kind == "changed" else f" is {kind}")
+        yield Change(new.name, name, event, kind, says, _after(old, new, name, event))
+    both = [[event for event in state.on if event in one.on and event in other.on] for state in (one, other)]
+    if both[0] != both[1]:
+        says = f"{name}: the order of its outcomes, first is {next(iter(other.on))}, before {next(iter(one.on))}"
+        yield Change(new.name, name, "", "worded", says)
+
+
+def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
+    """The shortest sequence that takes `event` in `name`, and on from there to where they are seen to differ.
+
+    Where the two never meet in `name`, something else differs before: that is the witness, then.
+    """
+    way = way_to(old, new, {(name, name)})
+    if way is None:
+        return disagreement(old, new)
+    was, now = old.states[name].on.get(event), new.states[name].on.get(event)
+    if was is None or now is None:
+        return Witness((*way[0], event), goes(was), goes(now))
+    found = disagreement(old, new, (was, now))
+    return Witness((*way[0], event, *found.events), found.before, found.after) if found else None
+
+
+def _where_one_is(old: Machine, new: Machine, name: str) -> Witness | None:
+    """Where one of the two is in `name`, and the other, which has no such state, is somewhere else."""
+    pairs = {(name, other) for other in new.states} if name in old.states else {(other, name) for other in old.states}
+    way = way_to(old, new, pairs)
+    found = disagreement(old, new, way[1]) if way else disagreement(old, new)
+    return Witness((way[0] if way else ()) + found.events, found.before, found.after) if found else None
+
+
+def _describe(state: State) -> str:
+    """What a state is and where it leads, for a state that comes or goes with all its edges."""
+    what = f"rest, {state.tone}" if state.is_rest else f"runs {state.activity}"
+    return "; ".join([what, *(f"{event} → {target}" for event, target in state.on.items())])
+
+
+def _tells(change: Change) -> str:
+    if change.is_whole_machine:
+        return "only one revision has it, so no walk can be compared"
+    return str(change.witness) if change.witness else "nobody can tell: the walk behaves as before"
+
+
+def _lines(change: Change) -> list[str]:
+    first = f"{_SIGNS[change.kind]} {change}"
+    return [first] if change.kind == "worded" else [first, f"    {_tells(change)}"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,97 @@
+"""What stands in the folder of the pages beside the pages: what people wrote about hooks, and what was measured.
+
+    hooks.toml               by machine and activity: what implements it, its time limit, what it may touch, ...
+    answers.json             tables for reviewers: title -> {"columns": [...], "rows": [[...], ...]}
+    measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
+    measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
+                             walked, the invariants, and what breaks when a part of the protocol is left out
+    measured/faults.json     what a fault does: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
+    measured/mutation.json   how many edited machines were caught and by what, and why the others may live
+
+None of them has to be there: a page says "not measured" instead. What was measured names the digest of the machines that
+it was measured on; for other machines it counts as not measured.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from kimi_auth.machine.spec import Edge, Machine, digest
+
+__all__ = ["HOOK_COLUMNS", "NO_MATERIAL", "Material", "gather"]
+
+HOOK_COLUMNS = ("implemented by", "time limit", "may touch", "run twice", "specified in")
+"""The keys of a hook in `hooks.toml`, as they head the columns of its table."""
+
+_Json = Mapping[str, Any]
+
+
+def _empty() -> _Json:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The files as they were read; an empty mapping where there is none."""
+
+    hooks: _Json = field(default_factory=_empty)
+    answers: _Json = field(default_factory=_empty)
+    coverage: _Json = field(default_factory=_empty)
+    checker: _Json = field(default_factory=_empty)
+    mutation: _Json = field(default_factory=_empty)
+    faults: _Json = field(default_factory=_empty)
+
+    def hook(self, machine: Machine, activity: str) -> _Json:
+        """What is written about an activity, by `HOOK_COLUMNS`; empty where nothing is."""
+        found: _Json = self.hooks.get(machine.name, {}).get(activity, {})
+        return found
+
+    def tests(self, machine: Machine) -> Mapping[Edge, Mapping[str, int]] | None:
+        """By edge of `machine`: how often each test walked it. None where it was not measured on this machine."""
+        measured = self.coverage.get(machine.name)
+        if not measured or measured["digest"] != digest(machine):
+            return None
+        return {
+            Edge(machine.name, name, event, target): measured["edges"].get(f"{name}.{event}", {})
+            for name, state in machine.states.items()
+            for event, target in state.on.items()
+        }
+
+    def checked(self, machines: Mapping[str, Machine]) -> _Json | None:
+        """The checker's figures, if they are about exactly these machines."""
+        return self.checker if self.checker.get("machines") == digest(machines) else None
+
+    def mutated(self, machines: Mapping[str, Machine]) -> _Json | None:
+        """The figures of the edge mutations, if they are about exactly these machines."""
+        return self.mutation if self.mutation.get("machines") == digest(machines) else None
+
+
+NO_MATERIAL = Material()
+
+
+def gather(folder: Path) -> Material:
+    """What `folder` holds. Raises ValueError, with the file's name, for a file that cannot be read."""
+    return Material(
+        _read(folder / "hooks.toml", tomllib.loads),
+        _read(folder / "answers.json", json.loads),
+        *(
+            _read(folder / "measured" / f"{name}.json", json.loads)
+            for name in ("coverage", "checker", "mutation", "faults")
+        ),
+    )
+
+
+def _read(file: Path, parse: Any) -> _Json:
+    if not file.is_file():
+        return _empty()
+    try:
+        found: _Json = parse(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); make it again or remove it") from error
+    return found

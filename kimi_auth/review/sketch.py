@@ -1,0 +1,154 @@
+"""What a picture of a machine shows, before anybody decides where: boxes with their sizes, frames, and bundled arrows.
+
+Rest states that take the same events to the same places stand in one frame, and an arrow that leaves a frame leaves every
+state in it. Outcomes that lead from one place to the same other one share an arrow. So a picture has a fraction of the
+machine's edges, and loses none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from kimi_auth.machine.spec import Machine, State
+
+__all__ = ["START", "Arrow", "Box", "Frame", "Sketch", "sketch", "text_width"]
+
+START = "*"
+"""The dot where a walk begins: the source of the first arrow. No state can have this name."""
+
+NAME_PX, LINE_PX = 13, 11
+NAME_LEADING, LINE_LEADING = 18, 15
+EM = 0.602
+"""The advance of a monospaced letter; all text in pictures is monospaced, so that its width is arithmetic everywhere."""
+
+PAD_X, PAD_Y = 9, 8
+FRAME_PAD, FRAME_GAP, FRAME_FOOT = 12, 6, 22
+NOTE_LETTERS = 7
+"""Room that every label keeps for what an overlay writes beside it: ` ×1234`, ` #12 3.4s`."""
+
+
+class Box(NamedTuple):
+    """One state: its `lines` of text, the first of which is its name, and its size in pixels."""
+
+    lines: tuple[str, ...]
+    width: int
+    height: int
+
+
+class Frame(NamedTuple):
+    """Rest states from which the same events lead to the same places, side by side, in file order."""
+
+    states: tuple[str, ...]
+    width: int
+    height: int
+
+
+class Arrow(NamedTuple):
+    """`events` that lead from a state, from each state of a frame, or from `START` to one `target`.
+
+    `happy`: it lies on the way that a walk takes which always meets the first outcome.
+    """
+
+    source: str
+    target: str
+    events: tuple[str, ...]
+    happy: bool
+
+    @property
+    def label_size(self) -> tuple[int, int]:
+        """Width and height in pixels of the label, with room for the notes of an overlay."""
+        if not self.events:
+            return 0, 0
+        letters = max(map(len, self.events)) + NOTE_LETTERS
+        return text_width(letters, LINE_PX) + 8, LINE_LEADING * len(self.events) + 4
+
+
+class Sketch(NamedTuple):
+    """All that is drawn of a machine. A frame is known by a name of its own, which no state can have."""
+
+    boxes: Mapping[str, Box]
+    frames: Mapping[str, Frame]
+    arrows: tuple[Arrow, ...]
+
+    def members(self, place: str) -> tuple[str, ...]:
+        """The states that `place`, a state or a frame, stands for."""
+        return self.frames[place].states if place in self.frames else (place,)
+
+    def place(self, state: str) -> str:
+        """The frame in which `state` stands, or the state itself."""
+        return next((name for name, frame in self.frames.items() if state in frame.states), state)
+
+
+def sketch(machine: Machine, *, framed: bool = True) -> Sketch:
+    """What a picture of `machine` shows. Same machine, same sketch; its sentences do not matter.
+
+    `framed`: states that are alike share a frame; else each has arrows of its own.
+    """
+    boxes = {name: _box(name, state) for name, state in machine.states.items()}
+    frames = {
+        f"frame {states[0]}": _frame([boxes[name] for name in states], states) for states in _alike(machine) if framed
+    }
+    frame_of = {state: name for name, frame in frames.items() for state in frame.states}
+    happy = _happy(machine)
+    arrows = [Arrow(START, machine.initial, (), happy=True)]
+    for name, state in machine.states.items():
+        source = frame_of.get(name, name)
+        if source in frames and frames[source].states[0] != name:
+            continue
+        bundles: dict[str, list[str]] = {}
+        for event, target in state.on.items():
+            bundles.setdefault(target, []).append(event)
+        for target, events in bundles.items():
+            arrows.append(Arrow(source, target, tuple(events), happy=(name, target) in happy))
+    return Sketch(boxes, frames, tuple(arrows))
+
+
+def text_width(letters: int, size_px: int) -> int:
+    """The width in whole pixels of monospaced text."""
+    return math.ceil(letters * size_px * EM)
+
+
+def _box(name: str, state: State) -> Box:
+    work = [
+        state.activity and f"{state.activity}()",
+        state.holds and f"holds {state.holds}",
+        state.walks and f"walks {state.walks}",
+    ]
+    lines = (name, *(line for line in work if line))
+    # Bold letters are no wider in a monospaced face.
+    width = max(text_width(len(name), NAME_PX), *(text_width(len(line), LINE_PX) for line in lines)) + 2 * PAD_X
+    return Box(lines, max(width, 64), NAME_LEADING + LINE_LEADING * (len(lines) - 1) + 2 * PAD_Y)
+
+
+def _frame(boxes: list[Box], states: tuple[str, ...]) -> Frame:
+    width = sum(box.width for box in boxes) + FRAME_GAP * (len(boxes) - 1) + 2 * FRAME_PAD
+    return Frame(states, width, max(box.height for box in boxes) + FRAME_PAD + FRAME_FOOT)
+
+
+def _alike(machine: Machine) -> list[tuple[str, ...]]:
+    """Rest states with the same events, two or more together; none of whose events leads back to one of them."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name, state in machine.states.items():
+        if state.is_rest and state.on:
+            groups.setdefault(tuple(sorted(state.on.items())), []).append(name)
+    return [
+        tuple(states)
+        for on, states in groups.items()
+        if len(states) > 1 and not {target for _, target in on} & set(states)
+    ]
+
+
+def _happy(machine: Machine) -> set[tuple[str, str]]:
+    """The steps of the walk that always meets the first outcome, up to its rest or to where it closes a circle."""
+    steps: set[tuple[str, str]] = set()
+    at, seen = machine.initial, {machine.initial}
+    while not machine.states[at].is_rest:
+        target = next(iter(machine.states[at].on.values()))
+        steps.add((at, target))
+        if target in seen:
+            break
+        seen.add(target)
+        at = target
+    return steps

@@ -1,0 +1,87 @@
+"""Whether two machines behave alike, and if not, the shortest sequence of outcomes after which anybody could tell.
+
+A state is seen by what runs in it, what it holds and walks, whether a walk ends there under which name and tone, and which
+outcomes it takes. The name of a working state is nobody's business: two machines that differ in such names only agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kimi_auth.machine.spec import Machine
+
+__all__ = ["Witness", "disagreement", "goes", "way_to"]
+
+Pair = tuple[str, str]
+
+
+class Witness(NamedTuple):
+    """After `events`, from the initial state on, the one machine is seen as `before` and the other as `after`."""
+
+    events: tuple[str, ...]
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        way = " → ".join(self.events) or "at the very beginning"
+        return f"{way}: {self.before}, now {self.after}"
+
+
+def disagreement(before: Machine, after: Machine, start: Pair | None = None) -> Witness | None:
+    """The first difference that can be seen when both are walked side by side; None where there is none.
+
+    `start`: the states to begin in, default both initial ones. The shortest; of several, the first in file order.
+    """
+    for pair, path in _side_by_side(before, after, start or (before.initial, after.initial)):
+        if found := _seen(before, after, pair, path):
+            return found
+    return None
+
+
+def way_to(before: Machine, after: Machine, goals: set[Pair]) -> tuple[tuple[str, ...], Pair] | None:
+    """The shortest sequence of outcomes that takes both, side by side, to a pair of `goals`, and that pair."""
+    for pair, path in _side_by_side(before, after, (before.initial, after.initial)):
+        if pair in goals:
+            return path, pair
+    return None
+
+
+def _side_by_side(before: Machine, after: Machine, first: Pair) -> Iterator[tuple[Pair, tuple[str, ...]]]:
+    """Every pair of states that both can be in after the same outcomes, nearest first, with those outcomes."""
+    paths: dict[Pair, tuple[str, ...]] = {first: ()}
+    queue = [first]
+    for pair in queue:
+        yield pair, paths[pair]
+        one, other = before.states[pair[0]].on, after.states[pair[1]].on
+        for event in (event for event in one if event in other):
+            following = (one[event], other[event])
+            if following not in paths:
+                paths[following] = (*paths[pair], event)
+                queue.append(following)
+
+
+def _seen(before: Machine, after: Machine, pair: Pair, path: tuple[str, ...]) -> Witness | None:
+    one, other = before.states[pair[0]], after.states[pair[1]]
+    says = _says(before, pair[0]), _says(after, pair[1])
+    if says[0] != says[1]:
+        return Witness(path, *says)
+    for event in [*one.on, *other.on]:
+        if (event in one.on) != (event in other.on):
+            return Witness((*path, event), goes(one.on.get(event)), goes(other.on.get(event)))
+    return None
+
+
+def goes(target: str | None) -> str:
+    """Where an outcome leads, None for one that the state does not declare: the walk ends with an error there."""
+    return f"goes to {target}" if target else "is no declared outcome"
+
+
+def _says(machine: Machine, name: str) -> str:
+    """How a state looks to somebody who cannot see the names of working states."""
+    state = machine.states[name]
+    if state.is_rest:
+        return f"rests in {name} ({state.tone})"
+    holds = state.holds or machine.holds
+    held = f" holding {holds}" if holds else " holding nothing"
+    return f"runs {state.activity}{held}" + (f" and walks {state.walks}" if state.walks else "")

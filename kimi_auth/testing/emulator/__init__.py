@@ -1,0 +1,48 @@
+"""A loopback auth.kimi.com and coding API, with an approval page, for trying, demos and tests.
+
+    from kimi_auth.testing.emulator import Emulator
+
+    with Emulator(approve="auto", access_ttl_s=60) as emulator:
+        ...  # emulator.base_url, .oauth_host, .api_base, .env, .state
+
+`python -m kimi_auth.testing.emulator` is the same as a program. `Emulator` needs `pip install 'kimi-auth[emulator]'`; without
+it, asking for the name raises `ExtraMissing`, an ImportError. `State`, `Settings`, `Reuse` and `Fault` need nothing.
+Everything is in memory and nothing reaches a real account.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core import State
+    from .faults import Fault
+    from .records import Reuse, Settings
+    from .server import Emulator
+
+__all__ = ["Emulator", "ExtraMissing", "Fault", "Reuse", "Settings", "State"]
+
+_HOMES = {"Emulator": "server", "Fault": "faults", "Reuse": "records", "Settings": "records", "State": "core"}
+_EXTRA = {"starlette", "uvicorn"}
+
+
+class ExtraMissing(ImportError):
+    """The packages of the extra `emulator` are not installed; the message says how to install them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(load(_HOMES[name]), name)
+
+
+def load(module: str) -> Any:
+    """Import a module of this package; raises ExtraMissing where starlette or uvicorn is what it lacks."""
+    try:
+        return importlib.import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        advice = f"the emulator needs {missing.name}: pip install 'kimi-auth[emulator]'"
+        raise ExtraMissing(advice, name=missing.name) from None
