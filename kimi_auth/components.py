@@ -11,14 +11,14 @@ from typing import Any
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.credential.age import SteadyTime
+from kimi_auth.credential.age import AgeClock
 from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.credential import Credential, Landing
-from kimi_auth.credential.history import LastWalks
-from kimi_auth.credential.single_flight import Seat, has_main_ended, is_ending
+from kimi_auth.credential.credential import Credential, CredentialState
+from kimi_auth.credential.history import WalkHistory
+from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
-from kimi_auth.credential.token_lifecycle import CredentialWork
-from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Effects
+from kimi_auth.credential.token_lifecycle import CredentialHooks
+from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.api_keys import KeyStore
 from kimi_auth.login.keyring_migration import is_waiting, migrate
@@ -31,7 +31,7 @@ from kimi_auth.platforms import Platform, Registry, overrides, resolve
 from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
 from kimi_auth.wire import OAuthServer, device_headers
 
-__all__ = ["Wiring", "share_dir_of"]
+__all__ = ["Components", "share_dir_of"]
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
@@ -44,7 +44,7 @@ def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) ->
         raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
 
 
-class Wiring:
+class Components:
     """One login of one platform. The arguments are those of `Session`; `serve` is given each access token that running
     clients should use from now on, "" for none. Raises ConfigError for a platform that is not known."""
 
@@ -73,7 +73,7 @@ class Wiring:
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
         # What is known of the walks of a credential stands beside it; another store may be on another host.
-        self.walks = LastWalks(self.share_dir if store is None else None, self.clock.wall_s)
+        self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_trouble: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
         self._serve = serve
@@ -97,15 +97,15 @@ class Wiring:
         return self._given_server or made
 
     @once
-    def steady(self) -> SteadyTime:
+    def steady(self) -> AgeClock:
         """The time by which ages are judged."""
-        return SteadyTime(self.clock, self.store)
+        return AgeClock(self.clock, self.store)
 
     @once
-    def effects(self) -> Effects:
+    def effects(self) -> Ports:
         """What a renewal does to the world."""
         issuer = self.platform.oauth.host if self.platform.oauth else ""
-        return Effects(
+        return Ports(
             self.store,
             self.server,
             self.clock,
@@ -121,7 +121,7 @@ class Wiring:
     @once
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
-        work = CredentialWork(self.effects, serve=self._serve, config=self.in_config)
+        work = CredentialHooks(self.effects, serve=self._serve, config=self.in_config)
         return Credential(
             work,
             self.library,
@@ -161,7 +161,7 @@ class Wiring:
             return replace(status, issuer=status.binding.issuer, issuer_from="binding")
         return replace(status, issuer=self._built_in, issuer_from="platform")
 
-    def obtain(self, need: Need, timeout_s: float | None = None) -> Landing | Seat[Landing]:
+    def obtain(self, need: Need, timeout_s: float | None = None) -> CredentialState | Waiter[CredentialState]:
         """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
         try:
             return self.credential.obtain(need, self.steady.now_s(), timeout_s)

@@ -20,21 +20,21 @@ from subprocess import Popen
 
 from kimi_auth.clients import Targets, keep
 from kimi_auth.clock import Clock
-from kimi_auth.components import Wiring
+from kimi_auth.components import Components
 from kimi_auth.credential.adoption import Adoption, adopt
-from kimi_auth.credential.age import Freshness, HeldToken, status_of
+from kimi_auth.credential.age import CachedToken, Refresher, status_of
 from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.credential import Ask, Landing, addressed
+from kimi_auth.credential.credential import Ask, CredentialState, addressed
 from kimi_auth.credential.detached import renew_detached
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
 from kimi_auth.login.api_keys import sign_in_with_key, sign_out_of_key
 from kimi_auth.login.contracts import LoginContext
-from kimi_auth.login.device_login import LoginSurroundings, LoginWork
+from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import LoginView
 from kimi_auth.machine import Observer, walk_async
-from kimi_auth.models import Change, ConfigFile, Memory, ModelEntry, static_key
+from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, static_key
 from kimi_auth.models.account import discover, endpoints_of, sign_in_command
 from kimi_auth.models.background import in_background
 from kimi_auth.models.sync import Synced, catalogue_of, managed, sync
@@ -75,9 +75,9 @@ class Session:
         server: OAuthServer | None = None,
         observe: Observer | None = None,
         one_shot: bool = False,
-        notice_s: float = 0.0,
+        recheck_every_s: float = 0.0,
     ) -> None:
-        self._wiring = Wiring(
+        self._components = Components(
             share_dir,
             self._serve,
             platform=platform,
@@ -88,15 +88,15 @@ class Session:
             observe=observe,
             one_shot=one_shot,
         )
-        self.share_dir: Path = self._wiring.share_dir
-        self.config: ConfigFile = self._wiring.config
-        self.registry: Registry = self._wiring.registry
-        self.platform: Platform = self._wiring.platform
+        self.share_dir: Path = self._components.share_dir
+        self.config: ConfigFile = self._components.config
+        self.registry: Registry = self._components.registry
+        self.platform: Platform = self._components.platform
         self._targets = Targets(self.static_key, origin=self.platform.api_base)
-        self.store: CredentialStore = self._wiring.store
-        self._clock = self._wiring.clock
-        self._notice_s = notice_s
-        self._held: HeldToken | None = None
+        self.store: CredentialStore = self._components.store
+        self._clock = self._components.clock
+        self._notice_s = recheck_every_s
+        self._held: CachedToken | None = None
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
@@ -114,9 +114,9 @@ class Session:
         held = self._held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
             return held.access_token
-        await self._wiring.settle()
+        await self._components.settle()
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        return self._hold(await self._wiring.credential.land(ask, timeout_s), need).access_token
+        return self._hold(await self._components.credential.land(ask, timeout_s), need).access_token
 
     def access_token_sync(
         self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
@@ -129,9 +129,9 @@ class Session:
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """The whole pair, under the same promises as `access_token_sync`."""
-        self._wiring.leave_keyring()
+        self._components.leave_keyring()
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        return self._hold(self._wiring.credential.land_sync(ask, timeout_s), need)
+        return self._hold(self._components.credential.wait_sync(ask, timeout_s), need)
 
     async def rejected(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -142,7 +142,7 @@ class Session:
         """
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(await self._wiring.credential.land(ask, timeout_s)).access_token
+            token = self._hold(await self._components.credential.land(ask, timeout_s)).access_token
         except KimiAuthError as trouble:
             self._no_other(trouble)
             return None
@@ -152,7 +152,7 @@ class Session:
         """`rejected` for code without an event loop."""
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(self._wiring.credential.land_sync(ask, timeout_s)).access_token
+            token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
         except KimiAuthError as trouble:
             self._no_other(trouble)
             return None
@@ -161,7 +161,7 @@ class Session:
     def is_renewal_due(self) -> bool:
         """For commands that end soon: whether the second half of the window has begun, no renewal is under way and no backoff
         forbids one. Nothing is sent."""
-        landing = self._wiring.credential.inspect()
+        landing = self._components.credential.inspect()
         token = landing.token
         return (
             landing.state == "expiring"
@@ -177,11 +177,11 @@ class Session:
     def renew_at_leisure(self) -> None:
         """Renews in this thread if `is_renewal_due`; signals wait meanwhile. Never raises for what a server or a disk does."""
         if self.is_renewal_due():
-            self._wiring.credential.renew_now(self._wiring.credential.inspect())
+            self._components.credential.renew_now(self._components.credential.inspect())
 
     def renew_detached(self) -> Popen[bytes] | None:
         """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; None where none can."""
-        return renew_detached(self.share_dir, self.platform, self._wiring.environ)
+        return renew_detached(self.share_dir, self.platform, self._components.environ)
 
     def successor_of(self, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
         """The usable pair that replaces `pair`, waited for while `is_coming`, at most `patience_s` seconds; else `pair`."""
@@ -190,7 +190,7 @@ class Session:
             comes = (
                 is_coming() and self._clock.monotonic_s() < until_s
             )  # looked at first: what it wrote is read after it
-            token = self._wiring.credential.inspect().token
+            token = self._components.credential.inspect().token
             if token is not None and fingerprint(token) != fingerprint(pair):
                 return token
             if not comes:
@@ -199,25 +199,25 @@ class Session:
 
     def now_s(self) -> float:
         """Now as ages are judged here, unix seconds: a wall clock that is set back does not make a token younger."""
-        return self._wiring.steady.now_s()
+        return self._components.steady.now_s()
 
     def status(self) -> Status:
         """What is stored and what it is worth, without asking anybody."""
-        landing = self._wiring.credential.inspect()
-        status = self._wiring.told(status_of(landing, self.platform, self.store, self._wiring.steady.now_s()))
+        landing = self._components.credential.inspect()
+        status = self._components.told(status_of(landing, self.platform, self.store, self._components.steady.now_s()))
         # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
     async def verify(self) -> Verdict:
         """Whether the platform accepts the stored access token as it is; nothing is renewed. A proxy's page, or an account
         without membership, says nothing of the token: that is `unknown`, with the reason."""
-        ctx = self._wiring.credential.inspect().ctx
+        ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.trouble, WrongIssuer):
             return Verdict("unknown", ctx.trouble)  # it is another host's: this one must not see it
         if token is None or not token.access_token:
             return Verdict("invalid", ctx.trouble)
-        answer = await fetch_models(self.platform.api_base, token.access_token, self._wiring.headers)
+        answer = await fetch_models(self.platform.api_base, token.access_token, self._components.headers)
         if answer.outcome == "models":
             return Verdict("valid")
         return Verdict("invalid" if answer.outcome == "rejected" else "unknown", answer.error)
@@ -234,29 +234,29 @@ class Session:
         for a platform that takes an API key.
         """
         endpoints_of(self.platform)
-        await self._wiring.settle()
-        around = LoginSurroundings(
-            config=self._wiring.in_config,
+        await self._components.settle()
+        around = LoginPorts(
+            config=self._components.in_config,
             view=view,
             discover=self._discover,
             serve=self._targets.inject,
             open_browser=open_browser,
             revokes_replaced=self.platform.revocation == "token",
         )
-        work = LoginWork(self._wiring.effects, around)
-        machine = self._wiring.library["device_login"]
+        work = DeviceLoginHooks(self._components.effects, around)
+        machine = self._components.library["device_login"]
         try:
-            with self._wiring.walks.recording(machine, self._wiring.observe) as observe:
+            with self._components.walks.recording(machine, self._components.observe) as observe:
                 state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=observe)
         finally:
-            await self._wiring.server.aclose()
+            await self._components.server.aclose()
         fp = fingerprint(ctx.token) if ctx.token else ""
         return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
 
     async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
         """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
         alone unless `force`. The report's `state` is `signed_in` or `failed`."""
-        return await sign_in_with_key(self.platform, key, self.config, self._wiring.headers, force=force)
+        return await sign_in_with_key(self.platform, key, self.config, self._components.headers, force=force)
 
     async def logout(self) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
@@ -265,9 +265,9 @@ class Session:
         """
         if self.platform.oauth is None:
             return await asyncio.to_thread(self.logout_sync)
-        await self._wiring.settle()
+        await self._components.settle()
         self._refuse_foreign()
-        return self._signed_out(await self._wiring.credential.sign_out().arrival())
+        return self._signed_out(await self._components.credential.sign_out().wait_async())
 
     def logout_sync(self) -> LogoutReport:
         """`logout` for code without an event loop."""
@@ -275,9 +275,9 @@ class Session:
             report = sign_out_of_key(self.platform, self.config)
             self._forget_token()
             return report
-        self._wiring.leave_keyring()
+        self._components.leave_keyring()
         self._refuse_foreign()
-        return self._signed_out(self._wiring.credential.sign_out().result())
+        return self._signed_out(self._components.credential.sign_out().result())
 
     def adopt(self, issuer: str) -> Adoption:
         """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; sends nothing.
@@ -285,7 +285,7 @@ class Session:
         Raises ConfigError (no such URL, or a platform without OAuth), NotSignedIn, Revoked, StorageError.
         """
         endpoints_of(self.platform)
-        self._wiring.leave_keyring()
+        self._components.leave_keyring()
         adopted = adopt(self.store, issuer)
         self._held = None
         return adopted
@@ -295,7 +295,9 @@ class Session:
     async def fetch_models(self) -> tuple[ModelEntry, ...]:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `access_token`."""
-        models, trouble = await catalogue_of(self, static_key(self.config.read(), self.platform), self._wiring.headers)
+        models, trouble = await catalogue_of(
+            self, static_key(self.config.read(), self.platform), self._components.headers
+        )
         if trouble is not None:
             raise trouble
         return models
@@ -331,11 +333,11 @@ class Session:
         return Session(
             self.share_dir,
             platform=platform,
-            environ=self._wiring.environ,
+            environ=self._components.environ,
             clock=self._clock,
-            observe=self._wiring.observe,
-            one_shot=self._wiring.one_shot,
-            notice_s=self._notice_s,
+            observe=self._components.observe,
+            one_shot=self._components.one_shot,
+            recheck_every_s=self._notice_s,
         )
 
     # --- running clients ---------------------------------------------------------------------------------------------
@@ -347,7 +349,7 @@ class Session:
         `base_url` is elsewhere is refused with a ValueError.
         """
         detach = self._targets.attach(target)
-        token = self._wiring.credential.inspect().token
+        token = self._components.credential.inspect().token
         if token is not None:
             self._targets.inject(token.access_token)
         return detach
@@ -365,8 +367,8 @@ class Session:
         keeper: asyncio.Task[None] | None = None
         with guarded():
             try:
-                await self._wiring.settle()
-                freshness = Freshness(self._wiring.credential, self._wiring.steady, self._targets.inject)
+                await self._components.settle()
+                freshness = Refresher(self._components.credential, self._components.steady, self._targets.inject)
                 with suppress(
                     KimiAuthError
                 ):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
@@ -379,7 +381,7 @@ class Session:
                     await asyncio.gather(keeper, return_exceptions=True)
                 for stop in detach:
                     stop()
-                if self._wiring.credential.flights.in_flight():
+                if self._components.credential.flights.in_flight():
                     await asyncio.to_thread(self.drain)
 
     def drain(self) -> None:
@@ -402,7 +404,7 @@ class Session:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     async def _sync(self, sources: list[Session], *, dry_run: bool, finishes: bool = False) -> tuple[Synced, ...]:
-        headers, memory = self._wiring.headers, Memory(self.share_dir)
+        headers, memory = self._components.headers, CatalogueCache(self.share_dir)
         return await sync(sources, self.config, headers, memory=memory, dry_run=dry_run, finishes=finishes)
 
     def _serve(self, token: str) -> None:
@@ -419,7 +421,7 @@ class Session:
     def _asking_for(self, need: Need, timeout_s: float | None) -> Ask:
         if timeout_s is not None and not 0 <= timeout_s < float("inf"):
             raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
-        return lambda: self._wiring.obtain(need, timeout_s)
+        return lambda: self._components.obtain(need, timeout_s)
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
         if not 0 <= min_ttl_s < float("inf"):
@@ -431,7 +433,7 @@ class Session:
             raise ConfigError("an API key is not renewed", hint=f"give another one: {again} --force")
         return Need(min_ttl_s=min_ttl_s, not_fp=self.store.read().fp, insist=True)
 
-    def _hold(self, landing: Landing, need: Need = NO_NEED) -> Token:
+    def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:
         token = landing.token
         if token is None:
             raise landing.error
@@ -443,7 +445,7 @@ class Session:
         stamp, now_s = landing.ctx.snapshot.stamp, self.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:
             self._warn_of_short_life(token, need)
-        self._held = HeldToken.of(token, stamp, self._clock, now_s, self._notice_s) if fresh else None
+        self._held = CachedToken.of(token, stamp, self._clock, now_s, self._notice_s) if fresh else None
         return token
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:
@@ -460,17 +462,17 @@ class Session:
         log.info("no other token instead of the rejected one: %s", trouble.line)
 
     async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-        return await discover(self.platform, bearer, self._wiring.headers)
+        return await discover(self.platform, bearer, self._components.headers)
 
     def _refuse_foreign(self) -> None:
-        trouble = self._wiring.credential.inspect().ctx.trouble
+        trouble = self._components.credential.inspect().ctx.trouble
         if isinstance(trouble, WrongIssuer):
             raise addressed(trouble, sign_in_command(self.platform))
 
-    def _signed_out(self, landing: Landing) -> LogoutReport:
+    def _signed_out(self, landing: CredentialState) -> LogoutReport:
         if landing.state != "absent":
             raise landing.ctx.trouble or ConfigError("the login still stands")
         self._forget_token()
         ctx = landing.ctx
-        trouble = ctx.trouble or self._wiring.keyring_trouble
+        trouble = ctx.trouble or self._components.keyring_trouble
         return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, self.store.leftovers())

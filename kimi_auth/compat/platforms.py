@@ -12,7 +12,7 @@ from typing import NamedTuple, overload
 
 from kimi_auth.compat.host import Config, adopt_models, host_version, platforms, session_for, share_dir
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.models import ConfigFile, Memory, ModelEntry, capabilities
+from kimi_auth.models import CatalogueCache, ConfigFile, ModelEntry, capabilities
 from kimi_auth.models.account import discover
 from kimi_auth.models.sync import sync
 from kimi_auth.platforms import Capability, Registry, managed_model_key, managed_provider_key, resolve
@@ -128,7 +128,7 @@ async def refresh_managed_models(config: Config) -> bool:
     """
     if not config.is_from_default_location:
         return False
-    file, memory = ConfigFile(share_dir()), Memory(share_dir())
+    file, memory = ConfigFile(share_dir()), CatalogueCache(share_dir())
     try:
         sources = [session_for(known) for known in platforms() if known.provider_key in config.providers]
         synced = await sync(sources, file, _headers(), memory=memory)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kimi_auth.clock import Clock
 from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.credential import RENEWABLE, Credential, Landing
+from kimi_auth.credential.credential import RENEWABLE, Credential, CredentialState
 from kimi_auth.credential.judge import forced_until_s
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
@@ -15,7 +15,7 @@ from kimi_auth.platforms import Platform
 from kimi_auth.store import CredentialStore, Stamp
 from kimi_auth.token import Token, left_s, window_s
 
-__all__ = ["Freshness", "HeldToken", "SteadyTime", "status_of"]
+__all__ = ["AgeClock", "CachedToken", "Refresher", "status_of"]
 
 LOOK_AGAIN_S = 1.0
 
@@ -24,7 +24,7 @@ ENDED = (NotSignedIn, SignInEnded, WrongIssuer, CorruptCredential)
 (offline, an answer that is not known, a file that cannot be read just now) they keep what they have."""
 
 
-class SteadyTime:
+class AgeClock:
     """Unix time for judging ages: the later of the wall clock and of what has passed since this record was first seen.
 
     What has passed is counted on the clock that goes on in suspension: neither a wall clock that is set back, nor that and
@@ -51,10 +51,10 @@ class SteadyTime:
 
 
 @dataclass(slots=True)
-class HeldToken:
+class CachedToken:
     """A fresh access token in memory, and until when nothing has to be looked at but the credential's stamp.
 
-    Both clocks must agree that it is fresh; the stamp is looked at once in `notice_s` seconds (0.0: every time).
+    Both clocks must agree that it is fresh; the stamp is looked at once in `recheck_every_s` seconds (0.0: every time).
     """
 
     access_token: str = field(repr=False)
@@ -62,12 +62,12 @@ class HeldToken:
     from_wall_s: float
     until_wall_s: float
     until_boottime_s: float
-    notice_s: float = 0.0
+    recheck_every_s: float = 0.0
     look_again_s: float = 0.0
 
     @classmethod
-    def of(cls, token: Token, stamp: Stamp, clock: Clock, now_s: float, notice_s: float) -> HeldToken:
-        """The token as it was just read: it is fresh at `now_s`, which is now as ages are judged (`SteadyTime`)."""
+    def of(cls, token: Token, stamp: Stamp, clock: Clock, now_s: float, recheck_every_s: float) -> CachedToken:
+        """The token as it was just read: it is fresh at `now_s`, which is now as ages are judged (`AgeClock`)."""
         boottime_s = clock.boottime_s()
         until_s = token.expires_at_s - window_s(token)
         return cls(
@@ -76,8 +76,8 @@ class HeldToken:
             clock.wall_s(),
             until_s,
             boottime_s + until_s - now_s,
-            notice_s,
-            look_again_s=boottime_s + min(notice_s, max(0.0, until_s - now_s)),
+            recheck_every_s,
+            look_again_s=boottime_s + min(recheck_every_s, max(0.0, until_s - now_s)),
         )
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:
@@ -87,23 +87,23 @@ class HeldToken:
             return True
         if not (boottime_s < self.until_boottime_s and self.from_wall_s - 5.0 <= clock.wall_s() < self.until_wall_s):
             return False
-        if self.notice_s:
-            self.look_again_s = min(boottime_s + self.notice_s, self.until_boottime_s)
+        if self.recheck_every_s:
+            self.look_again_s = min(boottime_s + self.recheck_every_s, self.until_boottime_s)
         return store.still(self.stamp)
 
 
-class Freshness:
+class Refresher:
     """One round after another: renews when it is time, and gives running clients what is stored."""
 
-    def __init__(self, credential: Credential, steady: SteadyTime, serve: Callable[[str], object]) -> None:
+    def __init__(self, credential: Credential, steady: AgeClock, serve: Callable[[str], object]) -> None:
         self._credential = credential
-        self._steady = steady
+        self._age_clock = steady
         self._serve = serve
         self._stamp: Stamp = ()
 
     def has_changed(self) -> bool:
         """Whether somebody has written the credential since the last round."""
-        return self._steady.stamp_now() != self._stamp
+        return self._age_clock.stamp_now() != self._stamp
 
     async def look(self) -> float:
         """One round; gives the seconds until the next one is due. Raises where no token can be had, as `obtain`."""
@@ -112,7 +112,7 @@ class Freshness:
         if landing.state == "expiring":
             self._credential.renew_in_background(landing)  # nobody waits: the token in hand works
         elif landing.token is None and landing.state in RENEWABLE:
-            landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._steady.now_s()))
+            landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
@@ -121,13 +121,13 @@ class Freshness:
                 self._serve("")
             raise error
         self._serve(token.access_token)
-        now_s = self._steady.now_s()
+        now_s = self._age_clock.now_s()
         if landing.state == "fresh":
             return token.expires_at_s - window_s(token) - now_s
         return max(LOOK_AGAIN_S, self._credential.work.held_for_s())
 
 
-def status_of(landing: Landing, platform: Platform, store: CredentialStore, now_s: float) -> Status:
+def status_of(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
     """What there is to say about a credential that was just inspected."""
     snapshot = landing.ctx.snapshot
     token = snapshot.token

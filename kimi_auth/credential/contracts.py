@@ -19,10 +19,10 @@ from kimi_auth.wire import RevokeOutcome
 
 __all__ = [
     "CredentialContext",
-    "LifecycleHooks",
     "Need",
-    "RefreshHooks",
-    "SignOutHooks",
+    "SignOutContract",
+    "TokenLifecycleContract",
+    "TokenRefreshContract",
 ]
 
 
@@ -111,7 +111,7 @@ WeighOutcome = Literal["works", "ended", "doubtful", "refused"]
 RestoreConfigOutcome = Literal["restored", "kept"]
 
 
-class LifecycleHooks(Protocol):
+class TokenLifecycleContract(Protocol):
     """token_lifecycle: plain functions."""
 
     def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]: ...
@@ -140,7 +140,7 @@ RecordUnclearOutcome = Literal["recorded"]
 PostponeOutcome = Literal["postponed"]
 
 
-class RefreshHooks(Protocol):
+class TokenRefreshContract(Protocol):
     """token_refresh: plain functions, called with the credential's lock held."""
 
     def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]: ...
@@ -162,7 +162,7 @@ DiscardHeirOutcome = Literal["discarded"]
 ClearSidecarsOutcome = Literal["cleared"]
 
 
-class SignOutHooks(Protocol):
+class SignOutContract(Protocol):
     """sign_out: plain functions, called with the credential's lock held."""
 
     def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]: ...

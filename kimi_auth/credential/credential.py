@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from kimi_auth.credential.contracts import CredentialContext, Need
-from kimi_auth.credential.history import LastWalks
-from kimi_auth.credential.single_flight import Flights, Seat, is_ending, untorn
+from kimi_auth.credential.history import WalkHistory
+from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, untorn
 from kimi_auth.credential.status import NO_TOKEN
-from kimi_auth.credential.token_lifecycle import CredentialWork
+from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.token import Token, left_s
 
-__all__ = ["Ask", "Credential", "Landing", "addressed"]
+__all__ = ["Ask", "Credential", "CredentialState", "addressed"]
 
 log = logging.getLogger("kimi_auth.credential")
 
@@ -60,7 +60,7 @@ def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class CredentialState:
     """Where a walk of token_lifecycle came to rest."""
 
     state: str
@@ -83,21 +83,23 @@ class Landing:
 class Credential:
     """Walks the machines of one credential. Thread-safe; `one_shot` processes start no renewal in the background."""
 
-    work: CredentialWork
+    work: CredentialHooks
     library: Library
     observe: Observer = NO_OBSERVER
     one_shot: bool = False
-    walks: LastWalks = field(default_factory=lambda: LastWalks(None))
-    flights: Flights[Landing] = field(default_factory=Flights)
+    walks: WalkHistory = field(default_factory=lambda: WalkHistory(None))
+    flights: SingleFlight[CredentialState] = field(default_factory=SingleFlight)
     sign_in: str = SIGN_IN
 
-    def inspect(self) -> Landing:
+    def inspect(self) -> CredentialState:
         """Reads and judges what is stored: no network, no lock, no write."""
         return self._landed(
             *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
         )
 
-    def obtain(self, need: Need, now_s: float, timeout_s: float | None = None) -> Landing | Seat[Landing]:
+    def obtain(
+        self, need: Need, now_s: float, timeout_s: float | None = None
+    ) -> CredentialState | Waiter[CredentialState]:
         """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help.
 
         `timeout_s`: the caller's patience. The flight has at least the usual one: it goes on when this caller leaves.
@@ -116,27 +118,27 @@ class Credential:
         walk = partial(self._walk, landing, need, patience_s, _event(need))
         return self.flights.join(("mandatory", need, patience_s), walk)
 
-    async def land(self, ask: Ask, timeout_s: float | None = None) -> Landing:
+    async def land(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
         """Awaits what `ask` (an `obtain`) gives, within the caller's patience: `timeout_s`, by default PATIENCE_S. A flight
         that was begun by an earlier caller may end with that one's patience; then `ask` is called again.
 
         Raises Unreachable when the patience is over, and what `ask` raises.
         """
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
-        while not isinstance(start := ask(), Landing):
+        while not isinstance(start := ask(), CredentialState):
             try:
                 async with asyncio.timeout(self._left_s(deadline_s)):
-                    landing = await start.arrival()
+                    landing = await start.wait_async()
             except TimeoutError:
                 return self._patience_over(timeout_s)
             if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
                 return landing
         return start
 
-    def land_sync(self, ask: Ask, timeout_s: float | None = None) -> Landing:
+    def wait_sync(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
         """`land` for code without an event loop."""
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
-        while not isinstance(start := ask(), Landing):
+        while not isinstance(start := ask(), CredentialState):
             try:
                 landing = start.result(self._left_s(deadline_s))
             except TimeoutError:
@@ -145,25 +147,25 @@ class Credential:
                 return landing
         return start
 
-    def renew_in_background(self, landing: Landing) -> None:
+    def renew_in_background(self, landing: CredentialState) -> None:
         """An advisory renewal: one try for the lock, failures are logged and change nothing. A program that ends leaves it
         to the next one."""
         if not is_ending():
             self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
-    def renew_now(self, landing: Landing) -> Landing:
+    def renew_now(self, landing: CredentialState) -> CredentialState:
         """An advisory renewal in the calling thread, for a process that lives for nothing else."""
         with untorn():
             return self._walk(landing, Need(), 0.0, "renew")
 
-    def sign_out(self) -> Seat[Landing]:
+    def sign_out(self) -> Waiter[CredentialState]:
         """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
         return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
 
     def _left_s(self, deadline_s: float) -> float:
         return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
 
-    def _patience_over(self, timeout_s: float | None) -> Landing:
+    def _patience_over(self, timeout_s: float | None) -> CredentialState:
         """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
         landing = self.inspect()
         if landing.token is not None:
@@ -173,10 +175,10 @@ class Credential:
         why = landing.ctx.trouble.message if landing.ctx.trouble else "no answer from the server"
         raise Unreachable(f"{why}; no token within {_patience_of(timeout_s):g} s, and the renewal goes on")
 
-    def _landed(self, state: str, ctx: CredentialContext) -> Landing:
-        return Landing(state, ctx, self.sign_in)
+    def _landed(self, state: str, ctx: CredentialContext) -> CredentialState:
+        return CredentialState(state, ctx, self.sign_in)
 
-    def _walk(self, start: Landing, need: Need, patience_s: float, event: str) -> Landing:
+    def _walk(self, start: CredentialState, need: Need, patience_s: float, event: str) -> CredentialState:
         deadline_s = self.work.deadline_s(patience_s)
         for _ in range(ROUNDS_MAX):
             ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.snapshot)
@@ -194,7 +196,7 @@ class Credential:
         return landing
 
 
-Ask = Callable[[], Landing | Seat[Landing]]
+Ask = Callable[[], CredentialState | Waiter[CredentialState]]
 """An `obtain` with its arguments."""
 
 

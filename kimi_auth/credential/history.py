@@ -18,7 +18,7 @@ from kimi_auth import files
 from kimi_auth.machine import Machine, Observer, Observers
 from kimi_auth.machine.trace import Trace, Walk, parse
 
-__all__ = ["UNFINISHED", "Kept", "LastWalks"]
+__all__ = ["UNFINISHED", "WalkFile", "WalkHistory"]
 
 log = logging.getLogger("kimi_auth.credential")
 
@@ -38,7 +38,7 @@ UNFINISHED = "unfinished"
 """The end of a walk that raised."""
 
 
-class Kept(NamedTuple):
+class WalkFile(NamedTuple):
     """One walk on disk. `began` is in UTC, to the millisecond; `end` is a rest state, or `unfinished`."""
 
     began: str
@@ -52,14 +52,14 @@ class Kept(NamedTuple):
         return f"{'-'.join(self)}.ndjson"
 
     @classmethod
-    def parse(cls, name: str) -> Kept | None:
+    def parse(cls, name: str) -> WalkFile | None:
         """What a file's name says; None for a file that is not ours."""
         parts = name.removesuffix(".ndjson").split("-")
         kept = cls(*parts) if len(parts) == len(cls._fields) else None
         return kept if kept and kept.name == name else None
 
 
-class LastWalks:
+class WalkHistory:
     """The walks that are kept in a share dir, in at most 200 small files; without a share dir, nothing is kept.
 
     Everything may happen in several processes at a time. Trouble with the disk loses a record, never a walk.
@@ -87,15 +87,15 @@ class LastWalks:
             if trace.traced:
                 self._keep(Walk(tuple(trace.traced)), machine)
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[WalkFile]:
         """All that are kept, oldest first; none where the folder is not there or cannot be read."""
         try:
             names = files.names(self.folder) if self.folder is not None else []
         except OSError:
             names = []
-        return [kept for name in sorted(names) if (kept := Kept.parse(name)) is not None]
+        return [kept for name in sorted(names) if (kept := WalkFile.parse(name)) is not None]
 
-    def read(self, kept: Kept) -> Walk | None:
+    def read(self, kept: WalkFile) -> Walk | None:
         """One of `kept()`; None if another process has just removed it, or it cannot be read."""
         try:
             found = files.read_bounded(self.folder / kept.name, BYTES_MAX) if self.folder is not None else None
@@ -111,7 +111,7 @@ class LastWalks:
             lines = lines[: LINES_MAX // 2] + lines[-LINES_MAX // 2 :]
         try:
             began = datetime.fromtimestamp(walk.began_at_s, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
-            self._write(Kept(began, machine.name, end or UNFINISHED, walk.traced[0].walk).name, "".join(lines))
+            self._write(WalkFile(began, machine.name, end or UNFINISHED, walk.traced[0].walk).name, "".join(lines))
         except (OSError, OverflowError, ValueError) as error:  # the disk, or a clock that shows no year
             log.debug("a walk could not be recorded: %s", getattr(error, "strerror", None) or error)
 

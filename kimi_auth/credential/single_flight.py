@@ -1,11 +1,11 @@
 """Work that nobody may tear: a function runs in a thread of its own, and any number of callers wait for its one result.
 
 A renewal is synchronous code in a thread that is not a daemon. A caller may be cancelled, time out or lose its event loop:
-the flight goes on until the answer is on disk. Callers with the same key join the flight that is in the air; each has a
-seat of its own, so one cancelled caller takes nobody along.
+the call goes on until the answer is on disk. Callers with the same key join the call that is in flight; each has a
+waiter of its own, so one cancelled caller takes nobody along.
 
-When the main thread ends, the interpreter waits for flights: it says so after a second, a Ctrl-C meanwhile does not stop it
-from waiting, and no further exchange is begun. A fork waits for flights first, and the child starts with none. Signals that
+When the main thread ends, the interpreter waits for calls: it says so after a second, a Ctrl-C meanwhile does not stop it
+from waiting, and no further exchange is begun. A fork waits for calls first, and the child starts with none. Signals that
 would end the process wait too (`kimi_auth.credential.signals`). What is left is SIGKILL, power loss and `os._exit`: for those
 there is the claim.
 """
@@ -29,8 +29,8 @@ from kimi_auth.errors import Unreachable
 
 __all__ = [
     "DRAIN_MAX_S",
-    "Flights",
-    "Seat",
+    "SingleFlight",
+    "Waiter",
     "ask_for_the_end",
     "drain",
     "guarded",
@@ -44,107 +44,107 @@ __all__ = [
 Result = TypeVar("Result")
 
 DRAIN_MAX_S = 70.0
-"""Longest wait for flights at exit or fork: the request deadline (60 s) and some time to write."""
+"""Longest wait for calls at exit or fork: the request deadline (60 s) and some time to write."""
 
 
-class Seat(Generic[Result]):
-    """One caller's wait for a flight. A second Ctrl-C may tear the caller anywhere, so that a lock in Python, like that of a
-    `Future`, could stay locked and hold the flight for ever: here there is only a queue whose locking is C's."""
+class Waiter(Generic[Result]):
+    """One caller's wait for a call. A second Ctrl-C may tear the caller anywhere, so that a lock in Python, like that of a
+    `Future`, could stay locked and hold the call for ever: here there is only a queue whose locking is C's."""
 
     def __init__(self) -> None:
-        self._landed: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
+        self._outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
         self._wake: Callable[[], object] | None = None
 
-    def land(self, result: Result | None, failure: BaseException | None) -> None:
-        """Called by the flight, once: what its function returned or raised. Waits for nobody."""
-        self._landed.put((result, failure))
+    def set_result(self, result: Result | None, failure: BaseException | None) -> None:
+        """Called by the call, once: what its function returned or raised. Waits for nobody."""
+        self._outcome.put((result, failure))
         if self._wake is not None:
             with suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 self._wake()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Returns when the flight has landed, whatever it brings. Raises TimeoutError."""
+        """Returns when the call has finished, whatever it brings. Raises TimeoutError."""
         try:
-            self._landed.put(self._landed.get(timeout=timeout_s))  # put back for those who want to see it
+            self._outcome.put(self._outcome.get(timeout=timeout_s))  # put back for those who want to see it
         except Empty:
-            raise TimeoutError("the flight has not landed yet") from None
+            raise TimeoutError("the call has not finished yet") from None
 
     def result(self, timeout_s: float | None = None) -> Result:
-        """What the flight brings, waited for in this thread. Raises TimeoutError, and what the function raised."""
+        """What the call brings, waited for in this thread. Raises TimeoutError, and what the function raised."""
         try:
             self.wait(timeout_s)
         finally:
             _signals.settle()
-        return self._brought()
+        return self._result()
 
-    async def arrival(self) -> Result:
-        """What the flight brings, waited for in this event loop. Raises what the function raised."""
+    async def wait_async(self) -> Result:
+        """What the call brings, waited for in this event loop. Raises what the function raised."""
         loop = asyncio.get_running_loop()
-        landed = loop.create_future()
-        self._wake = lambda: loop.call_soon_threadsafe(_call, landed)
+        woken = loop.create_future()
+        self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)
         try:
-            if self._landed.empty():  # looked at after the wake-up was set: no landing between the two is missed
-                await landed
+            if self._outcome.empty():  # looked at after the wake-up was set: no result between the two is missed
+                await woken
         finally:
             _signals.settle()
-        return self._brought()
+        return self._result()
 
-    def _brought(self) -> Result:
-        outcome = self._landed.get()
-        self._landed.put(outcome)
+    def _result(self) -> Result:
+        outcome = self._outcome.get()
+        self._outcome.put(outcome)
         result, failure = outcome
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value]
 
 
-def _call(landed: asyncio.Future[None]) -> None:
-    if not landed.done():
-        landed.set_result(None)
+def _wake_up(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
-class _Flight(Generic[Result]):
+class _Call(Generic[Result]):
     """One run of a function, and those who wait for it."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
         self._gate = threading.Lock()
-        self._seats: list[Seat[Result]] = []
-        self.has_begun = False
-        self.has_landed = False
+        self._waiters: list[Waiter[Result]] = []
+        self.has_started = False
+        self.is_done = False
         self.thread: threading.Thread | None = None
 
     @classmethod
-    def booked(cls, work: Callable[[], Result]) -> tuple[_Flight[Result], Seat[Result]]:
-        """A flight that has not started, and its first caller's seat."""
-        flight, seat = cls(work), Seat[Result]()
-        flight._seats.append(seat)
-        return flight, seat
+    def with_first_waiter(cls, work: Callable[[], Result]) -> tuple[_Call[Result], Waiter[Result]]:
+        """A call that has not started, and its first caller's waiter."""
+        call, waiter = cls(work), Waiter[Result]()
+        call._waiters.append(waiter)
+        return call, waiter
 
-    def join(self) -> Seat[Result] | None:
-        """A seat of one's own, or None when the flight has landed already."""
+    def join(self) -> Waiter[Result] | None:
+        """A waiter of one's own, or None when the call has finished already."""
         with self._gate:
-            if self.has_landed:
+            if self.is_done:
                 return None
-            seat = Seat[Result]()
-            self._seats.append(seat)
-            return seat
+            waiter = Waiter[Result]()
+            self._waiters.append(waiter)
+            return waiter
 
     def wait(self, patience_s: float) -> None:
-        """Returns when the flight has landed, whatever it brought. Raises TimeoutError."""
-        seat = self.join()
-        if seat is not None:
-            seat.wait(patience_s)
+        """Returns when the call has finished, whatever it brought. Raises TimeoutError."""
+        waiter = self.join()
+        if waiter is not None:
+            waiter.wait(patience_s)
 
     @property
-    def is_lost(self) -> bool:
+    def never_started(self) -> bool:
         """True if it can never land: a signal handler's exception came between booking it and starting its thread."""
-        return not self.has_landed and not (self.thread is not None and self.thread.is_alive())
+        return not self.is_done and not (self.thread is not None and self.thread.is_alive())
 
-    def take_off(self, fly: Callable[[], None]) -> bool:
-        """Starts `fly` in a thread of its own; False where the caller has to run it, because none would be waited for."""
+    def start(self, run: Callable[[], None]) -> bool:
+        """Starts `run` in a thread of its own; False where the caller has to run it, because none would be waited for."""
         if not _is_ending:
-            self.thread = threading.Thread(target=fly, name="kimi-auth renewal", daemon=False)
+            self.thread = threading.Thread(target=run, name="kimi-auth renewal", daemon=False)
             try:
                 self.thread.start()
             except RuntimeError:  # no thread can start while the interpreter exits
@@ -159,16 +159,16 @@ class _Flight(Generic[Result]):
     def run(self) -> None:
         failure: BaseException | None = None
         result: Result | None = None
-        self.has_begun = True
+        self.has_started = True
         try:
             result = self._work()
         except BaseException as raised:  # noqa: BLE001 - it is not swallowed: every caller gets it
             failure = raised
         with self._gate:
-            self.has_landed = True
-            seats, self._seats = self._seats, []
-        for seat in seats:
-            seat.land(result, failure)
+            self.is_done = True
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.set_result(result, failure)
 
 
 def _refuse() -> Any:
@@ -179,16 +179,16 @@ _is_ending = False
 _is_asked = False
 _has_main_ended = False
 _all_lock = threading.Lock()
-_all: set[_Flight[Any]] = set()
-_owners: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
+_all: set[_Call[Any]] = set()
+_owners: weakref.WeakSet[SingleFlight[Any]] = weakref.WeakSet()
 
 
-def _is_any_at_work() -> bool:
+def _is_any_running() -> bool:
     """For a signal handler: without the lock, which its own thread may hold; `tuple` copies a set in one step."""
-    return any(flight.has_begun and not flight.has_landed for flight in tuple(_all))
+    return any(call.has_started and not call.is_done for call in tuple(_all))
 
 
-_signals = Deferral(_is_any_at_work)
+_signals = Deferral(_is_any_running)
 
 
 def signals_deferred() -> AbstractContextManager[None]:
@@ -216,50 +216,50 @@ def untorn() -> AbstractContextManager[None]:
     return _signals.block()
 
 
-class Flights(Generic[Result]):
-    """The flights of one owner, one at a time for each key."""
+class SingleFlight(Generic[Result]):
+    """The calls of one owner, one at a time for each key."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_key: dict[Hashable, _Flight[Result]] = {}
+        self._by_key: dict[Hashable, _Call[Result]] = {}
         _owners.add(self)
         _watch_the_end()
 
-    def join(self, key: Hashable, work: Callable[[], Result]) -> Seat[Result]:
-        """A seat in the flight under `key` that is in the air, else of a new one that runs `work`."""
+    def join(self, key: Hashable, work: Callable[[], Result]) -> Waiter[Result]:
+        """A waiter in the call under `key` that is in flight, else of a new one that runs `work`."""
         _signals.take()
-        with self._lock:  # also while the thread starts: whoever finds a flight that is not in the air knows it is lost
-            flight = self._by_key.get(key)
-            if flight is not None and not flight.is_lost and (seat := flight.join()) is not None:
-                return seat
-            flight, seat = _Flight.booked(work)
-            self._by_key[key] = flight
+        with self._lock:  # also while the thread starts: whoever finds a call that is not in flight knows it is lost
+            call = self._by_key.get(key)
+            if call is not None and not call.never_started and (waiter := call.join()) is not None:
+                return waiter
+            call, waiter = _Call.with_first_waiter(work)
+            self._by_key[key] = call
             with _all_lock:
-                _all.add(flight)
-            fly = partial(self._fly, key, flight)
-            has_started = self._start(flight, fly)
+                _all.add(call)
+            run = partial(self._run, key, call)
+            has_started = self._start(call, run)
         if not has_started:
             with untorn():
-                fly()
-        return seat
+                run()
+        return waiter
 
     def in_flight(self) -> bool:
-        """True while any flight of this owner is in the air."""
+        """True while any call of this owner is in flight."""
         with self._lock:
-            return any(not flight.has_landed for flight in self._by_key.values())
+            return any(not call.is_done for call in self._by_key.values())
 
-    def _start(self, flight: _Flight[Result], fly: Callable[[], None]) -> bool:
-        return flight.take_off(fly)
+    def _start(self, call: _Call[Result], run: Callable[[], None]) -> bool:
+        return call.start(run)
 
-    def _fly(self, key: Hashable, flight: _Flight[Result]) -> None:
+    def _run(self, key: Hashable, call: _Call[Result]) -> None:
         try:
-            flight.run()
+            call.run()
         finally:
             with self._lock:
-                if self._by_key.get(key) is flight:
+                if self._by_key.get(key) is call:
                     del self._by_key[key]
             with _all_lock:
-                _all.discard(flight)
+                _all.discard(call)
             _signals.settle()
 
     def forget(self) -> None:
@@ -276,40 +276,40 @@ def is_ending() -> bool:
 
 def has_main_ended() -> bool:
     """True once the main thread has ended. Other threads may go on for as long as they like; where none does, the program
-    ends with the flights that are in the air."""
+    ends with the calls that are in flight."""
     return _has_main_ended or not threading.main_thread().is_alive()
 
 
 def _only_flights_are_left() -> bool:
     with _all_lock:
-        ours = {flight.thread for flight in _all}
+        ours = {call.thread for call in _all}
     main = threading.main_thread()
     return all(thread.daemon or thread is main or thread in ours for thread in threading.enumerate())
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:
-    """Whoever holds a signal back while a flight is in the air says so here: nothing more is begun in it."""
+    """Whoever holds a signal back while a call is in flight says so here: nothing more is begun in it."""
     global _is_asked  # noqa: PLW0603 - the end is the process's
     _is_asked = is_asked
 
 
 def in_flight() -> bool:
-    """True while any flight of this process is in the air."""
+    """True while any call of this process is in flight."""
     with _all_lock:
-        return any(not flight.has_landed for flight in _all)
+        return any(not call.is_done for call in _all)
 
 
 def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
-    """Waits until every flight has landed, at most `patience_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
+    """Waits until every call has finished, at most `patience_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
 
-    `on_wait` is called once if it takes longer than a second. True when nothing is left in the air.
+    `on_wait` is called once if it takes longer than a second. True when nothing is left in flight.
     """
     began_s = time.monotonic()
     said = False
     while True:
         with _all_lock:
-            flights = [flight for flight in _all if flight.thread is not threading.current_thread()]
-        if not flights:
+            calls = [call for call in _all if call.thread is not threading.current_thread()]
+        if not calls:
             return True
         waited_s = time.monotonic() - began_s
         if waited_s >= patience_s:
@@ -318,14 +318,14 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
             said = True
             on_wait()
         with suppress(KeyboardInterrupt, TimeoutError):
-            flights[0].wait(min(1.0, patience_s - waited_s))
-        if flights[0].has_landed or flights[0].is_lost:
+            calls[0].wait(min(1.0, patience_s - waited_s))
+        if calls[0].is_done or calls[0].never_started:
             with _all_lock:
-                _all.discard(flights[0])
+                _all.discard(calls[0])
 
 
 def _fresh_start() -> None:
-    global _all_lock, _all, _is_ending, _is_asked, _has_main_ended  # noqa: PLW0603 - a forked child has no flights
+    global _all_lock, _all, _is_ending, _is_asked, _has_main_ended  # noqa: PLW0603 - a forked child has no calls
     _is_ending = _is_asked = _has_main_ended = False
     _all_lock = threading.Lock()
     _all = set()
@@ -357,7 +357,7 @@ def _interpreter_ends() -> None:
 @cache
 def _watch_the_end() -> None:
     """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
-    hook, which stops all lock work, must come after our waiting for a flight that needs the lock."""
+    hook, which stops all lock work, must come after our waiting for a call that needs the lock."""
     atexit.register(_interpreter_ends)
     # What `concurrent.futures` uses; without it Ctrl-C at the end prints a traceback, and no renewal is lost.
     before_threads_are_joined = getattr(threading, "_register_atexit", None)

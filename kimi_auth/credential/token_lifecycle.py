@@ -23,11 +23,11 @@ from kimi_auth.credential.contracts import (
     RestoreConfigOutcome,
     WeighOutcome,
 )
-from kimi_auth.credential.token_refresh import Effects, RefreshWork
+from kimi_auth.credential.token_refresh import Ports, TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
 from kimi_auth.store import Snapshot
 
-__all__ = ["ConfigHome", "CredentialWork", "no_targets"]
+__all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
 
 log = logging.getLogger("kimi_auth.credential")
 
@@ -52,15 +52,15 @@ def no_targets(access_token: str) -> None:
     """Nobody is served."""
 
 
-class CredentialWork(RefreshWork):
-    """Implements `LifecycleHooks`, `RefreshHooks` and `SignOutHooks`: one credential, one pair of hands.
+class CredentialHooks(TokenRefreshHooks):
+    """Implements `TokenLifecycleContract`, `TokenRefreshContract` and `SignOutContract`: one credential, one pair of hands.
 
     `serve` gives the access token to running clients ("" after a sign-out); it must not raise. `config` is None where no
     configuration belongs to the credential.
     """
 
     def __init__(
-        self, effects: Effects, *, serve: Callable[[str], object] = no_targets, config: ConfigHome | None = None
+        self, effects: Ports, *, serve: Callable[[str], object] = no_targets, config: ConfigHome | None = None
     ) -> None:
         super().__init__(effects)
         self._serve = serve
@@ -69,7 +69,7 @@ class CredentialWork(RefreshWork):
     # --- token_lifecycle ---------------------------------------------------------------------------------------------
 
     def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]:
-        snapshot, state, trouble = self._effects.look()
+        snapshot, state, trouble = self._ports.look()
         return state, replace(ctx, snapshot=snapshot, trouble=trouble or ctx.trouble)
 
     @contextmanager
@@ -80,7 +80,7 @@ class CredentialWork(RefreshWork):
             return self._store.stamp() != ctx.snapshot.stamp
 
         def gives_up() -> bool:
-            return self._effects.is_ending() or changed()
+            return self._ports.is_ending() or changed()
 
         with ExitStack() as held:
             trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
@@ -110,7 +110,7 @@ class CredentialWork(RefreshWork):
                 return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
             if is_claimed and self._store.peek_claim(ctx.snapshot.fp).state != ctx.claim.state:
                 break
-            if waited_s >= left_s or not self._left_s(ctx) or not self._effects.recovers(ctx.patience_s):
+            if waited_s >= left_s or not self._left_s(ctx) or not self._ports.recovers(ctx.patience_s):
                 return "gave_up", _told(ctx, wait_s - waited_s)
             shortest_s, longest_s = WATCH_S
             next_look_s = min(max(waited_s * WATCH_SHARE, shortest_s), longest_s)
@@ -120,7 +120,7 @@ class CredentialWork(RefreshWork):
         return "over", replace(ctx, retry_at_s=0.0)
 
     def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]:
-        if judge.still_works(ctx.snapshot, self._effects.judged_at_s()):
+        if judge.still_works(ctx.snapshot, self._ports.judged_at_s()):
             return "works", ctx
         pace = self._store.pace()
         if ctx.snapshot.fp and judge.is_soft_refusal(pace, ctx.snapshot.fp):
@@ -132,7 +132,7 @@ class CredentialWork(RefreshWork):
         return "ended", ctx
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
-        snapshot, state, _ = self._effects.look()
+        snapshot, state, _ = self._ports.look()
         usable = state not in {"absent", "revoked", "corrupt"}
         self._serve(snapshot.token.access_token if snapshot.token and usable else "")
         return "injected", replace(ctx, snapshot=snapshot)
@@ -165,7 +165,7 @@ class CredentialWork(RefreshWork):
         if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
             return "nothing", ctx
         if snapshot.token is not None and not snapshot.token.is_empty:
-            foreign = self._effects.not_ours(snapshot.token)
+            foreign = self._ports.not_ours(snapshot.token)
             if foreign is not None:
                 return "foreign", replace(ctx, trouble=foreign)
         ctx = replace(ctx, pair=snapshot.token)
@@ -226,7 +226,7 @@ class CredentialWork(RefreshWork):
 
     def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
         """True if a walk that ended for lack of patience would go on with a patience that lasts until `deadline_s`."""
-        if ctx.deadline_s >= deadline_s or not self._effects.recovers(ctx.patience_s):
+        if ctx.deadline_s >= deadline_s or not self._ports.recovers(ctx.patience_s):
             return False
         if isinstance(ctx.trouble, CredentialLocked):
             return True

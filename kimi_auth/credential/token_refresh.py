@@ -31,7 +31,7 @@ from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snap
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
 from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
 
-__all__ = ["Effects", "RefreshWork", "token_from"]
+__all__ = ["Ports", "TokenRefreshHooks", "token_from"]
 
 log = logging.getLogger("kimi_auth.credential")
 
@@ -44,7 +44,7 @@ RECOVERY_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class Ports:
     """What the hooks work on. `issuer`: the OAuth host that requests go to. `built_in`: the platform's own host, to which a
     record belongs that names none ("": the same).
 
@@ -109,20 +109,20 @@ def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | N
     )
 
 
-class RefreshWork:
-    """Implements `RefreshHooks`."""
+class TokenRefreshHooks:
+    """Implements `TokenRefreshContract`."""
 
-    def __init__(self, effects: Effects) -> None:
-        self._effects = effects
+    def __init__(self, effects: Ports) -> None:
+        self._ports = effects
         self._store = effects.store
         self._server = effects.server
         self._clock = effects.clock
         self._issuer = effects.issuer
 
     def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
-        snapshot, state, trouble = self._effects.look()
+        snapshot, state, trouble = self._ports.look()
         token, pace = snapshot.token, self._store.pace()
-        now_s, wall_s = self._effects.judged_at_s(), self._clock.wall_s()
+        now_s, wall_s = self._ports.judged_at_s(), self._clock.wall_s()
         ctx = replace(ctx, snapshot=snapshot, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
             return "corrupt", replace(ctx, trouble=trouble)
@@ -173,8 +173,8 @@ class RefreshWork:
 
     def _can_wait(self, ctx: CredentialContext) -> bool:
         """True while the stored token serves this caller: an owner that is cut off may still bring the answer."""
-        snapshot, state, _ = self._effects.look()
-        return ctx.need.waits(state, snapshot, self._effects.judged_at_s())
+        snapshot, state, _ = self._ports.look()
+        return ctx.need.waits(state, snapshot, self._ports.judged_at_s())
 
     def _met_in_flight(self, ctx: CredentialContext, claim: Claim) -> CredentialContext:
         owner = claim.owner or "another process"
@@ -199,7 +199,7 @@ class RefreshWork:
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()
-        connect_s = self._effects.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
+        connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
         ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
         if answer.outcome == "tokens" and answer.value is not None:
@@ -221,7 +221,7 @@ class RefreshWork:
         if there != "installed":
             self._drop_claim(ctx.claim)
             return there, ctx
-        now_s = self._effects.judged_at_s()
+        now_s = self._ports.judged_at_s()
         life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # an heir may be old
         renewed = judge.after_renewal(
             self._store.pace(),
@@ -272,15 +272,15 @@ class RefreshWork:
         words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
         error = Unreachable(words, hint=ctx.trouble.hint if ctx.trouble else "")
         fp, wall_s = ctx.snapshot.fp, self._clock.wall_s()
-        works = judge.still_works(ctx.snapshot, self._effects.judged_at_s())
-        pace = judge.after_unclear(self._store.pace(), fp, error, wall_s, self._effects.luck(), works=works)
+        works = judge.still_works(ctx.snapshot, self._ports.judged_at_s())
+        pace = judge.after_unclear(self._store.pace(), fp, error, wall_s, self._ports.luck(), works=works)
         self._set_pace(pace)
         until_s = judge.held_until_s(pace, wall_s, refused=not works and judge.is_soft_refusal(pace, fp))
         return "recorded", self._retrying_at(until_s, replace(ctx, trouble=error))
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
         pace = judge.after_failure(
-            self._store.pace(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._effects.luck()
+            self._store.pace(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
         )
         self._set_pace(pace)
         ctx = self._retrying_at(pace.not_before_s, ctx)
@@ -295,7 +295,7 @@ class RefreshWork:
         """The first answer that is lost: this process alone tries again after a second, whatever its patience is. A server
         that takes a token twice does so for a short time only."""
         asked_s = ctx.retry_after_s or 0.0
-        if ctx.recoveries or asked_s > RECOVERY_PAUSE_S or not self._effects.recovers(ctx.patience_s):
+        if ctx.recoveries or asked_s > RECOVERY_PAUSE_S or not self._ports.recovers(ctx.patience_s):
             return ctx
         retry_at_s = min(ctx.retry_at_s or math.inf, self._clock.wall_s() + RECOVERY_PAUSE_S)
         deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
@@ -313,7 +313,7 @@ class RefreshWork:
             try:
                 return write()
             except StorageError as trouble:
-                if not self._effects.keeps_trying(self._clock.monotonic_s() - began_s):
+                if not self._ports.keeps_trying(self._clock.monotonic_s() - began_s):
                     return trouble
                 log.warning("a renewed login cannot be saved yet, trying on: %s", trouble)
                 self._clock.sleep(UNSAVED_RETRY_S)

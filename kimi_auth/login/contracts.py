@@ -11,7 +11,7 @@ from kimi_auth.models import ModelEntry
 from kimi_auth.token import Token
 from kimi_auth.wire import DeviceCode
 
-__all__ = ["LoginContext", "LoginHooks"]
+__all__ = ["DeviceLoginContract", "LoginContext"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ SyncModelsOutcome = Literal["synced", "unavailable"]
 WriteConfigOutcome = Literal["configured", "unwritable"]
 
 
-class LoginHooks(Protocol):
+class DeviceLoginContract(Protocol):
     """device_login: coroutines."""
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]: ...

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from kimi_auth.credential.contracts import InjectOutcome
 from kimi_auth.credential.token_lifecycle import no_targets
-from kimi_auth.credential.token_refresh import Effects, token_from
+from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
@@ -33,7 +33,7 @@ from kimi_auth.store import Binding, Pace
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 
-__all__ = ["LoginConfig", "LoginWork", "Models"]
+__all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
 
 Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
 """What a catalogue request found, or the sentence that says why not."""
@@ -69,8 +69,8 @@ class LoginConfig(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LoginSurroundings:
-    """What a login needs beside the credential's `Effects`.
+class LoginPorts:
+    """What a login needs beside the credential's `Ports`.
 
     `revokes_replaced`: the platform says that revoking one credential ends that login only, so the one that is replaced
     may be revoked; on other servers that would end the new login, too.
@@ -84,11 +84,11 @@ class LoginSurroundings:
     revokes_replaced: bool = False
 
 
-class LoginWork:
-    """Implements `LoginHooks`."""
+class DeviceLoginHooks:
+    """Implements `DeviceLoginContract`."""
 
-    def __init__(self, effects: Effects, around: LoginSurroundings) -> None:
-        self._effects = effects
+    def __init__(self, effects: Ports, around: LoginPorts) -> None:
+        self._ports = effects
         self._store = effects.store
         self._server = effects.server
         self._clock = effects.clock
@@ -97,7 +97,7 @@ class LoginWork:
         self._view = around.view
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
-        snapshot, state, trouble = self._effects.look()
+        snapshot, state, trouble = self._ports.look()
         if not ctx.force:
             # One that the server has ended stands no more, though its token may still work.
             stands = state in {"fresh", "expiring", "expired", "usable", "uncertain"}
@@ -312,7 +312,7 @@ class LoginWork:
 
     def _is_ours(self, token: Token) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
-        return not token.is_empty and self._effects.not_ours(token) is None
+        return not token.is_empty and self._ports.not_ours(token) is None
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kimi_auth.models.catalogue import ModelEntry, capabilities, offered, parse_catalogue
-from kimi_auth.models.catalogue_cache import Memo, Memory
+from kimi_auth.models.catalogue_cache import CachedCatalogue, CatalogueCache
 from kimi_auth.models.configfile import ConfigFile, default_location
 from kimi_auth.models.planning import (
     Change,
@@ -17,10 +17,10 @@ from kimi_auth.models.planning import (
 )
 
 __all__ = [
+    "CachedCatalogue",
+    "CatalogueCache",
     "Change",
     "ConfigFile",
-    "Memo",
-    "Memory",
     "ModelEntry",
     "capabilities",
     "default_location",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.models import Change, ConfigFile, Memory, ModelEntry, offered, parse_catalogue, plan
+from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, offered, parse_catalogue, plan
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
 from kimi_auth.wire import Endpoints, LocatedClient, ModelsPage, OAuthClient, OAuthServer, fetch_models
 
@@ -69,7 +69,7 @@ class PlatformConfig:
 
     def restore(self) -> None:
         """What a logout takes back. Raises ConfigError; then nothing was written."""
-        Memory(self._file.share_dir).forget(self._platform)
+        CatalogueCache(self._file.share_dir).forget(self._platform)
         self._file.revert(self._platform)
 
 
@@ -141,7 +141,7 @@ def server_of(
 
 
 async def discover(
-    platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: Memory | None = None
+    platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: CatalogueCache | None = None
 ) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
     """The models that the platform offers to this bearer, or the sentence that says why they are not known.
 

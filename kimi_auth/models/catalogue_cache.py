@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kimi_auth import files
 from kimi_auth.platforms.spec import Platform
 
-__all__ = ["Memo", "Memory"]
+__all__ = ["CachedCatalogue", "CatalogueCache"]
 
 BYTES_MAX = 2 << 20
 
 
-class Memo(BaseModel):
+class CachedCatalogue(BaseModel):
     """One platform's last answer: where it came from, its ETag and its decoded body."""
 
     model_config = ConfigDict(frozen=True)
@@ -30,17 +30,17 @@ class Memo(BaseModel):
     data: dict[str, Any]
 
 
-class Memory:
+class CatalogueCache:
     """The memos of one share dir. Nothing here raises."""
 
     def __init__(self, share_dir: Path) -> None:
         self._directory = share_dir / "kimi-auth" / "models"
 
-    def recall(self, platform: Platform) -> Memo | None:
+    def recall(self, platform: Platform) -> CachedCatalogue | None:
         """The last answer of this very API, if one with an ETag is kept."""
         try:
             found = files.read_bounded(self._path(platform), BYTES_MAX)
-            memo = Memo.model_validate_json(found.data) if found else None
+            memo = CachedCatalogue.model_validate_json(found.data) if found else None
         except (OSError, ValidationError):
             return None
         return memo if memo and memo.api_base == platform.api_base else None
@@ -51,7 +51,7 @@ class Memory:
             self.forget(platform)
             return
         try:
-            memo = Memo(api_base=platform.api_base, etag=etag, data=data)
+            memo = CachedCatalogue(api_base=platform.api_base, etag=etag, data=data)
             files.make_directories(self._directory)
             files.write_durably(self._path(platform), memo.model_dump_json().encode())
         except (OSError, ValueError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kimi_auth.errors import KimiAuthError, SignInEnded
-from kimi_auth.models import Change, ConfigFile, Memory, ModelEntry, plan, static_key
+from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, plan, static_key
 from kimi_auth.models.account import BearerRejected, PlatformConfig, discover
 from kimi_auth.models.tomltext import applied
 from kimi_auth.platforms import Platform
@@ -45,7 +45,9 @@ class Synced:
     trouble: KimiAuthError | None = None
 
 
-async def catalogue_of(source: Source, static: str, headers: Mapping[str, str], memory: Memory | None = None) -> Asked:
+async def catalogue_of(
+    source: Source, static: str, headers: Mapping[str, str], memory: CatalogueCache | None = None
+) -> Asked:
     """One platform's models, with whatever bearer it takes. Raises nothing but a cancellation."""
     platform = source.platform
     models: tuple[ModelEntry, ...] = ()
@@ -91,7 +93,7 @@ async def sync(
     config: ConfigFile,
     headers: Mapping[str, str],
     *,
-    memory: Memory | None = None,
+    memory: CatalogueCache | None = None,
     dry_run: bool = False,
     finishes: bool = False,
 ) -> tuple[Synced, ...]:

@@ -28,9 +28,9 @@ from .state import (
     idle,
 )
 
-__all__ = ["beginning", "begun", "cancelled", "happenings", "killed", "logins", "power_cut"]
+__all__ = ["beginning", "begun", "cancelled", "environment_moves", "killed", "logins", "power_cut"]
 
-Happening = tuple[int, Shared, str]
+EnvironmentMove = tuple[int, Shared, str]
 
 
 def beginning(config: Config) -> Shared:
@@ -95,7 +95,7 @@ def killed(config: Config, shared: Shared, process: Process) -> Shared:
     return orphaned(config, given_up(config, shared, process), process)
 
 
-def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
+def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     """What may happen whatever the processes do."""
     pairs = shared.pairs
     if any(pair.phase != EXPIRED for pair in pairs) and not config.waiters:
@@ -135,7 +135,7 @@ def happenings(config: Config, shared: Shared) -> Iterator[Happening]:
         yield from _old_program(config, shared)
 
 
-def _old_program(config: Config, shared: Shared) -> Iterator[Happening]:
+def _old_program(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     """A program that takes no lock and makes no claim, each time in one go."""
     if shared.logins_left:
         for after, process in logins(config, shared, Process(1)):

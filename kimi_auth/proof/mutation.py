@@ -14,7 +14,7 @@ from kimi_auth.machine import Edge, Library, Machine, SpecError, edges
 from kimi_auth.proof.explore import ANY, StateSpaceTooLarge, explore
 
 from .effects import Config
-from .promises import PROMISES, broken_promise
+from .scenarios import SCENARIOS, broken_scenario
 from .verdicts import Data
 from .world import World
 from .worlds import FAST
@@ -58,7 +58,7 @@ def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -
         return "lint"
     for name in (SMALLEST, PROMISE, *(name for name in FAST if name != SMALLEST)):
         if name == PROMISE:
-            if broken_promise(edited, PROMISES):
+            if broken_scenario(edited, SCENARIOS):
                 return PROMISE
         elif mutant.edge in walked.get(name, ()) and (rule := _broken_rule(edited, FAST[name])):
             return f"checker: {rule}"

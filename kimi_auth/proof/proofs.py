@@ -19,9 +19,9 @@ from kimi_auth.proof.explore import Report
 from kimi_auth.proof.program import Program
 
 from .ablations import ABLATIONS, Ablation, leave_out
+from .equivalent_mutants import ARGUMENTS
 from .mutation import Mutant, Score, merged, mutants, score
 from .rules import RULES
-from .survivors import ARGUMENTS
 from .verdicts import Verdict, faults_of, verdicts, visit
 from .workers import WORKERS, side_by_side
 from .world import ROOTS

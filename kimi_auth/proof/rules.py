@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kimi_auth.proof.explore import SETTLES, TERMINATES
 
-from .truth import OWED
+from .predicates import OWED
 
 __all__ = ["RULES"]
 

@@ -11,8 +11,8 @@ from kimi_auth.machine import Library
 from kimi_auth.proof.explore import ANY, Report, StateSpaceTooLarge, Story, explore
 
 from .effects import Config
-from .promises import PROMISES, broken_promise
 from .rules import RULES
+from .scenarios import SCENARIOS, broken_scenario
 from .world import World
 from .worlds import FAST, WORLDS
 
@@ -71,14 +71,14 @@ class Verdict(NamedTuple):
 
 def unknown_to(machines: Library) -> list[str]:
     """The machines that the worlds are about and that are not among `machines`: without them there is no world."""
-    return sorted({promise.machine for promise in PROMISES} - set(machines))
+    return sorted({promise.machine for promise in SCENARIOS} - set(machines))
 
 
 def faults_of(machines: Library) -> list[str]:
     """What is wrong with `machines` before any world is visited: lock discipline, and promises that are not kept."""
     if unknown := unknown_to(machines):
         return [f"there is no machine {name}; the worlds of the proof are about it" for name in unknown]
-    says = [promise.says for promise in PROMISES if broken_promise(machines, [promise])]
+    says = [promise.says for promise in SCENARIOS if broken_scenario(machines, [promise])]
     problems = machines.lint_lock(dict.fromkeys(GUARDED, "credential"))
     return problems + [f"a promise is broken: {words}" for words in dict.fromkeys(says)]
 

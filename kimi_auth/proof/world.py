@@ -31,9 +31,9 @@ from .effects import (
 from .hooks import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
 from .numbering import BITS, Numbering
+from .predicates import TRUTH, owed
 from .state import NOTHING, Process, Shared
 from .state import idle as resting
-from .truth import TRUTH, owed
 
 __all__ = ["Cancel", "World"]
 
@@ -298,7 +298,7 @@ class World:
         if steps is None:
             steps = self._around[shared] = [
                 self._step(kind, after, None, (), (), words)
-                for kind, after, words in environment.happenings(self.config, self._known.shared[shared])
+                for kind, after, words in environment.environment_moves(self.config, self._known.shared[shared])
             ]
         return [*steps, *self._steps_of_all(shared, processes)] if self.config.power else steps
 

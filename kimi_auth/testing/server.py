@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 from kimi_auth.clock import Clock
 from kimi_auth.wire.answers import Answer, CodeOutcome, DeviceCode, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from kimi_auth.wire.contract import TokenHint
-from kimi_auth.wire.verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
+from kimi_auth.wire.verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
 
 __all__ = ["Request", "Reuse", "SimulatedServer"]
 
@@ -162,7 +162,7 @@ class SimulatedServer:
 
     # --- what it does ----------------------------------------------------------------------------------------------------
 
-    def _new_code(self) -> Seen:
+    def _new_code(self) -> RawResponse:
         number = len(self._state.codes) + 1
         user_code = f"CODE-{number:04}"
         self._state.codes[f"device-{number}"] = _Code(
@@ -178,7 +178,7 @@ class SimulatedServer:
             interval=self.interval_s,
         )
 
-    def _polled(self, device_code: str) -> Seen:
+    def _polled(self, device_code: str) -> RawResponse:
         code, now_s = self._state.codes.get(device_code), self._clock.wall_s()
         if code is None:
             return _error(_BAD_GRANT, "unknown device code")
@@ -201,7 +201,7 @@ class SimulatedServer:
         code.verdict, code.login = "used", self._state.logins
         return _pair(given)
 
-    def _exchanged(self, refresh_token: str) -> Seen:
+    def _exchanged(self, refresh_token: str) -> RawResponse:
         known = self._state.refresh.get(refresh_token)
         if known is None or known.login in self._state.ended_logins:
             return _error(_BAD_GRANT, "unknown or revoked refresh token")
@@ -217,7 +217,7 @@ class SimulatedServer:
         known.spent_at_s = now_s if known.spent_at_s is None else known.spent_at_s
         return _pair(self._give(known.login))
 
-    def _revoked(self, token: str) -> Seen:
+    def _revoked(self, token: str) -> RawResponse:
         if (known := self._state.refresh.get(token)) is not None:
             self._state.ended_logins.add(known.login)
         self._state.access.pop(token, None)
@@ -243,18 +243,18 @@ class SimulatedServer:
         return Grant(access, refresh, self.expires_in_s)
 
 
-def _pair(grant: Grant) -> Seen:
+def _pair(grant: Grant) -> RawResponse:
     rotated = {"refresh_token": grant.refresh_token} if grant.refresh_token else {}
     return _ok(access_token=grant.access_token, token_type=grant.token_type, expires_in=grant.expires_in_s, **rotated)
 
 
-def _ok(**body: str | float) -> Seen:
+def _ok(**body: str | float) -> RawResponse:
     return _seen(200, body)
 
 
-def _error(code: str, description: str = "") -> Seen:
+def _error(code: str, description: str = "") -> RawResponse:
     return _seen(400, {"error": code, "error_description": description} if description else {"error": code})
 
 
-def _seen(status: int, body: dict[str, Any]) -> Seen:
-    return Seen("simulated.example", status, "application/json", json.dumps(body).encode())
+def _seen(status: int, body: dict[str, Any]) -> RawResponse:
+    return RawResponse("simulated.example", status, "application/json", json.dumps(body).encode())

@@ -20,7 +20,7 @@ from .oauth import OAuthClient
 from .rules import Facts, Row, Table, columns, decide, markdown
 from .sanitize import clean, is_loopback, retry_after_s, safe_url
 from .tables import TABLES
-from .verdict import Seen, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
+from .verdict import RawResponse, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
 
 __all__ = [
     "TABLES",
@@ -37,9 +37,9 @@ __all__ = [
     "OAuthClient",
     "OAuthServer",
     "PollOutcome",
+    "RawResponse",
     "RevokeOutcome",
     "Row",
-    "Seen",
     "Table",
     "TokenHint",
     "clean",

@@ -14,7 +14,7 @@ import httpx
 from kimi_auth.clock import Clock, SystemClock
 
 from .http import Ask, proxy_for, send_async, send_sync
-from .verdict import Seen
+from .verdict import RawResponse
 
 __all__ = ["Clients"]
 
@@ -42,11 +42,11 @@ class Clients:
         self._guard = threading.Lock()
         self._by_loop: dict[tuple[asyncio.AbstractEventLoop, httpx.URL | None], httpx.AsyncClient] = {}
 
-    def send(self, ask: Ask) -> Seen:
+    def send(self, ask: Ask) -> RawResponse:
         """Sends in this thread; see `send_sync`."""
         return send_sync(partial(self._lend, ask), ask, self.clock)
 
-    async def send_async(self, ask: Ask) -> Seen:
+    async def send_async(self, ask: Ask) -> RawResponse:
         """Sends in this event loop; see `send_async`."""
         return await send_async(partial(self._of_this_loop, ask), ask, self.clock)
 

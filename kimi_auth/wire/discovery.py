@@ -9,7 +9,7 @@ import httpx
 
 from .decode import JsonObject
 from .sanitize import split_url
-from .verdict import Seen
+from .verdict import RawResponse
 
 __all__ = ["endpoint", "metadata_urls", "other_origins", "weather"]
 
@@ -56,7 +56,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if has_port else "")
 
 
-def weather(seen: Seen) -> Seen | None:
+def weather(seen: RawResponse) -> RawResponse | None:
     """What is seen of the request itself where somebody on the way has answered for the metadata, or nobody: it was never
     sent. None where the server has none: that it says with a 404, or with something in JSON."""
     is_page = seen.body.lstrip()[:1] == b"<"

@@ -1,4 +1,4 @@
-"""The one place that sends. A request goes out, and whatever happens comes back as `Seen`; only cancellation passes.
+"""The one place that sends. A request goes out, and whatever happens comes back as `RawResponse`; only cancellation passes.
 
 Both hands, threads (`send_sync`) and event loops (`send_async`), share everything but the sending itself. Bodies are read
 up to 1 MiB, redirects are not followed, cookies are not kept, proxies and certificates are those of the environment, and
@@ -28,7 +28,7 @@ from .coding import BODY_MAX, decoded
 from .decode import json_object
 from .sanitize import clean, host_of, is_loopback, is_visible, redact, retry_after_s, split_url
 from .tables import UnsendableError
-from .verdict import Seen
+from .verdict import RawResponse
 
 __all__ = ["BODY_MAX", "Ask", "proxy_for", "send_async", "send_sync"]
 
@@ -96,13 +96,13 @@ class Ask:
             )
 
 
-def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask: Ask, clock: Clock) -> Seen:
+def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask: Ask, clock: Clock) -> RawResponse:
     """Sends `ask` in this thread over the client that `client_of` lends, and says what came back. Raises nothing.
 
     Bounded by `ask.deadline_s` (and GRACE_S) once the server's name is resolved, which the system's resolver bounds. An
     answer that is a whole JSON object is not waited on any longer: what else may come says nothing more.
     """
-    arrival = _Arrival(ask, clock)
+    buffer = _ResponseBuffer(ask, clock)
     deadline = _Deadline(ask, clock)
     try:
         with _preparing(_bad_settings):
@@ -110,19 +110,19 @@ def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask
         with lent as client:
             request = ask.request(client, trace=deadline.watch)
             with closing(client.send(request, stream=True, auth=None, follow_redirects=False)) as response:
-                arrival.head(response)
+                buffer.head(response)
                 for chunk in cast("httpx.SyncByteStream", response.stream):
-                    if not arrival.take(chunk) or arrival.is_whole(chunk):
+                    if not buffer.take(chunk) or buffer.is_whole(chunk):
                         break
                     deadline.left_s()
     except _FAILURES as failure:
-        return arrival.seen(failure)
-    return arrival.seen()
+        return buffer.seen(failure)
+    return buffer.seen()
 
 
-async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock: Clock) -> Seen:
+async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock: Clock) -> RawResponse:
     """Sends `ask` in this event loop, as `send_sync` does in a thread. Raises nothing but a cancellation of the caller."""
-    arrival = _Arrival(ask, clock)
+    buffer = _ResponseBuffer(ask, clock)
     try:
         with _preparing(_bad_settings):
             client = client_of()
@@ -130,15 +130,15 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock
         async with asyncio.timeout(ask.deadline_s):
             answered = await client.send(request, stream=True, auth=None, follow_redirects=False)
             async with aclosing(answered) as response:
-                arrival.head(response)
+                buffer.head(response)
                 async for chunk in cast("httpx.AsyncByteStream", response.stream):
-                    if not arrival.take(chunk):
+                    if not buffer.take(chunk):
                         break
     except TimeoutError:
-        return arrival.seen(httpx.ReadTimeout(""))
+        return buffer.seen(httpx.ReadTimeout(""))
     except _FAILURES as failure:
-        return arrival.seen(failure)
-    return arrival.seen()
+        return buffer.seen(failure)
+    return buffer.seen()
 
 
 def proxy_for(url: str) -> httpx.Proxy | None:
@@ -195,7 +195,7 @@ def _bad_settings(problem: Exception) -> str:
     return f"the proxy or certificate settings cannot be used{said}" + (f"; look at {named}" if named else "")
 
 
-class _Arrival:
+class _ResponseBuffer:
     """What has arrived of an answer so far; it stays, whatever breaks the connection afterwards."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
@@ -221,12 +221,12 @@ class _Arrival:
         self._looks += 1
         return json_object(bytes(self._raw)) is not None
 
-    def seen(self, failure: Exception | None = None) -> Seen:
+    def seen(self, failure: Exception | None = None) -> RawResponse:
         etag = self._headers.get("etag", "")
         content_type, _, parameters = self._headers.get("content-type", "").partition(";")
         charset = _CHARSET.search(f";{parameters}")
         body, coding = decoded(bytes(self._raw), self._headers.get("content-encoding", ""))
-        return Seen(
+        return RawResponse(
             self._ask.host,
             self._status,
             clean(redact(content_type, self._ask.secrets), 60),

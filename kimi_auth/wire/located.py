@@ -20,7 +20,7 @@ from .http import CONNECT_TIMEOUT_S, Ask
 from .oauth import OAuthClient
 from .sanitize import host_of
 from .tables import UnpinnedError, UnsendableError
-from .verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
+from .verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
 
 __all__ = ["LocatedClient"]
 
@@ -60,7 +60,7 @@ class LocatedClient:
 
     async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
         found = await self._locate_async()
-        if isinstance(found, Seen):
+        if isinstance(found, RawResponse):
             return code_answer(found)
         answer = await found.request_code()
         if answer.value is None:
@@ -72,7 +72,7 @@ class LocatedClient:
 
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
         found = await self._locate_async()
-        if isinstance(found, Seen):
+        if isinstance(found, RawResponse):
             return poll_answer(found)
         answer = await found.poll(device_code)
         if answer.value is not None:
@@ -83,7 +83,7 @@ class LocatedClient:
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
         found = self._locate(METADATA_DEADLINE_S, connect_timeout_s)
-        if isinstance(found, Seen):
+        if isinstance(found, RawResponse):
             return exchange_answer(found)
         if strange := self._unpinned(self._located.token_url):
             return exchange_answer(strange)
@@ -92,7 +92,7 @@ class LocatedClient:
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
         ends_at_s = self._clients.clock.monotonic_s() + deadline_s
         found = self._locate(deadline_s, min(deadline_s, CONNECT_TIMEOUT_S))
-        if isinstance(found, Seen):
+        if isinstance(found, RawResponse):
             return revoke_answer(found)
         # What was granted a moment ago, and could not be stored, may go back to where it came from.
         if token != self._granted and (strange := self._unpinned(self._located.revocation_url)):
@@ -105,12 +105,12 @@ class LocatedClient:
         if self._found is not None:
             await self._found.aclose()
 
-    def _unpinned(self, url: str) -> Seen | None:
+    def _unpinned(self, url: str) -> RawResponse | None:
         """What is seen of a request to an endpoint where nothing of this login may be sent."""
         is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, url))
-        return None if is_bound else Seen(host_of(url), failure=UnpinnedError)
+        return None if is_bound else RawResponse(host_of(url), failure=UnpinnedError)
 
-    def _locate(self, deadline_s: float, connect_timeout_s: float) -> OAuthClient | Seen:
+    def _locate(self, deadline_s: float, connect_timeout_s: float) -> OAuthClient | RawResponse:
         search, clock = self._search(), self._clients.clock
         ends_at_s = clock.monotonic_s() + deadline_s
         try:
@@ -120,9 +120,9 @@ class LocatedClient:
                 ask = Ask("GET", url, self._headers, deadline_s=left_s, connect_timeout_s=connect_timeout_s)
                 url = search.send(self._clients.send(ask))
         except StopIteration as end:
-            return cast("OAuthClient | Seen", end.value)
+            return cast("OAuthClient | RawResponse", end.value)
 
-    async def _locate_async(self) -> OAuthClient | Seen:
+    async def _locate_async(self) -> OAuthClient | RawResponse:
         search = self._search()
         try:
             url = next(search)
@@ -131,15 +131,15 @@ class LocatedClient:
                     await self._clients.send_async(Ask("GET", url, self._headers, deadline_s=METADATA_DEADLINE_S))
                 )
         except StopIteration as end:
-            return cast("OAuthClient | Seen", end.value)
+            return cast("OAuthClient | RawResponse", end.value)
 
-    def _search(self) -> Generator[str, Seen, OAuthClient | Seen]:
+    def _search(self) -> Generator[str, RawResponse, OAuthClient | RawResponse]:
         """Asks for addresses and is sent what they said; gives the client of the endpoints, or what was seen instead of
         them, as if the request itself had met it before it was sent."""
         if self._found is not None:
             return self._found
         trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
-        missed = Seen(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
+        missed = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
         for url in metadata_urls(self._endpoints.issuer):
             seen = yield url
             metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2

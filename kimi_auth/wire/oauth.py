@@ -17,7 +17,7 @@ from .discovery import endpoint, metadata_urls, other_origins, weather
 from .http import CONNECT_TIMEOUT_S, DEADLINE_S, Ask
 from .sanitize import host_of
 from .tables import NoEndpointError, UnpinnedError
-from .verdict import Seen, code_answer, exchange_answer, poll_answer, revoke_answer
+from .verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
 
 __all__ = ["OAuthClient"]
 
@@ -81,7 +81,7 @@ class OAuthClient:
         """Revokes `token` (RFC 7009) where the endpoints or the server's metadata say. Blocks for `deadline_s` at most."""
         ends_at_s = self._clients.clock.monotonic_s() + deadline_s
         found = self._endpoints.revocation_url or self._discover(ends_at_s)
-        if isinstance(found, Seen):
+        if isinstance(found, RawResponse):
             return revoke_answer(found)
         form = {"client_id": self._endpoints.client_id, "token": token, "token_type_hint": hint}
         return revoke_answer(self._send_before(ends_at_s, self._post(found, form, secret=token)))
@@ -90,25 +90,25 @@ class OAuthClient:
         """Closes the connections of this event loop; nothing else is kept open between requests."""
         await self._clients.aclose()
 
-    def _discover(self, ends_at_s: float) -> str | Seen:
+    def _discover(self, ends_at_s: float) -> str | RawResponse:
         """The revocation endpoint that the server's metadata names, or what was seen instead of one, as if the revocation
         itself had met it before it was sent."""
-        missed = Seen(host_of(self._endpoints.issuer), failure=NoEndpointError)
+        missed = RawResponse(host_of(self._endpoints.issuer), failure=NoEndpointError)
         for url in metadata_urls(self._endpoints.issuer) if self._endpoints.discover_revocation else ():
             seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
             metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
             if found := endpoint(metadata, self._endpoints.issuer, "revocation_endpoint"):
                 is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, found))
-                return found if is_bound else Seen(host_of(found), failure=UnpinnedError)
+                return found if is_bound else RawResponse(host_of(found), failure=UnpinnedError)
             missed = weather(seen) or missed
             if seen.failure is not None:
                 break
         return missed
 
-    def _send_before(self, ends_at_s: float, ask: Ask) -> Seen:
+    def _send_before(self, ends_at_s: float, ask: Ask) -> RawResponse:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
-            return Seen(ask.host, failure=httpx.ConnectTimeout, trouble="no time was left")
+            return RawResponse(ask.host, failure=httpx.ConnectTimeout, trouble="no time was left")
         return self._clients.send(replace(ask, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from .rules import Facts, Row, Table, decide
 from .sanitize import clean, echoes, excerpt, redact
 from .tables import CODE, EXCHANGE, MODELS, POLL, REVOKE
 
-__all__ = ["Seen", "code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"]
+__all__ = ["RawResponse", "code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"]
 
 Kind = TypeVar("Kind")
 Value = TypeVar("Value")
@@ -36,7 +36,7 @@ _CODE_SHOWN_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RawResponse:
     """What came back from `host`, checked for nothing yet but its size.
 
     `status` is 0 when no answer began. `body`: as much as arrived. `failure`: the class of the exception that ended the
@@ -58,27 +58,27 @@ class Seen:
     coding: str = ""
 
 
-def code_answer(seen: Seen) -> Answer[CodeOutcome, DeviceCode]:
+def code_answer(seen: RawResponse) -> Answer[CodeOutcome, DeviceCode]:
     """The answer to a device authorisation request (RFC 8628 §3.2)."""
     return _answer(CODE, seen, device_code)
 
 
-def poll_answer(seen: Seen) -> Answer[PollOutcome, Grant]:
+def poll_answer(seen: RawResponse) -> Answer[PollOutcome, Grant]:
     """The answer to a token request with a device code (RFC 8628 §3.5)."""
     return _answer(POLL, seen, grant)
 
 
-def exchange_answer(seen: Seen, refusal_codes: frozenset[str] = frozenset()) -> Answer[ExchangeOutcome, Grant]:
+def exchange_answer(seen: RawResponse, refusal_codes: frozenset[str] = frozenset()) -> Answer[ExchangeOutcome, Grant]:
     """The answer to a token request with a refresh token (RFC 6749 §6); `refusal_codes` mean what `invalid_grant` does."""
     return _answer(EXCHANGE, seen, grant, refusal_codes)
 
 
-def revoke_answer(seen: Seen) -> Answer[RevokeOutcome, None]:
+def revoke_answer(seen: RawResponse) -> Answer[RevokeOutcome, None]:
     """The answer to a revocation request (RFC 7009 §2.2)."""
     return _answer(REVOKE, seen, _nothing)
 
 
-def models_answer(seen: Seen, *, asked_by_etag: bool = False) -> Answer[ModelsOutcome, ModelsPage]:
+def models_answer(seen: RawResponse, *, asked_by_etag: bool = False) -> Answer[ModelsOutcome, ModelsPage]:
     """The answer to a request for the models; `asked_by_etag` if it named an ETag."""
 
     def read(data: JsonObject | None) -> tuple[str, ModelsPage | None]:
@@ -89,7 +89,7 @@ def models_answer(seen: Seen, *, asked_by_etag: bool = False) -> Answer[ModelsOu
     return _answer(MODELS, seen, read)
 
 
-def _unechoed(models: JsonObject, seen: Seen) -> ModelsPage:
+def _unechoed(models: JsonObject, seen: RawResponse) -> ModelsPage:
     """The page without what repeats the bearer: it is shown, stored, and written to config.toml."""
     kept = [one for one in models["data"] if not echoes(json.dumps(one, ensure_ascii=False), seen.secrets)]
     return ModelsPage({**models, "data": kept}, "" if echoes(seen.etag, seen.secrets) else seen.etag)
@@ -101,7 +101,7 @@ def _nothing(_: JsonObject | None) -> tuple[str, None]:
 
 def _answer(
     table: Table[Kind],
-    seen: Seen,
+    seen: RawResponse,
     read: Callable[[JsonObject | None], tuple[str, Value | None]],
     refusal_codes: frozenset[str] = frozenset(),
 ) -> Answer[Kind, Value]:
@@ -121,18 +121,18 @@ def _answer(
     )
 
 
-def _is_page(seen: Seen) -> bool:
+def _is_page(seen: RawResponse) -> bool:
     """Whether it is for people: a portal's or a proxy's page, which no endpoint of this program's sends."""
     return seen.content_type.lower() in {"text/html", "application/xhtml+xml"} or seen.body.lstrip()[:1] == b"<"
 
 
-def _sentence(row: Row[object], seen: Seen, words: str) -> str:
+def _sentence(row: Row[object], seen: RawResponse, words: str) -> str:
     coding = f"encoded as {seen.coding}" if seen.coding else ""
     got = ", ".join(filter(None, (f"HTTP {seen.status}", seen.content_type, coding)))
     return row.says.format(host=seen.host, got=got, said=f": {words}" if words else "")
 
 
-def _words(seen: Seen, error: str, description: str) -> str:
+def _words(seen: RawResponse, error: str, description: str) -> str:
     """What the server said, or else what the network did."""
     if error:
         said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")

@@ -68,12 +68,12 @@ def rows(folder: Path, runner: asyncio.Runner) -> list[Row]:
     share_dir = folder / "fresh"
     os.environ["KIMI_SHARE_DIR"] = str(share_dir)
     stored = sign_in(file_store(share_dir), pair())
-    session, throttled = Session(share_dir), Session(share_dir, notice_s=1.0)
+    session, throttled = Session(share_dir), Session(share_dir, recheck_every_s=1.0)
     ours: list[tuple[str, Callable[[], Any], str]] = [
         ("kimi-auth, sync", session.access_token_sync, AT_ONCE),
         ("kimi-auth, async", session.access_token, AT_ONCE),
-        ("kimi-auth, sync, notice_s=1", throttled.access_token_sync, SOON),
-        ("kimi-auth, async, notice_s=1", throttled.access_token, SOON),
+        ("kimi-auth, sync, recheck_every_s=1", throttled.access_token_sync, SOON),
+        ("kimi-auth, async, recheck_every_s=1", throttled.access_token, SOON),
         ("kimi-auth, reading it anew", lambda: session.token_sync().access_token, AT_ONCE),
     ]
     found = [_row(name, call, stored.access_token, remark, runner) for name, call, remark in ours]

@@ -35,7 +35,7 @@ def test_fresh_token(folder: Path) -> None:
     if any("not counted" in note for note in table.notes):
         pytest.skip("there is no strace that works; it counts system calls")
     assert calls["kimi-auth, sync"] == calls["kimi-auth, async"] == "1"
-    assert calls["kimi-auth, sync, notice_s=1"] == calls["kimi-auth, async, notice_s=1"] == "0"
+    assert calls["kimi-auth, sync, recheck_every_s=1"] == calls["kimi-auth, async, recheck_every_s=1"] == "0"
 
 
 @pytest.mark.parametrize("table", [engine.table, shell.table])

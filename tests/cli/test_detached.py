@@ -19,7 +19,7 @@ import pytest
 from kimi_auth import renewal
 from kimi_auth.children import python_command
 from kimi_auth.credential import detached
-from kimi_auth.credential.history import LastWalks
+from kimi_auth.credential.history import WalkHistory
 from kimi_auth.platforms import Platform
 from kimi_auth.platforms.spec import builtin
 from kimi_auth.session import Session
@@ -130,7 +130,7 @@ def test_no_command_waits_while_a_token_works(
     held.gate.set()
     assert until_renewed(store, due).access_token != due.access_token
     ended(pid)
-    walks = [kept for kept in LastWalks(share_dir).kept() if kept.machine == "token_lifecycle"]
+    walks = [kept for kept in WalkHistory(share_dir).kept() if kept.machine == "token_lifecycle"]
     assert [kept.end for kept in walks] == ["fresh"]
     assert held.state.counts["rotations"] == 1
 

@@ -11,7 +11,7 @@ import pytest
 
 from kimi_auth.cli.doctor import history
 from kimi_auth.clock import SystemClock
-from kimi_auth.credential.history import LastWalks
+from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.status import Status
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, Transition
 from kimi_auth.machine.recorder import ENVIRONMENT
@@ -41,7 +41,7 @@ def keep(share: Path, machine: str, *steps: tuple[str, str, str, str, float], at
             now_s += seconds
             observe.moved(Transition(name, source, event, target, seconds, number))
 
-    with LastWalks(share, lambda: now_s).recording(Library.load()[machine], NO_OBSERVER) as observe:
+    with WalkHistory(share, lambda: now_s).recording(Library.load()[machine], NO_OBSERVER) as observe:
         tell(observe)
 
 

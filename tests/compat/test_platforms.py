@@ -90,7 +90,7 @@ def test_an_unknown_context_length(world: Any) -> None:
 
 
 def test_refresh_managed_models(world: Any) -> None:
-    """Memory and file follow the catalogue, once; a model that stays is the same object, and others' are untouched."""
+    """CatalogueCache and file follow the catalogue, once; a model that stays is the same object, and others' are untouched."""
     world.sign_in()
     config = world.host()
     own, text = config.models["mine/own"], world.config_file.read_text()

@@ -14,7 +14,7 @@ from house.patience import Meeting, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
-from kimi_auth.models import ConfigFile, Memory, ModelEntry
+from kimi_auth.models import CatalogueCache, ConfigFile, ModelEntry
 from kimi_auth.models import sync as flow
 from kimi_auth.models.account import BearerRejected, PlatformConfig
 from kimi_auth.platforms import Registry
@@ -312,8 +312,8 @@ def test_a_memory_without_a_place(share: Path, three: Any) -> None:
     (share / "kimi-auth").rename(share / "away")
     (share / "kimi-auth").write_text("")
     three["alpha"].etag = '"one"'
-    Memory(share).keep(Registry(share).get("alpha"), '"one"', {"data": []})
-    assert Memory(share).recall(Registry(share).get("alpha")) is None
+    CatalogueCache(share).keep(Registry(share).get("alpha"), '"one"', {"data": []})
+    assert CatalogueCache(share).recall(Registry(share).get("alpha")) is None
 
 
 # --- for a host's start ------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 
 from kimi_auth.clock import VirtualClock
 from kimi_auth.credential.contracts import CredentialContext, Need
-from kimi_auth.credential.credential import Credential, Landing
-from kimi_auth.credential.token_lifecycle import CredentialWork
-from kimi_auth.credential.token_refresh import Effects, token_from
+from kimi_auth.credential.credential import Credential, CredentialState
+from kimi_auth.credential.token_lifecycle import CredentialHooks
+from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.machine import Library, recorder_from_environ, walk_sync
 from kimi_auth.store import MemoryStore
 from kimi_auth.testing.server import SimulatedServer
@@ -69,8 +69,8 @@ class Life:
     def __post_init__(self) -> None:
         self.store = FlakyStore(self.clock)
         self.server = SimulatedServer(self.clock)
-        self.effects = Effects(self.store, self.server, self.clock, ISSUER, luck=lambda: 0.0)
-        self.work = CredentialWork(self.effects, serve=self.served.append, config=self)
+        self.effects = Ports(self.store, self.server, self.clock, ISSUER, luck=lambda: 0.0)
+        self.work = CredentialHooks(self.effects, serve=self.served.append, config=self)
         self.library = Library.load()
         self.credential = Credential(self.work, self.library, observe=recorder_from_environ(), one_shot=self.one_shot)
 
@@ -87,12 +87,14 @@ class Life:
         self.clock.advance(age_s)
         return token
 
-    def walk(self, event: str, need: Need = ANY, *, patience_s: float = 30.0) -> Landing:
+    def walk(self, event: str, need: Need = ANY, *, patience_s: float = 30.0) -> CredentialState:
         """Inspects, then sends `event`."""
         at = self.credential.inspect()
         ctx = CredentialContext(need, patience_s, self.work.deadline_s(patience_s), at.ctx.snapshot)
         machine = self.library["token_lifecycle"]
-        return Landing(*walk_sync(machine, self.work, ctx, at=at.state, event=event, observe=recorder_from_environ()))
+        return CredentialState(
+            *walk_sync(machine, self.work, ctx, at=at.state, event=event, observe=recorder_from_environ())
+        )
 
     @property
     def state(self) -> str:

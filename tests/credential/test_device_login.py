@@ -23,7 +23,7 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.login.contracts import LoginContext
-from kimi_auth.login.device_login import LoginSurroundings, LoginWork
+from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.models import ModelEntry
@@ -102,10 +102,10 @@ class Login:
             return await poll(device_code)
 
         server.poll = watched
-        around = LoginSurroundings(
+        around = LoginPorts(
             self, self, self.discover, self.life.served.append, self.opened.append, self.revokes_replaced
         )
-        work = LoginWork(self.life.effects, around)
+        work = DeviceLoginHooks(self.life.effects, around)
         machine = self.life.library["device_login"]
         return await walk_async(machine, work, LoginContext(force=force), observe=recorder_from_environ())
 
@@ -573,7 +573,7 @@ def interrupt_at(login: Login, state: str) -> tuple[str, LoginContext]:
             """Nothing to see."""
 
     async def walk() -> tuple[str, LoginContext]:
-        around = LoginSurroundings(login, SilentView(), login.discover, login.life.served.append)
+        around = LoginPorts(login, SilentView(), login.discover, login.life.served.append)
         login.life.server.interval_s = 1.0
         poll = login.life.server.poll
 
@@ -583,7 +583,9 @@ def interrupt_at(login: Login, state: str) -> tuple[str, LoginContext]:
 
         login.life.server.poll = approving
         machine = login.life.library["device_login"]
-        return await walk_async(machine, LoginWork(login.life.effects, around), LoginContext(), observe=Observer())
+        return await walk_async(
+            machine, DeviceLoginHooks(login.life.effects, around), LoginContext(), observe=Observer()
+        )
 
     return asyncio.run(walk())
 
@@ -622,8 +624,8 @@ def test_ctrl_c_while_another_process_holds_the_lock_revokes_the_grant(login: Lo
 
     async def main() -> None:
         nonlocal task
-        around = LoginSurroundings(login, View(), login.discover)
-        work = LoginWork(login.life.effects, around)
+        around = LoginPorts(login, View(), login.discover)
+        work = DeviceLoginHooks(login.life.effects, around)
         token = Token(login.life.server.issue().access_token, "refresh-1", 0.0, 900.0)
         task = asyncio.ensure_future(work.store_credential(LoginContext(token=token)))
         with pytest.raises(asyncio.CancelledError):

@@ -18,7 +18,7 @@ from house.patience import ended
 
 from kimi_auth.clock import VirtualClock
 from kimi_auth.credential import history as walks
-from kimi_auth.credential.history import KEPT, KEPT_OF_A_KIND, Kept, LastWalks
+from kimi_auth.credential.history import KEPT, KEPT_OF_A_KIND, WalkFile, WalkHistory
 from kimi_auth.credential.token_refresh import token_from
 from kimi_auth.errors import AccessDenied, NotSignedIn
 from kimi_auth.login.view import SilentView
@@ -40,7 +40,7 @@ def share(tmp_path: Path) -> Path:
     return folder
 
 
-def walk(kept: LastWalks, machine: Machine, *events: str) -> None:
+def walk(kept: WalkHistory, machine: Machine, *events: str) -> None:
     """One walk of `machine` that answers with these events, and is left where they end."""
     with kept.recording(machine, NO_OBSERVER) as observe:
         due = steps(machine, observe=observe)
@@ -57,7 +57,7 @@ DENIED = ("ready", "code", "shown", "elapsed", "access_denied")
 
 def test_a_walk_is_kept(share: Path) -> None:
     """Its file says when, which machine and how it ended, holds every step, and is for nobody else."""
-    kept = LastWalks(share, wall_s=lambda: 1_763_900_000.5)
+    kept = WalkHistory(share, wall_s=lambda: 1_763_900_000.5)
     walk(kept, LOGIN, *DENIED)
     (one,) = kept.kept()
     assert (one.began[:-3], one.machine, one.end) == ("20251123T121320.", "device_login", "denied")
@@ -72,7 +72,7 @@ def test_a_walk_is_kept(share: Path) -> None:
 def test_everybody_else_is_told_as_well(share: Path) -> None:
     """The observer that a session was given hears the same walk."""
     recorder = EdgeRecorder()
-    with LastWalks(share).recording(OUT, recorder) as observe:
+    with WalkHistory(share).recording(OUT, recorder) as observe:
         next(due := steps(OUT, observe=observe))
         due.send("emptied")
     assert set(edges(OUT)) - set(recorder.unwalked([OUT])) == {
@@ -83,7 +83,7 @@ def test_everybody_else_is_told_as_well(share: Path) -> None:
 @pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
 def test_a_walk_that_raises(share: Path, raised: type[BaseException]) -> None:
     """What was done before is what one wants to see, and the exception goes on as it came."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
 
     def interrupted() -> None:
         with kept.recording(LOGIN, NO_OBSERVER) as observe:
@@ -98,7 +98,7 @@ def test_a_walk_that_raises(share: Path, raised: type[BaseException]) -> None:
 
 def test_a_childs_end_is_not_the_walks(share: Path) -> None:
     """A walk that is torn when its child has come to rest has not come to rest itself."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     child = OWN["token_refresh"]
     with kept.recording(LIFE, NO_OBSERVER) as observe:
         next(due := steps(child, observe=observe))
@@ -109,17 +109,17 @@ def test_a_childs_end_is_not_the_walks(share: Path) -> None:
 
 def test_nothing_happened(share: Path, tmp_path: Path) -> None:
     """A walk without a step, a place where nobody has signed in, and no place at all: nothing is written."""
-    walk(LastWalks(share), LOGIN)
-    walk(LastWalks(tmp_path / "nobody"), LOGIN, *DENIED)
-    walk(LastWalks(None), LOGIN, *DENIED)
+    walk(WalkHistory(share), LOGIN)
+    walk(WalkHistory(tmp_path / "nobody"), LOGIN, *DENIED)
+    walk(WalkHistory(None), LOGIN, *DENIED)
     assert list(tmp_path.rglob("*")) == [share]
-    assert (LastWalks(None).kept(), LastWalks(None).folder) == ([], None)
-    assert LastWalks(None).read(Kept("a", "b", "c", "d")) is None
+    assert (WalkHistory(None).kept(), WalkHistory(None).folder) == ([], None)
+    assert WalkHistory(None).read(WalkFile("a", "b", "c", "d")) is None
 
 
 def test_the_rare_is_not_pushed_out(share: Path) -> None:
     """Of each machine and end the last ones stay, however often another one happens."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     walk(kept, LOGIN, *DENIED)
     for _ in range(3 * KEPT_OF_A_KIND):
         walk(kept, LOGIN, "already_signed_in")
@@ -130,11 +130,11 @@ def test_the_rare_is_not_pushed_out(share: Path) -> None:
 def test_there_is_an_end_to_kinds(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many kinds there are, the oldest go when there are too many files, and other people's files stay."""
     now_s = 1_763_900_000.0
-    kept = LastWalks(share, wall_s=lambda: now_s)
+    kept = WalkHistory(share, wall_s=lambda: now_s)
     walk(kept, LOGIN, *DENIED)
     assert kept.folder is not None
     for number in range(KEPT + 30):
-        (kept.folder / Kept(f"2030{number:04}", f"machine_{number}", "done", "x").name).touch()
+        (kept.folder / WalkFile(f"2030{number:04}", f"machine_{number}", "done", "x").name).touch()
     (kept.folder / "mine.txt").touch()
     now_s = 3_000_000_000.0
     walk(kept, LOGIN, *DENIED)
@@ -145,7 +145,7 @@ def test_there_is_an_end_to_kinds(share: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_long_walk(share: Path) -> None:
     """Of an hour of polling its beginning and its end are kept."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     walk(kept, LOGIN, *DENIED[:3], *(["elapsed", "authorization_pending"] * 700), *DENIED[3:])
     (one,) = kept.kept()
     found = kept.read(one)
@@ -165,7 +165,7 @@ def test_a_full_disk(
     share: Path, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It loses the record, says so to whoever listens closely, and leaves no half of it."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     with caplog.at_level(logging.DEBUG, "kimi_auth.credential"), monkeypatch.context() as patched:
         patched.setattr(place, full)
         walk(kept, LOGIN, *DENIED)
@@ -178,7 +178,7 @@ def test_a_full_disk(
 @pytest.mark.parametrize("now_s", [float("nan"), 1e300, -1e300])
 def test_a_clock_that_shows_no_year(share: Path, now_s: float) -> None:
     """A walk ends well under a clock that is out of its mind."""
-    kept = LastWalks(share, wall_s=lambda: now_s)
+    kept = WalkHistory(share, wall_s=lambda: now_s)
     walk(kept, LOGIN, *DENIED)
     assert kept.kept() == []
 
@@ -186,7 +186,7 @@ def test_a_clock_that_shows_no_year(share: Path, now_s: float) -> None:
 @pytest.mark.parametrize("text", ["", "no json\n", '{"walk": 1}\n', "\x00" * 10, "x" * (walks.BYTES_MAX + 1)], ids=len)
 def test_a_file_of_others(share: Path, text: str) -> None:
     """What cannot be read as a walk is none."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     walk(kept, LOGIN, *DENIED)
     (one,) = kept.kept()
     assert kept.folder is not None
@@ -197,7 +197,7 @@ def test_a_file_of_others(share: Path, text: str) -> None:
 
 def test_a_pipe_is_not_waited_for(share: Path) -> None:
     """Whoever looks must not hang."""
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     walk(kept, LOGIN, *DENIED)
     (one,) = kept.kept()
     assert kept.folder is not None
@@ -208,21 +208,21 @@ def test_a_pipe_is_not_waited_for(share: Path) -> None:
 
 def test_names_that_are_not_ours() -> None:
     """Only what we would have written counts."""
-    name = Kept("20251123T121320.250", "device_login", "denied", "0123").name
-    assert Kept.parse(name) == Kept("20251123T121320.250", "device_login", "denied", "0123")
+    name = WalkFile("20251123T121320.250", "device_login", "denied", "0123").name
+    assert WalkFile.parse(name) == WalkFile("20251123T121320.250", "device_login", "denied", "0123")
     for strange in ("", "a.ndjson", name.removesuffix(".ndjson"), f"{name}.tmp", f"x-{name}"):
-        assert Kept.parse(strange) is None
+        assert WalkFile.parse(strange) is None
 
 
 MANY = """
 import sys
 from pathlib import Path
-from kimi_auth.credential.history import LastWalks
+from kimi_auth.credential.history import WalkHistory
 from kimi_auth.machine import NO_OBSERVER, Library, steps
 
 machine = Library.load()["device_login"]
 for _ in range(30):
-    with LastWalks(Path(sys.argv[1])).recording(machine, NO_OBSERVER) as observe:
+    with WalkHistory(Path(sys.argv[1])).recording(machine, NO_OBSERVER) as observe:
         next(due := steps(machine, observe=observe))
         for event in sys.argv[2:-1]:
             due.send(event)
@@ -237,7 +237,7 @@ def test_many_processes(share: Path) -> None:
     """All keep and make room at the same time: what is left is whole, and no more than it may be."""
     processes = [subprocess.Popen([sys.executable, "-c", MANY, str(share), *DENIED]) for _ in range(3)]
     assert [ended(process) for process in processes] == [0, 0, 0]
-    kept = LastWalks(share)
+    kept = WalkHistory(share)
     assert len(kept.kept()) == KEPT_OF_A_KIND
     for one in kept.kept():
         found = kept.read(one)
@@ -264,7 +264,7 @@ class World:
         self.clock.advance(age_s)
 
     def kept(self) -> list[tuple[str, str]]:
-        return [(one.machine, one.end) for one in LastWalks(self.share).kept()]
+        return [(one.machine, one.end) for one in WalkHistory(self.share).kept()]
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_a_renewal_and_a_logout(world: World) -> None:
     world.clock.advance(5)
     world.session.logout_sync()
     assert world.kept() == [("token_lifecycle", "fresh"), ("token_lifecycle", "absent")]
-    kept = LastWalks(world.share)
+    kept = WalkHistory(world.share)
     found = kept.read(kept.kept()[0])
     assert found is not None
     assert {traced.machine for traced in found.traced} == {"token_lifecycle", "token_refresh"}
@@ -325,6 +325,6 @@ def test_a_store_of_somebody_else(tmp_path: Path) -> None:
 def test_a_full_disk_fails_no_renewal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record is lost, the token is not."""
     world.sign_in(age_s=890)
-    monkeypatch.setattr(LastWalks, "_write", full)
+    monkeypatch.setattr(WalkHistory, "_write", full)
     assert world.session.access_token_sync()
     assert world.kept() == []

@@ -323,8 +323,8 @@ def test_another_process_s_rotation_is_noticed_at_once(world: World) -> None:
 
 
 def test_a_throttled_notice_looks_once_a_second(world: World) -> None:
-    """With `notice_s` the record is looked at that often and no more."""
-    session = world.another(notice_s=1.0)
+    """With `recheck_every_s` the record is looked at that often and no more."""
+    session = world.another(recheck_every_s=1.0)
     first = world.sign_in().access_token
     assert session.access_token_sync() == first
     second = world.another().access_token_sync(refresh=True)
@@ -490,14 +490,14 @@ def test_a_caller_that_comes_late_is_not_bound_by_the_first_one_s_patience(world
     first, second = threading.Thread(target=ask), threading.Thread(target=ask)
     first.start()
     assert at_it.wait(10)
-    seats, join = threading.Semaphore(0), world.session._wiring.credential.flights.join
+    seats, join = threading.Semaphore(0), world.session._components.credential.flights.join
 
     def joining(*args: Any) -> Any:
         seat = join(*args)
         seats.release()
         return seat
 
-    world.session._wiring.credential.flights.join = joining  # type: ignore[method-assign]
+    world.session._components.credential.flights.join = joining  # type: ignore[method-assign]
     second.start()
     assert seats.acquire(timeout=10)
     gate.set()
@@ -704,7 +704,7 @@ def test_the_keyring_is_thought_of_once(world: World, monkeypatch: pytest.Monkey
     """Whether a login waits there is read from config.toml with the first token only, with and without an event loop."""
     asked: list[object] = []
     monkeypatch.setattr("kimi_auth.components.is_waiting", lambda *args: asked.append(args))
-    monkeypatch.setattr(world.session._wiring, "_keyring_asked", False)
+    monkeypatch.setattr(world.session._components, "_keyring_asked", False)
     world.sign_in()
     for _ in range(3):
         asyncio.run(world.session.access_token(min_ttl_s=60.0))

@@ -17,7 +17,7 @@ from house.patience import joined
 import kimi_auth
 from kimi_auth.credential import signals as module
 from kimi_auth.credential.signals import HELD, Deferral
-from kimi_auth.credential.single_flight import Flights, is_ending, untorn
+from kimi_auth.credential.single_flight import SingleFlight, is_ending, untorn
 
 
 @pytest.fixture(autouse=True)
@@ -141,9 +141,9 @@ def test_a_call_in_flight_takes_what_would_end_the_process() -> None:
         handlers = dispositions()
         taken.extend(number for number in HELD if handlers[number] != before[number])
         gate.set()
-        return await seat.arrival()
+        return await seat.wait_async()
 
-    flights, before = Flights[int](), dispositions()
+    flights, before = SingleFlight[int](), dispositions()
     assert asyncio.run(main()) == 1
     assert taken == [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]  # SIGINT: by asyncio itself
     assert dispositions() == before
@@ -152,7 +152,7 @@ def test_a_call_in_flight_takes_what_would_end_the_process() -> None:
 def test_asyncio_finds_its_handler_while_a_call_is_in_flight() -> None:
     """`asyncio.run` replaces Python's own SIGINT handler only: with a background call in the air it must find that one."""
     gate = threading.Event()
-    flights = Flights[int]()
+    flights = SingleFlight[int]()
     seat = flights.join("key", lambda: int(gate.wait(5)))
 
     async def main() -> None:
@@ -170,8 +170,8 @@ def test_ours_that_was_left_behind_acts_as_the_default() -> None:
     done = run(
         """
         import signal, threading
-        from kimi_auth.credential.single_flight import Flights, drain
-        flights = Flights()
+        from kimi_auth.credential.single_flight import SingleFlight, drain
+        flights = SingleFlight()
         flights.join("key", lambda: 1)
         drain(5)
         print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
@@ -193,13 +193,13 @@ def test_a_landing_wakes_the_main_thread(number: signal.Signals, waits: str) -> 
     done = run(
         f"""
         import asyncio, os, signal, threading
-        from kimi_auth.credential.single_flight import Flights
+        from kimi_auth.credential.single_flight import SingleFlight
         gate, begun = threading.Event(), threading.Event()
         def work():
             begun.set()
             gate.wait(10)
             os.write(1, b"landed")
-        Flights().join("key", work)
+        SingleFlight().join("key", work)
         begun.wait(10)
         os.kill(os.getpid(), {int(number)})
         os.write(1, b"deferred ")
@@ -216,14 +216,14 @@ def test_the_guard_protects_calls_of_worker_threads() -> None:
         import os, signal, threading
         import kimi_auth
         from contextlib import nullcontext
-        from kimi_auth.credential.single_flight import Flights
+        from kimi_auth.credential.single_flight import SingleFlight
         gate, begun = threading.Event(), threading.Event()
         def work():
             begun.set()
             gate.wait(10)
             os.write(1, b"landed")
         with {guard}:
-            threading.Thread(target=lambda: Flights().join("key", work).result()).start()
+            threading.Thread(target=lambda: SingleFlight().join("key", work).result()).start()
             begun.wait(10)
             os.kill(os.getpid(), signal.SIGTERM)
             os.write(1, b"deferred ")
@@ -251,7 +251,7 @@ def test_the_guard_outlives_a_server_that_takes_the_signals() -> None:
         """
         import os, signal, threading
         import kimi_auth
-        from kimi_auth.credential.single_flight import Flights
+        from kimi_auth.credential.single_flight import SingleFlight
         gate, begun = threading.Event(), threading.Event()
         def work():
             begun.set()
@@ -260,7 +260,7 @@ def test_the_guard_outlives_a_server_that_takes_the_signals() -> None:
         with kimi_auth.signals_deferred():
             caught = []
             found = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
-            Flights().join("key", work)
+            SingleFlight().join("key", work)
             begun.wait(10)
             os.kill(os.getpid(), signal.SIGTERM)
             signal.signal(signal.SIGTERM, found)
@@ -325,7 +325,7 @@ def test_uvicorn_stops_in_order(number: signal.Signals, status: int) -> None:
         f"""
         import asyncio, os, signal, threading
         import kimi_auth, uvicorn
-        from kimi_auth.credential.single_flight import Flights
+        from kimi_auth.credential.single_flight import SingleFlight
         signal.signal(signal.SIGINT, signal.default_int_handler)
         gate, begun = threading.Event(), threading.Event()
         def work():
@@ -335,7 +335,7 @@ def test_uvicorn_stops_in_order(number: signal.Signals, status: int) -> None:
         async def app(scope, receive, send):
             assert scope["type"] == "lifespan"
             await receive()
-            Flights().join("key", work)
+            SingleFlight().join("key", work)
             begun.wait(10)
             asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), {int(number)})
             await send({{"type": "lifespan.startup.complete"}})

@@ -1,4 +1,4 @@
-"""Flights: one run for all who ask, and nobody's end is the end of it."""
+"""SingleFlight: one run for all who ask, and nobody's end is the end of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from house.patience import NO_LIMIT_S, met
 
 from kimi_auth.credential import single_flight as flight
-from kimi_auth.credential.single_flight import Flights, Seat, drain, in_flight
+from kimi_auth.credential.single_flight import SingleFlight, Waiter, drain, in_flight
 
 
 def test_callers_with_one_key_share_one_run() -> None:
     """Thirty-two callers, one flight; another key is another flight, and a landed one is not joined."""
-    flights: Flights[int] = Flights()
+    flights: SingleFlight[int] = SingleFlight()
     gate, runs = threading.Event(), []
 
     def work() -> int:
@@ -40,7 +40,7 @@ def test_callers_with_one_key_share_one_run() -> None:
 
 def test_a_cancelled_caller_takes_nobody_along() -> None:
     """One of three callers gives up, one task is cancelled: the flight lands and the third has its result."""
-    flights: Flights[str] = Flights()
+    flights: SingleFlight[str] = SingleFlight()
     gate = threading.Event()
 
     def work() -> str:
@@ -49,8 +49,8 @@ def test_a_cancelled_caller_takes_nobody_along() -> None:
 
     async def main() -> str:
         gone = flights.join("key", work)
-        task = asyncio.ensure_future(flights.join("key", work).arrival())
-        stays = asyncio.ensure_future(flights.join("key", work).arrival())
+        task = asyncio.ensure_future(flights.join("key", work).wait_async())
+        stays = asyncio.ensure_future(flights.join("key", work).wait_async())
         await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
             gone.result(0)
@@ -65,7 +65,7 @@ def test_a_cancelled_caller_takes_nobody_along() -> None:
 
 def test_what_is_raised_reaches_every_caller() -> None:
     """A bug in the work is everybody's, and the next flight starts afresh."""
-    flights: Flights[int] = Flights()
+    flights: SingleFlight[int] = SingleFlight()
     gate = threading.Event()
 
     def work() -> int:
@@ -82,7 +82,7 @@ def test_what_is_raised_reaches_every_caller() -> None:
 
 def test_drain_waits_says_so_and_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A drain that takes longer than a second says so once; at the end of its patience it says that something is left."""
-    flights: Flights[int] = Flights()
+    flights: SingleFlight[int] = SingleFlight()
     gate, said = threading.Event(), []
     now = iter(range(100))
     monkeypatch.setattr(flight.time, "monotonic", lambda: float(next(now)))
@@ -101,7 +101,7 @@ def test_work_runs_inline_where_no_thread_can_start(monkeypatch: pytest.MonkeyPa
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert Flights[int]().join("key", lambda: 7).result(0) == 7
+    assert SingleFlight[int]().join("key", lambda: 7).result(0) == 7
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
@@ -113,7 +113,7 @@ def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
     done = run(
         """
         import os, signal, sys, threading
-        from kimi_auth.credential.single_flight import Flights
+        from kimi_auth.credential.single_flight import SingleFlight
         signal.signal(signal.SIGINT, signal.default_int_handler)
         def work():
             for _ in range(3):
@@ -121,7 +121,7 @@ def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
             threading.Event().wait(0.2)
             print("landed", flush=True)
-        Flights().join("key", work)
+        SingleFlight().join("key", work)
         """
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "landed\n", "")
@@ -134,8 +134,8 @@ def test_a_program_goes_on_after_its_main_thread() -> None:
         """
         import threading
         from kimi_auth.credential import single_flight as flight
-        from kimi_auth.credential.single_flight import Flights, has_main_ended, is_ending
-        flights, going_on = Flights(), threading.Event()
+        from kimi_auth.credential.single_flight import SingleFlight, has_main_ended, is_ending
+        flights, going_on = SingleFlight(), threading.Event()
         def ends():
             if threading.current_thread() is not other:  # Python 3.12.0 to 3.12.2 starts no threads any more
                 other.join()
@@ -160,7 +160,7 @@ def test_the_wait_at_the_end_is_announced() -> None:
         import threading
         from kimi_auth.credential import single_flight as flight
         flight.SAY_AFTER_S = 0.0
-        flights = flight.Flights()
+        flights = flight.SingleFlight()
         flights.join("key", lambda: threading.Event().wait(0.2))
         """
     )
@@ -174,7 +174,7 @@ def test_what_begins_while_the_interpreter_exits() -> None:
     done = run(
         """
         import atexit, threading
-        from kimi_auth.credential.single_flight import Flights, is_ending
+        from kimi_auth.credential.single_flight import SingleFlight, is_ending
         def work():
             threading.Event().wait(0.3)
             print("landed", flush=True)
@@ -193,7 +193,7 @@ def test_what_begins_while_the_interpreter_exits() -> None:
             gate.set()
             told.wait()
         gate, told = threading.Event(), threading.Event()
-        flights = Flights()
+        flights = SingleFlight()
         threading.Thread(target=daemon, daemon=True).start()
         print("first", flights.join("key", work).result(3600), is_ending(), flush=True)
         """
@@ -208,19 +208,19 @@ def test_what_begins_while_the_interpreter_exits() -> None:
     ]
 
 
-@pytest.mark.parametrize("torn_at", ["booked", "while it starts"])
+@pytest.mark.parametrize("torn_at", ["before it starts", "while it starts"])
 def test_a_flight_that_never_took_off(monkeypatch: pytest.MonkeyPatch, torn_at: str) -> None:
     """A signal handler's exception between booking and flying reaches its caller; the next one flies, and nobody waits for
     the lost one."""
-    flights = Flights[int]()
+    flights = SingleFlight[int]()
 
     class Alarm(BaseException): ...
 
     def torn(*_: object) -> None:
         raise Alarm
 
-    if torn_at == "booked":
-        monkeypatch.setattr(flight._Flight, "take_off", torn)
+    if torn_at == "before it starts":
+        monkeypatch.setattr(flight._Call, "start", torn)
     else:
         monkeypatch.setattr(threading.Thread, "start", torn)
     with pytest.raises(Alarm):
@@ -237,8 +237,8 @@ def test_a_fork_waits_for_the_flight_and_the_child_starts_with_none() -> None:
     done = run(
         """
         import os, threading
-        from kimi_auth.credential.single_flight import Flights, in_flight
-        flights = Flights()
+        from kimi_auth.credential.single_flight import SingleFlight, in_flight
+        flights = SingleFlight()
         landed = []
         def work():
             threading.Event().wait(0.2)
@@ -257,7 +257,7 @@ def test_a_fork_waits_for_the_flight_and_the_child_starts_with_none() -> None:
 
 def test_a_caller_whose_loop_is_gone_holds_nothing_up() -> None:
     """The loop that waited is closed when the flight lands: nobody is told, the others are, and the flight ends."""
-    flights: Flights[str] = Flights()
+    flights: SingleFlight[str] = SingleFlight()
     gate = threading.Event()
 
     def work() -> str:
@@ -265,7 +265,7 @@ def test_a_caller_whose_loop_is_gone_holds_nothing_up() -> None:
         return "landed"
 
     async def leave() -> None:
-        asyncio.ensure_future(flights.join("key", work).arrival())  # noqa: RUF006 - cancelled with the loop
+        asyncio.ensure_future(flights.join("key", work).wait_async())  # noqa: RUF006 - cancelled with the loop
         await asyncio.sleep(0)
 
     asyncio.run(leave())
@@ -277,13 +277,13 @@ def test_a_caller_whose_loop_is_gone_holds_nothing_up() -> None:
 
 def test_an_arrival_that_is_past_is_not_waited_for() -> None:
     """A flight that has landed before its caller looks: the result is there."""
-    flights: Flights[int] = Flights()
+    flights: SingleFlight[int] = SingleFlight()
     seat = flights.join("key", lambda: 7)
     assert drain(NO_LIMIT_S)
-    assert asyncio.run(seat.arrival()) == 7
+    assert asyncio.run(seat.wait_async()) == 7
 
 
 def test_nothing_that_a_second_interrupt_could_leave_locked() -> None:
     """A seat is a queue and a callback: it has no lock or condition of Python's, whose release a Ctrl-C can prevent."""
-    held = [type(value) for value in vars(Seat()).values()]
+    held = [type(value) for value in vars(Waiter()).values()]
     assert held == [queue.SimpleQueue, type(None)]

@@ -747,11 +747,11 @@ def test_a_program_that_is_to_end_does_not_recover(life: Life) -> None:
     """A lost answer would cost it another minute: the claim stays, and the next program recovers."""
     life.sign_in(age_s=901)
     ending = replace(life.effects, recovers=lambda patience_s: False)
-    life.work._effects = ending
+    life.work._ports = ending
     life.server.fault("exchange", LOST)
     assert life.walk("renew").state == "uncertain"
     assert life.server.counts["exchange"] == 1
-    life.work._effects = life.effects
+    life.work._ports = life.effects
     life.clock.advance(1)
     assert life.walk("renew").state == "fresh"
 
@@ -780,7 +780,7 @@ def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
     """A pace is written and read by the wall clock, whatever the ages of tokens are judged by."""
     life.sign_in(age_s=901)
     steady_s = life.clock.wall_s() + 3600
-    life.work._effects = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
+    life.work._ports = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
     life.server.fault("exchange", OFFLINE)
     for _ in range(2):
         assert life.walk("renew", patience_s=0.0).state == "expired"

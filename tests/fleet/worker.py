@@ -199,8 +199,8 @@ class Worker:
         for option, constant in SHORTER.items():
             if option in self.options:
                 shorten(constant, float(self.options[option]) + BEYOND_S.get(option, 0.0))
-        self.session._wiring.library  # noqa: B018
-        self.session._wiring.effects  # noqa: B018
+        self.session._components.library  # noqa: B018
+        self.session._components.effects  # noqa: B018
 
     def run(self) -> None:
         token = self.session.store.read().token

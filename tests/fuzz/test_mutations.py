@@ -19,7 +19,7 @@ from kimi_auth import __main__ as fast_lane
 from kimi_auth.errors import ConfigError, CorruptCredential
 from kimi_auth.machine import trace
 from kimi_auth.models import parse_catalogue
-from kimi_auth.models.catalogue_cache import Memo
+from kimi_auth.models.catalogue_cache import CachedCatalogue
 from kimi_auth.models.tomltext import applied, diff, edited, loads
 from kimi_auth.platforms.spec import parse as parse_platforms
 from kimi_auth.review import walk_picture
@@ -142,7 +142,7 @@ def config(data: bytes) -> None:
 
 def memo(data: bytes) -> None:
     with suppress(ValueError):
-        assert Memo.model_validate_json(data).etag
+        assert CachedCatalogue.model_validate_json(data).etag
 
 
 def words(data: bytes) -> None:

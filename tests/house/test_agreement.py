@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from kimi_auth.credential.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
-from kimi_auth.login.contracts import LoginHooks
+from kimi_auth.credential.contracts import SignOutContract, TokenLifecycleContract, TokenRefreshContract
+from kimi_auth.login.contracts import DeviceLoginContract
 from kimi_auth.machine import Library, disagreements
 
 HOOKS = {
-    "device_login": LoginHooks,
-    "sign_out": SignOutHooks,
-    "token_lifecycle": LifecycleHooks,
-    "token_refresh": RefreshHooks,
+    "device_login": DeviceLoginContract,
+    "sign_out": SignOutContract,
+    "token_lifecycle": TokenLifecycleContract,
+    "token_refresh": TokenRefreshContract,
 }
 UNDER_THE_LOCK = (
     "exchange",

@@ -21,7 +21,7 @@ import pytest
 
 from kimi_auth import token
 from kimi_auth.credential import judge
-from kimi_auth.credential.age import HeldToken
+from kimi_auth.credential.age import CachedToken
 from kimi_auth.store import Claim, MemoryStore, claims
 from life.year.processes import Process
 from life.year.weather import ALL, NONE, OUTAGES, Faults
@@ -144,7 +144,7 @@ def test_a_process_knows_how_old_its_token_is(tmp_path: Path, steps: tuple[Step,
 
 def _believe_everything(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(judge, "phase", lambda *_: "fresh")
-    patch.setattr(HeldToken, "serves", lambda *_: True)
+    patch.setattr(CachedToken, "serves", lambda *_: True)
 
 
 def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from kimi_auth.credential.contracts import CredentialContext, Need
-from kimi_auth.credential.token_lifecycle import CredentialWork
-from kimi_auth.credential.token_refresh import Effects
+from kimi_auth.credential.token_lifecycle import CredentialHooks
+from kimi_auth.credential.token_refresh import Ports
 from kimi_auth.errors import ConfigError, StoreUnwritable, Unreachable
 from kimi_auth.machine import Library
 from kimi_auth.proof import effects as simulated
@@ -228,7 +228,7 @@ class Real:
 
     def __post_init__(self) -> None:
         self.server = SimulatedServer(self.clock)
-        effects = Effects(
+        effects = Ports(
             self.store,  # type: ignore[arg-type]
             self.server,
             self.clock,
@@ -236,7 +236,7 @@ class Real:
             keeps_trying=lambda tried_s: tried_s < 3,
             luck=lambda: 0.0,
         )
-        self.work = CredentialWork(effects, serve=self.served.append, config=self)
+        self.work = CredentialHooks(effects, serve=self.served.append, config=self)
 
     def restore(self) -> None:
         """What a logout does to the configuration."""

@@ -12,8 +12,8 @@ from kimi_auth.machine import Edge, Library, edges
 from kimi_auth.proof.ablations import ABLATIONS, Ablation, leave_out, without
 from kimi_auth.proof.explore import Report, explore
 from kimi_auth.proof.mutation import Mutant, merged, mutants, score
-from kimi_auth.proof.promises import PROMISES, broken_promise
 from kimi_auth.proof.rules import RULES
+from kimi_auth.proof.scenarios import SCENARIOS, broken_scenario
 from kimi_auth.proof.verdicts import Verdict, faults_of, visit
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import FAST, QUICK, QUIET, WORLDS
@@ -211,6 +211,6 @@ def test_mutants_are_killed(machines: Library) -> None:
 
 def test_every_promise_is_kept(machines: Library) -> None:
     """Each promise is of a machine that there is, and a promise that asks for another course is broken."""
-    assert broken_promise(machines, PROMISES) == ""
-    wrong = PROMISES[0]._replace(course="check_store ready, request_code refused")
-    assert broken_promise(machines, [wrong]) == wrong.says
+    assert broken_scenario(machines, SCENARIOS) == ""
+    wrong = SCENARIOS[0]._replace(course="check_store ready, request_code refused")
+    assert broken_scenario(machines, [wrong]) == wrong.says

@@ -14,9 +14,9 @@ import pytest
 from kimi_auth.machine import Edge, Library, digest, edges
 from kimi_auth.proof import proofs
 from kimi_auth.proof.ablations import ABLATIONS
+from kimi_auth.proof.equivalent_mutants import ARGUMENTS
 from kimi_auth.proof.mutation import Mutant, mutants
 from kimi_auth.proof.rules import RULES
-from kimi_auth.proof.survivors import ARGUMENTS
 from kimi_auth.proof.worlds import WORLDS
 from kimi_auth.review.material import Material
 from kimi_auth.review.review import review

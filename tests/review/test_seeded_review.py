@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.credential.contracts import LifecycleHooks, RefreshHooks, SignOutHooks
-from kimi_auth.login.contracts import LoginHooks
+from kimi_auth.credential.contracts import SignOutContract, TokenLifecycleContract, TokenRefreshContract
+from kimi_auth.login.contracts import DeviceLoginContract
 from kimi_auth.machine import Library, Machine, MachineError, SpecError, Step, disagreements, steps
 from kimi_auth.proof.effects import Config
 from kimi_auth.proof.explore import ANY, explore
-from kimi_auth.proof.promises import PROMISES, broken_promise
+from kimi_auth.proof.scenarios import SCENARIOS, broken_scenario
 from kimi_auth.proof.verdicts import GUARDED
 from kimi_auth.proof.world import World
 from kimi_auth.review.difference import compare
@@ -22,10 +22,10 @@ from kimi_auth.review.revisions import Revision
 
 OWN = Library.load()
 HOOKS = {
-    "device_login": LoginHooks,
-    "sign_out": SignOutHooks,
-    "token_lifecycle": LifecycleHooks,
-    "token_refresh": RefreshHooks,
+    "device_login": DeviceLoginContract,
+    "sign_out": SignOutContract,
+    "token_lifecycle": TokenLifecycleContract,
+    "token_refresh": TokenRefreshContract,
 }
 TWO = Config(logins=0, logouts=0, any_need=False, full_disk=False, all_answers=False)
 ONE_SIGNS_OUT = TWO._replace(logouts=1)
@@ -96,7 +96,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_lifecycle.states.refreshing.on.busy": None},
         "refreshing --busy--> weighing is removed",
         "fresh → renew → busy: goes to weighing, now is no declared outcome",
-        "contract: token_lifecycle and LifecycleHooks: hold_credential may answer 'busy', which refreshing does not declare",
+        "contract: token_lifecycle and TokenLifecycleContract: hold_credential may answer 'busy', which refreshing does not declare",
     ),
     "clients are not served after a renewal": Seeded(
         {"token_lifecycle.states.refreshing.on.renewed": "inspecting"},
@@ -153,7 +153,7 @@ SEEDED: dict[str, Seeded] = {
         },
         "claiming --claimed--> exchanging, before looking_again",
         "renewable → claimed: runs look_again holding credential, now runs exchange holding credential",
-        "contract: token_refresh and RefreshHooks: no state runs look_again",
+        "contract: token_refresh and TokenRefreshContract: no state runs look_again",
     ),
     "a pair that changed is sent all the same": Seeded(
         {"token_refresh.states.looking_again.on.changed": "exchanging"},
@@ -194,7 +194,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_refresh.states.saving.activity": "install", "token_refresh.states.installing.activity": "save_heir"},
         "saving: activity is install, before save_heir",
         "renewable → claimed → unchanged → tokens: runs save_heir holding credential, now runs install holding credential",
-        "contract: token_refresh and RefreshHooks: install may answer 'gone', which saving does not declare",
+        "contract: token_refresh and TokenRefreshContract: install may answer 'gone', which saving does not declare",
         "I2",
     ),
     "a pair that is not on disk counts as renewed": Seeded(
@@ -219,7 +219,7 @@ SEEDED: dict[str, Seeded] = {
         {"sign_out.states.revoking.activity": "forget"},
         "revoking: activity is forget, before revoke",
         "emptied → discarded: runs revoke holding credential, now runs forget holding credential",
-        "contract: sign_out and SignOutHooks: no state runs revoke",
+        "contract: sign_out and SignOutContract: no state runs revoke",
     ),
 }
 
@@ -256,7 +256,7 @@ def stopped_by(data: Mapping[str, Any]) -> str:
     for name, protocol in HOOKS.items():
         if problems := disagreements(machines[name], protocol):
             return f"contract: {problems[0]}"
-    broken = broken_promise(machines, PROMISES)
+    broken = broken_scenario(machines, SCENARIOS)
     return f"promise: {broken}" if broken else ""
 
 

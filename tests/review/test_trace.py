@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from kimi_auth.clock import VirtualClock
-from kimi_auth.credential.token_refresh import Effects
+from kimi_auth.credential.token_refresh import Ports
 from kimi_auth.errors import AccessDenied, Unreachable
 from kimi_auth.login.contracts import LoginContext
-from kimi_auth.login.device_login import LoginSurroundings, LoginWork
+from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Library, walk_async, walk_sync
 from kimi_auth.machine.trace import Trace, Traced, Walk, parse, read
@@ -57,8 +57,8 @@ def failed_login(trace: Trace, clock: VirtualClock) -> str:
     server = SimulatedServer(clock)
     for answer in (SLOW_DOWN, DROPPED, DROPPED, DENIED):
         server.fault("poll", answer)
-    effects = Effects(MemoryStore(clock), server, clock, "https://auth.example", luck=lambda: 0.0)
-    work = LoginWork(effects, LoginSurroundings(NoConfig(), SilentView(), no_models))
+    effects = Ports(MemoryStore(clock), server, clock, "https://auth.example", luck=lambda: 0.0)
+    work = DeviceLoginHooks(effects, LoginPorts(NoConfig(), SilentView(), no_models))
     walk = walk_async(LOGIN, work, LoginContext(), observe=trace, monotonic=clock.monotonic_s)
     return asyncio.run(walk)[0]
 

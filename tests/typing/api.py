@@ -27,15 +27,15 @@ from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.contracts import (
     CredentialContext,
     InjectOutcome,
-    LifecycleHooks,
-    RefreshHooks,
-    SignOutHooks,
+    SignOutContract,
+    TokenLifecycleContract,
+    TokenRefreshContract,
     WeighOutcome,
 )
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
-from kimi_auth.credential.token_lifecycle import CredentialWork
-from kimi_auth.login.contracts import LoginHooks
-from kimi_auth.login.device_login import LoginWork
+from kimi_auth.credential.token_lifecycle import CredentialHooks
+from kimi_auth.login.contracts import DeviceLoginContract
+from kimi_auth.login.device_login import DeviceLoginHooks
 from kimi_auth.login.view import LoginView, Notice, SilentView
 from kimi_auth.machine import EdgeRecorder, Library, Machine, Observer
 from kimi_auth.models import Change, ModelEntry
@@ -124,11 +124,11 @@ def contracts(
     del stores, servers, source, view, clock, observer, target, machine
 
 
-def hooks(work: CredentialWork, login: LoginWork) -> None:
-    lifecycle: LifecycleHooks = work
-    refresh: RefreshHooks = work
-    sign_out: SignOutHooks = work
-    device_login: LoginHooks = login
+def hooks(work: CredentialHooks, login: DeviceLoginHooks) -> None:
+    lifecycle: TokenLifecycleContract = work
+    refresh: TokenRefreshContract = work
+    sign_out: SignOutContract = work
+    device_login: DeviceLoginContract = login
     del lifecycle, refresh, sign_out, device_login
 
 
@@ -136,7 +136,7 @@ def undeclared_outcome(ctx: CredentialContext) -> tuple[InjectOutcome, Credentia
     return "swallowed", ctx  # type: ignore[return-value]
 
 
-class Forgetful(CredentialWork):
+class Forgetful(CredentialHooks):
     """A hook may not answer more than its contract knows."""
 
     def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome | Literal["forgotten"], CredentialContext]:  # type: ignore[override]

@@ -32,11 +32,11 @@ from kimi_auth.wire.clients import Clients
 from kimi_auth.wire.decode import INTERVAL_MAX_S
 from kimi_auth.wire.http import BODY_MAX, Ask, proxy_for
 from kimi_auth.wire.tables import UnsendableError
-from kimi_auth.wire.verdict import Seen
+from kimi_auth.wire.verdict import RawResponse
 
 PAIR = json.dumps({"access_token": "new-access", "refresh_token": "new-refresh"}).encode()
 FORM = {"refresh_token": "s3cret"}
-Send = Callable[[Ask], Seen]
+Send = Callable[[Ask], RawResponse]
 
 
 def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, more: str = "") -> bytes:
@@ -48,12 +48,12 @@ def ask_of(url: str, **more: Any) -> Ask:
     return replace(Ask("POST", f"{url}/token", {}, FORM, secrets=("s3cret",)), **more)
 
 
-def in_thread(ask: Ask) -> Seen:
+def in_thread(ask: Ask) -> RawResponse:
     return Clients().send(ask)
 
 
-def in_loop(ask: Ask) -> Seen:
-    async def run() -> Seen:
+def in_loop(ask: Ask) -> RawResponse:
+    async def run() -> RawResponse:
         clients = Clients()
         try:
             return await clients.send_async(ask)

@@ -317,7 +317,7 @@ def test_every_row_is_reached(run: Callable[[Case], answers.Answer[Any, Any]], w
     for case in CASES:
         run(case)
     world(html(404), revocation_url="").ask("revoke")
-    unpinned = verdict.Seen("tokens.test", failure=tables.UnpinnedError)
+    unpinned = verdict.RawResponse("tokens.test", failure=tables.UnpinnedError)
     verdict.exchange_answer(unpinned)
     verdict.revoke_answer(unpinned)
     everything = {

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kimi_auth.cli.doctor import credential, disk, history, house, renewal
+from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
 from kimi_auth.cli.doctor.check import RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.options import Json, open_session, terminal_of
@@ -21,13 +21,13 @@ from kimi_auth.session import Session
 __all__ = ["RUNBOOK", "add_to"]
 
 RUNBOOK: tuple[Look, ...] = (
-    house.location,
-    house.variables,
+    environment.location,
+    environment.variables,
     credential.stored,
     credential.bound,
     credential.private,
     credential.keyring,
-    house.models,
+    environment.models,
     renewal.lately,
     renewal.lock,
     renewal.claim,
@@ -36,7 +36,7 @@ RUNBOOK: tuple[Look, ...] = (
     disk.writers,
     disk.locks,
     disk.writable,
-    house.platforms,
+    environment.platforms,
 )
 """What is looked at, in this order."""
 
@@ -76,7 +76,7 @@ def _examine(out: Terminal, *, verify: bool) -> list[Check]:
     except ConfigError as error:
         return [Check("environment", public(error.message), public(error.hint))]
     found = session.status()
-    looks = RUNBOOK[:1] if house.is_blocked(session) else RUNBOOK  # all else would say the same in its own words
+    looks = RUNBOOK[:1] if environment.is_blocked(session) else RUNBOOK  # all else would say the same in its own words
     checks = [check for look in looks for check in look(session, found)]
     if verify and found.fp:
         checks.append(_asked(out, session))

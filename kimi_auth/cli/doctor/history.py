@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kimi_auth.cli.doctor.check import Check
 from kimi_auth.cli.doctor.credential import file_of
-from kimi_auth.credential.history import UNFINISHED, Kept, LastWalks
+from kimi_auth.credential.history import UNFINISHED, WalkFile, WalkHistory
 from kimi_auth.credential.status import Status
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Walk
@@ -21,7 +21,7 @@ def walks(session: Session, _: Status) -> Iterator[Check]:
     """The last walks, newest first: when, which machine, how it ended, what took longest; and how to see more of one."""
     if file_of(session) is None:
         return
-    last = LastWalks(session.share_dir)
+    last = WalkHistory(session.share_dir)
     by_kind = {(kept.machine, kept.end): kept for kept in last.kept()}
     newest = sorted(by_kind.values(), reverse=True)[:SHOWN]
     told = [(kept, walk) for kept in newest if (walk := last.read(kept)) is not None]
@@ -31,7 +31,7 @@ def walks(session: Session, _: Status) -> Iterator[Check]:
         yield Check("all walks", f"to see one drawn over its machine: kimi-auth diagram --trace {last.folder}/FILE")
 
 
-def _story(kept: Kept, walk: Walk) -> str:
+def _story(kept: WalkFile, walk: Walk) -> str:
     # A state that walks another machine takes as long as that one: what took long is inside.
     machines = Library.load()
     alone = [

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from kimi_auth.credential.single_flight import Flights, Seat
+from kimi_auth.credential.single_flight import SingleFlight, Waiter
 
 __all__ = ["Killed", "Laptop", "TurnFlights"]
 
@@ -223,7 +223,7 @@ class Laptop:
             return runner.run(whole())
 
 
-class TurnFlights(Flights[Any]):
+class TurnFlights(SingleFlight[Any]):
     """The flights of one process: real ones, whose threads take turns."""
 
     def __init__(self, laptop: Laptop, process: int) -> None:
@@ -231,7 +231,7 @@ class TurnFlights(Flights[Any]):
         self._laptop = laptop
         self._process = process
 
-    def join(self, key: Hashable, work: Callable[[], Any]) -> Seat[Any]:
+    def join(self, key: Hashable, work: Callable[[], Any]) -> Waiter[Any]:
         return super().join(key, lambda: self._laptop.aboard(self._process, work))
 
     def _start(self, flight: Any, fly: Callable[[], None]) -> bool:

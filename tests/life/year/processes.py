@@ -97,7 +97,7 @@ class Process:
                 while self._world.laptop.awake_s < ends_s:
                     await self._until_due()
                     await self._world.ask(self, session, client[0])
-                while session._wiring.credential.flights.in_flight():
+                while session._components.credential.flights.in_flight():
                     await asyncio.sleep(1.0)
         except KimiAuthError as error:
             self._world.refused(self, error, was_down)

@@ -119,7 +119,7 @@ class World:
             observe=NO_OBSERVER,
             one_shot=process.kind == "command",
         )
-        session._wiring.credential.flights = TurnFlights(self.laptop, process.pid)
+        session._components.credential.flights = TurnFlights(self.laptop, process.pid)
         return session
 
     def _kill_all(self) -> None:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from kimi_auth.machine import ACQUIRED, Machine, MachineError, steps
 from kimi_auth.machine.engine import Step
 
-__all__ = ["PROMISES", "Promise", "broken_promise"]
+__all__ = ["SCENARIOS", "Scenario", "broken_scenario"]
 
 
-class Promise(NamedTuple):
+class Scenario(NamedTuple):
     """`says`: what is promised. `start`: "" for the beginning, else "REST EVENT". `course`: "ACTIVITY OUTCOME" for each
     step, those of a walked child between `acquired` and its end. `end`: the rest state."""
 
@@ -35,24 +35,24 @@ LOST = f"{LOCKED}, exchange ambiguous, postpone postponed"
 RENEWABLE = ("fresh", "expiring", "expired", "usable", "uncertain", "refused")
 ENDED = ("revoked", "corrupt", "absent")
 
-PROMISES: tuple[Promise, ...] = (
-    Promise(
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
         "device_login",
         "an approved login is stored, then models and config follow, and clients are served",
         "",
         f"{STORED}, sync_models synced, write_config configured, inject injected",
         "signed_in",
     ),
-    Promise("device_login", "a login that stands is left alone", "", "check_store already_signed_in", "signed_in"),
-    Promise(
+    Scenario("device_login", "a login that stands is left alone", "", "check_store already_signed_in", "signed_in"),
+    Scenario(
         "device_login",
         "a login that was cut short before its configuration is finished without another approval",
         "",
         "check_store unfinished, sync_models synced, write_config configured, inject injected",
         "signed_in",
     ),
-    Promise("device_login", "nobody is asked to approve what cannot be stored", "", "check_store blocked", "failed"),
-    Promise(
+    Scenario("device_login", "nobody is asked to approve what cannot be stored", "", "check_store blocked", "failed"),
+    Scenario(
         "device_login",
         "a server that does not answer is asked again",
         "",
@@ -60,28 +60,28 @@ PROMISES: tuple[Promise, ...] = (
         "wait cancelled",
         "cancelled",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "a server that never answers ends it",
         "",
         "check_store ready, request_code unreachable, pause_before_code gave_up",
         "failed",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "one may leave while the server does not answer",
         "",
         "check_store ready, request_code unreachable, pause_before_code cancelled",
         "cancelled",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "a server that refuses this program ends it",
         "",
         "check_store ready, request_code refused",
         "failed",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "pending, slow_down and weather all wait and ask again, with the same code",
         "",
@@ -89,14 +89,14 @@ PROMISES: tuple[Promise, ...] = (
         "poll_token unreachable, wait elapsed, poll_token access_denied",
         "denied",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "a refusal that is no answer to the code ends it",
         "",
         f"{SHOWN}, wait elapsed, poll_token refused",
         "failed",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "a code that the server calls expired is followed by a new one, which is shown",
         "",
@@ -104,45 +104,45 @@ PROMISES: tuple[Promise, ...] = (
         "wait lapsed, renew_code exhausted",
         "expired",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "one may leave between two codes",
         "",
         f"{SHOWN}, wait lapsed, renew_code cancelled",
         "cancelled",
     ),
-    Promise(
+    Scenario(
         "device_login",
         "a grant that cannot be stored is revoked",
         "",
         f"{APPROVED}, store_credential unwritable, return_grant returned",
         "failed",
     ),
-    Promise(
+    Scenario(
         "device_login", "a login without models stands", "", f"{STORED}, sync_models unavailable", "models_pending"
     ),
-    Promise(
+    Scenario(
         "device_login",
         "a login whose config cannot be written stands",
         "",
         f"{STORED}, sync_models synced, write_config unwritable",
         "models_pending",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a lock that is busy leaves a working token usable",
         "expiring renew",
         "hold_credential busy, weigh works",
         "usable",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "what changed while we waited is served and looked at",
         "expired renew",
         "hold_credential changed, inject injected, inspect fresh",
         "fresh",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a lost answer is followed by a declared recovery, with the lock left alone between them",
         "expired renew",
@@ -151,77 +151,77 @@ PROMISES: tuple[Promise, ...] = (
         "back_off gave_up, weigh doubtful",
         "uncertain",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a record that was set aside for another issuer reads as nobody signed in",
         "expired renew",
         "hold_credential acquired, reread foreign, inject injected, inspect absent",
         "absent",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "what cannot be read is served to nobody",
         "expired renew",
         "hold_credential acquired, reread corrupt, inject injected, inspect corrupt",
         "corrupt",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a claim whose owner may be at work is waited for, without a word at the server",
         "expired renew",
         "hold_credential acquired, reread renewable, claim in_flight, back_off gave_up, weigh ended",
         "expired",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a disk that takes no claim stops it before anything is sent",
         "expired renew",
         "hold_credential acquired, reread renewable, claim unwritable, back_off gave_up, weigh ended",
         "expired",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a recovery that cannot be declared is not begun",
         "uncertain renew",
         "hold_credential acquired, reread renewable, claim interrupted, renew_claim unwritable, back_off gave_up, weigh doubtful",
         "uncertain",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a busy server leaves no claim and a pace",
         "expired renew",
         f"{LOCKED}, exchange not_processed, withdraw_claim withdrawn, postpone postponed, back_off gave_up, weigh ended",
         "expired",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a server that refuses this program leaves no claim and a pace",
         "expired renew",
         f"{LOCKED}, exchange misconfigured, withdraw_claim withdrawn, postpone postponed, back_off gave_up, weigh ended",
         "expired",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "an answer that is no OAuth answer is noted, and the login stays",
         "expired renew",
         f"{LOCKED}, exchange unclear, record_unclear recorded, back_off gave_up, weigh refused",
         "refused",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a refusal that cannot be written down slows us down",
         "expired renew",
         f"{LOCKED}, exchange refused, record_refusal unrecorded, postpone postponed, back_off gave_up, weigh ended",
         "expired",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a pair that cannot be saved is not forgotten by saying so",
         "expired renew",
         f"{LOCKED}, exchange tokens, save_heir unsaved, weigh ended",
         "expired",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a pair that cannot be installed is left as heir",
         "expired renew",
@@ -229,12 +229,12 @@ PROMISES: tuple[Promise, ...] = (
         "expired",
     ),
     *(
-        Promise("token_lifecycle", "looking ends with what was seen, and does nothing", start, f"inspect {seen}", seen)
+        Scenario("token_lifecycle", "looking ends with what was seen, and does nothing", start, f"inspect {seen}", seen)
         for seen in (*RENEWABLE, *ENDED)
         for start in ("", "fresh touched")
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "every rest state looks again when it is touched",
             f"{rest} touched",
@@ -244,7 +244,7 @@ PROMISES: tuple[Promise, ...] = (
         for rest in (*RENEWABLE, *ENDED)
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "whatever can be renewed takes the lock first, and stays as it is without",
             f"{rest} {event}",
@@ -255,7 +255,7 @@ PROMISES: tuple[Promise, ...] = (
         for event in ("renew", "rejected")
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "one may sign out of everything; without the lock, or room to write, the login stands",
             f"{rest} logout",
@@ -269,7 +269,7 @@ PROMISES: tuple[Promise, ...] = (
         )
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "a record of another issuer that came while we waited for the lock is not ours to sign out",
             f"{rest} logout",
@@ -279,7 +279,7 @@ PROMISES: tuple[Promise, ...] = (
         for rest in (*RENEWABLE, *ENDED)
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "what is found under the lock and needs no renewal is served as it is",
             "expired renew",
@@ -289,7 +289,7 @@ PROMISES: tuple[Promise, ...] = (
         for found, seen in (("satisfied", "fresh"), ("gone", "absent"), ("refused", "revoked"))
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "a wait beyond the patience of a caller is not begun",
             "expired renew",
@@ -303,35 +303,35 @@ PROMISES: tuple[Promise, ...] = (
             ("refused", "refused"),
         )
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a renewal is on disk twice before anybody is served",
         "expiring renew",
         f"{LOCKED}, exchange tokens, save_heir saved, install installed, inject injected, inspect fresh",
         "fresh",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "the answer of a process that died is installed, and nothing is sent",
         "uncertain renew",
         "hold_credential acquired, reread renewable, claim heir, install installed, inject injected, inspect fresh",
         "fresh",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a login that the server ended stays ended, on disk",
         "expired renew",
         f"{LOCKED}, exchange refused, record_refusal recorded, inject injected, inspect revoked",
         "revoked",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "the pace that all share is kept without a write",
         "expiring renew",
         "hold_credential acquired, reread paced, back_off gave_up, weigh works",
         "usable",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a backoff that ends within the patience of a caller is followed by another try",
         "expired renew",
@@ -340,14 +340,14 @@ PROMISES: tuple[Promise, ...] = (
         "inspect fresh",
         "fresh",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "what another process writes during a backoff is served and looked at",
         "expired renew",
         "hold_credential acquired, reread paced, back_off changed, inject injected, inspect fresh",
         "fresh",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a login that arrives before anything is sent takes precedence, and our claim is taken back",
         "expired renew",
@@ -355,7 +355,7 @@ PROMISES: tuple[Promise, ...] = (
         "inject injected, inspect fresh",
         "fresh",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a login that arrives while we ask takes precedence",
         "expired renew",
@@ -363,7 +363,7 @@ PROMISES: tuple[Promise, ...] = (
         "fresh",
     ),
     *(
-        Promise(
+        Scenario(
             "token_lifecycle",
             "a logout while we ask is final, whatever becomes of the revocation",
             "expired renew",
@@ -372,7 +372,7 @@ PROMISES: tuple[Promise, ...] = (
         )
         for how in ("revoked", "unsupported", "failed")
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a logout stands where the server knows no revocation",
         "expired logout",
@@ -380,7 +380,7 @@ PROMISES: tuple[Promise, ...] = (
         "clear_sidecars cleared, restore_config restored, inject injected, inspect absent",
         "absent",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a logout is followed by the config, then by the clients",
         "fresh logout",
@@ -388,7 +388,7 @@ PROMISES: tuple[Promise, ...] = (
         "clear_sidecars cleared, restore_config restored, inject injected, inspect absent",
         "absent",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a logout stands when neither server nor config follow",
         "revoked logout",
@@ -396,7 +396,7 @@ PROMISES: tuple[Promise, ...] = (
         "clear_sidecars cleared, restore_config kept, inject injected, inspect absent",
         "absent",
     ),
-    Promise(
+    Scenario(
         "token_lifecycle",
         "a logout tidies up where nobody is signed in, and asks no server",
         "absent logout",
@@ -404,28 +404,28 @@ PROMISES: tuple[Promise, ...] = (
         "inject injected, inspect absent",
         "absent",
     ),
-    Promise(
+    Scenario(
         "token_refresh",
         "a claim whose owner may be at work puts nothing of this walk in doubt",
         "",
         "reread renewable, claim in_flight",
         "postponed",
     ),
-    Promise(
+    Scenario(
         "token_refresh",
         "an interrupted claim that cannot be taken over is not sent",
         "",
         "reread renewable, claim interrupted, renew_claim unwritable",
         "postponed",
     ),
-    Promise(
+    Scenario(
         "token_refresh",
         "an end that cannot be recorded is told again later, and nothing is in doubt",
         "",
         f"{SENT}, exchange refused, record_refusal unrecorded, postpone postponed",
         "postponed",
     ),
-    Promise(
+    Scenario(
         "token_refresh",
         "an answer that is not OAuth puts nothing in doubt",
         "",
@@ -435,7 +435,7 @@ PROMISES: tuple[Promise, ...] = (
 )
 
 
-def broken_promise(machines: Mapping[str, Machine], promises: Iterable[Promise]) -> str:
+def broken_scenario(machines: Mapping[str, Machine], promises: Iterable[Scenario]) -> str:
     """What the first promise that `machines` do not keep says; "" if they keep them all."""
     for promise in promises:
         if not _is_kept(machines[promise.machine], promise):
@@ -443,7 +443,7 @@ def broken_promise(machines: Mapping[str, Machine], promises: Iterable[Promise])
     return ""
 
 
-def _is_kept(machine: Machine, promise: Promise) -> bool:
+def _is_kept(machine: Machine, promise: Scenario) -> bool:
     course = [step.split() for step in promise.course.split(", ")]
     try:
         at, event = promise.start.split() if promise.start else (None, None)
