@@ -22,7 +22,7 @@ from house.patience import NO_LIMIT_S
 
 from kimi_auth import files
 from kimi_auth.cli.doctor import ALL_WELL, credential, disk, renewal
-from kimi_auth.cli.doctor import house as surroundings
+from kimi_auth.cli.doctor import environment as surroundings
 from kimi_auth.cli.doctor.check import public
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.status import Status

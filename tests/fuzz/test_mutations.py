@@ -90,13 +90,13 @@ def pace(data: bytes) -> None:
     assert formats.decode_pace(formats.encode_pace(found)) == found
 
 
-def answered(kind: Any, judge: Callable[[verdict.Seen], Any]) -> Callable[[bytes], None]:
+def answered(kind: Any, judge: Callable[[verdict.RawResponse], Any]) -> Callable[[bytes], None]:
     """A server's body, under each status that has rows of its own."""
 
     def check(data: bytes) -> None:
         status = (200, 400, 401, 403, 429, 500, 302, 204)[len(data) % 8]
         answer = judge(
-            verdict.Seen("auth.test", status, "application/json", data, secrets=("refresh-of-a-fuzzed-pair",))
+            verdict.RawResponse("auth.test", status, "application/json", data, secrets=("refresh-of-a-fuzzed-pair",))
         )
         assert answer.outcome in get_args(kind)
         line = answer.error.line if answer.error else ""
@@ -224,8 +224,10 @@ def test_the_samples_themselves_are_good() -> None:
     assert formats.decode_record(PARSERS["credential"][1][0], Path("record")) == PAIR
     assert claims.parse(PARSERS["claim"][1][0], FP).answer is not None
     assert formats.decode_pace(PARSERS["pace"][1][0]).failures == 3
-    assert verdict.poll_answer(verdict.Seen("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
-    assert verdict.code_answer(verdict.Seen("a", 200, "application/json", PARSERS["device code answer"][1][0])).value
+    assert verdict.poll_answer(verdict.RawResponse("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
+    assert verdict.code_answer(
+        verdict.RawResponse("a", 200, "application/json", PARSERS["device code answer"][1][0])
+    ).value
     assert parse_platforms(PARSERS["platforms.toml"][1][0].decode(), "platforms.toml")[0]
     assert parse_catalogue(json.loads(PARSERS["catalogue"][1][0]))[0]
     assert trace._parse(PARSERS["trace"][1][0].decode())

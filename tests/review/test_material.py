@@ -48,8 +48,8 @@ def test_every_activity_is_described() -> None:
 def test_hooks_exist(name: str, activity: str) -> None:
     """What implements a hook is there, callable, and called like its activity."""
     where = HOOKS[name][activity]["implemented by"]
-    module, _, rest = where.partition("Work.")
-    assert callable(pkgutil.resolve_name(f"{module}Work"[::-1].replace(".", ":", 1)[::-1] + f".{rest}"))
+    module, _, rest = where.partition("Hooks.")
+    assert callable(pkgutil.resolve_name(f"{module}Hooks"[::-1].replace(".", ":", 1)[::-1] + f".{rest}"))
     assert rest == activity
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from kimi_auth.wire import Answer, ExchangeOutcome, Grant, Seen, exchange_answer
+from kimi_auth.wire import Answer, ExchangeOutcome, Grant, RawResponse, exchange_answer
 from life.year.book import Book
 from life.year.laptop import Laptop
 
@@ -61,7 +61,7 @@ class _Outage:
     """`seen`: what an exchange gets; `after_s`: how long after it a request may still be refused: the longest pause that
     the server or the failures have asked for, and one exchange that is timing out."""
 
-    seen: Seen
+    seen: RawResponse
     after_s: float
 
     @property
@@ -71,10 +71,10 @@ class _Outage:
 
 HOST: Final = "auth.kimi.com"
 OUTAGES: Final = {
-    "offline": _Outage(Seen(HOST, failure=httpx.ConnectError, trouble="no route"), 125.0),
-    "busy": _Outage(Seen(HOST, 429, retry_after_s=120.0), 245.0),
-    "down": _Outage(Seen(HOST, 503, "text/plain", b"try later"), 125.0),
-    "portal": _Outage(Seen(HOST, 200, "text/html", b"<html>Welcome to the hotel</html>"), 1030.0),
+    "offline": _Outage(RawResponse(HOST, failure=httpx.ConnectError, trouble="no route"), 125.0),
+    "busy": _Outage(RawResponse(HOST, 429, retry_after_s=120.0), 245.0),
+    "down": _Outage(RawResponse(HOST, 503, "text/plain", b"try later"), 125.0),
+    "portal": _Outage(RawResponse(HOST, 200, "text/html", b"<html>Welcome to the hotel</html>"), 1030.0),
 }
 LONGEST_S: Final = {900.0: 70, 2 * HOUR_S: 22, 8 * HOUR_S: 7, 60 * HOUR_S: 1}
 """Most outages last minutes, some hours, a few of them days; by weight."""

@@ -19,7 +19,7 @@ from kimi_auth.credential.token_refresh import token_from
 from kimi_auth.errors import KimiAuthError, NotSignedIn, Revoked
 from kimi_auth.machine import NO_OBSERVER
 from kimi_auth.testing import SimulatedServer
-from kimi_auth.wire import Answer, ExchangeOutcome, Grant, Seen, exchange_answer
+from kimi_auth.wire import Answer, ExchangeOutcome, Grant, RawResponse, exchange_answer
 from life.year.book import Book
 from life.year.laptop import EPOCH_S, Killed, Laptop, TurnFlights
 from life.year.processes import Process
@@ -38,8 +38,8 @@ MISHAPS: Final = {"reset": 60, "slow": 20, "heir": 8, "killed": 6, "nap": 3, "si
 """What happens in the middle of an exchange, by weight: the answer is lost, or comes late; its reader dies when he has
 saved it, or before; the lid closes; nothing ever comes; the power fails."""
 
-BROKEN: Final = exchange_answer(Seen("auth.kimi.com", failure=httpx.ReadError, trouble="reset"))
-SILENT: Final = exchange_answer(Seen("auth.kimi.com", failure=httpx.ReadTimeout, trouble="no answer"))
+BROKEN: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadError, trouble="reset"))
+SILENT: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadTimeout, trouble="no answer"))
 
 
 class World:
