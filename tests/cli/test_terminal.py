@@ -277,7 +277,12 @@ def test_diagnostics_that_have_no_room() -> None:
 def test_a_completion_that_cannot_be_installed(tmp_path: Path) -> None:
     """Typer writes into the home directory: what the disk refuses there is one line that names the file."""
     (tmp_path / ".bash_completions").write_text("")
-    command = [sys.executable, "-m", "kimi_auth", "--install-completion", "bash"]
+    command = [
+        "bash",
+        "-c",
+        '"$0" -m kimi_auth --install-completion; exit $?',
+        sys.executable,
+    ]  # the shell that asks is found
     env = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -13,6 +13,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ import pytest
 COUNT = itertools.count(1)
 END_S = 75.0
 """The longest that a renewal takes: a request's deadline, and some."""
+
+INHERITED = (signal.SIGHUP, signal.SIGTERM)
+"""Signals that a caller may have told us to ignore, as `nohup` does with SIGHUP: programs that tests start would, too."""
 
 FOREIGN = ("KIMI_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "BROWSER", "http_proxy", "https_proxy", "all_proxy")
 OUTSIDE = pytest.StashKey[dict[str, str]]()
@@ -73,6 +77,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Caches are found through HOME, and downloading a browser again for each run would help nobody.
     patch.setenv("XDG_CACHE_HOME", outside.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
     move_in(config, patch, "between-tests")
+    for number in INHERITED:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            config.add_cleanup(partial(signal.signal, number, signal.signal(number, signal.SIG_DFL)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -153,9 +153,11 @@ def ended(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> int:
 def heard(process: subprocess.Popen[AnyStr], said: AnyStr | None = None) -> tuple[AnyStr, AnyStr]:
     """Says `said`, waits for a process's end, and gives what came from its standard output and error."""
 
+    words = [said]  # given once: `communicate` goes on with them by itself, and takes none a second time
+
     def has_ended(tick_s: float) -> tuple[AnyStr, AnyStr] | None:
         try:
-            return process.communicate(said, timeout=tick_s)
+            return process.communicate(words.pop() if words else None, timeout=tick_s)
         except subprocess.TimeoutExpired:
             return None
 
