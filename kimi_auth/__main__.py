@@ -65,7 +65,7 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool =
         raise FallThrough
     fp = fingerprint(token)
     try:
-        os.stat(f"{folder}/credentials/{PLATFORM}.{fp}.refused", follow_symlinks=False)
+        os.stat(f"{folder}/credentials/{PLATFORM}.{fp}.revoked", follow_symlinks=False)
     except FileNotFoundError:
         return token.access_token
     except OSError:

@@ -4,7 +4,8 @@
     ├── NotSignedIn                   3   no credential is stored
     ├── SignInEnded                   4   the server ended the login; sign in again
     │   ├── Revoked                       it said so (RFC 6749 §5.2 invalid_grant)
-    │   └── Refused                       it answers something that is no OAuth answer, again and again
+    │   ├── Blocked                       answers that are not OAuth, again and again: a proxy, or the login has ended
+    │   └── InvalidKey                    the platform refuses this API key
     ├── Unreachable                   5   the server cannot be reached and no usable token is left
     ├── AccessDenied                  6   the person refused (RFC 8628 §3.5 access_denied)
     ├── CodeExpired                   7   nobody approved in time (RFC 8628 §3.5 expired_token)
@@ -28,16 +29,17 @@ from typing import ClassVar
 
 __all__ = [
     "AccessDenied",
+    "Blocked",
     "ClientRefused",
     "CodeExpired",
     "ConfigError",
     "CorruptCredential",
     "CredentialLocked",
+    "InvalidKey",
     "KimiAuthError",
     "LoginCancelled",
     "ModelsPending",
     "NotSignedIn",
-    "Refused",
     "Revoked",
     "SignInEnded",
     "StorageError",
@@ -96,10 +98,17 @@ class Revoked(SignInEnded):
     code = "revoked"
 
 
-class Refused(SignInEnded):
+class Blocked(SignInEnded):
     """The server keeps refusing with answers that are no OAuth answers; a proxy, or the login has ended."""
 
-    code = "refused"
+    code = "blocked"
+
+
+class InvalidKey(SignInEnded):
+    """The platform refuses this API key."""
+
+    code = "invalid_key"
+    default_hint = "check the key, then: kimi-auth login --api-key-stdin"
 
 
 class Unreachable(KimiAuthError):

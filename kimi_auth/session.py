@@ -108,7 +108,7 @@ class Session:
         `min_ttl_s`: life it must have left, in seconds; where the server gives no such token, the freshest that it gives,
         with a warning. `refresh`: another pair than the one stored now. `timeout_s`: the patience of this caller, 31 s by
         default; 0: the stored token if it works, else Unreachable at once. A renewal goes on in its thread when the caller's
-        patience ends. Raises the errors of `kimi_auth.errors`: NotSignedIn, Revoked, Refused, Unreachable, StorageError,
+        patience ends. Raises the errors of `kimi_auth.errors`: NotSignedIn, Revoked, Blocked, Unreachable, StorageError,
         ConfigError; ValueError for seconds that are negative or not finite.
         """
         held = self._held

@@ -128,7 +128,7 @@ def page(about: Mapping[str, Any]) -> str:
     """The page; everything that is not written here is escaped."""
     safe = {name: html.escape(str(value)) for name, value in about.items()}
     said = {name: html.escape(value) for name, value in about["sign_in"].items()}
-    waits, is_in = "code" in said, about["state"] in {"fresh", "expiring", "usable", "expired", "uncertain"}
+    waits, is_in = "code" in said, about["state"] in {"fresh", "expiring", "usable", "expired", "in_doubt"}
     parts = [f"<h1>{safe['platform']}</h1>", f"<p>{safe['state']}, {safe['seconds_left']} s left</p>"]
     if waits:
         parts.append(

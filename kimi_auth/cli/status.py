@@ -19,14 +19,14 @@ from kimi_auth.session import Session
 
 __all__ = ["add_to", "claim_of", "duration"]
 
-TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "uncertain": "yellow"}
+TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 WORDS = {
     "fresh": "signed in",
     "expiring": "signed in, renewal is due",
     "usable": "signed in, cannot be renewed now",
     "expired": "signed in, the token has expired and will be renewed when it is needed",
-    "uncertain": "signed in, the answer to the last renewal was lost; the next one recovers",
-    "refused": "the server keeps refusing to renew",
+    "in_doubt": "signed in, the answer to the last renewal was lost; the next one recovers",
+    "blocked": "the server keeps refusing to renew",
     "revoked": "the server ended this login",
     "corrupt": "the credential cannot be read",
     "absent": "not signed in",
@@ -125,8 +125,8 @@ def _owner(found: Status) -> list[Row]:
 
 def _waits(found: Status, now_s: float) -> list[Row]:
     rows: list[Row] = []
-    if found.not_before_s:
-        rows.append(("next try", f"in {duration(found.not_before_s - now_s)}"))
+    if found.retry_at_s:
+        rows.append(("next try", f"in {duration(found.retry_at_s - now_s)}"))
     if found.rejected_at_s:
         rows.append(("rejected", _rejected(found, now_s)))
     return rows
@@ -135,9 +135,9 @@ def _waits(found: Status, now_s: float) -> list[Row]:
 def _rejected(found: Status, now_s: float) -> str:
     """What a program reported of the stored token; it goes on being handed out, since one URL is not the whole API."""
     said = f"the API rejected this token {duration(max(0.0, now_s - found.rejected_at_s))} ago, at one URL at least"
-    if not found.forced_not_before_s:
+    if not found.forced_retry_at_s:
         return said
-    return f"{said}; no rotation for that reason for {duration(found.forced_not_before_s - now_s)}"
+    return f"{said}; no rotation for that reason for {duration(found.forced_retry_at_s - now_s)}"
 
 
 def _renewal(found: Status) -> str:
@@ -168,9 +168,9 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,
         "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
         "renewed_at": found.renewed_at_s or None,
-        "not_before": found.not_before_s or None,
+        "not_before": found.retry_at_s or None,
         "rejected_at": found.rejected_at_s or None,
-        "forced_not_before": found.forced_not_before_s or None,
+        "forced_not_before": found.forced_retry_at_s or None,
         "claim": claim_of(found) or None,
         "lock_holder": found.holder or None,
         "models": count,

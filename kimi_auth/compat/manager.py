@@ -16,7 +16,7 @@ from typing import Any
 from kimi_auth.compat.credentials import load_tokens, oauth_error
 from kimi_auth.compat.host import Config, Ref, Secret, api_key_of, host_version, session_of, share_dir
 from kimi_auth.compat.signing import KIMI_CODE_OAUTH_KEY
-from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Refused, Revoked, SignInEnded, Unreachable
+from kimi_auth.errors import Blocked, ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded, Unreachable
 from kimi_auth.session import Session
 from kimi_auth.wire import device_headers
 
@@ -25,13 +25,13 @@ __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthManager"]
 AT_ONCE = {"fresh", "expiring", "usable"}
 """States in which a token is there without waiting; an expiring one is renewed beside."""
 
-RAN_OUT = {"expired", "uncertain"}
+RAN_OUT = {"expired", "in_doubt"}
 """States in which it has to be renewed first, which may take as long as a network does."""
 
 ERRORS: dict[str, KimiAuthError] = {
     "absent": NotSignedIn("not signed in"),
     "revoked": Revoked("the server ended this login"),
-    "refused": Refused("the server keeps refusing to renew this login"),
+    "blocked": Blocked("the server keeps refusing to renew this login"),
 }
 """What a state says where nobody has better words."""
 

@@ -124,14 +124,14 @@ class Refresher:
         now_s = self._age_clock.now_s()
         if landing.state == "fresh":
             return token.expires_at_s - window_s(token) - now_s
-        return max(LOOK_AGAIN_S, self._credential.work.held_for_s())
+        return max(LOOK_AGAIN_S, self._credential.work.retry_in_s())
 
 
 def status_of(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
     """What there is to say about a credential that was just inspected."""
     snapshot = landing.ctx.snapshot
     token = snapshot.token
-    pace = store.pace()
+    backoff = store.backoff()
     claim = store.peek_claim(snapshot.fp).state if snapshot.fp else "none"
     common = {
         "platform": platform.id,
@@ -151,10 +151,10 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         expires_at_s=token.expires_at_s,
         left_s=left,
         renews_in_s=max(0.0, left - window_s(token)),
-        renewed_at_s=pace.renewed_at_s,
-        not_before_s=pace.not_before_s if pace.not_before_s > now_s else 0.0,
-        rejected_at_s=pace.rejected_at_s if pace.rejected_fp == snapshot.fp else 0.0,
-        forced_not_before_s=forced_until_s(pace, now_s),
+        renewed_at_s=backoff.renewed_at_s,
+        retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,
+        rejected_at_s=backoff.rejected_at_s if backoff.rejected_fp == snapshot.fp else 0.0,
+        forced_retry_at_s=forced_until_s(backoff, now_s),
         claim="" if claim == "none" else claim,
         holder=store.holder(),
     )

@@ -79,7 +79,7 @@ class CredentialContext:
     be revoked. `trouble`: why it is not fresh. `retry_after_s`: what the server asked for.
 
     `retry_at_s`: when another try makes sense, unix seconds by the store's clock, 0.0 if waiting would change nothing; set
-    by what postpones a renewal, consumed by `back_off`. `paced_until_s`: the backoff that this walk set itself or waits
+    by what postpones a renewal, consumed by `back_off`. `backoff_until_s`: the backoff that this walk set itself or waits
     out: the next try does not obey it again. `in_doubt`: the last answer was lost; `recoveries`: tries of this process to
     recover from that beyond its patience. `revocation`, `config`: how that part of a logout went, "" before it.
     """
@@ -93,7 +93,7 @@ class CredentialContext:
     trouble: KimiAuthError | None = None
     retry_after_s: float | None = None
     retry_at_s: float = 0.0
-    paced_until_s: float = 0.0
+    backoff_until_s: float = 0.0
     in_doubt: bool = False
     recoveries: int = 0
     revocation: str = ""
@@ -101,13 +101,13 @@ class CredentialContext:
 
 
 InspectOutcome = Literal[
-    "fresh", "expiring", "expired", "usable", "uncertain", "refused", "revoked", "corrupt", "absent"
+    "fresh", "expiring", "expired", "usable", "in_doubt", "blocked", "revoked", "corrupt", "absent"
 ]
 HoldOutcome = Literal["acquired", "busy", "changed"]
 HoldToSignOutOutcome = Literal["acquired", "busy"]
 InjectOutcome = Literal["injected"]
 BackOffOutcome = Literal["over", "changed", "gave_up"]
-WeighOutcome = Literal["works", "ended", "doubtful", "refused"]
+CanStillUseOutcome = Literal["usable", "expired", "in_doubt", "blocked"]
 RestoreConfigOutcome = Literal["restored", "kept"]
 
 
@@ -119,7 +119,7 @@ class TokenLifecycleContract(Protocol):
         self, ctx: CredentialContext, /
     ) -> AbstractContextManager[tuple[HoldOutcome, CredentialContext]]: ...
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]: ...
-    def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]: ...
+    def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]: ...
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]: ...
     def hold_credential_to_sign_out(
         self, ctx: CredentialContext, /
@@ -127,16 +127,16 @@ class TokenLifecycleContract(Protocol):
     def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]: ...
 
 
-RereadOutcome = Literal["renewable", "satisfied", "gone", "corrupt", "refused", "paced", "foreign"]
-ClaimOutcome = Literal["claimed", "heir", "interrupted", "in_flight", "unwritable"]
+RereadOutcome = Literal["renewable", "satisfied", "gone", "corrupt", "revoked", "backing_off", "foreign"]
+ClaimOutcome = Literal["claimed", "staged", "interrupted", "in_flight", "unwritable"]
 RenewClaimOutcome = Literal["claimed", "unwritable"]
 LookAgainOutcome = Literal["unchanged", "changed"]
 WithdrawOutcome = Literal["withdrawn"]
-ExchangeOutcome = Literal["tokens", "refused", "unclear", "not_processed", "misconfigured", "ambiguous"]
-SaveHeirOutcome = Literal["saved", "unsaved"]
-InstallOutcome = Literal["installed", "superseded", "gone", "unsaved"]
-RecordRefusalOutcome = Literal["recorded", "unrecorded"]
-RecordUnclearOutcome = Literal["recorded"]
+ExchangeOutcome = Literal["tokens", "revoked", "unrecognized", "not_processed", "misconfigured", "in_doubt"]
+StageOutcome = Literal["staged", "unwritable"]
+CommitOutcome = Literal["committed", "superseded", "gone", "unwritable"]
+RecordRevokedOutcome = Literal["recorded", "unrecorded"]
+RecordUnrecognizedOutcome = Literal["recorded"]
 PostponeOutcome = Literal["postponed"]
 
 
@@ -149,16 +149,16 @@ class TokenRefreshContract(Protocol):
     def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]: ...
     def withdraw_claim(self, ctx: CredentialContext, /) -> tuple[WithdrawOutcome, CredentialContext]: ...
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]: ...
-    def save_heir(self, ctx: CredentialContext, /) -> tuple[SaveHeirOutcome, CredentialContext]: ...
-    def install(self, ctx: CredentialContext, /) -> tuple[InstallOutcome, CredentialContext]: ...
+    def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]: ...
+    def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]: ...
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]: ...
-    def record_refusal(self, ctx: CredentialContext, /) -> tuple[RecordRefusalOutcome, CredentialContext]: ...
-    def record_unclear(self, ctx: CredentialContext, /) -> tuple[RecordUnclearOutcome, CredentialContext]: ...
+    def record_revoked(self, ctx: CredentialContext, /) -> tuple[RecordRevokedOutcome, CredentialContext]: ...
+    def record_unrecognized(self, ctx: CredentialContext, /) -> tuple[RecordUnrecognizedOutcome, CredentialContext]: ...
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]: ...
 
 
 EmptyRecordOutcome = Literal["emptied", "nothing", "unwritable", "foreign"]
-DiscardHeirOutcome = Literal["discarded"]
+DiscardStagedOutcome = Literal["discarded"]
 ClearSidecarsOutcome = Literal["cleared"]
 
 
@@ -166,6 +166,6 @@ class SignOutContract(Protocol):
     """sign_out: plain functions, called with the credential's lock held."""
 
     def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]: ...
-    def discard_heir(self, ctx: CredentialContext, /) -> tuple[DiscardHeirOutcome, CredentialContext]: ...
+    def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]: ...
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]: ...
     def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]: ...

@@ -35,13 +35,13 @@ ROUNDS_MAX = 3
 SERVES = {"fresh", "expiring", "usable"}
 """Rest states whose access token may be used."""
 
-RENEWABLE = {"fresh", "expiring", "expired", "usable", "uncertain", "refused"}
+RENEWABLE = {"fresh", "expiring", "expired", "usable", "in_doubt", "blocked"}
 """Rest states that take the event `renew`."""
 
 ERRORS: dict[str, KimiAuthError] = {
     **NO_TOKEN,
     "expired": Unreachable("the token has expired and could not be renewed"),
-    "uncertain": Unreachable("a renewal was sent and its answer is not known"),
+    "in_doubt": Unreachable("a renewal was sent and its answer is not known"),
 }
 """What a caller is told when a walk came to rest where no token can be used, and the walk itself had no better words."""
 
@@ -190,7 +190,7 @@ class Credential:
             if landing.ctx.trouble is not None:
                 log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
             somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp
-            if patience_s == 0 or landing.state not in {"expired", "uncertain"} or not somebody_wrote:
+            if patience_s == 0 or landing.state not in {"expired", "in_doubt"} or not somebody_wrote:
                 break
             start = landing  # what somebody wrote while we waited has itself run out: that is the one to renew
         return landing

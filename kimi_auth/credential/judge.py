@@ -6,56 +6,56 @@ from dataclasses import replace
 
 from kimi_auth.credential.contracts import InspectOutcome, Need
 from kimi_auth.errors import (
+    Blocked,
     ClientRefused,
     CorruptCredential,
     KimiAuthError,
-    Refused,
     Revoked,
     Unreachable,
     WrongIssuer,
 )
-from kimi_auth.store import Binding, Claim, Pace, Refusal, Snapshot
+from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot
 from kimi_auth.token import WINDOW_SHARE, Token, left_s, phase
 
 __all__ = [
     "after_failure",
     "after_rejection",
     "after_renewal",
-    "after_unclear",
+    "after_unrecognized",
     "attainable",
+    "blocked",
     "forced_until_s",
-    "held_until_s",
+    "is_blocked",
     "is_forced",
-    "is_soft_refusal",
     "judge",
     "not_ours",
     "postponed",
     "rejected_again",
-    "softly_refused",
+    "retry_at_s",
     "still_works",
-    "weather",
+    "transient_error",
 ]
 
-PACE_FIRST_S, PACE_MAX_S = 1.0, 60.0
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 1.0, 60.0
 PACE_AHEAD_MAX_S = 900.0
-UNCLEAR_FIRST_S, UNCLEAR_MAX_S = 60.0, 900.0
-UNCLEAR_APART_S = 60.0
-"""Of unrecognized answers, those at least this far apart count towards a soft refusal, however often it is tried."""
+UNRECOGNIZED_FIRST_S, UNRECOGNIZED_MAX_S = 60.0, 900.0
+UNRECOGNIZED_APART_S = 60.0
+"""Of unrecognized answers, those at least this far apart count towards being blocked, however often it is tried."""
 FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
 def judge(
     snapshot: Snapshot,
-    refusal: Refusal | None,
+    mark: RevokedMark | None,
     claim: Claim,
-    pace: Pace,
+    backoff: Backoff,
     foreign: WrongIssuer | None,
     now_s: float,
     wall_s: float,
 ) -> tuple[InspectOutcome, KimiAuthError | None]:
     """The rest state of token_lifecycle that this credential is in, and why it is not fresh.
 
-    `foreign`: why the record is another host's (`not_ours`). `now_s`: now as ages are judged; `wall_s`: now by the clock that a pace is written with; both unix seconds.
+    `foreign`: why the record is another host's (`not_ours`). `now_s`: now as ages are judged; `wall_s`: now by the clock that a backoff is written with; both unix seconds.
     """
     token = snapshot.token
     if snapshot.state == "corrupt":
@@ -67,19 +67,19 @@ def judge(
     if foreign is not None:
         return "absent", foreign
     now = phase(token, now_s)  # by time only: a bearer that one URL rejects may work at every other
-    if refusal is not None or (now != "fresh" and not token.refresh_token):
-        ended = now == "expired" or (refusal is not None and snapshot.fp == pace.rejected_fp)
-        return ("revoked" if ended else "usable"), _revoked(refusal)
+    if mark is not None or (now != "fresh" and not token.refresh_token):
+        ended = now == "expired" or (mark is not None and snapshot.fp == backoff.rejected_fp)
+        return ("revoked" if ended else "usable"), _revoked(mark)
     if now == "fresh":
         return "fresh", None
-    held = held_until_s(pace, wall_s) > 0
-    trouble = snapshot.problem or (weather(pace) if held else None)
+    held = retry_at_s(backoff, wall_s) > 0
+    trouble = snapshot.problem or (transient_error(backoff) if held else None)
     if now == "expiring":
         return ("usable", trouble) if trouble else ("expiring", None)
-    if is_soft_refusal(pace, snapshot.fp):
-        return "refused", softly_refused(pace)
+    if is_blocked(backoff, snapshot.fp):
+        return "blocked", blocked(backoff)
     if claim.state in {"interrupted", "in_flight"}:
-        return "uncertain", Unreachable("a renewal was sent and its answer is not known")
+        return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
     return "expired", trouble
 
 
@@ -89,12 +89,12 @@ def still_works(snapshot: Snapshot, now_s: float) -> bool:
     return bool(token and token.access_token and left_s(token, now_s) > 0)
 
 
-def attainable(need: Need, pace: Pace) -> Need:
+def attainable(need: Need, backoff: Backoff) -> Need:
     """`need`; where it asks for more life than the server has been seen to give, for a token that is fresh instead: another
     rotation would bring no longer one."""
-    if not 0 < pace.life_s < need.min_ttl_s:
+    if not 0 < backoff.life_s < need.min_ttl_s:
         return need
-    return replace(need, min_ttl_s=WINDOW_SHARE * pace.life_s)
+    return replace(need, min_ttl_s=WINDOW_SHARE * backoff.life_s)
 
 
 def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) -> WrongIssuer | None:
@@ -117,40 +117,40 @@ def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) 
     return WrongIssuer(words, hint=f"select that host; or {WrongIssuer.default_hint}")
 
 
-def is_soft_refusal(pace: Pace, fp: str) -> bool:
+def is_blocked(backoff: Backoff, fp: str) -> bool:
     """True once refusals that are no OAuth answers have come twice, a minute apart, for the pair `fp`."""
     return (
-        pace.unclear_fp == fp
-        and pace.unclear_count >= 2
-        and pace.unclear_last_at_s - pace.unclear_first_at_s >= UNCLEAR_APART_S
+        backoff.unrecognized_fp == fp
+        and backoff.unrecognized_count >= 2
+        and backoff.unrecognized_last_at_s - backoff.unrecognized_first_at_s >= UNRECOGNIZED_APART_S
     )
 
 
-def softly_refused(pace: Pace) -> Refused:
-    """The sentence for a soft refusal: the stored words, so that a person can tell a proxy from an ended login."""
-    return Refused(f"the server keeps refusing to renew: {pace.unclear_words}")
+def blocked(backoff: Backoff) -> Blocked:
+    """The sentence for being blocked: the stored words, so that a person can tell a proxy from an ended login."""
+    return Blocked(f"the server keeps refusing to renew: {backoff.unrecognized_words}")
 
 
-def held_until_s(
-    pace: Pace, now_s: float, *, refused: bool = False, insist: bool = False, ours_s: float = 0.0
+def retry_at_s(
+    backoff: Backoff, now_s: float, *, is_blocked_now: bool = False, insist: bool = False, own_retry_at_s: float = 0.0
 ) -> float:
     """Until when no process tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void.
 
-    `refused`: it is a soft refusal, tried once in 15 min, which does not bind who `insist`s. `ours_s`: a time that this walk
+    `is_blocked_now`: the login is blocked, tried once in 15 min, which does not bind who `insist`s. `own_retry_at_s`: a time that this walk
     has set itself or has waited out.
     """
-    is_unclear = pace.not_before_s == pace.unclear_until_s
+    is_unrecognized = backoff.retry_at_s == backoff.unrecognized_retry_at_s
     times = (
-        0.0 if insist and is_unclear else pace.not_before_s,
-        pace.unclear_last_at_s + UNCLEAR_MAX_S if refused and not insist else 0.0,
+        0.0 if insist and is_unrecognized else backoff.retry_at_s,
+        backoff.unrecognized_last_at_s + UNRECOGNIZED_MAX_S if is_blocked_now and not insist else 0.0,
     )
-    return max((until_s for until_s in times if until_s != ours_s and _is_ahead(until_s, now_s)), default=0.0)
+    return max((until_s for until_s in times if until_s != own_retry_at_s and _is_ahead(until_s, now_s)), default=0.0)
 
 
-def forced_until_s(pace: Pace, now_s: float) -> float:
+def forced_until_s(backoff: Backoff, now_s: float) -> float:
     """Until when no process rotates a token that still has life left because the platform rejected it, unix seconds; 0.0:
     it may. Nothing but such a rotation waits for that: the token goes on being handed out."""
-    return pace.forced_not_before_s if _is_ahead(pace.forced_not_before_s, now_s) else 0.0
+    return backoff.forced_retry_at_s if _is_ahead(backoff.forced_retry_at_s, now_s) else 0.0
 
 
 def _is_ahead(until_s: float, now_s: float) -> bool:
@@ -164,80 +164,84 @@ def is_forced(snapshot: Snapshot, need: Need, now_s: float) -> bool:
 
 
 def after_failure(
-    pace: Pace, error: KimiAuthError | None, retry_after_s: float | None, now_s: float, luck: float
-) -> Pace:
-    """The pace after a transient end: 1 s doubling to 60 s, a quarter of it jitter (`luck` in 0..1), or what the server asked."""
-    wait_s = min(PACE_FIRST_S * 2 ** min(pace.failures, 10), PACE_MAX_S) * (1 - luck / 4)
+    backoff: Backoff, error: KimiAuthError | None, retry_after_s: float | None, now_s: float, luck: float
+) -> Backoff:
+    """The backoff after a transient end: 1 s doubling to 60 s, a quarter of it jitter (`luck` in 0..1), or what the server asked."""
+    wait_s = min(BACKOFF_FIRST_S * 2 ** min(backoff.failures, 10), BACKOFF_MAX_S) * (1 - luck / 4)
     wait_s = max(wait_s, min(retry_after_s or 0.0, PACE_AHEAD_MAX_S))
     return replace(
-        pace,
-        not_before_s=now_s + wait_s,
-        failures=pace.failures + 1,
+        backoff,
+        retry_at_s=now_s + wait_s,
+        failures=backoff.failures + 1,
         code=error.code if error else "",
         words=error.message if error else "",
     )
 
 
-def after_unclear(pace: Pace, fp: str, error: Unreachable, now_s: float, luck: float, *, works: bool) -> Pace:
-    """The pace after a refusal that is no OAuth answer: while the access token `works` 60 s doubling to 15 min, else as
+def after_unrecognized(
+    backoff: Backoff, fp: str, error: Unreachable, now_s: float, luck: float, *, works: bool
+) -> Backoff:
+    """The backoff after an answer that is no OAuth answer: while the access token `works` 60 s doubling to 15 min, else as
     after any failure: a portal's page must not cost every caller a minute. Of those within a minute only one counts."""
-    again = pace.unclear_fp == fp
-    counts = not again or not 0 <= now_s - pace.unclear_last_at_s < UNCLEAR_APART_S
-    count = (pace.unclear_count if again else 0) + counts
-    paced = after_failure(pace, error, None, now_s, luck)
+    again = backoff.unrecognized_fp == fp
+    counts = not again or not 0 <= now_s - backoff.unrecognized_last_at_s < UNRECOGNIZED_APART_S
+    count = (backoff.unrecognized_count if again else 0) + counts
+    backing_off = after_failure(backoff, error, None, now_s, luck)
     if works:
-        paced = replace(paced, not_before_s=now_s + _unclear_wait_s(count))
+        backing_off = replace(backing_off, retry_at_s=now_s + _unrecognized_wait_s(count))
     return replace(
-        paced,
-        unclear_fp=fp,
-        unclear_count=count,
-        unclear_first_at_s=pace.unclear_first_at_s if again else now_s,
-        unclear_last_at_s=now_s if counts else pace.unclear_last_at_s,
-        unclear_until_s=paced.not_before_s,
-        unclear_words=error.message,
+        backing_off,
+        unrecognized_fp=fp,
+        unrecognized_count=count,
+        unrecognized_first_at_s=backoff.unrecognized_first_at_s if again else now_s,
+        unrecognized_last_at_s=now_s if counts else backoff.unrecognized_last_at_s,
+        unrecognized_retry_at_s=backing_off.retry_at_s,
+        unrecognized_words=error.message,
     )
 
 
-def after_rejection(pace: Pace, fp: str, now_s: float) -> Pace:
-    """The pace once the platform rejected the access token of pair `fp`; after a calm time forced rotations begin anew."""
-    calm = now_s > pace.forced_not_before_s + FORCED_MAX_S
-    noted = replace(pace, rejected_fp=fp, rejected_at_s=now_s)
-    return replace(noted, forced=0, forced_not_before_s=0.0) if calm else noted
+def after_rejection(backoff: Backoff, fp: str, now_s: float) -> Backoff:
+    """The backoff once the platform rejected the access token of pair `fp`; after a calm time forced rotations begin anew."""
+    calm = now_s > backoff.forced_retry_at_s + FORCED_MAX_S
+    noted = replace(backoff, rejected_fp=fp, rejected_at_s=now_s)
+    return replace(noted, forced=0, forced_retry_at_s=0.0) if calm else noted
 
 
-def after_renewal(pace: Pace, now_s: float, *, forced: bool, life_s: float = 0.0, too_short: bool = False) -> Pace:
-    """The pace after a renewal: everything that was in the way is forgotten, except how often it was `forced` lately: 30 s
+def after_renewal(
+    backoff: Backoff, now_s: float, *, forced: bool, life_s: float = 0.0, too_short: bool = False
+) -> Backoff:
+    """The backoff after a renewal: everything that was in the way is forgotten, except how often it was `forced` lately: 30 s
     doubling to 15 min until the next one for that reason.
 
     `life_s`: what the new token has left, 0.0 if it did not come just now; the longest that was seen is kept, until one is
     `too_short` for the caller.
     """
-    after = Pace(
+    after = Backoff(
         renewed_at_s=now_s,
-        forced=pace.forced,
-        forced_not_before_s=pace.forced_not_before_s,
-        life_s=life_s if too_short else max(pace.life_s, life_s),
+        forced=backoff.forced,
+        forced_retry_at_s=backoff.forced_retry_at_s,
+        life_s=life_s if too_short else max(backoff.life_s, life_s),
     )
     if not forced:
         return after
-    wait_s = min(FORCED_FIRST_S * 2 ** min(pace.forced, 10), FORCED_MAX_S)
-    return replace(after, forced=pace.forced + 1, forced_not_before_s=now_s + wait_s)
+    wait_s = min(FORCED_FIRST_S * 2 ** min(backoff.forced, 10), FORCED_MAX_S)
+    return replace(after, forced=backoff.forced + 1, forced_retry_at_s=now_s + wait_s)
 
 
-def _unclear_wait_s(count: int) -> float:
-    return min(UNCLEAR_FIRST_S * 2.0 ** min(max(count, 1) - 1, 10), UNCLEAR_MAX_S)
+def _unrecognized_wait_s(count: int) -> float:
+    return min(UNRECOGNIZED_FIRST_S * 2.0 ** min(max(count, 1) - 1, 10), UNRECOGNIZED_MAX_S)
 
 
-def _revoked(refusal: Refusal | None) -> Revoked:
-    if refusal is None:
+def _revoked(mark: RevokedMark | None) -> Revoked:
+    if mark is None:
         return Revoked("the server gave no refresh token, so this login cannot be renewed")
-    return Revoked(refusal.words or "the server ended this login")
+    return Revoked(mark.words or "the server ended this login")
 
 
-def weather(pace: Pace) -> KimiAuthError:
+def transient_error(backoff: Backoff) -> KimiAuthError:
     """Why no process tries now, as it was said when it was found."""
-    kind = ClientRefused if pace.code == ClientRefused.code else Unreachable
-    return kind(pace.words or "the server could not be reached")
+    kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
+    return kind(backoff.words or "the server could not be reached")
 
 
 def rejected_again() -> Unreachable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from kimi_auth.errors import CorruptCredential, KimiAuthError, NotSignedIn, Refused, Revoked
+from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked
 
 if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
     from kimi_auth.store import Binding
@@ -17,7 +17,7 @@ NO_TOKEN: dict[str, KimiAuthError] = {
     "absent": NotSignedIn("not signed in"),
     "revoked": Revoked("the server ended this login"),
     "corrupt": CorruptCredential("the credential cannot be read"),
-    "refused": Refused("the server keeps refusing to renew this login"),
+    "blocked": Blocked("the server keeps refusing to renew this login"),
 }
 """The rest states in which no token can be had, not even by a renewal, and what to say where nobody has better words."""
 
@@ -29,7 +29,7 @@ class Status:
     `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown): what the record says, else
     the `binding` beside it, else the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the time
     until renewal becomes advisory. `rejected_at_s`: when the API rejected this access token, as a program reported it, and
-    `forced_not_before_s`: before when no such report leads to a rotation. `claim`: the state of a rotation in flight ("" for
+    `forced_retry_at_s`: before when no such report leads to a rotation. `claim`: the state of a rotation in flight ("" for
     none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. `sources` says where
     values come from: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that
     overrides the platform, else "platform"; `share_dir` the variable, else "default". `overridden_by`: variables that the Kimi CLI
@@ -48,9 +48,9 @@ class Status:
     left_s: float = 0.0
     renews_in_s: float = 0.0
     renewed_at_s: float = 0.0
-    not_before_s: float = 0.0
+    retry_at_s: float = 0.0
     rejected_at_s: float = 0.0
-    forced_not_before_s: float = 0.0
+    forced_retry_at_s: float = 0.0
     claim: str = ""
     holder: str = ""
     trouble: KimiAuthError | None = None

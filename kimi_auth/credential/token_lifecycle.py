@@ -11,9 +11,10 @@ from typing import Protocol
 from kimi_auth.credential import judge
 from kimi_auth.credential.contracts import (
     BackOffOutcome,
+    CanStillUseOutcome,
     ClearSidecarsOutcome,
     CredentialContext,
-    DiscardHeirOutcome,
+    DiscardStagedOutcome,
     EmptyRecordOutcome,
     HoldOutcome,
     HoldToSignOutOutcome,
@@ -21,7 +22,6 @@ from kimi_auth.credential.contracts import (
     InspectOutcome,
     Need,
     RestoreConfigOutcome,
-    WeighOutcome,
 )
 from kimi_auth.credential.token_refresh import Ports, TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
@@ -101,7 +101,7 @@ class CredentialHooks(TokenRefreshHooks):
         if self._store.stamp() != ctx.snapshot.stamp:
             return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
         left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
-        wait_s = (ctx.retry_at_s or ctx.paced_until_s) - self._clock.wall_s()
+        wait_s = (ctx.retry_at_s or ctx.backoff_until_s) - self._clock.wall_s()
         if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):
             return "gave_up", _told(ctx, wait_s)
         waited_s = 0.0  # counted, so that a clock that stands still cannot make it wait for ever
@@ -119,17 +119,17 @@ class CredentialHooks(TokenRefreshHooks):
             waited_s += slice_s
         return "over", replace(ctx, retry_at_s=0.0)
 
-    def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome, CredentialContext]:
+    def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
         if judge.still_works(ctx.snapshot, self._ports.judged_at_s()):
-            return "works", ctx
-        pace = self._store.pace()
-        if ctx.snapshot.fp and judge.is_soft_refusal(pace, ctx.snapshot.fp):
-            return "refused", replace(ctx, trouble=judge.softly_refused(pace))
+            return "usable", ctx
+        backoff = self._store.backoff()
+        if ctx.snapshot.fp and judge.is_blocked(backoff, ctx.snapshot.fp):
+            return "blocked", replace(ctx, trouble=judge.blocked(backoff))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
-            return "doubtful", replace(
+            return "in_doubt", replace(
                 ctx, trouble=ctx.trouble or Unreachable("a renewal was sent and its answer is not known")
             )
-        return "ended", ctx
+        return "expired", ctx
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
         snapshot, state, _ = self._ports.look()
@@ -175,10 +175,10 @@ class CredentialHooks(TokenRefreshHooks):
             return "unwritable", replace(ctx, trouble=trouble)
         return "emptied", ctx
 
-    def discard_heir(self, ctx: CredentialContext, /) -> tuple[DiscardHeirOutcome, CredentialContext]:
-        if ctx.snapshot.fp and (claim := self._store.peek_claim(ctx.snapshot.fp)).state == "heir":
+    def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
+        if ctx.snapshot.fp and (claim := self._store.peek_claim(ctx.snapshot.fp)).state == "staged":
             self._drop_claim(claim)
-            return "discarded", replace(ctx, pair=claim.heir)
+            return "discarded", replace(ctx, pair=claim.staged)
         return "discarded", ctx
 
     def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]:
@@ -190,7 +190,7 @@ class CredentialHooks(TokenRefreshHooks):
 
     def attainable(self, need: Need) -> Need:
         """`need`, as far as the server has been seen to satisfy it."""
-        return judge.attainable(need, self._store.pace()) if need.min_ttl_s else need
+        return judge.attainable(need, self._store.backoff()) if need.min_ttl_s else need
 
     def remove_old_logout(self, snapshot: Snapshot) -> None:
         """Removes the empty record of a logout once everybody has had the time to see it; best effort."""

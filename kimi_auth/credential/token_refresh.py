@@ -13,21 +13,21 @@ from kimi_auth.clock import Clock
 from kimi_auth.credential import judge
 from kimi_auth.credential.contracts import (
     ClaimOutcome,
+    CommitOutcome,
     CredentialContext,
     ExchangeOutcome,
     InspectOutcome,
-    InstallOutcome,
     LookAgainOutcome,
     PostponeOutcome,
-    RecordRefusalOutcome,
-    RecordUnclearOutcome,
+    RecordRevokedOutcome,
+    RecordUnrecognizedOutcome,
     RenewClaimOutcome,
     RereadOutcome,
-    SaveHeirOutcome,
+    StageOutcome,
     WithdrawOutcome,
 )
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
-from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
 from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
 
@@ -73,9 +73,9 @@ class Ports:
         fp = snapshot.fp
         state, trouble = judge.judge(
             snapshot,
-            self.store.refusal(fp) if fp else None,
+            self.store.revoked_mark(fp) if fp else None,
             self.store.peek_claim(fp) if fp else Claim("none"),
-            self.store.pace(),
+            self.store.backoff(),
             self.not_ours(snapshot.token) if snapshot.token else None,
             self.judged_at_s(),
             self.clock.wall_s(),
@@ -121,7 +121,7 @@ class TokenRefreshHooks:
 
     def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
         snapshot, state, trouble = self._ports.look()
-        token, pace = snapshot.token, self._store.pace()
+        token, backoff = snapshot.token, self._store.backoff()
         now_s, wall_s = self._ports.judged_at_s(), self._clock.wall_s()
         ctx = replace(ctx, snapshot=snapshot, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
@@ -130,20 +130,26 @@ class TokenRefreshHooks:
             return "foreign", replace(ctx, trouble=trouble)
         if state == "absent" or token is None:
             return "gone", ctx
-        if token.access_token == ctx.need.not_bearer and snapshot.fp != pace.rejected_fp:
-            pace = judge.after_rejection(pace, snapshot.fp, wall_s)
-            self._set_pace(pace)
+        if token.access_token == ctx.need.not_bearer and snapshot.fp != backoff.rejected_fp:
+            backoff = judge.after_rejection(backoff, snapshot.fp, wall_s)
+            self._set_backoff(backoff)
         if isinstance(trouble, Revoked) or not token.refresh_token:
-            return "refused", replace(ctx, trouble=trouble)
-        if judge.attainable(ctx.need, pace).met_by(snapshot, now_s):
+            return "revoked", replace(ctx, trouble=trouble)
+        if judge.attainable(ctx.need, backoff).met_by(snapshot, now_s):
             return "satisfied", ctx
-        if judge.is_forced(snapshot, ctx.need, now_s) and judge.forced_until_s(pace, wall_s):
-            return "paced", replace(ctx, trouble=judge.rejected_again())  # it may work elsewhere: nothing is waited for
-        until_s = judge.held_until_s(
-            pace, wall_s, refused=state == "refused", insist=ctx.need.insist, ours_s=ctx.paced_until_s
+        if judge.is_forced(snapshot, ctx.need, now_s) and judge.forced_until_s(backoff, wall_s):
+            return "backing_off", replace(
+                ctx, trouble=judge.rejected_again()
+            )  # it may work elsewhere: nothing is waited for
+        until_s = judge.retry_at_s(
+            backoff,
+            wall_s,
+            is_blocked_now=state == "blocked",
+            insist=ctx.need.insist,
+            own_retry_at_s=ctx.backoff_until_s,
         )
         if until_s:
-            return "paced", self._retrying_at(until_s, replace(ctx, trouble=judge.weather(pace)))
+            return "backing_off", self._retrying_at(until_s, replace(ctx, trouble=judge.transient_error(backoff)))
         return "renewable", ctx
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
@@ -153,8 +159,8 @@ class TokenRefreshHooks:
             return "unwritable", replace(ctx, trouble=_kept(trouble))
         ctx = replace(ctx, claim=claim)
         match claim.state:
-            case "heir":
-                return "heir", replace(ctx, pair=claim.heir)
+            case "staged":
+                return "staged", replace(ctx, pair=claim.staged)
             case "interrupted":
                 return "interrupted", ctx
             case "in_flight" if claim.wait_s > 0 or self._can_wait(ctx):
@@ -187,7 +193,7 @@ class TokenRefreshHooks:
 
     def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]:
         again = self._store.read()
-        if again.fp == ctx.snapshot.fp and again.problem is None and self._store.refusal(again.fp) is None:
+        if again.fp == ctx.snapshot.fp and again.problem is None and self._store.revoked_mark(again.fp) is None:
             return "unchanged", ctx
         return "changed", ctx
 
@@ -205,49 +211,49 @@ class TokenRefreshHooks:
         if answer.outcome == "tokens" and answer.value is not None:
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
             return "tokens", replace(ctx, pair=pair, trouble=None)
-        return answer.outcome, replace(ctx, in_doubt=answer.outcome == "ambiguous")
+        return answer.outcome, replace(ctx, in_doubt=answer.outcome == "in_doubt")
 
-    def save_heir(self, ctx: CredentialContext, /) -> tuple[SaveHeirOutcome, CredentialContext]:
+    def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]:
         pair = ctx.pair
         assert pair is not None
-        trouble = self._insist(lambda: self._store.save_heir(ctx.claim, pair))
-        return ("unsaved", replace(ctx, trouble=trouble)) if trouble else ("saved", ctx)
+        trouble = self._insist(lambda: self._store.stage(ctx.claim, pair))
+        return ("unwritable", replace(ctx, trouble=trouble)) if trouble else ("staged", ctx)
 
-    def install(self, ctx: CredentialContext, /) -> tuple[InstallOutcome, CredentialContext]:
+    def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
         # Each try compares anew: while the disk is in trouble, a program that takes no lock may sign in or out.
-        there = self._insist(lambda: self._install(ctx))
+        there = self._insist(lambda: self._commit(ctx))
         if isinstance(there, KimiAuthError):
-            return "unsaved", replace(ctx, trouble=there)
-        if there != "installed":
+            return "unwritable", replace(ctx, trouble=there)
+        if there != "committed":
             self._drop_claim(ctx.claim)
             return there, ctx
         now_s = self._ports.judged_at_s()
-        life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # an heir may be old
+        life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # a staged pair may be old
         renewed = judge.after_renewal(
-            self._store.pace(),
+            self._store.backoff(),
             self._clock.wall_s(),
             forced=judge.is_forced(ctx.snapshot, ctx.need, now_s),
             life_s=life_s,
             too_short=0 < life_s < ctx.need.min_ttl_s,
         )
-        self._set_pace(renewed)
+        self._set_backoff(renewed)
         self._bind_once()
-        return "installed", replace(ctx, snapshot=self._store.read(), trouble=None)
+        return "committed", replace(ctx, snapshot=self._store.read(), trouble=None)
 
-    def _install(self, ctx: CredentialContext) -> Literal["installed", "gone", "superseded"]:
+    def _commit(self, ctx: CredentialContext) -> Literal["committed", "gone", "superseded"]:
         """One try. Raises StorageError."""
         fp, store = ctx.snapshot.fp, self._store
-        if ctx.pair and store.peek_claim(fp).state != "heir" and store.read().fp == fp:
-            store.save_heir(ctx.claim, ctx.pair)  # the answer is not where it was put, and lives in this process only
-        new = ctx.pair or ctx.claim.heir
+        if ctx.pair and store.peek_claim(fp).state != "staged" and store.read().fp == fp:
+            store.stage(ctx.claim, ctx.pair)  # the answer is not where it was put, and lives in this process only
+        new = ctx.pair or ctx.claim.staged
         stored = store.read()
         if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
             return "gone"
         # Our own pair is there already if an earlier try failed after the rename: then that is made durable now.
         if stored.state == "present" and stored.fp not in (fp, fingerprint(new) if new else fp):
             return "superseded"
-        store.install_heir(fp)
-        return "installed"
+        store.commit_staged(fp)
+        return "committed"
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair
@@ -259,37 +265,37 @@ class TokenRefreshHooks:
             answer = self._server.revoke(pair.access_token, "access_token")
         return answer.outcome, replace(ctx, revocation=answer.outcome, trouble=ctx.trouble or answer.error)
 
-    def record_refusal(self, ctx: CredentialContext, /) -> tuple[RecordRefusalOutcome, CredentialContext]:
+    def record_revoked(self, ctx: CredentialContext, /) -> tuple[RecordRevokedOutcome, CredentialContext]:
         words = ctx.trouble.message if ctx.trouble else ""
         try:
-            self._store.refuse(ctx.snapshot.fp, Refusal(self._clock.wall_s(), words))
+            self._store.mark_revoked(ctx.snapshot.fp, RevokedMark(self._clock.wall_s(), words))
         except StorageError as trouble:
             log.warning("the server's refusal could not be recorded: %s", trouble.line)
             return "unrecorded", ctx
         return "recorded", ctx
 
-    def record_unclear(self, ctx: CredentialContext, /) -> tuple[RecordUnclearOutcome, CredentialContext]:
+    def record_unrecognized(self, ctx: CredentialContext, /) -> tuple[RecordUnrecognizedOutcome, CredentialContext]:
         words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
         error = Unreachable(words, hint=ctx.trouble.hint if ctx.trouble else "")
         fp, wall_s = ctx.snapshot.fp, self._clock.wall_s()
         works = judge.still_works(ctx.snapshot, self._ports.judged_at_s())
-        pace = judge.after_unclear(self._store.pace(), fp, error, wall_s, self._ports.luck(), works=works)
-        self._set_pace(pace)
-        until_s = judge.held_until_s(pace, wall_s, refused=not works and judge.is_soft_refusal(pace, fp))
+        backoff = judge.after_unrecognized(self._store.backoff(), fp, error, wall_s, self._ports.luck(), works=works)
+        self._set_backoff(backoff)
+        until_s = judge.retry_at_s(backoff, wall_s, is_blocked_now=not works and judge.is_blocked(backoff, fp))
         return "recorded", self._retrying_at(until_s, replace(ctx, trouble=error))
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
-        pace = judge.after_failure(
-            self._store.pace(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
+        backoff = judge.after_failure(
+            self._store.backoff(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
         )
-        self._set_pace(pace)
-        ctx = self._retrying_at(pace.not_before_s, ctx)
+        self._set_backoff(backoff)
+        ctx = self._retrying_at(backoff.retry_at_s, ctx)
         return "postponed", self._recovering(ctx) if ctx.in_doubt else ctx
 
     def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
         """The walk waits out the backoff that ends at `until_s`, unless what was found is not transient."""
         is_transient = isinstance(ctx.trouble, Unreachable)
-        return replace(ctx, retry_at_s=until_s if is_transient else 0.0, paced_until_s=until_s)
+        return replace(ctx, retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
         """The first answer that is lost: this process alone tries again after a second, whatever its patience is. A server
@@ -301,10 +307,10 @@ class TokenRefreshHooks:
         deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
         return replace(ctx, retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
 
-    def held_for_s(self) -> float:
+    def retry_in_s(self) -> float:
         """How long nobody tries to renew, in seconds; 0.0 for now."""
         wall_s = self._clock.wall_s()
-        return max(0.0, judge.held_until_s(self._store.pace(), wall_s) - wall_s)
+        return max(0.0, judge.retry_at_s(self._store.backoff(), wall_s) - wall_s)
 
     def _insist(self, write: Callable[[], Done]) -> Done | KimiAuthError:
         """Tries `write` every second while the lock is held: letting go would lose a pair that only we know."""
@@ -318,11 +324,11 @@ class TokenRefreshHooks:
                 log.warning("a renewed login cannot be saved yet, trying on: %s", trouble)
                 self._clock.sleep(UNSAVED_RETRY_S)
 
-    def _set_pace(self, pace: Pace) -> None:
+    def _set_backoff(self, backoff: Backoff) -> None:
         try:
-            self._store.set_pace(pace)
+            self._store.set_backoff(backoff)
         except StorageError as trouble:
-            log.warning("the shared pace could not be written: %s", trouble.line)
+            log.warning("the shared backoff could not be written: %s", trouble.line)
 
     def _bind_once(self) -> None:
         """The first renewal that succeeded shows whose the login is: another client may drop the record's own key."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from kimi_auth.clock import Clock
 from kimi_auth.credential.status import LoginReport, LogoutReport
-from kimi_auth.errors import ConfigError, CorruptCredential, KimiAuthError, Refused
+from kimi_auth.errors import ConfigError, CorruptCredential, InvalidKey, KimiAuthError
 from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.account import BearerRejected, PlatformConfig, discover, sign_in_command
 from kimi_auth.platforms import Platform
@@ -59,7 +59,7 @@ async def sign_in_with_key(
 ) -> LoginReport:
     """Stores the key once the platform has listed its models for it; a key that stands is left alone unless `force`.
 
-    The report's state is `signed_in`, or `failed` with the reason as `trouble`: ConfigError, Refused, Unreachable.
+    The report's state is `signed_in`, or `failed` with the reason as `trouble`: ConfigError, InvalidKey, Unreachable.
     """
     key, place = key.strip(), PlatformConfig(config, platform)
     try:
@@ -75,7 +75,7 @@ async def sign_in_with_key(
         await asyncio.to_thread(place.check)
         models, trouble = await discover(platform, key, headers)
         if isinstance(trouble, BearerRejected):
-            raise Refused(
+            raise InvalidKey(
                 f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
             )
         if trouble is not None:

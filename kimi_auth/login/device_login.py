@@ -29,7 +29,7 @@ from kimi_auth.login.contracts import (
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
 from kimi_auth.models import ModelEntry
-from kimi_auth.store import Binding, Pace
+from kimi_auth.store import Backoff, Binding
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 
@@ -40,7 +40,7 @@ Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
-PACE = 1.2
+INTERVAL_FACTOR = 1.2
 """Polls wait a fifth longer than asked: the clocks of virtual machines run fast, and slow_down is for good."""
 
 INTERVAL_MIN_S = 1.0
@@ -100,7 +100,7 @@ class DeviceLoginHooks:
         snapshot, state, trouble = self._ports.look()
         if not ctx.force:
             # One that the server has ended stands no more, though its token may still work.
-            stands = state in {"fresh", "expiring", "expired", "usable", "uncertain"}
+            stands = state in {"fresh", "expiring", "expired", "usable", "in_doubt"}
             if stands and not isinstance(trouble, SignInEnded):
                 ctx = replace(ctx, token=snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
@@ -127,7 +127,7 @@ class DeviceLoginHooks:
                 code_at_s=sent_at_s,
                 deadline_s=sent_at_s + code.expires_in_s,
                 interval_s=interval_s,
-                wait_s=PACE * interval_s,
+                wait_s=INTERVAL_FACTOR * interval_s,
                 failures=0,
                 trouble=None,
             )
@@ -183,7 +183,7 @@ class DeviceLoginHooks:
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
-        wait_s = max(PACE * interval_s, backed_off_s, _asked_for_s(answer))
+        wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
         told: dict[str, tuple[NoticeKind, str]] = {
             "authorization_pending": ("waiting", "Waiting for your approval."),
             "slow_down": ("slowed_down", f"The server asks for a poll every {interval_s:.0f} s."),
@@ -306,9 +306,9 @@ class DeviceLoginHooks:
     def _forget_the_pace(self) -> None:
         """What slowed the old login down does not concern the new one."""
         try:
-            self._store.set_pace(Pace())
+            self._store.set_backoff(Backoff())
         except StorageError as trouble:
-            log.warning("the old login's pace is still in place: %s", trouble)
+            log.warning("the old login's backoff is still in place: %s", trouble)
 
     def _is_ours(self, token: Token) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""

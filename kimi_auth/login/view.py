@@ -13,7 +13,7 @@ __all__ = ["LoginView", "Notice", "NoticeKind", "SilentView"]
 NoticeKind = Literal[
     "code",  # show these codes; `code`, `left_s`
     "waiting",  # nobody has approved yet; the next poll comes in `wait_s`
-    "slowed_down",  # the server asked for a slower pace; `wait_s` is the new one
+    "slowed_down",  # the server asked for a longer interval; `wait_s` is the new one
     "unreachable",  # a request got no answer; the next one comes in `wait_s`
     "code_expired",  # these codes ran out; new ones are on their way
     "approved",  # the server gave the tokens

@@ -112,7 +112,7 @@ def endpoints_of(platform: Platform) -> Endpoints:
         resource=oauth.resource or "",
         audience=oauth.audience or "",
         discover_revocation=platform.revocation != "none",
-        refusal_codes=frozenset(oauth.refused_errors),
+        revoked_codes=frozenset(oauth.revoked_errors),
     )
 
 

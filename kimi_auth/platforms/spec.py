@@ -114,7 +114,7 @@ class OAuthEndpoints(_Data):
     scope: Line | None = None
     resource: Uri | None = None
     audience: Line | None = None
-    refused_errors: tuple[Line, ...] = ("invalid_grant",)
+    revoked_errors: tuple[Line, ...] = ("invalid_grant",)
 
     @model_validator(mode="after")
     def _both_paths_or_none(self) -> Self:

@@ -30,8 +30,8 @@ from .effects import (
     swept,
     with_pair,
 )
-from .hooks import Hook, claim, exchange, install, renew_claim, reread, save_heir
-from .hooks_outside import HOOKS, hold_credential, inspect, weigh
+from .hooks import Hook, claim, commit, exchange, renew_claim, reread, stage
+from .hooks_outside import HOOKS, can_still_use, hold_credential, inspect
 from .state import ABSENT, CLOSED, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
 from .verdicts import Data
 from .world import Cancel, Leave, World
@@ -130,21 +130,23 @@ def _lets_the_lock_go(config: Config, shared: Shared, process: Process) -> Itera
     if shared.full and process.marks & HOLDS:
         free = shared._replace(locks=shared.locks & ~lock_bit(config, process))
         return [Effect(None, free, process._replace(marks=process.marks & ~HOLDS), "lets the lock go, and tries on")]
-    return save_heir(config, shared, process)
+    return stage(config, shared, process)
 
 
 def _newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     for pair in reversed(shared.pairs):
-        if pair.heir >= 0:
-            return [Effect("heir", shared, process._replace(claim="heir", pair=pair.heir), "takes the newest orphan")]
+        if pair.staged >= 0:
+            return [
+                Effect("staged", shared, process._replace(claim="staged", pair=pair.staged), "takes the newest orphan")
+            ]
     if pair_at(shared, process.record).owner == NO_CLAIM:
-        kept = [(pair.owner, pair.heir, pair.met) for pair in shared.pairs]
+        kept = [(pair.owner, pair.staged, pair.met) for pair in shared.pairs]
         effects = []
         for effect in claim(config, shared, process):
             pairs = tuple(
                 pair
                 if at == process.record or at >= len(kept)
-                else pair._replace(owner=kept[at][0], heir=kept[at][1], met=kept[at][2])
+                else pair._replace(owner=kept[at][0], staged=kept[at][1], met=kept[at][2])
                 for at, pair in enumerate(effect.shared.pairs)
             )
             effects.append(effect._replace(shared=effect.shared._replace(pairs=pairs)))
@@ -153,12 +155,12 @@ def _newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable
 
 
 def _install_any(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    if shared.record in (EMPTY, ABSENT) and process.claim != "heir":
-        return install(config, shared, process)
+    if shared.record in (EMPTY, ABSENT) and process.claim != "staged":
+        return commit(config, shared, process)
     after, broken = installed(config, shared, process.pair)
     after = swept(config, after, process.pair)._replace(held=0)
     did = process._replace(record=process.pair, marks=process.marks | OWES_SERVING | INSTALLED)
-    return [Effect("installed", after, did, broken=broken)]
+    return [Effect("committed", after, did, broken=broken)]
 
 
 def _put_beside_orphans(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -193,26 +195,26 @@ def _refusal_in_memory(config: Config, shared: Shared, process: Process) -> Iter
 
 def _any_4xx_is_a_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     for effect in exchange(config, shared, process):
-        yield effect._replace(outcome="refused") if effect.outcome == "unclear" else effect
+        yield effect._replace(outcome="revoked") if effect.outcome == "unrecognized" else effect
 
 
 def _sends_again_at_once(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     for effect in exchange(config, shared, process):
-        yield effect._replace(outcome=None, note="no answer: tries again") if effect.outcome == "ambiguous" else effect
+        yield effect._replace(outcome=None, note="no answer: tries again") if effect.outcome == "in_doubt" else effect
 
 
 def _clears_any_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("withdrawn", with_pair(shared, process.record, owner=NO_CLAIM, heir=NOTHING, met=()), process)]
+    return [Effect("withdrawn", with_pair(shared, process.record, owner=NO_CLAIM, staged=NOTHING, met=()), process)]
 
 
 def _no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    heir = pair_at(shared, process.record).heir if process.record >= 0 else NOTHING
-    if heir < 0:
-        return [Effect("unsaved", shared, process)]
-    after, broken = installed(config, shared, heir)
-    after = swept(config, after, heir)._replace(held=0)
-    did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
-    return [Effect("installed", after, did, broken=broken)]
+    staged = pair_at(shared, process.record).staged if process.record >= 0 else NOTHING
+    if staged < 0:
+        return [Effect("unwritable", shared, process)]
+    after, broken = installed(config, shared, staged)
+    after = swept(config, after, staged)._replace(held=0)
+    did = process._replace(record=staged, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("committed", after, did, broken=broken)]
 
 
 def _withheld(hook: Hook) -> Hook:
@@ -297,13 +299,13 @@ ABLATIONS: tuple[Ablation, ...] = (
         "keeping the lock while the pair is unsaved",
         frozenset({"lock discipline"}),
         DISK,
-        hooks={"save_heir": _lets_the_lock_go},
+        hooks={"stage": _lets_the_lock_go},
     ),
     Ablation(
         "binding the claim to the pair",
         frozenset({"I5", "I6"}),
         SMALL._replace(orphans=True),
-        hooks={"claim": _newest_orphan, "install": _install_any, "store_credential": _put_beside_orphans},
+        hooks={"claim": _newest_orphan, "commit": _install_any, "store_credential": _put_beside_orphans},
     ),
     Ablation(
         "the second look after claiming",
@@ -328,7 +330,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}
     ),
     Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": _put_unlocked}),
-    Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_refusal": _refusal_in_memory}),
+    Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_revoked": _refusal_in_memory}),
     Ablation("only an OAuth error is a rejection", frozenset({"I4"}), hooks={"exchange": _any_4xx_is_a_refusal}),
     Ablation(
         "no retry in line without a declared recovery",
@@ -345,15 +347,15 @@ ABLATIONS: tuple[Ablation, ...] = (
         "a rejected bearer is handed out to others",
         frozenset({"I4b"}),
         QUIET._replace(processes=1),
-        hooks={"inspect": _withheld(inspect), "weigh": _withheld(weigh)},
+        hooks={"inspect": _withheld(inspect), "can_still_use": _withheld(can_still_use)},
     ),
     Ablation(
         "waiters wait out a backoff",
         frozenset({"I10"}),
         WAITERS,
         edit=_edges(
-            "token_lifecycle", "backing_off", refreshing__postponed="weighing", refreshing__in_doubt="weighing"
+            "token_lifecycle", "backing_off", refreshing__postponed="falling_back", refreshing__in_doubt="falling_back"
         ),
     ),
-    Ablation("compare before write", frozenset(), SMALL._replace(logins=0), hooks={"install": _no_compare}),
+    Ablation("compare before write", frozenset(), SMALL._replace(logins=0), hooks={"commit": _no_compare}),
 )

@@ -114,7 +114,7 @@ def remembering(config: Config, shared: Shared) -> Shared:
     the old ones back."""
     if config.synchronous or shared.lasting:
         return shared
-    claims = tuple((pair.owner, pair.heir, pair.met) for pair in shared.pairs)
+    claims = tuple((pair.owner, pair.staged, pair.met) for pair in shared.pairs)
     return shared._replace(lasting=(shared.record, claims))
 
 
@@ -122,7 +122,7 @@ def without_claim(config: Config, shared: Shared, number: int) -> Shared:
     """The claim on that pair is removed, if the disk lets it."""
     if shared.full or pair_at(shared, number).owner == NO_CLAIM:
         return shared
-    return with_pair(remembering(config, shared), number, owner=NO_CLAIM, heir=NOTHING, met=())
+    return with_pair(remembering(config, shared), number, owner=NO_CLAIM, staged=NOTHING, met=())
 
 
 def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
@@ -132,7 +132,7 @@ def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -
     shared = remembering(config, shared)
     kept = (number, shared.record) if spares else (number,)
     pairs = tuple(
-        pair if at in kept else pair._replace(owner=NO_CLAIM, heir=NOTHING, met=(), refused=0)
+        pair if at in kept else pair._replace(owner=NO_CLAIM, staged=NOTHING, met=(), revoked=0)
         for at, pair in enumerate(shared.pairs)
     )
     return shared._replace(pairs=pairs)
@@ -152,8 +152,8 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
 
 
 def unpaced(shared: Shared, *, forced: int = 0) -> Shared:
-    """The shared pace is written anew: nothing stands in the way any more."""
-    pairs = tuple(pair._replace(unclear=0, rejected=0) for pair in shared.pairs)
+    """The shared backoff is written anew: nothing stands in the way any more."""
+    pairs = tuple(pair._replace(unrecognized=0, rejected=0) for pair in shared.pairs)
     return shared._replace(pairs=pairs, held=0, forced=forced)
 
 
@@ -162,7 +162,7 @@ def unpaced(shared: Shared, *, forced: int = 0) -> Shared:
 
 def is_incomplete(pair: Pair) -> bool:
     """A claim lies there that holds no answer."""
-    return pair.owner != NO_CLAIM and pair.heir < 0
+    return pair.owner != NO_CLAIM and pair.staged < 0
 
 
 def works(shared: Shared, number: int) -> bool:
@@ -264,7 +264,9 @@ def lock_bit(config: Config, process: Process) -> int:
 
 def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, Process]:
     """A new claim on the pair that was read, by this walk."""
-    after = with_pair(remembering(config, shared), process.record, owner=process.host, heir=NOTHING, met=unmet(config))
+    after = with_pair(
+        remembering(config, shared), process.record, owner=process.host, staged=NOTHING, met=unmet(config)
+    )
     return after, process._replace(marks=process.marks | OWNS)
 
 

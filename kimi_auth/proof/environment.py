@@ -102,7 +102,7 @@ def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMov
         older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in pairs)
         yield Kind.WORLD, shared._replace(pairs=older), "tokens grow older"
     if shared.held or shared.forced:
-        yield Kind.WORLD, shared._replace(held=0, forced=0), "the pace is over"
+        yield Kind.WORLD, shared._replace(held=0, forced=0), "the backoff is over"
     if any(pair.good == SPENT_LATELY for pair in pairs):
         over = tuple(pair._replace(good=SPENT) if pair.good == SPENT_LATELY else pair for pair in pairs)
         yield Kind.WORLD, shared._replace(pairs=over), "the grace window of the server closes"
@@ -162,8 +162,8 @@ def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> t
         none = (NO_CLAIM, NOTHING, ())
         kept = (*claims, *(none for _ in range(len(shared.pairs) - len(claims))))
         pairs = tuple(
-            pair._replace(owner=owner, heir=heir, met=met)
-            for pair, (owner, heir, met) in zip(shared.pairs, kept, strict=True)
+            pair._replace(owner=owner, staged=staged, met=met)
+            for pair, (owner, staged, met) in zip(shared.pairs, kept, strict=True)
         )
         shared = shared._replace(record=record, pairs=pairs, lasting=None)
     pairs = tuple(

@@ -60,21 +60,21 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
         shared = with_pair(shared, record, rejected=1)
         pair = shared.pairs[record]
-    if pair.refused:
-        return [Effect("refused", shared, seen)]
+    if pair.revoked:
+        return [Effect("revoked", shared, seen)]
     if is_fresh(shared) and not (process.need and process.bearer == record):
         return [Effect("satisfied", shared, seen._replace(marks=seen.marks | OWES_SERVING))]
     if shared.forced and is_forced(shared, process, record):
-        return [Effect("paced", shared, seen, "a forced rotation comes too soon, and nothing is waited for")]
+        return [Effect("backing_off", shared, seen, "a forced rotation comes too soon, and nothing is waited for")]
     renewable = Effect("renewable", shared, seen)
-    paced = Effect("paced", shared, seen._replace(marks=seen.marks | AWAITS_PACE))
+    backing_off = Effect("backing_off", shared, seen._replace(marks=seen.marks | AWAITS_PACE))
     if not shared.held:
         return [renewable]
-    # The model does not know whose the pace is: who insists passes over what an unclear refusal has set, who recovers over
+    # The model does not know whose the backoff is: who insists passes over what an unrecognized refusal has set, who recovers over
     # what it has set itself.
-    if process.recoveries or (process.need == "not_pair" and pair.unclear):
-        return [renewable, paced]
-    return [paced]
+    if process.recoveries or (process.need == "not_pair" and pair.unrecognized):
+        return [renewable, backing_off]
+    return [backing_off]
 
 
 def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -86,8 +86,8 @@ def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if pair.owner == NO_CLAIM:
         after, owner = claimed(config, shared, process)
         return [Effect("claimed", after, owner._replace(claim="made"))]
-    if pair.heir >= 0:
-        return [Effect("heir", shared, process._replace(claim="heir", pair=pair.heir))]
+    if pair.staged >= 0:
+        return [Effect("staged", shared, process._replace(claim="staged", pair=pair.staged))]
     found = process._replace(claim="found")
     recovers = Effect("interrupted", shared, found._replace(marks=found.marks | DECLARED))
     if pair.owner == CLOSED:
@@ -113,7 +113,7 @@ def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Ef
 
 
 def look_again(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    same = shared.record == process.record and not pair_at(shared, shared.record).refused
+    same = shared.record == process.record and not pair_at(shared, shared.record).revoked
     if same:
         return [Effect("unchanged", shared, process)]
     return [Effect("changed", shared, process._replace(marks=process.marks | OWES_SERVING))]
@@ -157,36 +157,36 @@ def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         received = landed._replace(pair=pair, claim="", marks=landed.marks | UNSAVED)
         yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
     else:
-        yield Effect("refused", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
+        yield Effect("revoked", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
     if config.waiters:
         if not shared.faults_left:
             return
         after, shared = (world._replace(faults_left=world.faults_left - 1) for world in (after, shared))
     # Where tokens are single-use a lost answer may cost the login, whatever its waiters do: no transient fault.
     if not config.waiters or config.policy == "none":
-        yield Effect("ambiguous", after, landed, "the answer is lost", hurt=True, broken=broken)
+        yield Effect("in_doubt", after, landed, "the answer is lost", hurt=True, broken=broken)
         late = given_up(config, shared, process)
-        yield Effect("ambiguous", late, landed, "no answer in time; the request may still arrive", hurt=True)
-    yield Effect("unclear", shared, certain, "a proxy answers 403 with HTML", hurt=True)
+        yield Effect("in_doubt", late, landed, "no answer in time; the request may still arrive", hurt=True)
+    yield Effect("unrecognized", shared, certain, "a proxy answers 403 with HTML", hurt=True)
     unsent = with_pair(shared, number, sent=0) if process.stage == FIRST_SENDING else shared
     yield Effect("not_processed", unsent, certain, "the server is busy and did nothing", hurt=True)
     if config.all_answers:
         yield Effect("misconfigured", unsent, certain, "the server refuses this client", hurt=True)
 
 
-def save_heir(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+def stage(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     number = process.record
     saved = process._replace(marks=process.marks & ~UNSAVED)
     if not shared.full and number >= 0:
         if process.pair < 0:
-            return [Effect("saved", shared, process, "saves a pair that it does not have", broken=("crash",))]
-        return [Effect("saved", with_pair(shared, number, heir=process.pair, owner=process.host, met=()), saved)]
+            return [Effect("staged", shared, process, "saves a pair that it does not have", broken=("crash",))]
+        return [Effect("staged", with_pair(shared, number, staged=process.pair, owner=process.host, met=()), saved)]
     if config.gives_up:
-        return [Effect("unsaved", shared, saved, "the disk still takes nothing, and the command ends", hurt=True)]
+        return [Effect("unwritable", shared, saved, "the disk still takes nothing, and the command ends", hurt=True)]
     return []  # tried again every second, with the lock held
 
 
-def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+def commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     number = process.record
     if process.stage != COMPARED:
         if shared.record in (EMPTY, ABSENT):
@@ -198,21 +198,21 @@ def install(config: Config, shared: Shared, process: Process) -> Iterable[Effect
         if config.unlocked_writers:
             return [Effect(None, shared, process._replace(stage=COMPARED), "compares: the record is still the same")]
     process = process._replace(stage=0)
-    heir = pair_at(shared, number).heir if number >= 0 else NOTHING
-    if heir < 0:
-        return [Effect("unsaved", shared, process, "there is no heir to install")]
+    staged = pair_at(shared, number).staged if number >= 0 else NOTHING
+    if staged < 0:
+        return [Effect("unwritable", shared, process, "there is no staged pair to commit")]
     if shared.full:
-        unsaved = Effect("unsaved", shared, process, "the disk still takes nothing, and the command ends", hurt=True)
+        unsaved = Effect("unwritable", shared, process, "the disk still takes nothing, and the command ends", hurt=True)
         return [unsaved] if config.gives_up else []
-    after, broken = installed(config, shared, heir)
-    did = process._replace(record=heir, marks=process.marks | OWES_SERVING | INSTALLED)
+    after, broken = installed(config, shared, staged)
+    did = process._replace(record=staged, marks=process.marks | OWES_SERVING | INSTALLED)
     forced = max(shared.forced, is_forced(shared, process, number))
-    return [Effect("installed", unpaced(swept(config, after, heir), forced=forced), did, broken=broken)]
+    return [Effect("committed", unpaced(swept(config, after, staged), forced=forced), did, broken=broken)]
 
 
 def _dropped(config: Config, shared: Shared, process: Process) -> Shared:
     """Without the claim that the walk made, or whose answer it has found."""
-    if process.claim == "heir" or owns(shared, process):
+    if process.claim == "staged" or owns(shared, process):
         return without_claim(config, shared, process.record)
     return shared
 
@@ -227,20 +227,20 @@ def revoke(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     return [Effect("revoked", after, process), *kept]
 
 
-def record_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+def record_revoked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.full:
         return [Effect("unrecorded", shared, process)]
     broken = () if pair_at(shared, process.record).denied else ("I4",)
-    return [Effect("recorded", with_pair(shared, process.record, refused=1), process, broken=broken)]
+    return [Effect("recorded", with_pair(shared, process.record, revoked=1), process, broken=broken)]
 
 
-def record_unclear(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+def record_unrecognized(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     waiting = process._replace(marks=process.marks | AWAITS_PACE)
     if shared.full:
         return [Effect("recorded", shared, waiting)]
     shared = shared._replace(held=1)
-    count = pair_at(shared, process.record).unclear
-    counted = Effect("recorded", with_pair(shared, process.record, unclear=min(count + 1, 2)), waiting)
+    count = pair_at(shared, process.record).unrecognized
+    counted = Effect("recorded", with_pair(shared, process.record, unrecognized=min(count + 1, 2)), waiting)
     return [counted, Effect("recorded", shared, waiting, "within a minute of the last one")] if count else [counted]
 
 
@@ -265,10 +265,10 @@ def empty_record(config: Config, shared: Shared, process: Process) -> Iterable[E
     return [Effect("emptied", remembering(config, shared)._replace(record=EMPTY), emptied, broken=broken)]
 
 
-def discard_heir(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    heir = pair_at(shared, process.record).heir
-    if process.record >= 0 and heir >= 0:
-        return [Effect("discarded", without_claim(config, shared, process.record), process._replace(pair=heir))]
+def discard_staged(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+    staged = pair_at(shared, process.record).staged
+    if process.record >= 0 and staged >= 0:
+        return [Effect("discarded", without_claim(config, shared, process.record), process._replace(pair=staged))]
     return [Effect("discarded", shared, process)]
 
 
@@ -288,17 +288,17 @@ REFRESH: dict[str, Hook] = {
     "look_again": look_again,
     "withdraw_claim": withdraw_claim,
     "exchange": exchange,
-    "save_heir": save_heir,
-    "install": install,
+    "stage": stage,
+    "commit": commit,
     "revoke": revoke,
-    "record_refusal": record_refusal,
-    "record_unclear": record_unclear,
+    "record_revoked": record_revoked,
+    "record_unrecognized": record_unrecognized,
     "postpone": postpone,
 }
 
 SIGN_OUT: dict[str, Hook] = {
     "empty_record": empty_record,
-    "discard_heir": discard_heir,
+    "discard_staged": discard_staged,
     "revoke": revoke,
     "clear_sidecars": clear_sidecars,
 }

@@ -37,15 +37,15 @@ def judged(shared: Shared) -> str:
         return "absent"
     pair = shared.pairs[shared.record]
     alive = works(shared, shared.record)
-    if pair.refused:
+    if pair.revoked:
         return "usable" if alive and not pair.rejected else "revoked"
     if alive and pair.phase == FRESH:
         return "fresh"
     if alive and pair.phase == EXPIRING:
         return "usable" if shared.held else "expiring"
-    if pair.unclear >= 2:
-        return "refused"
-    return "uncertain" if is_incomplete(pair) else "expired"
+    if pair.unrecognized >= 2:
+        return "blocked"
+    return "in_doubt" if is_incomplete(pair) else "expired"
 
 
 def inspect(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -86,15 +86,15 @@ def back_off(config: Config, shared: Shared, process: Process) -> Iterable[Effec
     return [] if config.waiters else [gave_up]
 
 
-def weigh(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+def can_still_use(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     number = process.record
     if works(shared, number):
-        return [Effect("works", shared, process)]
-    if number >= 0 and shared.pairs[number].unclear >= 2:
-        return [Effect("refused", shared, process)]
+        return [Effect("usable", shared, process)]
+    if number >= 0 and shared.pairs[number].unrecognized >= 2:
+        return [Effect("blocked", shared, process)]
     if number >= 0 and is_incomplete(shared.pairs[number]):
-        return [Effect("doubtful", shared, process)]
-    return [Effect("ended", shared, process)]
+        return [Effect("in_doubt", shared, process)]
+    return [Effect("expired", shared, process)]
 
 
 def inject(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -155,7 +155,7 @@ LIFECYCLE: dict[str, Hook] = {
     "inspect": inspect,
     "hold_credential": hold_credential,
     "back_off": back_off,
-    "weigh": weigh,
+    "can_still_use": can_still_use,
     "inject": inject,
     "hold_credential_to_sign_out": hold_credential_to_sign_out,
     "restore_config": restore_config,
@@ -171,7 +171,7 @@ LOGIN: dict[str, Hook] = {
 
 HOOKS: dict[str, Hook] = {**LOGIN, **LIFECYCLE, **REFRESH, **SIGN_OUT}
 
-LOCAL = frozenset({"restore_config", "sync_models", "write_config", "inject", "weigh", "inspect"})
+LOCAL = frozenset({"restore_config", "sync_models", "write_config", "inject", "can_still_use", "inspect"})
 """Activities outside of the lock that change nothing others see: nothing is learnt by stopping before them."""
 
 UNDISTURBED = frozenset({"reread", "look_again"})

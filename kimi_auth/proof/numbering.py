@@ -19,7 +19,7 @@ from .state import (
     references,
     renumbering,
     simplified,
-    with_heirs,
+    with_staged,
 )
 
 __all__ = ["BITS", "Numbering"]
@@ -95,7 +95,7 @@ class Numbering:
         mask = self._references[shared]
         if process >= 0:
             mask |= self.held[process]
-        return self.all_pairs[shared] & ~with_heirs(self.shared[shared], mask)
+        return self.all_pairs[shared] & ~with_staged(self.shared[shared], mask)
 
     def canonical(self, shared: int, processes: Iterable[int]) -> tuple[int, list[int]]:
         """The same, without what nobody can notice any more; the processes in the same order."""
@@ -113,7 +113,7 @@ class Numbering:
         return shared, [self._renumber(process, numbers) for process in kept] if numbers else kept
 
     def _compact(self, shared: int, mask: int) -> tuple[int, tuple[int, ...]]:
-        mask = with_heirs(self.shared[shared], mask)
+        mask = with_staged(self.shared[shared], mask)
         if mask == self.all_pairs[shared]:
             return shared, ()
         numbers = renumbering(mask, len(self.shared[shared].pairs))

@@ -26,20 +26,20 @@ Fact = Callable[[Shared, Process], bool]
 OUT = (EMPTY, ABSENT, FOREIGN)
 
 
-def _refused(shared: Shared, process: Process) -> bool:
-    return shared.record >= 0 and bool(shared.pairs[shared.record].refused)
+def _revoked(shared: Shared, process: Process) -> bool:
+    return shared.record >= 0 and bool(shared.pairs[shared.record].revoked)
 
 
 def _expiring(shared: Shared, process: Process) -> bool:
     return works(shared, shared.record) and shared.pairs[shared.record].phase == EXPIRING
 
 
-def _uncertain(shared: Shared, process: Process) -> bool:
+def _in_doubt(shared: Shared, process: Process) -> bool:
     return not _works(shared, process) and process.record >= 0 and is_incomplete(shared.pairs[process.record])
 
 
-def _keeps_refusing(shared: Shared, process: Process) -> bool:
-    return not _works(shared, process) and process.record >= 0 and shared.pairs[process.record].unclear >= 2
+def _is_blocked(shared: Shared, process: Process) -> bool:
+    return not _works(shared, process) and process.record >= 0 and shared.pairs[process.record].unrecognized >= 2
 
 
 def _works(shared: Shared, process: Process) -> bool:
@@ -55,15 +55,15 @@ def _claimed(shared: Shared, process: Process) -> bool:
 
 
 TRUTH: dict[tuple[str, str], Fact] = {
-    ("token_lifecycle", "fresh"): lambda shared, process: is_fresh(shared) and not _refused(shared, process),
+    ("token_lifecycle", "fresh"): lambda shared, process: is_fresh(shared) and not _revoked(shared, process),
     ("token_lifecycle", "expiring"): lambda shared, process: (
-        _expiring(shared, process) and not _refused(shared, process)
+        _expiring(shared, process) and not _revoked(shared, process)
     ),
     ("token_lifecycle", "expired"): lambda shared, process: process.record >= 0 and not _works(shared, process),
     ("token_lifecycle", "usable"): _works,
-    ("token_lifecycle", "uncertain"): _uncertain,
-    ("token_lifecycle", "refused"): _keeps_refusing,
-    ("token_lifecycle", "revoked"): _refused,
+    ("token_lifecycle", "in_doubt"): _in_doubt,
+    ("token_lifecycle", "blocked"): _is_blocked,
+    ("token_lifecycle", "revoked"): _revoked,
     ("token_lifecycle", "corrupt"): lambda shared, process: shared.record == CORRUPT,
     ("token_lifecycle", "absent"): lambda shared, process: shared.record in OUT,
     ("token_refresh", "renewed"): lambda shared, process: bool(process.marks & INSTALLED),
@@ -73,20 +73,20 @@ TRUTH: dict[tuple[str, str], Fact] = {
     ("token_refresh", "superseded"): _another,
     ("token_refresh", "gone"): lambda shared, process: bool(process.marks & SAW_NOBODY),
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
-    ("token_refresh", "refused"): lambda shared, process: (
-        process.record >= 0 and bool(shared.pairs[process.record].refused)
+    ("token_refresh", "revoked"): lambda shared, process: (
+        process.record >= 0 and bool(shared.pairs[process.record].revoked)
     ),
     ("token_refresh", "postponed"): lambda shared, process: not process.marks & (SPENT_IT | INSTALLED),
     ("token_refresh", "in_doubt"): _claimed,
-    ("token_refresh", "unsaved"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
+    ("token_refresh", "uncommitted"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
     ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT or shared.record != process.record,
     ("sign_out", "unwritable"): lambda shared, process: shared.record not in (EMPTY, ABSENT),
 }
 """By machine and rest state. What is not named here has nothing to prove in this world."""
 
-TRANSIENT = frozenset({"expiring", "expired", "usable", "uncertain", "refused"})
+TRANSIENT = frozenset({"expiring", "expired", "usable", "in_doubt", "blocked"})
 
-WITHOUT_TOKEN = frozenset({"expired", "uncertain", "refused", "revoked", "corrupt", "absent"})
+WITHOUT_TOKEN = frozenset({"expired", "in_doubt", "blocked", "revoked", "corrupt", "absent"})
 
 OWED = {
     OWES_SERVING: "clients are served",
@@ -111,4 +111,4 @@ def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
 
 def _is_withheld(shared: Shared, process: Process) -> bool:
     """The record's access token has life left, and the server has not ended its login."""
-    return shared.record == process.record and _works(shared, process) and not _refused(shared, process)
+    return shared.record == process.record and _works(shared, process) and not _revoked(shared, process)

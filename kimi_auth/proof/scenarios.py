@@ -31,8 +31,8 @@ STORED = f"{APPROVED}, store_credential stored"
 SHOWN = "check_store ready, request_code code, show_code shown"
 SENT = "reread renewable, claim claimed, look_again unchanged"
 LOCKED = f"hold_credential acquired, {SENT}"
-LOST = f"{LOCKED}, exchange ambiguous, postpone postponed"
-RENEWABLE = ("fresh", "expiring", "expired", "usable", "uncertain", "refused")
+LOST = f"{LOCKED}, exchange in_doubt, postpone postponed"
+RENEWABLE = ("fresh", "expiring", "expired", "usable", "in_doubt", "blocked")
 ENDED = ("revoked", "corrupt", "absent")
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -132,7 +132,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "a lock that is busy leaves a working token usable",
         "expiring renew",
-        "hold_credential busy, weigh works",
+        "hold_credential busy, can_still_use usable",
         "usable",
     ),
     Scenario(
@@ -147,9 +147,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         "a lost answer is followed by a declared recovery, with the lock left alone between them",
         "expired renew",
         f"{LOST}, back_off over, hold_credential acquired, reread renewable, claim interrupted, "
-        "renew_claim claimed, look_again unchanged, exchange ambiguous, postpone postponed, "
-        "back_off gave_up, weigh doubtful",
-        "uncertain",
+        "renew_claim claimed, look_again unchanged, exchange in_doubt, postpone postponed, "
+        "back_off gave_up, can_still_use in_doubt",
+        "in_doubt",
     ),
     Scenario(
         "token_lifecycle",
@@ -169,63 +169,63 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "a claim whose owner may be at work is waited for, without a word at the server",
         "expired renew",
-        "hold_credential acquired, reread renewable, claim in_flight, back_off gave_up, weigh ended",
+        "hold_credential acquired, reread renewable, claim in_flight, back_off gave_up, can_still_use expired",
         "expired",
     ),
     Scenario(
         "token_lifecycle",
         "a disk that takes no claim stops it before anything is sent",
         "expired renew",
-        "hold_credential acquired, reread renewable, claim unwritable, back_off gave_up, weigh ended",
+        "hold_credential acquired, reread renewable, claim unwritable, back_off gave_up, can_still_use expired",
         "expired",
     ),
     Scenario(
         "token_lifecycle",
         "a recovery that cannot be declared is not begun",
-        "uncertain renew",
-        "hold_credential acquired, reread renewable, claim interrupted, renew_claim unwritable, back_off gave_up, weigh doubtful",
-        "uncertain",
+        "in_doubt renew",
+        "hold_credential acquired, reread renewable, claim interrupted, renew_claim unwritable, back_off gave_up, can_still_use in_doubt",
+        "in_doubt",
     ),
     Scenario(
         "token_lifecycle",
-        "a busy server leaves no claim and a pace",
+        "a busy server leaves no claim and a backoff",
         "expired renew",
-        f"{LOCKED}, exchange not_processed, withdraw_claim withdrawn, postpone postponed, back_off gave_up, weigh ended",
+        f"{LOCKED}, exchange not_processed, withdraw_claim withdrawn, postpone postponed, back_off gave_up, can_still_use expired",
         "expired",
     ),
     Scenario(
         "token_lifecycle",
-        "a server that refuses this program leaves no claim and a pace",
+        "a server that refuses this program leaves no claim and a backoff",
         "expired renew",
-        f"{LOCKED}, exchange misconfigured, withdraw_claim withdrawn, postpone postponed, back_off gave_up, weigh ended",
+        f"{LOCKED}, exchange misconfigured, withdraw_claim withdrawn, postpone postponed, back_off gave_up, can_still_use expired",
         "expired",
     ),
     Scenario(
         "token_lifecycle",
         "an answer that is no OAuth answer is noted, and the login stays",
         "expired renew",
-        f"{LOCKED}, exchange unclear, record_unclear recorded, back_off gave_up, weigh refused",
-        "refused",
+        f"{LOCKED}, exchange unrecognized, record_unrecognized recorded, back_off gave_up, can_still_use blocked",
+        "blocked",
     ),
     Scenario(
         "token_lifecycle",
         "a refusal that cannot be written down slows us down",
         "expired renew",
-        f"{LOCKED}, exchange refused, record_refusal unrecorded, postpone postponed, back_off gave_up, weigh ended",
+        f"{LOCKED}, exchange revoked, record_revoked unrecorded, postpone postponed, back_off gave_up, can_still_use expired",
         "expired",
     ),
     Scenario(
         "token_lifecycle",
         "a pair that cannot be saved is not forgotten by saying so",
         "expired renew",
-        f"{LOCKED}, exchange tokens, save_heir unsaved, weigh ended",
+        f"{LOCKED}, exchange tokens, stage unwritable, can_still_use expired",
         "expired",
     ),
     Scenario(
         "token_lifecycle",
-        "a pair that cannot be installed is left as heir",
+        "a pair that cannot be committed stays staged",
         "expired renew",
-        f"{LOCKED}, exchange tokens, save_heir saved, install unsaved, weigh ended",
+        f"{LOCKED}, exchange tokens, stage staged, commit unwritable, can_still_use expired",
         "expired",
     ),
     *(
@@ -248,7 +248,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             "token_lifecycle",
             "whatever can be renewed takes the lock first, and stays as it is without",
             f"{rest} {event}",
-            "hold_credential busy, weigh works",
+            "hold_credential busy, can_still_use usable",
             "usable",
         )
         for rest in RENEWABLE
@@ -286,57 +286,57 @@ SCENARIOS: tuple[Scenario, ...] = (
             f"hold_credential acquired, reread {found}, inject injected, inspect {seen}",
             seen,
         )
-        for found, seen in (("satisfied", "fresh"), ("gone", "absent"), ("refused", "revoked"))
+        for found, seen in (("satisfied", "fresh"), ("gone", "absent"), ("revoked", "revoked"))
     ),
     *(
         Scenario(
             "token_lifecycle",
             "a wait beyond the patience of a caller is not begun",
             "expired renew",
-            f"{LOST}, back_off gave_up, weigh {weighed}",
+            f"{LOST}, back_off gave_up, can_still_use {weighed}",
             end,
         )
         for weighed, end in (
-            ("works", "usable"),
-            ("ended", "expired"),
-            ("doubtful", "uncertain"),
-            ("refused", "refused"),
+            ("usable", "usable"),
+            ("expired", "expired"),
+            ("in_doubt", "in_doubt"),
+            ("blocked", "blocked"),
         )
     ),
     Scenario(
         "token_lifecycle",
         "a renewal is on disk twice before anybody is served",
         "expiring renew",
-        f"{LOCKED}, exchange tokens, save_heir saved, install installed, inject injected, inspect fresh",
+        f"{LOCKED}, exchange tokens, stage staged, commit committed, inject injected, inspect fresh",
         "fresh",
     ),
     Scenario(
         "token_lifecycle",
         "the answer of a process that died is installed, and nothing is sent",
-        "uncertain renew",
-        "hold_credential acquired, reread renewable, claim heir, install installed, inject injected, inspect fresh",
+        "in_doubt renew",
+        "hold_credential acquired, reread renewable, claim staged, commit committed, inject injected, inspect fresh",
         "fresh",
     ),
     Scenario(
         "token_lifecycle",
         "a login that the server ended stays ended, on disk",
         "expired renew",
-        f"{LOCKED}, exchange refused, record_refusal recorded, inject injected, inspect revoked",
+        f"{LOCKED}, exchange revoked, record_revoked recorded, inject injected, inspect revoked",
         "revoked",
     ),
     Scenario(
         "token_lifecycle",
-        "the pace that all share is kept without a write",
+        "the backoff that all share is kept without a write",
         "expiring renew",
-        "hold_credential acquired, reread paced, back_off gave_up, weigh works",
+        "hold_credential acquired, reread backing_off, back_off gave_up, can_still_use usable",
         "usable",
     ),
     Scenario(
         "token_lifecycle",
         "a backoff that ends within the patience of a caller is followed by another try",
         "expired renew",
-        "hold_credential acquired, reread paced, back_off over, hold_credential acquired, reread renewable, "
-        "claim claimed, look_again unchanged, exchange tokens, save_heir saved, install installed, inject injected, "
+        "hold_credential acquired, reread backing_off, back_off over, hold_credential acquired, reread renewable, "
+        "claim claimed, look_again unchanged, exchange tokens, stage staged, commit committed, inject injected, "
         "inspect fresh",
         "fresh",
     ),
@@ -344,7 +344,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "what another process writes during a backoff is served and looked at",
         "expired renew",
-        "hold_credential acquired, reread paced, back_off changed, inject injected, inspect fresh",
+        "hold_credential acquired, reread backing_off, back_off changed, inject injected, inspect fresh",
         "fresh",
     ),
     Scenario(
@@ -359,7 +359,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "a login that arrives while we ask takes precedence",
         "expired renew",
-        f"{LOCKED}, exchange tokens, save_heir saved, install superseded, inject injected, inspect fresh",
+        f"{LOCKED}, exchange tokens, stage staged, commit superseded, inject injected, inspect fresh",
         "fresh",
     ),
     *(
@@ -367,7 +367,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             "token_lifecycle",
             "a logout while we ask is final, whatever becomes of the revocation",
             "expired renew",
-            f"{LOCKED}, exchange tokens, save_heir saved, install gone, revoke {how}, inject injected, inspect absent",
+            f"{LOCKED}, exchange tokens, stage staged, commit gone, revoke {how}, inject injected, inspect absent",
             "absent",
         )
         for how in ("revoked", "unsupported", "failed")
@@ -376,7 +376,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "a logout stands where the server knows no revocation",
         "expired logout",
-        "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke unsupported, "
+        "hold_credential_to_sign_out acquired, empty_record emptied, discard_staged discarded, revoke unsupported, "
         "clear_sidecars cleared, restore_config restored, inject injected, inspect absent",
         "absent",
     ),
@@ -384,7 +384,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "a logout is followed by the config, then by the clients",
         "fresh logout",
-        "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke revoked, "
+        "hold_credential_to_sign_out acquired, empty_record emptied, discard_staged discarded, revoke revoked, "
         "clear_sidecars cleared, restore_config restored, inject injected, inspect absent",
         "absent",
     ),
@@ -392,7 +392,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_lifecycle",
         "a logout stands when neither server nor config follow",
         "revoked logout",
-        "hold_credential_to_sign_out acquired, empty_record emptied, discard_heir discarded, revoke failed, "
+        "hold_credential_to_sign_out acquired, empty_record emptied, discard_staged discarded, revoke failed, "
         "clear_sidecars cleared, restore_config kept, inject injected, inspect absent",
         "absent",
     ),
@@ -422,14 +422,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         "token_refresh",
         "an end that cannot be recorded is told again later, and nothing is in doubt",
         "",
-        f"{SENT}, exchange refused, record_refusal unrecorded, postpone postponed",
+        f"{SENT}, exchange revoked, record_revoked unrecorded, postpone postponed",
         "postponed",
     ),
     Scenario(
         "token_refresh",
         "an answer that is not OAuth puts nothing in doubt",
         "",
-        f"{SENT}, exchange unclear, record_unclear recorded",
+        f"{SENT}, exchange unrecognized, record_unrecognized recorded",
         "postponed",
     ),
 )

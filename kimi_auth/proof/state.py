@@ -49,8 +49,8 @@ class Pair(NamedTuple):
     """One pair of tokens: the server's view of it, and what lies on disk that is bound to it.
 
     `login`: which sign-in it comes from. `sent`: its refresh token was sent and may have been processed. `denied`: the
-    server answered an OAuth error for it. `refused`, `unclear`, `rejected`: so it is written on disk. `late`: requests
-    without a reader that may still arrive. `owner`, `heir`, `met`: the claim; `met` has a digit for each boot: 0 not
+    server answered an OAuth error for it. `revoked`, `unrecognized`, `rejected`: so it is written on disk. `late`: requests
+    without a reader that may still arrive. `owner`, `staged`, `met`: the claim; `met` has a digit for each boot: 0 not
     met, 1 met, 2 met long ago.
     """
 
@@ -59,12 +59,12 @@ class Pair(NamedTuple):
     phase: int = FRESH
     sent: int = 0
     denied: int = 0
-    refused: int = 0
-    unclear: int = 0
+    revoked: int = 0
+    unrecognized: int = 0
     rejected: int = 0
     late: int = 0
     owner: int = NO_CLAIM
-    heir: int = NOTHING
+    staged: int = NOTHING
     met: tuple[int, ...] = ()
 
 
@@ -126,16 +126,16 @@ def references(shared: Shared, *, orphans: bool) -> int:
     if shared.lasting:
         record, claims = shared.lasting
         mask |= 1 << record if record >= 0 else 0
-        for number, (owner, heir, _) in enumerate(claims):
-            mask |= (1 << number if owner != NO_CLAIM else 0) | (1 << heir if heir >= 0 else 0)
+        for number, (owner, staged, _) in enumerate(claims):
+            mask |= (1 << number if owner != NO_CLAIM else 0) | (1 << staged if staged >= 0 else 0)
     return mask
 
 
-def with_heirs(shared: Shared, mask: int) -> int:
-    """`mask`, and the heirs of its pairs."""
+def with_staged(shared: Shared, mask: int) -> int:
+    """`mask`, and the staged pairs of its pairs."""
     for number, pair in enumerate(shared.pairs):
-        if pair.heir >= 0 and mask >> number & 1:
-            mask |= 1 << pair.heir
+        if pair.staged >= 0 and mask >> number & 1:
+            mask |= 1 << pair.staged
     return mask
 
 
@@ -153,9 +153,9 @@ def simplified(shared: Shared, policy: str) -> Shared:
             pair = pair._replace(good=SPENT)
         if pair.rejected and pair.phase == EXPIRED:
             pair = pair._replace(rejected=0)  # it has ended by itself, so nothing follows from that any more
-        if pair.refused:  # it is never sent again
-            pair = pair._replace(sent=1, denied=1, unclear=0, good=SPENT, late=0)
-            if pair.heir < 0:
+        if pair.revoked:  # it is never sent again
+            pair = pair._replace(sent=1, denied=1, unrecognized=0, good=SPENT, late=0)
+            if pair.staged < 0:
                 pair = pair._replace(owner=NO_CLAIM, met=())
         pairs.append(pair)
     return _with_logins(shared._replace(pairs=tuple(pairs)), logins)
@@ -192,8 +192,8 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
     pairs = []
     for number, pair in enumerate(shared.pairs):
         if numbers[number] >= 0:
-            if pair.heir >= 0:
-                pair = pair._replace(heir=numbers[pair.heir])
+            if pair.staged >= 0:
+                pair = pair._replace(staged=numbers[pair.staged])
             pairs.append(pair)
     lasting = shared.lasting
     if lasting:
@@ -209,9 +209,9 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
 def _compacted_claims(
     claims: Iterable[tuple[int, int, tuple[int, ...]]], numbers: Sequence[int]
 ) -> Iterable[tuple[int, int, tuple[int, ...]]]:
-    for number, (owner, heir, met) in enumerate(claims):
+    for number, (owner, staged, met) in enumerate(claims):
         if numbers[number] >= 0:
-            yield owner, numbers[heir] if heir >= 0 else heir, met
+            yield owner, numbers[staged] if staged >= 0 else staged, met
 
 
 def forgetful(process: Process, record: int, *, waits: bool) -> Process:

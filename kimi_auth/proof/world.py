@@ -157,7 +157,7 @@ class World:
         shared = self._known.shared[number]
         if shared.locks or any(self._known.processes[process].place for process in processes):
             return False
-        return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].refused)
+        return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].revoked)
 
     def story(self, path: Sequence[int], rule: str) -> list[str]:
         _, processes = self._known.opened(path[0])
@@ -187,7 +187,7 @@ class World:
         discipline: tuple[str, ...] = (
             () if place.activity not in WRITES or process.marks & HOLDS else ("lock discipline",)
         )
-        if process.marks & UNSAVED and place.activity != "save_heir":
+        if process.marks & UNSAVED and place.activity != "stage":
             discipline += ("I2",)
         for effect in self._performed(place, shared, process):
             yield self._moved(process, effect, discipline)

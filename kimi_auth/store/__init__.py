@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .contract import Binding, Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
+from .contract import Backoff, Binding, Claim, ClaimState, CredentialStore, RecordState, RevokedMark, Snapshot, Stamp
 from .file import FileStore
 from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
 from .memory import MemoryStore
 
 __all__ = [
+    "Backoff",
     "Binding",
     "Claim",
     "ClaimState",
@@ -16,9 +17,8 @@ __all__ = [
     "LegacyKeyring",
     "MemoryStore",
     "NoKeyring",
-    "Pace",
     "RecordState",
-    "Refusal",
+    "RevokedMark",
     "Snapshot",
     "Stamp",
     "SystemKeyring",

@@ -155,7 +155,7 @@ def judge(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> Cla
     header = found.header
     claim = partial(Claim, fp=header.fp, owner=header.owner.words, nonce=header.nonce)
     if found.answer:
-        return claim("heir", heir=found.answer)
+        return claim("staged", staged=found.answer)
     if found.is_closed or is_certainly_dead(header.owner, me):
         return claim("interrupted")
     met_at_s = meetings.met_at_s(header.nonce, me.boot, boottime_s)

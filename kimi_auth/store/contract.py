@@ -1,8 +1,8 @@
 """What a credential store promises: the whole surface that the flows know of where a login rests.
 
 Three things lie beside the record, each bound to a pair by its fingerprint (`fp`): the *claim* (a promise on disk that a
-rotation of that pair is being sent; once it holds the answer it is the *heir*), the *refusal* (the server ended that
-pair), and the *pace* (when to try again, shared by every process). The *binding* says which OAuth host the record belongs
+rotation of that pair is being sent; once it holds the answer it is the *staged*), the *refusal* (the server ended that
+pair), and the *backoff* (when to try again, shared by every process). The *binding* says which OAuth host the record belongs
 to: it outlives renewals, because other clients drop the record's own `issuer` when they write it.
 
 Reading never blocks, never locks and never raises for what it finds: what is wrong is said in the answer. Everything that
@@ -20,13 +20,23 @@ from typing import Literal, Protocol
 from kimi_auth.errors import StorageError
 from kimi_auth.token import Token
 
-__all__ = ["Binding", "Claim", "ClaimState", "CredentialStore", "Pace", "RecordState", "Refusal", "Snapshot", "Stamp"]
+__all__ = [
+    "Backoff",
+    "Binding",
+    "Claim",
+    "ClaimState",
+    "CredentialStore",
+    "RecordState",
+    "RevokedMark",
+    "Snapshot",
+    "Stamp",
+]
 
 Stamp = tuple[int, ...]
 """Identity of what a place holds now; equal stamps mean that nothing was installed in between. () when nothing is there."""
 
 RecordState = Literal["absent", "present", "corrupt"]
-ClaimState = Literal["none", "made", "renewed", "heir", "interrupted", "in_flight"]
+ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_flight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,8 @@ class Snapshot:
 class Claim:
     """A rotation of the pair `fp` that was, or is about to be, sent.
 
-    `none`: there is no claim. `made`: this call created it. `renewed`: this call took it over. `heir`: it holds the complete
-    answer (`heir`), which its owner could not install. `interrupted`: incomplete, and its owner closed it or is certainly
+    `none`: there is no claim. `made`: this call created it. `renewed`: this call took it over. `staged`: it holds the complete
+    answer (`staged`), which its owner could not install. `interrupted`: incomplete, and its owner closed it or is certainly
     dead: the pair may be spent, sending it again is declared recovery. `in_flight`: incomplete, and its owner may still be
     sending; once `wait_s` is 0 it has been silent for longer than a request takes, and a caller that cannot do without a
     new token may recover.
@@ -61,14 +71,14 @@ class Claim:
 
     state: ClaimState
     fp: str = ""
-    heir: Token | None = None
+    staged: Token | None = None
     wait_s: float = 0.0
     owner: str = ""
     nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RevokedMark:
     """The server's last word on a pair: unix time, and its own words (control characters removed, at most 200)."""
 
     at_s: float
@@ -76,33 +86,33 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """When anybody may try again, shared by all processes. Times are unix seconds; a `not_before_s` more than 15 min
+class Backoff:
+    """When anybody may try again, shared by all processes. Times are unix seconds; a `retry_at_s` more than 15 min
     ahead is void (the clock was set back).
 
-    `failures` transient ends in a row, the last one described by error `code` and `words`. `unclear_*`: refusals that were
-    no OAuth answer, for pair `unclear_fp`: `unclear_count` of them at least 60 s apart, the first and the last of these at
-    the times given; `unclear_until_s` is the `not_before_s` that the latest one set. `rejected_fp`: the pair whose access
+    `failures` transient ends in a row, the last one described by error `code` and `words`. `unrecognized_*`: refusals that were
+    no OAuth answer, for pair `unrecognized_fp`: `unrecognized_count` of them at least 60 s apart, the first and the last of these at
+    the times given; `unrecognized_retry_at_s` is the `retry_at_s` that the latest one set. `rejected_fp`: the pair whose access
     token the API refused at `rejected_at_s`; `forced` rotations for that reason in a row, the next one not before
-    `forced_not_before_s`. `life_s`: how long the server's tokens live when they arrive, in seconds, as seen; 0.0 unknown.
+    `forced_retry_at_s`. `life_s`: how long the server's tokens live when they arrive, in seconds, as seen; 0.0 unknown.
     """
 
-    not_before_s: float = 0.0
+    retry_at_s: float = 0.0
     failures: int = 0
     code: str = ""
     words: str = ""
-    unclear_fp: str = ""
-    unclear_count: int = 0
-    unclear_first_at_s: float = 0.0
-    unclear_last_at_s: float = 0.0
-    unclear_words: str = ""
+    unrecognized_fp: str = ""
+    unrecognized_count: int = 0
+    unrecognized_first_at_s: float = 0.0
+    unrecognized_last_at_s: float = 0.0
+    unrecognized_words: str = ""
     rejected_fp: str = ""
     forced: int = 0
-    forced_not_before_s: float = 0.0
+    forced_retry_at_s: float = 0.0
     renewed_at_s: float = 0.0
     life_s: float = 0.0
     rejected_at_s: float = 0.0
-    unclear_until_s: float = 0.0
+    unrecognized_retry_at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +148,14 @@ class CredentialStore(Protocol):
         a link led elsewhere), after a second at the latest. No protocol rests on it: those compare stamps.
         """
 
-    def refusal(self, fp: str) -> Refusal | None:
+    def revoked_mark(self, fp: str) -> RevokedMark | None:
         """The refusal of pair `fp`; an unreadable one counts as a refusal without words."""
 
     def peek_claim(self, fp: str) -> Claim:
         """The claim on pair `fp` as it lies there, changed by nobody (never `made`)."""
 
-    def pace(self) -> Pace:
-        """The shared pace; an unreadable one counts as none."""
+    def backoff(self) -> Backoff:
+        """The shared backoff; an unreadable one counts as none."""
 
     def binding(self) -> Binding | None:
         """Which OAuth host the record belongs to; None when that was never written."""
@@ -191,12 +201,12 @@ class CredentialStore(Protocol):
     def withdraw_claim(self, claim: Claim) -> None:
         """Removes `claim`, if it is still there: it is certain that nothing was sent under it."""
 
-    def save_heir(self, claim: Claim, token: Token) -> None:
+    def stage(self, claim: Claim, token: Token) -> None:
         """Writes the answer for the pair of `claim`, which this process owns, into it. Where it has vanished or was taken
         over meanwhile the answer takes its place: it is the newer fact."""
 
-    def install_heir(self, fp: str) -> None:
-        """The heir of pair `fp` becomes the record; everything that was bound to older pairs goes."""
+    def commit_staged(self, fp: str) -> None:
+        """The staged of pair `fp` becomes the record; everything that was bound to older pairs goes."""
 
     def put(self, token: Token) -> None:
         """`token` becomes the record (a login: newer than anything); everything bound to older pairs goes. A corrupt
@@ -209,11 +219,11 @@ class CredentialStore(Protocol):
         """Removes an empty signed-out record older than 60 s, the binding of a record that is signed out or absent, and
         everything bound to pairs that are not the record."""
 
-    def refuse(self, fp: str, refusal: Refusal) -> None:
+    def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
         """Records that the server ended pair `fp`."""
 
-    def set_pace(self, pace: Pace) -> None:
-        """Replaces the shared pace."""
+    def set_backoff(self, backoff: Backoff) -> None:
+        """Replaces the shared backoff."""
 
     def bind(self, binding: Binding | None) -> None:
         """Replaces the binding; None removes it."""

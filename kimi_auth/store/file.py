@@ -2,11 +2,11 @@
 
     credentials/kimi-code.json             the record
     credentials/kimi-code.lock             its lock, never removed
-    credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its heir
+    credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its staged
     credentials/kimi-code.<fp>.<nonce>.next  the claim that is taking the place of claim <nonce>
     credentials/kimi-code.<fp>.met         when each boot first met the claim on pair <fp>
-    credentials/kimi-code.<fp>.refused     the server ended pair <fp>
-    credentials/kimi-code.pace.json        when anybody may try again
+    credentials/kimi-code.<fp>.revoked     the server ended pair <fp>
+    credentials/kimi-code.backoff        when anybody may try again
     credentials/kimi-code.issuer           the OAuth host that the record belongs to
     credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login or a logout
 
@@ -36,7 +36,7 @@ from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, Token, fingerprint
 
 from . import claims, formats, lock, medium, owners
-from .contract import Binding, Claim, Pace, Refusal, Snapshot, Stamp
+from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
 from .watch import Watch, stamp_of
 
 __all__ = ["FileStore"]
@@ -143,9 +143,9 @@ class FileStore:
             return self.stamp() == stamp
         return watch.stamp == stamp
 
-    def refusal(self, fp: str) -> Refusal | None:
-        data = _tolerant_read(self._beside(f"{_checked(fp)}.refused"))
-        return None if data is None else formats.decode_refusal(data)
+    def revoked_mark(self, fp: str) -> RevokedMark | None:
+        data = _tolerant_read(self._beside(f"{_checked(fp)}.revoked"))
+        return None if data is None else formats.decode_revoked(data)
 
     def peek_claim(self, fp: str) -> Claim:
         chain = self._claims_on(fp)
@@ -154,8 +154,8 @@ class FileStore:
         me, boottime_s = self._me(), self._clock.boottime_s()
         return claims.judge(chain[-1][1], self._meetings(fp), me, boottime_s)
 
-    def pace(self) -> Pace:
-        return formats.decode_pace(_tolerant_read(self._beside("pace.json")) or b"")
+    def backoff(self) -> Backoff:
+        return formats.decode_backoff(_tolerant_read(self._beside("backoff")) or b"")
 
     def binding(self) -> Binding | None:
         data = _tolerant_read(self._beside("issuer"))
@@ -264,7 +264,7 @@ class FileStore:
         if any(found.header.nonce == claim.nonce for place, found in self._claims_on(claim.fp) if place == path):
             medium.remove_durably(path)
 
-    def save_heir(self, claim: Claim, token: Token) -> None:
+    def stage(self, claim: Claim, token: Token) -> None:
         path = self._claim_path(claim.fp)
         self._need_lock()
         formats.encode_record(token)  # raises for what no reader would take
@@ -276,21 +276,21 @@ class FileStore:
         header = claims.new(claim.fp, self._me())
         medium.write_durably(path, claims.start(header) + answer)
 
-    def install_heir(self, fp: str) -> None:
+    def commit_staged(self, fp: str) -> None:
         path = self._claim_path(fp)
         self._need_lock()
         target = self.target
-        heir = _heir(path, fp)
-        if heir:
+        staged = _staged(path, fp)
+        if staged:
             with medium.trouble("replace", target):
                 files.rename_durably(path, target)
-        elif heir := _heir(target, fp):
+        elif staged := _staged(target, fp):
             # A second try: the rename succeeded, making it durable did not.
             with medium.trouble("replace", target):
                 files.sync_directory(target.parent)
         else:
             raise StorageError(f"{path} holds no complete answer that could become the credential")
-        self._sweep(fingerprint(heir))
+        self._sweep(fingerprint(staged))
 
     def put(self, token: Token) -> None:
         self._need_lock()
@@ -314,14 +314,14 @@ class FileStore:
         if formats.is_over(found):
             self.bind(None)
 
-    def refuse(self, fp: str, refusal: Refusal) -> None:
-        path = self._beside(f"{_checked(fp)}.refused")
+    def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
+        path = self._beside(f"{_checked(fp)}.revoked")
         self._need_lock()
-        medium.write_durably(path, formats.encode_refusal(refusal))
+        medium.write_durably(path, formats.encode_revoked(refusal))
 
-    def set_pace(self, pace: Pace) -> None:
+    def set_backoff(self, backoff: Backoff) -> None:
         self._need_lock()
-        medium.write_durably(self._beside("pace.json"), formats.encode_pace(pace))
+        medium.write_durably(self._beside("backoff"), formats.encode_backoff(backoff))
 
     def bind(self, binding: Binding | None) -> None:
         path = self._beside("issuer")
@@ -414,7 +414,7 @@ class FileStore:
         """Removes what is bound to other pairs than `fp`, and forgotten temporary files. What it misses is void anyway
         by its name or its age, so nothing that goes wrong here matters."""
         target = self.target
-        bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})(?:\.[0-9a-f]{16})?\.(?:next|met|refused)")
+        bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})(?:\.[0-9a-f]{16})?\.(?:next|met|revoked)")
         with suppress(OSError):
             names = files.names(target.parent)
             # Read after the names: what was bound to a pair that is not the record by now, is void for good.
@@ -487,7 +487,7 @@ def _tolerant_read(path: Path) -> bytes | None:
     return found.data if found else None
 
 
-def _heir(path: Path, fp: str) -> Token | None:
+def _staged(path: Path, fp: str) -> Token | None:
     return claims.parse(_tolerant_read(path) or b"", fp).answer
 
 

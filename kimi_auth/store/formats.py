@@ -14,19 +14,19 @@ from kimi_auth.errors import CorruptCredential, StoreUnwritable
 from kimi_auth.text import one_line
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
 
-from .contract import Binding, Pace, Refusal, Snapshot
+from .contract import Backoff, Binding, RevokedMark, Snapshot
 
 __all__ = [
     "bounded",
     "clean",
+    "decode_backoff",
     "decode_binding",
-    "decode_pace",
     "decode_record",
-    "decode_refusal",
+    "decode_revoked",
+    "encode_backoff",
     "encode_binding",
-    "encode_pace",
     "encode_record",
-    "encode_refusal",
+    "encode_revoked",
     "has_served",
     "is_over",
 ]
@@ -75,29 +75,29 @@ def is_over(found: Snapshot) -> bool:
     return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
 
 
-def encode_refusal(refusal: Refusal) -> bytes:
+def encode_revoked(refusal: RevokedMark) -> bytes:
     """A refusal file's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
     return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
 
 
-def decode_refusal(data: bytes) -> Refusal:
+def decode_revoked(data: bytes) -> RevokedMark:
     """The refusal in `data`; what cannot be read is a refusal all the same, without time and words."""
     value = _tolerant(data)
     at_s, words = value.get("at_s"), value.get("words")
-    return Refusal(_seconds(at_s), clean(words) if isinstance(words, str) else "")
+    return RevokedMark(_seconds(at_s), clean(words) if isinstance(words, str) else "")
 
 
-def encode_pace(pace: Pace) -> bytes:
-    """The pace file's bytes: `v` and the fields of `Pace` by their names."""
-    values = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(pace).items()}
+def encode_backoff(backoff: Backoff) -> bytes:
+    """The backoff file's bytes: `v` and the fields of `Backoff` by their names."""
+    values = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(backoff).items()}
     return json.dumps({"v": VERSION, **values}).encode() + b"\n"
 
 
-def decode_pace(data: bytes) -> Pace:
-    """The pace in `data`; a key that is missing or of another kind has its default."""
+def decode_backoff(data: bytes) -> Backoff:
+    """The backoff in `data`; a key that is missing or of another kind has its default."""
     value = _tolerant(data)
-    known = {spec.name: _like(spec.default, value.get(spec.name)) for spec in fields(Pace)}
-    return Pace(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
+    known = {spec.name: _like(spec.default, value.get(spec.name)) for spec in fields(Backoff)}
+    return Backoff(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
 
 
 def encode_binding(binding: Binding) -> bytes:

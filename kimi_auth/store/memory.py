@@ -15,7 +15,7 @@ from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners
-from .contract import Binding, Claim, Pace, Refusal, Snapshot, Stamp
+from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
 from .formats import clean, has_served, is_over
 
 __all__ = ["MemoryStore"]
@@ -42,8 +42,8 @@ class MemoryStore:
         self._claims: dict[str, claims.Found] = {}
         self._meetings: dict[str, claims.Meetings] = {}
         self._mine: list[str] = []  # nonces of the claims made or renewed under this hold
-        self._refusals: dict[str, Refusal] = {}
-        self._pace = Pace()
+        self._revoked: dict[str, RevokedMark] = {}
+        self._backoff = Backoff()
         self._binding: Binding | None = None
         self._aside: list[Snapshot] = []
 
@@ -69,16 +69,16 @@ class MemoryStore:
     def still(self, stamp: Stamp) -> bool:
         return stamp == self.stamp()
 
-    def refusal(self, fp: str) -> Refusal | None:
-        return self._refusals.get(fp)
+    def revoked_mark(self, fp: str) -> RevokedMark | None:
+        return self._revoked.get(fp)
 
     def peek_claim(self, fp: str) -> Claim:
         if fp not in self._claims:
             return Claim("none", fp)
         return claims.judge(self._claims[fp], self._met(fp), self._me(), self._clock.boottime_s())
 
-    def pace(self) -> Pace:
-        return self._pace
+    def backoff(self) -> Backoff:
+        return self._backoff
 
     def binding(self) -> Binding | None:
         return self._binding
@@ -153,20 +153,20 @@ class MemoryStore:
         if found is not None and found.header.nonce == claim.nonce:
             del self._claims[claim.fp]
 
-    def save_heir(self, claim: Claim, token: Token) -> None:
+    def stage(self, claim: Claim, token: Token) -> None:
         self._need()
         found = self._claims.get(claim.fp)
         if found is None or found.header.nonce != claim.nonce:
             found = claims.Found(claims.new(claim.fp, self._me()))
         self._claims[claim.fp] = replace(found, answer=token)
 
-    def install_heir(self, fp: str) -> None:
+    def commit_staged(self, fp: str) -> None:
         self._need()
-        heir = self._claims[fp].answer if fp in self._claims else None
-        if heir is None:
+        staged = self._claims[fp].answer if fp in self._claims else None
+        if staged is None:
             raise StorageError("memory holds no complete answer that could become the credential")
-        self._install(heir)
-        self._sweep(fingerprint(heir))
+        self._install(staged)
+        self._sweep(fingerprint(staged))
 
     def put(self, token: Token) -> None:
         self._need()
@@ -189,13 +189,13 @@ class MemoryStore:
         if is_over(found):
             self._binding = None
 
-    def refuse(self, fp: str, refusal: Refusal) -> None:
+    def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
         self._need()
-        self._refusals[fp] = Refusal(refusal.at_s, clean(refusal.words))
+        self._revoked[fp] = RevokedMark(refusal.at_s, clean(refusal.words))
 
-    def set_pace(self, pace: Pace) -> None:
+    def set_backoff(self, backoff: Backoff) -> None:
         self._need()
-        self._pace = pace
+        self._backoff = backoff
 
     def bind(self, binding: Binding | None) -> None:
         self._need()
@@ -227,4 +227,4 @@ class MemoryStore:
 
     def _sweep(self, fp: str) -> None:
         self._claims = {key: value for key, value in self._claims.items() if key == fp}
-        self._refusals = {key: value for key, value in self._refusals.items() if key == fp}
+        self._revoked = {key: value for key, value in self._revoked.items() if key == fp}

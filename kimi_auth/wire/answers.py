@@ -27,7 +27,7 @@ CodeOutcome = Literal["code", "unreachable", "refused"]
 PollOutcome = Literal[
     "granted", "authorization_pending", "slow_down", "unreachable", "access_denied", "expired_token", "refused"
 ]
-ExchangeOutcome = Literal["tokens", "refused", "unclear", "not_processed", "ambiguous", "misconfigured"]
+ExchangeOutcome = Literal["tokens", "revoked", "unrecognized", "not_processed", "in_doubt", "misconfigured"]
 RevokeOutcome = Literal["revoked", "unsupported", "failed"]
 ModelsOutcome = Literal["models", "unchanged", "rejected", "forbidden", "unavailable"]
 
@@ -107,4 +107,4 @@ class Endpoints:
     audience: str = ""
     revocation_url: str = ""
     discover_revocation: bool = True
-    refusal_codes: frozenset[str] = frozenset({"invalid_grant"})
+    revoked_codes: frozenset[str] = frozenset({"invalid_grant"})

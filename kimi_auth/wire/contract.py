@@ -24,7 +24,7 @@ class OAuthServer(Protocol):
     def exchange(self, refresh_token: str, *, connect_timeout_s: float = 5.0) -> Answer[ExchangeOutcome, Grant]:
         """Spends a refresh token (RFC 6749 §6), which may be accepted once only. `tokens` carries the Grant.
 
-        `not_processed`: the token is surely unspent. `ambiguous`: it may be spent. `unclear`: something answered that is
+        `not_processed`: the token is surely unspent. `in_doubt`: it may be spent. `unrecognized`: something answered that is
         no OAuth server. Blocks for 60 s at most.
         """
 

@@ -75,7 +75,7 @@ class OAuthClient:
             deadline_s=EXCHANGE_DEADLINE_S,
             connect_timeout_s=connect_timeout_s,
         )
-        return exchange_answer(self._clients.send(ask), self._endpoints.refusal_codes)
+        return exchange_answer(self._clients.send(ask), self._endpoints.revoked_codes)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
         """Revokes `token` (RFC 7009) where the endpoints or the server's metadata say. Blocks for `deadline_s` at most."""

@@ -15,12 +15,13 @@ import httpx
 
 from kimi_auth.errors import (
     AccessDenied,
+    Blocked,
     ClientRefused,
     CodeExpired,
     ConfigError,
     KimiAuthError,
-    Refused,
     Revoked,
+    SignInEnded,
     Unreachable,
 )
 
@@ -149,7 +150,7 @@ CODE: Table[CodeOutcome] = (
         "any other OAuth error is final (RFC 8628 §3.2 with RFC 6749 §5.2)",
         OAUTH,
         ANY_ERROR,
-        raises=Refused,
+        raises=SignInEnded,
         says="{host} gives no code{said}",
         hint=START_AGAIN,
     ),
@@ -204,7 +205,7 @@ POLL: Table[PollOutcome] = (
         "the grant was given to an earlier poll whose answer never came",
         OAUTH,
         GRANT_GONE,
-        raises=Refused,
+        raises=SignInEnded,
         says="the approval was used but its answer was lost{said}",
         hint=START_AGAIN,
     ),
@@ -221,7 +222,7 @@ POLL: Table[PollOutcome] = (
         "any other OAuth error is final (RFC 8628 §3.5)",
         OAUTH,
         ANY_ERROR,
-        raises=Refused,
+        raises=SignInEnded,
         says="{host} ended the request{said}",
         hint=START_AGAIN,
     ),
@@ -230,7 +231,7 @@ POLL: Table[PollOutcome] = (
         "never poll after a 200 of the server's: a second poll revokes what the first one got",
         SUCCESS,
         shape="no_token",
-        raises=Refused,
+        raises=SignInEnded,
         says=APPROVAL_UNREADABLE,
         hint=START_AGAIN,
     ),
@@ -239,7 +240,7 @@ POLL: Table[PollOutcome] = (
         "the same, in a content coding that cannot be undone here",
         SUCCESS,
         shape="encoded",
-        raises=Refused,
+        raises=SignInEnded,
         says=APPROVAL_UNREADABLE,
         hint=START_AGAIN,
     ),
@@ -248,10 +249,10 @@ POLL: Table[PollOutcome] = (
     _PORTAL,
 )
 
-_NO_VERDICT: Row[Literal["unclear"]] = Row(
-    "unclear",
+_NO_VERDICT: Row[Literal["unrecognized"]] = Row(
+    "unrecognized",
     "no OAuth answer, so no verdict on the login: a redirect, a portal, a proxy's page",
-    raises=Refused,
+    raises=Blocked,
     says=ANSWERS_SOMETHING_ELSE,
     hint=PROXY_OR_ENDED,
 )
@@ -259,7 +260,7 @@ _NO_VERDICT: Row[Literal["unclear"]] = Row(
 EXCHANGE: Table[ExchangeOutcome] = (
     Row("tokens", "RFC 6749 §5.1; the refresh token may be rotated (§6)", SUCCESS, shape="token"),
     Row(
-        "refused",
+        "revoked",
         "RFC 6749 §5.2, or a code that the platform lists as final",
         CLIENT_ERROR,
         GRANT_GONE,
@@ -283,7 +284,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         hint=NOT_SENT_HINT,
     ),
     Row(
-        "ambiguous",
+        "in_doubt",
         "it may have rotated before it failed",
         SERVER_ERROR,
         raises=Unreachable,
@@ -291,7 +292,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         hint=IN_DOUBT_HINT,
     ),
     Row(
-        "ambiguous",
+        "in_doubt",
         "the same, said in OAuth's words (RFC 6749 §4.1.2.1)",
         CLIENT_ERROR,
         NOT_NOW,
@@ -319,7 +320,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         hint=NOT_SENT_HINT,
     ),
     Row(
-        "ambiguous",
+        "in_doubt",
         "the token may have been sent, and a server finishes a request whose client has gone",
         failure=MAYBE_SENT,
         raises=Unreachable,
@@ -327,7 +328,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         hint=IN_DOUBT_HINT,
     ),
     Row(
-        "ambiguous",
+        "in_doubt",
         "a failure that nobody has met yet counts as the worst",
         failure=ANY_FAILURE,
         raises=Unreachable,
@@ -337,7 +338,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
     replace(_NO_VERDICT, why="an error that should not come with a 200", status=SUCCESS, error=ANY_ERROR),
     replace(_NO_VERDICT, why="a page for people: it came from something in between", status=SUCCESS, shape="page"),
     Row(
-        "ambiguous",
+        "in_doubt",
         "a 200 without a token that can be read: the one that was sent may be spent",
         SUCCESS,
         raises=Unreachable,

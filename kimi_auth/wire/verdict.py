@@ -68,9 +68,9 @@ def poll_answer(seen: RawResponse) -> Answer[PollOutcome, Grant]:
     return _answer(POLL, seen, grant)
 
 
-def exchange_answer(seen: RawResponse, refusal_codes: frozenset[str] = frozenset()) -> Answer[ExchangeOutcome, Grant]:
-    """The answer to a token request with a refresh token (RFC 6749 §6); `refusal_codes` mean what `invalid_grant` does."""
-    return _answer(EXCHANGE, seen, grant, refusal_codes)
+def exchange_answer(seen: RawResponse, revoked_codes: frozenset[str] = frozenset()) -> Answer[ExchangeOutcome, Grant]:
+    """The answer to a token request with a refresh token (RFC 6749 §6); `revoked_codes` mean what `invalid_grant` does."""
+    return _answer(EXCHANGE, seen, grant, revoked_codes)
 
 
 def revoke_answer(seen: RawResponse) -> Answer[RevokeOutcome, None]:
@@ -103,13 +103,13 @@ def _answer(
     table: Table[Kind],
     seen: RawResponse,
     read: Callable[[JsonObject | None], tuple[str, Value | None]],
-    refusal_codes: frozenset[str] = frozenset(),
+    revoked_codes: frozenset[str] = frozenset(),
 ) -> Answer[Kind, Value]:
     data = json_object(seen.body)
     shape, value = read(data)
     shape = shape or ("page" if _is_page(seen) else "encoded" if seen.coding else "")
     error, description = oauth_error(data)
-    row = decide(table, Facts(seen.status, "invalid_grant" if error in refusal_codes else error, shape, seen.failure))
+    row = decide(table, Facts(seen.status, "invalid_grant" if error in revoked_codes else error, shape, seen.failure))
     words = _words(seen, error, description) if row.raises or error else ""
     return Answer(
         row.outcome,

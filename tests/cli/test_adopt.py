@@ -14,7 +14,7 @@ import pytest
 from kimi_auth.credential import adoption
 from kimi_auth.errors import ConfigError
 from kimi_auth.session import Session
-from kimi_auth.store import Binding, FileStore, Refusal
+from kimi_auth.store import Binding, FileStore, RevokedMark
 from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
 
@@ -128,7 +128,7 @@ def test_adopt_is_the_way_out(
                 store.bind(Binding("https://x.example"))
     fp = store.read().fp
     with store.locked(5):
-        store.refuse("0" * 16, Refusal(1.0))
+        store.mark_revoked("0" * 16, RevokedMark(1.0))
     assert kimi("token").status == 9
     said = kimi("adopt", "--issuer", emulator.oauth_host + "/", "--json")
     assert (said.status, said.err) == (0, "")

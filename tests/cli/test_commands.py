@@ -15,7 +15,7 @@ from kimi_auth import errors
 from kimi_auth.cli.status import duration
 from kimi_auth.clock import SystemClock
 from kimi_auth.machine import Library
-from kimi_auth.store import FileStore, Pace, Refusal
+from kimi_auth.store import Backoff, FileStore, RevokedMark
 from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]
@@ -307,7 +307,7 @@ def test_status_tells_programs_as_much_as_people(
         age(-5.0)
         with store.locked(NO_LIMIT_S):
             fp = store.read().fp
-            store.refuse(fp, Refusal(SystemClock().wall_s(), "invalid_grant"))
+            store.mark_revoked(fp, RevokedMark(SystemClock().wall_s(), "invalid_grant"))
             store.claim(fp)
         assert "claim" not in kimi("status").out
     said = kimi("status", "--json")
@@ -572,7 +572,7 @@ def test_another_issuer_is_refused(kimi: Run, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_status_shows_what_is_in_the_way(kimi: Run, age: Run, store: FileStore) -> None:
-    """A claim, a pace and a refusal are named in status and doctor, each with a next step where there is one."""
+    """A claim, a backoff and a refusal are named in status and doctor, each with a next step where there is one."""
     kimi("login")
     token = age(-5.0)
     fp = store.read().fp
@@ -583,7 +583,7 @@ def test_status_shows_what_is_in_the_way(kimi: Run, age: Run, store: FileStore) 
     assert "claim: interrupted" in kimi("status").out
     assert "kimi-auth token --refresh" in kimi("doctor").out
     with store.locked(NO_LIMIT_S):
-        store.refuse(fp, Refusal(SystemClock().wall_s(), "invalid_grant"))
+        store.mark_revoked(fp, RevokedMark(SystemClock().wall_s(), "invalid_grant"))
     assert token.access_token not in kimi("doctor").out
     said = kimi("doctor", "--json")
     assert said.status == 1
@@ -596,7 +596,7 @@ def test_status_tells_of_a_rejected_token(kimi: Run, store: FileStore) -> None:
     token = kimi("token").out
     now_s, fp = SystemClock().wall_s(), store.read().fp
     with store.locked(5):
-        store.set_pace(Pace(rejected_fp=fp, rejected_at_s=now_s - 90, forced=2, forced_not_before_s=now_s + 600))
+        store.set_backoff(Backoff(rejected_fp=fp, rejected_at_s=now_s - 90, forced=2, forced_retry_at_s=now_s + 600))
     said = kimi("status")
     assert said.status == 0
     assert "state: fresh" in said.out

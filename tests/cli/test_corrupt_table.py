@@ -27,7 +27,7 @@ import pytest
 from house.environments import PYTHONS, find_python, make_environment, wheel
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.store import Pace, Refusal, claims, formats, owners
+from kimi_auth.store import Backoff, RevokedMark, claims, formats, owners
 from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token, fingerprint
 
@@ -65,8 +65,8 @@ class House:
             "credential": credentials / "kimi-code.json",
             "lock": credentials / "kimi-code.lock",
             "claim": credentials / f"kimi-code.{self.fp}.next",
-            "refusal": credentials / f"kimi-code.{self.fp}.refused",
-            "pace": credentials / "kimi-code.pace.json",
+            "refusal": credentials / f"kimi-code.{self.fp}.revoked",
+            "backoff": credentials / "kimi-code.backoff",
             "device id": self.share_dir / "device_id",
             "config": self.share_dir / "config.toml",
             "directory": credentials,
@@ -79,8 +79,8 @@ class House:
             "credential": formats.encode_record(self.token),
             "lock": b"",
             "claim": claims.unfinished(header),
-            "refusal": formats.encode_refusal(Refusal(5.0, "invalid_grant")),
-            "pace": formats.encode_pace(Pace(not_before_s=time.time() + 50, failures=3, words="no route")),
+            "refusal": formats.encode_revoked(RevokedMark(5.0, "invalid_grant")),
+            "backoff": formats.encode_backoff(Backoff(retry_at_s=time.time() + 50, failures=3, words="no route")),
             "device id": b"0123456789abcdef0123456789abcdef",
             "config": b'default_model = ""\n',
         }[file]
@@ -325,19 +325,19 @@ DEVICE_ID = [
 
 IN_FLIGHT = "may still be renewing"
 CLAIM = [
-    *rows("claim", alike(IN_FLIGHT, UNREADABLE, STRANGE), "uncertain", 5),
+    *rows("claim", alike(IN_FLIGHT, UNREADABLE, STRANGE), "in_doubt", 5),
     *rows(
         "claim",
         alike("not renewed, nothing was sent: .* it is a directory", UNMOVED),
-        "uncertain",
+        "in_doubt",
         8,
         step=OUT_OF_THE_WAY,
     ),
-    Row("claim", "of another boot", edited('"boot": "[^"]*"', '"boot": "other"'), "uncertain", 5, "may still be renewing", then="same"),
-    Row("claim", "of another pair", edited('"fp": "[^"]*"', '"fp": "0123456789abcdef"'), "uncertain", 5, IN_FLIGHT),
-    Row("claim", "a pid that is none", edited('"pid": [0-9]*', '"pid": NaN'), "uncertain", 5, IN_FLIGHT, then="same"),
-    Row("claim", "an answer cut off", edited("\n}\n", '\n, "access_token": "x", "ref'), "uncertain", 5, IN_FLIGHT, then="same"),
-    Row("claim", "an answer with a wrong sum", edited("\n}\n", '\n, "access_token": "x", "sha256": "0"}'), "uncertain", 5, IN_FLIGHT, then="same"),
+    Row("claim", "of another boot", edited('"boot": "[^"]*"', '"boot": "other"'), "in_doubt", 5, "may still be renewing", then="same"),
+    Row("claim", "of another pair", edited('"fp": "[^"]*"', '"fp": "0123456789abcdef"'), "in_doubt", 5, IN_FLIGHT),
+    Row("claim", "a pid that is none", edited('"pid": [0-9]*', '"pid": NaN'), "in_doubt", 5, IN_FLIGHT, then="same"),
+    Row("claim", "an answer cut off", edited("\n}\n", '\n, "access_token": "x", "ref'), "in_doubt", 5, IN_FLIGHT, then="same"),
+    Row("claim", "an answer with a wrong sum", edited("\n}\n", '\n, "access_token": "x", "sha256": "0"}'), "in_doubt", 5, IN_FLIGHT, then="same"),
     *rows("claim", alike("", SOME), "fresh", 0, left_s=FRESH_S),
 ]  # fmt: skip
 
@@ -350,21 +350,21 @@ REFUSAL = [
 ]  # fmt: skip
 
 PACE = [
-    *rows("pace", alike("", UNREADABLE, STRANGE), "expired", 0, requests=1, then="anew"),
+    *rows("backoff", alike("", UNREADABLE, STRANGE), "expired", 0, requests=1, then="anew"),
     *rows(
-        "pace",
-        alike("shared pace could not be written: .* it is a directory", UNMOVED),
+        "backoff",
+        alike("shared backoff could not be written: .* it is a directory", UNMOVED),
         "expired",
         0,
         step=OUT_OF_THE_WAY,
         requests=1,
     ),
-    *rows("pace", alike("", SOME), "fresh", 0, left_s=FRESH_S),
-    Row("pace", "of the year 3000", says(not_before_s=32_503_680_000.0), "expired", 0, requests=1, then="anew"),
-    Row("pace", "NaN", says(not_before_s=float("nan"), failures=float("nan")), "expired", 0, requests=1, then="anew"),
-    Row("pace", "negative", says(not_before_s=-5, failures=-5, unclear_count=-5), "expired", 0, requests=1, then="anew"),
-    Row("pace", "failures without end", says(failures=10**30), "expired", 5, "no route; not tried again for"),
-    Row("pace", "words a list", says(words=[], code={}), "expired", 5, "not tried again for"),
+    *rows("backoff", alike("", SOME), "fresh", 0, left_s=FRESH_S),
+    Row("backoff", "of the year 3000", says(retry_at_s=32_503_680_000.0), "expired", 0, requests=1, then="anew"),
+    Row("backoff", "NaN", says(retry_at_s=float("nan"), failures=float("nan")), "expired", 0, requests=1, then="anew"),
+    Row("backoff", "negative", says(retry_at_s=-5, failures=-5, unrecognized_count=-5), "expired", 0, requests=1, then="anew"),
+    Row("backoff", "failures without end", says(failures=10**30), "expired", 5, "no route; not tried again for"),
+    Row("backoff", "words a list", says(words=[], code={}), "expired", 5, "not tried again for"),
 ]  # fmt: skip
 
 LOCK = [
@@ -429,9 +429,9 @@ CONFIG = [
 NOT_PERMITTED = [
     Row("credential", "mode 000", _closed, "corrupt", 8, "permission denied .*see whose they are", left_s=FRESH_S),
     Row("device id", "mode 000", _closed, "expired", 0, requests=1),
-    Row("claim", "mode 000", _closed, "uncertain", 5, IN_FLIGHT),
+    Row("claim", "mode 000", _closed, "in_doubt", 5, IN_FLIGHT),
     Row("refusal", "mode 000", _closed, "revoked", 4, ENDED),
-    Row("pace", "mode 000", _closed, "expired", 0, requests=1, then="anew"),
+    Row("backoff", "mode 000", _closed, "expired", 0, requests=1, then="anew"),
     Row("lock", "mode 000", _closed, "expired", 8, "cannot lock .*permission denied .*see whose they are"),
     Row("config", "mode 000", _closed, "fresh", 9, "permission denied; nothing was changed .*see whose", **SYNC),
 ]

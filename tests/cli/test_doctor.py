@@ -29,7 +29,7 @@ from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
 from kimi_auth.models import ConfigFile
 from kimi_auth.session import Session
-from kimi_auth.store import FileStore, MemoryStore, Pace, Refusal
+from kimi_auth.store import Backoff, FileStore, MemoryStore, RevokedMark
 from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]
@@ -116,15 +116,15 @@ class House:
         self.age(-5.0)
         now_s = time.time()
         fp = self.store.read().fp
-        unclear = Pace(
-            unclear_fp=fp,
-            unclear_count=2,
-            unclear_first_at_s=now_s - 300,
-            unclear_last_at_s=now_s,
-            unclear_words="403 without an error",
+        unrecognized = Backoff(
+            unrecognized_fp=fp,
+            unrecognized_count=2,
+            unrecognized_first_at_s=now_s - 300,
+            unrecognized_last_at_s=now_s,
+            unrecognized_words="403 without an error",
         )
         with self.store.locked(NO_LIMIT_S):
-            self.store.set_pace(unclear)
+            self.store.set_backoff(unrecognized)
 
     def revoked(self) -> None:
         self.age(-5.0)
@@ -135,7 +135,7 @@ class House:
 
     def ended(self) -> None:
         with self.store.locked(NO_LIMIT_S):
-            self.store.refuse(self.store.read().fp, Refusal(time.time(), "invalid_grant"))
+            self.store.mark_revoked(self.store.read().fp, RevokedMark(time.time(), "invalid_grant"))
 
     def stale_claim(self) -> None:
         with self.store.locked(NO_LIMIT_S):
@@ -197,16 +197,18 @@ class House:
 
     def waiting(self) -> None:
         self.age(-5.0)
-        self.paced()
+        self.backing_off()
 
-    def paced(self) -> None:
+    def backing_off(self) -> None:
         with self.store.locked(NO_LIMIT_S):
-            self.store.set_pace(Pace(not_before_s=time.time() + 50, failures=3, code="unreachable", words="no route"))
+            self.store.set_backoff(
+                Backoff(retry_at_s=time.time() + 50, failures=3, code="unreachable", words="no route")
+            )
 
     def client_refused(self) -> None:
         self.age(-5.0)
         with self.store.locked(NO_LIMIT_S):
-            self.store.set_pace(Pace(not_before_s=time.time() + 50, failures=1, code="client_refused", words="no"))
+            self.store.set_backoff(Backoff(retry_at_s=time.time() + 50, failures=1, code="client_refused", words="no"))
 
     def platforms_broken(self) -> None:
         (self.share_dir / "platforms.toml").write_text("= no")
@@ -309,12 +311,12 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "locks do not exclude": (("locks_do_not_exclude",), [("locks", disk.LOCAL_DISK)]),
     "no locks at all": (("no_locks",), [("locks", "set KIMI_SHARE_DIR elsewhere")]),
     "disk full": (("disk_full",), [("writing", "make room, then try again")]),
-    "server not reached": (("waiting",), [("pace", f"check the network, then: {RENEW}")]),
+    "server not reached": (("waiting",), [("backoff", f"check the network, then: {RENEW}")]),
     "server not reached, token still good": (
-        ("age_300", "paced"),
-        [("pace", f"check the network, then: {RENEW}")],
+        ("age_300", "backing_off"),
+        [("backoff", f"check the network, then: {RENEW}")],
     ),
-    "client refused": (("client_refused",), [("pace", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
+    "client refused": (("client_refused",), [("backoff", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
     "platforms broken": (("platforms_broken",), [("platforms", ".+")]),
     "another issuer": (
         ("other_issuer",),
@@ -352,7 +354,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("world_readable", "default_gone", "locks_do_not_exclude"),
         [("file mode", "chmod 600 .+"), ("default model", "kimi-auth models sync.+"), ("locks", ".*KIMI_SHARE_DIR.*")],
     ),
-    "claim and pace": (("waiting", "stale_claim"), [("claim", RENEW), ("pace", "check the network.+")]),
+    "claim and backoff": (("waiting", "stale_claim"), [("claim", RENEW), ("backoff", "check the network.+")]),
 }
 
 

@@ -93,7 +93,7 @@ def _directory(house: House) -> None:
 
 def _refuse(house: House) -> None:
     fp = fingerprint(parse_record(GOOD))
-    house.credential.with_name(f"kimi-code.{fp}.refused").write_text("{}")
+    house.credential.with_name(f"kimi-code.{fp}.revoked").write_text("{}")
 
 
 def _refusals_cannot_be_seen(house: House) -> None:
@@ -144,7 +144,7 @@ ASIDE: dict[str, Callable[[House], object]] = {
 def test_a_rejected_bearer_is_handed_out(house: House) -> None:
     """A 401 at one URL takes the token from no other program."""
     fp = fingerprint(parse_record(GOOD))
-    house.credential.with_name("kimi-code.pace.json").write_text(json.dumps({"v": 1, "rejected_fp": fp}))
+    house.credential.with_name("kimi-code.backoff").write_text(json.dumps({"v": 1, "rejected_fp": fp}))
     assert house.token() == GOOD["access_token"]
 
 

@@ -58,8 +58,8 @@ DENIED = (
 )
 RENEWED = (
     ("token_lifecycle", "expired", "renew", "refreshing", 0.0),
-    ("token_refresh", "exchanging", "tokens", "saving", 2.0),
-    ("token_refresh", "installing", "installed", "renewed", 0.1),
+    ("token_refresh", "exchanging", "tokens", "staging", 2.0),
+    ("token_refresh", "committing", "committed", "renewed", 0.1),
     ("token_lifecycle", "refreshing", "renewed", "injecting", 2.5),
 )
 

@@ -25,7 +25,7 @@ import pytest
 from kimi_auth.cli import main
 from kimi_auth.clock import SystemClock
 from kimi_auth.review import difference
-from kimi_auth.store import FileStore, Pace
+from kimi_auth.store import Backoff, FileStore
 from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token, fingerprint
 
@@ -108,7 +108,7 @@ def evil(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     token = Token("access-1", "refresh-1", time.time() + 600, 900.0, issuer=issuer, scope=f"a {NAME}")
     with store.locked(5):
         store.put(token)
-        store.set_pace(Pace(not_before_s=time.time() + 60, failures=2, words=EVIL, code="unreachable"))
+        store.set_backoff(Backoff(retry_at_s=time.time() + 60, failures=2, words=EVIL, code="unreachable"))
     (share / "platforms.toml").write_text(PLATFORM.format(evil=escapes(EVIL), key=escapes(NAME)))
     (share / "config.toml").write_text(CONFIG.format(evil=escapes(EVIL)))
     for folder in ("machines", NAME):
@@ -283,7 +283,7 @@ def test_a_refusal_that_was_stored(evil: Path, emulator: Emulator, capfd: pytest
     store = FileStore(evil / NAME, clock=SystemClock())
     token = store.read().token
     assert token is not None
-    file = evil / NAME / "credentials" / f"kimi-code.{fingerprint(token)}.refused"
+    file = evil / NAME / "credentials" / f"kimi-code.{fingerprint(token)}.revoked"
     file.write_text(json.dumps({"v": 1, "at_s": 1.0, "words": EVIL}))
     for command in ("status", "token", "doctor"):
         main([command])

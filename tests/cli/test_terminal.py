@@ -367,7 +367,7 @@ def test_every_end_of_a_login_has_its_status(state: str) -> None:
             assert trouble.message in error.message
 
 
-STATES = {"absent": 3, "revoked": 4, "refused": 4, "corrupt": 8}
+STATES = {"absent": 3, "revoked": 4, "blocked": 4, "corrupt": 8}
 
 
 @pytest.mark.parametrize("state", Library.load()["token_lifecycle"].rest)

@@ -69,7 +69,7 @@ def drawn(
 
 
 def test_the_story_of_a_sign_in() -> None:
-    """Codes, waiting, a slower pace, weather, a new code, approval, and each step after it."""
+    """Codes, waiting, a longer interval, weather, a new code, approval, and each step after it."""
     state = told(SHOWN)
     assert (state.mood, state.user_code, state.url) == ("waiting", "BCDF-GHJK", CODE.verification_uri_complete)
     assert (state.ends_at_s, state.is_asking) == (700.0, True)

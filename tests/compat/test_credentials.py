@@ -21,7 +21,7 @@ from kimi_auth.compat.oauth import (
     load_tokens,
     save_tokens,
 )
-from kimi_auth.errors import CodeExpired, KimiAuthError, NotSignedIn, Refused, Revoked, StoreUnwritable, Unreachable
+from kimi_auth.errors import Blocked, CodeExpired, KimiAuthError, NotSignedIn, Revoked, StoreUnwritable, Unreachable
 from kimi_auth.store import Binding
 
 PAIR = OAuthToken("access", "refresh", 1_900_000_000.0, "kimi-code", "Bearer", 900.0)
@@ -208,7 +208,7 @@ def test_the_stored_object() -> None:
     [
         (NotSignedIn, OAuthUnauthorized),
         (Revoked, OAuthUnauthorized),
-        (Refused, OAuthUnauthorized),
+        (Blocked, OAuthUnauthorized),
         (CodeExpired, OAuthDeviceExpired),
         (Unreachable, OAuthError),
         (StoreUnwritable, OAuthError),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.errors import ConfigError, CorruptCredential, KimiAuthError, NotSignedIn, Refused, Unreachable
+from kimi_auth.errors import ConfigError, CorruptCredential, InvalidKey, KimiAuthError, NotSignedIn, Unreachable
 from kimi_auth.login.view import SilentView
 from kimi_auth.session import Session
 
@@ -95,7 +95,7 @@ def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
 
 
 TROUBLE: dict[str, tuple[str, Any, type[KimiAuthError], str]] = {
-    "refused": ("sk-wrong", None, Refused, "refuses this API key"),
+    "refused": ("sk-wrong", None, InvalidKey, "refuses this API key"),
     "empty": ("  \n", None, ConfigError, "no API key"),
     "not ASCII": ("sk-\u00e9", None, ConfigError, "no API key"),
     "two words": ("sk 1", None, ConfigError, "no API key"),

@@ -7,7 +7,7 @@ from fleet.invariants import violations
 from fleet.stage import Stage
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.store import Pace
+from kimi_auth.store import Backoff
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -56,11 +56,11 @@ def test_another_boot(stage: Stage, wall_offset_s: float) -> None:
     assert violations(stage) == []
 
 
-def test_another_boot_left_an_heir(stage: Stage) -> None:
+def test_another_boot_left_an_staged(stage: Stage) -> None:
     """An answer that reached the disk is installed at once, whichever boot it was."""
     stage.sign_in("expired")
-    worker = stage.start("obtain", gates=["token_refresh.installing"], boot_id="another-boot")
-    worker.held("token_refresh.installing")
+    worker = stage.start("obtain", gates=["token_refresh.committing"], boot_id="another-boot")
+    worker.held("token_refresh.committing")
     worker.kill()
     assert stage.next_run().error == ""
     assert (stage.exchanges, len(stage.sends), stage.works) == (1, 1, True)
@@ -69,10 +69,10 @@ def test_another_boot_left_an_heir(stage: Stage) -> None:
 
 @pytest.mark.parametrize("wall_offset_s", [-2 * HOUR_S, 2 * HOUR_S])
 def test_a_pace_of_another_clock(stage: Stage, wall_offset_s: float) -> None:
-    """A pace that was written under a clock far ahead is void; one of the past is over."""
+    """A backoff that was written under a clock far ahead is void; one of the past is over."""
     stage.sign_in("expired")
     with stage.store.locked(NO_LIMIT_S) as held:
         assert held
-        stage.store.set_pace(Pace(not_before_s=stage.emulator.state.now_s() + wall_offset_s, failures=3))
+        stage.store.set_backoff(Backoff(retry_at_s=stage.emulator.state.now_s() + wall_offset_s, failures=3))
     assert stage.next_run().error == ""
     assert (stage.exchanges, violations(stage)) == (1, [])

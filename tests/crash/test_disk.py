@@ -45,7 +45,7 @@ def test_not_sent(stage_on_disk: Stage, disk: Disk, how: str, age: str) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("step", ["looking_again", "exchanging", "saving", "installing"])
+@pytest.mark.parametrize("step", ["looking_again", "exchanging", "staging", "committing"])
 def test_full_after_the_claim(stage_on_disk: Stage, disk: Disk, step: str) -> None:
     """The claim has taken the room that the answer needs: a disk that is full by then costs nothing."""
     if not disk.is_real:
@@ -117,9 +117,9 @@ def test_a_refusal_that_cannot_be_recorded(stage_on_disk: Stage, disk: Disk) -> 
     """The login has ended and the disk is full: nobody is told wrong, and the next run finds out again, declared."""
     stage = stage_on_disk
     stage.sign_in("expired")
-    worker = stage.start("obtain", gates=["token_refresh.recording_refusal"], **disk.options)
+    worker = stage.start("obtain", gates=["token_refresh.recording_revoked"], **disk.options)
     stage.state.revoke_family()
-    worker.held("token_refresh.recording_refusal")
+    worker.held("token_refresh.recording_revoked")
     disk.fill()
     worker.order("on")
     assert worker.result().error == "revoked"
@@ -136,8 +136,8 @@ def test_an_answer_that_cannot_be_saved(stage: Stage, error: str) -> None:
     """While the pair is only in memory the lock stays held: others are told by whom; when the disk is well, all have it."""
     stage.sign_in("expired")
     flag = stage.folder / "broken"
-    saving = stage.start("obtain", gates=["token_refresh.saving"], broken=str(flag), hurry=True)
-    saving.held("token_refresh.saving")
+    saving = stage.start("obtain", gates=["token_refresh.staging"], broken=str(flag), hurry=True)
+    saving.held("token_refresh.staging")
     flag.write_text(error, "ascii")
     saving.order("on")
     other = stage.start("obtain", patience_s=0.5)
@@ -159,9 +159,9 @@ def test_a_command_that_gives_up_saving(stage: Stage, reuse: str) -> None:
     stage.sign_in("expired")
     flag = stage.folder / "broken"
     worker = stage.start(
-        "obtain", gates=["token_refresh.saving"], broken=str(flag), unsaved_s=0.3, one_shot=True, hurry=True
+        "obtain", gates=["token_refresh.staging"], broken=str(flag), unsaved_s=0.3, one_shot=True, hurry=True
     )
-    worker.held("token_refresh.saving")
+    worker.held("token_refresh.staging")
     flag.write_text("ENOSPC", "ascii")
     worker.order("on")
     result = worker.result()
@@ -172,14 +172,14 @@ def test_a_command_that_gives_up_saving(stage: Stage, reuse: str) -> None:
     assert violations(stage, dead_owners=1) == []
 
 
-def test_an_heir_that_cannot_be_installed(stage: Stage) -> None:
+def test_an_staged_that_cannot_be_installed(stage: Stage) -> None:
     """The pair reached the disk and not its place: the next run puts it there and sends nothing."""
     stage.sign_in("expired")
     flag = stage.folder / "broken"
     worker = stage.start(
-        "obtain", gates=["token_refresh.installing"], broken=str(flag), unsaved_s=0.3, one_shot=True, hurry=True
+        "obtain", gates=["token_refresh.committing"], broken=str(flag), unsaved_s=0.3, one_shot=True, hurry=True
     )
-    worker.held("token_refresh.installing")
+    worker.held("token_refresh.committing")
     flag.write_text("EROFS", "ascii")
     worker.order("on")
     assert (worker.result().error, worker.end()) == ("unwritable", 0)
@@ -191,7 +191,7 @@ def test_an_heir_that_cannot_be_installed(stage: Stage) -> None:
 
 @pytest.mark.prove
 def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
-    """No room for the pace, a server in trouble: it is weather, and nobody is signed out."""
+    """No room for the backoff, a server in trouble: it is weather, and nobody is signed out."""
     stage = stage_on_disk
     stage.state.inject(Fault("token", grant="refresh_token", status=503, times=2))
     stage.sign_in("expired")

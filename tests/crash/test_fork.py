@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
     "step",
     [
         "token_refresh.exchanging",
-        *(pytest.param(f"token_refresh.{step}", marks=pytest.mark.prove) for step in ("claiming", "saving")),
+        *(pytest.param(f"token_refresh.{step}", marks=pytest.mark.prove) for step in ("claiming", "staging")),
     ],
 )
 def test_fork_during_a_renewal(stage: Stage, step: str) -> None:

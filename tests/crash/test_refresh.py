@@ -23,7 +23,7 @@ from kimi_auth.token import Token
 pytestmark = pytest.mark.timeout(120)
 
 LATER_S = 1000.0
-"""Past every pace that one failure sets."""
+"""Past every backoff that one failure sets."""
 
 IN_FLIGHT = "in flight"
 EMPTY = Token("", "", 0.0, 0.0, signed_out_at_s=1_800_000_000.0)
@@ -74,8 +74,8 @@ STEPS = {
     "token_refresh.looking_again": Left(0),
     "token_refresh.exchanging": Left(0),
     IN_FLIGHT: Left(1, is_lost=True),
-    "token_refresh.saving": Left(1, is_lost=True),
-    "token_refresh.installing": Left(1),
+    "token_refresh.staging": Left(1, is_lost=True),
+    "token_refresh.committing": Left(1),
     "token_lifecycle.injecting": Left(1),
 }
 KILLED = [
@@ -87,7 +87,7 @@ KILLED = [
 
 @pytest.mark.parametrize(("how", "step", "reuse"), KILLED)
 def test_ended_at_once(stage: Stage, how: str, step: str, reuse: str) -> None:
-    """The next run takes up what is left: it installs an heir, repeats a request in declared recovery, or begins anew."""
+    """The next run takes up what is left: it installs an staged, repeats a request in declared recovery, or begins anew."""
     left, (call, end) = STEPS[step], HARD[how]
     stage.serve(reuse=reuse)
     stage.sign_in("expired")
@@ -294,14 +294,14 @@ SCENES = {
         ("token_refresh.looking_again", "token_refresh.withdrawing"), meanwhile=another_login
     ),
     "revoking": Scene(
-        ("token_refresh.installing", "token_refresh.revoking"), meanwhile=another_logout, told="not_signed_in"
+        ("token_refresh.committing", "token_refresh.revoking"), meanwhile=another_logout, told="not_signed_in"
     ),
-    "recording a refusal": Scene(("token_refresh.recording_refusal",), end_the_login, told="revoked"),
-    "recording something unclear": Scene(("token_refresh.recording_unclear",), refuse(403, "<html>go away</html>")),
+    "recording a refusal": Scene(("token_refresh.recording_revoked",), end_the_login, told="revoked"),
+    "recording something unrecognized": Scene(("token_refresh.recording_unrecognized",), refuse(403, "<html>go away</html>")),
     "withdrawing what was not sent": Scene(("token_refresh.withdrawing_unsent",), TOO_MANY),
     "postponing": Scene(("token_refresh.postponing",), TOO_MANY),
-    "weighing": Scene(("token_lifecycle.weighing",), refuse(429, **{"Retry-After": "600"})),
-    "doubting": Scene(("token_refresh.doubting",), BROKEN),
+    "falling_back": Scene(("token_lifecycle.falling_back",), refuse(429, **{"Retry-After": "600"})),
+    "postponing_in_doubt": Scene(("token_refresh.postponing_in_doubt",), BROKEN),
     "backing off": Scene(("token_lifecycle.backing_off",), BROKEN),
 }  # fmt: skip
 ENDS: dict[str, tuple[str, Callable[[Worker], None], Callable[[Worker], None] | None]] = {

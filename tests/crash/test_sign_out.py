@@ -17,7 +17,7 @@ IN_FLIGHT = "in flight"
 STEPS = {
     "token_lifecycle.signing_out": True,
     "sign_out.emptying": True,
-    "sign_out.discarding_heir": False,
+    "sign_out.discarding_staged": False,
     "sign_out.revoking": False,
     IN_FLIGHT: False,
     "sign_out.clearing": False,
@@ -39,21 +39,21 @@ def stand(stage: Stage, call: str, step: str, latency_s: float) -> Worker:
 
 
 @pytest.mark.parametrize(
-    "has_heir", [pytest.param(False, id="plain"), pytest.param(True, id="with an heir", marks=pytest.mark.prove)]
+    "has_staged", [pytest.param(False, id="plain"), pytest.param(True, id="with an staged", marks=pytest.mark.prove)]
 )
 @pytest.mark.parametrize("step", STEPS)
-def test_killed(stage: Stage, step: str, has_heir: bool) -> None:
+def test_killed(stage: Stage, step: str, has_staged: bool) -> None:
     """SIGKILL: the next run is signed in or signed out, as the step says, and a logout after it ends what is left."""
-    stage.sign_in("expired" if has_heir else "fresh")
-    if has_heir:
-        renewing = stage.start("obtain", gates=["token_refresh.installing"])
-        renewing.held("token_refresh.installing")
+    stage.sign_in("expired" if has_staged else "fresh")
+    if has_staged:
+        renewing = stage.start("obtain", gates=["token_refresh.committing"])
+        renewing.held("token_refresh.committing")
         renewing.kill()
     stand(stage, "logout", step, 60.0).kill()
     stands = STEPS[step]
     assert bool(stage.look().access) is stands
     result = stage.next_run()
-    assert (result.error, len(stage.sends)) == ("" if stands else "not_signed_in", int(has_heir))
+    assert (result.error, len(stage.sends)) == ("" if stands else "not_signed_in", int(has_staged))
     again = stage.start("logout")
     assert (again.result().error, again.end()) == ("", 0)
     assert stage.next_run().error == "not_signed_in"

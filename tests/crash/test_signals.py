@@ -23,11 +23,11 @@ MOMENTS = (
     "token_refresh.claiming",
     "token_refresh.exchanging",
     IN_FLIGHT,
-    "token_refresh.saving",
-    "token_refresh.installing",
+    "token_refresh.staging",
+    "token_refresh.committing",
     "token_lifecycle.injecting",
 )
-TORN = {IN_FLIGHT, "token_refresh.saving"}
+TORN = {IN_FLIGHT, "token_refresh.staging"}
 """Moments at which the new pair exists nowhere but in the answer."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

@@ -51,7 +51,7 @@ ERROR = {
     **{("claim", what): "unreachable" for what in PUT},
     ("claim", "directory"): "unreachable|unwritable|storage",
     **{("refusal", what): "revoked" for what in PUT},
-    **{("pace", what): "" for what in PUT},
+    **{("backoff", what): "" for what in PUT},
 }
 """What a program that needs a new token is told, or that it gets one."""
 
@@ -68,19 +68,25 @@ def test_strange(stage: Stage, place: str, what: str) -> None:
     stage.sign_in("expired")
     fp, name = stage.snapshot.fp, stage.store.path.name.removesuffix(".json")
     record = stage.store.path.read_bytes()
-    endings = {"record": "json", "lock": "lock", "claim": f"{fp}.next", "refusal": f"{fp}.refused", "pace": "pace.json"}
+    endings = {
+        "record": "json",
+        "lock": "lock",
+        "claim": f"{fp}.next",
+        "refusal": f"{fp}.revoked",
+        "backoff": "backoff",
+    }
     path = stage.store.path.with_name(f"{name}.{endings[place]}")
     PUT[what](path)
     worker = stage.start("obtain", patience_s=2.0)
     result = worker.result()
     assert worker.end() == 0
     assert result.error in ERROR[place, what].split("|"), result
-    assert len(stage.sends) == (place == "pace")
+    assert len(stage.sends) == (place == "backoff")
     if place == "record":
         path.rmdir() if what == "directory" else path.unlink()
         path.touch(0o600)
         path.write_bytes(record)
-    elif place != "pace" and os.path.lexists(path):
+    elif place != "backoff" and os.path.lexists(path):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     worker.results.clear()  # what it said was true of what lay there
     later = stage.start("obtain", boottime_offset_s=80.0, wall_offset_s=60.0)

@@ -13,7 +13,7 @@ from kimi_auth.testing.emulator import Fault
 pytestmark = pytest.mark.timeout(120)
 
 IN_FLIGHT = "in flight"
-STEPS = ("claiming", "exchanging", IN_FLIGHT, "saving", "installing")
+STEPS = ("claiming", "exchanging", IN_FLIGHT, "staging", "committing")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ STEPS = ("claiming", "exchanging", IN_FLIGHT, "saving", "installing")
 )
 def test_stopped_with_the_lock(stage: Stage, step: str, patience_s: float | None) -> None:
     """The others do not go on without the lock, and say who holds it; after SIGCONT its answer counts, however late."""
-    if patience_s is None and step not in {IN_FLIGHT, "saving"}:
+    if patience_s is None and step not in {IN_FLIGHT, "staging"}:
         pytest.skip("the real half minute is waited for at the two steps that could lose a pair")
     stage.sign_in("expired")
     if step == IN_FLIGHT:

@@ -1,4 +1,4 @@
-"""The device-grant login with the real hooks, in virtual time: every outcome, every pace, every way to be interrupted."""
+"""The device-grant login with the real hooks, in virtual time: every outcome, every backoff, every way to be interrupted."""
 
 from __future__ import annotations
 
@@ -375,9 +375,9 @@ def test_a_new_login_forgets_the_old_one_s_pace(login: Login) -> None:
     login.life.sign_in(age_s=901)
     login.life.server.fault("exchange", Answer("not_processed", error=Unreachable("no connection")))
     login.life.walk("renew", patience_s=0.0)
-    assert login.life.store.pace().failures == 1
+    assert login.life.store.backoff().failures == 1
     asyncio.run(login.walk(force=True))
-    assert login.life.store.pace().failures == 0
+    assert login.life.store.backoff().failures == 0
 
 
 def test_ten_minutes_of_waiting_take_a_hundred_polls(login: Login) -> None:

@@ -76,7 +76,7 @@ def test_everybody_else_is_told_as_well(share: Path) -> None:
         next(due := steps(OUT, observe=observe))
         due.send("emptied")
     assert set(edges(OUT)) - set(recorder.unwalked([OUT])) == {
-        Edge("sign_out", "emptying", "emptied", "discarding_heir")
+        Edge("sign_out", "emptying", "emptied", "discarding_staged")
     }
 
 

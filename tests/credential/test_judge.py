@@ -10,44 +10,49 @@ from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.judge import (
     attainable,
     forced_until_s,
-    held_until_s,
     is_forced,
     not_ours,
     postponed,
-    weather,
+    retry_at_s,
+    transient_error,
 )
 from kimi_auth.errors import ClientRefused, Unreachable
-from kimi_auth.store import Binding, Pace, Snapshot
+from kimi_auth.store import Backoff, Binding, Snapshot
 from kimi_auth.token import Token, fingerprint
 
 NOW_S = 1_700_000_000.0
-UNCLEAR = {"unclear_fp": "f", "unclear_count": 2, "unclear_first_at_s": NOW_S - 200, "unclear_last_at_s": NOW_S - 10}
-UNCLEAR["unclear_until_s"] = NOW_S + 110
+UNRECOGNIZED = {
+    "unrecognized_fp": "f",
+    "unrecognized_count": 2,
+    "unrecognized_first_at_s": NOW_S - 200,
+    "unrecognized_last_at_s": NOW_S - 10,
+}
+UNRECOGNIZED["unrecognized_retry_at_s"] = NOW_S + 110
 
 
 @pytest.mark.parametrize(
-    ("pace", "asked", "waits_s"),
+    ("backoff", "asked", "waits_s"),
     [
         ({}, {}, None),
-        ({"not_before_s": NOW_S + 5}, {}, 5),
-        ({"not_before_s": NOW_S - 5}, {}, None),
-        ({"not_before_s": NOW_S + 5000}, {}, None),
-        ({"not_before_s": NOW_S + 5}, {"insist": True}, 5),
-        ({"not_before_s": NOW_S + 5}, {"ours_s": NOW_S + 5}, None),
-        ({"not_before_s": NOW_S + 7}, {"ours_s": NOW_S + 5}, 7),
-        ({"forced_not_before_s": NOW_S + 30}, {}, None),
-        ({"not_before_s": NOW_S + 5000, **UNCLEAR}, {"refused": True}, 890),
-        ({"not_before_s": NOW_S + 110, **UNCLEAR}, {}, 110),
-        ({"not_before_s": NOW_S + 110, **UNCLEAR}, {"insist": True}, None),
-        ({"not_before_s": NOW_S + 890, **UNCLEAR}, {"refused": True, "ours_s": NOW_S + 890}, None),
-        ({"not_before_s": NOW_S + 800, **UNCLEAR}, {"insist": True}, 800),
-        (UNCLEAR, {"refused": True}, 890),
-        (UNCLEAR, {"refused": True, "insist": True}, None),
+        ({"retry_at_s": NOW_S + 5}, {}, 5),
+        ({"retry_at_s": NOW_S - 5}, {}, None),
+        ({"retry_at_s": NOW_S + 5000}, {}, None),
+        ({"retry_at_s": NOW_S + 5}, {"insist": True}, 5),
+        ({"retry_at_s": NOW_S + 5}, {"own_retry_at_s": NOW_S + 5}, None),
+        ({"retry_at_s": NOW_S + 7}, {"own_retry_at_s": NOW_S + 5}, 7),
+        ({"forced_retry_at_s": NOW_S + 30}, {}, None),
+        ({"retry_at_s": NOW_S + 5000, **UNRECOGNIZED}, {"is_blocked_now": True}, 890),
+        ({"retry_at_s": NOW_S + 110, **UNRECOGNIZED}, {}, 110),
+        ({"retry_at_s": NOW_S + 110, **UNRECOGNIZED}, {"insist": True}, None),
+        ({"retry_at_s": NOW_S + 890, **UNRECOGNIZED}, {"is_blocked_now": True, "own_retry_at_s": NOW_S + 890}, None),
+        ({"retry_at_s": NOW_S + 800, **UNRECOGNIZED}, {"insist": True}, 800),
+        (UNRECOGNIZED, {"is_blocked_now": True}, 890),
+        (UNRECOGNIZED, {"is_blocked_now": True, "insist": True}, None),
     ],
 )
-def test_until_when(pace: dict[str, Any], asked: dict[str, Any], waits_s: float | None) -> None:
+def test_until_when(backoff: dict[str, Any], asked: dict[str, Any], waits_s: float | None) -> None:
     """The longest of what binds the asker; what lies too far ahead is void and hides nothing else."""
-    until_s = held_until_s(Pace(**pace), NOW_S, **asked)
+    until_s = retry_at_s(Backoff(**backoff), NOW_S, **asked)
     assert (until_s - NOW_S if until_s else None) == waits_s
 
 
@@ -65,7 +70,7 @@ def test_forced(left_s: float, bearer: str, expected: bool) -> None:
 @pytest.mark.parametrize(("ahead_s", "waits_s"), [(-5, None), (0, None), (30, 30), (900, 900), (5000, None)])
 def test_until_when_no_rotation_is_forced(ahead_s: float, waits_s: float | None) -> None:
     """A forced rotation waits for the last one; a time too far ahead was written under another clock."""
-    until_s = forced_until_s(Pace(forced_not_before_s=NOW_S + ahead_s), NOW_S)
+    until_s = forced_until_s(Backoff(forced_retry_at_s=NOW_S + ahead_s), NOW_S)
     assert (until_s - NOW_S if until_s else None) == waits_s
 
 
@@ -75,7 +80,7 @@ def test_until_when_no_rotation_is_forced(ahead_s: float, waits_s: float | None)
 )
 def test_what_a_server_can_give(life_s: float, min_ttl_s: float, asks: float) -> None:
     """More life than the server has been seen to give is a need for a token that is fresh: 7/12 of its life left."""
-    need = attainable(Need(min_ttl_s=min_ttl_s, not_fp="f"), Pace(life_s=life_s))
+    need = attainable(Need(min_ttl_s=min_ttl_s, not_fp="f"), Backoff(life_s=life_s))
     assert need.min_ttl_s == pytest.approx(asks, abs=0.1)
     assert need.not_fp == "f"
 
@@ -85,9 +90,9 @@ def test_what_a_server_can_give(life_s: float, min_ttl_s: float, asks: float) ->
 )
 def test_the_pace_keeps_what_was_the_matter(code: str, kind: type) -> None:
     """Who acts does not change while everybody waits: a program that is refused is not offline."""
-    assert type(weather(Pace(code=code, words="no"))) is kind
-    assert postponed(weather(Pace(code=code, words="no")), 5.0).message == "no; not tried again for 5 s"
-    assert type(postponed(weather(Pace(code=code, words="no")), 5.0)) is kind
+    assert type(transient_error(Backoff(code=code, words="no"))) is kind
+    assert postponed(transient_error(Backoff(code=code, words="no")), 5.0).message == "no; not tried again for 5 s"
+    assert type(postponed(transient_error(Backoff(code=code, words="no")), 5.0)) is kind
 
 
 HOME, OTHER = "https://auth.kimi.com", "https://other.example"

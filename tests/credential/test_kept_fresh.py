@@ -25,7 +25,7 @@ from kimi_auth.wire import Answer
 OFFLINE: Answer[Any, Any] = Answer("not_processed", error=Unreachable("no connection"))
 STATIC = "sk-static"
 LATER_S = 130.0
-"""Past every pace and back-off of a network that has come back."""
+"""Past every backoff and back-off of a network that has come back."""
 
 
 class World:

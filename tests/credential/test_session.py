@@ -19,11 +19,11 @@ from house.patience import met
 from kimi_auth.clock import SystemClock, VirtualClock
 from kimi_auth.credential.token_refresh import token_from
 from kimi_auth.errors import (
+    Blocked,
     ConfigError,
     CorruptCredential,
     KimiAuthError,
     NotSignedIn,
-    Refused,
     Revoked,
     StoreUnwritable,
     Unreachable,
@@ -169,11 +169,11 @@ def test_where_no_token_can_be_had_the_reason_is_raised(world: World, name: str,
 
 
 def test_soft_refusal_is_raised_as_such_and_insisting_tries_again(world: World) -> None:
-    """403 HTML twice, a minute apart: Refused, until somebody insists and the server answers."""
+    """403 HTML twice, a minute apart: Blocked, until somebody insists and the server answers."""
     world.sign_in(age_s=901)
-    proxy: Answer[Any, Any] = Answer("unclear", error=Refused("403, HTML"))
+    proxy: Answer[Any, Any] = Answer("unrecognized", error=Blocked("403, HTML"))
     world.goes_wrong(proxy)
-    for pause_s, error in ((0.0, Unreachable), (61.0, Refused), (0.0, Refused)):
+    for pause_s, error in ((0.0, Unreachable), (61.0, Blocked), (0.0, Blocked)):
         world.clock.advance(pause_s)
         with pytest.raises(error):
             world.session.access_token_sync()
@@ -302,7 +302,7 @@ def test_a_url_that_rejects_every_token_takes_it_from_no_other_program(
         session.drain()
     assert (asked, refused) == (720, 0)
     assert rotated_at[:5] == [0, 30, 90, 210, 450]
-    assert world.store.pace().forced <= 8
+    assert world.store.backoff().forced <= 8
     assert world.exchanges <= 20, "one for every 375 s that pass, and the forced ones"
 
 

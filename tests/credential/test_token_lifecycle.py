@@ -10,18 +10,18 @@ import pytest
 
 from kimi_auth.credential.contracts import CredentialContext, Need
 from kimi_auth.errors import (
+    Blocked,
     ClientRefused,
     ConfigError,
     CorruptCredential,
     CredentialLocked,
     NotSignedIn,
-    Refused,
     Revoked,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
 )
-from kimi_auth.store import Binding, Refusal, Snapshot, claims, owners
+from kimi_auth.store import Binding, RevokedMark, Snapshot, claims, owners
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
 from kimi_auth.wire import Answer, decode
@@ -30,11 +30,11 @@ Life = Any
 """tests/credential/conftest.py's."""
 
 OFFLINE = Answer("not_processed", error=Unreachable("no connection"))
-LOST = Answer("ambiguous", error=Unreachable("the answer was lost"))
-LOST_BUSY = Answer("ambiguous", error=Unreachable("503"), retry_after_s=60.0)
+LOST = Answer("in_doubt", error=Unreachable("the answer was lost"))
+LOST_BUSY = Answer("in_doubt", error=Unreachable("503"), retry_after_s=60.0)
 BUSY = Answer("not_processed", error=Unreachable("429"), retry_after_s=20.0)
 BUSY_FOR_LONG = Answer("not_processed", error=Unreachable("429"), retry_after_s=600.0)
-PROXY = Answer("unclear", error=Refused("403, HTML"), words="403, HTML")
+PROXY = Answer("unrecognized", error=Blocked("403, HTML"), words="403, HTML")
 SILENT = Owner("another-boot", "1/2", 7, "5", "box")
 STRANGER = Answer("misconfigured", error=ClientRefused("invalid_client"))
 
@@ -59,14 +59,14 @@ def ended(life: Life) -> None:
     life.sign_in(age_s=901)
 
 
-def paced(life: Life) -> None:
+def backing_off(life: Life) -> None:
     expiring(life)
-    life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 60, words="503"))
+    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, words="503"))
 
 
 def paced_and_ended(life: Life) -> None:
     ended(life)
-    life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 60, words="503"))
+    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, words="503"))
 
 
 def interrupted(life: Life) -> None:
@@ -98,7 +98,7 @@ def owner_dead(life: Life) -> None:
 def silent_too_long(life: Life, age_s: float = 901.0, owner: Owner = SILENT) -> None:
     """The claim was met 76 s ago."""
     left_open(life, age_s, owner)
-    assert life.walk("renew", patience_s=0.0).state in {"usable", "uncertain"}
+    assert life.walk("renew", patience_s=0.0).state in {"usable", "in_doubt"}
     life.clock.advance(76)
     assert life.server.counts["exchange"] == 0
 
@@ -115,48 +115,48 @@ def alive_and_silent(life: Life) -> None:
 def met_lately(life: Life) -> None:
     """This boot has met the claim of another one, 50 s ago."""
     silent(life)
-    assert life.walk("renew", patience_s=0.0).state == "uncertain"
+    assert life.walk("renew", patience_s=0.0).state == "in_doubt"
     life.clock.advance(50)
 
 
-def heir(life: Life) -> None:
+def staged(life: Life) -> None:
     """An earlier process got the answer and died before it was in place."""
     token = life.sign_in(age_s=901)
     fp = fingerprint(token)
     claim = life.store.theirs.claim(fp)
     grant = life.server.exchange(token.refresh_token).value
     now_s = life.clock.wall_s()
-    life.store.theirs.save_heir(
+    life.store.theirs.stage(
         claim, Token(grant.access_token, grant.refresh_token, now_s + 900, 900, issuer=token.issuer)
     )
 
 
-def softly_refused(life: Life) -> None:
+def blocked(life: Life) -> None:
     token = life.sign_in(age_s=901)
     now_s = life.clock.wall_s()
-    life.store.theirs.set_pace(
+    life.store.theirs.set_backoff(
         replace(
-            life.store.pace(),
-            unclear_fp=fingerprint(token),
-            unclear_count=2,
-            unclear_first_at_s=now_s - 1300,
-            unclear_last_at_s=now_s - 1000,
-            unclear_words="403, HTML",
+            life.store.backoff(),
+            unrecognized_fp=fingerprint(token),
+            unrecognized_count=2,
+            unrecognized_first_at_s=now_s - 1300,
+            unrecognized_last_at_s=now_s - 1000,
+            unrecognized_words="403, HTML",
         )
     )
 
 
-def unclear_a_moment_ago(life: Life) -> None:
+def unrecognized_a_moment_ago(life: Life) -> None:
     ended(life)
     life.server.fault("exchange", PROXY)
-    assert life.walk("renew", patience_s=0.0).state == "uncertain"
+    assert life.walk("renew", patience_s=0.0).state == "in_doubt"
     life.server.counts["exchange"] = 0
 
 
-def softly_refused_lately(life: Life) -> None:
-    softly_refused(life)
-    pace = life.store.pace()
-    life.store.theirs.set_pace(replace(pace, unclear_last_at_s=life.clock.wall_s() - 100))
+def blocked_lately(life: Life) -> None:
+    blocked(life)
+    backoff = life.store.backoff()
+    life.store.theirs.set_backoff(replace(backoff, unrecognized_last_at_s=life.clock.wall_s() - 100))
 
 
 def paced_as_a_stranger(life: Life) -> None:
@@ -166,14 +166,14 @@ def paced_as_a_stranger(life: Life) -> None:
     life.server.counts["exchange"] = 0
 
 
-def softly_refused_and_paced(life: Life) -> None:
-    softly_refused(life)
-    life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 600))
+def blocked_and_backing_off(life: Life) -> None:
+    blocked(life)
+    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 600))
 
 
 def refused_but_alive(life: Life) -> None:
     token = life.sign_in(age_s=400)
-    life.store.theirs.refuse(fingerprint(token), Refusal(life.clock.wall_s(), "invalid_grant"))
+    life.store.theirs.mark_revoked(fingerprint(token), RevokedMark(life.clock.wall_s(), "invalid_grant"))
 
 
 def revoked(life: Life) -> None:
@@ -237,15 +237,15 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
     expiring: ("expiring", None),
     expired: ("expired", None),
     ended: ("expired", None),
-    paced: ("usable", Unreachable),
+    backing_off: ("usable", Unreachable),
     paced_and_ended: ("expired", Unreachable),
     unrenewable: ("usable", Revoked),
     refused_but_alive: ("usable", Revoked),
-    interrupted: ("uncertain", Unreachable),
-    silent: ("uncertain", Unreachable),
+    interrupted: ("in_doubt", Unreachable),
+    silent: ("in_doubt", Unreachable),
     silent_and_usable: ("expiring", None),
-    heir: ("expired", None),
-    softly_refused: ("refused", Refused),
+    staged: ("expired", None),
+    blocked: ("blocked", Blocked),
     revoked: ("revoked", Revoked),
     corrupt: ("corrupt", CorruptCredential),
 }
@@ -354,11 +354,11 @@ def disk_full(life: Life) -> None:
 
 
 def disk_full_during_exchange(life: Life) -> None:
-    at("save_heir", disk_full)(life)
+    at("stage", disk_full)(life)
 
 
 def disk_full_at_rename(life: Life) -> None:
-    at("install_heir", disk_full)(life)
+    at("commit_staged", disk_full)(life)
 
 
 def disk_full_for_three_seconds(life: Life) -> None:
@@ -373,12 +373,12 @@ def disk_full_for_three_seconds(life: Life) -> None:
 
         life.clock.sleep = sleeping
 
-    at("save_heir", full)(life)
+    at("stage", full)(life)
 
 
 def refusal_cannot_be_written(life: Life) -> None:
     login_ended(life)
-    at("refuse", disk_full)(life)
+    at("mark_revoked", disk_full)(life)
 
 
 def somebody_logs_in(life: Life) -> None:
@@ -390,7 +390,7 @@ def logs_in_while_we_claim(life: Life) -> None:
 
 
 def logs_in_while_we_send(life: Life) -> None:
-    at("save_heir", lambda life: setattr(life.store, "before", {"read": lambda: somebody_logs_in(life)}))(life)
+    at("stage", lambda life: setattr(life.store, "before", {"read": lambda: somebody_logs_in(life)}))(life)
 
 
 def logs_out_while_we_send(answer: Answer[Any, Any] | None) -> Callable[[Life], None]:
@@ -401,7 +401,7 @@ def logs_out_while_we_send(answer: Answer[Any, Any] | None) -> Callable[[Life], 
         def sign_out(life: Life) -> None:
             life.store.before["read"] = lambda: life.store.theirs.sign_out(life.clock.wall_s())
 
-        at("save_heir", sign_out)(life)
+        at("stage", sign_out)(life)
 
     return fault
 
@@ -470,20 +470,22 @@ ROWS = {
     "fresh, rejected by the platform": Row(fresh, "rejected", "fresh", 1, need=BEARER),
     "expiring, rejected": Row(expiring, "rejected", "fresh", 1, need=BEARER),
     "expired, rejected": Row(expired, "rejected", "fresh", 1, need=BEARER),
-    "usable, rejected, and the pace holds": Row(paced, "rejected", "usable", 0, Unreachable, need=BEARER),
-    "usable, insisted": Row(paced, "renew", "usable", 0, Unreachable, need=Need(insist=True)),
-    "refused by a proxy a moment ago, insisted": Row(unclear_a_moment_ago, "renew", "fresh", 1, need=Need(insist=True)),
-    "refused by a proxy a moment ago": Row(unclear_a_moment_ago, "renew", "fresh", 1),
-    "soft refusal, insisted": Row(softly_refused_lately, "renew", "fresh", 1, need=Need(insist=True)),
-    "soft refusal lately": Row(softly_refused_lately, "renew", "refused", 0, Refused),
-    "this program is refused, the pace holds": Row(paced_as_a_stranger, "renew", "expired", 0, ClientRefused),
-    "usable, the pace holds": Row(paced, "renew", "usable", 0, Unreachable),
+    "usable, rejected, and the backoff holds": Row(backing_off, "rejected", "usable", 0, Unreachable, need=BEARER),
+    "usable, insisted": Row(backing_off, "renew", "usable", 0, Unreachable, need=Need(insist=True)),
+    "refused by a proxy a moment ago, insisted": Row(
+        unrecognized_a_moment_ago, "renew", "fresh", 1, need=Need(insist=True)
+    ),
+    "refused by a proxy a moment ago": Row(unrecognized_a_moment_ago, "renew", "fresh", 1),
+    "soft refusal, insisted": Row(blocked_lately, "renew", "fresh", 1, need=Need(insist=True)),
+    "soft refusal lately": Row(blocked_lately, "renew", "blocked", 0, Blocked),
+    "this program is refused, the backoff holds": Row(paced_as_a_stranger, "renew", "expired", 0, ClientRefused),
+    "usable, the backoff holds": Row(backing_off, "renew", "usable", 0, Unreachable),
     "refused for good, rejected as well": Row(refused_but_alive, "rejected", "revoked", 0, Revoked, need=BEARER),
-    "ended, the pace holds": Row(paced_and_ended, "renew", "expired", 0, Unreachable),
+    "ended, the backoff holds": Row(paced_and_ended, "renew", "expired", 0, Unreachable),
     "declared recovery": Row(interrupted, "renew", "fresh", 1),
     "recovery for a rejected bearer": Row(interrupted, "rejected", "fresh", 1, need=BEARER),
-    "its owner may be sending": Row(silent, "renew", "uncertain", 0, Unreachable),
-    "its owner is this process": Row(owner_alive, "renew", "uncertain", 0, Unreachable),
+    "its owner may be sending": Row(silent, "renew", "in_doubt", 0, Unreachable),
+    "its owner is this process": Row(owner_alive, "renew", "in_doubt", 0, Unreachable),
     "its owner is dead": Row(owner_dead, "renew", "fresh", 1),
     "its owner is silent for too long": Row(silent_too_long, "renew", "fresh", 1),
     "its owner is alive, and silent for too long": Row(alive_and_silent, "renew", "fresh", 1),
@@ -498,13 +500,13 @@ ROWS = {
     "its owner is silent, and more life is wanted": Row(
         silent_and_usable, "renew", "fresh", 1, need=Need(min_ttl_s=800.0)
     ),
-    "an heir is installed, nothing is sent": Row(heir, "renew", "fresh", 1),
-    "soft refusal, tried again": Row(softly_refused, "renew", "fresh", 1),
-    "soft refusal, rejected": Row(softly_refused, "rejected", "fresh", 1, need=BEARER),
-    "soft refusal, the pace holds": Row(softly_refused_and_paced, "renew", "refused", 0, Refused),
+    "an staged is installed, nothing is sent": Row(staged, "renew", "fresh", 1),
+    "soft refusal, tried again": Row(blocked, "renew", "fresh", 1),
+    "soft refusal, rejected": Row(blocked, "rejected", "fresh", 1, need=BEARER),
+    "soft refusal, the backoff holds": Row(blocked_and_backing_off, "renew", "blocked", 0, Blocked),
     "refused for good": Row(expiring, "renew", "usable", 1, Revoked, login_ended, then="revoked"),
     "refused for good, and ended": Row(ended, "renew", "revoked", 1, Revoked, login_ended),
-    "refusal that cannot be written": Row(ended, "renew", "uncertain", 1, Revoked, refusal_cannot_be_written),
+    "refusal that cannot be written": Row(ended, "renew", "in_doubt", 1, Revoked, refusal_cannot_be_written),
     "offline, still alive": Row(expiring, "renew", "usable", 1, Unreachable, answers(OFFLINE), patience_s=0.0),
     "offline for a moment, ended": Row(ended, "renew", "fresh", 2, None, answers(OFFLINE)),
     "offline for good, ended": Row(ended, "renew", "expired", 5, Unreachable, always(OFFLINE)),
@@ -513,13 +515,13 @@ ROWS = {
     "this program is refused": Row(ended, "renew", "expired", 1, ClientRefused, answers(STRANGER)),
     "answer lost once, unprocessed": Row(ended, "renew", "fresh", 2, None, answers(LOST)),
     "answer lost twice": Row(ended, "renew", "fresh", 3, None, answers(LOST, LOST)),
-    "answer lost each time": Row(ended, "renew", "uncertain", 5, Unreachable, always(LOST)),
-    "answer lost, told to wait": Row(ended, "renew", "uncertain", 1, Unreachable, answers(LOST_BUSY)),
+    "answer lost each time": Row(ended, "renew", "in_doubt", 5, Unreachable, always(LOST)),
+    "answer lost, told to wait": Row(ended, "renew", "in_doubt", 1, Unreachable, answers(LOST_BUSY)),
     "answer lost, still alive": Row(expiring, "renew", "usable", 2, Unreachable, answers(LOST, LOST), patience_s=0.0),
     "an answer that is none": Row(ended, "renew", "fresh", 2, None, answers(PROXY)),
-    "answers that are none": Row(ended, "renew", "uncertain", 5, Unreachable, always(PROXY)),
+    "answers that are none": Row(ended, "renew", "in_doubt", 5, Unreachable, always(PROXY)),
     "recovery finds the proxy": Row(interrupted, "renew", "fresh", 2, None, answers(PROXY)),
-    "recovery finds the proxy each time": Row(interrupted, "renew", "uncertain", 5, Unreachable, always(PROXY)),
+    "recovery finds the proxy each time": Row(interrupted, "renew", "in_doubt", 5, Unreachable, always(PROXY)),
     "offline during recovery": Row(interrupted, "renew", "fresh", 2, None, answers(OFFLINE)),
     "somebody signs in during a backoff": Row(
         ended, "renew", "fresh", 1, None, lambda life: (answers(BUSY)(life), signs_in_later(life))
@@ -529,11 +531,11 @@ ROWS = {
     ),
     "the claim of another boot comes free": Row(met_lately, "renew", "fresh", 1),
     "full disk: nothing is sent": Row(expiring, "renew", "usable", 0, StoreUnwritable, disk_full),
-    "full disk at recovery": Row(interrupted, "renew", "uncertain", 0, StoreUnwritable, disk_full),
+    "full disk at recovery": Row(interrupted, "renew", "in_doubt", 0, StoreUnwritable, disk_full),
     "full disk while a claim is taken over": Row(
-        interrupted, "renew", "uncertain", 0, StoreUnwritable, at("renew_claim", disk_full)
+        interrupted, "renew", "in_doubt", 0, StoreUnwritable, at("renew_claim", disk_full)
     ),
-    "full disk after the answer": Row(ended, "renew", "uncertain", 1, StoreUnwritable, disk_full_during_exchange),
+    "full disk after the answer": Row(ended, "renew", "in_doubt", 1, StoreUnwritable, disk_full_during_exchange),
     "full disk for three seconds": Row(ended, "renew", "fresh", 1, None, disk_full_for_three_seconds),
     "full disk at the rename": Row(ended, "renew", "expired", 1, StoreUnwritable, disk_full_at_rename),
     "a login while we claim": Row(expired, "renew", "fresh", 0, None, logs_in_while_we_claim),
@@ -580,7 +582,7 @@ def test_a_walk_ends_where_it_must(life: Life, name: str) -> None:
 def test_what_reached_the_disk_is_installed_by_the_next_process(life: Life, lost_by: str) -> None:
     """A pair that was saved but not put in place is not asked for a second time."""
     if lost_by == "killed":
-        heir(life)
+        staged(life)
     else:
         ended(life)
         disk_full_at_rename(life)
@@ -603,11 +605,11 @@ LOGOUTS = {
     "fresh": (fresh, "absent", "revoked", None, nobody),
     "expiring": (expiring, "absent", "revoked", None, nobody),
     "expired": (expired, "absent", "revoked", None, nobody),
-    "usable": (paced, "absent", "revoked", None, nobody),
-    "uncertain": (interrupted, "absent", "revoked", None, nobody),
-    "refused": (softly_refused, "absent", "revoked", None, nobody),
+    "usable": (backing_off, "absent", "revoked", None, nobody),
+    "in_doubt": (interrupted, "absent", "revoked", None, nobody),
+    "blocked": (blocked, "absent", "revoked", None, nobody),
     "revoked": (revoked, "absent", "revoked", None, nobody),
-    "with an heir": (heir, "absent", "revoked", None, nobody),
+    "with a staged pair": (staged, "absent", "revoked", None, nobody),
     "corrupt": (corrupt, "absent", "unread", None, nobody),
     "nobody is signed in": (nobody, "absent", "", None, nobody),
     "twice": (signed_out, "absent", "", None, nobody),
@@ -688,9 +690,9 @@ def test_fixed_once_the_claim_is_made(life: Life) -> None:
 def test_a_hung_claim_is_recovered_after_75_seconds(life: Life) -> None:
     """The wall clock never decides: 75 s of boot time after it was first met, the claim is recovered."""
     silent(life)
-    assert life.walk("renew").state == "uncertain"
+    assert life.walk("renew").state == "in_doubt"
     life.clock.set_wall(life.clock.wall_s() + 86_400)
-    assert life.walk("renew").state == "uncertain"
+    assert life.walk("renew").state == "in_doubt"
     life.clock.advance(76)
     assert life.walk("renew").state == "fresh"
 
@@ -711,7 +713,7 @@ def test_a_rejected_token_that_ends_is_renewed_as_any_other(life: Life) -> None:
     life.sign_in()
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "fresh"
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "usable"
-    life.store.theirs.set_pace(replace(life.store.pace(), forced_not_before_s=life.clock.wall_s() + 1700))
+    life.store.theirs.set_backoff(replace(life.store.backoff(), forced_retry_at_s=life.clock.wall_s() + 1700))
     life.clock.advance(850)
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "usable"
     life.clock.advance(49)
@@ -749,7 +751,7 @@ def test_a_program_that_is_to_end_does_not_recover(life: Life) -> None:
     ending = replace(life.effects, recovers=lambda patience_s: False)
     life.work._ports = ending
     life.server.fault("exchange", LOST)
-    assert life.walk("renew").state == "uncertain"
+    assert life.walk("renew").state == "in_doubt"
     assert life.server.counts["exchange"] == 1
     life.work._ports = life.effects
     life.clock.advance(1)
@@ -757,12 +759,12 @@ def test_a_program_that_is_to_end_does_not_recover(life: Life) -> None:
 
 
 def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
-    """In the second before it recovers, a process passes over the pace that it has set itself, and over no other."""
+    """In the second before it recovers, a process passes over the backoff that it has set itself, and over no other."""
     life.sign_in(age_s=901)
     life.server.fault("exchange", LOST)
 
     def asked_to_wait() -> None:
-        life.store.theirs.set_pace(replace(life.store.pace(), not_before_s=life.clock.wall_s() + 900, words="429"))
+        life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 900, words="429"))
 
     slept = life.clock.sleep
 
@@ -772,12 +774,12 @@ def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
 
     life.clock.sleep = sleep  # type: ignore[method-assign]
     landing = life.walk("renew")
-    assert (landing.state, life.server.counts["exchange"]) == ("uncertain", 1)
+    assert (landing.state, life.server.counts["exchange"]) == ("in_doubt", 1)
     assert "429; not tried again for 900 s" in landing.error.message
 
 
 def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
-    """A pace is written and read by the wall clock, whatever the ages of tokens are judged by."""
+    """A backoff is written and read by the wall clock, whatever the ages of tokens are judged by."""
     life.sign_in(age_s=901)
     steady_s = life.clock.wall_s() + 3600
     life.work._ports = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
@@ -805,14 +807,14 @@ def test_transient_failures_slow_everybody_down(life: Life) -> None:
     for _ in range(8):
         life.server.fault("exchange", OFFLINE)
         life.walk("renew", patience_s=0.0)
-        waits.append(life.store.pace().not_before_s - life.clock.wall_s())
+        waits.append(life.store.backoff().retry_at_s - life.clock.wall_s())
         life.clock.advance(waits[-1])
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert life.walk("renew").state == "fresh"
-    assert life.store.pace().failures == 0
+    assert life.store.backoff().failures == 0
 
 
-def test_unclear_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -> None:
+def test_unrecognized_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -> None:
     """A captive portal signs nobody out; a dead login is told in the end. Tries within a minute count once, however many
     they are: 1 s, 2 s, ... apart while no token works."""
     life.sign_in(age_s=901)
@@ -823,25 +825,27 @@ def test_unclear_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -
         life.clock.advance(pause_s)
         life.walk("renew", patience_s=0.0)
         seen.append((life.state, life.server.counts["exchange"]))
-    uncertain = [("uncertain", 1), ("uncertain", 1), ("uncertain", 2)]
-    assert seen == [*uncertain, ("refused", 3), ("refused", 3), ("refused", 4)]
+    in_doubt = [("in_doubt", 1), ("in_doubt", 1), ("in_doubt", 2)]
+    assert seen == [*in_doubt, ("blocked", 3), ("blocked", 3), ("blocked", 4)]
     life.clock.advance(901)
     assert life.walk("renew").state == "fresh"
-    assert life.store.pace().unclear_count == 0
+    assert life.store.backoff().unrecognized_count == 0
 
 
 @pytest.mark.parametrize(("age_s", "waits"), [(400, [60, 120, 240, 480, 900]), (901, [1, 2, 4, 8, 16])])
-def test_how_long_an_unclear_refusal_is_waited_for(life: Life, age_s: float, waits: list[float]) -> None:
+def test_how_long_an_unrecognized_refusal_is_waited_for(life: Life, age_s: float, waits: list[float]) -> None:
     """While a token works 60 s doubling to 15 min: nothing is lost by waiting. Without one it is as after any failure."""
     life.sign_in(age_s=age_s)
     seen = []
     for _ in waits:
         with life.store.locked(0):
             ctx = CredentialContext(snapshot=life.store.read(), trouble=PROXY.error)
-            assert life.work.record_unclear(ctx)[0] == "recorded"
-        seen.append(life.store.pace().not_before_s - life.clock.wall_s())
+            assert life.work.record_unrecognized(ctx)[0] == "recorded"
+        seen.append(life.store.backoff().retry_at_s - life.clock.wall_s())
         if age_s == 400:
-            life.store.theirs.set_pace(replace(life.store.pace(), unclear_last_at_s=life.clock.wall_s() - 61))
+            life.store.theirs.set_backoff(
+                replace(life.store.backoff(), unrecognized_last_at_s=life.clock.wall_s() - 61)
+            )
     assert seen == waits
 
 
@@ -891,7 +895,7 @@ def test_what_happens_while_it_cannot_be_installed(
         meanwhile(life)
         raise StoreUnwritable("the directory cannot be written to")
 
-    life.store.before["install_heir"] = trouble
+    life.store.before["commit_staged"] = trouble
     landing = life.walk("renew")
     assert landing.state == state
     found = life.store.read().token

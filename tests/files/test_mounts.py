@@ -262,8 +262,8 @@ def test_no_modes(modeless: Path) -> None:
         fp = store.read().fp
         claim = store.claim(fp)
         assert claim.state == "made"
-        store.save_heir(claim, Token("b", "s", 5.0, 9.0))
-        store.install_heir(fp)
+        store.stage(claim, Token("b", "s", 5.0, 9.0))
+        store.commit_staged(fp)
     found = store.read()
     assert (found.state, found.problem) == ("present", None)
     ((words, step),) = set(files.remarks(store.path.parent))

@@ -65,22 +65,22 @@ def _sent_once(evidence: Evidence) -> Iterator[str]:
 def _stored(evidence: Evidence) -> Iterator[str]:
     stage = evidence.stage
     for worker in stage.workers:
-        unread = worker.walked("token_refresh.exchanging", "tokens") - worker.walked("token_refresh.saving")
+        unread = worker.walked("token_refresh.exchanging", "tokens") - worker.walked("token_refresh.staging")
         if unread and not worker.was_killed:
             yield f"worker {worker.pid} received a pair and never wrote it: {worker.story()}"
     alive = {token for family in stage.families if family["alive"] for token in family["refresh"]}
     log = [entry["tokens"].get("new_refresh_token") for entry in list(stage.state.log)]
     given = [token for token in log if token in alive]
     is_ours = not stage.written and evidence.record.refresh and not evidence.dead_owners
-    heir = stage.store.peek_claim(stage.snapshot.fp).heir if stage.snapshot.fp else None
-    if given and is_ours and given[-1] != evidence.record.refresh and heir is None:
+    staged = stage.store.peek_claim(stage.snapshot.fp).staged if stage.snapshot.fp else None
+    if given and is_ours and given[-1] != evidence.record.refresh and staged is None:
         yield "the newest pair that the server gave is not on disk"
 
 
 def _kept(evidence: Evidence) -> Iterator[str]:
     stage, fp = evidence.stage, evidence.stage.snapshot.fp
     is_good = any(line["alive"] and evidence.record.refresh in line["refresh"] for line in stage.families)
-    if is_good and stage.store.refusal(fp) is not None:
+    if is_good and stage.store.revoked_mark(fp) is not None:
         yield "a pair that the server would take is recorded as refused"
     last = next((pair for pair in reversed(stage.seen) if pair.refresh), None)
     ended = _signed_out(evidence) or stage.written
@@ -124,7 +124,7 @@ def _truthful(evidence: Evidence) -> Iterator[str]:
             if result.error == "not_signed_in" and evidence.record.refresh and not _logins(evidence):
                 yield f"worker {worker.pid} says that nobody is signed in"
             fp = pair_of(stage.snapshot.token) if stage.snapshot.token else ""
-            if result.error == "revoked" and fp and evidence.record.refresh and stage.store.refusal(fp) is None:
+            if result.error == "revoked" and fp and evidence.record.refresh and stage.store.revoked_mark(fp) is None:
                 yield f"worker {worker.pid} says that the login has ended, and nothing on disk says so"
 
 

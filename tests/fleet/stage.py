@@ -1,8 +1,8 @@
 """The stage: one server, one credential on disk, any number of real processes around it, and everything that was seen.
 
     stage.sign_in("expired")
-    worker = stage.start("obtain", gates=["token_refresh.installing"])
-    worker.held("token_refresh.installing")
+    worker = stage.start("obtain", gates=["token_refresh.committing"])
+    worker.held("token_refresh.committing")
     worker.kill()
     assert stage.next_run().access == stage.look().access
     assert violations(stage) == []

@@ -11,7 +11,7 @@ from house.patience import NO_LIMIT_S
 
 from fleet.invariants import violations
 from fleet.stage import Edge, Result, Stage, Worker
-from kimi_auth.store import Refusal
+from kimi_auth.store import RevokedMark
 from kimi_auth.testing.emulator.oauth import CLIENT_ID
 from kimi_auth.token import Token
 
@@ -65,7 +65,7 @@ def dropped_by_a_living_process(stage: Stage) -> None:
 def refused_by_mistake(stage: Stage) -> None:
     stage.sign_in("expired")
     with stage.store.locked(NO_LIMIT_S):
-        stage.store.refuse(stage.snapshot.fp, Refusal(1.0, "bad weather"))
+        stage.store.mark_revoked(stage.snapshot.fp, RevokedMark(1.0, "bad weather"))
 
 
 def vanished(stage: Stage) -> None:

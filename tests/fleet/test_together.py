@@ -18,7 +18,7 @@ SILENT = Fault("token", grant="refresh_token", latency_s=3600.0)
 EMPTY = Token("", "", 0.0, 0.0, signed_out_at_s=1_800_000_000.0)
 
 STEPS_BEFORE_SENDING = ("claiming", "looking_again")
-STEPS_AFTER_SENDING = ("saving", "installing")
+STEPS_AFTER_SENDING = ("staging", "committing")
 
 
 @pytest.mark.parametrize("cancelled", [0, 1], ids=["none cancelled", "one cancelled"])
@@ -108,8 +108,8 @@ def test_a_refresh_that_waited_for_a_logout(stage: Stage) -> None:
 def test_login_during_a_refresh(stage: Stage) -> None:
     """A login waits for the lock, then its pair is the record; the refresher takes it from there."""
     stage.sign_in("expired")
-    refreshing = stage.start("twice", first="obtain", gates=["token_refresh.installing"])
-    refreshing.held("token_refresh.installing")
+    refreshing = stage.start("twice", first="obtain", gates=["token_refresh.committing"])
+    refreshing.held("token_refresh.committing")
     arriving = stage.start("login", hurry=True, gates=["device_login.persisting"])
     arriving.held("device_login.persisting")
     arriving.order("on")

@@ -99,7 +99,7 @@ CONFIGS: dict[str, Callable[[Path], None]] = {
 """What a login finds in the share dir."""
 
 CREDENTIAL = "credentials/kimi-code.json"
-UNCOMPARED = {"config.lock", "device_id", "credentials/kimi-code.lock", "credentials/kimi-code.pace.json"}
+UNCOMPARED = {"config.lock", "device_id", "credentials/kimi-code.lock", "credentials/kimi-code.backoff"}
 """Files that are there or not, and never in the way."""
 
 Tree = dict[str, tuple[int, bytes]]

@@ -1,6 +1,6 @@
 """One process of the fleet: a program that uses a Session, reports every step that it walks, and can be held at any of them.
 
-    python worker.py '{"call": "obtain", "gates": ["token_refresh.saving"], …}'
+    python worker.py '{"call": "obtain", "gates": ["token_refresh.staging"], …}'
 
 It answers with one JSON line for each thing that happens: `ready`, `held` (it stands before a step and waits for the order
 `on`), `moved` (one transition), `result`, `end`. It obeys one order per line on its standard input: `on`, `cancel`, `leave`,
@@ -223,7 +223,7 @@ class Worker:
         report(result=True, access="", error=code, words=words, waited_s=waited_s, pid=os.getpid(), **more)
 
     def attempt(self, call: Callable[[], str | None], **more: object) -> None:
-        """Calls until it is served, `tries` times at most; between them it waits as long as the shared pace asks."""
+        """Calls until it is served, `tries` times at most; between them it waits as long as the shared backoff asks."""
         for left in reversed(range(int(self.options.get("tries", 1)))):
             try:
                 access = call()
@@ -231,14 +231,14 @@ class Worker:
                 if not left:
                     self.fail(error, **more)
                     return
-                ahead_s = self.session.store.pace().not_before_s - time.time()
+                ahead_s = self.session.store.backoff().retry_at_s - time.time()
                 time.sleep(min(max(ahead_s, 0.05), 10.0))
             except KimiAuthError as error:
                 self.fail(error, **more)
                 return
             else:
                 if access is None and left:
-                    ahead_s = self.session.store.pace().not_before_s - time.time()
+                    ahead_s = self.session.store.backoff().retry_at_s - time.time()
                     time.sleep(min(max(ahead_s, 0.05), 10.0))
                     continue
                 self.tell(access, in_flight=flight.in_flight(), **more)

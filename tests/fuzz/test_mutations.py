@@ -24,7 +24,7 @@ from kimi_auth.models.tomltext import applied, diff, edited, loads
 from kimi_auth.platforms.spec import parse as parse_platforms
 from kimi_auth.review import walk_picture
 from kimi_auth.store import claims, formats
-from kimi_auth.store.contract import Pace, Refusal
+from kimi_auth.store.contract import Backoff, RevokedMark
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint, parse_record, phase
 from kimi_auth.wire import answers, decode, discovery, sanitize, verdict
@@ -67,7 +67,7 @@ def claim(data: bytes) -> None:
     assert found.line or (found.header.owner, found.answer, found.is_closed) == (Owner(), None, False)
     for boot in ("boot-a", "boot-b", ""):
         claim = claims.judge(found, MEETINGS, Owner(boot), 100.0)
-        assert claim.state in {"heir", "interrupted", "in_flight"}
+        assert claim.state in {"staged", "interrupted", "in_flight"}
         assert 0 <= claim.wait_s <= claims.WAIT_S
 
 
@@ -80,14 +80,14 @@ def meetings(data: bytes) -> None:
 
 
 def refusal(data: bytes) -> None:
-    found = formats.decode_refusal(data)
+    found = formats.decode_revoked(data)
     assert found.words == "" or found.words.isprintable()
-    assert formats.decode_refusal(formats.encode_refusal(found)) == found
+    assert formats.decode_revoked(formats.encode_revoked(found)) == found
 
 
-def pace(data: bytes) -> None:
-    found = formats.decode_pace(data)
-    assert formats.decode_pace(formats.encode_pace(found)) == found
+def backoff(data: bytes) -> None:
+    found = formats.decode_backoff(data)
+    assert formats.decode_backoff(formats.encode_backoff(found)) == found
 
 
 def answered(kind: Any, judge: Callable[[verdict.RawResponse], Any]) -> Callable[[bytes], None]:
@@ -178,8 +178,8 @@ PARSERS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
         [claims.start(HEADER) + behind for behind in (claims.answer(PAIR), claims.CLOSED, b"}\n" + bytes(80), b"")],
     ),
     "meetings of a claim": (meetings, [claims.encode_meetings(MEETINGS)]),
-    "refusal": (refusal, [formats.encode_refusal(Refusal(1_800_000_000.0, "the server's words"))]),
-    "pace": (pace, [formats.encode_pace(Pace(not_before_s=5.0, failures=3, unclear_fp=FP, unclear_count=2))]),
+    "refusal": (refusal, [formats.encode_revoked(RevokedMark(1_800_000_000.0, "the server's words"))]),
+    "backoff": (backoff, [formats.encode_backoff(Backoff(retry_at_s=5.0, failures=3, unrecognized_fp=FP, unrecognized_count=2))]),
     "device code answer": (answered(answers.CodeOutcome, verdict.code_answer), as_json(CODE, *ERRORS)),
     "poll answer": (answered(answers.PollOutcome, verdict.poll_answer), as_json(GRANT, *ERRORS)),
     "refresh answer": (answered(answers.ExchangeOutcome, verdict.exchange_answer), as_json(GRANT, *ERRORS)),
@@ -223,7 +223,7 @@ def test_the_samples_themselves_are_good() -> None:
     """What is mutated is a real one: a parser that refuses everything would show nothing."""
     assert formats.decode_record(PARSERS["credential"][1][0], Path("record")) == PAIR
     assert claims.parse(PARSERS["claim"][1][0], FP).answer is not None
-    assert formats.decode_pace(PARSERS["pace"][1][0]).failures == 3
+    assert formats.decode_backoff(PARSERS["backoff"][1][0]).failures == 3
     assert verdict.poll_answer(verdict.RawResponse("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
     assert verdict.code_answer(
         verdict.RawResponse("a", 200, "application/json", PARSERS["device code answer"][1][0])

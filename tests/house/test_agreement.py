@@ -16,15 +16,15 @@ HOOKS = {
 }
 UNDER_THE_LOCK = (
     "exchange",
-    "save_heir",
+    "stage",
     "install",
     "claim",
     "renew_claim",
     "withdraw_claim",
-    "record_refusal",
-    "record_unclear",
+    "record_revoked",
+    "record_unrecognized",
     "empty_record",
-    "discard_heir",
+    "discard_staged",
     "clear_sidecars",
     "store_credential",
 )

@@ -144,7 +144,7 @@ def test_login_leaves_what_the_kimi_cli_reads(account: Account) -> None:
         "credentials/kimi-code.issuer",
         "credentials/kimi-code.json",
         "credentials/kimi-code.lock",
-        "credentials/kimi-code.pace.json",
+        "credentials/kimi-code.backoff",
         "device_id",
         "kimi-auth/undo.json",
     ]
@@ -225,7 +225,7 @@ def test_an_expired_code_is_the_servers_word_too(name: str, account_at: Callable
 
 @pytest.mark.parametrize("name", AT_EVERY_SERVER)
 def test_slow_down(name: str, account_at: Callable[..., Account]) -> None:
-    """A server whose clock runs slower asks for a slower pace; it gets it for good, and the login goes on."""
+    """A server whose clock runs slower asks for a longer interval; it gets it for good, and the login goes on."""
     account = account_at(name)
     waits = 0
 

@@ -56,7 +56,7 @@ HYPHEN: Final = "\u00ad"
 HYPHENS: Final = re.compile(r"\xc2?\xad|\\u00ad|\\xad")
 """It in text, in UTF-8 read as Latin-1, in JSON, and in a repr."""
 
-HALFWAY: Final = {"exchange", "save_heir", "install", "poll_token", "store_credential", "sync_models", "revoke"}
+HALFWAY: Final = {"exchange", "stage", "install", "poll_token", "store_credential", "sync_models", "revoke"}
 
 
 class Gleanings(logging.Handler):

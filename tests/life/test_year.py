@@ -42,7 +42,7 @@ EACH: Final[dict[str, Faults]] = {
 }
 """Each fault by itself, as often as the 5 % allow."""
 
-COMES_IN_A_WEEK: Final = OUTAGES.keys() | {"nap", "kill", "reboot", "reset", "slow", "heir", "401", "401 for all"}
+COMES_IN_A_WEEK: Final = OUTAGES.keys() | {"nap", "kill", "reboot", "reset", "slow", "staged", "401", "401 for all"}
 
 ENDS_LOGINS: Final = {"kills", "reboots", "lost answers", "lost answers, strict server"}
 """What can take an answer from everybody for good; nothing else may end a login."""
@@ -163,8 +163,8 @@ def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:
 
 
 def _never_try_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(judge, "PACE_FIRST_S", 800.0)
-    patch.setattr(judge, "PACE_MAX_S", 800.0)
+    patch.setattr(judge, "BACKOFF_FIRST_S", 800.0)
+    patch.setattr(judge, "BACKOFF_MAX_S", 800.0)
 
 
 def _renew_too_early(patch: pytest.MonkeyPatch) -> None:

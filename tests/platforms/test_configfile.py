@@ -22,7 +22,7 @@ from kimi_auth.models import Change, ConfigFile, ModelEntry, default_location, p
 from kimi_auth.platforms import Platform
 
 Models = tuple[ModelEntry, ...]
-Refusal = Callable[..., ConfigError]
+RevokedMark = Callable[..., ConfigError]
 
 MINE = '# mine\n[providers.mine]\ntype = "openai"\nbase_url = "http://localhost"\napi_key = ""\n'
 
@@ -135,7 +135,7 @@ def test_mode(file: ConfigFile, moonshot: Platform, models: Models, key: str, mo
     assert "sk-1" not in repr(change.edits)
 
 
-def test_default_location(share: Path, tmp_path: Path, config_error: Refusal) -> None:
+def test_default_location(share: Path, tmp_path: Path, config_error: RevokedMark) -> None:
     """Another config file is refused with the reason; the default one may be spelled in another way."""
     link = tmp_path / "link"
     link.symlink_to(share)
@@ -165,7 +165,7 @@ def test_symlink(file: ConfigFile, tmp_path: Path, kimi: Platform, login: Any) -
         assert (target.read_text() if target.exists() else None) == original
 
 
-def test_symlink_to_a_missing_directory(file: ConfigFile, login: Any, config_error: Refusal) -> None:
+def test_symlink_to_a_missing_directory(file: ConfigFile, login: Any, config_error: RevokedMark) -> None:
     """A link into a directory that does not exist is noticed before the approval; no directory is made for it."""
     file.path.symlink_to(file.share_dir / "gone" / "config.toml")
     for attempt in (file.writable, file.apply):
@@ -202,7 +202,7 @@ PLACED: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
-def test_unreadable(file: ConfigFile, kimi: Platform, login: Any, config_error: Refusal, place: Any) -> None:
+def test_unreadable(file: ConfigFile, kimi: Platform, login: Any, config_error: RevokedMark, place: Any) -> None:
     """What cannot be read as a config is refused at once by everything, named, and left alone."""
     place(file.path)
     before = file.path.read_bytes() if file.path.is_file() else None
@@ -222,14 +222,14 @@ def test_unreadable(file: ConfigFile, kimi: Platform, login: Any, config_error: 
         (b"\xef\xbb\xbfa = 1\n[b\n", "line 2, column 3"),
     ],
 )
-def test_position(file: ConfigFile, config_error: Refusal, content: bytes, position: str) -> None:
+def test_position(file: ConfigFile, config_error: RevokedMark, content: bytes, position: str) -> None:
     """An error names the line and the column."""
     file.path.write_bytes(content)
     assert position in config_error(file.read).message
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) - 300, (1 << 20) - 5000])
-def test_no_room(file: ConfigFile, login: Any, config_error: Refusal, size: int) -> None:
+def test_no_room(file: ConfigFile, login: Any, config_error: RevokedMark, size: int) -> None:
     """A file that would have more bytes than are read is refused before the approval, and never written."""
     file.path.write_bytes(b"#" * (size - 1) + b"\n")
     assert "no room" in config_error(file.writable, login).message
@@ -241,7 +241,7 @@ def test_no_room(file: ConfigFile, login: Any, config_error: Refusal, size: int)
         assert file.read()["models"]
 
 
-def test_share_dir_is_a_file(tmp_path: Path, login: Any, config_error: Refusal) -> None:
+def test_share_dir_is_a_file(tmp_path: Path, login: Any, config_error: RevokedMark) -> None:
     """A file where the share directory should be is refused, not replaced."""
     (tmp_path / "file").write_text("x")
     file = ConfigFile(tmp_path / "file" / "share")
@@ -260,7 +260,9 @@ def test_writable_changes_nothing(file: ConfigFile, login: Any) -> None:
     assert {path.name for path in file.share_dir.iterdir()} == {"config.toml", "config.lock"}
 
 
-def test_read_only_file(file: ConfigFile, login: Any, config_error: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_file(
+    file: ConfigFile, login: Any, config_error: RevokedMark, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that somebody made read-only is not replaced behind their back."""
     file.path.write_text(MINE)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
@@ -270,7 +272,7 @@ def test_read_only_file(file: ConfigFile, login: Any, config_error: Refusal, mon
 
 
 def test_full_disk_is_noticed_before_the_approval(
-    file: ConfigFile, login: Any, config_error: Refusal, monkeypatch: pytest.MonkeyPatch
+    file: ConfigFile, login: Any, config_error: RevokedMark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No room for a small file beside the config is said at once."""
 
@@ -284,7 +286,7 @@ def test_full_disk_is_noticed_before_the_approval(
 # -- other writers ----------------------------------------------------------------------------------------------------------
 
 
-def test_locked(file: ConfigFile, kimi: Platform, login: Any, config_error: Refusal) -> None:
+def test_locked(file: ConfigFile, kimi: Platform, login: Any, config_error: RevokedMark) -> None:
     """While another process holds the lock nothing is written, and waiting for it has an end; reading goes on."""
     file.path.write_text(MINE)
     with file.lock_path.open("w") as held:
@@ -297,7 +299,7 @@ def test_locked(file: ConfigFile, kimi: Platform, login: Any, config_error: Refu
     assert file.lock_path.exists()
 
 
-def test_lock_is_no_file(file: ConfigFile, login: Any, config_error: Refusal) -> None:
+def test_lock_is_no_file(file: ConfigFile, login: Any, config_error: RevokedMark) -> None:
     """Something else in the lock's place is an error, never a reason to go on without the lock."""
     file.lock_path.mkdir()
     for attempt in (file.writable, file.apply):
@@ -323,7 +325,7 @@ def test_edit_meanwhile_is_kept(file: ConfigFile, login: Any) -> None:
     assert "managed:kimi-code" in file.read()["providers"]
 
 
-def test_restless_file(file: ConfigFile, kimi: Platform, login: Any, config_error: Refusal) -> None:
+def test_restless_file(file: ConfigFile, kimi: Platform, login: Any, config_error: RevokedMark) -> None:
     """A program that writes without end wins, and we say so."""
     writes = []
 
@@ -556,7 +558,7 @@ def test_undo_before_config(file: ConfigFile, login: Any, monkeypatch: pytest.Mo
 
 
 def test_full_disk_leaves_nothing_behind(
-    file: ConfigFile, login: Any, config_error: Refusal, monkeypatch: pytest.MonkeyPatch
+    file: ConfigFile, login: Any, config_error: RevokedMark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the new content cannot be made durable, the old file stays and no temporary file does."""
     file.path.write_text(MINE)
@@ -653,7 +655,7 @@ def test_legacy(file: ConfigFile, kimi: Platform, login: Any, sync: Any) -> None
     ],
 )
 def test_legacy_that_cannot_be_read(
-    file: ConfigFile, login: Any, config_error: Refusal, content: bytes, reason: str
+    file: ConfigFile, login: Any, config_error: RevokedMark, content: bytes, reason: str
 ) -> None:
     """A config.json that has no meaning in TOML is named with the reason, and stays."""
     legacy = file.share_dir / "config.json"
@@ -697,7 +699,7 @@ def test_config_appears_beside_the_legacy_one(file: ConfigFile, login: Any) -> N
     assert legacy.exists()
 
 
-def test_undo_directory_is_a_file(file: ConfigFile, login: Any, config_error: Refusal) -> None:
+def test_undo_directory_is_a_file(file: ConfigFile, login: Any, config_error: RevokedMark) -> None:
     """Without a place for the undo nothing is written, and that is known before the approval."""
     (file.share_dir / "kimi-auth").write_text("x")
     for attempt in (file.writable, file.apply):

@@ -48,7 +48,7 @@ def test_kimi_code(kimi: Platform) -> None:
     assert kimi.oauth.device_authorization_url == "https://auth.kimi.com/api/oauth/device_authorization"
     assert kimi.oauth.token_url == "https://auth.kimi.com/api/oauth/token"
     assert (kimi.oauth.client_id, kimi.oauth.scope) == ("17e5f671-d194-4dfb-9706-5516cb48c098", None)
-    assert kimi.oauth.refused_errors == ("invalid_grant",)
+    assert kimi.oauth.revoked_errors == ("invalid_grant",)
     assert kimi.models_url == "https://api.kimi.com/coding/v1/models"
     assert kimi.services == {
         "moonshot_search": "https://api.kimi.com/coding/v1/search",

@@ -21,7 +21,7 @@ from kimi_auth.proof import effects as simulated
 from kimi_auth.proof import state as st
 from kimi_auth.proof.hooks_outside import HOOKS
 from kimi_auth.proof.workers import side_by_side
-from kimi_auth.store import Claim, FileStore, MemoryStore, Pace, Refusal, claims, owners
+from kimi_auth.store import Backoff, Claim, FileStore, MemoryStore, RevokedMark, claims, owners
 from kimi_auth.testing.server import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
@@ -34,13 +34,13 @@ WRITES = {
     "claim",
     "renew_claim",
     "withdraw_claim",
-    "save_heir",
-    "install_heir",
+    "stage",
+    "commit_staged",
     "put",
     "sign_out",
     "tidy",
-    "refuse",
-    "set_pace",
+    "mark_revoked",
+    "set_backoff",
 }
 
 
@@ -50,9 +50,9 @@ class Given:
 
     `seen`: the record as the walk read it last. `claim`: on p: none, ours (this walk's), open (its owner is at work), closed,
     dead (its owner is, as the kernel says), silent (nothing is known of its owner), met (silent, met just now), waited
-    (silent, met 75 s ago), heir (it holds q). `found`: what the claim hook answered. `pair`: what the
+    (silent, met 75 s ago), staged (it holds q). `found`: what the claim hook answered. `pair`: what the
     server gave. `lock`: free or taken, as a walk finds it that does not hold it yet. `fault`: what becomes of a request.
-    `awaits`: what the walk waits for: pace, claim (of another owner), recovery, or nothing.
+    `awaits`: what the walk waits for: backoff, claim (of another owner), recovery, or nothing.
     """
 
     record: str = "p"
@@ -61,10 +61,10 @@ class Given:
     claim: str = "none"
     found: str = ""
     pair: str = ""
-    refused: bool = False
+    revoked: bool = False
     held: bool = False
     rejected: bool = False
-    unclear: int = 0
+    unrecognized: int = 0
     full: bool = False
     need: str = ""
     recoveries: int = 0
@@ -75,15 +75,15 @@ class Given:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a hook left behind, as far as anybody can tell. Of p: `claim` (none, incomplete, heir), `refused`, `rejected`,
-    `unclear`. `pair`: what the walk now holds of the server."""
+    """What a hook left behind, as far as anybody can tell. Of p: `claim` (none, incomplete, staged), `refused`, `rejected`,
+    `unrecognized`. `pair`: what the walk now holds of the server."""
 
     record: str
     claim: str
-    refused: bool
+    revoked: bool
     held: bool
     rejected: bool
-    unclear: int
+    unrecognized: int
     pair: str
 
 
@@ -101,12 +101,12 @@ CLAIMS = {
     "silent": (st.GONE, st.NOTHING, (0,)),
     "met": (st.GONE, st.NOTHING, (1,)),
     "waited": (st.GONE, st.NOTHING, (2,)),
-    "heir": (1, 1, (0,)),
+    "staged": (1, 1, (0,)),
 }
-ENDED_LOGIN = {"refused"}
+ENDED_LOGIN = {"revoked"}
 AWAITS = {
     "": 0,
-    "pace": simulated.AWAITS_PACE,
+    "backoff": simulated.AWAITS_PACE,
     "claim": simulated.AWAITS_CLAIM,
     "recovery": simulated.RECOVERS,
 }
@@ -114,16 +114,16 @@ AWAITS = {
 
 def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
     """What the simulated hook may answer, and what is then so."""
-    owner, heir, met = CLAIMS[given.claim]
+    owner, staged, met = CLAIMS[given.claim]
     p = st.Pair(
         0,
         phase=PHASES[given.phase],
-        refused=given.refused,
-        denied=given.fault in ENDED_LOGIN or activity == "record_refusal",
+        revoked=given.revoked,
+        denied=given.fault in ENDED_LOGIN or activity == "record_revoked",
         rejected=given.rejected,
-        unclear=given.unclear,
+        unrecognized=given.unrecognized,
         owner=owner,
-        heir=heir,
+        staged=staged,
         met=met,
         sent=given.fault != "",
     )
@@ -153,14 +153,14 @@ def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
     answers: dict[str, list[Facts]] = {}
     for effect in HOOKS[activity](config, shared, process):
         pair = effect.shared.pairs[0]
-        claim = "none" if pair.owner == st.NO_CLAIM else "heir" if pair.heir >= 0 else "incomplete"
+        claim = "none" if pair.owner == st.NO_CLAIM else "staged" if pair.staged >= 0 else "incomplete"
         facts = Facts(
             NAMES[effect.shared.record],
             claim,
-            bool(pair.refused),
+            bool(pair.revoked),
             bool(effect.shared.held),
             bool(pair.rejected),
-            pair.unclear,
+            pair.unrecognized,
             NAMES[effect.process.pair],
         )
         answers.setdefault(effect.outcome or "", []).append(facts)
@@ -272,9 +272,9 @@ class Real:
             if given.claim in ("met", "waited"):
                 store.claim(fp)
                 self.clock.boottime += 76.0 if given.claim == "waited" else 0.0
-            if given.refused:
-                store.refuse(fp, Refusal(now_s, "no"))
-            store.set_pace(self._pace(given, fp, now_s))
+            if given.revoked:
+                store.mark_revoked(fp, RevokedMark(now_s, "no"))
+            store.set_backoff(self._backoff(given, fp, now_s))
             seen = store.read()
             if given.record != "p":
                 self._change(given.record, pairs)
@@ -296,7 +296,7 @@ class Real:
         self._break(given)
         return pairs, ctx
 
-    def _leave_claim(self, kind: str, fp: str, heir: Token) -> str:
+    def _leave_claim(self, kind: str, fp: str, staged: Token) -> str:
         """That claim lies there; its nonce."""
         if kind == "none":
             return ""
@@ -305,10 +305,12 @@ class Real:
             "ours": me,
             "open": me,
             "closed": me,
-            "heir": me,
+            "staged": me,
             "dead": replace(me, pid=2**31 - 2),
         }.get(kind, replace(me, namespace="another"))
-        found = claims.Found(claims.new(fp, owner), is_closed=kind == "closed", answer=heir if kind == "heir" else None)
+        found = claims.Found(
+            claims.new(fp, owner), is_closed=kind == "closed", answer=staged if kind == "staged" else None
+        )
         self.leave(found)
         return found.header.nonce
 
@@ -325,9 +327,9 @@ class Real:
                 self.store.tidy(self.clock.wall_s())
 
     def _waiting(self, given: Given) -> dict[str, Any]:
-        """What the walk knows of a wait; a pace that is not held, and 75 s of silence, have just ended."""
+        """What the walk knows of a wait; a backoff that is not held, and 75 s of silence, have just ended."""
         silence_s = -1.0 if given.claim == "waited" else 75.0
-        wait_s = {"": 0.0, "pace": 600.0 if given.held else -1.0, "claim": silence_s, "recovery": 1.0}[given.awaits]
+        wait_s = {"": 0.0, "backoff": 600.0 if given.held else -1.0, "claim": silence_s, "recovery": 1.0}[given.awaits]
         claim = {"claim": Claim("in_flight")} if given.awaits == "claim" else {}
         return {
             "retry_at_s": self.clock.wall_s() + wait_s if wait_s else 0.0,
@@ -335,14 +337,14 @@ class Real:
             **claim,
         }
 
-    def _pace(self, given: Given, fp: str, now_s: float) -> Pace:
-        return Pace(
-            not_before_s=now_s + 600.0 if given.held else 0.0,
+    def _backoff(self, given: Given, fp: str, now_s: float) -> Backoff:
+        return Backoff(
+            retry_at_s=now_s + 600.0 if given.held else 0.0,
             failures=int(given.held),
-            unclear_fp=fp if given.unclear else "",
-            unclear_count=given.unclear,
-            unclear_first_at_s=now_s - 2_000.0,
-            unclear_last_at_s=now_s - 1_000.0,
+            unrecognized_fp=fp if given.unrecognized else "",
+            unrecognized_count=given.unrecognized,
+            unrecognized_first_at_s=now_s - 2_000.0,
+            unrecognized_last_at_s=now_s - 1_000.0,
             rejected_fp=fp if given.rejected else "",
         )
 
@@ -354,8 +356,8 @@ class Real:
     def _break(self, given: Given) -> None:
         self.store.full = given.full
         error = Unreachable("a test wants it so")
-        lost = {"lost": ("ambiguous", True), "late": ("ambiguous", False)}
-        plain = {"unclear": "unclear", "busy": "not_processed", "client": "misconfigured"}
+        lost = {"lost": ("in_doubt", True), "late": ("in_doubt", False)}
+        plain = {"unrecognized": "unrecognized", "busy": "not_processed", "client": "misconfigured"}
         if given.fault in ENDED_LOGIN:
             self.server.end_logins()
         elif given.fault in lost:
@@ -370,16 +372,16 @@ class Real:
 
     def _facts(self, pairs: Mapping[str, Token], ctx: CredentialContext) -> Facts:
         self.store.full = False
-        found, pace = self.store.read(), self.store.pace()
+        found, backoff = self.store.read(), self.store.backoff()
         fp = fingerprint(pairs["p"])
         claim = self.store.peek_claim(fp).state
         return Facts(
             _name(found.state, found.token, pairs),
-            {"none": "none", "heir": "heir"}.get(claim, "incomplete"),
-            self.store.refusal(fp) is not None,
-            pace.not_before_s > self.clock.wall_s(),
-            pace.rejected_fp == fp,
-            pace.unclear_count if pace.unclear_fp == fp else 0,
+            {"none": "none", "staged": "staged"}.get(claim, "incomplete"),
+            self.store.revoked_mark(fp) is not None,
+            backoff.retry_at_s > self.clock.wall_s(),
+            backoff.rejected_fp == fp,
+            backoff.unrecognized_count if backoff.unrecognized_fp == fp else 0,
             _name("present", ctx.pair, pairs) if ctx.pair else "",
         )
 

@@ -99,17 +99,17 @@ def test_a_small_world_holds(machines: Library, changes: dict[str, Any]) -> None
 
 
 LED_ELSEWHERE = {
-    "I1": ("token_refresh", "rereading", "paced", "exchanging"),
+    "I1": ("token_refresh", "rereading", "backing_off", "exchanging"),
     "I4": ("token_lifecycle", "fresh", "touched", "signing_out"),
     "I8": ("token_lifecycle", "fresh", "touched", "expiring"),
-    "crash": ("token_refresh", "rereading", "paced", "saving"),
-    "step bound": ("token_refresh", "rereading", "paced", "rereading"),
+    "crash": ("token_refresh", "rereading", "backing_off", "staging"),
+    "step bound": ("token_refresh", "rereading", "backing_off", "rereading"),
     "looking spends nothing": ("token_lifecycle", "fresh", "touched", "refreshing"),
     "an event is acted on": ("token_lifecycle", "fresh", "rejected", "fresh"),
     "clients are served": ("token_lifecycle", "refreshing", "renewed", "inspecting"),
-    "progress": ("token_lifecycle", "refreshing", "renewed", "weighing"),
-    "one recovery in line": ("token_lifecycle", "backing_off", "over", "weighing"),
-    "I4b": ("token_lifecycle", "weighing", "works", "expired"),
+    "progress": ("token_lifecycle", "refreshing", "renewed", "falling_back"),
+    "one recovery in line": ("token_lifecycle", "backing_off", "over", "falling_back"),
+    "I4b": ("token_lifecycle", "falling_back", "usable", "expired"),
 }
 """By rule: an edge that breaks it when it leads there."""
 
@@ -143,8 +143,8 @@ def test_a_world_that_runs_away_is_broken(machines: Library, monkeypatch: pytest
     assert not verdict.holds
     assert "more than 100 states" in " ".join(verdict.lines())
     monkeypatch.setattr("kimi_auth.proof.mutation.LIMIT", 100)
-    edge = Edge("token_refresh", "exchanging", "tokens", "saving")
-    found = score(machines.data(), {next(iter(FAST)): {edge}}, [Mutant(edge, "saving")])
+    edge = Edge("token_refresh", "exchanging", "tokens", "staging")
+    found = score(machines.data(), {next(iter(FAST)): {edge}}, [Mutant(edge, "staging")])
     assert dict(found.killed) == {"checker: too many states": 1}
 
 
@@ -191,7 +191,7 @@ KILLED = {
     "lint": Mutant(Edge("device_login", "polling", "access_denied", "denied"), "waiting"),
     "promise": Mutant(Edge("device_login", "polling", "unreachable", "waiting"), "failed"),
     "checker: I1": Mutant(Edge("token_refresh", "exchanging", "not_processed", "withdrawing_unsent"), "exchanging"),
-    "": Mutant(Edge("token_refresh", "exchanging", "ambiguous", "doubting"), "doubting"),
+    "": Mutant(Edge("token_refresh", "exchanging", "in_doubt", "postponing_in_doubt"), "postponing_in_doubt"),
 }
 """By what kills it: a mutant. The last one is the machine itself, which nothing must kill."""
 

@@ -25,8 +25,8 @@ MEASURED = Path(__file__).parents[2] / "diagrams" / "measured"
 STALE = "the figures are of other machines or another proof; measure again: make verify, then make diagrams"
 
 SMALL = "one process, power cuts"
-EDGE = Edge("token_refresh", "exchanging", "ambiguous", "doubting")
-SELF = Mutant(EDGE, "doubting")
+EDGE = Edge("token_refresh", "exchanging", "in_doubt", "postponing_in_doubt")
+SELF = Mutant(EDGE, "postponing_in_doubt")
 """A mutant that is the machine itself."""
 
 
@@ -142,7 +142,7 @@ def test_a_broken_world_fails(short: pytest.MonkeyPatch, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "I1 is broken in" in said
     assert f"NOT AS IT MUST BE: a rule is broken in the world of {SMALL}" in said
-    assert "NOT AS IT MUST BE: a promise is broken: a busy server leaves no claim and a pace" in said
+    assert "NOT AS IT MUST BE: a promise is broken: a busy server leaves no claim and a backoff" in said
 
 
 def test_it_says_how_it_is_run() -> None:

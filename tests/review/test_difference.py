@@ -57,17 +57,17 @@ def test_changes_behind_a_change() -> None:
         "unwritable": "unwritable",
         "foreign": "unwritable",
     }
-    states["tidying"] = {"about": "T.", "activity": "tidy", "on": {"tidied": "discarding_heir"}}
+    states["tidying"] = {"about": "T.", "activity": "tidy", "on": {"tidied": "discarding_staged"}}
     states["revoking"]["on"]["failed"] = "unwritable"
     states["revoking"]["activity"] = "forget"
     found = compare(OWN, Library.from_data(data))
-    first = "emptied: runs discard_heir holding credential, now runs tidy holding credential"
+    first = "emptied: runs discard_staged holding credential, now runs tidy holding credential"
     assert {change.says: str(change.witness) for change in found.changes} == dict.fromkeys(
         (
-            "emptying --emptied--> tidying, before discarding_heir",
+            "emptying --emptied--> tidying, before discarding_staged",
             "revoking: activity is forget, before revoke",
             "revoking --failed--> unwritable, before clearing",
-            "state tidying is added (runs tidy; tidied → discarding_heir)",
+            "state tidying is added (runs tidy; tidied → discarding_staged)",
         ),
         first,
     )
@@ -91,7 +91,7 @@ def test_states_machines_and_beginnings() -> None:
     """States and machines that come and go, and another first state, are changes too."""
     data = OWN.data()
     lifecycle = data["token_lifecycle"]
-    lifecycle["initial"] = "weighing"
+    lifecycle["initial"] = "falling_back"
     lifecycle["states"]["injecting"]["on"]["injected"] = "looking"
     lifecycle["states"]["looking"] = {"about": "L.", "activity": "look", "on": {"seen": "inspecting"}}
     del lifecycle["states"]["unconfiguring"]
@@ -100,7 +100,7 @@ def test_states_machines_and_beginnings() -> None:
     del after["device_login"]
     said = [str(change) for change in compare(OWN, after).changes]
     assert said == [
-        "token_lifecycle: walks begin in weighing, before in inspecting",
+        "token_lifecycle: walks begin in falling_back, before in inspecting",
         "token_lifecycle: injecting --injected--> looking, before inspecting",
         "token_lifecycle: signing_out --signed_out--> injecting, before unconfiguring",
         "token_lifecycle: state looking is added (runs look; seen → inspecting)",
@@ -113,12 +113,12 @@ def test_states_machines_and_beginnings() -> None:
 def test_markdown() -> None:
     """For a pull request: how many, and a table for each machine."""
     data = OWN.data()
-    data["token_refresh"]["states"]["exchanging"]["on"]["ambiguous"] = "withdrawing_unsent"
+    data["token_refresh"]["states"]["exchanging"]["on"]["in_doubt"] = "withdrawing_unsent"
     text = compare(OWN, unlinted(data)).markdown()
     assert text.startswith("**1 change of the machines; what a walk does is changed by 1.**\n\n### ")
     assert (
         "### token_refresh\n\n| | change | shortest sequence on which they disagree |\n|---|---|---|\n"
-        "| ~ | exchanging --ambiguous--> withdrawing_unsent, before doubting |" in text
+        "| ~ | exchanging --in_doubt--> withdrawing_unsent, before postponing_in_doubt |" in text
     )
 
 

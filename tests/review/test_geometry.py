@@ -119,17 +119,17 @@ def test_ladder(name: str) -> None:
 
 EDITS: dict[str, dict[str, object]] = {
     "denied is polled away": {"device_login.states.polling.on.access_denied": "waiting"},
-    "refused is absent": {"token_lifecycle.states.inspecting.on.refused": "absent"},
+    "blocked is absent": {"token_lifecycle.states.inspecting.on.blocked": "absent"},
     "two swapped": {
         "token_refresh.states.looking_again.on": {"unchanged": "withdrawing", "changed": "exchanging"},
     },
     "more outcomes": {
-        "token_refresh.states.saving.on.unsaved": "postponed",
-        "token_refresh.states.saving.on.lost": "in_doubt",
+        "token_refresh.states.staging.on.unwritable": "postponed",
+        "token_refresh.states.staging.on.lost": "in_doubt",
         "token_refresh.states.rereading.on.foreign": None,
     },
     "from a frame": {"token_lifecycle.states.usable.on.rejected": "inspecting"},
-    "into a frame": {"token_lifecycle.states.weighing.on.works": "fresh"},
+    "into a frame": {"token_lifecycle.states.falling_back.on.works": "fresh"},
     "new states": {
         "device_login.states.asking": {"about": "A.", "activity": "ask", "on": {"yes": "persisting", "no": "denied"}},
         "device_login.states.thinking": {"about": "T.", "activity": "think", "on": {"done": "asking"}},

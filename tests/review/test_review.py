@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 OWN = Library.load()
-CHECKER_ONLY = "token_refresh: installing --gone--> revoking"
+CHECKER_ONLY = "token_refresh: committing --gone--> revoking"
 NOBODY = "sign_out: revoking --failed--> clearing"
 
 
@@ -168,8 +168,8 @@ def test_coverage_overlay() -> None:
     tests = material.tests(refresh)
     assert tests is not None
     over = coverage(refresh, sketch(refresh), tests, checked)
-    assert over.marks["installing", "gone", "revoking"] == ("checker", "N=2")
-    assert over.marks["installing", "installed", "renewed"] == ("walked", "×3")
+    assert over.marks["committing", "gone", "revoking"] == ("checker", "N=2")
+    assert over.marks["committing", "committed", "renewed"] == ("walked", "×3")
     assert [kind for kind, _ in over.legend] == ["walked", "checker"]
     nobody = coverage(out, sketch(out), material.tests(out) or {}, checked)
     assert nobody.marks["revoking", "failed", "clearing"] == ("unwalked", "nobody")
@@ -177,7 +177,7 @@ def test_coverage_overlay() -> None:
     (frame,) = (name for name, frame in drawn.frames.items() if "expiring" in frame.states)
     found = dict(material.tests(life) or {})
     assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("walked", "×18")
-    del found[next(edge for edge in found if edge.source == "uncertain" and edge.event == "renew")]
+    del found[next(edge for edge in found if edge.source == "in_doubt" and edge.event == "renew")]
     assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("unwalked", "nobody")
 
 

@@ -73,9 +73,9 @@ SEEDED: dict[str, Seeded] = {
         "lint: device_login.toml, [states.returning_grant]: cannot be reached",
     ),
     "a soft refusal counts as signed out": Seeded(
-        {"token_lifecycle.states.weighing.on.refused": "absent"},
-        "weighing --refused--> absent, before refused",
-        "fresh → renew → unsaved → refused: rests in refused (bad), now rests in absent (plain)",
+        {"token_lifecycle.states.falling_back.on.blocked": "absent"},
+        "falling_back --blocked--> absent, before blocked",
+        "fresh → renew → uncommitted → blocked: rests in blocked (bad), now rests in absent (plain)",
         "promise: an answer that is no OAuth answer is noted, and the login stays",
         "I8",
     ),
@@ -88,14 +88,14 @@ SEEDED: dict[str, Seeded] = {
     ),
     "a lock that is busy is done without": Seeded(
         {"token_lifecycle.states.refreshing.on.busy": "injecting"},
-        "refreshing --busy--> injecting, before weighing",
-        "fresh → renew → busy: runs weigh holding nothing, now runs inject holding nothing",
+        "refreshing --busy--> injecting, before falling_back",
+        "fresh → renew → busy: runs can_still_use holding nothing, now runs inject holding nothing",
         "promise: a lock that is busy leaves a working token usable",
     ),
     "an outcome is forgotten": Seeded(
         {"token_lifecycle.states.refreshing.on.busy": None},
-        "refreshing --busy--> weighing is removed",
-        "fresh → renew → busy: goes to weighing, now is no declared outcome",
+        "refreshing --busy--> falling_back is removed",
+        "fresh → renew → busy: goes to falling_back, now is no declared outcome",
         "contract: token_lifecycle and TokenLifecycleContract: hold_credential may answer 'busy', which refreshing does not declare",
     ),
     "clients are not served after a renewal": Seeded(
@@ -107,8 +107,8 @@ SEEDED: dict[str, Seeded] = {
     ),
     "recovery without end": Seeded(
         {"token_lifecycle.states.backing_off.on.gave_up": "refreshing"},
-        "backing_off --gave_up--> refreshing, before weighing",
-        "fresh → renew → postponed → gave_up: runs weigh holding nothing, "
+        "backing_off --gave_up--> refreshing, before falling_back",
+        "fresh → renew → postponed → gave_up: runs can_still_use holding nothing, "
         "now runs hold_credential holding credential and walks token_refresh",
         "promise: a lost answer is followed by a declared recovery, with the lock left alone between them",
         "step bound",
@@ -170,37 +170,37 @@ SEEDED: dict[str, Seeded] = {
         POWER_CUTS,
     ),
     "a dead process's answer is thrown away": Seeded(
-        {"token_refresh.states.claiming.on.heir": "looking_again"},
-        "claiming --heir--> looking_again, before installing",
-        "renewable → heir: runs install holding credential, now runs look_again holding credential",
+        {"token_refresh.states.claiming.on.staged": "looking_again"},
+        "claiming --staged--> looking_again, before committing",
+        "renewable → staged: runs commit holding credential, now runs look_again holding credential",
         "promise: the answer of a process that died is installed, and nothing is sent",
         "I1",
     ),
     "a lost answer counts as never sent": Seeded(
-        {"token_refresh.states.exchanging.on.ambiguous": "withdrawing_unsent"},
-        "exchanging --ambiguous--> withdrawing_unsent, before doubting",
-        "renewable → claimed → unchanged → ambiguous: runs postpone holding credential, "
+        {"token_refresh.states.exchanging.on.in_doubt": "withdrawing_unsent"},
+        "exchanging --in_doubt--> withdrawing_unsent, before postponing_in_doubt",
+        "renewable → claimed → unchanged → in_doubt: runs postpone holding credential, "
         "now runs withdraw_claim holding credential",
-        "lint: token_refresh.toml, [states.doubting]: cannot be reached",
+        "lint: token_refresh.toml, [states.postponing_in_doubt]: cannot be reached",
     ),
     "a proxy's no ends the login": Seeded(
-        {"token_refresh.states.recording_unclear.on.recorded": "refused"},
-        "recording_unclear --recorded--> refused, before postponed",
-        "renewable → claimed → unchanged → unclear → recorded: rests in postponed (plain), now rests in refused (bad)",
+        {"token_refresh.states.recording_unrecognized.on.recorded": "revoked"},
+        "recording_unrecognized --recorded--> revoked, before postponed",
+        "renewable → claimed → unchanged → unrecognized → recorded: rests in postponed (plain), now rests in revoked (bad)",
         "promise: an answer that is no OAuth answer is noted, and the login stays",
         "I8",
     ),
     "two hooks change places": Seeded(
-        {"token_refresh.states.saving.activity": "install", "token_refresh.states.installing.activity": "save_heir"},
-        "saving: activity is install, before save_heir",
-        "renewable → claimed → unchanged → tokens: runs save_heir holding credential, now runs install holding credential",
-        "contract: token_refresh and TokenRefreshContract: install may answer 'gone', which saving does not declare",
+        {"token_refresh.states.staging.activity": "commit", "token_refresh.states.committing.activity": "stage"},
+        "staging: activity is commit, before stage",
+        "renewable → claimed → unchanged → tokens: runs stage holding credential, now runs commit holding credential",
+        "contract: token_refresh and TokenRefreshContract: commit may answer 'committed', which staging does not declare",
         "I2",
     ),
     "a pair that is not on disk counts as renewed": Seeded(
-        {"token_refresh.states.saving.on.unsaved": "renewed"},
-        "saving --unsaved--> renewed, before unsaved",
-        "renewable → claimed → unchanged → tokens → unsaved: rests in unsaved (bad), now rests in renewed (good)",
+        {"token_refresh.states.staging.on.unwritable": "renewed"},
+        "staging --unwritable--> renewed, before uncommitted",
+        "renewable → claimed → unchanged → tokens → unwritable: rests in uncommitted (bad), now rests in renewed (good)",
         "promise: a pair that cannot be saved is not forgotten by saying so",
     ),
     "a logout that failed counts as done": Seeded(

@@ -82,7 +82,7 @@ class TestContract:
         expect("pending", client.poll(code))
 
     def test_slow_down(self, client: Client) -> None:
-        """RFC 8628 §3.5: a poll within the interval costs 5 s, for good: the old pace is too fast from then on."""
+        """RFC 8628 §3.5: a poll within the interval costs 5 s, for good: the old backoff is too fast from then on."""
         code = client.device().json()["device_code"]
         expect("pending", client.poll(code))
         expect("polled too early", client.poll(code))

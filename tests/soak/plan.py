@@ -21,7 +21,7 @@ class Event:
 
 
 def plan(seed: int, length_s: float, kinds: list[str]) -> list[Event]:
-    """Kills at a steady pace; bursts of 503, dropped answers and dropped tokens at random; two logouts and logins.
+    """Kills at a steady backoff; bursts of 503, dropped answers and dropped tokens at random; two logouts and logins.
 
     An answer is dropped before the request is processed, or broken off after its last byte: an answer that is lost after
     a strict server has spent the token ends the login whatever a client does, and proves nothing here.

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
-from kimi_auth.store import FileStore, Pace, Refusal, claims, formats, owners
+from kimi_auth.store import Backoff, FileStore, RevokedMark, claims, formats, owners
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"
@@ -190,9 +190,9 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
     with suppress(CorruptCredential):
         assert isinstance(formats.decode_record(data, Path("x")), Token)
     claim = claims.judge(claims.parse(data, FP), claims.decode_meetings(data), owners.Owner("boot"), 5.0)
-    assert claim.state in {"heir", "interrupted", "in_flight"}
-    assert isinstance(formats.decode_refusal(data), Refusal)
-    assert isinstance(formats.decode_pace(data), Pace)
+    assert claim.state in {"staged", "interrupted", "in_flight"}
+    assert isinstance(formats.decode_revoked(data), RevokedMark)
+    assert isinstance(formats.decode_backoff(data), Backoff)
 
 
 # --- whose it is -----------------------------------------------------------------------------------------------------

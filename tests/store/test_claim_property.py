@@ -38,9 +38,9 @@ def test_any_host_name_and_boot_id(host: str, boot: str) -> None:
             assert store.claim(fp).nonce == made.nonce
         assert store.peek_claim(fp).state == "interrupted"
         with store.locked(0.0):
-            store.save_heir(store.renew_claim(store.claim(fp)), ANSWER)
-            assert store.peek_claim(fp).heir == ANSWER
-            store.install_heir(fp)
+            store.stage(store.renew_claim(store.claim(fp)), ANSWER)
+            assert store.peek_claim(fp).staged == ANSWER
+            store.commit_staged(fp)
         assert store.read().token == ANSWER
 
 
@@ -75,9 +75,9 @@ def test_the_largest_record_is_kept(file_store: FileStore, monkeypatch: Any) -> 
         claim = file_store.claim(fp)
         path = file_store.path.with_name(f"kimi-code.{fp}.next")
         taken = path.stat().st_blocks
-        file_store.save_heir(claim, largest())
+        file_store.stage(claim, largest())
         assert path.stat().st_blocks <= taken
-        file_store.install_heir(fp)
+        file_store.commit_staged(fp)
         assert file_store.read().token == largest()
         assert parse_record(json.loads(file_store.path.read_bytes())) == largest()
         file_store.put(largest())

@@ -12,7 +12,7 @@ import pytest
 from house.patience import NO_LIMIT_S, met
 
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
-from kimi_auth.store import Binding, Claim, CredentialStore, Pace, Refusal, Snapshot
+from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint
 
@@ -32,16 +32,16 @@ TOKENS = {
 WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
     "claim": lambda store, _: store.claim(OTHER_FP),
     "renew_claim": lambda store, _: store.renew_claim(replace(MINE, nonce=store.peek_claim(FP).nonce or MINE.nonce)),
-    "save_heir": lambda store, token: store.save_heir(replace(MINE, nonce=store.peek_claim(FP).nonce), token),
+    "stage": lambda store, token: store.stage(replace(MINE, nonce=store.peek_claim(FP).nonce), token),
     "put": lambda store, token: store.put(token),
     "sign_out": lambda store, _: store.sign_out(5.0),
-    "refuse": lambda store, _: store.refuse(FP, Refusal(1.0, "no")),
-    "set_pace": lambda store, _: store.set_pace(Pace(failures=1)),
+    "refuse": lambda store, _: store.mark_revoked(FP, RevokedMark(1.0, "no")),
+    "set_backoff": lambda store, _: store.set_backoff(Backoff(failures=1)),
     "bind": lambda store, _: store.bind(Binding("https://a.example")),
 }
 NEEDS_LOCK = WRITES | {
     "withdraw_claim": lambda store, _: store.withdraw_claim(MINE),
-    "install_heir": lambda store, _: store.install_heir(FP),
+    "commit_staged": lambda store, _: store.commit_staged(FP),
     "tidy": lambda store, _: store.tidy(5.0),
 }
 
@@ -53,9 +53,9 @@ class TestRecord:
         assert store.read() == Snapshot("absent")
         assert store.stamp() == ()
         assert store.still(())
-        assert store.refusal(FP) is None
+        assert store.revoked_mark(FP) is None
         assert store.peek_claim(FP) == Claim("none", FP)
-        assert store.pace() == Pace()
+        assert store.backoff() == Backoff()
         assert store.binding() is None
         assert store.holder() == ""
         assert store.place
@@ -83,15 +83,15 @@ class TestRecord:
             for token in (pair(1), pair(2), pair(1), pair(1)):
                 store.put(token)
                 installed()
-            store.set_pace(Pace(failures=1))
-            store.refuse(store.read().fp, Refusal(1.0))
+            store.set_backoff(Backoff(failures=1))
+            store.mark_revoked(store.read().fp, RevokedMark(1.0))
             claim = store.claim(store.read().fp)
             assert store.stamp() == stamps[-1]
             assert store.still(stamps[-1])
-            store.save_heir(claim, pair(3))
+            store.stage(claim, pair(3))
             assert store.stamp() == stamps[-1]
             assert store.still(stamps[-1])
-            store.install_heir(store.read().fp)
+            store.commit_staged(store.read().fp)
             installed()
             store.sign_out(5.0)
             installed()
@@ -159,20 +159,20 @@ class TestBeside:
         """A refusal belongs to its pair; the server's words lose control characters and length."""
         store: CredentialStore = place.store
         with store.locked(0.0):
-            store.refuse(FP, Refusal(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
-        refusal = store.refusal(FP)
-        assert refusal == Refusal(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
-        assert store.refusal(OTHER_FP) is None
+            store.mark_revoked(FP, RevokedMark(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
+        refusal = store.revoked_mark(FP)
+        assert refusal == RevokedMark(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
+        assert store.revoked_mark(OTHER_FP) is None
 
     def test_the_pace_is_kept(self, place: Any) -> None:
-        """Every field of the pace comes back, and the last one set counts."""
+        """Every field of the backoff comes back, and the last one set counts."""
         store: CredentialStore = place.store
-        kinds = {field.name: type(field.default) for field in fields(Pace)}
-        pace = Pace(**{name: kind(number) for number, (name, kind) in enumerate(kinds.items(), 1)})  # type: ignore[arg-type]
+        kinds = {field.name: type(field.default) for field in fields(Backoff)}
+        backoff = Backoff(**{name: kind(number) for number, (name, kind) in enumerate(kinds.items(), 1)})  # type: ignore[arg-type]
         with store.locked(0.0):
-            store.set_pace(Pace(failures=9))
-            store.set_pace(pace)
-        assert store.pace() == pace
+            store.set_backoff(Backoff(failures=9))
+            store.set_backoff(backoff)
+        assert store.backoff() == backoff
 
     def test_the_binding_is_kept(self, place: Any, pair: Any) -> None:
         """The last one set counts, whatever becomes of the record; only a sign-out, once it is tidied up, takes it along."""
@@ -185,8 +185,8 @@ class TestBeside:
             store.bind(bound)
             assert store.stamp() == stamp, "no program has to read the record again"
             mine = store.read().fp
-            store.save_heir(store.claim(mine), pair(2))
-            store.install_heir(mine)
+            store.stage(store.claim(mine), pair(2))
+            store.commit_staged(mine)
             store.tidy(5.0)
             store.put(pair(3))
             store.put(Token("", "", 0.0, 0.0))
@@ -213,14 +213,14 @@ class TestBeside:
             store.tidy(5.0)
         assert store.binding() is None
 
-    @pytest.mark.parametrize("write", ["put", "tidy", "install_heir", "claim"])
+    @pytest.mark.parametrize("write", ["put", "tidy", "commit_staged", "claim"])
     def test_what_is_bound_to_other_pairs_goes(self, place: Any, pair: Any, write: str) -> None:
         """Claims and refusals of pairs that are not the record are void and are removed."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
             store.claim(OTHER_FP)
-            store.refuse(OTHER_FP, Refusal(1.0))
+            store.mark_revoked(OTHER_FP, RevokedMark(1.0))
             mine = store.read().fp
             match write:
                 case "put":
@@ -229,11 +229,11 @@ class TestBeside:
                     store.tidy(5.0)
                 case "claim":
                     store.claim(mine)
-                case "install_heir":
-                    store.save_heir(store.claim(mine), pair(2))
-                    store.install_heir(mine)
+                case "commit_staged":
+                    store.stage(store.claim(mine), pair(2))
+                    store.commit_staged(mine)
         assert store.peek_claim(OTHER_FP).state == "none"
-        assert store.refusal(OTHER_FP) is None
+        assert store.revoked_mark(OTHER_FP) is None
 
     def test_tidy_keeps_what_is_bound_to_the_record(self, place: Any, pair: Any) -> None:
         """The claim and the refusal of the record's own pair stay."""
@@ -242,10 +242,10 @@ class TestBeside:
             store.put(pair(1))
             mine = store.read().fp
             store.claim(mine)
-            store.refuse(mine, Refusal(1.0, "no"))
+            store.mark_revoked(mine, RevokedMark(1.0, "no"))
             store.tidy(5.0)
         assert store.peek_claim(mine).state == "interrupted"
-        assert store.refusal(mine) == Refusal(1.0, "no")
+        assert store.revoked_mark(mine) == RevokedMark(1.0, "no")
 
     def test_tidy_beside_a_corrupt_record_removes_nothing(self, place: Any, pair: Any) -> None:
         """Which pair a corrupt record holds cannot be told, so nothing beside it is void."""
@@ -253,18 +253,18 @@ class TestBeside:
         with store.locked(0.0):
             store.put(pair(1))
             mine = store.read().fp
-            store.save_heir(store.claim(mine), pair(2))
+            store.stage(store.claim(mine), pair(2))
             place.spoil()
             store.tidy(5.0)
-        assert store.peek_claim(mine).state == "heir"
+        assert store.peek_claim(mine).state == "staged"
 
     def test_after_a_logout_tidy_removes_all_of_the_old_pair(self, place: Any, pair: Any) -> None:
-        """No heir survives a logout."""
+        """No staged survives a logout."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
             mine = store.read().fp
-            store.save_heir(store.claim(mine), pair(2))
+            store.stage(store.claim(mine), pair(2))
             store.sign_out(5.0)
             store.tidy(5.0)
         assert store.peek_claim(mine).state == "none"
@@ -318,7 +318,7 @@ class TestClaim:
         with store.locked(0.0):
             made, found = store.claim(FP), store.claim(FP)
             assert store.peek_claim(FP) == found
-        assert (made.state, made.fp, made.wait_s, made.heir) == ("made", FP, 0.0, None)
+        assert (made.state, made.fp, made.wait_s, made.staged) == ("made", FP, 0.0, None)
         assert (found.state, found.nonce, found.wait_s) == ("in_flight", made.nonce, 75.0)
         assert "pid" in found.owner
 
@@ -348,11 +348,11 @@ class TestClaim:
         assert store.peek_claim(FP).state == "in_flight"
 
     def test_an_answer_is_not_closed(self, place: Any, pair: Any) -> None:
-        """What holds an answer stays its heir."""
+        """What holds an answer stays its staged."""
         store: CredentialStore = place.store
         with store.locked(0.0):
-            store.save_heir(store.claim(FP), pair(2))
-        assert store.peek_claim(FP).heir == pair(2)
+            store.stage(store.claim(FP), pair(2))
+        assert store.peek_claim(FP).staged == pair(2)
 
     def test_withdrawn_it_is_gone(self, place: Any) -> None:
         """Taking a claim back, twice even, leaves nothing; the next one is new, and is not the first one's to take back."""
@@ -383,10 +383,10 @@ class TestClaim:
         store: CredentialStore = place.store
         with store.locked(0.0):
             made = store.claim(FP)
-            store.save_heir(made, pair(2))
+            store.stage(made, pair(2))
             with pytest.raises(StorageError, match="taken over"):
                 store.renew_claim(replace(made, state="in_flight"))
-        assert store.peek_claim(FP).heir == pair(2)
+        assert store.peek_claim(FP).staged == pair(2)
 
     def test_the_answer_of_an_owner_that_was_given_up(self, place: Any, pair: Any) -> None:
         """It arrives after another process has taken the claim over: it takes the place of that claim, and is installed."""
@@ -396,23 +396,23 @@ class TestClaim:
             old = store.read().fp
             late = store.claim(old)
             store.renew_claim(late)
-            store.save_heir(late, pair(2))
-            assert store.peek_claim(old).heir == pair(2)
-            store.install_heir(old)
+            store.stage(late, pair(2))
+            assert store.peek_claim(old).staged == pair(2)
+            store.commit_staged(old)
         assert store.read().token == pair(2)
 
-    def test_the_answer_becomes_the_heir_and_the_heir_the_record(self, place: Any, pair: Any) -> None:
+    def test_the_answer_becomes_the_staged_and_the_staged_the_record(self, place: Any, pair: Any) -> None:
         """claim, save, install: the pair of the answer is the record, and nothing of the old pair is left."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
             old = store.read().fp
-            store.save_heir(store.claim(old), pair(2))
+            store.stage(store.claim(old), pair(2))
             found = store.claim(old)
-            assert (found.state, found.heir) == ("heir", pair(2))
+            assert (found.state, found.staged) == ("staged", pair(2))
             assert store.peek_claim(old) == found
             assert store.read().token == pair(1)
-            store.install_heir(old)
+            store.commit_staged(old)
         assert store.read().token == pair(2)
         assert store.peek_claim(old).state == "none"
 
@@ -422,8 +422,8 @@ class TestClaim:
         with store.locked(0.0):
             claim = store.claim(FP)
             for token in (pair(2), Token("a" * 30_000, "r", 1.0, 1.0), Token("a", "", 0.0, 0.0)):
-                store.save_heir(claim, token)
-                assert store.peek_claim(FP).heir == token
+                store.stage(claim, token)
+                assert store.peek_claim(FP).staged == token
 
     def test_an_answer_without_its_claim_is_saved_all_the_same(self, place: Any, pair: Any) -> None:
         """A claim that vanished does not cost the answer."""
@@ -433,8 +433,8 @@ class TestClaim:
             old = store.read().fp
             claim = store.claim(old)
             store.withdraw_claim(claim)
-            store.save_heir(claim, pair(2))
-            store.install_heir(old)
+            store.stage(claim, pair(2))
+            store.commit_staged(old)
         assert store.read().token == pair(2)
 
     def test_without_an_answer_nothing_is_installed(self, place: Any, pair: Any) -> None:
@@ -444,10 +444,10 @@ class TestClaim:
             store.put(pair(1))
             old = store.read().fp
             with pytest.raises(StorageError):
-                store.install_heir(old)
+                store.commit_staged(old)
             store.claim(old)
             with pytest.raises(StorageError):
-                store.install_heir(old)
+                store.commit_staged(old)
         assert store.read().token == pair(1)
 
     @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
@@ -497,13 +497,13 @@ class TestClaim:
             place.clock.boot = "boot-0"
             assert store.claim(FP).wait_s == 75.0
 
-    def test_an_heir_is_one_on_every_boot(self, place: Any, pair: Any) -> None:
+    def test_an_staged_is_one_on_every_boot(self, place: Any, pair: Any) -> None:
         """A complete answer is used at once, wherever it is found."""
         store: CredentialStore = place.store
         with store.locked(0.0):
-            store.save_heir(store.claim(FP), pair(2))
+            store.stage(store.claim(FP), pair(2))
             place.clock.boot = "boot-b"
-            assert store.claim(FP).state == "heir"
+            assert store.claim(FP).state == "staged"
 
 
 class TestLock:
@@ -611,7 +611,7 @@ class TestLock:
             store.put(pair(1))
             assert store.read().token == pair(1)
             assert store.stamp() == store.read().stamp
-            assert store.pace() == Pace()
+            assert store.backoff() == Backoff()
 
 
 class TestMediumThatRefuses:
@@ -628,8 +628,8 @@ class TestMediumThatRefuses:
                 write(store, pair(2))
         assert caught.value.hint
         assert store.read() == before
-        assert store.pace() == Pace()
-        assert store.refusal(FP) is None
+        assert store.backoff() == Backoff()
+        assert store.revoked_mark(FP) is None
         assert store.binding() is None
         assert store.peek_claim(OTHER_FP).state == "none"
 

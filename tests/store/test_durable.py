@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.store import Claim, FileStore, Pace, Refusal, claims, medium, owners
+from kimi_auth.store import Backoff, Claim, FileStore, RevokedMark, claims, medium, owners
 from kimi_auth.token import RECORD_MAX_BYTES, Token
 
 FP = "0123456789abcdef"
@@ -65,8 +65,8 @@ NEW = Token("a2", "r2", 1.0, 1.0)
 ORDERS: dict[str, tuple[str, Callable[[FileStore, Claim], object], list[str]]] = {
     "put": ("kimi-code.json", lambda store, _: store.put(Token("a2", "r2", 1.0, 1.0)), RENAMED),
     "sign_out": ("kimi-code.json", lambda store, _: store.sign_out(5.0), RENAMED),
-    "set_pace": ("kimi-code.pace.json", lambda store, _: store.set_pace(Pace()), RENAMED),
-    "refuse": ("kimi-code.FP.refused", lambda store, claim: store.refuse(claim.fp, Refusal(1.0)), RENAMED),
+    "set_backoff": ("kimi-code.backoff", lambda store, _: store.set_backoff(Backoff()), RENAMED),
+    "refuse": ("kimi-code.FP.revoked", lambda store, claim: store.mark_revoked(claim.fp, RevokedMark(1.0)), RENAMED),
     "claim": (
         "kimi-code.FP.next",
         lambda store, claim: (store.withdraw_claim(claim), store.claim(claim.fp)),
@@ -85,9 +85,9 @@ ORDERS: dict[str, tuple[str, Callable[[FileStore, Claim], object], list[str]]] =
             "fsync credentials",
         ],
     ),
-    "save_heir": (
+    "stage": (
         "kimi-code.FP.next",
-        lambda store, claim: store.save_heir(claim, NEW),
+        lambda store, claim: store.stage(claim, NEW),
         ["ftruncate X", "pwrite X", "fsync X"],
     ),
 }
@@ -114,17 +114,17 @@ def test_the_order_of_a_durable_write(
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of descriptors come from /proc")
 def test_the_order_of_an_install(file_store: FileStore, pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heir's own file becomes the credential: one rename, then the directory, and only then the sweeping."""
+    """The staged's own file becomes the credential: one rename, then the directory, and only then the sweeping."""
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.save_heir(file_store.claim(fp), pair(2))
-        file_store.refuse(fp, Refusal(1.0))
+        file_store.stage(file_store.claim(fp), pair(2))
+        file_store.mark_revoked(fp, RevokedMark(1.0))
         inode = file_store.path.with_name(f"kimi-code.{fp}.next").stat().st_ino
         recorder = Recorder(monkeypatch, "r" * 12)
-        file_store.install_heir(fp)
+        file_store.commit_staged(fp)
         monkeypatch.undo()
-    rename, sweep = f"replace kimi-code.{fp}.next kimi-code.json", f"unlink kimi-code.{fp}.refused"
+    rename, sweep = f"replace kimi-code.{fp}.next kimi-code.json", f"unlink kimi-code.{fp}.revoked"
     assert recorder.steps == [rename, "fsync credentials", sweep]
     assert file_store.path.stat().st_ino == inode
 
@@ -136,15 +136,15 @@ def test_an_install_that_was_not_durable_is_tried_again(
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.save_heir(file_store.claim(fp), pair(2))
+        file_store.stage(file_store.claim(fp), pair(2))
         fail("fsync", errno.EIO)
         with pytest.raises(StoreUnwritable, match="disk reports an error"):
-            file_store.install_heir(fp)
+            file_store.commit_staged(fp)
         monkeypatch.undo()
-        file_store.install_heir(fp)
+        file_store.commit_staged(fp)
         assert file_store.read().token == pair(2)
         with pytest.raises(StorageError):
-            file_store.install_heir(OTHER_FP)
+            file_store.commit_staged(OTHER_FP)
 
 
 # --- a medium that refuses -------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_what_could_never_be_read_is_not_stored(file_store: FileStore, pair: Any
     with file_store.locked(0.0):
         file_store.put(pair(1))
         claim = file_store.claim(FP)
-        for write in (lambda: file_store.put(huge), lambda: file_store.save_heir(claim, huge)):
+        for write in (lambda: file_store.put(huge), lambda: file_store.stage(claim, huge)):
             with pytest.raises(StoreUnwritable, match="65536"):
                 write()
     assert file_store.read().token == pair(1)
@@ -325,7 +325,7 @@ def test_what_happens_to_a_claim_while_it_is_taken_over(
             if moment == "withdrawn":
                 file_store.withdraw_claim(claim)
             elif moment == "answered":
-                file_store.save_heir(claim, NEW)
+                file_store.stage(claim, NEW)
             else:
                 path.write_bytes(claims.unfinished(claims.new(FP, owners.Owner())))
             return create(taking, *args, **options)
@@ -333,7 +333,7 @@ def test_what_happens_to_a_claim_while_it_is_taken_over(
         monkeypatch.setattr(medium, "create_durably", create_late)
         with pytest.raises(StorageError, match="taken over"):
             file_store.renew_claim(claim)
-        assert file_store.peek_claim(FP).state == {"withdrawn": "none", "answered": "heir"}.get(moment, "in_flight")
+        assert file_store.peek_claim(FP).state == {"withdrawn": "none", "answered": "staged"}.get(moment, "in_flight")
         assert [left for left in names(path.parent) if claim.nonce in left] == []
 
 
@@ -385,8 +385,8 @@ def test_a_disk_that_is_really_full(small_disk: Path, clock: Any, pair: Any) -> 
             store.put(pair(9))
         with pytest.raises(StoreUnwritable, match="the disk is full"):
             store.check_writable()
-        store.save_heir(claim, pair(2))
-        store.install_heir(fp)
+        store.stage(claim, pair(2))
+        store.commit_staged(fp)
         assert store.read().token == pair(2)
         fill(small_disk)
         before = names(store.path.parent)

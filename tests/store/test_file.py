@@ -12,7 +12,7 @@ import pytest
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.store import Claim, FileStore, Pace, Refusal, Snapshot
+from kimi_auth.store import Backoff, Claim, FileStore, RevokedMark, Snapshot
 from kimi_auth.token import Token, fingerprint
 
 FP = "0123456789abcdef"
@@ -43,7 +43,7 @@ def test_a_key_that_is_no_name_is_refused(tmp_path: Path, clock: Any, key: str) 
 def test_a_fingerprint_that_is_none_names_no_file(file_store: FileStore, fp: str) -> None:
     """A fingerprint is part of a file name, so it is checked where it becomes one."""
     with file_store.locked(0.0):
-        for question in (file_store.refusal, file_store.peek_claim, file_store.claim):
+        for question in (file_store.revoked_mark, file_store.peek_claim, file_store.claim):
             with pytest.raises(ValueError, match="no fingerprint"):
                 question(fp)
         for claim in (Claim("made", fp, nonce="0" * 16), Claim("made", "0" * 16, nonce=fp)):
@@ -57,16 +57,16 @@ def test_the_names_of_the_files(file_store: FileStore, pair: Any) -> None:
         file_store.put(pair(1))
         fp = file_store.read().fp
         file_store.claim(fp)
-        file_store.refuse(fp, Refusal(1.0))
-        file_store.set_pace(Pace())
+        file_store.mark_revoked(fp, RevokedMark(1.0))
+        file_store.set_backoff(Backoff())
     directory = file_store.path.parent
     assert directory.name == "credentials"
     wanted = {
         "kimi-code.json",
         "kimi-code.lock",
-        "kimi-code.pace.json",
+        "kimi-code.backoff",
         f"kimi-code.{fp}.next",
-        f"kimi-code.{fp}.refused",
+        f"kimi-code.{fp}.revoked",
     }
     assert names(directory) == wanted
     assert {mode(path) for path in directory.iterdir()} == {0o600}
@@ -106,13 +106,13 @@ def test_the_record_is_the_kimi_cli_s(file_store: FileStore) -> None:
     }
 
 
-def test_an_installed_heir_is_a_record_for_everybody(file_store: FileStore, pair: Any) -> None:
+def test_an_installed_staged_is_a_record_for_everybody(file_store: FileStore, pair: Any) -> None:
     """A rotated record differs from a stored login in two keys that readers ignore."""
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.save_heir(file_store.claim(fp), pair(2))
-        file_store.install_heir(fp)
+        file_store.stage(file_store.claim(fp), pair(2))
+        file_store.commit_staged(fp)
     record = json.loads(file_store.path.read_bytes())
     assert {key: record[key] for key in record if key not in {"claim", "sha256"}} == pair(2).record()
     assert record["claim"]["fp"] == fp
@@ -213,17 +213,17 @@ def test_a_link_s_target_is_the_record(file_store: FileStore, linked: Path, pair
         fp = file_store.read().fp
         claim = file_store.claim(fp)
         assert (linked.parent / f"team.{fp}.next").exists()
-        file_store.save_heir(claim, pair(2))
-        file_store.install_heir(fp)
+        file_store.stage(claim, pair(2))
+        file_store.commit_staged(fp)
         assert file_store.read().token == pair(2)
         file_store.put(pair(3))
-        file_store.refuse(file_store.read().fp, Refusal(1.0))
-        file_store.set_pace(Pace())
+        file_store.mark_revoked(file_store.read().fp, RevokedMark(1.0))
+        file_store.set_backoff(Backoff())
     assert file_store.path.is_symlink()
     assert not linked.is_symlink()
     assert json.loads(linked.read_bytes())["access_token"] == "access-3"
     fp = file_store.read().fp
-    assert names(linked.parent) == {"team.json", "team.lock", "team.pace.json", f"team.{fp}.refused"}
+    assert names(linked.parent) == {"team.json", "team.lock", "team.backoff", f"team.{fp}.revoked"}
     assert names(file_store.path.parent) == {"kimi-code.json", "kimi-code.lock"}
 
 

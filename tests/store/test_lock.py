@@ -316,8 +316,8 @@ def test_a_lock_that_does_not_exclude(file_store: FileStore, no_op_flock: None) 
         for write in (lambda: file_store.claim(fp), lambda: file_store.renew_claim(claim)):
             with pytest.raises(StorageError, match=re.escape(f"the lock {file_store.lock_paths[0]} does not keep")):
                 write()
-        file_store.save_heir(claim, Token("a2", "r2", 1.0, 1.0))
-        file_store.install_heir(fp)
+        file_store.stage(claim, Token("a2", "r2", 1.0, 1.0))
+        file_store.commit_staged(fp)
         file_store.sign_out(5.0)
     left = {path.name for path in file_store.path.parent.iterdir()}
     assert left == {file_store.path.name, file_store.lock_paths[0].name}
@@ -467,8 +467,8 @@ def test_a_lock_file_taken_away_while_it_is_held(
         for write in (lambda: file_store.claim(fp), lambda: file_store.renew_claim(claim)):
             with pytest.raises(StorageError, match="removed or replaced while it was held"):
                 write()
-        file_store.save_heir(claim, answer)
-        file_store.install_heir(fp)
+        file_store.stage(claim, answer)
+        file_store.commit_staged(fp)
     assert file_store.read().token == answer
     with file_store.locked(0.0) as held:
         assert held

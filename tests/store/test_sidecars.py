@@ -1,4 +1,4 @@
-"""The claim, the refusal and the pace as files: torn, odd, old, of later versions."""
+"""The claim, the refusal and the backoff as files: torn, odd, old, of later versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import StoreUnwritable
-from kimi_auth.store import Binding, Claim, FileStore, Pace, Refusal, claims
+from kimi_auth.store import Backoff, Binding, Claim, FileStore, RevokedMark, claims
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token
 
@@ -41,7 +41,7 @@ def test_an_unfinished_claim_takes_its_room_and_says_whose_it_is(file_store: Fil
     "answer", [Token("a2", "r2", 5.0, 9.0, issuer="https://x"), Token("a" * 20_000, "r", 5.0, 9.0)]
 )
 def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.MonkeyPatch, answer: Token) -> None:
-    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes the heir."""
+    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes the staged."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     states: list[bytes] = []
     original = os.pwrite
@@ -54,17 +54,17 @@ def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.M
     with file_store.locked(0.0):
         claim = file_store.claim(FP)
         monkeypatch.setattr(os, "pwrite", by_bytes)
-        file_store.save_heir(claim, answer)
+        file_store.stage(claim, answer)
         monkeypatch.undo()
         assert len(states) > 100
-        assert file_store.peek_claim(FP).heir == answer
+        assert file_store.peek_claim(FP).staged == answer
         whole = path.read_bytes()
         for state in states:
             path.write_bytes(state)
             assert file_store.peek_claim(FP) == replace(claim, state="in_flight", wait_s=75.0)
         for state in states[:: len(states) // 7]:
             path.write_bytes(state)
-            file_store.save_heir(claim, answer)
+            file_store.stage(claim, answer)
             assert path.read_bytes() == whole
     for state in states:  # whatever the tear has left, who left the lock can close it
         path.write_bytes(state)
@@ -76,27 +76,27 @@ def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.M
 def test_an_answer_with_one_wrong_byte_is_none(file_store: FileStore) -> None:
     """The checksum covers every key of the record."""
     with file_store.locked(0.0):
-        file_store.save_heir(file_store.claim(FP), Token("aaaa", "rrrr", 5.0, 9.0, "ssss", issuer="https://iiii"))
+        file_store.stage(file_store.claim(FP), Token("aaaa", "rrrr", 5.0, 9.0, "ssss", issuer="https://iiii"))
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     whole = path.read_bytes()
     for part in (b"aaaa", b"rrrr", b"5.0", b"9.0", b"ssss", b"iiii", b"Bearer"):
         path.write_bytes(whole.replace(part, part[:-1] + b"7"))
         assert file_store.peek_claim(FP).state == "in_flight", part
     path.write_bytes(whole)
-    assert file_store.peek_claim(FP).state == "heir"
+    assert file_store.peek_claim(FP).state == "staged"
 
 
 def test_an_answer_that_is_no_credential_is_none(file_store: FileStore) -> None:
-    """A sound checksum over a record that nobody would take makes no heir."""
+    """A sound checksum over a record that nobody would take makes no staged."""
     with file_store.locked(0.0):
-        file_store.save_heir(file_store.claim(FP), Token("a b", "r", 5.0, 9.0))
+        file_store.stage(file_store.claim(FP), Token("a b", "r", 5.0, 9.0))
         assert file_store.peek_claim(FP).state == "in_flight"
 
 
 def test_an_answer_of_another_pair_is_none(file_store: FileStore, pair: Any) -> None:
     """A claim under another pair's name proves nothing."""
     with file_store.locked(0.0):
-        file_store.save_heir(file_store.claim(FP), pair(2))
+        file_store.stage(file_store.claim(FP), pair(2))
         path = file_store.path.with_name(f"kimi-code.{FP}.next")
         path.rename(path.with_name(f"kimi-code.{OTHER_FP}.next"))
         assert file_store.claim(OTHER_FP).state == "in_flight"
@@ -202,45 +202,45 @@ def test_a_directory_in_a_claim_s_place(file_store: FileStore) -> None:
 def test_without_free_descriptors_nothing_is_made_up(file_store: FileStore, refuse_open: Any) -> None:
     """A refusal or claim that is not there is not taken for one that cannot be read."""
     refuse_open(errno.EMFILE, "")
-    assert file_store.refusal(FP) is None
+    assert file_store.revoked_mark(FP) is None
     assert file_store.peek_claim(FP).state == "none"
 
 
-# --- refusals and pace as files --------------------------------------------------------------------------------------
+# --- refusals and backoff as files --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"at_s": "x", "words": 7}', b"\xff"])
 def test_an_unreadable_refusal_is_one(file_store: FileStore, data: bytes) -> None:
     """That the file is there is what counts."""
-    file_store.path.with_name(f"kimi-code.{FP}.refused").write_bytes(data)
-    assert file_store.refusal(FP) == Refusal(0.0, "")
+    file_store.path.with_name(f"kimi-code.{FP}.revoked").write_bytes(data)
+    assert file_store.revoked_mark(FP) == RevokedMark(0.0, "")
 
 
 def test_a_refusal_of_a_later_version(file_store: FileStore) -> None:
     """Unknown keys and versions are tolerated, and words are cleaned on reading too."""
-    path = file_store.path.with_name(f"kimi-code.{FP}.refused")
+    path = file_store.path.with_name(f"kimi-code.{FP}.revoked")
     path.write_text(json.dumps({"v": 9, "at_s": 5, "words": "no\x1b[0m", "more": {}}))
-    assert file_store.refusal(FP) == Refusal(5.0, "no[0m")
+    assert file_store.revoked_mark(FP) == RevokedMark(5.0, "no[0m")
 
 
 @pytest.mark.parametrize(
-    ("data", "pace"),
+    ("data", "backoff"),
     [
-        (b"", Pace()),
-        (b"{", Pace()),
-        (b"[1]", Pace()),
-        (b"\xff", Pace()),
-        (b'{"v": 9, "not_before_s": 5, "more": 1}', Pace(not_before_s=5.0)),
-        (b'{"not_before_s": NaN, "failures": 2}', Pace(failures=2)),
-        (b'{"not_before_s": "5", "failures": 2.5, "code": 7}', Pace()),
-        (b'{"failures": -1, "forced": true, "unclear_count": 99999999999999999999}', Pace()),
-        (b'{"words": "a\\u0007b\\nc", "renewed_at_s": 1e999}', Pace(words="ab c")),
+        (b"", Backoff()),
+        (b"{", Backoff()),
+        (b"[1]", Backoff()),
+        (b"\xff", Backoff()),
+        (b'{"v": 9, "retry_at_s": 5, "more": 1}', Backoff(retry_at_s=5.0)),
+        (b'{"retry_at_s": NaN, "failures": 2}', Backoff(failures=2)),
+        (b'{"retry_at_s": "5", "failures": 2.5, "code": 7}', Backoff()),
+        (b'{"failures": -1, "forced": true, "unrecognized_count": 99999999999999999999}', Backoff()),
+        (b'{"words": "a\\u0007b\\nc", "renewed_at_s": 1e999}', Backoff(words="ab c")),
     ],
 )
-def test_a_pace_that_is_half_right(file_store: FileStore, data: bytes, pace: Pace) -> None:
+def test_a_pace_that_is_half_right(file_store: FileStore, data: bytes, backoff: Backoff) -> None:
     """What can be read counts, the rest has its default."""
-    file_store.path.with_name("kimi-code.pace.json").write_bytes(data)
-    assert file_store.pace() == pace
+    file_store.path.with_name("kimi-code.backoff").write_bytes(data)
+    assert file_store.backoff() == backoff
 
 
 # --- the binding as a file -------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         (lambda path: None, True, True),
         (lambda path: path.chmod(0o644), True, True),
         (lambda path: path.with_name("backup").hardlink_to(path), True, True),
-        (lambda path: path.with_name("kimi-code.pace.json").write_bytes(b"{}"), True, True),
+        (lambda path: path.with_name("kimi-code.backoff").write_bytes(b"{}"), True, True),
         (replace, False, False),
         (lambda path: path.unlink(), False, False),
         (lambda path: path.write_bytes(path.read_bytes() + b" "), False, False),

@@ -25,12 +25,12 @@ from kimi_auth import (
 from kimi_auth.clients import Target, TokenSource, as_target
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.contracts import (
+    CanStillUseOutcome,
     CredentialContext,
     InjectOutcome,
     SignOutContract,
     TokenLifecycleContract,
     TokenRefreshContract,
-    WeighOutcome,
 )
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
@@ -139,5 +139,7 @@ def undeclared_outcome(ctx: CredentialContext) -> tuple[InjectOutcome, Credentia
 class Forgetful(CredentialHooks):
     """A hook may not answer more than its contract knows."""
 
-    def weigh(self, ctx: CredentialContext, /) -> tuple[WeighOutcome | Literal["forgotten"], CredentialContext]:  # type: ignore[override]
+    def can_still_use(
+        self, ctx: CredentialContext, /
+    ) -> tuple[CanStillUseOutcome | Literal["forgotten"], CredentialContext]:  # type: ignore[override]
         return "forgotten", ctx

@@ -76,7 +76,7 @@ class World:
     reply: Reply
     clock: StillClock = field(default_factory=StillClock)
     requests: list[httpx.Request] = field(default_factory=list)
-    refusal_codes: frozenset[str] = frozenset({"invalid_grant", "login_gone"})
+    revoked_codes: frozenset[str] = frozenset({"invalid_grant", "login_gone"})
     revocation_url: str = f"{HOST}/revoke"
     host: str = HOST
     headers: dict[str, str] = field(default_factory=lambda: {"X-Msh-Platform": "kimi_cli"})
@@ -99,7 +99,7 @@ class World:
             token_url=f"{self.host}/token",
             client_id="client",
             revocation_url=self.revocation_url,
-            refusal_codes=self.refusal_codes,
+            revoked_codes=self.revoked_codes,
             resource=self.resource,
             audience=self.audience,
         )

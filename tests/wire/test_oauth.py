@@ -108,7 +108,7 @@ def test_a_secret_from_the_server_never_shows(world: Any) -> None:
     token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0"
     body = json.dumps({"access_token": f"{token} {token}", "refresh_token": "shorty"})
     answer = world(httpx.Response(200, content=body.encode())).ask("exchange")
-    assert answer.outcome == "ambiguous"
+    assert answer.outcome == "in_doubt"
     assert token not in str(answer.error)
     assert "shorty" not in str(answer.error)
 

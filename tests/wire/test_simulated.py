@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kimi_auth.errors import AccessDenied, CodeExpired, Refused, Revoked, Unreachable
+from kimi_auth.errors import AccessDenied, CodeExpired, Revoked, SignInEnded, Unreachable
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.wire import Answer, DeviceCode, Grant, OAuthServer
 
@@ -115,9 +115,9 @@ def test_a_poll_after_the_grant_revokes_it(server: SimulatedServer, clock: Any) 
     given = pair(poll(server, code))
     clock.sleep(5)
     again = poll(server, code)
-    assert (again.outcome, type(again.error)) == ("refused", Refused)
+    assert (again.outcome, type(again.error)) == ("refused", SignInEnded)
     assert not server.is_live(given.access_token)
-    assert server.exchange(given.refresh_token).outcome == "refused"
+    assert server.exchange(given.refresh_token).outcome == "revoked"
 
 
 def test_an_unknown_code(server: SimulatedServer) -> None:
@@ -146,22 +146,22 @@ def exchange_twice(server: SimulatedServer, clock: Any, after_s: float = 0.0) ->
 def test_strict_reuse(server: SimulatedServer, clock: Any) -> None:
     """A spent token ends the login, its newest tokens included."""
     answer, successor = exchange_twice(server, clock)
-    assert (answer.outcome, type(answer.error)) == ("refused", Revoked)
+    assert (answer.outcome, type(answer.error)) == ("revoked", Revoked)
     assert "invalid_grant: the refresh token was used before" in answer.words
     assert server.reused == ["refresh-1"]
     assert not server.is_live(successor.access_token)
-    assert server.exchange(successor.refresh_token).outcome == "refused"
+    assert server.exchange(successor.refresh_token).outcome == "revoked"
 
 
 def test_lenient_reuse(clock: Any) -> None:
     """A spent token is refused, and the login goes on."""
     server = SimulatedServer(clock, reuse="lenient")
     answer, successor = exchange_twice(server, clock)
-    assert answer.outcome == "refused"
+    assert answer.outcome == "revoked"
     assert server.exchange(successor.refresh_token).outcome == "tokens"
 
 
-@pytest.mark.parametrize(("after_s", "outcome"), [(30.0, "tokens"), (30.1, "refused")])
+@pytest.mark.parametrize(("after_s", "outcome"), [(30.0, "tokens"), (30.1, "revoked")])
 def test_reuse_in_a_grace_period(clock: Any, after_s: float, outcome: str) -> None:
     """For a while a spent token gets another pair, then it ends the login; a second reuse does not extend the while."""
     server = SimulatedServer(clock, reuse="grace")
@@ -169,7 +169,7 @@ def test_reuse_in_a_grace_period(clock: Any, after_s: float, outcome: str) -> No
     assert answer.outcome == outcome
     assert server.is_live(successor.access_token) == (outcome == "tokens")
     clock.sleep(1)
-    assert server.exchange("refresh-1").outcome == "refused"
+    assert server.exchange("refresh-1").outcome == "revoked"
 
 
 def test_no_rotation(clock: Any) -> None:
@@ -184,14 +184,14 @@ def test_no_rotation(clock: Any) -> None:
 def test_an_unknown_refresh_token(server: SimulatedServer) -> None:
     """A token that was never given out is refused and ends nothing."""
     given = server.issue()
-    assert server.exchange("refresh-9").outcome == "refused"
+    assert server.exchange("refresh-9").outcome == "revoked"
     assert server.is_live(given.access_token)
 
 
-LOST: Answer[Any, Any] = Answer("ambiguous", error=Unreachable("lost"))
+LOST: Answer[Any, Any] = Answer("in_doubt", error=Unreachable("lost"))
 
 
-@pytest.mark.parametrize(("processed", "outcome"), [(True, "refused"), (False, "tokens")])
+@pytest.mark.parametrize(("processed", "outcome"), [(True, "revoked"), (False, "tokens")])
 def test_faults(server: SimulatedServer, *, processed: bool, outcome: str) -> None:
     """A fault hides what happened: the token may be spent, or not, and only the next request shows it."""
     given = server.issue()
@@ -208,7 +208,7 @@ def test_faults_queue_up(server: SimulatedServer) -> None:
     server.fault("request_code", LOST)
     given = server.issue()
     assert server.exchange(given.refresh_token).outcome == "tokens"
-    assert [asyncio.run(server.request_code()).outcome for _ in range(3)] == ["unreachable", "ambiguous", "code"]
+    assert [asyncio.run(server.request_code()).outcome for _ in range(3)] == ["unreachable", "in_doubt", "code"]
 
 
 @pytest.mark.parametrize(("hint", "ends"), [("refresh_token", True), ("access_token", False)])
@@ -218,7 +218,7 @@ def test_revocation(server: SimulatedServer, hint: Any, *, ends: bool) -> None:
     token = given.refresh_token if hint == "refresh_token" else given.access_token
     assert server.revoke(token, hint, deadline_s=1.0).outcome == "revoked"
     assert not server.is_live(given.access_token)
-    assert (server.exchange(given.refresh_token).outcome == "refused") == ends
+    assert (server.exchange(given.refresh_token).outcome == "revoked") == ends
     assert server.revoke("unknown", hint).outcome == "revoked"
 
 
@@ -228,5 +228,5 @@ def test_logins_can_be_ended_from_outside(server: SimulatedServer) -> None:
     server.end_logins()
     new = server.issue()
     assert not server.is_live(old.access_token)
-    assert server.exchange(old.refresh_token).outcome == "refused"
+    assert server.exchange(old.refresh_token).outcome == "revoked"
     assert server.exchange(new.refresh_token).outcome == "tokens"

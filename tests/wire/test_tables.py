@@ -10,12 +10,13 @@ import pytest
 
 from kimi_auth.errors import (
     AccessDenied,
+    Blocked,
     ClientRefused,
     CodeExpired,
     ConfigError,
     KimiAuthError,
-    Refused,
     Revoked,
+    SignInEnded,
     Unreachable,
 )
 from kimi_auth.wire import TABLES, answers, columns, decide, markdown, tables, verdict
@@ -130,8 +131,10 @@ CASES = [
             (403, "invalid_request"),
         ]
     ),
-    Case("device code", error(400, "blocked", "not today"), "refused", Refused, "gives no code: blocked: not today"),
-    Case("device code", error(200, "blocked"), "refused", Refused, "blocked"),
+    Case(
+        "device code", error(400, "blocked", "not today"), "refused", SignInEnded, "gives no code: blocked: not today"
+    ),
+    Case("device code", error(200, "blocked"), "refused", SignInEnded, "blocked"),
     Case(
         "device code",
         json(200, CODE | {"verification_uri": "http://auth.test/"}),
@@ -151,14 +154,14 @@ CASES = [
     Case("poll", cut(400, b'{"error": "access_denied"}', RESET), "access_denied", AccessDenied),
     Case("poll", error(400, "expired_token"), "expired_token", CodeExpired),
     *(Case("poll", reply, "unreachable", Unreachable, says, wait_s) for reply, wait_s, says in TRANSIENT),
-    Case("poll", error(400, "invalid_grant"), "refused", Refused, "the approval was used but its answer was lost"),
+    Case("poll", error(400, "invalid_grant"), "refused", SignInEnded, "the approval was used but its answer was lost"),
     Case("poll", error(401, "invalid_client"), "refused", ClientRefused, "refuses this program: invalid_client"),
-    Case("poll", error(400, "invalid_request"), "refused", Refused, "ended the request: invalid_request"),
+    Case("poll", error(400, "invalid_request"), "refused", SignInEnded, "ended the request: invalid_request"),
     *(Case("poll", httpx.Response(200, content=body), "granted") for body in UNTIDY),
-    Case("poll", error(400, "vendor.code-7"), "refused", Refused, "ended the request: vendor.code-7"),
-    Case("poll", httpx.Response(200, content=TWO_TOKENS), "refused", Refused, "could not be read"),
+    Case("poll", error(400, "vendor.code-7"), "refused", SignInEnded, "ended the request: vendor.code-7"),
+    Case("poll", httpx.Response(200, content=TWO_TOKENS), "refused", SignInEnded, "could not be read"),
     Case("poll", html(200), "unreachable", Unreachable, ""),
-    Case("poll", json(200, {"access_token": "two words"}), "refused", Refused, "could not be read"),
+    Case("poll", json(200, {"access_token": "two words"}), "refused", SignInEnded, "could not be read"),
     Case("poll", cut(200, b'{"access_token": "ha', RESET), "unreachable", Unreachable, ""),
     Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "cannot be asked"),
     Case("exchange", json(200, PAIR), "tokens"),
@@ -167,11 +170,11 @@ CASES = [
     *(Case("exchange", httpx.Response(200, content=body), "tokens") for body in UNTIDY),
     Case("exchange", cut(200, b'{"access_token": "whole"}', RESET), "tokens"),
     *(
-        Case("exchange", error(status, "invalid_grant", "gone"), "refused", Revoked, "gone")
+        Case("exchange", error(status, "invalid_grant", "gone"), "revoked", Revoked, "gone")
         for status in (400, 401, 403, 429)
     ),
-    Case("exchange", error(400, "login_gone"), "refused", Revoked, "ended the login: login_gone"),
-    Case("exchange", cut(400, b'{"error": "invalid_grant"}', RESET), "refused", Revoked),
+    Case("exchange", error(400, "login_gone"), "revoked", Revoked, "ended the login: login_gone"),
+    Case("exchange", cut(400, b'{"error": "invalid_grant"}', RESET), "revoked", Revoked),
     *(
         Case("exchange", error(400, code), "misconfigured", ClientRefused, code)
         for code in (
@@ -183,8 +186,8 @@ CASES = [
         )
     ),
     Case("exchange", html(429, **{"Retry-After": "11"}), "not_processed", Unreachable, "asks for a pause", 11.0),
-    Case("exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "ambiguous", Unreachable, "trouble", 12.0),
-    Case("exchange", error(400, "server_error"), "ambiguous", Unreachable, "server_error"),
+    Case("exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "in_doubt", Unreachable, "trouble", 12.0),
+    Case("exchange", error(400, "server_error"), "in_doubt", Unreachable, "server_error"),
     Case("exchange", httpx.UnsupportedProtocol("x"), "not_processed", ConfigError, "cannot be asked"),
     *(
         Case("exchange", failure(""), "not_processed", Unreachable, "cannot be reached")
@@ -197,14 +200,14 @@ CASES = [
         )
     ),
     *(
-        Case("exchange", failure(""), "ambiguous", Unreachable, "did not answer completely")
+        Case("exchange", failure(""), "in_doubt", Unreachable, "did not answer completely")
         for failure in tables.MAYBE_SENT
     ),
-    Case("exchange", ValueError("never seen before"), "ambiguous", Unreachable, "completely: ValueError"),
-    Case("exchange", cut(200, b'{"access_token": "ha', RESET), "ambiguous", Unreachable, "the connection broke"),
-    Case("exchange", cut(403, b"<html>", httpx.LocalProtocolError("late")), "ambiguous", Unreachable),
+    Case("exchange", ValueError("never seen before"), "in_doubt", Unreachable, "completely: ValueError"),
+    Case("exchange", cut(200, b'{"access_token": "ha', RESET), "in_doubt", Unreachable, "the connection broke"),
+    Case("exchange", cut(403, b"<html>", httpx.LocalProtocolError("late")), "in_doubt", Unreachable),
     *(
-        Case("exchange", reply, "unclear", Refused, says)
+        Case("exchange", reply, "unrecognized", Blocked, says)
         for reply, says in [
             (html(200), "(HTTP 200, text/html): Sign in to Hotel WiFi"),
             (html(403), "(HTTP 403, text/html)"),
@@ -216,7 +219,7 @@ CASES = [
         ]
     ),
     *(
-        Case("exchange", reply, "ambiguous", Unreachable, says)
+        Case("exchange", reply, "in_doubt", Unreachable, says)
         for reply, says in [
             (httpx.Response(200, content=TWO_TOKENS), "no token that can be read (HTTP 200)"),
             (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "no token that can be read"),
@@ -231,9 +234,13 @@ CASES = [
         ]
     ),
     Case(
-        "exchange", encoded(b"\0junk", "br", **{"Content-Type": "text/html"}), "unclear", Refused, "text/html, encoded"
+        "exchange",
+        encoded(b"\0junk", "br", **{"Content-Type": "text/html"}),
+        "unrecognized",
+        Blocked,
+        "text/html, encoded",
     ),
-    Case("poll", encoded(b"\0junk", "zstd"), "refused", Refused, "could not be read (HTTP 200, encoded as zstd)"),
+    Case("poll", encoded(b"\0junk", "zstd"), "refused", SignInEnded, "could not be read (HTTP 200, encoded as zstd)"),
     Case("revoke", httpx.Response(200), "revoked"),
     Case("revoke", json(200, {"error": "anything"}), "revoked"),
     Case("revoke", cut(200, b"", RESET), "revoked"),
@@ -295,7 +302,7 @@ def test_only_what_was_not_sent_promises_a_login(case: Case, run: Callable[[Case
     """A refresh token that may be spent is in doubt, and the next step says so."""
     answer = run(case)
     assert ("still signed in" in answer.error.line) == (answer.outcome == "not_processed")
-    assert ("is not known" in answer.error.line) == (answer.outcome == "ambiguous")
+    assert ("is not known" in answer.error.line) == (answer.outcome == "in_doubt")
 
 
 @pytest.fixture
@@ -373,13 +380,13 @@ def test_every_transport_error_is_classified() -> None:
     ("failure", "status", "outcome"),
     [
         (httpx.ConnectError, 0, "not_processed"),
-        (httpx.ConnectError, 200, "ambiguous"),
+        (httpx.ConnectError, 200, "in_doubt"),
         (httpx.InvalidURL, 0, "not_processed"),
-        (httpx.InvalidURL, 302, "ambiguous"),
-        (httpx.WriteError, 0, "ambiguous"),
-        (httpx.WriteTimeout, 0, "ambiguous"),
-        (httpx.RemoteProtocolError, 0, "ambiguous"),
-        (KeyError, 0, "ambiguous"),
+        (httpx.InvalidURL, 302, "in_doubt"),
+        (httpx.WriteError, 0, "in_doubt"),
+        (httpx.WriteTimeout, 0, "in_doubt"),
+        (httpx.RemoteProtocolError, 0, "in_doubt"),
+        (KeyError, 0, "in_doubt"),
     ],
 )
 def test_only_what_was_surely_not_sent_is_not_processed(failure: type[Exception], status: int, outcome: str) -> None:

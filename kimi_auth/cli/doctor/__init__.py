@@ -31,7 +31,7 @@ RUNBOOK: tuple[Look, ...] = (
     renewal.lately,
     renewal.lock,
     renewal.claim,
-    renewal.pace,
+    renewal.backoff,
     history.walks,
     disk.writers,
     disk.locks,

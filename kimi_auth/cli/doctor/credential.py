@@ -24,14 +24,14 @@ STEPS = {
     "absent": LOGIN,
     "corrupt": LOGIN,
     "revoked": LOGIN,
-    "refused": f"{RENEW}; if that is refused, too: {LOGIN}",
+    "blocked": f"{RENEW}; if the server still refuses: {LOGIN}",
     "usable": f"{LOGIN} --force",
 }
 """For states that are findings; `usable` is one only where the server ended the login."""
 
 
 def stored(session: Session, found: Status) -> Iterator[Check]:
-    """The credential's state. What a claim or a pace explains is said by those."""
+    """The credential's state. What a claim or a backoff explains is said by those."""
     if found.state == "absent" and is_waiting(session.config, session.platform):
         return  # said by `keyring`
     trouble = found.trouble

@@ -15,7 +15,7 @@ from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
 from kimi_auth.session import Session
 
-__all__ = ["claim", "lately", "lock", "pace"]
+__all__ = ["backoff", "claim", "lately", "lock"]
 
 MOMENT_S = 1.0
 LOOKS = 10
@@ -31,7 +31,7 @@ ELSEWHERE = "(says its claim)"
 CLAIMS = {
     "interrupted": "a renewal was begun and its process is over: its answer is not known",
     "in_flight": "a renewal was begun, and its process may still be at it: its answer is not known",
-    "heir": "a renewal was answered, and the answer is not installed yet",
+    "staged": "a renewal was answered, and the answer is not installed yet",
 }
 
 
@@ -77,16 +77,16 @@ def claim(session: Session, found: Status) -> Iterator[Check]:
         yield Check("claim", CLAIMS.get(again.claim, again.claim), RENEW)
 
 
-def pace(session: Session, found: Status) -> Iterator[Check]:
+def backoff(session: Session, found: Status) -> Iterator[Check]:
     """Failures after which nobody tries again for a while."""
-    if not found.not_before_s:
+    if not found.retry_at_s:
         return
-    known = session.store.pace()
-    left = duration(found.not_before_s - time.time())
-    failures = known.failures or known.unclear_count
+    known = session.store.backoff()
+    left = duration(found.retry_at_s - time.time())
+    failures = known.failures or known.unrecognized_count
     why = f" after {counted(failures, 'failure')}" if failures else ""
     step = ClientRefused.default_hint if known.code == ClientRefused.code else f"check the network, then: {RENEW}"
-    yield Check("pace", f"no renewal for {left}{why}" + (f": {known.words}" if known.words else ""), step)
+    yield Check("backoff", f"no renewal for {left}{why}" + (f": {known.words}" if known.words else ""), step)
 
 
 def _under_way_s(session: Session, found: Status) -> float | None:

@@ -25,9 +25,9 @@ class SharedStore(MemoryStore):
         self._laptop = laptop
         self._before_install = before_install
 
-    def install_heir(self, fp: str) -> None:
+    def commit_staged(self, fp: str) -> None:
         self._before_install()
-        super().install_heir(fp)
+        super().commit_staged(fp)
 
     def _take(self, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
         deadline_s = self._laptop.monotonic_s() + (float("inf") if patience_s is None else patience_s)

@@ -34,7 +34,7 @@ GRACE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 KINDS: Final = ("program",) * 18 + ("kept",) * 2 + ("command",) * 4
 
-MISHAPS: Final = {"reset": 60, "slow": 20, "heir": 8, "killed": 6, "nap": 3, "silent": 1, "power": 1}
+MISHAPS: Final = {"reset": 60, "slow": 20, "staged": 8, "killed": 6, "nap": 3, "silent": 1, "power": 1}
 """What happens in the middle of an exchange, by weight: the answer is lost, or comes late; its reader dies when he has
 saved it, or before; the lid closes; nothing ever comes; the power fails."""
 
@@ -130,8 +130,8 @@ class World:
         dice.choice(self._processes).kill()
 
     def _pause_s(self) -> float:
-        pace = self.store.pace()
-        return max(pace.not_before_s, pace.forced_not_before_s) - self.laptop.wall_s()
+        backoff = self.store.backoff()
+        return max(backoff.retry_at_s, backoff.forced_retry_at_s) - self.laptop.wall_s()
 
     # --- the login -------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class World:
             case "nap":
                 self.weather.nap(dice.uniform(20.0, HOUR_S))
                 return BROKEN if dice.random() < 0.5 else None
-            case "heir":
+            case "staged":
                 self._doomed = process
             case "killed" | "power":
                 self.weather.soon(process.kill if what == "killed" else self.weather.reboot)
@@ -257,8 +257,8 @@ class World:
         once, for_good = (bool(rate) and self._at_the_api.randrange(rate) == 0 for rate in rates)
         if once or for_good:
             self.book.count("401 for all" if for_good else "401")
-            if self.store.pace().forced_not_before_s > self.laptop.wall_s():
-                # Again so soon: rotations for that reason have a pace of their own.
+            if self.store.backoff().forced_retry_at_s > self.laptop.wall_s():
+                # Again so soon: rotations for that reason have a backoff of their own.
                 self.book.excuse(905.0, kept_s=TIMER_S)
         if for_good:
             self._banned.add(bearer)
