@@ -349,7 +349,7 @@ REFUSAL = [
     *rows("refusal", alike("", SOME), "usable", 0, left_s=FRESH_S),
 ]  # fmt: skip
 
-PACE = [
+BACKOFF = [
     *rows("backoff", alike("", UNREADABLE, STRANGE), "expired", 0, requests=1, then="anew"),
     *rows(
         "backoff",
@@ -454,7 +454,7 @@ DIRECTORY_ROWS = [
     Row("directory", "link", _moved, "expired", 0, requests=1),
 ]
 
-TABLE = [*CREDENTIAL, *DEVICE_ID, *CLAIM, *REFUSAL, *PACE, *LOCK, *CONFIG, *NOT_PERMITTED, *DIRECTORY_ROWS]
+TABLE = [*CREDENTIAL, *DEVICE_ID, *CLAIM, *REFUSAL, *BACKOFF, *LOCK, *CONFIG, *NOT_PERMITTED, *DIRECTORY_ROWS]
 
 
 class Said(NamedTuple):

@@ -17,7 +17,7 @@ HOOKS = {
 UNDER_THE_LOCK = (
     "exchange",
     "stage",
-    "install",
+    "commit",
     "claim",
     "renew_claim",
     "withdraw_claim",
