@@ -1,7 +1,7 @@
-"""Machines of another day: from a folder, or from a revision of the git checkout that the working directory is in.
+"""Machines of another revision: from a folder, or from a revision of the git checkout around the working directory.
 
-They are taken as they are written: a change that the lints would refuse is one that a reviewer must see all the more. Only
-what leads nowhere cannot be compared.
+They are read without the lints: a change that the lints refuse is one that a reviewer must see. Only machines whose edges
+lead to no state cannot be compared.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Revision(NamedTuple):
 
 
 def revision(where: str | None = None) -> Revision:
-    """The machines of a folder, or those that stood in `machines/` at a git revision; default: those of this package.
+    """The machines of a folder, or of `machines/` at a git revision; default: those of this package.
 
     Raises `SpecError`, also where `where` is neither.
     """
     if where is None:
         return Revision.of(drafts())
-    if os.path.isdir(where):  # noqa: PTH112 - for whatever cannot be a path, the other one raises
+    if os.path.isdir(where):  # noqa: PTH112 - Path.is_dir raises for text that cannot be a path
         return Revision.of(drafts(Path(where)))
     commit = _git(
         NO_REVISION, where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{where}^{{commit}}"
@@ -74,7 +74,7 @@ def revision(where: str | None = None) -> Revision:
 
 
 def _git(failure: str, where: str, *words: str) -> str:
-    """What a plumbing command of git answers: those run no hook, pager, filter or diff driver. `failure`: what to say else."""
+    """The output of a plumbing command of git: those run no hook, pager, filter or diff driver. `failure`: the error text."""
     environ = {**os.environ, **NO_COMMANDS}
     try:
         done = subprocess.run(["git", *words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -93,7 +93,7 @@ def another_view(copy: Path) -> set[str]:
 
 def style(copy: Path) -> set[str]:
     """How the page looks."""
-    file = copy / "kimi_auth" / "review" / "review.css"
+    file = copy / "kimi_auth" / "review" / "html_page.css"
     file.write_text(file.read_text("utf-8") + "/* more */\n", "utf-8")
     return {"diagrams/review.html"}
 
@@ -124,7 +124,7 @@ def test_machines_that_are_wrong(copy: Path) -> None:
     problem = "device_login.toml, [states.polling]: on.slow_down leads to 'waitin', which is no state; did you mean 'waiting'?\n"
     asked = run(copy, "kimi_auth", "diagram", "--check")
     assert (asked.returncode, asked.stdout) == (1, problem)
-    assert asked.stderr == "kimi-auth: the machines cannot run: one problem (how to mend each stands beside it)\n"
+    assert asked.stderr == "kimi-auth: the machines cannot run: one problem (each line ends with its fix)\n"
     drawn = run(copy, "kimi_auth.review.diagram", "diagrams")
     assert (drawn.returncode, drawn.stdout, drawn.stderr) == (1, "", problem)
 
@@ -139,7 +139,7 @@ def test_wrong_machines_in_this_process(monkeypatch: pytest.MonkeyPatch, capsys:
     assert main(["diagram"]) == 1
     said = capsys.readouterr()
     assert said.out.splitlines() == ["one.toml: no; mend it", "two.toml: no; mend it"]
-    assert said.err == "kimi-auth: the machines cannot run: 2 problems (how to mend each stands beside it)\n"
+    assert said.err == "kimi-auth: the machines cannot run: 2 problems (each line ends with its fix)\n"
     assert diagram.main(["--check", "diagrams"]) == 1
     assert capsys.readouterr().err.splitlines() == said.out.splitlines()
 

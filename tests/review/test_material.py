@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Library, digest, edges
-from kimi_auth.review.material import HOOK_COLUMNS, gather
+from kimi_auth.review.page_data import HOOK_COLUMNS, read_page_data
 
 CHECKOUT = Path(__file__).parents[2]
 DIAGRAMS = CHECKOUT / "diagrams"
 OWN = Library.load()
-HOOKS = gather(DIAGRAMS).hooks
+HOOKS = read_page_data(DIAGRAMS).hooks
 
 
 def tool(path: str) -> ModuleType:
