@@ -1,8 +1,8 @@
 """What a picture of a machine shows, before it has a layout: boxes with their sizes, frames, and bundled arrows.
 
 Rest states that take the same events to the same targets share a frame, and an arrow that leaves a frame leaves every
-state in it. Outcomes of one source that share a target share an arrow. A picture so has a fraction of the machine's edges
-to draw, and loses none: 25 rest states with the same eight events would otherwise need 200 lines.
+state in it. Outcomes of one source that share a target share an arrow. No edge is lost, and far fewer lines are drawn: the
+63 edges of token_lifecycle are 28 arrows.
 """
 
 from __future__ import annotations

@@ -12,18 +12,19 @@ Rule = tuple[str, str, str, str]
 _INK, _QUIET, _LINE = ("#1b2330", "#e6e9ef"), ("#5b6676", "#a3adbb"), ("#8b95a3", "#7b8594")
 _PAPER = ("#ffffff", "#12161d")
 _GOOD, _BAD, _PLAIN = ("#1a7f37", "#4cc266"), ("#c62828", "#ff7b72"), ("#5b6676", "#a3adbb")
-_BLUE, _AMBER, _VIOLET = ("#1f4fd8", "#7aa2ff"), ("#b26a00", "#e3a83b"), ("#7a3fc4", "#c297ff")
+_BLUE, _VIOLET = ("#1f4fd8", "#7aa2ff"), ("#7a3fc4", "#c297ff")
 
 _KINDS = {
     "walked": _GOOD,
     "checker": _VIOLET,
     "unwalked": _BAD,
     "traced": _BLUE,
-    "added": _GOOD,
+    "added": _BLUE,
     "removed": _BAD,
-    "changed": _AMBER,
+    "changed": _VIOLET,
 }
-"""The kinds of mark that an overlay gives an edge or a state."""
+"""The kinds of mark that an overlay gives an edge or a state. In a drawing, green, red and grey are the tones of rest states
+and amber is a held resource: a change needs colours of its own, or a good end looks new."""
 
 PICTURE: tuple[Rule, ...] = (
     (".paper", "fill", *_PAPER),

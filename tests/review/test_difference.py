@@ -14,6 +14,7 @@ import pytest
 from kimi_auth.machine import Library, Machine, SpecError
 from kimi_auth.review.difference import compare, main, pictures
 from kimi_auth.review.revisions import revision
+from kimi_auth.review.styles import PICTURE
 from kimi_auth.review.svg import svg
 
 OWN = Library.load()
@@ -134,7 +135,7 @@ def footer(drawn: str) -> list[tuple[str, str]]:
 
 
 def test_pictures() -> None:
-    """The new machine in its colours: new in green, changed in amber; what is gone is named below, first and in red."""
+    """The new machine with its changes in colour; each outcome and state that is gone is named below, first and in red."""
     data = OWN.data()
     data["sign_out"]["states"]["emptying"]["on"] |= {"nothing": "resting", "empty": "clearing"}
     data["sign_out"]["states"]["resting"] = {"about": "R.", "activity": "rest", "on": {"rested": "clearing"}}
@@ -150,6 +151,14 @@ def test_pictures() -> None:
     assert lines[0] == ("removed", "- sign_out: revoking --failed--> clearing is removed")
     assert ("changed", "~ sign_out: emptying --nothing--> resting, before clearing") in lines
     assert "gone: listed below" in drawn
+
+
+def test_colours_of_changes() -> None:
+    """A mark of a change has a colour that nothing else in a drawing has, neither a tone nor a lock, light and dark."""
+    marks = {rule[2:] for rule in PICTURE for kind in ("added", "changed") if f".state.{kind} " in rule[0]}
+    others = {rule[2:] for rule in PICTURE if rule[0].startswith((".good", ".bad", ".plain", ".held", ".edge path"))}
+    assert len(marks) == 2
+    assert not {colour for pair in marks for colour in pair} & {colour for pair in others for colour in pair}
 
 
 def test_it_is_drawn_as_on_its_page() -> None:
