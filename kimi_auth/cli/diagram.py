@@ -47,7 +47,7 @@ def diagram(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A machine; default: all of them.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="mermaid, svg or table.")] = "",
-    check: Annotated[bool, typer.Option("--check", help="Say whether ./diagrams is what the machines say.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
     walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Lay a recorded walk over it.")] = None,
     diff: Annotated[
         str | None, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")
@@ -65,7 +65,7 @@ def diagram(
         _verify(out, name, everything=everything)
         return
     if everything:
-        raise Usage("--all says which worlds --verify visits", hint="try: kimi-auth diagram --verify --all")
+        raise Usage("--all extends --verify to every world", hint="try: kimi-auth diagram --verify --all")
     if diff is not None:
         _difference(out, diff, form, name)
         return
@@ -106,14 +106,14 @@ def _library(out: Terminal, folder: Path | None = None) -> Library:
 
 
 @contextmanager
-def _problems_printed(out: Terminal, what: str) -> Iterator[None]:
+def _problems_printed(out: Terminal, failure: str) -> Iterator[None]:
     try:
         yield
     except SpecError as error:
         for problem in error.problems:
             out.line(problem)
         many = counted(len(error.problems), "problem")
-        raise Findings(f"{what}: {many}", hint="each line ends with its fix") from None
+        raise Findings(f"{failure}: {many}", hint="each line ends with its fix") from None
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
@@ -155,7 +155,7 @@ def _check(out: Terminal) -> None:
         out.line(finding)
     if findings:
         many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
-        raise Findings(f"{many} not what the program says", hint="draw them: make diagrams")
+        raise Findings(f"{many} not up to date", hint="draw them: make diagrams")
 
 
 def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:

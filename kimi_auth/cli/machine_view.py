@@ -56,7 +56,7 @@ def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableT
 def difference_view(difference: Difference) -> RenderableType:
     """The changes, each with the shortest sequence on which it can be observed."""
     if not difference.changes:
-        return Text("The machines say the same.")
+        return Text("The machines are equal.")
     return Group(*(Text(line, style=KINDS.get(line[:1], QUIET)) for line in difference.text().splitlines()))
 
 
@@ -64,7 +64,7 @@ _FOOT = "▶ a walk begins here   ✓ • ✗ it ends here: well, so-so, badly"
 
 
 def _order(machine: Machine) -> list[str]:
-    """The happy way first, then what works, then where walks end; each in file order."""
+    """The happy way first, then other working states, then rest states; each in file order."""
     happy = dict.fromkeys(arrow.target for arrow in graph_of(machine, framed=False).arrows if arrow.happy)
     return sorted(machine.states, key=lambda name: (machine.states[name].is_rest, name not in happy))
 

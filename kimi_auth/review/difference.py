@@ -76,7 +76,7 @@ class Difference:
     def markdown(self) -> str:
         """The same for a pull request."""
         if not self.changes:
-            return "The machines say the same.\n"
+            return "The machines are equal.\n"
         observable = sum(change.witness is not None or change.is_whole_machine for change in self.changes)
         many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
         lines = [f"**{many} of the machines; {observable or 'none'} can be observed in a walk.**"]
@@ -99,7 +99,7 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
 
 
 def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problems: tuple[str, ...] = ()) -> Difference:
-    """What changed from `before` to `after`, each by machine name; `problems` of `after` are passed on."""
+    """The changes from `before` to `after`, each by machine name; `problems` of `after` are passed on."""
     changes: list[Change] = []
     pairs: dict[str, tuple[Machine | None, Machine | None]] = {}
     for name in [*after, *(name for name in before if name not in after)]:
@@ -119,8 +119,8 @@ def undrawable(before: Revision, after: Revision) -> tuple[str, ...]:
 def pictures(difference: Difference) -> Mapping[str, str]:
     """By machine that changed: an SVG file of the new revision with its changes in colour, and all changes listed below.
 
-    The list begins with what the drawing cannot show: states and edges that are gone. A machine that is gone is drawn as
-    it was.
+    The list begins with states and edges that are gone, which the drawing cannot show. A machine that is gone is drawn
+    in its old form.
     """
     drawn = {}
     for name, (before, after) in difference.pairs.items():
@@ -263,7 +263,7 @@ def _describe(state: State) -> str:
 
 
 def _effect(change: Change) -> str:
-    """The difference in behaviour that a change makes, in words."""
+    """The difference in behaviour that a change makes, as a sentence."""
     if change.is_whole_machine:
         return "only one revision has it, so no walk can be compared"
     return str(change.witness) if change.witness else "not observable: every walk behaves as before"

@@ -1,6 +1,6 @@
 """A difference as an overlay: the new machine's drawing with its changes in colour, and below it the list of changes.
 
-Only the new machine is drawn, so a reviewer sees what will run, in the layout that the pages have. A drawing of it cannot
+Only the new machine is drawn, so a reviewer sees the machine that will run, in the layout of its page. A drawing of it cannot
 show a state or an outcome that it no longer has: those are listed below it, and a state that lost an outcome is marked.
 """
 
@@ -43,7 +43,7 @@ def overlay(before: Machine | None, after: Machine | None, graph: Graph, footer:
     states = {name: kind for name in after.states if (kind := _state_kind(before, after, name))}
     kinds = {*states.values(), *(mark.kind for mark in found.values()), *(kind for kind, _ in footer)}
     legend = tuple(line for line in _LEGEND if line[0] in kinds)
-    return Overlay("what is new", found, states, legend, fades=True, footer=footer)
+    return Overlay("changes in this revision", found, states, legend, fades=True, footer=footer)
 
 
 def _some(changed: list[str], sources: tuple[str, ...]) -> str:

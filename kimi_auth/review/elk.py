@@ -1,4 +1,4 @@
-"""Layouts by ELK: what the engine is asked for a machine, its answer as a `Layout`, and the file that keeps the best one.
+"""Layouts by ELK: the request for a machine, the answer as a `Layout`, and the file that keeps the best answer.
 
 `tools/layout/run.py` runs the engine (elkjs, on node) when a machine has changed; nothing here starts it. `request` is the
 graph with sizes and options; its hash, `fingerprint`, says whether a kept layout still belongs to a machine. ELK's options
@@ -91,7 +91,7 @@ def file_text(
 ) -> str:
     """The file that keeps the best of ELK's answers to `variants` for `machine`, ending in a newline. Of equals the first.
 
-    An answer is None where ELK has none. One value a line, so that a difference of two files shows what moved.
+    An answer is None where ELK has none. One value a line, so that a diff shows the parts that moved.
     """
     graph = graph_of(machine)
     layouts = ((number, _layout(graph, answer)) for number, answer in enumerate(answers) if answer is not None)

@@ -1,4 +1,4 @@
-"""What a picture of a machine shows, before it has a layout: boxes with their sizes, frames, and bundled arrows.
+"""A machine as a graph to draw, before it has a layout: boxes with their sizes, frames, and bundled arrows.
 
 Rest states that take the same events to the same targets share a frame, and an arrow that leaves a frame leaves every
 state in it. Outcomes of one source that share a target share an arrow. No edge is lost, and far fewer lines are drawn: the
@@ -112,7 +112,7 @@ def bundles(state: State) -> dict[str, tuple[str, ...]]:
 
 
 def state_lines(name: str, state: State) -> tuple[str, ...]:
-    """The text in a state's box: its name, and what runs, is held and is walked in it."""
+    """The text in a state's box: its name, its activity, the resource it holds and the machine it walks."""
     work = (
         state.activity and f"{state.activity}()",
         state.holds and f"holds {state.holds}",

@@ -1,7 +1,7 @@
-"""The HTML page for a review: every machine with its picture, its tables, the tests that walk it, and what was proven.
+"""The HTML page for a review: every machine with its picture, its tables, the tests that walk it, and the proofs.
 
-The page is one file: no network, no framework, opened from disk, readable without its script, on paper and on a phone. It
-says nothing that is not in the machines or in the data beside it, so the same folder gives the same bytes.
+The page is one file: no network, no framework, opened from disk, readable without its script, on paper and on a phone. All
+its content comes from the machines and the data beside it, so the same folder gives the same bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def html_page(machines: Mapping[str, Machine], page_data: PageData) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n<title>Machines under review</title>\n'
         '<link rel="icon" href="data:,">\n'
         f"<style>\n{style}</style>\n</head>\n<body>\n<header><h1>Machines under review</h1>"
-        f'<p class="muted">Every state and transition, as data, with the tests that walk it and what was proven of it.</p></header>\n'
+        f'<p class="muted">Every state and transition, as data, with the tests that walk it and the proofs.</p></header>\n'
         f'<nav aria-label="Machines"><div>{tabs}</div></nav>\n<main>\n{body}</main>\n'
         f"<script>\n{_file('html_page.js')}</script>\n</body>\n</html>\n"
     )
@@ -162,7 +162,7 @@ def _proof(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str
         yield '<p class="muted">Not measured on these machines. Run <code>make verify</code>, then <code>make diagrams</code>.</p>\n'
         return
     figures = (("edits of an edge", mutated["mutants"]), ("caught", mutated["killed"]))
-    blocks = "".join(f'<div><span class="big">{_number(count)}</span>{words}</div>' for words, count in figures)
+    blocks = "".join(f'<div><span class="big">{_number(count)}</span>{title}</div>' for title, count in figures)
     yield f'<div class="figures">{blocks}</div>\n'
     caught = [(escape(by), _number(count)) for by, count in mutated.get("by", {}).items()]
     yield _table(("caught by", "edits"), caught) if caught else ""
@@ -175,7 +175,7 @@ def _proof(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str
 
 
 def _faults(page_data: PageData) -> Iterator[str]:
-    yield "<h2>Faults</h2>\n<p>What a fault does: where it happens, how the walk ends, and the messages that the user reads.</p>\n"
+    yield "<h2>Faults</h2>\n<p>The effect of each fault: where it happens, how the walk ends, and the messages that the user reads.</p>\n"
     rows = [
         (escape(one["at"]), escape(one["fault"]), _mono(one["ends"]), "<br>".join(map(escape, one.get("shown", ()))))
         for one in page_data.faults.get("faults", ())
@@ -184,7 +184,7 @@ def _faults(page_data: PageData) -> Iterator[str]:
 
 
 def _answers(page_data: PageData) -> Iterator[str]:
-    yield "<h2>Answers</h2>\n<p>What each answer of a server means. Rows are tried from the top; the first that fits decides.</p>\n"
+    yield "<h2>Answers</h2>\n<p>The outcome of each answer of a server. Rows are tried from the top; the first that fits decides.</p>\n"
     for title, table in page_data.answers.items():
         outcome = table["columns"].index("outcome") if "outcome" in table["columns"] else -1
         rows = [

@@ -1,4 +1,4 @@
-"""What is drawn over a machine: coverage, a walk or a difference, as marks on its outcomes and states."""
+"""Coverage, a walk or a difference over a machine: marks on its outcomes and states, which the picture shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
 class Overlay:
     """`caption`: a line under the title. `marks`: by node (state or frame), outcome and target. `states`: kind by state.
 
-    `legend`: what the kinds mean here. `fades`: unmarked arrows are pale. `footer`: lines under the picture.
+    `legend`: the meaning of each kind. `fades`: unmarked arrows are pale. `footer`: lines under the picture.
     """
 
     caption: str = ""

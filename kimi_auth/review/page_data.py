@@ -1,14 +1,14 @@
 """The files beside the pages that the pages show: hooks as people describe them, and figures that were measured.
 
-    hooks.toml               by machine and activity: what implements it, its time limit, what it may touch, ...
+    hooks.toml               by machine and activity: the method, its time limit, the files it may touch, ...
     answers.json             tables for reviewers: title -> {"columns": [...], "rows": [[...], ...]}
     measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
     measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
-                             walked, the invariants, and what breaks when a part of the protocol is left out
-    measured/faults.json     what a fault does: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
-    measured/mutation.json   how many edited machines were caught and by what, and why the others may survive
+                             walked, the invariants, and the one that breaks when a part of the protocol is left out
+    measured/faults.json     the effect of each fault: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
+    measured/mutation.json   how many edited machines were caught and by which check, and why the others survive
 
-All are optional: a page says "not measured" instead. Figures name the digest of the machines that they were measured on;
+All are optional: a page shows "not measured" instead. Figures name the digest of the machines that they were measured on;
 for other machines they count as not measured, so a page never shows a figure of another revision.
 """
 

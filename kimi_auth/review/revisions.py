@@ -29,7 +29,8 @@ NO_COMMANDS = {
     "GIT_TERMINAL_PROMPT": "0",
 }
 """The environment of every git here. The config of a checkout that is not trusted may name commands: a partial clone fetches
-what it lacks, by an `ext::` transport too. No protocol is allowed, which every git knows; the second line spares the try."""
+missing objects, by an `ext::` transport too. `GIT_ALLOW_PROTOCOL` forbids all transports in every git; a git that knows
+`GIT_NO_LAZY_FETCH` does not even try."""
 
 NO_REVISION = "{where} is no folder and no revision here ({said}); name one of the two"
 INCOMPLETE = "{where} is not complete here ({said}); fetch it with git, or name a folder"
@@ -73,11 +74,13 @@ def revision(where: str | None = None) -> Revision:
     return Revision.of(drafts_from_data(files))
 
 
-def _git(failure: str, where: str, *words: str) -> str:
+def _git(failure: str, where: str, *arguments: str) -> str:
     """The output of a plumbing command of git: those run no hook, pager, filter or diff driver. `failure`: the error text."""
     environ = {**os.environ, **NO_COMMANDS}
     try:
-        done = subprocess.run(["git", *words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
     except (OSError, ValueError) as error:
         why = f"git cannot be run ({getattr(error, 'strerror', None) or error}), which knows the revisions"
         raise SpecError([f"{why}; install it, or name a folder"]) from None

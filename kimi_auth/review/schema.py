@@ -1,6 +1,6 @@
 """The JSON Schema of a machine file, for editors that complete and check TOML while it is written.
 
-It says what shape a file has; whether the machine makes sense is up to the linter, which sees all files together.
+The schema covers the shape of one file. The linter sees all files together and checks whether the machines make sense.
 """
 
 from __future__ import annotations

@@ -162,4 +162,4 @@ def test_findings_in_this_process(
         f"diagrams/login-done.svg is missing; {MEND}",
         "diagrams/login-gone.svg shows no state of the sign-in; remove it",
     ]
-    assert said.err.startswith("kimi-auth: 3 pages are not what the program says")
+    assert said.err.startswith("kimi-auth: 3 pages are not up to date")

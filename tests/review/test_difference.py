@@ -28,7 +28,7 @@ def test_nothing_changed() -> None:
     """Equal machines have no difference, in any form."""
     same = compare(OWN, Library.from_data(OWN.data()))
     assert (same.changes, same.pairs, same.text()) == ((), {}, "")
-    assert same.markdown() == "The machines say the same.\n"
+    assert same.markdown() == "The machines are equal.\n"
 
 
 def test_what_is_not_observable() -> None:
