@@ -1,4 +1,4 @@
-"""A walk written down, read again and drawn: somebody who was not there can tell what happened, and when."""
+"""A walk is recorded, read again and drawn: the picture and its lines give each step and its time."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OWN = Library.load()
 CHECKER_ONLY = "token_refresh: installing --gone--> revoking"
-NOBODY = "sign_out: revoking --failed--> clearing"
+UNWALKED = "sign_out: revoking --failed--> clearing"
 
 
 def report() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def report() -> dict[str, Any]:
         "edges": [
             {
                 **edge._asdict(),
-                "tests": {} if str(edge) in {CHECKER_ONLY, NOBODY} else {"t.py::a[1]": 2, "t.py::a[2]": 1},
+                "tests": {} if str(edge) in {CHECKER_ONLY, UNWALKED} else {"t.py::a[1]": 2, "t.py::a[2]": 1},
             }
             for machine in OWN.values()
             for edge in edges(machine)
@@ -102,9 +102,9 @@ class Outline(HTMLParser):
 
 def test_the_page_stands_by_itself() -> None:
     """Well formed, no id twice, every link leads inside, nothing is fetched from anywhere."""
-    for material in (NO_PAGE_DATA, measured()):
+    for page_data in (NO_PAGE_DATA, measured()):
         outline = Outline()
-        outline.feed(html_page(OWN, material))
+        outline.feed(html_page(OWN, page_data))
         assert outline.open == []
         assert len(outline.ids) == len(set(outline.ids))
         inside = {f"#{name}" for name in outline.ids} | {"data:,"}
@@ -160,25 +160,30 @@ def test_kept_coverage() -> None:
 
 
 def test_coverage_overlay() -> None:
-    """Walked in one colour, reached by the checker only in another, by nobody in a third; the gravest colours a frame."""
-    material = measured()
-    checked = only_checked(material, OWN)
+    """Walked in one colour, reached by the checker only in another, never walked in a third; the worst colours a frame."""
+    page_data = measured()
+    checked = only_checked(page_data, OWN)
     assert {str(edge): processes for edge, processes in checked.items()} == {CHECKER_ONLY: 2}
     refresh, out, life = (OWN[name] for name in ("token_refresh", "sign_out", "token_lifecycle"))
-    tests = material.tests(refresh)
+    tests = page_data.tests(refresh)
     assert tests is not None
     over = coverage(refresh, graph_of(refresh), tests, checked)
     assert over.marks["installing", "gone", "revoking"] == ("checker", "N=2")
     assert over.marks["installing", "installed", "renewed"] == ("walked", "×3")
     assert [kind for kind, _ in over.legend] == ["walked", "checker"]
-    nobody = coverage(out, graph_of(out), material.tests(out) or {}, checked)
-    assert nobody.marks["revoking", "failed", "clearing"] == ("unwalked", "never")
+    unwalked = coverage(out, graph_of(out), page_data.tests(out) or {}, checked)
+    assert unwalked.marks["revoking", "failed", "clearing"] == ("unwalked", "never")
     drawn = graph_of(life)
     (frame,) = (name for name, frame in drawn.frames.items() if "expiring" in frame.states)
-    found = dict(material.tests(life) or {})
+    found = dict(page_data.tests(life) or {})
     assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("walked", "×18")
     del found[next(edge for edge in found if edge.source == "uncertain" and edge.event == "renew")]
     assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("unwalked", "never")
+    renewals = [edge for edge in edges(life) if edge.source in drawn.frames[frame].states and edge.event == "renew"]
+    some = {renewals[0]: 1, renewals[1]: 2}
+    for reached, mark in ((some, ("checker", "N=2")), ({renewals[0]: 1}, ("unwalked", "never"))):
+        walked = {edge: {"t": 1} for edge in edges(life) if edge not in renewals[:2]}
+        assert coverage(life, drawn, walked, reached).marks[frame, "renew", "refreshing"] == mark
 
 
 def test_pictures_are_xml() -> None:
@@ -214,9 +219,9 @@ def test_read_page_data(tmp_path: Path) -> None:
 
 def test_folder_with_everything(tmp_path: Path) -> None:
     """With figures there are coverage pictures and a table of hooks; they are checked and removed like the rest."""
-    material = measured()
+    page_data = measured()
     (tmp_path / "measured").mkdir()
-    (tmp_path / "measured" / "coverage.json").write_text(json.dumps(material.coverage))
+    (tmp_path / "measured" / "coverage.json").write_text(json.dumps(page_data.coverage))
     (tmp_path / "hooks.toml").write_text('[sign_out.revoke]\n"implemented by" = "a.b"\n"may touch" = "x|y"\n')
     diagram.write(tmp_path)
     assert diagram.check(tmp_path) == []
@@ -390,7 +395,7 @@ def test_pictures_are_printed_whole(desk: Page, tmp_path: Path) -> None:
 
 def test_same_bytes(tmp_path: Path) -> None:
     """Same machines and same figures, same page."""
-    material = measured()
-    again = PageData(*(copy.deepcopy(dict(getattr(material, name))) for name in material.__slots__))
-    assert html_page(OWN, material) == html_page(Library.from_data(OWN.data()), again)
-    assert re.search(r"<code>[0-9a-f]{16}</code>", html_page(OWN, material))
+    page_data = measured()
+    again = PageData(*(copy.deepcopy(dict(getattr(page_data, name))) for name in page_data.__slots__))
+    assert html_page(OWN, page_data) == html_page(Library.from_data(OWN.data()), again)
+    assert re.search(r"<code>[0-9a-f]{16}</code>", html_page(OWN, page_data))

@@ -1,4 +1,4 @@
-"""What people wrote beside the machines agrees with the code, and the tools that measure and lay out do what they say."""
+"""The descriptions beside the machines agree with the code, and the tools that measure and lay out keep their promises."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_hooks_exist(name: str, activity: str) -> None:
 
 
 def test_answers_are_fresh() -> None:
-    """The tables on the page are those of the code; `make diagrams` mends it."""
+    """The tables on the page are those of the code; `make diagrams` updates it."""
     assert json.loads((DIAGRAMS / "answers.json").read_text("utf-8")) == tool("measure").answers()
 
 
