@@ -22,7 +22,7 @@ from kimi_auth.machine.spec import Machine, State
 from kimi_auth.text import visible, visible_lines
 
 from .difference_picture import overlay
-from .equivalence import Witness, disagreement, goes, way_to
+from .equivalence import Pair, Witness, disagreement, goes, way_to
 from .escape import markdown
 from .overlay import Text
 from .revisions import Revision, revision
@@ -193,7 +193,8 @@ def _states(old: Machine, new: Machine) -> Iterator[Change]:
             whole = other or one
             assert whole is not None
             says = f"state {name} is {kind} ({_describe(whole)})"
-            yield Change(new.name, name, "", kind, says, _where_one_is(old, new, name))
+            pairs = {(name, state) for state in new.states} if one else {(state, name) for state in old.states}
+            yield Change(new.name, name, "", kind, says, _from_pair(old, new, pairs))
             continue
         yield from _attributes(old, new, name, one, other)
         yield from _edges(old, new, name, one, other)
@@ -203,19 +204,8 @@ def _attributes(old: Machine, new: Machine, name: str, one: State, other: State)
     for key in _KEYS:
         was, now = getattr(one, key), getattr(other, key)
         if was != now:
-            way = way_to(old, new, {(name, name)})
-            found = disagreement(old, new, (name, name)) if way else None
-            witness = (
-                Witness(way[0] + found.events, found.before, found.after) if way and found else disagreement(old, new)
-            )
-            yield Change(
-                new.name,
-                name,
-                "",
-                "changed",
-                f"{name}: {key} is {now or 'nothing'}, before {was or 'nothing'}",
-                witness,
-            )
+            says = f"{name}: {key} is {now or 'nothing'}, before {was or 'nothing'}"
+            yield Change(new.name, name, "", "changed", says, _from_pair(old, new, {(name, name)}))
     if one.about != other.about:
         yield Change(new.name, name, "", "worded", f"the sentence about {name}")
 
@@ -249,12 +239,16 @@ def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
     return Witness((*way[0], event, *found.events), found.before, found.after) if found else None
 
 
-def _where_one_is(old: Machine, new: Machine, name: str) -> Witness | None:
-    """The witness for a state that only one machine has: from where one is in `name` and the other is in another state."""
-    pairs = {(name, other) for other in new.states} if name in old.states else {(other, name) for other in old.states}
+def _from_pair(old: Machine, new: Machine, pairs: set[Pair]) -> Witness | None:
+    """The shortest sequence to one of `pairs` of states, and on from there to where they are seen to differ.
+
+    If no walk leads to such a pair, the machines differ before it: that difference is the witness.
+    """
     way = way_to(old, new, pairs)
-    found = disagreement(old, new, way[1]) if way else disagreement(old, new)
-    return Witness((way[0] if way else ()) + found.events, found.before, found.after) if found else None
+    if way is None:
+        return disagreement(old, new)
+    found = disagreement(old, new, way[1])
+    return Witness(way[0] + found.events, found.before, found.after) if found else None
 
 
 def _describe(state: State) -> str:

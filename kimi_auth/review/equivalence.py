@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from kimi_auth.machine.spec import Machine
 
-__all__ = ["Witness", "disagreement", "goes", "observed", "way_to"]
+__all__ = ["Pair", "Witness", "disagreement", "goes", "observed", "way_to"]
 
 Pair = tuple[str, str]
+"""The state of each of the two machines at one moment."""
 
 
 class Witness(NamedTuple):

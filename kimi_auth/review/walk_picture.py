@@ -14,6 +14,7 @@ __all__ = ["foreign_steps", "overlay", "walk_lines"]
 
 LINES_MAX = 30
 NOTE_MAX = 9
+"""Letters of a note with a time. `graph.NOTE_LETTERS` reserves fewer; the spacing around labels has room for the rest."""
 
 
 def overlay(machine: Machine, walk: Walk, graph: Graph) -> Overlay:

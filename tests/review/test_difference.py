@@ -50,6 +50,16 @@ def test_what_is_not_observable() -> None:
     assert "    not observable: every walk behaves as before\n" in found.text()
 
 
+def test_a_lock_that_is_held_already() -> None:
+    """A state that holds what its whole machine holds behaves as before, whatever else has changed before it."""
+    data = OWN.data()
+    data["sign_out"]["states"]["clearing"]["holds"] = data["sign_out"]["holds"]
+    data["sign_out"]["states"]["unwritable"]["tone"] = "good"
+    changes = {change.says: change.witness for change in compare(OWN, unlinted(data)).changes}
+    assert changes["clearing: holds is credential, before nothing"] is None
+    assert str(changes["unwritable: tone is good, before bad"]).startswith("unwritable: rests in unwritable (bad), now")
+
+
 def test_changes_behind_a_change() -> None:
     """An edge in a state that the newer machine reaches by another way only is told by what differs before it."""
     data = OWN.data()
