@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from kimi_auth.machine import Library
-from kimi_auth.review.diagram import mermaid
+from kimi_auth.review.mermaid import mermaid
 
 machine = Library.load()[sys.argv[1] if len(sys.argv) > 1 else "token_refresh"]
 print(mermaid(machine))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kimi_auth.machine import Library
-from kimi_auth.review.coverage import kept
+from kimi_auth.review.coverage import condense
 from kimi_auth.wire.rules import columns
 from kimi_auth.wire.tables import TABLES
 
@@ -50,7 +50,7 @@ def main(what: list[str]) -> int:
             )
             return 3
         try:
-            write(DIAGRAMS / "measured" / "coverage.json", kept(Library.load(), data))
+            write(DIAGRAMS / "measured" / "coverage.json", condense(Library.load(), data))
         except ValueError as error:
             print(f"coverage is kept as it was: {error}", file=sys.stderr)
             return 3

@@ -1,4 +1,4 @@
-"""`kimi-auth diagram`: the machines, read in the terminal, drawn, compared, with a walk laid over them."""
+"""`kimi-auth diagram`: the machines in the terminal, drawn, compared, and with a recorded walk over them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from kimi_auth.machine import Library, Machine, SpecError
 
 __all__ = ["add_to"]
 
-FORMATS = {"mermaid": "diagram", "svg": "svg", "table": "diagram"}
-"""Each format with the module of `kimi_auth.review` that has a function of its name. Like everything here it is loaded
-when it is asked for: one picture does not wait for what the review of all takes."""
+FORMATS = {"mermaid": "mermaid", "svg": "svg", "table": "markdown_page"}
+"""Each format with the module of `kimi_auth.review` that has a function of its name. It is loaded when the format is asked
+for: one picture does not wait for the imports of the whole review."""
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "": tuple(FORMATS),
@@ -32,7 +32,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "--trace": ("svg",),
     "--verify": (),
 }
-"""What can be asked of the machines, one at a time ("": how they look), with the formats of its answer."""
+"""The questions about the machines, one at a time ("": how they look), each with the formats of its answer."""
 
 FOLDER = Path("diagrams")
 WALKS_SHOWN = 10
@@ -47,7 +47,7 @@ def diagram(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A machine; default: all of them.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="mermaid, svg or table.")] = "",
-    check: Annotated[bool, typer.Option("--check", help="Say whether ./diagrams is what the machines say.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
     walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Lay a recorded walk over it.")] = None,
     diff: Annotated[
         str | None, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")
@@ -58,14 +58,14 @@ def diagram(
     """Read, draw or verify the machines that run."""
     out = terminal_of(ctx)
     given = {"--check": check, "--diff": diff is not None, "--trace": walk is not None, "--verify": verify}
-    _refuse_in_vain([option for option, is_asked in given.items() if is_asked], form)
+    _check_options([option for option, is_asked in given.items() if is_asked], form)
     if check and name is not None:
         raise Usage("--check looks at the pages of all machines", hint="try: kimi-auth diagram --check")
     if verify:
         _verify(out, name, everything=everything)
         return
     if everything:
-        raise Usage("--all says which worlds --verify visits", hint="try: kimi-auth diagram --verify --all")
+        raise Usage("--all extends --verify to every world", hint="try: kimi-auth diagram --verify --all")
     if diff is not None:
         _difference(out, diff, form, name)
         return
@@ -83,8 +83,8 @@ def diagram(
             _show(out, draw(machine))
 
 
-def _refuse_in_vain(asked: list[str], form: str) -> None:
-    """Raises Usage for what would be passed over: a second question, or a format that its answer does not have."""
+def _check_options(asked: list[str], form: str) -> None:
+    """Raises Usage for options that would have no effect: a second question, or a format that its answer does not have."""
     if len(asked) > 1:
         raise Usage(f"{' and '.join(asked)} exclude each other", hint="ask for one at a time")
     question = "".join(asked)
@@ -100,20 +100,20 @@ def _refuse_unknown(name: str | None, machines: Iterable[str]) -> None:
 
 
 def _library(out: Terminal, folder: Path | None = None) -> Library:
-    """The machines that run, or those of `folder`; what is wrong with them is said here, for whoever is just editing them."""
-    with _problems_said(out, "the machines cannot run"):
+    """The machines that run, or those of `folder`; problems with them are printed, for a user who is editing them."""
+    with _problems_printed(out, "the machines cannot run"):
         return Library.load(folder)
 
 
 @contextmanager
-def _problems_said(out: Terminal, what: str) -> Iterator[None]:
+def _problems_printed(out: Terminal, failure: str) -> Iterator[None]:
     try:
         yield
     except SpecError as error:
         for problem in error.problems:
             out.line(problem)
         many = counted(len(error.problems), "problem")
-        raise Findings(f"{what}: {many}", hint="how to mend each stands beside it") from None
+        raise Findings(f"{failure}: {many}", hint="each line ends with its fix") from None
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
@@ -155,7 +155,7 @@ def _check(out: Terminal) -> None:
         out.line(finding)
     if findings:
         many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
-        raise Findings(f"{many} not what the program says", hint="draw them: make diagrams")
+        raise Findings(f"{many} not up to date", hint="draw them: make diagrams")
 
 
 def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
@@ -180,9 +180,9 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
         *others, last = error.problems
         for problem in others:
             out.line(problem)
-        words, _, mend = last.rpartition("; ")
-        raise Usage(words, hint=mend) from None
-    with _problems_said(out, "the machines cannot be compared"):
+        message, _, fix = last.rpartition("; ")
+        raise Usage(message, hint=fix) from None
+    with _problems_printed(out, "the machines cannot be compared"):
         after = revision()
     _refuse_unknown(name, [*after.machines, *before.machines])
     old, new = (
@@ -190,7 +190,7 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     )
     found = compare(old, new, after.problems)
     if form == "svg":
-        with _problems_said(out, "machines that the lints refuse are not drawn"):
+        with _problems_printed(out, "machines that the lints refuse are not drawn"):
             if problems := undrawable(before, after):
                 raise SpecError(list(problems))
         drawn = pictures(found)
@@ -205,8 +205,8 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     else:
         _show(out, difference_view(found))
     if found.problems:
-        words = f"{counted(len(found.changes), 'change')}, and the machines cannot run"
-        raise Findings(words, hint="how to mend each problem stands beside it")
+        message = f"{counted(len(found.changes), 'change')}, and the machines cannot run"
+        raise Findings(message, hint="each line ends with its fix")
     if found.changes:
         raise Findings(counted(len(found.changes), "change"), hint="read them, then: make diagrams")
 

@@ -9,8 +9,8 @@ from rich.text import Text
 from kimi_auth.machine import Machine
 from kimi_auth.machine.trace import Walk
 from kimi_auth.review.difference import Difference
-from kimi_auth.review.sketch import sketch
-from kimi_auth.review.walk_picture import story, strangers
+from kimi_auth.review.graph import graph_of, state_lines
+from kimi_auth.review.walk_picture import foreign_steps, walk_lines
 
 __all__ = ["difference_view", "machine_view", "trace_view"]
 
@@ -24,7 +24,7 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
 
     `current`: the state in which this user's credential is, "" where there is none or where it is of no machine.
     """
-    drawn = sketch(machine)
+    graph = graph_of(machine)
     rows = Table.grid(padding=(0, 2, 1, 0), collapse_padding=False)
     rows.add_column(max_width=32)
     rows.add_column(overflow="fold")
@@ -32,8 +32,8 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
         state = machine.states[name]
         right = Text(state.about, style=QUIET) if state.is_rest else _outcomes(machine, name)
         rows.add_row(_state(machine, name, marked=name == current), right)
-    for place in dict.fromkeys(drawn.place(name) for name in machine.rest if machine.states[name].on):
-        states = drawn.members(place)
+    for node in dict.fromkeys(graph.node_of(name) for name in machine.rest if machine.states[name].on):
+        states = graph.members(node)
         left = Text("from outside, in ", style=QUIET).append(", ".join(states), style="default")
         rows.add_row(left, _outcomes(machine, states[0]))
     parts: list[RenderableType] = [Text.assemble((machine.name, "bold"), f"  {machine.about}")]
@@ -43,20 +43,20 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
 
 
 def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableType:
-    """The story of a walk, with how it ended."""
+    """The lines of a walk, and how it ended."""
     ended = walk.ended_in(machine)
     mark, style = TONES[machine.states[ended].tone or "plain"] if ended else ("…", "yellow")
     end = f"ended in {ended}" if ended else "was broken off"
     last = Text.assemble((f"{mark} ", style), f"{walk.machine} {end} after {walk.seconds:.2f} s, begun {walk.began}")
-    if told := strangers(walk, machine):
-        last.append(f"\n! {told}", style="yellow")
-    return Group(*(Text(line) for line in story(walk, lines_max)), last)
+    if foreign := foreign_steps(walk, machine):
+        last.append(f"\n! {foreign}", style="yellow")
+    return Group(*(Text(line) for line in walk_lines(walk, lines_max)), last)
 
 
 def difference_view(difference: Difference) -> RenderableType:
-    """The changes, each with the shortest sequence by which anybody could tell."""
+    """The changes, each with the shortest sequence on which it can be observed."""
     if not difference.changes:
-        return Text("The machines say the same.")
+        return Text("The machines are equal.")
     return Group(*(Text(line, style=KINDS.get(line[:1], QUIET)) for line in difference.text().splitlines()))
 
 
@@ -64,8 +64,8 @@ _FOOT = "▶ a walk begins here   ✓ • ✗ it ends here: well, so-so, badly"
 
 
 def _order(machine: Machine) -> list[str]:
-    """The happy way first, then what works, then where walks end; each in file order."""
-    happy = dict.fromkeys(arrow.target for arrow in sketch(machine, framed=False).arrows if arrow.happy)
+    """The happy way first, then other working states, then rest states; each in file order."""
+    happy = dict.fromkeys(arrow.target for arrow in graph_of(machine, framed=False).arrows if arrow.happy)
     return sorted(machine.states, key=lambda name: (machine.states[name].is_rest, name not in happy))
 
 
@@ -77,23 +77,22 @@ def _state(machine: Machine, name: str, *, marked: bool) -> Text:
         mark, style = ("▶", "cyan") if name == machine.initial else (" ", "default")
     text = Text.assemble((f"{mark} ", style), (name, "bold reverse" if marked else "bold"))
     text.append("\n  you are here" if marked else "", style="cyan")
-    work = (state.activity and f"{state.activity}()", state.holds and f"holds {state.holds}")
-    for line in (*work, state.walks and f"walks {state.walks}"):
-        text.append(f"\n  {line}" if line else "", style=QUIET)
+    for line in state_lines(name, state)[1:]:
+        text.append(f"\n  {line}", style=QUIET)
     return text
 
 
 def _outcomes(machine: Machine, name: str) -> Text:
-    """One line for each place that outcomes lead to; outcomes that are called like their target share one."""
+    """One line for each target; outcomes that are called like their target share one."""
     on = machine.states[name].on
     named = [event for event, target in on.items() if event == target]
     shared = named if len(named) > 2 else []
-    bundles: dict[str, list[str]] = {"the state of that name": shared} if shared else {}
+    lines: dict[str, list[str]] = {"the state of that name": shared} if shared else {}
     for event, target in on.items():
         if event not in shared:
-            bundles.setdefault(target, []).append(event)
+            lines.setdefault(target, []).append(event)
     text = Text()
-    for target, events in bundles.items():
+    for target, events in lines.items():
         state = machine.states.get(target)
         tone = TONES[state.tone or "plain"][1] if state is not None and state.is_rest else "default"
         text.append("\n" if text else "").append(f"{', '.join(events)} → ").append(target, style=tone)

@@ -61,12 +61,12 @@ FRAME = """<svg class="kimi-auth" viewBox="0 0 {width} {height}" xmlns="http://w
 </g>
 </svg>
 """
-"""rich's frame without its web fonts, for a picture must not call anybody."""
+"""rich's frame without its web fonts, for a picture must not fetch anything."""
 
 CELL_WIDTH, CELL_HEIGHT, CELL_ASCENT = 12.2, 24.4, 18.5
 """One character in rich's SVG, and how far its baseline lies below its upper edge, in pixels."""
 
-_MEND = "run `make diagrams`"
+_FIX = "run `make diagrams`"
 
 _BLOCKS = re.compile(
     r'<text class="(?P<style>[^"]+)" x="(?P<x>[^"]+)" y="(?P<y>[^"]+)"[^>]*>(?P<run>(?:&#160;)*[█▀▄](?:[█▀▄]|&#160;)*)</text>'
@@ -148,9 +148,9 @@ def check(folder: Path) -> list[str]:
     for name, text in drawn.items():
         path = folder / name
         if not path.is_file():
-            found.append(f"{path} is missing; {_MEND}")
+            found.append(f"{path} is missing; {_FIX}")
         elif path.read_bytes() != text.encode():
-            found.append(f"{path} is stale; {_MEND}")
+            found.append(f"{path} is stale; {_FIX}")
     left_over = [path for path in sorted(folder.glob("login-*.svg")) if path.name not in drawn]
     return found + [f"{path} shows no state of the sign-in; remove it" for path in left_over]
 

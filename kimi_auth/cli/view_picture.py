@@ -54,7 +54,7 @@ def render(
 ) -> RenderableType:
     """The picture of `state` at `now_s` (the clock of its times, seconds) for a terminal of `width` by `height`.
 
-    `qr`: a drawing of the link, left out where there is no room for it. `has_keys`: whether somebody can press one. The last line is always free for the cursor.
+    `qr`: a drawing of the link, left out where there is no room for it. `has_keys`: whether keys are read. The last line is always free for the cursor.
     """
     foot = "q or Esc leaves" if has_keys else ""
     place = _room_for(qr, width, height) if state.is_asking else ""
@@ -93,7 +93,7 @@ def _question(state: ViewState, width: int, height: int) -> list[RenderableType]
         BLANK,
         *_code(state, room, is_large),
     ]
-    # The end of what is too high for the terminal is cut off, and without its code nobody gets in.
+    # A terminal cuts off the end of a picture that is too high. The code comes first then: the sign-in needs it.
     return [*asked, *page] if len(state.url) > LINK_LINES_MAX * width else [*page, *asked]
 
 

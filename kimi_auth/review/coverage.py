@@ -1,4 +1,4 @@
-"""Who walks each edge: what the recorder of a test run counted, made small enough to keep, and drawn over the machine."""
+"""Which edges the tests walk: the counts of a test run, made small enough to keep, and drawn over the machine."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 from kimi_auth.machine.spec import Edge, Machine, digest
 
-from .material import Material
+from .graph import Graph
 from .overlay import Mark, Overlay, marks
-from .sketch import Sketch
+from .page_data import PageData
 
-__all__ = ["coverage", "kept", "only_checked"]
+__all__ = ["condense", "coverage", "only_checked"]
 
 LEGEND = (
     ("walked", "walked by tests, how often"),
     ("checker", "reached by the model checker only"),
-    ("unwalked", "walked by nobody"),
+    ("unwalked", "never walked"),
 )
 
 
-def kept(machines: Mapping[str, Machine], report: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays of a test run's report, by machine: its digest, and by `state.outcome` the walks of each test function.
+def condense(machines: Mapping[str, Machine], report: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a test run's report to keep, by machine: its digest, and by `state.outcome` the walks of each test.
 
-    The parameters of a test are left out, so that its rows count together. Raises ValueError where the report is of
-    other machines.
+    The parameters of a test are left out, so that its rows count together. Raises ValueError if the report is of other
+    machines.
     """
     if report["machines"] != digest(machines):
         raise ValueError("the report is of other machines; run the tests again")
@@ -43,10 +43,10 @@ def kept(machines: Mapping[str, Machine], report: Mapping[str, Any]) -> dict[str
     }
 
 
-def only_checked(material: Material, machines: Mapping[str, Machine]) -> dict[Edge, int]:
+def only_checked(page_data: PageData, machines: Mapping[str, Machine]) -> dict[Edge, int]:
     """The edges that the checker reached, each with the fewest processes that it takes."""
     found: dict[Edge, int] = {}
-    checked = material.checked(machines)
+    checked = page_data.checked(machines)
     by_name = {
         str(edge): edge
         for machine in machines.values()
@@ -62,21 +62,23 @@ def only_checked(material: Material, machines: Mapping[str, Machine]) -> dict[Ed
 
 
 def coverage(
-    machine: Machine, drawn: Sketch, tests: Mapping[Edge, Mapping[str, int]], checked: Mapping[Edge, int]
+    machine: Machine, graph: Graph, tests: Mapping[Edge, Mapping[str, int]], checked: Mapping[Edge, int]
 ) -> Overlay:
-    """The overlay: each outcome with how often tests walked it, or with who else reached it."""
+    """The overlay: how often tests walked each outcome, else whether the checker reached it. A frame has its worst mark."""
 
-    def judge(sources: tuple[str, ...], event: str, target: str) -> Mark:
-        judged = [one(Edge(machine.name, source, event, target)) for source in sources]
-        grave = [mark for mark in judged if mark.kind != "walked"]
-        return grave[0] if grave else Mark("walked", f"×{sum(int(mark.note[1:]) for mark in judged)}")
+    def mark_of(sources: tuple[str, ...], event: str, target: str) -> Mark:
+        counts = {
+            edge: sum(tests.get(edge, {}).values())
+            for edge in (Edge(machine.name, source, event, target) for source in sources)
+        }
+        unwalked = [edge for edge, count in counts.items() if not count]
+        if any(edge not in checked for edge in unwalked):
+            return Mark("unwalked", "never")
+        if unwalked:
+            return Mark("checker", f"N={max(checked[edge] for edge in unwalked)}")
+        return Mark("walked", f"×{sum(counts.values())}")
 
-    def one(edge: Edge) -> Mark:
-        if walks := sum(tests.get(edge, {}).values()):
-            return Mark("walked", f"×{walks}")
-        return Mark("checker", f"N={checked[edge]}") if edge in checked else Mark("unwalked", "nobody")
-
-    found = marks(drawn, judge)
+    found = marks(graph, mark_of)
     kinds = {mark.kind for mark in found.values()}
     legend = tuple(line for line in LEGEND if line[0] in kinds)
     return Overlay("which edges the tests walk", found, legend=legend)

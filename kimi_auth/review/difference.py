@@ -1,9 +1,10 @@
-"""Two revisions of machines compared: what was added, removed, retargeted, and what anybody could tell by it.
+"""Two revisions of machines compared: each change, and the shortest sequence of outcomes on which it is observable.
 
     python -m kimi_auth.review.difference [--markdown] [--svg FOLDER] BEFORE [AFTER]
 
 BEFORE and AFTER are folders with machines, or revisions of the git checkout we are in (its `machines/`); AFTER is by
-default the machines of this package. Exit status 1 if they differ, 2 if they cannot be compared or drawn.
+default the machines of this package. `--svg` also draws each machine that changed, with its changes in colour. Exit status
+1 if they differ, 2 if they cannot be compared or drawn.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kimi_auth.machine.errors import SpecError
 from kimi_auth.machine.spec import Machine, State
 from kimi_auth.text import visible, visible_lines
 
-from .comparison import comparison
-from .markup import markdown
+from .difference_picture import overlay
+from .equivalence import Pair, Witness, disagreement, goes, way_to
+from .escape import markdown
+from .overlay import Text
 from .revisions import Revision, revision
-from .witness import Witness, disagreement, goes, way_to
+from .svg import svg
 
 __all__ = ["Change", "Difference", "compare", "main", "pictures", "undrawable"]
 
@@ -33,8 +37,8 @@ _KEYS = ("activity", "holds", "walks", "tone")
 class Change:
     """One difference. `kind`: added, removed, changed (a retargeted edge, another hook, ...) or worded (sentences only).
 
-    `state` is "" for what concerns the whole machine, `event` for what concerns a whole state. `witness` is None where
-    nobody could tell (the walk behaves as before), and for a whole machine that came or went.
+    `state` is "" for a change of the whole machine, `event` for a change of a whole state. `witness` is None for a change
+    that cannot be observed (every walk behaves as before), and for a whole machine that came or went.
     """
 
     machine: str
@@ -66,17 +70,17 @@ class Difference:
 
     def text(self) -> str:
         """One line for each change and one for its witness, for a terminal; "" without changes."""
-        lines = [line for change in self.changes for line in _lines(change)]
+        lines = [line for change in self.changes for _, line in _lines(change)]
         lines += [f"! cannot run: {problem}" for problem in self.problems]
         return "".join(f"{line}\n" for line in lines)
 
     def markdown(self) -> str:
         """The same for a pull request."""
         if not self.changes:
-            return "The machines say the same.\n"
-        told = sum(change.witness is not None or change.is_whole_machine for change in self.changes)
+            return "The machines are equal.\n"
+        observable = sum(change.witness is not None or change.is_whole_machine for change in self.changes)
         many = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
-        lines = [f"**{many} of the machines; what a walk does is changed by {told or 'none'}.**"]
+        lines = [f"**{many} of the machines; {observable or 'none'} can be observed in a walk.**"]
         for name in dict.fromkeys(change.machine for change in self.changes):
             lines += [
                 f"\n### {markdown(name)}\n",
@@ -85,8 +89,8 @@ class Difference:
             ]
             for change in self.changes:
                 if change.machine == name:
-                    tells = "" if change.kind == "worded" else _tells(change)
-                    lines.append(f"| {_SIGNS[change.kind]} | {markdown(change.says)} | {markdown(tells)} |")
+                    effect = "" if change.kind == "worded" else _effect(change)
+                    lines.append(f"| {_SIGNS[change.kind]} | {markdown(change.says)} | {markdown(effect)} |")
         if self.problems:
             lines += ["\n### These machines cannot run\n", *(f"- {markdown(problem)}" for problem in self.problems)]
         return "\n".join(lines) + "\n"
@@ -96,7 +100,7 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
 
 
 def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problems: tuple[str, ...] = ()) -> Difference:
-    """What changed from `before` to `after`, each by machine name; `problems` of `after` are passed on."""
+    """The changes from `before` to `after`, each by machine name; `problems` of `after` are passed on."""
     changes: list[Change] = []
     pairs: dict[str, tuple[Machine | None, Machine | None]] = {}
     for name in [*after, *(name for name in before if name not in after)]:
@@ -109,16 +113,24 @@ def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problem
 
 
 def undrawable(before: Revision, after: Revision) -> tuple[str, ...]:
-    """What the lints refuse in either revision, one line each: such machines are told, and never drawn."""
+    """Problems that the lints found in either revision, one line each: such machines are compared, but never drawn."""
     return tuple(dict.fromkeys([*before.problems, *after.problems]))
 
 
 def pictures(difference: Difference) -> Mapping[str, str]:
-    """By machine that changed: both revisions as one SVG file, what changed in colour."""
-    told: dict[str, list[str]] = {name: [] for name in difference.pairs}
-    for change in difference.changes:
-        told[change.machine] += _lines(change)
-    return {name: comparison(*pair, told[name]) for name, pair in difference.pairs.items()}
+    """By machine that changed: an SVG file of the new revision with its changes in colour, and all changes listed below.
+
+    The list begins with states and edges that are gone, which the drawing cannot show. A machine that is gone is drawn
+    in its old form.
+    """
+    drawn = {}
+    for name, (before, after) in difference.pairs.items():
+        machine = after or before
+        assert machine is not None
+        changes = sorted((one for one in difference.changes if one.machine == name), key=_goes_first)
+        lines = tuple(line for change in changes for line in _lines(change))
+        drawn[name] = svg(machine, partial(overlay, before, after, footer=lines))
+    return drawn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,7 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name, text in pictures(found).items():
                 (args.svg / f"{name}.svg").write_text(text, encoding="utf-8", newline="\n")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone; nothing is left to be flushed at exit
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # the reader closed the pipe: the flush at exit must not fail again
     except OSError as error:
         sys.stderr.write(f"{args.svg or 'the answer'} cannot be written ({error.strerror}); name another folder\n")
         return 2
@@ -179,7 +193,8 @@ def _states(old: Machine, new: Machine) -> Iterator[Change]:
             whole = other or one
             assert whole is not None
             says = f"state {name} is {kind} ({_describe(whole)})"
-            yield Change(new.name, name, "", kind, says, _where_one_is(old, new, name))
+            pairs = {(name, state) for state in new.states} if one else {(state, name) for state in old.states}
+            yield Change(new.name, name, "", kind, says, _from_pair(old, new, pairs))
             continue
         yield from _attributes(old, new, name, one, other)
         yield from _edges(old, new, name, one, other)
@@ -189,19 +204,8 @@ def _attributes(old: Machine, new: Machine, name: str, one: State, other: State)
     for key in _KEYS:
         was, now = getattr(one, key), getattr(other, key)
         if was != now:
-            way = way_to(old, new, {(name, name)})
-            found = disagreement(old, new, (name, name)) if way else None
-            witness = (
-                Witness(way[0] + found.events, found.before, found.after) if way and found else disagreement(old, new)
-            )
-            yield Change(
-                new.name,
-                name,
-                "",
-                "changed",
-                f"{name}: {key} is {now or 'nothing'}, before {was or 'nothing'}",
-                witness,
-            )
+            says = f"{name}: {key} is {now or 'nothing'}, before {was or 'nothing'}"
+            yield Change(new.name, name, "", "changed", says, _from_pair(old, new, {(name, name)}))
     if one.about != other.about:
         yield Change(new.name, name, "", "worded", f"the sentence about {name}")
 
@@ -223,7 +227,7 @@ def _edges(old: Machine, new: Machine, name: str, one: State, other: State) -> I
 def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
     """The shortest sequence that takes `event` in `name`, and on from there to where they are seen to differ.
 
-    Where the two never meet in `name`, something else differs before: that is the witness, then.
+    If the two never meet in `name`, they differ before it: that difference is the witness.
     """
     way = way_to(old, new, {(name, name)})
     if way is None:
@@ -235,29 +239,39 @@ def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
     return Witness((*way[0], event, *found.events), found.before, found.after) if found else None
 
 
-def _where_one_is(old: Machine, new: Machine, name: str) -> Witness | None:
-    """Where one of the two is in `name`, and the other, which has no such state, is somewhere else."""
-    pairs = {(name, other) for other in new.states} if name in old.states else {(other, name) for other in old.states}
+def _from_pair(old: Machine, new: Machine, pairs: set[Pair]) -> Witness | None:
+    """The shortest sequence to one of `pairs` of states, and on from there to where they are seen to differ.
+
+    If no walk leads to such a pair, the machines differ before it: that difference is the witness.
+    """
     way = way_to(old, new, pairs)
-    found = disagreement(old, new, way[1]) if way else disagreement(old, new)
-    return Witness((way[0] if way else ()) + found.events, found.before, found.after) if found else None
+    if way is None:
+        return disagreement(old, new)
+    found = disagreement(old, new, way[1])
+    return Witness(way[0] + found.events, found.before, found.after) if found else None
 
 
 def _describe(state: State) -> str:
-    """What a state is and where it leads, for a state that comes or goes with all its edges."""
-    what = f"rest, {state.tone}" if state.is_rest else f"runs {state.activity}"
-    return "; ".join([what, *(f"{event} → {target}" for event, target in state.on.items())])
+    """The kind of a state and its edges, for a state that comes or goes with all of them."""
+    kind = f"rest, {state.tone}" if state.is_rest else f"runs {state.activity}"
+    return "; ".join([kind, *(f"{event} → {target}" for event, target in state.on.items())])
 
 
-def _tells(change: Change) -> str:
+def _effect(change: Change) -> str:
+    """The difference in behaviour that a change makes, as a sentence."""
     if change.is_whole_machine:
         return "only one revision has it, so no walk can be compared"
-    return str(change.witness) if change.witness else "nobody can tell: the walk behaves as before"
+    return str(change.witness) if change.witness else "not observable: every walk behaves as before"
 
 
-def _lines(change: Change) -> list[str]:
+def _lines(change: Change) -> list[Text]:
+    """A line for a change and one for its effect; only the first has a colour."""
     first = f"{_SIGNS[change.kind]} {change}"
-    return [first] if change.kind == "worded" else [first, f"    {_tells(change)}"]
+    return [("", first)] if change.kind == "worded" else [(change.kind, first), ("", f"    {_effect(change)}")]
+
+
+def _goes_first(change: Change) -> int:
+    return ("removed", "changed", "added", "worded").index(change.kind)
 
 
 if __name__ == "__main__":

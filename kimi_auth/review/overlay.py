@@ -1,4 +1,4 @@
-"""What is drawn over a machine: a mark and a note for each outcome of each place, whatever the measuring was."""
+"""Coverage, a walk or a difference over a machine: marks on its outcomes and states, which the picture shows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .sketch import Sketch
+from .graph import Graph
 
-__all__ = ["NOTHING", "Mark", "Overlay", "marks"]
+__all__ = ["NO_OVERLAY", "Mark", "Overlay", "Text", "marks"]
+
+Text = tuple[str, str]
+"""The kind (a colour of `styles`, "" for none) of a line of text, and the line."""
 
 
 class Mark(NamedTuple):
-    """`kind` is a colour of `palette`, `note` a few letters beside the outcome."""
+    """`kind` is a colour of `styles`, `note` a few letters beside the outcome (`graph.NOTE_LETTERS` have room)."""
 
     kind: str
     note: str = ""
@@ -21,28 +24,30 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """`caption`: a line under the title. `marks`: by place (state or frame), outcome and target. `states`: kind by state.
+    """`caption`: a line under the title. `marks`: by node (state or frame), outcome and target. `states`: kind by state.
 
-    `legend`: what the kinds mean here. `fades`: whether what is not marked steps back. `story`: lines under the picture.
+    `legend`: the meaning of each kind. `fades`: unmarked arrows are pale. `footer`: lines under the picture.
     """
 
     caption: str = ""
     marks: Mapping[tuple[str, str, str], Mark] = field(default_factory=lambda: MappingProxyType({}))
     states: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    legend: tuple[tuple[str, str], ...] = ()
+    legend: tuple[Text, ...] = ()
     fades: bool = False
-    story: tuple[str, ...] = ()
+    footer: tuple[Text, ...] = ()
 
 
-NOTHING = Overlay()
+NO_OVERLAY = Overlay()
 
 
-def marks(drawn: Sketch, judge: Callable[[tuple[str, ...], str, str], Mark | None]) -> dict[tuple[str, str, str], Mark]:
-    """A mark for each outcome that is drawn; `judge` sees the states it leaves (several in a frame), its name and where it
-    leads."""
-    judged = {
-        (arrow.source, event, arrow.target): judge(drawn.members(arrow.source), event, arrow.target)
-        for arrow in drawn.arrows
+def marks(
+    graph: Graph, mark_of: Callable[[tuple[str, ...], str, str], Mark | None]
+) -> dict[tuple[str, str, str], Mark]:
+    """A mark for each outcome that is drawn. `mark_of` gets the states that it leaves (several in a frame), its name and
+    its target."""
+    found = {
+        (arrow.source, event, arrow.target): mark_of(graph.members(arrow.source), event, arrow.target)
+        for arrow in graph.arrows
         for event in arrow.events
     }
-    return {key: mark for key, mark in judged.items() if mark is not None}
+    return {key: mark for key, mark in found.items() if mark is not None}

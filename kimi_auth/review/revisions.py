@@ -1,7 +1,7 @@
-"""Machines of another day: from a folder, or from a revision of the git checkout that the working directory is in.
+"""Machines of another revision: from a folder, or from a revision of the git checkout around the working directory.
 
-They are taken as they are written: a change that the lints would refuse is one that a reviewer must see all the more. Only
-what leads nowhere cannot be compared.
+They are read without the lints: a change that the lints refuse is one that a reviewer must see. Only machines whose edges
+lead to no state cannot be compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ NO_COMMANDS = {
     "GIT_TERMINAL_PROMPT": "0",
 }
 """The environment of every git here. The config of a checkout that is not trusted may name commands: a partial clone fetches
-what it lacks, by an `ext::` transport too. No protocol is allowed, which every git knows; the second line spares the try."""
+missing objects, by an `ext::` transport too. `GIT_ALLOW_PROTOCOL` forbids all transports in every git; a git that knows
+`GIT_NO_LAZY_FETCH` does not even try."""
 
 NO_REVISION = "{where} is no folder and no revision here ({said}); name one of the two"
 INCOMPLETE = "{where} is not complete here ({said}); fetch it with git, or name a folder"
@@ -50,13 +51,13 @@ class Revision(NamedTuple):
 
 
 def revision(where: str | None = None) -> Revision:
-    """The machines of a folder, or those that stood in `machines/` at a git revision; default: those of this package.
+    """The machines of a folder, or of `machines/` at a git revision; default: those of this package.
 
     Raises `SpecError`, also where `where` is neither.
     """
     if where is None:
         return Revision.of(drafts())
-    if os.path.isdir(where):  # noqa: PTH112 - for whatever cannot be a path, the other one raises
+    if os.path.isdir(where):  # noqa: PTH112 - Path.is_dir raises for text that cannot be a path
         return Revision.of(drafts(Path(where)))
     commit = _git(
         NO_REVISION, where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{where}^{{commit}}"
@@ -73,11 +74,13 @@ def revision(where: str | None = None) -> Revision:
     return Revision.of(drafts_from_data(files))
 
 
-def _git(failure: str, where: str, *words: str) -> str:
-    """What a plumbing command of git answers: those run no hook, pager, filter or diff driver. `failure`: what to say else."""
+def _git(failure: str, where: str, *arguments: str) -> str:
+    """The output of a plumbing command of git: those run no hook, pager, filter or diff driver. `failure`: the error text."""
     environ = {**os.environ, **NO_COMMANDS}
     try:
-        done = subprocess.run(["git", *words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
     except (OSError, ValueError) as error:
         why = f"git cannot be run ({getattr(error, 'strerror', None) or error}), which knows the revisions"
         raise SpecError([f"{why}; install it, or name a folder"]) from None

@@ -1,6 +1,6 @@
 """The JSON Schema of a machine file, for editors that complete and check TOML while it is written.
 
-It says what shape a file has; whether the machine makes sense is for the linter, which sees all files together.
+The schema covers the shape of one file. The linter sees all files together and checks whether the machines make sense.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ ABOUT = {
     "name": "The name of the machine; the same as the file's.",
     "about": "A sentence for the reader.",
     "initial": "The state in which every walk begins.",
-    "holds": "The resource that is held: by this state's hook, or (at the top) by whoever walks this machine.",
+    "holds": "The resource that is held: by this state's hook, or (at the top) by the caller that walks this machine.",
     "states": "The states by name, in the order of the story.",
     "activity": "The one hook that runs in this state. A state without one is a rest state: a walk ends there.",
     "walks": "The machine that is walked while the resource is held; its rest states are outcomes here.",
     "tone": "How it feels to end in this rest state.",
     "on": "Each outcome of the activity, or each event from outside, with the state it leads to. The first is the happy one.",
 }
-"""What an editor shows for each key."""
+"""The text that an editor shows for each key."""
 
 _NAME = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _FORMS: dict[str, dict[str, Any]] = {

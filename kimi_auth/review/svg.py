@@ -1,6 +1,6 @@
 """Machines as SVG: text stays text, light and dark by the reader's choice, no script, same machine same bytes.
 
-`svg` writes a file that stands by itself; `drawing` the same for the inside of a page that brings the style.
+`svg` writes a file of its own; `drawing` the element for a page that brings the style.
 """
 
 from __future__ import annotations
@@ -8,66 +8,70 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from textwrap import wrap
 
 from kimi_auth.machine.lint import NAME
 from kimi_auth.machine.spec import Machine, State
 
+from .escape import attribute
+from .escape import text as escape
 from .geometry import Layout, Point, Rect, Route
-from .layout import layout
-from .markup import attribute
-from .markup import text as escape
-from .overlay import NOTHING, Mark, Overlay
-from .palette import PICTURE, SHAPES, css
-from .sketch import LINE_LEADING, LINE_PX, NAME_LEADING, START, Arrow, Box, Sketch, text_width
+from .graph import LINE_LEADING, LINE_PX, NAME_LEADING, START, Arrow, Box, Graph, text_width
+from .layout import layout_of
+from .overlay import NO_OVERLAY, Mark, Overlay, Text
+from .styles import PICTURE, SHAPES, css
 
-__all__ = ["MARK", "STYLE", "drawing", "label_place", "svg"]
+__all__ = ["MARK", "drawing", "label_rect", "svg"]
 
-STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
-"""A file on its own fits the page that it is printed on; a wide one asks for a wide page."""
+_STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
+"""A file of its own fits the page that it is printed on; a wide one asks for a wide page."""
 _LANDSCAPE = "@page{size:A4 landscape}"
-MARK = "<!-- Drawn from machines/ by kimi_auth.machine. Change the machine, then run `make diagrams`. -->\n"
-"""Stands first in every file: what carries it may be overwritten and removed."""
+MARK = "<!-- Drawn from machines/ by kimi_auth.review. Change the machine, then run `make diagrams`. -->\n"
+"""The first line of every file: a file that begins with it may be overwritten and removed."""
 
 _MARGIN = 24
 _HEAD = 40
-_STORY_LEADING = 17
+_FOOTER_LEADING = 17
+_FOOTER_LETTERS_MIN = 90
+"""Below the narrowest picture, too, most lines of a walk or a difference fit without a break."""
 _CORNER = 7
 
 
 def svg(
     machine: Machine,
-    over: Callable[[Sketch], Overlay] | None = None,
+    over: Callable[[Graph], Overlay] | None = None,
     *,
     folder: Path | Traversable | None = None,
     link: Callable[[str], str] = "{}.svg".format,
 ) -> str:
-    """The machine as a file, ending in a newline. `over` makes an overlay for what is drawn.
+    """The machine as a file, ending in a newline. `over` makes the overlay for its graph.
 
-    `folder`: layouts, see `layout.layout`. `link`: where a machine that is walked can be read, by its name.
+    `folder`: layouts, see `layout_of`. `link`: the address of a machine that is walked, by its name.
     """
-    drawn, places = layout(machine, folder)
-    return MARK + drawing(machine, drawn, places, over(drawn) if over else NOTHING, link=link, style=STYLE) + "\n"
+    graph, layout = layout_of(machine, folder)
+    return MARK + drawing(machine, graph, layout, over(graph) if over else NO_OVERLAY, link=link, style=_STYLE) + "\n"
 
 
 def drawing(
     machine: Machine,
-    drawn: Sketch,
-    places: Layout,
-    overlay: Overlay = NOTHING,
+    graph: Graph,
+    layout: Layout,
+    overlay: Overlay = NO_OVERLAY,
     *,
     link: Callable[[str], str] = "{}.svg".format,
     style: str = "",
     titled: bool = True,
 ) -> str:
-    """The `<svg>` element of a machine whose geometry is known; `titled`: its name stands above the picture."""
-    said = [
-        line for line in (overlay.caption, machine.holds and f"every state runs while {machine.holds} is held") if line
-    ]
+    """The `<svg>` element of a machine whose layout is known; `titled`: its name is above the picture."""
+    held = machine.holds and f"every state runs while {machine.holds} is held"
+    subtitles = [line for line in (overlay.caption, held) if line]
     head = _HEAD if titled else 12
-    top = head + 16 * len(said) + (18 if overlay.legend else 0)
-    letters = max(len(line) for line in [*said, *overlay.story, machine.name + "     "])
-    width = max(places.width, text_width(letters, LINE_PX) + 2 * _MARGIN, _legend_width(overlay))
-    height = places.height + top + (_STORY_LEADING * len(overlay.story) + _MARGIN if overlay.story else 0)
+    top = head + 16 * len(subtitles) + (18 if overlay.legend else 0)
+    letters = max(map(len, [*subtitles, machine.name + "     "]))
+    width = max(layout.width, text_width(letters, LINE_PX) + 2 * _MARGIN, _legend_width(overlay))
+    footer = list(_wrapped(overlay.footer, (width - 2 * _MARGIN) // text_width(1, LINE_PX)))
+    width = max([width, *(text_width(len(line), LINE_PX) + 2 * _MARGIN for _, line in footer)])
+    height = layout.height + top + (_FOOTER_LEADING * len(footer) + _MARGIN if footer else 0)
     uid = attribute(f"{machine.name}-{overlay.caption.partition(' ')[0] or 'plain'}".lower())
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="m" viewBox="0 0 {width} {height}"',
@@ -78,28 +82,28 @@ def drawing(
         f'<rect class="paper" width="{width}" height="{height}"/>',
         f'<text class="title" x="{_MARGIN}" y="{_HEAD - 10}">{escape(machine.name)}</text>' if titled else "",
     ]
-    for number, line in enumerate(said):
-        tone = "lock" if number == len(said) - 1 and machine.holds else "quiet"
+    for number, line in enumerate(subtitles):
+        tone = "lock" if line is held else "quiet"
         parts.append(f'<text class="{tone}" x="{_MARGIN}" y="{head + 8 + 16 * number}">{escape(line)}</text>')
     parts += _legend(overlay, top - 8)
     within = ' class="within"' if machine.holds else ""
-    parts.append(f'<g{within} transform="translate({(width - places.width) // 2},{top})">')
+    parts.append(f'<g{within} transform="translate({(width - layout.width) // 2},{top})">')
     if machine.holds:
         parts.append(
-            f'<rect class="region" x="8" y="2" width="{places.width - 16}" height="{places.height - 10}" rx="14"/>'
+            f'<rect class="region" x="8" y="2" width="{layout.width - 16}" height="{layout.height - 10}" rx="14"/>'
         )
-    parts += [_frame(rect) for rect in places.frames.values()]
-    parts += [_edge(drawn, arrow, route, overlay) for arrow, route in zip(drawn.arrows, places.routes, strict=True)]
+    parts += [_frame(rect) for rect in layout.frames.values()]
+    parts += [_edge(graph, arrow, route, overlay) for arrow, route in zip(graph.arrows, layout.routes, strict=True)]
     parts += [
-        _state(name, state, drawn.boxes[name], places.boxes[name], overlay, link)
+        _state(name, state, graph.boxes[name], layout.boxes[name], overlay, link)
         for name, state in machine.states.items()
     ]
-    parts += ["</g>", *_story(overlay, top + places.height)]
+    parts += ["</g>", *_footer(footer, top + layout.height)]
     return "\n".join(part for part in [*parts, "</svg>"] if part)
 
 
 def _sentence(machine: Machine, overlay: Overlay) -> str:
-    """What a reader who cannot see the picture is told."""
+    """The description for a reader who cannot see the picture."""
     ends = ", ".join(f"{name} ({machine.states[name].tone})" for name in machine.rest)
     caption = f" {overlay.caption}." if overlay.caption else ""
     return f"{' '.join(machine.about.split())}{caption} A walk begins in {machine.initial} and can end in {ends}."
@@ -107,20 +111,28 @@ def _sentence(machine: Machine, overlay: Overlay) -> str:
 
 def _legend(overlay: Overlay, y: int) -> Iterator[str]:
     x = _MARGIN
-    for kind, words in overlay.legend:
+    for kind, meaning in overlay.legend:
         line = f'<path d="M{x} {y - 4}h22"/>'
-        yield f'<g class="edge {kind}">{line}<text class="says {kind}" x="{x + 28}" y="{y}">{escape(words)}</text></g>'
-        x += 28 + text_width(len(words), LINE_PX) + 22
+        label = f'<text class="line {kind}" x="{x + 28}" y="{y}">{escape(meaning)}</text>'
+        yield f'<g class="edge {kind}">{line}{label}</g>'
+        x += 28 + text_width(len(meaning), LINE_PX) + 22
 
 
-def _story(overlay: Overlay, y: int) -> Iterator[str]:
-    for number, line in enumerate(overlay.story, 1):
-        spaced = f'class="story" x="{_MARGIN}" y="{y + _STORY_LEADING * number}" xml:space="preserve"'
-        yield f"<text {spaced}>{escape(line)}</text>"
+def _wrapped(lines: tuple[Text, ...], letters: int) -> Iterator[Text]:
+    letters = max(_FOOTER_LETTERS_MIN, letters)
+    for kind, line in lines:
+        for part in wrap(line, letters, subsequent_indent="      ", drop_whitespace=False, break_on_hyphens=False):
+            yield kind, part
+
+
+def _footer(lines: list[Text], y: int) -> Iterator[str]:
+    for number, (kind, line) in enumerate(lines, 1):
+        spaced = f'x="{_MARGIN}" y="{y + _FOOTER_LEADING * number}" xml:space="preserve"'
+        yield f'<text class="{" ".join(filter(None, ("line", kind)))}" {spaced}>{escape(line)}</text>'
 
 
 def _legend_width(overlay: Overlay) -> int:
-    return 2 * _MARGIN + sum(50 + text_width(len(words), LINE_PX) for _, words in overlay.legend)
+    return 2 * _MARGIN + sum(50 + text_width(len(meaning), LINE_PX) for _, meaning in overlay.legend)
 
 
 def _frame(rect: Rect) -> str:
@@ -153,50 +165,47 @@ def _state(name: str, state: State, box: Box, rect: Rect, overlay: Overlay, link
     return "".join([*parts, "</g>"])
 
 
-def label_place(arrow: Arrow, room: Rect, overlay: Overlay = NOTHING) -> Rect:
-    """Where the label of an arrow stands: in the middle of its room, as wide as its words and notes are."""
+def label_rect(arrow: Arrow, room: Rect, overlay: Overlay = NO_OVERLAY) -> Rect:
+    """The label of an arrow: in the middle of its room, as wide as its outcomes and notes are."""
     width = text_width(max(len(f"{event} {note}".strip()) for event, _, note in _noted(arrow, overlay)), LINE_PX) + 8
     return Rect(room.x + (room.width - width) // 2, room.y, width, room.height)
 
 
 def _noted(arrow: Arrow, overlay: Overlay) -> list[tuple[str, str, str]]:
-    """Each outcome with the kind and the note that the overlay has for it."""
+    """Each outcome with the kind and the note of its mark."""
     marked = [(event, overlay.marks.get((arrow.source, event, arrow.target), _NO_MARK)) for event in arrow.events]
     return [(event, mark.kind, mark.note) for event, mark in marked]
 
 
-def _edge(drawn: Sketch, arrow: Arrow, route: Route, overlay: Overlay) -> str:
+def _edge(graph: Graph, arrow: Arrow, route: Route, overlay: Overlay) -> str:
     if arrow.source == START:
         (x, y) = route.points[0]
         return f'<g class="edge happy"><circle class="dot" cx="{x}" cy="{y - 7}" r="7"/>{_line(route.points)}</g>'
     noted = _noted(arrow, overlay)
-    # The gravest mark colours the line; each outcome keeps its own beside its name.
+    # One line can carry several outcomes. It takes the gravest colour; each outcome keeps its own beside its name.
     kinds = {mark for _, mark, _ in noted}
-    kind = next((kind for kind in _GRAVEST if kind in kinds and (kind not in _OF_ALL or kinds == {kind})), "")
+    kind = next((kind for kind in _GRAVEST if kind in kinds), "")
     is_happy, is_pale = arrow.happy and not overlay.marks, overlay.fades and kinds == {""}
     classes = ["edge", "happy" if is_happy else "", kind, "pale" if is_pale else ""]
-    sources = drawn.members(arrow.source)
+    sources = graph.members(arrow.source)
     keys = " ".join(f"{source}.{event}" for source in sources for event in arrow.events)
     title = "\n".join(f"{', '.join(sources)} · {event} → {arrow.target} {note}".strip() for event, _, note in noted)
     return (
         f'<g class="{" ".join(filter(None, classes))}" data-edges="{attribute(keys)}"><title>{escape(title)}</title>'
-        f"{_line(route.points)}{_label(noted, label_place(arrow, route.label, overlay)) if route.label else ''}</g>"
+        f"{_line(route.points)}{_label(noted, label_rect(arrow, route.label, overlay)) if route.label else ''}</g>"
     )
 
 
-def _label(noted: list[tuple[str, str, str]], place: Rect) -> str:
-    lines = f'<rect class="paper" x="{place.x}" y="{place.y}" width="{place.width}" height="{place.height}"/>'
+def _label(noted: list[tuple[str, str, str]], rect: Rect) -> str:
+    lines = f'<rect class="paper" x="{rect.x}" y="{rect.y}" width="{rect.width}" height="{rect.height}"/>'
     for number, (event, kind, note) in enumerate(noted):
-        word = f'<tspan class="gone">{escape(event)}</tspan>' if kind == "removed" else escape(event)
-        said = f' <tspan class="note {kind}">{escape(note)}</tspan>' if note else ""
-        lines += f'<text x="{place.x + 4}" y="{place.y + 13 + LINE_LEADING * number}">{word}{said}</text>'
+        noted_as = f' <tspan class="note {kind}">{escape(note)}</tspan>' if note else ""
+        lines += f'<text x="{rect.x + 4}" y="{rect.y + 13 + LINE_LEADING * number}">{escape(event)}{noted_as}</text>'
     return lines
 
 
 _NO_MARK = Mark("")
-_GRAVEST = ("unwalked", "added", "changed", "removed", "traced", "checker", "walked")
-_OF_ALL = ("added", "removed")
-"""A line is new or gone only with everything on it."""
+_GRAVEST = ("unwalked", "changed", "added", "traced", "checker", "walked")
 
 
 def _line(points: tuple[Point, ...]) -> str:

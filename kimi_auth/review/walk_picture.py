@@ -1,4 +1,4 @@
-"""One walk drawn over its machine, and told in lines of text."""
+"""One recorded walk: drawn over its machine, and as lines of text."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from collections.abc import Iterator, Sequence
 from kimi_auth.machine.spec import Machine
 from kimi_auth.machine.trace import Traced, Walk
 
+from .graph import Graph
 from .overlay import Mark, Overlay, marks
-from .sketch import Sketch
 
-__all__ = ["overlay", "story", "strangers"]
+__all__ = ["foreign_steps", "overlay", "walk_lines"]
 
-STORY_LINES = 30
+LINES_MAX = 30
 NOTE_MAX = 9
+"""Letters of a note with a time. `graph.NOTE_LETTERS` reserves fewer; the spacing around labels has room for the rest."""
 
 
-def overlay(machine: Machine, walk: Walk, drawn: Sketch) -> Overlay:
-    """The walk over the machine: at each outcome the numbers of its steps, below it the story with all times."""
+def overlay(machine: Machine, walk: Walk, graph: Graph) -> Overlay:
+    """The walk over the machine: at each outcome the numbers of its steps, below the picture its lines with all times."""
     steps: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
     for number, (traced, since_s) in enumerate(zip(walk.traced, walk.since_s, strict=True), 1):
         if traced.machine == machine.name:
             steps.setdefault((traced.source, traced.event, traced.target), []).append((number, since_s))
 
-    def judge(sources: tuple[str, ...], event: str, target: str) -> Mark | None:
+    def mark_of(sources: tuple[str, ...], event: str, target: str) -> Mark | None:
         taken = sorted(step for source in sources for step in steps.get((source, event, target), ()))
         return Mark("traced", _note(taken)) if taken else None
 
     last = [traced.target for traced in walk.traced if traced.machine == machine.name][-1:]
     states = {state: "traced" for state in last if state in machine.states}
     legend = (("traced", "walked: #numbers of the steps, and where there is room the seconds until the last"),)
-    return Overlay(_caption(walk, machine), marks(drawn, judge), states, legend, fades=True, story=tuple(story(walk)))
+    footer = tuple(("", line) for line in walk_lines(walk))
+    return Overlay(_caption(walk, machine), marks(graph, mark_of), states, legend, fades=True, footer=footer)
 
 
-def strangers(walk: Walk, machine: Machine) -> str:
-    """What to say of steps that this revision of the machine does not have, "" without any: they are in no picture of it."""
+def foreign_steps(walk: Walk, machine: Machine) -> str:
+    """How many steps this revision of the machine does not have, as a phrase, "" for none: no picture of it shows them."""
     count = sum(one.machine == machine.name and not _is_of(one, machine) for one in walk.traced)
     many = "1 step is" if count == 1 else f"{count} steps are"
     return f"{many} of another revision of this machine" if count else ""
@@ -45,18 +47,19 @@ def _is_of(traced: Traced, machine: Machine) -> bool:
     return state is not None and state.on.get(traced.event) == traced.target
 
 
-def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
-    """The walk in lines of plain text: number, time since it began, what happened. Rounds that repeat are told once."""
+def walk_lines(walk: Walk, lines_max: int = LINES_MAX) -> list[str]:
+    """The walk in lines of plain text: number, time since it began, source, outcome and target. A round that repeats
+    is one line a step, with how often. From a longer walk the middle is left out."""
     alone = len(walk.machines) == 1
-    places = [one.source if alone else f"{one.machine}.{one.source}" for one in walk.traced]
-    width = max(map(len, places))
+    sources = [one.source if alone else f"{one.machine}.{one.source}" for one in walk.traced]
+    width = max(map(len, sources))
     since_s = walk.since_s
     lines = []
     for at, times, last in _rounds(walk.traced):
         traced = walk.traced[at]
         again = f"   ×{times}, until {since_s[last]:.2f} s" if times > 1 else ""
         lines.append(
-            f"#{at + 1:<4}{since_s[at]:9.2f} s  {places[at].ljust(width)}  {traced.event} → {traced.target}{again}"
+            f"#{at + 1:<4}{since_s[at]:9.2f} s  {sources[at].ljust(width)}  {traced.event} → {traced.target}{again}"
         )
     if len(lines) <= lines_max:
         return lines
@@ -65,7 +68,7 @@ def story(walk: Walk, lines_max: int = STORY_LINES) -> list[str]:
 
 
 def _rounds(traced: Sequence[Traced]) -> Iterator[tuple[int, int, int]]:
-    """`(index, times, last index)`: a step, or a round of two, that follows itself is told once, and how often."""
+    """`(index, times, last index)`: a step, or a round of two, that follows itself is given once, with how often."""
     at = 0
     while at < len(traced):
         size, times = next(((size, times) for size in (1, 2) if (times := _times(traced, at, size)) > 1), (1, 1))
@@ -75,7 +78,7 @@ def _rounds(traced: Sequence[Traced]) -> Iterator[tuple[int, int, int]]:
 
 
 def _times(traced: Sequence[Traced], at: int, size: int) -> int:
-    """How often the `size` steps from `at` on are walked in a row."""
+    """How many times in a row the `size` steps from `at` on are walked."""
     first = [_edge(one) for one in traced[at : at + size]]
     times = 1
     while [_edge(one) for one in traced[at + times * size : at + (times + 1) * size]] == first:
@@ -88,8 +91,8 @@ def _edge(traced: Traced) -> tuple[str, str, str, str]:
 
 
 def _note(taken: list[tuple[int, float]]) -> str:
-    """A few letters: the numbers of the steps and when the last was made, as far as there is room; of many the first, the
-    last, and how many. The story has the rest."""
+    """The numbers of the steps and the time of the last one, as far as there is room; of many the first, the last, and
+    how many. The lines below the picture have the rest."""
     numbers = [number for number, _ in taken]
     since_s = taken[-1][1]
     named = f"#{','.join(map(str, numbers))}"
@@ -103,5 +106,5 @@ def _caption(walk: Walk, machine: Machine) -> str:
     end = (
         f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was broken off"
     )
-    told = f"; {said}" if (said := strangers(walk, machine)) else ""
-    return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s{told}"
+    foreign = f"; {phrase}" if (phrase := foreign_steps(walk, machine)) else ""
+    return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s{foreign}"

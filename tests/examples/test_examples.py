@@ -13,7 +13,7 @@ import pytest
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.machine import Library
-from kimi_auth.review.diagram import mermaid
+from kimi_auth.review.mermaid import mermaid
 from kimi_auth.testing.emulator import Emulator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

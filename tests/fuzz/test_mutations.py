@@ -158,7 +158,7 @@ def words(data: bytes) -> None:
 def walk(data: bytes) -> None:
     for line in data.decode("utf-8", "replace").splitlines():
         traced = trace._parse(line)
-        assert traced is None or walk_picture.story(trace.Walk((traced,)))
+        assert traced is None or walk_picture.walk_lines(trace.Walk((traced,)))
 
 
 GRANT = {"access_token": "a", "refresh_token": "b", "expires_in": 900, "scope": "kimi-code", "token_type": "Bearer"}

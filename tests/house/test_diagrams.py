@@ -11,7 +11,7 @@ DIAGRAMS = Path(__file__).parents[2] / "diagrams"
 
 
 def test_diagrams_are_fresh() -> None:
-    """Same machines, same bytes; nothing is missing, nothing is left over. `make diagrams` mends it."""
+    """Same machines, same bytes; nothing is missing, nothing is left over. `make diagrams` updates it."""
     assert diagram.check(DIAGRAMS) == []
 
 

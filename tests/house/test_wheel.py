@@ -16,7 +16,7 @@ import pytest
 import kimi_auth
 from house.environments import CHECKOUT, PROJECT, PYTHONS, Environment, find_python, make_environment, wheel
 from kimi_auth.machine import Library, digest
-from kimi_auth.review.diagram import mermaid
+from kimi_auth.review.mermaid import mermaid
 
 EXTRAS_ONLY = ("kimi_auth.testing.emulator.",)  # starlette and uvicorn come with the extra
 ROOMS = ("machine", "store", "wire", "platforms", "clients", "credential")  # whose tests the other Pythons run

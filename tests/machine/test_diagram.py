@@ -12,6 +12,9 @@ import pytest
 
 from kimi_auth.machine import Library, edges
 from kimi_auth.review import diagram
+from kimi_auth.review.markdown_page import page as page_of
+from kimi_auth.review.markdown_page import table
+from kimi_auth.review.mermaid import mermaid
 
 CALL_MERMAID = """\
 stateDiagram-v2
@@ -49,12 +52,12 @@ CALL_TABLE = """\
 
 def test_mermaid(library: Library) -> None:
     """States with their activity, edges in file order, rest states with their colour."""
-    assert diagram.mermaid(library["call"]) == CALL_MERMAID
+    assert mermaid(library["call"]) == CALL_MERMAID
 
 
 def test_mermaid_of_locks_and_children(library: Library) -> None:
     """A walking state says what it holds and walks; outcomes to one target share an arrow; a locked machine says so."""
-    errand, door = diagram.mermaid(library["errand"]), diagram.mermaid(library["door"])
+    errand, door = mermaid(library["errand"]), mermaid(library["door"])
     label = 'state "waiting_for_key<br/>take_key()<br/>holds key<br/>walks door" as waiting_for_key\n'
     assert label in errand
     assert "    waiting_for_key --> outside : jammed<br/>busy\n" in errand
@@ -70,21 +73,21 @@ def test_words_of_mermaid_are_no_ids(load: Callable[..., Library], word: str) ->
         f'[states.{word}]\nabout = "S."\nactivity = "go"\non.{word} = "{word}"\non.out = "over"\n'
         '[states.over]\nabout = "O."\ntone = "good"\n'
     )
-    drawn = diagram.mermaid(load(m=text)["m"])
+    drawn = mermaid(load(m=text)["m"])
     assert f'    state "{word}<br/>go()" as {word}_\n    state "over" as over\n    [*] --> {word}_\n' in drawn
     assert f"    {word}_ --> {word}_ : {word}\n    {word}_ --> over : out\n" in drawn
 
 
 def test_table(library: Library) -> None:
     """One row for each edge and one for a rest state without; a bar in a sentence stays inside its cell."""
-    assert diagram.table(library["call"]) == CALL_TABLE
+    assert table(library["call"]) == CALL_TABLE
     walking = "| `take_key`, holds `key`, walks [door](door.md) | `inside` | at_home |\n"
-    assert walking in diagram.table(library["errand"])
+    assert walking in table(library["errand"])
 
 
 def test_page(library: Library) -> None:
     """The page says what made it and how to make it again, and holds the sentence, the picture and the table."""
-    page = diagram.page(library["call"])
+    page = page_of(library["call"])
     assert page.startswith(
         "<!-- Made from machines/call.toml by kimi_auth.review.diagram. "
         "Change the machine, then run `make diagrams`. -->\n\n# call\n\nA phone call. Awaited: it walks no child.\n\n"
@@ -92,13 +95,13 @@ def test_page(library: Library) -> None:
     assert f"\n```mermaid\n{CALL_MERMAID}```\n\n{CALL_TABLE}" in page
     assert page.endswith(CALL_TABLE)
     assert "Every state of this machine runs while" not in page
-    assert "Every state of this machine runs while `key` is held.\n" in diagram.page(library["door"])
+    assert "Every state of this machine runs while `key` is held.\n" in page_of(library["door"])
 
 
 def test_every_edge_is_drawn_and_listed(library: Library) -> None:
     """No edge of any machine is missing from the picture or from the table."""
     for machine in library.values():
-        drawn, listed = diagram.mermaid(machine), diagram.table(machine)
+        drawn, listed = mermaid(machine), table(machine)
         arrows = [line.strip().partition(" : ") for line in drawn.splitlines() if " --> " in line and " : " in line]
         shown = {(arrow, event) for arrow, _, events in arrows for event in events.split("<br/>")}
         assert shown == {(f"{edge.source} --> {edge.target}", edge.event) for edge in edges(machine)}
@@ -110,7 +113,7 @@ def test_same_machine_same_bytes(library: Library, load: Callable[..., Library],
     """Loading again, in another order, changes nothing; comments do not either."""
     again = load(**{stem: "# a comment\n" + text for stem, text in reversed(texts.items())})
     for name, machine in library.items():
-        assert diagram.page(again[name]) == diagram.page(machine)
+        assert page_of(again[name]) == page_of(machine)
 
 
 def test_write_then_check(library: Library, tmp_path: Path) -> None:
@@ -122,20 +125,20 @@ def test_write_then_check(library: Library, tmp_path: Path) -> None:
     assert sorted(first) == sorted(
         ["review.html", *(f"{name}{ending}" for name in names for ending in (".md", ".svg"))]
     )
-    assert first["call.md"] == diagram.page(library["call"]).encode()
+    assert first["call.md"] == page_of(library["call"]).encode()
     assert diagram.check(folder, library.values()) == []
     diagram.write(folder, library.values())
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
 def test_check_finds_missing_stale_and_left_over(library: Library, tmp_path: Path) -> None:
-    """Each page that is not what it would be is one line; files of others are nobody's business."""
+    """Each page that is not what it would be is one line; files of others stay."""
     diagram.write(tmp_path, library.values())
     (tmp_path / "README.md").write_text("# How to read these\n")
     (tmp_path / "measured").mkdir()
     (tmp_path / "call.md").unlink()
     (tmp_path / "door.md").write_bytes((tmp_path / "door.md").read_bytes().replace(b"\n", b"\r\n"))
-    (tmp_path / "window.md").write_text(diagram.page(library["call"]))
+    (tmp_path / "window.md").write_text(page_of(library["call"]))
     assert diagram.check(tmp_path, library.values()) == [
         f"{tmp_path}/call.md is missing; run `make diagrams`",
         f"{tmp_path}/door.md is stale; run `make diagrams`",

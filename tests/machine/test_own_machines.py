@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import ACQUIRED, Edge, EdgeRecorder, Library, Machine, digest, edges, steps, walk_sync
-from kimi_auth.review import diagram
+from kimi_auth.review.mermaid import mermaid
 
 OWN = Library.load()
 
@@ -35,7 +35,7 @@ def test_every_edge_can_be_stepped(machine: Machine) -> None:
 
 def test_the_picture_is_complete(machine: Machine) -> None:
     """Every state and every outcome stands in the picture."""
-    drawn = diagram.mermaid(machine)
+    drawn = mermaid(machine)
     for name, state in machine.states.items():
         assert f'state "{name}' in drawn
         assert all(event in drawn for event in state.on)

@@ -18,8 +18,8 @@ from kimi_auth.proof.equivalent_mutants import ARGUMENTS
 from kimi_auth.proof.mutation import Mutant, mutants
 from kimi_auth.proof.rules import RULES
 from kimi_auth.proof.worlds import WORLDS
-from kimi_auth.review.material import Material
-from kimi_auth.review.review import review
+from kimi_auth.review.html_page import html_page
+from kimi_auth.review.page_data import PageData
 
 MEASURED = Path(__file__).parents[2] / "diagrams" / "measured"
 STALE = "the figures are of other machines or another proof; measure again: make verify, then make diagrams"
@@ -69,7 +69,7 @@ def test_every_edge_that_can_be_walked_is_walked(machines: Library) -> None:
 
 def test_a_reviewer_sees_them(machines: Library) -> None:
     """The page shows each world with its size, each rule, and what caught the mutants."""
-    page = review(machines, Material(checker=kept("checker"), mutation=kept("mutation")))
+    page = html_page(machines, PageData(checker=kept("checker"), mutation=kept("mutation")))
     for run in kept("checker")["runs"]:
         assert f">{run['world']}</td>" in page
         assert f"{run['states']:,}".replace(",", "\u202f") in page

@@ -18,7 +18,7 @@ from kimi_auth.review import diagram
 
 CHECKOUT = Path(__file__).parents[2]
 DIAGRAMS = CHECKOUT / "diagrams"
-MEND = "run `make diagrams`"
+FIX = "run `make diagrams`"
 
 
 class Said(NamedTuple):
@@ -53,7 +53,7 @@ def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def check(copy: Path) -> Said:
     done = run(copy, "kimi_auth", "diagram", "--check")
     lines = done.stdout.splitlines()
-    assert all(MEND in line or "remove it" in line for line in lines)
+    assert all(FIX in line or "remove it" in line for line in lines)
     return Said(done.returncode, {line.split(" ")[0] for line in lines}, done.stderr)
 
 
@@ -93,7 +93,7 @@ def another_view(copy: Path) -> set[str]:
 
 def style(copy: Path) -> set[str]:
     """How the page looks."""
-    file = copy / "kimi_auth" / "review" / "review.css"
+    file = copy / "kimi_auth" / "review" / "html_page.css"
     file.write_text(file.read_text("utf-8") + "/* more */\n", "utf-8")
     return {"diagrams/review.html"}
 
@@ -118,13 +118,13 @@ def test_pictures_of_the_sign_in_are_fresh() -> None:
 
 
 def test_machines_that_are_wrong(copy: Path) -> None:
-    """Whoever edits them is told what the linter says, and where, by both commands; nothing is drawn."""
+    """Both commands print the problems that the linter finds, with file and state; nothing is drawn."""
     file = copy / "machines" / "device_login.toml"
     file.write_text(file.read_text("utf-8").replace('on.slow_down = "waiting"', 'on.slow_down = "waitin"'), "utf-8")
     problem = "device_login.toml, [states.polling]: on.slow_down leads to 'waitin', which is no state; did you mean 'waiting'?\n"
     asked = run(copy, "kimi_auth", "diagram", "--check")
     assert (asked.returncode, asked.stdout) == (1, problem)
-    assert asked.stderr == "kimi-auth: the machines cannot run: one problem (how to mend each stands beside it)\n"
+    assert asked.stderr == "kimi-auth: the machines cannot run: one problem (each line ends with its fix)\n"
     drawn = run(copy, "kimi_auth.review.diagram", "diagrams")
     assert (drawn.returncode, drawn.stdout, drawn.stderr) == (1, "", problem)
 
@@ -133,13 +133,13 @@ def test_wrong_machines_in_this_process(monkeypatch: pytest.MonkeyPatch, capsys:
     """Two problems are two lines, and the commands say how many."""
 
     def wrong(*_: object) -> Library:
-        raise SpecError(["one.toml: no; mend it", "two.toml: no; mend it"])
+        raise SpecError(["one.toml: no; fix it", "two.toml: no; fix it"])
 
     monkeypatch.setattr(Library, "load", wrong)
     assert main(["diagram"]) == 1
     said = capsys.readouterr()
-    assert said.out.splitlines() == ["one.toml: no; mend it", "two.toml: no; mend it"]
-    assert said.err == "kimi-auth: the machines cannot run: 2 problems (how to mend each stands beside it)\n"
+    assert said.out.splitlines() == ["one.toml: no; fix it", "two.toml: no; fix it"]
+    assert said.err == "kimi-auth: the machines cannot run: 2 problems (each line ends with its fix)\n"
     assert diagram.main(["--check", "diagrams"]) == 1
     assert capsys.readouterr().err.splitlines() == said.out.splitlines()
 
@@ -158,8 +158,8 @@ def test_findings_in_this_process(
     assert main(["diagram", "--check"]) == 1
     said = capsys.readouterr()
     assert sorted(said.out.splitlines()) == [
-        f"diagrams/login-denied.svg is stale; {MEND}",
-        f"diagrams/login-done.svg is missing; {MEND}",
+        f"diagrams/login-denied.svg is stale; {FIX}",
+        f"diagrams/login-done.svg is missing; {FIX}",
         "diagrams/login-gone.svg shows no state of the sign-in; remove it",
     ]
-    assert said.err.startswith("kimi-auth: 3 pages are not what the program says")
+    assert said.err.startswith("kimi-auth: 3 pages are not up to date")

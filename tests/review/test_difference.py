@@ -7,12 +7,15 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from kimi_auth.machine import Library, Machine, SpecError
 from kimi_auth.review.difference import compare, main, pictures
 from kimi_auth.review.revisions import revision
+from kimi_auth.review.styles import PICTURE
+from kimi_auth.review.svg import svg
 
 OWN = Library.load()
 
@@ -25,10 +28,10 @@ def test_nothing_changed() -> None:
     """Equal machines have no difference, in any form."""
     same = compare(OWN, Library.from_data(OWN.data()))
     assert (same.changes, same.pairs, same.text()) == ((), {}, "")
-    assert same.markdown() == "The machines say the same.\n"
+    assert same.markdown() == "The machines are equal.\n"
 
 
-def test_what_nobody_can_tell() -> None:
+def test_what_is_not_observable() -> None:
     """Sentences, the order of outcomes, and a detour that runs the same hooks change no walk, and that is said."""
     data = OWN.data()
     data["sign_out"]["about"] = "Another sentence."
@@ -44,7 +47,17 @@ def test_what_nobody_can_tell() -> None:
         ("worded", "revoking: the order of its outcomes, first is failed, before revoked", None),
         ("added", "state tidying is added (runs clear_sidecars; cleared → signed_out)", None),
     ]
-    assert "    nobody can tell: the walk behaves as before\n" in found.text()
+    assert "    not observable: every walk behaves as before\n" in found.text()
+
+
+def test_a_lock_that_is_held_already() -> None:
+    """A state that holds what its whole machine holds behaves as before, whatever else has changed before it."""
+    data = OWN.data()
+    data["sign_out"]["states"]["clearing"]["holds"] = data["sign_out"]["holds"]
+    data["sign_out"]["states"]["unwritable"]["tone"] = "good"
+    changes = {change.says: change.witness for change in compare(OWN, unlinted(data)).changes}
+    assert changes["clearing: holds is credential, before nothing"] is None
+    assert str(changes["unwritable: tone is good, before bad"]).startswith("unwritable: rests in unwritable (bad), now")
 
 
 def test_changes_behind_a_change() -> None:
@@ -115,57 +128,109 @@ def test_markdown() -> None:
     data = OWN.data()
     data["token_refresh"]["states"]["exchanging"]["on"]["in_doubt"] = "withdrawing_unsent"
     text = compare(OWN, unlinted(data)).markdown()
-    assert text.startswith("**1 change of the machines; what a walk does is changed by 1.**\n\n### ")
+    assert text.startswith("**1 change of the machines; 1 can be observed in a walk.**\n\n### ")
     assert (
         "### token_refresh\n\n| | change | shortest sequence on which they disagree |\n|---|---|---|\n"
         "| ~ | exchanging --in_doubt--> withdrawing_unsent, before postponing_in_doubt |" in text
     )
 
 
+SPACE = "{http://www.w3.org/XML/1998/namespace}space"
+
+
+def footer(drawn: str) -> list[tuple[str, str]]:
+    """The lines below a picture, each with its colour."""
+    texts = ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")
+    return [(str(one.get("class")).removeprefix("line").strip(), str(one.text)) for one in texts if one.get(SPACE)]
+
+
 def test_pictures() -> None:
-    """Both revisions in one picture, which is the one of before: what came in green, what went struck out, in red."""
+    """The new machine with its changes in colour; each outcome and state that is gone is named below, first and in red."""
     data = OWN.data()
     data["sign_out"]["states"]["emptying"]["on"] |= {"nothing": "resting", "empty": "clearing"}
     data["sign_out"]["states"]["resting"] = {"about": "R.", "activity": "rest", "on": {"rested": "clearing"}}
     del data["sign_out"]["states"]["revoking"]["on"]["failed"]
     (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
-    assert '<tspan class="gone">nothing</tspan> <tspan class="note removed">before</tspan>' in drawn
-    assert 'nothing <tspan class="note added">now</tspan>' in drawn
+    assert 'nothing <tspan class="note changed">moved</tspan>' in drawn
+    assert 'empty <tspan class="note added">new</tspan>' in drawn
     assert '<g class="state added" data-state="resting">' in drawn
-    assert '<tspan class="gone">failed</tspan>' in drawn
     assert '<g class="edge added" data-edges="resting.rested">' in drawn
+    assert '<g class="state changed" data-state="revoking">' in drawn, "it lost an outcome"
+    assert '<g class="edge pale" data-edges="clearing.cleared">' in drawn
+    lines = footer(drawn)
+    assert lines[0] == ("removed", "- sign_out: revoking --failed--> clearing is removed")
+    assert ("changed", "~ sign_out: emptying --nothing--> resting, before clearing") in lines
+    assert "gone: listed below" in drawn
 
 
-def test_an_outcome_that_went_from_a_shared_arrow() -> None:
-    """The arrow stays as it is, for the others on it are still there; only the word is struck out."""
+def test_colours_of_changes() -> None:
+    """A mark of a change has a colour that nothing else in a drawing has, neither a tone nor a lock, light and dark."""
+    marks = {rule[2:] for rule in PICTURE for kind in ("added", "changed") if f".state.{kind} " in rule[0]}
+    others = {rule[2:] for rule in PICTURE if rule[0].startswith((".good", ".bad", ".plain", ".held", ".edge path"))}
+    assert len(marks) == 2
+    assert not {colour for pair in marks for colour in pair} & {colour for pair in others for colour in pair}
+
+
+def test_it_is_drawn_as_on_its_page() -> None:
+    """A machine with a layout keeps it in the picture of its changes: every box and every path."""
     data = OWN.data()
     del data["sign_out"]["states"]["revoking"]["on"]["failed"]
-    (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
-    assert '<g class="edge" data-edges="revoking.revoked revoking.unsupported revoking.failed">' in drawn
+    (drawn,) = pictures(compare(Library.from_data(data), OWN)).values()
+    shapes = re.findall(r'<rect class="box"[^>]*>|<path d="[^"]*"/><polygon[^>]*>', svg(OWN["sign_out"]))
+    assert len(shapes) > len(OWN["sign_out"].states)
+    assert all(shape in drawn for shape in shapes)
 
 
-def test_a_difference_from_some_states_of_a_frame() -> None:
-    """Where states share an arrow and only one of them has changed, it is named."""
+def test_an_outcome_on_a_shared_arrow() -> None:
+    """The arrow has the colour of the change, and the note stands beside the one outcome that is new."""
     data = OWN.data()
-    data["token_lifecycle"]["states"]["usable"]["on"]["rejected"] = "inspecting"
-    (drawn,) = pictures(compare(OWN, Library.from_data(data))).values()
-    assert '<tspan class="gone">rejected</tspan> <tspan class="note removed">usable</tspan>' in drawn
-    assert 'data-edges="usable.rejected"' in drawn
+    del data["sign_out"]["states"]["revoking"]["on"]["failed"]
+    (drawn,) = pictures(compare(Library.from_data(data), OWN)).values()
+    keys = "revoking.revoked revoking.unsupported revoking.failed"
+    arrow = re.search(rf'<g class="edge added" data-edges="{keys}">.*?</g>', drawn, re.DOTALL)
+    assert arrow is not None
+    assert re.findall("[a-z]+ <tspan[^>]*>[a-z]+", arrow[0]) == ['failed <tspan class="note added">new']
 
 
-def test_the_story_stands_below() -> None:
-    """A picture says in words what has changed, and by which sequence anybody could tell."""
+@pytest.mark.parametrize(("states", "note"), [(["usable"], "usable"), (["usable", "expiring"], r"2/\d+")])
+def test_a_difference_from_some_states_of_a_frame(states: list[str], note: str) -> None:
+    """Where states share an arrow and only some of them have changed, the one is named, or they are counted."""
+    data = OWN.data()
+    for state in states:
+        del data["token_lifecycle"]["states"][state]["on"]["rejected"]
+    (drawn,) = pictures(compare(unlinted(data), OWN)).values()
+    assert re.search(rf'>rejected <tspan class="note added">{note}</tspan>', drawn)
+
+
+def test_the_list_says_where_it_can_be_observed() -> None:
+    """Each change is below the picture, with the shortest sequence on which it can be observed."""
     data = OWN.data()
     data["sign_out"]["states"]["clearing"]["on"]["cleared"] = "unwritable"
     data["sign_out"]["states"]["unwritable"]["tone"] = "plain"
     (drawn,) = pictures(compare(OWN, unlinted(data))).values()
-    assert "~ sign_out: clearing --cleared--&gt; unwritable, before signed_out" in drawn
+    lines = footer(drawn)
+    assert lines[0] == ("changed", "~ sign_out: clearing --cleared--> unwritable, before signed_out")
+    assert lines[1][0] == ""
+    assert lines[1][1].endswith("rests in signed_out (good), now rests in unwritable (plain)")
+
+
+def test_a_long_list_is_whole() -> None:
+    """However many changes there are, and however long their lines, each is below the picture."""
+    before, after = OWN.data(), OWN.data()
+    came = {f"an_outcome_with_a_rather_long_name_{number}": "clearing" for number in range(60)}
+    went = {f"event_{number}": "clearing" for number in range(40)}
+    after["sign_out"]["states"]["revoking"]["on"] |= came
+    before["sign_out"]["states"]["long"] = {"about": "L.", "activity": "rest", "on": went}
+    (drawn,) = pictures(compare(unlinted(before), unlinted(after))).values()
+    text = "".join(line for _, line in footer(drawn)).replace(" ", "")
+    assert f"statelongisremoved(runsrest;{';'.join(f'{event}→clearing' for event in went)})" in text
+    assert all(f"revoking--{event}-->clearingisadded" in text for event in came)
 
 
 def test_a_machine_that_came_or_went() -> None:
     """A machine that came or went is drawn as it is or was."""
     one = OWN["sign_out"]
-    for pair, words in (((None, one), "a new machine"), ((one, None), "a machine that is gone")):
+    for pair, words in (((None, one), "a new machine"), ((one, None), "this machine is gone")):
         before, after = ({"sign_out": machine} if machine else {} for machine in pair)
         (text,) = pictures(compare(before, after)).values()
         assert words in text
@@ -177,7 +242,7 @@ def test_a_machine_that_came_or_went_can_be_told() -> None:
     assert found.text() == (
         "+ sign_out: the whole machine is added\n    only one revision has it, so no walk can be compared\n"
     )
-    assert found.markdown().startswith("**1 change of the machines; what a walk does is changed by 1.**\n")
+    assert found.markdown().startswith("**1 change of the machines; 1 can be observed in a walk.**\n")
 
 
 @pytest.fixture

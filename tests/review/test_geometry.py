@@ -1,4 +1,4 @@
-"""Nothing in a picture covers anything else: not with ELK's layouts, not on the ladder, not under an overlay."""
+"""Nothing in a picture covers anything else: not with ELK's layouts, not in a column, not under an overlay."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Edge, Library, Machine, edges, steps, trace
-from kimi_auth.review import layout, walk_picture
-from kimi_auth.review.comparison import scene
+from kimi_auth.review import difference_picture, walk_picture
 from kimi_auth.review.coverage import coverage
+from kimi_auth.review.difference import compare, pictures
+from kimi_auth.review.elk import fingerprint
 from kimi_auth.review.geometry import Layout, Point, Rect
-from kimi_auth.review.ladder import ladder
-from kimi_auth.review.overlay import NOTHING, Overlay
-from kimi_auth.review.sketch import START, Sketch, sketch
-from kimi_auth.review.svg import label_place
+from kimi_auth.review.graph import START, Graph, graph_of
+from kimi_auth.review.layout import column, layout_of, stored
+from kimi_auth.review.overlay import NO_OVERLAY, Overlay
+from kimi_auth.review.svg import label_rect
 
 OWN = Library.load()
 LAYOUTS = Path(__file__).parents[2] / "diagrams" / "layouts"
 
 
-def on_the_ladder(machine: Machine) -> tuple[Sketch, Layout]:
-    drawn = sketch(machine, framed=False)
-    return drawn, ladder(drawn)
+def in_a_column(machine: Machine) -> tuple[Graph, Layout]:
+    graph = graph_of(machine, framed=False)
+    return graph, column(graph)
 
 
 def long_walk(machine: Machine) -> trace.Walk:
@@ -47,8 +48,8 @@ def long_walk(machine: Machine) -> trace.Walk:
     return trace.Walk(tuple(found.traced))
 
 
-def overlays(machine: Machine, drawn: Sketch) -> Iterator[Overlay]:
-    yield NOTHING
+def overlays(machine: Machine, drawn: Graph) -> Iterator[Overlay]:
+    yield NO_OVERLAY
     yield coverage(machine, drawn, {edge: {"test": 1234} for edge in edges(machine)}, {})
     yield coverage(machine, drawn, {}, {})
     yield walk_picture.overlay(machine, long_walk(machine), drawn)
@@ -60,29 +61,34 @@ def between(start: Point, end: Point) -> Rect:
     return Rect(x, y, max(abs(start[0] - end[0]), 1), max(abs(start[1] - end[1]), 1))
 
 
+def overlap(one: Rect, other: Rect) -> bool:
+    """Whether two rectangles share more than an edge."""
+    return one.x < other.right and other.x < one.right and one.y < other.bottom and other.y < one.bottom
+
+
 def shrunk(rect: Rect) -> Rect:
     return Rect(rect.x + 1, rect.y + 1, rect.width - 2, rect.height - 2)
 
 
-def problems(drawn: Sketch, places: Layout, overlay: Overlay) -> list[str]:
+def problems(drawn: Graph, places: Layout, overlay: Overlay) -> list[str]:
     found = []
     labels = [
-        (arrow, label_place(arrow, route.label, overlay))
+        (arrow, label_rect(arrow, route.label, overlay))
         for arrow, route in zip(drawn.arrows, places.routes, strict=True)
         if route.label is not None
     ]
     boxes = list(places.boxes.items())
     picture = Rect(0, 0, places.width, places.height)
     for number, (name, box) in enumerate(boxes):
-        found += [f"{name} covers {other}" for other, rect in boxes[number + 1 :] if box.overlaps(rect)]
-        found += [f"{name} covers the label of {arrow.source}" for arrow, label in labels if box.overlaps(label)]
+        found += [f"{name} covers {other}" for other, rect in boxes[number + 1 :] if overlap(box, rect)]
+        found += [f"{name} covers the label of {arrow.source}" for arrow, label in labels if overlap(box, label)]
         if not (
             picture.x <= box.x and box.right <= picture.right and picture.y <= box.y and box.bottom <= picture.bottom
         ):
             found.append(f"{name} is outside of the picture")
     for number, (arrow, label) in enumerate(labels):
         found += [
-            f"labels {arrow.events} and {other.events}" for other, rect in labels[number + 1 :] if label.overlaps(rect)
+            f"labels {arrow.events} and {other.events}" for other, rect in labels[number + 1 :] if overlap(label, rect)
         ]
     for arrow, route in zip(drawn.arrows, places.routes, strict=True):
         ends = {START: set()}.get(arrow.source, set(drawn.members(arrow.source)))
@@ -90,11 +96,11 @@ def problems(drawn: Sketch, places: Layout, overlay: Overlay) -> list[str]:
             assert start[0] == end[0] or start[1] == end[1], f"{arrow} is not orthogonal"
             segment = between(start, end)
             for name, box in boxes:
-                if segment.overlaps(shrunk(box)) and name not in ends | {arrow.target}:
+                if overlap(segment, shrunk(box)) and name not in ends | {arrow.target}:
                     found.append(f"{arrow.source} -> {arrow.target} goes through {name}")
             for other, label in labels:
                 # A line of one's own passes through one's own label: that is where the label stands.
-                if other is not arrow and segment.overlaps(shrunk(label)):
+                if other is not arrow and overlap(segment, shrunk(label)):
                     found.append(f"{arrow.source} -> {arrow.target} goes through the label {other.events}")
     return found
 
@@ -102,17 +108,17 @@ def problems(drawn: Sketch, places: Layout, overlay: Overlay) -> list[str]:
 @pytest.mark.parametrize("name", list(OWN))
 def test_committed_layouts(name: str) -> None:
     """Each machine of the package has a layout of its own, computed for what it is today, and nothing overlaps in it."""
-    places = layout.read(OWN[name], LAYOUTS)
+    places = stored(OWN[name], LAYOUTS)
     assert places is not None, "run `make diagrams`"
-    drawn = sketch(OWN[name])
+    drawn = graph_of(OWN[name])
     for overlay in overlays(OWN[name], drawn):
         assert problems(drawn, places, overlay) == []
 
 
 @pytest.mark.parametrize("name", list(OWN))
-def test_ladder(name: str) -> None:
+def test_column(name: str) -> None:
     """The layout without an engine is as clean, by construction."""
-    drawn, places = on_the_ladder(OWN[name])
+    drawn, places = in_a_column(OWN[name])
     for overlay in overlays(OWN[name], drawn):
         assert problems(drawn, places, overlay) == []
 
@@ -156,38 +162,56 @@ def edited(changes: dict[str, object]) -> dict[str, Machine]:
 
 @pytest.mark.parametrize("changes", EDITS.values(), ids=EDITS)
 @pytest.mark.parametrize("is_back", [False, True], ids=["there", "back"])
-def test_two_revisions_in_one_picture(changes: dict[str, object], is_back: bool) -> None:
-    """What is known keeps its place, what came and what went is routed around it, and still nothing overlaps."""
+def test_each_change_is_in_the_picture(changes: dict[str, object], is_back: bool) -> None:
+    """What is new or leads elsewhere is marked, and nothing else; what is gone is named below; and nothing overlaps."""
     name = next(iter(changes)).partition(".")[0]
-    pair = (OWN[name], edited(changes)[name])
-    both, drawn, places, overlay = scene(*(reversed(pair) if is_back else pair))
-    known = layout.read(OWN[name])
-    assert known is not None
-    assert places.routes[: len(known.routes)] == known.routes
-    assert set(both.states) == set(pair[0].states) | set(pair[1].states) == set(places.boxes)
-    assert problems(drawn, places, overlay) == []
+    before, after = (edited(changes)[name], OWN[name]) if is_back else (OWN[name], edited(changes)[name])
+    graph, places = layout_of(after)
+    overlay = difference_picture.overlay(before, after, graph)
+    assert problems(graph, places, overlay) == []
+
+    old, new = ({edge[1:] for edge in edges(machine)} for machine in (before, after))
+    drawn = {
+        (node, event, target): {(source, event, target) for source in graph.members(node)}
+        for node, events, target in ((arrow.source, arrow.events, arrow.target) for arrow in graph.arrows)
+        for event in events
+    }
+    assert overlay.marks.keys() == {key for key, edge_set in drawn.items() if edge_set & (new - old)}
+    came = after.states.keys() - before.states.keys()
+    lost = {source for source, event, _ in old if source in after.states and event not in after.states[source].on}
+    assert {state for state, kind in overlay.states.items() if kind == "added"} == came
+    assert lost <= {state for state, kind in overlay.states.items() if kind == "changed"}
+
+    (picture,) = pictures(compare({name: before}, {name: after})).values()
+    text = "".join(re.findall('xml:space="preserve">([^<]*)<', picture)).replace(" ", "").replace("&gt;", ">")
+    for source, event, target in old - new:
+        now = after.states[source].on.get(event) if source in after.states else None
+        if source not in after.states:
+            assert re.search(f"-{name}:state{source}isremoved[^~+-]*{event}→{target}", text)
+        elif now:
+            assert f"~{name}:{source}--{event}-->{now},before{target}" in text
+        else:
+            assert f"-{name}:{source}--{event}-->{target}isremoved" in text
 
 
-def test_two_revisions_that_nobody_laid_out() -> None:
-    """Where neither picture is known, and where there is no room in it, both stand on the ladder."""
-    first, second = edited(EDITS["more outcomes"]), edited(EDITS["more outcomes"] | EDITS["two swapped"])
-    _, drawn, places, overlay = scene(first["token_refresh"], second["token_refresh"])
-    assert not drawn.frames
-    assert problems(drawn, places, overlay) == []
-    crowded = {f"x{number}_of_a_long_list_of_outcomes_that_nobody_has_room_for": "in_doubt" for number in range(90)}
+def test_a_crowded_machine() -> None:
+    """However many outcomes came, each has a row of its own."""
+    crowded = {f"x{number}_of_a_long_list_of_outcomes_that_no_picture_has_room_for": "in_doubt" for number in range(90)}
     after = edited({"token_refresh.states.rereading.on": {"gone": "gone"} | crowded})["token_refresh"]
-    _, drawn, places, overlay = scene(OWN["token_refresh"], after)
-    assert problems(drawn, places, overlay) == []
+    graph, places = layout_of(after)
+    overlay = difference_picture.overlay(OWN["token_refresh"], after, graph)
+    assert problems(graph, places, overlay) == []
+    assert sum(mark == ("added", "new") for mark in overlay.marks.values()) == 90
 
 
 def test_problems_are_seen() -> None:
     """The measure of this file finds a box on a box and a line through one."""
-    drawn, places = on_the_ladder(OWN["sign_out"])
+    drawn, places = in_a_column(OWN["sign_out"])
     first = next(iter(places.boxes.values()))
     everywhere = Rect(0, 0, places.width, places.height)
     boxes = {**places.boxes, "revoking": first, "signed_out": Rect(-5, 0, 9, 9), "clearing": everywhere}
     moved = places._replace(boxes=boxes)
-    found = problems(drawn, moved, NOTHING)
+    found = problems(drawn, moved, NO_OVERLAY)
     assert "emptying covers revoking" in found
     assert "signed_out is outside of the picture" in found
     assert any("goes through" in line for line in found)
@@ -198,7 +222,7 @@ def test_every_edge_is_drawn(name: str) -> None:
     """Frames and bundles lose nothing: each edge of the machine is in exactly one arrow."""
     machine = OWN[name]
     for framed in (True, False):
-        drawn = sketch(machine, framed=framed)
+        drawn = graph_of(machine, framed=framed)
         shown = [
             Edge(name, source, event, arrow.target)
             for arrow in drawn.arrows
@@ -213,18 +237,18 @@ def test_sentences_do_not_move_anything() -> None:
     """A layout belongs to the shape of a machine: another sentence keeps it, another edge does not."""
     data = OWN.data()
     data["sign_out"]["states"]["revoking"]["about"] = "Another sentence."
-    assert layout.fingerprint(Library.from_data(data)["sign_out"]) == layout.fingerprint(OWN["sign_out"])
+    assert fingerprint(Library.from_data(data)["sign_out"]) == fingerprint(OWN["sign_out"])
     data["sign_out"]["states"]["revoking"]["on"]["failed"] = "signed_out"
     changed = Library.from_data(data)["sign_out"]
-    assert layout.fingerprint(changed) != layout.fingerprint(OWN["sign_out"])
-    assert layout.read(changed, LAYOUTS) is None
-    assert layout.read(changed, LAYOUTS / "nowhere") is None
+    assert fingerprint(changed) != fingerprint(OWN["sign_out"])
+    assert stored(changed, LAYOUTS) is None
+    assert stored(changed, LAYOUTS / "nowhere") is None
 
 
 def test_layout_goes_round_as_data() -> None:
     """What is kept is what was computed, number for number."""
     for machine in OWN.values():
-        places = layout.read(machine)
+        places = stored(machine)
         assert places is not None
         assert Layout.from_data(places.data()) == places
-        assert re.fullmatch(r"[0-9a-f]{64}", layout.fingerprint(machine))
+        assert re.fullmatch(r"[0-9a-f]{64}", fingerprint(machine))

@@ -13,11 +13,11 @@ import pytest
 
 from kimi_auth.cli import main as command_line
 from kimi_auth.machine import Library, Machine
-from kimi_auth.review.comparison import comparison
-from kimi_auth.review.diagram import mermaid, page, table
-from kimi_auth.review.difference import compare, main
-from kimi_auth.review.material import NO_MATERIAL
-from kimi_auth.review.review import review
+from kimi_auth.review.difference import compare, main, pictures
+from kimi_auth.review.html_page import html_page
+from kimi_auth.review.markdown_page import page, table
+from kimi_auth.review.mermaid import mermaid
+from kimi_auth.review.page_data import NO_PAGE_DATA
 from kimi_auth.review.svg import svg
 
 BREAKS = (
@@ -60,11 +60,19 @@ def machine(text: str) -> Machine:
     )
 
 
+def difference(before: Machine | None, after: Machine | None) -> str:
+    """The picture of a change."""
+    sides: list[dict[str, Machine]] = [{"m": one} if one else {} for one in (before, after)]
+    return pictures(compare(*sides))["m"]
+
+
 PICTURES: Mapping[str, Callable[[Machine], str]] = {
     "drawn": svg,
-    "new": lambda one: comparison(None, one, [one.about]),
-    "changed": lambda one: comparison(machine(""), one, [one.about]),
+    "new": lambda one: difference(None, one),
+    "changed": lambda one: difference(machine(""), one),
+    "gone": lambda one: difference(one, machine("")),
 }
+"""Each shows the hostile names: as drawn, with all of it new, changed, and in the list below of what is gone."""
 
 
 @pytest.mark.parametrize("text", BREAKS, ids=range(len(BREAKS)))
@@ -96,7 +104,7 @@ def test_a_page_holds_text(text: str) -> None:
             assert not [value for _, value in attrs if (value or "").startswith("javascript:")]
 
     tags = Tags()
-    tags.feed(review({"m": machine(text)}, NO_MATERIAL))
+    tags.feed(html_page({"m": machine(text)}, NO_PAGE_DATA))
     assert tags.scripts == 1
 
 

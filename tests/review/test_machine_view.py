@@ -71,7 +71,7 @@ def test_a_walk(event: str, target: str, end: str) -> None:
 
 def test_a_difference() -> None:
     """Changes with their witness, or a sentence that there are none."""
-    assert shown(difference_view(compare(OWN, OWN))) == ["The machines say the same."]
+    assert shown(difference_view(compare(OWN, OWN))) == ["The machines are equal."]
     data = OWN.data()
     data["sign_out"]["states"]["unwritable"]["tone"] = "good"
     assert shown(difference_view(compare(OWN, Library.from_data(data))), 120) == [

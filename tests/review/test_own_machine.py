@@ -1,4 +1,4 @@
-"""The example of somebody's own machines: linted, drawn and checked with the same tools, and it says what it promises."""
+"""The example of machines of your own: linted, drawn and checked with the same tools, with the output that it promises."""
 
 from __future__ import annotations
 

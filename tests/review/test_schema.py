@@ -49,7 +49,7 @@ def test_editors_are_told_where_it_is(name: str) -> None:
 
 
 def test_it_is_fresh() -> None:
-    """The committed file is what the models say; `make diagrams` mends it."""
+    """The committed file is what the models say; `make diagrams` updates it."""
     assert (CHECKOUT / "machines" / "machine.schema.json").read_text("utf-8") == text()
     assert json.loads(text()) == schema()
 

@@ -1,5 +1,5 @@
-"""Edits of the machines that a reviewer must not miss: what the difference says of each, by which walk anybody could tell,
-and what stops it before it runs."""
+"""Edits of the machines that a reviewer must not miss: the lines of the difference for each, the walk on which it is
+observable, and the check that stops it before it runs."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def unlinted(data: Mapping[str, Any]) -> dict[str, Machine]:
 
 
 def stopped_by(data: Mapping[str, Any]) -> str:
-    """The first that finds these machines wrong without walking them in a world, with what it says; "" if nobody does."""
+    """The first that finds these machines wrong without walking them in a world, with its message; "" if none does."""
     try:
         machines = Library.from_data(data)
     except SpecError as error:
@@ -287,7 +287,7 @@ def seen(machine: Machine, events: tuple[str, ...]) -> set[str]:
 
 
 def behaviour(machine: Machine, events: tuple[str, ...]) -> set[str]:
-    """The same without the names of states that work, which nobody sees."""
+    """The same without the names of working states, which an observer cannot see."""
     return {words for words in seen(machine, events) if not words.startswith("goes to ")}
 
 

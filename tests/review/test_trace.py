@@ -1,4 +1,4 @@
-"""A walk written down, read again and drawn: somebody who was not there can tell what happened, and when."""
+"""A walk is recorded, read again and drawn: the picture and its lines give each step and its time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Library, walk_async, walk_sync
 from kimi_auth.machine.trace import Trace, Traced, Walk, parse, read
-from kimi_auth.review.sketch import sketch
+from kimi_auth.review.graph import graph_of
 from kimi_auth.review.svg import svg
-from kimi_auth.review.walk_picture import overlay, story, strangers
+from kimi_auth.review.walk_picture import foreign_steps, overlay, walk_lines
 from kimi_auth.store import MemoryStore
 from kimi_auth.testing.server import SimulatedServer
 from kimi_auth.wire import Answer
@@ -95,7 +95,7 @@ def test_many_steps_of_one_outcome() -> None:
         steps_.append(traced(number, source, event, target, 100.0 + number))
     notes = {}
     for count in (1, 3, 5, 7, 12):
-        marked = overlay(LOGIN, Walk(tuple(steps_[:count])), sketch(LOGIN)).marks
+        marked = overlay(LOGIN, Walk(tuple(steps_[:count])), graph_of(LOGIN)).marks
         notes[count] = marked["waiting", "elapsed", "polling"].note
     assert notes == {1: "#1 1.0s", 3: "#1,3 3.0s", 5: "#1,3,5", 7: "#1,3,5,7", 12: "#1…11 ×6"}
 
@@ -109,10 +109,10 @@ def test_steps_of_another_revision() -> None:
             traced(3, "elsewhere", "denied", "denied", 102.0),
         )
     )
-    over = overlay(LOGIN, walk, sketch(LOGIN))
+    over = overlay(LOGIN, walk, graph_of(LOGIN))
     assert set(over.marks) == {("waiting", "elapsed", "polling")}
     assert over.caption.endswith("; 2 steps are of another revision of this machine")
-    assert strangers(Walk(walk.traced[:1]), LOGIN) == ""
+    assert foreign_steps(Walk(walk.traced[:1]), LOGIN) == ""
 
 
 def test_a_file_without_end(tmp_path: Path) -> None:
@@ -170,11 +170,11 @@ def test_children(tmp_path: Path) -> None:
     assert walk.machine == "token_lifecycle"
     for name, words in (("token_lifecycle", "ended in fresh"), ("token_refresh", "walked inside another")):
         machine = OWN[name]
-        over = overlay(machine, walk, sketch(machine))
+        over = overlay(machine, walk, graph_of(machine))
         own = {(one.source, one.event) for one in walk.traced if one.machine == name}
         assert len(over.marks) == len(own)
         assert words in over.caption
-    assert overlay(LOGIN, walk, sketch(LOGIN)).marks == {}
+    assert overlay(LOGIN, walk, graph_of(LOGIN)).marks == {}
 
 
 def traced(number: int, source: str, event: str, target: str, at_s: float) -> Traced:
@@ -190,7 +190,7 @@ def test_rounds_are_told_once() -> None:
             traced(3 + 2 * number, "polling", "authorization_pending", "waiting", 107.0 + 6 * number),
         ]
     steps_.append(traced(602, "waiting", "cancelled", "cancelled", 1_950.0))
-    lines = story(Walk(tuple(steps_)))
+    lines = walk_lines(Walk(tuple(steps_)))
     assert len(lines) == 4
     assert lines[1].endswith("elapsed → polling   ×300, until 1801.00 s")
     assert lines[3] == "#602   1851.00 s  waiting       cancelled → cancelled"
@@ -205,7 +205,7 @@ def test_what_does_not_repeat_keeps_its_place() -> None:
             traced(1 + 2 * number, "waiting", "elapsed", "polling", 100.0 + number),
             traced(2 + 2 * number, "polling", outcome, "waiting", 100.5 + number),
         ]
-    told = [(line.split()[0], "×2" in line) for line in story(Walk(tuple(steps_)))]
+    told = [(line.split()[0], "×2" in line) for line in walk_lines(Walk(tuple(steps_)))]
     assert told == [
         *(("#1", False), ("#2", False)),
         *(("#3", True), ("#4", True)),
@@ -217,7 +217,7 @@ def test_what_does_not_repeat_keeps_its_place() -> None:
 def test_a_long_story_loses_its_middle() -> None:
     """Beginning and end are what matters; what was left out is counted."""
     walk = Walk(tuple(traced(number, "polling", f"e{number}", "waiting", 100.0 + number) for number in range(1, 101)))
-    lines = story(walk)
+    lines = walk_lines(walk)
     assert len(lines) == 31
     assert lines[15] == "  … 70 more …"
 
@@ -225,7 +225,7 @@ def test_a_long_story_loses_its_middle() -> None:
 def test_broken_off(clock: VirtualClock) -> None:
     """A walk that was cancelled says so, and no state is its end."""
     walk = Walk((traced(1, "checking_store", "ready", "requesting_code", 100.0),))
-    over = overlay(LOGIN, walk, sketch(LOGIN))
+    over = overlay(LOGIN, walk, graph_of(LOGIN))
     assert over.caption == "walk of 1970-01-01 00:01:39 UTC: was broken off after 1.00 s"
     assert walk.ended_in(OWN["sign_out"]) == ""
 
@@ -247,10 +247,10 @@ def test_times_go_on(began_s: float, stands_s: float, goes_on_s: float, story_s:
         traced(3, "polling", "refused", "failed", goes_on_s).line(),
     )
     (walk,) = parse("".join(lines))
-    assert [line.split()[1] for line in story(walk)] == story_s
+    assert [line.split()[1] for line in walk_lines(walk)] == story_s
     assert f"{walk.seconds:.2f}" == story_s[-1]
     assert walk.began.startswith("1970-01-01 00:")
-    notes = [mark.note for mark in overlay(LOGIN, walk, sketch(LOGIN)).marks.values()]
+    notes = [mark.note for mark in overlay(LOGIN, walk, graph_of(LOGIN)).marks.values()]
     assert len(notes) == 3
     assert not any("-" in note for note in notes)
 

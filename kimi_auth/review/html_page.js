@@ -1,5 +1,5 @@
-// Tabs by the address's fragment, and rows that light up their arrow (and the other way round). Without this script the
-// page is one long document with everything in it.
+// Tabs by the URL's fragment; a row lights up its arrow and an arrow its row. Without this script the page is one long
+// document with the same content.
 const sections = [...document.querySelectorAll("main > section")];
 const tabs = [...document.querySelectorAll("nav a")];
 document.documentElement.classList.add("js");
@@ -13,11 +13,11 @@ function show() {
     else tab.removeAttribute("aria-current");
   }
   scrollTo(0, 0);
-  // What is wider than the screen begins where it matters: the bar at this tab, a picture where a walk begins.
-  for (const bar of document.querySelectorAll("nav")) middle(bar, bar.querySelector("[aria-current]"));
-  for (const picture of shown.querySelectorAll(".scroll")) middle(picture, picture.querySelector(".dot"));
+  // On a phone the bar and the pictures are wider than the screen: scroll to this tab, and to where a walk begins.
+  for (const bar of document.querySelectorAll("nav")) center(bar, bar.querySelector("[aria-current]"));
+  for (const picture of shown.querySelectorAll(".scroll")) center(picture, picture.querySelector(".dot"));
 }
-function middle(box, part) {
+function center(box, part) {
   const [outer, inner] = [box.getBoundingClientRect(), part.getBoundingClientRect()];
   box.scrollLeft += inner.x + inner.width / 2 - outer.x - outer.width / 2;
 }
@@ -25,7 +25,7 @@ addEventListener("hashchange", show);
 addEventListener("popstate", show);
 show();
 
-// A jump to a fragment takes the keyboard's focus away from the tab; this keeps it there.
+// A jump to a fragment moves the keyboard focus away from the tab; changing the history entry ourselves keeps it there.
 document.querySelector("nav").addEventListener("click", (click) => {
   if (!click.target.hash || click.ctrlKey || click.metaKey) return;
   click.preventDefault();
@@ -38,7 +38,8 @@ document.querySelector("nav").addEventListener("keydown", (key) => {
   if (step && at >= 0) tabs[(at + step + tabs.length) % tabs.length].focus();
 });
 
-// An arrow that is lit off screen is shown in a lens: a copy of the picture at the other end of the window, at this arrow.
+// A row's arrow is often off screen. The lens then shows it: a copy of the picture, scrolled to this arrow, at the end of
+// the window where the row is not.
 const lens = document.body.appendChild(document.createElement("div"));
 lens.id = "lens";
 lens.setAttribute("aria-hidden", "true");
@@ -47,7 +48,7 @@ function isSeen(arrow) {
   const bar = document.querySelector("nav").getBoundingClientRect().bottom;
   return top >= bar && bottom <= innerHeight && left >= 0 && right <= innerWidth;
 }
-function magnify(row, arrows) {
+function showLens(row, arrows) {
   lens.replaceChildren();
   if (!arrows.length || arrows.some(isSeen)) return;
   const copy = arrows[0].ownerSVGElement.cloneNode(true);
@@ -76,7 +77,7 @@ for (const section of sections) {
     const keys = [row.dataset.edge];
     on(row, ["mouseenter", "focus"], () => {
       light(keys, true);
-      magnify(row, arrows.filter((arrow) => arrow.classList.contains("lit")));
+      showLens(row, arrows.filter((arrow) => arrow.classList.contains("lit")));
     });
     on(row, ["mouseleave", "blur"], () => {
       light(keys, false);

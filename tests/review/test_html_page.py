@@ -15,10 +15,10 @@ import pytest
 
 from kimi_auth.machine import Library, digest, edges
 from kimi_auth.review import diagram
-from kimi_auth.review.coverage import coverage, kept, only_checked
-from kimi_auth.review.material import NO_MATERIAL, Material, gather
-from kimi_auth.review.review import review
-from kimi_auth.review.sketch import sketch
+from kimi_auth.review.coverage import condense, coverage, only_checked
+from kimi_auth.review.graph import graph_of
+from kimi_auth.review.html_page import html_page
+from kimi_auth.review.page_data import NO_PAGE_DATA, PageData, read_page_data
 from kimi_auth.review.svg import svg
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OWN = Library.load()
 CHECKER_ONLY = "token_refresh: committing --gone--> revoking"
-NOBODY = "sign_out: revoking --failed--> clearing"
+UNWALKED = "sign_out: revoking --failed--> clearing"
 
 
 def report() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def report() -> dict[str, Any]:
         "edges": [
             {
                 **edge._asdict(),
-                "tests": {} if str(edge) in {CHECKER_ONLY, NOBODY} else {"t.py::a[1]": 2, "t.py::a[2]": 1},
+                "tests": {} if str(edge) in {CHECKER_ONLY, UNWALKED} else {"t.py::a[1]": 2, "t.py::a[2]": 1},
             }
             for machine in OWN.values()
             for edge in edges(machine)
@@ -45,7 +45,7 @@ def report() -> dict[str, Any]:
     }
 
 
-def measured() -> Material:
+def measured() -> PageData:
     checker = {
         "machines": digest(OWN),
         "policy": "Every crash, one fault at a time.",
@@ -74,7 +74,7 @@ def measured() -> Material:
     faults = {
         "faults": [{"at": "code", "fault": "<500>", "ends": "signed_in", "shown": ["HOST has trouble.", "x" * 300]}]
     }
-    return Material(hooks, answers, kept(OWN, report()), checker, mutation, faults)
+    return PageData(hooks, answers, condense(OWN, report()), checker, mutation, faults)
 
 
 class Outline(HTMLParser):
@@ -102,9 +102,9 @@ class Outline(HTMLParser):
 
 def test_the_page_stands_by_itself() -> None:
     """Well formed, no id twice, every link leads inside, nothing is fetched from anywhere."""
-    for material in (NO_MATERIAL, measured()):
+    for page_data in (NO_PAGE_DATA, measured()):
         outline = Outline()
-        outline.feed(review(OWN, material))
+        outline.feed(html_page(OWN, page_data))
         assert outline.open == []
         assert len(outline.ids) == len(set(outline.ids))
         inside = {f"#{name}" for name in outline.ids} | {"data:,"}
@@ -113,7 +113,7 @@ def test_the_page_stands_by_itself() -> None:
 
 def test_everything_is_on_it() -> None:
     """Every state, outcome, hook, test, figure, invariant, ablation, survivor and answer."""
-    page = review(OWN, measured())
+    page = html_page(OWN, measured())
     for machine in OWN.values():
         for name, state in machine.states.items():
             assert f'data-state="{name}"' in page
@@ -122,7 +122,7 @@ def test_everything_is_on_it() -> None:
     for words in (
         '<span class="walked">×3</span> 1 test<',
         "by the checker, N=2",
-        "by nobody",
+        '<span class="unwalked">never</span>',
         "1\u202f234\u202f567",
         "No token is sent twice.",
         "the claim",
@@ -144,41 +144,46 @@ def test_what_was_not_measured_is_said() -> None:
     data = OWN.data()
     data["sign_out"]["about"] = "Another sentence."
     others = Library.from_data(data)
-    for page in (review(OWN, NO_MATERIAL), review(others, stale)):
+    for page in (html_page(OWN, NO_PAGE_DATA), html_page(others, stale)):
         assert page.count("Not measured on these machines.") == 2
         assert "Not measured on this machine." in page
-    assert review(others, stale).count("Not measured on this machine.") == 1, "the other machines are as they were"
+    assert html_page(others, stale).count("Not measured on this machine.") == 1, "the other machines are as they were"
 
 
 def test_kept_coverage() -> None:
     """Rows of one test count together; a report of other machines is refused."""
-    found = kept(OWN, report())
+    found = condense(OWN, report())
     assert found["sign_out"]["edges"]["revoking.revoked"] == {"t.py::a": 3}
     assert found["sign_out"]["digest"] == digest(OWN["sign_out"])
     with pytest.raises(ValueError, match="of other machines"):
-        kept(OWN, {**report(), "machines": "x"})
+        condense(OWN, {**report(), "machines": "x"})
 
 
 def test_coverage_overlay() -> None:
-    """Walked in one colour, reached by the checker only in another, by nobody in a third; the gravest colours a frame."""
-    material = measured()
-    checked = only_checked(material, OWN)
+    """Walked in one colour, reached by the checker only in another, never walked in a third; the worst colours a frame."""
+    page_data = measured()
+    checked = only_checked(page_data, OWN)
     assert {str(edge): processes for edge, processes in checked.items()} == {CHECKER_ONLY: 2}
     refresh, out, life = (OWN[name] for name in ("token_refresh", "sign_out", "token_lifecycle"))
-    tests = material.tests(refresh)
+    tests = page_data.tests(refresh)
     assert tests is not None
-    over = coverage(refresh, sketch(refresh), tests, checked)
+    over = coverage(refresh, graph_of(refresh), tests, checked)
     assert over.marks["committing", "gone", "revoking"] == ("checker", "N=2")
     assert over.marks["committing", "committed", "renewed"] == ("walked", "×3")
     assert [kind for kind, _ in over.legend] == ["walked", "checker"]
-    nobody = coverage(out, sketch(out), material.tests(out) or {}, checked)
-    assert nobody.marks["revoking", "failed", "clearing"] == ("unwalked", "nobody")
-    drawn = sketch(life)
+    unwalked = coverage(out, graph_of(out), page_data.tests(out) or {}, checked)
+    assert unwalked.marks["revoking", "failed", "clearing"] == ("unwalked", "never")
+    drawn = graph_of(life)
     (frame,) = (name for name, frame in drawn.frames.items() if "expiring" in frame.states)
-    found = dict(material.tests(life) or {})
+    found = dict(page_data.tests(life) or {})
     assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("walked", "×18")
     del found[next(edge for edge in found if edge.source == "in_doubt" and edge.event == "renew")]
-    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("unwalked", "nobody")
+    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("unwalked", "never")
+    renewals = [edge for edge in edges(life) if edge.source in drawn.frames[frame].states and edge.event == "renew"]
+    some = {renewals[0]: 1, renewals[1]: 2}
+    for reached, mark in ((some, ("checker", "N=2")), ({renewals[0]: 1}, ("unwalked", "never"))):
+        walked = {edge: {"t": 1} for edge in edges(life) if edge not in renewals[:2]}
+        assert coverage(life, drawn, walked, reached).marks[frame, "renew", "refreshing"] == mark
 
 
 def test_pictures_are_xml() -> None:
@@ -200,23 +205,23 @@ def test_pictures_are_xml() -> None:
         assert all(any(sentence in title for title in titles) for sentence in sentences)
 
 
-def test_gather(tmp_path: Path) -> None:
+def test_read_page_data(tmp_path: Path) -> None:
     """What is in the folder is read; a file that cannot be read is named."""
-    assert gather(tmp_path) == NO_MATERIAL
+    assert read_page_data(tmp_path) == NO_PAGE_DATA
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "coverage.json").write_text(json.dumps({"a": 1}))
     (tmp_path / "hooks.toml").write_text('[a.b]\n"time limit" = "1 s"\n')
-    assert gather(tmp_path) == Material(hooks={"a": {"b": {"time limit": "1 s"}}}, coverage={"a": 1})
+    assert read_page_data(tmp_path) == PageData(hooks={"a": {"b": {"time limit": "1 s"}}}, coverage={"a": 1})
     (tmp_path / "answers.json").write_text("{")
     with pytest.raises(ValueError, match=r"answers\.json cannot be read"):
-        gather(tmp_path)
+        read_page_data(tmp_path)
 
 
 def test_folder_with_everything(tmp_path: Path) -> None:
     """With figures there are coverage pictures and a table of hooks; they are checked and removed like the rest."""
-    material = measured()
+    page_data = measured()
     (tmp_path / "measured").mkdir()
-    (tmp_path / "measured" / "coverage.json").write_text(json.dumps(material.coverage))
+    (tmp_path / "measured" / "coverage.json").write_text(json.dumps(page_data.coverage))
     (tmp_path / "hooks.toml").write_text('[sign_out.revoke]\n"implemented by" = "a.b"\n"may touch" = "x|y"\n')
     diagram.write(tmp_path)
     assert diagram.check(tmp_path) == []
@@ -254,7 +259,7 @@ def desk(chromium: Browser) -> Iterator[Page]:
 @pytest.fixture
 def page_file(tmp_path: Path) -> Path:
     file = tmp_path / "review.html"
-    file.write_text(review(OWN, measured()), encoding="utf-8")
+    file.write_text(html_page(OWN, measured()), encoding="utf-8")
     return file
 
 
@@ -390,7 +395,7 @@ def test_pictures_are_printed_whole(desk: Page, tmp_path: Path) -> None:
 
 def test_same_bytes(tmp_path: Path) -> None:
     """Same machines and same figures, same page."""
-    material = measured()
-    again = Material(*(copy.deepcopy(dict(getattr(material, name))) for name in material.__slots__))
-    assert review(OWN, material) == review(Library.from_data(OWN.data()), again)
-    assert re.search(r"<code>[0-9a-f]{16}</code>", review(OWN, material))
+    page_data = measured()
+    again = PageData(*(copy.deepcopy(dict(getattr(page_data, name))) for name in page_data.__slots__))
+    assert html_page(OWN, page_data) == html_page(Library.from_data(OWN.data()), again)
+    assert re.search(r"<code>[0-9a-f]{16}</code>", html_page(OWN, page_data))

