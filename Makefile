@@ -10,9 +10,14 @@ PYTEST := $(PY) -m pytest
 DEMO   := $(VENV)/.installed
 DEV    := $(VENV)/.installed-for-development
 
+# Without bytecode every program that a test starts compiles us anew: a fifth of all the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MINUTES ?= 8
+# Three on two processors: many a test waits for a slow server, or for a process that waits.
+WORKERS ?= 3
 .PHONY: help demo test prove soak check bench diagrams verify fuzz clean servers
 
 help: ## this list
@@ -24,11 +29,11 @@ demo: $(DEMO) ## the main job, end to end, on a loopback server: sign in, stay s
 
 test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 minutes at most)
 	@echo "test: every test but the long proofs, with branch coverage"
-	@$(PYTEST) -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=95
+	@$(PYTEST) -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=95
 
 prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matrix, a year, other Pythons and programs
 	@echo "prove: the model checker, fleets, the crash matrix, a simulated year, other Pythons and programs"
-	@$(PYTEST) -n 2 --dist worksteal -m prove --timeout=900
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -m prove --timeout=900
 
 soak: $(DEV) ## a login under kills and faults for MINUTES=8, from SEED=...; not a part of any other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

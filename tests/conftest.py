@@ -30,7 +30,12 @@ hypothesis.settings.register_profile("fuzz", hypothesis.settings.get_profile("ho
 hypothesis.settings.load_profile("house")
 
 
+LONG_S = 1800
+"""A test that may take longer than this begins first: whoever ends last would wait for it."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(mark.args[0] > LONG_S for mark in item.iter_markers("timeout")))
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("fuzz")

@@ -16,7 +16,7 @@ from .scenarios import SCENARIOS, broken_scenario
 from .world import World
 from .worlds import FAST, WORLDS
 
-__all__ = ["GUARDED", "Data", "Verdict", "faults_of", "unknown_to", "verdicts", "visit"]
+__all__ = ["GUARDED", "Data", "Verdict", "faults_of", "unknown_to", "verdicts", "visit", "visit_config"]
 
 GUARDED = (
     "exchange",
@@ -92,9 +92,13 @@ def verdicts(machines: Library, worlds: Iterable[str], pool: Executor) -> Iterat
 
 def visit(data: Data, name: str) -> Report | None:
     """Visits the world of that name. None: it has too many states."""
-    world = World(Library.from_data(data), {**FAST, **WORLDS}[name])
+    return visit_config(data, {**FAST, **WORLDS}[name])
+
+
+def visit_config(data: Data, config: Config) -> Report | None:
+    """The same for a world of one's own."""
     try:
-        return explore(world, limit=STATES_MAX, seek=ANY)
+        return explore(World(Library.from_data(data), config), limit=STATES_MAX, seek=ANY)
     except StateSpaceTooLarge:
         return None
 

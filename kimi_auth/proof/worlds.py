@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from .effects import Config, Policy
 
-__all__ = ["FAST", "QUICK", "QUIET", "WORLDS"]
+__all__ = ["FAST", "ONE_FAULT", "QUICK", "QUIET", "WORLDS"]
 
 SMALL = Config(any_need=False, full_disk=False, all_answers=False)
 """Two processes, one login and one logout at any moment, a disk that works, a strict server."""
@@ -87,6 +87,7 @@ QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes")
 """Those that are visited in half a minute, all together."""
 
 FAST: Mapping[str, Config] = {
+    "one quiet process": QUIET._replace(processes=1),
     **ONE_PROCESS,
     **ONE_FAULT,
     "two quiet processes": QUIET,

@@ -13,20 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from crash.test_refresh import IN_FLIGHT, stand, stand_in_block
+from crash.test_refresh import IN_FLIGHT, MOMENTS, STEPS, stand, stand_in_block
 from fleet.invariants import violations
 from fleet.stage import Age, Stage, Worker
 
 pytestmark = pytest.mark.timeout(600)
 
-MOMENTS = (
-    "token_refresh.claiming",
-    "token_refresh.exchanging",
-    IN_FLIGHT,
-    "token_refresh.staging",
-    "token_refresh.committing",
-    "token_lifecycle.injecting",
-)
 TORN = {IN_FLIGHT, "token_refresh.staging"}
 """Moments at which the new pair exists nowhere but in the answer."""
 
@@ -67,7 +59,10 @@ def survives(stage: Stage, use: Use, moment: str, number: signal.Signals) -> boo
     assert "Traceback" not in worker.stderr()
     if not is_protected:
         worker.was_killed = True
+        assert len(stage.sends) == STEPS[moment].sends
     result = stage.next_run()
+    if is_protected:
+        assert (stage.exchanges, len(stage.sends), result.access) == (1, 1, stage.look().access)
     torn = int(not is_protected and moment in TORN)
     assert violations(stage, dead_owners=torn) == []
     return not result.error and stage.works

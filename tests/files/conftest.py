@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -25,7 +26,6 @@ NOT_NEEDED = shutil.ignore_patterns(
     ".git",
     ".venv*",
     "node_modules",
-    "__pycache__",
     "tests",
     "playwright",
     "mypy",
@@ -65,6 +65,7 @@ def packages() -> Iterator[str]:
         for path, copy in zip(found, copies, strict=True):
             shutil.copytree(path, copy, ignore=NOT_NEEDED)
             copy.chmod(0o755)
+            compileall.compile_dir(copy, quiet=2)  # or each command would compile all of it anew
         yield os.pathsep.join(map(str, copies))
     finally:
         shutil.rmtree(made, ignore_errors=True)

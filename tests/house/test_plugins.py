@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,16 @@ def test_one(): look()
 def test_two(): look()
 def test_outside(outside): assert outside["KIMI_API_KEY"] == "outside"
 """
+IGNORED = """
+import signal, subprocess, sys
+
+def test_here():
+    assert signal.getsignal(signal.NAME) == signal.SIG_DFL
+
+def test_child():
+    code = "import os, signal; os.kill(os.getpid(), signal.NAME)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.NAME
+"""
 GRANTED = "device_login: polling --granted--> persisting"
 
 
@@ -69,6 +81,14 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Py
 def put(run: pytest.Pytester, text: str) -> None:
     """Write the project's only test file."""
     (run.path / "tests" / "test_it.py").write_text(text)
+
+
+@pytest.fixture
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started now ignore this signal."""
+    before = signal.signal(number, signal.SIG_IGN)
+    yield
+    signal.signal(number, before)
 
 
 class TestEdgeGate:
@@ -146,6 +166,13 @@ class TestIsolation:
             [f"FAILED isolation: {share} changed*", f"FAILED isolation: {share}/credentials changed*"]
         )
         assert run.runpytest_subprocess("-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+    @pytest.mark.parametrize("number", isolation.INHERITED, ids=lambda number: number.name)
+    @pytest.mark.usefixtures("ignored")
+    def test_signals(self, run: pytest.Pytester, number: signal.Signals) -> None:
+        """Under `nohup`, which ignores a signal for all that it starts, tests and their programs have it as usual."""
+        put(run, IGNORED.replace("NAME", number.name))
+        run.runpytest_subprocess("-k", "test").assert_outcomes(passed=2)
 
     def test_what_is_looked_at(self, tmp_path: Path) -> None:
         """A rewritten credential is seen, and so is one that vanished."""

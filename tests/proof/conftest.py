@@ -409,12 +409,25 @@ def machines() -> Library:
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Executor]:
-    """Processes that explore worlds side by side. Their lines are not counted: that takes them three times as long, and
-    what they run is run in this process too, on smaller worlds."""
-    counting = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_PROCESS")}
-    with side_by_side() as workers:
-        os.environ.update(counting)
+    """A process that explores worlds, uncounted; one, because the tests run side by side already."""
+    with side_by_side(1) as workers:
+        with pytest.MonkeyPatch.context() as patch:
+            _uncount(patch)
+            workers.submit(int).result()  # it has been started
         yield workers
+
+
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that this test starts do not count their lines."""
+    _uncount(monkeypatch)
+
+
+def _uncount(patch: pytest.MonkeyPatch) -> None:
+    """Counting takes a checker three times as long, and what its processes run is run in this one too, on smaller worlds."""
+    for name in list(os.environ):
+        if name.startswith("COVERAGE_PROCESS"):
+            patch.delenv(name)
 
 
 @pytest.fixture(params=["memory", "file"])

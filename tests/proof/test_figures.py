@@ -78,7 +78,7 @@ def test_a_reviewer_sees_them(machines: Library) -> None:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def short(uncounted: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A proof of one world, two ablations and no mutant."""
     for name, value in {"WORLDS": {SMALL: WORLDS[SMALL]}, "FAST": {SMALL: WORLDS[SMALL]}, "QUICK": (SMALL,)}.items():
         monkeypatch.setattr(proofs, name, value)

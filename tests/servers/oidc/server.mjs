@@ -101,19 +101,19 @@ const provider = new Provider(host, {
   },
 });
 
-// The library watches no pace of its own. RFC 8628 §3.5: each slow_down adds 5 s to the interval, for good.
+// The library watches no backoff of its own. RFC 8628 §3.5: each slow_down adds 5 s to the interval, for good.
 const paces = new Map();
 provider.on('grant.error', (ctx, error) => {
   if (!(error instanceof errors.AuthorizationPending)) return;
   const code = ctx.oidc.params.device_code;
-  const pace = paces.get(code) ?? { due_ms: 0, interval_s: settings.interval_s };
-  if (Date.now() < pace.due_ms) {
-    pace.interval_s += 5;
+  const backoff = paces.get(code) ?? { due_ms: 0, interval_s: settings.interval_s };
+  if (Date.now() < backoff.due_ms) {
+    backoff.interval_s += 5;
     const { error: name, error_description } = new errors.SlowDown();
     ctx.body = { error: name, error_description };
   }
-  pace.due_ms = Date.now() + pace.interval_s * 1000;
-  paces.set(code, pace);
+  backoff.due_ms = Date.now() + backoff.interval_s * 1000;
+  paces.set(code, backoff);
 });
 
 const publicKey = createPublicKey({ key, format: 'jwk' });
