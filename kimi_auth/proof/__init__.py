@@ -1,1 +1,2 @@
-"""The simulated hooks: the same activities as the real ones, on a world small enough to visit every state of it."""
+"""The simulated hooks: the activities of the real hooks, on a world with a state space small enough to visit
+completely."""

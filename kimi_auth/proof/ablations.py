@@ -1,6 +1,7 @@
-"""What breaks when a part of the protocol is left out: each one an edit of the machines or of one hook.
+"""Ablations: the protocol with one part left out. Each edits the machines or replaces one hook.
 
-A checker that finds nothing proves little by itself. These show that it finds what is there, and what each part is for.
+A checker that finds nothing proves little. The ablations show that the checker finds the faults that each part
+prevents.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ __all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
 
 Editable = dict[str, Any]
 SMALL = Config(any_need=False, full_disk=False, all_answers=False)
-"""Two processes, one login, one logout, every fault but those of the disk."""
+"""Two processes, one login, one logout, every fault except those of the disk."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """`part` is left out: by `edit` of the machines' data, by other `hooks`, by another `cancel` or `leave`, in the world `config`.
-    `breaks`: the rules that must be seen broken; empty where the other parts make up for it."""
+    """Leaves out `part`: by `edit` of the machines' data, by other `hooks`, or by another `cancel` or `leave`, in the
+    world `config`. `breaks`: the rules that the checker must see broken; empty where the other parts compensate."""
 
     part: str
     breaks: frozenset[str]
@@ -73,11 +74,11 @@ def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) ->
 
 
 def leave_out(data: Data, number: int) -> Report:
-    """The same for the ablation of that number, and machines as plain data: work that can be given to another process."""
+    """`without` for ablation `number`. Takes the machines as plain data, so that a worker process can run it."""
     return without(ABLATIONS[number], Library.from_data(data))
 
 
-# --- hooks with a part left out ------------------------------------------------------------------------------------------
+# --- hooks with a part left out ---------------------------------------------------------------------------------------
 
 
 def _unlocked_after_some_tries(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -218,7 +219,7 @@ def _no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Ef
 
 
 def _withheld(hook: Hook) -> Hook:
-    """`hook`, which takes a record whose bearer was rejected for one that has expired."""
+    """`hook`, which mistakes a record with a rejected bearer for an expired one."""
 
     def judging(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         rejected = shared.record >= 0 and shared.pairs[shared.record].rejected
@@ -234,11 +235,11 @@ def _torn(config: Config, shared: Shared, process: Process, activity: str) -> Ef
     return Effect("", torn, idle(process), "is cancelled in the middle", broken=broken)
 
 
-# --- machines with a part left out ---------------------------------------------------------------------------------------
+# --- machines with a part left out ------------------------------------------------------------------------------------
 
 
 def _edges(machine: str, *drop: str, **on: str) -> Callable[[Editable], None]:
-    """Retargets edges, written state__outcome = target, and drops states that nobody reaches any more."""
+    """Retargets edges, written state__outcome = target, and drops the states that become unreachable."""
 
     def edit(data: Editable) -> None:
         states = data[machine]["states"]
@@ -267,8 +268,8 @@ DISK = QUIET._replace(full_disk=True)
 UNLOCKED = SMALL._replace(unlocked_writers=True)
 
 ABLATIONS: tuple[Ablation, ...] = (
-    # With a claim that only its owner's end makes recoverable, no login is lost without the lock, nor by a stale read under
-    # it: what is left to see is that somebody writes outside of it, or says what is not so.
+    # A claim becomes recoverable only when its owner dies or closes it. So no login is lost without the lock, nor by a
+    # stale read under it: the first ablation can break only the lock discipline, the second only I8.
     Ablation(
         "never without the lock",
         frozenset({"lock discipline"}),

@@ -1,4 +1,4 @@
-"""What the simulated hooks are made of: effects, and the acts on credential, claims and server that several hooks share."""
+"""Building blocks of the simulated hooks: effects, and the shared operations on credential, claims and server."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from .state import (
 __all__ = ["Config", "Effect", "Policy"]
 
 Policy = Literal["strict", "lenient", "grace", "none"]
-"""What a spent refresh token does: ends the login, is refused, still works for a while, or does not exist."""
+"""The effect of a spent refresh token: it ends the login, is refused, works for a while longer, or does not exist."""
 
-# What happened in a walk, as bits of Process.marks.
+# Events of a walk, as bits of Process.marks.
 DECLARED, SPENT_IT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
 OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_NOBODY = 32, 64, 128, 256
 AWAITS_PACE, AWAITS_CLAIM, RECOVERS, MUST_HAVE, OWNS = 512, 1024, 2048, 4096, 8192
@@ -37,20 +37,21 @@ BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED | AWAITS |
 
 
 class Config(NamedTuple):
-    """Which world. `shared_lock`: the processes are on one host and take one lock; otherwise each is on a host of its own
-    and no lock reaches from one to the other. `lock`: "broken" is one that excludes at some moments only. `hidden`: it cannot
-    always be told that the owner of a claim is dead: its process may be in another container.
+    """One world. `shared_lock`: the processes run on one host and take one lock; otherwise each runs on its own host
+    and takes its own lock. `lock`: a "broken" lock excludes only some of the time. `hidden`: the death of a claim's
+    owner cannot always be detected, because its process may run in another container.
 
-    `any_need`: also callers that want another pair than the one stored. `power`: power cuts. `spoils`: how often the
-    record may be spoiled, or turn out to be of another issuer. `gives_up`: one-shot processes, which stop trying to save after a while. `unlocked_writers`:
-    somebody may write between two steps of an activity, so these are taken one by one. `all_answers`: outcomes that lead
-    to the same state as another one are tried as well. `synchronous`: directories are synchronised. `orphans`:
-    claims on pairs that are not the record matter. `memory`: so does what was read before the lock was taken.
-    `exclusive`: of two that take over one claim only one succeeds. `old_program`: one that
-    knows nothing of lock and claim signs in and out and renews beside us; what it breaks is its own affair.
-    `waits`: a backoff and the claim of another owner are waited for, for any length of time; otherwise such a wait is given up
-    at once unless it is over, and who waits longer is there as a caller that begins again.
-    `waiters`: every process needs a token now and has the patience for it, and one transient fault is all that goes wrong.
+    `any_need`: some callers want another pair than the stored one. `power`: power cuts. `spoils`: how often the record
+    may be corrupted, or turn out to belong to another issuer. `gives_up`: one-shot processes, which stop trying to
+    save after a while. `unlocked_writers`: another program may write between two steps of an activity, so the model
+    takes these steps one by one. `all_answers`: the model also tries outcomes that lead to the same state as another
+    outcome. `synchronous`: directories are synchronised. `orphans`: claims on pairs other than the record matter.
+    `memory`: the values read before the lock was taken matter. `exclusive`: of two processes that take over one claim,
+    only one succeeds. `old_program`: a program without lock and claim signs in and out and renews beside ours; the
+    rules do not cover the damage that it does. `waits`: a walk waits for a backoff and for the claim of another owner
+    without limit; otherwise it gives up at once unless the wait is over, and the model represents a longer wait as a
+    caller that begins again. `waiters`: every process needs a token now and is ready to wait for it, and one transient
+    error is the only fault.
     """
 
     processes: int = 2
@@ -77,12 +78,12 @@ class Config(NamedTuple):
 
     @property
     def excludes(self) -> bool:
-        """A lock keeps all of them apart."""
+        """True if one lock excludes all processes from each other."""
         return self.shared_lock and self.lock == "works"
 
 
 class Effect(NamedTuple):
-    """One way in which an activity, or a step of it, can go. `outcome` None: the activity goes on."""
+    """One way in which an activity, or one step of it, can go. `outcome` None: the activity continues."""
 
     outcome: str | None
     shared: Shared
@@ -92,11 +93,11 @@ class Effect(NamedTuple):
     broken: tuple[str, ...] = ()
 
 
-# --- the record and what is bound to it ----------------------------------------------------------------------------------
+# --- the record and what is bound to it -------------------------------------------------------------------------------
 
 
 def pair_at(shared: Shared, number: int) -> Pair:
-    """The pair with that number; a pair that nobody knows where there is none, as a broken machine may ask."""
+    """The pair with that number. A broken machine may ask for one that does not exist: it gets a fresh pair."""
     return shared.pairs[number] if number >= 0 else FRESH_PAIR
 
 
@@ -110,8 +111,8 @@ def with_pair(shared: Shared, number: int, **changes: object) -> Shared:
 
 
 def remembering(config: Config, shared: Shared) -> Shared:
-    """To be called before an entry of the directory changes: where directories are not synchronised, a power cut brings
-    the old ones back."""
+    """Call this before a directory entry changes: where directories are not synchronised, a power cut restores the old
+    entries."""
     if config.synchronous or shared.lasting:
         return shared
     claims = tuple((pair.owner, pair.staged, pair.met) for pair in shared.pairs)
@@ -119,14 +120,15 @@ def remembering(config: Config, shared: Shared) -> Shared:
 
 
 def without_claim(config: Config, shared: Shared, number: int) -> Shared:
-    """The claim on that pair is removed, if the disk lets it."""
+    """Removes the claim on that pair, unless the disk is full."""
     if shared.full or pair_at(shared, number).owner == NO_CLAIM:
         return shared
     return with_pair(remembering(config, shared), number, owner=NO_CLAIM, staged=NOTHING, met=())
 
 
 def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
-    """What is bound to other pairs than that one is removed; with `spares`, not what is bound to the record either."""
+    """Removes everything that is bound to pairs other than `number`; with `spares`, keeps what is bound to the record
+    too."""
     if shared.full:
         return shared
     shared = remembering(config, shared)
@@ -139,7 +141,7 @@ def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -
 
 
 def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tuple[str, ...]]:
-    """Pair `number` becomes the record; with it, the rules that this breaks."""
+    """Pair `number` becomes the record. Returns the world and the rules that this breaks."""
     broken: tuple[str, ...] = ()
     new = shared.pairs[number]
     if shared.record >= 0:
@@ -152,41 +154,41 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
 
 
 def unpaced(shared: Shared, *, forced: int = 0) -> Shared:
-    """The shared backoff is written anew: nothing stands in the way any more."""
+    """Resets the shared backoff: nothing delays the next attempt."""
     pairs = tuple(pair._replace(unrecognized=0, rejected=0) for pair in shared.pairs)
     return shared._replace(pairs=pairs, held=0, forced=forced)
 
 
-# --- judging -------------------------------------------------------------------------------------------------------------
+# --- queries ----------------------------------------------------------------------------------------------------------
 
 
 def is_incomplete(pair: Pair) -> bool:
-    """A claim lies there that holds no answer."""
+    """True for a claim that has no staged answer."""
     return pair.owner != NO_CLAIM and pair.staged < 0
 
 
 def works(shared: Shared, number: int) -> bool:
-    """The access token of that pair can be used."""
+    """True if the access token of that pair is still valid."""
     return number >= 0 and shared.pairs[number].phase != EXPIRED
 
 
 def is_fresh(shared: Shared) -> bool:
-    """The record is a pair that is fresh."""
+    """True if the record is a fresh pair."""
     return shared.record >= 0 and shared.pairs[shared.record].phase == FRESH
 
 
 def is_forced(shared: Shared, process: Process, number: int) -> bool:
-    """A renewal of that pair is due only because its bearer was rejected."""
+    """True if only a rejected bearer makes the renewal of that pair due."""
     return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
 def can_wait(shared: Shared, process: Process) -> bool:
-    """The pair that was read serves this caller: it works, and no other one is asked for."""
+    """True if the pair that was read serves this caller: it works, and the caller does not want another one."""
     return works(shared, process.record) and not (process.need and process.bearer == process.record)
 
 
 def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
-    """A caller that waits for the owner of a claim sees that it has answered or closed it, or was silent for 75 s."""
+    """True if a caller that waits for the owner of a claim sees a staged answer, a closed claim, or 75 s of silence."""
     pair = shared.pairs[process.record]
     if not is_incomplete(pair) or pair.owner == CLOSED:
         return True
@@ -194,17 +196,17 @@ def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
 
 
 def owns(shared: Shared, process: Process) -> bool:
-    """The claim on the pair that was read is the one that this walk has made. The model has no nonces: a claim that another
-    process of the same host had made since would be taken for this one's own, and what is done to it would be seen."""
+    """True if this walk made the claim on the pair that it read. The model has no nonces: a process would mistake a
+    later claim by another process of the same host for its own, and the checker would report the effect."""
     return bool(process.marks & OWNS) and pair_at(shared, process.record).owner == process.host
 
 
-# --- the server ----------------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 
 def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> tuple[Shared, int, tuple[str, ...]]:
-    """The server gets the refresh token of pair `number`: what it makes of it, the pair it gives (NOTHING: a refusal),
-    and the rules that this breaks."""
+    """The server receives the refresh token of pair `number`. Returns the world, the new pair (NOTHING: the server
+    refused) and the rules that this breaks."""
     pair = shared.pairs[number]
     if not shared.logins[pair.login] & ALIVE:
         return with_pair(shared, number, denied=1), NOTHING, ()
@@ -221,19 +223,20 @@ def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> 
 
 
 def _is_held(shared: Shared, login: int) -> bool:
-    """Somebody holds a pair of that login that would still have worked: what nobody holds is forgotten."""
+    """True if a pair of that login would still have worked. The model forgets pairs that no process and no file
+    holds."""
     return any(pair.login == login and pair.good == GOOD for pair in shared.pairs)
 
 
 def ended(shared: Shared, login: int, *, signed_out: bool = False) -> Shared:
-    """That login is over at the server, or signed out here."""
+    """The login has ended at the server, or is signed out here."""
     logins = list(shared.logins)
     logins[login] = logins[login] | SIGNED_OUT if signed_out else logins[login] & ~ALIVE
     return shared._replace(logins=tuple(logins))
 
 
 def given_up(config: Config, shared: Shared, process: Process) -> Shared:
-    """A request of that process that is in flight has no reader any more, and may still arrive."""
+    """The process stops reading the answer to its request in flight; the request may still reach the server."""
     if process.stage in IN_FLIGHT and process.record >= 0:
         late = min(shared.pairs[process.record].late + 1, 2)
         return with_pair(shared, process.record, late=late)
@@ -242,7 +245,8 @@ def given_up(config: Config, shared: Shared, process: Process) -> Shared:
 
 FIRST_SENDING, SENDING_AGAIN, COMPARED = 1, 2, 3
 IN_FLIGHT = (FIRST_SENDING, SENDING_AGAIN)
-"""Process.stage while a request is in flight: the first one for its pair, or another one; COMPARED: before a rename."""
+"""Process.stage while a request is in flight: the first one for its pair, or a repeated one. COMPARED: before a
+rename."""
 
 
 def unmet(config: Config) -> tuple[int, ...]:
@@ -251,19 +255,20 @@ def unmet(config: Config) -> tuple[int, ...]:
 
 
 def boot_of(config: Config, process: Process) -> int:
-    """Whose digit in `Pair.met` is that process's."""
+    """The index of the process's digit in `Pair.met`."""
     return 0 if config.shared_lock else process.host - 1
 
 
 def lock_bit(config: Config, process: Process) -> int:
-    """The lock that this process takes; nothing that could be seen where it excludes at some moments only."""
+    """The lock that this process takes. 0 where the lock excludes only some of the time: then the model cannot rely on
+    it."""
     if config.lock == "broken":
         return 0
     return 2 if config.shared_lock else 1 << process.host
 
 
 def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, Process]:
-    """A new claim on the pair that was read, by this walk."""
+    """This walk makes a new claim on the pair that it read."""
     after = with_pair(
         remembering(config, shared), process.record, owner=process.host, staged=NOTHING, met=unmet(config)
     )
@@ -271,14 +276,14 @@ def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, P
 
 
 def closed(config: Config, shared: Shared, process: Process) -> Shared:
-    """The walk leaves the lock: it closes the claim that it made, and no other."""
+    """The walk leaves the lock: it closes its own claim, and no other."""
     if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
         return with_pair(shared, process.record, owner=CLOSED, met=())
     return shared
 
 
 def orphaned(config: Config, shared: Shared, process: Process) -> Shared:
-    """The process dies: its claim stays as it is, and it may or may not be noticed that its owner is dead."""
+    """The process dies: its claim stays, and other processes may or may not detect that its owner is dead."""
     if not (owns(shared, process) and is_incomplete(pair_at(shared, process.record))):
         return shared
     if config.hidden or config.power:

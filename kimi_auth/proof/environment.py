@@ -1,4 +1,4 @@
-"""What happens around the processes: callers, people, time, weather, the kernel, late requests."""
+"""The environment of the processes: callers, people, time, transient errors, the kernel, late requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EnvironmentMove = tuple[int, Shared, str]
 
 
 def beginning(config: Config) -> Shared:
-    """Signed in a moment ago; with `waiters`, so long ago that the token has ended."""
+    """Signed in a moment ago; with `waiters`, long enough ago that the access token has expired."""
     return Shared(
         0,
         (Pair(0, phase=EXPIRED if config.waiters else FRESH),),
@@ -82,8 +82,8 @@ def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[S
 
 
 def cancelled(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
-    """The caller goes away. A walk of the credential is in a thread of its own and goes on, so nothing happens to it; a
-    login that waits for the lock gives its grant back."""
+    """The caller goes away. A walk of the credential runs in its own thread and continues unchanged; a login that
+    waits for the lock returns its grant."""
     if activity != "store_credential" or process.pair < 0:
         return None
     after = ended(shared, shared.pairs[process.pair].login)
@@ -91,12 +91,12 @@ def cancelled(config: Config, shared: Shared, process: Process, activity: str) -
 
 
 def killed(config: Config, shared: Shared, process: Process) -> Shared:
-    """The process dies; the kernel lets its lock go, and its request goes on without it."""
+    """The process dies: the kernel releases its lock, and its request continues without a reader."""
     return orphaned(config, given_up(config, shared, process), process)
 
 
 def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
-    """What may happen whatever the processes do."""
+    """Moves that do not depend on any process."""
     pairs = shared.pairs
     if any(pair.phase != EXPIRED for pair in pairs) and not config.waiters:
         older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in pairs)
@@ -136,7 +136,7 @@ def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMov
 
 
 def _old_program(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
-    """A program that takes no lock and makes no claim, each time in one go."""
+    """A program without lock and claim. Each of its actions is one move."""
     if shared.logins_left:
         for after, process in logins(config, shared, Process(1)):
             yield Kind.FAULT, after._replace(record=process.pair), "an old program signs in, without the lock"
@@ -154,7 +154,8 @@ def _old_program(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
 
 
 def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> tuple[Shared, str]:
-    """Every process dies at once, the disk is as it was synchronised last, and the next boot has another name."""
+    """Every process dies at once, the disk falls back to its last synchronised state, and the next boot has another
+    id."""
     for process in processes:
         shared = given_up(config, shared, process)
     if shared.lasting:

@@ -1,4 +1,4 @@
-"""Mutants that nothing kills, each with the one sentence that says why it is as good as the machine itself."""
+"""Equivalent mutants: those that survive, each with one sentence that argues why it behaves as the original does."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from collections.abc import Mapping
 __all__ = ["ARGUMENTS"]
 
 ARGUMENTS: Mapping[str, str] = {}
-"""By mutant, as `str` writes it. One that is killed after all must not stand here."""
+"""By mutant, as `str` writes it. A mutant that is killed must not be listed here."""

@@ -1,7 +1,8 @@
-"""The exhaustive checker: every state that a model can reach, what is broken there, and the shortest way to it.
+"""The exhaustive checker: visits the whole state space of a model and finds the shortest counterexample to each rule.
 
-It knows nothing of what a model means. A model is a graph that is given as functions (`Model`); its moves have a kind, and
-the kinds are what liveness is judged by: a fault may happen at any time, and the model must settle without new ones.
+It knows nothing about the meaning of a model. A model is a graph, given as functions (`Model`). Each move has a kind,
+and the liveness checks depend on the kinds: a fault may happen at any time, and the model must settle without new
+ones.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ TERMINATES = "step bound"
 
 
 class Kind(IntEnum):
-    """What a move is. `WALK`: a walk goes on; `HURT`: it goes on, and something was in its way. `BEGIN`: a new walk.
-    `WORLD`: time passes, or something heals. `FAULT`: something breaks, or a person acts."""
+    """The kind of a move. `WALK`: a walk takes a step. `HURT`: it takes a step, and a transient error hit it. `BEGIN`:
+    a new walk. `WORLD`: time passes, or a fault ends. `FAULT`: something breaks, or a person acts."""
 
     WALK = 0
     HURT = 1
@@ -38,7 +39,8 @@ OF_WALKS = frozenset({Kind.WALK, Kind.HURT})
 
 
 class Move(NamedTuple):
-    """One step of the model: the state it leads to, the rules it breaks, and the edges of the machines that it walks."""
+    """One step of the model: its kind, the state that it leads to, the rules that it breaks, and the edges of the
+    machines that it walks."""
 
     kind: int
     target: State
@@ -47,24 +49,24 @@ class Move(NamedTuple):
 
 
 class Model(Protocol):
-    """A finite graph. States are integers of the model's own making; equal states are equal integers."""
+    """A finite graph. States are integers that the model chooses; equal states are equal integers."""
 
     def initial(self) -> Iterable[State]: ...
     def moves(self, state: State, /) -> Iterable[tuple[int, State, tuple[str, ...], tuple[int, ...]]]:
-        """Everything that can happen in `state`, as `Move`s or as plain tuples of the same."""
+        """Every move that is possible in `state`, as `Move`s or as plain tuples of the same fields."""
 
     def broken(self, state: State, /) -> tuple[str, ...]:
         """The rules that `state` itself breaks."""
 
     def is_settled(self, state: State, /) -> bool:
-        """Whether nothing is left to do in `state`."""
+        """True if nothing is left to do in `state`."""
 
     def story(self, path: Sequence[State], rule: str, /) -> list[str]:
-        """What happens along `path`, one sentence a step, in words for people; `rule` is broken by the last one."""
+        """Tells `path` to people, one sentence per step; the last step breaks `rule`."""
 
 
 class Story(NamedTuple):
-    """The shortest way to a broken rule."""
+    """The shortest counterexample to a rule."""
 
     rule: str
     steps: tuple[str, ...]
@@ -75,13 +77,13 @@ class Story(NamedTuple):
 
 
 class StateSpaceTooLarge(Exception):
-    """More states than were allowed."""
+    """The state space has more states than `limit`."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What an exploration found. `depth`: steps to the farthest state; `longest_walk`: the most steps that walks can take
-    one after another without anything new beginning; `walked`: numbers of the edges that were walked."""
+    """The result of an exploration. `depth`: steps to the farthest state. `longest_walk`: the most steps that walks
+    can take in a row without a new beginning. `walked`: numbers of the edges that were walked."""
 
     states: int = 0
     edges: int = 0
@@ -106,10 +108,11 @@ def explore(
     seek: frozenset[str] | None = None,
     tell: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Visits everything, nearest first. Raises `StateSpaceTooLarge` beyond `limit` states.
+    """Visits every state, breadth first. Raises `StateSpaceTooLarge` beyond `limit` states.
 
-    `liveness`: also judge whether it settles and whether every walk ends. `seek`: stop as soon as all of these rules
-    are seen broken, and leave the rest unseen; `ANY`: as soon as one is. `tell(states, depth)` is called once for each level.
+    `liveness`: also check that the model settles and that every walk ends. `seek`: stop as soon as all of these rules
+    are broken, and leave the rest unvisited; `ANY`: stop at the first broken rule. Calls `tell(states, depth)` once
+    per level.
     """
     return _Exploration(model, limit, liveness=liveness, seek=seek, tell=tell).run()
 
@@ -141,7 +144,7 @@ class _Exploration:
 
     def run(self) -> Report:
         collects = gc.isenabled()
-        gc.disable()  # everything that is made is kept: to look through it again and again takes a quarter of the time
+        gc.disable()  # every object made here is kept: scanning for garbage took a quarter of the time
         try:
             return self._run()
         finally:
@@ -217,10 +220,11 @@ class _Exploration:
             number = self._parents[number]
         return path[::-1]
 
-    # --- liveness --------------------------------------------------------------------------------------------------------
+    # --- liveness -----------------------------------------------------------------------------------------------------
 
     def _judge_settling(self) -> None:
-        """From every state some way without a new fault leads to a settled one; so a fair world settles."""
+        """From every state, a path without a new fault must lead to a settled state; then a fair environment
+        settles."""
         count = len(self._states)
         sources, heads = self._reversed({int(kind) for kind in WITHOUT_FAULT})
         good = bytearray(count)
@@ -239,7 +243,7 @@ class _Exploration:
             self._found(SETTLES, stuck)
 
     def _reversed(self, kinds: set[int]) -> tuple[array[int], array[int]]:
-        """The moves of these kinds backwards: sources[heads[n]:heads[n + 1]] lead to state n."""
+        """The moves of these kinds, reversed: sources[heads[n]:heads[n + 1]] lead to state n."""
         count = len(self._states)
         heads = array("q", bytes(8 * (count + 1)))
         for target, kind in zip(self._targets, self._kinds, strict=True):
@@ -258,7 +262,7 @@ class _Exploration:
         return sources, heads
 
     def _judge_walks(self) -> None:
-        """The moves of walks alone have no circle, so every walk ends; the longest chain of them is the bound."""
+        """The moves of walks alone must have no cycle; then every walk ends, and their longest chain is the bound."""
         kinds = {int(kind) for kind in OF_WALKS}
         count = len(self._states)
         waiting = array("i", bytes(4 * count))

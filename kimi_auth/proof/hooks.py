@@ -1,4 +1,4 @@
-"""The simulated hooks of token_refresh and sign_out: pure functions from a world to the worlds that may follow."""
+"""The simulated hooks of token_refresh and sign_out: pure functions from a world to its possible successors."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     backing_off = Effect("backing_off", shared, seen._replace(marks=seen.marks | AWAITS_PACE))
     if not shared.held:
         return [renewable]
-    # The model does not know whose the backoff is: who insists passes over what an unrecognized refusal has set, who recovers over
-    # what it has set itself.
+    # The model does not record who set the backoff. A caller that insists may pass one that an unrecognized answer
+    # set; a recovery may pass one that the same walk set. The model tries both outcomes.
     if process.recoveries or (process.need == "not_pair" and pair.unrecognized):
         return [renewable, backing_off]
     return [backing_off]
@@ -93,10 +93,10 @@ def claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if pair.owner == CLOSED:
         return [recovers]
     awaited = found._replace(marks=found.marks | AWAITS_CLAIM)
-    if pair.owner != GONE:  # that it was met is of interest from its owner's death on
+    if pair.owner != GONE:  # `met` matters only after the owner's death
         return [Effect("in_flight", shared, awaited)]
     boot = boot_of(config, process)
-    if pair.met[boot] == 2:  # nothing more is to be waited for
+    if pair.met[boot] == 2:  # 75 s have passed since this boot first met the claim
         in_time = Effect("in_flight", shared, found) if can_wait(shared, process) else recovers
         return [in_time, recovers._replace(note="its owner is seen to be dead")]
     met = tuple(max(digit, at == boot) for at, digit in enumerate(pair.met))
@@ -148,7 +148,7 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
 
 
 def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """Everything that may come of a request that is in flight."""
+    """Every possible end of a request in flight."""
     number = process.record
     landed = process._replace(stage=0)
     certain = landed._replace(marks=landed.marks & ~SPENT_IT)
@@ -162,7 +162,8 @@ def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         if not shared.faults_left:
             return
         after, shared = (world._replace(faults_left=world.faults_left - 1) for world in (after, shared))
-    # Where tokens are single-use a lost answer may cost the login, whatever its waiters do: no transient fault.
+    # With single-use tokens a lost answer may cost the login, and no waiter can prevent that. It is not a transient
+    # error, so the worlds of waiters include it only where tokens do not rotate.
     if not config.waiters or config.policy == "none":
         yield Effect("in_doubt", after, landed, "the answer is lost", hurt=True, broken=broken)
         late = given_up(config, shared, process)
@@ -183,7 +184,7 @@ def stage(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         return [Effect("staged", with_pair(shared, number, staged=process.pair, owner=process.host, met=()), saved)]
     if config.gives_up:
         return [Effect("unwritable", shared, saved, "the disk still takes nothing, and the command ends", hurt=True)]
-    return []  # tried again every second, with the lock held
+    return []  # the real hook retries every second and keeps the lock
 
 
 def commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -211,7 +212,7 @@ def commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
 
 
 def _dropped(config: Config, shared: Shared, process: Process) -> Shared:
-    """Without the claim that the walk made, or whose answer it has found."""
+    """Removes the claim that this walk made, or whose staged answer it found."""
     if process.claim == "staged" or owns(shared, process):
         return without_claim(config, shared, process.record)
     return shared
@@ -304,4 +305,4 @@ SIGN_OUT: dict[str, Hook] = {
 }
 
 WRITES = frozenset({*REFRESH, *SIGN_OUT} - {"revoke"})
-"""Activities that spend a token, write, or decide what to write: with the lock held, and only so."""
+"""Activities that spend a token, write, or decide what to write. They must run with the lock held."""

@@ -1,4 +1,4 @@
-"""The simulated hooks of token_lifecycle, which run outside of the lock or take it, and of a login's last steps."""
+"""The simulated hooks of token_lifecycle, which run outside the lock or take it, and of the last steps of a login."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "WAI
 
 
 def judged(shared: Shared) -> str:
-    """The rest state of token_lifecycle that the record is in."""
+    """The rest state of token_lifecycle that the record implies."""
     if shared.record == CORRUPT:
         return "corrupt"
     if shared.record < 0:
@@ -60,7 +60,7 @@ def hold_credential(config: Config, shared: Shared, process: Process) -> Iterabl
     if shared.record != process.record:
         kept_out = [Effect("changed", shared, tried._replace(marks=tried.marks | OWES_SERVING), broken=broken)]
     elif config.waiters:
-        kept_out = []  # its patience outlasts the holder's walk
+        kept_out = []  # this caller waits longer than any walk holds the lock
     else:
         kept_out = [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
     if config.lock == "broken":
@@ -121,7 +121,7 @@ def restore_config(config: Config, shared: Shared, process: Process) -> Iterable
 
 def store_credential(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.locks & lock_bit(config, process):
-        return []  # waits without bound
+        return []  # a login waits for the lock without limit
     return put(config, shared, process)
 
 
@@ -172,13 +172,16 @@ LOGIN: dict[str, Hook] = {
 HOOKS: dict[str, Hook] = {**LOGIN, **LIFECYCLE, **REFRESH, **SIGN_OUT}
 
 LOCAL = frozenset({"restore_config", "sync_models", "write_config", "inject", "can_still_use", "inspect"})
-"""Activities outside of the lock that change nothing others see: nothing is learnt by stopping before them."""
+"""Activities outside the lock that change nothing another process can see. An interleaving before them reveals
+nothing, so the model takes them together with the step before."""
 
 UNDISTURBED = frozenset({"reread", "look_again"})
-"""The same inside of a lock that works: they read what nobody else may write."""
+"""The same, inside a lock that works: they read data that no other process may write meanwhile."""
 
 TAKING = frozenset({"hold_credential", "hold_credential_to_sign_out"})
-"""A walk that begins while the lock is free has it at once: what others do meanwhile, they may as well do before."""
+"""A walk that begins while the lock is free takes it at once: moves of other processes in between may as well come
+first."""
 
 WAITING = TAKING | {"back_off"}
-"""Activities that wait without the lock: of what was read before, only whether it is still the record matters."""
+"""Activities that wait without the lock. Of the values read before, only one matters: whether the pair is still the
+record."""

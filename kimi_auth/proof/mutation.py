@@ -1,7 +1,7 @@
-"""Every edge of the machines led to every other state, one at a time: is each such machine found wrong, and by what?
+"""Mutation testing of the machines: each edge is retargeted to every other state, one at a time.
 
-A machine that could be changed without anybody noticing would not be specified. A mutant is killed by the lints at load
-time, by the checker in one of the fast worlds, or by a promise: a short walk whose end users rely on.
+A machine is specified only if every change to it is found. A mutant is killed by the lints at load time, by the
+checker in one of the fast worlds, or by a scenario: a short walk whose end users rely on.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def mutants(machine: Machine) -> Iterator[Mutant]:
 
 
 def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -> str:
-    """What finds the mutant wrong: `lint`, `checker: RULE` or `promise`; "" if nothing does."""
+    """The killer of the mutant: `lint`, `checker: RULE` or `promise` (a scenario); "" if it survives."""
     try:
         edited = mutant.library(machines)
     except SpecError:
@@ -75,19 +75,19 @@ def _broken_rule(machines: Library, config: Config) -> str:
 
 @dataclass(slots=True)
 class Score:
-    """How mutants fared: how many each killer found, and those that nothing kills, written out."""
+    """The results: how many mutants each killer found, and the names of the survivors."""
 
     killed: Counter[str] = field(default_factory=Counter)
     survivors: list[str] = field(default_factory=list)
 
     @property
     def mutants(self) -> int:
-        """All of them."""
+        """The number of all mutants."""
         return self.killed.total() + len(self.survivors)
 
 
 def score(data: Data, walked: Mapping[str, set[Edge]], hunted: Iterable[Mutant]) -> Score:
-    """Hunts these mutants of the machines in `data`, whose edges the fast worlds have `walked`."""
+    """Tries these mutants of the machines in `data`; `walked` gives the edges that each fast world walks."""
     machines = Library.from_data(data)
     found = Score()
     for mutant in hunted:
@@ -99,7 +99,7 @@ def score(data: Data, walked: Mapping[str, set[Edge]], hunted: Iterable[Mutant])
 
 
 def merged(scores: Iterable[Score]) -> Score:
-    """Scores of parts of the mutants as one."""
+    """The scores of several parts, added up."""
     whole = Score()
     for part in scores:
         whole.killed += part.killed

@@ -1,7 +1,8 @@
-"""Worlds and processes by number, and a state of the model as one integer: the shared world, then the processes, sorted.
+"""Numbers worlds and processes, and encodes a state of the model as one integer: the shared world, then the sorted
+processes.
 
-Equal things have equal numbers, and what nobody can notice any more is forgotten first: so equal states are equal integers,
-and what differs only in which of two processes is called A is the same state.
+Equal objects get equal numbers, after the model has forgotten differences that can no longer have an effect. So equal
+states are equal integers, and two states that differ only in the names of the processes are one state.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from .state import (
 __all__ = ["BITS", "Numbering"]
 
 BITS = 20
-"""Of a process's number in a state."""
+"""The width of a process's number in a state."""
 
 MASK = (1 << BITS) - 1
 
 
 class Numbering:
-    """Numbers for the world of `config`; in the places `waiting`, what a process read before does not matter.
+    """Numbers for the world of `config`. In the places `waiting`, the values that a process read before do not matter.
 
-    By number of a shared world: `shared`, its `records`, and the bits of `all_pairs`; of a process: `processes`, and
-    the bits of the pairs that it `held`. `mask`: the bits of the processes in a state.
+    By number of a shared world: `shared`, its `records`, and the bits of `all_pairs`. By number of a process:
+    `processes`, and the bits of the pairs that it `held`. `mask`: the bits of the processes in a state.
     """
 
     def __init__(self, config: Config, waiting: frozenset[int]) -> None:
@@ -81,7 +82,7 @@ class Numbering:
         return number
 
     def forgetting(self, process: int, record: int) -> int:
-        """The process that forgets what is of no interest while `record` is stored."""
+        """The process without the values that do not matter while `record` is stored."""
         key = process << 4 | record + 8
         found = self._forgotten.get(key)
         if found is None:
@@ -91,14 +92,14 @@ class Numbering:
         return found
 
     def unheld(self, shared: int, process: int) -> int:
-        """Bits of the pairs that are forgotten unless a process other than this one holds them."""
+        """Bits of the pairs that the model forgets unless another process holds them."""
         mask = self._references[shared]
         if process >= 0:
             mask |= self.held[process]
         return self.all_pairs[shared] & ~with_staged(self.shared[shared], mask)
 
     def canonical(self, shared: int, processes: Iterable[int]) -> tuple[int, list[int]]:
-        """The same, without what nobody can notice any more; the processes in the same order."""
+        """The same state without differences that can no longer have an effect; the processes keep their order."""
         record = self.records[shared]
         kept = [self.forgetting(process, record) for process in processes]
         mask = self._references[shared]
@@ -127,7 +128,7 @@ class Numbering:
         return found
 
     def state(self, shared: int, processes: Iterable[int]) -> int:
-        """The state of the model in which these stand together."""
+        """The state of the model that combines these."""
         shared, kept = self.canonical(shared, processes)
         kept.sort()
         for process in kept:
@@ -135,7 +136,7 @@ class Numbering:
         return shared
 
     def opened(self, state: int) -> tuple[int, list[int]]:
-        """What `state` puts together."""
+        """The shared world and the processes of `state`."""
         processes = []
         for _ in range(self._config.processes):
             processes.append(state & MASK)

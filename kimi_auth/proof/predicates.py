@@ -1,4 +1,5 @@
-"""What it means to come to rest: for each rest state, what must then be so. A walk that ends elsewhere has lied (I8)."""
+"""The predicate of each rest state: what must hold when a walk ends there. A walk that ends elsewhere breaks rule
+I8."""
 
 from __future__ import annotations
 
@@ -82,7 +83,7 @@ TRUTH: dict[tuple[str, str], Fact] = {
     ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT or shared.record != process.record,
     ("sign_out", "unwritable"): lambda shared, process: shared.record not in (EMPTY, ABSENT),
 }
-"""By machine and rest state. What is not named here has nothing to prove in this world."""
+"""By machine and rest state. A state without an entry has no predicate in this world."""
 
 TRANSIENT = frozenset({"expiring", "expired", "usable", "in_doubt", "blocked"})
 
@@ -96,7 +97,8 @@ OWED = {
 
 
 def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
-    """The rules broken by a walk of token_lifecycle that ends in `state` now: what it began and left undone."""
+    """The rules broken by a walk of token_lifecycle that ends in `state` now: the duties that it began and did not
+    finish."""
     broken = tuple(rule for bit, rule in OWED.items() if process.marks & bit)
     if process.event in ("renew", "rejected", "logout"):
         broken += ("an event is acted on",)
@@ -110,5 +112,5 @@ def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
 
 
 def _is_withheld(shared: Shared, process: Process) -> bool:
-    """The record's access token has life left, and the server has not ended its login."""
+    """True if the record's access token is still valid and the server has not ended its login."""
     return shared.record == process.record and _works(shared, process) and not _revoked(shared, process)

@@ -1,7 +1,8 @@
-"""Machines flattened for a checker: every place where a walk can be, children included, and every arrow between places.
+"""Machines flattened for the checker: every place where a walk can be, children included, and every arrow between
+places.
 
-A place is a stack of states: the walking state below, the child's state on top. An arrow is one outcome: when it brings a
-child to rest, the resource is given back and the parent moves on in the same arrow, as the engine does it.
+A place is a stack of states, with the state of the innermost child on top. An arrow is one outcome. When it brings a
+child to rest, the same arrow also releases the resource and moves the parent on, as the engine does.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ Stack = tuple[tuple[Machine, str], ...]
 
 
 class Arrow(NamedTuple):
-    """Where an outcome leads: the number of a place, the edges that are walked, and the ends of children on the way;
-    `words` names those and the place."""
+    """The target of an outcome: the number of a place, the edges that are walked, and the ends of children on the way.
+    `words` names these ends and the place."""
 
     target: int
     edges: tuple[int, ...]
@@ -31,7 +32,7 @@ class Arrow(NamedTuple):
 class Place:
     """One place: `machine` and `state` on top of the stack, its `activity` (None at rest), and an arrow per outcome.
 
-    `depth` is 1 for a machine that nobody walks; each child adds one.
+    `depth` is 1 for a root machine; each child adds one.
     """
 
     machine: str
@@ -49,7 +50,7 @@ class Place:
 
 
 class Program:
-    """The places of the `roots` among `machines`, and of the machines they walk. Place 0 is nowhere: no walk."""
+    """The places of the `roots` among `machines`, and of the machines that they walk. Place 0 stands for "no walk"."""
 
     def __init__(self, machines: Mapping[str, Machine], roots: Sequence[str]) -> None:
         self.edges: list[Edge] = [edge for name in machines for edge in edges(machines[name])]
@@ -62,7 +63,7 @@ class Program:
                 self._place(((machines[name], state),))
 
     def find(self, machine: str, activity: str) -> int:
-        """The number of the first place of `machine` that runs `activity`; 0 where none does."""
+        """The number of the first place of `machine` that runs `activity`; 0 if it has none."""
         for number, place in enumerate(self.places):
             if place.machine == machine and place.activity == activity:
                 return number

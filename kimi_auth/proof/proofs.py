@@ -1,6 +1,6 @@
-"""The whole proof at a terminal: worlds visited, parts left out, edges led elsewhere; and its figures, kept as JSON.
+"""The whole proof at a terminal: worlds, ablations and mutants, with their figures kept as JSON.
 
-The figures hold no times and are the same on each run: they say what was proved, and by their digest of which machines.
+The figures contain no times and are the same on each run. A digest names the machines that they belong to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["checker_figures", "main", "mutation_figures"]
 Figures = dict[str, Any]
 
 CHUNK = 20
-"""Mutants that a worker takes at a time."""
+"""Mutants per task of a worker."""
 
 ABOUT = (
     "N processes share one credential. In every world any of them may be killed at any step and callers go away; answers "
@@ -43,7 +43,7 @@ ABOUT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Proves the machines that run. The exit status: 0 when everything is as it must be, else 1."""
+    """Proves the committed machines. Exit status 0 if every check passes, else 1."""
     parser = argparse.ArgumentParser(prog="python -m kimi_auth.proof", description="Proves machines/*.toml.")
     parser.add_argument("--quick", action="store_true", help="the smaller worlds, and nothing else")
     parser.add_argument("--write", type=Path, metavar="DIR", help="keep the figures of the whole proof in this folder")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _proved(machines: Library, pool: Executor, folder: Path | None) -> list[str]:
-    """Tells all that is proved, gives what is not as it must be, and writes the figures if nothing is."""
+    """Prints all results, returns the failures, and writes the figures if there are none."""
     data = machines.data()
     visits = {name: pool.submit(visit, data, name) for name in dict.fromkeys([*FAST, *WORLDS])}
     left_out = [pool.submit(leave_out, data, number) for number in range(len(ABLATIONS))]
@@ -83,7 +83,7 @@ def _proved(machines: Library, pool: Executor, folder: Path | None) -> list[str]
     return problems
 
 
-# --- telling, and finding what is not as it must be ----------------------------------------------------------------------
+# --- output and failures ----------------------------------------------------------------------------------------------
 
 
 def _worlds_that_break(seen: Iterable[Verdict]) -> list[str]:
@@ -119,11 +119,11 @@ def _broken_rules(report: Report) -> str:
     return ", ".join(f"{rule} in {len(story.steps)}" for rule, story in report.stories.items())
 
 
-# --- figures -------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def checker_figures(machines: Library, seen: Iterable[Verdict], parts: Iterable[tuple[Ablation, Report]]) -> Figures:
-    """What `measured/checker.json` holds. A run names only the edges that no run above it walks."""
+    """The content of `measured/checker.json`. A run lists only the edges that no earlier run walks."""
     every = Program(machines, ROOTS).edges
     known: set[Edge] = set()
     runs = []
@@ -164,7 +164,7 @@ def _missed(ablation: Ablation, report: Report) -> list[tuple[str, int | str]]:
 
 
 def mutation_figures(machines: Library, found: Score) -> Figures:
-    """What `measured/mutation.json` holds."""
+    """The content of `measured/mutation.json`."""
     return {
         "machines": digest(machines),
         "mutants": found.mutants,

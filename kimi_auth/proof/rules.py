@@ -1,4 +1,4 @@
-"""What never happens, or always does, in any world: the rules that the checker knows, by the names it reports them under."""
+"""The rules that the checker verifies in every world, by the names under which it reports them."""
 
 from __future__ import annotations
 

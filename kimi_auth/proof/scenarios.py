@@ -1,7 +1,8 @@
-"""Promises: short walks whose course and end people rely on, as data. A test that takes microseconds each.
+"""Scenarios: short walks, as data, whose course and end users rely on. Checking one takes microseconds.
 
-Each is read like a story: from a rest state and an event, or from the beginning, what each activity answers, and where the
-walk comes to rest. An activity that is due but not named breaks the promise, and so does any other end.
+Read each one as a story: from a rest state and an event, or from the initial state, the outcome of each activity and
+the rest state where the walk ends. A walk that reaches an activity which the scenario does not name breaks the
+scenario, and so does any other end.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ __all__ = ["SCENARIOS", "Scenario", "broken_scenario"]
 
 
 class Scenario(NamedTuple):
-    """`says`: what is promised. `start`: "" for the beginning, else "REST EVENT". `course`: "ACTIVITY OUTCOME" for each
-    step, those of a walked child between `acquired` and its end. `end`: the rest state."""
+    """`says`: the sentence that must hold. `start`: "" for the initial state, else "REST EVENT". `course`: "ACTIVITY
+    OUTCOME" per step; the steps of a child come between `acquired` and its end. `end`: the rest state."""
 
     machine: str
     says: str
@@ -436,7 +437,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 
 def broken_scenario(machines: Mapping[str, Machine], promises: Iterable[Scenario]) -> str:
-    """What the first promise that `machines` do not keep says; "" if they keep them all."""
+    """The sentence of the first scenario that `machines` break; "" if they keep all of them."""
     for promise in promises:
         if not _is_kept(machines[promise.machine], promise):
             return promise.says
@@ -454,7 +455,8 @@ def _is_kept(machine: Machine, promise: Scenario) -> bool:
 
 
 def _walked(machine: Machine, at: str | None, event: str | None, course: list[list[str]]) -> str | None:
-    """The rest state in which a walk ends whose activities answer as `course` says; None where it takes another course."""
+    """The rest state where a walk ends whose activities answer as `course` says; None if the walk takes another
+    course."""
     walk = steps(machine, at, event, limit=100)
     try:
         due: Step = next(walk)

@@ -1,7 +1,7 @@
-"""What the simulated world consists of: credential, claims, server, lock, clock and processes, as small frozen tuples.
+"""The parts of the simulated world: credential, claims, server, lock, clock and processes, as small frozen tuples.
 
-Pairs are numbered in the order in which the server gave them, and nobody cares for the number itself: when nothing refers
-to a pair any more it is forgotten and the others move up, so that a finite number of worlds is left.
+Pairs are numbered in the order in which the server issued them, and nothing depends on the number itself. When nothing
+refers to a pair any more, the model forgets it and renumbers the others, which keeps the state space finite.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ __all__ = [
     "renumbering",
 ]
 
-# What stands for a pair's number: records without one, nothing known, and what is not the record any more.
+# Values in place of a pair's number: records without a pair, nothing known, and a pair that is no longer the record.
 EMPTY, ABSENT, CORRUPT, NOTHING, STALE, FOREIGN = -1, -2, -3, -4, -5, -6
 
-# Life left in an access token.
+# Remaining life of an access token.
 FRESH, EXPIRING, EXPIRED = 0, 1, 2
 
-# What the server makes of a refresh token: spent, spent a moment ago, good.
+# A refresh token at the server: spent, spent a moment ago, good.
 SPENT, SPENT_LATELY, GOOD = 0, 1, 2
 
-# The owner of a claim: there is none; it is dead, and left the claim open; a process of host number 1, 2, ... at work; or it closed
-# the claim. Where a death is always noticed, a claim of the dead is as good as closed.
+# The owner of a claim: there is no claim; the owner died and left the claim open; a process of host 1, 2, ... is at
+# work; the owner closed the claim. Where every death is detected, the claim of a dead owner counts as closed.
 NO_CLAIM, GONE, CLOSED = -1, 0, 9
 
-# Bits of a login. AWAITED: a request with one of its spent tokens is still on the way, and has no reader.
-# MEDDLED: a program that takes no lock has renewed it.
+# Bits of a login. AWAITED: a request with one of its spent tokens is still on the way and has no reader. MEDDLED: a
+# program that takes no lock has renewed it.
 ALIVE, SIGNED_OUT, AWAITED, MEDDLED = 1, 2, 4, 8
 
 
 class Pair(NamedTuple):
-    """One pair of tokens: the server's view of it, and what lies on disk that is bound to it.
+    """One pair of tokens: the server's view of it, and the files that are bound to it.
 
-    `login`: which sign-in it comes from. `sent`: its refresh token was sent and may have been processed. `denied`: the
-    server answered an OAuth error for it. `revoked`, `unrecognized`, `rejected`: so it is written on disk. `late`: requests
-    without a reader that may still arrive. `owner`, `staged`, `met`: the claim; `met` has a digit for each boot: 0 not
-    met, 1 met, 2 met long ago.
+    `login`: the sign-in that it comes from. `sent`: its refresh token was sent and may have been processed. `denied`:
+    the server answered it with an OAuth error. `revoked`, `unrecognized`, `rejected`: the marks on disk. `late`:
+    requests without a reader that may still arrive. `owner`, `staged`, `met`: the claim; `met` has a digit per boot: 0
+    not met, 1 met, 2 met long ago.
     """
 
     login: int
@@ -72,10 +72,10 @@ FRESH_PAIR: Final = Pair(0)
 
 
 class Shared(NamedTuple):
-    """Everything outside of processes. `held`: a `not_before` lies ahead. `forced`: the same for forced rotations.
-    `faults_left`: how many answers may still go wrong, where that is bounded. `full`: the disk takes no writes. `locks`: a bit for each host. `lasting`: what a power cut would leave of record and
-    claims, None where that is what is there now. `logins_left`, `logouts_left`, `spoils_left`: how often that may still
-    happen."""
+    """Everything outside the processes. `held`: a `not_before` lies ahead. `forced`: the same for forced rotations.
+    `faults_left`: how many answers may still fail, where that is bounded. `full`: the disk takes no writes. `locks`: a
+    bit per host. `lasting`: the record and claims that a power cut would leave, None if they equal the present ones.
+    `logins_left`, `logouts_left`, `spoils_left`: how often these may still happen."""
 
     record: int
     pairs: tuple[Pair, ...]
@@ -92,11 +92,12 @@ class Shared(NamedTuple):
 
 
 class Process(NamedTuple):
-    """One process: where its walk is (`place`, 0: none), and what it knows.
+    """One process: where its walk is (`place`, 0: no walk), and what it knows.
 
-    `event`: what began the walk, "" once that is served. `need`: what the token must be, beyond
-    fresh; `bearer`: the pair it must not be. `record`: the record as it was read. `claim`: what the claim hook found.
-    `pair`: what the server gave. `stage`: how far an activity of several steps is. `marks`: what happened in this walk.
+    `event`: the event that began the walk, "" once it is served. `need`: the requirement beyond a fresh token;
+    `bearer`: the pair that the caller does not accept. `record`: the record as it was read. `claim`: the claim hook's
+    finding. `pair`: the pair from the server. `stage`: the progress of an activity of several steps. `marks`: the
+    events of this walk.
     """
 
     host: int
@@ -118,8 +119,8 @@ def idle(process: Process) -> Process:
 
 
 def references(shared: Shared, *, orphans: bool) -> int:
-    """Bits of the pairs that must be remembered, whatever the processes hold. A claim on a pair that is not the record is
-    void for good; with `orphans` it is remembered all the same."""
+    """Bits of the pairs that the model must remember independently of the processes. A claim on a pair other than the
+    record is void for good; with `orphans` the model remembers it anyway."""
     mask = 1 << shared.record if shared.record >= 0 else 0
     if orphans:
         mask |= sum(1 << number for number, pair in enumerate(shared.pairs) if pair.owner != NO_CLAIM)
@@ -132,7 +133,7 @@ def references(shared: Shared, *, orphans: bool) -> int:
 
 
 def with_staged(shared: Shared, mask: int) -> int:
-    """`mask`, and the staged pairs of its pairs."""
+    """`mask`, with the staged pairs of its pairs added."""
     for number, pair in enumerate(shared.pairs):
         if pair.staged >= 0 and mask >> number & 1:
             mask |= 1 << pair.staged
@@ -140,7 +141,7 @@ def with_staged(shared: Shared, mask: int) -> int:
 
 
 def simplified(shared: Shared, policy: str) -> Shared:
-    """The same world without differences that nobody can notice any more."""
+    """The same world without differences that can no longer have an effect."""
     logins = list(shared.logins)
     pairs = []
     for pair in shared.pairs:
@@ -152,8 +153,8 @@ def simplified(shared: Shared, policy: str) -> Shared:
         if not login & ALIVE and pair.good != SPENT:
             pair = pair._replace(good=SPENT)
         if pair.rejected and pair.phase == EXPIRED:
-            pair = pair._replace(rejected=0)  # it has ended by itself, so nothing follows from that any more
-        if pair.revoked:  # it is never sent again
+            pair = pair._replace(rejected=0)  # expired, so the rejection has no further effect
+        if pair.revoked:  # it is never sent again, so the server's view of it no longer matters
             pair = pair._replace(sent=1, denied=1, unrecognized=0, good=SPENT, late=0)
             if pair.staged < 0:
                 pair = pair._replace(owner=NO_CLAIM, met=())
@@ -162,7 +163,7 @@ def simplified(shared: Shared, policy: str) -> Shared:
 
 
 def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
-    """`shared` with those of `logins` that a pair comes from, in the same order."""
+    """`shared` with only those `logins` that a pair comes from, in the same order."""
     used = sorted({pair.login for pair in shared.pairs})
     kept = tuple(logins[number] if logins[number] & ALIVE else logins[number] & ~AWAITED for number in used)
     pairs = shared.pairs
@@ -172,13 +173,13 @@ def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
 
 
 def held_by(process: Process) -> int:
-    """Bits of the pairs that the process must not lose sight of."""
+    """Bits of the pairs that the process still refers to."""
     mask = 1 << process.record if process.record >= 0 else 0
     return mask | (1 << process.pair if process.pair >= 0 else 0)
 
 
 def renumbering(mask: int, count: int) -> tuple[int, ...]:
-    """The new number of each pair when only those in `mask` are kept; the others become NOTHING."""
+    """The new number of each pair when only those in `mask` are kept; NOTHING for the others."""
     numbers, free = [], 0
     for number in range(count):
         kept = mask >> number & 1
@@ -215,8 +216,8 @@ def _compacted_claims(
 
 
 def forgetful(process: Process, record: int, *, waits: bool) -> Process:
-    """`process` while `record` is what is stored: a pair that it must not get again, or one that it saw before it began to
-    wait for the lock, is of no interest once it is not the record."""
+    """`process` while `record` is stored. Two values no longer matter once they are not the record: the pair that the
+    caller does not accept, and the pair that was read before the wait for the lock."""
     if process.need and process.bearer != record:
         process = process._replace(bearer=NOTHING, need="" if process.need == "not_bearer" else process.need)
     if waits and process.record not in (record, NOTHING):

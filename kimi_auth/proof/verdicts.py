@@ -1,4 +1,4 @@
-"""What can be said of machines: whether they keep lock discipline and promises, and what each world found. In plain words."""
+"""The verdict on machines, for people: broken lock discipline, broken scenarios, and the result of each world."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ GUARDED = (
 """Activities that spend a token or write a credential."""
 
 STATES_MAX = 5_000_000
-"""More than twice the largest world: an edited machine with more runs away."""
+"""1.5 times the largest world (3.3 million states). An edited machine that exceeds it does not end in useful time."""
 
 Data = Mapping[str, Mapping[str, Any]]
-"""Machines as plain data (`Library.data`), which can be handed to another process."""
+"""Machines as plain data (`Library.data`), which a worker process can receive."""
 
 
 class Verdict(NamedTuple):
-    """What a world found: `report` is None where it has more than `STATES_MAX` states."""
+    """The result of a world. `report` is None if it has more than `STATES_MAX` states."""
 
     world: str
     config: Config
@@ -50,11 +50,11 @@ class Verdict(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """True if all of it was visited and no rule was broken."""
+        """True if every state was visited and no rule was broken."""
         return self.report is not None and self.report.holds
 
     def lines(self, width: int = 80) -> Iterator[str]:
-        """Two lines of figures, and the story of each broken rule, none wider than `width`."""
+        """Two lines of figures, then the counterexample to each broken rule, no line wider than `width`."""
         time = f", {self.report.seconds:.1f} s" if self.report else ""
         yield from _folded(f"{self.world}: {'holds' if self.holds else 'BROKEN'}{time}", width, first="")
         yield from _folded(f"N={self.config.processes}, {self.config.policy}: {self._figures()}", width)
@@ -70,12 +70,12 @@ class Verdict(NamedTuple):
 
 
 def unknown_to(machines: Library) -> list[str]:
-    """The machines that the worlds are about and that are not among `machines`: without them there is no world."""
+    """The machines that the worlds need and that are missing from `machines`."""
     return sorted({promise.machine for promise in SCENARIOS} - set(machines))
 
 
 def faults_of(machines: Library) -> list[str]:
-    """What is wrong with `machines` before any world is visited: lock discipline, and promises that are not kept."""
+    """The faults of `machines` that need no exploration: lock discipline and broken scenarios."""
     if unknown := unknown_to(machines):
         return [f"there is no machine {name}; the worlds of the proof are about it" for name in unknown]
     says = [promise.says for promise in SCENARIOS if broken_scenario(machines, [promise])]
@@ -84,7 +84,7 @@ def faults_of(machines: Library) -> list[str]:
 
 
 def verdicts(machines: Library, worlds: Iterable[str], pool: Executor) -> Iterator[Verdict]:
-    """Visits `worlds` side by side; what they found comes in their order. A world ends at its first broken rule."""
+    """Visits `worlds` in parallel and yields their results in order. A world stops at its first broken rule."""
     visits = {name: pool.submit(visit, machines.data(), name) for name in worlds}
     for name, found in visits.items():
         yield Verdict(name, WORLDS[name], found.result())

@@ -1,4 +1,4 @@
-"""Processes that work side by side, and end with the one who waits for them, however that one ends."""
+"""Worker processes that run in parallel and end with their parent, however the parent ends."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from threading import Thread
 __all__ = ["WORKERS", "side_by_side"]
 
 WORKERS = min(os.cpu_count() or 1, 4)
-"""One for each processor; each may need a gigabyte, so there are not more than four."""
+"""One per processor, at most four: each may need a gigabyte."""
 
 
 @contextmanager
 def side_by_side(workers: int = WORKERS) -> Generator[ProcessPoolExecutor, None, None]:
-    """A pool of fresh processes. A Ctrl-C does not reach them: whatever ends the block early ends them."""
+    """A pool of fresh processes. Ctrl-C does not reach them: they end when the block ends early, for any reason."""
     others = set(active_children())
     with ProcessPoolExecutor(workers, mp_context=_Sheltering(), initializer=_end_with_parent) as pool:
         try:
             yield pool
         except BaseException:
             for child in set(active_children()) - others:
-                child.terminate()  # the pool notices, and fails what was not done yet
+                child.terminate()  # the pool notices this and fails the pending work
             raise
 
 
 class _Sheltered(SpawnProcess):
-    """A process that was started, and so lives, with SIGINT blocked."""
+    """A process that starts, and so runs, with SIGINT blocked."""
 
     def start(self) -> None:
-        resource_tracker.ensure_running()  # would be started on the way, and lifts the block when it is
+        resource_tracker.ensure_running()  # `start` would launch it and unblock SIGINT again
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()

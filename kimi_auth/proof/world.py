@@ -1,7 +1,7 @@
 """The model that is explored: processes that walk the committed machines, and the world around them.
 
-Everything that a process may do next is read from the machines; what an activity does is a simulated hook. A move of one
-process depends on nothing but the shared world and that process, so each such move is worked out once and remembered.
+The machines decide what a process may do next; a simulated hook decides what an activity does. A move of one process
+depends only on the shared world and that process, so the model computes each such move once and caches it.
 """
 
 from __future__ import annotations
@@ -42,22 +42,23 @@ BEGINNINGS = frozenset({Kind.BEGIN, Kind.FAULT})
 CHAIN_MAX = 30
 
 Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
-"""What the cancellation of its caller does to a walk that is in the given activity."""
+"""The effect of the caller's cancellation on a walk in the given activity."""
 
 Leave = Callable[[Config, Shared, Process], Shared]
-"""What a walk does to claims as it leaves the lock."""
+"""The effect on claims when a walk leaves the lock."""
 
 Moves = list[tuple[int, int, tuple[str, ...], tuple[int, ...]]]
 
 
 def _unknown(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """An activity that has no place in a walk of this world."""
+    """The hook of an activity that no walk of this world may run."""
     return [Effect(None, shared, resting(process), "has no business here", broken=("crash",))]
 
 
 class Step(NamedTuple):
-    """One move of one process, or of the world: numbers of what follows (`process` is negative where none moves), and how
-    to say it. `unheld`: bits of the pairs that are forgotten then, unless another process holds them."""
+    """One move of one process, or of the world: the numbers of the successor (`process` is negative if none moves),
+    and a sentence about it. `unheld`: bits of the pairs that the model then forgets, unless another process holds
+    them."""
 
     kind: int
     shared: int
@@ -71,7 +72,7 @@ class Step(NamedTuple):
 class World:
     """Implements `kimi_auth.proof.explore.Model` for `machines` in the world of `config`.
 
-    `hooks`, `cancel` and `leave` may be replaced, to see what breaks.
+    An ablation may replace `hooks`, `cancel` and `leave`.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class World:
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}
 
-    # --- the model -------------------------------------------------------------------------------------------------------
+    # --- the model ----------------------------------------------------------------------------------------------------
 
     def initial(self) -> Iterable[int]:
         shared = environment.beginning(self.config)
@@ -116,7 +117,7 @@ class World:
         last = -1
         for slot, process in enumerate(processes):
             if process == last:
-                continue  # what a twin does is the same
+                continue  # an equal process has the same moves
             last = process
             others = processes[:slot] + processes[slot + 1 :]
             by_others = 0
@@ -168,7 +169,7 @@ class World:
             told.append(words)
         return told
 
-    # --- moves of one process --------------------------------------------------------------------------------------------
+    # --- moves of one process -----------------------------------------------------------------------------------------
 
     def _steps_of(self, shared: int, process: int) -> list[Step]:
         key = shared << BITS | process
@@ -195,7 +196,7 @@ class World:
         if torn is not None:
             yield self._step(Kind.FAULT, self._released(torn.shared, process), torn.process, torn.broken, (), torn.note)
         if self.config.waiters:
-            return  # a process that is killed waits for nothing
+            return  # a process that is killed is no waiter, so rule I10 does not cover it
         dead = environment.killed(self.config, shared, process)
         yield self._step(Kind.FAULT, self._released(dead, process), resting(process), (), (), "is killed")
 
@@ -269,7 +270,7 @@ class World:
     def _followed(
         self, kind: int, effect: Effect, place: Place, broken: tuple[str, ...], edges: tuple[int, ...], words: str
     ) -> Step:
-        """What comes at once, because nothing could come between."""
+        """The next step, taken in the same move because no interleaving could come between."""
         arrow = place.arrows.get(effect.outcome or "")
         if arrow is None:
             return self._step(
@@ -279,7 +280,7 @@ class World:
 
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
         if not self._excludes:
-            return ()  # what a walk has seen may be over before it ends, and nobody is to blame
+            return ()  # without exclusion, a fact that the walk saw may change before the walk ends
         fact = TRUTH.get((machine, state))
         return () if fact is None or fact(shared, process) else ("I8",)
 
@@ -291,7 +292,7 @@ class World:
     def _outside(self, process: Process) -> Process:
         return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
 
-    # --- moves of the world ----------------------------------------------------------------------------------------------
+    # --- moves of the world -------------------------------------------------------------------------------------------
 
     def _steps_around(self, shared: int, processes: Sequence[int]) -> Iterable[Step]:
         steps = self._around.get(shared)
@@ -303,14 +304,14 @@ class World:
         return [*steps, *self._steps_of_all(shared, processes)] if self.config.power else steps
 
     def _steps_of_all(self, shared: int, numbers: Sequence[int]) -> Iterator[Step]:
-        """What the world does with all processes in view."""
+        """The moves of the world that involve all processes."""
         before = self._known.shared[shared]
         processes = [self._known.processes[number] for number in numbers]
         after, words = environment.power_cut(self.config, before, processes)
         yield self._step(Kind.FAULT, after, resting(processes[0]), (), (), words)
 
     def _others(self, step: Step, processes: Sequence[int]) -> list[int]:
-        """The processes after a move of the world: as they were, or all of them without a walk."""
+        """The processes after a move of the world: unchanged, or all of them without a walk."""
         if step.process < 0:
             return list(processes)
         return [self._known.join(resting(self._known.processes[number])) for number in processes]
@@ -329,10 +330,10 @@ class World:
         moved = -1 if process is None else known.forgetting(known.join(process), known.records[after])
         return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, words, known.unheld(after, moved))
 
-    # --- words -----------------------------------------------------------------------------------------------------------
+    # --- words --------------------------------------------------------------------------------------------------------
 
     def _told(self, before: int, after: int, names: list[str], rule: str) -> tuple[str, list[str]]:
-        """One step in words, and the names of the processes in the order in which they stand after it."""
+        """One step as a sentence, and the names of the processes in their order after it."""
         shared, processes = self._known.opened(before)
         found: list[tuple[bool, str, list[str]]] = []
         for slot in range(len(processes)):

@@ -1,8 +1,9 @@
-"""The worlds in which the committed machines are checked, by name. In each, faults have no limit of their own:
+"""The worlds in which the committed machines are checked, by name. Faults have no limit of their own:
 
-any process may be killed at any step, and its caller may go away; an answer may be lost, come late or never; a server may
-be busy or refuse us, a proxy answer in its place; tokens grow older and bearers are rejected at any moment. What differs
-is in the name and in the `Config`: how many processes, which server, which disk, who signs in and out.
+any process may be killed at any step, and its caller may go away; an answer may be lost, late or missing; a server may
+be busy or refuse this client, or a proxy may answer in its place; tokens grow older, and bearers are rejected at any
+moment. The name and the `Config` say where worlds differ: the number of processes, the server, the disk, and who signs
+in and out.
 """
 
 from __future__ import annotations
@@ -80,11 +81,11 @@ WORLDS: Mapping[str, Config] = {
     "three processes, server with grace": THREE._replace(policy="grace"),
     "three processes, no rotation": THREE._replace(policy="none"),
 }
-"""Every world of the proof, the smallest first; some minutes for all of them. In those whose lock does not exclude nobody
-signs in or out."""
+"""Every world of the proof, the smallest first; all of them take some minutes. The worlds whose lock does not exclude
+have no sign-in and no sign-out."""
 
 QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes")
-"""Those that are visited in half a minute, all together."""
+"""The worlds that together take half a minute."""
 
 FAST: Mapping[str, Config] = {
     "one quiet process": QUIET._replace(processes=1),
@@ -93,4 +94,4 @@ FAST: Mapping[str, Config] = {
     "two quiet processes": QUIET,
     "two processes, one signs out": SMALL._replace(logins=0),
 }
-"""Worlds of seconds, which together walk every edge that can be walked: for the many machines that must be found wrong."""
+"""Worlds that take seconds and together walk every reachable edge. They check the many mutants."""

@@ -1,4 +1,4 @@
-"""What tests of programs that use kimi-auth import: the emulator, a simulated server."""
+"""For the tests of programs that use kimi-auth: the simulated server here, and the emulator in `emulator`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An OAuth server inside this process: no HTTP, no randomness, no time of its own. For tests, yours and ours.
+"""An OAuth server inside this process: no HTTP, no randomness, no clock of its own. For our tests and for yours.
 
-What it answers passes through the same tables as an answer from the network, so a test that runs on it sees the outcomes,
-errors and sentences that a user would see.
+Its answers pass through the same tables as answers from the network, so a test sees the same outcomes, errors and
+sentences as a user.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ __all__ = ["Request", "Reuse", "SimulatedServer"]
 Request = Literal["request_code", "poll", "exchange", "revoke"]
 
 Reuse = Literal["strict", "lenient", "grace", "none"]
-"""What a spent refresh token does when it comes again.
+"""The effect of a spent refresh token that comes again.
 
-`strict`: the whole login is revoked (RFC 9700 §4.14.2). `lenient`: it is refused, the login lives. `grace`: for a while it
-gets another pair, then as `strict`. `none`: refresh tokens are not rotated, so none is ever spent.
+`strict`: the server revokes the whole login (RFC 9700 §4.14.2). `lenient`: it refuses the token, and the login lives.
+`grace`: the token gets another pair for a while, then as `strict`. `none`: refresh tokens do not rotate, so none is
+ever spent.
 """
 
 Result = TypeVar("Result", bound=Answer[Any, Any])
@@ -62,11 +63,11 @@ class _State:
 class SimulatedServer:
     """An `OAuthServer` that rotates refresh tokens, treats reuse by `reuse`, and fails when told to.
 
-    Codes and access tokens live by `clock.wall_s()`; times are seconds. Tokens count up (`access-1`, `refresh-1`), so that
-    the same test always sees the same ones. May be called from any thread.
+    Codes and access tokens age by `clock.wall_s()`; times are seconds. Tokens count up (`access-1`, `refresh-1`), so
+    each run of a test sees the same ones. Any thread may call it.
 
-    `counts`: requests that arrived, by name. `reused`: spent refresh tokens that came again. `interval_s` may be changed
-    at any time.
+    `counts`: requests that arrived, by name. `reused`: spent refresh tokens that came again. A test may change
+    `interval_s` at any time.
     """
 
     def __init__(
@@ -91,10 +92,11 @@ class SimulatedServer:
         self._faults: dict[Request, deque[tuple[Answer[Any, Any], bool]]] = {}
         self._guard = threading.RLock()
 
-    # --- what a test does to it ------------------------------------------------------------------------------------------
+    # --- controls for tests -------------------------------------------------------------------------------------------
 
     def approve(self, user_code: str = "") -> None:
-        """The person approves on the page: the login of `user_code`, or the newest. KeyError when there is none."""
+        """The person approves the login of `user_code`, or the newest, on the page. Raises KeyError if there is
+        none."""
         with self._guard:
             self._code(user_code).verdict = "approved"
 
@@ -104,18 +106,18 @@ class SimulatedServer:
             self._code(user_code).verdict = "denied"
 
     def expire(self, user_code: str = "") -> None:
-        """The code runs out now."""
+        """The code expires now."""
         with self._guard:
             self._code(user_code).expires_at_s = self._clock.wall_s()
 
     def fault(self, request: Request, answer: Answer[Any, Any], *, processed: bool = False) -> None:
-        """The next `request` gets this answer; several queue up. With `processed` the server does its work all the same,
-        and its true answer is lost on the way: a refresh token is spent that nobody got a successor for."""
+        """The next `request` gets this answer; several queue up. With `processed` the server does its work, and only
+        its true answer is lost on the way: the client gets no successor for a refresh token that is spent."""
         with self._guard:
             self._faults.setdefault(request, deque()).append((answer, processed))
 
     def issue(self) -> Grant:
-        """A new login without the device flow: the pair that a test starts with."""
+        """Starts a new login without the device flow and returns its first pair."""
         with self._guard:
             return self._new_login()
 
@@ -125,12 +127,12 @@ class SimulatedServer:
             self._state.ended_logins.update(range(1, self._state.logins + 1))
 
     def is_live(self, access_token: str) -> bool:
-        """What the API would think of this bearer now: False means 401."""
+        """True if the API would accept this bearer now; False means 401."""
         with self._guard:
             login, ends_at_s = self._state.access.get(access_token, (0, 0.0))
             return login not in self._state.ended_logins and self._clock.wall_s() < ends_at_s
 
-    # --- what a client asks of it ----------------------------------------------------------------------------------------
+    # --- requests of a client -----------------------------------------------------------------------------------------
 
     async def request_code(self) -> Answer[CodeOutcome, DeviceCode]:
         return self._serve("request_code", lambda: code_answer(self._new_code()))
@@ -147,7 +149,7 @@ class SimulatedServer:
         return self._serve("revoke", lambda: revoke_answer(self._revoked(token)))
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: no connection is open."""
 
     def _serve(self, request: Request, work: Callable[[], Result]) -> Result:
         with self._guard:
@@ -160,7 +162,7 @@ class SimulatedServer:
                 work()
             return cast("Result", answer)
 
-    # --- what it does ----------------------------------------------------------------------------------------------------
+    # --- the server's work --------------------------------------------------------------------------------------------
 
     def _new_code(self) -> RawResponse:
         number = len(self._state.codes) + 1
@@ -183,7 +185,7 @@ class SimulatedServer:
         if code is None:
             return _error(_BAD_GRANT, "unknown device code")
         if code.verdict == "used":
-            # Polling after the 200 revokes what it gave, as certified servers do.
+            # A poll after the 200 revokes the tokens that it gave, as certified servers do.
             self._state.ended_logins.add(code.login)
             return _error(_BAD_GRANT, "the device code was used before")
         if now_s >= code.expires_at_s:

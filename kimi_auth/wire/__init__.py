@@ -1,4 +1,5 @@
-"""The wire: every HTTP request of kimi-auth, and what its answers mean. Nothing here raises for a server or a network."""
+"""The wire: every HTTP request of kimi-auth, and the meaning of its answers. No request raises for a server or network
+error."""
 
 from .answers import (
     Answer,

@@ -1,6 +1,6 @@
-"""What a request can come back with: one declared outcome, in the words of the RFCs, and what was learnt on the way.
+"""The results of requests: one declared outcome, in the terms of the RFCs, and the data that came with it.
 
-Every request of `kimi_auth.wire` returns an `Answer`; none raises for what a server or a network does.
+Every request of `kimi_auth.wire` returns an `Answer`; none raises for the behaviour of a server or a network.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Value_co = TypeVar("Value_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Kind_co, Value_co]):
-    """One request's outcome. `value` is there for the good outcome only; `error` says in one sentence what went wrong.
+    """One request's outcome. `value` is set for the good outcome only; `error` explains a failure in one sentence.
 
-    `retry_after_s`: seconds the server asked to wait, None when it did not. `words`: the server's own words, or what the
-    network said instead; control characters and secrets removed, at most 200 characters. `status`: the HTTP status, 0 when
-    there was none.
+    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `words`: the message of the server, or
+    of the network if no server answered; without control characters and secrets, at most 200 characters. `status`: the
+    HTTP status, 0 if there was no answer.
     """
 
     outcome: Kind_co
@@ -56,7 +56,7 @@ class Answer(Generic[Kind_co, Value_co]):
 class DeviceCode:
     """RFC 8628 §3.2, checked and bounded. `interval_s` 1 to 300 (5 when absent), `expires_in_s` at most 1800.
 
-    `origins`: those beside the issuer's own at which the metadata places the token and revocation endpoints.
+    `origins`: the origins other than the issuer's own where the metadata places the token and revocation endpoints.
     `verification_uri` is https (or http on loopback); `verification_uri_complete` is "" when absent or not such a URL.
     """
 
@@ -71,8 +71,8 @@ class DeviceCode:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """RFC 6749 §5.1: a token answer. Everything but `access_token` is optional: `refresh_token` None and `expires_in_s` 0.0
-    mean absent; `refresh_token` "" is one that no request could carry."""
+    """RFC 6749 §5.1: a token answer. Only `access_token` is required. `refresh_token` None and `expires_in_s` 0.0 mean
+    absent; `refresh_token` "" means that the server sent one that no request could carry."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False, default=None)
@@ -91,11 +91,12 @@ class ModelsPage:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where an OAuth server is and who we are to it. URLs are absolute; `issuer` is the host that credentials are bound to.
+    """The addresses of an OAuth server and our registration there. URLs are absolute; credentials are bound to the
+    host `issuer`.
 
-    `revocation_url` is "" when the platform names none: then the server's metadata is asked (RFC 8414) if
-    `discover_revocation`, and nothing is revoked at the server otherwise; an endpoint is never guessed. `resource` (RFC 8707)
-    and `audience` go with every request for a code or for tokens, "" for none.
+    `revocation_url` is "" when the platform names none: then `discover_revocation` says whether to ask the server's
+    metadata (RFC 8414), and without it nothing is revoked at the server. The client never guesses an endpoint.
+    `resource` (RFC 8707) and `audience` go with every request for a code or for tokens, "" for none.
     """
 
     issuer: str

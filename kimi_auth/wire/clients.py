@@ -1,4 +1,4 @@
-"""The HTTP clients of one server: one for each request of a thread, one for each event loop."""
+"""The HTTP clients of one server: one per request in threads, one per event loop."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .verdict import RawResponse
 __all__ = ["Clients"]
 
 KEPT_S = 900.0
-"""How long an event loop's connection may be idle: longer than any wait between two polls."""
+"""How long an event loop's connection may be idle. Longer than any wait between two polls."""
 
 
 class Clients:
-    """Sends requests. `transport` and `async_transport` stand in for the network and are never closed by this object.
+    """Sends requests. `transport` and `async_transport` replace the network; this object never closes them.
 
-    A thread's request gets a connection of its own, closed after it: what it sends is single-use, and a kept connection
-    may be one that the server is just closing. An event loop keeps its connections, until `aclose`. The certificates that
-    are trusted are read once: that takes longer than a request.
+    Each request of a thread uses a connection of its own and closes it: the request carries a single-use token, and
+    the server may be closing a kept connection at that moment. An event loop keeps its connections until `aclose`. The
+    trusted certificates are read once, because reading them takes longer than a request.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Clients:
         return await send_async(partial(self._of_this_loop, ask), ask, self.clock)
 
     async def aclose(self) -> None:
-        """Closes what this event loop used; the next request opens anew."""
+        """Closes the connections of this event loop; the next request opens new ones."""
         loop = asyncio.get_running_loop()
         with self._guard:
             closing = [self._by_loop.pop(known) for known in list(self._by_loop) if known[0] is loop]
@@ -60,6 +60,8 @@ class Clients:
                 await client.aclose()
 
     def _lend(self, ask: Ask) -> AbstractContextManager[httpx.Client]:
+        # `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback. `_trusted`
+        # still honours SSL_CERT_FILE and SSL_CERT_DIR.
         client = httpx.Client(
             verify=self._trusted if self._transport is None else True,
             transport=self._transport,
@@ -78,6 +80,8 @@ class Clients:
         proxy = proxy_for(ask.url) if self._async_transport is None else None
         wanted = asyncio.get_running_loop(), proxy.url if proxy else None
         with self._guard:
+            # A loop that was closed without `aclose` has no way left to close its connections; the garbage collector
+            # does.
             for ended in [known for known in self._by_loop if known[0].is_closed()]:
                 del self._by_loop[ended]
             if wanted not in self._by_loop:
@@ -94,12 +98,13 @@ class Clients:
 
 
 def _no_cookies() -> CookieJar:
-    """A jar that takes nothing and does not even read: OAuth needs no cookies, and they are one more thing to parse."""
+    """A jar that stores and parses nothing: OAuth needs no cookies, and a server could attack the parser."""
     return CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False))
 
 
 def _forget_redirect(response: httpx.Response) -> None:
-    """httpx builds the next request even where it is not to be sent, and fails on a bad Location: the answer was here."""
+    """httpx builds the next request even if redirects are off, and raises for a bad Location. Without the header it
+    returns the answer."""
     response.headers.pop("Location", None)
 
 

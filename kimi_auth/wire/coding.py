@@ -1,6 +1,6 @@
-"""Content codings (RFC 9110 §8.4.1). Identity is asked for; some proxies and servers compress all the same.
+"""Content codings (RFC 9110 §8.4.1). Requests ask for identity; some proxies and servers compress regardless.
 
-gzip and deflate are Python's own. brotli and zstd need the packages of the extra `compression`.
+The standard library decodes gzip and deflate. brotli and zstd need the packages of the extra `compression`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ COMPRESSION = frozenset({"br", "zstd"})
 """Codings that the extra `compression` brings."""
 
 _WINDOW_MAX = 8 << 20
-"""What an HTTP client has to offer a zstd sender, in bytes (RFC 9659 §3)."""
+"""The window, in bytes, that an HTTP client must offer a zstd sender (RFC 9659 §3)."""
 _CODING = re.compile(r"[a-z0-9_-]{1,20}", re.ASCII)
 _TEXT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[{\[<]")
 
 
 class _Undecodable(Exception):
-    """Not in this coding, or in one that cannot be undone here."""
+    """The bytes are not in this coding, or this program cannot decode the coding."""
 
 
 def decoded(raw: bytes, codings: str) -> tuple[bytes, str]:
     """The body without its content codings, at most BODY_MAX bytes of it, and "".
 
-    Else no body, and the name of the coding that cannot be undone. A label that is not true, as some proxies leave it
-    behind on JSON or a page, costs nobody the answer.
+    If a coding cannot be undone: no body, and the name of the coding. Some proxies decode JSON or a page and leave the
+    label behind; such a body is returned as it is.
     """
     body = raw
+    # Codings are listed in the order in which the sender applied them (RFC 9110 §8.4).
     for name in reversed([part.strip().lower() for part in codings.split(",")]):
         try:
             body = _DECODERS[name](body) if name not in {"", "identity"} else body
@@ -50,8 +51,8 @@ def _zlib(raw: bytes, *windows: int) -> bytes:
 
 
 def _members(raw: bytes, window: int) -> bytes:
-    """As `zlib.decompress`, for one member after the other (RFC 1952 §2.2), and no more than BODY_MAX bytes. Raises
-    zlib.error where not even the first begins."""
+    """As `zlib.decompress`, for a series of members (RFC 1952 §2.2), and at most BODY_MAX bytes. Raises zlib.error if
+    even the first member is invalid."""
     plain = bytearray()
     while raw and len(plain) < BODY_MAX:
         member = zlib.decompressobj(window)
@@ -60,17 +61,20 @@ def _members(raw: bytes, window: int) -> bytes:
         except zlib.error:
             if not plain:
                 raise
+            # A damaged or cut-off later member: the decoded part may already hold the whole JSON object.
             break
         raw = member.unused_data
     return bytes(plain)
 
 
 def _gzip(raw: bytes) -> bytes:
+    # `| 32` lets zlib accept a gzip or a zlib header, whichever label it came with.
     return _zlib(raw, zlib.MAX_WBITS | 32)
 
 
 def _deflate(raw: bytes) -> bytes:
-    return _zlib(raw, zlib.MAX_WBITS | 32, -zlib.MAX_WBITS)  # what many servers send by this name has no zlib header
+    # RFC 9110 §8.4.1.2 asks for a zlib header; many servers send raw deflate without one.
+    return _zlib(raw, zlib.MAX_WBITS | 32, -zlib.MAX_WBITS)
 
 
 def _brotli(raw: bytes) -> bytes:
@@ -81,11 +85,11 @@ def _brotli(raw: bytes) -> bytes:
         plain = bytearray(member.process(raw, output_buffer_limit=BODY_MAX))
         while len(plain) < BODY_MAX and not member.can_accept_more_data():
             plain += member.process(b"", output_buffer_limit=BODY_MAX - len(plain))
-    except (ImportError, TypeError):  # none, or one of before 1.2, which cannot be bounded
+    except (ImportError, TypeError):  # not installed, or older than 1.2, whose output cannot be bounded
         raise _Undecodable from None
     except brotli.error:
         raise _Undecodable from None
-    if not plain and not member.is_finished():  # bytes that are no brotli begin like it for a while
+    if not plain and not member.is_finished():  # bytes that are not brotli can look like its beginning
         raise _Undecodable
     return bytes(plain[:BODY_MAX])
 

@@ -1,8 +1,8 @@
-"""Bodies into values: strict about what is used, lenient about everything beside it, never an exception.
+"""Decodes bodies into values: strict about the members that it uses, lenient about all others. Never raises.
 
-A body is a JSON object or it is nothing. Of an object each reader says which shape it has (a word that the tables in
-`tables.py` know) and gives the value for the good shape. Numbers may be strings; a strange member means "unknown" and
-never costs anybody the answer that it came with.
+A body is a JSON object or it counts as empty. Each reader names the shape of the object (a word that the tables in
+`tables.py` know) and returns the value for the good shape. Numbers may be strings. A malformed optional member counts
+as absent, so that the rest of the answer still counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["JsonObject", "catalogue", "device_code", "grant", "json_object", "oa
 JsonObject = dict[str, Any]
 
 DEVICE_CODE_MAX = 4096
-"""Characters in a device code. It goes out with every poll, and each answer is searched for what it echoes of it."""
+"""Characters in a device code. Every poll sends it, and every answer is searched for pieces of it."""
 
 _URIS = ("verification_uri", "verification_url")
 CODE_LIFE_MAX_S = 1800.0
@@ -31,11 +31,11 @@ INTERVAL_DEFAULT_S = 5.0
 
 
 def json_object(body: bytes) -> JsonObject | None:
-    """The JSON object (RFC 8259) that `body` is, or None where its end cannot be found or it is nested too deeply.
+    """The JSON object (RFC 8259) in `body`, or None if its end cannot be found or it is nested too deeply.
 
-    NaN, Infinity, an integer too long to read, and a key that is there twice with two values are None. Bytes that are no
-    UTF-8 (or UTF-16 or -32, where they begin like it) become lone surrogates, which nothing that is shown or sent may hold.
-    What a proxy has put behind the object is passed over, unless it begins another one.
+    NaN, Infinity, an integer too long to read, and a key with two different values become None. Bytes that are not
+    UTF-8 (or UTF-16 or -32, if they begin like it) become lone surrogates, which no shown or sent text may hold.
+    Ignores text that a proxy appended to the object, unless it begins another object.
     """
     encoding = json.detect_encoding(body)
     try:
@@ -46,11 +46,13 @@ def json_object(body: bytes) -> JsonObject | None:
     return value if isinstance(value, dict) and not text[end:].lstrip(_AROUND).startswith("{") else None
 
 
+# A parser may ignore a BOM (RFC 8259 §8.1); NUL bytes around an object are padding.
 _AROUND = "\ufeff\0 \t\r\n"
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> JsonObject:
-    """Of two values under one key neither counts: two readers could see two different answers."""
+    """Of two different values under one key neither counts: two parsers could see two different answers (RFC 8259
+    §4)."""
     found: JsonObject = {}
     for key, value in pairs:
         found[key] = value if found.get(key, value) == value else None
@@ -60,25 +62,28 @@ def _each_once(pairs: list[tuple[str, Any]]) -> JsonObject:
 def _integer(digits: str) -> int | None:
     try:
         return int(digits)
-    except ValueError:  # Python reads no integer of more than some thousand digits
+    except ValueError:  # Python refuses integers of more than 4300 digits by default
         return None
 
 
+# `strict=False` accepts raw control characters in strings: `clean` removes them from text that is shown, and the rest
+# of the answer counts.
 _DECODER = json.JSONDecoder(
     strict=False, object_pairs_hook=_each_once, parse_constant=lambda _: None, parse_int=_integer
 )
 
 
 def oauth_error(data: JsonObject | None) -> tuple[str, str]:
-    """`error` of an OAuth error answer (RFC 6749 §5.2) and its description; ("", "") when this is none."""
+    """`error` of an OAuth error answer (RFC 6749 §5.2) and its description; ("", "") if the answer is not one."""
     code = _text(data, "error") if data else ""
     return (code, _text(data, "error_description")) if data and code else ("", "")
 
 
 def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
-    """A device authorisation answer (RFC 8628 §3.2): `device_code`, else `unsafe_uri`, `incomplete` or "" (nothing of one).
+    """A device authorisation answer (RFC 8628 §3.2): `device_code`, else `unsafe_uri`, `incomplete` or "" (no such
+    member).
 
-    Servers of before the RFC call `verification_uri` `verification_url`.
+    Servers older than the RFC call the member `verification_url`.
     """
     if data is None or (data and not data.keys() & {"device_code", "user_code", *_URIS}):
         return "", None
@@ -93,6 +98,7 @@ def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
     ):
         return "incomplete", None
     if not safe_url(uri):
+        # A person opens this address, so a server must not choose another scheme (javascript:, file:) for it.
         return "unsafe_uri", None
     return "device_code", DeviceCode(
         secret,
@@ -105,7 +111,8 @@ def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
 
 
 def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
-    """A token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (nothing of one: a portal's object, say)."""
+    """A token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (no such member: a portal's object, for
+    example)."""
     if data is None or (data and "access_token" not in data):
         return "", None
     access = _text(data, "access_token")
@@ -116,8 +123,10 @@ def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
     return "token", Grant(
         access,
         _refresh_token(data),
+        # Outside these bounds the value is implausible (milliseconds, a date): the lifetime counts as unknown.
         life_s if LIFETIME_MIN_S <= life_s <= LIFETIME_MAX_S else 0.0,
         clean(_text(data, "scope"), 1000),
+        # RFC 6749 §5.1 requires `token_type` and compares it without case; some servers omit it.
         "Bearer" if kind.lower() in {"", "bearer"} else kind,
     )
 
@@ -126,16 +135,18 @@ def _refresh_token(data: JsonObject) -> str | None:
     given = data.get("refresh_token")
     if given is None or given == "":
         return None
+    # "" rather than None: the server did rotate, so the old refresh token must not be kept (RFC 6749 §6).
     return given if isinstance(given, str) and _is_sendable(given) and len(given) <= RECORD_MAX_BYTES else ""
 
 
 def catalogue(data: JsonObject | None) -> tuple[str, JsonObject | None]:
-    """A models answer: `models` for an object with a list `data`, else ""; what the list holds is judged elsewhere."""
+    """A models answer: `models` for an object with a list `data`, else "". Other modules check the content of the
+    list."""
     return ("models", data) if data is not None and isinstance(data.get("data"), list) else ("", None)
 
 
 def _is_sendable(text: str) -> bool:
-    """A form can carry it: VSCHAR (RFC 6749 appendix A), spaces included, which a header could not."""
+    """True if a form can carry the text: VSCHAR (RFC 6749 appendix A) and spaces, which a header could not carry."""
     return text.isascii() and text.isprintable() and not text.isspace() and text != ""
 
 

@@ -1,4 +1,5 @@
-"""Which device this is: the `X-Msh-*` headers of the Kimi CLI, and the id that it shares with us in `device_id`."""
+"""The identity of this device: the `X-Msh-*` headers of the Kimi CLI, and the id in `device_id`, which both programs
+share."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _TRIES = 8
 
 
 def device_headers(share_dir: str | Path, *, version: str, platform: str = "kimi_cli") -> dict[str, str]:
-    """The headers that go with OAuth and API requests. Printable ASCII each, `unknown` where the system does not say."""
+    """The headers of OAuth and API requests. Printable ASCII each, `unknown` where the system has no value."""
     values = {
         "X-Msh-Platform": platform,
         "X-Msh-Version": version,
@@ -48,9 +49,10 @@ def _header_value(text: str) -> str:
 
 
 def device_id(share_dir: str | Path) -> str:
-    """32 hex digits that name this device, from `share_dir/device_id`, which is made (0600) when missing or broken.
+    """32 hex digits that name this device, from `share_dir/device_id`; creates the file (0600) if it is missing or
+    broken.
 
-    Never raises: where nothing can be stored, the id is that of this process.
+    Never raises: where the file cannot be stored, the id lasts for this process.
     """
     path = Path(share_dir) / "device_id"
     try:
@@ -73,7 +75,7 @@ def _process_id() -> str:
 
 
 def _read(path: Path) -> str | None:
-    """What the file says, None when there is none; OSError for what is no readable regular file."""
+    """The text of the file, None if it is missing. Raises OSError if it is not a readable regular file."""
     try:
         found = files.read_bounded(path, 100, follow=True)
     except files.TooLarge:
@@ -82,13 +84,15 @@ def _read(path: Path) -> str | None:
 
 
 def _create(path: Path) -> None:
-    """Puts a new id at `path` unless somebody else was faster; it appears whole, so nobody reads half of it."""
+    """Puts a new id at `path` unless another process was faster. The file appears complete, so no reader sees half an
+    id."""
     files.make_directories(path.parent)
     files.link_durably(path, secrets.token_hex(16).encode())
 
 
 def _remove_broken(path: Path) -> None:
-    """Takes a broken file away; looked at again after the move, because somebody may have mended it in between."""
+    """Removes a broken file. Checks it again after the move, because another process may have replaced it in
+    between."""
     aside = files.temporary(path)
     try:
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Where a server's metadata says that its endpoints are (RFC 8414, OpenID Connect Discovery). Pure functions."""
+"""The endpoints that a server's metadata names (RFC 8414, OpenID Connect Discovery). Pure functions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
-    """The two addresses of the metadata of `issuer`, in the order in which they are asked.
+    """The two addresses of the metadata of `issuer`, in the order in which to request them.
 
-    The first goes between host and path (RFC 8414 §3.1), the second behind the path (OpenID Connect Discovery §4.1).
+    The first inserts the well-known part between host and path (RFC 8414 §3.1), the second appends it to the path
+    (OpenID Connect Discovery §4.1).
     """
     parts = urlsplit(issuer.rstrip("/"))
     host = f"{parts.scheme}://{parts.netloc}"
@@ -30,14 +31,15 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
 
 
 def endpoint(metadata: JsonObject | None, issuer: str, name: str) -> str:
-    """The endpoint `name` (RFC 8414 §2, RFC 8628 §4) of metadata that speaks for `issuer` (§3.3), else "".
+    """The endpoint `name` (RFC 8414 §2, RFC 8628 §4) in metadata whose issuer is `issuer` (§3.3), else "".
 
-    It is https, or on plain http at the very host of an issuer that is itself on plain http.
+    It must be https, or plain http at exactly the host and port of an issuer that uses plain http itself.
     """
     ours, theirs, there = (_spelt(url) for url in (issuer, (metadata or {}).get("issuer"), (metadata or {}).get(name)))
     if metadata is None or ours is None or theirs != ours or there is None:
         return ""
     at_home = there[:2] == ours[:2]
+    # A stored login must not move from https to plain http because the metadata says so.
     return str(metadata[name]) if there[0] == "https" or at_home else ""
 
 
@@ -57,8 +59,11 @@ def _origin(url: str) -> str:
 
 
 def weather(seen: RawResponse) -> RawResponse | None:
-    """What is seen of the request itself where somebody on the way has answered for the metadata, or nobody: it was never
-    sent. None where the server has none: that it says with a 404, or with something in JSON."""
+    """The response to report for the actual request, which was never sent, if a proxy answered for the metadata or
+    no server did.
+
+    None if the server has no metadata. It says so with a 404 or 410, or with a 200 that is not markup.
+    """
     is_page = seen.body.lstrip()[:1] == b"<"
     if seen.failure is None and seen.status in {200, 404, 410} and not (seen.status == 200 and is_page):
         return None
@@ -67,9 +72,10 @@ def weather(seen: RawResponse) -> RawResponse | None:
 
 
 def _spelt(url: object) -> tuple[str, str, str, str, str] | None:
-    """Scheme, host with port, path, query and fragment in one spelling (RFC 3986 §6.2), None for what is no URL.
+    """Scheme, host with port, path, query and fragment in one spelling (RFC 3986 §6.2); None for text that is not a
+    URL.
 
-    A platform's issuer is kept in that spelling, so metadata that names it as it was written must be read in it, too.
+    The platform's issuer is stored in that spelling, so the issuer in the metadata must be compared in it too.
     """
     parts = split_url(url) if isinstance(url, str) else None
     if parts is None:

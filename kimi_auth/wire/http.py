@@ -1,8 +1,9 @@
-"""The one place that sends. A request goes out, and whatever happens comes back as `RawResponse`; only cancellation passes.
+"""The only module that sends. A request goes out, and every result comes back as `RawResponse`; only cancellation
+passes.
 
-Both hands, threads (`send_sync`) and event loops (`send_async`), share everything but the sending itself. Bodies are read
-up to 1 MiB, redirects are not followed, cookies are not kept, proxies and certificates are those of the environment, and
-every request has a deadline that no dripping server can stretch.
+Threads (`send_sync`) and event loops (`send_async`) share everything except the sending itself. Bodies are read up to
+1 MiB, redirects are not followed, cookies are not kept, the environment sets proxies and certificates, and every
+request has a deadline that a slow, dripping server cannot extend.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ __all__ = ["BODY_MAX", "Ask", "proxy_for", "send_async", "send_sync"]
 DEADLINE_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 GRACE_S = 1.0
+# Each look parses the whole body: without a limit, a server that drips `}` would cost quadratic time.
 LOOKS_MAX = 16
 
+# Without Accept-Encoding httpx asks for gzip; identity needs no decoder (RFC 9110 §12.5.3).
 _HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 _SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -53,14 +56,15 @@ _TROUBLE: tuple[tuple[type[Exception], str], ...] = (
     (httpx.LocalProtocolError, "the request is not valid HTTP"),
 )
 _MAY_SPEAK = (httpx.ProxyError, UnsendableError)
-"""Failures whose own text is passed on; that of others may quote a header or a body."""
+"""Failures whose own text may be shown; the text of others may quote a header or a body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. `form` is sent form-encoded (RFC 6749 appendix B); times are seconds; `secrets` never show in words.
+    """One request. `form` is sent form-encoded (RFC 6749 appendix B); times are seconds; `secrets` never show in
+    messages.
 
-    Plain http is sent to loopback only, unless `plain_http`.
+    Plain http goes to loopback only, unless `plain_http`.
     """
 
     method: Literal["GET", "POST"]
@@ -97,10 +101,10 @@ class Ask:
 
 
 def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask: Ask, clock: Clock) -> RawResponse:
-    """Sends `ask` in this thread over the client that `client_of` lends, and says what came back. Raises nothing.
+    """Sends `ask` in this thread over the client that `client_of` lends, and returns the result. Never raises.
 
-    Bounded by `ask.deadline_s` (and GRACE_S) once the server's name is resolved, which the system's resolver bounds. An
-    answer that is a whole JSON object is not waited on any longer: what else may come says nothing more.
+    `ask.deadline_s` (plus GRACE_S) bounds it once the server's name is resolved; the system's resolver bounds the
+    resolution. Stops reading after one complete JSON object: further bytes could not change the answer.
     """
     buffer = _ResponseBuffer(ask, clock)
     deadline = _Deadline(ask, clock)
@@ -109,8 +113,12 @@ def send_sync(client_of: Callable[[], AbstractContextManager[httpx.Client]], ask
             lent = client_of()
         with lent as client:
             request = ask.request(client, trace=deadline.watch)
+            # `auth=None`: a client that the caller gave may have credentials of its own, which must not replace the
+            # bearer. A redirect could send the token to another host.
             with closing(client.send(request, stream=True, auth=None, follow_redirects=False)) as response:
                 buffer.head(response)
+                # `response.stream` is the raw body. httpx's own decoders raise for a wrong label and have no limit;
+                # see `coding`.
                 for chunk in cast("httpx.SyncByteStream", response.stream):
                     if not buffer.take(chunk) or buffer.is_whole(chunk):
                         break
@@ -142,10 +150,10 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], ask: Ask, clock
 
 
 def proxy_for(url: str) -> httpx.Proxy | None:
-    """The proxy that the environment has for `url`; None where NO_PROXY says so, and for plain http to loopback, which is
-    allowed because it stays on this machine.
+    """The proxy that the environment sets for `url`. None if NO_PROXY exempts it, and for plain http to loopback,
+    which is allowed only because it stays on this machine.
 
-    Raises UnsendableError, with the name of the variable: its value may hold a password.
+    Raises UnsendableError with the name of the variable, never its value: that may hold a password.
     """
     parts = split_url(url)
     proxies = getproxies()
@@ -168,14 +176,15 @@ def proxy_for(url: str) -> httpx.Proxy | None:
 
 
 def _is_exempt(parts: SplitResult, no_proxy: str) -> bool:
-    """True where an entry of NO_PROXY is the host or ends its name; an entry that says nothing to us is passed over."""
+    """True if an entry of NO_PROXY is the host or a suffix of its name. Ignores entries that it cannot interpret."""
     anything = "*" in no_proxy.replace(" ", "").split(",")
     return anything or any(proxy_bypass(name) for name in (parts.netloc, parts.hostname or ""))
 
 
 @contextmanager
 def _preparing(complaint: Callable[[Exception], str]) -> Iterator[None]:
-    """Whatever a bad URL, header, proxy or certificate setting raises in here, nothing has been sent."""
+    """Turns an error of a bad URL, header, proxy or certificate setting into UnsendableError: nothing has been sent
+    yet."""
     try:
         yield
     except (ValueError, OSError, ImportError, httpx.InvalidURL) as problem:
@@ -187,7 +196,7 @@ def _bad_request(problem: Exception) -> str:
 
 
 def _bad_settings(problem: Exception) -> str:
-    """Names of settings, never values: what a parser says of a proxy's address may quote the password in it."""
+    """Names settings, never their values: a parser's message about a proxy's address may quote the password in it."""
     if isinstance(problem, ImportError):
         return "the proxy in the settings speaks SOCKS, which needs a package: pip install 'httpx[socks]'"
     said = f" ({_reason(problem)})" if isinstance(problem, OSError) else ""
@@ -196,7 +205,7 @@ def _bad_settings(problem: Exception) -> str:
 
 
 class _ResponseBuffer:
-    """What has arrived of an answer so far; it stays, whatever breaks the connection afterwards."""
+    """The part of an answer that has arrived so far. It stays if the connection breaks later."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
@@ -210,12 +219,12 @@ class _ResponseBuffer:
         self._status, self._headers = response.status_code, response.headers
 
     def take(self, chunk: bytes) -> bool:
-        """Keeps `chunk`; False when nothing more is wanted."""
+        """Stores `chunk`; False when the buffer is full."""
         self._raw += chunk[: BODY_MAX - len(self._raw)]
         return len(self._raw) < BODY_MAX
 
     def is_whole(self, chunk: bytes) -> bool:
-        """Whether a JSON object has arrived with the end of `chunk`; looked for a bounded number of times."""
+        """True if a JSON object has arrived with the end of `chunk`. Parses LOOKS_MAX times at most."""
         if self._looks == LOOKS_MAX or not chunk.rstrip().endswith(b"}"):
             return False
         self._looks += 1
@@ -241,16 +250,16 @@ class _ResponseBuffer:
         )
 
     def _retry_after_s(self) -> float | None:
-        """Whoever says it twice gets the longer pause."""
+        """The longest wait, if the header is repeated."""
         said = (retry_after_s(line, self._clock.wall_s()) for line in self._headers.get_list("retry-after"))
         return max((wait_s for wait_s in said if wait_s is not None), default=None)
 
 
 class _Deadline:
-    """The end of a request in a thread. A timeout is for one address, one handshake, one read: so each gets what is left, of
-    the time for connecting or of the whole.
+    """The deadline of a request in a thread. httpx timeouts apply to one address, one handshake, one read, so each of
+    these gets the time left, for connecting or for the whole request.
 
-    Past the end there is GRACE_S more, once: what arrived while the process was stopped is not thrown away.
+    After the deadline there is GRACE_S more, once: an answer that arrived while the process was stopped still counts.
     """
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
@@ -270,8 +279,8 @@ class _Deadline:
         return self._ends_at_s - now_s
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """The `trace` extension of httpx, which shows every new connection before and after: its steps and reads are bounded
-        from then on."""
+        """The `trace` extension of httpx, which reports every new connection before and after each step. Bounds its
+        steps and reads from then on."""
         if event.endswith(".connect_tcp.started"):
             _bound(info, self._connects_until_s - self._clock.monotonic_s(), _addresses_of(info["host"], info["port"]))
         elif event.endswith(".start_tls.started"):
@@ -289,14 +298,15 @@ class _Deadline:
 
 
 def _bound(info: Mapping[str, Any], left_s: float, parts: int = 1) -> None:
-    """The arguments of a step that is about to be taken: it gets what is left, shared among its `parts`."""
+    """Changes the arguments of a step that is about to begin: it gets the time left, divided among its `parts`."""
     given_s = info["timeout"]
     wait_s = left_s if given_s is None else min(given_s, left_s)
+    # Not 0: that would make the socket non-blocking instead of timing out.
     cast("dict[str, Any]", info)["timeout"] = max(wait_s, 0.001) / parts
 
 
 def _addresses_of(host: str, port: int) -> int:
-    """How many addresses will be tried, one after the other."""
+    """How many addresses httpx will try in turn."""
     try:
         return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)) or 1
     except OSError:
@@ -307,14 +317,14 @@ def _trouble(failure: Exception) -> str:
     if isinstance(failure, httpx.ConnectError):
         return _reason(failure) or "no connection"
     if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
-        return f"the proxy answers HTTP {status[0]}"  # its own words may be anything, the proxy's password among it
+        return f"the proxy answers HTTP {status[0]}"  # a proxy chooses its own words, which may repeat its password
     if isinstance(failure, _MAY_SPEAK):
         return str(failure)
     return next((words for kind, words in _TROUBLE if isinstance(failure, kind)), type(failure).__name__)
 
 
 def _reason(failure: BaseException) -> str:
-    """What the system said first: "Connection refused" rather than "All connection attempts failed"."""
+    """The first error of the system: "Connection refused" rather than "All connection attempts failed"."""
     cause: BaseException | None = failure
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__

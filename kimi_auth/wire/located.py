@@ -1,4 +1,4 @@
-"""An OAuth server of which only the issuer is known: its metadata (RFC 8414) names the endpoints when one is needed."""
+"""An OAuth server known by its issuer only: its metadata (RFC 8414) names the endpoints when a request needs one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ METADATA_DEADLINE_S = 10.0
 
 
 class LocatedClient:
-    """An `OAuthServer` behind the issuer in `endpoints`; the other arguments, threads and loops are as `OAuthClient`'s.
+    """An `OAuthServer` behind the issuer in `endpoints`; other arguments, threads and loops as for `OAuthClient`.
 
-    What has been found is kept as long as this object. Where the metadata cannot be had, nothing else is sent.
+    Keeps the endpoints that it found for its lifetime. If the metadata is not available, it sends nothing else.
 
-    A sign-in takes the metadata's word for https origins beside the issuer's own, and says them in its `DeviceCode`. A stored
-    token goes to such an origin only if `pinned` gives it: a login is bound to those that it was told of. The device
-    authorization endpoint may be anywhere: what goes there is no secret.
+    A sign-in accepts https origins other than the issuer's own from the metadata, and lists them in its `DeviceCode`.
+    A stored token goes to such an origin only if `pinned` contains it: the sign-in binds a login to these origins, and
+    metadata that changes later cannot send the token to another host. The device authorization endpoint may be
+    anywhere, because its request carries no secret.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class LocatedClient:
         found = self._locate(deadline_s, min(deadline_s, CONNECT_TIMEOUT_S))
         if isinstance(found, RawResponse):
             return revoke_answer(found)
-        # What was granted a moment ago, and could not be stored, may go back to where it came from.
+        # A grant that could not be stored is not bound to anything yet. It may return to the server that issued it.
         if token != self._granted and (strange := self._unpinned(self._located.revocation_url)):
             return revoke_answer(strange)
         left_s = ends_at_s - self._clients.clock.monotonic_s()
@@ -106,7 +107,7 @@ class LocatedClient:
             await self._found.aclose()
 
     def _unpinned(self, url: str) -> RawResponse | None:
-        """What is seen of a request to an endpoint where nothing of this login may be sent."""
+        """The response to report for an endpoint that this login is not bound to. None if it is bound."""
         is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, url))
         return None if is_bound else RawResponse(host_of(url), failure=UnpinnedError)
 
@@ -134,26 +135,29 @@ class LocatedClient:
             return cast("OAuthClient | RawResponse", end.value)
 
     def _search(self) -> Generator[str, RawResponse, OAuthClient | RawResponse]:
-        """Asks for addresses and is sent what they said; gives the client of the endpoints, or what was seen instead of
-        them, as if the request itself had met it before it was sent."""
+        """Yields addresses and receives their responses. Returns the client of the endpoints, or the response
+        to report for the actual request, which was never sent."""
         if self._found is not None:
             return self._found
         trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
         missed = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
         for url in metadata_urls(self._endpoints.issuer):
             seen = yield url
-            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
+            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2: nothing but a 200
             if found := _endpoints_in(metadata, self._endpoints):
                 return self._keep(found)
+            # The settings are wrong, so the second address would fail in the same way.
             if seen.failure is UnsendableError:
                 return seen
             missed = weather(seen) or missed
+            # The same host would fail again and use up the deadline.
             if seen.failure is not None:
                 break
         return missed
 
     def _keep(self, found: Endpoints) -> OAuthClient:
         with self._guard:
+            # Two threads may search at once; the first result counts for both.
             if self._found is None:
                 self._located = found
                 self._found = OAuthClient(
@@ -167,7 +171,7 @@ class LocatedClient:
 
 
 def _endpoints_in(metadata: JsonObject | None, known: Endpoints) -> Endpoints | None:
-    """What is known, with the endpoints that the metadata of its issuer names; None where it names none of them."""
+    """`known` with the endpoints that the issuer's metadata names; None if it names no device or no token endpoint."""
     device = endpoint(metadata, known.issuer, "device_authorization_endpoint")
     token = endpoint(metadata, known.issuer, "token_endpoint")
     if not (device and token):

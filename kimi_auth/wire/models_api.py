@@ -1,4 +1,4 @@
-"""The models that an account may use: `GET {api base}/models`, with the bearer or an API key."""
+"""The models of an account: `GET {api base}/models`, with the bearer or an API key."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ async def fetch_models(
     clock: Clock | None = None,
     plain_http: bool = False,
 ) -> Answer[ModelsOutcome, ModelsPage]:
-    """Asks once, 15 s at most. `models` carries the decoded answer and its ETag; `unchanged` only when `etag` was given.
+    """Asks once, 15 s at most. `models` carries the decoded answer and its ETag; `unchanged` only if `etag` was given.
 
-    `rejected` means a 401 from the API itself, `forbidden` a 402 or 403 (membership, or a proxy). `client` is used as it
-    is but for its `auth` and redirects; without one a client is opened and closed. Plain http only on loopback, unless
-    `plain_http`. Raises nothing but a cancellation of the caller.
+    `rejected` means a 401 from the API itself, `forbidden` a 402 or 403 (membership, or a proxy). Uses `client` as it
+    is, except for its `auth` and redirects; without one it opens and closes its own. Plain http only on loopback,
+    unless `plain_http`. Raises only a cancellation of the caller.
     """
     ask = _ask(api_base, bearer, headers, etag, plain_http=plain_http)
     if client is not None:

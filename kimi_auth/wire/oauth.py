@@ -22,17 +22,19 @@ from .verdict import RawResponse, code_answer, exchange_answer, poll_answer, rev
 __all__ = ["OAuthClient"]
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+# Long, because giving up leaves the token in doubt. Shorter than the wait for a silent owner of a claim (75 s, WAIT_S
+# in store/claims.py), so that a recovery does not overtake a request.
 EXCHANGE_DEADLINE_S = 60.0
 
 
 class OAuthClient:
     """An `OAuthServer` behind `endpoints`; a public client without a secret.
 
-    `headers` go with every request. `transport` and `async_transport` replace the network (tests); otherwise proxies and
-    certificates are those of the environment. Plain http is refused except on loopback, unless `plain_http`. `pinned` gives
-    the origins beside the issuer's own at which discovered endpoints may be.
-    Methods never raise for what a server or a network does. May be shared by threads and event loops; in each loop that
-    used it, `await aclose()` before the loop ends.
+    `headers` go with every request. `transport` and `async_transport` replace the network (tests); otherwise the
+    environment sets proxies and certificates. Refuses plain http except on loopback, unless `plain_http`. `pinned`
+    returns the origins, other than the issuer's own, where discovered endpoints may be. Methods never raise for the
+    behaviour of a server or a network. Threads and event loops may share it; in each loop that used it, `await
+    aclose()` before the loop ends.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class OAuthClient:
         return code_answer(await self._clients.send_async(self._post(self._endpoints.device_authorization_url, form)))
 
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
-        """Asks once whether the login was approved (RFC 8628 §3.4). Waiting between polls is the caller's."""
+        """Asks once whether the login was approved (RFC 8628 §3.4). The caller waits between polls."""
         form = self._form(device_code=device_code, grant_type=DEVICE_GRANT)
         ask = self._post(self._endpoints.token_url, form, secret=device_code)
         return poll_answer(await self._clients.send_async(ask))
@@ -66,7 +68,7 @@ class OAuthClient:
     def exchange(
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
-        """Spends `refresh_token` (RFC 6749 §6). Blocks this thread, 60 s at most."""
+        """Spends `refresh_token` (RFC 6749 §6). Blocks this thread for 60 s at most, after the name is resolved."""
         form = self._form(grant_type="refresh_token", refresh_token=refresh_token)
         ask = self._post(
             self._endpoints.token_url,
@@ -78,26 +80,30 @@ class OAuthClient:
         return exchange_answer(self._clients.send(ask), self._endpoints.revoked_codes)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
-        """Revokes `token` (RFC 7009) where the endpoints or the server's metadata say. Blocks for `deadline_s` at most."""
+        """Revokes `token` (RFC 7009) at the endpoint of the platform or of the server's metadata. Blocks for
+        `deadline_s` at most."""
         ends_at_s = self._clients.clock.monotonic_s() + deadline_s
         found = self._endpoints.revocation_url or self._discover(ends_at_s)
         if isinstance(found, RawResponse):
             return revoke_answer(found)
+        # Not `_form`: RFC 7009 §2.1 knows neither `resource` nor `audience`.
         form = {"client_id": self._endpoints.client_id, "token": token, "token_type_hint": hint}
         return revoke_answer(self._send_before(ends_at_s, self._post(found, form, secret=token)))
 
     async def aclose(self) -> None:
-        """Closes the connections of this event loop; nothing else is kept open between requests."""
+        """Closes the connections of this event loop; no others stay open between requests."""
         await self._clients.aclose()
 
     def _discover(self, ends_at_s: float) -> str | RawResponse:
-        """The revocation endpoint that the server's metadata names, or what was seen instead of one, as if the revocation
-        itself had met it before it was sent."""
+        """The revocation endpoint in the server's metadata, or the response to report for the revocation, which
+        was never sent."""
         missed = RawResponse(host_of(self._endpoints.issuer), failure=NoEndpointError)
         for url in metadata_urls(self._endpoints.issuer) if self._endpoints.discover_revocation else ():
             seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
-            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2
+            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2: nothing but a 200
             if found := endpoint(metadata, self._endpoints.issuer, "revocation_endpoint"):
+                # Metadata may have changed since the sign-in; a token goes only to an origin that the login is bound
+                # to.
                 is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, found))
                 return found if is_bound else RawResponse(host_of(found), failure=UnpinnedError)
             missed = weather(seen) or missed
@@ -112,7 +118,7 @@ class OAuthClient:
         return self._clients.send(replace(ask, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:
-        """A request for a code or for tokens: who asks, for which API, and `fields`; what is empty is not sent."""
+        """The form of a request for a code or for tokens: client, API and `fields`. Leaves out empty fields."""
         to = self._endpoints
         form = {"client_id": to.client_id, **fields, "resource": to.resource, "audience": to.audience}
         return {name: value for name, value in form.items() if value}

@@ -1,7 +1,7 @@
-"""How an answer becomes an outcome: a table of rows, read from the top; the first row that fits decides.
+"""How an answer becomes an outcome: a table of rows, tried from the top; the first row that fits decides.
 
-A row is data. It names what it wants to see (HTTP status, OAuth `error` code, shape of the JSON body, transport failure;
-what it does not name may be anything), the outcome, and what people are told. `tables.py` holds one table per request.
+A row is data. It names its conditions (HTTP status, OAuth `error` code, shape of the JSON body, transport failure; a
+missing condition fits everything), its outcome, and its message. `tables.py` holds one table per request.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Kind_co = TypeVar("Kind_co", covariant=True)
 Kind = TypeVar("Kind")
 
 ANY_ERROR = frozenset({"*"})
-"""In a row: any OAuth error code. The words of a web framework in the same place ("Not Found") are none."""
+"""In a row: any OAuth error code. Text of a web framework in the same member ("Not Found") is not a code."""
 
 _ERROR_CODE = re.compile(r"[a-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a table looks at. `status` is 0 and `error`, `shape` are "" when there was no such thing.
+    """The facts that a table decides on. `status` is 0, and `error` and `shape` are "", if there is none.
 
-    `failure` is the class of the exception that ended the request. An answer may have begun to arrive before it: then
-    `status` is there too, and what is complete of the body counts.
+    `failure` is the class of the exception that ended the request. An answer may have begun before it: then `status`
+    is set too, and the complete parts of the body count.
     """
 
     status: int = 0
@@ -42,10 +42,10 @@ class Facts:
 class Row(Generic[Kind_co]):
     """One line of a table.
 
-    Wanted: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of one of the classes.
-    Given: `outcome`, and unless `raises` is None an error with the sentence `says`, in which `{host}` is the server,
-    `{got}` the status and content type, and `{said}` is ": " and the words of the server or the network, or nothing.
-    `why` is for the reader.
+    Conditions: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of one of the
+    classes. Result: `outcome`, and unless `raises` is None an error with the sentence `says`, in which `{host}` is the
+    server, `{got}` the status and content type, and `{said}` is ": " and the message of the server or the network, or
+    nothing. `why` is for the reader.
     """
 
     outcome: Kind_co
@@ -80,7 +80,7 @@ def decide(table: Table[Kind], facts: Facts) -> Row[Kind]:
 
 
 def columns(row: Row[object]) -> tuple[str, str, str, str, str, str, str]:
-    """A row as text: status, error code, body, failure, outcome, error class, why; "" where the row wants nothing."""
+    """A row as text: status, error code, body, failure, outcome, error class, why; "" for a missing condition."""
     return (
         ", ".join(map(_statuses, row.status)),
         "any" if row.error == ANY_ERROR else ", ".join(sorted(row.error)),

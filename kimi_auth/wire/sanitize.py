@@ -1,6 +1,6 @@
-"""What a server or an environment says, made fit for a terminal, a log, a header or a browser.
+"""Makes text from a server or an environment safe for a terminal, a log, a header or a browser.
 
-Nothing here raises: text that cannot be made fit becomes "" (or None), and the caller says what that means.
+No function raises: text that cannot be made safe becomes "" (or None), and the caller decides what that means.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RETRY_AFTER_MAX_S = 900.0
 URL_MAX = 2048
 _SOURCE_MAX = 8192
 _PIECE = 8
-"""As many characters of a secret in a row are not shown; fewer do not help a thief."""
+"""A message never shows this many consecutive characters of a secret; fewer do not help an attacker."""
 _LAYERS_MAX = 6
 
 _URL = re.compile(r"[!-~]+", re.ASCII)
@@ -56,18 +56,19 @@ _ESCAPES: tuple[tuple[str, Callable[[str], str]], ...] = (
     (r"\\[^ux]", lambda it: it[1]),
     (r"&(?:#x[0-9a-f]{1,99}|#[0-9]{1,99}|[a-z][a-z0-9]{1,31});?", html.unescape),
 )
-"""How a server may spell a character that it echoes (RFC 3986 §2.1, RFC 8259 §7, HTML), and what undoes it."""
+"""The ways in which a server may escape a character that it echoes (RFC 3986 §2.1, RFC 8259 §7, HTML), and their
+inverses."""
 _ESCAPE = re.compile("|".join(f"({pattern})" for pattern, _ in _ESCAPES), re.IGNORECASE)
 
 _Layer = list[tuple[str, int, int]]
-"""Characters, each with the place in the shown text, from and to, that it is written in."""
+"""Characters, each with the range of the shown text that it was written in."""
 
 
 def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, charset: str = "") -> str:
-    """The first words of an answer that is no OAuth answer, without markup and without anything shaped like a token.
+    """The first words of an answer that is not OAuth, without markup and without text shaped like a token.
 
-    `charset` is what its header declares; zero bytes say more. Where the bytes hold a secret that the text does not, in
-    letters that somebody could turn back into it, nothing is shown.
+    `charset` is the one in the header; zero bytes override it. Shows nothing if the bytes hold a secret that the
+    decoded text does not: a reader could encode the text again and get the secret.
     """
     source, known = body[:_SOURCE_MAX], tuple(secrets)
     declared = charset if _CHARSET.fullmatch(charset) else "utf-8"
@@ -87,10 +88,10 @@ def _not_shown(body: bytes) -> str:
 
 
 def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
-    """`text` on one line without the given secrets; with `guess` also without what looks like one.
+    """`text` on one line without the given secrets; with `guess` also without text that looks like one.
 
-    Servers echo what they were sent. It is looked for, whole and in pieces, in the very line that is given back, and in
-    what its escapes stand for; a line with escapes in escapes without end is not given back at all.
+    Servers echo what they receive. The search covers whole secrets and pieces of them, in the line itself and in the
+    text behind its escapes. A line with too many nested escapes is not shown at all.
     """
     line = one_line(text[:_SOURCE_MAX])
     layers = _layers(line)
@@ -109,13 +110,14 @@ def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
 
 
 def echoes(text: str, secrets: Iterable[str]) -> bool:
-    """Whether `text` has a piece of one of the secrets in it; those shorter than a piece are no secrets."""
+    """True if `text` contains a piece of one of the secrets. A string shorter than a piece does not count as a
+    secret."""
     pieces = {secret[at : at + _PIECE] for secret in secrets for at in range(len(secret) - _PIECE + 1)}
     return any(text[at : at + _PIECE] in pieces for at in range(len(text) - _PIECE + 1)) if pieces else False
 
 
 def _layers(line: str) -> list[_Layer]:
-    """`line`, then what its escapes stand for, and the escapes in that, as long as there are any, up to _LAYERS_MAX."""
+    """`line`, the text behind its escapes, the text behind the escapes in that, and so on, up to _LAYERS_MAX."""
     layers = [[(character, at, at + 1) for at, character in enumerate(line)]]
     while len(layers) <= _LAYERS_MAX and (undone := _undone(layers[-1])) is not None:
         layers.append(undone)
@@ -151,7 +153,7 @@ def _pieces(secret: _Layer) -> Iterator[str]:
 
 
 def _found(layer: _Layer, pieces: set[str]) -> Iterator[tuple[int, int]]:
-    """Where one of `pieces` is written, whatever blanks are in it."""
+    """The ranges where one of `pieces` is written, even with blanks in between."""
     solid = _solid(layer)
     text = _text(solid)
     for length in {len(piece) for piece in pieces}:
@@ -174,12 +176,12 @@ def _looks_random(run: str) -> bool:
 
 
 def is_visible(text: str) -> bool:
-    """True for a non-empty string of visible ASCII (RFC 6750 §2.1 and then some): what a header can carry unharmed."""
+    """True for a non-empty string of visible ASCII, which a header can carry safely (a superset of RFC 6750 §2.1)."""
     return text.isascii() and text.isprintable() and " " not in text and text != ""
 
 
 def split_url(text: str) -> SplitResult | None:
-    """The parts of an absolute http(s) URL that every parser reads alike, None for anything else (RFC 3986)."""
+    """The parts of an absolute http(s) URL that every parser reads alike; None for any other text (RFC 3986)."""
     if len(text) > URL_MAX or not _URL.fullmatch(text) or _URL_FORBIDDEN & set(text):
         return None
     try:
@@ -187,6 +189,7 @@ def split_url(text: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
+    # User-info makes a URL look like another host's ("https://kimi.com@evil.example").
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or "@" in parts.netloc:
         return None
     return parts
@@ -220,9 +223,10 @@ def safe_url(text: str) -> str:
 
 
 def retry_after_s(header: str, now_s: float) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110 §10.2.3) at `now_s` (unix seconds); None when it says nothing.
+    """The seconds of a Retry-After header (RFC 9110 §10.2.3) at `now_s` (unix seconds); None if it cannot be read.
 
-    A date in the past and a negative number mean 0, and nobody waits for more than 15 minutes.
+    A date in the past and a negative number mean 0. The result is at most 15 minutes, so a server cannot stop a client
+    for days.
     """
     text = header.strip()
     if _SECONDS.fullmatch(text):
@@ -230,6 +234,7 @@ def retry_after_s(header: str, now_s: float) -> float | None:
     else:
         try:
             date = parsedate_to_datetime(text)
+            # A date without a zone (the asctime format) is UTC, as all dates of HTTP are (RFC 9110 §5.6.7).
             wait_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s
         except (ValueError, TypeError, OverflowError, IndexError):
             return None

@@ -1,8 +1,8 @@
-"""The five tables: what each request's answers mean. Everything that can come back is decided here and nowhere else.
+"""The five tables: the meaning of each request's answers. Every result is decided here and nowhere else.
 
-Two rules hold in all of them. What has arrived completely counts, whatever broke the connection afterwards: so rows that
-want a status or a body stand above those that want a failure. And nothing that a proxy, a load balancer or a bad network
-can say ends a login: only an OAuth error does.
+Two rules hold in all of them. A part of the answer that arrived completely counts, even if the connection broke
+afterwards: so rows with a status or a body come before rows with a failure. And only an OAuth error ends a login: no
+answer of a proxy, a load balancer or a bad network does.
 """
 
 from __future__ import annotations
@@ -42,30 +42,35 @@ __all__ = [
 
 
 class UnsendableError(Exception):
-    """The request was not even tried: its URL, a header, the proxy or certificate settings cannot be used."""
+    """The request was not attempted: its URL, a header, or the proxy or certificate settings cannot be used."""
 
 
 class UnpinnedError(Exception):
-    """The endpoint is at another origin than the issuer's, and was not there when the person signed in: nothing was sent."""
+    """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
 
 
 class NoEndpointError(Exception):
-    """The server names no endpoint for this request, and endpoints are never guessed."""
+    """The server names no endpoint for this request, and the client never guesses one."""
 
 
+# Status 0: no answer began. Only then can the class of a failure prove that the server processed nothing.
 NO_ANSWER = (range(1),)
 SUCCESS = (range(200, 300),)
 CLIENT_ERROR = (range(400, 500),)
+# Some servers send OAuth errors with a 200, against RFC 6749 §5.2, which says 400.
 OAUTH = (*SUCCESS, *CLIENT_ERROR)
 TOO_MANY = (range(429, 430),)
 SERVER_ERROR = (range(500, 600),)
 
+# RFC 6749 §5.2. Servers also answer it for a device code that was used before.
 GRANT_GONE = frozenset({"invalid_grant"})
 NOT_NOW = frozenset({"temporarily_unavailable", "server_error"})
 CLIENT_IS_WRONG = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type"})
 REQUEST_IS_WRONG = CLIENT_IS_WRONG | {"invalid_scope", "invalid_request"}
 
 UNUSABLE = (UnsendableError, httpx.UnsupportedProtocol, httpx.InvalidURL)
+# ProxyError: the proxy refused the tunnel, so the request never reached the server. LocalProtocolError: h11 rejected
+# the request before it wrote a byte.
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -73,6 +78,7 @@ NEVER_SENT = (
     httpx.ProxyError,
     httpx.LocalProtocolError,
 )
+# WriteTimeout and WriteError included: the bytes written so far may be the whole request.
 MAYBE_SENT = (
     httpx.ReadTimeout,
     httpx.WriteTimeout,
@@ -105,7 +111,7 @@ NOT_PINNED = "{host} did not handle tokens for this login's issuer when you sign
 PIN_IT = "if that is right, sign in again: kimi-auth login --force"
 CHECK_HOST = "check KIMI_CODE_OAUTH_HOST"
 
-# Rows that the two requests of a sign-in have in common.
+# Rows that the two requests of a sign-in share.
 _PAUSE: Row[Literal["unreachable"]] = Row(
     "unreachable",
     "a pause was asked for (RFC 6585 §4)",
@@ -446,4 +452,4 @@ TABLES: Mapping[str, Table[Any]] = {
     "revoke": REVOKE,
     "models": MODELS,
 }
-"""All tables by the request that they judge: for tests that visit every row and for pages that show them."""
+"""All tables by request: for tests that visit every row and for pages that show them."""

@@ -1,6 +1,6 @@
-"""From what was seen of one request to its Answer: decode the body, look into the table, say it in one sentence.
+"""From one raw response to its Answer: decode the body, look it up in the table, write one sentence.
 
-Pure functions: the HTTP client and the simulated server both end here, so what tests see is what users get.
+Pure functions: the HTTP client and the simulated server both end here, so tests see the same results as users.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _CODE_SHOWN_MAX = 60
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """What came back from `host`, checked for nothing yet but its size.
+    """A response from `host`. Only its size has been checked.
 
-    `status` is 0 when no answer began. `body`: as much as arrived. `failure`: the class of the exception that ended the
-    request, and `trouble` what it says; an exception itself is never kept, because it holds the request. `secrets` are the
-    strings of the request that must not come back in any message. `coding`: the content coding of a body that could not be
-    undone, which is left out.
+    `status` is 0 when no answer began. `body`: the part that arrived. `failure`: the class of the exception that ended
+    the request, and `trouble` its message; the exception itself is not kept, because it holds the request. `secrets`
+    are the strings of the request that no message may repeat. `coding`: the content coding of a body that could not be
+    decoded; `body` is then empty.
     """
 
     host: str
@@ -90,7 +90,7 @@ def models_answer(seen: RawResponse, *, asked_by_etag: bool = False) -> Answer[M
 
 
 def _unechoed(models: JsonObject, seen: RawResponse) -> ModelsPage:
-    """The page without what repeats the bearer: it is shown, stored, and written to config.toml."""
+    """The page without entries that repeat the bearer: it is shown, stored, and written to config.toml."""
     kept = [one for one in models["data"] if not echoes(json.dumps(one, ensure_ascii=False), seen.secrets)]
     return ModelsPage({**models, "data": kept}, "" if echoes(seen.etag, seen.secrets) else seen.etag)
 
@@ -109,10 +109,12 @@ def _answer(
     shape, value = read(data)
     shape = shape or ("page" if _is_page(seen) else "encoded" if seen.coding else "")
     error, description = oauth_error(data)
+    # A platform's own code for an ended login counts as RFC 6749's `invalid_grant`, so the tables know only that one.
     row = decide(table, Facts(seen.status, "invalid_grant" if error in revoked_codes else error, shape, seen.failure))
     words = _words(seen, error, description) if row.raises or error else ""
     return Answer(
         row.outcome,
+        # A row without a shape did not decide by the body, so its value must not get out: a 500 may carry a token.
         value if row.shape else None,
         row.raises(_sentence(row, seen, words), hint=row.hint) if row.raises else None,
         seen.retry_after_s,
@@ -122,7 +124,7 @@ def _answer(
 
 
 def _is_page(seen: RawResponse) -> bool:
-    """Whether it is for people: a portal's or a proxy's page, which no endpoint of this program's sends."""
+    """True for a page for people: a portal or a proxy sent it, because our endpoints never do."""
     return seen.content_type.lower() in {"text/html", "application/xhtml+xml"} or seen.body.lstrip()[:1] == b"<"
 
 
@@ -133,7 +135,7 @@ def _sentence(row: Row[object], seen: RawResponse, words: str) -> str:
 
 
 def _words(seen: RawResponse, error: str, description: str) -> str:
-    """What the server said, or else what the network did."""
+    """The message of the server, or else of the network."""
     if error:
         said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")
         return clean(redact(said, seen.secrets, guess=True))

@@ -1,13 +1,13 @@
-"""A loopback auth.kimi.com and coding API, with an approval page, for trying, demos and tests.
+"""A loopback auth.kimi.com and coding API with an approval page, for experiments, demos and tests.
 
     from kimi_auth.testing.emulator import Emulator
 
     with Emulator(approve="auto", access_ttl_s=60) as emulator:
         ...  # emulator.base_url, .oauth_host, .api_base, .env, .state
 
-`python -m kimi_auth.testing.emulator` is the same as a program. `Emulator` needs `pip install 'kimi-auth[emulator]'`; without
-it, asking for the name raises `ExtraMissing`, an ImportError. `State`, `Settings`, `Reuse` and `Fault` need nothing.
-Everything is in memory and nothing reaches a real account.
+`python -m kimi_auth.testing.emulator` runs the same as a program. `Emulator` needs `pip install 'kimi-auth[emulator]'`;
+without it, importing the name raises `ExtraMissing`, an ImportError. `State`, `Settings`, `Reuse` and `Fault` need no
+extra. Everything stays in memory, and no request reaches a real account.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load(module: str) -> Any:
-    """Import a module of this package; raises ExtraMissing where starlette or uvicorn is what it lacks."""
+    """Imports a module of this package. Raises ExtraMissing if starlette or uvicorn is not installed."""
     try:
         return importlib.import_module(f"{__name__}.{module}")
     except ModuleNotFoundError as missing:

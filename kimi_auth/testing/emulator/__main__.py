@@ -1,4 +1,5 @@
-"""`python -m kimi_auth.testing.emulator`: one JSON line on stdout when ready, nothing more, until SIGTERM or SIGINT."""
+"""`python -m kimi_auth.testing.emulator`: prints one JSON line when ready and no more, and runs until SIGTERM or
+SIGINT."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The test bench below `/_emulator/`: script faults, play the person, end tokens, read the state.
+"""The test bench below `/_emulator/`: scripts faults, acts for the person, ends tokens, reads the state.
 
 GET state                                   counts, families, codes, the request log
 POST faults [{...}, ...]; DELETE faults     scripted answers, with the fields of `Fault`
-POST approve, deny, expire {user_code}      what the person, or time, does to a code
+POST approve, deny, expire {user_code}      approve or refuse a code, or end its life
 POST expire_access, revoke_family {family?} end the access tokens, or the logins, of one family or of all
 POST models [{id, ...}, ...]                the catalogue, with the fields of `Model`
 POST membership {active}; POST reset        402 from the API; forget everything
@@ -35,7 +35,7 @@ def clear_faults(state: State, call: Call) -> Answer:
 
 
 def command(run: Command) -> Callable[[State, Call], Answer]:
-    """A POST endpoint around `run`, which gets the parsed body (an object where there is none) and gives JSON data."""
+    """A POST endpoint around `run`, which gets the parsed body ({} if the body is empty) and returns JSON data."""
 
     def endpoint(state: State, call: Call) -> Answer:
         try:

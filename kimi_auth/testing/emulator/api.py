@@ -1,4 +1,4 @@
-"""The coding API below `/coding/v1`: models, chat that echoes, search, fetch and usages, all behind a bearer token."""
+"""The coding API below `/coding/v1`: models, chat that echoes, search, fetch and usages. All need a bearer token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def api_error(status: int, kind: str, message: str, headers: Mapping[str, str] |
 
 
 def _bearer_checked(handler: Endpoint) -> Endpoint:
-    """401 for a bearer that is not good (RFC 6750 §3), then 402 while membership is switched off."""
+    """Answers 401 for a bearer that is not valid (RFC 6750 §3), then 402 while membership is switched off."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -47,7 +47,7 @@ def _bearer_checked(handler: Endpoint) -> Endpoint:
 
 
 def _json_checked(handler: BodyHandler) -> Endpoint:
-    """The handler gets the request's JSON object; anything else is a 400."""
+    """Passes the request's JSON object to the handler; answers anything else with a 400."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -64,7 +64,7 @@ def _json_checked(handler: BodyHandler) -> Endpoint:
 
 @_bearer_checked
 def models(state: State, call: Call) -> Answer:
-    """The catalogue, with an ETag (RFC 9110 §8.8.3) that If-None-Match may name."""
+    """The catalogue, with an ETag (RFC 9110 §8.8.3) for If-None-Match."""
     value = {"object": "list", "data": [model.to_json() for model in state.models]}
     etag = f'"{hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -77,7 +77,7 @@ def models(state: State, call: Call) -> Answer:
 @_bearer_checked
 @_json_checked
 def chat(state: State, body: dict[str, Any]) -> Answer:
-    """An openai chat completion whose answer is the last user message, whole or as server-sent events."""
+    """An OpenAI chat completion that answers with the last user message, whole or as server-sent events."""
     model, messages = body.get("model"), body.get("messages")
     if model not in [known.id for known in state.models]:
         return api_error(404, "model_not_found", "The model does not exist; GET /coding/v1/models lists those that do.")
@@ -115,7 +115,8 @@ def _completion(model: str, kind: str) -> dict[str, Any]:
 
 
 def _stream(model: str, text: str, usage: Mapping[str, int], *, apart: bool) -> Answer:
-    """Role, words, end, [DONE]. Usage comes with the end, or `apart` in a chunk without choices, as openai does."""
+    """Role, words, end, [DONE]. Usage comes with the end, or if `apart` in a chunk without choices, as OpenAI sends
+    it."""
     words = text.split(" ")
     pieces = [word + " " for word in words[:-1]] + words[-1:]
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces), {}]

@@ -1,7 +1,7 @@
 """The HTTP shell: routes, guards, faults and the request log around the endpoint functions.
 
-Each request is read whole, meets at most one scripted fault, is processed at once and answered when its latency is
-over. A dropped connection is a real one: the transport that the server put into the scope is closed under the client.
+It reads each request completely, applies at most one scripted fault, processes the request at once, and answers after
+its latency. A dropped connection is a real one: the shell closes the server's transport, which the scope holds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .records import fingerprint
 BODY_BYTES_MAX: Final = 1 << 20
 OURS: Final = {"Server": "kimi-auth-emulator"}
 
-# name (faults and the log know an endpoint by it), method, path, function
+# name (of the endpoint in faults and in the log), method, path, function
 ENDPOINTS: Final[tuple[tuple[str, str, str, Endpoint], ...]] = (
     ("metadata", "GET", "/.well-known/oauth-authorization-server", oauth.metadata),
     ("device", "POST", "/api/oauth/device_authorization", oauth.device_authorization),
@@ -53,7 +53,7 @@ ADMIN: Final[tuple[tuple[str, str, Endpoint], ...]] = (
 def build_app(state: State, base_url: str, env: Mapping[str, str], *, allow_remote: bool = False) -> Starlette:
     """The whole service over `state`, answering as `base_url`.
 
-    Unless `allow_remote`, a Host header that is not of this machine is refused, so that no web page can reach the
+    Unless `allow_remote`, it refuses a Host header that does not name this machine, so that no web page can reach the
     emulator by a name of its own (DNS rebinding). The test bench answers only loopback clients that are not browsers.
     """
 
@@ -103,7 +103,7 @@ async def _serve(state: State, name: str, endpoint: Endpoint, call: Call) -> Res
 
 
 def _scripted(fault: Fault, real: Answer) -> Answer:
-    """What the client gets in place of, or made from, the real answer."""
+    """The answer for the client: the scripted one, or one made from the real one."""
     changed = real
     if fault.status is not None:
         changed = Answer(status=fault.status, headers=fault.headers)
@@ -138,8 +138,8 @@ class _Cut(Response):
         if self.sends_body:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
-        scope["state"]["transport"].close()  # flushes first what was sent
-        await receive()  # the request was read whole, so what comes now is the disconnect
+        scope["state"]["transport"].close()  # flushes the bytes sent so far first
+        await receive()  # the request was read completely, so the next event is the disconnect
 
 
 async def _read(request: Request, base_url: str) -> Call:
@@ -167,7 +167,7 @@ def _host(request: Request) -> str:
 
 
 def _may_test(request: Request) -> bool:
-    """The test bench is for programs on this machine: web pages, which browsers mark, have no business there."""
+    """False for web pages, which browsers mark: only programs on this machine may use the test bench."""
     by_browser = any(name in request.headers for name in ("origin", "sec-fetch-site"))
     return request.client is not None and _is_loopback(request.client.host) and not by_browser
 
@@ -179,7 +179,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _error(request: Request, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error of the shell, in the shape of the part of the service that was asked."""
+    """An error of the shell, in the format of the requested part of the service."""
     path = request.scope["path"]
     said = f"{request.method} {path}: {text}"
     if path.startswith("/api/oauth/"):

@@ -1,4 +1,5 @@
-"""What the approval page does: find the code a person typed, and take their decision once, from our own form only."""
+"""The logic of the approval page: finds the code that a person typed, and takes the decision once, from its own form
+only."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ DECISIONS: Final[dict[str, Literal["approved", "denied"]]] = {"approve": "approv
 
 
 def show(state: State, call: Call) -> Answer:
-    """GET /device: the form for a code, or with `user_code` the question whether to let that device in."""
+    """GET /device: the form for a code, or with `user_code` the question whether to let that device sign in."""
     typed = call.query.get("user_code", "").strip()
     if not typed:
         return _html(page.entry(), outcome="entry")
@@ -40,7 +41,7 @@ def show(state: State, call: Call) -> Answer:
 
 
 def decide(state: State, call: Call) -> Answer:
-    """POST /device: approve or refuse, if the form is ours."""
+    """POST /device: approves or refuses, if the form is ours."""
     try:
         form = read_form(call)
     except OAuthError:
@@ -63,7 +64,7 @@ def _problem(problem: CodeProblem, typed: str) -> Answer:
 
 
 def _form_token(state: State, cookie: str, user_code: str) -> str:
-    """Ties a form to the browser that got it: only the page knows the key, only the browser has the cookie."""
+    """Binds a form to the browser that got it: only the page knows the key, and only the browser has the cookie."""
     return hmac.new(state.form_key, f"{cookie} {user_code}".encode(), hashlib.sha256).hexdigest()
 
 

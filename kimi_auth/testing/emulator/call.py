@@ -1,4 +1,5 @@
-"""One request and one answer as plain data: what the endpoint functions take and give, whatever serves them."""
+"""One request and one answer as plain data: the input and output of the endpoint functions, independent of the HTTP
+server."""
 
 from __future__ import annotations
 
@@ -38,9 +39,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response, and what the request log says of it. Several `chunks` are sent one by one.
+    """A response, and its entry in the request log. Several `chunks` are sent one by one.
 
-    outcome: one word; tokens: the secrets that took part, by role. The log gets their fingerprints only.
+    outcome: one word. tokens: the secrets involved, by role; the log gets their fingerprints only.
     """
 
     status: int = 200
@@ -69,7 +70,7 @@ def json_answer(
 def read_form(call: Call) -> dict[str, str]:
     """The form fields of a request; raises OAuthError `invalid_request` (RFC 6749 §3.2: no repeated parameter).
 
-    A field without a value counts as missing, as RFC 6749 §3.1 has it.
+    A field without a value counts as missing (RFC 6749 §3.1).
     """
     if call.media_type != "application/x-www-form-urlencoded":
         raise OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded.")

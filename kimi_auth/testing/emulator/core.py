@@ -1,11 +1,11 @@
-"""The authorization server itself, without HTTP: device codes, token families, and what becomes of them.
+"""The authorization server itself, without HTTP: device codes and token families.
 
 It follows RFC 8628 (device authorization), RFC 6749 §6 (refresh), RFC 9700 §4.14.2 (rotation and reuse detection) and
-RFC 7009 (revocation). Everything lives in one `State` in memory; time comes from the `now_s` it was built with, so a
-test can run a year in a second. A refusal is an exception: `OAuthError` to a client, `CodeProblem` to a person.
+RFC 7009 (revocation). Everything lives in one `State` in memory. Time comes from its `now_s`, so a test can run a year
+in a second. It refuses by exception: `OAuthError` to a client, `CodeProblem` to a person.
 
-A *family* is everything that grew from one approval. Using a refresh token spends it and grows a new pair; what happens
-when a spent one comes back is the `Reuse` policy.
+A *family* is every token that descends from one approval. Using a refresh token spends it and adds a new pair; the
+`Reuse` policy decides about a spent token that comes back.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .records import (
 )
 
 SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
-PACE_SLACK_S: Final = 0.001  # clocks are floats: a poll this little too early is on time
+PACE_SLACK_S: Final = 0.001  # tolerance for float clocks: a poll this little too early is on time
 GUESSES_PER_MINUTE: Final = 20
 LOG_ENTRIES_MAX: Final = 10_000
 
@@ -45,7 +45,8 @@ R = TypeVar("R")
 
 
 def _atomic(method: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[State, P], R]:
-    """One call at a time: a test reads and scripts the state from its own thread while the server works in another."""
+    """Runs one call at a time: a test reads and scripts the state from its own thread while the server works in
+    another."""
 
     @functools.wraps(method)
     def locked(self: State, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,7 +57,7 @@ def _atomic(method: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[
 
 
 class State:
-    """Everything the emulated service knows. All methods are thread-safe; all times are seconds of `now_s`."""
+    """The state of the emulated service. All methods are thread-safe; all times are seconds of `now_s`."""
 
     def __init__(self, settings: Settings | None = None, now_s: Callable[[], float] = time.time) -> None:
         self.settings = settings or Settings()
@@ -68,7 +69,7 @@ class State:
 
     @_atomic
     def reset(self) -> None:
-        """Forget codes, tokens, faults, counts and the log; settings stay."""
+        """Forgets codes, tokens, faults, counts and the log; keeps the settings."""
         self.counts: Counter[str] = Counter()
         self.log: deque[Mapping[str, Any]] = deque(maxlen=LOG_ENTRIES_MAX)
         self.membership = True
@@ -101,9 +102,10 @@ class State:
 
     @_atomic
     def poll(self, device_code: str) -> Grant:
-        """One token request with a device code (RFC 8628 §3.4, 3.5); raises OAuthError until there is a grant.
+        """One token request with a device code (RFC 8628 §3.4, 3.5). Raises OAuthError until there is a grant.
 
-        A code gives tokens once: coming back with it revokes them. Coming sooner than the interval costs 5 s more.
+        A code gives tokens once; a second request with it revokes them. A poll before the interval ends adds 5 s to
+        the interval.
         """
         self.counts["polls"] += 1
         now_s, code = self.now_s(), self._codes.get(device_code)
@@ -132,7 +134,7 @@ class State:
 
     @_atomic
     def refresh(self, refresh_token: str) -> Grant:
-        """A new pair for a refresh token (RFC 6749 §6), by the reuse policy; raises OAuthError `invalid_grant`."""
+        """A new pair for a refresh token (RFC 6749 §6), by the reuse policy. Raises OAuthError `invalid_grant`."""
         self.counts["refreshes"] += 1
         now_s, reuse, token = self.now_s(), self.settings.reuse, self._tokens.get(refresh_token)
         if token is None or token.kind != "refresh":
@@ -155,7 +157,8 @@ class State:
 
     @_atomic
     def revoke(self, value: str) -> None:
-        """RFC 7009: a refresh token takes its family along, an access token only itself; an unknown one is no error."""
+        """RFC 7009: a refresh token ends its whole family, an access token only itself; an unknown token is no
+        error."""
         self.counts["revocations"] += 1
         token = self._tokens.get(value)
         if token is not None and token.kind == "refresh":
@@ -165,7 +168,7 @@ class State:
 
     @_atomic
     def judge(self, bearer: str) -> Judgement:
-        """What the API thinks of an access token."""
+        """The API's answer to an access token."""
         token = self._tokens.get(bearer)
         if token is None or token.kind != "access":
             return "unknown"
@@ -177,7 +180,7 @@ class State:
 
     @_atomic
     def look_up(self, typed: str, *, guess: bool = False) -> DeviceCode:
-        """The undecided code behind what a person typed; raises CodeProblem. With `guess`, misses are rationed."""
+        """The undecided code that a person typed. Raises CodeProblem. With `guess`, limits wrong codes per minute."""
         now_s, missed = self.now_s(), self._wrong_guesses_at_s
         if guess and len(missed) == GUESSES_PER_MINUTE and now_s - missed[0] < 60:
             raise CodeProblem("too_many_guesses")
@@ -195,7 +198,7 @@ class State:
 
     @_atomic
     def decide(self, typed: str, verdict: Literal["approved", "denied"], *, guess: bool = False) -> DeviceCode:
-        """Approve or refuse an undecided code; raises CodeProblem."""
+        """Approves or refuses an undecided code. Raises CodeProblem."""
         code = self.look_up(typed, guess=guess)
         code.verdict = verdict
         return code
@@ -204,12 +207,13 @@ class State:
 
     @_atomic
     def expire_code(self, typed: str) -> None:
-        """The code's life ends now; raises CodeProblem where it is unknown or decided."""
+        """Ends the code's life now. Raises CodeProblem if the code is unknown or decided."""
         self.look_up(typed).expires_at_s = self.now_s()
 
     @_atomic
     def expire_access(self, family: int | None = None) -> int:
-        """The access tokens of one family, or of all, die now: the next API call gets a 401. Returns how many lived."""
+        """Expires the access tokens of one family, or of all: the next API call gets a 401. Returns how many were
+        valid."""
         now_s, mine = self.now_s(), self._alive(family)
         alive = [t for f in mine for t in f.tokens if t.kind == "access" and self.judge(t.value) == "ok"]
         for token in alive:
@@ -218,7 +222,7 @@ class State:
 
     @_atomic
     def revoke_family(self, family: int | None = None) -> int:
-        """One login, or every one, is revoked as if the person had ended it elsewhere. Returns how many were alive."""
+        """Revokes one login, or all, as if the person had ended it elsewhere. Returns how many were alive."""
         alive = self._alive(family)
         for each in alive:
             self._revoke(each, "ended by the person")
@@ -226,7 +230,7 @@ class State:
 
     @_atomic
     def inject(self, *faults: Fault) -> None:
-        """Add scripted answers; the first one that meets a request is the one it gets."""
+        """Adds scripted answers. A request gets the first one that fits it."""
         self._faults.extend((fault, fault.times) for fault in faults)
 
     @_atomic
@@ -235,7 +239,7 @@ class State:
 
     @_atomic
     def take_fault(self, endpoint: str, grant: str | None) -> Fault | None:
-        """The fault that this request meets, counted off."""
+        """The fault for this request; counts it as used."""
         for at, (fault, left) in enumerate(self._faults):
             if fault.meets(endpoint, grant):
                 if left is not None:
@@ -245,19 +249,19 @@ class State:
 
     @_atomic
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Append to the request log (the newest 10,000 entries are kept), and wake those who wait for it."""
+        """Appends to the request log (which keeps the newest 10,000 entries) and wakes the threads that wait for it."""
         self.log.append(entry)
         self.on_record(entry)
         self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[State], bool], timeout_s: float = 5.0) -> bool:
-        """Wait, in a test's thread, until a request has made `condition` true; False after `timeout_s` of real time."""
+        """Waits, in a test's thread, until a request makes `condition` true; False after `timeout_s` of real time."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self), timeout_s)
 
     @_atomic
     def snapshot(self) -> dict[str, Any]:
-        """Counts, families by fingerprint, codes and the request log, as JSON-able data without a single secret."""
+        """Counts, families by fingerprint, codes and the request log, as JSON data without tokens and device codes."""
         return {
             "now_s": self.now_s(),
             "counts": dict(self.counts),

@@ -1,7 +1,7 @@
-"""Scripted answers: what a test asks the emulator to do wrong, once or many times.
+"""Scripted answers: the failures that a test orders from the emulator, once or many times.
 
-A fault is data. It names an endpoint, what becomes of the request (processed or not) and what becomes of the answer
-(replaced, delayed, cut off). `State` keeps the list; the HTTP shell carries a fault out.
+A fault is data. It names an endpoint, the treatment of the request (processed or not) and of the answer (replaced,
+delayed, cut off). `State` keeps the list; the HTTP shell applies the fault.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?|")
 class Fault:
     """One scripted answer.
 
-    endpoint: which endpoint it meets; grant: at "token", only this grant (None: any).
-    status, headers, body: the answer given in place of the real one (body: text, or an object sent as JSON);
-        with no status the real answer is given, which makes a fault of latency or `drop` alone.
-    times: how many requests it meets (None: until the faults are cleared).
-    processed: is the request carried out before it is answered? Default: no where a status replaces the answer or the
+    endpoint: which endpoint it applies to; grant: at "token", only this grant (None: any).
+    status, headers, body: the answer in place of the real one (body: text, or an object sent as JSON);
+        without a status the client gets the real answer, for a fault of latency or `drop` alone.
+    times: how many requests it applies to (None: until the faults are cleared).
+    processed: is the request processed before the answer? Default: no if a status replaces the answer or the
         connection drops "before", yes otherwise.
-    latency_s: seconds between the processing, which happens on arrival, and the answer. A client that goes away
+    latency_s: seconds between the processing, which happens on arrival, and the answer. A client that disconnects
         meanwhile changes nothing.
     drop: "before" closes the connection without processing; "after" processes and closes without a byte of answer;
         "during" processes, sends the whole answer under a Content-Length one byte longer, and closes.
-    Raises ValueError, with the field's name, for a script that cannot be carried out.
+    Raises ValueError, with the field's name, for a script that cannot be applied.
     """
 
     endpoint: Endpoint
@@ -78,7 +78,7 @@ class Fault:
 
     @property
     def processes(self) -> bool:
-        """Is the request carried out? The default of `processed` is resolved here."""
+        """True if the request is processed. Resolves the default of `processed`."""
         if self.processed is not None:
             return self.processed
         return self.drop in ("after", "during") or (self.drop is None and self.status is None)
@@ -89,14 +89,14 @@ class Fault:
 
     @property
     def content(self) -> bytes | None:
-        """The scripted body in bytes; None where none is scripted."""
+        """The scripted body in bytes; None if there is none."""
         if self.body is None:
             return None
         return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode(errors="replace")
 
     @property
     def media_type(self) -> str:
-        """JSON for an object or text that looks like one, HTML otherwise, unless `headers` says another."""
+        """JSON for an object or text that looks like one, HTML otherwise, unless `headers` sets another type."""
         told = {name.lower(): value for name, value in self.headers.items()}.get("content-type")
         looks_json = not isinstance(self.body, str) or self.body.lstrip()[:1] in ("{", "[")
         return told or ("application/json" if looks_json else "text/html; charset=utf-8")
@@ -116,7 +116,7 @@ class Fault:
 
     @classmethod
     def from_json(cls, value: object) -> Fault:
-        """A fault from parsed JSON; raises ValueError with one sentence about the first thing wrong."""
+        """A fault from parsed JSON. Raises ValueError with one sentence about the first error."""
         if not isinstance(value, Mapping):
             raise ValueError("fault: each one is a JSON object")
         unknown = sorted(set(map(str, value)) - {f.name for f in fields(cls)})

@@ -62,7 +62,7 @@ def metadata(state: State, call: Call) -> Answer:
 
 
 def _form_endpoint(handler: FormHandler) -> Endpoint:
-    """Read the form, know the client, and turn an OAuthError into its answer."""
+    """Reads the form, checks the client, and turns an OAuthError into its answer."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -125,7 +125,7 @@ def token(state: State, call: Call, form: Mapping[str, str]) -> Answer:
 
 @_form_endpoint
 def revoke(state: State, call: Call, form: Mapping[str, str]) -> Answer:
-    """RFC 7009 §2: the answer is 200 whether or not the token was known; the type hint is not needed."""
+    """RFC 7009 §2: the answer is 200 whether or not the server knows the token; the type hint is not needed."""
     state.revoke(_required(form, "token"))
     return Answer(headers=NO_STORE, outcome="revoked", tokens=_secrets_in(form))
 

@@ -1,7 +1,7 @@
-"""The HTML of the approval page: pure functions from what is to be shown to text.
+"""The HTML of the approval page: pure functions from data to text.
 
-Works without JavaScript, by keyboard, at a phone's width, in light and dark. Values are escaped by `html` unless they
-are `Html` already, so no caller can forget it.
+Works without JavaScript, by keyboard, at a phone's width, in light and dark. `html` escapes every value that is not
+`Html`, so no caller can forget it.
 """
 
 from __future__ import annotations
@@ -176,14 +176,14 @@ def document(title: str, main: Html) -> str:
 
 
 def entry(typed: str = "", problem: str = "") -> str:
-    """The form for a code, with what was wrong with the last one."""
+    """The form for a code, with the error about the last one."""
     said = html('<p class="problem" role="alert" id="problem">{problem}</p>', problem=problem) if problem else Html()
     described = Html(' aria-describedby="problem" aria-invalid="true"') if problem else Html()
     return document("Sign in a device", html(_ENTRY, typed=typed, problem=said, described=described))
 
 
 def confirm(code: DeviceCode, form_token: str, now_s: float) -> str:
-    """Who asks, since when, and the two buttons."""
+    """The device that asks, the time of its request, and the two buttons."""
     row = "<dt>{name}</dt><dd>{value}</dd>"
     rows = (html(row, name=name, value=value or "not told") for name, value in _facts(code, now_s))
     main = html(_CONFIRM, user_code=code.user_code, rows=Html("\n".join(rows)), form_token=form_token)
@@ -202,7 +202,7 @@ def result(*, approved: bool) -> str:
 
 
 def lost_form(user_code: str) -> str:
-    """The answer to a form that this page did not make, or whose cookie is gone."""
+    """The answer to a form that this page did not make, or whose cookie is missing."""
     return document(
         "Please confirm again",
         html(

@@ -23,7 +23,7 @@ PROGRAM = "kimi-auth emulator"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal; the exit status is 0 then, 2 for what the options make impossible."""
+    """Serves until a signal. Exit status 0 then, 2 if the options cannot be used."""
     _on_stop_signal(lambda: sys.exit(0))
     parser = _parser()
     options = parser.parse_args(argv)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "pid": os.getpid(),
     }
     try:
-        os.write(1, json.dumps(ready).encode() + b"\n")  # past sys.stdout, which would fail again at exit
+        os.write(1, json.dumps(ready).encode() + b"\n")  # not through sys.stdout, which would fail again at exit
     except OSError as error:
         parser.error(f"cannot write the ready line: {error.strerror}")
     server.run_to_end()
@@ -74,7 +74,7 @@ def _on_stop_signal(act: Callable[[], None]) -> None:
 
 
 class _Log:
-    """One JSON line per request in a file of mode 0600; once it cannot be written it is given up, aloud."""
+    """One JSON line per request in a file of mode 0600. Stops after the first write error, with a message on stderr."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The records that the emulated server keeps, and the words it uses: refusals, settings, codes, families, tokens."""
+"""The records of the emulated server and its error types: settings, codes, families, tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 SCOPE: Final = "kimi-code"
-USER_CODE_ALPHABET: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, nothing that reads as a digit
+USER_CODE_ALPHABET: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, and no letter that looks like a digit
 
 Verdict = Literal["pending", "approved", "denied", "used"]
 Judgement = Literal["ok", "unknown", "expired", "revoked"]
@@ -17,7 +17,7 @@ Problem = Literal["unknown", "expired", "decided", "too_many_guesses"]
 
 
 class OAuthError(Exception):
-    """A refusal that the client is told: an `error` code of RFC 6749 §5.2 or RFC 8628 §3.5, and a sentence."""
+    """An error answer for the client: an `error` code of RFC 6749 §5.2 or RFC 8628 §3.5, and a sentence."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(f"{code}: {description}")
@@ -26,7 +26,7 @@ class OAuthError(Exception):
 
 
 class CodeProblem(Exception):
-    """Why a typed user code cannot be decided upon."""
+    """The reason why a typed user code cannot be approved or refused."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"user code: {problem}")
@@ -35,11 +35,11 @@ class CodeProblem(Exception):
 
 @dataclass(frozen=True)
 class Reuse:
-    """What a refresh does to the token it used, and what the return of a used one does to the family."""
+    """The rotation policy: the effect of a refresh on its token, and of a spent token on its family."""
 
     rotates: bool = True
     revokes_family: bool = True
-    grace_s: float = 0.0  # within this time a spent token still works, and grows a second branch
+    grace_s: float = 0.0  # a spent token works for this time and starts a second branch
 
     @classmethod
     def parse(cls, text: str) -> Reuse:
@@ -54,7 +54,7 @@ class Reuse:
 
 @dataclass(frozen=True)
 class Settings:
-    """How this server behaves. `latency_s` delays the answers of the token endpoint, not their effect."""
+    """The behaviour of this server. `latency_s` delays the answers of the token endpoint, not their effect."""
 
     approve: Literal["auto", "page"] = "auto"
     approve_after_s: float = 1.0
@@ -75,7 +75,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Device:
-    """What the asking program said about itself in X-Msh-* headers: shown to the person, never believed."""
+    """The requesting program's X-Msh-* headers: shown to the person, never trusted."""
 
     platform: str = ""
     version: str = ""
@@ -102,7 +102,7 @@ class Token:
 @dataclass
 class Family:
     number: int
-    generation: int = 0  # how many pairs it has grown
+    generation: int = 0  # how many pairs it has issued
     revoked_because: str | None = None
     tokens: list[Token] = field(default_factory=list, repr=False)
 
@@ -136,7 +136,8 @@ def fingerprint(secret: str) -> str:
 
 
 def normalise_user_code(typed: str) -> str | None:
-    """`ABCD-EFGH` from what a person typed or pasted (case, blanks and dashes are free); None if it cannot be one."""
+    """`ABCD-EFGH` from the text that a person typed or pasted (case, blanks and dashes are free); None if it cannot be
+    one."""
     letters = re.sub(r"[\s_\-\u00ad\u2010-\u2015\u2212]+", "", typed).upper()
     if len(letters) != 8 or not set(letters) <= set(USER_CODE_ALPHABET):
         return None

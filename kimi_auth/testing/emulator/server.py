@@ -1,4 +1,4 @@
-"""Serving the app on a socket of our own: in this process's main loop, or in a thread for tests (`Emulator`)."""
+"""Serves the app on a socket of its own: in this process's main loop, or in a thread for tests (`Emulator`)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .records import Reuse, Settings
 
 
 class Emulator:
-    """The emulated service, running in a background thread for the length of a `with` block.
+    """The emulated service in a background thread, for the length of a `with` block.
 
         with Emulator(approve="auto", approve_after_s=0, interval_s=0, access_ttl_s=60) as emulator:
             subprocess.run(["kimi-auth", "login"], env={**os.environ, **emulator.env})
             assert emulator.state.counts["exchanges"] == 1
 
-    All times are seconds. `now_s` is the clock that codes and tokens age by (Unix seconds); `reuse` is `strict`,
-    `lenient`, `none` or `grace:SECONDS`. `state` may be read, scripted and changed from any thread. Raises OSError if
-    the port is taken, ValueError for a setting that makes no sense.
+    All times are seconds. `now_s` is the clock by which codes and tokens age (Unix seconds); `reuse` is `strict`,
+    `lenient`, `none` or `grace:SECONDS`. Any thread may read, script and change `state`. Raises OSError if the port is
+    taken, ValueError for a setting that makes no sense.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Emulator:
 
     @property
     def oauth_host(self) -> str:
-        """What KIMI_CODE_OAUTH_HOST wants."""
+        """The value for KIMI_CODE_OAUTH_HOST."""
         return self.base_url
 
     @property
     def api_base(self) -> str:
-        """What KIMI_CODE_BASE_URL wants."""
+        """The value for KIMI_CODE_BASE_URL."""
         return f"{self.base_url}/coding/v1"
 
     @property
@@ -105,9 +105,9 @@ class Emulator:
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket (port 0: any free one) and the base URL that reaches it; raises OSError.
+    """A listening socket (port 0: any free one) and the base URL that reaches it. Raises OSError.
 
-    A wildcard address is reached, and named, by the loopback address of its family.
+    The URL of a wildcard address names the loopback address of its family.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
@@ -126,7 +126,7 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 class LoopbackServer(uvicorn.Server):
-    """uvicorn on a socket that is listening already; it stops at once and leaves signals and logging alone."""
+    """uvicorn on a socket that listens already. It stops at once and leaves signals and logging alone."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         config = uvicorn.Config(
@@ -141,16 +141,16 @@ class LoopbackServer(uvicorn.Server):
         )
         super().__init__(config)
         self._listener = listener
-        self._loop = asyncio.new_event_loop()  # made here, so that `stop` works before the loop has begun to run
+        self._loop = asyncio.new_event_loop()  # made here, so that `stop` works before the loop runs
         self._stopping = asyncio.Event()
 
     def run_to_end(self) -> None:
-        """Serve, in this thread, until `stop`; connections that came earlier are waiting in the socket."""
+        """Serves in this thread until `stop`. Connections made earlier wait in the socket."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self.serve(sockets=[self._listener]))
 
     def stop(self) -> None:
-        """End the service: from any thread or signal handler, at any time, any number of times."""
+        """Ends the service: from any thread or signal handler, at any time, any number of times."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._stopping.set)
 
@@ -162,7 +162,7 @@ class LoopbackServer(uvicorn.Server):
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close what listens, abort what is connected, cancel what still works on an answer; wait for nobody."""
+        """Closes the listening sockets, aborts connections, cancels pending answers, and waits for no client."""
         for server in self.servers:
             server.close()
         while self.server_state.connections or self.server_state.tasks:
@@ -184,7 +184,7 @@ class _Connection(H11Protocol):
 
 
 def _until_cancelled(app: ASGIApp) -> ASGIApp:
-    """uvicorn logs a cancelled request as a crash; here it is the server's own stop."""
+    """uvicorn logs a cancelled request as a crash; here the server's own stop cancels it."""
 
     async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.suppress(asyncio.CancelledError):
