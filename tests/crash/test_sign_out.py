@@ -43,7 +43,8 @@ TELLING = {"sign_out.emptying", "sign_out.discarding_staged", IN_FLIGHT}
 
 
 @pytest.mark.parametrize(
-    "has_staged", [pytest.param(False, id="plain"), pytest.param(True, id="with a staged pair", marks=pytest.mark.prove)]
+    "has_staged",
+    [pytest.param(False, id="plain"), pytest.param(True, id="with a staged pair", marks=pytest.mark.prove)],
 )
 @pytest.mark.parametrize(
     "step", [pytest.param(step, marks=() if step in TELLING else pytest.mark.prove) for step in STEPS]
