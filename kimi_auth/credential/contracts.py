@@ -177,8 +177,8 @@ class TokenLifecycleContract(Protocol):
     def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]:
         """Restores config.toml after a sign-out, under the config's own lock. A repeated logout repeats it.
 
-        `restored`: the login's entries are gone. `kept`: this credential has no configuration, or nothing was written
-        because of `trouble`; the logout is complete either way.
+        `restored`: the configuration is as before the login. `kept`: this credential has no configuration, or nothing
+        was written because of `trouble`; the logout is complete either way.
         """
 
 
@@ -262,13 +262,13 @@ class TokenRefreshContract(Protocol):
         next process finds the pair `staged`, or finds it as the record.
 
         `committed`: the new pair is the durable record. `superseded`: another record is newer; the staged pair is
-        dropped. `gone`: the record was signed out; `ctx.pair` is to be revoked. `unwritable`: not durable (`trouble`);
-        a staged pair stays for the next process.
+        dropped. `gone`: the record is absent or empty; `ctx.pair` is to be revoked. `unwritable`: not durable
+        (`trouble`); a staged pair stays for the next process.
         """
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
-        """Revokes `ctx.pair`, which a logout made useless, at the server (RFC 7009). Touches the network only; best
-        effort and repeatable, because a server answers 200 for a token that is invalid already (RFC 7009 §2.2).
+        """Revokes `ctx.pair`, which a logout made useless, at the server (RFC 7009). Touches the network only. Best
+        effort; after a crash it is not repeated, because the pair was in memory only.
 
         `revoked`: the server confirmed it. `unsupported`: no endpoint, or no pair. `failed`: the pair may live on.
         """
@@ -290,8 +290,8 @@ class TokenRefreshContract(Protocol):
         """Writes the shared backoff after a transient error. The write is best effort; repeating it only doubles the
         delay.
 
-        `postponed`: `retry_at_s` is set if waiting can help. After an answer in doubt it is 1 s away, once for each
-        walk.
+        `postponed`: `retry_at_s` is set if waiting can help. After an answer in doubt it is at most 1 s away,
+        once for each walk, unless the server requested a longer delay.
         """
 
 
@@ -326,7 +326,7 @@ class SignOutContract(Protocol):
         """
 
     def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]:
-        """Removes every claim and revoked mark that is not bound to the record, and the binding. Best effort;
+        """Removes every claim and revoked mark that is not bound to the record, and the binding. Best effort and
         repeatable.
 
         `cleared`: always; a file that stays is void by its name.

@@ -77,6 +77,7 @@ def judge(
     # A file that cannot be replaced (`snapshot.problem`) counts as "cannot renew": the answer could not be stored.
     held = retry_at_s(backoff, wall_s) > 0
     trouble = snapshot.problem or (transient_error(backoff) if held else None)
+    # While the token works, a backoff changes nothing for callers; it only keeps them from starting a renewal.
     if now == "expiring":
         return ("usable", trouble) if trouble else ("expiring", None)
     if is_blocked(backoff, snapshot.fp):
@@ -176,6 +177,7 @@ def after_failure(
 ) -> Backoff:
     """The backoff after a transient error: 1 s doubling to 60 s, up to a quarter less by jitter (`luck` in 0..1); at
     least `retry_after_s` (RFC 9110 §10.2.3), capped at 15 min."""
+    # Jitter: after an outage, processes must not retry in the same moment.
     wait_s = min(BACKOFF_FIRST_S * 2 ** min(backoff.failures, 10), BACKOFF_MAX_S) * (1 - luck / 4)
     wait_s = max(wait_s, min(retry_after_s or 0.0, PACE_AHEAD_MAX_S))
     return replace(
@@ -194,6 +196,7 @@ def after_unrecognized(
     any failure, because a captive portal's page must not cost every caller a minute. Within a minute only one
     counts."""
     again = backoff.unrecognized_fp == fp
+    # A negative difference counts, too: a clock that was set back must not stop the count for ever.
     counts = not again or not 0 <= now_s - backoff.unrecognized_last_at_s < UNRECOGNIZED_APART_S
     count = (backoff.unrecognized_count if again else 0) + counts
     backing_off = after_failure(backoff, error, None, now_s, luck)
