@@ -144,9 +144,8 @@ class Deferral:
             self._act(number, frame)
             return
         self._note(number)
-        if not (
-            self._blocks or self._is_busy()
-        ):  # the last call finished before the note, so its `settle` found nothing
+        # If the last call finished before the note, its `settle` found nothing to deliver.
+        if not (self._blocks or self._is_busy()):
             self._deliver()
 
     def _note(self, number: int) -> None:

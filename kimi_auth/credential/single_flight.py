@@ -5,9 +5,10 @@ A renewal is synchronous code in a non-daemon thread. A caller may be cancelled,
 call goes on until the answer is on disk. Callers with the same key join the call in flight; each has its own waiter, so
 a cancelled caller cancels no other.
 
-At exit the interpreter waits for calls: it announces that after a second, Ctrl-C does not end the wait, and no further
-exchange starts. A fork waits for calls first, and the child starts with none. Signals that would end the process are
-deferred (`kimi_auth.credential.signals`). The claim covers the rest: SIGKILL, power loss and `os._exit`.
+At exit the interpreter waits for calls: it announces that after a second, Ctrl-C does not end the wait, no walk tries
+again and no advisory renewal starts. A mandatory call from an `atexit` handler runs inline. A fork waits for calls
+first, and the child starts with none. Signals that would end the process are deferred (`kimi_auth.credential.signals`).
+The claim covers the rest: SIGKILL, power loss and `os._exit`.
 """
 
 from __future__ import annotations
@@ -292,7 +293,8 @@ def _only_flights_are_left() -> bool:
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:
-    """Records that a handler defers a signal until the calls in flight have finished: from now on none starts."""
+    """Records that a handler defers a signal until the calls in flight have finished: from
+    now on no walk tries again and no advisory renewal starts."""
     global _is_asked  # noqa: PLW0603 - the end is the process's
     _is_asked = is_asked
 

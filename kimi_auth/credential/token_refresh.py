@@ -145,9 +145,8 @@ class TokenRefreshHooks:
         if judge.attainable(ctx.need, backoff).met_by(snapshot, now_s):
             return "satisfied", ctx
         if judge.is_forced(snapshot, ctx.need, now_s) and judge.forced_until_s(backoff, wall_s):
-            return "backing_off", replace(
-                ctx, trouble=judge.rejected_again()
-            )  # no `retry_at_s`: the token may work at other URLs, so its holders do not wait
+            # No `retry_at_s`: the token may work at other URLs, so its holders do not wait.
+            return "backing_off", replace(ctx, trouble=judge.rejected_again())
         until_s = judge.retry_at_s(
             backoff,
             wall_s,

@@ -228,9 +228,8 @@ class _Way:
         if before >= 0:
             os.close(before)
         found = os.fstat(descriptor)
-        if found.st_uid not in self._trusted or found.st_mode & (
-            _OTHERS | _GROUP
-        ):  # fast path: most directories need no judgement
+        # Fast path: most directories need no judgement.
+        if found.st_uid not in self._trusted or found.st_mode & (_OTHERS | _GROUP):
             self._judge(found)
         self.seen.append((words or "/", found))
 

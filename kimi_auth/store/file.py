@@ -46,8 +46,8 @@ log = logging.getLogger("kimi_auth.store")
 PROBE_BYTES = claims.ALLOCATE
 
 TAKEN_OVER_MAX = 8
-"""Limit of a chain of claims, each replacing the one before. A second link exists only if a process was killed during
-the rename."""
+"""Limit of a chain of claims, each replacing the one before. It grows only if a process is killed during a
+take-over."""
 
 LOOK_AGAIN_S = 1.0
 """Seconds for which an open descriptor is trusted before the path is checked again."""
