@@ -214,8 +214,8 @@ def after_unrecognized(
 
 
 def after_rejection(backoff: Backoff, fp: str, now_s: float) -> Backoff:
-    """The backoff after the platform rejected the access token of pair `fp`. Its delay starts
-    again at 30 s once the last one has been over for 15 min."""
+    """The backoff after the platform rejected the access token of pair `fp`. The delay of forced rotations starts again
+    at 30 s once the last delay has been over for 15 min."""
     calm = now_s > backoff.forced_retry_at_s + FORCED_MAX_S
     noted = replace(backoff, rejected_fp=fp, rejected_at_s=now_s)
     return replace(noted, forced=0, forced_retry_at_s=0.0) if calm else noted
