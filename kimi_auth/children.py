@@ -1,7 +1,7 @@
-"""Command lines of child Pythons. Nothing else in this package reads `sys.executable`; a test holds it to that.
+"""Command lines of child Pythons. No other module of this package reads `sys.executable`; a test checks that.
 
-`python -m` puts the current directory first on its path, so a file `argparse.py` there would run in its place. And in a
-frozen application `sys.executable` is that application, which would start itself.
+`python -m` puts the current directory first on its path, so a file `argparse.py` there would run instead of the
+standard library's. In a frozen application `sys.executable` is that application, which would start itself.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import PurePath
 
 __all__ = ["isolated_command", "python_command"]
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - a zip file's name, perhaps
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - may be a zip file
 _INTERPRETERS = ("python", "pypy", "graalpy")
 _RUN = "import runpy, sys; sys.path[:] = {path}; runpy.run_module({module}, run_name='__main__', alter_sys=True)"
 
 
 def python_command(module: str, *args: str) -> list[str] | None:
-    """The command line that runs `module` of this package as `python -m` would; None where there is no Python to start.
+    """The command line that runs `module` of this package as `python -m` would; None if no Python can be started.
 
-    The child imports from where this process does: a package that came here through PYTHONPATH, the user's site, or
-    `sys.path.insert` is found there too. The current directory is left out, unless this package lives in it.
+    The child uses this process's import path, so it finds a package from PYTHONPATH, the user's site or
+    `sys.path.insert` too. The current directory is left out, unless this package lives in it.
     """
     if (python := _python()) is None:
         return None
@@ -29,14 +29,14 @@ def python_command(module: str, *args: str) -> list[str] | None:
 
 
 def isolated_command(module: str, *args: str) -> list[str] | None:
-    """The same for a module of the standard library, which needs nothing of this process."""
+    """The same for a module of the standard library, with an isolated interpreter (`-I`)."""
     if (python := _python()) is None:
         return None
     return [python[0], "-I", "-m", module, *args]
 
 
 def _python() -> list[str] | None:
-    """The interpreter with the options that keep it from the current directory and the environment as this one is kept.
+    """The interpreter with options that ignore the current directory, and the environment as far as this one does.
 
     None in a frozen application, and in a program that embeds Python (uWSGI): there `sys.executable` is that program.
     """
@@ -50,7 +50,7 @@ def _python() -> list[str] | None:
 
 
 def _import_path() -> list[str]:
-    """`sys.path` without the current directory and what is relative to it; this package is found on it."""
+    """`sys.path` without the current directory and relative entries, but always with this package's root."""
     try:
         here = os.getcwd()  # noqa: PTH109
     except OSError:  # it has been removed
@@ -60,7 +60,7 @@ def _import_path() -> list[str]:
 
 
 def _place(entry: str, here: str) -> str:
-    """The absolute name of an entry of `sys.path`, "" for one that is left out."""
+    """The absolute path of an entry of `sys.path`, "" for an excluded one."""
     place = os.path.normpath(os.path.join(here, entry))  # noqa: PTH118
     is_elsewhere = os.path.isabs(entry) and os.path.realpath(place) != os.path.realpath(here)  # noqa: PTH117
     return place if place == _ROOT or is_elsewhere else ""

@@ -1,4 +1,4 @@
-"""Time as an argument: what the flows read instead of the `time` module, so that a test can hold it still."""
+"""Clocks as a port: the flows read them instead of the `time` module, so that a test can freeze time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Clock(Protocol):
     """Four clocks and two ways to sleep. Every number is in seconds."""
 
     def wall_s(self) -> float:
-        """Unix time: for what is stored and compared between machines; may be set back or forward."""
+        """Unix time, for values that are stored and compared between machines; may be set back or forward."""
 
     def monotonic_s(self) -> float:
         """Never goes back; stops while the machine is suspended."""
@@ -26,7 +26,7 @@ class Clock(Protocol):
         """Never goes back and counts suspension; comparable between processes of one boot only."""
 
     def boot_id(self) -> str:
-        """Names this boot of this machine, "" where the system does not say."""
+        """Identifies this boot of this machine, "" if the system has no such id."""
 
     def sleep(self, seconds: float) -> None:
         """Blocks the calling thread."""
@@ -64,7 +64,7 @@ class SystemClock:
 
 
 def _boot_session() -> str:
-    """macOS: `kern.bootsessionuuid`; "" where there is no such thing."""
+    """macOS: `kern.bootsessionuuid`; "" on other systems."""
     import ctypes
 
     name = b"kern.bootsessionuuid"
@@ -77,12 +77,12 @@ def _boot_session() -> str:
 
 
 class VirtualClock:
-    """Time for tests: it stands still until something sleeps, so a simulated day takes as long as its work.
+    """Time for tests: it is frozen until a task or thread sleeps, so a simulated day takes only as long as its work.
 
-    `sleep` moves it on at once. `sleep_async` moves it to the earliest deadline when nothing else in the event loop can
-    run (trio's MockClock calls this autojump). Work outside the loop is invisible to it: where a task waits for a worker
-    thread or a socket, `quiet_s` is how long, in real seconds, the loop must have nothing to do before time jumps.
-    One event loop at a time; the other methods may be called from any thread.
+    `sleep` advances it at once. `sleep_async` advances it to the earliest deadline when no other callback of the event
+    loop can run (trio's MockClock calls this autojump). It cannot see work outside the loop: if a task waits for a
+    worker thread or a socket, the loop must be idle for `quiet_s` real seconds before time jumps. One event loop at a
+    time; the other methods may be called from any thread.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class VirtualClock:
                 self._sleepers.pop(wake, None)
 
     def advance(self, seconds: float) -> None:
-        """Lets `seconds` pass, and wakes everybody whose deadline has come. Raises ValueError below zero."""
+        """Lets `seconds` pass, and wakes every sleeper whose deadline has come. Raises ValueError below zero."""
         with self._lock:
             due = self._reach(self._monotonic_s + _forward(seconds))
         _rouse(due)
@@ -145,7 +145,7 @@ class VirtualClock:
             self._boottime_s += seconds
 
     def set_wall(self, wall_s: float) -> None:
-        """Somebody sets the wall clock, forward or back; no other clock notices."""
+        """Sets the wall clock, forward or back; the other clocks do not change."""
         with self._lock:
             self._wall_s = wall_s
 
@@ -160,7 +160,7 @@ class VirtualClock:
             self._boot_id, self._monotonic_s, self._boottime_s = boot_id, 0.0, 0.0
 
     def _reach(self, monotonic_s: float) -> list[asyncio.Future[None]]:
-        """Time is now `monotonic_s`; whose deadline has come, the earliest first."""
+        """Advances time to `monotonic_s`; returns the sleepers whose deadline has come, the earliest first."""
         passed = monotonic_s - self._monotonic_s
         self._wall_s += passed
         self._boottime_s += passed
@@ -169,9 +169,10 @@ class VirtualClock:
         return sorted(due, key=self._sleepers.__getitem__)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, quiet_since_s: float | None) -> None:
-        """Runs once in every round of the loop while somebody sleeps, and jumps after a round with nothing else in it.
+        """Runs once in every round of the loop while a task sleeps, and advances time after a round with no other
+        callback.
 
-        What the loop polls or is handed from a thread comes behind this callback in the round, so none of it is missed.
+        Polled events and calls from threads are queued behind this callback, so it misses none of them.
         """
         with self._lock:
             asleep = [at_s for wake, at_s in self._sleepers.items() if wake.get_loop() is loop]
@@ -179,7 +180,7 @@ class VirtualClock:
                 self._watched = None
                 return
             now_s = loop.time()
-            if loop._ready or quiet_since_s is None:  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio tells no other way
+            if loop._ready or quiet_since_s is None:  # type: ignore[attr-defined]  # noqa: SLF001  # no public way
                 quiet_since_s = now_s
             elif now_s - quiet_since_s >= self._quiet_s:
                 _rouse(self._reach(max(self._monotonic_s, min(asleep))))
@@ -195,7 +196,7 @@ def _forward(seconds: float) -> float:
 
 def _rouse(sleepers: Iterable[asyncio.Future[None]]) -> None:
     for wake in sleepers:
-        with contextlib.suppress(RuntimeError):  # its loop is closed: nobody sleeps there any more
+        with contextlib.suppress(RuntimeError):  # its loop is closed, so no task sleeps there
             wake.get_loop().call_soon_threadsafe(_finish, wake)
 
 

@@ -1,26 +1,26 @@
-"""Every way in which kimi-auth says no.
+"""The errors of kimi-auth. Every deliberate error is a `KimiAuthError`.
 
     KimiAuthError                     1   something unexpected
     ├── NotSignedIn                   3   no credential is stored
     ├── SignInEnded                   4   the server ended the login; sign in again
-    │   ├── Revoked                       it said so (RFC 6749 §5.2 invalid_grant)
-    │   ├── Blocked                       answers that are not OAuth, again and again: a proxy, or the login has ended
+    │   ├── Revoked                       an OAuth error ended it (RFC 6749 §5.2 invalid_grant)
+    │   ├── Blocked                       repeated answers that are not OAuth: a proxy, or the login has ended
     │   └── InvalidKey                    the platform refuses this API key
     ├── Unreachable                   5   the server cannot be reached and no usable token is left
     ├── AccessDenied                  6   the person refused (RFC 8628 §3.5 access_denied)
-    ├── CodeExpired                   7   nobody approved in time (RFC 8628 §3.5 expired_token)
+    ├── CodeExpired                   7   the code expired before approval (RFC 8628 §3.5 expired_token)
     ├── StorageError                  8   the credential cannot be read or written
-    │   ├── CorruptCredential             it is there and cannot be understood
+    │   ├── CorruptCredential             it exists and cannot be parsed
     │   ├── StoreUnwritable               disk full, read-only, not permitted
-    │   └── CredentialLocked              another process holds its lock for too long
-    ├── ConfigError                   9   configuration stands in the way
+    │   └── CredentialLocked              another process held its lock for longer than the caller waits
+    ├── ConfigError                   9   a configuration error
     │   ├── WrongIssuer                   the credential belongs to another OAuth host
     │   └── ClientRefused                 the server refuses this program, not this login
     ├── ModelsPending                10   signed in, but the models could not be fetched
-    └── LoginCancelled              130   the person left the login
+    └── LoginCancelled              130   the person cancelled the login
 
-The number is the exit status of the command line; `code` is the stable name for programs.
-Hooks report weather by *returning* one of these in their context; only `Session` and the command line raise them.
+The number is the exit status of the command line; `code` is the stable name for programs. Hooks report expected
+failures by *returning* one of these in their context; only `Session` and the command line raise them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SIGN_IN_AGAIN = "sign in again: kimi-auth login"
 
 
 class KimiAuthError(Exception):
-    """Base of everything that kimi-auth raises on purpose: one sentence, and the next step in `hint`."""
+    """Base of every deliberate error of kimi-auth: one sentence in `message`, the next step in `hint`."""
 
     code: ClassVar[str] = "unexpected"
     exit_status: ClassVar[int] = 1
@@ -68,7 +68,7 @@ class KimiAuthError(Exception):
 
     @property
     def line(self) -> str:
-        """What happened and the next step, on one line for a terminal or a log."""
+        """The message and the next step, on one line for a terminal or a log."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
@@ -85,7 +85,7 @@ class NotSignedIn(KimiAuthError):
 
 
 class SignInEnded(KimiAuthError):
-    """The login is over on the server's side; nothing but a new sign-in helps."""
+    """The server ended or blocks this login; only a new sign-in, or a working network path, helps."""
 
     code = "sign_in_ended"
     exit_status = 4
@@ -99,7 +99,7 @@ class Revoked(SignInEnded):
 
 
 class Blocked(SignInEnded):
-    """The server keeps refusing with answers that are no OAuth answers; a proxy, or the login has ended."""
+    """The server keeps answering with errors that are not OAuth: a proxy, or the login has ended."""
 
     code = "blocked"
 
@@ -128,7 +128,7 @@ class AccessDenied(KimiAuthError):
 
 
 class CodeExpired(KimiAuthError):
-    """Nobody approved before the codes ran out (RFC 8628 §3.5)."""
+    """The codes expired before the person approved (RFC 8628 §3.5)."""
 
     code = "expired_token"
     exit_status = 7
@@ -136,14 +136,14 @@ class CodeExpired(KimiAuthError):
 
 
 class StorageError(KimiAuthError):
-    """The credential, or something beside it, cannot be read or written."""
+    """The credential, or a sidecar of it, cannot be read or written."""
 
     code = "storage"
     exit_status = 8
 
 
 class CorruptCredential(StorageError):
-    """The credential file is there and cannot be understood; it is never deleted."""
+    """The credential file exists and cannot be parsed; it is never deleted."""
 
     code = "corrupt"
     default_hint = "sign in again, the broken file is set aside: kimi-auth login"
@@ -157,14 +157,14 @@ class StoreUnwritable(StorageError):
 
 
 class CredentialLocked(StorageError):
-    """Another process holds the credential's lock for longer than the caller would wait."""
+    """Another process held the credential's lock for longer than the caller waits."""
 
     code = "locked"
     default_hint = "wait for that process, or end it, then try again"
 
 
 class ConfigError(KimiAuthError):
-    """A configuration file, a setting or an environment variable stands in the way; nothing was written."""
+    """A configuration file, a setting or an environment variable is invalid or conflicts; nothing was written."""
 
     code = "config"
     exit_status = 9
@@ -172,14 +172,14 @@ class ConfigError(KimiAuthError):
 
 
 class WrongIssuer(ConfigError):
-    """The stored credential belongs to another OAuth host; it is never sent to another one."""
+    """The stored credential belongs to another OAuth host; it is sent to its own host only."""
 
     code = "wrong_issuer"
     default_hint = "name the host that it is from: kimi-auth adopt --issuer URL; or sign in: kimi-auth login --force"
 
 
 class ClientRefused(ConfigError):
-    """The server refuses this program (invalid_client and its kin, RFC 6749 §5.2), not this login."""
+    """The server refuses this program (invalid_client and similar, RFC 6749 §5.2), not this login."""
 
     code = "client_refused"
     default_hint = "update kimi-auth, or check KIMI_CODE_OAUTH_HOST"
@@ -194,7 +194,7 @@ class ModelsPending(KimiAuthError):
 
 
 class LoginCancelled(KimiAuthError):
-    """The person left the login before it was approved."""
+    """The person cancelled the login before approval."""
 
     code = "cancelled"
     exit_status = 130

@@ -1,4 +1,4 @@
-"""What an object makes when it is first asked for it, once, whichever threads ask, and however the process forks."""
+"""A lazily computed attribute: made once at the first access, safe for threads and for a fork."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ Made = TypeVar("Made")
 
 _making = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    # A fork waits until nothing is being made: its child would wait for ever for a thread that it does not have.
+    # A fork waits for this lock: held by a thread that the child does not have, it would block the child for ever.
     os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
 
 
 class once(Generic[Made]):  # noqa: N801 - it is used as a decorator
-    """`functools.cached_property`, which before Python 3.12 locks without a word to those who fork, and after not at all."""
+    """`functools.cached_property`, whose lock before Python 3.12 is not safe for a fork, and which has no lock since
+    3.12."""
 
     def __init__(self, make: Callable[[Any], Made]) -> None:
         self._make = make
@@ -35,7 +36,7 @@ class once(Generic[Made]):  # noqa: N801 - it is used as a decorator
         if instance is None:
             return self
         with _making:
-            made = vars(instance)  # asked before this descriptor the next time
+            made = vars(instance)  # the next access finds it there, before this descriptor
             if self._name not in made:
                 made[self._name] = self._make(instance)
             value: Made = made[self._name]

@@ -1,6 +1,6 @@
-"""Text that others chose, made fit for a terminal or a log: no control, bidirectional or invisible characters.
+"""Makes untrusted text safe for a terminal or a log: no control, bidirectional or invisible characters.
 
-It is cleaned once, where it leaves this program. JSON needs none of it (it is written in ASCII); pages and pictures escape.
+Text is cleaned once, at the output. JSON output needs no cleaning (it is ASCII); pages and pictures escape.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import unicodedata
 
 __all__ = ["clean", "one_line", "visible", "visible_lines"]
 
-# Default_Ignorable_Code_Point of Unicode outside category C, and the blank that is not a space: they render as nothing.
+# Unicode's Default_Ignorable_Code_Point outside category C, and blank symbols that are no spaces: all render as
+# nothing.
 _INVISIBLE = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u180b\u180c\u180d\u180f"
     + "".join(map(chr, range(0xFE00, 0xFE10)))
@@ -18,14 +19,14 @@ _INVISIBLE = frozenset(
 
 
 def visible(text: str) -> str:
-    """`text` without the characters that show nothing or move what is shown; each blank of any kind becomes a space."""
+    """`text` without invisible characters and those that move others; each kind of whitespace becomes a space."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in text)
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of several lines, which stay lines."""
+    """The same for a text of several lines; keeps the line breaks."""
     return "\n".join(map(visible, text.split("\n")))
 
 
@@ -35,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def clean(text: str, limit: int = 200) -> str:
-    """The same, at most `limit` characters; "…" ends a line that was cut."""
+    """The same, at most `limit` characters; "…" marks a cut."""
     line = one_line(text[: 16 * limit])
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 

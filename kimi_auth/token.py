@@ -1,7 +1,7 @@
-"""A credential's pair of tokens, and how its age is judged.
+"""A credential's pair of tokens, and the rules for its age.
 
-This module is the hot path of `kimi-auth token`: it imports nothing but C modules that start with the interpreter's own
-price, and everything else that judges a token (the lifecycle machine's hook, Session, status) calls the same functions.
+This module is the hot path of `kimi-auth token`, so it imports only C modules that cost no noticeable start-up time.
+The lifecycle machine's hook, Session and status use the same functions.
 
 The record on disk is the Kimi CLI's: one JSON object with `access_token`, `refresh_token`, `expires_at` (unix seconds),
 `expires_in` (seconds), `scope`, `token_type`; ours adds `issuer` and, after a logout, `signed_out_at`.
@@ -18,14 +18,14 @@ except ImportError:
         from hashlib import sha256
 
 DEFAULT_LIFETIME_S = 900.0
-"""Life of an access token whose record does not say: what auth.kimi.com gives."""
+"""Default life of an access token, in seconds, if its record has none: the life that auth.kimi.com grants."""
 
 LIFETIME_MIN_S = 1.0
 LIFETIME_MAX_S = 10 * 365 * 86_400.0
 RECORD_MAX_BYTES = 65_536
-"""The one limit of size: no token, and no record that a pair makes, is larger. What fits is kept, from the wire to the disk."""
+"""The size limit of a record, and so of a token, from the wire to the disk."""
 RECORD_FILE_MAX_BYTES = RECORD_MAX_BYTES + 4_096
-"""The most that is read of a record's file: a record that was installed from a claim still has the claim's first line."""
+"""The read limit of a record's file: a record that was committed from a claim keeps the claim's first line."""
 CLOCK_SLACK_S = 5.0
 WINDOW_SHARE = 7 / 12
 MARGIN_MAX_S = 30.0
@@ -33,14 +33,15 @@ MARGIN_SHARE = 0.1
 
 
 class RecordError(ValueError):
-    """Why a record is not a credential: a sentence without a single character of what it held."""
+    """The record cannot be parsed as a credential; the message quotes none of its content."""
 
 
 class Token:
-    """One pair: `access_token` (sent as Bearer), `refresh_token` (single use), and when the first one ends.
+    """One pair: `access_token` (sent as Bearer), `refresh_token` (single use), and the end of the first one.
 
-    `expires_at_s` is unix seconds, `expires_in_s` the life that the server gave in seconds; either is 0.0 when unknown.
-    `issuer` is the OAuth host that issued the pair, "" when the record does not say. Immutable, and its repr is redacted.
+    `expires_at_s` is unix seconds, `expires_in_s` the life that the server granted, in seconds; either is 0.0 if
+    unknown. `issuer` is the OAuth host that issued the pair, "" if the record has none. Immutable; its repr is
+    redacted.
     """
 
     __slots__ = (
@@ -116,11 +117,12 @@ class Token:
 
     @property
     def is_empty(self) -> bool:
-        """True for a record that holds no tokens: a logout of ours (`signed_out_at_s` set) or the successor's tombstone."""
+        """True for a record that holds no tokens: a logout of ours (`signed_out_at_s` set) or the successor's
+        tombstone."""
         return not self.access_token and not self.refresh_token
 
     def record(self) -> dict[str, object]:
-        """The JSON object that is stored: the Kimi CLI's keys, ours only when they say something."""
+        """The JSON object for the disk: the Kimi CLI's keys, and those of ours that have a value."""
         record: dict[str, object] = {
             "access_token": self.access_token,
             "refresh_token": self.refresh_token,
@@ -144,12 +146,12 @@ def fingerprint(token: Token) -> str:
 
 
 def lifetime_s(token: Token) -> float:
-    """The life that the server gave, in seconds; a missing, negative, NaN or absurd one counts as 900."""
+    """The life that the server granted, in seconds; a missing, negative, NaN or absurd one counts as 900."""
     return token.expires_in_s if LIFETIME_MIN_S <= token.expires_in_s <= LIFETIME_MAX_S else DEFAULT_LIFETIME_S
 
 
 def margin_s(token: Token) -> float:
-    """With less life than this (seconds) a token counts as expired: a request must have time to arrive."""
+    """A token with less life than this (seconds) counts as expired: a request needs time to arrive."""
     return min(MARGIN_MAX_S, MARGIN_SHARE * lifetime_s(token))
 
 
@@ -167,7 +169,7 @@ def left_s(token: Token, now_s: float) -> float:
 def phase(token: Token, now_s: float) -> str:
     """`fresh`, `expiring` (renew when convenient) or `expired` (renew before use) at `now_s`, unix seconds.
 
-    A record that claims more life than the server gave was written under another clock: it counts as expiring.
+    A record with more life left than the server granted was written under another clock: it counts as expiring.
     """
     left = left_s(token, now_s)
     if left <= 0 or left < margin_s(token):
@@ -186,10 +188,10 @@ def at_leisure(token: Token, now_s: float) -> bool:
 
 
 def parse_record(data: object) -> Token:
-    """The Token in a decoded JSON value, or RecordError. Unknown keys are ignored, numbers may be strings.
+    """The Token in a decoded JSON value. Unknown keys are ignored, numbers may be strings. Raises RecordError.
 
-    `access_token` must be able to stand in a header (visible ASCII), `refresh_token` in a form (it may hold spaces, RFC 6749
-    appendix A.17); both empty is a record too (`is_empty`).
+    `access_token` must be able to stand in a header (visible ASCII), `refresh_token` in a form (it may hold spaces, RFC
+    6749 appendix A.17); both empty is a record too (`is_empty`).
     """
     if not isinstance(data, dict):
         raise RecordError("it is not a JSON object")
@@ -221,7 +223,7 @@ def _text(data: dict[object, object], key: str, *, optional: bool = False) -> st
 
 
 def _number(data: dict[object, object], key: str) -> float:
-    """A finite number of seconds, else 0.0 (unknown): a strange time must not cost anybody the login."""
+    """A finite number of seconds, else 0.0 (unknown): an invalid time must not lose the login."""
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0.0

@@ -1,7 +1,7 @@
-"""Saying by hand which OAuth host a stored credential belongs to: the way out where record and binding cannot tell.
+"""Binds a stored credential to an OAuth host by hand, for a record and binding that disagree or cannot be read.
 
-Nothing is sent and nothing is renewed. Under the credential's lock the binding is written first, then, if the record
-names another host, the same pair with the right one: killed in between the two disagree, so the pair is sent nowhere,
+It sends nothing and renews nothing. Under the credential's lock it writes the binding first, then, if the record names
+another host, the same pair with the right one. After a kill in between the two disagree, so the pair is sent nowhere,
 and the same command finishes the work.
 """
 
@@ -22,8 +22,8 @@ LOCK_PATIENCE_S = PATIENCE_S
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """The pair `fp` belongs to `issuer` from now on. `record_said`, `binding_said`: the hosts of before, "" for none.
-    `binding_said` is "unreadable" where the binding was."""
+    """The pair `fp` now belongs to `issuer`. `record_said`, `binding_said`: the hosts before, "" for none; "unreadable"
+    for a binding that could not be read."""
 
     issuer: str
     fp: str
@@ -32,7 +32,8 @@ class Adoption:
 
 
 def adopt(store: CredentialStore, issuer: str) -> Adoption:
-    """Binds what is stored to `issuer`. Raises ConfigError for what is no issuer's URL, NotSignedIn, Revoked, StorageError."""
+    """Binds the stored credential to `issuer`. Raises ConfigError for an invalid URL, NotSignedIn, Revoked,
+    StorageError."""
     try:
         issuer = normal_url(issuer)
     except ValueError as problem:
@@ -48,6 +49,7 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
             raise NotSignedIn("nothing is stored that could belong to a host")
         if token.is_empty:
             raise Revoked("the server ended this login: another program recorded it")
+        # The recorded origins are evidence for their own issuer only: another host's endpoints get no token.
         store.bind(Binding(issuer, before.origins if before and before.issuer == issuer else ()))
         if token.issuer and token.issuer.rstrip("/") != issuer:
             store.put(parse_record({**token.record(), "issuer": issuer}))

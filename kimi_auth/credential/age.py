@@ -1,4 +1,4 @@
-"""How a process knows, without reading it again, that the token in its hands is still fresh."""
+"""Tells, without reading the record again, whether the token in memory is still fresh."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["AgeClock", "CachedToken", "Refresher", "status_of"]
 LOOK_AGAIN_S = 1.0
 
 ENDED = (NotSignedIn, SignInEnded, WrongIssuer, CorruptCredential)
-"""After these the stored token is of no use: running clients get their static key, or nothing. With every other trouble
-(offline, an answer that is not known, a file that cannot be read just now) they keep what they have."""
+"""Errors after which no stored token is usable: running clients get their static key, or nothing. After any other error
+(offline, in doubt, a file that cannot be read now) they keep their token."""
 
 
 class AgeClock:
-    """Unix time for judging ages: the later of the wall clock and of what has passed since this record was first seen.
+    """Unix time for judging ages: the later of the wall clock and the time elapsed since this record was first seen.
 
-    What has passed is counted on the clock that goes on in suspension: neither a wall clock that is set back, nor that and
-    a night's sleep together, make an old token look young. A record that is installed starts it afresh.
+    The elapsed time is measured on the clock that counts suspension, so an old token never looks young after the wall
+    clock was set back, even with a suspension in between. A new record starts it again.
     """
 
     def __init__(self, clock: Clock, store: CredentialStore) -> None:
@@ -38,7 +38,7 @@ class AgeClock:
         self.stamp: Stamp = ()
 
     def stamp_now(self) -> Stamp:
-        """The record's stamp, looked at now."""
+        """The record's current stamp."""
         return self._store.stamp()
 
     def now_s(self) -> float:
@@ -52,9 +52,9 @@ class AgeClock:
 
 @dataclass(slots=True)
 class CachedToken:
-    """A fresh access token in memory, and until when nothing has to be looked at but the credential's stamp.
+    """A fresh access token in memory, and the time until which a check of the credential's stamp suffices.
 
-    Both clocks must agree that it is fresh; the stamp is looked at once in `recheck_every_s` seconds (0.0: every time).
+    Both clocks must agree that it is fresh; the stamp is checked once in `recheck_every_s` seconds (0.0: at every use).
     """
 
     access_token: str = field(repr=False)
@@ -67,7 +67,7 @@ class CachedToken:
 
     @classmethod
     def of(cls, token: Token, stamp: Stamp, clock: Clock, now_s: float, recheck_every_s: float) -> CachedToken:
-        """The token as it was just read: it is fresh at `now_s`, which is now as ages are judged (`AgeClock`)."""
+        """Caches a token that was just read and is fresh at `now_s` (by `AgeClock`)."""
         boottime_s = clock.boottime_s()
         until_s = token.expires_at_s - window_s(token)
         return cls(
@@ -93,7 +93,7 @@ class CachedToken:
 
 
 class Refresher:
-    """One round after another: renews when it is time, and gives running clients what is stored."""
+    """Renews the credential when it is due, and gives the stored token to running clients, one round after another."""
 
     def __init__(self, credential: Credential, steady: AgeClock, serve: Callable[[str], object]) -> None:
         self._credential = credential
@@ -102,15 +102,15 @@ class Refresher:
         self._stamp: Stamp = ()
 
     def has_changed(self) -> bool:
-        """Whether somebody has written the credential since the last round."""
+        """True if any program has written the credential since the last round."""
         return self._age_clock.stamp_now() != self._stamp
 
     async def look(self) -> float:
-        """One round; gives the seconds until the next one is due. Raises where no token can be had, as `obtain`."""
+        """Runs one round; returns the seconds until the next one. Raises as `obtain` if no token is available."""
         landing = self._credential.inspect()
         self._stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":
-            self._credential.renew_in_background(landing)  # nobody waits: the token in hand works
+            self._credential.renew_in_background(landing)  # advisory: the current token works, so no caller waits
         elif landing.token is None and landing.state in RENEWABLE:
             landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
         self._stamp = landing.ctx.snapshot.stamp
@@ -128,7 +128,7 @@ class Refresher:
 
 
 def status_of(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
-    """What there is to say about a credential that was just inspected."""
+    """The `Status` of a credential that was just inspected."""
     snapshot = landing.ctx.snapshot
     token = snapshot.token
     backoff = store.backoff()

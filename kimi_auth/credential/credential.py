@@ -1,4 +1,4 @@
-"""One credential in this process: what it is worth now, renewals in flight, and the walks of its machines."""
+"""One credential in this process: its current state, renewals in flight, and the walks of its machines."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Ask", "Credential", "CredentialState", "addressed"]
 log = logging.getLogger("kimi_auth.credential")
 
 PATIENCE_S = 31.0
-"""How long a caller that has no usable token waits, in seconds, unless it says otherwise: for the lock, for the end of a
-backoff and for the server together."""
+"""Default patience of a caller without a usable token, in seconds: for the lock, the backoff and the server
+together."""
 
 LAST_WORD_S = 1.0
-"""A walk waits so much less than its caller, in seconds, and so can say why it gave up."""
+"""A walk ends this many seconds before its caller's patience, so that the caller receives the reason."""
 
 ROUNDS_MAX = 3
-"""Walks for one need, where each one found that somebody had written another pair."""
+"""Limit of walks for one need when another program writes a new pair during each of them."""
 
 SERVES = {"fresh", "expiring", "usable"}
 """Rest states whose access token may be used."""
@@ -43,16 +43,16 @@ ERRORS: dict[str, KimiAuthError] = {
     "expired": Unreachable("the token has expired and could not be renewed"),
     "in_doubt": Unreachable("a renewal was sent and its answer is not known"),
 }
-"""What a caller is told when a walk came to rest where no token can be used, and the walk itself had no better words."""
+"""The error for a rest state without a usable token, if the walk itself recorded none."""
 
 
 SIGN_IN = "kimi-auth login"
 ADOPT = "kimi-auth adopt"
-"""How errors say what to type; a platform that is not the usual one has to be named."""
+"""The commands in hints; for another platform than the default, `addressed` adds its name."""
 
 
 def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
-    """A copy of the error whose next step is for the platform that `sign_in` is for."""
+    """A copy of the error whose hint names the platform of the command `sign_in`."""
     hint = error.hint
     if "--platform" not in hint:
         hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))
@@ -61,7 +61,7 @@ def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
 
 @dataclass(frozen=True, slots=True)
 class CredentialState:
-    """Where a walk of token_lifecycle came to rest."""
+    """The rest state that a walk of token_lifecycle reached, and its context."""
 
     state: str
     ctx: CredentialContext
@@ -69,12 +69,12 @@ class CredentialState:
 
     @property
     def token(self) -> Token | None:
-        """The token that may be used, None if there is none."""
+        """The usable token, None if there is none."""
         return self.ctx.snapshot.token if self.state in SERVES else None
 
     @property
     def error(self) -> KimiAuthError:
-        """Why there is no token: one sentence, and a next step for this platform."""
+        """Why no token is usable: one sentence, with a next step for this platform."""
         trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
         return addressed(trouble, self.sign_in)
 
@@ -92,7 +92,7 @@ class Credential:
     sign_in: str = SIGN_IN
 
     def inspect(self) -> CredentialState:
-        """Reads and judges what is stored: no network, no lock, no write."""
+        """Reads and classifies the stored credential: no network, no lock, no write."""
         return self._landed(
             *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
         )
@@ -100,9 +100,10 @@ class Credential:
     def obtain(
         self, need: Need, now_s: float, timeout_s: float | None = None
     ) -> CredentialState | Waiter[CredentialState]:
-        """What serves `need` now, or the flight that is to be awaited for it. Raises where no flight can help.
+        """The state that serves `need` now, or a waiter for the renewal. Raises if a renewal cannot help.
 
-        `timeout_s`: the caller's patience. The flight has at least the usual one: it goes on when this caller leaves.
+        `timeout_s`: the caller's patience. The call's own is at least `PATIENCE_S`, because it goes on without this
+        caller.
         """
         landing = self.inspect()
         token = landing.token
@@ -119,10 +120,10 @@ class Credential:
         return self.flights.join(("mandatory", need, patience_s), walk)
 
     async def land(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
-        """Awaits what `ask` (an `obtain`) gives, within the caller's patience: `timeout_s`, by default PATIENCE_S. A flight
-        that was begun by an earlier caller may end with that one's patience; then `ask` is called again.
+        """Awaits the result of `ask` (an `obtain`) within the caller's patience: `timeout_s`, by default PATIENCE_S. A
+        call that an earlier caller started may end with that caller's patience; then `ask` is called again.
 
-        Raises Unreachable when the patience is over, and what `ask` raises.
+        Raises Unreachable when the patience is over, and the errors of `ask`.
         """
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
@@ -148,25 +149,25 @@ class Credential:
         return start
 
     def renew_in_background(self, landing: CredentialState) -> None:
-        """An advisory renewal: one try for the lock, failures are logged and change nothing. A program that ends leaves it
-        to the next one."""
+        """Starts an advisory renewal: one try for the lock; failures are logged and change nothing. A program that is
+        ending starts none."""
         if not is_ending():
             self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
     def renew_now(self, landing: CredentialState) -> CredentialState:
-        """An advisory renewal in the calling thread, for a process that lives for nothing else."""
+        """An advisory renewal in the calling thread, for a process that has no other task."""
         with untorn():
             return self._walk(landing, Need(), 0.0, "renew")
 
     def sign_out(self) -> Waiter[CredentialState]:
-        """Walks a logout in a flight of its own; the landing's state is `absent` when it is done."""
+        """Walks a logout in a call of its own; the result's state is `absent` after a complete one."""
         return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
 
     def _left_s(self, deadline_s: float) -> float:
         return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
 
     def _patience_over(self, timeout_s: float | None) -> CredentialState:
-        """The renewal goes on without us: what is stored still serves, or it is said that nothing has come yet."""
+        """The renewal goes on without this caller. Returns a stored token that still works, else raises Unreachable."""
         landing = self.inspect()
         if landing.token is not None:
             return landing
@@ -192,7 +193,7 @@ class Credential:
             somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp
             if patience_s == 0 or landing.state not in {"expired", "in_doubt"} or not somebody_wrote:
                 break
-            start = landing  # what somebody wrote while we waited has itself run out: that is the one to renew
+            start = landing  # another program wrote a pair that has expired meanwhile: renew that one
         return landing
 
 
@@ -201,7 +202,7 @@ Ask = Callable[[], CredentialState | Waiter[CredentialState]]
 
 
 def _patience_of(timeout_s: float | None) -> float:
-    """How long a caller waits, in seconds, that says `timeout_s`."""
+    """A caller's patience in seconds, given its `timeout_s`."""
     return PATIENCE_S if timeout_s is None else timeout_s
 
 
@@ -210,5 +211,5 @@ def _event(need: Need) -> str:
 
 
 def _serves(token: Token, fp: str, need: Need, now_s: float) -> bool:
-    """True if a token that works meets everything that was asked beyond that."""
+    """True if a working token meets every other condition of `need`."""
     return left_s(token, now_s) >= need.min_ttl_s and token.access_token != need.not_bearer and fp != need.not_fp

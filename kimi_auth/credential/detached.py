@@ -1,8 +1,8 @@
-"""A renewal in a process of its own, so that the command that found it due ends at once.
+"""Renews in a process of its own, so that the command that found the renewal due ends at once.
 
-It is spawned, never forked: threads, locks and descriptors do not survive a fork, and a claim would name a parent that is
-about to end. The process has a session of its own (a closed terminal sends it nothing), no descriptor of ours (a shell that
-reads our output sees its end), and it takes lock and claim by itself.
+The process is spawned, never forked: threads and locks do not survive a fork, and a claim would name a parent that is
+about to end. It has its own session (a closed terminal sends it no signal) and none of our descriptors (a shell that
+reads our output sees its end), and it takes lock and claim itself.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ NAMESPACE = Path("/proc/self/ns/pid")
 KEPT = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "TZ", "TMPDIR", "KIMI_AUTH_EDGES")
 KEPT_BEGINNINGS = ("PYTHON", "SSL_CERT_", "LC_", "LD_", "DYLD_")
 KEPT_ENDINGS = ("_proxy",)
-"""What the child keeps of the environment, beside the variables of its platform: how Python starts, and how the server is
-reached. Keys and tokens of other programs are not handed on."""
+"""Environment variables that the child inherits, beside those of its platform: for starting Python and for reaching the
+server. Keys and tokens of other programs are not passed on."""
 
 
 def can_outlive_us() -> bool:
-    """Whether a process lives on when we end. In another PID namespace than the first one, in a container, it is killed
-    with the namespace's first process, which may be us; Linux without a readable /proc counts as a container."""
+    """True if a child survives this process. A container (a PID namespace other than the initial one) kills it together
+    with the namespace's first process, which may be this one. Linux without a readable /proc counts as a container."""
     if not sys.platform.startswith("linux"):
         return True  # no other system here has PID namespaces
     try:
@@ -49,7 +49,7 @@ def can_outlive_us() -> bool:
 
 
 def renew_detached(share_dir: Path, platform: Platform, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    """Starts the process; None where none can be started, or it would not live on. Never waits for it."""
+    """Starts the process and does not wait for it. None if it cannot start or would not survive this process."""
     command = python_command(PROGRAM, platform.id)
     if command is None or not can_outlive_us():
         return None
@@ -67,13 +67,13 @@ def renew_detached(share_dir: Path, platform: Platform, environ: Mapping[str, st
     except OSError as error:
         log.info("no process for the renewal could be started: %s", error.strerror)
         return None
-    with suppress(RuntimeError):  # no thread can start: then the child's entry stays until we end
+    with suppress(RuntimeError):  # no thread can start: the zombie stays until this process ends
         threading.Thread(target=child.wait, name="kimi-auth reaper", daemon=True).start()
     return child
 
 
 def environment(share_dir: Path, platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:
-    """What selects this login, and how its server is reached; relative paths are made absolute, for the child runs in /."""
+    """The child's environment. Relative paths become absolute, because the child runs in /."""
     of_platform = {*platform.api_base_env, *(platform.oauth.host_env if platform.oauth else ())}
     kept = {
         name: value

@@ -1,6 +1,6 @@
-"""What happened yesterday: the last walks of all processes of a share dir, each in a file that `diagram --trace` draws.
+"""Keeps the last walks of all processes of a share dir, each in a file that `diagram --trace` draws.
 
-Only walks that do something are recorded: logins, renewals, logouts. To look at a credential leaves nothing behind.
+Only logins, renewals and logouts are recorded. Inspecting a credential writes nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["UNFINISHED", "WalkFile", "WalkHistory"]
 log = logging.getLogger("kimi_auth.credential")
 
 KEPT_OF_A_KIND = 20
-"""Walks of one machine with one end: a day of renewals that went well does not push out the one that did not."""
+"""Walks kept for each machine and end: a day of successful renewals must not evict the one that failed."""
 
 KEPT = 200
-"""Walks in all."""
+"""Walks kept in total."""
 
 LINES_MAX = 200
-"""Of a longer walk, which has polled for an hour, the beginning and the end are kept."""
+"""Lines kept of one walk. A longer one, such as an hour of polling, keeps its beginning and its end."""
 
 BYTES_MAX = LINES_MAX * 500
-"""More than any file of ours has."""
+"""Read limit: larger than any file written here."""
 
 UNFINISHED = "unfinished"
 """The end of a walk that raised."""
@@ -48,21 +48,21 @@ class WalkFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its file's; names sort by time."""
+        """The file's name; names sort by time."""
         return f"{'-'.join(self)}.ndjson"
 
     @classmethod
     def parse(cls, name: str) -> WalkFile | None:
-        """What a file's name says; None for a file that is not ours."""
+        """Parses a file's name; None for a file that this module did not write."""
         parts = name.removesuffix(".ndjson").split("-")
         kept = cls(*parts) if len(parts) == len(cls._fields) else None
         return kept if kept and kept.name == name else None
 
 
 class WalkHistory:
-    """The walks that are kept in a share dir, in at most 200 small files; without a share dir, nothing is kept.
+    """The walks kept in a share dir, in at most 200 small files; without a share dir, none.
 
-    Everything may happen in several processes at a time. Trouble with the disk loses a record, never a walk.
+    Safe for several processes at a time. A disk error loses a record, never a walk.
     """
 
     def __init__(self, share_dir: Path | None, wall_s: Callable[[], float] = time.time) -> None:
@@ -71,12 +71,13 @@ class WalkHistory:
 
     @property
     def folder(self) -> Path | None:
-        """Where the files are."""
+        """The directory of the files."""
         return self._share_dir and self._share_dir / "kimi-auth" / "walks"
 
     @contextmanager
     def recording(self, machine: Machine, observe: Observer) -> Iterator[Observer]:
-        """The observer for one walk of `machine`: it tells `observe`, and the walk is kept when the `with` is left."""
+        """The observer for one walk of `machine`: it forwards to `observe`; the walk is written when the block
+        exits."""
         if self._share_dir is None:
             yield observe
             return
@@ -88,7 +89,7 @@ class WalkHistory:
                 self._keep(Walk(tuple(trace.traced)), machine)
 
     def kept(self) -> list[WalkFile]:
-        """All that are kept, oldest first; none where the folder is not there or cannot be read."""
+        """All kept walks, oldest first; none if the folder is missing or cannot be read."""
         try:
             names = files.names(self.folder) if self.folder is not None else []
         except OSError:
@@ -118,7 +119,7 @@ class WalkHistory:
     def _write(self, name: str, text: str) -> None:
         folder = self.folder
         if folder is None or not files.is_directory(folder.parents[1]):
-            return  # nobody has ever signed in here: a walk that changed nothing makes no share dir
+            return  # no login has ever happened here: a walk that changed nothing makes no share dir
         files.make_directories(folder)
         try:
             files.create(folder / name, text.encode())  # nothing waits until it is durable

@@ -1,4 +1,4 @@
-"""What a stored credential is worth now: pure functions over what was read and the time."""
+"""Classifies a stored credential, and computes the next backoff: pure functions of the files read and the time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 1.0, 60.0
 PACE_AHEAD_MAX_S = 900.0
 UNRECOGNIZED_FIRST_S, UNRECOGNIZED_MAX_S = 60.0, 900.0
 UNRECOGNIZED_APART_S = 60.0
-"""Of unrecognized answers, those at least this far apart count towards being blocked, however often it is tried."""
+"""Only unrecognized answers at least this far apart count towards `blocked`, however often callers retry."""
 FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
@@ -53,9 +53,10 @@ def judge(
     now_s: float,
     wall_s: float,
 ) -> tuple[InspectOutcome, KimiAuthError | None]:
-    """The rest state of token_lifecycle that this credential is in, and why it is not fresh.
+    """The credential's rest state in token_lifecycle, and why it is not fresh.
 
-    `foreign`: why the record is another host's (`not_ours`). `now_s`: now as ages are judged; `wall_s`: now by the clock that a backoff is written with; both unix seconds.
+    `foreign`: the error if the record belongs to another host (`not_ours`). `now_s`: the time for judging ages
+    (`AgeClock`); `wall_s`: the clock that backoffs are written with; both unix seconds.
     """
     token = snapshot.token
     if snapshot.state == "corrupt":
@@ -66,14 +67,17 @@ def judge(
         return "revoked", Revoked("the server ended this login: another program recorded it")
     if foreign is not None:
         return "absent", foreign
-    now = phase(token, now_s)  # by time only: a bearer that one URL rejects may work at every other
+    now = phase(token, now_s)  # by time only: a bearer that one URL rejects may work at all others
+    # A revoked mark ends the refresh token. The access token stays usable until it expires, unless the API rejected it.
     if mark is not None or (now != "fresh" and not token.refresh_token):
         ended = now == "expired" or (mark is not None and snapshot.fp == backoff.rejected_fp)
         return ("revoked" if ended else "usable"), _revoked(mark)
     if now == "fresh":
         return "fresh", None
+    # A file that cannot be replaced (`snapshot.problem`) counts as "cannot renew": the answer could not be stored.
     held = retry_at_s(backoff, wall_s) > 0
     trouble = snapshot.problem or (transient_error(backoff) if held else None)
+    # While the token works, a backoff changes nothing for callers; it only keeps them from starting a renewal.
     if now == "expiring":
         return ("usable", trouble) if trouble else ("expiring", None)
     if is_blocked(backoff, snapshot.fp):
@@ -90,8 +94,9 @@ def still_works(snapshot: Snapshot, now_s: float) -> bool:
 
 
 def attainable(need: Need, backoff: Backoff) -> Need:
-    """`need`; where it asks for more life than the server has been seen to give, for a token that is fresh instead: another
-    rotation would bring no longer one."""
+    """`need`, but if it requires more life than this server ever granted, a fresh token instead: another rotation would
+    not bring a longer one."""
+    # Without this a `min_ttl_s` above the server's lifetime rotates at every call.
     if not 0 < backoff.life_s < need.min_ttl_s:
         return need
     return replace(need, min_ttl_s=WINDOW_SHARE * backoff.life_s)
@@ -100,8 +105,8 @@ def attainable(need: Need, backoff: Backoff) -> Need:
 def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) -> WrongIssuer | None:
     """Why this pair must not be sent to `issuer`; None if it belongs there.
 
-    The record's own key and the binding beside it name the owner, and must agree where both are there. With neither it is
-    the platform's `built_in` host, whatever the environment says.
+    The record's own key and the binding beside it name the owner, and must agree if both exist. With neither, the owner
+    is the platform's `built_in` host: an environment variable must not redirect a refresh token to another host.
     """
     if binding is not None and not binding.issuer:
         return WrongIssuer("the binding of the stored credential to its OAuth host cannot be read")
@@ -118,7 +123,8 @@ def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) 
 
 
 def is_blocked(backoff: Backoff, fp: str) -> bool:
-    """True once refusals that are no OAuth answers have come twice, a minute apart, for the pair `fp`."""
+    """True after two unrecognized answers for the pair `fp`, at least a minute apart: a short outage blocks no
+    login."""
     return (
         backoff.unrecognized_fp == fp
         and backoff.unrecognized_count >= 2
@@ -127,17 +133,18 @@ def is_blocked(backoff: Backoff, fp: str) -> bool:
 
 
 def blocked(backoff: Backoff) -> Blocked:
-    """The sentence for being blocked: the stored words, so that a person can tell a proxy from an ended login."""
+    """The error for `blocked`. It quotes the stored answer, so that a person can tell a proxy from an ended login."""
     return Blocked(f"the server keeps refusing to renew: {backoff.unrecognized_words}")
 
 
 def retry_at_s(
     backoff: Backoff, now_s: float, *, is_blocked_now: bool = False, insist: bool = False, own_retry_at_s: float = 0.0
 ) -> float:
-    """Until when no process tries, unix seconds (0.0: try now). A time too far ahead was written under another clock: void.
+    """The time before which no process retries, unix seconds (0.0: retry now). A time too far ahead was written under
+    another clock and is void.
 
-    `is_blocked_now`: the login is blocked, tried once in 15 min, which does not bind who `insist`s. `own_retry_at_s`: a time that this walk
-    has set itself or has waited out.
+    `is_blocked_now`: the login is blocked and retried once in 15 min, unless a person `insist`s. `own_retry_at_s`: the
+    backoff that this walk set or waited out; it is ignored.
     """
     is_unrecognized = backoff.retry_at_s == backoff.unrecognized_retry_at_s
     times = (
@@ -148,12 +155,14 @@ def retry_at_s(
 
 
 def forced_until_s(backoff: Backoff, now_s: float) -> float:
-    """Until when no process rotates a token that still has life left because the platform rejected it, unix seconds; 0.0:
-    it may. Nothing but such a rotation waits for that: the token goes on being handed out."""
+    """The time before which no process rotates a live token because the platform rejected it, unix seconds (0.0: now).
+    Only forced rotations obey it; the token stays available to every caller. Without it, one URL that rejects every
+    token would cause one rotation for each request."""
     return backoff.forced_retry_at_s if _is_ahead(backoff.forced_retry_at_s, now_s) else 0.0
 
 
 def _is_ahead(until_s: float, now_s: float) -> bool:
+    # A wall clock that was set back must not extend a backoff by the same amount.
     return now_s < until_s <= now_s + PACE_AHEAD_MAX_S + 1
 
 
@@ -166,7 +175,9 @@ def is_forced(snapshot: Snapshot, need: Need, now_s: float) -> bool:
 def after_failure(
     backoff: Backoff, error: KimiAuthError | None, retry_after_s: float | None, now_s: float, luck: float
 ) -> Backoff:
-    """The backoff after a transient end: 1 s doubling to 60 s, a quarter of it jitter (`luck` in 0..1), or what the server asked."""
+    """The backoff after a transient error: 1 s doubling to 60 s, up to a quarter less by jitter (`luck` in 0..1); at
+    least `retry_after_s` (RFC 9110 §10.2.3), capped at 15 min."""
+    # Jitter: after an outage, processes must not retry in the same moment.
     wait_s = min(BACKOFF_FIRST_S * 2 ** min(backoff.failures, 10), BACKOFF_MAX_S) * (1 - luck / 4)
     wait_s = max(wait_s, min(retry_after_s or 0.0, PACE_AHEAD_MAX_S))
     return replace(
@@ -181,9 +192,11 @@ def after_failure(
 def after_unrecognized(
     backoff: Backoff, fp: str, error: Unreachable, now_s: float, luck: float, *, works: bool
 ) -> Backoff:
-    """The backoff after an answer that is no OAuth answer: while the access token `works` 60 s doubling to 15 min, else as
-    after any failure: a portal's page must not cost every caller a minute. Of those within a minute only one counts."""
+    """The backoff after an unrecognized answer: 60 s doubling to 15 min while the access token `works`, else as after
+    any failure, because a captive portal's page must not cost every caller a minute. Within a minute only one
+    counts."""
     again = backoff.unrecognized_fp == fp
+    # A negative difference counts, too: a clock that was set back must not stop the count for ever.
     counts = not again or not 0 <= now_s - backoff.unrecognized_last_at_s < UNRECOGNIZED_APART_S
     count = (backoff.unrecognized_count if again else 0) + counts
     backing_off = after_failure(backoff, error, None, now_s, luck)
@@ -201,7 +214,8 @@ def after_unrecognized(
 
 
 def after_rejection(backoff: Backoff, fp: str, now_s: float) -> Backoff:
-    """The backoff once the platform rejected the access token of pair `fp`; after a calm time forced rotations begin anew."""
+    """The backoff after the platform rejected the access token of pair `fp`. The delay of forced rotations starts again
+    at 30 s once the last delay has been over for 15 min."""
     calm = now_s > backoff.forced_retry_at_s + FORCED_MAX_S
     noted = replace(backoff, rejected_fp=fp, rejected_at_s=now_s)
     return replace(noted, forced=0, forced_retry_at_s=0.0) if calm else noted
@@ -210,10 +224,10 @@ def after_rejection(backoff: Backoff, fp: str, now_s: float) -> Backoff:
 def after_renewal(
     backoff: Backoff, now_s: float, *, forced: bool, life_s: float = 0.0, too_short: bool = False
 ) -> Backoff:
-    """The backoff after a renewal: everything that was in the way is forgotten, except how often it was `forced` lately: 30 s
-    doubling to 15 min until the next one for that reason.
+    """The backoff after a renewal: all failures are forgotten, except the number of recent `forced` rotations, which
+    delays the next one by 30 s doubling to 15 min.
 
-    `life_s`: what the new token has left, 0.0 if it did not come just now; the longest that was seen is kept, until one is
+    `life_s`: the new token's remaining life, 0.0 if it has none. The longest life seen is kept, until a token is
     `too_short` for the caller.
     """
     after = Backoff(
@@ -239,17 +253,17 @@ def _revoked(mark: RevokedMark | None) -> Revoked:
 
 
 def transient_error(backoff: Backoff) -> KimiAuthError:
-    """Why no process tries now, as it was said when it was found."""
+    """The stored error behind the current backoff."""
     kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
     return kind(backoff.words or "the server could not be reached")
 
 
 def rejected_again() -> Unreachable:
-    """The sentence for a forced rotation that came too soon after the last one."""
+    """The error for a forced rotation that came too soon after the last one."""
     words = "the API rejected this access token soon after it was renewed for that reason"
     return Unreachable(words, hint="wait, or look at it: kimi-auth doctor --verify")
 
 
 def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:
-    """The same error, with how long no process tries again, in seconds."""
+    """The same error, with the seconds until the next try in its message."""
     return type(error)(f"{error.message}; not tried again for {wait_s:.0f} s", hint=error.hint)

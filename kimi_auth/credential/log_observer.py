@@ -1,5 +1,5 @@
-"""How machines move, as log lines such as `token_lifecycle: inspecting --fresh--> fresh (step 1, 0.8 ms)`: what
-`--verbose` shows, and what a program finds in its own log."""
+"""Logs transitions as lines such as `token_lifecycle: inspecting --fresh--> fresh (step 1, 0.8 ms)`, for `--verbose`
+and for a program's own log."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class LogObserver:
     """A machine `Observer` that logs each transition at DEBUG to the logger `kimi_auth.machine`.
 
     Beside its message, a record has the attributes `machine`, `source`, `event`, `target`, `seconds` and `step`, for
-    handlers that write data. Contexts do not reach observers, so no secret can reach the log from here. Where nobody
-    listens, a transition costs one look at the logger's level.
+    structured handlers. Contexts do not reach observers, so no secret can reach the log from here. If the level is off,
+    a transition costs one check of the logger's level.
     """
 
     def entered(self, machine: str, state: str, activity: str) -> None:

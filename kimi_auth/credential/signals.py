@@ -1,16 +1,16 @@
-"""Signals that would end the process at once wait until the calls in flight have landed.
+"""Defers signals that would end the process until the calls in flight have finished.
 
-SIGTERM and SIGHUP end a process whatever its threads are doing, and with it a renewal whose answer is on its way. While a
-call is in flight a handler of ours notes such a signal; it takes effect when the last call has landed. At any other time it
-acts as the default does. Only the system's default action is replaced: handlers of a program, of its event loop or of its
-server stay in charge.
+SIGTERM and SIGHUP end a process whatever its threads do, and lose a renewal whose answer is under way. While a call is
+in flight, our handler notes such a signal; it takes effect when the last call has finished. At any other time the
+handler acts as the default does. It replaces only the system's default action: handlers of a program, of its event loop
+or of its server stay in charge.
 
-Ctrl-C is not deferred: Python's own handler raises KeyboardInterrupt in the main thread, the call goes on in its thread,
-and the end of the interpreter waits for it. So `asyncio.run` finds the handler that it looks for before it installs its own.
-It is deferred only where the main thread itself does the work (`block`).
+Ctrl-C is not deferred: Python's own handler raises KeyboardInterrupt in the main thread, the call goes on in its
+thread, and the interpreter waits for it at exit. So `asyncio.run` finds the handler that it requires before it installs
+its own. Ctrl-C is deferred only while the main thread itself does the work (`block`).
 
-Python sets handlers in the main thread only. A call that lands in another thread therefore leaves ours behind, and wakes
-the main thread if a signal was noted.
+Python sets handlers in the main thread only. A call that finishes in another thread therefore leaves ours in place, and
+wakes the main thread if a signal was noted.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from typing import Any
 __all__ = ["HELD", "SAY_AFTER_S", "Deferral", "say"]
 
 HELD = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
-"""The signals that are deferred: what a service manager, a closed window and a terminal send. SIGINT comes last: when its
-handler is given back, a KeyboardInterrupt may be raised."""
+"""The deferred signals: a service manager, a closed window and a terminal send them. SIGINT comes last, because
+restoring its handler may raise KeyboardInterrupt."""
 
 SAY_AFTER_S = 1.0
-"""An end that has to wait longer than this is announced, once."""
+"""After this many seconds a deferred end is announced, once."""
 
 AGAIN_S = 0.05
 
 
 def say(text: str) -> None:
-    """One line on standard error, where there is one."""
+    """Writes one line to stderr, if the process has one."""
     with suppress(AttributeError, OSError, RuntimeError, ValueError):
         sys.stderr.write(f"kimi-auth: {text}\n")
         sys.stderr.flush()
 
 
 class Deferral:
-    """The signals of this process. `is_busy` tells whether a call is in flight; it is asked by a signal handler, so it must
+    """The signals of this process. `is_busy` returns whether a call is in flight; a signal handler calls it, so it must
     take no lock."""
 
     def __init__(self, is_busy: Callable[[], bool]) -> None:
@@ -61,22 +61,22 @@ class Deferral:
 
     @property
     def is_noted(self) -> bool:
-        """True while a signal waits: the process ends as soon as the calls in flight have landed."""
+        """True while a signal is deferred: the process ends as soon as the calls in flight have finished."""
         return bool(self._noted)
 
     def take(self) -> None:
-        """For the main thread, before it starts or joins a call; elsewhere it does nothing."""
+        """Installs the handlers before the main thread starts or joins a call; does nothing in other threads."""
         self._take((signal.SIG_DFL,))
 
     def settle(self) -> None:
-        """After a call has landed, in any thread: gives handlers back, and what was noted takes effect."""
+        """Restores handlers and delivers a noted signal after a call has finished, in any thread."""
         self._give_back()
         if not (self._blocks or self._is_busy()):
             self._deliver()
 
     @contextmanager
     def guard(self) -> Generator[None, None, None]:
-        """While the block runs, calls of every thread are protected. In other threads than the main one: nothing."""
+        """Protects the calls of every thread while the block runs. Does nothing outside of the main thread."""
         if not is_main_thread():
             yield
             return
@@ -90,8 +90,8 @@ class Deferral:
 
     @contextmanager
     def block(self, *, is_announced: bool = False) -> Generator[None, None, None]:
-        """For work that the main thread does itself: all three signals are noted, and take effect after the block.
-        `is_announced`: it has been said already why the end has to wait."""
+        """Defers all three signals while the main thread does the work itself; they take effect after the block.
+        `is_announced`: the caller has announced the wait already."""
         if not is_main_thread():
             yield
             return
@@ -106,7 +106,7 @@ class Deferral:
             self.settle()
 
     def forget(self) -> None:
-        """Starts afresh in a forked child: a handler that is left behind there acts as the default."""
+        """Resets the state in a forked child, where an inherited handler acts as the default."""
         self._noted.clear()
         self._guards = self._blocks = 0
 
@@ -125,7 +125,7 @@ class Deferral:
         try:
             self._restore()
         finally:
-            self._restore()  # the rest, where a host's own handler has raised in the middle
+            self._restore()  # the rest, if a handler of the host program raised in the middle
 
     def _restore(self) -> None:
         for number in HELD:
@@ -133,7 +133,7 @@ class Deferral:
                 signal.signal(number, self._before[number])
 
     def _is_needed(self, number: int) -> bool:
-        """SIGINT that raises KeyboardInterrupt is given back with the block, so that `asyncio.run` finds it."""
+        """Python's SIGINT handler is restored when the block exits, so that `asyncio.run` finds it."""
         if callable(self._before[number]):
             return self._blocks > 0
         return self._blocks > 0 or self._guards > 0 or self._is_busy()
@@ -144,7 +144,8 @@ class Deferral:
             self._act(number, frame)
             return
         self._note(number)
-        if not (self._blocks or self._is_busy()):  # it has landed meanwhile, and may have seen nothing to deliver
+        # If the last call finished before the note, its `settle` found nothing to deliver.
+        if not (self._blocks or self._is_busy()):
             self._deliver()
 
     def _note(self, number: int) -> None:
@@ -166,9 +167,10 @@ class Deferral:
         os.kill(os.getpid(), number)
 
     def _deliver(self) -> None:
-        """Sends the first noted signal to the main thread: handlers run there, and it may be waiting for something else."""
+        """Sends the first noted signal to the main thread: only it runs handlers, and it may be blocked in another
+        wait."""
         try:
-            number = self._noted.popleft()  # by one thread only, whichever comes first
+            number = self._noted.popleft()  # atomic, so exactly one thread delivers it
         except IndexError:
             return
         self._noted.clear()
@@ -177,8 +179,8 @@ class Deferral:
         self._has_met = False
         _send_to_main(number)
         wait_s = AGAIN_S
-        # A signal that arrives just before the main thread begins to wait for a lock does not end that wait (CPython looks
-        # for signals before it, not in it): it comes again until our handler has met it.
+        # A signal that arrives just before the main thread starts to wait for a lock does not end that wait (CPython
+        # checks for signals before it, not in it). So it is sent again until our handler has run.
         while not (is_main_thread() or self._has_met) and signal.getsignal(number) is self._handler:
             threading.Event().wait(wait_s)
             wait_s = min(2 * wait_s, SAY_AFTER_S)
@@ -189,7 +191,7 @@ class Deferral:
 def _send_to_main(number: int) -> None:
     main = threading.main_thread().ident
     if main is not None and hasattr(signal, "pthread_kill"):
-        with suppress(ProcessLookupError):  # it has ended
+        with suppress(ProcessLookupError):  # the main thread has ended
             signal.pthread_kill(main, number)
     else:
         os.kill(os.getpid(), number)

@@ -1,13 +1,14 @@
-"""Work that nobody may tear: a function runs in a thread of its own, and any number of callers wait for its one result.
+"""Single-flight calls that survive cancellation: a function runs in its own thread, and any number of callers wait for
+its one result.
 
-A renewal is synchronous code in a thread that is not a daemon. A caller may be cancelled, time out or lose its event loop:
-the call goes on until the answer is on disk. Callers with the same key join the call that is in flight; each has a
-waiter of its own, so one cancelled caller takes nobody along.
+A renewal is synchronous code in a non-daemon thread. A caller may be cancelled, time out or lose its event loop: the
+call goes on until the answer is on disk. Callers with the same key join the call in flight; each has its own waiter, so
+a cancelled caller cancels no other.
 
-When the main thread ends, the interpreter waits for calls: it says so after a second, a Ctrl-C meanwhile does not stop it
-from waiting, and no further exchange is begun. A fork waits for calls first, and the child starts with none. Signals that
-would end the process wait too (`kimi_auth.credential.signals`). What is left is SIGKILL, power loss and `os._exit`: for those
-there is the claim.
+At exit the interpreter waits for calls: it announces that after a second, Ctrl-C does not end the wait, no walk tries
+again and no advisory renewal starts. A mandatory call from an `atexit` handler runs inline. A fork waits for calls
+first, and the child starts with none. Signals that would end the process are deferred (`kimi_auth.credential.signals`).
+The claim covers the rest: SIGKILL, power loss and `os._exit`.
 """
 
 from __future__ import annotations
@@ -48,29 +49,30 @@ DRAIN_MAX_S = 70.0
 
 
 class Waiter(Generic[Result]):
-    """One caller's wait for a call. A second Ctrl-C may tear the caller anywhere, so that a lock in Python, like that of a
-    `Future`, could stay locked and hold the call for ever: here there is only a queue whose locking is C's."""
+    """One caller's handle on a call. A second Ctrl-C may interrupt the caller anywhere. A lock in Python, as a `Future`
+    has, could then stay locked and block the call for ever; `SimpleQueue` does its locking in C."""
 
     def __init__(self) -> None:
         self._outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
         self._wake: Callable[[], object] | None = None
 
     def set_result(self, result: Result | None, failure: BaseException | None) -> None:
-        """Called by the call, once: what its function returned or raised. Waits for nobody."""
+        """The call passes its function's result or exception, once. Never blocks."""
         self._outcome.put((result, failure))
         if self._wake is not None:
-            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so its waiter is gone
                 self._wake()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Returns when the call has finished, whatever it brings. Raises TimeoutError."""
+        """Returns when the call has finished, also if it failed. Raises TimeoutError."""
         try:
-            self._outcome.put(self._outcome.get(timeout=timeout_s))  # put back for those who want to see it
+            self._outcome.put(self._outcome.get(timeout=timeout_s))  # put back for `result` and later waits
         except Empty:
             raise TimeoutError("the call has not finished yet") from None
 
     def result(self, timeout_s: float | None = None) -> Result:
-        """What the call brings, waited for in this thread. Raises TimeoutError, and what the function raised."""
+        """Waits for the call in this thread and returns its result. Raises TimeoutError, and the function's
+        exception."""
         try:
             self.wait(timeout_s)
         finally:
@@ -78,12 +80,12 @@ class Waiter(Generic[Result]):
         return self._result()
 
     async def wait_async(self) -> Result:
-        """What the call brings, waited for in this event loop. Raises what the function raised."""
+        """Waits for the call in this event loop and returns its result. Raises the function's exception."""
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
         self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)
         try:
-            if self._outcome.empty():  # looked at after the wake-up was set: no result between the two is missed
+            if self._outcome.empty():  # checked after `_wake` is set, so no result is missed in between
                 await woken
         finally:
             _signals.settle()
@@ -104,7 +106,7 @@ def _wake_up(woken: asyncio.Future[None]) -> None:
 
 
 class _Call(Generic[Result]):
-    """One run of a function, and those who wait for it."""
+    """One run of a function, and its waiters."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
@@ -122,7 +124,7 @@ class _Call(Generic[Result]):
         return call, waiter
 
     def join(self) -> Waiter[Result] | None:
-        """A waiter of one's own, or None when the call has finished already."""
+        """A new waiter, or None if the call has finished."""
         with self._gate:
             if self.is_done:
                 return None
@@ -131,18 +133,20 @@ class _Call(Generic[Result]):
             return waiter
 
     def wait(self, patience_s: float) -> None:
-        """Returns when the call has finished, whatever it brought. Raises TimeoutError."""
+        """Returns when the call has finished, also if it failed. Raises TimeoutError."""
         waiter = self.join()
         if waiter is not None:
             waiter.wait(patience_s)
 
     @property
     def never_started(self) -> bool:
-        """True if it can never land: a signal handler's exception came between booking it and starting its thread."""
+        """True if the call can never finish: a signal handler's exception came between creating it and starting its
+        thread."""
         return not self.is_done and not (self.thread is not None and self.thread.is_alive())
 
     def start(self, run: Callable[[], None]) -> bool:
-        """Starts `run` in a thread of its own; False where the caller has to run it, because none would be waited for."""
+        """Starts `run` in its own thread; False if the caller must run it, because the interpreter waits for no new
+        thread."""
         if not _is_ending:
             self.thread = threading.Thread(target=run, name="kimi-auth renewal", daemon=False)
             try:
@@ -153,7 +157,7 @@ class _Call(Generic[Result]):
                 return True
         self.thread = threading.current_thread()
         if self.thread.daemon:
-            self._work = _refuse  # the interpreter ends this thread anywhere, and with it an answer on its way
+            self._work = _refuse  # the interpreter stops daemon threads anywhere, and an answer under way would be lost
         return False
 
     def run(self) -> None:
@@ -162,7 +166,7 @@ class _Call(Generic[Result]):
         self.has_started = True
         try:
             result = self._work()
-        except BaseException as raised:  # noqa: BLE001 - it is not swallowed: every caller gets it
+        except BaseException as raised:  # noqa: BLE001 - not swallowed: every caller gets it
             failure = raised
         with self._gate:
             self.is_done = True
@@ -184,7 +188,7 @@ _owners: weakref.WeakSet[SingleFlight[Any]] = weakref.WeakSet()
 
 
 def _is_any_running() -> bool:
-    """For a signal handler: without the lock, which its own thread may hold; `tuple` copies a set in one step."""
+    """For a signal handler: takes no lock, because its own thread may hold it; `tuple` copies a set in one step."""
     return any(call.has_started and not call.is_done for call in tuple(_all))
 
 
@@ -192,14 +196,15 @@ _signals = Deferral(_is_any_running)
 
 
 def signals_deferred() -> AbstractContextManager[None]:
-    """While the block runs, SIGTERM and SIGHUP wait until no renewal of this process is in flight, whichever thread began
-    it; at any other time they act at once. For the main thread of a program whose renewals run in other threads:
+    """While the block runs, SIGTERM and SIGHUP wait until no renewal of this process is in flight, whichever thread
+    started it; without a renewal they act at once. For the main thread of a program whose renewals run in other
+    threads:
 
         with kimi_auth.signals_deferred():
             main()
 
     Only signals with the system's default action are deferred: a program's own handlers stay in charge. SIGINT needs no
-    block, for its KeyboardInterrupt tears no renewal. Raises RuntimeError outside of the main thread.
+    block, because its KeyboardInterrupt interrupts no renewal. Raises RuntimeError outside of the main thread.
     """
     if not is_main_thread():
         raise RuntimeError("signals are deferred by the main thread only: enter the block there")
@@ -212,7 +217,7 @@ def guarded() -> AbstractContextManager[None]:
 
 
 def untorn() -> AbstractContextManager[None]:
-    """For work that the main thread does itself: SIGINT, SIGTERM and SIGHUP take effect after the block."""
+    """Defers SIGINT, SIGTERM and SIGHUP until the block exits, for work that the main thread does itself."""
     return _signals.block()
 
 
@@ -226,9 +231,9 @@ class SingleFlight(Generic[Result]):
         _watch_the_end()
 
     def join(self, key: Hashable, work: Callable[[], Result]) -> Waiter[Result]:
-        """A waiter in the call under `key` that is in flight, else of a new one that runs `work`."""
+        """A waiter for the call under `key` that is in flight, else for a new one that runs `work`."""
         _signals.take()
-        with self._lock:  # also while the thread starts: whoever finds a call that is not in flight knows it is lost
+        with self._lock:  # held while the thread starts, so a call without a live thread is known to be lost
             call = self._by_key.get(key)
             if call is not None and not call.never_started and (waiter := call.join()) is not None:
                 return waiter
@@ -263,20 +268,20 @@ class SingleFlight(Generic[Result]):
             _signals.settle()
 
     def forget(self) -> None:
-        """Starts afresh in a forked child, where the parent's threads do not exist."""
+        """Resets the state in a forked child, where the parent's threads do not exist."""
         self._lock = threading.Lock()
         self._by_key = {}
 
 
 def is_ending() -> bool:
-    """True once the interpreter is on its way out, or somebody has asked for it: what begins now holds the end up, or is
-    torn by it."""
+    """True once the interpreter is ending, or its end was requested: a call that starts now would delay the end, or be
+    cut off by it."""
     return _is_ending or _is_asked or _signals.is_noted or (has_main_ended() and _only_flights_are_left())
 
 
 def has_main_ended() -> bool:
-    """True once the main thread has ended. Other threads may go on for as long as they like; where none does, the program
-    ends with the calls that are in flight."""
+    """True once the main thread has ended. Other threads may go on; if none does, the program ends with the calls in
+    flight."""
     return _has_main_ended or not threading.main_thread().is_alive()
 
 
@@ -288,7 +293,8 @@ def _only_flights_are_left() -> bool:
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:
-    """Whoever holds a signal back while a call is in flight says so here: nothing more is begun in it."""
+    """Records that a handler defers a signal until the calls in flight have finished: from
+    now on no walk tries again and no advisory renewal starts."""
     global _is_asked  # noqa: PLW0603 - the end is the process's
     _is_asked = is_asked
 
@@ -335,20 +341,20 @@ def _fresh_start() -> None:
 
 
 def _wait_at_the_end() -> None:
-    """The program has said all that it wanted to: its Ctrl-C is only impatience, and would be a traceback."""
+    """The program is done, so a Ctrl-C now means impatience, and would print a traceback."""
     with suppress(KeyboardInterrupt), _signals.block(is_announced=True):
         drain(on_wait=lambda: say("a renewal is on its way; ending when it is safe on disk"))
 
 
 def _main_thread_ends() -> None:
-    """Before the interpreter joins threads: a Ctrl-C would tear that, with a traceback."""
+    """Runs before the interpreter joins threads: a Ctrl-C would interrupt that join, with a traceback."""
     global _has_main_ended  # noqa: PLW0603 - the end is the process's
     _has_main_ended = True
     _wait_at_the_end()
 
 
 def _interpreter_ends() -> None:
-    """Handlers that were registered earlier run after this one: what they begin is done before they go on."""
+    """`atexit` handlers registered earlier run after this one: calls that they start run inline."""
     global _is_ending  # noqa: PLW0603 - the end is the process's
     _is_ending = True
     _wait_at_the_end()
@@ -356,10 +362,10 @@ def _interpreter_ends() -> None:
 
 @cache
 def _watch_the_end() -> None:
-    """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
-    hook, which stops all lock work, must come after our waiting for a call that needs the lock."""
+    """Registers the hooks with the first owner and not on import: hooks before a fork run last in, first out, and the
+    lock's own hook, which stops all lock work, must come after our wait for a call that needs the lock."""
     atexit.register(_interpreter_ends)
-    # What `concurrent.futures` uses; without it Ctrl-C at the end prints a traceback, and no renewal is lost.
+    # `concurrent.futures` uses it, too. Without it Ctrl-C at exit prints a traceback, but no renewal is lost.
     before_threads_are_joined = getattr(threading, "_register_atexit", None)
     if before_threads_are_joined is not None:
         with suppress(RuntimeError):  # the main thread has ended already

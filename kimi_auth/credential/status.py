@@ -1,4 +1,4 @@
-"""What is known about a credential without asking anybody: for `kimi-auth status` and for programs."""
+"""The state of a credential as the disk tells it, without a request: for `kimi-auth status` and for programs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ NO_TOKEN: dict[str, KimiAuthError] = {
     "corrupt": CorruptCredential("the credential cannot be read"),
     "blocked": Blocked("the server keeps refusing to renew this login"),
 }
-"""The rest states in which no token can be had, not even by a renewal, and what to say where nobody has better words."""
+"""Rest states without a usable token, and the default error of each. Only `blocked` may still be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
-    `place` names where the credential rests, `issuer` the OAuth host it belongs to ("" unknown): what the record says, else
-    the `binding` beside it, else the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the time
-    until renewal becomes advisory. `rejected_at_s`: when the API rejected this access token, as a program reported it, and
-    `forced_retry_at_s`: before when no such report leads to a rotation. `claim`: the state of a rotation in flight ("" for
-    none), `holder`: who holds the lock. `trouble` says in one sentence why it is not fresh. `sources` says where
-    values come from: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that
-    overrides the platform, else "platform"; `share_dir` the variable, else "default". `overridden_by`: variables that the Kimi CLI
-    prefers to this login, and how. No field holds a secret.
+    `place` names the credential's location, `issuer` its OAuth host ("" unknown): from the record, else from the
+    `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the
+    time until renewal becomes advisory. `rejected_at_s`: when a program reported that the API rejected this access
+    token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
+    for none). `holder`: the process that holds the lock. `trouble`: why it is not fresh. `sources`: the origin of each
+    value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
+    the platform, else "platform"; `share_dir` the variable, else "default". `overridden_by`: variables that the Kimi
+    CLI prefers to this login, and how. No field holds a secret.
     """
 
     platform: str
@@ -59,7 +59,7 @@ class Status:
 
 
 class Verdict(NamedTuple):
-    """What the platform says of the stored access token: it takes it, refuses it, or cannot be asked, and then why."""
+    """The platform's answer about the stored access token: accepted, rejected, or unknown because of `trouble`."""
 
     says: Literal["valid", "invalid", "unknown"]
     trouble: KimiAuthError | None = None
@@ -67,7 +67,8 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoginReport:
-    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, and what went wrong."""
+    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, and the error, if
+    any."""
 
     state: str
     fp: str = ""
@@ -78,9 +79,9 @@ class LoginReport:
 
 @dataclass(frozen=True, slots=True)
 class LogoutReport:
-    """How a logout ended: the rest state of token_lifecycle, what the server said (`revoked`, `unsupported`, `failed`, `unread`, ""
-    when it was not asked), what became of config.toml (`restored`, `kept`, ""), and which files are `left` that may hold a
-    pair: a person should look at them and delete them."""
+    """How a logout ended: the rest state of token_lifecycle, the server's revocation (`revoked`, `unsupported`,
+    `failed`, `unread`, "" for none), the result for config.toml (`restored`, `kept`, ""), and the files `left` that may
+    hold a pair: a person should inspect and delete them."""
 
     state: str
     revocation: str = ""

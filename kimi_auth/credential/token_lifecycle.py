@@ -1,4 +1,4 @@
-"""The real hooks of token_lifecycle and sign_out: reading, judging, taking the lock, and what happens outside of it."""
+"""The real hooks of token_lifecycle and sign_out. `kimi_auth.credential.contracts` states what each hook promises."""
 
 from __future__ import annotations
 
@@ -32,31 +32,32 @@ __all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
 log = logging.getLogger("kimi_auth.credential")
 
 WATCH_S = (0.05, 0.5)
-"""The shortest and the longest time between two looks of a caller that waits for the end of a backoff, in seconds."""
+"""The shortest and the longest poll interval of a caller that waits for a backoff, in seconds."""
 
 WATCH_SHARE = 0.05
-"""A look comes after this share of the wait so far: what it notices late is 5 % of that wait at most."""
+"""The poll interval is this share of the wait so far, so a change is noticed about 5 % late."""
 
 MOMENT_S = 0.001
-"""The shortest wait, in seconds: a time that the clock can tell from none."""
+"""The shortest sleep, in seconds: less would not move every clock, and the loop would spin."""
 
 
 class ConfigHome(Protocol):
-    """What a logout does to the configuration."""
+    """The configuration, as a logout uses it."""
 
     def restore(self) -> None:
-        """Gives back what the login replaced, or removes what it put there. Raises ConfigError; then nothing was written."""
+        """Restores the entries that the login replaced, removes those that it added. Raises ConfigError; then nothing
+        was written."""
 
 
 def no_targets(access_token: str) -> None:
-    """Nobody is served."""
+    """For a process without running clients."""
 
 
 class CredentialHooks(TokenRefreshHooks):
-    """Implements `TokenLifecycleContract`, `TokenRefreshContract` and `SignOutContract`: one credential, one pair of hands.
+    """Implements `TokenLifecycleContract`, `TokenRefreshContract` and `SignOutContract` for one credential.
 
-    `serve` gives the access token to running clients ("" after a sign-out); it must not raise. `config` is None where no
-    configuration belongs to the credential.
+    `serve` gives the access token to running clients ("" after a sign-out); it must not raise. `config` is None where
+    no configuration belongs to the credential.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class CredentialHooks(TokenRefreshHooks):
         def gives_up() -> bool:
             return self._ports.is_ending() or changed()
 
+        # A waiter stops early when the record changes: the holder renewed, and its token is there without the lock.
         with ExitStack() as held:
             trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
             if trouble is None:
@@ -92,19 +94,15 @@ class CredentialHooks(TokenRefreshHooks):
                 yield "busy", replace(ctx, trouble=trouble)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
-        """Waits, without the lock, until `retry_at_s`; touches nothing, so after a crash the next walk just waits again.
-
-        `over`: another try makes sense now. `changed`: the record is another one. `gave_up`: the wait would outlast the
-        walk's deadline, the program is ending, or nothing is to be waited for; then `trouble` says for how long. The claim
-        of another owner is watched until the deadline: its answer, or its end, may come at any moment.
-        """
+        """Waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline even if
+        `retry_at_s` is later: the owner may finish or end at any moment."""
         if self._store.stamp() != ctx.snapshot.stamp:
             return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
         left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
         wait_s = (ctx.retry_at_s or ctx.backoff_until_s) - self._clock.wall_s()
         if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):
             return "gave_up", _told(ctx, wait_s)
-        waited_s = 0.0  # counted, so that a clock that stands still cannot make it wait for ever
+        waited_s = 0.0  # summed from the sleeps: a wall clock that is set back must not prolong the wait
         while waited_s == 0.0 or (waited_s < wait_s and self._clock.wall_s() < ctx.retry_at_s):
             if self._store.stamp() != ctx.snapshot.stamp:
                 return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
@@ -120,6 +118,7 @@ class CredentialHooks(TokenRefreshHooks):
         return "over", replace(ctx, retry_at_s=0.0)
 
     def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
+        # A failed renewal must not take away a token that still works: a transient error signs no user out.
         if judge.still_works(ctx.snapshot, self._ports.judged_at_s()):
             return "usable", ctx
         backoff = self._store.backoff()
@@ -132,6 +131,7 @@ class CredentialHooks(TokenRefreshHooks):
         return "expired", ctx
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
+        # Read again: the lock was released, so the walk's own pair may be outdated.
         snapshot, state, _ = self._ports.look()
         usable = state not in {"absent", "revoked", "corrupt"}
         self._serve(snapshot.token.access_token if snapshot.token and usable else "")
@@ -141,6 +141,7 @@ class CredentialHooks(TokenRefreshHooks):
     def hold_credential_to_sign_out(
         self, ctx: CredentialContext, /
     ) -> Generator[tuple[HoldToSignOutOutcome, CredentialContext], None, None]:
+        # No early stop: an exchange that ends meanwhile writes a new pair, and that pair is the one to sign out.
         with ExitStack() as held:
             trouble = self._take_lock(held, ctx, None)
             if trouble is None:
@@ -165,10 +166,11 @@ class CredentialHooks(TokenRefreshHooks):
         if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
             return "nothing", ctx
         if snapshot.token is not None and not snapshot.token.is_empty:
+            # The revocation request goes to this issuer, and must never carry another issuer's token.
             foreign = self._ports.not_ours(snapshot.token)
             if foreign is not None:
                 return "foreign", replace(ctx, trouble=foreign)
-        ctx = replace(ctx, pair=snapshot.token)
+        ctx = replace(ctx, pair=snapshot.token)  # kept in memory: after the next line the disk no longer has it
         try:
             self._store.sign_out(self._clock.wall_s())
         except StorageError as trouble:
@@ -176,12 +178,14 @@ class CredentialHooks(TokenRefreshHooks):
         return "emptied", ctx
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
+        # The staged pair replaced the record's pair at the server, so revoking the old one would leave it alive.
         if ctx.snapshot.fp and (claim := self._store.peek_claim(ctx.snapshot.fp)).state == "staged":
             self._drop_claim(claim)
             return "discarded", replace(ctx, pair=claim.staged)
         return "discarded", ctx
 
     def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]:
+        # Sidecars go last: after a crash, an intact record without its claim would be sent again as if unspent.
         try:
             self._store.tidy(self._clock.wall_s())
         except StorageError as trouble:
@@ -189,11 +193,11 @@ class CredentialHooks(TokenRefreshHooks):
         return "cleared", ctx
 
     def attainable(self, need: Need) -> Need:
-        """`need`, as far as the server has been seen to satisfy it."""
+        """`need`, limited to the token lifetime that this server was seen to grant."""
         return judge.attainable(need, self._store.backoff()) if need.min_ttl_s else need
 
     def remove_old_logout(self, snapshot: Snapshot) -> None:
-        """Removes the empty record of a logout once everybody has had the time to see it; best effort."""
+        """Removes the empty record of a logout once other programs had the time to adopt it (60 s); best effort."""
         if snapshot.token is None or not snapshot.token.signed_out_at_s:
             return
         try:
@@ -206,7 +210,7 @@ class CredentialHooks(TokenRefreshHooks):
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
     ) -> KimiAuthError | None:
-        """Enters the lock into `held`; None when it is held, else the sentence that says why not."""
+        """Enters the lock into `held`. Returns None if it is held, else the reason."""
         patience_s = self._left_s(ctx) if ctx.patience_s else ctx.patience_s
         try:
             if held.enter_context(self._store.locked(patience_s, give_up=give_up)):
@@ -217,15 +221,15 @@ class CredentialHooks(TokenRefreshHooks):
         return CredentialLocked(f"{holder} holds the lock of {self._store.place}")
 
     def deadline_s(self, patience_s: float) -> float:
-        """When a patience that begins now ends, monotonic seconds."""
+        """The deadline of a patience that begins now, monotonic seconds."""
         return self._clock.monotonic_s() + patience_s
 
     def left_s(self, deadline_s: float) -> float:
-        """What is left until then, in seconds, never negative."""
+        """Seconds left until `deadline_s`, never negative."""
         return max(0.0, deadline_s - self._clock.monotonic_s())
 
     def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
-        """True if a walk that ended for lack of patience would go on with a patience that lasts until `deadline_s`."""
+        """True if a walk that ran out of patience could continue with one that lasts until `deadline_s`."""
         if ctx.deadline_s >= deadline_s or not self._ports.recovers(ctx.patience_s):
             return False
         if isinstance(ctx.trouble, CredentialLocked):
@@ -237,7 +241,7 @@ class CredentialHooks(TokenRefreshHooks):
 
 
 def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
-    """With how long no process tries again, where that is why the walk gives up."""
+    """Adds the time until the next try to `trouble`, if the backoff is why the walk gives up."""
     if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "in_flight":
         return ctx
     return replace(ctx, trouble=judge.postponed(ctx.trouble, wait_s))

@@ -1,4 +1,7 @@
-"""The real hooks of token_refresh: everything that happens between taking the credential's lock and giving it back."""
+"""The real hooks of token_refresh: every step between taking the credential's lock and releasing it.
+
+`kimi_auth.credential.contracts` states what each hook promises, `docs/protocol.md` why the steps are in this order.
+"""
 
 from __future__ import annotations
 
@@ -41,18 +44,19 @@ CONNECT_S = 5.0
 UNSAVED_ONE_SHOT_S = 30.0
 UNSAVED_RETRY_S = 1.0
 RECOVERY_PAUSE_S = 1.0
+"""Seconds before this process sends a token again whose answer was lost: servers with a reuse grace period accept
+that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the hooks work on. `issuer`: the OAuth host that requests go to. `built_in`: the platform's own host, to which a
-    record belongs that names none ("": the same).
+    """The ports of the hooks: store, server, clock and policies. `issuer`: the OAuth host that requests go to.
+    `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
 
-    `keeps_trying(seconds)`: whether a pair that cannot be written is tried again after so many seconds of trying, with
-    the lock held. `recovers(patience_s)`: whether a walk may wait and try once more in this process, and so take longer.
-    `now_s`: unix time by which ages are judged, None for the wall clock itself. `luck`: a number in 0..1 for jitter.
-    `advisory_connect_s`: how long an advisory renewal waits for a connection. `is_ending`: the program is to end, so that
-    the lock is not waited for any longer.
+    `keeps_trying(seconds)`: whether to retry a failing write of a new pair after so many seconds, with the lock held.
+    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for judging
+    ages, None for the wall clock. `luck`: a number in 0..1 for jitter. `advisory_connect_s`: the connect timeout of an
+    advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer.
     """
 
     store: CredentialStore
@@ -68,7 +72,7 @@ class Ports:
     is_ending: Callable[[], bool] = lambda: False
 
     def look(self) -> tuple[Snapshot, InspectOutcome, KimiAuthError | None]:
-        """Reads the credential and judges it by the clock; nothing is sent, nothing is written."""
+        """Reads the credential and classifies it by the clock. Sends nothing, writes nothing."""
         snapshot = self.store.read()
         fp = snapshot.fp
         state, trouble = judge.judge(
@@ -92,10 +96,10 @@ class Ports:
 
 
 def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
-    """The pair in a token answer (RFC 6749 §5.1, §6). Its end is counted from the moment before the request was sent.
+    """The pair in a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, before the request was sent.
 
-    What a refresh answer leaves out (refresh token, scope) stays as it was in `before`; a refresh token that no request can
-    carry does not: the old one is spent.
+    A refresh answer may omit the refresh token and the scope (RFC 6749 §5.1, §6): then those of `before` stay valid. An
+    unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.
     """
     lifetime_s = grant.expires_in_s or DEFAULT_LIFETIME_S
     return Token(
@@ -123,6 +127,7 @@ class TokenRefreshHooks:
         snapshot, state, trouble = self._ports.look()
         token, backoff = snapshot.token, self._store.backoff()
         now_s, wall_s = self._ports.judged_at_s(), self._clock.wall_s()
+        # Results of an earlier try of this walk must not steer this one.
         ctx = replace(ctx, snapshot=snapshot, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
             return "corrupt", replace(ctx, trouble=trouble)
@@ -130,6 +135,8 @@ class TokenRefreshHooks:
             return "foreign", replace(ctx, trouble=trouble)
         if state == "absent" or token is None:
             return "gone", ctx
+        # Noted on disk before anything else: with a note in memory only, processes rotate in turn for one rejected
+        # bearer.
         if token.access_token == ctx.need.not_bearer and snapshot.fp != backoff.rejected_fp:
             backoff = judge.after_rejection(backoff, snapshot.fp, wall_s)
             self._set_backoff(backoff)
@@ -138,9 +145,8 @@ class TokenRefreshHooks:
         if judge.attainable(ctx.need, backoff).met_by(snapshot, now_s):
             return "satisfied", ctx
         if judge.is_forced(snapshot, ctx.need, now_s) and judge.forced_until_s(backoff, wall_s):
-            return "backing_off", replace(
-                ctx, trouble=judge.rejected_again()
-            )  # it may work elsewhere: nothing is waited for
+            # No `retry_at_s`: the token may work at other URLs, so its holders do not wait.
+            return "backing_off", replace(ctx, trouble=judge.rejected_again())
         until_s = judge.retry_at_s(
             backoff,
             wall_s,
@@ -165,7 +171,7 @@ class TokenRefreshHooks:
                 return "interrupted", ctx
             case "in_flight" if claim.wait_s > 0 or self._can_wait(ctx):
                 return "in_flight", self._met_in_flight(ctx, claim)
-            case "in_flight":  # silent for longer than a request takes, and without a new token nothing goes on
+            case "in_flight":  # its owner has been silent for longer than a request takes, and this need cannot wait
                 return "interrupted", ctx
             case _:
                 return "claimed", ctx
@@ -178,7 +184,7 @@ class TokenRefreshHooks:
         return "claimed", replace(ctx, claim=claim)
 
     def _can_wait(self, ctx: CredentialContext) -> bool:
-        """True while the stored token serves this caller: an owner that is cut off may still bring the answer."""
+        """True while the stored token serves this caller: a disconnected owner may still receive the answer."""
         snapshot, state, _ = self._ports.look()
         return ctx.need.waits(state, snapshot, self._ports.judged_at_s())
 
@@ -192,22 +198,27 @@ class TokenRefreshHooks:
         )
 
     def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]:
+        # A lock that does not exclude (a shared folder, a removed lock file) lets another process rotate or sign in
+        # between `reread` and `claim`. Sending the pair then would be a reuse, for which servers revoke the login (RFC
+        # 9700 §4.14.2).
         again = self._store.read()
         if again.fp == ctx.snapshot.fp and again.problem is None and self._store.revoked_mark(again.fp) is None:
             return "unchanged", ctx
         return "changed", ctx
 
     def withdraw_claim(self, ctx: CredentialContext, /) -> tuple[WithdrawOutcome, CredentialContext]:
+        # A renewed claim stays: "not sent" is true of this walk only, an earlier one may have spent the token.
         if ctx.claim.state == "made":
             self._drop_claim(ctx.claim)
         return "withdrawn", ctx
 
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         before = _pair_of(ctx.snapshot)
-        sent_at_s = self._clock.wall_s()
+        sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
         ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
+        # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
             return "tokens", replace(ctx, pair=pair, trouble=None)
@@ -220,15 +231,16 @@ class TokenRefreshHooks:
         return ("unwritable", replace(ctx, trouble=trouble)) if trouble else ("staged", ctx)
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
-        # Each try compares anew: while the disk is in trouble, a program that takes no lock may sign in or out.
+        # Each try compares again: while the disk fails, a program that takes no lock may sign in or out.
         there = self._insist(lambda: self._commit(ctx))
         if isinstance(there, KimiAuthError):
             return "unwritable", replace(ctx, trouble=there)
         if there != "committed":
+            # A login or logout is newer than the answer; a live pair must not stay on disk unused.
             self._drop_claim(ctx.claim)
             return there, ctx
         now_s = self._ports.judged_at_s()
-        life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # a staged pair may be old
+        life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # a staged pair from an earlier process may be old
         renewed = judge.after_renewal(
             self._store.backoff(),
             self._clock.wall_s(),
@@ -244,12 +256,12 @@ class TokenRefreshHooks:
         """One try. Raises StorageError."""
         fp, store = ctx.snapshot.fp, self._store
         if ctx.pair and store.peek_claim(fp).state != "staged" and store.read().fp == fp:
-            store.stage(ctx.claim, ctx.pair)  # the answer is not where it was put, and lives in this process only
+            store.stage(ctx.claim, ctx.pair)  # the staged file is gone, so the pair exists in this process only
         new = ctx.pair or ctx.claim.staged
         stored = store.read()
         if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
             return "gone"
-        # Our own pair is there already if an earlier try failed after the rename: then that is made durable now.
+        # If an earlier try failed after the rename, our own pair is the record already; this try makes it durable.
         if stored.state == "present" and stored.fp not in (fp, fingerprint(new) if new else fp):
             return "superseded"
         store.commit_staged(fp)
@@ -259,6 +271,7 @@ class TokenRefreshHooks:
         pair = ctx.pair
         if pair is None or not (pair.refresh_token or pair.access_token):
             return "unsupported", replace(ctx, revocation="unread")
+        # Revoking a refresh token should end its access tokens too (RFC 7009 §2.1), so one request suffices.
         if pair.refresh_token:
             answer = self._server.revoke(pair.refresh_token, "refresh_token")
         else:
@@ -293,27 +306,30 @@ class TokenRefreshHooks:
         return "postponed", self._recovering(ctx) if ctx.in_doubt else ctx
 
     def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
-        """The walk waits out the backoff that ends at `until_s`, unless what was found is not transient."""
+        """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
+        help."""
         is_transient = isinstance(ctx.trouble, Unreachable)
         return replace(ctx, retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
-        """The first answer that is lost: this process alone tries again after a second, whatever its patience is. A server
-        that takes a token twice does so for a short time only."""
+        """After the first lost answer, this process alone tries again after a second, whatever its patience is: a reuse
+        grace period of a server is short."""
         asked_s = ctx.retry_after_s or 0.0
         if ctx.recoveries or asked_s > RECOVERY_PAUSE_S or not self._ports.recovers(ctx.patience_s):
             return ctx
         retry_at_s = min(ctx.retry_at_s or math.inf, self._clock.wall_s() + RECOVERY_PAUSE_S)
+        # The deadline grows too: an advisory walk has none left, and would give up before its recovery.
         deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
         return replace(ctx, retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
 
     def retry_in_s(self) -> float:
-        """How long nobody tries to renew, in seconds; 0.0 for now."""
+        """Seconds until the shared backoff is over; 0.0 if a renewal may start now."""
         wall_s = self._clock.wall_s()
         return max(0.0, judge.retry_at_s(self._store.backoff(), wall_s) - wall_s)
 
     def _insist(self, write: Callable[[], Done]) -> Done | KimiAuthError:
-        """Tries `write` every second while the lock is held: letting go would lose a pair that only we know."""
+        """Retries `write` every second with the lock held: releasing it would let another process send the spent
+        token."""
         began_s = self._clock.monotonic_s()
         while True:
             try:
@@ -325,13 +341,15 @@ class TokenRefreshHooks:
                 self._clock.sleep(UNSAVED_RETRY_S)
 
     def _set_backoff(self, backoff: Backoff) -> None:
+        # Best effort: without it processes only retry sooner, and raising would hide the walk's own outcome.
         try:
             self._store.set_backoff(backoff)
         except StorageError as trouble:
             log.warning("the shared backoff could not be written: %s", trouble.line)
 
     def _bind_once(self) -> None:
-        """The first renewal that succeeded shows whose the login is: another client may drop the record's own key."""
+        """The first successful renewal proves the issuer. It is kept beside the record, because other clients drop the
+        record's own key."""
         try:
             if self._store.binding() is None:
                 self._store.bind(Binding(self._issuer))

@@ -1,11 +1,11 @@
-"""Small files, handled with care: reads that never hang, writes that survive a power cut, private modes.
+"""Safe access to small files: reads that never hang, writes that survive a power cut, private modes.
 
-Everything here raises `OSError`: `Unfit` for a file that is not what it should be, else the system's own. `reason` says
-either in plain words with a next step; each room makes its own kind of error of that, at its border.
+Every function raises `OSError`: `Unfit` for a file that fails the rules, else the system's own error. `reason` explains
+either with a next step; each package turns that into its own type of error at its border.
 
-A file is *ours* when it belongs to the effective user or to root. The directories and links on the way to it are judged
-before they are gone through (`reach`); what root finds in another user's directory is not ours: a command becomes that
-user first (`kimi_auth.cli.privileges`), a library refuses.
+A file is *ours* if it belongs to the effective user or to root. The directories and links on its path are judged before
+they are entered (`reach`). For root, a file in another user's directory is not ours: a command becomes that user first
+(`kimi_auth.cli.privileges`), a library refuses.
 """
 
 from __future__ import annotations

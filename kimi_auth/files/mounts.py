@@ -1,4 +1,4 @@
-"""What the mount table says of a file: whether modes mean anything there, and whether it can be replaced (proc(5))."""
+"""Reads the mount table: whether a file system stores modes, and whether a file can be replaced (proc(5))."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _GET_FLAGS = 2 << 30 | struct.calcsize("l") << 16 | 0x6601
 _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
 
 _MODELESS = re.compile(r"vfat|msdos|exfat|ntfs3?|9p|drvfs|cifs|smb3|smbfs|vboxsf|prl_fs|vmhgfs|fakeowner|fuse.*")
-"""File systems that show one owner or one mode for every file, whatever `chmod` was told: FAT, Windows' disks in WSL, shared
-folders of virtual machines and of desktop container engines, most of FUSE. The kernel takes the mount's word there, too."""
+"""File systems that show one owner or one mode for every file, whatever `chmod` set: FAT, Windows' disks in WSL, shared
+folders of virtual machines and of desktop container engines, most of FUSE. There the kernel uses the mount's modes,
+too."""
 
 
 class Mount(NamedTuple):
@@ -34,16 +35,16 @@ class Mount(NamedTuple):
 
 
 def keeps_modes(device: int) -> bool:
-    """False for the device number of a file system whose owners and modes are not those of its files."""
+    """False for the device number of a file system that stores no owners and modes for each file."""
     name = f"{os.major(device)}:{os.minor(device)}"
     kinds = {mount.kind for mount in _table() if mount.device == name}
     return not any(_MODELESS.fullmatch(kind) for kind in kinds)
 
 
 def mount_of_its_own(name: str, directory: int) -> str:
-    """Where the file `name` in a directory is mounted, if it is a mount of its own: renaming onto it fails (EBUSY).
+    """The mount point of the file `name` in a directory, if it is a mount of its own: renaming onto it fails (EBUSY).
 
-    Told by the mount's number, which differs from the directory's; "" also where the system does not say.
+    A mount id that differs from the directory's shows it; "" also if the system gives no ids.
     """
     try:
         descriptor = os.open(name, getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -62,7 +63,7 @@ def mount_of_its_own(name: str, directory: int) -> str:
 
 
 def is_protected(name: str, directory: int) -> bool:
-    """Whether the file, or names in its directory, must not be replaced: the flags of chattr(1), which bind root, too."""
+    """True if chattr(1) flags forbid to replace the file or names in its directory; they bind root, too."""
     return any(
         _flags(path, kind, directory) & bits
         for path, kind, bits in ((name, os.O_NOFOLLOW, _IMMUTABLE | _APPEND_ONLY), (".", os.O_DIRECTORY, _APPEND_ONLY))
@@ -70,7 +71,7 @@ def is_protected(name: str, directory: int) -> bool:
 
 
 def _flags(name: str, kind: int, directory: int) -> int:
-    """ioctl_iflags(2); 0 where the system or the file system has none."""
+    """ioctl_iflags(2); 0 if the system or the file system has no flags."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | kind, dir_fd=directory)
     except OSError:
@@ -112,5 +113,5 @@ def _table() -> list[Mount]:
 
 
 def _plain(text: str) -> str:
-    """Space, tab, newline and backslash are written in octal."""
+    """Decodes octal escapes: the kernel writes space, tab, newline and backslash that way."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

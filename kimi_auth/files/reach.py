@@ -1,17 +1,17 @@
-"""The way to a file: every directory and every symbolic link on it is judged before it is gone through.
+"""Walks the path to a file: every directory and symbolic link on it is judged before it is entered.
 
-A path is walked from the root with `openat`, one component at a time, so that what was judged is what is used: an
-exchange of a name between the look and the use has no effect. The rules are those of `sshd`'s StrictModes and of sudo,
-relaxed where a stranger could do no more than make us stop:
+A path is walked from the root with `openat`, one component at a time, so the judged component is the one that is used:
+swapping a name between check and use has no effect. The rules are those of `sshd`'s StrictModes and of sudo, relaxed
+where another user could at most cause a denial of service:
 
     link           made by me or by root
     on the way     belongs to me, to root, to an id outside of this user namespace, or is sticky;
-                   what is mine must not be writable by others (unless it is sticky)
+                   my own must not be writable by others (unless it is sticky)
     holds the file belongs to me or to root and is not writable by others, sticky or not
 
-"Others" are those who are neither me nor root. A group counts as mine when it has no other member: umask 002 with a group
-for each user, and the group that Kubernetes gives to a volume. On a file system that stores no modes all of this says
-nothing (`mounts.keeps_modes`), so nothing is concluded from it.
+"Others" are all users except me and root. A group counts as mine if it has no other member: umask 002 with a group
+for each user, and the group that Kubernetes gives to a volume. A file system that stores no modes proves nothing
+(`mounts.keeps_modes`), so these rules do not apply there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 LINKS_MAX = 40
-"""As many links as Linux follows in one path (path_resolution(7))."""
+"""The limit of links that Linux follows in one path (path_resolution(7))."""
 
 # O_PATH, O_SEARCH: a directory on the way must be entered, not read.
 _ENTER = getattr(os, "O_PATH", getattr(os, "O_SEARCH", os.O_RDONLY)) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -49,7 +49,7 @@ _OTHERS, _GROUP = 0o002, 0o020
 
 
 class Place(NamedTuple):
-    """Where a path leads: `name` in the directory that `directory` is a descriptor of; `path` is the same in words."""
+    """The end of a path: `name` in the directory with the open descriptor `directory`. `path` is its full name."""
 
     directory: int
     name: str
@@ -62,11 +62,11 @@ class Place(NamedTuple):
 
 @contextmanager
 def reached(path: Path, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
-    """The place that `path` names; nothing need be there yet. With `follow`, a link there is gone through, too.
+    """The `Place` that `path` names; it may not exist yet. `follow`: also follow a link at its end.
 
-    `private`: the directory that holds it is judged as such, else as one on the way (for a directory to be made in it).
-    Raises `NotOurs` and `Exposed` for what fails the rules, else the system's `OSError`; an error of the body that
-    names the file names it in full.
+    `private`: its directory is judged as the one that holds the file, else as one on the way (to make a directory in
+    it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
+    error of the body becomes a full path.
     """
     way = _Way(path)
     try:
@@ -82,13 +82,13 @@ def reached(path: Path, *, follow: bool = False, private: bool = True) -> Iterat
 
 
 def followed(path: Path) -> Path:
-    """What `path` leads to when every link is gone through; itself where it is no link. Raises as `reached`."""
+    """`path` with every link at its end followed. Raises as `reached`."""
     with reached(path, follow=True) as place:
         return place.path
 
 
 def stat_at(path: Path, *, follow: bool = False) -> os.stat_result | None:
-    """What lies at `path`, None where nothing is. Raises as `reached`."""
+    """The `lstat` of `path`, None if it does not exist. Raises as `reached`."""
     try:
         with reached(path, follow=follow, private=False) as place:
             return os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
@@ -97,14 +97,14 @@ def stat_at(path: Path, *, follow: bool = False) -> os.stat_result | None:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether `path` leads to a directory. Raises as `reached`, but for what is not there."""
+    """True if `path` leads to a directory, False if it does not exist. Raises as `reached`."""
     found = stat_at(path, follow=True)
     return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 @contextmanager
 def opened_directory(path: Path) -> Iterator[int]:
-    """A descriptor of the directory `path` that can be read and made durable; the directory is judged. Raises OSError."""
+    """A readable descriptor of the judged directory `path`, for listing and `fsync`. Raises OSError."""
     way = _Way(path)
     try:
         way.enter(private=True)
@@ -118,13 +118,13 @@ def opened_directory(path: Path) -> Iterator[int]:
 
 
 def names(directory: Path) -> list[str]:
-    """What is in the directory. Raises OSError."""
+    """The names in the directory. Raises OSError."""
     with opened_directory(directory) as descriptor:
         return os.listdir(descriptor)  # noqa: PTH208
 
 
 def remarks(directory: Path) -> Iterator[tuple[str, str]]:
-    """What is unusual about the way to `directory` and about itself, though it is gone, each with a next step. Raises as
+    """Unusual but accepted properties of `directory` and of the path to it, each with a next step. Raises as
     `reached`."""
     way = _Way(directory)
     try:
@@ -146,7 +146,7 @@ def remarks(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def exposed_to(found: os.stat_result) -> str:
-    """Who else than me and root may write to the directory, in words; "" for no one that is known."""
+    """The others who may write to the directory, in words; "" if none are known."""
     mode = found.st_mode
     if mode & _OTHERS:
         return "every user"
@@ -156,7 +156,7 @@ def exposed_to(found: os.stat_result) -> str:
 
 
 class _Way:
-    """One walk along a path. `seen`: the directories that were entered, with what `fstat` said of them."""
+    """One walk along a path. `seen`: the directories entered, each with its `fstat`."""
 
     def __init__(self, path: Path) -> None:
         self._asked = path
@@ -171,7 +171,7 @@ class _Way:
             self._here = -1
 
     def walk(self, *, follow: bool, private: bool) -> Place:
-        """To the place that the path names."""
+        """Walks to the `Place` that the path names."""
         name, is_linked = self._walk([], follow=follow)
         if private:
             self._judge_holder(is_linked=is_linked)
@@ -179,13 +179,13 @@ class _Way:
         return Place(self._here, name, path)
 
     def enter(self, *, private: bool) -> None:
-        """Into the directory that the path names, through a link, too."""
+        """Enters the directory that the path names, also through a link."""
         self._walk(["."], follow=False)
         if private:
             self._judge_holder(is_linked=False)
 
     def readable(self) -> int:
-        """A descriptor of the directory entered that can be read."""
+        """A readable descriptor of the entered directory."""
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._here)
 
     def _walk(self, end: list[str], *, follow: bool) -> tuple[str, bool]:
@@ -198,7 +198,7 @@ class _Way:
             raise
 
     def _go_along(self, end: list[str], *, follow: bool) -> tuple[str, bool]:
-        """Enters every directory of the path; gives the last name and whether a link stood in its place."""
+        """Enters every directory of the path; returns the last name, and whether a link led to it."""
         asked = os.fspath(self._asked)
         left = end + _parts(asked if asked[0] == "/" else f"{Path.cwd()}/{asked}") or ["."]
         self._start()
@@ -228,12 +228,13 @@ class _Way:
         if before >= 0:
             os.close(before)
         found = os.fstat(descriptor)
-        if found.st_uid not in self._trusted or found.st_mode & (_OTHERS | _GROUP):  # most are as they should be
+        # Fast path: most directories need no judgement.
+        if found.st_uid not in self._trusted or found.st_mode & (_OTHERS | _GROUP):
             self._judge(found)
         self.seen.append((words or "/", found))
 
     def _enters(self, name: str) -> bool:
-        """Goes into the directory `name`; False where it is a link or a file."""
+        """Enters the directory `name`; False if it is a link or a file."""
         try:
             descriptor = os.open(name, _ENTER | os.O_NOFOLLOW, dir_fd=self._here)
         except OSError as error:
@@ -244,7 +245,7 @@ class _Way:
         return True
 
     def _link(self, name: str, *, is_last: bool) -> str | None:
-        """Where the link `name` leads; None for the last name when it is no link. A file on the way is an error."""
+        """The target of the link `name`; None for a last name that is no link. A file on the way is an error."""
         try:
             found = os.stat(name, dir_fd=self._here, follow_symlinks=False)
         except FileNotFoundError:
@@ -296,15 +297,15 @@ def _parts(text: str) -> list[str]:
 
 
 def _is_group_ours(gid: int) -> bool:
-    """Whether no one else than me and root is known to be in the group."""
-    import grp  # looked up where a directory is group-writable only: a directory service may be slow
+    """True if the group has no known member except me and root."""
+    import grp  # only for a group-writable directory: a directory service may be slow
     import pwd
 
     me = os.geteuid()
     try:
         listed = grp.getgrgid(gid).gr_mem
     except KeyError:
-        # A group without a name is one that a container was given for its volumes.
+        # A group without a name: a container runtime assigned it for volumes.
         return gid in {os.getegid(), *os.getgroups()}
     try:
         uids = {pwd.getpwnam(name).pw_uid for name in listed}

@@ -1,4 +1,4 @@
-"""Reads that never wait: not for a FIFO's other end, not for a file without end."""
+"""Reads that never block: not on a FIFO without a writer, not on an endless file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAFELY = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class Found(NamedTuple):
-    """A file's bytes, and what `fstat` said of the very descriptor that they were read from."""
+    """A file's bytes, and the `fstat` of the descriptor that they were read from."""
 
     data: bytes
     stat: os.stat_result
@@ -27,10 +27,10 @@ class Found(NamedTuple):
 
 
 def read_bounded(path: Path, limit: int, *, follow: bool = False) -> Found | None:
-    """The bytes of the regular file `path`, None when nothing is there. Never waits.
+    """The bytes of the regular file `path`, None if it does not exist. Never blocks.
 
-    The file and the directory that holds it must be ours (`reach`); a link in its place is an error, with `follow` it is
-    gone through if it is ours. Raises `Unfit` for what fails that, is no file, or holds more than `limit` bytes.
+    The file and its directory must be ours (`reach`). A link at `path` is an error; with `follow`, one of ours is
+    followed. Raises `Unfit` for a file that fails these rules, is not regular, or holds more than `limit` bytes.
     """
     try:
         with reached(path, follow=follow) as place:

@@ -1,4 +1,4 @@
-"""Whether a file can be replaced, asked before anything that cannot be taken back: the rename itself cannot be tried."""
+"""Checks that a file can be replaced before an irreversible step; a rename cannot be tried without doing it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ _MOUNT_IT = "mount the directory that holds it instead of the file: {directory}"
 
 
 def refuse_fixed(path: Path) -> None:
-    """Raises `Fixed` unless a rename onto `path` would replace what is there: told before anything that cannot be taken
-    back, for the rename itself cannot be tried. Nothing is written."""
+    """Raises `Fixed` unless a rename onto `path` would replace it. A missing file passes. Writes nothing."""
     try:
         with reached(path) as place:
             why, hint = _why_fixed(place)

@@ -1,4 +1,4 @@
-"""What is wrong with a file, in plain words with a next step: the system's errors, strange kinds, other people's files."""
+"""Explains file errors with a next step: the system's errors, unexpected file types, other users' files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _KINDS = (
 
 
 class Unfit(OSError):
-    """A file that is not what it should be. `path` + " " + `words` is a sentence; `hint` the next step."""
+    """A file that fails the rules. `path` + " " + `words` is a sentence; `hint` is the next step."""
 
     def __init__(self, path: Path, words: str, hint: str = "") -> None:
         super().__init__(f"{path} {words}")
@@ -93,11 +93,11 @@ class Fixed(Unfit):
 
 
 class TooLarge(Unfit):
-    """It holds more than it may."""
+    """It exceeds its size limit."""
 
 
 def reason(error: OSError, path: Path) -> tuple[str, str]:
-    """Why something could not be done to `path`, in plain words, and the next step ("" if there is none to name)."""
+    """Why an operation on `path` failed, in plain words, and the next step ("" if none is known)."""
     words, hint = _WORDS.get(error.errno or 0, (error.strerror or type(error).__name__, ""))
     return words, _for_shell(hint, path)
 
@@ -107,12 +107,12 @@ def _for_shell(hint: str, path: Path) -> str:
 
 
 def is_ours(found: os.stat_result) -> bool:
-    """True for what belongs to the effective user, or to root, who could do anything anyway."""
+    """True for a file of the effective user or of root: root has every permission anyway."""
     return found.st_uid in {os.geteuid(), 0}
 
 
 def is_outside(uid: int) -> bool:
-    """True for the id that stands for all ids which this user namespace does not map (user_namespaces(7))."""
+    """True for the overflow id, which stands for all ids that this user namespace does not map (user_namespaces(7))."""
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
         mapped = Path("/proc/self/uid_map").read_text("ascii").split()
@@ -131,6 +131,6 @@ def refuse_strange(found: os.stat_result, path: Path) -> None:
 
 
 def refuse_foreign_link(found: os.stat_result, path: Path) -> None:
-    """Raises `NotOurs` for a symbolic link that is not ours: its own owner counts, wherever it leads."""
+    """Raises `NotOurs` for a symbolic link that is not ours: its own owner counts, not its target's."""
     if stat.S_ISLNK(found.st_mode) and not is_ours(found) and keeps_modes(found.st_dev):
         raise NotOurs(path, f"is a symbolic link that another user made (uid {found.st_uid})", _BLOCKED)

@@ -46,17 +46,17 @@ FORGOTTEN_S = 3_600.0
 OTHERS, WRITE = 0o077, 0o022
 
 _NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What some file systems say that store no modes."""
+"""Errors of `fchmod` on file systems that store no modes."""
 _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
 def temporary(path: Path) -> Path:
-    """A new name beside `path`; whoever finds it there after an hour may remove it."""
+    """A new name beside `path`; any process may remove such a file after an hour."""
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def touch(path: Path) -> None:
-    """Makes the empty private file `path` unless something is there. Raises `NotOurs` for another user's file."""
+    """Makes the empty private file `path` unless it exists. Raises `NotOurs` for another user's file."""
     with reached(path) as place:
         try:
             os.close(_open_new(place))
@@ -67,14 +67,14 @@ def touch(path: Path) -> None:
 
 
 def tighten(path: Path) -> None:
-    """Others may neither read nor write the file or directory `path` any more, if it is mine. What is another's or not
-    there is left as it is, and so is what the file system does not let be changed."""
+    """Takes read and write permission for `path` from others, if it is mine. Leaves another user's or a missing one
+    alone; ignores a file system that refuses the change."""
     _take_away(path, lambda found: OTHERS)
 
 
 def close(directory: Path) -> None:
-    """No one else may write to the directory any more, if it is mine and `reached` would refuse it. It may hold what others
-    read, so that stays as it is; a sticky one is meant for all."""
+    """Takes write permission for the directory from others, if it is mine and `reached` would refuse it. Read
+    permission stays, because others may read its files; a sticky directory is shared on purpose."""
     _take_away(directory, lambda found: WRITE if exposed_to(found) and not found.st_mode & stat.S_ISVTX else 0)
 
 
@@ -93,9 +93,9 @@ def _take_away(path: Path, bits: Callable[[os.stat_result], int]) -> None:
 
 
 def create_durably(path: Path, data: bytes, *, allocate: int = 0) -> bool:
-    """Makes the file `path` with `data`, durably; False when something is there already.
+    """Makes the file `path` with `data`, durably; False if it exists already.
 
-    `allocate` bytes are taken from the disk at once, so that a full disk shows now; a failure leaves nothing behind.
+    Allocates `allocate` bytes at once, so that a full disk fails now; a failure leaves no file behind.
     """
     with reached(path) as place:
         try:
@@ -111,13 +111,14 @@ def create_durably(path: Path, data: bytes, *, allocate: int = 0) -> bool:
 
 
 def create(path: Path, data: bytes) -> None:
-    """Makes the private file `path` with `data`, without waiting until it is durable. Raises FileExistsError."""
+    """Makes the private file `path` with `data`, without `fsync`. Raises FileExistsError."""
     with reached(path) as place:
         _write_new(place, data, sync=False)
 
 
 def link_durably(path: Path, data: bytes) -> bool:
-    """`create_durably` for readers that take no lock: the file appears whole. Where links do not work it is renamed."""
+    """`create_durably` for readers without a lock: the file appears whole. Renames on file systems without hard
+    links."""
     with reached(path) as place:
         new = place.beside(temporary(path).name)
         _write_new(new, data)
@@ -135,7 +136,7 @@ def link_durably(path: Path, data: bytes) -> bool:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """What the system says of a temporary file in here is said of `path`: the other one will be gone."""
+    """Replaces the name of a temporary file in an error by `path`: the temporary file no longer exists then."""
     try:
         yield
     except OSError as error:
@@ -152,9 +153,10 @@ def write_durably(
     mode: int = PRIVATE_FILE,
     still: Callable[[], bool] = lambda: True,
 ) -> bool:
-    """`data` becomes the file `path` in one step, durably; a failure leaves what was there.
+    """Replaces the file `path` by `data` atomically and durably; a failure keeps the old file.
 
-    `still` is asked when the new content is on disk and the old one still in place: False leaves all as it was.
+    `still` is called when the new content is on disk and the old file still in place; if it returns False, the old
+    stays.
     """
     with reached(path) as place, _about(path):
         new = place.beside(temporary(path).name)
@@ -170,11 +172,11 @@ def write_durably(
 
 
 def overwrite_durably(path: Path, head: bytes, data: bytes) -> bool:
-    """Replaces what `path` holds behind `head` by `data`, in the blocks that it has; False where it does not begin so.
+    """Replaces the bytes of `path` after `head` by `data`, in its allocated blocks; False if it does not begin with
+    `head`.
 
-    Compared and written through one descriptor: a file that takes this one's place meanwhile is not touched. Shortening
-    comes first, so that a write cut off in the middle leaves neither the end of the old bytes nor anything that could pass
-    for the new ones.
+    It compares and writes through one descriptor, so a file that replaces this one meanwhile is not touched. It
+    truncates first: a torn write then leaves no tail of the old bytes, which could pass for new ones.
     """
     with reached(path) as place:
         descriptor = os.open(place.name, os.O_RDWR | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
@@ -191,19 +193,19 @@ def overwrite_durably(path: Path, head: bytes, data: bytes) -> bool:
 
 
 def rename_durably(old: Path, new: Path) -> None:
-    """`old` takes the place of `new`, which lies in the same directory."""
+    """Renames `old` onto `new` in the same directory, durably."""
     rename(old, new)
     sync_directory(new.parent)
 
 
 def rename(old: Path, new: Path) -> None:
-    """`old` takes the place of `new`, which lies in the same directory."""
+    """Renames `old` onto `new` in the same directory."""
     with reached(new) as place:
         _rename(place.beside(old.name), place)
 
 
 def remove(path: Path) -> bool:
-    """Removes `path`; False when it was not there or would not go."""
+    """Removes `path`; False if it was missing or could not be removed."""
     try:
         with reached(path) as place:
             return _remove(place)
@@ -212,14 +214,14 @@ def remove(path: Path) -> bool:
 
 
 def remove_durably(path: Path) -> None:
-    """`path` is gone when this returns, also after a power cut."""
+    """Removes `path`, so that it stays removed after a power cut."""
     with suppress(FileNotFoundError), reached(path) as place:
         os.unlink(place.name, dir_fd=place.directory)
         _sync(place)
 
 
 def remove_forgotten(path: Path, now_s: float) -> None:
-    """Removes the temporary files beside `path` that its writers left an hour ago; younger ones may have an owner."""
+    """Removes temporary files beside `path` that are older than an hour; a writer may still use younger ones."""
     name = re.compile(re.escape(path.name) + r"\.[0-9a-f]{12}\.tmp")
     with suppress(OSError), opened_directory(path.parent) as directory:
         for left in filter(name.fullmatch, os.listdir(directory)):  # noqa: PTH208
@@ -228,7 +230,7 @@ def remove_forgotten(path: Path, now_s: float) -> None:
 
 
 def probe(directory: Path) -> None:
-    """Raises if a small file cannot be made in the directory; leaves nothing there."""
+    """Raises if a small file cannot be made in the directory; leaves no file there."""
     path = temporary(directory / PROBE)
     with reached(path) as place:
         _write_new(place, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
@@ -236,13 +238,13 @@ def probe(directory: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes the names in `directory` durable. A file system that cannot do that is left in peace."""
+    """Makes the names in `directory` durable; ignores a file system without that operation."""
     with opened_directory(directory) as descriptor:
         _sync_names(descriptor)
 
 
 def make_directories(path: Path) -> None:
-    """Makes `path` and what is missing above it, private; a directory that exists is left as it is."""
+    """Makes `path` and its missing parents, private; leaves existing directories unchanged."""
     if is_directory(path):
         return
     make_directories(path.parent)
@@ -260,7 +262,7 @@ def _open_new(place: Place, mode: int = PRIVATE_FILE) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW
     descriptor = os.open(place.name, flags, PRIVATE_FILE, dir_fd=place.directory)
     try:
-        os.fchmod(descriptor, mode)  # whatever the umask took away
+        os.fchmod(descriptor, mode)  # the umask may have removed bits
     except OSError as error:
         if error.errno not in _NO_MODES or keeps_modes(os.fstat(descriptor).st_dev):
             os.close(descriptor)
@@ -322,7 +324,7 @@ def _allocate(descriptor: int, size: int) -> None:
     except OSError as error:
         if error.errno not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
             raise
-        _write(descriptor, bytes(size), 0)  # a file system without allocation takes the blocks when they are written
+        _write(descriptor, bytes(size), 0)  # without allocation, writing zeros reserves the blocks
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:

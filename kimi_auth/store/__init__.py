@@ -1,4 +1,4 @@
-"""Credentials at rest: the contract, and the stores that keep it."""
+"""Credentials at rest: the contract, and its implementations."""
 
 from __future__ import annotations
 

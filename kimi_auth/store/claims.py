@@ -1,19 +1,19 @@
-"""A claim's bytes, and what a claim that is found means.
+"""The bytes of a claim, and the meaning of a claim that is found.
 
-A claim is a write-ahead intent: "the rotation of this pair is being sent". Its first line never changes and names its owner;
-the rest completes one JSON object, at first with nothing, then with a word of its owner, or with the answer:
+A write-ahead claim states: "the rotation of this pair is being sent". Its first line never changes and names its owner;
+the rest completes one JSON object: empty at first, later closed by its owner, or the answer:
 
     {"claim": {"v": 1, "fp": …, "nonce": …, "boot": …, "namespace": …, "pid": …, "started": …, "host": …}
     }                                                                       open; then NULs up to 68 KiB
     , "closed": true}                                                       its owner sends nothing more under it
     , "access_token": …, …, "sha256": …}                                    the answer, and nothing more
 
-So a write of the answer that is cut off anywhere still says who wrote it, and an answer is a record as it lies there:
-renamed onto the credential it only has two keys that every reader ignores. `sha256` covers the record's own keys.
+So a torn write of the answer still names its writer, and a complete answer is a valid record: renamed onto the
+credential it only has two extra keys, which every reader ignores. `sha256` covers the record's own keys.
 
-Only its owner writes into a claim; who takes it over makes a new one, with a nonce of its own, in its place. So that every
-host measures the wait for a silent owner on its own clock, each boot that meets a claim notes when it did (`CLOCK_BOOTTIME`,
-seconds) in a file beside it: `{"v": 1, "nonce": …, "met": {boot: seconds}}`.
+Only its owner writes into a claim; a process that takes it over replaces it by a new one with its own nonce. Every host
+measures the wait for a silent owner on its own clock, because wall clocks disagree: each boot that meets a claim notes
+when it did (`CLOCK_BOOTTIME`, seconds) in a file beside it: `{"v": 1, "nonce": …, "met": {boot: seconds}}`.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ __all__ = [
 ]
 
 ALLOCATE = RECORD_FILE_MAX_BYTES
-"""Bytes taken from the disk for a claim before anything is sent: room for any answer that a record may hold."""
+"""Bytes allocated on disk for a claim before anything is sent, enough for any valid answer: a disk that fills up during
+the exchange must not lose the pair."""
 
 WAIT_S = 75.0
-"""How long the owner of a claim may still be at work when it cannot be told: one request's deadline (60 s) and some."""
+"""How long an owner of unknown state may still be sending, in seconds: one request's deadline (60 s) and a margin."""
 
 MEETINGS_MAX = 64
-"""Boots whose dates are kept for one claim."""
+"""Limit of boots noted for one claim, so that its file stays below the read limit."""
 
 LINE_END = b"\n"
 CLOSED = b', "closed": true}' + LINE_END
@@ -74,9 +75,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A claim as it was found. `line`: its first line as it lies there, b"" if that is not a claim's.
+    """A claim as read from disk. `line`: the bytes of its first line, b"" if that is not a claim's.
 
-    An unreadable claim has an unknown owner, and a nonce that is made of its bytes.
+    An unreadable claim has an unknown owner, and a nonce derived from its bytes.
     """
 
     header: Header
@@ -93,24 +94,24 @@ class Meetings:
     met: Mapping[str, float] = field(default_factory=dict)
 
     def met_at_s(self, nonce: str, boot: str, boottime_s: float) -> float | None:
-        """When `boot` first met the claim `nonce`; None if it has not, or if that was written by another clock."""
+        """When `boot` first met the claim `nonce`; None if never, or if another clock wrote the time."""
         at_s = self.met.get(boot) if nonce == self.nonce else None
         return at_s if at_s is not None and at_s <= boottime_s else None
 
     def now_met(self, nonce: str, boot: str, boottime_s: float) -> Meetings:
-        """The same, where `boot` has just met the claim `nonce`."""
+        """A copy in which `boot` has just met the claim `nonce`."""
         known = self.met if nonce == self.nonce else {}
         latest = sorted(known.items(), key=lambda item: item[1])[-(MEETINGS_MAX - 1) :]
         return Meetings(nonce, {**dict(latest), boot: boottime_s})
 
 
 def new(fp: str, owner: Owner) -> Header:
-    """A header with a nonce that no other claim has."""
+    """A header with a new random nonce."""
     return Header(fp, token_hex(8), owner)
 
 
 def start(header: Header) -> bytes:
-    """The first line: what every state of the claim begins with."""
+    """The first line, common to every state of the claim."""
     owner = header.owner
     about = {
         "v": VERSION,
@@ -122,6 +123,7 @@ def start(header: Header) -> bytes:
         "started": owner.started,
         "host": owner.host,
     }
+    # The object stays open: a later write appends to it and never touches the line that names the owner.
     return json.dumps({"claim": about}).removesuffix("}").encode() + LINE_END
 
 
@@ -131,26 +133,27 @@ def unfinished(header: Header) -> bytes:
 
 
 def answer(token: Token) -> bytes:
-    """What follows the first line once the answer is there."""
+    """The bytes after the first line of a claim that holds the answer."""
     record = token.record()
     rest = json.dumps({**record, "sha256": _checksum(record)}).removeprefix("{")
     return b", " + rest.encode() + LINE_END
 
 
 def parse(data: bytes, fp: str) -> Found:
-    """The claim on pair `fp` that these bytes are; what is missing, torn or of another pair is unknown."""
+    """Parses the claim on pair `fp`. Missing, torn or foreign headers count as an unknown owner."""
     line, end, rest = data.partition(LINE_END)
     header = _header(_json(line + b"}"), fp) if end else None
     if header is None:
+        # Derived from the bytes, so that a take-over can still prove that it replaces this claim and no later one.
         return Found(Header(fp, hashlib.sha256(data).hexdigest()[:16], Owner()))
     return Found(header, line + end, rest.startswith(CLOSED), _answer(_json(data)))
 
 
 def judge(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> Claim:
-    """What a claim means to the process `me` at `boottime_s`.
+    """The meaning of a claim to the process `me` at `boottime_s`.
 
-    Only what its owner said of it, or the kernel says of its owner, makes it recoverable at once. Whoever is silent may
-    still be sending, whatever lock is held; the wall clock never decides.
+    A claim is recoverable at once only if its owner closed it, or the kernel reports its owner dead. A silent owner may
+    still be sending, whatever lock is held. The wall clock never decides.
     """
     header = found.header
     claim = partial(Claim, fp=header.fp, owner=header.owner.words, nonce=header.nonce)
@@ -158,18 +161,19 @@ def judge(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> Cla
         return claim("staged", staged=found.answer)
     if found.is_closed or is_certainly_dead(header.owner, me):
         return claim("interrupted")
+    # A claim that this boot has not met yet gets the full wait: its age on another host's clock proves nothing here.
     met_at_s = meetings.met_at_s(header.nonce, me.boot, boottime_s)
     left_s = WAIT_S if met_at_s is None else max(0.0, met_at_s + WAIT_S - boottime_s)
     return claim("in_flight", wait_s=left_s)
 
 
 def encode_meetings(meetings: Meetings) -> bytes:
-    """The bytes of the file that lies beside a claim."""
+    """The bytes of the meetings file beside a claim."""
     return json.dumps({"v": VERSION, "nonce": meetings.nonce, "met": dict(meetings.met)}).encode() + LINE_END
 
 
 def decode_meetings(data: bytes) -> Meetings:
-    """The meetings in `data`; what cannot be read has not happened, and the wait begins again."""
+    """The meetings in `data`; unreadable ones are dropped, and the wait starts again."""
     value = _json(data)
     nonce, met = (value.get("nonce"), value.get("met")) if isinstance(value, dict) else (None, None)
     if not isinstance(nonce, str) or not isinstance(met, dict):
@@ -187,16 +191,18 @@ def _json(data: bytes) -> object:
 
 def _header(value: object, fp: str) -> Header | None:
     about = value.get("claim") if isinstance(value, dict) else None
+    # A claim file that was copied or renamed to another pair's name proves nothing about that pair.
     if not isinstance(about, dict) or about.get("fp") != fp:
         return None
     nonce = about.get("nonce")
-    if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):  # it is part of a file's name
+    if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):  # it becomes part of a file name: no path separators
         return None
     texts = {
         key: printable(text) if isinstance(text := about.get(key), str) else ""
         for key in ("boot", "namespace", "started", "host")
     }
     pid = about.get("pid")
+    # A bool is an int in Python, and a larger pid would raise OverflowError in os.kill.
     return Header(fp, nonce, Owner(pid=pid if type(pid) is int and 0 < pid < 1 << 31 else 0, **texts))
 
 
@@ -208,6 +214,7 @@ def _answer(value: object) -> Token | None:
     if not isinstance(value, dict):
         return None
     record = {key: part for key, part in value.items() if key not in {"claim", "sha256"}}
+    # A power cut can leave a prefix of the answer or old blocks; a wrong pair as the record would lose the login.
     if value.get("sha256") != _checksum(record):
         return None
     try:

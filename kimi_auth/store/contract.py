@@ -1,13 +1,13 @@
-"""What a credential store promises: the whole surface that the flows know of where a login rests.
+"""The contract of a credential store: the whole interface between the flows and the location of a login.
 
-Three things lie beside the record, each bound to a pair by its fingerprint (`fp`): the *claim* (a promise on disk that a
-rotation of that pair is being sent; once it holds the answer it is the *staged*), the *refusal* (the server ended that
-pair), and the *backoff* (when to try again, shared by every process). The *binding* says which OAuth host the record belongs
-to: it outlives renewals, because other clients drop the record's own `issuer` when they write it.
+Four sidecars lie beside the record. Two are bound to a pair by its fingerprint (`fp`): the *claim* (a write-ahead
+intent: a rotation of that pair is being sent; once it holds the answer, that is the *staged pair*) and the *revoked
+mark* (the server ended that pair). The *backoff* (when to retry) is shared by every process. The *binding* names the
+OAuth host of the record: it outlives renewals, because other clients drop the record's own `issuer` when they write it.
 
-Reading never blocks, never locks and never raises for what it finds: what is wrong is said in the answer. Everything that
-writes is called with the lock held (`locked`) and raises `StorageError` when the medium refuses; what it wrote is durable
-when it returns. One contract test class runs on every store.
+Reads never block, never lock and never raise for bad content: the result carries the error. Every write is called with
+the lock held (`locked`), raises `StorageError` if the medium refuses, and is durable when it returns. One contract test
+class runs on every store.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 Stamp = tuple[int, ...]
-"""Identity of what a place holds now; equal stamps mean that nothing was installed in between. () when nothing is there."""
+"""Identity of the content of a location. Equal stamps mean that nothing was installed in between; () means no
+record."""
 
 RecordState = Literal["absent", "present", "corrupt"]
 ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_flight"]
@@ -41,11 +42,12 @@ ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_fli
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the place held at one moment.
+    """The content of the location at one moment.
 
-    `present`: `token` and its fingerprint `fp`; a record whose tokens are both empty is `present` too (`token.is_empty`).
-    `problem` says then why it cannot be replaced, so that its refresh token must not be spent: None if it can.
-    `corrupt`: `problem` says why, without a character of the content. `absent`: nothing is there.
+    `present`: `token` and its fingerprint `fp`; a record whose tokens are both empty is `present` too
+    (`token.is_empty`). Then `problem` is the reason why the record cannot be replaced, None if it can; with one, its
+    refresh token must not be spent. `corrupt`: `problem` is the reason, without a character of the content. `absent`:
+    no record exists.
     """
 
     state: RecordState
@@ -59,14 +61,14 @@ class Snapshot:
 class Claim:
     """A rotation of the pair `fp` that was, or is about to be, sent.
 
-    `none`: there is no claim. `made`: this call created it. `renewed`: this call took it over. `staged`: it holds the complete
-    answer (`staged`), which its owner could not install. `interrupted`: incomplete, and its owner closed it or is certainly
-    dead: the pair may be spent, sending it again is declared recovery. `in_flight`: incomplete, and its owner may still be
-    sending; once `wait_s` is 0 it has been silent for longer than a request takes, and a caller that cannot do without a
-    new token may recover.
+    `none`: no claim exists. `made`: this call created it. `renewed`: this call took it over. `staged`: it holds the
+    complete answer (`staged`), which its owner could not commit. `interrupted`: incomplete, and its owner closed it or
+    is certainly dead: the pair may be spent, sending it again is declared recovery. `in_flight`: incomplete, and its
+    owner may still be sending; once `wait_s` (seconds) is 0 the owner has been silent for longer than a request takes,
+    and a caller that needs a new token may recover.
 
-    `nonce` names this claim among all claims on the pair. It and the owner never change; who takes a claim over makes
-    another one. `owner`: who made it, for people.
+    `nonce` identifies this claim among all claims on the pair. It and the owner never change; a take-over makes a new
+    claim. `owner`: the process that made it, for people.
     """
 
     state: ClaimState
@@ -79,7 +81,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RevokedMark:
-    """The server's last word on a pair: unix time, and its own words (control characters removed, at most 200)."""
+    """The server ended a pair at `at_s` (unix seconds). `words`: its error text, control characters removed, at most
+    200."""
 
     at_s: float
     words: str = ""
@@ -87,14 +90,15 @@ class RevokedMark:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """When anybody may try again, shared by all processes. Times are unix seconds; a `retry_at_s` more than 15 min
+    """When any process may retry, shared by all of them. Times are unix seconds; a `retry_at_s` more than 15 min
     ahead is void (the clock was set back).
 
-    `failures` transient ends in a row, the last one described by error `code` and `words`. `unrecognized_*`: refusals that were
-    no OAuth answer, for pair `unrecognized_fp`: `unrecognized_count` of them at least 60 s apart, the first and the last of these at
-    the times given; `unrecognized_retry_at_s` is the `retry_at_s` that the latest one set. `rejected_fp`: the pair whose access
-    token the API refused at `rejected_at_s`; `forced` rotations for that reason in a row, the next one not before
-    `forced_retry_at_s`. `life_s`: how long the server's tokens live when they arrive, in seconds, as seen; 0.0 unknown.
+    `failures` transient ends in a row, the last one described by error `code` and `words`. `unrecognized_*`: error
+    answers that are not OAuth, for pair `unrecognized_fp`: `unrecognized_count` of them at least 60 s apart, with the
+    times of the first and the last; `unrecognized_retry_at_s` is the `retry_at_s` that the latest one set.
+    `rejected_fp`: the pair whose access token the API rejected at `rejected_at_s`; `forced`: rotations for that reason
+    in a row, the next one not before `forced_retry_at_s`. `life_s`: the longest life of a token on arrival, in seconds,
+    as seen; 0.0 unknown.
     """
 
     retry_at_s: float = 0.0
@@ -119,9 +123,8 @@ class Backoff:
 class Binding:
     """The OAuth host that the credential belongs to, kept beside the record.
 
-    `issuer`: its URL; "" for a binding that is there and cannot be read, which fits no host. `origins`: the other https
-    origins that held the issuer's token and revocation endpoints when the person signed in; no refresh token goes to any
-    other one.
+    `issuer`: its URL; "" for an unreadable binding, which fits no host. `origins`: the other https origins of the
+    issuer's token and revocation endpoints at sign-in; no refresh token goes to any other origin.
     """
 
     issuer: str
@@ -129,95 +132,97 @@ class Binding:
 
 
 class CredentialStore(Protocol):
-    """One credential's place. `place` names it for people ("the file …")."""
+    """One credential's location. `place` names it for people ("the file …")."""
 
     @property
     def place(self) -> str: ...
 
-    # --- reading: any time, by anybody -------------------------------------------------------------------------------
+    # --- reading: at any time, without the lock ----------------------------------------------------------------------
     def read(self) -> Snapshot:
-        """What is stored now."""
+        """The stored record. A corrupt one is a result, not an exception."""
 
     def stamp(self) -> Stamp:
-        """The stamp that `read` would give, without reading it (a file: one stat)."""
+        """The stamp that `read` would return, without reading the content (a file: one stat)."""
 
     def still(self, stamp: Stamp) -> bool:
-        """Whether nothing was installed since `stamp`, asked before each use of a token: as cheaply as the medium can.
+        """True if nothing was installed since `stamp`. Called before each use of a token, so as cheap as the medium
+        allows.
 
-        What any program writes into this place is seen at once; that the place itself was exchanged (a directory renamed,
-        a link led elsewhere), after a second at the latest. No protocol rests on it: those compare stamps.
+        A write to the record is seen at once; a replaced directory or link above it, after a second at the latest. The
+        transaction does not rely on it: it compares stamps.
         """
 
     def revoked_mark(self, fp: str) -> RevokedMark | None:
-        """The refusal of pair `fp`; an unreadable one counts as a refusal without words."""
+        """The revoked mark of pair `fp`; an unreadable one counts as a mark without words."""
 
     def peek_claim(self, fp: str) -> Claim:
-        """The claim on pair `fp` as it lies there, changed by nobody (never `made`)."""
+        """The claim on pair `fp`, without changing it (never `made`)."""
 
     def backoff(self) -> Backoff:
         """The shared backoff; an unreadable one counts as none."""
 
     def binding(self) -> Binding | None:
-        """Which OAuth host the record belongs to; None when that was never written."""
+        """The OAuth host of the record; None if no binding was written."""
 
     def leftovers(self) -> tuple[str, ...]:
-        """What else is kept beside the record and may hold a pair: set aside, or left by a writer that was killed."""
+        """Other files beside the record that may hold a pair: set aside, or left by a killed writer."""
 
     def holder(self) -> str:
-        """Who holds the lock ("pid 123"), "" when nobody does or it cannot be told."""
+        """The holder of the lock ("pid 123"), "" if it is free or the holder is unknown."""
 
-    # --- taking the place --------------------------------------------------------------------------------------------
+    # --- taking the lock ---------------------------------------------------------------------------------------------
     def check_writable(self) -> None:
-        """Raises StorageError now if a login could not be stored; leaves no trace."""
+        """Raises StorageError if a login could not be stored; leaves no trace."""
 
     def locked(
         self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None
     ) -> AbstractContextManager[bool]:
         """Holds the one lock that every writer takes, across threads and processes.
 
-        Waits up to `patience_s` seconds (0: one try; None: for ever), or until `give_up()` is true, which is asked many
-        times a second while waiting. Enters with True when the lock is held, False when it is not; raises StorageError
-        when this place has no lock that works.
+        Waits up to `patience_s` seconds (0: one try; None: no limit), or until `give_up()` is true; it polls that many
+        times a second. Enters with True if the lock is held, else with False; raises StorageError if no lock works at
+        this location. On exit it closes the claims that were made under this hold.
         """
 
     # --- under the lock ----------------------------------------------------------------------------------------------
     def claim(self, fp: str) -> Claim:
-        """Makes the claim on pair `fp` if there is none (`made`), else says what is there; clears claims on other pairs.
+        """Makes the claim on pair `fp` if none exists (`made`), else returns the existing one; clears claims on other
+        pairs.
 
-        A claim whose owner neither closed it nor is certainly dead is `in_flight`; the first meeting of each boot is noted
-        beside it, and `wait_s` runs from then. Holding the lock proves nothing about an owner: shared folders grant one lock
-        twice. Raises StorageError, with nothing made, where the lock that is held is known not to keep others out, and where
-        the record could not be replaced by the answer (only the file is mounted, it is protected, another one has its name
-        by now).
+        A claim whose owner neither closed it nor is certainly dead is `in_flight`; each boot notes beside it when it
+        first met it, and `wait_s` runs from then. Holding the lock proves nothing about an owner: shared folders grant
+        one lock twice. Raises StorageError, with nothing made, if the lock is known not to exclude others, or if the
+        answer could not replace the record (a mount of its own, a protected file, another file under its name).
         """
 
     def renew_claim(self, claim: Claim) -> Claim:
-        """Takes over `claim`, durably, before anything is sent again; gives the new claim (`renewed`), this process's own.
+        """Takes over `claim`, durably, before anything is sent again; returns the new claim of this process
+        (`renewed`).
 
-        Of several processes that take over one claim, with or without a common lock, one succeeds. Raises StorageError for
-        the others, and when `claim` is not the claim on its pair any more.
+        Of several processes that take over one claim, with or without a common lock, one succeeds. Raises StorageError
+        in the others, and if `claim` is no longer the claim on its pair.
         """
 
     def withdraw_claim(self, claim: Claim) -> None:
-        """Removes `claim`, if it is still there: it is certain that nothing was sent under it."""
+        """Removes `claim` if it still exists. Only for a claim under which certainly nothing was sent."""
 
     def stage(self, claim: Claim, token: Token) -> None:
-        """Writes the answer for the pair of `claim`, which this process owns, into it. Where it has vanished or was taken
-        over meanwhile the answer takes its place: it is the newer fact."""
+        """Writes the answer into `claim`, which this process owns. If the claim has vanished or was taken over, the
+        answer replaces it: a received pair is newer than any claim on the old one."""
 
     def commit_staged(self, fp: str) -> None:
-        """The staged of pair `fp` becomes the record; everything that was bound to older pairs goes."""
+        """The staged pair in the claim on `fp` becomes the record; sidecars of older pairs are removed."""
 
     def put(self, token: Token) -> None:
-        """`token` becomes the record (a login: newer than anything); everything bound to older pairs goes. A corrupt
-        record is set aside first."""
+        """`token` becomes the record (a login is newer than any other record); sidecars of older pairs are removed. A
+        corrupt record is set aside first."""
 
     def sign_out(self, now_s: float) -> None:
         """The empty record, marked `signed_out_at`, becomes the record. A corrupt record is set aside first."""
 
     def tidy(self, now_s: float) -> None:
         """Removes an empty signed-out record older than 60 s, the binding of a record that is signed out or absent, and
-        everything bound to pairs that are not the record."""
+        the sidecars of all pairs except the record's."""
 
     def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
         """Records that the server ended pair `fp`."""

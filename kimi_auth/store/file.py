@@ -1,20 +1,20 @@
-"""The credential as the Kimi CLI keeps it: one JSON file below the share directory, and what kimi-auth lays beside it.
+"""The credential in the Kimi CLI's format: one JSON file below the share directory, and kimi-auth's sidecars beside it.
 
-    credentials/kimi-code.json             the record
-    credentials/kimi-code.lock             its lock, never removed
-    credentials/kimi-code.<fp>.next        the claim on pair <fp>, then its staged
-    credentials/kimi-code.<fp>.<nonce>.next  the claim that is taking the place of claim <nonce>
-    credentials/kimi-code.<fp>.met         when each boot first met the claim on pair <fp>
-    credentials/kimi-code.<fp>.revoked     the server ended pair <fp>
-    credentials/kimi-code.backoff        when anybody may try again
-    credentials/kimi-code.issuer           the OAuth host that the record belongs to
-    credentials/kimi-code.json.corrupt-*   records that could not be understood, set aside by a login or a logout
+    credentials/kimi-code.json               the record
+    credentials/kimi-code.lock               its lock, never removed
+    credentials/kimi-code.<fp>.next          the claim on pair <fp>; with the answer, the staged pair
+    credentials/kimi-code.<fp>.<nonce>.next  the claim that is replacing claim <nonce>
+    credentials/kimi-code.<fp>.met           when each boot first met the claim on pair <fp>
+    credentials/kimi-code.<fp>.revoked       the revoked mark: the server ended pair <fp>
+    credentials/kimi-code.backoff            when any process may retry
+    credentials/kimi-code.issuer             the binding: the OAuth host of the record
+    credentials/kimi-code.json.corrupt-*     corrupt records, set aside by a login or a logout
 
-All of it is reached as `kimi_auth.files` prescribes: no link and no directory of another user is gone through. What may not
-be replaced (only the file is mounted into a container) is read, but its refresh token is not spent.
+Paths are walked by the rules of `kimi_auth.files`, which enter no link and no directory of another user. A record that
+cannot be replaced (only the file is mounted into a container) is read, but its refresh token is not spent.
 
-Where the record is a symbolic link, all of this lies beside its target, which is what gets replaced; both locks are
-taken, the link's first. A link to nothing is an absent record; one that leads to no file is a corrupt record.
+If the record is a symbolic link, all of this lies beside its target, which is the file that is replaced; both locks are
+taken, the link's first. A dangling link is an absent record; a link to a directory or device is a corrupt record.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ log = logging.getLogger("kimi_auth.store")
 PROBE_BYTES = claims.ALLOCATE
 
 TAKEN_OVER_MAX = 8
-"""Claims in a row of which each one is taking the place of the one before: more than one means that a process was killed
-in that very moment."""
+"""Limit of a chain of claims, each replacing the one before. It grows only if a process is killed during a
+take-over."""
 
 LOOK_AGAIN_S = 1.0
-"""How long a descriptor is believed before the path is looked at again."""
+"""Seconds for which an open descriptor is trusted before the path is checked again."""
 
 _KEY = re.compile(r"oauth/([a-z0-9-]+)")
 _FP = re.compile(r"[0-9a-f]{16}")
@@ -58,9 +58,10 @@ _KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
 
 
 class FileStore:
-    """The `CredentialStore` in files. `share_dir` is the Kimi CLI's home; `key` is `oauth/<name>`, the name of the file.
+    """The `CredentialStore` in files. `share_dir` is the Kimi CLI's home; `key` is `oauth/<name>`, the name of the
+    file.
 
-    Safe for any number of threads and processes. Raises ConfigError for a key that is no such name.
+    Safe for any number of threads and processes. Raises ConfigError for any other key.
     """
 
     def __init__(self, share_dir: Path, key: str = "oauth/kimi-code", *, clock: Clock) -> None:
@@ -83,31 +84,31 @@ class FileStore:
 
     @property
     def target(self) -> Path:
-        """The file that holds the record: `path`, or what it links to. A link that leads to something that is no file
-        (a directory, a circle), or that another user made, is its own target: what is set aside then is the link."""
+        """The file that holds the record: `path`, or the target of its link. A link to a directory, in a circle or of
+        another user is its own target, so that a login sets aside the link and nothing behind it."""
         try:
             self.path.readlink()
         except OSError:
-            return self.path  # no link, as nearly always: the way to it is judged when it is used
+            return self.path  # no link, the usual case: the path is judged at its use
         try:
             target = files.followed(self.path)
             found = files.stat_at(target)
         except FileNotFoundError:
-            return Path(os.path.realpath(self.path))  # into a directory that is not there: nothing is made for it
+            return Path(os.path.realpath(self.path))  # its directory is missing, and none is made
         except OSError:
             return self.path
         return target if found is None or stat.S_ISREG(found.st_mode) else self.path
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:
-        """The lock files, in the order in which they are taken."""
+        """The lock files, in locking order."""
         places = (self.path, self.target)
         return tuple(dict.fromkeys(place.with_name(f"{_name(place)}.lock") for place in places))
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def read(self) -> Snapshot:
-        stamp = self.stamp()  # before the read: what cannot be opened must not borrow its successor's stamp
+        stamp = self.stamp()  # before the read: an unreadable file must not get the stamp of its successor
         target = self.target
         try:
             found = medium.read_bounded(target, RECORD_FILE_MAX_BYTES)
@@ -116,7 +117,7 @@ class FileStore:
             stamp = stamp_of(found.stat)
             token = formats.decode_record(found.data, target)
         except StorageError as problem:
-            # Its frames hold what was read, and an error report may print them.
+            # Traceback frames hold the bytes read, and an error report may print them.
             return Snapshot("corrupt", stamp, problem=self._why_not_followed() or problem.with_traceback(None))
         return Snapshot("present", stamp, token, fingerprint(token), problem=_why_fixed(target))
 
@@ -136,7 +137,7 @@ class FileStore:
             elif self.stamp() == stamp:
                 watch.until_s = now_s + LOOK_AGAIN_S
                 return True
-        self._watch = watch = None  # closed before the next is opened: they may have the same number
+        self._watch = watch = None  # closed before the next one opens: descriptor numbers are reused
         try:
             self._watch = watch = Watch(self._record, now_s + LOOK_AGAIN_S)
         except OSError:
@@ -176,17 +177,17 @@ class FileStore:
         if pids:
             return lock.process(pids[0])
         owner = self._claim_owner()
-        # The kernel knows every holder on this host; of another host only the claim can tell.
+        # The kernel knows every holder on this host; only the claim can name a holder on another host.
         elsewhere = owner is not None and (pids is None or owner.host != owners.host_name())
         return f"{owner.words} (says its claim)" if owner and elsewhere and owner.words else ""
 
-    # --- taking the place --------------------------------------------------------------------------------------------
+    # --- taking the lock ---------------------------------------------------------------------------------------------
 
     def check_writable(self) -> None:
         medium.make_directories(self.path.parent)
         found = self.read()
         if found.problem and not isinstance(found.problem, CorruptCredential):
-            raise found.problem  # what is not ours, or cannot be read or replaced
+            raise found.problem  # another user's, unreadable or not replaceable
         medium.refuse_fixed(self.target)
         probe = files.temporary(self._beside(files.PROBE))
         try:
@@ -221,7 +222,7 @@ class FileStore:
 
     def claim(self, fp: str) -> Claim:
         path = self._claim_path(fp)
-        self._need_lock().check(self.lock_paths)  # once more before anything is sent
+        self._need_lock().check(self.lock_paths)  # again before anything is sent: the lock file may have been removed
         medium.refuse_fixed(self.target)
         self._sweep(fp)
         mine = claims.new(fp, self._me())
@@ -230,7 +231,7 @@ class FileStore:
         claim = self.peek_claim(fp)
         if claim.state == "none":
             raise StorageError(f"{path} came and went", hint="another process is renewing; try again")
-        if claim.state == "in_flight" and path.is_dir():  # no claim of a program, and no claim can take its place
+        if claim.state == "in_flight" and path.is_dir():  # not made by any program here, and a rename cannot replace it
             with medium.trouble("make", path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         boot, boottime_s, meetings = mine.owner.boot, self._clock.boottime_s(), self._meetings(fp)
@@ -244,10 +245,10 @@ class FileStore:
         path, taking = self._claim_path(fp), self._taking_path(claim)
         self._need_lock().check(self.lock_paths)
         mine = claims.new(fp, self._me())
-        # Its name can be made once, so one process takes this claim over, whatever the lock does.
+        # O_EXCL on a name that contains the old nonce: exactly one process takes this claim over, even without a lock.
         is_first = medium.create_durably(taking, claims.unfinished(mine), allocate=claims.ALLOCATE)
         try:
-            # It is made; now nothing may have happened to the claim before.
+            # Between the read and the creation, the old claim may have been staged, withdrawn or taken over.
             nonces = [found.header.nonce for _, found in self._claims_on(fp)]
             if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
                 raise StorageError(f"{path} was taken over by another process", hint="it is renewing; try again")
@@ -267,10 +268,10 @@ class FileStore:
     def stage(self, claim: Claim, token: Token) -> None:
         path = self._claim_path(claim.fp)
         self._need_lock()
-        formats.encode_record(token)  # raises for what no reader would take
+        formats.encode_record(token)  # raises for a pair that no reader would accept
         answer = claims.answer(token)
         for place, found in self._claims_on(claim.fp):
-            # In the blocks that the claim took from the disk: a disk that is full by now cannot cost the answer.
+            # Into the blocks that the claim has allocated: a disk that is full by now cannot lose the answer.
             if found.header.nonce == claim.nonce and medium.overwrite_durably(place, found.line, answer):
                 return
         header = claims.new(claim.fp, self._me())
@@ -285,7 +286,7 @@ class FileStore:
             with medium.trouble("replace", target):
                 files.rename_durably(path, target)
         elif staged := _staged(target, fp):
-            # A second try: the rename succeeded, making it durable did not.
+            # A second try: the rename succeeded, the sync of the directory did not.
             with medium.trouble("replace", target):
                 files.sync_directory(target.parent)
         else:
@@ -309,7 +310,7 @@ class FileStore:
         found = self.read()
         if formats.has_served(found.token, now_s):
             medium.remove_durably(self.target)
-        if found.state != "corrupt":  # which pair a corrupt record holds cannot be told
+        if found.state != "corrupt":  # the pair of a corrupt record is unknown, and its claim may still count
             self._sweep(found.fp)
         if formats.is_over(found):
             self.bind(None)
@@ -354,7 +355,8 @@ class FileStore:
         return claim
 
     def _close_claims(self) -> None:
-        """What is left of our claims says that nothing more is sent under them; where that fails, others wait for us."""
+        """Closes the unfinished claims of this hold, so that the next process recovers at once. If that fails, it
+        waits."""
         for claim in self._mine:
             for place, found in self._claims_on(claim.fp):
                 if found.header.nonce == claim.nonce and not found.answer:
@@ -364,7 +366,7 @@ class FileStore:
                         log.warning("a claim stays open, the next renewal waits for it: %s", problem.line)
 
     def _claims_on(self, fp: str) -> list[tuple[Path, claims.Found]]:
-        """The claim on pair `fp`, behind it one that is taking its place, and so on: the last one counts."""
+        """The claim on pair `fp`, then the one that is replacing it, and so on; the last one counts."""
         path, chain = self._claim_path(fp), list[tuple[Path, claims.Found]]()
         while len(chain) < TAKEN_OVER_MAX and (data := _tolerant_read(path)) is not None:
             found = claims.parse(data, fp)
@@ -386,7 +388,7 @@ class FileStore:
         return chain[-1][1].header.owner if chain else None
 
     def _why_not_followed(self) -> StorageError | None:
-        """What is wrong with the way along a link in the record's place; None where nothing is."""
+        """Why the record's link must not be followed; None if it may be."""
         try:
             files.followed(self.path)
         except files.Unfit as error:
@@ -396,11 +398,11 @@ class FileStore:
         return None
 
     def _cleared_target(self) -> Path:
-        """Where a new record goes; a corrupt one there is set aside. Raises what forbids to replace the old one."""
+        """The path for a new record. Sets aside a corrupt one; raises if the old one must not be replaced."""
         target = self.target
         problem = self.read().problem
         if problem:
-            problem = self.read().problem  # a writer that takes no lock may have been in the middle of it
+            problem = self.read().problem  # read twice: a writer without a lock may have been in the middle of a write
         if not problem:
             return target
         if not isinstance(problem, CorruptCredential):
@@ -411,13 +413,13 @@ class FileStore:
         return target
 
     def _sweep(self, fp: str) -> None:
-        """Removes what is bound to other pairs than `fp`, and forgotten temporary files. What it misses is void anyway
-        by its name or its age, so nothing that goes wrong here matters."""
+        """Removes sidecars of other pairs than `fp`, and forgotten temporary files. Best effort: a file that stays is
+        void by its name or its age."""
         target = self.target
         bound = re.compile(re.escape(_name(target)) + r"\.([0-9a-f]{16})(?:\.[0-9a-f]{16})?\.(?:next|met|revoked)")
         with suppress(OSError):
             names = files.names(target.parent)
-            # Read after the names: what was bound to a pair that is not the record by now, is void for good.
+            # Read after the names: a sidecar of a pair that is no longer the record is void for good.
             kept = {fp, self.read().fp}
             for path in map(target.with_name, names):
                 match = bound.fullmatch(path.name)
@@ -425,7 +427,7 @@ class FileStore:
                     files.remove(path)
 
     def _clear_temporaries(self) -> None:
-        """Every writer of ours holds the lock, so that what one has left is not being written now."""
+        """Removes our temporary files: every writer of ours holds the lock, so none of them is being written now."""
         target = self.target
         with suppress(OSError):
             for path in map(target.with_name, files.names(target.parent)):
@@ -433,7 +435,7 @@ class FileStore:
                     files.remove(path)
 
     def _is_temporary(self, path: Path, target: Path) -> bool:
-        # A link's target may lie among strangers' files; only in its own directory are these the Kimi CLI's.
+        # A link's target may lie among unrelated files; only in the record's own directory are these the Kimi CLI's.
         theirs = target.parent == self.path.parent and _KIMI_CLI_TEMPORARY.fullmatch(path.name)
         return bool(theirs) or _is_our_temporary(path, target)
 
@@ -457,7 +459,7 @@ def _is_our_temporary(path: Path, target: Path) -> bool:
 
 
 def _is_probe(path: Path) -> bool:
-    """A file that is written without the lock and holds nothing."""
+    """True for a probe, which is written without the lock and holds only zeros."""
     return f".{files.PROBE}." in path.name
 
 
@@ -477,13 +479,11 @@ def _checked(fp: str) -> str:
 
 
 def _tolerant_read(path: Path) -> bytes | None:
-    """What `path` holds, None when nothing is there, b"" when it cannot be read."""
+    """The content of `path`, None if it does not exist, b"" if it cannot be read."""
     try:
         found = medium.read_bounded(path, RECORD_FILE_MAX_BYTES)
     except StorageError:
-        return (
-            b"" if os.path.lexists(path) else None
-        )  # without a free descriptor nothing opens, not even what is absent
+        return b"" if os.path.lexists(path) else None  # without a free descriptor no path opens, not even a missing one
     return found.data if found else None
 
 
@@ -492,7 +492,7 @@ def _staged(path: Path, fp: str) -> Token | None:
 
 
 def _free(target: Path, at: datetime) -> Path:
-    """A name beside `target` that nothing has, for what is set aside at this moment."""
+    """A free name beside `target` for a record that is set aside now."""
     wanted = f"{target.name}.corrupt-{at:%Y%m%dT%H%M%SZ}"
     names = [wanted, *(f"{wanted}-{n}" for n in range(2, 100))]
     return next(path for name in names if not os.path.lexists(path := target.with_name(name)))

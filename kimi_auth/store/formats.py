@@ -1,6 +1,6 @@
-"""The bytes of the record and of what lies beside it, the claim apart: pure, both ways.
+"""Encodes and decodes the record and its sidecars, except the claim. Pure functions.
 
-All of it is one JSON object a file. A reader takes the keys that it knows and ignores the others, so that older and newer
+Each file is one JSON object. A reader takes the keys that it knows and ignores the others, so that older and newer
 versions share the files.
 """
 
@@ -38,12 +38,13 @@ VERSION = 1
 
 
 def encode_record(token: Token) -> bytes:
-    """The credential file's bytes: the Kimi CLI's keys and ours. Raises StoreUnwritable when no reader would take them."""
+    """The credential file's bytes: the Kimi CLI's keys and ours. Raises StoreUnwritable if no reader would accept
+    them."""
     return bounded(json.dumps(token.record()).encode() + b"\n")
 
 
 def bounded(data: bytes) -> bytes:
-    """`data` if a reader would take it for a record. What is larger must not be stored: it could never be read."""
+    """Returns `data` if a reader would accept its size. A larger record must not be stored: it could never be read."""
     if len(data) > RECORD_MAX_BYTES:
         raise StoreUnwritable(
             f"the credential would hold {len(data)} bytes, more than the {RECORD_MAX_BYTES} that are ever read",
@@ -53,35 +54,35 @@ def bounded(data: bytes) -> bytes:
 
 
 def decode_record(data: bytes, path: Path) -> Token:
-    """The Token in a credential file's bytes; CorruptCredential says what is wrong without a character of them."""
+    """The Token in a credential file's bytes. Raises CorruptCredential, whose message quotes none of them."""
     try:
         return parse_record(_load(data))
     except RecordError as error:
-        # From None: the JSON error that hides behind it carries the content.
+        # From None: the chained JSON error would carry the content.
         raise CorruptCredential(f"{path} is no credential: {error}") from None
 
 
 def has_served(token: Token | None, now_s: float) -> bool:
-    """True for a logout's empty record that everybody has had the time to see, or whose age cannot be told because the
-    clock was set back."""
+    """True for a logout's empty record that is older than 60 s, so that other programs have adopted it, or whose time
+    is in the future because the clock was set back."""
     if token is None or not token.is_empty or not token.signed_out_at_s:
         return False
     return abs(now_s - token.signed_out_at_s) > SIGNED_OUT_MAX_AGE_S
 
 
 def is_over(found: Snapshot) -> bool:
-    """True where nothing is stored that could belong to a host: no record, or a logout's empty one."""
+    """True if no login is stored: no record, or a logout's empty one."""
     token = found.token
     return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
 
 
 def encode_revoked(refusal: RevokedMark) -> bytes:
-    """A refusal file's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
+    """A revoked mark's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
     return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
 
 
 def decode_revoked(data: bytes) -> RevokedMark:
-    """The refusal in `data`; what cannot be read is a refusal all the same, without time and words."""
+    """The revoked mark in `data`; an unreadable one still counts, without time and words."""
     value = _tolerant(data)
     at_s, words = value.get("at_s"), value.get("words")
     return RevokedMark(_seconds(at_s), clean(words) if isinstance(words, str) else "")
@@ -94,7 +95,7 @@ def encode_backoff(backoff: Backoff) -> bytes:
 
 
 def decode_backoff(data: bytes) -> Backoff:
-    """The backoff in `data`; a key that is missing or of another kind has its default."""
+    """The backoff in `data`; a missing key or one of another type has its default."""
     value = _tolerant(data)
     known = {spec.name: _like(spec.default, value.get(spec.name)) for spec in fields(Backoff)}
     return Backoff(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
@@ -106,7 +107,7 @@ def encode_binding(binding: Binding) -> bytes:
 
 
 def decode_binding(data: bytes) -> Binding:
-    """The binding in `data`; anything but a whole one has no issuer, so that it fits no host."""
+    """The binding in `data`; an incomplete one has no issuer, so it fits no host."""
     value = _tolerant(data)
     issuer, origins = value.get("issuer"), value.get("origins", [])
     if not isinstance(origins, list) or not all(map(_is_url, (issuer, *origins))):
@@ -115,14 +116,14 @@ def decode_binding(data: bytes) -> Binding:
 
 
 def _is_url(value: object) -> bool:
-    """Whether it may be an origin or an issuer: a short text that is safe to show."""
+    """True if `value` may be an origin or an issuer: a short text that is safe to display."""
     if not isinstance(value, str) or len(value) > URL_MAX or not value.startswith(("https://", "http://")):
         return False
     return value.isascii() and value.isprintable() and " " not in value
 
 
 def clean(words: str) -> str:
-    """`words` on one line, at most 200 characters: they came from a server."""
+    """`words` on one line, at most 200 characters: a server chose them."""
     return one_line(words)[:WORDS_MAX]
 
 
@@ -151,7 +152,7 @@ def _tolerant(data: bytes) -> dict[str, object]:
 
 
 def _like(default: object, value: object) -> object:
-    """`value` if it is of `default`'s kind, else None."""
+    """`value` if it has the type of `default`, else None."""
     if isinstance(default, str):
         return clean(value) if isinstance(value, str) else None
     if isinstance(default, float):

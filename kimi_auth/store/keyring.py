@@ -1,8 +1,8 @@
-"""The system keyring, where old Kimi CLIs kept their login: read and deleted, never written.
+"""The system keyring, which old Kimi CLIs used for their login: read and deleted, never written.
 
-Service `kimi-code`, user `oauth/<name>`, the value is the credential file's JSON. A keyring may ask its owner to unlock
-it, or wait for a service that never starts: so every request has a thread and a limit of its own. The package `keyring` is
-optional, and is imported in that thread too, for its import looks for services.
+Service `kimi-code`, user `oauth/<name>`, the value is the credential file's JSON. A keyring may prompt for a password
+or wait for a service that never starts, so every request has its own thread and time limit. The optional package
+`keyring` is imported in that thread too, because its import queries services.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ T = TypeVar("T")
 
 
 class NoKeyring(StorageError):
-    """This session has no system keyring at all, so nothing can be in one."""
+    """This session has no system keyring, so no login can be in it."""
 
 
 class LegacyKeyring(Protocol):
-    """What a migration needs of a keyring. Both raise NoKeyring where there is none, and StorageError where it is locked, slow or broken."""
+    """A keyring, as the migration uses it. Both methods raise NoKeyring if none exists, StorageError if it is locked,
+    slow or broken."""
 
     def read(self, key: str) -> Token | None:
-        """The login under `key`, None if there is none. Raises CorruptCredential for an entry that is no credential."""
+        """The login under `key`, or None. Raises CorruptCredential for an entry that cannot be parsed."""
 
     def delete(self, key: str) -> None:
-        """The entry is gone when this returns; one that was not there is no error."""
+        """Deletes the entry; a missing one is no error."""
 
 
 class Backend(Protocol):
@@ -60,7 +61,7 @@ class SystemKeyring:
 
     def delete(self, key: str) -> None:
         def gone(keyring: Backend) -> None:
-            # Not every keyring says the same of an entry that is not there, so it is looked for and not inferred.
+            # Backends raise different errors for a missing entry, so its existence is checked first.
             if keyring.get_password(SERVICE, key) is not None:
                 keyring.delete_password(SERVICE, key)
 
@@ -72,13 +73,13 @@ class SystemKeyring:
         def work() -> None:
             try:
                 value = request(self._backend())
-            except BaseException as error:  # noqa: BLE001  (whatever a service does, the asker is told)
+            except BaseException as error:  # noqa: BLE001  (the caller gets an error, whatever the service raises)
                 trouble = _trouble(error)
                 answers.put(lambda: _raise(trouble))
             else:
                 answers.put(lambda: value)
 
-        # A daemon: a keyring that waits for its owner must not keep the program from ending.
+        # A daemon thread: a keyring that waits for a password must not keep the program from ending.
         threading.Thread(target=work, name="kimi-auth-keyring", daemon=True).start()
         try:
             return answers.get(timeout=self._patience_s)()
@@ -96,7 +97,7 @@ def _package() -> Backend:
 
 
 def _trouble(error: BaseException) -> StorageError:
-    """One sentence by the error's name: what a service says in its own words may be anything."""
+    """Maps the exception by its class name: the service's own message may contain anything, even the secret."""
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         return StorageError("the login is in the system keyring, which needs a package", hint="pip install keyring")

@@ -1,6 +1,6 @@
 """The one lock that every writer of a credential takes: `flock` on a file, across threads, processes and Kimi CLIs.
 
-The file is never removed: a waiter would hold the lock of a name that is gone. A child of `fork` inherits nothing:
+The file is never removed: a waiter would then lock an inode that has no name. A child of `fork` inherits no hold:
 filelock closes the descriptor in the child without unlocking it, and the parent keeps its lock.
 """
 
@@ -26,9 +26,10 @@ from . import medium
 __all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
 
 POLLS_S = ((1.0, 0.01), (math.inf, 0.025))
-"""For how long, how often: most waits are over within a second, and a crowd in a long one should cost no processor."""
+"""(For so many seconds, poll every so many.) Most waits end within a second; many waiters in a long one must cost no
+CPU."""
 MOVES_MAX = 10
-"""A lock file that was replaced this often while it was being locked is no lock."""
+"""A lock file that was replaced this often during locking does not work as a lock."""
 
 _MEDIUM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
 
@@ -44,12 +45,12 @@ Inode = tuple[int, int]
 
 
 class _Moved(Exception):
-    """The path names another file than the one that was locked."""
+    """The path no longer names the file that was locked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The locks that are held: which inode each path had, and by which process."""
+    """The held locks: the inode of each path, and the process that holds them."""
 
     inodes: dict[Path, Inode]
     pid: int
@@ -60,8 +61,10 @@ class Hold:
         return self.pid == os.getpid()
 
     def check(self, paths: Sequence[Path]) -> None:
-        """Raises StorageError unless all `paths` are held, each still names the file that was locked, and nobody else
-        could hold it too."""
+        """Raises StorageError unless all `paths` are held, each still names the locked file, and no other process can
+        hold it too, as far as this host knows."""
+        # Checked before sending: a removed lock file lets the next process lock a new one, and both would send the
+        # token.
         for path in paths:
             if self.inodes.get(path) != _inode(path):
                 raise StorageError(
@@ -81,8 +84,8 @@ def locked(
 ) -> Iterator[Hold | None]:
     """Holds the locks of all `paths`, taken in this order, or none of them (None).
 
-    Waits up to `patience_s` seconds in all (0: one try; None: for ever), or until `give_up()` is true. Raises
-    StorageError when one of them cannot be a lock.
+    Waits up to `patience_s` seconds in all (0: one try; None: no limit), or until `give_up()` is true. Raises
+    StorageError if one of them cannot be locked.
     """
     deadline = None if patience_s is None else time.monotonic() + patience_s
     with ExitStack() as stack:
@@ -101,7 +104,7 @@ def locked(
 def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Callable[[], bool] | None) -> Inode | None:
     medium.touch(path)
     held: list[Inode] = []
-    # A lock of its own for each hold: `flock` excludes descriptors, so threads of one process exclude each other too.
+    # A new FileLock for each hold: `flock` excludes descriptors, so threads of one process exclude each other too.
     lock = FileLock(
         path,
         mode=files.PRIVATE_FILE,
@@ -117,7 +120,7 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
         except _Moved:
             continue
         except OSError as error:
-            if error.errno == errno.ELOOP:  # a link, wherever it leads: none is followed here
+            if error.errno == errno.ELOOP:  # a symbolic link: another user could lead us to lock any file
                 with medium.trouble("lock", path):
                     files.refuse_strange(path.lstat(), path)
             kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
@@ -150,13 +153,13 @@ def _wait(lock: FileLock, patience_s: float | None, give_up: Callable[[], bool] 
 
 
 def _release(lock: FileLock) -> None:
-    # A failed unlock must not hide what was done under the lock; the kernel frees it with the process at the latest.
+    # A failed unlock must not replace the outcome of the locked work; the kernel frees the lock with the process.
     with suppress(OSError):
         lock.release(force=True)
 
 
 def _examine(descriptor: int, path: Path) -> Inode:
-    """What was locked must be a file of ours, and still what `path` names."""
+    """Checks that the locked file is ours and still has the name `path`."""
     found = os.fstat(descriptor)
     with medium.trouble("lock", path, StorageError):
         files.refuse_strange(found, path)
@@ -174,12 +177,13 @@ def _inode(path: Path) -> Inode:
     return found.st_dev, found.st_ino
 
 
-# --- whether it is one -----------------------------------------------------------------------------------------------
+# --- whether it excludes others --------------------------------------------------------------------------------------
 
 
 def why_shared(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Why somebody else can hold the lock on `path` too, which the caller holds; "" when nobody can, as far as this host
-    can tell. Tried, and for other hosts read from the mount's options (proc_pid_mountinfo(5))."""
+    """Why another process could also hold the lock on `path`, which the caller holds; "" if none can, as far as this
+    host knows. It tries that on this host; for other hosts it reads the mount options (proc_pid_mountinfo(5))."""
+    # Some shared folders of virtual machines grant every `flock`: a second one that succeeds proves it.
     if _is_free(path):
         return "it can be taken twice at the same time"
     try:
@@ -212,11 +216,12 @@ def _is_free(path: Path) -> bool:
     return True
 
 
-# --- who holds it ----------------------------------------------------------------------------------------------------
+# --- its holder ------------------------------------------------------------------------------------------------------
 
 
 def holder_pids(paths: Sequence[Path], table: Path = Path("/proc/locks")) -> list[int] | None:
-    """The processes that hold a `flock` on one of `paths`; None where the system does not say. Linux: proc(5)."""
+    """The processes that hold a `flock` on one of `paths`; None if the system has no such table. Linux:
+    proc_locks(5)."""
     try:
         lines = table.read_text("ascii", "replace").splitlines()
     except OSError:
@@ -225,11 +230,11 @@ def holder_pids(paths: Sequence[Path], table: Path = Path("/proc/locks")) -> lis
     # "1: FLOCK  ADVISORY  WRITE 709 08:01:1310 0 EOF"; a waiter's line has "->" in the second column.
     rows = (line.split() for line in lines)
     pids = (int(row[4]) for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[5] in names)
-    return [pid for pid in pids if pid > 0]  # 0 and -1: the process lives outside of this container
+    return [pid for pid in pids if pid > 0]  # 0 and -1: a process outside of this PID namespace
 
 
 def process(pid: int) -> str:
-    """Process `pid` in words; with the way to end it where it is another user's, who may not mean to."""
+    """Describes process `pid`; for another user's process, with the command that ends it."""
     name = process_name(pid)
     words = f"pid {pid} ({name})" if name else f"pid {pid}"
     try:
@@ -240,7 +245,7 @@ def process(pid: int) -> str:
 
 
 def process_name(pid: int) -> str:
-    """The name of process `pid`, "" when it cannot be told."""
+    """The name of process `pid`, "" if unknown."""
     try:
         return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
     except OSError:

@@ -1,4 +1,5 @@
-"""The store's border to the disk: `kimi_auth.files`, where every `OSError` becomes a `StorageError` with a next step."""
+"""The store's port to the disk: `kimi_auth.files`, with every `OSError` turned into a `StorageError` with a next
+step."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
 def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) -> StorageError:
-    """`error` as a `kind`: what could not be done to which file, why, and the next step."""
+    """`error` as a `kind`: the operation, the file, the reason and the next step."""
     if isinstance(error, files.Unfit):
         return (StoreUnwritable if isinstance(error, files.Fixed) else StorageError)(str(error), hint=error.hint)
     words, hint = files.reason(error, path)
@@ -41,7 +42,8 @@ def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) ->
 
 @contextmanager
 def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
-    """Turns the `OSError` of its body into a `kind`, or into what says that the file is somebody else's or no file."""
+    """Turns an `OSError` of its body into a `kind`; a file that fails the rules of `kimi_auth.files` keeps its own
+    message."""
     try:
         yield
     except OSError as error:
@@ -49,14 +51,14 @@ def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) 
 
 
 def read_bounded(path: Path, limit: int) -> files.Found | None:
-    """`files.read_bounded`. Raises CorruptCredential for what is no file or holds more than `limit` bytes, StorageError
-    for a file that cannot be read or belongs to somebody else."""
+    """`files.read_bounded`. Raises CorruptCredential for a non-file or more than `limit` bytes, StorageError for a
+    file that cannot be read or belongs to another user."""
     try:
         return files.read_bounded(path, limit)
     except (files.NotAFile, files.TooLarge) as error:
         raise CorruptCredential(str(error)) from error
     except OSError as error:
-        if error.errno in _NOT_A_FILE:  # without a hint of its own: a new login moves it away by itself
+        if error.errno in _NOT_A_FILE:  # no own hint: a login moves it away by itself
             raise CorruptCredential(f"cannot read {path}: {files.reason(error, path)[0]}") from error
         raise explain(error, "read", path, StorageError) from error
 

@@ -1,4 +1,4 @@
-"""The same contract in memory: for tests, and for programs that bring their own login and keep nothing."""
+"""The store in memory: for tests, and for programs that supply their own login and store nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIXED = "memory cannot be replaced: a test wants it so"
 class MemoryStore:
     """The `CredentialStore` of one process, shared by its threads; nothing survives it.
 
-    `fail_writes`: every write raises StoreUnwritable, as on a full disk. `fixed`: the record cannot be replaced, as a
+    `fail_writes`: every write raises StoreUnwritable, as on a full disk. `fixed`: the record cannot be replaced, like a
     file that is a mount of its own. `spoil()` makes the record corrupt, a login or a logout then sets it aside.
     """
 
@@ -52,7 +52,7 @@ class MemoryStore:
         return "memory"
 
     def spoil(self, words: str = "it is not JSON, or not all of it") -> None:
-        """The record becomes corrupt, as if somebody had written over it."""
+        """Makes the record corrupt, as if another program had overwritten it."""
         self._installed += 1
         self._found = Snapshot("corrupt", (self._installed,), problem=CorruptCredential(f"memory: {words}"))
 
@@ -89,7 +89,7 @@ class MemoryStore:
     def holder(self) -> str:
         return f"pid {os.getpid()}" if self._lock.locked() else ""
 
-    # --- taking the place --------------------------------------------------------------------------------------------
+    # --- taking the lock ---------------------------------------------------------------------------------------------
 
     def check_writable(self) -> None:
         if self.fail_writes:
@@ -118,7 +118,7 @@ class MemoryStore:
             raise RuntimeError("this thread would wait for itself: it holds the lock already")
         if self._lock.acquire(blocking=False):
             return True
-        # Counted in slices and not by a clock, so that frozen time cannot make it wait for ever.
+        # Counts slices instead of reading a clock, so that a frozen test clock cannot block it for ever.
         slices = math.inf if patience_s is None else patience_s / POLL_S
         while slices > 0 and not (give_up and give_up()):
             if self._lock.acquire(timeout=POLL_S * min(slices, 1.0)):

@@ -1,10 +1,10 @@
-"""Which process made a claim, and whether it is certainly dead.
+"""Identifies the process that made a claim, and tells whether it is certainly dead.
 
 A lock proves nothing about the owner of a claim: shared folders of container engines grant one `flock` twice, and two
-containers of one machine share its boot id. Only the kernel that runs the owner knows whether it lives, and it can be asked
-only from within the same PID namespace. Everything that cannot be told is *unknown*, and unknown counts as alive.
+containers of one machine share its boot id. Only the kernel that runs the owner knows whether it lives, and it answers
+only within the same PID namespace. Everything else is *unknown*, and unknown counts as alive.
 
-What differs between systems is in `_Linux` and `_Darwin`; any other system tells nothing.
+`_Linux` and `_Darwin` hold the differences between systems; on any other system everything is unknown.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TEXT_MAX = 64
 class Owner:
     """A process. "" and 0 mean unknown.
 
-    `boot`: boot id. `namespace`: in which PID namespace `pid` counts, and in which time namespace `started` does.
-    `started`: the kernel's start time of the process, as a word that is only ever compared. `host`: for people.
+    `boot`: boot id. `namespace`: the PID namespace of `pid` and the time namespace of `started`. `started`: the
+    kernel's start time of the process, an opaque word that is only compared. `host`: for people.
     """
 
     boot: str = ""
@@ -39,21 +39,21 @@ class Owner:
 
     @property
     def words(self) -> str:
-        """For people: "pid 7 on laptop", "" if it is not known."""
+        """For people: "pid 7 on laptop", "" if unknown."""
         return f"pid {self.pid} on {self.host}" if self.pid else ""
 
 
 class System(Protocol):
-    """What a kernel tells of its processes; "" and None where it does not."""
+    """The kernel's information about processes; "" and False if it gives none."""
 
     def namespace(self) -> str:
         """Names the namespaces in which this process sees other processes."""
 
     def started(self, pid: int) -> str:
-        """When the process `pid` was started."""
+        """The start time of process `pid`."""
 
     def is_zombie(self, pid: int) -> bool:
-        """True if nothing of the process runs any more, and only its parent has not noticed."""
+        """True if no thread of the process runs any more and its parent has not reaped it."""
 
 
 def this_process(boot: str) -> Owner:
@@ -63,29 +63,31 @@ def this_process(boot: str) -> Owner:
 
 
 def is_certainly_dead(owner: Owner, me: Owner) -> bool:
-    """True if the kernel that ran `owner` says that it is dead, asked by the calling process `me`; False if it may live."""
+    """True if the kernel that ran `owner` reports it dead to the calling process `me`; False if it may live."""
     if not (owner.boot and owner.namespace and owner.pid > 0):
         return False
+    # On another boot or host, or in another container, the same pid is another process.
     if (owner.boot, owner.namespace) != (me.boot, me.namespace):
         return False
     try:
         os.kill(owner.pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it is there, and another user's
+    except OSError:  # EPERM: it exists and is another user's
         pass
     system = _system()
+    # Pids are reused: another start time means another process, so the owner is dead.
     started = system.started(owner.pid)
     return bool(owner.started and started and started != owner.started) or system.is_zombie(owner.pid)
 
 
 def host_name() -> str:
-    """The name of this host, without characters that are not printable."""
+    """This host's name, printable characters only."""
     return printable(socket.gethostname())
 
 
 def printable(text: str) -> str:
-    """`text` as a claim holds it: printable characters, a bounded number of them. Nothing that is read needs it again."""
+    """`text` as a claim stores it: printable characters, at most `TEXT_MAX`."""
     return "".join(filter(str.isprintable, text))[:TEXT_MAX]
 
 
@@ -94,7 +96,7 @@ def _system() -> System:
 
 
 class _Linux:
-    """proc(5), pid_namespaces(7). Without /proc, and on systems that have another one, everything is unknown."""
+    """proc(5), pid_namespaces(7). Without a Linux /proc everything is unknown."""
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
@@ -125,11 +127,11 @@ class _Linux:
             tasks = os.listdir(self._proc / str(pid) / "task")  # noqa: PTH208 - names are wanted
         except OSError:
             return False
-        # The first thread of a process may have ended while others run: then it is a zombie, and the process lives.
+        # The main thread may have ended while others run: then /proc shows a zombie, but the process lives.
         return bool(tasks) and all(self._stat(f"{pid}/task/{task}")[:1] in (["Z"], ["X"]) for task in tasks)
 
     def _is_of_this_namespace(self) -> bool:
-        """False where /proc shows another PID namespace than this process's own (`unshare --pid` without a new mount)."""
+        """False if /proc shows another PID namespace than this process's own (`unshare --pid` without a new mount)."""
         try:
             lines = (self._proc / "self/status").read_text("utf-8", "replace").splitlines()
         except OSError:
@@ -137,7 +139,7 @@ class _Linux:
         return [line.split()[1:] for line in lines if line.startswith("NSpid:")] == [[str(os.getpid())]]
 
     def _stat(self, task: str) -> list[str]:
-        """The fields of stat behind the name, which may hold spaces and parentheses; [] if it cannot be read."""
+        """The fields of stat after the name, which may contain spaces and parentheses; [] if it cannot be read."""
         try:
             return (self._proc / task / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
@@ -162,7 +164,7 @@ class _Darwin:
         return bool(data) and struct.unpack_from("=I", data, self._STATUS_AT)[0] == self._ZOMBIE
 
     def _info(self, pid: int) -> bytes:
-        """The kernel's `proc_bsdinfo` of that process; b"" if it does not say (another user's, say)."""
+        """The kernel's `proc_bsdinfo` of that process; b"" if it gives none, as for another user's process."""
         import ctypes
 
         buffer = ctypes.create_string_buffer(self._SIZE)

@@ -1,8 +1,7 @@
-"""Looking at a file before each use of what was read from it, for half of what its path costs: by its descriptor.
+"""Checks through an open descriptor whether a file has changed, for half the cost of a check by path.
 
-A file that is replaced or removed loses its name, one that is written to changes its size or its times: a descriptor
-shows both. It cannot show that a directory above the file or a link to it was swapped; for that, the path is looked at
-again as often as the caller wants.
+A replaced or removed file loses its name, a written one changes its size or its times: `fstat` shows both. It cannot
+show that a directory above the file or a link to it was swapped; so the caller checks the path again from time to time.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from .contract import Stamp
 
 __all__ = ["Watch", "stamp_of"]
 
-_FLAGS = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC  # opens nothing, where the system has that
+_FLAGS = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC  # O_PATH: a handle without opening the file
 
 
 def stamp_of(found: os.stat_result) -> Stamp:
@@ -24,7 +23,7 @@ def stamp_of(found: os.stat_result) -> Stamp:
 
 
 class Watch:
-    """The file that lay at `path` when this was made. Raises OSError where there is none, or it cannot be opened."""
+    """The file at `path` at construction. Raises OSError if it is missing or cannot be opened."""
 
     __slots__ = ("__weakref__", "_fd", "_seen", "stamp", "until_s")
 
@@ -37,13 +36,13 @@ class Watch:
             raise
         self.stamp = stamp_of(found)
         self.until_s = until_s
-        """When the path is to be looked at again, on the clock that the caller reads."""
+        """When to check the path again, on the caller's clock."""
         self._fd = fd
         self._seen = _seen(found)
         weakref.finalize(self, _close, fd, found).atexit = False
 
     def holds(self) -> bool:
-        """Whether nobody has replaced, removed or written to the file since. One system call."""
+        """True if the file was not replaced, removed or written since. One system call."""
         try:
             return _seen(os.fstat(self._fd)) == self._seen
         except OSError:
@@ -51,12 +50,12 @@ class Watch:
 
 
 def _seen(found: os.stat_result) -> tuple[int, ...]:
-    # The count of names tells a replaced file within the one tick of the clock that its times cannot tell apart.
+    # The link count reveals a replacement within one clock tick, in which the times stay equal.
     return found.st_ino, found.st_nlink, found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_dev
 
 
 def _close(fd: int, found: os.stat_result) -> None:
-    """Closes the descriptor, unless somebody has, and its number is another file's by now."""
+    """Closes the descriptor, unless other code closed it and its number now belongs to another file."""
     with suppress(OSError):
         if os.path.samestat(os.fstat(fd), found):
             os.close(fd)
