@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
 from pydantic import ValidationError
 
@@ -40,6 +42,12 @@ def test_builtin_platforms() -> None:
         ("moonshot-cn", "api_key", "https://api.moonshot.cn/v1", ("kimi-k",)),
         ("moonshot-ai", "api_key", "https://api.moonshot.ai/v1", ("kimi-k",)),
     ]
+
+
+def test_every_builtin_table_is_right() -> None:
+    """No table of builtin.toml has a mistake: such a table would be left out without a word."""
+    _, problems = parse(resources.files(platforms).joinpath("builtin.toml").read_text("utf-8"), "builtin.toml")
+    assert {name: problem.line for name, problem in problems.items()} == {}
 
 
 def test_kimi_code(kimi: Platform) -> None:
