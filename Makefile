@@ -14,7 +14,7 @@ DOCS   := $(VENV)/.installed-for-the-site
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MINUTES ?= 8
-.PHONY: help demo test prove soak check bench diagrams docs verify fuzz wheel clean servers
+.PHONY: help demo test prove soak check bench diagrams docs verify fuzz floors wheel publish clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,10 +67,23 @@ fuzz: $(DEV) ## the property tests with many more examples
 	@echo "fuzz: the property tests, with many more examples"
 	@$(PYTEST) -n 2 -m fuzz --hypothesis-profile=fuzz --timeout=900 || test $$? -eq 5
 
+floors: $(DEV) ## a whole life on the lowest version of each direct dependency
+	@echo "floors: a whole life on the lowest version of each direct dependency"
+	@$(PYTEST) -m prove --timeout=900 tests/house/test_floors.py
+
 wheel: $(DEV) ## the wheel and the source archive, in dist
 	@echo "wheel: the wheel and the source archive, in dist"
 	@rm -rf dist
 	@$(PY) -m build --no-isolation --outdir dist .
+
+publish: $(DEMO) ## attests and uploads what `make wheel` built, as the version TAG; release.yml calls it
+	@test "$(TAG)" = "v$$($(PY) -c 'import kimi_auth; print(kimi_auth.__version__)')" || { \
+	  echo "the tag '$(TAG)' is not the version; name it: make publish TAG=vX.Y.Z" >&2; exit 1; }
+	@echo "publish: attests and uploads the files in dist"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --group release
+	@$(PY) -m pypi_attestations sign dist/*.whl dist/*.tar.gz
+	@$(PY) -m twine upload --non-interactive --attestations dist/*
 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
