@@ -34,7 +34,7 @@ const realNow = Date.now;
 Date.now = () => realNow() + ahead_s * 1000;
 
 const http = createServer();
-await new Scenario((resolve) => { http.listen(settings.port, '127.0.0.1', resolve); });
+await new Promise((resolve) => { http.listen(settings.port, '127.0.0.1', resolve); });
 const host = `http://127.0.0.1:${http.address().port}`;
 const apiBase = `${host}/coding/v1`;
 
