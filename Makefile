@@ -9,6 +9,7 @@ PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 PYTEST := $(PY) -m pytest
 DEMO   := $(VENV)/.installed
 DEV    := $(VENV)/.installed-for-development
+DOCS   := $(VENV)/.installed-for-the-site
 
 # Without bytecode every program that a test starts compiles us anew: a fifth of all the time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 8
 # Three on two processors: many a test waits for a slow server, or for a process that waits.
 WORKERS ?= 3
-.PHONY: help demo test prove soak check bench diagrams verify fuzz clean servers
+.PHONY: help demo test prove soak check bench diagrams docs verify fuzz floors wheel publish clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,13 +39,14 @@ prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matri
 soak: $(DEV) ## a login under kills and faults for MINUTES=8, from SEED=...; not a part of any other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-check: $(DEV) ## lint, format, types and workflow files; changes nothing
-	@echo "check: ruff, its formatter, mypy --strict, zizmor and actionlint"
+check: $(DEV) $(DOCS) ## lint, format, types, workflow files and the site; changes no source
+	@echo "check: ruff, its formatter, mypy --strict, zizmor and actionlint, and mkdocs --strict"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
 	@$(PY) tools/workflows/run.py || test $$? -eq 3
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(DEMO) ## timings beside other clients', in one run; BENCH=--help says what else it does
 	@echo "bench: how long things take here, compared with each other"
@@ -56,6 +58,11 @@ diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test`
 	@$(PY) tools/measure.py || test $$? -eq 3
 	@$(PY) -m kimi_auth.cli.pictures diagrams
 	@$(PY) -m kimi_auth.review.diagram diagrams
+	@$(PY) tools/pages.py
+
+docs: $(DOCS) ## the pages of docs/ as a site, in build/site; a dead link or an unknown name fails
+	@echo "docs: the site, in build/site"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 verify: $(DEV) ## the model checker over the machines as they are, and its figures for the pages
 	@echo "verify: every interleaving, crash and fault that the model knows (some fifteen minutes)"
@@ -64,6 +71,24 @@ verify: $(DEV) ## the model checker over the machines as they are, and its figur
 fuzz: $(DEV) ## the property tests with many more examples
 	@echo "fuzz: the property tests, with many more examples"
 	@$(PYTEST) -n 2 -m fuzz --hypothesis-profile=fuzz --timeout=900 || test $$? -eq 5
+
+floors: $(DEV) ## a whole life on the lowest version of each direct dependency
+	@echo "floors: a whole life on the lowest version of each direct dependency"
+	@$(PYTEST) -m prove --timeout=900 tests/house/test_floors.py
+
+wheel: $(DEV) ## the wheel and the source archive, in dist
+	@echo "wheel: the wheel and the source archive, in dist"
+	@rm -rf dist
+	@$(PY) -m build --no-isolation --outdir dist .
+
+publish: $(DEMO) ## attests and uploads what `make wheel` built, as the version TAG; release.yml calls it
+	@test "$(TAG)" = "v$$($(PY) -c 'import kimi_auth; print(kimi_auth.__version__)')" || { \
+	  echo "the tag '$(TAG)' is not the version; name it: make publish TAG=vX.Y.Z" >&2; exit 1; }
+	@echo "publish: attests and uploads the files in dist"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --group release
+	@$(PY) -m pypi_attestations sign dist/*.whl dist/*.tar.gz
+	@$(PY) -m twine upload --non-interactive --attestations dist/*
 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
@@ -84,6 +109,11 @@ $(DEV): $(DEMO)
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) install --upgrade 'pip>=25.1' # the first that knows --group
 	@$(PIP) install -e '.[emulator,qr,keyring]' --group dev
+	@touch $@
+
+$(DOCS): pyproject.toml $(DEV)
+	@echo "installing what the site needs into $(VENV)"
+	@$(PIP) install --group docs
 	@touch $@
 
 $(PY):

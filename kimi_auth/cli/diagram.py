@@ -72,7 +72,7 @@ def diagram(
     library = _library(out)
     _refuse_unknown(name, library)
     if check:
-        _check(out)
+        _check(out, library)
     elif walk is not None:
         _trace(out, library, walk, form, name)
     else:
@@ -144,15 +144,21 @@ def _show(out: Terminal, content: RenderableType) -> None:
         out.picture(content)
 
 
-def _check(out: Terminal) -> None:
+def _check(out: Terminal, library: Library) -> None:
     from kimi_auth.cli import pictures
+    from kimi_auth.proof.verdicts import without_hook
     from kimi_auth.review import diagram as pages
+    from kimi_auth.review.hooks import missing
 
     if not FOLDER.is_dir():
         raise Usage("there is no folder ./diagrams here", hint="go to the checkout's root and try again")
+    gaps = [*missing(library, FOLDER), *without_hook(library)]
     findings = [*pages.check(FOLDER), *pictures.check(FOLDER)]
-    for finding in findings:
+    for finding in [*gaps, *findings]:
         out.line(finding)
+    if gaps:
+        words = f"hooks and machines differ in {counted(len(gaps), 'place')}"
+        raise Findings(words, hint="how to fix each stands beside it; then: make diagrams")
     if findings:
         many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
         raise Findings(f"{many} not up to date", hint="draw them: make diagrams")

@@ -43,7 +43,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import transitions
 
@@ -172,7 +172,7 @@ async def walk_async(
     while isinstance(due, Step):
         if due.child is not None:
             raise MachineError(f"{due.machine}: {due.state!r} walks {due.child.name}; use walk_sync, in a thread")
-        outcome, ctx = await getattr(hooks, due.activity)(ctx)
+        outcome, ctx = await _hook(hooks, due)(ctx)
         due = _advance(walk, outcome)
     return due, ctx
 
@@ -197,7 +197,7 @@ def walk_sync(
     walk = steps(machine, at, event, observe=observe, monotonic=monotonic, limit=limit)
     due = _advance(walk)
     while isinstance(due, Step):
-        hook = getattr(hooks, due.activity)
+        hook = _hook(hooks, due)
         if due.child is None:
             outcome, ctx = hook(ctx)
         else:
@@ -263,6 +263,17 @@ def _move(tables: _Tables, cursor: _Cursor, event: str, seconds: float, count: i
     source = cursor.state
     tables.triggers[event](cursor)
     observe.moved(Transition(tables.machine, source, event, cursor.state, seconds, count))
+
+
+def _hook(hooks: object, due: Step) -> Any:
+    """The method of that activity. A hooks class without it is a mistake in code: `kimi-auth diagram --check` names it."""
+    hook = getattr(hooks, due.activity, None)
+    if hook is None:
+        raise MachineError(
+            f"{due.machine}: {due.state!r} runs {due.activity}, which {type(hooks).__name__} does not have; "
+            "see what else is missing: kimi-auth diagram --check"
+        )
+    return hook
 
 
 def _advance(walk: Generator[Step, str, str], outcome: str | None = None) -> Step | str:

@@ -34,6 +34,8 @@ Figures = dict[str, Any]
 CHUNK = 20
 """Mutants per task of a worker."""
 
+MADE_UP_FOR = "nothing: the other parts make up for it"
+
 ABOUT = (
     "N processes share one credential. In every world any of them may be killed at any step and callers go away; answers "
     "are lost, come late or never, servers are busy, proxies answer in their place, and bearers are rejected: all of it "
@@ -137,9 +139,9 @@ def checker_figures(machines: Library, seen: Iterable[Verdict], parts: Iterable[
         "runs": runs,
         "invariants": [{"name": name, "about": about} for name, about in RULES.items()],
         "ablations": [
-            {"about": ablation.part, "rule": rule, "steps": steps}
+            {"about": ablation.part, "rule": rule, "steps": len(course) or MADE_UP_FOR, "course": course}
             for ablation, report in parts
-            for rule, steps in _missed(ablation, report)
+            for rule, course in _missed(ablation, report)
         ],
     }
 
@@ -158,9 +160,10 @@ def _run(verdict: Verdict) -> Figures:
     }
 
 
-def _missed(ablation: Ablation, report: Report) -> list[tuple[str, int | str]]:
-    broken = [(rule, len(report.stories[rule].steps)) for rule in RULES if rule in ablation.breaks]
-    return [*broken] or [("", "nothing: the other parts make up for it")]
+def _missed(ablation: Ablation, report: Report) -> list[tuple[str, list[str]]]:
+    """Each rule that breaks without the part, with the shortest course that breaks it; one empty row where none does."""
+    broken = [(rule, list(report.stories[rule].steps)) for rule in RULES if rule in ablation.breaks]
+    return broken or [("", [])]
 
 
 def mutation_figures(machines: Library, found: Score) -> Figures:

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 from kimi_auth.machine import Library
 from kimi_auth.proof.explore import ANY, Report, StateSpaceTooLarge, Story, explore
+from kimi_auth.proof.program import Program
 
 from .effects import Config
+from .hooks_outside import HOOKS
 from .rules import RULES
 from .scenarios import SCENARIOS, broken_scenario
-from .world import World
+from .world import ROOTS, World
 from .worlds import FAST, WORLDS
 
-__all__ = ["GUARDED", "Data", "Verdict", "faults_of", "unknown_to", "verdicts", "visit", "visit_config"]
+__all__ = ["GUARDED", "Data", "Verdict", "faults_of", "unknown_to", "verdicts", "visit", "visit_config", "without_hook"]
 
 GUARDED = (
     "exchange",
@@ -81,6 +83,30 @@ def faults_of(machines: Library) -> list[str]:
     says = [promise.says for promise in SCENARIOS if broken_scenario(machines, [promise])]
     problems = machines.lint_lock(dict.fromkeys(GUARDED, "credential"))
     return problems + [f"a promise is broken: {words}" for words in dict.fromkeys(says)]
+
+
+def without_hook(machines: Library) -> list[str]:
+    """Activities that a simulated process can come to and that have no simulated hook, one line each.
+
+    Of device_login only what follows the approval is simulated: what stands before it touches no credential.
+    """
+    if unknown_to(machines):
+        return []
+    program = Program(machines, ROOTS)
+    ahead = [number for number, place in enumerate(program.places) if place.machine == ROOTS[0]]
+    ahead.append(program.find("device_login", "store_credential"))
+    seen: set[int] = set()
+    while ahead:
+        if (number := ahead.pop()) not in seen:
+            seen.add(number)
+            ahead += [arrow.target for arrow in program.places[number].arrows.values()]
+    missing = {place.activity: place for place in map(program.places.__getitem__, sorted(seen)) if place.activity}
+    return [
+        f"{place.machine}: {place.state} runs {activity}, which the model checker does not know; add it to HOOKS of "
+        "kimi_auth/proof/hooks_outside.py"
+        for activity, place in missing.items()
+        if activity not in HOOKS
+    ]
 
 
 def verdicts(machines: Library, worlds: Iterable[str], pool: Executor) -> Iterator[Verdict]:

@@ -1,4 +1,4 @@
-"""Tables for people: 80 columns on a terminal, or Markdown for the README, under a line that says what they hold for."""
+"""Tables for people: 80 columns on a terminal, or Markdown for docs/measured.md, under a line that says what they hold for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Table:
         return "\n".join([self.title, *(line.rstrip() for line in body), *notes])
 
     def markdown(self) -> str:
-        """For the README."""
+        """For docs/measured.md."""
         rule = ("---", *("---:" for _ in self.head[1:]))
         lines = [f"| {' | '.join(line)} |".replace("|  |", "| |") for line in (self.head, rule, *self.rows)]
         return "\n".join([f"**{self.title}**", "", *lines, "", *(f"- {note}" for note in self.notes)]).rstrip()

@@ -1,4 +1,4 @@
-"""Measures, and prints what it measured: `make bench`, or `make bench BENCH="--markdown"` for tables for the README.
+"""Measures, and prints what it measured: `make bench`, or `make bench BENCH="--markdown"` for the tables of docs/measured.md.
 
     PYTHONPATH=tests python -m bench.run [--only TABLE ...] [--markdown] [--quick] [--latency S ...] [--alone]
 
@@ -52,20 +52,20 @@ def _measure(options: argparse.Namespace) -> None:
         print(heading if options.markdown else textwrap.fill(heading, report.WIDTH), end="\n\n", flush=True)
         if trouble := report.busy():
             print(f"bench: {trouble}", file=sys.stderr)
-        for name in options.only or (IN_README if options.markdown else TABLES):
+        for name in options.only or (IN_DOCS if options.markdown else TABLES):
             table = tables[name](folder)
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
 TABLES = ("token", "shell", "contended", "handover", "renewal", "engine")
-IN_README = TABLES[:4]
+IN_DOCS = TABLES[:4]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--only", choices=TABLES, action="append", metavar="TABLE", help=f"one of {', '.join(TABLES)}")
     parser.add_argument(
-        "--markdown", action="store_true", help=f"for the README: {', '.join(IN_README)}, unless --only"
+        "--markdown", action="store_true", help=f"for docs/measured.md: {', '.join(IN_DOCS)}, unless --only"
     )
     parser.add_argument(
         "--quick", action="store_true", help="so few turns that the figures mean nothing: does it work?"

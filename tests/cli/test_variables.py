@@ -170,10 +170,10 @@ def test_status_and_doctor_name_what_wins(kimi: Run, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("acme")
-def test_what_the_readme_sends_goes_to_kimi(kimi: Run, share_dir: Path) -> None:
+def test_what_the_page_sends_goes_to_kimi(kimi: Run, share_dir: Path) -> None:
     """The line with curl names the platform whose API it asks."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (line,) = [line for line in readme.splitlines() if line.startswith("curl ")]
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("curl ")]
     command = line.partition("$(kimi-auth ")[2].partition(")")[0].split()
     assert command == ["token", "--platform", "kimi-code"]
     assert "https://api.kimi.com/" in line

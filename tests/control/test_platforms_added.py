@@ -16,6 +16,7 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn
 from kimi_auth.login.view import Notice, SilentView
 from kimi_auth.models import account
+from kimi_auth.platforms import registry
 from kimi_auth.session import Session
 from kimi_auth.store import Binding
 from kimi_auth.wire import LocatedClient
@@ -101,7 +102,7 @@ def test_an_unknown_platform(share: Path) -> None:
     """A session for an id that nobody knows says which ones there are."""
     with pytest.raises(ConfigError) as caught:
         Session(share, platform="acme", environ={})
-    assert caught.value.hint == "known: kimi-code, moonshot-cn, moonshot-ai"
+    assert caught.value.hint == f"known: {', '.join(platform.id for platform in registry.all())}"
 
 
 def test_a_default_model_of_a_platform_that_is_gone(share: Path, api: Any, known: Any) -> None:

@@ -420,6 +420,15 @@ def test_a_gate_before_each_activity(library: Library) -> None:
 # --- what it stands on -----------------------------------------------------------------------------------------------
 
 
+def test_a_hook_that_is_missing(library: Library) -> None:
+    """A hooks object without the method of an activity stops the walk with a line that names both, sync and async."""
+    words = "'dialling' runs dial, which object does not have; .*diagram --check"
+    with pytest.raises(MachineError, match=words):
+        walk_sync(library["call"], object(), START)
+    with pytest.raises(MachineError, match=words):
+        asyncio.run(walk_async(library["call"], object(), START))
+
+
 def test_tables_are_built_once(library: Library) -> None:
     """One declaration, one transitions.Machine, however many walks."""
     built = engine._tables.cache_info().misses

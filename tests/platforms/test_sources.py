@@ -13,7 +13,7 @@ import pytest
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import Registry, registry
 
-BUILT_IN = ("kimi-code", "moonshot-cn", "moonshot-ai")
+BUILT_IN = tuple(platform.id for platform in registry.all())
 
 
 def text_of(*ids: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from kimi_auth.cli import main, pictures
 from kimi_auth.machine import Library, SpecError
-from kimi_auth.review import diagram
+from kimi_auth.review import diagram, hooks
 
 CHECKOUT = Path(__file__).parents[2]
 DIAGRAMS = CHECKOUT / "diagrams"
@@ -163,3 +164,40 @@ def test_findings_in_this_process(
         "diagrams/login-gone.svg shows no state of the sign-in; remove it",
     ]
     assert said.err.startswith("kimi-auth: 3 pages are not up to date")
+
+
+NEW_STATE = """
+[states.resting_a_while]
+about = "The new state of an author who has just begun."
+activity = "rest_a_while"
+on.rested = "claiming"
+"""
+
+
+def test_a_state_without_its_hook(copy: Path) -> None:
+    """A new activity is named once for each place that lacks it: contract, class, hooks.toml, the model checker."""
+    file = copy / "machines" / "token_refresh.toml"
+    text = file.read_text("utf-8")
+    first = re.search(r'^on\.\w+ = "claiming"$', text, re.MULTILINE)
+    assert first is not None
+    edited = text.replace(first[0], first[0].replace('"claiming"', '"resting_a_while"'), 1)
+    file.write_text(edited + NEW_STATE, "utf-8")
+    done = run(copy, "kimi_auth", "diagram", "--check")
+    named = [line for line in done.stdout.splitlines() if "rest_a_while" in line]
+    assert done.returncode == 1
+    assert [line.partition("; ")[2] for line in named] == [
+        "add it to the protocol",
+        "add the method to kimi_auth/credential/token_lifecycle.py",
+        "add [token_refresh.rest_a_while]",
+        "add it to HOOKS of kimi_auth/proof/hooks_outside.py",
+    ]
+    assert "hooks and machines differ in 4 places" in done.stderr
+
+
+def test_a_machine_without_a_contract(tmp_path: Path) -> None:
+    """A machine that no contract knows is named, and nothing is asked of a hooks.toml that is not there."""
+    assert hooks.missing(Library.load(), tmp_path) == []
+    data = Library.load().data()
+    data["other"] = {key: value for key, value in data["sign_out"].items() if key != "holds"} | {"name": "other"}
+    found = hooks.missing(Library.from_data(data), tmp_path)
+    assert found == ["other: no contract; write a Protocol and name it in HOOKS of kimi_auth/review/hooks.py"]
