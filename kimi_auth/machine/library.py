@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from . import lint
 from .errors import SpecError
-from .spec import Machine, State
+from .spec import Machine, Misshapen, State, keys_of, shaped
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -186,31 +183,17 @@ def _parsed(files: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Machine],
 
 def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:
     """The machine that `data` describes, and what had to be left out of it to get one."""
-    try:
-        return Machine.model_validate(data), []
-    except ValidationError as error:
-        rest = deepcopy(dict(data))
-        problems = []
-        for detail in error.errors():
-            problems.append(lint.line(stem, *_explain(detail["loc"], detail["type"])))
-            _drop(rest, detail["loc"])
-        return Machine.model_validate(rest), problems
+    machine, misshapen = shaped(data)
+    return machine, [lint.line(stem, *_explain(one)) for one in misshapen]
 
 
-def _explain(loc: tuple[int | str, ...], kind: str) -> lint.Problem:
-    """A pydantic complaint in our form: where, and what to write instead."""
-    *path, key = map(str, loc)
+def _explain(misshapen: Misshapen) -> lint.Problem:
+    """Where it is, and what to write instead."""
+    *path, key = misshapen.path
     in_state = len(path) > 1
     where = lint.place(path[1]) if in_state else lint.TOP
-    if kind == "extra_forbidden":
-        known = list((State if in_state else Machine).model_fields)
+    if misshapen.kind == "unknown":
+        known = keys_of(State if in_state else Machine)
         return where, f"unknown key {key!r}; {lint.did_you_mean(key, known, 'known are ' + ', '.join(known))}"
     name = ".".join([*(path[2:] if in_state else path), key])
-    return where, f"{name} has the wrong type; write {'text in quotes' if kind == 'string_type' else 'a table'}"
-
-
-def _drop(data: dict[str, Any], loc: tuple[int | str, ...]) -> None:
-    *path, key = loc
-    for part in path:
-        data = data[str(part)]
-    data.pop(str(key), None)
+    return where, f"{name} has the wrong type; write {'text in quotes' if misshapen.kind == 'no text' else 'a table'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from textwrap import wrap
 
 from kimi_auth.machine.spec import Machine, State
@@ -38,7 +39,7 @@ def scene(before: Machine | None, after: Machine | None) -> tuple[Machine, Sketc
     """Both revisions as one machine, what is drawn of it, where, and the marks of what changed."""
     base, other = _ordered(before, after)
     more = {name: state for name, state in other.states.items() if name not in base.states} if other else {}
-    both = base.model_copy(update={"states": {**base.states, **more}})
+    both = replace(base, states={**base.states, **more})
     arrows = tuple(_only_in(other, base)) if other else ()
     boxes = {name: box for name, box in sketch(other).boxes.items() if name in more} if other else {}
     drawn, known = layouts.layout(base)
