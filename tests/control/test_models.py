@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ class Source:
     """A platform whose bearers a test gives: the first one, and what comes after a rejection."""
 
     def __init__(self, api: Any, *bearers: Any) -> None:
-        self.platform = Registry().get("kimi-code").model_copy(update={"api_base": api.base})
+        self.platform = replace(Registry().get("kimi-code"), api_base=api.base)
         self._bearers = list(bearers)
         self._stored: Any = ""
         self.rejections: list[str] = []
