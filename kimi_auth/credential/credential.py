@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -124,6 +123,8 @@ class Credential:
 
         Raises Unreachable when the patience is over, and what `ask` raises.
         """
+        import asyncio  # loaded already where a loop runs; most commands have none
+
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
             try:

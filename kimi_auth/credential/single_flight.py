@@ -12,7 +12,6 @@ there is the claim.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
@@ -22,10 +21,13 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
 from kimi_auth.errors import Unreachable
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "DRAIN_MAX_S",
@@ -79,6 +81,8 @@ class Waiter(Generic[Result]):
 
     async def wait_async(self) -> Result:
         """What the call brings, waited for in this event loop. Raises what the function raised."""
+        import asyncio  # loaded already where a loop runs; most commands have none
+
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
         self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)

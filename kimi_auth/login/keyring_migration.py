@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
 from kimi_auth.models import ConfigFile, refer_to_file, waits_in_keyring
 from kimi_auth.platforms import Platform
-from kimi_auth.store import CredentialStore, LegacyKeyring, NoKeyring
 from kimi_auth.token import Token
+
+if TYPE_CHECKING:  # that one waits is asked of config.toml alone
+    from kimi_auth.store import CredentialStore, LegacyKeyring
 
 __all__ = ["Migration", "is_waiting", "migrate"]
 
@@ -64,6 +66,8 @@ def migrate(platform: Platform, store: CredentialStore, config: ConfigFile, keyr
 
 def _asked(keyring: LegacyKeyring, platform: Platform, store: CredentialStore) -> Token | None:
     """The login in the keyring; None also where there is no keyring and the file, which is newer, has a record."""
+    from kimi_auth.store import NoKeyring
+
     try:
         return keyring.read(platform.credential_key)
     except NoKeyring:

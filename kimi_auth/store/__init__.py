@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from .contract import Binding, Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
-from .file import FileStore
-from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
-from .memory import MemoryStore
+from typing import TYPE_CHECKING
+
+from kimi_auth.lazily import lazily
+
+if TYPE_CHECKING:
+    from .contract import Binding, Claim, ClaimState, CredentialStore, Pace, RecordState, Refusal, Snapshot, Stamp
+    from .file import FileStore
+    from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
+    from .memory import MemoryStore
 
 __all__ = [
     "Binding",
@@ -23,3 +28,23 @@ __all__ = [
     "Stamp",
     "SystemKeyring",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "contract": (
+            "Binding",
+            "Claim",
+            "ClaimState",
+            "CredentialStore",
+            "Pace",
+            "RecordState",
+            "Refusal",
+            "Snapshot",
+            "Stamp",
+        ),
+        "file": ("FileStore",),
+        "keyring": ("LegacyKeyring", "NoKeyring", "SystemKeyring"),
+        "memory": ("MemoryStore",),
+    },
+)
