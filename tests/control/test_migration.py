@@ -342,7 +342,7 @@ def test_two_at_once(home: Home) -> None:
 @pytest.fixture
 def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of that home; the system's keyring is the test's."""
-    monkeypatch.setattr("kimi_auth.components.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
+    monkeypatch.setattr("kimi_auth.store.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
     return Session(home.share, environ={})
 
 

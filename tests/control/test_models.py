@@ -366,11 +366,10 @@ def test_fetch_models_uses_the_static_key(share: Path, api: Any, known: Callable
 
 def test_an_answer_without_words(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the wire says, there is a sentence."""
-    from kimi_auth.models import account
 
     async def silent(*_: object, **__: object) -> Answer[Any, Any]:
         return Answer("unavailable")
 
-    monkeypatch.setattr(account, "fetch_models", silent)
+    monkeypatch.setattr("kimi_auth.wire.fetch_models", silent)
     _, trouble = asyncio.run(flow.catalogue_of(Source(api, "good"), "", {}))
     assert str(trouble) == "Kimi Code did not list its models"

@@ -228,7 +228,7 @@ def test_a_long_wait_is_a_quiet_one(
         asked.append((round(timeout, 3), poll_interval))
         raise lock.Timeout("nobody lets go")
 
-    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with file_store.locked(patience_s) as held:
         assert not held
     assert asked == waits
@@ -245,7 +245,7 @@ def test_who_gives_up_in_the_first_second_waits_no_longer(
         assert cancel_check()
         raise lock.Timeout("given up")
 
-    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with file_store.locked(None, give_up=lambda: True) as held:
         assert not held
     assert asked == [1.0]
