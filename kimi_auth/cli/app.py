@@ -98,7 +98,7 @@ class _Commands(Mapping[str, Any]):
             room = typer.Typer(**FORM)
             import_module(f"{__package__}.{home}").add_to(room)
             for title, command in typer.main.get_group(room).commands.items():
-                leave_as_they_are(command.params)
+                leave_as_they_are(command)
                 command.params = [*command.params, *self._everywhere]
                 self._read[title] = command
         return self._read[name]
@@ -113,7 +113,7 @@ class _Commands(Mapping[str, Any]):
 def program() -> Any:
     """The program as Typer runs it."""
     group: Any = typer.main.get_command(app)
-    leave_as_they_are(group.params)
+    leave_as_they_are(group)
     group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
     return group
 

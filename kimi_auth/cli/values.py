@@ -6,18 +6,26 @@ Typer (0.29) gives every value to pydantic, an option that was left out included
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 __all__ = ["leave_as_they_are"]
 
 
-def leave_as_they_are(params: Iterable[Any]) -> None:
-    """Has the parameters of a command take texts and defaults without a check."""
-    for param in params:
-        if descriptor := getattr(param, "type_descriptor", None):  # versions of Typer without it do not ask pydantic
+def leave_as_they_are(command: Any) -> None:
+    """Has the parameters of a command, its --help included, take texts and defaults without a check."""
+    command.get_params = partial(_params, command.get_params)
+
+
+def _params(usual: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:
+    """Typer's own `get_params`: what it gives has been told."""
+    found = usual(ctx)
+    for param in found:
+        descriptor = getattr(param, "type_descriptor", None)  # versions of Typer without it do not ask pydantic
+        if descriptor is not None and "process_value" not in vars(param):
             param.process_value = partial(_processed, param, descriptor.annotation, param.process_value)
+    return found
 
 
 def _processed(param: Any, kind: object, usual: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
