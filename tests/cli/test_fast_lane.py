@@ -428,13 +428,6 @@ def test_options_that_are_not_certain(login: House, options: list[str]) -> None:
         answer(["token", *options], os.environ, time.time())
 
 
-def test_what_a_terminal_must_not_see(login: House) -> None:
-    """JSON escapes no DEL: the full program cleans such a line."""
-    login.change(expires_at=time.time() + 900, token_type="Be\x7farer")
-    with pytest.raises(FallThrough):
-        answer(["token", "--json"], os.environ, time.time())
-
-
 @pytest.mark.parametrize(
     "argv", [["token", "--refresh"], ["status"], [], ["token", "--platform", "moonshot-cn"], ["--version", "--verbose"]]
 )
