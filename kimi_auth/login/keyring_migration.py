@@ -8,8 +8,7 @@ read it back; delete the keyring's entry; make config.toml refer to the file. Un
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
 from kimi_auth.models import ConfigFile, refer_to_file, waits_in_keyring
@@ -26,8 +25,7 @@ log = logging.getLogger("kimi_auth.login")
 LOCK_PATIENCE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """How a migration went. `unneeded`: config.toml refers to no keyring. `moved`: the login is in the file, and nothing
     refers to the keyring any more. `empty`: config.toml refers to a keyring that holds no login. `waiting`: it could not
     be finished now, `trouble` says why."""

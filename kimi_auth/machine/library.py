@@ -5,14 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import lint
 from .errors import SpecError
 from .spec import Machine, Misshapen, State, keys_of, shaped
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -78,7 +79,7 @@ def _own_machines() -> Library:
     return _read(_own_folder())
 
 
-def find(package: Traversable, checkout: Path) -> Path | Traversable:
+def find(package: Path | Traversable, checkout: Path) -> Path | Traversable:
     """The folder of the machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
     folders = (package / "machines", checkout / "machines")
     for folder in folders:
@@ -112,7 +113,12 @@ def drafts_from_data(files: Mapping[str, Mapping[str, Any]], unreadable: Iterabl
 
 
 def _own_folder() -> Path | Traversable:
-    return find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2])
+    package = Path(__file__).parents[1]
+    if not package.is_dir():  # in a zip; else a path does, without all that it takes to look into archives
+        from importlib import resources
+
+        return find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2])
+    return find(package, Path(__file__).resolve().parents[2])
 
 
 def _read(folder: Path | Traversable) -> Library:

@@ -10,8 +10,6 @@ and the package that checks the other files of users would cost it more than all
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -133,6 +131,9 @@ def digest(subject: Machine | Mapping[str, Machine]) -> str:
     Comments, white space and the order of the keys of a table do not count; the order of states and of outcomes does,
     for it has a meaning. The machines that a machine walks are not part of its own digest.
     """
+    import hashlib  # a walk needs no digest
+    import json
+
     data = subject.data() if isinstance(subject, Machine) else {name: subject[name].data() for name in sorted(subject)}
     return hashlib.sha256(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 

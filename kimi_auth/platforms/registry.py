@@ -13,7 +13,6 @@ when somebody asks for what it may hold.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -102,7 +101,8 @@ class Registry:
         return tuple(known.values()), problems
 
     def _sources(self) -> Iterator[Source]:
-        from importlib.metadata import entry_points  # not needed to find a platform that is built in
+        import shlex
+        from importlib.metadata import entry_points  # neither is needed to find a platform that is built in
 
         if self._share_dir is not None:
             path = self._share_dir / FILE_NAME

@@ -7,7 +7,6 @@ read (`kimi_auth.platforms.tables`).
 
 from __future__ import annotations
 
-import ipaddress
 import pkgutil
 import re
 import tomllib
@@ -15,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from kimi_auth.errors import ConfigError
 
@@ -48,6 +46,8 @@ def normal_url(text: str) -> str:
 
     Raises `ValueError` for anything but https, or http on a loopback host, and for user names, queries and fragments.
     """
+    from urllib.parse import urlsplit  # the URLs of built-in platforms are in their one spelling
+
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("is no URL: it has characters that no URL has")
     parts = urlsplit(text)
@@ -63,6 +63,8 @@ def normal_url(text: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

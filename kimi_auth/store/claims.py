@@ -18,13 +18,11 @@ seconds) in a file beside it: `{"v": 1, "nonce": …, "met": {boot: seconds}}`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from secrets import token_hex
 
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, parse_record
 
@@ -106,6 +104,8 @@ class Meetings:
 
 def new(fp: str, owner: Owner) -> Header:
     """A header with a nonce that no other claim has."""
+    from secrets import token_hex  # with hashlib and OpenSSL: only what writes a claim needs them
+
     return Header(fp, token_hex(8), owner)
 
 
@@ -142,6 +142,8 @@ def parse(data: bytes, fp: str) -> Found:
     line, end, rest = data.partition(LINE_END)
     header = _header(_json(line + b"}"), fp) if end else None
     if header is None:
+        import hashlib
+
         return Found(Header(fp, hashlib.sha256(data).hexdigest()[:16], Owner()))
     return Found(header, line + end, rest.startswith(CLOSED), _answer(_json(data)))
 
@@ -217,4 +219,6 @@ def _answer(value: object) -> Token | None:
 
 
 def _checksum(record: Mapping[str, object]) -> str:
+    import hashlib
+
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
