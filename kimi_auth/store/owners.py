@@ -10,6 +10,7 @@ What differs between systems is in `_Linux` and `_Darwin`; any other system tell
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import sys
 from dataclasses import dataclass
@@ -80,8 +81,6 @@ def is_certainly_dead(owner: Owner, me: Owner) -> bool:
 
 def host_name() -> str:
     """The name of this host, without characters that are not printable."""
-    import socket  # asked for by what writes a claim
-
     return printable(socket.gethostname())
 
 
