@@ -159,7 +159,7 @@ class House:
         def refuse(_: ConfigFile) -> None:
             raise ConfigError(f"{self.config}: read-only", hint=f"make it writable: chmod u+w {self.config}")
 
-        self.monkeypatch.setattr("kimi_auth.platforms.ConfigFile.writable", refuse)
+        self.monkeypatch.setattr("kimi_auth.models.ConfigFile.writable", refuse)
 
     def default_gone(self) -> None:
         self.config.write_text(self.config.read_text().replace('default_model = "', 'default_model = "gone-'))
