@@ -232,6 +232,7 @@ class SingleFlight(Generic[Result]):
     def join(self, key: Hashable, work: Callable[[], Result]) -> Waiter[Result]:
         """A waiter in the call under `key` that is in flight, else of a new one that runs `work`."""
         _signals.take()
+        _watch_forks()
         with self._lock:  # also while the thread starts: whoever finds a call that is not in flight knows it is lost
             call = self._by_key.get(key)
             if call is not None and not call.never_started and (waiter := call.join()) is not None:
@@ -360,13 +361,18 @@ def _interpreter_ends() -> None:
 
 @cache
 def _watch_the_end() -> None:
-    """Registered with the first owner and not on import: hooks before a fork run last in, first out, and the lock's own
-    hook, which stops all lock work, must come after our waiting for a call that needs the lock."""
+    """Registered with the first owner: the end of a program that has started no call yet is known too."""
     atexit.register(_interpreter_ends)
     # What `concurrent.futures` uses; without it Ctrl-C at the end prints a traceback, and no renewal is lost.
     before_threads_are_joined = getattr(threading, "_register_atexit", None)
     if before_threads_are_joined is not None:
         with suppress(RuntimeError):  # the main thread has ended already
             before_threads_are_joined(_main_thread_ends)
+
+
+@cache
+def _watch_forks() -> None:
+    """Registered with the first call and not before: hooks before a fork run last in, first out, and the lock's own hook,
+    which stops all lock work, must come after our waiting for a call that needs the lock."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=drain, after_in_child=_fresh_start)

@@ -77,6 +77,14 @@ class Hold:
                 )
 
 
+def load() -> None:
+    """Loads what takes locks, in the thread that is about to start a call that a fork waits for.
+
+    filelock registers what it does at a fork. Registered in the middle of one, its end would run without its beginning.
+    """
+    import filelock  # noqa: F401
+
+
 @contextmanager
 def locked(
     paths: Sequence[Path], patience_s: float | None, give_up: Callable[[], bool] | None = None
