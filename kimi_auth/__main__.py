@@ -1,8 +1,9 @@
-"""`kimi-auth`, and the fast lane of `kimi-auth token`.
+"""`kimi-auth`, and the fast lane of `kimi-auth token` (and of `--version`).
 
 A credential helper runs before every request of somebody else's program, so the common case (a stored token with time
-to spare) reads two small files and imports nothing that Python has not loaded by itself. It either prints that token or
-has no opinion: then the full program decides, and says why.
+to spare) reads two small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either
+prints that token or has no opinion: then the full program decides, and says why. The options are declared in
+`kimi_auth.cli.token`; here stand the spellings of theirs that leave no doubt.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import stat
 import sys
 import time
 
-from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, at_leisure, fingerprint, parse_record
+from kimi_auth.token import (
+    RECORD_FILE_MAX_BYTES,
+    RecordError,
+    Token,
+    at_leisure,
+    described,
+    fingerprint,
+    left_s,
+    parse_record,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ PLATFORM = "kimi-code"
 OAUTH_HOST = "https://auth.kimi.com"
 OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
 CONFIG_MAX_BYTES = 1 << 20
+SECONDS_DIGITS_MAX = 9
 
 
 class FallThrough(Exception):
@@ -32,13 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The console command: runs `argv` (default: the command line) and returns its exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        if args in (["token"], ["token", "--platform", PLATFORM]):
+        if args[:1] in (["token"], ["--version"]):
             try:
-                token = stored_token(os.environ, time.time(), is_default=len(args) > 1)
+                return _hand_out(answer(args, os.environ, time.time()))
             except FallThrough:
                 pass
-            else:
-                return _hand_out(token)
         from kimi_auth.cli import main as full_program
 
         return full_program(args)
@@ -46,14 +55,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool = False) -> str:
-    """The access token that the full program would print without asking anybody; raises FallThrough otherwise.
+def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> str:
+    """The line that the full program would print for this command line; raises FallThrough where that is not certain."""
+    if args == ["--version"]:
+        from kimi_auth._version import __version__
 
-    `now_s` is unix seconds; `is_default`: the platform was named, so that config.toml does not matter.
+        return f"kimi-auth {__version__}"
+    options = _options(args[1:])
+    token = stored_token(environ, now_s, is_named="--platform" in options)
+    if left_s(token, now_s) < float(options.get("--min-ttl", 0)):
+        raise FallThrough
+    if "--json" not in options:
+        return token.access_token
+    from json import dumps
+
+    return dumps(described(token, PLATFORM, now_s))
+
+
+def _options(words: Sequence[str]) -> dict[str, str]:
+    """The options of `token` by name, each given once at most; raises FallThrough for what is not known here."""
+    options: dict[str, str] = {}
+    rest = iter(words)
+    for name in rest:
+        value = "" if name == "--json" else next(rest, "")
+        is_known = (
+            name == "--json"
+            or (name == "--platform" and value == PLATFORM)
+            or (name == "--min-ttl" and value.isascii() and value.isdigit() and len(value) <= SECONDS_DIGITS_MAX)
+        )
+        if not is_known or name in options:
+            raise FallThrough
+        options[name] = value
+    return options
+
+
+def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = False) -> Token:
+    """The pair that the full program would hand out without asking anybody; raises FallThrough otherwise.
+
+    `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter.
     """
     folder = _share_dir(environ)
     _look_at(folder)
-    if not is_default and not names_our_platform(_config(folder)):
+    if not is_named and not names_our_platform(_config(folder)):
         raise FallThrough
     token = _record(f"{folder}/credentials/{PLATFORM}.json")
     if (
@@ -67,7 +110,7 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_default: bool =
     try:
         os.stat(f"{folder}/credentials/{PLATFORM}.{fp}.revoked", follow_symlinks=False)
     except FileNotFoundError:
-        return token.access_token
+        return token
     except OSError:
         pass
     raise FallThrough
@@ -213,16 +256,16 @@ def _is_from(issuer: str, bound: str, environ: Mapping[str, str]) -> bool:
     return (issuer or bound or OAUTH_HOST) == selected and bound in ("", selected)
 
 
-def _hand_out(token: str) -> int:
+def _hand_out(text: str) -> int:
     """Straight to the descriptor: there is nothing to flush, so nothing can fail later."""
-    line = f"{token}\n".encode("ascii")
+    line = f"{text}\n".encode("ascii")
     try:
         while line:
             line = line[os.write(1, line) :]
     except BrokenPipeError:
         return 1  # nobody reads any more; there is nobody to tell
     except OSError as error:
-        said = f"cannot write the token to standard output: {error.strerror} (send the output somewhere else)"
+        said = f"cannot write to standard output: {error.strerror} (send the output somewhere else)"
         os.write(2, f"kimi-auth: {said}\n".encode())
         return 1
     return 0

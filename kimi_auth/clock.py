@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Clock", "SystemClock", "VirtualClock"]
 
@@ -60,6 +62,8 @@ class SystemClock:
         time.sleep(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
+        import asyncio  # loaded already where a loop runs; most commands have none
+
         await asyncio.sleep(seconds)
 
 
@@ -119,6 +123,8 @@ class VirtualClock:
         self.advance(max(0.0, seconds))
 
     async def sleep_async(self, seconds: float) -> None:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         wake: asyncio.Future[None] = loop.create_future()
         with self._lock:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
@@ -20,16 +19,16 @@ from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.login.api_keys import KeyStore
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile
 from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, default_platform, server_of, sign_in_command
-from kimi_auth.models.variables import overriding
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, resolve
-from kimi_auth.store import CredentialStore, FileStore, SystemKeyring
-from kimi_auth.wire import OAuthServer, device_headers
+from kimi_auth.store import CredentialStore, FileStore
+
+if TYPE_CHECKING:  # what asks a server is loaded when one is asked
+    from kimi_auth.wire import OAuthServer
 
 __all__ = ["Components", "share_dir_of"]
 
@@ -88,6 +87,8 @@ class Components:
     @once
     def headers(self) -> dict[str, str]:
         """What every request says of this device; writes `device_id` if there is none."""
+        from kimi_auth.wire import device_headers
+
         return device_headers(self.share_dir, version=__version__)
 
     @once
@@ -138,6 +139,8 @@ class Components:
 
     def told(self, status: Status) -> Status:
         """The status with the sources of its values, and with what is said of a login that still waits in a keyring."""
+        from kimi_auth.models.variables import overriding
+
         waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
         kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
@@ -173,12 +176,16 @@ class Components:
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
+            import asyncio
+
             await asyncio.to_thread(self.leave_keyring)
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
+            from kimi_auth.store import SystemKeyring
+
             self.keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
         self._keyring_asked = True
 
@@ -189,6 +196,8 @@ class Components:
 
     def _place(self) -> CredentialStore:
         if self.platform.oauth is None:
+            from kimi_auth.login.api_keys import KeyStore
+
             return KeyStore(self.config, self.platform, self.clock)
         return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
 

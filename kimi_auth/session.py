@@ -9,39 +9,40 @@ one credential. Nothing is read before it is asked for.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from subprocess import Popen
+from typing import TYPE_CHECKING
 
-from kimi_auth.clients import Targets, keep
 from kimi_auth.clock import Clock
 from kimi_auth.components import Components
-from kimi_auth.credential.adoption import Adoption, adopt
 from kimi_auth.credential.age import CachedToken, Refresher, status_of
 from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Ask, CredentialState, addressed
-from kimi_auth.credential.detached import renew_detached
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
-from kimi_auth.login.api_keys import sign_in_with_key, sign_out_of_key
-from kimi_auth.login.contracts import LoginContext
-from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
-from kimi_auth.login.view import LoginView
-from kimi_auth.machine import Observer, walk_async
-from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, static_key
+from kimi_auth.models import static_key
 from kimi_auth.models.account import discover, endpoints_of, sign_in_command
-from kimi_auth.models.background import in_background
-from kimi_auth.models.sync import Synced, catalogue_of, managed, sync
-from kimi_auth.platforms import Platform, Registry
-from kimi_auth.store import CredentialStore
+from kimi_auth.once import once
 from kimi_auth.token import Token, at_leisure, fingerprint, left_s, lifetime_s
-from kimi_auth.wire import OAuthServer, fetch_models
+
+if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
+    import asyncio
+    from concurrent.futures import Future
+    from subprocess import Popen
+
+    from kimi_auth.clients import Targets
+    from kimi_auth.credential.adoption import Adoption
+    from kimi_auth.login.view import LoginView
+    from kimi_auth.machine import Observer
+    from kimi_auth.models import Change, ConfigFile, ModelEntry
+    from kimi_auth.models.sync import Synced
+    from kimi_auth.platforms import Platform, Registry
+    from kimi_auth.store import CredentialStore
+    from kimi_auth.wire import OAuthServer
 
 __all__ = ["Session"]
 
@@ -92,11 +93,17 @@ class Session:
         self.config: ConfigFile = self._components.config
         self.registry: Registry = self._components.registry
         self.platform: Platform = self._components.platform
-        self._targets = Targets(self.static_key, origin=self.platform.api_base)
         self.store: CredentialStore = self._components.store
         self._clock = self._components.clock
         self._notice_s = recheck_every_s
         self._held: CachedToken | None = None
+
+    @once
+    def _targets(self) -> Targets:
+        """The running clients that are served."""
+        from kimi_auth.clients import Targets
+
+        return Targets(self.static_key, origin=self.platform.api_base)
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
@@ -181,6 +188,8 @@ class Session:
 
     def renew_detached(self) -> Popen[bytes] | None:
         """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; None where none can."""
+        from kimi_auth.credential.detached import renew_detached
+
         return renew_detached(self.share_dir, self.platform, self._components.environ)
 
     def successor_of(self, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
@@ -211,6 +220,8 @@ class Session:
     async def verify(self) -> Verdict:
         """Whether the platform accepts the stored access token as it is; nothing is renewed. A proxy's page, or an account
         without membership, says nothing of the token: that is `unknown`, with the reason."""
+        from kimi_auth.wire import fetch_models
+
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.trouble, WrongIssuer):
@@ -233,6 +244,10 @@ class Session:
         Cancellation leaves nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs, and ConfigError
         for a platform that takes an API key.
         """
+        from kimi_auth.login.contracts import LoginContext
+        from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
+        from kimi_auth.machine import walk_async
+
         endpoints_of(self.platform)
         await self._components.settle()
         around = LoginPorts(
@@ -256,6 +271,8 @@ class Session:
     async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
         """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
         alone unless `force`. The report's `state` is `signed_in` or `failed`."""
+        from kimi_auth.login.api_keys import sign_in_with_key
+
         return await sign_in_with_key(self.platform, key, self.config, self._components.headers, force=force)
 
     async def logout(self) -> LogoutReport:
@@ -264,6 +281,8 @@ class Session:
         Raises WrongIssuer, StorageError or CredentialLocked if the login still stands.
         """
         if self.platform.oauth is None:
+            import asyncio
+
             return await asyncio.to_thread(self.logout_sync)
         await self._components.settle()
         self._refuse_foreign()
@@ -272,6 +291,8 @@ class Session:
     def logout_sync(self) -> LogoutReport:
         """`logout` for code without an event loop."""
         if self.platform.oauth is None:
+            from kimi_auth.login.api_keys import sign_out_of_key
+
             report = sign_out_of_key(self.platform, self.config)
             self._forget_token()
             return report
@@ -284,6 +305,8 @@ class Session:
 
         Raises ConfigError (no such URL, or a platform without OAuth), NotSignedIn, Revoked, StorageError.
         """
+        from kimi_auth.credential.adoption import adopt
+
         endpoints_of(self.platform)
         self._components.leave_keyring()
         adopted = adopt(self.store, issuer)
@@ -295,6 +318,8 @@ class Session:
     async def fetch_models(self) -> tuple[ModelEntry, ...]:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `access_token`."""
+        from kimi_auth.models.sync import catalogue_of
+
         models, trouble = await catalogue_of(
             self, static_key(self.config.read(), self.platform), self._components.headers
         )
@@ -315,6 +340,8 @@ class Session:
         """`sync_models` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all
         asked at the same time and each for itself, in the registry's order. Raises ConfigError where config.toml cannot be
         read; what else goes wrong is in the results."""
+        from kimi_auth.models.sync import managed
+
         everybody = self.registry.all()
         known = {platform.id for platform in managed(self.config.read(), everybody)}
         wanted = [self.sibling(one.id) for one in everybody if one.id in known or (finishes and one.oauth)]
@@ -324,6 +351,8 @@ class Session:
     def sync_in_background(self) -> Future[tuple[Synced, ...]]:
         """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no
         program from ending. With or without an event loop; whoever wants to know how it went asks the future."""
+        from kimi_auth.models.background import in_background
+
         return in_background(self.sync_all, ())
 
     def sibling(self, platform: str) -> Session:
@@ -363,6 +392,10 @@ class Session:
         it is being fetched, half a minute at most, and a later one comes by itself. A renewal that is in flight when the
         block ends is waited for. In the main thread, signals are deferred as by `kimi_auth.signals_deferred`.
         """
+        import asyncio
+
+        from kimi_auth.clients import keep
+
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
         with guarded():
@@ -404,6 +437,9 @@ class Session:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     async def _sync(self, sources: list[Session], *, dry_run: bool, finishes: bool = False) -> tuple[Synced, ...]:
+        from kimi_auth.models import CatalogueCache
+        from kimi_auth.models.sync import sync
+
         headers, memory = self._components.headers, CatalogueCache(self.share_dir)
         return await sync(sources, self.config, headers, memory=memory, dry_run=dry_run, finishes=finishes)
 

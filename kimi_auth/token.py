@@ -187,6 +187,18 @@ def at_leisure(token: Token, now_s: float) -> bool:
     )
 
 
+def described(token: Token, platform: str, now_s: float, *, ends: bool = True) -> dict[str, object]:
+    """What `token --json` says of a pair at `now_s` (unix seconds); `ends` is False for an API key, which has no times."""
+    return {
+        "access_token": token.access_token,
+        "token_type": token.token_type,
+        "expires_at": token.expires_at_s if ends else None,
+        "expires_in": round(left_s(token, now_s), 3) if ends else None,
+        "platform": platform,
+        "fp": fingerprint(token),
+    }
+
+
 def parse_record(data: object) -> Token:
     """The Token in a decoded JSON value. Unknown keys are ignored, numbers may be strings. Raises RecordError.
 

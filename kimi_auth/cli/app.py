@@ -21,6 +21,7 @@ from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
+from kimi_auth.cli.values import leave_as_they_are
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import SpecError
@@ -97,6 +98,7 @@ class _Commands(Mapping[str, Any]):
             room = typer.Typer(**FORM)
             import_module(f"{__package__}.{home}").add_to(room)
             for title, command in typer.main.get_group(room).commands.items():
+                leave_as_they_are(command)
                 command.params = [*command.params, *self._everywhere]
                 self._read[title] = command
         return self._read[name]
@@ -111,6 +113,7 @@ class _Commands(Mapping[str, Any]):
 def program() -> Any:
     """The program as Typer runs it."""
     group: Any = typer.main.get_command(app)
+    leave_as_they_are(group)
     group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
     return group
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import stat
@@ -12,20 +11,19 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import typer
-from rich.text import Text
 
 from kimi_auth.cli.emulator import child as child_python
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.login import CONFIGS, REVOCATIONS, sign_in
 from kimi_auth.cli.options import terminal_of
-from kimi_auth.cli.terminal import Row, Terminal, grid_of
-from kimi_auth.clients import BearerAuth
+from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:  # the help, which knows every command, waits for no HTTP
+    from kimi_auth.session import Session
 
 __all__ = ["add_to"]
 
@@ -43,6 +41,8 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(ctx: typer.Context) -> None:
     """Watch the main job run on an emulated server."""
+    from kimi_auth.session import Session
+
     out = terminal_of(ctx)
     with tempfile.TemporaryDirectory(prefix="kimi-auth-demo-") as folder, _emulator(Path(folder)) as environ:
         session = Session(folder, environ=environ)
@@ -107,6 +107,12 @@ class _Demo:
         self._say("Models are discovered and written to config.toml.", rows)
 
     async def _serve_a_client(self) -> None:
+        import asyncio
+
+        import httpx
+
+        from kimi_auth.clients import BearerAuth
+
         self._say("A running client. Its tokens end after 9 s; it never sees that happen.")
         url = f"{self.session.api_origin}/chat/completions"
         pairs: set[str] = set()
@@ -151,17 +157,23 @@ class _Demo:
         self._say("Done.", [("families alive at the server", str(left)), ("share dir", "removed")])
 
     def _server_state(self) -> int:
+        import httpx
+
         url = f"{self.environ['KIMI_CODE_OAUTH_HOST']}/_emulator/state"
         state: dict[str, Any] = httpx.get(url, timeout=10, trust_env=False).json()
         return sum(1 for family in state["families"] if family["alive"])
 
     def _say(self, words: str, rows: list[Row] | None = None) -> None:
         self.step += 1
-        heading = Text.assemble((f"{self.step} ", "bold cyan"), (words, "bold"))
         if self.out.is_lively:
+            from rich.text import Text
+
+            from kimi_auth.cli.drawing import grid_of
+
+            heading = Text.assemble((f"{self.step} ", "bold cyan"), (words, "bold"))
             for part in (Text(), heading, grid_of(rows or [])):
                 self.out.picture(part)
             return
-        self.out.line(heading.plain)
+        self.out.line(f"{self.step} {words}")
         for label, value in rows or []:
             self.out.line(f"  {label}: {value}")

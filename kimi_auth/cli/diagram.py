@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
 
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import Library, Machine, SpecError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["add_to"]
 

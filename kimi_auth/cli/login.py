@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kimi_auth.browser import can_open, open_browser
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
-from kimi_auth.cli.qr import draw_qr
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import say_trouble, trace_into
-from kimi_auth.cli.view_json import JsonView
-from kimi_auth.cli.view_live import LiveView
-from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.machine import Observer
 from kimi_auth.models import default_location
 from kimi_auth.models.account import DEFAULT_PLATFORM, sign_in_command
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:  # the help, which knows every command, waits for no view
+    from kimi_auth.cli.view_live import LiveView
+    from kimi_auth.machine import Observer
+    from kimi_auth.session import Session
 
 __all__ = ["add_to", "sign_in"]
 
@@ -86,12 +84,19 @@ def sign_in(
     session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
+    from kimi_auth.browser import can_open, open_browser
+    from kimi_auth.cli.view_json import JsonView
+    from kimi_auth.cli.view_plain import PlainView
+
     name = session.platform.name
     view: JsonView | LiveView | PlainView
     if out.json == "events":
         view = JsonView(out.event, name)
     elif out.is_lively:
         in_colour = not out.console.no_color  # a QR code must be dark on light, whatever the terminal is
+        from kimi_auth.cli.qr import draw_qr
+        from kimi_auth.cli.view_live import LiveView
+
         view = LiveView(out.console, name, draw_qr=draw_qr if qr and in_colour else None)
     else:
         view = PlainView(out.line, name)
@@ -105,6 +110,9 @@ def sign_in(
 
 def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) -> LoginReport:
     """One login to a platform that takes an API key."""
+    from kimi_auth.cli.view_json import JsonView
+    from kimi_auth.cli.view_plain import PlainView
+
     name = session.platform.name
     view = JsonView(out.event, name) if out.json == "events" else PlainView(out.line, name)
     report = out.signals.run(session.login_with_key(key, force=force))

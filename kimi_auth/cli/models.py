@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
-from kimi_auth.models import Change, ModelEntry, capabilities
-from kimi_auth.models.sync import Synced
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:  # the help waits for none of it
+    from kimi_auth.models import Change, ModelEntry
+    from kimi_auth.models.sync import Synced
+    from kimi_auth.session import Session
 
 __all__ = ["add_to"]
 
@@ -56,6 +55,8 @@ async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
     synced = await session.sync_all(dry_run=dry_run, finishes=True)
     if synced:
         return synced
+    from kimi_auth.models.sync import Synced
+
     return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
 
 
@@ -82,6 +83,8 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
 
 
 def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -> None:
+    from kimi_auth.models import capabilities
+
     if out.json:
         listed = [
             {
@@ -100,6 +103,10 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
                 "\t".join((model.id, str(model.context_length or ""), ",".join(capabilities(session.platform, model))))
             )
         return
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("model", "context", "can"):
         table.add_column(title, justify="right" if title == "context" else "left", overflow="fold")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kimi_auth.credential.credential import PATIENCE_S
-from kimi_auth.session import Session
 from kimi_auth.token import Token
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["handed_out"]
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from kimi_auth.cli.errors import Findings, status_error
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
-from kimi_auth.cli.terminal import Row
+from kimi_auth.cli.terminal import Row, Styled
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.models.account import sign_in_command
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["add_to", "claim_of", "duration"]
 
@@ -85,7 +86,7 @@ def _models(session: Session) -> tuple[int, str, str]:
 def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
     now_s = time.time()
     rows: list[Row] = [
-        ("state", Text.assemble((found.state, TONES.get(found.state, "bold red")), f"  {WORDS[found.state]}")),
+        ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
         ("credential", found.place),
     ]
     if found.fp and session.platform.oauth is None:

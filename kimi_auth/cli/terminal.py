@@ -14,27 +14,32 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Self, TextIO
-
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.padding import Padding
-from rich.segment import Segment
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.text import one_line, visible
 
-__all__ = ["PROGRAM", "CleanConsole", "Row", "Terminal", "counted", "grid_of", "one_line"]
+if TYPE_CHECKING:  # only what a person looks at is drawn
+    from rich.console import Console, RenderableType
+
+__all__ = ["PROGRAM", "Row", "Styled", "Terminal", "counted", "one_line"]
 
 PROGRAM = "kimi-auth"
 
-MARGIN = 2
-
 LOGGER = logging.getLogger("kimi_auth")
 
-Row = tuple[str, str | Text]
+
+class Styled(NamedTuple):
+    """One line in pieces, each a text and its style; a program reads the text alone."""
+
+    pieces: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return "".join(text for text, _ in self.pieces)
+
+
+Row = tuple[str, str | Styled]
 """A label and what stands beside it."""
 
 
@@ -43,34 +48,9 @@ def counted(number: int, noun: str) -> str:
     return f"one {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def grid_of(rows: Iterable[Row]) -> RenderableType:
-    """Facts beside their labels; what is too long for its line is folded, never cut."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, value in rows:
-        grid.add_row(shown(label), value if isinstance(value, Text) else shown(value))
-    return Padding(grid, (0, MARGIN))
-
-
 def shown(text: str) -> str:
     """One line as it is written: clean but for tabs, which part columns; a byte that is no UTF-8 is a question mark."""
     return "\t".join(map(visible, text.encode("utf-8", "replace").decode().split("\t")))
-
-
-class CleanConsole(Console):
-    """A console whose escape sequences are its own: text that is printed has none, whoever wrote it."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else _clean(segment)
-
-
-def _clean(segment: Segment) -> Segment:
-    style = segment.style
-    if style is not None and style.link and shown(style.link) != style.link:
-        style = style.update_link(shown(style.link))
-    return Segment("\n".join(map(shown, segment.text.split("\n"))), style)
 
 
 @dataclass
@@ -94,6 +74,8 @@ class Terminal:
     @cached_property
     def console(self) -> Console:
         """Standard output for pictures and tables; NO_COLOR and TERM are honoured."""
+        from kimi_auth.cli.drawing import CleanConsole
+
         return CleanConsole(markup=False, highlight=False, emoji=False)
 
     @property
@@ -135,8 +117,9 @@ class Terminal:
             for label, value in rows:
                 self.line(f"{label}: {value}")
             return
-        heading: list[RenderableType] = [Padding(Text(title, style="bold"), (0, MARGIN)), Text()] if title else []
-        for part in (Text(), *heading, grid_of(rows), Text()):
+        from kimi_auth.cli.drawing import sheet_of
+
+        for part in sheet_of(rows, title):
             self.picture(part)
 
     def let_go(self) -> None:

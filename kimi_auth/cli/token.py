@@ -9,7 +9,7 @@ import typer
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.models.account import DEFAULT_PLATFORM
-from kimi_auth.token import fingerprint, left_s, phase
+from kimi_auth.token import described, left_s, phase
 
 __all__ = ["add_to"]
 
@@ -45,16 +45,7 @@ def token(
         pair = handed_out(session, session.token_sync(min_ttl_s=min_ttl, refresh=refresh))
     now_s, ends = session.now_s(), session.platform.oauth is not None  # an API key has no end
     if json:
-        out.record(
-            {
-                "access_token": pair.access_token,
-                "token_type": pair.token_type,
-                "expires_at": pair.expires_at_s if ends else None,
-                "expires_in": round(left_s(pair, now_s), 3) if ends else None,
-                "platform": session.platform.id,
-                "fp": fingerprint(pair),
-            }
-        )
+        out.record(described(pair, session.platform.id, now_s, ends=ends))
     else:
         out.line(pair.access_token)
     if platform is None and session.platform.id != DEFAULT_PLATFORM:

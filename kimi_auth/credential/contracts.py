@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.store import Claim, Snapshot
 from kimi_auth.token import Token, left_s, phase
-from kimi_auth.wire import RevokeOutcome
+from kimi_auth.wire.outcomes import RevokeOutcome
 
 __all__ = [
     "CredentialContext",

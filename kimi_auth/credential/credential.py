@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +15,7 @@ from kimi_auth.credential.status import NO_TOKEN
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
+from kimi_auth.store import lock
 from kimi_auth.token import Token, left_s
 
 __all__ = ["Ask", "Credential", "CredentialState", "addressed"]
@@ -117,7 +117,7 @@ class Credential:
             raise landing.error
         patience_s = max(PATIENCE_S, timeout_s or 0.0) - LAST_WORD_S
         walk = partial(self._walk, landing, need, patience_s, _event(need))
-        return self.flights.join(("mandatory", need, patience_s), walk)
+        return self._join(("mandatory", need, patience_s), walk)
 
     async def land(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
         """Awaits the result of `ask` (an `obtain`) within the caller's patience: `timeout_s`, by default PATIENCE_S. A
@@ -125,6 +125,8 @@ class Credential:
 
         Raises Unreachable when the patience is over, and the errors of `ask`.
         """
+        import asyncio  # loaded already where a loop runs; most commands have none
+
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
             try:
@@ -152,7 +154,7 @@ class Credential:
         """Starts an advisory renewal: one try for the lock; failures are logged and change nothing. A program that is
         ending starts none."""
         if not is_ending():
-            self.flights.join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
+            self._join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
     def renew_now(self, landing: CredentialState) -> CredentialState:
         """An advisory renewal in the calling thread, for a process that has no other task."""
@@ -161,7 +163,11 @@ class Credential:
 
     def sign_out(self) -> Waiter[CredentialState]:
         """Walks a logout in a call of its own; the result's state is `absent` after a complete one."""
-        return self.flights.join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
+        return self._join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
+
+    def _join(self, key: Hashable, walk: Callable[[], CredentialState]) -> Waiter[CredentialState]:
+        lock.load()
+        return self.flights.join(key, walk)
 
     def _left_s(self, deadline_s: float) -> float:
         return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)

@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth import files
-from kimi_auth.machine import Machine, Observer, Observers
-from kimi_auth.machine.trace import Trace, Walk, parse
+
+if TYPE_CHECKING:  # to look at a credential records nothing
+    from kimi_auth.machine import Machine, Observer
+    from kimi_auth.machine.trace import Walk
 
 __all__ = ["UNFINISHED", "WalkFile", "WalkHistory"]
 
@@ -81,6 +82,9 @@ class WalkHistory:
         if self._share_dir is None:
             yield observe
             return
+        from kimi_auth.machine import Observers
+        from kimi_auth.machine.trace import Trace, Walk
+
         trace = Trace(wall_s=self._wall_s)
         try:
             yield Observers(observe, trace)
@@ -98,6 +102,8 @@ class WalkHistory:
 
     def read(self, kept: WalkFile) -> Walk | None:
         """One of `kept()`; None if another process has just removed it, or it cannot be read."""
+        from kimi_auth.machine.trace import parse
+
         try:
             found = files.read_bounded(self.folder / kept.name, BYTES_MAX) if self.folder is not None else None
         except OSError:
@@ -110,6 +116,8 @@ class WalkHistory:
         lines = [traced.line() for traced in walk.traced]
         if len(lines) > LINES_MAX:
             lines = lines[: LINES_MAX // 2] + lines[-LINES_MAX // 2 :]
+        from datetime import UTC, datetime
+
         try:
             began = datetime.fromtimestamp(walk.began_at_s, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
             self._write(WalkFile(began, machine.name, end or UNFINISHED, walk.traced[0].walk).name, "".join(lines))

@@ -13,7 +13,6 @@ The claim covers the rest: SIGKILL, power loss and `os._exit`.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
@@ -23,10 +22,13 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
 from kimi_auth.errors import Unreachable
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "DRAIN_MAX_S",
@@ -81,6 +83,8 @@ class Waiter(Generic[Result]):
 
     async def wait_async(self) -> Result:
         """Waits for the call in this event loop and returns its result. Raises the function's exception."""
+        import asyncio  # loaded already where a loop runs; most commands have none
+
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
         self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)
@@ -233,6 +237,7 @@ class SingleFlight(Generic[Result]):
     def join(self, key: Hashable, work: Callable[[], Result]) -> Waiter[Result]:
         """A waiter for the call under `key` that is in flight, else for a new one that runs `work`."""
         _signals.take()
+        _watch_forks()
         with self._lock:  # held while the thread starts, so a call without a live thread is known to be lost
             call = self._by_key.get(key)
             if call is not None and not call.never_started and (waiter := call.join()) is not None:
@@ -362,13 +367,18 @@ def _interpreter_ends() -> None:
 
 @cache
 def _watch_the_end() -> None:
-    """Registers the hooks with the first owner and not on import: hooks before a fork run last in, first out, and the
-    lock's own hook, which stops all lock work, must come after our wait for a call that needs the lock."""
+    """Registered with the first owner: the end of a program that has started no call yet is known too."""
     atexit.register(_interpreter_ends)
     # `concurrent.futures` uses it, too. Without it Ctrl-C at exit prints a traceback, but no renewal is lost.
     before_threads_are_joined = getattr(threading, "_register_atexit", None)
     if before_threads_are_joined is not None:
         with suppress(RuntimeError):  # the main thread has ended already
             before_threads_are_joined(_main_thread_ends)
+
+
+@cache
+def _watch_forks() -> None:
+    """Registered with the first call and not before: hooks before a fork run last in, first out, and the lock's own hook,
+    which stops all lock work, must come after our waiting for a call that needs the lock."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=drain, after_in_child=_fresh_start)

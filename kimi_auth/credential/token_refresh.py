@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from kimi_auth.clock import Clock
 from kimi_auth.credential import judge
@@ -32,7 +32,10 @@ from kimi_auth.credential.contracts import (
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
 from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
-from kimi_auth.wire import Grant, OAuthServer, RevokeOutcome
+from kimi_auth.wire.outcomes import RevokeOutcome
+
+if TYPE_CHECKING:
+    from kimi_auth.wire import Grant, OAuthServer
 
 __all__ = ["Ports", "TokenRefreshHooks", "token_from"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +51,8 @@ _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 def temporary(path: Path) -> Path:
     """A new name beside `path`; any process may remove such a file after an hour."""
+    import secrets  # what is only read needs no new name
+
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
 

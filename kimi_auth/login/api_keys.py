@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from kimi_auth.clock import Clock
@@ -61,6 +60,8 @@ async def sign_in_with_key(
 
     The report's state is `signed_in`, or `failed` with the reason as `trouble`: ConfigError, InvalidKey, Unreachable.
     """
+    import asyncio
+
     key, place = key.strip(), PlatformConfig(config, platform)
     try:
         if platform.oauth is not None:

@@ -8,14 +8,15 @@ read it back; delete the keyring's entry; make config.toml refer to the file. Un
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
 from kimi_auth.models import ConfigFile, refer_to_file, waits_in_keyring
 from kimi_auth.platforms import Platform
-from kimi_auth.store import CredentialStore, LegacyKeyring, NoKeyring
 from kimi_auth.token import Token
+
+if TYPE_CHECKING:  # that one waits is asked of config.toml alone
+    from kimi_auth.store import CredentialStore, LegacyKeyring
 
 __all__ = ["Migration", "is_waiting", "migrate"]
 
@@ -24,8 +25,7 @@ log = logging.getLogger("kimi_auth.login")
 LOCK_PATIENCE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """How a migration went. `unneeded`: config.toml refers to no keyring. `moved`: the login is in the file, and nothing
     refers to the keyring any more. `empty`: config.toml refers to a keyring that holds no login. `waiting`: it could not
     be finished now, `trouble` says why."""
@@ -64,6 +64,8 @@ def migrate(platform: Platform, store: CredentialStore, config: ConfigFile, keyr
 
 def _asked(keyring: LegacyKeyring, platform: Platform, store: CredentialStore) -> Token | None:
     """The login in the keyring; None also where there is no keyring and the file, which is newer, has a record."""
+    from kimi_auth.store import NoKeyring
+
     try:
         return keyring.read(platform.credential_key)
     except NoKeyring:

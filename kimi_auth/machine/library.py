@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from . import lint
 from .errors import SpecError
-from .spec import Machine, State
+from .spec import Machine, Misshapen, State, keys_of, shaped
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -81,7 +79,7 @@ def _own_machines() -> Library:
     return _read(_own_folder())
 
 
-def find(package: Traversable, checkout: Path) -> Path | Traversable:
+def find(package: Path | Traversable, checkout: Path) -> Path | Traversable:
     """The folder of the machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
     folders = (package / "machines", checkout / "machines")
     for folder in folders:
@@ -115,7 +113,12 @@ def drafts_from_data(files: Mapping[str, Mapping[str, Any]], unreadable: Iterabl
 
 
 def _own_folder() -> Path | Traversable:
-    return find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2])
+    package = Path(__file__).parents[1]
+    if not package.is_dir():  # in a zip; else a path does, without all that it takes to look into archives
+        from importlib import resources
+
+        return find(resources.files(_PACKAGE), Path(__file__).resolve().parents[2])
+    return find(package, Path(__file__).resolve().parents[2])
 
 
 def _read(folder: Path | Traversable) -> Library:
@@ -186,31 +189,17 @@ def _parsed(files: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Machine],
 
 def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:
     """The machine that `data` describes, and what had to be left out of it to get one."""
-    try:
-        return Machine.model_validate(data), []
-    except ValidationError as error:
-        rest = deepcopy(dict(data))
-        problems = []
-        for detail in error.errors():
-            problems.append(lint.line(stem, *_explain(detail["loc"], detail["type"])))
-            _drop(rest, detail["loc"])
-        return Machine.model_validate(rest), problems
+    machine, misshapen = shaped(data)
+    return machine, [lint.line(stem, *_explain(one)) for one in misshapen]
 
 
-def _explain(loc: tuple[int | str, ...], kind: str) -> lint.Problem:
-    """A pydantic complaint in our form: where, and what to write instead."""
-    *path, key = map(str, loc)
+def _explain(misshapen: Misshapen) -> lint.Problem:
+    """Where it is, and what to write instead."""
+    *path, key = misshapen.path
     in_state = len(path) > 1
     where = lint.place(path[1]) if in_state else lint.TOP
-    if kind == "extra_forbidden":
-        known = list((State if in_state else Machine).model_fields)
+    if misshapen.kind == "unknown":
+        known = keys_of(State if in_state else Machine)
         return where, f"unknown key {key!r}; {lint.did_you_mean(key, known, 'known are ' + ', '.join(known))}"
     name = ".".join([*(path[2:] if in_state else path), key])
-    return where, f"{name} has the wrong type; write {'text in quotes' if kind == 'string_type' else 'a table'}"
-
-
-def _drop(data: dict[str, Any], loc: tuple[int | str, ...]) -> None:
-    *path, key = loc
-    for part in path:
-        data = data[str(part)]
-    data.pop(str(key), None)
+    return where, f"{name} has the wrong type; write {'text in quotes' if misshapen.kind == 'no text' else 'a table'}"

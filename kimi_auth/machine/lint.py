@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
 from .spec import ACQUIRED, Machine
@@ -23,6 +22,8 @@ TOP = "top level"
 
 def did_you_mean(name: str, options: Iterable[str], otherwise: str) -> str:
     """The mend for a mistyped name: the nearest option, else `otherwise`."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, list(options), n=1)
     return f"did you mean {near[0]!r}?" if near else otherwise
 

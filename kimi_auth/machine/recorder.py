@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
 from .engine import NO_OBSERVER, Observer, Transition
 from .spec import Edge, Machine, edges
@@ -35,6 +34,8 @@ class EdgeRecorder:
     def __init__(self, folder: Path | None = None, test: Callable[[], str] = running_test) -> None:
         self._folder = folder
         self._test = test
+        from uuid import uuid4  # tests alone record
+
         self._id = uuid4().hex
         self._counts: Counter[tuple[Edge, str]] = Counter()
 

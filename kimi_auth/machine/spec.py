@@ -1,19 +1,19 @@
 """A machine as data: what one `machines/*.toml` file says, frozen.
 
 A file holds *names* and sentences: no guard, no expression, no timer, no code. `on` and `states` keep the order of the
-file, because the first outcome of a state is by convention the happy one. What these models accept has the right shape;
+file, because the first outcome of a state is by convention the happy one. What `shaped` lets through has the right shape;
 whether it makes sense is asked by `lint`, and only `Library` hands out machines that passed.
+
+A shape is texts and tables of texts, so it is checked here: every command that looks at a credential loads its machines,
+and the package that checks the other files of users would cost it more than all the rest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple, TypeVar
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import MachineError
 
@@ -27,24 +27,22 @@ def _frozen(mapping: Mapping[str, _V]) -> Mapping[str, _V]:
     return MappingProxyType(dict(mapping))
 
 
-class _Table(BaseModel):
-    """A TOML table: unknown keys are refused, nothing is converted, nothing changes later.
+@dataclass(frozen=True)
+class State:
+    """One state: `activity` is the hook that runs in it, `on` maps each of its outcomes to the next state.
 
     Every key has a default, so that what a file leaves out is reported by a lint, together with everything else.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class State(_Table):
-    """One state: `activity` is the hook that runs in it, `on` maps each of its outcomes to the next state."""
 
     about: str = ""
     activity: str | None = None
     holds: str | None = None
     walks: str | None = None
     tone: str | None = None
-    on: Annotated[Mapping[str, str], AfterValidator(_frozen)] = Field(default_factory=lambda: _frozen({}))
+    on: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on", _frozen(self.on))
 
     @property
     def is_rest(self) -> bool:
@@ -52,7 +50,8 @@ class State(_Table):
         return self.activity is None
 
 
-class Machine(_Table):
+@dataclass(frozen=True, eq=False)
+class Machine:
     """One machine, safe to share between threads.
 
     Machines are compared by identity, so that what the engine builds for one is never taken for another;
@@ -63,8 +62,20 @@ class Machine(_Table):
     about: str = ""
     initial: str = ""
     holds: str | None = None
-    states: Annotated[Mapping[str, State], AfterValidator(_frozen)] = Field(default_factory=lambda: _frozen({}))
-    _children: Mapping[str, Machine] = PrivateAttr(default_factory=lambda: _frozen({}))
+    states: Mapping[str, State] = field(default_factory=dict)
+    _children: Mapping[str, Machine] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", _frozen(self.states))
+        object.__setattr__(self, "_children", _frozen(self._children))
+
+    @classmethod
+    def model_validate(cls, data: object) -> Machine:
+        """The machine that `data`, in the form of its file, describes. Raises ValueError for another shape."""
+        machine, misshapen = shaped(data)
+        if misshapen:
+            raise ValueError(f"no machine: {'.'.join(misshapen[0].path)} is {misshapen[0].kind}")
+        return machine
 
     @property
     def rest(self) -> tuple[str, ...]:
@@ -83,9 +94,7 @@ class Machine(_Table):
     def linked(self, machines: Mapping[str, Machine]) -> Machine:
         """This machine, with those of `machines` that its states walk as its children. For `Library`."""
         names = {state.walks for state in self.states.values() if state.walks is not None}
-        copy = self.model_copy()
-        copy._children = _frozen({name: machines[name] for name in sorted(names)})  # noqa: SLF001 - a fresh copy of ourselves
-        return copy
+        return replace(self, _children={name: machines[name] for name in sorted(names)})
 
     def data(self) -> dict[str, Any]:
         """The machine as plain, fresh dicts in the form of its file, without the keys that were left out."""
@@ -93,12 +102,6 @@ class Machine(_Table):
         return {key: value for key, value in top.items() if value is not None} | {
             "states": {name: _state_data(state) for name, state in self.states.items()}
         }
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 class Edge(NamedTuple):
@@ -128,11 +131,79 @@ def digest(subject: Machine | Mapping[str, Machine]) -> str:
     Comments, white space and the order of the keys of a table do not count; the order of states and of outcomes does,
     for it has a meaning. The machines that a machine walks are not part of its own digest.
     """
+    import hashlib  # a walk needs no digest
+    import json
+
     data = subject.data() if isinstance(subject, Machine) else {name: subject[name].data() for name in sorted(subject)}
     return hashlib.sha256(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 def _state_data(state: State) -> dict[str, Any]:
-    keys = {name: getattr(state, name) for name in State.model_fields if name != "on"}
+    keys = {name: getattr(state, name) for name in keys_of(State) if name != "on"}
     said = {key: value for key, value in keys.items() if value is not None}
     return said | ({"on": dict(state.on)} if state.on else {})
+
+
+def keys_of(table: type[State | Machine]) -> tuple[str, ...]:
+    """The keys that such a table of a file may have, in our order."""
+    return tuple(one.name for one in fields(table) if not one.name.startswith("_"))
+
+
+class Misshapen(NamedTuple):
+    """What has not the shape of a machine: where in the file, and `unknown` (a key), `no text` or `no table`."""
+
+    path: tuple[str, ...]
+    kind: str
+
+
+def shaped(data: object) -> tuple[Machine, list[Misshapen]]:
+    """The machine that `data` describes, and what had to be left out of it to get one. Nothing is converted."""
+    misshapen: list[Misshapen] = []
+    top = dict(_shaped(Machine, data, (), misshapen))
+    tables = top.get("states", {})
+    top["states"] = {
+        name: State(**dict(_shaped(State, table, ("states", name), misshapen)))
+        for name, table in tables.items()
+        if _is_table(table, ("states", name), misshapen)
+    }
+    # What is known stands before what is not, and each in the order of the file.
+    return Machine(**top), sorted(misshapen, key=lambda one: one.kind == "unknown" and len(one.path) == 1)
+
+
+def _shaped(
+    table: type[State | Machine], data: object, path: tuple[str, ...], misshapen: list[Misshapen]
+) -> Iterator[tuple[str, Any]]:
+    """The keys of one table of a file that have their shape."""
+    if not _is_table(data, path, misshapen):
+        return
+    assert isinstance(data, Mapping)
+    known = keys_of(table)
+    for key in (key for key in known if key in data):
+        value, where = data[key], (*path, key)
+        if key == "states":
+            if _is_table(value, where, misshapen):
+                yield key, value
+        elif key == "on":
+            if _is_table(value, where, misshapen):
+                yield key, {event: to for event, to in value.items() if _is_text(to, (*where, event), misshapen)}
+        elif (value is None and key in _OPTIONAL) or _is_text(value, where, misshapen):
+            yield key, value
+    misshapen += [Misshapen((*path, str(key)), "unknown") for key in data if key not in known]
+
+
+_OPTIONAL = frozenset({"activity", "holds", "walks", "tone"})
+
+
+def _is_text(value: object, path: tuple[str, ...], misshapen: list[Misshapen]) -> bool:
+    return _is(str, value, Misshapen(path, "no text"), misshapen)
+
+
+def _is_table(value: object, path: tuple[str, ...], misshapen: list[Misshapen]) -> bool:
+    return _is(Mapping, value, Misshapen(path, "no table"), misshapen)
+
+
+def _is(kind: type, value: object, otherwise: Misshapen, misshapen: list[Misshapen]) -> bool:
+    fits = isinstance(value, kind)
+    if not fits:
+        misshapen.append(otherwise)
+    return fits

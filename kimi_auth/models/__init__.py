@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from kimi_auth.models.catalogue import ModelEntry, capabilities, offered, parse_catalogue
-from kimi_auth.models.catalogue_cache import CachedCatalogue, CatalogueCache
-from kimi_auth.models.configfile import ConfigFile, default_location
-from kimi_auth.models.planning import (
-    Change,
-    has_login,
-    holds,
-    plan,
-    refer_to_file,
-    static_key,
-    unplan,
-    waits_in_keyring,
-)
+from typing import TYPE_CHECKING
+
+from kimi_auth.lazily import lazily
+
+if TYPE_CHECKING:
+    from .catalogue import ModelEntry, capabilities, offered, parse_catalogue
+    from .catalogue_cache import CachedCatalogue, CatalogueCache
+    from .configfile import ConfigFile, default_location
+    from .planning import (
+        Change,
+        has_login,
+        holds,
+        plan,
+        refer_to_file,
+        static_key,
+        unplan,
+        waits_in_keyring,
+    )
 
 __all__ = [
     "CachedCatalogue",
@@ -34,3 +39,22 @@ __all__ = [
     "unplan",
     "waits_in_keyring",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "catalogue": ("ModelEntry", "capabilities", "offered", "parse_catalogue"),
+        "catalogue_cache": ("CachedCatalogue", "CatalogueCache"),
+        "configfile": ("ConfigFile", "default_location"),
+        "planning": (
+            "Change",
+            "has_login",
+            "holds",
+            "plan",
+            "refer_to_file",
+            "static_key",
+            "unplan",
+            "waits_in_keyring",
+        ),
+    },
+)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, offered, parse_catalogue, plan
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
-from kimi_auth.wire import Endpoints, LocatedClient, ModelsPage, OAuthClient, OAuthServer, fetch_models
+
+if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded by what does it
+    from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry
+    from kimi_auth.wire import Endpoints, ModelsPage, OAuthServer
 
 __all__ = [
     "DEFAULT_PLATFORM",
@@ -51,24 +53,34 @@ class PlatformConfig:
 
     def check(self) -> None:
         """Raises ConfigError now for what would stop a login from being written later."""
+        from kimi_auth.models import ModelEntry, plan
+
         # Which models there are is known only after the approval: one that stands for them takes the same places.
         some = ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model")
         self._file.writable(lambda config: plan(config, self._platform, (some,), reason="login"))
 
     def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
         """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
+        from kimi_auth.models import plan
+
         self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
 
     def finish(self, models: tuple[ModelEntry, ...]) -> Change:
         """`install`, for a login that stands and could not be written at the time; says what changed."""
+        from kimi_auth.models import plan
+
         return self._file.apply(lambda config: plan(config, self._platform, models, reason="login"))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
         """Brings the models up to date. Raises ConfigError; then nothing was written."""
+        from kimi_auth.models import plan
+
         return self._file.apply(lambda config: plan(config, self._platform, models, reason="sync"))
 
     def restore(self) -> None:
         """What a logout takes back. Raises ConfigError; then nothing was written."""
+        from kimi_auth.models import CatalogueCache
+
         CatalogueCache(self._file.share_dir).forget(self._platform)
         self._file.revert(self._platform)
 
@@ -97,6 +109,8 @@ def sign_in_command(platform: Platform) -> str:
 
 def endpoints_of(platform: Platform) -> Endpoints:
     """The OAuth endpoints that requests take. Raises ConfigError for a platform that has no device grant."""
+    from kimi_auth.wire import Endpoints
+
     oauth = platform.oauth
     if oauth is None:
         raise ConfigError(
@@ -134,6 +148,8 @@ def server_of(
 ) -> OAuthServer:
     """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
     origins beside the issuer's own that the stored login is bound to."""
+    from kimi_auth.wire import Endpoints, LocatedClient, OAuthClient
+
     if platform.oauth is None:
         return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
     endpoints = endpoints_of(platform)
@@ -147,6 +163,8 @@ async def discover(
 
     With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
     """
+    from kimi_auth.wire import fetch_models
+
     memo = memory.recall(platform) if memory else None
     answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
     if answer.outcome == "rejected":
@@ -163,6 +181,8 @@ async def discover(
 
 
 def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    from kimi_auth.models import offered, parse_catalogue
+
     models, notes = parse_catalogue(data)
     for note in notes:
         log.info("%s: %s", platform.id, note)

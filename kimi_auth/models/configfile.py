@@ -14,24 +14,24 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.configtext import CONFIG_BYTES_MAX, Content, parse, rendered, toml_of_json
-from kimi_auth.models.layers import after_login, after_logout, moved, without
-from kimi_auth.models.planning import Change, has_login
-from kimi_auth.models.undo import Entries, Undo
-from kimi_auth.platforms.spec import Platform
+from kimi_auth.once import once
+
+if TYPE_CHECKING:  # every command reads config.toml; the few that write it load what that takes
+    from kimi_auth.models.planning import Change
+    from kimi_auth.models.undo import Entries, Undo
+    from kimi_auth.platforms.spec import Platform
 
 __all__ = ["ConfigFile", "Planner", "default_location"]
 
-Planner = Callable[[Mapping[str, Any]], Change]
+Planner = Callable[[Mapping[str, Any]], "Change"]
 """From the config as it is now to what is to change in it."""
 
-_Step = tuple[Change, Content, Entries]
+_Step = tuple["Change", Content, "Entries"]
 """A change, the content after it, and what is remembered after it."""
 
 _ATTEMPTS = 5
@@ -59,7 +59,12 @@ class ConfigFile:
         self.lock_path = share_dir / "config.lock"
         self._legacy_path = share_dir / "config.json"
         self._lock_wait_s = lock_wait_s
-        self._undo = Undo(share_dir)
+
+    @once
+    def _undo(self) -> Undo:
+        from kimi_auth.models.undo import Undo
+
+        return Undo(self.share_dir)
 
     def read(self) -> dict[str, Any]:
         """The config as plain data, {} if there is none; a legacy config.json counts until it has become a config.toml.
@@ -94,6 +99,9 @@ class ConfigFile:
         Raises `ConfigError`, with nothing written, when the file cannot be locked, read, edited or replaced.
         """
 
+        from kimi_auth.models.layers import after_login, moved
+        from kimi_auth.models.planning import has_login
+
         def step(old: Content, entries: Entries) -> _Step:
             change = planner(parse(self.path, old))
             new = rendered(self.path, old, change)
@@ -110,6 +118,9 @@ class ConfigFile:
     def revert(self, platform: Platform) -> Change:
         """Takes out what login to the platform put in: the very bytes from before where nobody else has written since, else
         what is the platform's and nothing more. Returns the change, false if there was none; raises as `apply`."""
+
+        from kimi_auth.models.layers import after_logout, without
+        from kimi_auth.models.planning import Change
 
         def step(old: Content, entries: Entries) -> _Step:
             new = without(self.path, old, platform, entries)
@@ -142,6 +153,8 @@ class ConfigFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
         files.make_directories(self.share_dir)
         files.touch(self.lock_path)
         lock = FileLock(self.lock_path, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.models.planning import Change
-from kimi_auth.models.tomltext import diff, edited, loads
+
+if TYPE_CHECKING:  # to read a config needs none of what changes one
+    from kimi_auth.models.planning import Change
 
 __all__ = ["CONFIG_BYTES_MAX", "Content", "parse", "parse_if_valid", "rendered", "toml_of_json"]
 
@@ -22,7 +24,7 @@ _BOM = "\ufeff"
 def parse(path: Path, content: Content) -> dict[str, Any]:
     """The content as plain data, {} if there is none. Raises `ConfigError` with the line and column."""
     try:
-        return loads((content or b"").decode().removeprefix(_BOM))
+        return tomllib.loads((content or b"").decode().removeprefix(_BOM))
     except UnicodeDecodeError as exc:
         lines = exc.object[: exc.start].split(b"\n")
         problem = f"not UTF-8 (at line {len(lines)}, column {len(lines[-1]) + 1})"
@@ -48,6 +50,8 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
     """
     if not change:
         return old
+    from kimi_auth.models.tomltext import edited
+
     text = (old or b"").decode()
     body = text.removeprefix(_BOM)
     try:
@@ -67,6 +71,8 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
 
 def toml_of_json(path: Path, content: bytes) -> bytes:
     """A JSON object as TOML. TOML has no null: a key that holds one goes, as the Kimi CLI does it."""
+    from kimi_auth.models.tomltext import diff, edited
+
     try:
         data = json.loads(content.decode("utf-8-sig"))
         if not isinstance(data, dict):

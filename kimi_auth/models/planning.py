@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.models.catalogue import ModelEntry, capabilities, offered
-from kimi_auth.models.tomltext import Edit, diff
-from kimi_auth.platforms.spec import Capability, Platform
+
+if TYPE_CHECKING:  # what a config says is asked far more often than it is changed
+    from kimi_auth.models.catalogue import ModelEntry
+    from kimi_auth.models.tomltext import Edit
+    from kimi_auth.platforms.spec import Capability, Platform
 
 __all__ = [
     "Change",
@@ -57,6 +59,8 @@ class Change:
     @classmethod
     def between(cls, platform: Platform, reason: Reason, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
         """The change that leads from one config to another."""
+        from kimi_auth.models.tomltext import diff
+
         old, new = _models(before), _models(after)
         return cls(
             owner=platform,
@@ -84,6 +88,8 @@ def plan(
     nothing. `api_key` is for platforms that have no OAuth. Raises `ConfigError` where our place holds something that is no
     table.
     """
+    from kimi_auth.models.catalogue import capabilities, offered
+
     after = deepcopy(dict(config))
     if reason == "login":
         _put_provider(after, platform, api_key)
@@ -210,6 +216,8 @@ def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -
 
 
 def _put_models(config: dict[str, Any], platform: Platform, models: tuple[ModelEntry, ...]) -> None:
+    from kimi_auth.models.catalogue import capabilities
+
     table = _table(config, "models")
     served = {model.id for model in models}
     for key, entry in list(table.items()):

@@ -13,16 +13,17 @@ when somebody asks for what it may hold.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.spec import CapabilityRule, Platform, builtin, managed_model_key, parse, resolve
+from kimi_auth.platforms.spec import CapabilityRule, Platform, builtin, managed_model_key, resolve
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["ENTRY_POINTS", "FILE_NAME", "Registry", "all", "get", "managed_model_key", "resolve"]
 
@@ -100,6 +101,9 @@ class Registry:
         return tuple(known.values()), problems
 
     def _sources(self) -> Iterator[Source]:
+        import shlex
+        from importlib.metadata import entry_points  # neither is needed to find a platform that is built in
+
         if self._share_dir is not None:
             path = self._share_dir / FILE_NAME
             yield Source(str(path), lambda: _text_of(path), f"correct it: ${{EDITOR:-vi}} {shlex.quote(str(path))}")
@@ -130,7 +134,13 @@ def _platforms_of(
     except Exception as exc:  # noqa: BLE001  (what a package does when it is loaded is its own affair)
         words = f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}"
         raise ConfigError(words, hint=source.mend) from None
-    return ((), {}) if text is None else parse(text, source.name, rules=rules, mend=source.mend)
+    if text is None:
+        return (), {}
+    from kimi_auth.platforms.tables import (
+        parse,  # with it comes pydantic, and most users have no platforms of their own
+    )
+
+    return parse(text, source.name, rules=rules, mend=source.mend)
 
 
 def _text_of(path: Path) -> str | None:

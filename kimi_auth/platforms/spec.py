@@ -1,21 +1,19 @@
 """Platforms as data: where one signs in, where its API is, what its models can do.
 
-`parse` reads any text of the form of `builtin.toml` beside this module. A platform is a value: it never looks at the
-environment by itself, `resolve` makes the overridden one at the moment of the call.
+A platform is a value: it never looks at the environment by itself, `resolve` makes the overridden one at the moment of the
+call. `builtin` reads the text beside this module, whose platforms a test checks; every other text is checked when it is
+read (`kimi_auth.platforms.tables`).
 """
 
 from __future__ import annotations
 
-import ipaddress
+import pkgutil
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
-
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
 
@@ -31,7 +29,6 @@ __all__ = [
     "managed_provider_key",
     "normal_url",
     "overrides",
-    "parse",
     "parse_managed_provider_key",
     "resolve",
 ]
@@ -49,6 +46,8 @@ def normal_url(text: str) -> str:
 
     Raises `ValueError` for anything but https, or http on a loopback host, and for user names, queries and fragments.
     """
+    from urllib.parse import urlsplit  # the URLs of built-in platforms are in their one spelling
+
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("is no URL: it has characters that no URL has")
     parts = urlsplit(text)
@@ -64,41 +63,30 @@ def normal_url(text: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-Url = Annotated[str, AfterValidator(normal_url)]
-Uri = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20#\x7f-\U0010ffff]{1,500}$")]
-UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
-EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-_ID = r"[a-z0-9-]{1,64}"
-PlatformId = Annotated[str, Field(pattern=rf"^{_ID}$")]
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
+ID = r"[a-z0-9-]{1,64}"
+"""What an id of a platform looks like."""
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CapabilityRule(_Data):
+@dataclass(frozen=True, kw_only=True)
+class CapabilityRule:
     """One condition (a flag of the catalogue, or how the model's id reads, in any case) and the capabilities it gives."""
 
     gives: tuple[Capability, ...]
     flag: Literal["supports_reasoning", "supports_image_in", "supports_video_in"] | None = None
-    id_prefix: Line | None = None
-    id_contains: Line | None = None
-
-    @model_validator(mode="after")
-    def _one_condition(self) -> Self:
-        if sum(condition is not None for condition in (self.flag, self.id_prefix, self.id_contains)) != 1:
-            raise ValueError("needs exactly one of flag, id_prefix, id_contains")
-        return self
+    id_prefix: str | None = None
+    id_contains: str | None = None
 
 
-class OAuthEndpoints(_Data):
+@dataclass(frozen=True, kw_only=True)
+class OAuthEndpoints:
     """Where and as whom one signs in with the device grant (RFC 8628). `scope` None: none is sent.
     `resource` (RFC 8707 §2) and `audience` name the API that the tokens are for, on servers that ask for it.
 
@@ -106,21 +94,15 @@ class OAuthEndpoints(_Data):
     URLs are "".
     """
 
-    host: Url = Field(validation_alias=AliasChoices("host", "issuer"))
-    host_env: tuple[EnvName, ...] = ()
-    device_authorization_path: UrlPath | None = None
-    token_path: UrlPath | None = None
-    client_id: Line
-    scope: Line | None = None
-    resource: Uri | None = None
-    audience: Line | None = None
-    revoked_errors: tuple[Line, ...] = ("invalid_grant",)
-
-    @model_validator(mode="after")
-    def _both_paths_or_none(self) -> Self:
-        if (self.device_authorization_path is None) != (self.token_path is None):
-            raise ValueError("needs both device_authorization_path and token_path, or neither (RFC 8414 metadata)")
-        return self
+    host: str
+    host_env: tuple[str, ...] = ()
+    device_authorization_path: str | None = None
+    token_path: str | None = None
+    client_id: str
+    scope: str | None = None
+    resource: str | None = None
+    audience: str | None = None
+    revoked_errors: tuple[str, ...] = ("invalid_grant",)
 
     @property
     def device_authorization_url(self) -> str:
@@ -131,31 +113,26 @@ class OAuthEndpoints(_Data):
         return self.host + self.token_path if self.token_path else ""
 
 
-class Platform(_Data):
+@dataclass(frozen=True, kw_only=True)
+class Platform:
     """One place that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
     of the world that it serves, where there is more than one of its kind. `rotation_ends_access`: the server ends the old
     access token the moment it rotates the pair."""
 
-    id: PlatformId
-    name: Line
-    region: Line | None = None
+    id: str
+    name: str
+    region: str | None = None
     auth: Literal["device", "api_key"]
-    api_base: Url
-    api_base_env: tuple[EnvName, ...] = ()
+    api_base: str
+    api_base_env: tuple[str, ...] = ()
     oauth: OAuthEndpoints | None = None
-    search_path: UrlPath | None = None
-    fetch_path: UrlPath | None = None
-    model_prefixes: tuple[Line, ...] = ()
+    search_path: str | None = None
+    fetch_path: str | None = None
+    model_prefixes: tuple[str, ...] = ()
     capability_rules: tuple[CapabilityRule, ...] = ()
-    assumed_context_length: int = Field(default=131_072, gt=0)
+    assumed_context_length: int = 131_072
     revocation: Literal["none", "discover", "token"] = "none"
     rotation_ends_access: bool = False
-
-    @model_validator(mode="after")
-    def _oauth_fits_auth(self) -> Self:
-        if (self.auth == "device") != (self.oauth is not None):
-            raise ValueError('auth = "device" needs [oauth], and nothing else has it')
-        return self
 
     @property
     def models_url(self) -> str:
@@ -195,7 +172,7 @@ def managed_provider_key(platform_id: str) -> str:
 def parse_managed_provider_key(key: str) -> str | None:
     """The platform id in a managed provider's key; None for a provider that is the user's own."""
     platform_id = key.removeprefix(_MANAGED)
-    return platform_id if platform_id != key and re.fullmatch(_ID, platform_id) else None
+    return platform_id if platform_id != key and re.fullmatch(ID, platform_id) else None
 
 
 def managed_model_key(platform_id: str, model_id: str) -> str:
@@ -208,82 +185,42 @@ def credential_key(platform_id: str) -> str:
     return f"oauth/{platform_id}"
 
 
-class _File(_Data):
-    """A text's outside: its platforms are checked one by one."""
-
-    v: Literal[1]
-    capability_rules: tuple[CapabilityRule, ...] = ()
-    platforms: dict[str, Any]
-
-
-_WORDS = {
-    "missing": "is missing",
-    "extra_forbidden": "is a key that nothing reads",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
-    "tuple_type": "must be a list",
-    "string_type": "must be a text",
-    "literal_error": "must be {expected}",
-    "string_pattern_mismatch": "must have the form {pattern}",
-    "greater_than": "must be more than {gt}",
-}
-"""What the checks of a text are called here, with what pydantic says of each filled in; others keep its words."""
+def of_table(table: Mapping[str, Any]) -> Platform:
+    """The platform of a table whose keys and values have been checked."""
+    oauth = table.get("oauth")
+    parts = {
+        "oauth": OAuthEndpoints(**_frozen(oauth)) if oauth else None,
+        "capability_rules": rules_of(table["capability_rules"]),
+    }
+    return Platform(**_frozen(table) | parts)
 
 
-def parse(
-    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = (), mend: str = ""
-) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
-    """The platforms of a text in the form of `builtin.toml`, in its order, and for each id whose table is wrong, how.
-
-    `source` names the text in errors; `rules` are the capability rules where neither platform nor text has its own;
-    `mend` is the next step in errors. Raises `ConfigError` where the text as a whole is no such text.
-    """
-    platforms: list[Platform] = []
-    problems: dict[str, ConfigError] = {}
-    try:
-        file = _File.model_validate(tomllib.loads(text))
-    except ValidationError as exc:
-        raise _problem(source, mend, exc) from None
-    except RecursionError:
-        raise ConfigError(f"{source}: nested too deeply", hint=mend) from None
-    except ValueError as exc:
-        raise ConfigError(f"{source}: not TOML: {exc}", hint=mend) from None
-    inherited = {"capability_rules": file.capability_rules if "capability_rules" in file.model_fields_set else rules}
-    for key, table in file.platforms.items():
-        if not re.fullmatch(_ID, key):
-            words = "a platform's name has a-z, 0-9 and - in it, at most 64 of them"
-            problems[key] = ConfigError(f"{source}: platforms.{ascii(key)[1:-1][:80]}: {words}", hint=mend)
-            continue
-        try:
-            platforms.append(
-                Platform.model_validate({**inherited, **table, "id": key} if isinstance(table, dict) else table)
-            )
-        except ValidationError as exc:
-            problems[key] = _problem(source, mend, exc, "platforms", key)
-    return tuple(platforms), problems
+def rules_of(tables: Iterable[Mapping[str, Any] | CapabilityRule]) -> tuple[CapabilityRule, ...]:
+    """The rules of tables that have been checked."""
+    return tuple(one if isinstance(one, CapabilityRule) else CapabilityRule(**_frozen(one)) for one in tables)
 
 
-def _problem(source: str, mend: str, exc: ValidationError, *place: str) -> ConfigError:
-    first = exc.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in (*place, *first["loc"]))
-    words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ")).format_map(first.get("ctx", {}))
-    return ConfigError(f"{source}: {where or 'the file'}: {words}", hint=mend)
+def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 @cache
 def builtin() -> tuple[Platform, ...]:
     """The platforms that kimi-auth itself knows, in the order of the data, before any override."""
-    text = resources.files(__package__).joinpath("builtin.toml").read_text("utf-8")
-    return parse(text, "builtin.toml")[0]
+    data = tomllib.loads((pkgutil.get_data(__package__, "builtin.toml") or b"").decode())
+    rules = rules_of(data["capability_rules"])
+    return tuple(
+        of_table({"capability_rules": rules, **table, "id": name}) for name, table in data["platforms"].items()
+    )
 
 
 def resolve(platform: Platform, environ: Mapping[str, str]) -> Platform:
     """The platform with the overrides of `environ` applied. Pure. Raises `ConfigError` naming the variable."""
     oauth = platform.oauth
     if oauth is not None:
-        oauth = oauth.model_copy(update={"host": _override(oauth.host, oauth.host_env, environ)})
+        oauth = replace(oauth, host=_override(oauth.host, oauth.host_env, environ))
     api_base = _override(platform.api_base, platform.api_base_env, environ)
-    return platform.model_copy(update={"api_base": api_base, "oauth": oauth})
+    return replace(platform, api_base=api_base, oauth=oauth)
 
 
 def overrides(platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:

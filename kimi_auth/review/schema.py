@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from kimi_auth.machine.lint import NAME, TONES
-from kimi_auth.machine.spec import ACQUIRED, Machine, State
+from kimi_auth.machine.spec import ACQUIRED, Machine, State, keys_of
 
 __all__ = ["ABOUT", "schema", "text"]
 
@@ -35,7 +35,7 @@ _FORMS: dict[str, dict[str, Any]] = {
 
 
 def schema() -> dict[str, Any]:
-    """The schema, as JSON Schema 2020-12. Its keys are those of the models that read the files."""
+    """The schema, as JSON Schema 2020-12. Its keys are those of the tables that the files are read into."""
     states = {
         "type": "object",
         "minProperties": 1,
@@ -67,5 +67,5 @@ def text() -> str:
 
 def _table(model: type[Machine | State], forms: dict[str, Any] | None = None, *, required: list[str]) -> dict[str, Any]:
     known = _FORMS | (forms or {})
-    properties = {name: {"description": ABOUT[name], **known.get(name, _NAME)} for name in model.model_fields}
+    properties = {name: {"description": ABOUT[name], **known.get(name, _NAME)} for name in keys_of(model)}
     return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}

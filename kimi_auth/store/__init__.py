@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from .contract import Backoff, Binding, Claim, ClaimState, CredentialStore, RecordState, RevokedMark, Snapshot, Stamp
-from .file import FileStore
-from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
-from .memory import MemoryStore
+from typing import TYPE_CHECKING
+
+from kimi_auth.lazily import lazily
+
+if TYPE_CHECKING:
+    from .contract import (
+        Backoff,
+        Binding,
+        Claim,
+        ClaimState,
+        CredentialStore,
+        RecordState,
+        RevokedMark,
+        Snapshot,
+        Stamp,
+    )
+    from .file import FileStore
+    from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
+    from .memory import MemoryStore
 
 __all__ = [
     "Backoff",
@@ -23,3 +38,23 @@ __all__ = [
     "Stamp",
     "SystemKeyring",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "contract": (
+            "Binding",
+            "Claim",
+            "ClaimState",
+            "CredentialStore",
+            "Backoff",
+            "RecordState",
+            "RevokedMark",
+            "Snapshot",
+            "Stamp",
+        ),
+        "file": ("FileStore",),
+        "keyring": ("LegacyKeyring", "NoKeyring", "SystemKeyring"),
+        "memory": ("MemoryStore",),
+    },
+)

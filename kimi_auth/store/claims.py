@@ -18,13 +18,11 @@ when it did (`CLOCK_BOOTTIME`, seconds) in a file beside it: `{"v": 1, "nonce": 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from secrets import token_hex
 
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, parse_record
 
@@ -107,6 +105,8 @@ class Meetings:
 
 def new(fp: str, owner: Owner) -> Header:
     """A header with a new random nonce."""
+    from secrets import token_hex  # with hashlib and OpenSSL: only what writes a claim needs them
+
     return Header(fp, token_hex(8), owner)
 
 
@@ -145,6 +145,8 @@ def parse(data: bytes, fp: str) -> Found:
     header = _header(_json(line + b"}"), fp) if end else None
     if header is None:
         # Derived from the bytes, so that a take-over can still prove that it replaces this claim and no later one.
+        import hashlib
+
         return Found(Header(fp, hashlib.sha256(data).hexdigest()[:16], Owner()))
     return Found(header, line + end, rest.startswith(CLOSED), _answer(_json(data)))
 
@@ -224,4 +226,6 @@ def _answer(value: object) -> Token | None:
 
 
 def _checksum(record: Mapping[str, object]) -> str:
+    import hashlib
+
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

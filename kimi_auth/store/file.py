@@ -26,9 +26,8 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kimi_auth import files
 from kimi_auth.clock import Clock
@@ -38,6 +37,9 @@ from kimi_auth.token import RECORD_FILE_MAX_BYTES, Token, fingerprint
 from . import claims, formats, lock, medium, owners
 from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
 from .watch import Watch, stamp_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ["FileStore"]
 
@@ -407,6 +409,8 @@ class FileStore:
             return target
         if not isinstance(problem, CorruptCredential):
             raise problem
+        from datetime import UTC, datetime
+
         aside = _free(target, datetime.fromtimestamp(self._clock.wall_s(), UTC))
         with medium.trouble("set aside", target), suppress(FileNotFoundError):
             files.rename(target, aside)

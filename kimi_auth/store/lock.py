@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from kimi_auth import files
 from kimi_auth.errors import StorageError, StoreUnwritable
 
 from . import medium
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
 
@@ -78,6 +80,14 @@ class Hold:
                 )
 
 
+def load() -> None:
+    """Loads what takes locks, in the thread that is about to start a call that a fork waits for.
+
+    filelock registers what it does at a fork. Registered in the middle of one, its end would run without its beginning.
+    """
+    import filelock  # noqa: F401
+
+
 @contextmanager
 def locked(
     paths: Sequence[Path], patience_s: float | None, give_up: Callable[[], bool] | None = None
@@ -102,6 +112,8 @@ def locked(
 
 
 def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Callable[[], bool] | None) -> Inode | None:
+    from filelock import FileLock  # it brings asyncio, and reading takes no lock
+
     medium.touch(path)
     held: list[Inode] = []
     # A new FileLock for each hold: `flock` excludes descriptors, so threads of one process exclude each other too.
@@ -131,6 +143,8 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
 
 
 def _wait(lock: FileLock, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
+    from filelock import Timeout
+
     given_up = False
 
     def asked() -> bool:

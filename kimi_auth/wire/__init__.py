@@ -1,27 +1,34 @@
 """The wire: every HTTP request of kimi-auth, and the meaning of its answers. No request raises for a server or network
 error."""
 
-from .answers import (
-    Answer,
-    CodeOutcome,
-    DeviceCode,
-    Endpoints,
-    ExchangeOutcome,
-    Grant,
-    ModelsOutcome,
-    ModelsPage,
-    PollOutcome,
-    RevokeOutcome,
-)
-from .contract import OAuthServer, TokenHint
-from .device import device_headers, device_id
-from .located import LocatedClient
-from .models_api import fetch_models, fetch_models_sync
-from .oauth import OAuthClient
-from .rules import Facts, Row, Table, columns, decide, markdown
-from .sanitize import clean, is_loopback, retry_after_s, safe_url
-from .tables import TABLES
-from .verdict import RawResponse, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kimi_auth.lazily import lazily
+
+if TYPE_CHECKING:
+    from .answers import (
+        Answer,
+        CodeOutcome,
+        DeviceCode,
+        Endpoints,
+        ExchangeOutcome,
+        Grant,
+        ModelsOutcome,
+        ModelsPage,
+        PollOutcome,
+        RevokeOutcome,
+    )
+    from .contract import OAuthServer, TokenHint
+    from .device import device_headers, device_id
+    from .located import LocatedClient
+    from .models_api import fetch_models, fetch_models_sync
+    from .oauth import OAuthClient
+    from .rules import Facts, Row, Table, columns, decide, markdown
+    from .sanitize import clean, is_loopback, retry_after_s, safe_url
+    from .tables import TABLES
+    from .verdict import RawResponse, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
 
 __all__ = [
     "TABLES",
@@ -60,3 +67,30 @@ __all__ = [
     "revoke_answer",
     "safe_url",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "answers": (
+            "Answer",
+            "CodeOutcome",
+            "DeviceCode",
+            "Endpoints",
+            "ExchangeOutcome",
+            "Grant",
+            "ModelsOutcome",
+            "ModelsPage",
+            "PollOutcome",
+            "RevokeOutcome",
+        ),
+        "contract": ("OAuthServer", "TokenHint"),
+        "device": ("device_headers", "device_id"),
+        "located": ("LocatedClient",),
+        "models_api": ("fetch_models", "fetch_models_sync"),
+        "oauth": ("OAuthClient",),
+        "rules": ("Facts", "Row", "Table", "columns", "decide", "markdown"),
+        "sanitize": ("clean", "is_loopback", "retry_after_s", "safe_url"),
+        "tables": ("TABLES",),
+        "verdict": ("RawResponse", "code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"),
+    },
+)

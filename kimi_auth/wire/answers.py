@@ -6,9 +6,11 @@ Every request of `kimi_auth.wire` returns an `Answer`; none raises for the behav
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kimi_auth.errors import KimiAuthError
+
+from .outcomes import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 
 __all__ = [
     "Answer",
@@ -22,14 +24,6 @@ __all__ = [
     "PollOutcome",
     "RevokeOutcome",
 ]
-
-CodeOutcome = Literal["code", "unreachable", "refused"]
-PollOutcome = Literal[
-    "granted", "authorization_pending", "slow_down", "unreachable", "access_denied", "expired_token", "refused"
-]
-ExchangeOutcome = Literal["tokens", "revoked", "unrecognized", "not_processed", "in_doubt", "misconfigured"]
-RevokeOutcome = Literal["revoked", "unsupported", "failed"]
-ModelsOutcome = Literal["models", "unchanged", "rejected", "forbidden", "unavailable"]
 
 Kind_co = TypeVar("Kind_co", covariant=True)
 Value_co = TypeVar("Value_co", covariant=True)

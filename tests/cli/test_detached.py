@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -384,7 +385,7 @@ def test_patience_with_a_successor_is_bounded(strict_platform: Path, monkeypatch
 
 def test_what_the_environment_keeps() -> None:
     """What selects the login and reaches the server; the variables that a platform names are among it, keys are not."""
-    custom = next(p for p in builtin() if p.oauth).model_copy(update={"api_base_env": ("ACME_API",)})
+    custom = replace(next(p for p in builtin() if p.oauth), api_base_env=("ACME_API",))
     environ = {
         "HOME": "/home/user", "ACME_API": "https://a.example", "KIMI_CODE_OAUTH_HOST": "https://b.example",
         "HTTPS_PROXY": "http://p", "no_proxy": "x", "SSL_CERT_FILE": "ca.pem", "PYTHONPATH": "lib:/abs", "LC_ALL": "C",
@@ -407,7 +408,7 @@ def test_a_child_python_is_as_isolated_as_we_are() -> None:
         done = subprocess.run([sys.executable, *flags, "-c", shown], capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"{expected} -c import runpy")
     assert python_command("x") is not None
-    assert Platform.model_fields["rotation_ends_access"].default is False
+    assert Platform.rotation_ends_access is False
 
 
 def test_the_program_of_the_process(due: Token, emulator: Emulator, store: FileStore) -> None:

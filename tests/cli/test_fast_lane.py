@@ -16,7 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kimi_auth import __main__ as program
-from kimi_auth.__main__ import FallThrough, decode, main, names_our_platform, stored_token
+from kimi_auth.__main__ import FallThrough, answer, decode, main, names_our_platform, stored_token
+from kimi_auth.cli import main as full_program
 from kimi_auth.errors import CorruptCredential
 from kimi_auth.session import Session
 from kimi_auth.store.formats import decode_record
@@ -53,10 +54,10 @@ class House:
     def change(self, **values: object) -> None:
         self.store({**GOOD, **values})
 
-    def token(self, *, now_s: float = NOW_S, is_default: bool = False) -> str | None:
+    def token(self, *, now_s: float = NOW_S, is_named: bool = False) -> str | None:
         """What the fast lane hands out, None where it steps aside."""
         try:
-            return stored_token(self.environ, now_s, is_default=is_default)
+            return stored_token(self.environ, now_s, is_named=is_named).access_token
         except FallThrough:
             return None
 
@@ -183,7 +184,7 @@ def test_home_is_where_the_record_is(house: House, tmp_path: Path) -> None:
     assert house.token() == GOOD["access_token"]
     real.write_text('default_model = "other/m"\n')
     assert house.token() is None
-    assert house.token(is_default=True) == GOOD["access_token"]
+    assert house.token(is_named=True) == GOOD["access_token"]
 
 
 @pytest.mark.parametrize(
@@ -358,23 +359,78 @@ def login(home: Path) -> House:
     return house
 
 
-@pytest.mark.parametrize("argv", [["token"], ["token", "--platform", "kimi-code"]])
+FREE = {"__future__", "_json", "_sha2", "_sha256"}
+OURS = {"kimi_auth", "kimi_auth.__main__", "kimi_auth.token"}
+HERE = [
+    ["token"],
+    ["token", "--platform", "kimi-code"],
+    ["token", "--min-ttl", "60"],
+    ["token", "--min-ttl", "0", "--platform", "kimi-code"],
+    ["token", "--json"],
+    ["token", "--json", "--min-ttl", "600", "--platform", "kimi-code"],
+    ["--version"],
+]
+"""Command lines that are answered here."""
+
+
+@pytest.mark.parametrize("argv", HERE)
 def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
-    """Beyond what a bare interpreter loads: this package's two modules and C modules."""
+    """Beyond what a bare interpreter loads: this package's two modules and C modules; `--json` loads json, and that re."""
     code = (
-        "import sys; before = set(sys.modules)\n"
+        f"import sys; {'import json; ' if '--json' in argv else ''}before = set(sys.modules)\n"
         "from kimi_auth.__main__ import main\n"
         f"status = main({argv!r})\n"
         "print(status, *sorted(sys.modules.keys() - before), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     status, *loaded = done.stderr.split()
-    assert (done.stdout, status) == (f"{GOOD['access_token']}\n", "0")
-    free = {"__future__", "_json", "_sha2", "_sha256"}
-    assert set(loaded) - free == {"kimi_auth", "kimi_auth.__main__", "kimi_auth.token"}
+    assert (status, done.stdout[-1:]) == ("0", "\n")
+    assert set(loaded) - FREE == OURS | ({"kimi_auth._version"} if argv == ["--version"] else set())
 
 
-@pytest.mark.parametrize("argv", [["token", "--json"], ["status"], [], ["token", "--platform", "moonshot-cn"]])
+@pytest.mark.parametrize("argv", HERE)
+def test_the_full_program_says_the_same(login: House, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is answered here is, byte for byte, what the program that knows every option answers; but for the time."""
+    here = answer(argv, os.environ, time.time())
+    assert full_program(argv) == 0
+    full = capsys.readouterr().out.removesuffix("\n")
+    if "--json" in argv:
+        said, meant = json.loads(here), json.loads(full)
+        assert abs(said.pop("expires_in") - meant.pop("expires_in")) < 60
+        assert list(said.items()) == list(meant.items())
+    else:
+        assert here == full
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--min-ttl", "901"],
+        ["--min-ttl", "-1"],
+        ["--min-ttl", "nan"],
+        ["--min-ttl", "1e2"],
+        ["--min-ttl", "²"],
+        ["--min-ttl", "9999999999"],
+        ["--min-ttl"],
+        ["--min-ttl", "1", "--min-ttl", "2"],
+        ["--json", "--json"],
+        ["--json", "x"],
+        ["--platform", "kimi-code", "--platform", "kimi-code"],
+        ["--platform"],
+        ["--refresh"],
+        ["--help"],
+        [""],
+    ],
+)
+def test_options_that_are_not_certain(login: House, options: list[str]) -> None:
+    """More life than the pair has, another spelling, one that is given twice or not known: all is the full program's."""
+    with pytest.raises(FallThrough):
+        answer(["token", *options], os.environ, time.time())
+
+
+@pytest.mark.parametrize(
+    "argv", [["token", "--refresh"], ["status"], [], ["token", "--platform", "moonshot-cn"], ["--version", "--verbose"]]
+)
 def test_everything_else_is_the_full_programs(login: House, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     """Any other command line goes there whole, and its status comes back."""
     seen: list[Sequence[str]] = []
@@ -429,5 +485,5 @@ def test_a_full_disk(login: House) -> None:
     assert done.returncode == 1
     assert (
         done.stderr
-        == "kimi-auth: cannot write the token to standard output: No space left on device (send the output somewhere else)\n"
+        == "kimi-auth: cannot write to standard output: No space left on device (send the output somewhere else)\n"
     )

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +342,7 @@ def test_two_at_once(home: Home) -> None:
 @pytest.fixture
 def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of that home; the system's keyring is the test's."""
-    monkeypatch.setattr("kimi_auth.components.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
+    monkeypatch.setattr("kimi_auth.store.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
     return Session(home.share, environ={})
 
 
@@ -428,7 +428,7 @@ def test_a_keyring_that_does_not_work_costs_one_try(home: Home, session: Session
 
 def test_logout_of_a_login_in_the_keyring(home: Home, session: Session) -> None:
     """It moves first, so that nothing is left behind: no entry, no credential, no provider."""
-    session.platform = session.platform.model_copy(update={"revocation": "none"})
+    session.platform = replace(session.platform, revocation="none")
     assert session.logout_sync().state == "absent"
     assert home.keyring.held == {}
     assert home.stored is not None

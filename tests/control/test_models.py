@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ class Source:
     """A platform whose bearers a test gives: the first one, and what comes after a rejection."""
 
     def __init__(self, api: Any, *bearers: Any) -> None:
-        self.platform = Registry().get("kimi-code").model_copy(update={"api_base": api.base})
+        self.platform = replace(Registry().get("kimi-code"), api_base=api.base)
         self._bearers = list(bearers)
         self._stored: Any = ""
         self.rejections: list[str] = []
@@ -365,11 +366,10 @@ def test_fetch_models_uses_the_static_key(share: Path, api: Any, known: Callable
 
 def test_an_answer_without_words(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the wire says, there is a sentence."""
-    from kimi_auth.models import account
 
     async def silent(*_: object, **__: object) -> Answer[Any, Any]:
         return Answer("unavailable")
 
-    monkeypatch.setattr(account, "fetch_models", silent)
+    monkeypatch.setattr("kimi_auth.wire.fetch_models", silent)
     _, trouble = asyncio.run(flow.catalogue_of(Source(api, "good"), "", {}))
     assert str(trouble) == "Kimi Code did not list its models"

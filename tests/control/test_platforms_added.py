@@ -15,7 +15,6 @@ from servers.real_server import CLIENT_ID, RealServer
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn
 from kimi_auth.login.view import Notice, SilentView
-from kimi_auth.models import account
 from kimi_auth.platforms import registry
 from kimi_auth.session import Session
 from kimi_auth.store import Binding
@@ -162,7 +161,7 @@ def test_tokens_go_where_the_sign_in_said(share: Path, monkeypatch: pytest.Monke
     split = Split("http://127.0.0.1:9/v1")
     (share / "platforms.toml").write_text(split.platform)
     wired = partial(LocatedClient, transport=split.transport, async_transport=split.transport)
-    monkeypatch.setattr(account, "LocatedClient", wired)
+    monkeypatch.setattr("kimi_auth.wire.LocatedClient", wired)
 
     def session() -> Session:
         return Session(share, platform="acme", environ={}, clock=Hurry())

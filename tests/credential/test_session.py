@@ -557,7 +557,7 @@ def test_another_host_s_token_is_not_shown_to_this_one(world: World, monkeypatch
     """Whether a stranger's token is good is asked of nobody."""
     _put(world, Token("a", "r", world.clock.wall_s() + 900, 900, issuer="https://x.example"))
     asked: list[object] = []
-    monkeypatch.setattr("kimi_auth.session.fetch_models", lambda *args: asked.append(args))
+    monkeypatch.setattr("kimi_auth.wire.fetch_models", lambda *args: asked.append(args))
     assert asyncio.run(world.session.verify()).says == "unknown"
     assert asked == []
 

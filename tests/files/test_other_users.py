@@ -307,7 +307,7 @@ def test_the_fast_lane_looks_too(
     assert kimi("login", "--no-browser").returncode == 0
     code = (
         "import os, sys, time; from kimi_auth import __main__ as m\n"
-        "try: print(bool(m.stored_token(os.environ, time.time(), is_default=True)))\n"
+        "try: print(bool(m.stored_token(os.environ, time.time(), is_named=True)))\n"
         "except m.FallThrough: print('aside')"
     )
 

@@ -33,6 +33,7 @@ from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
+from kimi_auth.wire import LocatedClient, OAuthClient
 
 HURRY_S = 0.01
 
@@ -59,7 +60,9 @@ def print_of(secret: str) -> str:
 
 
 def shorten(constant: str, seconds: float) -> None:
-    """Sets `constant` in every module of the package that knows it."""
+    """Sets `constant` in every module of the package that knows it; those that make requests are loaded for it."""
+    assert LocatedClient
+    assert OAuthClient
     ours = [module for name, module in sys.modules.items() if name.startswith("kimi_auth")]
     knowing = [module for module in ours if hasattr(module, constant)]
     assert knowing, constant

@@ -21,7 +21,7 @@ from kimi_auth.machine import trace
 from kimi_auth.models import parse_catalogue
 from kimi_auth.models.catalogue_cache import CachedCatalogue
 from kimi_auth.models.tomltext import applied, diff, edited, loads
-from kimi_auth.platforms.spec import parse as parse_platforms
+from kimi_auth.platforms.tables import parse as parse_platforms
 from kimi_auth.review import walk_picture
 from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Backoff, RevokedMark

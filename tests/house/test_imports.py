@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from house.environments import CHECKOUT, PYTHONS, find_python
+
 MEASURE = """
 import runpy, sys
 before = set(sys.modules)
@@ -74,7 +76,7 @@ def record(home: Path) -> dict[str, object]:
 
 def test_the_measure_works() -> None:
     """Loading a third-party package is seen."""
-    assert "httpx" in loads("import kimi_auth.wire")[1]
+    assert "httpx" in loads("import kimi_auth.wire.http")[1]
 
 
 def test_import_kimi_auth() -> None:
@@ -89,31 +91,114 @@ def test_public_names_are_lazy() -> None:
 
 
 def test_drawing_a_machine() -> None:
-    """`diagram NAME --format svg` loads pydantic and what draws the command line, and nothing of others: no HTTP, no
-    engine, no lock."""
+    """`diagram NAME --format svg` loads what reads the command line, and nothing of others: no HTTP, no engine, no lock."""
     said, loaded = loads(PROGRAM, "diagram", "device_login", "--format", "svg")
     assert said.startswith("<!--")
     assert said.endswith("</svg>\n")
-    assert {"pydantic", "typer"} <= loaded <= {"kimi_auth"} | with_requirements("pydantic", "typer")
+    assert {"typer"} <= loaded <= {"kimi_auth"} | with_requirements("typer")
+    assert not loaded & {"pydantic", "rich"}
+
+
+HTTP = {"httpx", "httpcore", "anyio", "h11", "certifi", "ssl", "asyncio"}
+CHECKING = {"pydantic", "pydantic_core", "annotated_types"}
+DRAWING = {"rich", "pygments", "markdown_it"}
+LOCKING = {"filelock"}
+NOT_FOR_A_STORED_TOKEN = HTTP | CHECKING | DRAWING | LOCKING | {"importlib.metadata", "zipfile"}
+OF_OURS = {"kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing", "kimi_auth.clients", "kimi_auth.models.tomlscan"}
+SESSION = "from kimi_auth import Session; print(Session().access_token_sync())"
+
+
+def all_modules(action: str, *argv: str) -> set[str]:
+    """Every module, ours and the standard library's too, that is there at the end of `action` in a new interpreter."""
+    told = (
+        "import atexit, sys; atexit.register(lambda: print('loaded:', *sys.modules, file=sys.stderr))\nimport runpy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", told + action, *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.rpartition("loaded:")[2].split())
 
 
 @pytest.mark.parametrize(
-    ("argv", "strangers"),
+    ("action", "argv"),
     [
-        (("--version",), {"pydantic", "httpx", "tomlkit", "transitions", "filelock", "starlette", "uvicorn"}),
-        (("status",), {"segno", "starlette", "uvicorn", "keyring"}),
+        (SESSION, ()),
+        (PROGRAM, ("status",)),
+        (PROGRAM, ("status", "--json")),
+        (PROGRAM, ("status", "--platform", "kimi-code")),
+        (PROGRAM, ("run", "--", "true")),
+        (PROGRAM, ("run", "--env", "OPENAI_API_KEY", "--", "true")),
+        (PROGRAM, ("--help",)),
+        (PROGRAM, ("token", "--help")),
+        (PROGRAM, ("--version", "--verbose")),
+    ],
+    ids=[
+        "session",
+        "status",
+        "status --json",
+        "status --platform",
+        "run",
+        "run --env",
+        "--help",
+        "token --help",
+        "--version",
     ],
 )
 @pytest.mark.usefixtures("record")
-def test_commands_load_their_own(argv: tuple[str, ...], strangers: set[str]) -> None:
+def test_what_answers_from_disk_knows_nothing_of_the_rest(action: str, argv: tuple[str, ...]) -> None:
+    """A stored token, what is said of it to a pipe, and the help: no HTTP, no check of other people's data, no drawing, no
+    lock, no archive; and nothing of the rooms that serve no login."""
+    loaded = all_modules(action, *argv)
+    assert not loaded & NOT_FOR_A_STORED_TOKEN
+    assert not {name for name in loaded if name.startswith(tuple(OF_OURS))}
+
+
+@pytest.mark.usefixtures("record")
+def test_a_renewal_is_what_loads_http() -> None:
+    """The measure sees HTTP and the lock where they are needed: at a renewal, which fails here for want of a server."""
+    code = (
+        "import os\n"
+        "from kimi_auth import KimiAuthError, Session\n"
+        "try: Session(environ=os.environ | {'KIMI_CODE_OAUTH_HOST': 'http://127.0.0.1:9'}).access_token_sync()\n"
+        "except KimiAuthError: pass\n"
+        "from kimi_auth.store import FileStore; from kimi_auth.clock import SystemClock; import pathlib\n"
+        "store = FileStore(pathlib.Path.home() / '.kimi', clock=SystemClock())\n"
+        "with store.locked(0): pass\n"
+        "import kimi_auth.wire; kimi_auth.wire.OAuthClient\n"
+    )
+    assert {"httpx", "filelock"} <= all_modules(code)
+
+
+@pytest.mark.usefixtures("record")
+def test_commands_load_their_own() -> None:
     """No command waits for the packages of another one."""
-    loaded = loads(PROGRAM, *argv)[1]
+    loaded = loads(PROGRAM, "status")[1]
     assert "typer" in loaded
-    assert not loaded & strangers
+    assert not loaded & {"segno", "starlette", "uvicorn", "keyring"}
 
 
-def test_fast_lane(record: dict[str, object]) -> None:
+@pytest.mark.parametrize("argv", [("token",), ("token", "--min-ttl", "60"), ("token", "--platform", "kimi-code")])
+def test_fast_lane(record: dict[str, object], argv: tuple[str, ...]) -> None:
     """`python -m kimi_auth token` with a fresh token prints it and loads nothing of others."""
-    said, loaded = loads(PROGRAM, "token")
+    said, loaded = loads(PROGRAM, *argv)
     assert said == f"{record['access_token']}\n"
     assert loaded == {"kimi_auth"}
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_fast_lane_on_every_python(record: dict[str, object], version: str, outside: dict[str, str]) -> None:
+    """Each Python that is here answers the fast lane's command lines from the checkout alone, without any package."""
+    python = find_python(version, outside)
+    if python is None:
+        pytest.skip(f"there is no {version} here")
+    for argv in (["token"], ["token", "--json", "--min-ttl", "60"], ["--version"]):
+        code = (
+            f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\n"
+            "from kimi_auth.__main__ import main\n"
+            f"status = main({argv!r})\n"
+            "print(status, *sorted(name for name in sys.modules if name.startswith('kimi_auth')), file=sys.stderr)"
+        )
+        done = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+        status, *ours = done.stderr.split()
+        assert status == "0"
+        assert set(ours) <= {"kimi_auth", "kimi_auth.__main__", "kimi_auth.token", "kimi_auth._version"}
+        assert str(record["access_token"]) in done.stdout or argv == ["--version"]

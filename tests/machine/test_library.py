@@ -11,11 +11,11 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from importlib import resources
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 import kimi_auth.machine
 from kimi_auth.machine import Library, Machine, SpecError, digest, library, spec
@@ -99,7 +99,7 @@ def test_a_folder_without_machines(tmp_path: Path, folder: str) -> None:
 def test_machines_cannot_be_changed(load: Callable[..., Library], texts: dict[str, str]) -> None:
     """No field, state or edge of a loaded machine can be set."""
     call = load(**texts)["call"]
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         call.initial = "talking"  # type: ignore[misc]
     with pytest.raises(TypeError):
         call.states["new"] = call.states["talking"]  # type: ignore[index]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, FrozenInstanceError, fields
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from kimi_auth import platforms
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import (
+    CapabilityRule,
+    OAuthEndpoints,
     Platform,
     credential_key,
     managed_model_key,
@@ -17,8 +21,11 @@ from kimi_auth.platforms import (
     parse_managed_provider_key,
     registry,
     resolve,
+    spec,
+    tables,
 )
-from kimi_auth.platforms.spec import normal_url, overrides, parse
+from kimi_auth.platforms.spec import normal_url, overrides
+from kimi_auth.platforms.tables import parse
 
 MINIMAL = """
 v = 1
@@ -73,7 +80,7 @@ def test_platform_without_services(moonshot: Platform) -> None:
 
 def test_a_platform_is_a_value(kimi: Platform) -> None:
     """Nobody changes a platform by accident."""
-    with pytest.raises(ValidationError):
+    with pytest.raises(FrozenInstanceError):
         kimi.name = "x"
 
 
@@ -291,3 +298,20 @@ def test_parse_sign_in() -> None:
     ((platform,), problems) = parse(OAUTH, "mine.toml")
     assert platform.oauth is not None
     assert problems == {}
+
+
+def test_built_in_platforms_pass_the_check_of_all_others() -> None:
+    """They are read unchecked, so that a command need not load what checks: the check makes the same of their text."""
+    text = Path(spec.__file__).with_name("builtin.toml").read_text("utf-8")
+    assert parse(text, "builtin.toml") == (spec.builtin(), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "table"),
+    [(Platform, tables._Platform), (OAuthEndpoints, tables._OAuth), (CapabilityRule, tables._Rule)],
+)
+def test_values_and_their_tables_have_the_same_keys(value: Any, table: Any) -> None:
+    """No key is checked and lost, and none is there unchecked; defaults agree."""
+    keys = {field.name: field.default for field in fields(value)}
+    checked = {name: MISSING if field.is_required() else field.default for name, field in table.model_fields.items()}
+    assert keys == checked

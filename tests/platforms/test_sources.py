@@ -54,7 +54,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             EntryPoint(name, f"{__name__}:{value}", registry.ENTRY_POINTS) for name, value in objects.items()
         )
         monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[self.attr])
-        monkeypatch.setattr(registry, "entry_points", lambda group: found.select(group=group))
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found.select(group=group))
 
     return install
 

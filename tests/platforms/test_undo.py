@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from kimi_auth.models.undo import Undo
 from kimi_auth.platforms import Platform, registry
 
 KIMI, KEYED = registry.get("kimi-code"), registry.get("moonshot-cn")
-ACME = KIMI.model_copy(update={"id": "acme", "search_path": None})
+ACME = replace(KIMI, id="acme", search_path=None)
 PLATFORMS = (KIMI, ACME, KEYED)
 MODELS = {
     KIMI.id: (ModelEntry(id="kimi-a", supports_reasoning=True), ModelEntry(id="kimi-b")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
 import stat
 import subprocess
@@ -41,7 +42,9 @@ class Recorder:
         self._random = random
         for name in ("open", "fsync", "replace", "rename", "unlink", "ftruncate", "pwrite", "posix_fallocate"):
             monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
-        monkeypatch.setattr("secrets.token_hex", lambda _size: random)
+        token_hex = secrets.token_hex
+        # A temporary file's name has six bytes; the nonce of a claim has more, and must not repeat.
+        monkeypatch.setattr("secrets.token_hex", lambda size: random if size == 6 else token_hex(size))
 
     def _wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(first: Any, *args: Any, **kwargs: Any) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import Timeout
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import StorageError, StoreUnwritable
@@ -226,9 +227,9 @@ def test_a_long_wait_is_a_quiet_one(
 
     def acquire(_: object, timeout: float, poll_interval: float, **__: object) -> None:
         asked.append((round(timeout, 3), poll_interval))
-        raise lock.Timeout("nobody lets go")
+        raise Timeout("nobody lets go")
 
-    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with file_store.locked(patience_s) as held:
         assert not held
     assert asked == waits
@@ -243,9 +244,9 @@ def test_who_gives_up_in_the_first_second_waits_no_longer(
     def acquire(_: object, timeout: float, *__: object, cancel_check: Callable[[], bool]) -> None:
         asked.append(timeout)
         assert cancel_check()
-        raise lock.Timeout("given up")
+        raise Timeout("given up")
 
-    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with file_store.locked(None, give_up=lambda: True) as held:
         assert not held
     assert asked == [1.0]

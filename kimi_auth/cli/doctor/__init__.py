@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
 from kimi_auth.cli.doctor.check import RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.options import Json, open_session, terminal_of
-from kimi_auth.cli.terminal import MARGIN, Terminal, counted
+from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import ConfigError
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["RUNBOOK", "add_to"]
 
@@ -100,6 +99,12 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
         if is_well:
             out.line(ALL_WELL)
         return
+    from rich.padding import Padding  # a program that reads waits for no drawing
+    from rich.table import Table
+    from rich.text import Text
+
+    from kimi_auth.cli.drawing import MARGIN
+
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(no_wrap=True)

@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.cli.terminal import one_line
 from kimi_auth.credential.status import Status
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["LOGIN", "RENEW", "SYNC", "Check", "Look", "public"]
 
@@ -37,7 +39,7 @@ class Check(NamedTuple):
         return {"check": self.name, "verdict": self.verdict, "evidence": self.evidence, "step": self.step}
 
 
-Look = Callable[[Session, Status], Iterator[Check]]
+Look = Callable[["Session", Status], Iterator[Check]]
 """One step of the runbook: no check where there is nothing to look at."""
 
 

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.status import WORDS, duration
@@ -15,8 +16,10 @@ from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
 from kimi_auth.login.keyring_migration import is_waiting
 from kimi_auth.models.account import sign_in_command
-from kimi_auth.session import Session
 from kimi_auth.store import FileStore
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["bound", "file_of", "keyring", "private", "stored"]
 

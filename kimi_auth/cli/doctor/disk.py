@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kimi_auth import files
 from kimi_auth.cli.doctor.check import LOGIN, Check
@@ -15,8 +16,10 @@ from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
 from kimi_auth.models import ConfigFile
-from kimi_auth.session import Session
 from kimi_auth.store.lock import locked, why_shared
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["locks", "why_locks_are_shared", "writable", "writers"]
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kimi_auth import files
 from kimi_auth._version import __version__
@@ -14,7 +14,9 @@ from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.variables import BASE_URL
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["is_blocked", "location", "models", "platforms", "variables"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import Check
 from kimi_auth.cli.doctor.credential import file_of
@@ -10,7 +11,9 @@ from kimi_auth.credential.history import UNFINISHED, WalkFile, WalkHistory
 from kimi_auth.credential.status import Status
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Walk
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["walks"]
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
@@ -13,7 +14,9 @@ from kimi_auth.cli.status import claim_of, duration
 from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
-from kimi_auth.session import Session
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["backoff", "claim", "lately", "lock"]
 

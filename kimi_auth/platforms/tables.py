@@ -1,0 +1,147 @@
+"""Texts in the form of `builtin.toml` that others wrote, checked key by key: a user's `platforms.toml`, a package's."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kimi_auth.errors import ConfigError
+from kimi_auth.platforms.spec import ID, Capability, CapabilityRule, Platform, normal_url, of_table, rules_of
+
+__all__ = ["parse"]
+
+Url = Annotated[str, AfterValidator(normal_url)]
+Uri = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20#\x7f-\U0010ffff]{1,500}$")]
+UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+PlatformId = Annotated[str, Field(pattern=rf"^{ID}$")]
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
+
+
+class _Data(BaseModel):
+    """The keys of the values of `kimi_auth.platforms.spec`, with what each may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Rule(_Data):
+    gives: tuple[Capability, ...]
+    flag: Literal["supports_reasoning", "supports_image_in", "supports_video_in"] | None = None
+    id_prefix: Line | None = None
+    id_contains: Line | None = None
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Self:
+        if sum(condition is not None for condition in (self.flag, self.id_prefix, self.id_contains)) != 1:
+            raise ValueError("needs exactly one of flag, id_prefix, id_contains")
+        return self
+
+
+class _OAuth(_Data):
+    host: Url = Field(validation_alias=AliasChoices("host", "issuer"))
+    host_env: tuple[EnvName, ...] = ()
+    device_authorization_path: UrlPath | None = None
+    token_path: UrlPath | None = None
+    client_id: Line
+    scope: Line | None = None
+    resource: Uri | None = None
+    audience: Line | None = None
+    revoked_errors: tuple[Line, ...] = ("invalid_grant",)
+
+    @model_validator(mode="after")
+    def _both_paths_or_none(self) -> Self:
+        if (self.device_authorization_path is None) != (self.token_path is None):
+            raise ValueError("needs both device_authorization_path and token_path, or neither (RFC 8414 metadata)")
+        return self
+
+
+class _Platform(_Data):
+    id: PlatformId
+    name: Line
+    region: Line | None = None
+    auth: Literal["device", "api_key"]
+    api_base: Url
+    api_base_env: tuple[EnvName, ...] = ()
+    oauth: _OAuth | None = None
+    search_path: UrlPath | None = None
+    fetch_path: UrlPath | None = None
+    model_prefixes: tuple[Line, ...] = ()
+    capability_rules: tuple[_Rule, ...] = ()
+    assumed_context_length: int = Field(default=131_072, gt=0)
+    revocation: Literal["none", "discover", "token"] = "none"
+    rotation_ends_access: bool = False
+
+    @model_validator(mode="after")
+    def _oauth_fits_auth(self) -> Self:
+        if (self.auth == "device") != (self.oauth is not None):
+            raise ValueError('auth = "device" needs [oauth], and nothing else has it')
+        return self
+
+
+class _File(_Data):
+    """A text's outside: its platforms are checked one by one."""
+
+    v: Literal[1]
+    capability_rules: tuple[_Rule, ...] = ()
+    platforms: dict[str, Any]
+
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is a key that nothing reads",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "greater_than": "must be more than {gt}",
+}
+"""What the checks of a text are called here, with what pydantic says of each filled in; others keep its words."""
+
+
+def parse(
+    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = (), mend: str = ""
+) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
+    """The platforms of a text in the form of `builtin.toml`, in its order, and for each id whose table is wrong, how.
+
+    `source` names the text in errors; `rules` are the capability rules where neither platform nor text has its own;
+    `mend` is the next step in errors. Raises `ConfigError` where the text as a whole is no such text.
+    """
+    platforms: list[Platform] = []
+    problems: dict[str, ConfigError] = {}
+    try:
+        file = _File.model_validate(tomllib.loads(text))
+    except ValidationError as exc:
+        raise _problem(source, mend, exc) from None
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply", hint=mend) from None
+    except ValueError as exc:
+        raise ConfigError(f"{source}: not TOML: {exc}", hint=mend) from None
+    if "capability_rules" in file.model_fields_set:
+        rules = rules_of(rule.model_dump() for rule in file.capability_rules)
+    for key, table in file.platforms.items():
+        if not re.fullmatch(ID, key):
+            words = "a platform's name has a-z, 0-9 and - in it, at most 64 of them"
+            problems[key] = ConfigError(f"{source}: platforms.{ascii(key)[1:-1][:80]}: {words}", hint=mend)
+            continue
+        try:
+            checked = _Platform.model_validate({**table, "id": key} if isinstance(table, dict) else table)
+        except ValidationError as exc:
+            problems[key] = _problem(source, mend, exc, "platforms", key)
+            continue
+        given = checked.model_dump()
+        platforms.append(
+            of_table(given if "capability_rules" in checked.model_fields_set else given | {"capability_rules": rules})
+        )
+    return tuple(platforms), problems
+
+
+def _problem(source: str, mend: str, exc: ValidationError, *place: str) -> ConfigError:
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in (*place, *first["loc"]))
+    words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ")).format_map(first.get("ctx", {}))
+    return ConfigError(f"{source}: {where or 'the file'}: {words}", hint=mend)
