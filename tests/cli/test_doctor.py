@@ -282,7 +282,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("open_directory",),
         [("share dir", "keep others out: chmod go-w ~/.kimi/credentials")],
     ),
-    "refused": (("refused",), [("credential", f"{RENEW}; if that is refused, too: kimi-auth login")]),
+    "refused": (("refused",), [("credential", f"{RENEW}; if the server still refuses: kimi-auth login")]),
     "revoked": (("revoked",), [("credential", "kimi-auth login")]),
     "ended, token still good": (("age_300", "ended"), [("credential", "kimi-auth login --force")]),
     "stale claim": (("stale_claim",), [("claim", RENEW)]),

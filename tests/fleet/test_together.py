@@ -78,7 +78,8 @@ def test_logout_during_a_refresh(stage: Stage, rounds: int) -> None:
     others = [stage.start("obtain") for _ in range(rounds - 1)]
     leaving.order("on")
     refreshing.order("on")
-    assert refreshing.result().error == ""
+    # The logout may take the lock before the renewed process has inspected the record once more.
+    assert refreshing.result().error in {"", "not_signed_in"}
     assert (leaving.result().error, leaving.end(), refreshing.end()) == ("", 0, 0)
     for other in others:
         assert other.result().error in {"", "not_signed_in"}

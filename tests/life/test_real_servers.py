@@ -141,10 +141,10 @@ def test_login_leaves_what_the_kimi_cli_reads(account: Account) -> None:
     assert account.files == [
         "config.lock",
         "config.toml",
+        "credentials/kimi-code.backoff",
         "credentials/kimi-code.issuer",
         "credentials/kimi-code.json",
         "credentials/kimi-code.lock",
-        "credentials/kimi-code.backoff",
         "device_id",
         "kimi-auth/undo.json",
     ]

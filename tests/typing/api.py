@@ -139,7 +139,7 @@ def undeclared_outcome(ctx: CredentialContext) -> tuple[InjectOutcome, Credentia
 class Forgetful(CredentialHooks):
     """A hook may not answer more than its contract knows."""
 
-    def can_still_use(
+    def can_still_use(  # type: ignore[override]
         self, ctx: CredentialContext, /
-    ) -> tuple[CanStillUseOutcome | Literal["forgotten"], CredentialContext]:  # type: ignore[override]
+    ) -> tuple[CanStillUseOutcome | Literal["forgotten"], CredentialContext]:
         return "forgotten", ctx
