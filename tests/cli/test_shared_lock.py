@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from house.isolation import renewing_in, wait_for_end
 
 from kimi_auth.store import FileStore
 from kimi_auth.testing.emulator import Emulator
@@ -88,18 +90,29 @@ def test_a_logout_is_possible(kimi: Callable[..., Any], share_locks: Callable[[]
     assert kimi("token").status == 3
 
 
-def test_another_process(kimi: Callable[..., Any], emulator: Emulator, store: FileStore, age: Any) -> None:
-    """The same in a process of its own, on a system whose `flock` does nothing: with 200 s left it would renew after it has
-    served and may not; with none it neither serves nor renews."""
+VOID = "import fcntl, sys; fcntl.flock = lambda *_: None; "
+RENEWAL = VOID + "import runpy; del sys.argv[0]; runpy.run_module(sys.argv[0], run_name='__main__')"
+COMMAND = (
+    VOID + "from kimi_auth.credential import detached; "
+    f"detached.python_command = lambda *words: [sys.executable, '-c', {RENEWAL!r}, *words]; "
+    "from kimi_auth.__main__ import main; sys.exit(main())"
+)
+"""The command and the process that it leaves a renewal to, both on a system whose `flock` does nothing."""
+
+
+def test_another_process(kimi: Callable[..., Any], emulator: Emulator, store: FileStore, age: Any, home: Path) -> None:
+    """The same in processes of their own, on a system whose `flock` does nothing: with 200 s left they would renew after the
+    token was served and may not; with none they neither serve nor renew."""
     kimi("login")
-    program = "import fcntl, sys; fcntl.flock = lambda *_: None; from kimi_auth.__main__ import main; sys.exit(main())"
     asked = len(emulator.state.log)
     seen = []
     for left_s in (200.0, -5.0):
         token = age(left_s)
         done = subprocess.run(
-            [sys.executable, "-c", program, "token"], env={**os.environ}, capture_output=True, text=True, check=False
+            [sys.executable, "-c", COMMAND, "token"], env={**os.environ}, capture_output=True, text=True, check=False
         )
+        for pid in renewing_in(home):
+            wait_for_end(pid)
         seen.append((done.returncode, done.stdout == f"{token.access_token}\n", WHY in done.stderr))
     assert seen == [(0, True, False), (8, False, True)]
     assert len(emulator.state.log) == asked
