@@ -90,6 +90,7 @@ def test_a_week_of_one_fault(tmp_path: Path, fault: str, seed: int) -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(2400)  # some six minutes: among the first to begin
 def test_a_year(tmp_path: Path) -> None:
     """365 days, with outages of days, a hundred reboots and a clock that nobody can rely on."""
     world = World(11, tmp_path).live(days=365)
