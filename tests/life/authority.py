@@ -15,6 +15,18 @@ from cryptography.x509.oid import NameOID
 
 VALID: Final = datetime.timedelta(days=1)
 
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """Vouches for one server, at the loopback addresses. `file` holds the authority's certificate, `server` is the context
@@ -23,7 +35,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private CA")])
-        root = self._certificate(name, name, key, key, x509.BasicConstraints(ca=True, path_length=0))
+        root = self._certificate(name, name, key, key, x509.BasicConstraints(ca=True, path_length=0), SIGNS)
         here = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
@@ -54,6 +66,13 @@ class Authority:
             .not_valid_before(now - VALID)
             .not_valid_after(now + VALID)
         )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        # Python 3.13 verifies strictly: key identifiers, and the usage of an authority's key (RFC 5280 §4.2.1.1 to §4.2.1.3).
+        identifiers = (
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signed_by.public_key()),
+        )
+        for extension in (*extensions, *identifiers):
+            builder = builder.add_extension(
+                extension, critical=isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+            )
         return builder.sign(signed_by, hashes.SHA256())
