@@ -10,6 +10,7 @@ PYTEST := $(PY) -m pytest
 DEMO   := $(VENV)/.installed
 DEV    := $(VENV)/.installed-for-development
 DOCS   := $(VENV)/.installed-for-the-site
+SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Without bytecode every program that a test starts compiles us anew: a fifth of all the time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,7 +47,7 @@ check: $(DEV) $(DOCS) ## lint, format, types, workflow files and the site; chang
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
 	@$(PY) tools/workflows/run.py || test $$? -eq 3
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@$(SITE)
 
 bench: $(DEMO) ## timings beside other clients', in one run; BENCH=--help says what else it does
 	@echo "bench: how long things take here, compared with each other"
@@ -62,7 +63,7 @@ diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test`
 
 docs: $(DOCS) ## the pages of docs/ as a site, in build/site; a dead link or an unknown name fails
 	@echo "docs: the site, in build/site"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@$(SITE)
 
 verify: $(DEV) ## the model checker over the machines as they are, and its figures for the pages
 	@echo "verify: every interleaving, crash and fault that the model knows (some fifteen minutes)"

@@ -95,7 +95,7 @@ class Session:
         self.platform: Platform = self._components.platform
         self.store: CredentialStore = self._components.store
         self._clock = self._components.clock
-        self._notice_s = recheck_every_s
+        self._recheck_every_s = recheck_every_s
         self._held: CachedToken | None = None
 
     @once
@@ -366,7 +366,7 @@ class Session:
             clock=self._clock,
             observe=self._components.observe,
             one_shot=self._components.one_shot,
-            recheck_every_s=self._notice_s,
+            recheck_every_s=self._recheck_every_s,
         )
 
     # --- running clients ---------------------------------------------------------------------------------------------
@@ -481,7 +481,7 @@ class Session:
         stamp, now_s = landing.ctx.snapshot.stamp, self.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:
             self._warn_of_short_life(token, need)
-        self._held = CachedToken.of(token, stamp, self._clock, now_s, self._notice_s) if fresh else None
+        self._held = CachedToken.of(token, stamp, self._clock, now_s, self._recheck_every_s) if fresh else None
         return token
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:

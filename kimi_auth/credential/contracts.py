@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.store import Claim, Snapshot
 from kimi_auth.token import Token, left_s, phase
-from kimi_auth.wire.outcomes import RevokeOutcome
+from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
 __all__ = [
     "CredentialContext",
@@ -187,7 +187,6 @@ ClaimOutcome = Literal["claimed", "staged", "interrupted", "in_flight", "unwrita
 RenewClaimOutcome = Literal["claimed", "unwritable"]
 LookAgainOutcome = Literal["unchanged", "changed"]
 WithdrawOutcome = Literal["withdrawn"]
-ExchangeOutcome = Literal["tokens", "revoked", "unrecognized", "not_processed", "misconfigured", "in_doubt"]
 StageOutcome = Literal["staged", "unwritable"]
 CommitOutcome = Literal["committed", "superseded", "gone", "unwritable"]
 RecordRevokedOutcome = Literal["recorded", "unrecorded"]

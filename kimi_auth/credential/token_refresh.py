@@ -18,7 +18,6 @@ from kimi_auth.credential.contracts import (
     ClaimOutcome,
     CommitOutcome,
     CredentialContext,
-    ExchangeOutcome,
     InspectOutcome,
     LookAgainOutcome,
     PostponeOutcome,
@@ -32,7 +31,7 @@ from kimi_auth.credential.contracts import (
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
 from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
-from kimi_auth.wire.outcomes import RevokeOutcome
+from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
 if TYPE_CHECKING:
     from kimi_auth.wire import Grant, OAuthServer

@@ -10,6 +10,7 @@ from kimi_auth.errors import KimiAuthError
 from kimi_auth.models import ModelEntry
 from kimi_auth.token import Token
 from kimi_auth.wire import DeviceCode
+from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
 __all__ = ["DeviceLoginContract", "LoginContext"]
 
@@ -40,13 +41,9 @@ class LoginContext:
 
 
 CheckStoreOutcome = Literal["ready", "already_signed_in", "unfinished", "blocked"]
-RequestCodeOutcome = Literal["code", "unreachable", "refused"]
 PauseBeforeCodeOutcome = Literal["again", "gave_up", "cancelled"]
 ShowCodeOutcome = Literal["shown"]
 WaitOutcome = Literal["elapsed", "lapsed", "cancelled"]
-PollOutcome = Literal[
-    "granted", "authorization_pending", "slow_down", "unreachable", "access_denied", "expired_token", "refused"
-]
 RenewCodeOutcome = Literal["renewed", "exhausted", "cancelled"]
 StoreCredentialOutcome = Literal["stored", "unwritable"]
 ReturnGrantOutcome = Literal["returned"]
@@ -58,7 +55,7 @@ class DeviceLoginContract(Protocol):
     """device_login: coroutines."""
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]: ...
-    async def request_code(self, ctx: LoginContext, /) -> tuple[RequestCodeOutcome, LoginContext]: ...
+    async def request_code(self, ctx: LoginContext, /) -> tuple[CodeOutcome, LoginContext]: ...
     async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]: ...
     async def show_code(self, ctx: LoginContext, /) -> tuple[ShowCodeOutcome, LoginContext]: ...
     async def wait(self, ctx: LoginContext, /) -> tuple[WaitOutcome, LoginContext]: ...

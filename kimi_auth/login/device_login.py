@@ -17,9 +17,7 @@ from kimi_auth.login.contracts import (
     CheckStoreOutcome,
     LoginContext,
     PauseBeforeCodeOutcome,
-    PollOutcome,
     RenewCodeOutcome,
-    RequestCodeOutcome,
     ReturnGrantOutcome,
     ShowCodeOutcome,
     StoreCredentialOutcome,
@@ -32,6 +30,7 @@ from kimi_auth.models import ModelEntry
 from kimi_auth.store import Backoff, Binding
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
+from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
 __all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
 
@@ -115,7 +114,7 @@ class DeviceLoginHooks:
             return "blocked", replace(ctx, trouble=problem)
         return "ready", ctx
 
-    async def request_code(self, ctx: LoginContext, /) -> tuple[RequestCodeOutcome, LoginContext]:
+    async def request_code(self, ctx: LoginContext, /) -> tuple[CodeOutcome, LoginContext]:
         sent_at_s = self._clock.boottime_s()  # a code's life goes on while the machine sleeps
         answer = await self._server.request_code()
         if answer.outcome == "code" and (code := answer.value) is not None:

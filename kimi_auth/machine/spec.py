@@ -70,7 +70,7 @@ class Machine:
         object.__setattr__(self, "_children", _frozen(self._children))
 
     @classmethod
-    def model_validate(cls, data: object) -> Machine:
+    def from_data(cls, data: object) -> Machine:
         """The machine that `data`, in the form of its file, describes. Raises ValueError for another shape."""
         machine, misshapen = shaped(data)
         if misshapen:

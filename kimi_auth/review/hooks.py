@@ -2,7 +2,7 @@
 
 mypy compares a hooks class with its contract, and a test compares contracts with machines. This says the same to an author who
 has just edited a machine, in one list and with the place of each missing part. The model checker's hooks are looked at by
-`kimi_auth.proof.program.without_hook`.
+`kimi_auth.proof.verdicts.without_hook`.
 """
 
 from __future__ import annotations

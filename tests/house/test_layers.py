@@ -34,7 +34,7 @@ THIRD_PARTY = {
     "filelock": {"store", "models"},
     "httpx": {"wire", "clients", "cli"},  # cli: the demo is a client like any other
     "keyring": {"store"},
-    "pydantic": {"machine", "wire", "platforms", "models"},
+    "pydantic": {"platforms", "models"},
     "rich": {"cli"},
     "segno": {"cli"},
     "starlette": {"testing"},

@@ -351,7 +351,7 @@ def test_a_locked_machine_may_be_walked_directly(library: Library) -> None:
 
 def test_a_machine_that_no_library_linked(texts: dict[str, str], library: Library) -> None:
     """A machine made by hand says what is missing instead of skipping its child."""
-    alone = Machine.model_validate(library["errand"].data())
+    alone = Machine.from_data(library["errand"].data())
     with pytest.raises(MachineError, match="walks 'door', which is not linked; load both in a Library"):
         next(steps(alone))
 

@@ -157,7 +157,7 @@ def edited(changes: dict[str, object]) -> dict[str, Machine]:
             del table[key]
         else:
             table[key] = value
-    return {name: Machine.model_validate(table) for name, table in data.items()}
+    return {name: Machine.from_data(table) for name, table in data.items()}
 
 
 @pytest.mark.parametrize("changes", EDITS.values(), ids=EDITS)

@@ -241,7 +241,7 @@ def edited(seeded: Seeded) -> dict[str, Any]:
 
 def unlinted(data: Mapping[str, Any]) -> dict[str, Machine]:
     """The machines as they are, right or wrong."""
-    machines = {name: Machine.model_validate(table) for name, table in data.items()}
+    machines = {name: Machine.from_data(table) for name, table in data.items()}
     return {name: machine.linked(machines) for name, machine in machines.items()}
 
 

@@ -110,7 +110,11 @@ class Laptop:
         """Whose turn it is, where the calling thread can say so without the loop: that spares one of two thread switches."""
         if self._running > 1 or self._ended or self._loop is None or self._loop._ready:
             return None
-        if self._parked[0].until_s > self._timer_s:
+        return self._due()
+
+    def _due(self) -> _Parked | None:
+        """The parked thread whose turn comes before the loop's timer, taken off the heap, with time gone on to it."""
+        if not self._parked or self._parked[0].until_s > self._timer_s:
             return None
         turn = heapq.heappop(self._parked)
         self.awake_s = max(self.awake_s, turn.until_s)
@@ -185,17 +189,16 @@ class Laptop:
 
     def jump(self, timer_in_s: float | None) -> None:
         """Nothing can run: time goes on to the next timer of the loop or the next thread, whichever is due first."""
-        timer_s = None if timer_in_s is None else self.awake_s + timer_in_s
-        if self._parked and (timer_s is None or self._parked[0].until_s <= timer_s):
-            parked = heapq.heappop(self._parked)
-            self.awake_s = max(self.awake_s, parked.until_s)
-            self._timer_s = math.inf if timer_s is None else timer_s
-            self._wake(parked)
+        self._timer_s = math.inf if timer_in_s is None else self.awake_s + timer_in_s
+        try:
+            if (turn := self._due()) is not None:
+                self._wake(turn)
+            elif timer_in_s is not None:
+                self.awake_s = self._timer_s
+            else:
+                raise RuntimeError("everything waits for ever")
+        finally:
             self._timer_s = -math.inf
-        elif timer_s is not None:
-            self.awake_s = timer_s
-        else:
-            raise RuntimeError("everything waits for ever")
 
     def _wake(self, parked: _Parked) -> None:
         with self._state:
