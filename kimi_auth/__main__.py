@@ -2,8 +2,9 @@
 
 A credential helper runs before every request of somebody else's program, so the common case (a stored token with time
 to spare) reads two small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either
-prints that token or has no opinion: then the full program decides, and says why. The options are declared in
-`kimi_auth.cli.token`; here stand the spellings of theirs that leave no doubt.
+prints that token or has no opinion: then the full program decides, and says why. A renewal that is due is left to a
+process of its own, started once the token is printed. The options are declared in `kimi_auth.cli.token`; here are the
+spellings of theirs that leave no doubt.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from kimi_auth.token import (
     at_leisure,
     described,
     fingerprint,
+    is_ahead,
+    is_due,
     left_s,
     parse_record,
 )
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 PLATFORM = "kimi-code"
 OAUTH_HOST = "https://auth.kimi.com"
 OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
+API_BASE_VARIABLE = "KIMI_CODE_BASE_URL"
 CONFIG_MAX_BYTES = 1 << 20
 SECONDS_DIGITS_MAX = 9
 
@@ -45,9 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args[:1] in (["token"], ["--version"]):
             try:
-                return _hand_out(answer(args, os.environ, time.time()))
+                line, needs_renewal = answer(args, os.environ, time.time())
             except FallThrough:
                 pass
+            else:
+                status = _hand_out(line)
+                if needs_renewal:
+                    _renew_beside(os.environ)
+                return status
         from kimi_auth.cli import main as full_program
 
         return full_program(args)
@@ -55,21 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> str:
-    """The line that the full program would print for this command line; raises FallThrough where that is not certain."""
+def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> tuple[str, bool]:
+    """The line that the full program would print for this command line, and whether it would start a renewal; raises
+    FallThrough where either is not certain."""
     if args == ["--version"]:
         from kimi_auth._version import __version__
 
-        return f"kimi-auth {__version__}"
+        return f"kimi-auth {__version__}", False
     options = _options(args[1:])
     token = stored_token(environ, now_s, is_named="--platform" in options)
     if left_s(token, now_s) < float(options.get("--min-ttl", 0)):
         raise FallThrough
+    needs_renewal = is_due(token, now_s) and _can_be_renewed(token, environ, now_s)
     if "--json" not in options:
-        return token.access_token
+        return token.access_token, needs_renewal
     from json import dumps
 
-    return dumps(described(token, PLATFORM, now_s))
+    return dumps(described(token, PLATFORM, now_s)), needs_renewal
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
@@ -101,19 +112,56 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
     token = _record(f"{folder}/credentials/{PLATFORM}.json")
     if (
         not token.access_token
-        or not at_leisure(token, now_s)
+        or not (at_leisure(token, now_s) or is_due(token, now_s))
         or not _is_from(token.issuer, _binding(f"{folder}/credentials/{PLATFORM}.issuer"), environ)
         or not _has_usual_api(environ)
     ):
         raise FallThrough
-    fp = fingerprint(token)
+    _must_be_missing(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.revoked")
+    return token
+
+
+def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float) -> bool:
+    """Whether the full program would start a renewal of this pair, which is due: no backoff forbids it, and none is under
+    way. Raises FallThrough for a pair without a refresh token, and for a claim whose owner holds no lock on this host."""
+    from kimi_auth.store.holders import holder_pids
+
+    beside = f"{_share_dir(environ)}/credentials/{PLATFORM}"
+    if not token.refresh_token:
+        raise FallThrough
     try:
-        os.stat(f"{folder}/credentials/{PLATFORM}.{fp}.revoked", follow_symlinks=False)
+        backoff = decode(_read(f"{beside}.backoff", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
     except FileNotFoundError:
-        return token
+        backoff = {}
+    except OSError:
+        raise FallThrough from None
+    retry_at_s = backoff.get("retry_at_s", 0.0) if isinstance(backoff, dict) else None
+    if not isinstance(retry_at_s, int | float):
+        raise FallThrough
+    if is_ahead(retry_at_s, now_s) or holder_pids([f"{beside}.lock"]):
+        return False
+    _must_be_missing(f"{beside}.{fingerprint(token)}.next")
+    return True
+
+
+def _must_be_missing(path: str) -> None:
+    """Falls through for a file that is there, or cannot be looked for."""
+    try:
+        os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return
     except OSError:
         pass
     raise FallThrough
+
+
+def _renew_beside(environ: Mapping[str, str]) -> None:
+    from kimi_auth.credential.detached import renew_detached
+
+    try:
+        renew_detached(_share_dir(environ), PLATFORM, environ, (*OAUTH_HOST_VARIABLES, API_BASE_VARIABLE))
+    except OSError:
+        return  # no process can be started: the next command tries again
 
 
 def names_our_platform(config: bytes) -> bool:
@@ -227,7 +275,7 @@ def _read(path: str, max_bytes: int, flags: int) -> bytes:
 
 def _has_usual_api(environ: Mapping[str, str]) -> bool:
     """False for an API base that the full program may refuse; True when it is certainly fine."""
-    base = environ.get("KIMI_CODE_BASE_URL", "").strip()
+    base = environ.get(API_BASE_VARIABLE, "").strip()
     return not base or base.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import PurePath
 
 __all__ = ["isolated_command", "python_command"]
 
@@ -40,7 +39,7 @@ def _python() -> list[str] | None:
 
     None in a frozen application, and in a program that embeds Python (uWSGI): there `sys.executable` is that program.
     """
-    name = PurePath(sys.executable or "").name.lower()
+    name = os.path.basename(sys.executable or "").lower()  # noqa: PTH119 - pathlib takes half of Python's own start
     if getattr(sys, "frozen", False) or not name.startswith(_INTERPRETERS):
         return None
     if sys.flags.isolated:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from kimi_auth.errors import KimiAuthError
@@ -23,4 +24,5 @@ def main(platform: str) -> int:
 
 
 if __name__ == "__main__":
+    os.chdir("/")  # it outlives the command: no directory is kept in use
     sys.exit(main(sys.argv[1]))

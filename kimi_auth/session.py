@@ -10,6 +10,8 @@ one credential. Nothing is read before it is asked for.
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -32,7 +34,6 @@ from kimi_auth.token import Token, at_leisure, fingerprint, left_s, lifetime_s
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
     from concurrent.futures import Future
-    from subprocess import Popen
 
     from kimi_auth.clients import Targets
     from kimi_auth.credential.adoption import Adoption
@@ -186,11 +187,18 @@ class Session:
         if self.is_renewal_due():
             self._components.credential.renew_now(self._components.credential.inspect())
 
-    def renew_detached(self) -> Popen[bytes] | None:
-        """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; None where none can."""
+    def renew_detached(self) -> Callable[[], bool] | None:
+        """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; tells whether it is
+        still at it, None where none can."""
         from kimi_auth.credential.detached import renew_detached
 
-        return renew_detached(self.share_dir, self.platform, self._components.environ)
+        names = (*self.platform.api_base_env, *(self.platform.oauth.host_env if self.platform.oauth else ()))
+        try:
+            pid = renew_detached(str(self.share_dir), self.platform.id, self._components.environ, names)
+        except OSError as error:
+            log.info("no process for the renewal could be started: %s", error.strerror)
+            return None
+        return None if pid is None else _reaped(pid)
 
     def successor_of(self, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
         """The usable pair that replaces `pair`, waited for while `is_coming`, at most `patience_s` seconds; else `pair`."""
@@ -512,3 +520,13 @@ class Session:
         ctx = landing.ctx
         trouble = ctx.trouble or self._components.keyring_trouble
         return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, self.store.leftovers())
+
+
+def _reaped(pid: int) -> Callable[[], bool]:
+    """Has a thread wait for a child; returns how to ask whether it still runs."""
+    reaper = threading.Thread(target=os.waitpid, args=(pid, 0), name="kimi-auth reaper", daemon=True)
+    try:
+        reaper.start()
+    except RuntimeError:  # no thread can start: the zombie stays until this process ends
+        return lambda: False
+    return reaper.is_alive

@@ -30,6 +30,7 @@ CLOCK_SLACK_S = 5.0
 WINDOW_SHARE = 7 / 12
 MARGIN_MAX_S = 30.0
 MARGIN_SHARE = 0.1
+BACKOFF_AHEAD_MAX_S = 900.0
 
 
 class RecordError(ValueError):
@@ -185,6 +186,18 @@ def at_leisure(token: Token, now_s: float) -> bool:
     return now == "fresh" or (
         now == "expiring" and window_s(token) / 2 < left_s(token, now_s) <= lifetime_s(token) + CLOCK_SLACK_S
     )
+
+
+def is_due(token: Token, now_s: float) -> bool:
+    """True in the second half of the window: a one-shot command that hands the token out has it renewed beside itself."""
+    return phase(token, now_s) == "expiring" and left_s(token, now_s) <= window_s(token) / 2
+
+
+def is_ahead(until_s: float, now_s: float) -> bool:
+    """True while a stored time before which nothing is tried has not come, both unix seconds; one more than 15 min ahead
+    was written under another clock and is void."""
+    # A wall clock that was set back must not extend a backoff by the same amount.
+    return now_s < until_s <= now_s + BACKOFF_AHEAD_MAX_S + 1
 
 
 def described(token: Token, platform: str, now_s: float, *, ends: bool = True) -> dict[str, object]:

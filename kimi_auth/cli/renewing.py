@@ -19,9 +19,9 @@ SUCCESSOR_S = PATIENCE_S
 def handed_out(session: Session, pair: Token) -> Token:
     """Starts the renewal if it is due, and waits for nothing: `pair` works. Only where a rotation ends the access token at
     once, the pair to hand out is the one that a renewal under way brings."""
-    child = session.renew_detached() if session.is_renewal_due() else None
+    is_running = session.renew_detached() if session.is_renewal_due() else None
     if not session.platform.rotation_ends_access:
         return pair
     return session.successor_of(
-        pair, SUCCESSOR_S, is_coming=lambda: (child is not None and child.poll() is None) or session.is_being_renewed()
+        pair, SUCCESSOR_S, is_coming=lambda: (is_running is not None and is_running()) or session.is_being_renewed()
     )

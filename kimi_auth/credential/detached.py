@@ -1,34 +1,30 @@
 """Renews in a process of its own, so that the command that found the renewal due ends at once.
 
-The process is spawned, never forked: threads and locks do not survive a fork, and a claim would name a parent that is
-about to end. It has its own session (a closed terminal sends it no signal) and none of our descriptors (a shell that
-reads our output sees its end), and it takes lock and claim itself.
+The process is spawned: it has its own session (a closed terminal sends it no signal) and none of our descriptors (a
+shell that reads our output sees its end), and it takes lock and claim itself. The fast lane of `kimi-auth token` starts
+it too, so this module imports nothing that a bare interpreter has not loaded: `subprocess` alone takes as long as Python.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import subprocess
 import sys
-import threading
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 
 from kimi_auth.children import python_command
-from kimi_auth.platforms import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 __all__ = ["can_outlive_us", "renew_detached"]
-
-log = logging.getLogger("kimi_auth.credential")
 
 PROGRAM = "kimi_auth.renewal"
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """The inode of the first PID namespace of a Linux system (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
 
-NAMESPACE = Path("/proc/self/ns/pid")
+NAMESPACE = "/proc/self/ns/pid"
+DESCRIPTORS = "/dev/fd"
 
 KEPT = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "TZ", "TMPDIR", "KIMI_AUTH_EDGES")
 KEPT_BEGINNINGS = ("PYTHON", "SSL_CERT_", "LC_", "LD_", "DYLD_")
@@ -43,47 +39,54 @@ def can_outlive_us() -> bool:
     if not sys.platform.startswith("linux"):
         return True  # no other system here has PID namespaces
     try:
-        return NAMESPACE.stat().st_ino == INITIAL_PID_NAMESPACE
+        return os.stat(NAMESPACE).st_ino == INITIAL_PID_NAMESPACE  # noqa: PTH116
     except OSError:
         return False
 
 
-def renew_detached(share_dir: Path, platform: Platform, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    """Starts the process and does not wait for it. None if it cannot start or would not survive this process."""
-    command = python_command(PROGRAM, platform.id)
+def renew_detached(share_dir: str, platform: str, environ: Mapping[str, str], variables: Collection[str]) -> int | None:
+    """Starts the renewal of the login of `platform` and returns its pid without waiting for it. None if it would not
+    survive this process, or no Python can be started; raises OSError if the system starts no process.
+
+    `variables`: the environment variables that the platform's addresses are read from.
+    """
+    command = python_command(PROGRAM, platform)
     if command is None or not can_outlive_us():
         return None
-    try:
-        child = subprocess.Popen(
-            command,
-            cwd="/",
-            env=environment(share_dir, platform, environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            close_fds=True,
-            start_new_session=True,
-        )
-    except OSError as error:
-        log.info("no process for the renewal could be started: %s", error.strerror)
-        return None
-    with suppress(RuntimeError):  # no thread can start: the zombie stays until this process ends
-        threading.Thread(target=child.wait, name="kimi-auth reaper", daemon=True).start()
-    return child
+    return spawn(command, environment(share_dir, environ, variables))
 
 
-def environment(share_dir: Path, platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:
+def spawn(command: list[str], environ: Mapping[str, str]) -> int:
+    """A process in a session of its own with /dev/null as its standard streams; returns its pid, raises OSError."""
+    streams = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    inherited = [(os.POSIX_SPAWN_CLOSE, number) for number in _inherited()]
+    return os.posix_spawn(command[0], command, environ, file_actions=[*streams, *inherited], setsid=True)
+
+
+def environment(share_dir: str, environ: Mapping[str, str], variables: Collection[str]) -> dict[str, str]:
     """The child's environment. Relative paths become absolute, because the child runs in /."""
-    of_platform = {*platform.api_base_env, *(platform.oauth.host_env if platform.oauth else ())}
     kept = {
         name: value
         for name, value in environ.items()
-        if name in KEPT
-        or name in of_platform
-        or name.startswith(KEPT_BEGINNINGS)
-        or name.lower().endswith(KEPT_ENDINGS)
+        if name in KEPT or name in variables or name.startswith(KEPT_BEGINNINGS) or name.lower().endswith(KEPT_ENDINGS)
     }
     for name in ("PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         if value := kept.get(name):
-            kept[name] = os.pathsep.join(str(Path(part).absolute()) for part in value.split(os.pathsep))
-    return {**kept, "KIMI_SHARE_DIR": str(share_dir.absolute())}
+            kept[name] = os.pathsep.join(_absolute(part) for part in value.split(os.pathsep))
+    return {**kept, "KIMI_SHARE_DIR": _absolute(share_dir)}
+
+
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH117, PTH118
+
+
+def _inherited() -> list[int]:
+    """Descriptors beyond the standard streams that a child would inherit: a shell's pipes, not files that Python opened."""
+    return [number for number in map(int, os.listdir(DESCRIPTORS)) if number > 2 and _is_inheritable(number)]  # noqa: PTH208
+
+
+def _is_inheritable(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:  # the directory's own, closed by now
+        return False

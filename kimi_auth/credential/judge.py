@@ -15,7 +15,7 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot
-from kimi_auth.token import WINDOW_SHARE, Token, left_s, phase
+from kimi_auth.token import BACKOFF_AHEAD_MAX_S, WINDOW_SHARE, Token, is_ahead, left_s, phase
 
 __all__ = [
     "after_failure",
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 1.0, 60.0
-PACE_AHEAD_MAX_S = 900.0
 UNRECOGNIZED_FIRST_S, UNRECOGNIZED_MAX_S = 60.0, 900.0
 UNRECOGNIZED_APART_S = 60.0
 """Only unrecognized answers at least this far apart count towards `blocked`, however often callers retry."""
@@ -151,19 +150,14 @@ def retry_at_s(
         0.0 if insist and is_unrecognized else backoff.retry_at_s,
         backoff.unrecognized_last_at_s + UNRECOGNIZED_MAX_S if is_blocked_now and not insist else 0.0,
     )
-    return max((until_s for until_s in times if until_s != own_retry_at_s and _is_ahead(until_s, now_s)), default=0.0)
+    return max((until_s for until_s in times if until_s != own_retry_at_s and is_ahead(until_s, now_s)), default=0.0)
 
 
 def forced_until_s(backoff: Backoff, now_s: float) -> float:
     """The time before which no process rotates a live token because the platform rejected it, unix seconds (0.0: now).
     Only forced rotations obey it; the token stays available to every caller. Without it, one URL that rejects every
     token would cause one rotation for each request."""
-    return backoff.forced_retry_at_s if _is_ahead(backoff.forced_retry_at_s, now_s) else 0.0
-
-
-def _is_ahead(until_s: float, now_s: float) -> bool:
-    # A wall clock that was set back must not extend a backoff by the same amount.
-    return now_s < until_s <= now_s + PACE_AHEAD_MAX_S + 1
+    return backoff.forced_retry_at_s if is_ahead(backoff.forced_retry_at_s, now_s) else 0.0
 
 
 def is_forced(snapshot: Snapshot, need: Need, now_s: float) -> bool:
@@ -179,7 +173,7 @@ def after_failure(
     least `retry_after_s` (RFC 9110 §10.2.3), capped at 15 min."""
     # Jitter: after an outage, processes must not retry in the same moment.
     wait_s = min(BACKOFF_FIRST_S * 2 ** min(backoff.failures, 10), BACKOFF_MAX_S) * (1 - luck / 4)
-    wait_s = max(wait_s, min(retry_after_s or 0.0, PACE_AHEAD_MAX_S))
+    wait_s = max(wait_s, min(retry_after_s or 0.0, BACKOFF_AHEAD_MAX_S))
     return replace(
         backoff,
         retry_at_s=now_s + wait_s,

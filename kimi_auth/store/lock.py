@@ -21,6 +21,7 @@ from kimi_auth import files
 from kimi_auth.errors import StorageError, StoreUnwritable
 
 from . import medium
+from .holders import holder_pids
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -231,20 +232,6 @@ def _is_free(path: Path) -> bool:
 
 
 # --- its holder ------------------------------------------------------------------------------------------------------
-
-
-def holder_pids(paths: Sequence[Path], table: Path = Path("/proc/locks")) -> list[int] | None:
-    """The processes that hold a `flock` on one of `paths`; None if the system has no such table. Linux:
-    proc_locks(5)."""
-    try:
-        lines = table.read_text("ascii", "replace").splitlines()
-    except OSError:
-        return None
-    names = {f"{os.major(device):02x}:{os.minor(device):02x}:{inode}" for device, inode in map(_inode, paths)}
-    # "1: FLOCK  ADVISORY  WRITE 709 08:01:1310 0 EOF"; a waiter's line has "->" in the second column.
-    rows = (line.split() for line in lines)
-    pids = (int(row[4]) for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[5] in names)
-    return [pid for pid in pids if pid > 0]  # 0 and -1: a process outside of this PID namespace
 
 
 def process(pid: int) -> str:

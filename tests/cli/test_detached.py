@@ -215,12 +215,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The command lines that would have been run, in a place where processes live on."""
     lines: list[list[str]] = []
 
-    def refuse(line: list[str], **_: object) -> None:
+    def refuse(line: list[str], _environ: object) -> int:
         lines.append(line)
         raise OSError(11, "none is started in this test")
 
     monkeypatch.setattr(detached, "can_outlive_us", lambda: True)
-    monkeypatch.setattr(detached.subprocess, "Popen", refuse)
+    monkeypatch.setattr(detached, "spawn", refuse)
     return lines
 
 
@@ -391,7 +391,9 @@ def test_what_the_environment_keeps() -> None:
         "HTTPS_PROXY": "http://p", "no_proxy": "x", "SSL_CERT_FILE": "ca.pem", "PYTHONPATH": "lib:/abs", "LC_ALL": "C",
         "KIMI_API_KEY": "secret", "OPENAI_API_KEY": "secret", "EDITOR": "vi",
     }  # fmt: skip
-    kept = detached.environment(Path("share"), custom, environ)
+    kept = detached.environment(
+        "share", environ, [*custom.api_base_env, *(custom.oauth.host_env if custom.oauth else ())]
+    )
     here = str(Path.cwd())
     assert kept == {
         **{name: environ[name] for name in ("HOME", "ACME_API", "KIMI_CODE_OAUTH_HOST", "HTTPS_PROXY", "no_proxy", "LC_ALL")},

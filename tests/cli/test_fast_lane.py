@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from kimi_auth import __main__ as program
 from kimi_auth.__main__ import FallThrough, answer, decode, main, names_our_platform, stored_token
 from kimi_auth.cli import main as full_program
+from kimi_auth.clock import SystemClock
 from kimi_auth.errors import CorruptCredential
 from kimi_auth.session import Session
+from kimi_auth.store import FileStore
 from kimi_auth.store.formats import decode_record
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint, parse_record
 
@@ -68,10 +70,11 @@ def house(tmp_path: Path) -> House:
 
 
 def test_a_token_with_time_to_spare(house: House) -> None:
-    """Fresh, and still in the first half of the window; not in the second half, and never one that has ended."""
+    """Fresh, and in both halves of the window; never one that has ended."""
     assert house.token() == GOOD["access_token"]
     assert house.token(now_s=NOW_S + 900 - 263) == GOOD["access_token"]
-    assert house.token(now_s=NOW_S + 900 - 262) is None
+    assert house.token(now_s=NOW_S + 900 - 262) == GOOD["access_token"]
+    assert house.token(now_s=NOW_S + 900 - 29) is None
     assert house.token(now_s=NOW_S + 901) is None
     assert house.token(now_s=NOW_S - 6) is None
 
@@ -140,6 +143,52 @@ ASIDE: dict[str, Callable[[House], object]] = {
     "a config too large": lambda house: house.config.write_text("#" * (program.CONFIG_MAX_BYTES + 1)),
     "a config that is a loop": lambda house: house.config.symlink_to(house.config),
 }
+
+
+DUE_AT_S = NOW_S + 900 - 200
+FP = fingerprint(parse_record(GOOD))
+
+
+def _back_off(house: House, **values: object) -> None:
+    house.credential.with_name("kimi-code.backoff").write_text(json.dumps({"v": 1, **values}))
+
+
+RENEWALS: dict[str, tuple[Callable[[House], object], bool | None]] = {
+    "nothing beside": (lambda house: None, True),
+    "a backoff that is over": (lambda house: _back_off(house, retry_at_s=DUE_AT_S - 1, renewed_at_s=NOW_S), True),
+    "a backoff": (lambda house: _back_off(house, retry_at_s=DUE_AT_S + 60), False),
+    "a backoff of another clock": (lambda house: _back_off(house, retry_at_s=DUE_AT_S + 5000), True),
+    "a backoff that is no number": (lambda house: _back_off(house, retry_at_s="x"), None),
+    "a backoff that is torn": (lambda house: house.credential.with_name("kimi-code.backoff").write_text("{"), None),
+    "a backoff that is no object": (
+        lambda house: house.credential.with_name("kimi-code.backoff").write_text("[]"),
+        None,
+    ),
+    "a backoff that is a directory": (lambda house: house.credential.with_name("kimi-code.backoff").mkdir(), None),
+    "a claim": (lambda house: house.credential.with_name(f"kimi-code.{FP}.next").write_text(""), None),
+    "no refresh token": (lambda house: house.change(refresh_token=""), None),
+}
+"""Beside a pair that is due: whether a renewal is started, None where the full program decides."""
+
+
+@pytest.mark.parametrize("name", RENEWALS)
+def test_a_renewal_that_is_due(house: House, name: str) -> None:
+    """The token is handed out, and a renewal started unless a backoff forbids it; what is not certain is the full program's."""
+    arrange, starts = RENEWALS[name]
+    arrange(house)
+    try:
+        found: bool | None = answer(["token"], house.environ, DUE_AT_S)[1]
+    except FallThrough:
+        found = None
+    assert found is starts
+
+
+def test_no_renewal_while_the_lock_is_held(house: House) -> None:
+    """One that is under way is enough."""
+    store = FileStore(house.folder, clock=SystemClock())
+    with store.locked(0) as held:
+        assert held
+        assert answer(["token"], house.environ, DUE_AT_S) == (GOOD["access_token"], False)
 
 
 def test_a_rejected_bearer_is_handed_out(house: House) -> None:
@@ -388,10 +437,41 @@ def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
     assert set(loaded) - FREE == OURS | ({"kimi_auth._version"} if argv == ["--version"] else set())
 
 
+BESIDE = {
+    "kimi_auth.children",
+    "kimi_auth.credential",
+    "kimi_auth.credential.detached",
+    "kimi_auth.lazily",
+    "kimi_auth.store",
+    "kimi_auth.store.holders",
+}
+
+
+def test_a_renewal_is_started_without_the_full_program(login: House) -> None:
+    """A pair that is due loads what starts the process, and neither subprocess nor pathlib nor typing."""
+    login.change(expires_at=time.time() + 200)
+    code = (
+        "import sys; import importlib, encodings.ascii; before = set(sys.modules)\n"
+        "from kimi_auth.credential import detached\n"
+        "from kimi_auth.__main__ import main\n"
+        "detached.can_outlive_us = lambda: True\n"
+        "detached.spawn = lambda command, environ: print(command[-1], environ['HOME'], file=sys.stderr)\n"
+        "status = main(['token'])\n"
+        "print(status, *sorted(sys.modules.keys() - before), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    started, ended = done.stderr.splitlines()
+    status, *loaded = ended.split()
+    assert (status, done.stdout) == ("0", f"{GOOD['access_token']}\n")
+    assert started == f"kimi-code {Path.home()}"
+    assert set(loaded) - FREE == OURS | BESIDE
+
+
 @pytest.mark.parametrize("argv", HERE)
 def test_the_full_program_says_the_same(login: House, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What is answered here is, byte for byte, what the program that knows every option answers; but for the time."""
-    here = answer(argv, os.environ, time.time())
+    here, needs_renewal = answer(argv, os.environ, time.time())
+    assert not needs_renewal
     assert full_program(argv) == 0
     full = capsys.readouterr().out.removesuffix("\n")
     if "--json" in argv:
