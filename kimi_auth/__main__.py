@@ -14,6 +14,15 @@ import stat
 import sys
 import time
 
+from kimi_auth.selection import (
+    API_BASE_VARIABLES,
+    DEFAULT_PLATFORM,
+    OAUTH_HOST_VARIABLES,
+    SHARE_DIR_DEFAULT,
+    SHARE_DIR_VARIABLES,
+    select,
+    unknown_variables,
+)
 from kimi_auth.token import (
     RECORD_FILE_MAX_BYTES,
     RecordError,
@@ -31,10 +40,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-PLATFORM = "kimi-code"
+PLATFORM = DEFAULT_PLATFORM
 OAUTH_HOST = "https://auth.kimi.com"
-OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
-API_BASE_VARIABLE = "KIMI_CODE_BASE_URL"
 CONFIG_MAX_BYTES = 1 << 20
 SECONDS_DIGITS_MAX = 9
 
@@ -105,6 +112,8 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
 
     `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter.
     """
+    if unknown_variables(environ):
+        raise FallThrough
     folder = _share_dir(environ)
     _look_at(folder)
     if not is_named and not names_our_platform(_config(folder)):
@@ -159,7 +168,7 @@ def _renew_beside(environ: Mapping[str, str]) -> None:
     from kimi_auth.credential.detached import renew_detached
 
     try:
-        renew_detached(_share_dir(environ), PLATFORM, environ, (*OAUTH_HOST_VARIABLES, API_BASE_VARIABLE))
+        renew_detached(_share_dir(environ), PLATFORM, environ, (*OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES))
     except OSError:
         return  # no process can be started: the next command tries again
 
@@ -216,9 +225,9 @@ class _Settings:
 
 
 def _share_dir(environ: Mapping[str, str]) -> str:
-    folder = environ.get("KIMI_SHARE_DIR", "")
-    if not folder and environ.get("HOME", ""):
-        folder = f"{environ['HOME']}/.kimi"
+    folder, _ = select(environ, variables=SHARE_DIR_VARIABLES, default=SHARE_DIR_DEFAULT)
+    if folder == SHARE_DIR_DEFAULT and (home := environ.get("HOME", "")):
+        folder = home + folder.removeprefix("~")
     if os.name != "posix" or not folder or folder.startswith("~"):
         raise FallThrough
     return folder
@@ -275,7 +284,7 @@ def _read(path: str, max_bytes: int, flags: int) -> bytes:
 
 def _has_usual_api(environ: Mapping[str, str]) -> bool:
     """False for an API base that the full program may refuse; True when it is certainly fine."""
-    base = environ.get(API_BASE_VARIABLE, "").strip()
+    base = select(environ, variables=API_BASE_VARIABLES)[0].strip()
     return not base or base.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
 
 
@@ -296,11 +305,7 @@ def _binding(path: str) -> str:
 def _is_from(issuer: str, bound: str, environ: Mapping[str, str]) -> bool:
     """True if record and binding name the OAuth host that the environment selects, or name none and it is the built-in
     one; False when in doubt."""
-    selected = OAUTH_HOST
-    for name in OAUTH_HOST_VARIABLES:
-        if host := environ.get(name, "").strip():
-            selected = host.rstrip("/")
-            break
+    selected = select(environ, variables=OAUTH_HOST_VARIABLES, default=OAUTH_HOST)[0].strip().rstrip("/")
     return (issuer or bound or OAUTH_HOST) == selected and bound in ("", selected)
 
 

@@ -22,9 +22,10 @@ from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile
-from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, default_platform, server_of, sign_in_command
+from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured_platform, server_of, sign_in_command
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, resolve
+from kimi_auth.selection import DEFAULT_PLATFORM, REFUSED, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
 from kimi_auth.store import CredentialStore, FileStore
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
@@ -34,10 +35,16 @@ __all__ = ["Components", "share_dir_of"]
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
-    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
-    named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
+    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of an unknown user."""
+    return _share_dir(environ, given)[0]
+
+
+def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Path, str]:
+    """The share directory and the source of its name."""
+    argument = os.fspath(given) if given else None
+    named, source = select(environ, argument=argument, variables=SHARE_DIR_VARIABLES, default=SHARE_DIR_DEFAULT)
     try:
-        return Path(named).expanduser()
+        return Path(named).expanduser(), source
     except RuntimeError:
         hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
         raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
@@ -61,11 +68,15 @@ class Components:
         one_shot: bool,
     ) -> None:
         self.environ = os.environ if environ is None else environ
-        self._share_dir_given = share_dir is not None
-        self.share_dir = share_dir_of(self.environ, share_dir)
+        if store is None and (name := refused(self.environ)):
+            raise ConfigError(f"{name} is set, and {REFUSED[name]} in this version", hint=f"run: unset {name}")
+        self.share_dir, share_dir_source = _share_dir(self.environ, share_dir)
         self.config = ConfigFile(self.share_dir)
         self.registry = Registry(self.share_dir)
-        known = self.registry.get(platform or default_platform(self.config, self.registry))
+        in_config = "" if platform else configured_platform(self.config, self.registry)
+        name, platform_source = select(self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM)
+        known = self.registry.get(name)
+        self._sources = {"share_dir": share_dir_source, "platform": platform_source}
         self.platform: Platform = resolve(known, self.environ)
         self._built_in = known.oauth.host if known.oauth else ""
         self.clock = clock or SystemClock()
@@ -144,9 +155,8 @@ class Components:
         waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
         kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
-        named = "KIMI_SHARE_DIR" if self.environ.get("KIMI_SHARE_DIR") else "default"
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
-        sources |= {"credential": kept, "share_dir": "argument" if self._share_dir_given else named}
+        sources |= {"credential": kept, **self._sources}
         status = replace(status, overridden_by=overriding(self.platform, self.environ))
         if status.fp and self.platform.oauth:
             status = self._owned(status)

@@ -15,7 +15,8 @@ from kimi_auth.cli.trace import say_trouble, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.models import default_location
-from kimi_auth.models.account import DEFAULT_PLATFORM, sign_in_command
+from kimi_auth.models.account import sign_in_command
+from kimi_auth.selection import DEFAULT_PLATFORM
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for no view
     from kimi_auth.cli.view_live import LiveView

@@ -14,6 +14,7 @@ from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.models.account import sign_in_command
+from kimi_auth.selection import DEFAULT
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -87,7 +88,8 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     now_s = time.time()
     rows: list[Row] = [
         ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
-        ("credential", found.place),
+        ("platform", found.platform + _named(found, "platform")),
+        ("credential", found.place + _named(found, "share_dir")),
     ]
     if found.fp and session.platform.oauth is None:
         rows += [("key", "an API key, which has no end"), ("print", found.fp)]
@@ -148,9 +150,9 @@ def _renewal(found: Status) -> str:
 
 
 def _named(found: Status, what: str) -> str:
-    """The variable that says so, for people; nothing where it is the platform's own value."""
+    """The source of a value, for people; nothing where it is the platform's own or the default."""
     source = found.sources[what]
-    return "" if source == "platform" else f"  ({source})"
+    return "" if source in {"platform", DEFAULT} else f"  ({source})"
 
 
 def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str, Any]:

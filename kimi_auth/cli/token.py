@@ -8,7 +8,7 @@ import typer
 
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.renewing import handed_out
-from kimi_auth.models.account import DEFAULT_PLATFORM
+from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
 
 __all__ = ["add_to"]

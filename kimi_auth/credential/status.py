@@ -32,7 +32,8 @@ class Status:
     token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
     for none). `holder`: the process that holds the lock. `trouble`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
-    the platform, else "platform"; `share_dir` the variable, else "default". `overridden_by`: variables that the Kimi
+    the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
+    "config.toml" or "default". `overridden_by`: variables that the Kimi
     CLI prefers to this login, and how. No field holds a secret.
     """
 

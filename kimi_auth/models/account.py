@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
+from kimi_auth.selection import DEFAULT_PLATFORM
 
 if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded by what does it
     from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry
     from kimi_auth.wire import Endpoints, ModelsPage, OAuthServer
 
 __all__ = [
-    "DEFAULT_PLATFORM",
     "BearerRejected",
     "PlatformConfig",
-    "default_platform",
+    "configured_platform",
     "discover",
     "endpoints_of",
     "server_of",
@@ -25,8 +25,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("kimi_auth.models")
-
-DEFAULT_PLATFORM = "kimi-code"
 
 
 class BearerRejected(Unreachable):
@@ -85,20 +83,20 @@ class PlatformConfig:
         self._file.revert(self._platform)
 
 
-def default_platform(config: ConfigFile, known: Registry) -> str:
-    """The id of the platform that config.toml's default model belongs to, else `kimi-code`."""
+def configured_platform(config: ConfigFile, known: Registry) -> str:
+    """The id of the platform that config.toml's default model belongs to, "" for none that is known."""
     try:
         data = config.read()
     except ConfigError:
-        return DEFAULT_PLATFORM
+        return ""
     models, name = data.get("models"), data.get("default_model")
     model = models.get(name) if isinstance(models, Mapping) and isinstance(name, str) else None
     provider = model.get("provider") if isinstance(model, Mapping) else None
     platform_id = parse_managed_provider_key(provider) if isinstance(provider, str) else None
     try:
-        return known.get(platform_id or DEFAULT_PLATFORM).id
+        return known.get(platform_id).id if platform_id else ""
     except ConfigError:
-        return DEFAULT_PLATFORM
+        return ""
 
 
 def sign_in_command(platform: Platform) -> str:

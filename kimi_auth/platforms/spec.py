@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.selection import DEFAULT, select
 
 __all__ = [
     "CAPABILITIES",
@@ -226,18 +227,15 @@ def resolve(platform: Platform, environ: Mapping[str, str]) -> Platform:
 def overrides(platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:
     """The variable that says where a URL of the platform is, by what it says: `oauth_host`, `api_base`; none that does not."""
     names = {"oauth_host": platform.oauth.host_env if platform.oauth else (), "api_base": platform.api_base_env}
-    return {what: name for what, those in names.items() if (name := _first_set(those, environ))}
-
-
-def _first_set(names: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    return next((name for name in names if environ.get(name, "").strip()), "")
+    sources = {what: select(environ, variables=those)[1] for what, those in names.items()}
+    return {what: source for what, source in sources.items() if source != DEFAULT}
 
 
 def _override(url: str, names: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    name = _first_set(names, environ)
-    if not name:
+    value, name = select(environ, variables=names, default=url)
+    if name == DEFAULT:
         return url
     try:
-        return normal_url(environ[name].strip())
+        return normal_url(value.strip())
     except ValueError as exc:
         raise ConfigError(f"{name}: {exc}", hint=f"correct it, or unset {name} to use {url}") from None

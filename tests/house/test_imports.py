@@ -200,5 +200,11 @@ def test_fast_lane_on_every_python(record: dict[str, object], version: str, outs
         done = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
         status, *ours = done.stderr.split()
         assert status == "0"
-        assert set(ours) <= {"kimi_auth", "kimi_auth.__main__", "kimi_auth.token", "kimi_auth._version"}
+        assert set(ours) <= {
+            "kimi_auth",
+            "kimi_auth.__main__",
+            "kimi_auth.selection",
+            "kimi_auth.token",
+            "kimi_auth._version",
+        }
         assert str(record["access_token"]) in done.stdout or argv == ["--version"]

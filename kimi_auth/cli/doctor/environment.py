@@ -14,23 +14,23 @@ from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.variables import BASE_URL
+from kimi_auth.selection import API_BASE_VARIABLES, OAUTH_HOST_VARIABLES
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
 __all__ = ["is_blocked", "location", "models", "platforms", "variables"]
 
-OVERRIDES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL")
+OVERRIDES = (*OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES)
 ELSEWHERE = "name another directory: export KIMI_SHARE_DIR=/a/directory"
 
 
-def location(session: Session, _: Status) -> Iterator[Check]:
+def location(session: Session, status: Status) -> Iterator[Check]:
     """Which version looks where; a place that is none, or that depends on where a command is started."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
     yield Check("version", f"kimi-auth {__version__}" + "".join(f", {name} is set" for name in overrides))
-    given = os.environ.get("KIMI_SHARE_DIR")
     path = session.share_dir
-    evidence, step = f"{path} ({'KIMI_SHARE_DIR' if given else 'default'})", ""
+    evidence, step = f"{path} ({status.sources['share_dir']})", ""
     if not path.is_absolute():
         evidence += ", which is another place in every directory"
         step = f"export KIMI_SHARE_DIR={shlex.quote(str(Path.cwd() / path))}"
