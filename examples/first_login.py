@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from kimi_auth import KimiAuthError, Session
-from kimi_auth.login.view import Notice, SilentView
+from kimi_auth import KimiAuthError, Notice, Session, SilentView
 
 
 class Printed(SilentView):
-    """Says each thing in its own sentence; the code is what you compare on the page."""
+    """Says each thing in its own sentence; without a view, `login` prints as much on standard error."""
 
     def tell(self, notice: Notice) -> None:
         print(notice.message)
@@ -23,10 +22,8 @@ class Printed(SilentView):
 
 async def main() -> None:
     session = Session()
-    report = await session.login(Printed())
-    if report.trouble is not None:
-        raise report.trouble
-    for model in await session.fetch_models():
+    await session.login(Printed())
+    for model in await session.models.fetch():
         print(model.id)
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from freezegun import freeze_time
 
-from kimi_auth import Session, Token
-from kimi_auth.clock import SystemClock
-from kimi_auth.store import MemoryStore
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth import Session, Token, drain
+from kimi_auth.testing import MemoryStore, SimulatedServer, SystemClock
 
 
 def your_code(session: Session) -> str:
@@ -32,7 +30,7 @@ def test_your_code_never_uses_a_dead_token(tmp_path: Path) -> None:
         assert (session.status().state, your_code(session)) == ("fresh", "Bearer access-1")
         frozen.tick(timedelta(seconds=400))
         assert (session.status().state, your_code(session)) == ("expiring", "Bearer access-1")  # renewed beside
-        session.drain()
+        drain()
         assert (session.status().state, your_code(session)) == ("fresh", "Bearer access-2")
         frozen.tick(timedelta(hours=8))
         assert (session.status().state, your_code(session)) == ("expired", "Bearer access-3")  # renewed first

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from tempfile import TemporaryDirectory
 
-from kimi_auth import Session
-from kimi_auth.login.view import SilentView
-from kimi_auth.testing.emulator import Emulator
+from kimi_auth import Session, SilentView
+from kimi_auth.testing import Emulator
 
 
 class Client:

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from kimi_auth import BearerAuth, Session
-from kimi_auth.login.view import SilentView
-from kimi_auth.testing.emulator import Emulator
+from kimi_auth import BearerAuth, Session, SilentView
+from kimi_auth.testing import Emulator
 
 
 async def main() -> None:

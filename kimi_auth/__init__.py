@@ -5,7 +5,8 @@
     session = Session()
     client = httpx.AsyncClient(auth=BearerAuth(session))
 
-Every name is loaded when it is first used: `import kimi_auth` costs nothing and loads no third-party module.
+These names are the public surface: a session, and all that its methods take, return and raise. Every name is loaded when
+it is first used: `import kimi_auth` costs nothing and loads no third-party module.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ TYPE_CHECKING = False  # the one in `typing` would cost the fast lane of `kimi-a
 
 if TYPE_CHECKING:
     from ._version import __version__
-    from .clients import BearerAuth
-    from .credential.single_flight import signals_deferred
+    from .clients import BearerAuth, TokenSource
+    from .clock import Clock
+    from .credential.single_flight import drain, signals_deferred
+    from .credential.status import LoginReport, LogoutReport, Status, Verdict
     from .errors import (
         AccessDenied,
         Blocked,
@@ -36,42 +39,107 @@ if TYPE_CHECKING:
         Unreachable,
         WrongIssuer,
     )
+    from .login.view import LoginView, Notice, PrintingView, SilentView
+    from .machine import Observer
+    from .models import Change, ModelEntry
+    from .models.sync import Synced
+    from .platform_models import PlatformModels
+    from .platforms import Platform
     from .session import Session
+    from .store import Binding, CredentialStore
     from .token import Token
+    from .wire import DeviceCode, OAuthServer
 
 __all__ = [
     "AccessDenied",
     "BearerAuth",
+    "Binding",
     "Blocked",
+    "Change",
     "ClientRefused",
+    "Clock",
     "CodeExpired",
     "ConfigError",
     "CorruptCredential",
     "CredentialLocked",
+    "CredentialStore",
+    "DeviceCode",
     "InvalidKey",
     "KimiAuthError",
     "LoginCancelled",
+    "LoginReport",
+    "LoginView",
+    "LogoutReport",
+    "ModelEntry",
     "ModelsPending",
     "NotSignedIn",
+    "Notice",
+    "OAuthServer",
+    "Observer",
+    "Platform",
+    "PlatformModels",
+    "PrintingView",
     "Revoked",
     "Session",
     "SignInEnded",
+    "SilentView",
+    "Status",
     "StorageError",
     "StoreUnwritable",
+    "Synced",
     "Token",
+    "TokenSource",
     "Unreachable",
+    "Verdict",
     "WrongIssuer",
     "__version__",
+    "drain",
     "signals_deferred",
 ]
 
 _HOMES = {
-    "BearerAuth": "clients",
-    "Session": "session",
-    "Token": "token",
-    "__version__": "_version",
-    "signals_deferred": "credential.single_flight",
+    "_version": ("__version__",),
+    "clients": (
+        "BearerAuth",
+        "TokenSource",
+    ),
+    "clock": ("Clock",),
+    "credential.single_flight": (
+        "drain",
+        "signals_deferred",
+    ),
+    "credential.status": (
+        "LoginReport",
+        "LogoutReport",
+        "Status",
+        "Verdict",
+    ),
+    "login.view": (
+        "LoginView",
+        "Notice",
+        "PrintingView",
+        "SilentView",
+    ),
+    "machine": ("Observer",),
+    "models": (
+        "Change",
+        "ModelEntry",
+    ),
+    "models.sync": ("Synced",),
+    "platform_models": ("PlatformModels",),
+    "platforms": ("Platform",),
+    "session": ("Session",),
+    "store": (
+        "Binding",
+        "CredentialStore",
+    ),
+    "token": ("Token",),
+    "wire": (
+        "DeviceCode",
+        "OAuthServer",
+    ),
 }
+"""The names of each module; what stands in none of them is an error."""
 
 
 def __getattr__(name: str) -> object:
@@ -79,7 +147,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    home = next((module for module, names in _HOMES.items() if name in names), "errors")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

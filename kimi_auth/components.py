@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.machine import Library, Observer, recorder_from_environ
-from kimi_auth.models import ConfigFile
+from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured_platform, server_of, sign_in_command
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, resolve
@@ -29,7 +30,10 @@ from kimi_auth.selection import DEFAULT_PLATFORM, REFUSED, SHARE_DIR_DEFAULT, SH
 from kimi_auth.store import CredentialStore, FileStore
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
+    from kimi_auth.clients import Targets
     from kimi_auth.wire import OAuthServer
+
+log = logging.getLogger("kimi_auth.session")
 
 __all__ = ["Components", "share_dir_of"]
 
@@ -51,13 +55,12 @@ def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Pa
 
 
 class Components:
-    """One login of one platform. The arguments are those of `Session`; `serve` is given each access token that running
-    clients should use from now on, "" for none. Raises ConfigError for a platform that is not known."""
+    """One login of one platform. The arguments are those of `Session`. Raises ConfigError for a platform that is not
+    known."""
 
     def __init__(
         self,
         share_dir: str | Path | None,
-        serve: Callable[[str], object],
         *,
         platform: str | None,
         environ: Mapping[str, str] | None,
@@ -86,7 +89,6 @@ class Components:
         self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_trouble: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
-        self._serve = serve
         self._given_server = server
         self.one_shot = one_shot
 
@@ -133,7 +135,7 @@ class Components:
     @once
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
-        work = CredentialHooks(self.effects, serve=self._serve, config=self.in_config)
+        work = CredentialHooks(self.effects, serve=self.serve, config=self.in_config)
         return Credential(
             work,
             self.library,
@@ -142,6 +144,25 @@ class Components:
             walks=self.walks,
             sign_in=sign_in_command(self.platform),
         )
+
+    @once
+    def targets(self) -> Targets:
+        """The running clients that are served."""
+        from kimi_auth.clients import Targets
+
+        return Targets(self.static_key, origin=self.platform.api_base)
+
+    def serve(self, token: str) -> None:
+        """Gives running clients the access token to use from now on, "" for none."""
+        self.targets.inject(token)
+
+    def static_key(self) -> str:
+        """The API key that config.toml has for the platform, "" for none or where it cannot be read."""
+        try:
+            return static_key(self.config.read(), self.platform)
+        except ConfigError as trouble:
+            log.info("no static key: %s", trouble.line)
+            return ""
 
     @property
     def in_config(self) -> PlatformConfig:

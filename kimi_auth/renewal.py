@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
+from kimi_auth.advisory import renew_if_due
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.session import Session
+from kimi_auth.session import Session, components_of
 
 __all__ = ["main"]
 
@@ -17,7 +18,7 @@ __all__ = ["main"]
 def main(platform: str) -> int:
     """Renews if it is still due, and returns an exit status."""
     try:
-        Session(platform=platform).renew_at_leisure()
+        renew_if_due(components_of(Session(platform=platform)))
     except KimiAuthError as error:
         return error.exit_status
     return 0

@@ -9,9 +9,6 @@ one credential. Nothing is read before it is asked for.
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -20,41 +17,24 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
 from kimi_auth.components import Components
-from kimi_auth.credential.age import CachedToken, Refresher, status_of
-from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.credential import Ask, CredentialState, addressed
+from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
-from kimi_auth.credential.status import LoginReport, LogoutReport, Status, Verdict
-from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
-from kimi_auth.models import static_key
-from kimi_auth.models.account import discover, endpoints_of, sign_in_command
+from kimi_auth.credential.status import LoginReport, LogoutReport, Status
+from kimi_auth.errors import KimiAuthError
 from kimi_auth.once import once
-from kimi_auth.token import Token, at_leisure, fingerprint, left_s, lifetime_s
+from kimi_auth.supply import TokenSupply
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
-    from concurrent.futures import Future
 
-    from kimi_auth.clients import Targets
-    from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
-    from kimi_auth.models import Change, ConfigFile, ModelEntry
-    from kimi_auth.models.sync import Synced
-    from kimi_auth.platforms import Platform, Registry
+    from kimi_auth.platform_models import PlatformModels
+    from kimi_auth.platforms import Platform
     from kimi_auth.store import CredentialStore
     from kimi_auth.wire import OAuthServer
 
-__all__ = ["Session"]
-
-NO_NEED = Need()
-
-_SAID: set[str] = set()
-"""Places of credentials whose short-lived tokens a warning has named."""
-
-WATCH_S = 0.02
-
-log = logging.getLogger("kimi_auth.session")
+__all__ = ["Session", "components_of", "supply_of"]
 
 
 class Session:
@@ -62,8 +42,9 @@ class Session:
 
     `share_dir`: where credentials and config.toml are; default `$KIMI_SHARE_DIR`, else `~/.kimi`. `platform`: its id;
     default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
-    is renewed in the background. `store`, `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a
-    platform that is not known or an environment variable that holds no URL.
+    is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `store`,
+    `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
+    environment variable that holds no URL.
     """
 
     def __init__(
@@ -81,7 +62,6 @@ class Session:
     ) -> None:
         self._components = Components(
             share_dir,
-            self._serve,
             platform=platform,
             environ=environ,
             clock=clock,
@@ -90,21 +70,20 @@ class Session:
             observe=observe,
             one_shot=one_shot,
         )
-        self.share_dir: Path = self._components.share_dir
-        self.config: ConfigFile = self._components.config
-        self.registry: Registry = self._components.registry
-        self.platform: Platform = self._components.platform
-        self.store: CredentialStore = self._components.store
+        self._store = self._components.store
         self._clock = self._components.clock
+        self._supply = TokenSupply(self._components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
-        self._held: CachedToken | None = None
 
-    @once
-    def _targets(self) -> Targets:
-        """The running clients that are served."""
-        from kimi_auth.clients import Targets
+    @property
+    def platform(self) -> Platform:
+        """The platform, with the addresses that the environment selects."""
+        return self._components.platform
 
-        return Targets(self.static_key, origin=self.platform.api_base)
+    @property
+    def api_origin(self) -> str:
+        """The platform's API base URL: the only place to which bearers go."""
+        return self._components.platform.api_base
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
@@ -119,27 +98,19 @@ class Session:
         patience ends. Raises the errors of `kimi_auth.errors`: NotSignedIn, Revoked, Blocked, Unreachable, StorageError,
         ConfigError; ValueError for seconds that are negative or not finite.
         """
-        held = self._held
-        if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
+        held = self._supply.held
+        if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self._store):
             return held.access_token
-        await self._components.settle()
-        need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        return self._hold(await self._components.credential.land(ask, timeout_s), need).access_token
+        return (await self._supply.token(min_ttl_s=min_ttl_s, refresh=refresh, timeout_s=timeout_s)).access_token
 
     def access_token_sync(
         self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
     ) -> str:
         """`access_token` for code without an event loop."""
-        held = self._held
-        if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self.store):
+        held = self._supply.held
+        if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self._store):
             return held.access_token
-        return self.token_sync(min_ttl_s=min_ttl_s, refresh=refresh, timeout_s=timeout_s).access_token
-
-    def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
-        """The whole pair, under the same promises as `access_token_sync`."""
-        self._components.leave_keyring()
-        need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        return self._hold(self._components.credential.wait_sync(ask, timeout_s), need)
+        return self._supply.token_sync(min_ttl_s=min_ttl_s, refresh=refresh, timeout_s=timeout_s).access_token
 
     async def rejected(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
         """A token to try instead of `bearer`, which the platform answered with 401; None if there is none now.
@@ -148,234 +119,93 @@ class Session:
         reason and is rejected again is not rotated for a while: 30 s, doubling to 15 min. The stored token goes on being
         handed out meanwhile: one URL that refuses it says nothing of the others. `timeout_s`: as in `access_token`.
         """
-        ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
-        try:
-            token = self._hold(await self._components.credential.land(ask, timeout_s)).access_token
-        except KimiAuthError as trouble:
-            self._no_other(trouble)
-            return None
-        return token if token != bearer else None
+        return await self._supply.rejected(bearer, timeout_s)
 
     def rejected_sync(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
         """`rejected` for code without an event loop."""
-        ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
-        try:
-            token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
-        except KimiAuthError as trouble:
-            self._no_other(trouble)
-            return None
-        return token if token != bearer else None
+        return self._supply.rejected_sync(bearer, timeout_s)
 
-    def is_renewal_due(self) -> bool:
-        """For commands that end soon: whether the second half of the window has begun, no renewal is under way and no backoff
-        forbids one. Nothing is sent."""
-        landing = self._components.credential.inspect()
-        token = landing.token
-        return (
-            landing.state == "expiring"
-            and token is not None
-            and not at_leisure(token, self.now_s())
-            and not self.is_being_renewed()
-        )
-
-    def is_being_renewed(self) -> bool:
-        """Whether a process holds the credential's lock."""
-        return bool(self.store.holder())
-
-    def renew_at_leisure(self) -> None:
-        """Renews in this thread if `is_renewal_due`; signals wait meanwhile. Never raises for what a server or a disk does."""
-        if self.is_renewal_due():
-            self._components.credential.renew_now(self._components.credential.inspect())
-
-    def renew_detached(self) -> Callable[[], bool] | None:
-        """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; tells whether it is
-        still at it, None where none can."""
-        from kimi_auth.credential.detached import renew_detached
-
-        names = (*self.platform.api_base_env, *(self.platform.oauth.host_env if self.platform.oauth else ()))
-        try:
-            pid = renew_detached(str(self.share_dir), self.platform.id, self._components.environ, names)
-        except OSError as error:
-            log.info("no process for the renewal could be started: %s", error.strerror)
-            return None
-        return None if pid is None else _reaped(pid)
-
-    def successor_of(self, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
-        """The usable pair that replaces `pair`, waited for while `is_coming`, at most `patience_s` seconds; else `pair`."""
-        until_s = self._clock.monotonic_s() + patience_s
-        while True:
-            comes = (
-                is_coming() and self._clock.monotonic_s() < until_s
-            )  # looked at first: what it wrote is read after it
-            token = self._components.credential.inspect().token
-            if token is not None and fingerprint(token) != fingerprint(pair):
-                return token
-            if not comes:
-                return pair
-            self._clock.sleep(WATCH_S)
-
-    def now_s(self) -> float:
-        """Now as ages are judged here, unix seconds: a wall clock that is set back does not make a token younger."""
-        return self._components.steady.now_s()
+    def static_key(self) -> str:
+        """The API key that config.toml has for the platform beside its login, "" for none: it serves where no login does."""
+        return self._components.static_key()
 
     def status(self) -> Status:
-        """What is stored and what it is worth, without asking anybody."""
+        """What is stored and what it is worth; nothing is sent."""
         landing = self._components.credential.inspect()
-        status = self._components.told(status_of(landing, self.platform, self.store, self._components.steady.now_s()))
-        # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
+        now_s = self._components.steady.now_s()
+        status = self._components.told(status_of(landing, self.platform, self._store, now_s))
+        # An API key has no times: those that its store gives for judging it are no facts.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
-
-    async def verify(self) -> Verdict:
-        """Whether the platform accepts the stored access token as it is; nothing is renewed. A proxy's page, or an account
-        without membership, says nothing of the token: that is `unknown`, with the reason."""
-        from kimi_auth.wire import fetch_models
-
-        ctx = self._components.credential.inspect().ctx
-        token = ctx.snapshot.token
-        if isinstance(ctx.trouble, WrongIssuer):
-            return Verdict("unknown", ctx.trouble)  # it is another host's: this one must not see it
-        if token is None or not token.access_token:
-            return Verdict("invalid", ctx.trouble)
-        answer = await fetch_models(self.platform.api_base, token.access_token, self._components.headers)
-        if answer.outcome == "models":
-            return Verdict("valid")
-        return Verdict("invalid" if answer.outcome == "rejected" else "unknown", answer.error)
 
     # --- signing in and out ------------------------------------------------------------------------------------------
 
     async def login(
-        self, view: LoginView, *, force: bool = False, open_browser: Callable[[str], object] | None = None
+        self,
+        view: LoginView | None = None,
+        *,
+        force: bool = False,
+        open_browser: Callable[[str], object] | None = None,
+        api_key: str | None = None,
     ) -> LoginReport:
-        """Signs in with the device grant (RFC 8628); leaves a login that stands alone unless `force`.
+        """Signs in with the device grant (RFC 8628), or on a platform that takes API keys with `api_key`, once it has listed
+        its models for it. A login that stands is left alone unless `force`.
 
-        `view` shows it; `open_browser` is given the checked verification URL, without the user code, and must not block.
-        Cancellation leaves nothing half-written. The report's `state` is the rest state of device_login; it raises for bugs, and ConfigError
-        for a platform that takes an API key.
+        `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
+        code, and must not block. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
+        LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if nobody is signed in afterwards, and ConfigError
+        for a platform that takes the other kind of sign-in. The report's `state` is `signed_in`, or `models_pending` with
+        the reason in `trouble`: signed in, and `models.sync` brings the models later.
         """
-        from kimi_auth.login.contracts import LoginContext
-        from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
-        from kimi_auth.machine import walk_async
+        from kimi_auth.login.outcome import login_error
+        from kimi_auth.login.view import PrintingView
+        from kimi_auth.signing import sign_in
 
-        endpoints_of(self.platform)
-        await self._components.settle()
-        around = LoginPorts(
-            config=self._components.in_config,
-            view=view,
-            discover=self._discover,
-            serve=self._targets.inject,
-            open_browser=open_browser,
-            revokes_replaced=self.platform.revocation == "token",
-        )
-        work = DeviceLoginHooks(self._components.effects, around)
-        machine = self._components.library["device_login"]
-        try:
-            with self._components.walks.recording(machine, self._components.observe) as observe:
-                state, ctx = await walk_async(machine, work, LoginContext(force=force), observe=observe)
-        finally:
-            await self._components.server.aclose()
-        fp = fingerprint(ctx.token) if ctx.token else ""
-        return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
+        view = PrintingView() if view is None else view
+        report = await sign_in(self._components, view, force=force, open_browser=open_browser, api_key=api_key)
+        if report.state != "models_pending" and (error := login_error(report)) is not None:
+            raise error
+        return report
 
-    async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
-        """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
-        alone unless `force`. The report's `state` is `signed_in` or `failed`."""
-        from kimi_auth.login.api_keys import sign_in_with_key
+    def login_sync(
+        self,
+        view: LoginView | None = None,
+        *,
+        force: bool = False,
+        open_browser: Callable[[str], object] | None = None,
+        api_key: str | None = None,
+    ) -> LoginReport:
+        """`login` for code without an event loop."""
+        import asyncio
 
-        return await sign_in_with_key(self.platform, key, self.config, self._components.headers, force=force)
+        return asyncio.run(self.login(view, force=force, open_browser=open_browser, api_key=api_key))
 
     async def logout(self) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
 
         Raises WrongIssuer, StorageError or CredentialLocked if the login still stands.
         """
-        if self.platform.oauth is None:
-            import asyncio
+        from kimi_auth.signing import sign_out
 
-            return await asyncio.to_thread(self.logout_sync)
-        await self._components.settle()
-        self._refuse_foreign()
-        return self._signed_out(await self._components.credential.sign_out().wait_async())
+        report = await sign_out(self._components)
+        self._forget_token()
+        return report
 
     def logout_sync(self) -> LogoutReport:
         """`logout` for code without an event loop."""
-        if self.platform.oauth is None:
-            from kimi_auth.login.api_keys import sign_out_of_key
+        from kimi_auth.signing import sign_out_sync
 
-            report = sign_out_of_key(self.platform, self.config)
-            self._forget_token()
-            return report
-        self._components.leave_keyring()
-        self._refuse_foreign()
-        return self._signed_out(self._components.credential.sign_out().result())
-
-    def adopt(self, issuer: str) -> Adoption:
-        """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; sends nothing.
-
-        Raises ConfigError (no such URL, or a platform without OAuth), NotSignedIn, Revoked, StorageError.
-        """
-        from kimi_auth.credential.adoption import adopt
-
-        endpoints_of(self.platform)
-        self._components.leave_keyring()
-        adopted = adopt(self.store, issuer)
-        self._held = None
-        return adopted
+        report = sign_out_sync(self._components)
+        self._forget_token()
+        return report
 
     # --- models ------------------------------------------------------------------------------------------------------
 
-    async def fetch_models(self) -> tuple[ModelEntry, ...]:
-        """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
-        Unreachable, ConfigError, and as `access_token`."""
-        from kimi_auth.models.sync import catalogue_of
+    @once
+    def models(self) -> PlatformModels:
+        """What the platform offers, and config.toml brought up to it."""
+        from kimi_auth.platform_models import PlatformModels
 
-        models, trouble = await catalogue_of(
-            self, static_key(self.config.read(), self.platform), self._components.headers
-        )
-        if trouble is not None:
-            raise trouble
-        return models
-
-    async def sync_models(self, *, dry_run: bool = False) -> Change:
-        """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
-        platform (the models of its login were still to come), it is put there. Raises as `fetch_models`."""
-        (synced,) = await self._sync([self], dry_run=dry_run, finishes=True)
-        if synced.trouble is not None:
-            raise synced.trouble
-        assert synced.change is not None
-        return synced.change
-
-    async def sync_all(self, *, dry_run: bool = False, finishes: bool = False) -> tuple[Synced, ...]:
-        """`sync_models` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all
-        asked at the same time and each for itself, in the registry's order. Raises ConfigError where config.toml cannot be
-        read; what else goes wrong is in the results."""
-        from kimi_auth.models.sync import managed
-
-        everybody = self.registry.all()
-        known = {platform.id for platform in managed(self.config.read(), everybody)}
-        wanted = [self.sibling(one.id) for one in everybody if one.id in known or (finishes and one.oauth)]
-        sources = [one for one in wanted if one.platform.id in known or one.status().state != "absent"]
-        return await self._sync(sources, dry_run=dry_run, finishes=finishes)
-
-    def sync_in_background(self) -> Future[tuple[Synced, ...]]:
-        """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no
-        program from ending. With or without an event loop; whoever wants to know how it went asks the future."""
-        from kimi_auth.models.background import in_background
-
-        return in_background(self.sync_all, ())
-
-    def sibling(self, platform: str) -> Session:
-        """A session for another platform in the same share dir and environment; this one, if it is its own platform."""
-        if platform == self.platform.id:
-            return self
-        return Session(
-            self.share_dir,
-            platform=platform,
-            environ=self._components.environ,
-            clock=self._clock,
-            observe=self._components.observe,
-            one_shot=self._components.one_shot,
-            recheck_every_s=self._recheck_every_s,
-        )
+        return PlatformModels(self._components, self._sibling)
 
     # --- running clients ---------------------------------------------------------------------------------------------
 
@@ -385,10 +215,10 @@ class Session:
         Tokens go to the platform's API only: an httpx client signs no request to another origin, and a client whose
         `base_url` is elsewhere is refused with a ValueError.
         """
-        detach = self._targets.attach(target)
+        detach = self._components.targets.attach(target)
         token = self._components.credential.inspect().token
         if token is not None:
-            self._targets.inject(token.access_token)
+            self._components.targets.inject(token.access_token)
         return detach
 
     @asynccontextmanager
@@ -404,12 +234,14 @@ class Session:
 
         from kimi_auth.clients import keep
 
-        detach = [self._targets.attach(target) for target in targets]
+        detach = [self._components.targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None
         with guarded():
             try:
                 await self._components.settle()
-                freshness = Refresher(self._components.credential, self._components.steady, self._targets.inject)
+                freshness = Refresher(
+                    self._components.credential, self._components.steady, self._components.targets.inject
+                )
                 with suppress(
                     KimiAuthError
                 ):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
@@ -423,110 +255,34 @@ class Session:
                 for stop in detach:
                     stop()
                 if self._components.credential.flights.in_flight():
-                    await asyncio.to_thread(self.drain)
-
-    def drain(self) -> None:
-        """Waits until no renewal of this process is in flight, at most the request deadline."""
-        drain()
-
-    def static_key(self) -> str:
-        """The API key that config.toml has for the platform beside its login, "" for none: it serves where no login does."""
-        try:
-            return static_key(self.config.read(), self.platform)
-        except ConfigError as trouble:
-            log.info("no static key: %s", trouble.line)
-            return ""
-
-    @property
-    def api_origin(self) -> str:
-        """The platform's API base URL: the only place to which bearers go."""
-        return self.platform.api_base
+                    await asyncio.to_thread(drain)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _sync(self, sources: list[Session], *, dry_run: bool, finishes: bool = False) -> tuple[Synced, ...]:
-        from kimi_auth.models import CatalogueCache
-        from kimi_auth.models.sync import sync
-
-        headers, memory = self._components.headers, CatalogueCache(self.share_dir)
-        return await sync(sources, self.config, headers, memory=memory, dry_run=dry_run, finishes=finishes)
-
-    def _serve(self, token: str) -> None:
-        self._targets.inject(token)
-
     def _forget_token(self) -> None:
-        self._held = None
-        self._targets.inject("")
+        self._supply.held = None
+        self._components.serve("")
 
-    def _asking(self, min_ttl_s: float, timeout_s: float | None, *, refresh: bool) -> tuple[Need, Ask]:
-        need = self._need(min_ttl_s, refresh=refresh)
-        return need, self._asking_for(need, timeout_s)
-
-    def _asking_for(self, need: Need, timeout_s: float | None) -> Ask:
-        if timeout_s is not None and not 0 <= timeout_s < float("inf"):
-            raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
-        return lambda: self._components.obtain(need, timeout_s)
-
-    def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
-        if not 0 <= min_ttl_s < float("inf"):
-            raise ValueError(f"min_ttl_s is {min_ttl_s}: it must be a number of seconds, not negative and finite")
-        if not refresh:
-            return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
-        if self.platform.oauth is None:
-            again = sign_in_command(self.platform)
-            raise ConfigError("an API key is not renewed", hint=f"give another one: {again} --force")
-        return Need(min_ttl_s=min_ttl_s, not_fp=self.store.read().fp, insist=True)
-
-    def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:
-        token = landing.token
-        if token is None:
-            raise landing.error
-        if need.not_fp == landing.ctx.snapshot.fp:
-            if landing.ctx.trouble is not None:
-                raise landing.error
-            raise Unreachable("the pair could not be renewed; the stored token still works")
-        fresh = landing.state == "fresh"
-        stamp, now_s = landing.ctx.snapshot.stamp, self.now_s()
-        if fresh and left_s(token, now_s) < need.min_ttl_s:
-            self._warn_of_short_life(token, need)
-        self._held = CachedToken.of(token, stamp, self._clock, now_s, self._recheck_every_s) if fresh else None
-        return token
-
-    def _warn_of_short_life(self, token: Token, need: Need) -> None:
-        """Once in a process: the server's tokens do not live as long as a caller wants them to."""
-        if self.store.place not in _SAID:
-            _SAID.add(self.store.place)
-            words = (
-                "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
-            )
-            log.warning(words, lifetime_s(token), need.min_ttl_s)
-
-    def _no_other(self, trouble: KimiAuthError) -> None:
-        self._held = None  # what is on disk decides from now on, and that knows of the rejection
-        log.info("no other token instead of the rejected one: %s", trouble.line)
-
-    async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-        return await discover(self.platform, bearer, self._components.headers)
-
-    def _refuse_foreign(self) -> None:
-        trouble = self._components.credential.inspect().ctx.trouble
-        if isinstance(trouble, WrongIssuer):
-            raise addressed(trouble, sign_in_command(self.platform))
-
-    def _signed_out(self, landing: CredentialState) -> LogoutReport:
-        if landing.state != "absent":
-            raise landing.ctx.trouble or ConfigError("the login still stands")
-        self._forget_token()
-        ctx = landing.ctx
-        trouble = ctx.trouble or self._components.keyring_trouble
-        return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, self.store.leftovers())
+    def _sibling(self, platform: str) -> Session:
+        """A session for another platform in the same share directory and environment; this one for its own platform."""
+        if platform == self.platform.id:
+            return self
+        return Session(
+            self._components.share_dir,
+            platform=platform,
+            environ=self._components.environ,
+            clock=self._clock,
+            observe=self._components.observe,
+            one_shot=self._components.one_shot,
+            recheck_every_s=self._recheck_every_s,
+        )
 
 
-def _reaped(pid: int) -> Callable[[], bool]:
-    """Has a thread wait for a child; returns how to ask whether it still runs."""
-    reaper = threading.Thread(target=os.waitpid, args=(pid, 0), name="kimi-auth reaper", daemon=True)
-    try:
-        reaper.start()
-    except RuntimeError:  # no thread can start: the zombie stays until this process ends
-        return lambda: False
-    return reaper.is_alive
+def components_of(session: Session) -> Components:
+    """What a session works with, for the programs of this package."""
+    return session._components  # noqa: SLF001
+
+
+def supply_of(session: Session) -> TokenSupply:
+    """Where a session's tokens come from, for the programs of this package."""
+    return session._supply  # noqa: SLF001

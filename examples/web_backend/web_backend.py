@@ -6,7 +6,8 @@
 Then open http://127.0.0.1:8000/ and sign in; `curl http://127.0.0.1:8000/ask` asks the platform, `/status` says how things
 are. `KIMI_CODE_OAUTH_HOST` and `KIMI_CODE_BASE_URL` point it at another server: `kimi-auth emulator` prints both.
 
-Workers share nothing but the share dir: the credential, its lock, and the code of the sign-in that one of them has begun.
+Workers share nothing but files: the credential, its lock, and in a folder of this program the code of the sign-in that one
+of them has begun.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import html
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,9 +30,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from kimi_auth import BearerAuth, KimiAuthError, Session, files
-from kimi_auth.errors import NotSignedIn, SignInEnded, Unreachable
-from kimi_auth.login.view import Notice
+from kimi_auth import BearerAuth, KimiAuthError, Notice, NotSignedIn, Session, SignInEnded, Unreachable
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -38,7 +38,8 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-STATE_BYTES_MAX = 16_384
+FOLDER = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "kimi-web-backend"
+"""What the workers of this program share; its user's alone."""
 
 
 class SignIn:
@@ -47,25 +48,25 @@ class SignIn:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        folder = session.share_dir / "kimi-auth"
-        self._file, self._lock_file = folder / "web-login.json", folder / "web-login.lock"
+        self._file, self._lock_file = FOLDER / "login.json", FOLDER / "login.lock"
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Starts a login in this worker, unless this or another one has one under way."""
-        files.make_directories(self._file.parent)
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock()
         try:
             lock.acquire()
         except Timeout:
             return
-        files.remove(self._file)
+        self._file.unlink(missing_ok=True)
         self._task = asyncio.create_task(self._run(lock))
 
     def shown(self) -> dict[str, str]:
         """What people should read: the code to approve, or why the last login did not end well; {} for nothing."""
-        found = files.read_bounded(self._file, STATE_BYTES_MAX)
-        said: dict[str, str] = json.loads(found.data) if found else {}
+        said: dict[str, str] = {}
+        with suppress(FileNotFoundError):
+            said = json.loads(self._file.read_bytes())
         return said if "message" in said or self._is_under_way() else {}
 
     async def stop(self) -> None:
@@ -77,7 +78,7 @@ class SignIn:
     async def _run(self, lock: FileLock) -> None:
         try:
             report = await self._session.login(self)
-            files.remove(self._file)
+            self._file.unlink(missing_ok=True)
             if report.trouble is not None:
                 self._note(message=report.trouble.line)
         except KimiAuthError as trouble:
@@ -96,7 +97,9 @@ class SignIn:
         await asyncio.Event().wait()
 
     def _note(self, **said: str) -> None:
-        files.write_durably(self._file, json.dumps(said).encode())
+        whole = self._file.with_suffix(".new")  # another worker reads the old one or this one, never a part
+        whole.write_text(json.dumps(said))
+        whole.replace(self._file)
 
     def _lock(self) -> FileLock:
         return FileLock(self._lock_file, timeout=0, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
@@ -119,7 +122,6 @@ def described(session: Session, sign_in: SignIn) -> dict[str, Any]:
         "platform": status.platform_name,
         "state": status.state,
         "seconds_left": round(status.left_s),
-        "models": sorted(session.config.read().get("models", {})),
         "sign_in": sign_in.shown(),
     }
 
@@ -142,7 +144,6 @@ def page(about: Mapping[str, Any]) -> str:
         parts.append(
             f'<form method="post" action="/{way}"><button>{"Sign out" if is_in else "Sign in"}</button></form>'
         )
-    parts += [f"<li>{html.escape(model)}</li>" for model in about["models"]]
     again = '<meta http-equiv="refresh" content="2">' if waits else ""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">{again}<title>{safe["platform"]}</title>{"".join(parts)}'

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
 from kimi_auth.models.account import endpoints_of
 from kimi_auth.platforms.spec import normal_url
@@ -29,6 +29,8 @@ def adopt(
     json: Json = False,
 ) -> None:
     """Say which OAuth host the stored login belongs to."""
+    from kimi_auth.signing import adopt_login
+
     out = terminal_of(ctx)
     if issuer is None:
         raise Usage("adopt needs --issuer", hint="for example: kimi-auth adopt --issuer https://auth.kimi.com")
@@ -39,13 +41,13 @@ def adopt(
     session = open_session(platform)
     selected = endpoints_of(session.platform).issuer
     with out.signals.held():
-        done = session.adopt(issuer)
+        done = adopt_login(components_of(session), issuer)
     if json:
         was = {"record": done.record_said or None, "binding": done.binding_said or None}
         out.record({"platform": session.platform.id, "fp": done.fp, "issuer": done.issuer, "was": was})
     else:
         rows: list[Row] = [
-            ("credential", session.store.place),
+            ("credential", components_of(session).store.place),
             ("pair", done.fp),
             ("record said", done.record_said or "nothing"),
             ("binding said", done.binding_said or "nothing"),

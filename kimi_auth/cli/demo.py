@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kimi_auth.cli.emulator import child as child_python
-from kimi_auth.cli.errors import Usage, login_error
+from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.login import CONFIGS, REVOCATIONS, sign_in
-from kimi_auth.cli.options import terminal_of
+from kimi_auth.cli.options import components_of, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.login.outcome import login_error
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for no HTTP
     from kimi_auth.session import Session
@@ -83,7 +84,7 @@ class _Demo:
     def play(self) -> None:
         self._say(
             "A server of our own on this machine plays auth.kimi.com and the coding API.",
-            [("server", self.session.api_origin), ("share dir", str(self.session.share_dir))],
+            [("server", self.session.api_origin), ("share dir", str(components_of(self.session).share_dir))],
         )
         self._say("Sign in with a device code (RFC 8628); here, approval comes by itself.")
         report = sign_in(self.session, self.out, browser=False, qr=False)
@@ -95,14 +96,14 @@ class _Demo:
         self._sign_out()
 
     def _show_files(self) -> None:
-        path = self.session.share_dir / "credentials" / "kimi-code.json"
+        path = components_of(self.session).share_dir / "credentials" / "kimi-code.json"
         record = json.loads(path.read_text("utf-8"))
         rows: list[Row] = [("file", str(path)), ("mode", f"{stat.S_IMODE(path.stat().st_mode):04o}")]
         rows += [
             (key, f"({len(str(value))} characters)" if key in SHOWN else str(value)) for key, value in record.items()
         ]
         self._say("The credential is on disk: the Kimi CLI's own file, private, durable.", rows)
-        config = self.session.config.read()
+        config = components_of(self.session).config.read()
         rows = [("default_model", str(config["default_model"])), *(("model", key) for key in config["models"])]
         self._say("Models are discovered and written to config.toml.", rows)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kimi_auth.credential.status import NO_TOKEN, LoginReport, Status
-from kimi_auth.errors import AccessDenied, CodeExpired, KimiAuthError, LoginCancelled, ModelsPending
+from kimi_auth.credential.status import NO_TOKEN, Status
+from kimi_auth.errors import KimiAuthError
 
-__all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "login_error", "status_error"]
+__all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "status_error"]
 
 
 class Usage(KimiAuthError):
@@ -37,25 +37,6 @@ class CommandNotRunnable(KimiAuthError):
     code = "command_not_runnable"
     exit_status = 126
     default_hint = "make it executable: chmod +x"
-
-
-_LOGIN_ENDS: dict[str, KimiAuthError] = {
-    "denied": AccessDenied("the sign-in was denied on the approval page"),
-    "expired": CodeExpired("nobody approved the sign-in in time"),
-    "cancelled": LoginCancelled("the sign-in was left before it was approved"),
-    "models_pending": ModelsPending("signed in, but the models are not in config.toml yet"),
-    "failed": KimiAuthError("the sign-in failed"),
-}
-
-
-def login_error(report: LoginReport) -> KimiAuthError | None:
-    """Why a login's end is no success; the exit status is that of the end, the words are those of the trouble."""
-    end = _LOGIN_ENDS.get(report.state)
-    if end is None or report.trouble is None or isinstance(report.trouble, type(end)):
-        return report.trouble or end if end else None
-    if report.state == "models_pending":
-        return ModelsPending(f"signed in, but {report.trouble.message}")
-    return type(end)(report.trouble.message)
 
 
 def status_error(status: Status) -> KimiAuthError | None:

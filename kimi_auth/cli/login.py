@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kimi_auth.cli.errors import Usage, login_error
-from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.options import ConfigPath, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import say_trouble, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.login.outcome import login_error
 from kimi_auth.models import default_location
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.selection import DEFAULT_PLATFORM
@@ -65,7 +66,7 @@ def login(
     out = terminal_of(ctx)
     recorded = trace_into(trace) if trace else None
     session = _session(platform, observe=recorded, with_key=api_key_stdin)
-    default_location(session.share_dir, config_file)
+    default_location(components_of(session).share_dir, config_file)
     if session.platform.auth == "api_key":
         report = sign_in_with_key(session, out, _key(session, from_stdin=api_key_stdin), force=force)
     elif api_key_stdin:
@@ -85,6 +86,7 @@ def sign_in(
     session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
+    from kimi_auth import signing
     from kimi_auth.browser import can_open, open_browser
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
@@ -104,19 +106,23 @@ def sign_in(
     # An editor that reads events opens the link itself; a pipe has nobody in front of it.
     opens = browser and out.json == "" and is_tty(sys.stdout) and can_open()
     with view:
-        report = out.signals.run(session.login(view, force=force, open_browser=open_browser if opens else None))
+        report = out.signals.run(
+            signing.sign_in(components_of(session), view, force=force, open_browser=open_browser if opens else None)
+        )
         view.finish(report)
     return report
 
 
 def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) -> LoginReport:
     """One login to a platform that takes an API key."""
+    from kimi_auth import signing
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
+    from kimi_auth.login.view import SilentView
 
     name = session.platform.name
     view = JsonView(out.event, name) if out.json == "events" else PlainView(out.line, name)
-    report = out.signals.run(session.login_with_key(key, force=force))
+    report = out.signals.run(signing.sign_in(components_of(session), SilentView(), force=force, api_key=key))
     if report.state == "signed_in":
         view.finish(report)
     return report
@@ -150,7 +156,7 @@ def logout(
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
         session = open_session(name)
-        default_location(session.share_dir, config_file)
+        default_location(components_of(session).share_dir, config_file)
         try:
             with out.signals.held():
                 reports.append((session, session.logout_sync()))
@@ -174,7 +180,7 @@ def _session(platform: str | None, *, observe: Observer | None = None, with_key:
 
 def _signed_in() -> list[str]:
     """Every platform that may have something to sign out of."""
-    platforms = open_session(None).registry.all()
+    platforms = components_of(open_session(None)).registry.all()
     return [
         known.id for known in platforms if known.auth == "device" or open_session(known.id).status().state != "absent"
     ]

@@ -42,9 +42,9 @@ def models(
         raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
     session = open_session(platform)
     if action == "list":
-        _show_list(out, session, out.signals.run(session.fetch_models()))
+        _show_list(out, session, out.signals.run(session.models.fetch()))
     elif platform is not None:
-        _show_one(out, session, out.signals.run(session.sync_models(dry_run=dry_run)), dry_run=dry_run)
+        _show_one(out, session, out.signals.run(session.models.sync(dry_run=dry_run)), dry_run=dry_run)
     else:
         _show_all(out, out.signals.run(_sync(session, dry_run=dry_run)), dry_run=dry_run)
 
@@ -52,12 +52,12 @@ def models(
 async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
     """Every platform of config.toml, and every login that it does not know yet; where there is neither, raises what keeps
     the usual one from being synced."""
-    synced = await session.sync_all(dry_run=dry_run, finishes=True)
+    synced = await session.models.sync_all(dry_run=dry_run, finishes=True)
     if synced:
         return synced
     from kimi_auth.models.sync import Synced
 
-    return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
+    return (Synced(session.platform, await session.models.sync(dry_run=dry_run)),)
 
 
 def _show_one(out: Terminal, session: Session, change: Change, *, dry_run: bool) -> None:

@@ -11,10 +11,12 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from kimi_auth.components import Components
     from kimi_auth.machine import Observer
     from kimi_auth.session import Session
+    from kimi_auth.supply import TokenSupply
 
-__all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
+__all__ = ["ConfigPath", "Json", "PlatformId", "components_of", "open_session", "supply_of", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,
@@ -48,6 +50,20 @@ def terminal_of(ctx: typer.Context) -> Terminal:
     return terminal
 
 
+def components_of(session: Session) -> Components:
+    """What a session works with."""
+    from kimi_auth import session as facade  # loaded already; the help, which knows every command, does without
+
+    return facade.components_of(session)
+
+
+def supply_of(session: Session) -> TokenSupply:
+    """Where a session's tokens come from."""
+    from kimi_auth import session as facade
+
+    return facade.supply_of(session)
+
+
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
     """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
     who else listens to every command. Raises Usage for a platform that is not known."""
@@ -61,7 +77,8 @@ def open_session(platform: str | None, *, observe: Observer | None = None) -> Se
     usual = Session(observe=observe, one_shot=True)
     if platform is None:
         return usual
-    if usual.registry.find(platform) is None:
-        unknown = usual.registry.unknown(platform)
+    registry = components_of(usual).registry
+    if registry.find(platform) is None:
+        unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
     return Session(platform=platform, observe=observe, one_shot=True)

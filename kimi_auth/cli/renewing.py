@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kimi_auth.cli.options import components_of
 from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.token import Token
 
@@ -19,9 +20,15 @@ SUCCESSOR_S = PATIENCE_S
 def handed_out(session: Session, pair: Token) -> Token:
     """Starts the renewal if it is due, and waits for nothing: `pair` works. Only where a rotation ends the access token at
     once, the pair to hand out is the one that a renewal under way brings."""
-    is_running = session.renew_detached() if session.is_renewal_due() else None
-    if not session.platform.rotation_ends_access:
+    from kimi_auth import advisory  # the help waits for none of it
+
+    parts = components_of(session)
+    is_running = advisory.renew_detached(parts) if advisory.is_renewal_due(parts) else None
+    if not parts.platform.rotation_ends_access:
         return pair
-    return session.successor_of(
-        pair, SUCCESSOR_S, is_coming=lambda: (is_running is not None and is_running()) or session.is_being_renewed()
+    return advisory.successor_of(
+        parts,
+        pair,
+        SUCCESSOR_S,
+        is_coming=lambda: (is_running is not None and is_running()) or advisory.is_being_renewed(parts),
     )

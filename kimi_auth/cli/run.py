@@ -17,9 +17,10 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
-from kimi_auth.cli.options import PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import PlatformId, open_session, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.credential.signals import HELD
+from kimi_auth.credential.single_flight import drain
 
 __all__ = ["add_to"]
 
@@ -57,8 +58,8 @@ def run(
             raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
     session = open_session(platform)
     with out.signals.held():
-        token = handed_out(session, session.token_sync()).access_token
-        session.drain()
+        token = handed_out(session, supply_of(session).token_sync()).access_token
+        drain()
     environ = dict(os.environ)
     for name in (VARIABLE, *(env or ())):
         environ = with_pair(environ, name, token, session.platform.api_base)

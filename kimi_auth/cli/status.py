@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kimi_auth.cli.errors import Findings, status_error
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Styled
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
@@ -50,7 +50,7 @@ def status(
     out = terminal_of(ctx)
     session = open_session(platform)
     found = session.status()
-    verdict = out.signals.run(session.verify()) if verify else None
+    verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
     if error is not None:
         error = addressed(error, sign_in_command(session.platform))
@@ -72,7 +72,7 @@ def status(
 def _models(session: Session) -> tuple[int, str, str]:
     """How many models config.toml has of this platform, the default model, and why it cannot be told."""
     try:
-        config = session.config.read()
+        config = components_of(session).config.read()
     except ConfigError as error:
         return 0, "", error.message
     models = config.get("models")

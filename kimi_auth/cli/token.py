@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
@@ -42,8 +42,8 @@ def token(
     out = terminal_of(ctx)
     session = open_session(platform)
     with out.signals.held():
-        pair = handed_out(session, session.token_sync(min_ttl_s=min_ttl, refresh=refresh))
-    now_s, ends = session.now_s(), session.platform.oauth is not None  # an API key has no end
+        pair = handed_out(session, supply_of(session).token_sync(min_ttl_s=min_ttl, refresh=refresh))
+    now_s, ends = components_of(session).steady.now_s(), session.platform.oauth is not None  # an API key has no end
     if json:
         out.record(described(pair, session.platform.id, now_s, ends=ends))
     else:

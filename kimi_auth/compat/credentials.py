@@ -12,6 +12,7 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.compat.host import Ref, session_of, share_dir
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, NotSignedIn, SignInEnded
 from kimi_auth.login.keyring_migration import migrate
+from kimi_auth.session import components_of
 from kimi_auth.store import Binding, FileStore, SystemKeyring
 from kimi_auth.token import Token, parse_record
 
@@ -138,7 +139,11 @@ def _leave_keyring(ref: Ref) -> KimiAuthError | None:
     except ConfigError as trouble:
         return trouble
     return (
-        None if session is None else migrate(session.platform, session.store, session.config, SystemKeyring()).trouble
+        None
+        if session is None
+        else migrate(
+            session.platform, components_of(session).store, components_of(session).config, SystemKeyring()
+        ).trouble
     )
 
 

@@ -17,7 +17,7 @@ from kimi_auth.compat.credentials import load_tokens, oauth_error
 from kimi_auth.compat.host import Config, Ref, Secret, api_key_of, host_version, session_of, share_dir
 from kimi_auth.compat.signing import KIMI_CODE_OAUTH_KEY
 from kimi_auth.errors import Blocked, ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded, Unreachable
-from kimi_auth.session import Session
+from kimi_auth.session import Session, components_of
 from kimi_auth.wire import device_headers
 
 __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthManager"]
@@ -172,7 +172,7 @@ def _session(key: str) -> Session | None:
 
 
 def _stored(session: Session) -> str:
-    token = session.store.read().token
+    token = components_of(session).store.read().token
     return token.access_token if token is not None else ""
 
 

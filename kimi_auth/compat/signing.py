@@ -17,7 +17,8 @@ from kimi_auth.compat.host import Config, adopt, session_of
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
 from kimi_auth.login.view import Notice, NoticeKind, SilentView
-from kimi_auth.session import Session
+from kimi_auth.session import Session, components_of
+from kimi_auth.signing import sign_in
 from kimi_auth.text import one_line
 
 __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthEvent", "OAuthEventKind", "login_kimi_code", "logout_kimi_code"]
@@ -94,7 +95,7 @@ async def login_kimi_code(config: Config, *, open_browser: bool = True) -> Async
         return
     view = _Events()
     login = asyncio.ensure_future(
-        session.login(view, force=True, open_browser=browser.open_browser if open_browser else None)
+        sign_in(components_of(session), view, force=True, open_browser=browser.open_browser if open_browser else None)
     )
     login.add_done_callback(lambda _: view.queue.put_nowait(None))
     try:
@@ -148,6 +149,6 @@ def _ended(report: LoginReport) -> OAuthEvent:
 
 def _adopt(config: Config, session: Session) -> None:
     try:
-        adopt(config, session.config.read())
+        adopt(config, components_of(session).config.read())
     except (KimiAuthError, ValueError) as error:
         log.warning("config.toml not adopted: %s", getattr(error, "line", type(error).__name__))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from kimi_auth.text import one_line
 from kimi_auth.wire import DeviceCode
 
-__all__ = ["LoginView", "Notice", "NoticeKind", "SilentView"]
+__all__ = ["LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]
 
 NoticeKind = Literal[
     "code",  # show these codes; `code`, `left_s`
@@ -55,4 +58,21 @@ class SilentView:
         """Nothing is shown."""
 
     async def left(self) -> None:
+        """Never returns."""
         await asyncio.Event().wait()
+
+
+class PrintingView(SilentView):
+    """Prints each notice on standard error, and the code with the page to approve it on; cannot be left.
+
+    Standard output stays the program's own. Where standard error cannot be written, nothing is shown.
+    """
+
+    def tell(self, notice: Notice) -> None:
+        """One line, or three for a code. Text that a server chose is made fit for a terminal."""
+        lines = [notice.message]
+        if notice.code is not None:
+            lines += [f"page: {notice.code.verification_uri}", f"code: {notice.code.user_code}"]
+        with suppress(OSError, ValueError, AttributeError):  # closed, or none at all under pythonw
+            sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
+            sys.stderr.flush()

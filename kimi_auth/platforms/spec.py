@@ -137,14 +137,17 @@ class Platform:
 
     @property
     def models_url(self) -> str:
+        """The URL of the list of models."""
         return f"{self.api_base}/models"
 
     @property
     def search_url(self) -> str | None:
+        """The URL of the search service, None for none."""
         return self.api_base + self.search_path if self.search_path else None
 
     @property
     def fetch_url(self) -> str | None:
+        """The URL of the fetch service, None for none."""
         return self.api_base + self.fetch_path if self.fetch_path else None
 
     @property
@@ -155,13 +158,16 @@ class Platform:
 
     @property
     def provider_key(self) -> str:
+        """The platform's provider in config.toml: `managed:<platform id>`."""
         return managed_provider_key(self.id)
 
     @property
     def credential_key(self) -> str:
+        """The key of the stored credential in config.toml: `oauth/<platform id>`."""
         return credential_key(self.id)
 
     def model_key(self, model_id: str) -> str:
+        """A model's name in config.toml: `<platform id>/<model id>`."""
         return managed_model_key(self.id, model_id)
 
 

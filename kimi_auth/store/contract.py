@@ -135,7 +135,8 @@ class CredentialStore(Protocol):
     """One credential's location. `place` names it for people ("the file …")."""
 
     @property
-    def place(self) -> str: ...
+    def place(self) -> str:
+        """The location, for people."""
 
     # --- reading: at any time, without the lock ----------------------------------------------------------------------
     def read(self) -> Snapshot:

@@ -74,7 +74,7 @@ def rows(folder: Path, runner: asyncio.Runner) -> list[Row]:
         ("kimi-auth, async", session.access_token, AT_ONCE),
         ("kimi-auth, sync, recheck_every_s=1", throttled.access_token_sync, SOON),
         ("kimi-auth, async, recheck_every_s=1", throttled.access_token, SOON),
-        ("kimi-auth, reading it anew", lambda: session.token_sync().access_token, AT_ONCE),
+        ("kimi-auth, reading it anew", lambda: session._supply.token_sync().access_token, AT_ONCE),
     ]
     found = [_row(name, call, stored.access_token, remark, runner) for name, call, remark in ours]
     for peer in (_kimi_cli, _msal, _google_auth, _botocore):

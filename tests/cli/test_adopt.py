@@ -14,6 +14,7 @@ import pytest
 from kimi_auth.credential import adoption
 from kimi_auth.errors import ConfigError
 from kimi_auth.session import Session
+from kimi_auth.signing import adopt_login
 from kimi_auth.store import Binding, FileStore, RevokedMark
 from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token
@@ -281,4 +282,4 @@ def test_adopt_waits_for_the_lock_and_says_who_has_it(
 def test_a_session_adopts_urls_only(share_dir: Path, environ: dict[str, str]) -> None:
     """A program is told so as well."""
     with pytest.raises(ConfigError, match="must be an https URL"):
-        Session(share_dir).adopt("http://auth.kimi.com")
+        adopt_login(Session(share_dir)._components, "http://auth.kimi.com")

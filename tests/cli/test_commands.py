@@ -320,6 +320,7 @@ def test_status_tells_programs_as_much_as_people(
             "api_base": "KIMI_CODE_BASE_URL",
             "credential": "file",
             "oauth_host": "KIMI_CODE_OAUTH_HOST",
+            "platform": "config.toml",
             "share_dir": "KIMI_SHARE_DIR",
         }
     )
@@ -494,7 +495,7 @@ def test_a_short_life_is_said(kimi: Run, emulator: Emulator, monkeypatch: pytest
     kimi("login")
     printed = set()
     for _ in range(3):
-        monkeypatch.setattr("kimi_auth.session._SAID", set())  # each command is a process of its own
+        monkeypatch.setattr("kimi_auth.supply._SAID", set())  # each command is a process of its own
         said = kimi("token", "--min-ttl", "5000")
         assert said.status == 0
         assert "the server's tokens live" in said.err

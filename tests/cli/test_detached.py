@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from kimi_auth import renewal
+from kimi_auth.advisory import renew_if_due, successor_of
 from kimi_auth.children import python_command
 from kimi_auth.credential import detached
 from kimi_auth.credential.history import WalkHistory
@@ -250,7 +251,7 @@ def test_none_while_one_is_under_way(kimi: Run, due: Token, store: FileStore, st
 def test_none_while_backing_off(kimi: Run, due: Token, emulator: Emulator, started: list[list[str]]) -> None:
     """The last try has failed a moment ago."""
     emulator.state.inject(Fault("token", "refresh_token", status=503, processed=False))
-    Session(one_shot=True).renew_at_leisure()
+    renew_if_due(Session(one_shot=True)._components)
     assert kimi("token").out.strip() == due.access_token
     assert started == []
 
@@ -348,7 +349,7 @@ def make_due(share_dir: Path) -> Token:
     store = FileStore(share_dir, "oauth/acme", clock=Session().__dict__["_clock"])
     old = store.read().token
     assert old is not None
-    now_s = Session().now_s()
+    now_s = Session()._components.steady.now_s()
     token = Token(old.access_token, old.refresh_token, now_s + DUE_S, 900.0, issuer=old.issuer, scope=old.scope)
     with store.locked(5):
         store.put(token)
@@ -380,7 +381,7 @@ def test_patience_with_a_successor_is_bounded(strict_platform: Path, monkeypatch
     """A renewal that takes longer than a caller waits: what is stored is handed out."""
     old = make_due(strict_platform)
     session = Session(platform="acme")
-    assert session.successor_of(old, 0.05, is_coming=lambda: True) == old
+    assert successor_of(session._components, old, 0.05, is_coming=lambda: True) == old
 
 
 def test_what_the_environment_keeps() -> None:

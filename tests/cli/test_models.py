@@ -51,7 +51,7 @@ def two(kimi: Run, emulator: Emulator, acme: Emulator, share_dir: Path, monkeypa
     assert kimi("login").status == 0
     (share_dir / "platforms.toml").write_text(ACME.format(api_base=acme.api_base))
     key = acme.state.poll(acme.state.issue_code().device_code).access_token
-    login = Session(platform="acme").login_with_key(key)
+    login = Session(platform="acme").login(api_key=key)
     assert asyncio.run(login).state == "signed_in"
     config = share_dir / "config.toml"
     config.write_text(config.read_text().replace('default_model = "acme/', 'default_model = "kimi-code/'))
@@ -168,7 +168,7 @@ def unknown(kimi: Run, acme: Emulator, share_dir: Path, emulator: Emulator) -> N
     assert kimi("login").status == 10
     (share_dir / "platforms.toml").write_text(ACME.format(api_base=acme.api_base))
     key = acme.state.poll(acme.state.issue_code().device_code).access_token
-    assert asyncio.run(Session(platform="acme").login_with_key(key)).state == "signed_in"
+    assert asyncio.run(Session(platform="acme").login(api_key=key)).state == "signed_in"
 
 
 @pytest.mark.usefixtures("unknown")

@@ -98,7 +98,7 @@ class World:
         return token.access_token
 
     def stored(self) -> Token:
-        token = self.another().store.read().token
+        token = self.another()._components.store.read().token
         assert token is not None
         return token
 

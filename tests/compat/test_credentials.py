@@ -33,7 +33,7 @@ def test_round_trip(world: Any) -> None:
     assert save_tokens(OAuthRef("keyring", world.ref.key), PAIR) == OAuthRef("file", world.ref.key)
     assert load_tokens(world.ref) == PAIR
     assert world.stored().issuer == world.emulator.oauth_host
-    assert world.another().store.binding() == Binding(world.emulator.oauth_host)
+    assert world.another()._components.store.binding() == Binding(world.emulator.oauth_host)
     assert (world.share_dir / "credentials" / "kimi-code.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -171,7 +171,7 @@ def test_locked(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody else holds the lock, nothing is written."""
     monkeypatch.setattr(credentials, "LOCK_WAIT_S", 0.0)
     before = world.sign_in()
-    with world.another().store.locked(0) as held:
+    with world.another()._components.store.locked(0) as held:
         assert held
         with pytest.raises(OAuthError, match="holds the file"):
             save_tokens(world.ref, PAIR)

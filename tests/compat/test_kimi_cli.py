@@ -64,7 +64,7 @@ def test_login_turn_logout(world: Any, kimi: KimiCli) -> None:
     assert signed_out.returncode == 0, signed_out.stderr
     assert [event["type"] for event in events(signed_out)] == ["success"]
     assert world.another().status().state == "absent"
-    assert world.another().config.read()["providers"] == {}
+    assert world.another()._components.config.read()["providers"] == {}
     assert world.state.snapshot()["families_alive"] == 0
 
 
@@ -134,4 +134,4 @@ def test_the_background_sync(world: Any, kimi: KimiCli) -> None:
     kimi("--print", "-p", "hello there")
     text = world.config_file.read_text()
     assert text.startswith("# mine\n")
-    assert list(world.another().config.read()["models"]) == ["kimi-code/kimi-for-coding"]
+    assert list(world.another()._components.config.read()["models"]) == ["kimi-code/kimi-for-coding"]

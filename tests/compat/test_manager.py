@@ -221,7 +221,7 @@ def test_resolve_api_key(world: Any, state: str, in_loop: bool, gets: str) -> No
         return resolve()
 
     got = asyncio.run(resolve_in_loop()) if in_loop else resolve()
-    stored = world.another().store.read().token
+    stored = world.another()._components.store.read().token
     expected = {"stored": given, "renewed": stored.access_token if stored else "", "static": STATIC}
     assert got == expected[gets]
     assert world.state.counts["rotations"] == (gets == "renewed")

@@ -17,6 +17,7 @@ from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import StorageError, WrongIssuer
 from kimi_auth.login.view import SilentView
+from kimi_auth.signing import adopt_login
 from kimi_auth.store.formats import decode_record
 from kimi_auth.testing.emulator import Emulator, Fault
 
@@ -137,7 +138,7 @@ def test_what_we_write_they_read(both: tuple[Any, Any, Any]) -> None:
     there = theirs.ask(do="read")
     assert there["pair"] == world.another().status().fp
     assert there["default"] == "kimi-code/kimi-for-coding"
-    assert there["models"] == sorted(world.another().config.read()["models"])
+    assert there["models"] == sorted(world.another()._components.config.read()["models"])
 
 
 def test_what_they_write_we_read_and_keep(
@@ -148,17 +149,17 @@ def test_what_they_write_we_read_and_keep(
     assert theirs.ask(do="login")["events"][-1] == "success"
     session = world.another()
     assert isinstance(session.status().trouble, WrongIssuer), "their record does not say that it is from another host"
-    session.adopt(world.emulator.oauth_host)
+    adopt_login(session._components, world.emulator.oauth_host)
     status = session.status()
     assert (status.state, status.platform) == ("fresh", "kimi-code")
     assert theirs.ask(do="read")["pair"] == status.fp
     text = world.config_file.read_bytes()
-    assert not asyncio.run(session.sync_models())
+    assert not asyncio.run(session.models.sync())
     assert world.config_file.read_bytes() == text
 
-    before = session.config.read()
+    before = session._components.config.read()
     asyncio.run(session.logout())
-    after = session.config.read()
+    after = session._components.config.read()
     assert [section for section in ("models", "providers", "services") if after.get(section)] == []
     mine = {"models", "providers", "services", "default_model", "default_thinking"}
     assert {key: value for key, value in before.items() if key not in mine} == {
@@ -166,7 +167,7 @@ def test_what_they_write_we_read_and_keep(
     }
     assert theirs.ask(do="read")["status"] == 401
     assert theirs.ask(do="login")["events"][-1] == "success"
-    world.another().adopt(world.emulator.oauth_host)
+    adopt_login(world.another()._components, world.emulator.oauth_host)
     assert world.another().status().state == "fresh"
 
 

@@ -23,7 +23,11 @@ async def main() -> None:
         headers = {"Authorization": f"Bearer {await session.access_token()}"}
         async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
             answer = await client.get(f"{session.api_origin}/models")
-        said = {"status": answer.status_code, "pair": status.fp, "models": sorted(session.config.read()["models"])}
+        said = {
+            "status": answer.status_code,
+            "pair": status.fp,
+            "models": sorted(session._components.config.read()["models"]),
+        }
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()
 

@@ -12,6 +12,7 @@ import pytest
 from kimi_auth.errors import ConfigError, CorruptCredential, InvalidKey, KimiAuthError, NotSignedIn, Unreachable
 from kimi_auth.login.view import SilentView
 from kimi_auth.session import Session
+from kimi_auth.signing import sign_in
 
 KEY = "sk-test-0123456789"
 
@@ -25,7 +26,7 @@ def session(share: Path, api: Any, known: Callable[..., None]) -> Session:
 
 
 def login(session: Session, key: str = KEY, **options: Any) -> Any:
-    return asyncio.run(session.login_with_key(key, **options))
+    return asyncio.run(sign_in(session._components, SilentView(), api_key=key, **options))
 
 
 def test_a_whole_life(session: Session) -> None:
@@ -33,7 +34,7 @@ def test_a_whole_life(session: Session) -> None:
     assert session.status().state == "absent"
     report = login(session, f" {KEY}\n")
     assert (report.state, report.models, report.already, report.trouble) == ("signed_in", 2, False, None)
-    assert session.config.read() == {
+    assert session._components.config.read() == {
         "default_model": "acme/kimi-k-one",
         "default_thinking": False,
         "providers": {"managed:acme": {"type": "kimi", "base_url": session.api_origin, "api_key": KEY}},
@@ -42,17 +43,17 @@ def test_a_whole_life(session: Session) -> None:
             for name in ("kimi-k-one", "kimi-k-two")
         },
     }
-    assert session.config.path.stat().st_mode & 0o777 == 0o600
+    assert session._components.config.path.stat().st_mode & 0o777 == 0o600
     assert session.status().state == "fresh"
     assert KEY not in repr(session.status())
     assert (session.status().expires_at_s, session.status().left_s) == (0.0, 0.0)
     assert session.access_token_sync() == asyncio.run(session.access_token()) == KEY
-    assert asyncio.run(session.verify()) == ("valid", None)
+    assert asyncio.run(session.models.verify()) == ("valid", None)
 
     assert asyncio.run(session.logout()).config == "restored"
 
     assert session.status().state == "absent"
-    assert not session.config.path.exists()
+    assert not session._components.config.path.exists()
     with pytest.raises(NotSignedIn):
         session.access_token_sync()
     assert session.logout_sync().state == "absent"
@@ -63,11 +64,11 @@ def test_a_key_in_use_is_not_read_again(session: Session, monkeypatch: pytest.Mo
     login(session)
     assert session.access_token_sync() == KEY
     reads: list[str] = []
-    read = type(session.config).read
-    monkeypatch.setattr(type(session.config), "read", lambda config: reads.append("read") or read(config))
+    read = type(session._components.config).read
+    monkeypatch.setattr(type(session._components.config), "read", lambda config: reads.append("read") or read(config))
     assert session.access_token_sync() == KEY
     assert reads == []
-    path = session.config.path
+    path = session._components.config.path
     path.write_text(path.read_text("utf-8").replace(KEY, "sk-edited"), "utf-8")
     assert session.access_token_sync() == "sk-edited"
     assert reads != []
@@ -76,9 +77,11 @@ def test_a_key_in_use_is_not_read_again(session: Session, monkeypatch: pytest.Mo
 def test_another_platform_s_session_is_of_the_same_kind(session: Session, share: Path) -> None:
     """How often the owner of a session wants it to look holds for its siblings too."""
     login(session)
-    sibling = Session(share, environ={}, recheck_every_s=3600.0).sibling("acme")
+    sibling = Session(share, environ={}, recheck_every_s=3600.0)._sibling("acme")
     assert sibling.access_token_sync() == KEY
-    session.config.path.write_text(session.config.path.read_text("utf-8").replace(KEY, "sk-edited"), "utf-8")
+    session._components.config.path.write_text(
+        session._components.config.path.read_text("utf-8").replace(KEY, "sk-edited"), "utf-8"
+    )
     assert sibling.access_token_sync() == KEY
     assert session.access_token_sync() == "sk-edited"
 
@@ -86,10 +89,10 @@ def test_another_platform_s_session_is_of_the_same_kind(session: Session, share:
 def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
     """Without force nothing is asked and nothing is changed; with it the new key takes the place of the old one."""
     login(session)
-    before, asked = session.config.path.read_bytes(), len(api.asked)
+    before, asked = session._components.config.path.read_bytes(), len(api.asked)
     api.bearers = {"sk-new"}
     assert login(session, "sk-new").already
-    assert (session.config.path.read_bytes(), len(api.asked)) == (before, asked)
+    assert (session._components.config.path.read_bytes(), len(api.asked)) == (before, asked)
     assert not login(session, "sk-new", force=True).already
     assert session.access_token_sync() == "sk-new"
 
@@ -117,12 +120,12 @@ def test_trouble(session: Session, api: Any, key: str, answer: Any, kind: type[K
     assert "kimi-auth login --platform acme --api-key-stdin" in report.trouble.hint
     assert "still signed in" not in report.trouble.hint
     assert key.strip() not in report.trouble.line or not key.strip()
-    assert not session.config.path.exists()
+    assert not session._components.config.path.exists()
 
 
 def test_a_config_that_cannot_be_written_is_known_before_anybody_is_asked(session: Session, api: Any) -> None:
     """No request goes out when the key could not be stored afterwards."""
-    session.config.path.write_text("[broken")
+    session._components.config.path.write_text("[broken")
     assert isinstance(login(session).trouble, ConfigError)
     assert api.asked == []
 
@@ -149,13 +152,13 @@ def test_another_program_changes_the_key(session: Session) -> None:
     """The file is the truth: a key that somebody puts there is served at once, and so is its absence."""
     login(session)
     assert session.access_token_sync() == KEY
-    text = session.config.path.read_text()
-    session.config.path.write_text(text.replace(KEY, "sk-other-one"))
+    text = session._components.config.path.read_text()
+    session._components.config.path.write_text(text.replace(KEY, "sk-other-one"))
     assert session.access_token_sync() == "sk-other-one"
-    session.config.path.write_text(text.replace(KEY, "two words"))
+    session._components.config.path.write_text(text.replace(KEY, "two words"))
     with pytest.raises(CorruptCredential, match="no API key"):
         session.access_token_sync()
-    session.config.path.write_text("[broken")
+    session._components.config.path.write_text("[broken")
     with pytest.raises(CorruptCredential, match="not TOML"):
         session.access_token_sync()
 

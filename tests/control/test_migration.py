@@ -387,7 +387,7 @@ def test_trouble_with_the_only_login_is_said_once(
 
 WAYS: dict[str, Callable[[Session], object]] = {
     "access_token_sync": lambda session: session.access_token_sync(),
-    "token_sync": lambda session: session.token_sync(),
+    "token_sync": lambda session: session._supply.token_sync(),
     "access_token": lambda session: asyncio.run(session.access_token()),
 }
 
@@ -428,12 +428,12 @@ def test_a_keyring_that_does_not_work_costs_one_try(home: Home, session: Session
 
 def test_logout_of_a_login_in_the_keyring(home: Home, session: Session) -> None:
     """It moves first, so that nothing is left behind: no entry, no credential, no provider."""
-    session.platform = replace(session.platform, revocation="none")
+    session._components.platform = replace(session.platform, revocation="none")
     assert session.logout_sync().state == "absent"
     assert home.keyring.held == {}
     assert home.stored is not None
     assert home.stored.is_empty
-    assert session.config.read() == {}
+    assert session._components.config.read() == {}
 
 
 def test_a_disk_that_takes_nothing(home: Home, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def three(share: Path, api_factory: Any, known: Callable[..., None]) -> dict[str
     known(**apis)
     for name in NAMES:
         session = Session(share, platform=name, environ={})
-        assert asyncio.run(session.login_with_key(KEY)).state == "signed_in"
+        assert asyncio.run(session.login(api_key=KEY)).state == "signed_in"
     for api in apis.values():
         api.models = ("kimi-k-stays", "kimi-k-new")
         api.asked.clear()
@@ -41,7 +41,7 @@ def three(share: Path, api_factory: Any, known: Callable[..., None]) -> dict[str
 
 
 def sync_all(share: Path, **options: Any) -> Any:
-    return asyncio.run(Session(share, environ={}).sync_all(**options))
+    return asyncio.run(Session(share, environ={}).models.sync_all(**options))
 
 
 def models_of(share: Path) -> list[str]:
@@ -322,10 +322,14 @@ def test_a_memory_without_a_place(share: Path, three: Any) -> None:
 
 def test_in_the_background(share: Path, three: Any) -> None:
     """A program starts it with or without an event loop, and asks the future if it wants to know."""
-    assert [one.trouble for one in Session(share, environ={}).sync_in_background().result(10)] == [None, None, None]
+    assert [one.trouble for one in Session(share, environ={}).models.sync_in_background().result(10)] == [
+        None,
+        None,
+        None,
+    ]
 
     async def host() -> Any:
-        return await asyncio.wrap_future(Session(share, environ={}).sync_in_background())
+        return await asyncio.wrap_future(Session(share, environ={}).models.sync_in_background())
 
     assert [bool(one.change) for one in asyncio.run(host())] == [False, False, False]
 
@@ -334,7 +338,7 @@ def test_the_background_never_raises(share: Path, caplog: pytest.LogCaptureFixtu
     """A config that cannot be read is logged in one line, and the host hears nothing of it."""
     (share / "config.toml").write_text("[broken")
     with caplog.at_level(logging.WARNING):
-        assert Session(share, environ={}).sync_in_background().result(10) == ()
+        assert Session(share, environ={}).models.sync_in_background().result(10) == ()
     assert "not TOML" in caplog.text
 
 
@@ -345,7 +349,7 @@ def test_the_background_of_a_program_that_ends(share: Path, monkeypatch: pytest.
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert Session(share, environ={}).sync_in_background().result(0) == ()
+    assert Session(share, environ={}).models.sync_in_background().result(0) == ()
 
 
 def test_fetch_models_uses_the_static_key(share: Path, api: Any, known: Callable[..., None]) -> None:
@@ -356,10 +360,10 @@ def test_fetch_models_uses_the_static_key(share: Path, api: Any, known: Callable
     (share / "config.toml").write_text(
         f'[providers."managed:kimi-code"]\ntype = "kimi"\nbase_url = "{api.base}"\napi_key = "{KEY}"\n'
     )
-    assert [model.id for model in asyncio.run(session.fetch_models())] == ["kimi-k-one", "kimi-k-two"]
-    assert asyncio.run(session.sync_models()).added == ("kimi-code/kimi-k-one", "kimi-code/kimi-k-two")
+    assert [model.id for model in asyncio.run(session.models.fetch())] == ["kimi-k-one", "kimi-k-two"]
+    assert asyncio.run(session.models.sync()).added == ("kimi-code/kimi-k-one", "kimi-code/kimi-k-two")
     api.bearers = set()
-    for ask in (session.sync_models, session.fetch_models):
+    for ask in (session.models.sync, session.models.fetch):
         with pytest.raises(BearerRejected):
             asyncio.run(ask())
 

@@ -72,7 +72,7 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
     assert session().status().state == "absent"
     report = asyncio.run(session().login(Approving(server)))
     assert (report.state, report.models, report.trouble) == ("signed_in", 2, None)
-    config = session().config.read()
+    config = session()._components.config.read()
     assert config["default_model"] == "acme/kimi-for-coding"
     assert config["models"]["acme/kimi-k2-turbo"]["capabilities"] == ["image_in"]
     assert "capabilities" not in config["models"]["acme/kimi-for-coding"]
@@ -82,9 +82,9 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
     first = session().access_token_sync()
     second = session().access_token_sync(refresh=True)
     assert second != first
-    assert asyncio.run(session().verify()) == ("valid", None)
-    assert not asyncio.run(session().sync_models())
-    (synced,) = asyncio.run(Session(share, environ={}).sync_all())
+    assert asyncio.run(session().models.verify()) == ("valid", None)
+    assert not asyncio.run(session().models.sync())
+    (synced,) = asyncio.run(Session(share, environ={}).models.sync_all())
     assert (synced.platform.id, bool(synced.change), synced.trouble) == ("acme", False, None)
     status = session().status()
     assert (status.state, status.platform_name, status.issuer) == ("fresh", "Acme Models", server.oauth_host)
@@ -92,7 +92,7 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
 
     report = asyncio.run(session().logout())
     assert (report.state, report.revocation, report.config) == ("absent", "revoked", "restored")
-    assert not session().config.path.exists()
+    assert not session()._components.config.path.exists()
     with pytest.raises(NotSignedIn):
         session().access_token_sync()
 
@@ -113,7 +113,7 @@ def test_a_default_model_of_a_platform_that_is_gone(share: Path, api: Any, known
     assert Session(share, environ={}).platform.id == "kimi-code"
     (share / "platforms.toml").write_text("[broken")
     assert Session(share, environ={}).platform.id == "kimi-code"
-    assert asyncio.run(Session(share, environ={}).sync_all()) == ()
+    assert asyncio.run(Session(share, environ={}).models.sync_all()) == ()
 
 
 class Split:
@@ -170,7 +170,7 @@ def test_tokens_go_where_the_sign_in_said(share: Path, monkeypatch: pytest.Monke
     assert asyncio.run(session().login(view)).state == "models_pending"
     assert sum("https://tokens.acme.example" in words for words in view.told) == 1
     bound = Binding("https://acme.example", ("https://tokens.acme.example",))
-    assert session().store.binding() == session().status().binding == bound
+    assert session()._components.store.binding() == session().status().binding == bound
     assert session().access_token_sync(refresh=True) == "A2"
     assert set(split.sent) == {"https://acme.example/d", "https://tokens.acme.example/t"}
 
@@ -183,4 +183,4 @@ def test_tokens_go_where_the_sign_in_said(share: Path, monkeypatch: pytest.Monke
     report = session().logout_sync()
     assert (report.state, report.revocation) == ("absent", "failed")
     assert split.sent == []
-    assert session().store.binding() is None
+    assert session()._components.store.binding() is None

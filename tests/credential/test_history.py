@@ -24,6 +24,7 @@ from kimi_auth.errors import AccessDenied, NotSignedIn
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import NO_OBSERVER, Edge, EdgeRecorder, Library, Machine, edges, steps
 from kimi_auth.session import Session
+from kimi_auth.signing import sign_in
 from kimi_auth.store import FileStore, MemoryStore
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.wire import Answer
@@ -311,7 +312,7 @@ def test_a_login_that_was_denied(world: World) -> None:
     """The first thing that ever happened in this share dir, and one that went wrong: that is what one asks about."""
     world.share.mkdir()
     world.server.fault("poll", Answer("access_denied", error=AccessDenied("the person said no")))
-    assert asyncio.run(world.session.login(SilentView())).state == "denied"
+    assert asyncio.run(sign_in(world.session._components, SilentView())).state == "denied"
     assert world.kept() == [("device_login", "denied")]
 
 

@@ -16,6 +16,8 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from house.patience import met
 
+from kimi_auth import drain
+from kimi_auth.advisory import renew_if_due
 from kimi_auth.clock import SystemClock, VirtualClock
 from kimi_auth.credential.token_refresh import token_from
 from kimi_auth.errors import (
@@ -98,7 +100,7 @@ def test_a_frozen_day_in_the_life_of_a_credential(frozen: tuple[World, FrozenDat
     time.tick(timedelta(seconds=400))
     assert session.status().state == "expiring"
     assert session.access_token_sync() == first, "an expiring token is served at once"
-    session.drain()
+    drain()
     assert session.status().state == "fresh"
     second = session.access_token_sync()
     assert second != first
@@ -122,7 +124,7 @@ def test_a_frozen_day_in_the_life_of_a_credential(frozen: tuple[World, FrozenDat
     world.server.end_logins()
     time.tick(timedelta(seconds=400))
     assert session.access_token_sync() == third, "an access token outlives the refusal of its renewal"
-    session.drain()
+    drain()
     assert session.status().state == "usable"
     time.tick(timedelta(seconds=600))
     assert session.status().state == "revoked"
@@ -203,12 +205,12 @@ def test_more_life_than_the_server_gives_is_one_rotation(
 ) -> None:
     """`min_ttl_s` above what the server gives: one rotation, then the token that there is, from every process, and one
     warning; a server that gives longer ones later is asked again."""
-    monkeypatch.setattr("kimi_auth.session._SAID", set())
+    monkeypatch.setattr("kimi_auth.supply._SAID", set())
     world.sign_in()
     with caplog.at_level(logging.WARNING, "kimi_auth.session"):
         for _ in range(5):
             for session in (world.session, world.another()):
-                token = session.token_sync(min_ttl_s=3600.0)
+                token = session._supply.token_sync(min_ttl_s=3600.0)
                 assert token == world.store.read().token
             world.clock.advance(60)
     assert world.exchanges == 1
@@ -216,18 +218,18 @@ def test_more_life_than_the_server_gives_is_one_rotation(
         "the server's tokens live 900 s, less than the 3600 s that were asked for: the freshest one is used"
     ]
     world.clock.advance(100)  # 400 s old: the server makes fresher ones than this
-    assert world.session.token_sync(min_ttl_s=3600.0) != token
+    assert world.session._supply.token_sync(min_ttl_s=3600.0) != token
     assert world.exchanges == 2
     world.server.expires_in_s = 7200.0
     world.session.access_token_sync(refresh=True)
     world.clock.advance(3700)
     for session in (world.session, world.another()):
-        session.token_sync(min_ttl_s=3600.0)
+        session._supply.token_sync(min_ttl_s=3600.0)
     assert world.exchanges == 4
     world.server.expires_in_s = 900.0
     world.session.access_token_sync(refresh=True)
     for session in (world.session, world.another()):
-        session.token_sync(min_ttl_s=3600.0)
+        session._supply.token_sync(min_ttl_s=3600.0)
     assert world.exchanges == 6
 
 
@@ -299,7 +301,7 @@ def test_a_url_that_rejects_every_token_takes_it_from_no_other_program(
                 refused += 1
         assert world.exchanges - exchanges <= 1 + (newer is not None)
         time.tick(timedelta(seconds=10))
-        session.drain()
+        drain()
     assert (asked, refused) == (720, 0)
     assert rotated_at[:5] == [0, 30, 90, 210, 450]
     assert world.store.backoff().forced <= 8
@@ -362,7 +364,7 @@ def test_a_one_shot_command_renews_in_the_second_half_only(
     world.sign_in(age_s=age_s)
     session = world.another(one_shot=True)
     session.access_token_sync()
-    session.renew_at_leisure()
+    renew_if_due(session._components)
     assert (session.status().state, world.exchanges) == (state, exchanges)
 
 
@@ -381,7 +383,7 @@ def test_a_silent_server_delays_nobody_whose_token_works(world: World) -> None:
         assert [world.session.access_token_sync() for _ in range(3)] == ["access-1"] * 3
     finally:
         gate.set()
-    world.session.drain()
+    drain()
     assert world.session.access_token_sync() == "access-2"
     assert world.exchanges == 1
 
@@ -404,7 +406,7 @@ def test_patience_ends_and_the_renewal_goes_on(world: World, how: str, monkeypat
             world.session.access_token_sync() if how == "sync" else asyncio.run(world.session.access_token())
     finally:
         gate.set()
-    world.session.drain()
+    drain()
     assert world.session.status().state == "fresh"
 
 
@@ -438,7 +440,7 @@ def test_a_caller_says_how_long_it_waits(world: World, how: str, timeout_s: floa
             ask()
     finally:
         gate.set()
-    world.session.drain()
+    drain()
     assert ask() == "access-2"
     gate.clear()
     try:
@@ -446,7 +448,7 @@ def test_a_caller_says_how_long_it_waits(world: World, how: str, timeout_s: floa
         assert reject("access-2") is None
     finally:
         gate.set()
-    world.session.drain()
+    drain()
     assert world.session.status().state == "fresh"
 
 
@@ -558,7 +560,7 @@ def test_another_host_s_token_is_not_shown_to_this_one(world: World, monkeypatch
     _put(world, Token("a", "r", world.clock.wall_s() + 900, 900, issuer="https://x.example"))
     asked: list[object] = []
     monkeypatch.setattr("kimi_auth.wire.fetch_models", lambda *args: asked.append(args))
-    assert asyncio.run(world.session.verify()).says == "unknown"
+    assert asyncio.run(world.session.models.verify()).says == "unknown"
     assert asked == []
 
 
@@ -686,7 +688,7 @@ def test_the_default_platform_is_the_default_model_s(tmp_path: Path, config: str
     if config is not None:
         (tmp_path / "config.toml").write_text(config)
     assert Session(tmp_path, environ={}).platform.id == platform
-    assert Session(environ={"KIMI_SHARE_DIR": str(tmp_path)}).share_dir == tmp_path
+    assert Session(environ={"KIMI_SHARE_DIR": str(tmp_path)})._components.share_dir == tmp_path
 
 
 def test_a_fresh_token_needs_no_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

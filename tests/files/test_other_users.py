@@ -121,7 +121,7 @@ def test_a_library_refuses_to_be_root_there(home: Path, kimi: Callable[..., Any]
         session.access_token_sync()
     assert "sudo -u" in caught.value.hint
     with pytest.raises(ConfigError, match="another user"):
-        session.config.read()
+        session._components.config.read()
 
 
 PLANTED = {

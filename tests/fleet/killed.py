@@ -25,6 +25,7 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
+from kimi_auth.signing import sign_in
 
 __all__ = ["PHASE", "RANDOM"]
 
@@ -136,11 +137,11 @@ def obey(order: dict[str, Any], report: int) -> None:
     steps = Steps(share_dir, order.get("kill_at", 0), report)
     session = Session(share_dir, clock=Clock(), observe=Observers(steps, recorder_from_environ()))
     if order["call"] == "sync":
-        state = asyncio.run(session.sync_models()).reason
+        state = asyncio.run(session.models.sync()).reason
     elif order["call"] == "logout":
         state = session.logout_sync().state
     else:
-        state = asyncio.run(session.login(SilentView(), force=order.get("force", True))).state
+        state = asyncio.run(sign_in(session._components, SilentView(), force=order.get("force", True))).state
     steps.tell(state)
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import kimi_auth
+from kimi_auth import drain
 from kimi_auth.clock import SystemClock
 from kimi_auth.credential import single_flight as flight
 from kimi_auth.credential.credential import LAST_WORD_S
@@ -33,6 +34,7 @@ from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
+from kimi_auth.signing import sign_in
 from kimi_auth.wire import LocatedClient, OAuthClient
 
 HURRY_S = 0.01
@@ -206,7 +208,7 @@ class Worker:
         self.session._components.effects  # noqa: B018
 
     def run(self) -> None:
-        token = self.session.store.read().token
+        token = self.session._components.store.read().token
         self.bearer = self.options.get("bearer") or (token.access_token if token else "")
         report(ready=os.getpid())
         if "go" in self.options:
@@ -234,14 +236,14 @@ class Worker:
                 if not left:
                     self.fail(error, **more)
                     return
-                ahead_s = self.session.store.backoff().retry_at_s - time.time()
+                ahead_s = self.session._components.store.backoff().retry_at_s - time.time()
                 time.sleep(min(max(ahead_s, 0.05), 10.0))
             except KimiAuthError as error:
                 self.fail(error, **more)
                 return
             else:
                 if access is None and left:
-                    ahead_s = self.session.store.backoff().retry_at_s - time.time()
+                    ahead_s = self.session._components.store.backoff().retry_at_s - time.time()
                     time.sleep(min(max(ahead_s, 0.05), 10.0))
                     continue
                 self.tell(access, in_flight=flight.in_flight(), **more)
@@ -284,7 +286,7 @@ class Worker:
     def twice(self) -> None:
         """`obtain` or `rejected`, whatever is in flight lands, and, on the order `again`, what a later caller gets."""
         getattr(self, self.options["first"])()
-        self.session.drain()
+        drain()
         report(landed=True)
         self.orders.again.get()
         self.began_s = time.monotonic()
@@ -300,7 +302,7 @@ class Worker:
         self._cancellable(self.session.logout)
 
     def login(self) -> None:
-        self._cancellable(lambda: self.session.login(SilentView(), force=True))
+        self._cancellable(lambda: sign_in(self.session._components, SilentView(), force=True))
 
     def swarm(self) -> None:
         """`count` coroutines report the same bearer; on the order `cancel` the first of them is cancelled."""

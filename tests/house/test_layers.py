@@ -22,6 +22,7 @@ RANKS = (
     {"credential", "models"},
     {"login"},
     {"components"},
+    {"advisory", "platform_models", "signing", "supply"},
     {"session"},
     {"review", "proof", "testing"},
     {"cli", "compat", "renewal"},

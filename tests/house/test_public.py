@@ -6,7 +6,9 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -83,6 +85,72 @@ def test_the_front_door() -> None:
     assert set(kimi_auth.__all__) <= set(dir(kimi_auth))
     with pytest.raises(AttributeError, match="no attribute 'Sesion'"):
         kimi_auth.Sesion  # noqa: B018
+
+
+SESSION_NAMES_MAX = 15
+
+
+def test_a_session_stays_small() -> None:
+    """At most fifteen public names; what the programs of this package need besides comes from `components_of`."""
+    session = kimi_auth.Session(environ={"KIMI_SHARE_DIR": "/nowhere"})
+    names = {name for name in dir(session) if not name.startswith("_")}
+    assert len(names) <= SESSION_NAMES_MAX, sorted(names)
+    assert {"access_token", "login", "login_sync", "models", "status", "kept_fresh"} <= names
+
+
+def _ours(annotation: object) -> set[str]:
+    """The names of our classes in an annotation, and in what it is made of."""
+    inner: set[str] = set().union(*map(_ours, annotation if isinstance(annotation, list) else get_args(annotation)))
+    if inspect.isclass(annotation) and annotation.__module__.startswith("kimi_auth"):
+        inner.add(annotation.__name__)
+    return inner
+
+
+def test_what_a_session_takes_and_returns_is_exported() -> None:
+    """Every class in the signatures of Session and of `session.models` is a public name of `kimi_auth`."""
+    named: set[str] = set()
+    for kind in (kimi_auth.Session, kimi_auth.PlatformModels):
+        home = vars(sys.modules[kind.__module__])
+        for name, member in vars(kind).items():
+            found = member.fget if isinstance(member, property) else getattr(member, "__wrapped__", member)
+            if inspect.isfunction(found) and (not name.startswith("_") or kind.__name__ + name == "Session__init__"):
+                hints = inspect.get_annotations(found)
+                for text in hints.values():
+                    named |= _ours(eval(text, {**home, **_types_only(kind)}))
+    assert {"LoginView", "LoginReport", "Status", "Change", "OAuthServer"} <= named
+    assert named <= set(kimi_auth.__all__)
+
+
+def _types_only(kind: type) -> dict[str, object]:
+    """What the module of `kind` imports for type checkers only, loaded for this test."""
+    names: dict[str, object] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[kind.__module__]))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = importlib.import_module(node.module)
+            names |= {alias.asname or alias.name: getattr(module, alias.name, None) for alias in node.names}
+    return names
+
+
+PUBLIC_MODULES = {"kimi_auth", "kimi_auth.testing"}
+ON_PURPOSE = {
+    "draw_a_machine.py": {"kimi_auth.machine", "kimi_auth.review.mermaid"},  # shows the machines themselves
+    "kimi_cli_dropin.py": {"kimi_auth.compat.kimi_cli"},  # stands in for another program's modules
+    "own_machine.py": {"kimi_auth.machine", "kimi_auth.proof.explore", "kimi_auth.proof.program", "kimi_auth.review"},
+}
+"""Examples that are about other rooms than the library, and what they import of them."""
+
+
+@pytest.mark.parametrize("file", sorted((CHECKOUT / "examples").rglob("*.py")), ids=lambda file: file.name)
+def test_examples_use_the_public_surface(file: Path) -> None:
+    """An example imports from `kimi_auth` and `kimi_auth.testing`, so that a reader can copy it."""
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    ours = {name for name in modules if name.partition(".")[0] == "kimi_auth"}
+    assert ours - ON_PURPOSE.get(file.name, set()) <= PUBLIC_MODULES
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module == "kimi_auth":
+            assert {alias.name for alias in node.names} <= set(kimi_auth.__all__)
 
 
 def test_changelog() -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
+from kimi_auth import signing
 from kimi_auth.clock import VirtualClock
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import KimiAuthError
@@ -121,7 +122,7 @@ def sign_in(life: Life) -> None:
         tell(notice)
 
     life.person.tell = watch  # type: ignore[method-assign]
-    report: LoginReport = asyncio.run(life.home.session().login(life.person))
+    report: LoginReport = asyncio.run(signing.sign_in(life.home.session()._components, life.person))
     life.ends, life.error, life.codes_at_s = report.state, report.trouble, tuple(issued)
 
 

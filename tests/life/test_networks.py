@@ -18,10 +18,11 @@ import httpx
 import pytest
 from house.patience import joined
 
-from kimi_auth import BearerAuth, Unreachable
+from kimi_auth import BearerAuth, Unreachable, signing
 from kimi_auth.clock import VirtualClock
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.view import NoticeKind
+from kimi_auth.signing import adopt_login
 from life.authority import Authority
 from life.world import Home, Person, ScriptedServer, oauth_error
 
@@ -133,7 +134,7 @@ def tls_server(serve: Serve, authority: Authority) -> ScriptedServer:
 
 
 def sign_in(life: Home) -> LoginReport:
-    return asyncio.run(life.session().login(Person()))
+    return asyncio.run(signing.sign_in(life.session()._components, Person()))
 
 
 def whole_life(life: Home, clock: VirtualClock, server: ScriptedServer) -> None:
@@ -167,7 +168,7 @@ def test_an_unknown_certificate_authority(
         life.session().access_token_sync()
     assert raised.value.line.isprintable()
     assert (tls_server.count("exchange"), life.record) == (0, before)
-    report = asyncio.run(life.session().login(Person(), force=True))
+    report = asyncio.run(signing.sign_in(life.session()._components, Person(), force=True))
     assert report.state == "failed"
     assert "certificate" in str(report.trouble)
     assert (tls_server.count("code"), life.record) == (1, before)
@@ -230,7 +231,7 @@ def test_a_proxy_that_turns_us_away_for_a_while(
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     proxy.refuse = 2
     person = Person()
-    report = asyncio.run(life.session().login(person))
+    report = asyncio.run(signing.sign_in(life.session()._components, person))
     assert report.state == "signed_in"
     assert [notice.message for notice in person.notices if notice.kind == "unreachable"] == [
         f"{tls_server.url.removeprefix('https://')} cannot be reached: the proxy answers HTTP 407"
@@ -272,7 +273,7 @@ def test_a_proxy_setting_that_cannot_be_used(
     with pytest.raises(Exception, match=r"cannot be (asked|reached)") as raised:
         life.session().access_token_sync()
     assert type(raised.value).__module__ == "kimi_auth.errors"
-    report = asyncio.run(life.session().login(Person(), force=True))
+    report = asyncio.run(signing.sign_in(life.session()._components, Person(), force=True))
     assert (report.state, tls_server.count("exchange"), tls_server.count("code")) == ("failed", 0, 1)
 
 
@@ -302,11 +303,11 @@ def test_a_name_that_does_not_resolve(
     clock.advance(1000)
     before = life.record
     monkeypatch.setenv("KIMI_CODE_OAUTH_HOST", "https://auth.kimi-auth-test.invalid")  # RFC 6761 §6.4: never resolves
-    life.session().adopt("https://auth.kimi-auth-test.invalid")
+    adopt_login(life.session()._components, "https://auth.kimi-auth-test.invalid")
     with pytest.raises(Unreachable, match=r"auth\.kimi-auth-test\.invalid cannot be reached: \w+") as raised:
         life.session().access_token_sync()
     assert "you are still signed in" in raised.value.line
-    report = asyncio.run(life.session().login(person := Person(), force=True))
+    report = asyncio.run(signing.sign_in(life.session()._components, person := Person(), force=True))
     assert (report.state, len(person.notices)) == ("failed", 4)
     assert isinstance(report.trouble, Unreachable)
     assert life.record["refresh_token"] == before["refresh_token"]
@@ -319,7 +320,7 @@ def test_connections_that_are_not_kept(life: Home, clock: VirtualClock, serve: S
     server.script["poll"] = iter([PENDING] * 5)
     cues: list[NoticeKind] = ["code", *["waiting"] * 5, "approved"]
     person = Person(*((cue, lambda _: server.wait_until_closed()) for cue in cues))  # in reality seconds go by
-    assert asyncio.run(life.session().login(person)).state == "signed_in"
+    assert asyncio.run(signing.sign_in(life.session()._components, person)).state == "signed_in"
     assert person.kinds == [*cues, "stored", "models", "configured", "live"]
     for _ in range(3):
         clock.advance(1000)
@@ -332,7 +333,7 @@ def test_a_kept_connection_that_dies_under_a_request(life: Home, serve: Serve) -
     server = serve()
     server.script["poll"] = iter([PENDING, "drop", PENDING, "reset"])
     person = Person()
-    assert asyncio.run(life.session().login(person)).state == "signed_in"
+    assert asyncio.run(signing.sign_in(life.session()._components, person)).state == "signed_in"
     assert [kind for kind in person.kinds if kind in ("waiting", "unreachable")] == [
         "waiting",
         "unreachable",

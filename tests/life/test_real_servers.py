@@ -26,9 +26,10 @@ from servers.bare_client import Client, brief
 from servers.fixtures import Pool
 from servers.real_server import RealServer
 
-from kimi_auth import BearerAuth, CodeExpired, NotSignedIn, Revoked
+from kimi_auth import BearerAuth, CodeExpired, NotSignedIn, Revoked, drain
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.session import Session
+from kimi_auth.signing import sign_in
 from life.world import Home, Person, SharedTime
 
 EVERYWHERE: Final = {
@@ -65,7 +66,7 @@ class Account(Home):
     def sign_in(self, session: Session | None = None, *, force: bool = False) -> LoginReport:
         """The person approves after the first poll."""
         person = Person(("waiting", self.server.approve))
-        report = asyncio.run((session or self.session()).login(person, force=force))
+        report = asyncio.run(sign_in((session or self.session())._components, person, force=force))
         assert report.state == "signed_in", report
         return report
 
@@ -116,7 +117,7 @@ def test_login_leaves_what_the_kimi_cli_reads(account: Account) -> None:
     """The credential has the Kimi CLI's keys, types and modes; config.toml has its provider, models and services."""
     before_s = account.clock.wall_s()
     person = Person(("waiting", account.server.approve))
-    report = asyncio.run(account.session().login(person))
+    report = asyncio.run(sign_in(account.session()._components, person))
     assert (report.state, report.models, report.already, report.trouble) == ("signed_in", account.models, False, None)
     assert person.kinds == ["code", "waiting", "approved", "stored", "models", "configured", "live"]
 
@@ -169,7 +170,7 @@ def test_a_second_login(account: Account) -> None:
     """Signed in already, nothing is asked; with `force` a new pair replaces the old one and works and renews."""
     first = account.sign_in()
     again = Person()
-    report = asyncio.run(account.session().login(again))
+    report = asyncio.run(sign_in(account.session()._components, again))
     assert (report.state, report.already, again.notices) == ("signed_in", True, [])
 
     second = account.sign_in(force=True)
@@ -183,7 +184,7 @@ def test_a_second_login(account: Account) -> None:
 def test_denied(name: str, account_at: Callable[..., Account]) -> None:
     """A refusal on the page ends the login, and nothing is stored."""
     account = account_at(name)
-    report = asyncio.run(account.session().login(Person(("waiting", account.server.deny))))
+    report = asyncio.run(sign_in(account.session()._components, Person(("waiting", account.server.deny))))
     assert report.state == "denied"
     assert report.trouble is not None
     assert report.trouble.exit_status == 6
@@ -196,7 +197,7 @@ def test_a_code_that_runs_out_is_renewed(name: str, account_at: Callable[..., Ac
     """The person comes too late for the first code and approves the second one."""
     account = account_at(name, code_ttl_s=60)
     person = Person(("code_expired", lambda _: None), ("waiting", account.server.approve))
-    report = asyncio.run(account.session().login(person))
+    report = asyncio.run(sign_in(account.session()._components, person))
     assert report.state == "signed_in"
     assert (len(set(person.user_codes)), person.kinds.count("code_expired")) == (2, 1)
 
@@ -205,7 +206,7 @@ def test_a_code_that_runs_out_is_renewed(name: str, account_at: Callable[..., Ac
 def test_nobody_approves(name: str, account_at: Callable[..., Account]) -> None:
     """After four codes the login gives up, and says so."""
     account = account_at(name, code_ttl_s=20)
-    report = asyncio.run(account.session().login(person := Person()))
+    report = asyncio.run(sign_in(account.session()._components, person := Person()))
     assert report.state == "expired"
     assert isinstance(report.trouble, CodeExpired)
     assert len(set(person.user_codes)) == 4
@@ -218,7 +219,7 @@ def test_an_expired_code_is_the_servers_word_too(name: str, account_at: Callable
     account = account_at(name)
     person = Person(("waiting", lambda _: account.server.advance(1800)), ("code_expired", lambda _: None))
     person.plan.append(("waiting", account.server.approve))
-    report = asyncio.run(account.session().login(person))
+    report = asyncio.run(sign_in(account.session()._components, person))
     assert report.state == "signed_in"
     assert len(person.user_codes) == 2
 
@@ -236,7 +237,7 @@ def test_slow_down(name: str, account_at: Callable[..., Account]) -> None:
 
     account.clock.tell[:] = [slowly]
     person = Person(("slowed_down", lambda _: None), ("waiting", account.server.approve))
-    report = asyncio.run(account.session().login(person))
+    report = asyncio.run(sign_in(account.session()._components, person))
     assert report.state == "signed_in"
     paces = [(notice.kind, notice.wait_s) for notice in person.notices if notice.wait_s]
     assert paces == [("waiting", 6.0), ("slowed_down", 12.0), ("waiting", 12.0)]
@@ -256,7 +257,7 @@ def test_tokens_through_a_day(account: Account) -> None:
     account.pass_s(400)
     assert session.status().state == "expiring"
     assert session.access_token_sync() == first
-    session.drain()
+    drain()
     second = session.access_token_sync()
     assert (second != first, account.exchanges) == (True, 1)
     assert account.works(second)

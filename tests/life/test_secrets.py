@@ -33,6 +33,7 @@ from kimi_auth.errors import KimiAuthError, StoreUnwritable
 from kimi_auth.login.view import Notice
 from kimi_auth.machine import Observers
 from kimi_auth.machine.engine import Transition
+from kimi_auth.signing import sign_in
 from kimi_auth.testing.emulator import Emulator, Fault
 from life.world import Home, Person
 
@@ -192,7 +193,7 @@ class Witness:
     def login(self, person: Person | None = None, **settings: Any) -> str:
         """A login that the person approves at the second "waiting", told to everybody who listens."""
         view = Told(self.gleanings, person or Person(("waiting", self.emulator_approves)))
-        report = asyncio.run(self.session().login(view, **settings))
+        report = asyncio.run(sign_in(self.session()._components, view, **settings))
         self.gleanings.add("report", report, report.trouble)
         if report.trouble is not None:
             self.gleanings.error(report.trouble)
@@ -305,7 +306,7 @@ def clients(witness: Witness) -> None:
             for status in (500, 402):
                 witness.fault("models", status=status)
                 with witness.expect():
-                    await session.sync_models()
+                    await session.models.sync()
 
     asyncio.run(use())
 
@@ -362,9 +363,9 @@ def cut_short(witness: Witness) -> None:
         raise StoreUnwritable("no space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.store, "put", full)
+        patch.setattr(session._components.store, "put", full)
         view = Told(witness.gleanings, Person(("waiting", witness.emulator_approves)))
-        report = asyncio.run(session.login(view, force=True))
+        report = asyncio.run(sign_in(session._components, view, force=True))
     assert report.state == "failed"
     witness.gleanings.error(report.trouble or AssertionError("the disk was to be full"))
 
@@ -376,7 +377,7 @@ def cut_short(witness: Witness) -> None:
             asyncio.get_running_loop().call_later(0.05, login.cancel)
 
         view = Told(witness.gleanings, Person(("waiting", interrupt)))
-        login = asyncio.ensure_future(witness.session().login(view, force=True))
+        login = asyncio.ensure_future(sign_in(witness.session()._components, view, force=True))
         try:
             await login
         except asyncio.CancelledError as error:

@@ -58,16 +58,16 @@ def a_session() -> None:
     )
     Session("share")
     Session(platform=7)  # type: ignore[arg-type]
-    assert_type(session.share_dir, Path)
+    assert_type(session._components.share_dir, Path)
     assert_type(session.access_token_sync(min_ttl_s=60.0, refresh=True), str)
-    assert_type(session.token_sync(), Token)
+    assert_type(session._supply.token_sync(), Token)
     assert_type(session.rejected_sync("bearer"), str | None)
     assert_type(session.status(), Status)
     assert_type(session.logout_sync(), LogoutReport)
     assert_type(session.attach(print), Callable[[], None])
     assert_type(session.api_origin, str)
     session.access_token_sync(60.0)  # type: ignore[call-arg]
-    token = session.token_sync()
+    token = session._supply.token_sync()
     assert_type(token.expires_at_s, float)
     with signals_deferred() as nothing:
         assert_type(nothing, None)
@@ -77,11 +77,11 @@ def a_session() -> None:
 async def a_program(session: Session, client: object) -> None:
     assert_type(await session.access_token(min_ttl_s=60.0), str)
     assert_type(await session.rejected("bearer"), str | None)
-    assert_type((await session.verify()).says, Literal["valid", "invalid", "unknown"])
+    assert_type((await session.models.verify()).says, Literal["valid", "invalid", "unknown"])
     assert_type(await session.login(SilentView(), force=True, open_browser=print), LoginReport)
     assert_type(await session.logout(), LogoutReport)
-    assert_type(await session.fetch_models(), tuple[ModelEntry, ...])
-    assert_type(await session.sync_models(dry_run=True), Change)
+    assert_type(await session.models.fetch(), tuple[ModelEntry, ...])
+    assert_type(await session.models.sync(dry_run=True), Change)
     async with session.kept_fresh(client, print) as same:
         assert_type(same, Session)
     async with httpx.AsyncClient(auth=BearerAuth(session)) as http:

@@ -83,7 +83,7 @@ def _examine(out: Terminal, *, verify: bool) -> list[Check]:
 
 
 def _asked(out: Terminal, session: Session) -> Check:
-    says, trouble = out.signals.run(session.verify())
+    says, trouble = out.signals.run(session.models.verify())
     steps = {"valid": "", "invalid": RENEW, "unknown": trouble.hint if trouble else ""}
     return Check("API says", says + (f": {trouble.message}" if trouble else ""), steps[says])
 

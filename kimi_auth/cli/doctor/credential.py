@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
+from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import WORDS, duration
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
@@ -35,7 +36,7 @@ STEPS = {
 
 def stored(session: Session, found: Status) -> Iterator[Check]:
     """The credential's state. What a claim or a backoff explains is said by those."""
-    if found.state == "absent" and is_waiting(session.config, session.platform):
+    if found.state == "absent" and is_waiting(components_of(session).config, session.platform):
         return  # said by `keyring`
     trouble = found.trouble
     left = f", {duration(found.left_s)} left" if found.left_s else ""
@@ -87,7 +88,7 @@ def private(session: Session, found: Status) -> Iterator[Check]:
 
 def keyring(session: Session, _: Status) -> Iterator[Check]:
     """An old Kimi CLI's login in the system keyring moves into the file with the next command that needs a token."""
-    if not is_waiting(session.config, session.platform):
+    if not is_waiting(components_of(session).config, session.platform):
         yield Check("keyring", "nothing waits there")
         return
     package = "" if find_spec("keyring") else "pip install keyring && "
@@ -118,4 +119,5 @@ def _mode_of(path: Path) -> int | None:
 
 def file_of(session: Session) -> Path | None:
     """The file that holds the credential; None for a store that is no file."""
-    return session.store.target if isinstance(session.store, FileStore) else None
+    store = components_of(session).store
+    return store.target if isinstance(store, FileStore) else None

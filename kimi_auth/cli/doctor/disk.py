@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kimi_auth import files
 from kimi_auth.cli.doctor.check import LOGIN, Check
 from kimi_auth.cli.doctor.credential import file_of
+from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import duration
 from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
@@ -47,7 +48,7 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
 def locks(session: Session, _: Status) -> Iterator[Check]:
     """Two holders of one lock at a time would spend one refresh token twice, and the login would be over."""
     path = file_of(session)
-    place = path if path and path.parent.is_dir() else session.config.path
+    place = path if path and path.parent.is_dir() else components_of(session).config.path
     if not place.parent.is_dir():
         return
     try:
@@ -65,15 +66,15 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
     if path is None or not path.parent.is_dir() or found.state == "corrupt":
         return
     try:
-        session.store.check_writable()
-        session.config.read()
+        components_of(session).store.check_writable()
+        components_of(session).config.read()
     except StorageError as error:
         yield Check("writing", error.message, error.hint)
         return
     except ConfigError:
         return  # said where models are looked at
     try:
-        ConfigFile(session.share_dir, lock_wait_s=CONFIG_PATIENCE_S).writable()
+        ConfigFile(components_of(session).share_dir, lock_wait_s=CONFIG_PATIENCE_S).writable()
     except ConfigError as error:
         yield Check("writing", error.message, error.hint)
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.doctor.check import SYNC, Check
+from kimi_auth.cli.options import components_of
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.variables import BASE_URL
@@ -29,7 +30,7 @@ def location(session: Session, status: Status) -> Iterator[Check]:
     """Which version looks where; a place that is none, or that depends on where a command is started."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
     yield Check("version", f"kimi-auth {__version__}" + "".join(f", {name} is set" for name in overrides))
-    path = session.share_dir
+    path = components_of(session).share_dir
     evidence, step = f"{path} ({status.sources['share_dir']})", ""
     if not path.is_absolute():
         evidence += ", which is another place in every directory"
@@ -51,7 +52,7 @@ def variables(_: Session, found: Status) -> Iterator[Check]:
 
 def is_blocked(session: Session) -> bool:
     """Whether nothing can be looked at in the share directory."""
-    return bool(_obstacle(session.share_dir)[0])
+    return bool(_obstacle(components_of(session).share_dir)[0])
 
 
 def _obstacle(path: Path) -> tuple[str, str]:
@@ -88,9 +89,9 @@ def _directories(path: Path) -> Iterator[Path]:
 
 def models(session: Session, found: Status) -> Iterator[Check]:
     """config.toml: understood, writable, with the platform's models and a default model that is one of them."""
-    edit = f"${{EDITOR:-vi}} {shlex.quote(str(session.config.path))}"
+    edit = f"${{EDITOR:-vi}} {shlex.quote(str(components_of(session).config.path))}"
     try:
-        config = session.config.read()
+        config = components_of(session).config.read()
     except ConfigError as error:
         evidence = error.message.removesuffix("; nothing was changed")
         yield Check(
@@ -121,10 +122,10 @@ def models(session: Session, found: Status) -> Iterator[Check]:
 
 def platforms(session: Session, _: Status) -> Iterator[Check]:
     """Platforms that the user or a package brings, and that cannot be used."""
-    for problem in session.registry.problems:
+    for problem in components_of(session).registry.problems:
         yield Check("platforms", problem.message, problem.hint)
-    if not session.registry.problems:
-        yield Check("platforms", f"{len(session.registry.all())} known")
+    if not components_of(session).registry.problems:
+        yield Check("platforms", f"{len(components_of(session).registry.all())} known")
 
 
 def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

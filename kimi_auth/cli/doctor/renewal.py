@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
+from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import claim_of, duration
 from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
@@ -47,7 +48,7 @@ def lately(_: Session, found: Status) -> Iterator[Check]:
 
 def lock(session: Session, found: Status) -> Iterator[Check]:
     """Who holds the credential's lock, and does not give it back."""
-    holder = session.store.holder()
+    holder = components_of(session).store.holder()
     if stopped := _stopped(holder):
         yield Check("lock", f"held by {_who(holder)}, which is stopped", f"let it go on: kill -CONT {stopped}")
         return
@@ -59,7 +60,7 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
             yield Check("lock", "free")
             return
         time.sleep(MOMENT_S / LOOKS)
-        holder = now if (now := session.store.holder()) == holder else ""
+        holder = now if (now := components_of(session).store.holder()) == holder else ""
     pid = _pid(holder)
     step = f"if it does not end soon: kill {pid}" if pid else "wait for that process, or end it"
     yield Check("lock", f"held by {_who(holder)}", step)
@@ -84,7 +85,7 @@ def backoff(session: Session, found: Status) -> Iterator[Check]:
     """Failures after which nobody tries again for a while."""
     if not found.retry_at_s:
         return
-    known = session.store.backoff()
+    known = components_of(session).store.backoff()
     left = duration(found.retry_at_s - time.time())
     failures = known.failures or known.unrecognized_count
     why = f" after {counted(failures, 'failure')}" if failures else ""

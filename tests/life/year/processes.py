@@ -85,7 +85,7 @@ class Process:
         session = self._session()
         await self._world.ask(self, session)
         # A thread for what would do nothing takes its time.
-        if session._held is None and session.status().state == "expiring":
+        if session._supply.held is None and session.status().state == "expiring":
             await self._world.laptop.call(self.pid, session.renew_at_leisure)
 
     async def _kept(self) -> None:

@@ -1,0 +1,29 @@
+"""The error of a login that did not succeed, by the rest state of its machine."""
+
+from __future__ import annotations
+
+from kimi_auth.credential.status import LoginReport
+from kimi_auth.errors import AccessDenied, CodeExpired, KimiAuthError, LoginCancelled, ModelsPending
+
+__all__ = ["login_error"]
+
+_ENDS: dict[str, tuple[type[KimiAuthError], str]] = {
+    "denied": (AccessDenied, "the sign-in was denied on the approval page"),
+    "expired": (CodeExpired, "the sign-in was not approved in time"),
+    "cancelled": (LoginCancelled, "the sign-in was left before it was approved"),
+    "models_pending": (ModelsPending, "signed in, but the models are not in config.toml yet"),
+    "failed": (KimiAuthError, "the sign-in failed"),
+}
+
+
+def login_error(report: LoginReport) -> KimiAuthError | None:
+    """Why a login's end is no success, None for one that is. The exit status is that of the end, the message that of the
+    error."""
+    if report.state not in _ENDS:
+        return None
+    kind, message = _ENDS[report.state]
+    if report.trouble is None or isinstance(report.trouble, kind):
+        return report.trouble or kind(message)
+    if report.state == "models_pending":
+        return ModelsPending(f"signed in, but {report.trouble.message}")
+    return kind(report.trouble.message)

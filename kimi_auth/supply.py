@@ -1,0 +1,115 @@
+"""Hands out the tokens of one login: the cached one while it is fresh, a renewed one where it has to be.
+
+The public methods of `Session` say what each promise is; here is how it is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kimi_auth.components import Components
+from kimi_auth.credential.age import CachedToken
+from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.credential import Ask, CredentialState
+from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.models.account import sign_in_command
+from kimi_auth.token import Token, left_s, lifetime_s
+
+__all__ = ["TokenSupply"]
+
+NO_NEED = Need()
+
+_SAID: set[str] = set()
+"""Places of credentials whose short-lived tokens a warning has named."""
+
+log = logging.getLogger("kimi_auth.session")
+
+
+class TokenSupply:
+    """The tokens of one login. `held` is the fresh one in memory; it is looked at before anything else."""
+
+    def __init__(self, components: Components, recheck_every_s: float) -> None:
+        self._components = components
+        self._recheck_every_s = recheck_every_s
+        self.held: CachedToken | None = None
+
+    async def token(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
+        """The whole pair, under the promises of `Session.access_token`."""
+        await self._components.settle()
+        need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
+        return self._hold(await self._components.credential.land(ask, timeout_s), need)
+
+    def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
+        """`token` for code without an event loop."""
+        self._components.leave_keyring()
+        need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
+        return self._hold(self._components.credential.wait_sync(ask, timeout_s), need)
+
+    async def rejected(self, bearer: str, timeout_s: float | None) -> str | None:
+        """As `Session.rejected`."""
+        ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
+        try:
+            token = self._hold(await self._components.credential.land(ask, timeout_s)).access_token
+        except KimiAuthError as trouble:
+            self._no_other(trouble)
+            return None
+        return token if token != bearer else None
+
+    def rejected_sync(self, bearer: str, timeout_s: float | None) -> str | None:
+        """As `Session.rejected_sync`."""
+        ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
+        try:
+            token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
+        except KimiAuthError as trouble:
+            self._no_other(trouble)
+            return None
+        return token if token != bearer else None
+
+    def _asking(self, min_ttl_s: float, timeout_s: float | None, *, refresh: bool) -> tuple[Need, Ask]:
+        need = self._need(min_ttl_s, refresh=refresh)
+        return need, self._asking_for(need, timeout_s)
+
+    def _asking_for(self, need: Need, timeout_s: float | None) -> Ask:
+        if timeout_s is not None and not 0 <= timeout_s < float("inf"):
+            raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
+        return lambda: self._components.obtain(need, timeout_s)
+
+    def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
+        if not 0 <= min_ttl_s < float("inf"):
+            raise ValueError(f"min_ttl_s is {min_ttl_s}: it must be a number of seconds, not negative and finite")
+        if not refresh:
+            return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
+        if self._components.platform.oauth is None:
+            again = sign_in_command(self._components.platform)
+            raise ConfigError("an API key is not renewed", hint=f"give another one: {again} --force")
+        return Need(min_ttl_s=min_ttl_s, not_fp=self._components.store.read().fp, insist=True)
+
+    def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:
+        token = landing.token
+        if token is None:
+            raise landing.error
+        if need.not_fp == landing.ctx.snapshot.fp:
+            if landing.ctx.trouble is not None:
+                raise landing.error
+            raise Unreachable("the pair could not be renewed; the stored token still works")
+        fresh = landing.state == "fresh"
+        stamp, now_s = landing.ctx.snapshot.stamp, self._components.steady.now_s()
+        if fresh and left_s(token, now_s) < need.min_ttl_s:
+            self._warn_of_short_life(token, need)
+        self.held = (
+            CachedToken.of(token, stamp, self._components.clock, now_s, self._recheck_every_s) if fresh else None
+        )
+        return token
+
+    def _warn_of_short_life(self, token: Token, need: Need) -> None:
+        """Once in a process: the server's tokens do not live as long as a caller wants them to."""
+        if self._components.store.place not in _SAID:
+            _SAID.add(self._components.store.place)
+            words = (
+                "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
+            )
+            log.warning(words, lifetime_s(token), need.min_ttl_s)
+
+    def _no_other(self, trouble: KimiAuthError) -> None:
+        self.held = None  # what is on disk decides from now on, and that knows of the rejection
+        log.info("no other token instead of the rejected one: %s", trouble.line)
