@@ -1,121 +1,30 @@
-"""The program: which commands there are, and what every one of them owes its caller (one line, and an exit status)."""
+"""The program, and what every command owes its caller: one line, and an exit status. `program` knows the commands."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
-
-import typer
+from typing import Literal
 
 from kimi_auth import files
-from kimi_auth._version import __version__
-from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import terminal_of
+from kimi_auth.cli.declared import understood
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
-from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
-from kimi_auth.cli.values import leave_as_they_are
+from kimi_auth.cli.terminal import PROGRAM, Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import SpecError
 
 __all__ = ["main"]
 
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""What Typer raises for a command line that it does not understand; it exports the subclass only."""
-
 SPEAK_THEMSELVES = {"run", "emulator"}
 """Commands whose later words belong to somebody else."""
-
-HOMES = {
-    "login": "login",
-    "logout": "login",
-    "status": "status",
-    "token": "token",
-    "adopt": "adopt",
-    "run": "run",
-    "models": "models",
-    "doctor": "doctor",
-    "diagram": "diagram",
-    "emulator": "emulator",
-    "demo": "demo",
-}
-"""The module of each command, in the order of the help."""
-
-FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
-"""How every command looks and fails: in our own words."""
-
-app = typer.Typer(
-    name=PROGRAM,
-    help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
-    epilog="--version and --verbose work with every command.",
-    no_args_is_help=True,
-    **FORM,
-)
-
-
-def _say_version(ctx: typer.Context, asked: bool) -> None:
-    if asked:
-        terminal_of(ctx).line(f"{PROGRAM} {__version__}")
-        raise typer.Exit
-
-
-def _say_more(ctx: typer.Context, asked: bool) -> None:
-    if asked:
-        terminal_of(ctx).say_more()
-
-
-@app.callback()
-def _everywhere(
-    verbose: bool = typer.Option(
-        False, "--verbose", "-v", help="Say more on standard error.", callback=_say_more, expose_value=False
-    ),
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", callback=_say_version, expose_value=False, is_eager=True
-    ),
-) -> None:
-    """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
-
-
-class _Commands(Mapping[str, Any]):
-    """The commands as Typer runs them, each with `everywhere`, the options of all. The module of a command is read when
-    that command is asked for, so that none waits for what another one imports; only the help asks for all of them."""
-
-    def __init__(self, everywhere: Sequence[Any]) -> None:
-        self._everywhere = everywhere
-        self._read: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        home = HOMES[name]
-        if name not in self._read:
-            room = typer.Typer(**FORM)
-            import_module(f"{__package__}.{home}").add_to(room)
-            for title, command in typer.main.get_group(room).commands.items():
-                leave_as_they_are(command)
-                command.params = [*command.params, *self._everywhere]
-                self._read[title] = command
-        return self._read[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(HOMES)
-
-    def __len__(self) -> int:
-        return len(HOMES)
-
-
-def program() -> Any:
-    """The program as Typer runs it."""
-    group: Any = typer.main.get_command(app)
-    leave_as_they_are(group)
-    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
-    return group
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,17 +58,14 @@ def _command(args: list[str]) -> str:
 def _run(args: list[str], out: Terminal) -> int:
     try:
         settle(_command(args), os.environ)
-        try:
-            status = program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
-        except UsageError as error:
-            status = _usage(error, out)
+        status = _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)
     except SpecError as error:
         return out.report(_untrusted(error))
     except Stopped as stopped:
         return stopped.exit_status
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return 130
     except (BrokenPipeError, SystemExit) as ended:
         # A shell's completion ends in SystemExit with 0; Typer turns a reader that has gone into SystemExit with 1.
@@ -174,22 +80,19 @@ def _run(args: list[str], out: Terminal) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _obeyed(args: list[str], out: Terminal) -> object:
+    if (plain := understood(args)) is not None:
+        command, values = plain
+        return getattr(import_module(f"{__package__}.{command.module}"), command.module)(out, **values)
+    from kimi_auth.cli.program import obey
+
+    return obey(args, out)
+
+
 def _land(out: Terminal) -> None:
     """No renewal is torn by the end of the program: it is waited for, and whoever waits for us is told why."""
     with suppress(Stopped), out.signals.held():
         drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
-
-
-def _usage(error: Exception, out: Terminal) -> int:
-    words = str(getattr(error, "message", "") or error).removeprefix("Value error, ")
-    if type(error).__name__ == "NoArgsIsHelpError":
-        out.block(words)
-        return 2
-    if names := getattr(getattr(error, "param", None), "opts", None):
-        words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words
-    context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", PROGRAM)
-    return out.report(Usage(one_line(words).rstrip("."), hint=f"see: {path} --help"))
 
 
 def _untrusted(error: SpecError) -> KimiAuthError:

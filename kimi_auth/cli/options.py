@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.declared import JSON, PLATFORM
+from kimi_auth.cli.opening import components_of, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    from kimi_auth.components import Components
-    from kimi_auth.machine import Observer
-    from kimi_auth.session import Session
-    from kimi_auth.supply import TokenSupply
 
 __all__ = ["ConfigPath", "Json", "PlatformId", "components_of", "open_session", "supply_of", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,
-    typer.Option("--platform", metavar="ID", help="Platform; default: the default model's, else kimi-code."),
+    typer.Option(PLATFORM.flag, metavar=PLATFORM.metavar, help=PLATFORM.help),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
+Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
 
 def _at_home(given: Path | None) -> Path | None:
@@ -48,37 +43,3 @@ def terminal_of(ctx: typer.Context) -> Terminal:
     """The streams of this command."""
     terminal: Terminal = ctx.obj
     return terminal
-
-
-def components_of(session: Session) -> Components:
-    """What a session works with."""
-    from kimi_auth import session as facade  # loaded already; the help, which knows every command, does without
-
-    return facade.components_of(session)
-
-
-def supply_of(session: Session) -> TokenSupply:
-    """Where a session's tokens come from."""
-    from kimi_auth import session as facade
-
-    return facade.supply_of(session)
-
-
-def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
-    """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
-    who else listens to every command. Raises Usage for a platform that is not known."""
-    from kimi_auth.credential.log_observer import (  # what is loaded from here on, drawing a machine does without
-        LogObserver,
-    )
-    from kimi_auth.machine import Observers, recorder_from_environ
-    from kimi_auth.session import Session
-
-    observe = Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))
-    usual = Session(observe=observe, one_shot=True)
-    if platform is None:
-        return usual
-    registry = components_of(usual).registry
-    if registry.find(platform) is None:
-        unknown = registry.unknown(platform)
-        raise Usage(unknown.message, hint=unknown.hint)
-    return Session(platform=platform, observe=observe, one_shot=True)

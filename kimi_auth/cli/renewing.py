@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_auth.cli.options import components_of
+from kimi_auth.cli.opening import components_of
 from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.token import Token
 

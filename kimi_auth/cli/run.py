@@ -12,17 +12,15 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
-
-import typer
 
 from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
-from kimi_auth.cli.options import PlatformId, open_session, supply_of, terminal_of
+from kimi_auth.cli.opening import open_session, supply_of
 from kimi_auth.cli.renewing import handed_out
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
 
-__all__ = ["add_to"]
+__all__ = ["run", "with_pair"]
 
 VARIABLE = "KIMI_API_KEY"
 ENDING = "_API_KEY"
@@ -32,27 +30,11 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 """What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
-
-
-def run(
-    ctx: typer.Context,
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="-- CMD...", help="The command and its arguments.")
-    ] = None,
-    platform: PlatformId = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option("--env", metavar="NAME", help="Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too."),
-    ] = None,
-) -> int:
-    """Run a command with KIMI_API_KEY and KIMI_BASE_URL."""
-    out = terminal_of(ctx)
+def run(out: Terminal, *, command: list[str], platform: str | None, env: list[str]) -> int:
+    """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
     if not command:
         raise Usage("run needs a command", hint="for example: kimi-auth run -- env")
-    for name in env or ():
+    for name in env:
         if not NAME.fullmatch(name):
             words = f"--env: {ascii(name)[:80]} is not the name of a key's variable"
             raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
@@ -61,7 +43,7 @@ def run(
         token = handed_out(session, supply_of(session).token_sync()).access_token
         drain()
     environ = dict(os.environ)
-    for name in (VARIABLE, *(env or ())):
+    for name in (VARIABLE, *env):
         environ = with_pair(environ, name, token, session.platform.api_base)
     return _status_of(command, environ)
 

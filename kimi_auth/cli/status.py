@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from kimi_auth.cli.errors import Findings, status_error
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
-from kimi_auth.cli.terminal import Row, Styled
+from kimi_auth.cli.opening import components_of, open_session
+from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
@@ -19,7 +17,7 @@ from kimi_auth.selection import DEFAULT
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["add_to", "claim_of", "duration"]
+__all__ = ["claim_of", "duration", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 WORDS = {
@@ -35,19 +33,8 @@ WORDS = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(status)
-
-
-def status(
-    ctx: typer.Context,
-    platform: PlatformId = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
-    json: Json = False,
-) -> None:
-    """Show what is stored and what it is worth."""
-    out = terminal_of(ctx)
+def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
+    """Shows what is stored and what it is worth; returns the exit status, raises an error that is still to be said."""
     session = open_session(platform)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None
@@ -60,13 +47,12 @@ def status(
             raise error
         if verdict is not None and verdict.says == "invalid":
             raise Findings("the API refuses the stored token", hint="kimi-auth token --refresh")
-        return
+        return 0
     facts = _data(session, found, verdict)
     if error is not None:
-        raise typer.Exit(out.report(error, facts))
+        return out.report(error, facts)
     out.record(facts)
-    if verdict is not None and verdict.says == "invalid":
-        raise typer.Exit(Findings.exit_status)
+    return Findings.exit_status if verdict is not None and verdict.says == "invalid" else 0
 
 
 def _models(session: Session) -> tuple[int, str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from kimi_auth.cli.app import HOMES, program
+from kimi_auth.cli.program import HOMES, program
 from kimi_auth.cli.terminal import Terminal
 
 VALUES: list[Any] = [

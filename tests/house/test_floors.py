@@ -52,7 +52,7 @@ from kimi_auth.store.keyring import SystemKeyring
 assert "█" in str(draw_qr("https://auth.kimi.com/device?user_code=ABCD-EFGH"))
 assert SystemKeyring().read("absent") is None
 """
-COMMANDS = "from kimi_auth.cli.app import program; print(*program().commands)"
+COMMANDS = "from kimi_auth.cli.program import program; print(*program().commands)"
 
 
 def lowest(requirements: Iterable[str]) -> list[str]:

@@ -149,6 +149,7 @@ def test_what_answers_from_disk_knows_nothing_of_the_rest(action: str, argv: tup
     lock, no archive; and nothing of the rooms that serve no login."""
     loaded = all_modules(action, *argv)
     assert not loaded & NOT_FOR_A_STORED_TOKEN
+    assert not loaded & ({"typer", "click"} if action == SESSION or argv[0] in {"status", "run"} else set())
     assert not {name for name in loaded if name.startswith(tuple(OF_OURS))}
 
 
@@ -171,7 +172,7 @@ def test_a_renewal_is_what_loads_http() -> None:
 @pytest.mark.usefixtures("record")
 def test_commands_load_their_own() -> None:
     """No command waits for the packages of another one."""
-    loaded = loads(PROGRAM, "status")[1]
+    loaded = loads(PROGRAM, "logout", "--help")[1]
     assert "typer" in loaded
     assert not loaded & {"segno", "starlette", "uvicorn", "keyring"}
 

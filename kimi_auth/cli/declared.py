@@ -1,0 +1,96 @@
+"""The options of the commands that answer from disk, as data, and the command lines that leave no doubt about them.
+
+`typer` takes six times as long to load as Python to start, more than `status` takes for all that it does. A plain line, such
+as `status --json` or `run -- CMD`, is understood here; every other one, and every mistake, is Typer's, which reads its
+declarations from the same data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+__all__ = ["ENV", "JSON", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
+
+
+class Option(NamedTuple):
+    """An option: its flag, its help, and the name of its value, "" for one that has none."""
+
+    flag: str
+    help: str
+    metavar: str = ""
+    is_repeated: bool = False
+
+
+PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
+JSON = Option("--json", "Answer as one JSON object.")
+VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
+ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
+
+
+class Plain(NamedTuple):
+    """A command: its module, whose function of the same name runs it; its options by parameter; whether a command line of
+    another program follows `--`."""
+
+    module: str
+    options: Mapping[str, Option]
+    takes_command: bool = False
+
+
+PLAIN = {
+    "status": Plain("status", {"platform": PLATFORM, "verify": VERIFY, "json": JSON}),
+    "run": Plain("run", {"platform": PLATFORM, "env": ENV}, takes_command=True),
+}
+
+
+def understood(args: Sequence[str]) -> tuple[Plain, dict[str, object]] | None:
+    """The command of a plain line and the arguments of its function; None for a line that Typer has to read.
+
+    Plain is: the command first, each option in full and apart from its value, once unless it may be repeated, and no value
+    that looks like an option.
+    """
+    plain = PLAIN.get(args[0]) if args else None
+    if plain is None or not all(map(_is_text, args)):
+        return None
+    words, command = list(args[1:]), list[str]()
+    if plain.takes_command:
+        if "--" not in words or words[-1] == "--":
+            return None
+        at = words.index("--")
+        words, command = words[:at], words[at + 1 :]
+    values = _values(plain, words)
+    if values is None:
+        return None
+    return plain, {**values, "command": command} if plain.takes_command else values
+
+
+def _values(plain: Plain, words: list[str]) -> dict[str, object] | None:
+    names = {option.flag: name for name, option in plain.options.items()}
+    found: dict[str, list[str]] = {}
+    rest = iter(words)
+    for word in rest:
+        name = names.get(word, "")
+        if not name or (name in found and not plain.options[name].is_repeated):
+            return None
+        value = next(rest, "") if plain.options[name].metavar else word
+        if plain.options[name].metavar and (not value or value.startswith("-")):
+            return None
+        found.setdefault(name, []).append(value)
+    return {name: _value(option, found.get(name, [])) for name, option in plain.options.items()}
+
+
+def _value(option: Option, given: list[str]) -> object:
+    if not option.metavar:
+        return bool(given)
+    if option.is_repeated:
+        return given
+    return given[0] if given else None
+
+
+def _is_text(word: str) -> bool:
+    """False for bytes that were no text: those are Typer's to refuse."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""`kimi-auth status` and `kimi-auth run -- CMD...` as Typer declares them; see `kimi_auth.cli.declared`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kimi_auth.cli import run as running
+from kimi_auth.cli import status as telling
+from kimi_auth.cli.declared import ENV, VERIFY
+from kimi_auth.cli.options import Json, PlatformId, terminal_of
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    app.command()(status)
+    app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
+
+
+def status(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    verify: Annotated[bool, typer.Option(VERIFY.flag, help=VERIFY.help)] = False,
+    json: Json = False,
+) -> int:
+    """Show what is stored and what it is worth."""
+    return telling.status(terminal_of(ctx), platform=platform, verify=verify, json=json)
+
+
+def run(
+    ctx: typer.Context,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- CMD...", help="The command and its arguments.")
+    ] = None,
+    platform: PlatformId = None,
+    env: Annotated[list[str] | None, typer.Option(ENV.flag, metavar=ENV.metavar, help=ENV.help)] = None,
+) -> int:
+    """Run a command with KIMI_API_KEY and KIMI_BASE_URL."""
+    return running.run(terminal_of(ctx), command=command or [], platform=platform, env=env or [])

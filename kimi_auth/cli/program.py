@@ -1,0 +1,125 @@
+"""The command line as Typer reads it: which commands there are, and what is said of one that it does not understand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from kimi_auth._version import __version__
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.options import terminal_of
+from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
+from kimi_auth.cli.values import leave_as_they_are
+
+__all__ = ["obey", "program"]
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What Typer raises for a command line that it does not understand; it exports the subclass only."""
+
+HOMES = {
+    "login": "login",
+    "logout": "login",
+    "status": "plain",
+    "token": "token",
+    "adopt": "adopt",
+    "run": "plain",
+    "models": "models",
+    "doctor": "doctor",
+    "diagram": "diagram",
+    "emulator": "emulator",
+    "demo": "demo",
+}
+"""The module of each command, in the order of the help."""
+
+FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
+"""How every command looks and fails: in our own words."""
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
+    epilog="--version and --verbose work with every command.",
+    no_args_is_help=True,
+    **FORM,
+)
+
+
+def _say_version(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        terminal_of(ctx).line(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def _say_more(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        terminal_of(ctx).say_more()
+
+
+@app.callback()
+def _everywhere(
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", help="Say more on standard error.", callback=_say_more, expose_value=False
+    ),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_say_version, expose_value=False, is_eager=True
+    ),
+) -> None:
+    """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands as Typer runs them, each with `everywhere`, the options of all. The module of a command is read when
+    that command is asked for, so that none waits for what another one imports; only the help asks for all of them."""
+
+    def __init__(self, everywhere: Sequence[Any]) -> None:
+        self._everywhere = everywhere
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        home = HOMES[name]
+        if name not in self._read:
+            room = typer.Typer(**FORM)
+            import_module(f"{__package__}.{home}").add_to(room)
+            for title, command in typer.main.get_group(room).commands.items():
+                leave_as_they_are(command)
+                command.params = [*command.params, *self._everywhere]
+                self._read[title] = command
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(HOMES)
+
+    def __len__(self) -> int:
+        return len(HOMES)
+
+
+def program() -> Any:
+    """The program as Typer runs it."""
+    group: Any = typer.main.get_command(app)
+    leave_as_they_are(group)
+    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
+    return group
+
+
+def obey(args: list[str], out: Terminal) -> object:
+    """Runs the command line and returns what its command returns: an exit status, or None for 0."""
+    try:
+        return program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
+    except UsageError as error:
+        return _usage(error, out)
+    except typer.Abort:  # a prompt that was left
+        raise KeyboardInterrupt from None
+
+
+def _usage(error: Exception, out: Terminal) -> int:
+    words = str(getattr(error, "message", "") or error).removeprefix("Value error, ")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        out.block(words)
+        return 2
+    if names := getattr(getattr(error, "param", None), "opts", None):
+        words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", PROGRAM)
+    return out.report(Usage(one_line(words).rstrip("."), hint=f"see: {path} --help"))

@@ -1,0 +1,89 @@
+"""Plain command lines are understood without Typer, and mean what Typer makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from kimi_auth.cli.declared import PLAIN, understood
+from kimi_auth.cli.program import program
+
+Run = Callable[..., Any]
+
+STATUS = {"platform": None, "verify": False, "json": False}
+RUN = {"platform": None, "env": []}
+
+UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
+    (["status"], STATUS),
+    (["status", "--json"], {**STATUS, "json": True}),
+    (["status", "--platform", "acme", "--verify"], {**STATUS, "platform": "acme", "verify": True}),
+    (["run", "--", "true"], {**RUN, "command": ["true"]}),
+    (["run", "--", "sh", "-c", "x", "--", "--env"], {**RUN, "command": ["sh", "-c", "x", "--", "--env"]}),
+    (
+        ["run", "--env", "A_API_KEY", "--platform", "p", "--env", "B_API_KEY", "--", "true"],
+        {"platform": "p", "env": ["A_API_KEY", "B_API_KEY"], "command": ["true"]},
+    ),
+]
+
+TYPERS = [
+    [],
+    ["token"],
+    ["--verbose", "status"],
+    ["status", "-v"],
+    ["status", "--help"],
+    ["status", "--jso"],
+    ["status", "--json", "--json"],
+    ["status", "--platform"],
+    ["status", "--platform", "--json"],
+    ["status", "--platform", ""],
+    ["status", "--platform=acme"],
+    ["status", "--platform", "a\udcff"],
+    ["status", "--", "x"],
+    ["status", "x"],
+    ["run"],
+    ["run", "--"],
+    ["run", "true"],
+    ["run", "--env", "--", "true"],
+    ["run", "--json", "--", "true"],
+]
+
+
+@pytest.mark.parametrize(("argv", "values"), UNDERSTOOD)
+def test_a_plain_line(argv: list[str], values: dict[str, object]) -> None:
+    """What leaves no doubt gives the arguments of the command's function."""
+    assert understood(argv) == (PLAIN[argv[0]], values)
+
+
+@pytest.mark.parametrize("argv", TYPERS)
+def test_any_other_line_is_typers(argv: list[str]) -> None:
+    """Other spellings, mistakes and the options of every command are read by Typer, and refused in its words."""
+    assert understood(argv) is None
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_typer_declares_the_same(name: str) -> None:
+    """Flag, help, value and repetition of each option are those of the data, and no option is missing there."""
+    declared = {one.flag: one for one in PLAIN[name].options.values()}
+    typed = {one.opts[0]: one for one in program().commands[name].params if one.opts[0].startswith("--")}
+    assert typed.keys() - {"--verbose", "--version", "--help"} == declared.keys()
+    for flag, option in declared.items():
+        one = typed[flag]
+        assert (one.help, one.multiple, one.is_flag) == (option.help, option.is_repeated, not option.metavar)
+        assert PLAIN[name].options[one.name] == option
+    assert callable(getattr(import_module(f"kimi_auth.cli.{PLAIN[name].module}"), name))
+
+
+@pytest.mark.parametrize("argv", [argv for argv, _ in UNDERSTOOD])
+def test_both_ways_say_the_same(kimi: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    """Status and output of a plain line do not tell which way it went, for a login and for a platform that is not known."""
+    kimi("login")
+    here = kimi(*argv)
+    monkeypatch.setattr("kimi_auth.cli.app.understood", lambda _args: None)
+    typed = kimi(*argv)
+    assert (typed.status, typed.err) == (here.status, here.err)
+    assert [line.partition(":")[0] for line in typed.out.splitlines()] == [
+        line.partition(":")[0] for line in here.out.splitlines()
+    ]
