@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_auth.store import FileStore, MemoryStore, claims
+from kimi_auth.store import FileStore, MemoryStore, claims, owners
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token
 
@@ -114,7 +113,7 @@ def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Gives this machine another name."""
-    return lambda name: monkeypatch.setattr(socket, "gethostname", lambda: name)
+    return lambda name: monkeypatch.setattr(owners, "_node_name", lambda: name)
 
 
 @pytest.fixture

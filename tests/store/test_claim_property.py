@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ ANSWER = Token("a2", "r2", 5.0, 9.0, issuer="https://x")
 def test_any_host_name_and_boot_id(host: str, boot: str) -> None:
     """Made, closed, taken over, answered and installed: on a host and a boot of any name."""
     clock = mock.Mock(boot_id=lambda: boot, boottime_s=lambda: 5.0, wall_s=lambda: 5.0)
-    with tempfile.TemporaryDirectory() as share, mock.patch.object(socket, "gethostname", return_value=host):
+    with tempfile.TemporaryDirectory() as share, mock.patch.object(owners, "_node_name", return_value=host):
         store = FileStore(Path(share), clock=clock)
         with store.locked(0.0):
             store.put(Token("a", "r", 5.0, 9.0))
@@ -48,7 +47,7 @@ def test_any_host_name_and_boot_id(host: str, boot: str) -> None:
 def test_a_header_comes_back_and_leaves_room(owner: Owner) -> None:
     """Whatever a system calls itself, the header is read as it was written, and the largest record fits behind it."""
     with (
-        mock.patch.object(socket, "gethostname", return_value=owner.host),
+        mock.patch.object(owners, "_node_name", return_value=owner.host),
         mock.patch.object(owners, "_system") as system,
     ):
         system().namespace, system().started = lambda: owner.namespace, lambda _pid: owner.started
