@@ -22,7 +22,7 @@ from kimi_auth.proof import state as st
 from kimi_auth.proof.hooks_outside import HOOKS
 from kimi_auth.proof.workers import side_by_side
 from kimi_auth.store import Backoff, Claim, FileStore, MemoryStore, RevokedMark, claims, owners
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
 
