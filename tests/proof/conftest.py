@@ -106,7 +106,7 @@ CLAIMS = {
 ENDED_LOGIN = {"revoked"}
 AWAITS = {
     "": 0,
-    "backoff": simulated.AWAITS_PACE,
+    "backoff": simulated.AWAITS_BACKOFF,
     "claim": simulated.AWAITS_CLAIM,
     "recovery": simulated.RECOVERS,
 }
