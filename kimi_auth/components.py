@@ -1,4 +1,4 @@
-"""What works on one login of one platform, put together: its store, server, clock and machines, each made when first asked for."""
+"""The composition root: store, server, clock and machines of one login of one platform, each made when first asked for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Components", "share_dir_of"]
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
-    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
+    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of an unknown user."""
     named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
     try:
         return Path(named).expanduser()
@@ -165,7 +165,7 @@ class Components:
         return replace(status, issuer=self._built_in, issuer_from="platform")
 
     def obtain(self, need: Need, timeout_s: float | None = None) -> CredentialState | Waiter[CredentialState]:
-        """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
+        """`Credential.obtain` now; without a login, the error says what keeps the keyring's login from being used."""
         try:
             return self.credential.obtain(need, self.age_clock.now_s(), timeout_s)
         except NotSignedIn as absent:
@@ -182,7 +182,7 @@ class Components:
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:
-        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
+        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept, for `obtain`."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 

@@ -15,7 +15,7 @@ The rules of the house
    A hook that answers with another word is broken, and the walk stops with a `MachineError`: guessing where an
    unforeseen answer ought to lead is how logins are lost.
 
-4. *The engine catches nothing.* Bad weather (offline, refused, disk full) is an outcome and has an edge; whatever is
+4. *The engine catches nothing.* An expected failure (offline, refused, disk full) is an outcome and has an edge; what is
    raised is a bug or a cancellation, and both pass through as they came. No state is stored, so there is nothing to
    undo: the next walk starts at the beginning and looks at the world.
 
@@ -86,7 +86,7 @@ class Transition:
 
 
 class Observer(Protocol):
-    """Somebody who is told how a walk goes. Observers must not raise, and are called in the thread of the walk."""
+    """Is told of each step of a walk. Observers must not raise, and are called in the thread of the walk."""
 
     def entered(self, machine: str, state: str, activity: str) -> None:
         """Called before the activity of a state runs."""

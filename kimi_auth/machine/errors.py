@@ -1,4 +1,4 @@
-"""The two errors of the engine room. Both mean a mistake in code or data, never weather."""
+"""The two errors of the engine room. Both mean a mistake in code or data, never an expected failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MachineError(RuntimeError):
 class SpecError(ValueError):
     """Machine files that cannot be trusted.
 
-    `problems` holds one line for each: the file, the place in it, what is wrong and how to mend it.
+    `problems` holds one line for each: the file, the place in it, what is wrong and how to fix it.
     """
 
     problems: tuple[str, ...]

@@ -145,7 +145,7 @@ def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], li
         except OSError as error:
             unreadable.append(f"{file.name}: cannot be read ({error.strerror}); make it readable")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            unreadable.append(f"{file.name}: is not TOML ({error}); mend the syntax there")
+            unreadable.append(f"{file.name}: is not TOML ({error}); fix the syntax there")
     if not files and not unreadable:
         raise SpecError([f"{folder} holds no machine; give a folder with a NAME.toml for each machine"])
     return files, unreadable

@@ -1,4 +1,4 @@
-"""The simulated hooks of token_refresh and sign_out: pure functions from a world to its possible successors."""
+"""The simulated hooks of token_refresh and sign_out, which run under the lock: pure functions from a world to its possible successors."""
 
 from __future__ import annotations
 

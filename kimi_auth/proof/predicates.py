@@ -1,5 +1,4 @@
-"""The predicate of each rest state: what must hold when a walk ends there. A walk that ends elsewhere breaks rule
-I8."""
+"""The predicate of each rest state, which must hold when a walk ends there (rule I8), and the duties that it must have done."""
 
 from __future__ import annotations
 

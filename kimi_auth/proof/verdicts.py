@@ -1,4 +1,4 @@
-"""The verdict on machines, for people: broken lock discipline, broken scenarios, and the result of each world."""
+"""Verdicts on machines, for `diagram --check` and `--verify`: missing simulated hooks, broken lock discipline, broken scenarios, and the result of each world."""
 
 from __future__ import annotations
 
