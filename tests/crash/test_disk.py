@@ -38,7 +38,7 @@ def test_not_sent(stage_on_disk: Stage, disk: Disk, how: str, age: str) -> None:
         assert words in result.words
     assert stage.sends == []
     assert stage.snapshot.state == "present"
-    disk.mend()
+    disk.repair()
     assert stage.next_run().error == ""
     assert token.access_token
     assert violations(stage) == []
@@ -76,7 +76,7 @@ def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     assert BREAK[how][1] in result.words
     assert stage.works
     assert stage.next_run(**disk.options).error == ""
-    disk.mend()
+    disk.repair()
     worker = stage.start("logout")
     assert (worker.result().error, worker.end()) == ("", 0)
     assert stage.next_run().error == "not_signed_in"
@@ -95,7 +95,7 @@ def test_login(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     assert (worker.result().state, worker.end()) == ("failed", 0)
     assert stage.state.counts["device_codes"] == asked
     assert stage.next_run(**disk.options).access == stage.seen[0].access
-    disk.mend()
+    disk.repair()
     assert violations(stage) == []
 
 
@@ -124,7 +124,7 @@ def test_a_refusal_that_cannot_be_recorded(stage_on_disk: Stage, disk: Disk) -> 
     worker.order("on")
     assert worker.result().error == "revoked"
     assert worker.end() == 0
-    disk.mend()
+    disk.repair()
     assert stage.next_run(wall_offset_s=1000.0).error == "revoked"
     assert violations(stage) == []
 
@@ -201,6 +201,6 @@ def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
     worker.order("on")
     assert worker.result().error in {"unreachable", "unwritable"}
     assert worker.end() == 0
-    disk.mend()
+    disk.repair()
     assert stage.next_run(wall_offset_s=1000.0).error == ""
     assert violations(stage) == []

@@ -17,7 +17,7 @@ SIZE = 512 * 1024
 
 @dataclass
 class Disk:
-    """`options` are for every worker on this disk. What is broken stays so until `mend`."""
+    """`options` are for every worker on this disk. What is broken stays so until `repair`."""
 
     path: Path
     flag: Path
@@ -48,7 +48,7 @@ class Disk:
         else:
             self.flag.write_text("EROFS", "ascii")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """All is well again."""
         self.flag.unlink(missing_ok=True)
         if self.is_real:

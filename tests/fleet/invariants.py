@@ -6,7 +6,7 @@ and the processes hold. `violations` gives one line for each thing that is wrong
     I4  nothing transient signs anybody out
     I5  an older credential never overwrites a newer one
     I6  a logout is final
-    I7  the client never causes a reuse revocation of a login that somebody still validly holds
+    I7  the client never causes a reuse revocation of a login that another process still validly holds
     I8  a walk ends fresh or signed out only if the record on disk says so
     I9  at most one process is in the locked region
 """

@@ -271,11 +271,11 @@ def test_parse_refuses(text: str, where: str) -> None:
 
 def test_parse_names_the_next_step() -> None:
     """Whoever gives the text says how it is mended, and that stands behind every problem with it."""
-    _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", mend="vi mine.toml")
+    _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", fix="vi mine.toml")
     (trouble,) = problems.values()
     assert trouble.line == "mine.toml: platforms.mine.colour: is a key that nothing reads (vi mine.toml)"
     with pytest.raises(ConfigError, match="not TOML") as caught:
-        parse("v = ", "mine.toml", mend="vi mine.toml")
+        parse("v = ", "mine.toml", fix="vi mine.toml")
     assert caught.value.hint == "vi mine.toml"
 
 
