@@ -86,7 +86,7 @@ def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("how", BREAK)
 def test_login(stage_on_disk: Stage, disk: Disk, how: str) -> None:
-    """Nobody is asked to approve what could not be stored."""
+    """No approval is requested for a login that cannot be stored."""
     stage = stage_on_disk
     stage.sign_in("fresh")
     asked = stage.state.counts["device_codes"]
@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_during_a_login(stage_on_disk: Stage, disk: Disk) -
 
 
 def test_a_refusal_that_cannot_be_recorded(stage_on_disk: Stage, disk: Disk) -> None:
-    """The login has ended and the disk is full: nobody is told wrong, and the next run finds out again, declared."""
+    """The login has ended and the disk is full: no caller is told wrong, and the next run finds out again, declared."""
     stage = stage_on_disk
     stage.sign_in("expired")
     worker = stage.start("obtain", gates=["token_refresh.recording_revoked"], **disk.options)
@@ -173,7 +173,7 @@ def test_a_command_that_gives_up_saving(stage: Stage, reuse: str) -> None:
 
 
 def test_an_staged_that_cannot_be_installed(stage: Stage) -> None:
-    """The pair reached the disk and not its place: the next run puts it there and sends nothing."""
+    """The pair reached the disk and not its final name: the next run puts it there and sends nothing."""
     stage.sign_in("expired")
     flag = stage.folder / "broken"
     worker = stage.start(
@@ -191,7 +191,7 @@ def test_an_staged_that_cannot_be_installed(stage: Stage) -> None:
 
 @pytest.mark.prove
 def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
-    """No room for the backoff, a server in trouble: it is weather, and nobody is signed out."""
+    """No room for the backoff, a server error: both are expected, and the login stays."""
     stage = stage_on_disk
     stage.state.inject(Fault("token", grant="refresh_token", status=503, times=2))
     stage.sign_in("expired")

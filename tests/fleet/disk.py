@@ -17,7 +17,7 @@ SIZE = 512 * 1024
 
 @dataclass
 class Disk:
-    """`options` are for every worker on this disk. What is broken stays so until `repair`."""
+    """`options` are for every worker on this disk. It stays broken until `repair`."""
 
     path: Path
     flag: Path
@@ -42,7 +42,8 @@ class Disk:
             os.close(descriptor)
 
     def freeze(self) -> None:
-        """Nothing can be written. A real disk refuses while a file is open for writing, so nobody may hold the lock."""
+        """Nothing can be written. A real disk refuses while a file is open for writing, so no process may hold the
+        lock."""
         if self.is_real:
             subprocess.run(["mount", "-o", "remount,ro", str(self.path)], check=True)
         else:

@@ -8,7 +8,7 @@ from kimi_auth.proof.workers import side_by_side
 
 
 def test_a_ctrl_c_does_not_reach_them() -> None:
-    """Every one of them has SIGINT blocked from its first instruction on; whoever started them has not."""
+    """Every one of them has SIGINT blocked from its first instruction on; the process that started them has not."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with side_by_side(2) as pool:
         blocked = [pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []) for _ in range(8)]
