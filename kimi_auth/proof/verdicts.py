@@ -88,7 +88,7 @@ def faults_of(machines: Library) -> list[str]:
 def without_hook(machines: Library) -> list[str]:
     """Activities that a simulated process can come to and that have no simulated hook, one line each.
 
-    Of device_login only what follows the approval is simulated: what stands before it touches no credential.
+    Of device_login only what follows the approval is simulated: the states before it touch no credential.
     """
     if unknown_to(machines):
         return []

@@ -112,7 +112,7 @@ AWAITS = {
 
 
 def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
-    """What the simulated hook may answer, and what is then so."""
+    """The answers that the simulated hook may give, and the state after each."""
     owner, staged, met = CLAIMS[given.claim]
     p = st.Pair(
         0,
@@ -243,7 +243,7 @@ class Real:
             raise self.config
 
     def run(self, activity: str, given: Given) -> tuple[str, Facts]:
-        """What the hook answers in that situation, and what is then so."""
+        """The hook's answer in that situation, and the state after it."""
         pairs, ctx = self._arrange(given)
         hook = getattr(self.work, activity)
         if activity.startswith("hold_credential"):
@@ -314,7 +314,7 @@ class Real:
         return found.header.nonce
 
     def _change(self, record: str, pairs: Mapping[str, Token]) -> None:
-        """Somebody without our lock writes, and sweeps nothing: so does a program that knows no sidecars."""
+        """A program without our lock writes, and sweeps nothing: so does a program that knows no sidecars."""
         if record == "corrupt":
             self.spoil()
         elif record == "r":

@@ -1,4 +1,4 @@
-"""The committed machines, explored exhaustively; and the proof that the exploration would find what is missing."""
+"""The committed machines, explored exhaustively; and the proof that the exploration would find a missing part."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _renamed_outcome(data: dict[str, Any]) -> None:
     ids=["weather ends a login", "nobody stores", "an outcome has another name", "a busy server is asked again"],
 )
 def test_an_edited_machine_is_judged(machines: Library, pool: Pool, edit: Edit, fault: str, rule: str) -> None:
-    """Machines that somebody edited get a verdict, whatever was edited: faults, or a rule that a world breaks."""
+    """Edited machines get a verdict, whatever was edited: faults, or a rule that a world breaks."""
     broken = edited(machines, edit)
     assert any(fault in said for said in faults_of(broken))
     report = pool.submit(visit, broken.data(), "one process, power cuts").result()
