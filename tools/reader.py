@@ -3,8 +3,8 @@
     python tools/reader.py --seed 7             twenty jobs and the list of modules; show both to one who has not seen the code
     python tools/reader.py --seed 7 --answers   the files
 
-Drawn are functions whose docstring has at least six words (less makes sense beside the name alone): public ones, and private
-ones of at least eight lines. Same code and seed, same draw.
+Drawn are functions whose docstring has at least 30 characters (a shorter one makes sense beside the name alone): public ones,
+and private ones of at least eight lines. Same code and seed, same draw.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Final, NamedTuple
 
 PACKAGE: Final = Path(__file__).resolve().parents[1] / "kimi_auth"
 PRIVATE_LINES_MIN: Final = 8
-WORDS_MIN: Final = 6
+CHARACTERS_MIN: Final = 30
 
 
 class Job(NamedTuple):
-    """What a function does, in the words of its docstring, and where it is."""
+    """A function: its docstring and its location."""
 
     says: str
     module: str
@@ -43,7 +43,7 @@ def jobs(file: Path) -> Iterator[Job]:
             says = " ".join(inspect.cleandoc(says).split())
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             is_private = node.name.startswith("_")
-            if says.count(" ") >= WORDS_MIN - 1 and not (is_private and lines < PRIVATE_LINES_MIN):
+            if len(says) >= CHARACTERS_MIN and not (is_private and lines < PRIVATE_LINES_MIN):
                 yield Job(says, module_of(file), node.name)
 
 

@@ -1,6 +1,6 @@
-"""The lints of machines: one function for each rule that must hold before a machine may be walked.
+"""Rules that machines keep before anything walks them: one function for each rule, two tables of rules.
 
-A rule yields `(place, problem)`: the place inside the file, and one line that says what is wrong and how to fix it.
+A rule yields `(location, problem)`: the table inside the file, and one line with the mistake and its fix.
 A rule stays silent where another one has already spoken, so that one mistake is one line.
 """
 
@@ -100,7 +100,7 @@ def activities_have_outcomes(machine: Machine) -> Iterator[Problem]:
 
 
 def resources_need_a_hook(machine: Machine) -> Iterator[Problem]:
-    """What is held is taken by a hook, and a child is walked only while something is held."""
+    """A held resource is taken by a hook, and a child is walked only while a resource is held."""
     for name, state in machine.states.items():
         taken = [key for key in ("holds", "walks") if getattr(state, key)]
         if state.is_rest and taken:
@@ -205,7 +205,7 @@ TOGETHER: tuple[Callable[[str, Machines], Iterator[Problem]], ...] = (
 def problems(machines: Machines, *, complete: bool = True) -> Iterator[str]:
     """Every broken rule, one line each; `machines` is keyed by file stem.
 
-    Where files are missing because they could not be read, the set is not `complete` and each machine is judged alone.
+    Where files are missing because they could not be read, the set is not `complete` and each machine is checked alone.
     """
     for stem, machine in machines.items():
         if machine.name != stem:

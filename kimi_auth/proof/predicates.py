@@ -1,4 +1,5 @@
-"""The predicate of each rest state, which must hold when a walk ends there (rule I8), and the duties that it must have done."""
+"""The predicate of each rest state: the condition under which a walk may end there. A walk that ends elsewhere breaks rule
+I8."""
 
 from __future__ import annotations
 

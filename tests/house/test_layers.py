@@ -26,7 +26,7 @@ THIRD_PARTY = {
     "uvicorn": {"testing"},
     "zstandard": {"wire"},
 }
-"""Which rooms may import what: a package that is to be replaced one day is in one place."""
+"""Which rooms may import what: a package that is to be replaced one day is imported by one room."""
 
 
 def test_arrows_point_down() -> None:

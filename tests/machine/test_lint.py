@@ -1,4 +1,4 @@
-"""Every lint, one row each: machine files and exactly what is said about them."""
+"""Every lint, one row each: machine files and the exact findings."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_a_lock_taken_again_further_down_is_found(load: Callable[..., Library]) 
     ],
 )
 def test_a_file_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path, broken: bytes) -> None:
-    """The other files are still judged, each alone: whether `c` exists cannot be said."""
+    """The other files are still checked, each alone: whether `c` exists cannot be said."""
     (tmp_path / "c.toml").write_bytes(broken)
     (tmp_path / "m.toml").write_text(machine(WALKING + "odd = 1\n").replace('about = "E."\n', ""))
     with pytest.raises(SpecError) as caught:
