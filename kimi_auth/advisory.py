@@ -25,7 +25,7 @@ def is_renewal_due(components: Components) -> bool:
     return (
         landing.state == "expiring"
         and token is not None
-        and not at_leisure(token, components.steady.now_s())
+        and not at_leisure(token, components.age_clock.now_s())
         and not is_being_renewed(components)
     )
 

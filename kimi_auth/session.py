@@ -130,9 +130,9 @@ class Session:
         return self._components.static_key()
 
     def status(self) -> Status:
-        """What is stored and what it is worth; nothing is sent."""
+        """The stored login and how long it lasts, from disk alone."""
         landing = self._components.credential.inspect()
-        now_s = self._components.steady.now_s()
+        now_s = self._components.age_clock.now_s()
         status = self._components.told(status_of(landing, self.platform, self._store, now_s))
         # An API key has no times: those that its store gives for judging it are no facts.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
@@ -240,11 +240,11 @@ class Session:
             try:
                 await self._components.settle()
                 freshness = Refresher(
-                    self._components.credential, self._components.steady, self._components.targets.inject
+                    self._components.credential, self._components.age_clock, self._components.targets.inject
                 )
                 with suppress(
                     KimiAuthError
-                ):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
+                ):  # a transient error, or not signed in yet: the keeper says so and tries again
                     await freshness.look()
                 keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
                 yield self

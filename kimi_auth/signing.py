@@ -48,7 +48,7 @@ async def sign_in(
         open_browser=open_browser,
         revokes_replaced=platform.revocation == "token",
     )
-    hooks = DeviceLoginHooks(components.effects, ports)
+    hooks = DeviceLoginHooks(components.ports, ports)
     machine = components.library["device_login"]
     try:
         with components.walks.recording(machine, components.observe) as observe:
@@ -103,5 +103,5 @@ def _signed_out(components: Components, landing: CredentialState) -> LogoutRepor
     if landing.state != "absent":
         raise landing.ctx.trouble or ConfigError("the login still stands")
     ctx = landing.ctx
-    trouble = ctx.trouble or components.keyring_trouble
+    trouble = ctx.trouble or components.keyring_error
     return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, components.store.leftovers())

@@ -93,7 +93,7 @@ class TokenSupply:
                 raise landing.error
             raise Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
-        stamp, now_s = landing.ctx.snapshot.stamp, self._components.steady.now_s()
+        stamp, now_s = landing.ctx.snapshot.stamp, self._components.age_clock.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:
             self._warn_of_short_life(token, need)
         self.held = (

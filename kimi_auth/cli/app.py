@@ -24,7 +24,7 @@ from kimi_auth.machine import SpecError
 __all__ = ["main"]
 
 SPEAK_THEMSELVES = {"run", "emulator"}
-"""Commands whose later words belong to somebody else."""
+"""Commands that pass their later arguments on to another program."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,19 +90,19 @@ def _obeyed(args: list[str], out: Terminal) -> object:
 
 
 def _land(out: Terminal) -> None:
-    """No renewal is torn by the end of the program: it is waited for, and whoever waits for us is told why."""
+    """The end of the program does not interrupt a renewal: the program waits for it, and says so to the caller."""
     with suppress(Stopped), out.signals.held():
         drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
 
 
 def _untrusted(error: SpecError) -> KimiAuthError:
-    """Machine files with mistakes, told to whoever asked for something else than to see them."""
+    """Machine files with mistakes, reported to a command that needs them for anything but showing the mistakes."""
     more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
     return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:
-    """What the system refused where no command says it in its own words, as when Typer writes a help or a completion."""
+    """A refusal of the system without a message of a command, as when Typer writes a help text or a completion."""
     if refusal.filename is None:
         is_help = _last(refusal).tb_frame.f_globals["__name__"].startswith("typer.")
         return out.report(out.unwritten(refusal)) if is_help else _bug(refusal, out)
@@ -113,7 +113,7 @@ def _refused(refusal: OSError, out: Terminal) -> int:
 
 
 def _bug(bug: Exception, out: Terminal) -> int:
-    """An exception that nobody foresaw: its kind and its place, never its words or its data."""
+    """An unexpected exception: its kind and where it was raised, never its message or its data."""
     _say_where(bug, out)
     place = _last(bug)
     return out.report(

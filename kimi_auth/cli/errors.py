@@ -9,7 +9,7 @@ __all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "status
 
 
 class Usage(KimiAuthError):
-    """The command line asks for what is not there."""
+    """The command line names something that does not exist."""
 
     code = "usage"
     exit_status = 2

@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
 
 def _at_home(given: Path | None) -> Path | None:
-    """`given` with the home directory that its `~` means; raises BadParameter for a home that nobody has."""
+    """`given` with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
     try:
         return given and given.expanduser()
     except RuntimeError:

@@ -26,7 +26,7 @@ def status(
     verify: Annotated[bool, typer.Option(VERIFY.flag, help=VERIFY.help)] = False,
     json: Json = False,
 ) -> int:
-    """Show what is stored and what it is worth."""
+    """Show the stored login and how long it lasts."""
     return telling.status(terminal_of(ctx), platform=platform, verify=verify, json=json)
 
 

@@ -35,7 +35,7 @@ HOMES = {
 """The module of each command, in the order of the help."""
 
 FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
-"""How every command looks and fails: in our own words."""
+"""How every command looks and fails: with our own messages."""
 
 app = typer.Typer(
     name=PROGRAM,

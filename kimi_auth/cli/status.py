@@ -1,4 +1,4 @@
-"""`kimi-auth status`: what is stored and what it is worth."""
+"""`kimi-auth status`: the stored login and how long it lasts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORDS = {
 
 
 def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
-    """Shows what is stored and what it is worth; returns the exit status, raises an error that is still to be said."""
+    """Shows the stored login and how long it lasts; returns the exit status, raises an error that is still to be said."""
     session = open_session(platform)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None

@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def seconds(value: float) -> float:
-    """A number of seconds; what is none compares with nothing and would pass every bound."""
+    """A number of seconds; NaN is refused, because it compares with nothing and would pass every bound."""
     if value != value:  # noqa: PLR0124 - NaN
         raise typer.BadParameter("it is not a number")
     return value
@@ -43,7 +43,7 @@ def token(
     session = open_session(platform)
     with out.signals.held():
         pair = handed_out(session, supply_of(session).token_sync(min_ttl_s=min_ttl, refresh=refresh))
-    now_s, ends = components_of(session).steady.now_s(), session.platform.oauth is not None  # an API key has no end
+    now_s, ends = components_of(session).age_clock.now_s(), session.platform.oauth is not None  # an API key has no end
     if json:
         out.record(described(pair, session.platform.id, now_s, ends=ends))
     else:

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from kimi_auth.store import MemoryStore
 
     from .emulator import Emulator, Fault
-    from .server import Request, Reuse, SimulatedServer
+    from .simulated_server import Request, SimulatedServer
 
 __all__ = [
     "Emulator",
     "Fault",
     "MemoryStore",
     "Request",
-    "Reuse",
     "SimulatedServer",
     "SystemClock",
 ]
@@ -30,7 +29,7 @@ _MODULES = {
     "kimi_auth.clock": ("SystemClock",),
     "kimi_auth.store": ("MemoryStore",),
     "kimi_auth.testing.emulator": ("Emulator", "Fault"),
-    "kimi_auth.testing.server": ("Request", "Reuse", "SimulatedServer"),
+    "kimi_auth.testing.simulated_server": ("Request", "SimulatedServer"),
 }
 
 

@@ -213,7 +213,7 @@ def test_run_leaves_no_zombie(due: Token, held: HeldServer, store: FileStore) ->
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines that would have been run, in a place where processes live on."""
+    """The command lines that would have been run, in an environment where processes live on."""
     lines: list[list[str]] = []
 
     def refuse(line: list[str], _environ: object) -> int:
@@ -349,7 +349,7 @@ def make_due(share_dir: Path) -> Token:
     store = FileStore(share_dir, "oauth/acme", clock=Session().__dict__["_clock"])
     old = store.read().token
     assert old is not None
-    now_s = Session()._components.steady.now_s()
+    now_s = Session()._components.age_clock.now_s()
     token = Token(old.access_token, old.refresh_token, now_s + DUE_S, 900.0, issuer=old.issuer, scope=old.scope)
     with store.locked(5):
         store.put(token)
@@ -378,7 +378,7 @@ def test_a_successor_that_does_not_come(strict_platform: Path, emulator: Emulato
 
 
 def test_patience_with_a_successor_is_bounded(strict_platform: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A renewal that takes longer than a caller waits: what is stored is handed out."""
+    """A renewal that takes longer than a caller waits: the stored token is handed out."""
     old = make_due(strict_platform)
     session = Session(platform="acme")
     assert successor_of(session._components, old, 0.05, is_coming=lambda: True) == old
@@ -415,7 +415,7 @@ def test_a_child_python_is_as_isolated_as_we_are() -> None:
 
 
 def test_the_program_of_the_process(due: Token, emulator: Emulator, store: FileStore) -> None:
-    """It renews what is due, once; a platform that is not known is an exit status, for no one reads its words."""
+    """It renews an expiring token, once; an unknown platform is an exit status, for its message has no reader."""
     assert renewal.main("kimi-code") == 0
     assert until_renewed(store, due) == store.read().token
     assert renewal.main("kimi-code") == 0

@@ -33,7 +33,7 @@ def location(session: Session, status: Status) -> Iterator[Check]:
     path = components_of(session).share_dir
     evidence, step = f"{path} ({status.sources['share_dir']})", ""
     if not path.is_absolute():
-        evidence += ", which is another place in every directory"
+        evidence += ", which is a different location in every directory"
         step = f"export KIMI_SHARE_DIR={shlex.quote(str(Path.cwd() / path))}"
     else:
         words, step = _obstacle(path)
@@ -75,7 +75,7 @@ def _obstacle(path: Path) -> tuple[str, str]:
 
 
 def _remarks(path: Path) -> dict[str, str]:
-    """What is unusual about the directories of the login, and may be meant so: the next step of each."""
+    """Unusual properties of the login's directories, which may be intended: the next step for each."""
     try:
         return dict(remark for directory in _directories(path) for remark in files.remarks(directory))
     except OSError:
