@@ -57,7 +57,8 @@ STATUS = """
   Kimi Code
 
   state       fresh  signed in
-  credential  the file {share}/credentials/kimi-code.json
+  platform    kimi-code  (config.toml)
+  credential  the file {share}/credentials/kimi-code.json  (KIMI_SHARE_DIR)
   token       {token} left
   renewal     due in {renewal}
   pair        {fp}
