@@ -25,16 +25,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from .exposure import GROUP, OTHERS, exposed_to, group_name
 from .mounts import keeps_modes
 from .unfit import Exposed, NotOurs, Unfit, is_ours, is_outside, refuse_foreign_link
 
 __all__ = [
     "Place",
-    "exposed_to",
+    "Where",
     "followed",
     "is_directory",
     "names",
     "opened_directory",
+    "path_of",
     "reached",
     "remarks",
     "stat_at",
@@ -45,7 +47,6 @@ LINKS_MAX = 40
 
 # O_PATH, O_SEARCH: a directory on the way must be entered, not read.
 _ENTER = getattr(os, "O_PATH", getattr(os, "O_SEARCH", os.O_RDONLY)) | os.O_DIRECTORY | os.O_CLOEXEC
-_OTHERS, _GROUP = 0o002, 0o020
 
 
 class Place(NamedTuple):
@@ -60,15 +61,27 @@ class Place(NamedTuple):
         return Place(self.directory, name, self.path.with_name(name))
 
 
+Where = Path | Place
+"""A path, or a place in a directory that is open and judged already: several operations can share one walk."""
+
+
+def path_of(where: Where) -> Path:
+    """The full name of a file, for people."""
+    return where.path if isinstance(where, Place) else where
+
+
 @contextmanager
-def reached(path: Path, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
-    """The `Place` that `path` names; it may not exist yet. `follow`: also follow a link at its end.
+def reached(where: Where, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
+    """The `Place` that `where` names; it may not exist yet. `follow`: also follow a link at the end of a path.
 
     `private`: its directory is judged as the one that holds the file, else as one on the way (to make a directory in
     it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
-    error of the body becomes a full path.
+    error of the body becomes a full path. A `Place` is not walked to again.
     """
-    way = _Way(path)
+    if isinstance(where, Place):
+        yield where
+        return
+    way = _Way(where)
     try:
         place = way.walk(follow=follow, private=private)
         try:
@@ -87,10 +100,10 @@ def followed(path: Path) -> Path:
         return place.path
 
 
-def stat_at(path: Path, *, follow: bool = False) -> os.stat_result | None:
-    """The `lstat` of `path`, None if it does not exist. Raises as `reached`."""
+def stat_at(where: Where, *, follow: bool = False) -> os.stat_result | None:
+    """The `lstat` of a file, None if it does not exist. Raises as `reached`."""
     try:
-        with reached(path, follow=follow, private=False) as place:
+        with reached(where, follow=follow, private=False) as place:
             return os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
@@ -103,22 +116,30 @@ def is_directory(path: Path) -> bool:
 
 
 @contextmanager
-def opened_directory(path: Path) -> Iterator[int]:
-    """A readable descriptor of the judged directory `path`, for listing and `fsync`. Raises OSError."""
-    way = _Way(path)
-    try:
-        way.enter(private=True)
-        descriptor = way.readable()
-    finally:
-        way.close()
+def opened_directory(directory: Where) -> Iterator[int]:
+    """A readable descriptor of a judged directory, or of the directory of a `Place`, for listing and `fsync`. Raises
+    OSError."""
+    if isinstance(directory, Place):
+        descriptor = _readable(directory.directory)
+    else:
+        way = _Way(directory)
+        try:
+            way.enter(private=True)
+            descriptor = way.readable()
+        finally:
+            way.close()
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def names(directory: Path) -> list[str]:
-    """The names in the directory. Raises OSError."""
+def _readable(directory: int) -> int:
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+
+
+def names(directory: Where) -> list[str]:
+    """The names in a directory, or beside a `Place`. Raises OSError."""
     with opened_directory(directory) as descriptor:
         return os.listdir(descriptor)  # noqa: PTH208
 
@@ -136,23 +157,13 @@ def remarks(directory: Path) -> Iterator[tuple[str, str]]:
             words = f"{path} is on a file system that stores no owners or modes: how it is mounted keeps others out"
             yield words, _ELSEWHERE
             return
-        who = exposed_to(found) or (f"the group {_group_name(found.st_gid)}" if found.st_mode & _GROUP else "")
+        who = exposed_to(found) or (f"the group {group_name(found.st_gid)}" if found.st_mode & GROUP else "")
         if who and not found.st_mode & stat.S_ISVTX:
             mode = stat.S_IMODE(found.st_mode)
             yield (
                 f"{path} can be written by {who} (mode {mode:04o})",
                 f"if that is not meant: chmod go-w {shlex.quote(path)}",
             )
-
-
-def exposed_to(found: os.stat_result) -> str:
-    """The others who may write to the directory, in words; "" if none are known."""
-    mode = found.st_mode
-    if mode & _OTHERS:
-        return "every user"
-    if mode & _GROUP and not _is_group_ours(found.st_gid):
-        return f"the group {_group_name(found.st_gid)}"
-    return ""
 
 
 class _Way:
@@ -186,7 +197,7 @@ class _Way:
 
     def readable(self) -> int:
         """A readable descriptor of the entered directory."""
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._here)
+        return _readable(self._here)
 
     def _walk(self, end: list[str], *, follow: bool) -> tuple[str, bool]:
         try:
@@ -229,7 +240,7 @@ class _Way:
             os.close(before)
         found = os.fstat(descriptor)
         # Fast path: most directories need no judgement.
-        if found.st_uid not in self._trusted or found.st_mode & (_OTHERS | _GROUP):
+        if found.st_uid not in self._trusted or found.st_mode & (OTHERS | GROUP):
             self._judge(found)
         self.seen.append((words or "/", found))
 
@@ -275,7 +286,7 @@ class _Way:
             self._refuse_exposed(found)
 
     def _refuse_exposed(self, found: os.stat_result) -> None:
-        if found.st_mode & (_OTHERS | _GROUP) and (who := exposed_to(found)) and keeps_modes(found.st_dev):
+        if found.st_mode & (OTHERS | GROUP) and (who := exposed_to(found)) and keeps_modes(found.st_dev):
             words = f"can be written by {who} (mode {stat.S_IMODE(found.st_mode):04o}, owner uid {found.st_uid})"
             raise Exposed(Path(self._words or "/"), words, _CLOSE if found.st_uid == os.geteuid() else _ELSEWHERE)
 
@@ -294,31 +305,3 @@ _AS_OWNER = (
 def _parts(text: str) -> list[str]:
     """The components of a path, the last one first."""
     return [part for part in reversed(text.split("/")) if part not in {"", "."}]
-
-
-def _is_group_ours(gid: int) -> bool:
-    """True if the group has no known member except me and root."""
-    import grp  # only for a group-writable directory: a directory service may be slow
-    import pwd
-
-    me = os.geteuid()
-    try:
-        listed = grp.getgrgid(gid).gr_mem
-    except KeyError:
-        # A group without a name: a container runtime assigned it for volumes.
-        return gid in {os.getegid(), *os.getgroups()}
-    try:
-        uids = {pwd.getpwnam(name).pw_uid for name in listed}
-    except KeyError:
-        return False
-    uids |= {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid}
-    return uids <= {me, 0}
-
-
-def _group_name(gid: int) -> str:
-    import grp
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
