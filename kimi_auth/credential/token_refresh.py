@@ -233,8 +233,10 @@ class TokenRefreshHooks:
         return ("unwritable", replace(ctx, trouble=trouble)) if trouble else ("staged", ctx)
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
+        new = ctx.pair or ctx.claim.staged
+        assert new is not None
         # Each try compares again: while the disk fails, a program that takes no lock may sign in or out.
-        there = self._insist(lambda: self._commit(ctx))
+        there = self._insist(lambda: self._store.commit(ctx.claim, new))
         if isinstance(there, KimiAuthError):
             return "unwritable", replace(ctx, trouble=there)
         if there != "committed":
@@ -253,21 +255,6 @@ class TokenRefreshHooks:
         self._set_backoff(renewed)
         self._bind_once()
         return "committed", replace(ctx, snapshot=self._store.read(), trouble=None)
-
-    def _commit(self, ctx: CredentialContext) -> Literal["committed", "gone", "superseded"]:
-        """One try. Raises StorageError."""
-        fp, store = ctx.snapshot.fp, self._store
-        if ctx.pair and store.peek_claim(fp).state != "staged" and store.read().fp == fp:
-            store.stage(ctx.claim, ctx.pair)  # the staged file is gone, so the pair exists in this process only
-        new = ctx.pair or ctx.claim.staged
-        stored = store.read()
-        if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
-            return "gone"
-        # If an earlier try failed after the rename, our own pair is the record already; this try makes it durable.
-        if stored.state == "present" and stored.fp not in (fp, fingerprint(new) if new else fp):
-            return "superseded"
-        store.commit_staged(fp)
-        return "committed"
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair

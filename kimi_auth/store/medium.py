@@ -19,6 +19,7 @@ __all__ = [
     "make_directories",
     "overwrite_durably",
     "read_bounded",
+    "reading",
     "refuse_fixed",
     "remove_durably",
     "touch",
@@ -28,6 +29,7 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+At = TypeVar("At", bound=files.Where)
 
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
@@ -50,11 +52,12 @@ def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) 
         raise explain(error, doing, path, kind) from error
 
 
-def read_bounded(path: Path, limit: int) -> files.Found | None:
-    """`files.read_bounded`. Raises CorruptCredential for a non-file or more than `limit` bytes, StorageError for a
-    file that cannot be read or belongs to another user."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises CorruptCredential for a non-file or too large a file, StorageError for a file that cannot be read or
+    belongs to another user."""
     try:
-        return files.read_bounded(path, limit)
+        yield
     except (files.NotAFile, files.TooLarge) as error:
         raise CorruptCredential(str(error)) from error
     except OSError as error:
@@ -63,11 +66,17 @@ def read_bounded(path: Path, limit: int) -> files.Found | None:
         raise explain(error, "read", path, StorageError) from error
 
 
-def _guarded(doing: str, call: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+def read_bounded(where: files.Where, limit: int) -> files.Found | None:
+    """`files.read_bounded` with the errors of `reading`."""
+    with reading(files.path_of(where)):
+        return files.read_bounded(where, limit)
+
+
+def _guarded(doing: str, call: Callable[Concatenate[At, P], T]) -> Callable[Concatenate[At, P], T]:
     @wraps(call)
-    def guarded(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with trouble(doing, path):
-            return call(path, *args, **kwargs)
+    def guarded(where: At, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with trouble(doing, files.path_of(where)):
+            return call(where, *args, **kwargs)
 
     return guarded
 

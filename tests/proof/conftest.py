@@ -35,7 +35,7 @@ WRITES = {
     "renew_claim",
     "withdraw_claim",
     "stage",
-    "commit_staged",
+    "commit",
     "put",
     "sign_out",
     "tidy",
