@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.store import Claim, Snapshot
+from kimi_auth.store import Claim, Snapshot, View
 from kimi_auth.token import Token, left_s, phase
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
@@ -69,7 +69,8 @@ class Need:
 SERVES = frozenset({"fresh", "expiring", "usable"})
 """Rest states of token_lifecycle whose access token may be used."""
 
-NOTHING_READ = Snapshot("absent")
+
+NOTHING_VIEWED = View()
 NO_CLAIM = Claim("none")
 
 
@@ -79,7 +80,7 @@ class CredentialContext:
 
     `patience_s`: how long its caller waits, in seconds (0: *advisory*, one try for the lock; None: no limit).
     `deadline_s`: when that patience ends, monotonic seconds; it bounds the waits for locks and backoffs together.
-    `snapshot`: the last read. `claim`: this walk's own, or the one that it found. `pair`: the new pair from the server;
+    `view`: the credential as last looked at. `claim`: this walk's own, or the one that it found. `pair`: the new pair from the server;
     at logout, the pair to revoke. `trouble`: why the token is not fresh. `retry_after_s`: the delay that the server
     requested.
 
@@ -93,7 +94,7 @@ class CredentialContext:
     need: Need = Need()
     patience_s: float | None = 0.0
     deadline_s: float = 0.0
-    snapshot: Snapshot = NOTHING_READ
+    view: View = NOTHING_VIEWED
     claim: Claim = NO_CLAIM
     pair: Token | None = None
     trouble: KimiAuthError | None = None
@@ -104,6 +105,11 @@ class CredentialContext:
     recoveries: int = 0
     revocation: str = ""
     config: str = ""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The record of the last look."""
+        return self.view.snapshot
 
 
 InspectOutcome = Literal[

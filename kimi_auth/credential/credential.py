@@ -8,10 +8,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 
-from kimi_auth.credential.contracts import CredentialContext, Need
+from kimi_auth.credential.backoff import attainable
+from kimi_auth.credential.contracts import SERVES, CredentialContext, Need
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, untorn
-from kimi_auth.credential.status import NO_TOKEN
+from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
@@ -32,19 +33,8 @@ LAST_WORD_S = 1.0
 ROUNDS_MAX = 3
 """Limit of walks for one need when another program writes a new pair during each of them."""
 
-SERVES = {"fresh", "expiring", "usable"}
-"""Rest states whose access token may be used."""
-
 RENEWABLE = {"fresh", "expiring", "expired", "usable", "in_doubt", "blocked"}
 """Rest states that take the event `renew`."""
-
-ERRORS: dict[str, KimiAuthError] = {
-    **NO_TOKEN,
-    "expired": Unreachable("the token has expired and could not be renewed"),
-    "in_doubt": Unreachable("a renewal was sent and its answer is not known"),
-}
-"""The error for a rest state without a usable token, if the walk itself recorded none."""
-
 
 SIGN_IN = "kimi-auth login"
 ADOPT = "kimi-auth adopt"
@@ -75,8 +65,7 @@ class CredentialState:
     @property
     def error(self) -> KimiAuthError:
         """Why no token is usable: one sentence, with a next step for this platform."""
-        trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
-        return addressed(trouble, self.sign_in)
+        return addressed(self.ctx.trouble or error_of(self.state), self.sign_in)
 
 
 @dataclass(slots=True)
@@ -107,7 +96,8 @@ class Credential:
         """
         landing = self.inspect()
         token = landing.token
-        if token is not None and _serves(token, landing.ctx.snapshot.fp, self.work.attainable(need), now_s):
+        asked = attainable(need, landing.ctx.view.backoff)
+        if token is not None and _serves(token, landing.ctx.snapshot.fp, asked, now_s):
             if landing.state == "expiring" and not self.one_shot:
                 self.renew_in_background(landing)
             return landing
@@ -188,7 +178,7 @@ class Credential:
     def _walk(self, start: CredentialState, need: Need, patience_s: float, event: str) -> CredentialState:
         deadline_s = self.work.deadline_s(patience_s)
         for _ in range(ROUNDS_MAX):
-            ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.snapshot)
+            ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.view)
             machine = self.library["token_lifecycle"]
             with self.walks.recording(machine, self.observe) as observe:
                 landing = self._landed(

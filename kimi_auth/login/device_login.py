@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from kimi_auth.credential.contracts import InjectOutcome
+from kimi_auth.credential.ports import Ports, token_from
 from kimi_auth.credential.token_lifecycle import no_targets
-from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
@@ -27,7 +27,7 @@ from kimi_auth.login.contracts import (
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
 from kimi_auth.models import ModelEntry
-from kimi_auth.store import Backoff, Binding
+from kimi_auth.store import Backoff, Binding, View
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
@@ -96,12 +96,12 @@ class DeviceLoginHooks:
         self._view = around.view
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
-        snapshot, state, trouble = self._ports.look()
+        view, state, trouble = self._ports.look()
         if not ctx.force:
             # One that the server has ended stands no more, though its token may still work.
             stands = state in {"fresh", "expiring", "expired", "usable", "in_doubt"}
             if stands and not isinstance(trouble, SignInEnded):
-                ctx = replace(ctx, token=snapshot.token)
+                ctx = replace(ctx, token=view.snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
                     return "unfinished", ctx
                 return "already_signed_in", replace(ctx, already=True)
@@ -204,8 +204,8 @@ class DeviceLoginHooks:
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
-        token, replaced = _token_of(ctx), self._store.read().token
-        revocable = self._around.revokes_replaced and replaced is not None and self._is_ours(replaced)
+        token, before = _token_of(ctx), self._store.view()
+        replaced = before.snapshot.token if self._around.revokes_replaced and self._is_ours(before) else None
         binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
@@ -230,7 +230,7 @@ class DeviceLoginHooks:
         if trouble is not None:
             return "unwritable", replace(ctx, trouble=trouble)
         self._tell("stored", f"Stored in {self._store.place}.")
-        if revocable and replaced is not None:
+        if replaced is not None:
             await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
@@ -309,9 +309,10 @@ class DeviceLoginHooks:
         except StorageError as trouble:
             log.warning("the old login's backoff is still in place: %s", trouble)
 
-    def _is_ours(self, token: Token) -> bool:
+    def _is_ours(self, view: View) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
-        return not token.is_empty and self._ports.not_ours(token) is None
+        token = view.snapshot.token
+        return token is not None and not token.is_empty and self._ports.not_ours(view) is None
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""

@@ -41,7 +41,6 @@ record."""
 
 RecordState = Literal["absent", "present", "corrupt"]
 ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_flight"]
-Committed = Literal["committed", "superseded", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,10 @@ class Snapshot:
     token: Token | None = None
     fp: str = ""
     problem: StorageError | None = None
+
+
+Committed = Snapshot | Literal["superseded", "gone"]
+"""The new record, or why there is none: another pair is the record, or no pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +242,11 @@ class CredentialStore(Protocol):
 
     def commit(self, claim: Claim, token: Token) -> Committed:
         """Compares the record with the pair that `claim` is on, and renames the staged `token` onto it; stages it first
-        if it is no longer staged. May be repeated after an error.
+        if it is no longer staged. Returns the durable record; sidecars of older pairs are removed. May be repeated
+        after an error.
 
-        `committed`: `token` is the durable record; sidecars of older pairs are removed. `gone`: the record is absent or
-        empty; `superseded`: it is a third pair. Then it is unchanged, and the staged pair stays.
+        `gone`: the record is absent or empty; `superseded`: it is a third pair. Then it is unchanged, and the staged
+        pair stays.
         """
 
     def put(self, token: Token) -> None:

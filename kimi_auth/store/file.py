@@ -289,7 +289,7 @@ class FileStore:
         self._need_lock()
         new = fingerprint(token)
         with self._opened("replace") as folder:
-            found, staged = folder.snapshot(), folder.claim(claim.fp)
+            found = folder.snapshot()
             if found.state == "absent" or (found.token is not None and found.token.is_empty):
                 return "gone"
             if found.fp == new != claim.fp:  # an earlier try renamed it and failed after that; now it is made durable
@@ -297,13 +297,20 @@ class FileStore:
             elif found.state == "present" and found.fp != claim.fp:
                 return "superseded"
             else:
-                chain = folder.claims_on(claim.fp)
-                answer = chain[0][1].answer if chain else None
-                if answer is None or fingerprint(answer) != new:
-                    self._stage(folder, claim, token)  # its file is gone: the pair exists in this process only
-                files.rename_durably(staged, folder.record)
+                found = self._rename(folder, claim, token)
             folder.sweep(new, self._clock.wall_s())
-        return "committed"
+        return found
+
+    def _rename(self, folder: Folder, claim: Claim, token: Token) -> Snapshot:
+        """The staged `token` becomes the record."""
+        chain = folder.claims_on(claim.fp)
+        answer = chain[0][1].answer if chain else None
+        if answer is None or fingerprint(answer) != fingerprint(token):
+            self._stage(folder, claim, token)  # its file is gone: the pair exists in this process only
+        staged = folder.claim(claim.fp)
+        stamp = stamp_of(os.stat(staged.name, dir_fd=staged.directory, follow_symlinks=False))  # renaming keeps it
+        files.rename_durably(staged, folder.record)
+        return Snapshot("present", stamp, token, fingerprint(token))
 
     def put(self, token: Token) -> None:
         self._install(token)

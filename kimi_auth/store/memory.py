@@ -76,9 +76,12 @@ class MemoryStore:
         return View(snapshot, claim, mark, self.backoff(), self.binding())
 
     def read(self) -> Snapshot:
-        if self.fixed and self._found.state == "present":
-            return replace(self._found, problem=StoreUnwritable(FIXED))
-        return self._found
+        found = self._found
+        if found.problem is not None:  # a new error for each reader: a traceback stays with its error
+            return replace(found, problem=type(found.problem)(found.problem.message, hint=found.problem.hint))
+        if self.fixed and found.state == "present":
+            return replace(found, problem=StoreUnwritable(FIXED))
+        return found
 
     def stamp(self) -> Stamp:
         return self._found.stamp
@@ -191,7 +194,7 @@ class MemoryStore:
         if found.fp != new:
             self._install(token)
         self._sweep(new)
-        return "committed"
+        return self._found
 
     def put(self, token: Token) -> None:
         self._need()

@@ -21,7 +21,7 @@ def test_a_walk_is_told(life: Any, caplog: pytest.LogCaptureFixture) -> None:
     recorder = EdgeRecorder(test=lambda: "here")
     watched = Observers(recorder, LogObserver())
     at = life.credential.inspect()
-    ctx = CredentialContext(patience_s=30.0, snapshot=at.ctx.snapshot)
+    ctx = CredentialContext(patience_s=30.0, view=at.ctx.view)
     with caplog.at_level(logging.DEBUG, LOGGER):
         end, _ = walk_sync(life.library["token_lifecycle"], life.work, ctx, at=at.state, event="renew", observe=watched)
     told = [record for record in caplog.records if record.name == LOGGER]

@@ -358,7 +358,7 @@ def disk_full_during_exchange(life: Life) -> None:
 
 
 def disk_full_at_rename(life: Life) -> None:
-    at("commit_staged", disk_full)(life)
+    at("commit", disk_full)(life)
 
 
 def disk_full_for_three_seconds(life: Life) -> None:
@@ -839,7 +839,7 @@ def test_how_long_an_unrecognized_refusal_is_waited_for(life: Life, age_s: float
     seen = []
     for _ in waits:
         with life.store.locked(0):
-            ctx = CredentialContext(snapshot=life.store.read(), trouble=PROXY.error)
+            ctx = CredentialContext(view=life.store.view(), trouble=PROXY.error)
             assert life.work.record_unrecognized(ctx)[0] == "recorded"
         seen.append(life.store.backoff().retry_at_s - life.clock.wall_s())
         if age_s == 400:
@@ -895,7 +895,7 @@ def test_what_happens_while_it_cannot_be_installed(
         meanwhile(life)
         raise StoreUnwritable("the directory cannot be written to")
 
-    life.store.before["commit_staged"] = trouble
+    life.store.before["commit"] = trouble
     landing = life.walk("renew")
     assert landing.state == state
     found = life.store.read().token

