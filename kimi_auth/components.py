@@ -34,7 +34,7 @@ __all__ = ["Components", "share_dir_of"]
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
-    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
+    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for an unknown user's home."""
     named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
     try:
         return Path(named).expanduser()
@@ -71,7 +71,7 @@ class Components:
         self.clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
-        # What is known of the walks of a credential stands beside it; another store may be on another host.
+        # The walk history of a credential is stored beside it; another store may be on another host.
         self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_trouble: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
@@ -99,7 +99,7 @@ class Components:
 
     @once
     def steady(self) -> AgeClock:
-        """The time by which ages are judged."""
+        """The clock for token ages."""
         return AgeClock(self.clock, self.store)
 
     @once
@@ -138,7 +138,7 @@ class Components:
         return PlatformConfig(self.config, self.platform)
 
     def told(self, status: Status) -> Status:
-        """The status with the sources of its values, and with what is said of a login that still waits in a keyring."""
+        """The status with the sources of its values, and with the state of a login that still waits in a keyring."""
         from kimi_auth.models.variables import overriding
 
         waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
@@ -165,7 +165,8 @@ class Components:
         return replace(status, issuer=self._built_in, issuer_from="platform")
 
     def obtain(self, need: Need, timeout_s: float | None = None) -> CredentialState | Waiter[CredentialState]:
-        """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
+        """`Credential.obtain` now; when not signed in, the error says what keeps the keyring's login from being
+        used."""
         try:
             return self.credential.obtain(need, self.steady.now_s(), timeout_s)
         except NotSignedIn as absent:
@@ -182,7 +183,8 @@ class Components:
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:
-        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
+        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
+        reports."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 

@@ -29,7 +29,7 @@ class Ports:
     `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
 
     `keeps_trying(seconds)`: whether to retry a failing write of a new pair after so many seconds, with the lock held.
-    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for judging
+    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for computing
     ages, None for the wall clock. `luck`: a number in 0..1 for jitter. `advisory_connect_s`: the connect timeout of an
     advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer.
     """

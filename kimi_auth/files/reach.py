@@ -1,6 +1,6 @@
-"""Walks the path to a file: every directory and symbolic link on it is judged before it is entered.
+"""Walks the path to a file: every directory and symbolic link on it is checked before it is entered.
 
-A path is walked from the root with `openat`, one component at a time, so the judged component is the one that is used:
+A path is walked from the root with `openat`, one component at a time, so the checked component is the one that is used:
 swapping a name between check and use has no effect. The rules are those of `sshd`'s StrictModes and of sudo, relaxed
 where another user could at most cause a denial of service:
 
@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
 
 Where = Path | Place
-"""A path, or a place in a directory that is open and judged already: several operations can share one walk."""
+"""A path, or a place in a directory that is open and checked already: several operations can share one walk."""
 
 
 def path_of(where: Where) -> Path:
@@ -74,7 +74,7 @@ def path_of(where: Where) -> Path:
 def reached(where: Where, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
     """The `Place` that `where` names; it may not exist yet. `follow`: also follow a link at the end of a path.
 
-    `private`: its directory is judged as the one that holds the file, else as one on the way (to make a directory in
+    `private`: its directory is checked as the one that holds the file, else as one on the way (to make a directory in
     it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
     error of the body becomes a full path. A `Place` is not walked to again.
     """
@@ -117,7 +117,7 @@ def is_directory(path: Path) -> bool:
 
 @contextmanager
 def opened_directory(directory: Where) -> Iterator[int]:
-    """A readable descriptor of a judged directory, or of the directory of a `Place`, for listing and `fsync`. Raises
+    """A readable descriptor of a checked directory, or of the directory of a `Place`, for listing and `fsync`. Raises
     OSError."""
     if isinstance(directory, Place):
         descriptor = _readable(directory.directory)
@@ -185,7 +185,7 @@ class _Way:
         """Walks to the `Place` that the path names."""
         name, is_linked = self._walk([], follow=follow)
         if private:
-            self._judge_holder(is_linked=is_linked)
+            self._check_holder(is_linked=is_linked)
         path = Path(self._words or "/") / name if is_linked else self._asked
         return Place(self._here, name, path)
 
@@ -193,7 +193,7 @@ class _Way:
         """Enters the directory that the path names, also through a link."""
         self._walk(["."], follow=False)
         if private:
-            self._judge_holder(is_linked=False)
+            self._check_holder(is_linked=False)
 
     def readable(self) -> int:
         """A readable descriptor of the entered directory."""
@@ -239,9 +239,9 @@ class _Way:
         if before >= 0:
             os.close(before)
         found = os.fstat(descriptor)
-        # Fast path: most directories need no judgement.
+        # Fast path: most directories need no more checks.
         if found.st_uid not in self._trusted or found.st_mode & (OTHERS | GROUP):
-            self._judge(found)
+            self._check(found)
         self.seen.append((words or "/", found))
 
     def _enters(self, name: str) -> bool:
@@ -271,14 +271,14 @@ class _Way:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self._asked))
         return None
 
-    def _judge(self, found: os.stat_result) -> None:
+    def _check(self, found: os.stat_result) -> None:
         is_sticky = bool(found.st_mode & stat.S_ISVTX)
         if not (is_ours(found) or is_sticky or is_outside(found.st_uid)) and keeps_modes(found.st_dev):
             raise self._foreign(found)
         if found.st_uid == os.geteuid() and not is_sticky:
             self._refuse_exposed(found)
 
-    def _judge_holder(self, *, is_linked: bool) -> None:
+    def _check_holder(self, *, is_linked: bool) -> None:
         found = self.seen[-1][1]
         if not is_ours(found) and keeps_modes(found.st_dev):
             raise self._foreign(found)

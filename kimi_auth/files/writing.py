@@ -39,7 +39,7 @@ FORGOTTEN_S = 3_600.0
 
 def temporary(path: Path) -> Path:
     """A new name beside `path`; any process may remove such a file after an hour."""
-    import secrets  # what is only read needs no new name
+    import secrets  # a process that only reads needs no new name
 
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
@@ -118,7 +118,7 @@ def write_durably(
 ) -> bool:
     """Replaces a file by `data` atomically and durably; a failure keeps the old file.
 
-    `still` is called when the new content is on disk and the old file still in place; if it returns False, the old
+    `still` is called when the new content is on disk and the old file still there; if it returns False, the old
     stays.
     """
     with reached(where) as place, _about(path_of(where)):

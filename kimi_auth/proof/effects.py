@@ -93,7 +93,7 @@ class Effect(NamedTuple):
     broken: tuple[str, ...] = ()
 
 
-# --- the record and what is bound to it -------------------------------------------------------------------------------
+# --- the record and its sidecars ----------------------------------------------------------------------------------------
 
 
 def pair_at(shared: Shared, number: int) -> Pair:
@@ -127,7 +127,7 @@ def without_claim(config: Config, shared: Shared, number: int) -> Shared:
 
 
 def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
-    """Removes everything that is bound to pairs other than `number`; with `spares`, keeps what is bound to the record
+    """Removes everything bound to pairs other than `number`; with `spares`, keeps everything bound to the record
     too."""
     if shared.full:
         return shared

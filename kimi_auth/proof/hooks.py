@@ -108,7 +108,7 @@ def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Ef
     found = pair_at(shared, process.record)
     taken = config.exclusive and not (is_incomplete(found) and found.owner in (CLOSED, GONE))
     if shared.full or taken:
-        return [Effect("unwritable", shared, process, "somebody else took it over" if taken else "")]
+        return [Effect("unwritable", shared, process, "another process took it over" if taken else "")]
     return [Effect("claimed", *claimed(config, shared, process))]
 
 

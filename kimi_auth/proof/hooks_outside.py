@@ -62,7 +62,7 @@ def hold_credential(config: Config, shared: Shared, process: Process) -> Iterabl
     elif config.waiters:
         kept_out = []  # this caller waits longer than any walk holds the lock
     else:
-        kept_out = [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
+        kept_out = [Effect("busy", shared, tried, "no walk waits for ever", broken=broken)]
     if config.lock == "broken":
         return [acquired, *kept_out]
     return kept_out if shared.locks & bit else [acquired]

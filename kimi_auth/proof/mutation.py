@@ -75,7 +75,7 @@ def _broken_rule(machines: Library, config: Config) -> str:
 
 @dataclass(slots=True)
 class Score:
-    """The results: how many mutants each killer found, and the names of the survivors."""
+    """The results: how many mutants each killer found, and the names of the surviving mutants."""
 
     killed: Counter[str] = field(default_factory=Counter)
     survivors: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The predicate of each rest state: what must hold when a walk ends there. A walk that ends elsewhere breaks rule
+"""The predicate of each rest state: the condition under which a walk may end there. A walk that ends elsewhere breaks rule
 I8."""
 
 from __future__ import annotations

@@ -52,7 +52,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         "check_store unfinished, sync_models synced, write_config configured, inject injected",
         "signed_in",
     ),
-    Scenario("device_login", "nobody is asked to approve what cannot be stored", "", "check_store blocked", "failed"),
+    Scenario(
+        "device_login",
+        "no approval is requested for a login that cannot be stored",
+        "",
+        "check_store blocked",
+        "failed",
+    ),
     Scenario(
         "device_login",
         "a server that does not answer is asked again",
@@ -84,7 +90,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "device_login",
-        "pending, slow_down and weather all wait and ask again, with the same code",
+        "pending, slow_down and transient all wait and ask again, with the same code",
         "",
         f"{SHOWN}, wait elapsed, poll_token authorization_pending, wait elapsed, poll_token slow_down, wait elapsed, "
         "poll_token unreachable, wait elapsed, poll_token access_denied",
@@ -154,14 +160,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "token_lifecycle",
-        "a record that was set aside for another issuer reads as nobody signed in",
+        "a record that was set aside for another issuer reads as signed out",
         "expired renew",
         "hold_credential acquired, reread foreign, inject injected, inspect absent",
         "absent",
     ),
     Scenario(
         "token_lifecycle",
-        "what cannot be read is served to nobody",
+        "an unreadable record is never served",
         "expired renew",
         "hold_credential acquired, reread corrupt, inject injected, inspect corrupt",
         "corrupt",
@@ -230,7 +236,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         "expired",
     ),
     *(
-        Scenario("token_lifecycle", "looking ends with what was seen, and does nothing", start, f"inspect {seen}", seen)
+        Scenario(
+            "token_lifecycle",
+            "looking ends in the state that was seen, and does nothing",
+            start,
+            f"inspect {seen}",
+            seen,
+        )
         for seen in (*RENEWABLE, *ENDED)
         for start in ("", "fresh touched")
     ),
@@ -282,7 +294,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *(
         Scenario(
             "token_lifecycle",
-            "what is found under the lock and needs no renewal is served as it is",
+            "a record found under the lock that needs no renewal is served as it is",
             "expired renew",
             f"hold_credential acquired, reread {found}, inject injected, inspect {seen}",
             seen,
@@ -399,7 +411,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "token_lifecycle",
-        "a logout tidies up where nobody is signed in, and asks no server",
+        "a logout tidies up when signed out, and asks no server",
         "absent logout",
         "hold_credential_to_sign_out acquired, empty_record nothing, clear_sidecars cleared, restore_config restored, "
         "inject injected, inspect absent",

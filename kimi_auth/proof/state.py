@@ -27,7 +27,7 @@ __all__ = [
     "renumbering",
 ]
 
-# Values in place of a pair's number: records without a pair, nothing known, and a pair that is no longer the record.
+# Values instead of a pair's number: records without a pair, nothing known, and a pair that is no longer the record.
 EMPTY, ABSENT, CORRUPT, NOTHING, STALE, FOREIGN = -1, -2, -3, -4, -5, -6
 
 # Remaining life of an access token.

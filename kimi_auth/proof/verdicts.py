@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from kimi_auth.machine import Library
@@ -15,6 +14,7 @@ from .effects import Config
 from .hooks_outside import HOOKS
 from .rules import RULES
 from .scenarios import SCENARIOS, broken_scenario
+from .workers import Pool
 from .world import ROOTS, World
 from .worlds import FAST, WORLDS
 
@@ -88,7 +88,7 @@ def faults_of(machines: Library) -> list[str]:
 def without_hook(machines: Library) -> list[str]:
     """Activities that a simulated process can come to and that have no simulated hook, one line each.
 
-    Of device_login only what follows the approval is simulated: what stands before it touches no credential.
+    Of device_login only what follows the approval is simulated: the states before it touch no credential.
     """
     if unknown_to(machines):
         return []
@@ -109,7 +109,7 @@ def without_hook(machines: Library) -> list[str]:
     ]
 
 
-def verdicts(machines: Library, worlds: Iterable[str], pool: Executor) -> Iterator[Verdict]:
+def verdicts(machines: Library, worlds: Iterable[str], pool: Pool) -> Iterator[Verdict]:
     """Visits `worlds` in parallel and yields their results in order. A world stops at its first broken rule."""
     visits = {name: pool.submit(visit, machines.data(), name) for name in worlds}
     for name, found in visits.items():

@@ -330,7 +330,7 @@ class World:
         moved = -1 if process is None else known.forgetting(known.join(process), known.records[after])
         return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, words, known.unheld(after, moved))
 
-    # --- words --------------------------------------------------------------------------------------------------------
+    # --- texts --------------------------------------------------------------------------------------------------------
 
     def _told(self, before: int, after: int, names: list[str], rule: str) -> tuple[str, list[str]]:
         """One step as a sentence, and the names of the processes in their order after it."""

@@ -43,7 +43,7 @@ def checked(fp: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """`record`: its place in the open directory. `is_linked`: the record's link leads here, so that other programs'
+    """`record`: the record, in its open directory. `is_linked`: the record's link leads here, so that other programs'
     files may lie beside it."""
 
     record: files.Place
@@ -113,7 +113,7 @@ class Folder:
         chain = self.claims_on(fp)
         if not chain:
             return Claim("none", fp)
-        return claims.judge(chain[-1][1], self.meetings(fp), me(), boottime_s)
+        return claims.classify(chain[-1][1], self.meetings(fp), me(), boottime_s)
 
     @staticmethod
     def _read(place: files.Place) -> bytes | None:

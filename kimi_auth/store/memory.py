@@ -95,7 +95,7 @@ class MemoryStore:
     def peek_claim(self, fp: str) -> Claim:
         if fp not in self._claims:
             return Claim("none", fp)
-        return claims.judge(self._claims[fp], self._met(fp), self._me(), self._clock.boottime_s())
+        return claims.classify(self._claims[fp], self._met(fp), self._me(), self._clock.boottime_s())
 
     def backoff(self) -> Backoff:
         return self._backoff

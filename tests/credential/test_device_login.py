@@ -41,7 +41,7 @@ BUSY: Answer[Any, Any] = Answer("unreachable", error=Unreachable("429"), retry_a
 
 @dataclass
 class Login:
-    """One login, its surroundings, and what they saw."""
+    """One login, its environment, and what they saw."""
 
     life: Life
     notices: list[Notice] = field(default_factory=list)
@@ -247,7 +247,7 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
-    """Every outcome of RFC 8628 and of the network: the end, the reason, and what is left on disk."""
+    """Every outcome of RFC 8628 and of the network: the end, the reason, and the files left on disk."""
     prepare, end, trouble = ROWS[name]
     prepare(login)
     before = login.life.store.read()
@@ -270,7 +270,7 @@ def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
 
 
 def test_force_replaces_a_login_that_stands(login: Login) -> None:
-    """`force` signs in anew, whoever issued what is there; the replaced credential is not revoked."""
+    """`force` signs in anew, whatever server issued the old pair; the replaced credential is not revoked."""
     old = login.life.sign_in()
     state, _ = asyncio.run(login.walk(force=True))
     assert state == "signed_in"
@@ -282,7 +282,7 @@ ORIGINS = ("https://tokens.example",)
 
 
 def with_origins(login: Login) -> None:
-    """The server's metadata places the token endpoint at another origin."""
+    """The server's metadata puts the token endpoint at another origin."""
     request_code = login.life.server.request_code
 
     async def request() -> Any:
@@ -335,7 +335,7 @@ def test_a_login_that_cannot_be_bound_stands(login: Login, caplog: pytest.LogCap
     ],
 )
 def test_what_is_bound_elsewhere_is_not_revoked_here(login: Login, record: str, bound: str, revoked: bool) -> None:
-    """A credential that is replaced is judged by what it was bound to before the new login, never after."""
+    """A replaced credential is classified by its binding from before the new login, never from after it."""
     pair = login.life.server.issue()
     old = Token(pair.access_token, pair.refresh_token, login.life.clock.wall_s() + 900, 900, issuer=record)
     login.life.store.theirs.put(old)
@@ -549,7 +549,7 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
 
 
 def test_the_person_sees_what_happens(login: Login) -> None:
-    """The notices of a login with trouble, in order; the browser gets the URL without the code."""
+    """The notices of a login with errors, in order; the browser gets the URL without the code."""
     faults("poll", OFFLINE, Answer("slow_down"), Answer("authorization_pending"))(login)
     asyncio.run(login.walk())
     assert login.kinds == [
@@ -558,7 +558,7 @@ def test_the_person_sees_what_happens(login: Login) -> None:
     code = login.notices[0].code
     assert code is not None
     assert code.user_code in login.notices[0].message
-    assert login.opened == [code.verification_uri]  # a command line is no place for the code
+    assert login.opened == [code.verification_uri]  # a command line must not show the code
 
 
 def interrupt_at(login: Login, state: str) -> tuple[str, LoginContext]:

@@ -71,7 +71,7 @@ class Result:
 
 @dataclass
 class Pair:
-    """What lies on disk, as the server's log names it; empty strings where nobody is signed in."""
+    """What lies on disk, as the server's log names it; empty strings when signed out."""
 
     access: str = ""
     refresh: str = ""
@@ -124,7 +124,8 @@ class Worker:
         return said
 
     def _take(self, name: str, patience_s: float) -> dict[str, Any] | None:
-        """The first report with `name` that nobody took yet; reports of other threads stay for those who ask for them."""
+        """The first report with `name` that no caller took yet; reports of other threads stay for those who ask for
+        them."""
         if (said := self._pick(name)) is not None or self._has_ended:
             return said
         try:

@@ -71,7 +71,7 @@ def shorten(constant: str, seconds: float) -> None:
 
 
 def announce_the_wait_at_exit() -> None:
-    """The interpreter reports `exiting` when it begins to wait for what is in flight."""
+    """The interpreter reports `exiting` when it begins to wait for requests in flight."""
     drain = flight.drain
 
     def reporting(*args: Any, **kwargs: Any) -> bool:
@@ -406,7 +406,7 @@ def main() -> int:
     try:
         worker.run()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is tested has happened; the report must come through
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tested event has happened; the report must come through
         report(end="KeyboardInterrupt")
         return 130
     report(end="returned")

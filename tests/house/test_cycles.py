@@ -1,4 +1,4 @@
-"""No two modules of a room need each other: whoever reads one can read those below it first, and then it."""
+"""No two modules of a room need each other: a reader can read those below a module first, and then it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _name(file: Path) -> str:
 
 
 def _at_run_time(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that run when a module is loaded; what is for the type checker alone, or in a function, does not."""
+    """The statements that run when a module is loaded; imports for the type checker alone, or in a function, do not."""
     for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             yield from _at_run_time(node.orelse)
@@ -107,7 +107,7 @@ def write(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
     ],
 )
 def test_circles_are_seen(write: Callable[[dict[str, str]], Path], one: str, other: str, found: bool) -> None:
-    """Two modules that load each other are found, however it is written; what is loaded later is no circle."""
+    """Two modules that load each other are found, however it is written; an import inside a function is no circle."""
     folder = write({"__init__.py": "", "room/__init__.py": "", "room/a.py": one, "room/b.py": other})
     said = circle(needs(folder))
     assert bool(said) == found

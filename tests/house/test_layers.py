@@ -44,7 +44,7 @@ THIRD_PARTY = {
     "uvicorn": {"testing"},
     "zstandard": {"wire"},
 }
-"""Which rooms may import what: a package that is to be replaced one day stands in one place."""
+"""Which rooms may import what: a package that is to be replaced one day is imported by one room."""
 
 
 class Import(NamedTuple):
@@ -209,5 +209,5 @@ def test_wrong_arrows_are_seen(write: Callable[[str, str], Path], file: str, tex
     ],
 )
 def test_wrong_packages_are_seen(write: Callable[[str, str], Path], file: str, text: str, said: list[str]) -> None:
-    """A package in a room that must not know it is found, and so is one that nobody declared."""
+    """A package in a room that must not know it is found, and so is an undeclared one."""
     assert wrong_packages(write(file, text)) == said

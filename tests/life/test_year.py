@@ -23,8 +23,8 @@ from kimi_auth import token
 from kimi_auth.credential import backoff, classify
 from kimi_auth.credential.age import CachedToken
 from kimi_auth.store import Claim, MemoryStore, claims
+from life.year.disturbances import ALL, NONE, OUTAGES, Faults
 from life.year.processes import Process
-from life.year.weather import ALL, NONE, OUTAGES, Faults
 from life.year.world import KINDS, LIFE_S, MISHAPS, World, alone
 
 TOLERANCE: Final = 0.05
@@ -45,12 +45,12 @@ EACH: Final[dict[str, Faults]] = {
 COMES_IN_A_WEEK: Final = OUTAGES.keys() | {"nap", "kill", "reboot", "reset", "slow", "staged", "401", "401 for all"}
 
 ENDS_LOGINS: Final = {"kills", "reboots", "lost answers", "lost answers, strict server"}
-"""What can take an answer from everybody for good; nothing else may end a login."""
+"""Events that can end a login for every process; nothing else may end one."""
 
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """A year of weather fills a log."""
+    """A year of events fills a log."""
     caplog.set_level(logging.CRITICAL, "kimi_auth")
 
 
@@ -66,7 +66,7 @@ def check_with_one(world: World, share_dir: Path) -> None:
     check(world)
     one = alone(world.book.seed, share_dir).live(awake_s=world.laptop.awake_s)
     check(one)
-    ratio = world.weather.reachable(world.exchanges_at_s) / world.weather.reachable(one.exchanges_at_s)
+    ratio = world.disturbances.reachable(world.exchanges_at_s) / world.disturbances.reachable(one.exchanges_at_s)
     assert abs(ratio - 1) <= TOLERANCE, f"seed {world.book.seed}: {ratio:.3f} times the exchanges of one process"
 
 
@@ -92,7 +92,7 @@ def test_a_week_of_one_fault(tmp_path: Path, fault: str, seed: int) -> None:
 @pytest.mark.prove
 @pytest.mark.timeout(2400)  # some six minutes: among the first to begin
 def test_a_year(tmp_path: Path) -> None:
-    """365 days, with outages of days, a hundred reboots and a clock that nobody can rely on."""
+    """365 days, with outages of days, a hundred reboots and an unreliable clock."""
     world = World(11, tmp_path).live(days=365)
     check_with_one(world, tmp_path)
     happened = world.book.happened
@@ -155,13 +155,13 @@ def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:
         return nullcontext(True)
 
     patch.setattr(MemoryStore, "locked", locked)
-    rule = claims.judge
+    rule = claims.classify
 
     def judge_by_the_lock(*args: Any) -> Claim:
         claim = rule(*args)
         return replace(claim, state="interrupted") if claim.state == "in_flight" else claim
 
-    patch.setattr(claims, "judge", judge_by_the_lock)
+    patch.setattr(claims, "classify", judge_by_the_lock)
 
 
 def _never_try_again(patch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,8 @@
-"""The committed machines, explored exhaustively; and the proof that the exploration would find what is missing."""
+"""The committed machines, explored exhaustively; and the proof that the exploration would find a missing part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from kimi_auth.proof.mutation import Mutant, merged, mutants, score
 from kimi_auth.proof.rules import RULES
 from kimi_auth.proof.scenarios import SCENARIOS, broken_scenario
 from kimi_auth.proof.verdicts import Verdict, faults_of, visit, visit_config
+from kimi_auth.proof.workers import Pool
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import FAST, ONE_FAULT, QUIET, WORLDS
 
@@ -58,7 +58,7 @@ def led(machine: str, state: str, outcome: str, target: str) -> Edit:
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_no_rule_is_broken(machines: Library, pool: Executor, name: str) -> None:
+def test_no_rule_is_broken(machines: Library, pool: Pool, name: str) -> None:
     """Kills, cancellations, lost and late answers at every step, in every order: no rule is broken, and all settles."""
     report = pool.submit(visit, machines.data(), name).result()
     verdict = Verdict(name, {**FAST, **WORLDS}[name], report)
@@ -73,7 +73,7 @@ def test_no_machine_is_at_fault(machines: Library) -> None:
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.part)
-def test_what_is_left_out_is_missed(machines: Library, pool: Executor, ablation: Ablation) -> None:
+def test_what_is_left_out_is_missed(machines: Library, pool: Pool, ablation: Ablation) -> None:
     """Without one part of the protocol the rules that it is there for are broken, and a story says how."""
     if ablation.part in COUNTED:
         report = without(ablation, machines)
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_missed(machines: Library, pool: Executor, ablation:
     ],
     ids=str,
 )
-def test_a_small_world_holds(machines: Library, pool: Executor, changes: dict[str, Any]) -> None:
+def test_a_small_world_holds(machines: Library, pool: Pool, changes: dict[str, Any]) -> None:
     """One process alone: with every server, and with each thing that a world can have more than others."""
     report = pool.submit(visit_config, machines.data(), QUIET._replace(processes=1, **changes)).result()
     assert report is not None
@@ -181,8 +181,8 @@ def _renamed_outcome(data: dict[str, Any]) -> None:
     ],
     ids=["weather ends a login", "nobody stores", "an outcome has another name", "a busy server is asked again"],
 )
-def test_an_edited_machine_is_judged(machines: Library, pool: Executor, edit: Edit, fault: str, rule: str) -> None:
-    """Machines that somebody edited get a verdict, whatever was edited: faults, or a rule that a world breaks."""
+def test_an_edited_machine_is_judged(machines: Library, pool: Pool, edit: Edit, fault: str, rule: str) -> None:
+    """Edited machines get a verdict, whatever was edited: faults, or a rule that a world breaks."""
     broken = edited(machines, edit)
     assert any(fault in said for said in faults_of(broken))
     report = pool.submit(visit, broken.data(), "one process, power cuts").result()
@@ -208,7 +208,7 @@ KILLED = {
 """By what kills it: a mutant. The last one is the machine itself, which nothing must kill."""
 
 
-def test_mutants_are_killed(machines: Library, pool: Executor) -> None:
+def test_mutants_are_killed(machines: Library, pool: Pool) -> None:
     """An edge that leads elsewhere is found wrong by a lint, a promise or a world, and it is said by which."""
     walked = {"one quiet process": set(edges(machines["token_refresh"]))}
     for by, mutant in KILLED.items():

@@ -163,7 +163,7 @@ def edited(changes: dict[str, object]) -> dict[str, Machine]:
 @pytest.mark.parametrize("changes", EDITS.values(), ids=EDITS)
 @pytest.mark.parametrize("is_back", [False, True], ids=["there", "back"])
 def test_each_change_is_in_the_picture(changes: dict[str, object], is_back: bool) -> None:
-    """What is new or leads elsewhere is marked, and nothing else; what is gone is named below; and nothing overlaps."""
+    """A new or redirected edge is marked, and nothing else; a removed one is named below; and nothing overlaps."""
     name = next(iter(changes)).partition(".")[0]
     before, after = (edited(changes)[name], OWN[name]) if is_back else (OWN[name], edited(changes)[name])
     graph, places = layout_of(after)
@@ -246,7 +246,7 @@ def test_sentences_do_not_move_anything() -> None:
 
 
 def test_layout_goes_round_as_data() -> None:
-    """What is kept is what was computed, number for number."""
+    """The kept layouts equal the computed ones, number for number."""
     for machine in OWN.values():
         places = stored(machine)
         assert places is not None

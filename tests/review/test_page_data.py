@@ -70,7 +70,7 @@ def measure(module: ModuleType, root: Path, report: dict[str, Any] | None, monke
 
 
 def test_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only a full run on these machines is kept, without seconds; anything else leaves what was kept and says so."""
+    """Only a full run on these machines is kept, without seconds; anything else leaves the kept file and says so."""
     module = tool("measure")
     full = {
         "machines": digest(OWN),

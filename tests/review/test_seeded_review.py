@@ -34,9 +34,9 @@ POWER_CUTS = TWO._replace(processes=1, power=True)
 
 @dataclass(frozen=True)
 class Seeded:
-    """`changes`: path inside the machines as data → value, None removes it. `says` and `tells`: the first change in the
-    difference's words, and its witness. `stops`: what finds it wrong, in the words of lint, lock discipline, hook contract
-    or promise, "" if only the difference shows it. `rule`: what the checker finds broken in `world`."""
+    """`changes`: path inside the machines as data → value, None removes it. `says` and `tells`: the first line
+    of the difference, and its witness. `stops`: the check that fails, named as lint, lock discipline, hook contract
+    or promise, "" if only the difference shows it. `rule`: the rule that `world` breaks."""
 
     changes: Mapping[str, Any]
     says: str
@@ -294,7 +294,7 @@ def behaviour(machine: Machine, events: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize("seeded", SEEDED.values(), ids=SEEDED.keys())
 def test_the_difference_names_it(seeded: Seeded) -> None:
     """Each edit is a line of the difference, with the shortest sequence on which old and new disagree: also one that the
-    lints refuse, with their words behind it."""
+    lints refuse, with their message behind it."""
     after = Revision.of(unlinted(edited(seeded)))
     found = compare(OWN, after.machines, after.problems)
     assert ("! cannot run: " in found.text()) == seeded.stops.startswith("lint: ")
@@ -337,7 +337,7 @@ def test_the_checker_finds_it(seeded: Seeded) -> None:
 
 
 def test_what_only_a_reviewer_sees() -> None:
-    """Next to nothing: what is right for the machines and may be wrong for people."""
+    """Next to nothing: correct for the machines, perhaps wrong for people."""
     legal = [name for name, seeded in SEEDED.items() if not seeded.stops and not seeded.rule]
     assert legal == ["a login that has ended may be renewed", "an end that is bad looks good"]
     assert len(SEEDED) >= 10

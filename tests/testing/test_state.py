@@ -198,7 +198,7 @@ def test_refresh_refused(clock: NowS, present: str, wait_s: float) -> None:
     ],
 )
 def test_revocation(clock: NowS, present: str, access_afterwards: str, refresh_afterwards: str) -> None:
-    """RFC 7009 §2.1: a refresh token takes its family along, an access token only itself, a stranger nothing."""
+    """RFC 7009 §2.1: a refresh token takes its family along, an access token only itself, an unknown token nothing."""
     state = State(Settings(approve="page"), clock)
     grant = signed_in(state)
     state.revoke(getattr(grant, present, present))
@@ -316,7 +316,7 @@ def test_snapshot_has_no_secret(clock: NowS) -> None:
 
 
 def test_reset_forgets_everything(clock: NowS) -> None:
-    """After a reset tokens are strangers, counts are zero and membership is back."""
+    """After a reset tokens are unknown, counts are zero and membership is back."""
     state = State(Settings(approve="page"), clock)
     grant = signed_in(state)
     state.membership, state.models = False, ()

@@ -109,7 +109,7 @@ def test_codes_are_told_apart(server: SimulatedServer) -> None:
 
 
 def test_a_poll_after_the_grant_revokes_it(server: SimulatedServer, clock: Any) -> None:
-    """As certified servers do: whoever polls on after the 200 loses what it got."""
+    """As certified servers do: a client that polls on after the 200 loses its tokens."""
     code = code_of(server)
     server.approve()
     given = pair(poll(server, code))
@@ -223,7 +223,7 @@ def test_revocation(server: SimulatedServer, hint: Any, *, ends: bool) -> None:
 
 
 def test_logins_can_be_ended_from_outside(server: SimulatedServer) -> None:
-    """Signing out everywhere ends what was, not what comes."""
+    """Signing out everywhere ends earlier logins, not later ones."""
     old = server.issue()
     server.end_logins()
     new = server.issue()

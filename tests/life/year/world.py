@@ -1,7 +1,7 @@
 """One laptop, one login, one server: what the processes ask for, what they get, and whether that was right.
 
-Sessions, machines, hooks, flights and keepers are the real ones. The store is the one in memory, behind a lock that waits
-in virtual time; the server is the simulated one, behind a network that has faults.
+Sessions, machines, hooks, single-flight calls and keepers are the real ones. The store is the one in memory, behind a
+lock that waits in virtual time; the server is the simulated one, behind a network that has faults.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from kimi_auth.machine import NO_OBSERVER
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.wire import Answer, ExchangeOutcome, Grant, RawResponse, exchange_answer
 from life.year.book import Book
+from life.year.disturbances import ALL, NONE, TIMER_S, Disturbances, Faults
 from life.year.laptop import EPOCH_S, Killed, Laptop, TurnFlights
 from life.year.processes import Process
 from life.year.surroundings import Door, ServersClock, SharedStore
-from life.year.weather import ALL, NONE, TIMER_S, Faults, Weather
 
 __all__ = ["World", "alone"]
 
@@ -43,7 +43,7 @@ SILENT: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadT
 
 
 class World:
-    """`live` lives it; afterwards `book`, `weather`, `server` and `exchanges_at_s` (awake seconds) say how it was."""
+    """`live` lives it; afterwards `book`, `disturbances`, `server` and `exchanges_at_s` (awake seconds) say how it was."""
 
     def __init__(
         self, seed: int, share_dir: Path, faults: Faults = ALL, *, kinds: tuple[str, ...] = KINDS, one: bool = False
@@ -54,7 +54,7 @@ class World:
         self.store = SharedStore(self.laptop, self._before_install)
         clock: Any = ServersClock(self.laptop)
         self.server = SimulatedServer(clock, reuse=faults.reuse, expires_in_s=LIFE_S, grace_s=GRACE_S)
-        self.weather = Weather(
+        self.disturbances = Disturbances(
             faults, self.laptop, self.book, kill_all=self._kill_all, kill_one=self._kill_one, pause_s=self._pause_s
         )
         self.exchanges_at_s: list[float] = []
@@ -84,17 +84,17 @@ class World:
     async def _live(self, until_true_s: float, until_awake_s: float) -> None:
         with self.store.locked(0.0):
             self.sign_in()
-        self.weather.begin()
+        self.disturbances.begin()
         self._processes = [Process(self, slot, kind) for slot, kind in enumerate(self._kinds)]
         only = self.session(self._processes[0]) if self._one else None
         for process in self._processes:
-            self.weather.spawn(process.live(only))
+            self.disturbances.spawn(process.live(only))
         while self.laptop.true_s < until_true_s or self.laptop.awake_s < until_awake_s:
             await asyncio.sleep(60.0)
             if self.book.is_full:
                 break
         self._kill_all()
-        await self.weather.end()
+        await self.disturbances.end()
         if not set(self.server.reused) <= self.lost:
             self.book.violate("a refresh token was sent twice although its answer had arrived")
 
@@ -162,7 +162,7 @@ class World:
         laptop, dice, wrong_by_s = self.laptop, self._on_the_way, self.laptop.wrong_by_s
         if self._is_cut_off():
             laptop.sleep(dice.uniform(0.01, connect_s))
-            return self.weather.turned_away()
+            return self.disturbances.turned_away()
         laptop.sleep(dice.uniform(0.05, 0.4))
         if self._is_cut_off():
             return BROKEN
@@ -183,7 +183,7 @@ class World:
         return answer
 
     def _is_cut_off(self) -> bool:
-        return bool(self.weather.outage)
+        return bool(self.disturbances.outage)
 
     def _mishap(self, process: Process) -> Answer[ExchangeOutcome, Grant] | None:
         """What happens while the answer is on its way; what comes instead of it, if anything does."""
@@ -202,26 +202,26 @@ class World:
                 self.laptop.sleep(60.0)
                 return SILENT
             case "nap":
-                self.weather.nap(dice.uniform(20.0, HOUR_S))
+                self.disturbances.nap(dice.uniform(20.0, HOUR_S))
                 return BROKEN if dice.random() < 0.5 else None
             case "staged":
                 self._doomed = process
             case "killed" | "power":
-                self.weather.soon(process.kill if what == "killed" else self.weather.reboot)
+                self.disturbances.soon(process.kill if what == "killed" else self.disturbances.reboot)
                 raise Killed
         return BROKEN if what == "reset" else None
 
     def _before_install(self) -> None:
         if (doomed := self._doomed) is not None:
             self._doomed = None
-            self.weather.soon(doomed.kill)
+            self.disturbances.soon(doomed.kill)
             raise Killed
 
     # --- requests to the API ---------------------------------------------------------------------------------------------
 
     async def ask(self, process: Process, session: Session, bearer: str = "") -> None:
         """One request, with a token that the process asks for unless it was given one; then what the API says of it."""
-        was_down = self.weather.outage
+        was_down = self.disturbances.outage
         self.book.happened["requests"] += 1
         try:
             bearer = bearer or await session.access_token()
@@ -231,7 +231,7 @@ class World:
             await self._present(process, session, bearer)
 
     async def _present(self, process: Process, session: Session, bearer: str) -> None:
-        if self.weather.outage:
+        if self.disturbances.outage:
             self.book.happened["not sent, offline"] += 1
             return
         if self._accepts(bearer) and not self._lies_about(bearer):
@@ -245,14 +245,14 @@ class World:
             self.book.violate(f"{process} and its siblings rotated more than once for one 401")
         if again is not None and self._accepts(again):
             self.book.happened["served at the second try"] += 1
-        elif not (self.weather.outage or self.book.is_excused or self._login_ended):
+        elif not (self.disturbances.outage or self.book.is_excused or self._login_ended):
             self.book.violate(f"{process} got a 401, and then {'no token' if again is None else 'an ended one'}")
 
     def _accepts(self, bearer: str) -> bool:
         return self.server.is_live(bearer) and bearer not in self._banned
 
     def _lies_about(self, bearer: str) -> bool:
-        """Whether the API refuses a living token: this once, or from now on to everybody who brings it."""
+        """Whether the API refuses a living token: this once, or from now on for every program that brings it."""
         rates = (self.faults.one_401_in, self.faults.one_ban_in)
         once, for_good = (bool(rate) and self._at_the_api.randrange(rate) == 0 for rate in rates)
         if once or for_good:
@@ -265,7 +265,8 @@ class World:
         return once or for_good
 
     def _judge_ended(self, process: Process, bearer: str) -> None:
-        """An ended token was presented to a server that can be reached. It must not be, unless nobody could know better."""
+        """An ended token was presented to a server that can be reached. It must not be, unless no program could know
+        better."""
         login, _ = self.server._state.access[bearer]
         if login in self.server._state.ended_logins:
             self.book.happened["presented when the login had ended"] += 1
@@ -282,10 +283,10 @@ class World:
         if isinstance(error, (Revoked, NotSignedIn)):
             self._signed_out(process, error)
             return
-        if self.weather.power_cuts and "may still be renewing" in error.message:
-            self.weather.power_cuts -= 1  # of another boot: 75 s from when it is met
+        if self.disturbances.power_cuts and "may still be renewing" in error.message:
+            self.disturbances.power_cuts -= 1  # of another boot: 75 s from when it is met
             self.book.excuse(76.0)
-        if not (self.weather.outage or was_down or self.book.is_excused):
+        if not (self.disturbances.outage or was_down or self.book.is_excused):
             self.book.violate(f"{process} was refused while the server was reachable: {error.line}")
 
     def _signed_out(self, process: Process, error: KimiAuthError) -> None:
@@ -296,7 +297,7 @@ class World:
         elif login not in self._mourned:
             self._mourned.add(login)
             self.book.count("forced sign-out", f"{process} sees that the login has ended")
-            self.weather.spawn(self._sign_in_again())
+            self.disturbances.spawn(self._sign_in_again())
 
 
 def alone(seed: int, share_dir: Path) -> World:
