@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kimi_auth.clock import Clock
 from kimi_auth.credential.backoff import forced_until_s
-from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.context import Need
 from kimi_auth.credential.credential import RENEWABLE, Credential, CredentialState
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
@@ -112,7 +112,7 @@ class Refresher:
         if landing.state == "expiring":
             self._credential.renew_in_background(landing)  # advisory: the current token works, so no caller waits
         elif landing.token is None and landing.state in RENEWABLE:
-            landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
+            landing = await self._credential.wait(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.context import Need
 from kimi_auth.errors import Blocked, ClientRefused, KimiAuthError, Unreachable
 from kimi_auth.store import Backoff, Snapshot
 from kimi_auth.token import WINDOW_SHARE, phase

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 
 from kimi_auth.credential.backoff import attainable
-from kimi_auth.credential.contracts import SERVES, CredentialContext, Need
+from kimi_auth.credential.context import SERVES, CredentialContext, Need
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, untorn
 from kimi_auth.credential.status import error_of
@@ -109,33 +109,44 @@ class Credential:
         walk = partial(self._walk, landing, need, patience_s, _event(need))
         return self._join(("mandatory", need, patience_s), walk)
 
-    async def land(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
+    async def wait(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
         """Awaits the result of `ask` (an `obtain`) within the caller's patience: `timeout_s`, by default PATIENCE_S. A
         call that an earlier caller started may end with that caller's patience; then `ask` is called again.
 
         Raises Unreachable when the patience is over, and the errors of `ask`.
         """
-        import asyncio  # loaded already where a loop runs; most commands have none
-
-        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
-        while not isinstance(start := ask(), CredentialState):
-            try:
-                async with asyncio.timeout(self._left_s(deadline_s)):
-                    landing = await start.wait_async()
-            except TimeoutError:
-                return self._patience_over(timeout_s)
-            if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
-                return landing
-        return start
+        steps, landing = self._waiting(ask, timeout_s), None
+        try:
+            while True:
+                waiter, left_s = steps.send(landing)
+                landing = await waiter.wait_async(left_s)
+        except StopIteration as end:
+            found: CredentialState = end.value
+            return found
+        except TimeoutError:
+            return self._patience_over(timeout_s)
 
     def wait_sync(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
-        """`land` for code without an event loop."""
+        """`wait` for code without an event loop."""
+        steps, landing = self._waiting(ask, timeout_s), None
+        try:
+            while True:
+                waiter, left_s = steps.send(landing)
+                landing = waiter.result(left_s)
+        except StopIteration as end:
+            found: CredentialState = end.value
+            return found
+        except TimeoutError:
+            return self._patience_over(timeout_s)
+
+    def _waiting(
+        self, ask: Ask, timeout_s: float | None
+    ) -> Generator[tuple[Waiter[CredentialState], float], CredentialState | None, CredentialState]:
+        """Yields each call to wait for, and for how many seconds; takes its result; returns the last one."""
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
-            try:
-                landing = start.result(self._left_s(deadline_s))
-            except TimeoutError:
-                return self._patience_over(timeout_s)
+            landing = yield start, min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
+            assert landing is not None
             if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
                 return landing
         return start
@@ -158,9 +169,6 @@ class Credential:
     def _join(self, key: Hashable, walk: Callable[[], CredentialState]) -> Waiter[CredentialState]:
         lock.load()
         return self.flights.join(key, walk)
-
-    def _left_s(self, deadline_s: float) -> float:
-        return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
 
     def _patience_over(self, timeout_s: float | None) -> CredentialState:
         """The renewal goes on without this caller. Returns a stored token that still works, else raises Unreachable."""

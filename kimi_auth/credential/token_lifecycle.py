@@ -10,11 +10,11 @@ from typing import Protocol
 
 from kimi_auth.credential import backoff as backoffs
 from kimi_auth.credential.classify import still_works
+from kimi_auth.credential.context import CredentialContext
 from kimi_auth.credential.contracts import (
     BackOffOutcome,
     CanStillUseOutcome,
     ClearSidecarsOutcome,
-    CredentialContext,
     DiscardStagedOutcome,
     EmptyRecordOutcome,
     HoldOutcome,

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from kimi_auth.credential import backoff as backoffs
 from kimi_auth.credential.classify import still_works
+from kimi_auth.credential.context import CredentialContext
 from kimi_auth.credential.contracts import (
     ClaimOutcome,
     CommitOutcome,
-    CredentialContext,
     LookAgainOutcome,
     PostponeOutcome,
     RecordRevokedOutcome,

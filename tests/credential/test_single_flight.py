@@ -216,11 +216,11 @@ def test_a_flight_that_never_took_off(monkeypatch: pytest.MonkeyPatch, torn_at: 
 
     class Alarm(BaseException): ...
 
-    def torn(*_: object) -> None:
+    def torn(*_: object, **__: object) -> None:
         raise Alarm
 
     if torn_at == "before it starts":
-        monkeypatch.setattr(flight._Call, "start", torn)
+        monkeypatch.setattr(flight.Call, "start", torn)
     else:
         monkeypatch.setattr(threading.Thread, "start", torn)
     with pytest.raises(Alarm):
