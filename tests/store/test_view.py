@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.store import Backoff, Binding, FileStore, RevokedMark
-from kimi_auth.store.file import VIEWS_MAX
+from kimi_auth.store.file_reading import VIEWS_MAX
 from kimi_auth.store.folder import Folder
 from kimi_auth.token import fingerprint
 
