@@ -78,10 +78,10 @@ class TokenLifecycleContract(Protocol):
         """
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
-        """Reads the record and gives its access token to the running clients of this process, "" if the record is
-        absent, revoked or corrupt. Touches memory only; repeatable.
+        """Gives the record's access token to the running clients of this process, "" if the record is absent, revoked
+        or corrupt; views it again if it is no longer the one in `ctx.view`. Touches memory only; repeatable.
 
-        `injected`: clients hold the stored token, which may have expired; `ctx.snapshot` is that read.
+        `injected`: clients hold the stored token, which may have expired; `ctx.view` is where it is from.
         """
 
     def hold_credential_to_sign_out(

@@ -204,8 +204,7 @@ class DeviceLoginHooks:
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
-        token, before = _token_of(ctx), self._store.view()
-        replaced = before.snapshot.token if self._around.revokes_replaced and self._is_ours(before) else None
+        token = _token_of(ctx)
         binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
@@ -221,16 +220,17 @@ class DeviceLoginHooks:
             if not done:
                 holder = self._store.holder() or "another process"
                 self._tell("locked", f"{holder} holds the credential; waiting for it.")
-            trouble = await asyncio.shield(storing)
+            before = await asyncio.shield(storing)
         except asyncio.CancelledError:
             give_up.set()
-            if await storing is not None:
+            if not isinstance(await storing, View):
                 await asyncio.to_thread(self._give_back, token)
             raise
-        if trouble is not None:
-            return "unwritable", replace(ctx, trouble=trouble)
+        if not isinstance(before, View):
+            return "unwritable", replace(ctx, trouble=before)
         self._tell("stored", f"Stored in {self._store.place}.")
-        if replaced is not None:
+        replaced = before.snapshot.token
+        if replaced is not None and self._around.revokes_replaced and self._is_ours(before):
             await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
@@ -279,8 +279,9 @@ class DeviceLoginHooks:
         finally:
             await _put_down(leaving, resting)
 
-    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> KimiAuthError | None:
-        """Stores the pair under the lock, waiting for it without bound; the sentence that says why it could not be.
+    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> View | KimiAuthError:
+        """Stores the pair under the lock, waiting for it without bound. Returns the view of the credential that it
+        replaced, or the error.
 
         The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
         none, and neither lets a token go anywhere else.
@@ -289,12 +290,13 @@ class DeviceLoginHooks:
             with self._store.locked(None, give_up=give_up.is_set) as held:
                 if not held:
                     return LoginCancelled("the login was interrupted before it could be stored")
+                before = self._store.view()
                 self._store.put(token)
                 self._bind(binding)
                 self._forget_the_pace()
         except StorageError as trouble:
             return trouble
-        return None
+        return before
 
     def _bind(self, binding: Binding) -> None:
         try:

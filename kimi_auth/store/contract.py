@@ -5,9 +5,9 @@ intent: a rotation of that pair is being sent; once it holds the answer, that is
 mark* (the server ended that pair). The *backoff* (when to retry) is shared by every process. The *binding* names the
 OAuth host of the record: it outlives renewals, because other clients drop the record's own `issuer` when they write it.
 
-Reads never block, never lock and never raise for bad content: the result carries the error. `view` is what decisions
-are made of; the other reads serve comparisons and people. Every write is called with the lock held (`locked`), raises `StorageError` if the medium refuses, and is durable when it returns. One contract test
-class runs on every store.
+Reads never block, never lock and never raise for bad content: the result carries the error. Decisions are made from
+`view`; the other reads serve comparisons and people. Every write is called with the lock held (`locked`), raises
+`StorageError` if the medium refuses, and is durable when it returns. One contract test class runs on every store.
 """
 
 from __future__ import annotations

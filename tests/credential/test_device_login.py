@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kimi_auth.credential.ports import token_from
 from kimi_auth.errors import (
     AccessDenied,
     ClientRefused,
@@ -368,6 +369,29 @@ def test_the_replaced_credential_is_revoked_only_where_that_is_safe(
     assert login.life.server.counts["revoke"] == revoked
     assert login.life.server.is_live(old.access_token) != revoked
     assert login.life.server.is_live(login.life.stored.access_token)
+
+
+def test_the_pair_that_is_revoked_is_the_one_that_was_replaced(login: Login) -> None:
+    """While a login waits for the lock, another process may renew the old one: the renewed pair is replaced and revoked."""
+    life = login.life
+    life.sign_in(age_s=901)
+    login.revokes_replaced = True
+    renewed: list[Token] = []
+
+    def renew() -> None:
+        old = life.store.read().token
+        assert old is not None
+        answer = life.server.exchange(old.refresh_token)
+        assert answer.value is not None
+        renewed.append(token_from(answer.value, sent_at_s=life.clock.wall_s(), issuer=ISSUER))
+        life.store.theirs.put(renewed[0])
+
+    revoke, sent = life.server.revoke, list[str]()
+    life.server.revoke = lambda token, kind: (sent.append(token), revoke(token, kind))[1]
+    life.store.before["locked"] = renew
+    assert asyncio.run(login.walk(force=True))[0] == "signed_in"
+    assert sent == [renewed[0].refresh_token]
+    assert life.server.is_live(life.stored.access_token)
 
 
 def test_a_new_login_forgets_the_old_one_s_pace(login: Login) -> None:
