@@ -39,6 +39,7 @@ def _is_group_ours(gid: int) -> bool:
 
 
 def group_name(gid: int) -> str:
+    """The name of the group, for people; its number if it has none."""
     import grp
 
     try:
