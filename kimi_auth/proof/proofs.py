@@ -1,4 +1,4 @@
-"""The whole proof at a terminal: worlds, ablations and mutants, with their figures kept as JSON.
+"""`python -m kimi_auth.proof`: runs worlds, ablations and mutants, prints the results and writes the figures as JSON.
 
 The figures contain no times and are the same on each run. A digest names the machines that they belong to.
 """

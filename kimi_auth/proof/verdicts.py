@@ -1,4 +1,4 @@
-"""The verdict on machines, for people: broken lock discipline, broken scenarios, and the result of each world."""
+"""Verdicts on machines, for `diagram --check` and `--verify`: missing simulated hooks, broken lock discipline, broken scenarios, and the result of each world."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ class Verdict(NamedTuple):
 
 def unknown_to(machines: Library) -> list[str]:
     """The machines that the worlds need and that are missing from `machines`."""
-    return sorted({promise.machine for promise in SCENARIOS} - set(machines))
+    return sorted({scenario.machine for scenario in SCENARIOS} - set(machines))
 
 
 def faults_of(machines: Library) -> list[str]:
     """The faults of `machines` that need no exploration: lock discipline and broken scenarios."""
     if unknown := unknown_to(machines):
         return [f"there is no machine {name}; the worlds of the proof are about it" for name in unknown]
-    says = [promise.says for promise in SCENARIOS if broken_scenario(machines, [promise])]
+    says = [scenario.says for scenario in SCENARIOS if broken_scenario(machines, [scenario])]
     problems = machines.lint_lock(dict.fromkeys(GUARDED, "credential"))
-    return problems + [f"a promise is broken: {words}" for words in dict.fromkeys(says)]
+    return problems + [f"a scenario is broken: {words}" for words in dict.fromkeys(says)]
 
 
 def without_hook(machines: Library) -> list[str]:

@@ -21,7 +21,7 @@ from kimi_auth.proof import state as st
 from kimi_auth.proof.hooks_outside import HOOKS
 from kimi_auth.proof.workers import Pool, side_by_side
 from kimi_auth.store import Backoff, Claim, FileStore, MemoryStore, RevokedMark, claims, owners
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
 
@@ -105,7 +105,7 @@ CLAIMS = {
 ENDED_LOGIN = {"revoked"}
 AWAITS = {
     "": 0,
-    "backoff": simulated.AWAITS_PACE,
+    "backoff": simulated.AWAITS_BACKOFF,
     "claim": simulated.AWAITS_CLAIM,
     "recovery": simulated.RECOVERS,
 }

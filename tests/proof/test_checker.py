@@ -174,10 +174,14 @@ def _renamed_outcome(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "fault", "rule"),
     [
-        (led("device_login", "polling", "unreachable", "failed"), "a promise is broken: pending, slow_down", ""),
+        (led("device_login", "polling", "unreachable", "failed"), "a scenario is broken: pending, slow_down", ""),
         (_no_login, "store_credential", ""),
-        (_renamed_outcome, "a promise is broken", "undeclared outcome"),
-        (led("token_refresh", "exchanging", "not_processed", "exchanging"), "a promise is broken: a busy server", "I1"),
+        (_renamed_outcome, "a scenario is broken", "undeclared outcome"),
+        (
+            led("token_refresh", "exchanging", "not_processed", "exchanging"),
+            "a scenario is broken: a busy server",
+            "I1",
+        ),
     ],
     ids=["weather ends a login", "nobody stores", "an outcome has another name", "a busy server is asked again"],
 )
@@ -201,7 +205,7 @@ def test_machines_of_something_else_have_no_world(machines: Library) -> None:
 
 KILLED = {
     "lint": Mutant(Edge("device_login", "polling", "access_denied", "denied"), "waiting"),
-    "promise": Mutant(Edge("device_login", "polling", "unreachable", "waiting"), "failed"),
+    "scenario": Mutant(Edge("device_login", "polling", "unreachable", "waiting"), "failed"),
     "checker: I1": Mutant(Edge("token_refresh", "exchanging", "not_processed", "withdrawing_unsent"), "exchanging"),
     "": Mutant(Edge("token_refresh", "exchanging", "in_doubt", "postponing_in_doubt"), "postponing_in_doubt"),
 }
@@ -209,7 +213,7 @@ KILLED = {
 
 
 def test_mutants_are_killed(machines: Library, pool: Pool) -> None:
-    """An edge that leads elsewhere is found wrong by a lint, a promise or a world, and it is said by which."""
+    """An edge that leads elsewhere is found wrong by a lint, a scenario or a world, and it is said by which."""
     walked = {"one quiet process": set(edges(machines["token_refresh"]))}
     for by, mutant in KILLED.items():
         walks = walked | {name: set() for name in FAST if name not in walked}
@@ -222,8 +226,8 @@ def test_mutants_are_killed(machines: Library, pool: Pool) -> None:
     assert merged([found, found]).mutants == 2
 
 
-def test_every_promise_is_kept(machines: Library) -> None:
-    """Each promise is of a machine that there is, and a promise that asks for another course is broken."""
+def test_every_scenario_holds(machines: Library) -> None:
+    """Each scenario is of a machine of ours and holds; one that asks for another course is broken."""
     assert broken_scenario(machines, SCENARIOS) == ""
     wrong = SCENARIOS[0]._replace(course="check_store ready, request_code refused")
     assert broken_scenario(machines, [wrong]) == wrong.says
