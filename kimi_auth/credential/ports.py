@@ -53,7 +53,7 @@ class Ports:
         return view, *self.classify(view)
 
     def classify(self, view: View) -> tuple[InspectOutcome, KimiAuthError | None]:
-        """The rest state of what was viewed, and why it is not fresh."""
+        """The rest state of the credential in `view`, and why it is not fresh."""
         foreign = self.not_ours(view)
         return ("absent", foreign) if foreign else classify(view, self.now())
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from .exposure import exposed_to
 from .modes import PRIVATE_DIRECTORY, close, make_directories, tighten
 from .mounts import keeps_modes
-from .reach import Place, Where, followed, is_directory, names, path_of, reached, remarks, stat_at
+from .reach import Location, Where, followed, is_directory, names, path_of, reached, remarks, stat_at
 from .reading import Found, read_bounded
 from .replacing import refuse_fixed
 from .steps import PRIVATE_FILE
@@ -47,9 +47,9 @@ __all__ = [
     "Exposed",
     "Fixed",
     "Found",
+    "Location",
     "NotAFile",
     "NotOurs",
-    "Place",
     "TooLarge",
     "Unfit",
     "Where",

@@ -10,7 +10,7 @@ OTHERS, GROUP = 0o002, 0o020
 
 
 def exposed_to(found: os.stat_result) -> str:
-    """The others who may write to the directory, in words; "" if none are known."""
+    """The others who may write to the directory, for people; "" if none are known."""
     mode = found.st_mode
     if mode & OTHERS:
         return "every user"

@@ -30,7 +30,7 @@ from .mounts import keeps_modes
 from .unfit import Exposed, NotOurs, Unfit, is_ours, is_outside, refuse_foreign_link
 
 __all__ = [
-    "Place",
+    "Location",
     "Where",
     "followed",
     "is_directory",
@@ -49,36 +49,36 @@ LINKS_MAX = 40
 _ENTER = getattr(os, "O_PATH", getattr(os, "O_SEARCH", os.O_RDONLY)) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """The end of a path: `name` in the directory with the open descriptor `directory`. `path` is its full name."""
 
     directory: int
     name: str
     path: Path
 
-    def beside(self, name: str) -> Place:
+    def beside(self, name: str) -> Location:
         """Another name in the same directory."""
-        return Place(self.directory, name, self.path.with_name(name))
+        return Location(self.directory, name, self.path.with_name(name))
 
 
-Where = Path | Place
-"""A path, or a place in a directory that is open and checked already: several operations can share one walk."""
+Where = Path | Location
+"""A path, or a location in a directory that is open and checked already: several operations can share one walk."""
 
 
 def path_of(where: Where) -> Path:
     """The full name of a file, for people."""
-    return where.path if isinstance(where, Place) else where
+    return where.path if isinstance(where, Location) else where
 
 
 @contextmanager
-def reached(where: Where, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
-    """The `Place` that `where` names; it may not exist yet. `follow`: also follow a link at the end of a path.
+def reached(where: Where, *, follow: bool = False, private: bool = True) -> Iterator[Location]:
+    """The `Location` that `where` names; it may not exist yet. `follow`: also follow a link at the end of a path.
 
     `private`: its directory is checked as the one that holds the file, else as one on the way (to make a directory in
     it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
-    error of the body becomes a full path. A `Place` is not walked to again.
+    error of the body becomes a full path. A `Location` is not walked to again.
     """
-    if isinstance(where, Place):
+    if isinstance(where, Location):
         yield where
         return
     way = _Way(where)
@@ -117,9 +117,9 @@ def is_directory(path: Path) -> bool:
 
 @contextmanager
 def opened_directory(directory: Where) -> Iterator[int]:
-    """A readable descriptor of a checked directory, or of the directory of a `Place`, for listing and `fsync`. Raises
+    """A readable descriptor of a checked directory, or of the directory of a `Location`, for listing and `fsync`. Raises
     OSError."""
-    if isinstance(directory, Place):
+    if isinstance(directory, Location):
         descriptor = _readable(directory.directory)
     else:
         way = _Way(directory)
@@ -139,7 +139,7 @@ def _readable(directory: int) -> int:
 
 
 def names(directory: Where) -> list[str]:
-    """The names in a directory, or beside a `Place`. Raises OSError."""
+    """The names in a directory, or beside a `Location`. Raises OSError."""
     with opened_directory(directory) as descriptor:
         return os.listdir(descriptor)  # noqa: PTH208
 
@@ -181,13 +181,13 @@ class _Way:
             os.close(self._here)
             self._here = -1
 
-    def walk(self, *, follow: bool, private: bool) -> Place:
-        """Walks to the `Place` that the path names."""
+    def walk(self, *, follow: bool, private: bool) -> Location:
+        """Walks to the `Location` that the path names."""
         name, is_linked = self._walk([], follow=follow)
         if private:
             self._check_holder(is_linked=is_linked)
         path = Path(self._words or "/") / name if is_linked else self._asked
-        return Place(self._here, name, path)
+        return Location(self._here, name, path)
 
     def enter(self, *, private: bool) -> None:
         """Enters the directory that the path names, also through a link."""

@@ -6,7 +6,7 @@ import os
 import stat
 
 from .mounts import is_protected, mount_of_its_own
-from .reach import Place, Where, reached
+from .reach import Location, Where, reached
 from .unfit import Fixed
 
 __all__ = ["refuse_fixed"]
@@ -25,7 +25,7 @@ def refuse_fixed(where: Where) -> None:
         raise Fixed(place.path, why, hint)
 
 
-def _why_fixed(place: Place) -> tuple[str, str]:
+def _why_fixed(place: Location) -> tuple[str, str]:
     if point := mount_of_its_own(place.name, place.directory):
         words = f"is a mount of its own ({point}), so it cannot be replaced by a new file"
         return words, _MOUNT_IT

@@ -6,7 +6,7 @@ import errno
 import os
 
 from .mounts import keeps_modes
-from .reach import Place, opened_directory
+from .reach import Location, opened_directory
 from .reading import SAFELY
 
 __all__ = ["PRIVATE_FILE", "new_file", "open_new", "overwrite", "removed", "renamed", "sync_names"]
@@ -19,23 +19,25 @@ _NO_ALLOCATION = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
-def open_new(place: Place, mode: int = PRIVATE_FILE) -> int:
-    """A descriptor of the new file `place`. Raises FileExistsError."""
+def open_new(location: Location, mode: int = PRIVATE_FILE) -> int:
+    """A descriptor of the new file `location`. Raises FileExistsError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW
-    descriptor = os.open(place.name, flags, PRIVATE_FILE, dir_fd=place.directory)
+    descriptor = os.open(location.name, flags, PRIVATE_FILE, dir_fd=location.directory)
     try:
         os.fchmod(descriptor, mode)  # the umask may have removed bits
     except OSError as error:
         if error.errno not in _NO_MODES or keeps_modes(os.fstat(descriptor).st_dev):
             os.close(descriptor)
-            removed(place)
+            removed(location)
             raise
     return descriptor
 
 
-def new_file(place: Place, data: bytes, *, allocate: int = 0, mode: int = PRIVATE_FILE, sync: bool = True) -> None:
-    """Makes the file `place` with `data`; a failure leaves none behind. Raises FileExistsError."""
-    descriptor = open_new(place, mode)
+def new_file(
+    location: Location, data: bytes, *, allocate: int = 0, mode: int = PRIVATE_FILE, sync: bool = True
+) -> None:
+    """Makes the file `location` with `data`; a failure leaves none behind. Raises FileExistsError."""
+    descriptor = open_new(location, mode)
     try:
         try:
             _allocate(descriptor, allocate)
@@ -45,27 +47,27 @@ def new_file(place: Place, data: bytes, *, allocate: int = 0, mode: int = PRIVAT
         finally:
             os.close(descriptor)
     except BaseException:
-        removed(place)
+        removed(location)
         raise
 
 
-def renamed(old: Place, new: Place) -> None:
+def renamed(old: Location, new: Location) -> None:
     """Renames `old` onto `new`."""
     os.replace(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
 
 
-def removed(place: Place) -> bool:
+def removed(location: Location) -> bool:
     """Removes the file; False if it was missing or could not be removed."""
     try:
-        os.unlink(place.name, dir_fd=place.directory)
+        os.unlink(location.name, dir_fd=location.directory)
     except OSError:
         return False
     return True
 
 
-def sync_names(place: Place) -> None:
-    """Makes the names beside `place` durable; ignores a file system without that operation."""
-    with opened_directory(place) as descriptor:
+def sync_names(location: Location) -> None:
+    """Makes the names beside `location` durable; ignores a file system without that operation."""
+    with opened_directory(location) as descriptor:
         try:
             os.fsync(descriptor)
         except OSError as error:

@@ -130,7 +130,7 @@ class FileStore(FileReader):
         """Notes when this boot first met `claim`."""
         path = folder.claim(claim.fp).path
         if path.is_dir():  # not made by any program here, and a rename cannot replace it
-            with medium.trouble("make", path):
+            with medium.doing("make", path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         boottime_s, meetings = self._clock.boottime_s(), folder.meetings(claim.fp)
         if meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
@@ -151,7 +151,7 @@ class FileStore(FileReader):
                 if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
                     words = f"{place.path} was taken over by another process"
                     raise StorageError(words, hint="it is renewing; try again")
-                with medium.trouble("replace", place.path):
+                with medium.doing("replace", place.path):
                     files.rename_durably(taking, place)
             finally:
                 if is_first:
@@ -245,7 +245,7 @@ class FileStore(FileReader):
     def _opened(self, doing: str) -> Iterator[Folder]:
         """The folder, for one operation under the lock. Raises StorageError, also for an `OSError` of the body."""
         target = self.target
-        with medium.trouble(doing, target), files.reached(target) as place:
+        with medium.doing(doing, target), files.reached(target) as place:
             yield self._folder_at(place)
 
     def _write(self, ending: str, data: bytes | None) -> None:

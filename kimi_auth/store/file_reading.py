@@ -161,7 +161,7 @@ class FileReader:
     def _peek(self, folder: Folder, fp: str) -> Claim:
         return folder.peek(fp, self._me, self._clock.boottime_s())
 
-    def _folder_at(self, place: files.Place) -> Folder:
+    def _folder_at(self, place: files.Location) -> Folder:
         return Folder(place, is_linked=place.path.parent != self.path.parent)
 
     @contextmanager
@@ -172,7 +172,7 @@ class FileReader:
             try:
                 place = held.enter_context(files.reached(target))
             except OSError:
-                place = files.Place(-1, target.name, target)
+                place = files.Location(-1, target.name, target)
             yield self._folder_at(place)
 
     def _me(self) -> owners.Owner:

@@ -46,17 +46,17 @@ class Folder:
     """`record`: the record, in its open directory. `is_linked`: the record's link leads here, so that other programs'
     files may lie beside it."""
 
-    record: files.Place
+    record: files.Location
     is_linked: bool = False
 
-    def beside(self, ending: str) -> files.Place:
+    def beside(self, ending: str) -> files.Location:
         """The sidecar with that ending."""
         return self.record.beside(f"{name_of(self.record.path)}.{ending}")
 
-    def claim(self, fp: str) -> files.Place:
+    def claim(self, fp: str) -> files.Location:
         return self.beside(f"{checked(fp)}.next")
 
-    def taking(self, claim: Claim) -> files.Place:
+    def taking(self, claim: Claim) -> files.Location:
         """The claim that is replacing `claim`."""
         return self.beside(f"{checked(claim.fp)}.{checked(claim.nonce)}.next")
 
@@ -97,9 +97,9 @@ class Folder:
     def meetings(self, fp: str) -> claims.Meetings:
         return claims.decode_meetings(self._read(self.beside(f"{checked(fp)}.met")) or b"")
 
-    def claims_on(self, fp: str) -> list[tuple[files.Place, claims.Found]]:
+    def claims_on(self, fp: str) -> list[tuple[files.Location, claims.Found]]:
         """The claim on pair `fp`, then the one that is replacing it, and so on; the last one counts."""
-        place, chain = self.claim(fp), list[tuple[files.Place, claims.Found]]()
+        place, chain = self.claim(fp), list[tuple[files.Location, claims.Found]]()
         while len(chain) < TAKEN_OVER_MAX and (data := self._read(place)) is not None:
             found = claims.parse(data, fp)
             chain.append((place, found))
@@ -116,7 +116,7 @@ class Folder:
         return claims.classify(chain[-1][1], self.meetings(fp), me(), boottime_s)
 
     @staticmethod
-    def _read(place: files.Place) -> bytes | None:
+    def _read(place: files.Location) -> bytes | None:
         """The content of a sidecar, None if it does not exist, b"" if it cannot be read."""
         try:
             found = medium.read_bounded(place, RECORD_FILE_MAX_BYTES)
@@ -156,7 +156,7 @@ class Folder:
         wanted = f"{self.record.name}.corrupt-{datetime.fromtimestamp(wall_s, UTC):%Y%m%dT%H%M%SZ}"
         names = (wanted, *(f"{wanted}-{n}" for n in range(2, 100)))
         free = next(place for place in map(self.record.beside, names) if not os.path.lexists(place.path))
-        with medium.trouble("set aside", self.record.path), suppress(FileNotFoundError):
+        with medium.doing("set aside", self.record.path), suppress(FileNotFoundError):
             files.rename(self.record, free)
 
     def leftovers(self) -> list[str]:

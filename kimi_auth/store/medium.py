@@ -15,6 +15,7 @@ from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 
 __all__ = [
     "create_durably",
+    "doing",
     "explain",
     "make_directories",
     "overwrite_durably",
@@ -23,7 +24,6 @@ __all__ = [
     "refuse_fixed",
     "remove_durably",
     "touch",
-    "trouble",
     "write_durably",
 ]
 
@@ -43,13 +43,13 @@ def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) ->
 
 
 @contextmanager
-def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
-    """Turns an `OSError` of its body into a `kind`; a file that fails the rules of `kimi_auth.files` keeps its own
+def doing(what: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
+    """Turns an `OSError` of its body into a `kind`, "cannot {what} {path}"; a file that fails the rules of `kimi_auth.files` keeps its own
     message."""
     try:
         yield
     except OSError as error:
-        raise explain(error, doing, path, kind) from error
+        raise explain(error, what, path, kind) from error
 
 
 @contextmanager
@@ -72,10 +72,10 @@ def read_bounded(where: files.Where, limit: int) -> files.Found | None:
         return files.read_bounded(where, limit)
 
 
-def _guarded(doing: str, call: Callable[Concatenate[At, P], T]) -> Callable[Concatenate[At, P], T]:
+def _guarded(what: str, call: Callable[Concatenate[At, P], T]) -> Callable[Concatenate[At, P], T]:
     @wraps(call)
     def guarded(where: At, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with trouble(doing, files.path_of(where)):
+        with doing(what, files.path_of(where)):
             return call(where, *args, **kwargs)
 
     return guarded
