@@ -15,7 +15,7 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot
-from kimi_auth.token import WINDOW_SHARE, Token, left_s, phase
+from kimi_auth.token import END_MAX_S, WINDOW_SHARE, Token, left_s, phase
 
 __all__ = [
     "after_failure",
@@ -25,6 +25,7 @@ __all__ = [
     "attainable",
     "blocked",
     "forced_until_s",
+    "implausible_end",
     "is_blocked",
     "is_forced",
     "judge",
@@ -84,7 +85,17 @@ def judge(
         return "blocked", blocked(backoff)
     if claim.state in {"interrupted", "in_flight"}:
         return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", trouble
+    return "expired", trouble or implausible_end(token)
+
+
+def implausible_end(token: Token) -> KimiAuthError | None:
+    """The error for a stored `expires_at` that is no time in seconds; None for any other."""
+    if token.expires_at_s <= END_MAX_S:
+        return None
+    return KimiAuthError(
+        f"the stored expires_at, {token.expires_at_s:.0f}, is not a time in seconds, so the token counts as expired",
+        hint="renew it: kimi-auth token",
+    )
 
 
 def still_works(snapshot: Snapshot, now_s: float) -> bool:

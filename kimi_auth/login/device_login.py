@@ -45,6 +45,10 @@ INTERVAL_FACTOR = 1.2
 INTERVAL_MIN_S = 1.0
 SLOW_DOWN_S = 5.0
 BACK_OFF_MAX_S = 60.0
+REJECTIONS_MAX = 4
+"""Polls in a row that may get a client error without an OAuth error: with their waits, a minute or more of a gateway that
+does not know the server yet."""
+
 LOCK_NOTICE_S = 2.0
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
@@ -180,6 +184,10 @@ class DeviceLoginHooks:
             self._tell("approved", "The sign-in was approved.")
             return "granted", replace(ctx, token=token, trouble=None)
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
+        is_rejected = answer.outcome == "unreachable" and isinstance(answer.error, SignInEnded)
+        rejections = ctx.rejections + 1 if is_rejected else 0
+        if rejections == REJECTIONS_MAX:
+            return "refused", replace(ctx, trouble=answer.error)
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
         wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
@@ -191,7 +199,12 @@ class DeviceLoginHooks:
         if answer.outcome in told:
             self._tell(*told[answer.outcome], wait_s=wait_s)
         return answer.outcome, replace(
-            ctx, failures=failures, interval_s=interval_s, wait_s=wait_s, trouble=answer.error
+            ctx,
+            failures=failures,
+            rejections=rejections,
+            interval_s=interval_s,
+            wait_s=wait_s,
+            trouble=answer.error,
         )
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:

@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeVar, cast
 from kimi_auth.clock import Clock
 from kimi_auth.wire.answers import Answer, CodeOutcome, DeviceCode, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from kimi_auth.wire.contract import TokenHint
-from kimi_auth.wire.verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
+from kimi_auth.wire.interpret import code_answer, exchange_answer, poll_answer, revoke_answer
+from kimi_auth.wire.response import RawResponse
 
 __all__ = ["Request", "Reuse", "SimulatedServer"]
 
@@ -40,7 +41,7 @@ class _Code:
     user_code: str
     expires_at_s: float
     interval_s: float
-    verdict: Literal["pending", "approved", "denied", "used"] = "pending"
+    interpret: Literal["pending", "approved", "denied", "used"] = "pending"
     polled_at_s: float = float("-inf")
     login: int = 0
 
@@ -98,12 +99,12 @@ class SimulatedServer:
         """The person approves the login of `user_code`, or the newest, on the page. Raises KeyError if there is
         none."""
         with self._guard:
-            self._code(user_code).verdict = "approved"
+            self._code(user_code).interpret = "approved"
 
     def deny(self, user_code: str = "") -> None:
         """The person refuses."""
         with self._guard:
-            self._code(user_code).verdict = "denied"
+            self._code(user_code).interpret = "denied"
 
     def expire(self, user_code: str = "") -> None:
         """The code expires now."""
@@ -184,7 +185,7 @@ class SimulatedServer:
         code, now_s = self._state.codes.get(device_code), self._clock.wall_s()
         if code is None:
             return _error(_BAD_GRANT, "unknown device code")
-        if code.verdict == "used":
+        if code.interpret == "used":
             # A poll after the 200 revokes the tokens that it gave, as certified servers do.
             self._state.ended_logins.add(code.login)
             return _error(_BAD_GRANT, "the device code was used before")
@@ -195,12 +196,12 @@ class SimulatedServer:
         if early:
             code.interval_s += 5.0
             return _error("slow_down")
-        if code.verdict == "pending":
+        if code.interpret == "pending":
             return _error("authorization_pending")
-        if code.verdict == "denied":
+        if code.interpret == "denied":
             return _error("access_denied")
         given = self._new_login()
-        code.verdict, code.login = "used", self._state.logins
+        code.interpret, code.login = "used", self._state.logins
         return _pair(given)
 
     def _exchanged(self, refresh_token: str) -> RawResponse:

@@ -26,6 +26,7 @@ from kimi_auth.errors import (
 )
 
 from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
+from .failures import NoEndpointError, UnpinnedError, UnsendableError, UntrustedError
 from .rules import ANY_ERROR, Row, Table
 
 __all__ = [
@@ -35,22 +36,7 @@ __all__ = [
     "POLL",
     "REVOKE",
     "TABLES",
-    "NoEndpointError",
-    "UnpinnedError",
-    "UnsendableError",
 ]
-
-
-class UnsendableError(Exception):
-    """The request was not attempted: its URL, a header, or the proxy or certificate settings cannot be used."""
-
-
-class UnpinnedError(Exception):
-    """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
-
-
-class NoEndpointError(Exception):
-    """The server names no endpoint for this request, and the client never guesses one."""
 
 
 # Status 0: no answer began. Only then can the class of a failure prove that the server processed nothing.
@@ -60,6 +46,16 @@ CLIENT_ERROR = (range(400, 500),)
 # Some servers send OAuth errors with a 200, against RFC 6749 §5.2, which says 400.
 OAUTH = (*SUCCESS, *CLIENT_ERROR)
 TOO_MANY = (range(429, 430),)
+# Client errors about the request itself. The others pass, or a proxy sends them: 403, 407, 408, 421, 425, 429, 451.
+REJECTED = (
+    range(400, 403),
+    range(404, 407),
+    range(409, 421),
+    range(422, 425),
+    range(426, 429),
+    range(430, 451),
+    range(452, 500),
+)
 SERVER_ERROR = (range(500, 600),)
 
 # RFC 6749 §5.2. Servers also answer it for a device code that was used before.
@@ -101,6 +97,7 @@ TOO_FAST = "{host} asks for a pause ({got}){said}"
 CANNOT_BE_ASKED = "{host} cannot be asked{said}"
 CLIENT_REFUSED = "{host} refuses this program{said}"
 ANSWERS_SOMETHING_ELSE = "{host} answers something that is no OAuth answer ({got}){said}"
+REQUEST_REJECTED = "{host} rejects the request ({got}){said}"
 ANSWER_INCOMPLETE = "{host} did not answer completely{said}"
 APPROVAL_UNREADABLE = "the approval was used but its answer could not be read ({got}){said}"
 ANSWER_UNREADABLE = "{host} has answered, but its answer has no token that can be read ({got}){said}"
@@ -250,8 +247,23 @@ POLL: Table[PollOutcome] = (
         says=APPROVAL_UNREADABLE,
         hint=START_AGAIN,
     ),
+    replace(
+        _NETWORK,
+        why="another network, a portal: nothing was sent, and the code may still be approved",
+        failure=(UntrustedError,),
+        raises=ConfigError,
+        says=CANNOT_BE_ASKED,
+    ),
     _UNUSABLE,
     _NETWORK,
+    replace(
+        _PORTAL,
+        why="a client error that is no OAuth answer: it ends the login if it repeats",
+        status=REJECTED,
+        raises=SignInEnded,
+        says=REQUEST_REJECTED,
+        hint=START_AGAIN,
+    ),
     _PORTAL,
 )
 

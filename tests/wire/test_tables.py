@@ -19,7 +19,9 @@ from kimi_auth.errors import (
     SignInEnded,
     Unreachable,
 )
-from kimi_auth.wire import TABLES, answers, columns, decide, markdown, tables, verdict
+from kimi_auth.wire import TABLES, answers, columns, decide, interpret, markdown, tables
+from kimi_auth.wire.failures import UnpinnedError, UntrustedError
+from kimi_auth.wire.response import RawResponse
 from kimi_auth.wire.rules import ANY_ERROR, Facts, Row
 
 OUTCOMES = {
@@ -99,25 +101,26 @@ TRANSIENT = [
     (OSError("odd"), None, "OSError"),
     (html(403), None, "no OAuth answer (HTTP 403, text/html)"),
     (html(407), None, "no OAuth answer"),
-    (json(404, {"message": "not here"}), None, "no OAuth answer (HTTP 404, application/json)"),
-    (json(400, {"error": {"message": "not a string"}}), None, "no OAuth answer"),
     (httpx.Response(302, headers={"Location": "https://portal.test/"}), None, "no OAuth answer (HTTP 302)"),
     (error(302, "access_denied"), None, "no OAuth answer"),
-    (httpx.Response(400), None, "no OAuth answer (HTTP 400)"),
-    (httpx.Response(400, content=b'{"error": "access_denied", "error": "slow_down"}'), None, "no OAuth answer"),
-    (httpx.Response(400, content=b'{"error": "access_denied\xff"}'), None, "no OAuth answer"),
-    (
-        json(404, {"status": 404, "error": "Not Found", "path": "/token"}),
-        None,
-        "HTTP 404, application/json): Not Found",
-    ),
     (json(403, {"statusCode": 403, "message": "Forbidden resource", "error": "Forbidden"}), None, "): Forbidden"),
     (error(408, "Request Timeout"), None, "no OAuth answer (HTTP 408"),
     (cut(400, b'{"error": "acc', RESET), None, "the connection broke"),
 ]
+REJECTED = [
+    (json(404, {"message": "not here"}), "(HTTP 404, application/json)"),
+    (json(400, {"error": {"message": "not a string"}}), ""),
+    (httpx.Response(400), "(HTTP 400)"),
+    (httpx.Response(400, content=b'{"error": "access_denied", "error": "slow_down"}'), ""),
+    (httpx.Response(400, content=b'{"error": "access_denied\xff"}'), ""),
+    (json(404, {"status": 404, "error": "Not Found", "path": "/token"}), "HTTP 404, application/json): Not Found"),
+    (html(415), "(HTTP 415, text/html)"),
+]
+UNTRUSTED = UntrustedError("its certificate is not trusted (expired)", hint="check the clock")
 
 CASES = [
     Case("device code", json(200, CODE), "code"),
+    *(Case("device code", reply, "unreachable", Unreachable, says) for reply, says in REJECTED),
     Case("device code", html(200), "unreachable", Unreachable, "HTTP 200, text/html"),
     Case("device code", json(404, CODE), "unreachable", Unreachable, "HTTP 404"),
     Case("device code", error(400, "slow_down"), "unreachable", Unreachable, "slow_down"),
@@ -163,6 +166,19 @@ CASES = [
     Case("poll", html(200), "unreachable", Unreachable, ""),
     Case("poll", json(200, {"access_token": "two words"}), "refused", SignInEnded, "could not be read"),
     Case("poll", cut(200, b'{"access_token": "ha', RESET), "unreachable", Unreachable, ""),
+    *(Case("poll", reply, "unreachable", SignInEnded, says) for reply, says in REJECTED),
+    *(Case("poll", html(status), "unreachable", Unreachable, "no OAuth answer") for status in (403, 407, 408, 421)),
+    Case("poll", error(400, "temporarily_unavailable"), "unreachable", Unreachable),
+    Case("poll", UNTRUSTED, "unreachable", ConfigError, "its certificate is not trusted (expired)"),
+    *(
+        Case(request, UNTRUSTED, outcome, ConfigError, "cannot be asked: its certificate is not trusted (expired)")
+        for request, outcome in {
+            "device code": "refused",
+            "exchange": "not_processed",
+            "revoke": "failed",
+            "models": "unavailable",
+        }.items()
+    ),
     Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "cannot be asked"),
     Case("exchange", json(200, PAIR), "tokens"),
     Case("exchange", json(201, PAIR | {"error": None}), "tokens"),
@@ -293,7 +309,7 @@ def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> No
     assert answer.retry_after_s == case.retry_after_s
     good = case.outcome in {"code", "granted", "tokens", "models"}
     assert (answer.value is not None) == good
-    assert "s3cret" not in f"{answer}{answer.error}{answer.words}".replace("device-s3cret", "")
+    assert "s3cret" not in f"{answer}{answer.error}{answer.message}".replace("device-s3cret", "")
     assert not good or "new-access" not in repr(answer)
 
 
@@ -315,7 +331,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         rows.add(table.index(row) + 1000 * [*TABLES.values()].index(table))
         return row
 
-    monkeypatch.setattr(verdict, "decide", recording)
+    monkeypatch.setattr(interpret, "decide", recording)
     return rows
 
 
@@ -324,9 +340,9 @@ def test_every_row_is_reached(run: Callable[[Case], answers.Answer[Any, Any]], w
     for case in CASES:
         run(case)
     world(html(404), revocation_url="").ask("revoke")
-    unpinned = verdict.RawResponse("tokens.test", failure=tables.UnpinnedError)
-    verdict.exchange_answer(unpinned)
-    verdict.revoke_answer(unpinned)
+    unpinned = RawResponse("tokens.test", failure=UnpinnedError)
+    interpret.exchange_answer(unpinned)
+    interpret.revoke_answer(unpinned)
     everything = {
         row + 1000 * table: (name, columns(rows[row]))
         for table, (name, rows) in enumerate(TABLES.items())
