@@ -165,7 +165,7 @@ def window_s(token: Token) -> float:
 def left_s(token: Token, now_s: float) -> float:
     """Seconds of life left at `now_s` (unix seconds), never negative; an unknown end leaves none."""
     left = token.expires_at_s - now_s
-    return left if left > 0 and token.expires_at_s <= END_MAX_S else 0.0
+    return left if 0 < left < float("inf") and token.expires_at_s <= END_MAX_S else 0.0
 
 
 def phase(token: Token, now_s: float) -> str:

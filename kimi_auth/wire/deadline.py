@@ -12,9 +12,10 @@ from kimi_auth.clock import Clock
 
 from .request import Request
 
-__all__ = ["Deadline"]
+__all__ = ["SOCKS_FAILED", "SOCKS_STARTED", "Deadline"]
 
 GRACE_S = 1.0
+SOCKS_STARTED, SOCKS_FAILED = ".setup_socks5_connection.started", ".setup_socks5_connection.failed"
 
 
 class Deadline:
@@ -30,6 +31,7 @@ class Deadline:
         self._connects_until_s = now_s + min(request.connect_timeout_s, request.deadline_s)
         self._ends_at_s = now_s + request.deadline_s
         self._in_grace = False
+        self._socks: Any = None
 
     def left_s(self) -> float:
         """Seconds left; raises httpx.ReadTimeout when there are none."""
@@ -47,6 +49,10 @@ class Deadline:
             _bound(info, self._connects_until_s - self._clock.monotonic_s(), _addresses_of(info["host"], info["port"]))
         elif event.endswith(".start_tls.started"):
             _bound(info, self._connects_until_s - self._clock.monotonic_s())
+        elif event.endswith(SOCKS_STARTED):
+            self._socks = info["stream"]
+        elif event.endswith(SOCKS_FAILED):
+            self._socks.close()  # httpcore leaves it open
         if not event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             return
         stream = info["return_value"]

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
-from typing import cast
+from typing import Any, cast
 
 import httpx
 
 from kimi_auth.clock import Clock
 
-from .deadline import Deadline
+from .deadline import SOCKS_FAILED, SOCKS_STARTED, Deadline
 from .failures import UnsendableError
 from .request import Request
 from .response import RawResponse, ResponseBuffer
@@ -64,7 +64,7 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], request: Reques
     buffer = ResponseBuffer(request, clock)
     try:
         client = client_of()
-        built = request.built(client)
+        built = request.built(client, trace=_SocksCloser())
         async with asyncio.timeout(request.deadline_s):
             with _through_socks():
                 answered = await client.send(built, stream=True, auth=None, follow_redirects=False)
@@ -78,6 +78,19 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], request: Reques
     except _FAILURES as failure:
         return buffer.response(failure)
     return buffer.response()
+
+
+class _SocksCloser:
+    """The `trace` extension of a request in an event loop: closes a connection whose SOCKS conversation failed, which
+    httpcore leaves open."""
+
+    _stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(SOCKS_STARTED):
+            self._stream = info["stream"]
+        elif event.endswith(SOCKS_FAILED):
+            await self._stream.aclose()
 
 
 @contextmanager

@@ -60,8 +60,8 @@ def proxy_for(text: str) -> httpx.Proxy | None:
 
 def _is_exempt(url: Url, no_proxy: str) -> bool:
     """True if an entry of NO_PROXY, or of the system's settings, covers the host. Ignores entries without a meaning."""
-    entries = (setting(entry).lower().rstrip(".") for entry in no_proxy.replace(",", " ").split())
-    return any(entry == "*" or _covers(entry, url) for entry in entries if entry) or bool(proxy_bypass(url.host))
+    entries = [setting(entry).lower() for entry in no_proxy.replace(",", " ").split()]
+    return "*" in entries or any(_covers(entry.rstrip("."), url) for entry in entries) or bool(proxy_bypass(url.host))
 
 
 def _covers(entry: str, url: Url) -> bool:

@@ -16,6 +16,7 @@ from fuzz.mutate import mutations
 from hypothesis import settings
 
 from kimi_auth import __main__ as fast_lane
+from kimi_auth import urls
 from kimi_auth.errors import ConfigError, CorruptCredential
 from kimi_auth.machine import trace
 from kimi_auth.models import parse_catalogue
@@ -82,7 +83,7 @@ def meetings(data: bytes) -> None:
 
 def refusal(data: bytes) -> None:
     found = formats.decode_revoked(data)
-    assert found.message == "" or found.message.isprintable()
+    assert found.words == "" or found.words.isprintable()
     assert formats.decode_revoked(formats.encode_revoked(found)) == found
 
 
@@ -150,7 +151,7 @@ def words(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     assert sanitize.clean(text, 60).isprintable()
     assert len(sanitize.clean(text, 60)) <= 60
-    url = sanitize.safe_url(text)
+    url = urls.safe_url(text)
     assert url == "" or (url.lower().startswith(("https://", "http://")) and url.isprintable())
     wait_s = sanitize.retry_after_s(text, 1_800_000_000.0)
     assert wait_s is None or 0 <= wait_s <= 900
