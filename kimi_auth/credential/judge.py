@@ -11,6 +11,7 @@ from kimi_auth.errors import (
     CorruptCredential,
     KimiAuthError,
     Revoked,
+    StorageError,
     Unreachable,
     WrongIssuer,
 )
@@ -88,11 +89,11 @@ def judge(
     return "expired", trouble or implausible_end(token)
 
 
-def implausible_end(token: Token) -> KimiAuthError | None:
+def implausible_end(token: Token) -> StorageError | None:
     """The error for a stored `expires_at` that is no time in seconds; None for any other."""
     if token.expires_at_s <= END_MAX_S:
         return None
-    return KimiAuthError(
+    return StorageError(
         f"the stored expires_at, {token.expires_at_s:.0f}, is not a time in seconds, so the token counts as expired",
         hint="renew it: kimi-auth token",
     )
