@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from kimi_auth.credential.contracts import (
     WithdrawOutcome,
 )
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
+from kimi_auth.logs import logger
 from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ports", "TokenRefreshHooks", "token_from"]
 
-log = logging.getLogger("kimi_auth.credential")
+log = logger("credential")
 
 Done = TypeVar("Done")
 
@@ -217,6 +217,7 @@ class TokenRefreshHooks:
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
+        ctx = replace(ctx, sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
         ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
@@ -252,7 +253,10 @@ class TokenRefreshHooks:
         )
         self._set_backoff(renewed)
         self._bind_once()
-        return "committed", replace(ctx, snapshot=self._store.read(), trouble=None)
+        snapshot = self._store.read()
+        took = f"{(self._clock.monotonic_s() - ctx.sent_at_s) * 1000:.0f} ms" if ctx.sent_at_s else "staged before"
+        log.info("renewed: pair %s, %.0f s of life, %s", snapshot.fp, life_s, took)
+        return "committed", replace(ctx, snapshot=snapshot, trouble=None)
 
     def _commit(self, ctx: CredentialContext) -> Literal["committed", "gone", "superseded"]:
         """One try. Raises StorageError."""

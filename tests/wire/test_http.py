@@ -8,6 +8,7 @@ import errno
 import gzip
 import ipaddress
 import json
+import logging
 import socket
 import ssl
 import struct
@@ -328,6 +329,17 @@ def test_what_is_no_http_is_not_quoted(raw_server: Any, send: Send) -> None:
     seen = send(ask_of(raw_server(lambda peer: peer.sendall(PAIR + b"\r\n\r\n")).url))
     assert seen.failure is httpx.RemoteProtocolError
     assert "new-" not in seen.message
+
+
+def test_what_httpx_logs_has_no_secret(raw_server: Any, send: Send, caplog: pytest.LogCaptureFixture) -> None:
+    """httpx logs the reason phrase of an answer, which the server chooses: one that repeats the token is not logged."""
+    server = raw_server(lambda peer: peer.sendall(answer(b"{}", status="400 s3cret")))
+    with caplog.at_level(logging.INFO):
+        send(ask_of(server.url))
+    assert [record.getMessage() for record in caplog.records if record.name == "httpx"] == [
+        f'HTTP Request: POST {server.url}/token "HTTP/1.1 400 Bad Request"'
+    ]
+    assert "s3cret" not in caplog.text
 
 
 def test_no_cookie_is_kept(raw_server: Any, next_request: Any) -> None:
