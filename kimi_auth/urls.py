@@ -40,7 +40,7 @@ class Url(NamedTuple):
 
     @property
     def is_private(self) -> bool:
-        """True if nobody on the way can read a request: https, or http that stays on this machine."""
+        """True if no host on the way can read a request: https, or http that stays on this machine."""
         return self.scheme == "https" or is_loopback(self.host)
 
 

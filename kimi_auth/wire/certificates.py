@@ -1,4 +1,4 @@
-"""Which certificates are trusted, and what to say of one that is not."""
+"""Which certificates are trusted, and the message about one that is not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def trusted() -> ssl.SSLContext:
 
 
 def untrusted(failure: Exception) -> UntrustedError | None:
-    """What to say of a connection that failed because of the certificate that was presented; None for any other."""
+    """The failure of a connection whose server presented a certificate that is not trusted; None for any other."""
     cause: BaseException | None = failure
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__

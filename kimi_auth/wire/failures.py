@@ -57,7 +57,7 @@ _WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
 
 
 def message_of(failure: Exception) -> str:
-    """The failure in a few words. The text of most exceptions is not shown: it may quote a header or a body."""
+    """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
     if isinstance(failure, httpx.ConnectError):
         return reason_of(failure) or "no connection"
     if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):

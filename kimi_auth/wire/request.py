@@ -50,7 +50,7 @@ class Request:
         if url is None:
             raise UnsendableError("its address is not a plain https URL")
         if not (url.is_private or self.plain_http):
-            raise UnsendableError("over plain http every host on the way could read the login")
+            raise UnsendableError("plain http would let every host on the way read the login")
         for name, value in self.headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")

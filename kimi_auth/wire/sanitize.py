@@ -48,7 +48,7 @@ _ESCAPE = re.compile("|".join(f"({pattern})" for pattern, _ in _ESCAPES), re.IGN
 
 
 def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, charset: str = "") -> str:
-    """The first words of an answer that is not OAuth, without markup; NOT_SHOWN if it repeats a secret or
+    """The beginning of an answer that is not OAuth, without markup; NOT_SHOWN if it repeats a secret or
     holds escaped text shaped like a token.
 
     `charset` is the one in the header; zero bytes override it.

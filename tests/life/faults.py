@@ -1,7 +1,7 @@
 """The faults that a login meets, as data: what goes wrong at which request, and how it must end.
 
 A fault is met in the middle of a life that is otherwise good: two polls are pending before it and one after it, and where
-it does not end the login the person approves afterwards. `test_faults.py` lives them and says what was seen.
+it does not end the login the person approves afterwards. `test_faults.py` lives them and reports the result.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ UNTIDY: Final = {
     "Latin-1": (b'"x": 0', b'"x": "caf\xe9"'),
     "a raw line end in a string": (b'"x": 0', b'"x": "a\nb"'),
 }
-"""What stands in a token answer instead of a member that nobody reads: none of it may cost the tokens beside it."""
+"""Instead of a member of a token answer that no reader needs: none of it may cost the tokens beside it."""
 
 
 def untidy(change: tuple[bytes, bytes]) -> Callable[[ScriptedServer], bytes]:
@@ -133,31 +133,31 @@ def _codes() -> Iterable[Fault]:
         return Fault("code", name, (reply,), ends, says, **more)
 
     no_use = "no code that a person could approve"
-    yield fault("500", answer(500), says="has trouble of its own")
-    yield fault("503 for ever", answer(503), "failed", "has trouble of its own", times=None, final=no_use)
-    yield fault("429 with seconds", answer(429, retry_after="7"), says="asks for a pause")
-    yield fault("429 with a date", soon, says="asks for a pause")
-    yield fault("a captive portal's page, once", PAGE, says="no OAuth answer")
-    yield fault("a captive portal's page for ever", PAGE, "failed", "no OAuth answer", times=None, final=no_use)
-    yield fault("a redirect to a portal", answer(302, location="http://portal.example/"), says="no OAuth answer")
-    yield fault("404, HTML", page(404), says="no OAuth answer")
-    yield fault("407, HTML", page(407), says="no OAuth answer")
+    yield fault("500", answer(500), says="returned a server error")
+    yield fault("503 for ever", answer(503), "failed", "returned a server error", times=None, final=no_use)
+    yield fault("429 with seconds", answer(429, retry_after="7"), says="is rate-limiting this client")
+    yield fault("429 with a date", soon, says="is rate-limiting this client")
+    yield fault("a captive portal's page, once", PAGE, says="not OAuth")
+    yield fault("a captive portal's page for ever", PAGE, "failed", "not OAuth", times=None, final=no_use)
+    yield fault("a redirect to a portal", answer(302, location="http://portal.example/"), says="not OAuth")
+    yield fault("404, HTML", page(404), says="not OAuth")
+    yield fault("407, HTML", page(407), says="not OAuth")
     yield fault("dropped", "drop", says="cannot be reached")
     yield fault("reset", "reset", says="cannot be reached")
     yield fault("broken off in the middle", "broken off", says="cannot be reached")
-    yield fault("an empty body", answer(200), says="no OAuth answer")
-    yield fault("a body of 2 MiB", answer(200, b"A" * (2 << 20)), says="no OAuth answer")
-    yield fault("NULs", answer(200, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
-    yield fault("404, a framework's JSON", FRAMEWORK, says="no OAuth answer")
+    yield fault("an empty body", answer(200), says="not OAuth")
+    yield fault("a body of 2 MiB", answer(200, b"A" * (2 << 20)), says="not OAuth")
+    yield fault("NULs", answer(200, b"\0" * 100, content_type="application/json"), says="not OAuth")
+    yield fault("404, a framework's JSON", FRAMEWORK, says="not OAuth")
     bad = answer(200, b'{"device_code": "\xff\xfe"}')
     yield fault("invalid UTF-8", bad, "failed", "answers without a device code", final=no_use)
     yield fault("a key twice", twice_named(ScriptedServer.codes))
     yield fault("a device code with spaces", codes(device_code="a device code"))
-    yield fault("a list", raw("[]"), says="no OAuth answer")
-    yield fault("deeply nested", raw("[" * 100_000), says="no OAuth answer")
+    yield fault("a list", raw("[]"), says="not OAuth")
+    yield fault("deeply nested", raw("[" * 100_000), says="not OAuth")
     for code in ("invalid_client", "unauthorized_client", "invalid_request"):
         yield fault(code, oauth_error(code, 401), "failed", "refuses this program", final=no_use)
-    yield fault("an error nobody knows", oauth_error("moon_phase"), "failed", "moon_phase", final=no_use)
+    yield fault("an unknown error", oauth_error("moon_phase"), "failed", "moon_phase", final=no_use)
     yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "failed", "evil", final=no_use)
     for field in ("device_code", "user_code", "verification_uri"):
         without = codes(**{field: None})
@@ -195,39 +195,49 @@ def _polls() -> Iterable[Fault]:
     yield fault("slow_down", oauth_error("slow_down"), says="every 10 s", pause_s=12)
     yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3, pause_s=24)
     yield fault("pending with a 200", oauth_error("authorization_pending", 200))
-    yield fault("nobody approves", oauth_error("authorization_pending"), "expired", "ran out", times=None)
-    yield fault("500", answer(500), says="has trouble of its own")
-    yield fault("500 for ever", answer(500), "expired", "has trouble of its own", times=None)
-    yield fault("server_error", oauth_error("server_error"), says="has trouble of its own")
-    yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"), says="has trouble of its own")
-    yield fault("429 with seconds", answer(429, retry_after="42"), says="asks for a pause", pause_s=42)
-    yield fault("429 with a date", soon, says="asks for a pause", pause_s=60)
-    yield fault("429 with nonsense", answer(429, retry_after="soon"), says="asks for a pause")
+    yield fault("not approved", oauth_error("authorization_pending"), "expired", "ran out", times=None)
+    yield fault("500", answer(500), says="returned a server error")
+    yield fault("500 for ever", answer(500), "expired", "returned a server error", times=None)
+    yield fault("server_error", oauth_error("server_error"), says="returned a server error")
+    yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"), says="returned a server error")
+    yield fault("429 with seconds", answer(429, retry_after="42"), says="is rate-limiting this client", pause_s=42)
+    yield fault("429 with a date", soon, says="is rate-limiting this client", pause_s=60)
+    yield fault("429 with nonsense", answer(429, retry_after="soon"), says="is rate-limiting this client")
     slower = answer(429, {"error": "slow_down"}, retry_after="42")
     yield fault("slow_down with Retry-After", slower, says="every 10 s", pause_s=42)
     yield fault(
         "pending with Retry-After", answer(400, {"error": "authorization_pending"}, retry_after="42"), pause_s=42
     )
-    yield fault("404, a framework's JSON", FRAMEWORK, says="no OAuth answer")
-    yield fault("403, a framework's JSON", answer(403, {"error": "Forbidden"}), says="no OAuth answer")
-    for status in (403, 404, 407, 408, 451):
-        yield fault(f"{status}, HTML", page(status), says="no OAuth answer")
-    yield fault("400 without a body", answer(400), says="no OAuth answer")
-    yield fault("a redirect", answer(302, location="http://portal.example/"), says="no OAuth answer")
-    yield fault("a captive portal for an hour", page(511), says="has trouble", times=20)
+    yield fault("404, a framework's JSON", FRAMEWORK, says="rejects the request")
+    yield fault("403, a framework's JSON", answer(403, {"error": "Forbidden"}), says="not OAuth")
+    for status in (403, 407, 408, 451):
+        yield fault(f"{status}, HTML", page(status), says="not OAuth")
+    yield fault("403, HTML, for ever", page(403), "expired", "not OAuth", times=None)
+    yield fault("404, HTML", page(404), says="rejects the request")
+    yield fault(
+        "415 for ever",
+        answer(415),
+        "failed",
+        "rejects the request (HTTP 415)",
+        times=None,
+        final="a client error that repeats says that the request is wrong",
+    )
+    yield fault("400 without a body", answer(400), says="rejects the request")
+    yield fault("a redirect", answer(302, location="http://portal.example/"), says="not OAuth")
+    yield fault("a captive portal for an hour", page(511), says="returned a server error", times=20)
     yield fault("dropped", "drop", says="cannot be reached")
     yield fault("reset", "reset", says="cannot be reached")
     yield fault("reset for ever", "reset", "expired", "cannot be reached", times=None)
-    yield fault("400, 2 MiB", answer(400, b"<b>" + b"A" * (2 << 20)), says="no OAuth answer")
-    yield fault("400, NULs", answer(400, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
-    yield fault("400, invalid UTF-8", answer(400, b'{"error": "access_denied\xff"}'), says="no OAuth answer")
+    yield fault("400, 2 MiB", answer(400, b"<b>" + b"A" * (2 << 20)), says="rejects the request")
+    yield fault("400, NULs", answer(400, b"\0" * 100, content_type="application/json"), says="rejects the request")
+    yield fault("400, invalid UTF-8", answer(400, b'{"error": "access_denied\xff"}'), says="rejects the request")
     yield fault(
-        "400, error twice", answer(400, '{"error":"slow_down","error":"access_denied"}'), says="no OAuth answer"
+        "400, error twice", answer(400, '{"error":"slow_down","error":"access_denied"}'), says="rejects the request"
     )
-    yield fault("400, error a number", answer(400, {"error": 7}), says="no OAuth answer")
+    yield fault("400, error a number", answer(400, {"error": 7}), says="rejects the request")
     yield fault("invalid_grant", oauth_error("invalid_grant"), "failed", "its answer was lost", final=spoken)
     yield fault("invalid_client", oauth_error("invalid_client", 401), "failed", "refuses this program", final=spoken)
-    yield fault("an error nobody knows", oauth_error("moon_phase"), "failed", "moon_phase", final=spoken)
+    yield fault("an unknown error", oauth_error("moon_phase"), "failed", "moon_phase", final=spoken)
     yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "failed", "evil", final=spoken)
     yield fault("200 without a token", answer(200, {}), "failed", "could not be read", final=spent)
     control = tokens(access_token="a\x1b[2Jb")
@@ -256,15 +266,15 @@ def _refreshes() -> Iterable[Fault]:
     def fault(name: str, reply: Reply, ends: str = "", says: str = "", *, then: str = "", **more: Any) -> Fault:
         return Fault("refresh", name, (reply,), ends, says, then=then, **more)
 
-    def weather(name: str, reply: Reply, says: str, *, times: int = TRIES) -> Fault:
+    def transient(name: str, reply: Reply, says: str, *, times: int = TRIES) -> Fault:
         return fault(name, reply, "unreachable", says, times=times)
 
     yield fault("invalid_grant", oauth_error("invalid_grant"), "revoked", "ended the login", then="revoked")
     yield fault("invalid_grant, 401", oauth_error("invalid_grant", 401), "revoked", "ended the login", then="revoked")
     for code in ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"):
         yield fault(code, oauth_error(code, 401), "client_refused", "refuses this program")
-    yield weather("an error nobody knows", oauth_error("moon_phase"), "moon_phase")
-    yield weather("an error with escape sequences", oauth_error("x", 400, EVIL), "evil")
+    yield transient("an unknown error", oauth_error("moon_phase"), "moon_phase")
+    yield transient("an error with escape sequences", oauth_error("x", 400, EVIL), "evil")
     # Over within the patience of the caller: it is waited out in the same call.
     yield fault("a captive portal's page, once", PAGE)
     yield fault("429, once", answer(429, retry_after="20"))
@@ -272,30 +282,30 @@ def _refreshes() -> Iterable[Fault]:
     yield fault("dropped", "drop")
     yield fault("reset", "reset")
     yield fault("broken off", "broken off")
-    yield weather("500 again and again", answer(500), "has trouble of its own")
-    yield weather("dropped again and again", "drop", "did not answer completely")
-    yield weather("reset again and again", "reset", "did not answer completely")
-    yield weather("broken off again and again", "broken off", "did not answer completely")
-    yield weather("503 with Retry-After", answer(503, retry_after="120"), "has trouble of its own", times=1)
-    yield weather("429 with seconds", answer(429, retry_after="120"), "asks for a pause", times=1)
-    yield weather("429 with a date", soon, "asks for a pause", times=1)
+    yield transient("500 again and again", answer(500), "returned a server error")
+    yield transient("dropped again and again", "drop", "did not answer completely")
+    yield transient("reset again and again", "reset", "did not answer completely")
+    yield transient("broken off again and again", "broken off", "did not answer completely")
+    yield transient("503 with Retry-After", answer(503, retry_after="120"), "returned a server error", times=1)
+    yield transient("429 with seconds", answer(429, retry_after="120"), "is rate-limiting this client", times=1)
+    yield transient("429 with a date", soon, "is rate-limiting this client", times=1)
     yield fault("rotated, and the answer lost", lost, "revoked", "ended the login", then="revoked")
     yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"))
-    portal = "no OAuth answer"
-    unreadable = "no token that can be read"
-    yield weather("a captive portal's page", PAGE, portal)
+    portal = "not OAuth"
+    unreadable = "without a readable token"
+    yield transient("a captive portal's page", PAGE, portal)
     for status in (400, 401, 403, 404, 407):
-        yield weather(f"{status}, HTML", page(status), portal)
-    yield weather("a redirect", answer(302, location="http://portal.example/"), portal)
-    yield weather("200 without a body", answer(200), unreadable)
-    yield weather("400 without a body", answer(400), portal)
-    yield weather("a body of 2 MiB", answer(200, b"A" * (2 << 20)), unreadable)
-    yield weather("NULs", answer(200, b"\0" * 100, content_type="application/json"), unreadable)
-    yield weather("invalid UTF-8", answer(400, b'{"error": "invalid_grant\xff"}'), portal)
-    yield weather("error twice", answer(400, '{"error":"slow_down","error":"invalid_grant"}'), portal)
-    yield weather("200 without a token", answer(200, {}), unreadable)
-    yield weather("200, the token a number", answer(200, {"access_token": 7}), unreadable)
-    yield weather("200, control characters", answer(200, {"access_token": "a\x1b[2Jb"}), unreadable)
+        yield transient(f"{status}, HTML", page(status), portal)
+    yield transient("a redirect", answer(302, location="http://portal.example/"), portal)
+    yield transient("200 without a body", answer(200), unreadable)
+    yield transient("400 without a body", answer(400), portal)
+    yield transient("a body of 2 MiB", answer(200, b"A" * (2 << 20)), unreadable)
+    yield transient("NULs", answer(200, b"\0" * 100, content_type="application/json"), unreadable)
+    yield transient("invalid UTF-8", answer(400, b'{"error": "invalid_grant\xff"}'), portal)
+    yield transient("error twice", answer(400, '{"error":"slow_down","error":"invalid_grant"}'), portal)
+    yield transient("200 without a token", answer(200, {}), unreadable)
+    yield transient("200, the token a number", answer(200, {"access_token": 7}), unreadable)
+    yield transient("200, control characters", answer(200, {"access_token": "a\x1b[2Jb"}), unreadable)
     yield fault("a token of type mac", tokens(token_type="mac"))
     yield fault("a refresh token with spaces", spaced)
     for name, change in UNTIDY.items():
@@ -325,8 +335,8 @@ def _models() -> Iterable[Fault]:
         return Fault("models", name, (reply,), ends, says, times)
 
     yield fault("401", answer(401), "rejected the access token", times=2)
-    yield fault("402, no membership", answer(402, {"error": {"message": "no membership"}}), "refuses the account")
-    yield fault("403, a proxy", page(403), "refuses the account or the way to it")
+    yield fault("402, no membership", answer(402, {"error": {"message": "no membership"}}), "refuses this account")
+    yield fault("403, a proxy", page(403), "a proxy refuses the request")
     yield fault("404, HTML", page(404), "no list of models")
     yield fault("429", answer(429, retry_after="60"), "no list of models")
     yield fault("500", answer(500), "no list of models")

@@ -1,4 +1,4 @@
-"""Certificates over real TLS connections: which are trusted, and what is said of one that is not."""
+"""Certificates over real TLS connections: which are trusted, and the message about one that is not."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest
 
 @both_ways
 def test_a_proxy_that_opens_tls(next_request: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual reason: a proxy answers in the server's place, and the names are those of its own certificate."""
+    """The usual reason: a proxy answers instead of the server, and the names are those of its own certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(make_pair(tmp_path, "the office's proxy").server)
     with socket.create_server(("127.0.0.1", 0)) as listener:

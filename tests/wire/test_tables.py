@@ -86,25 +86,29 @@ UNTIDY = [
 ]
 TWO_TOKENS = b'{"access_token": "a", "access_token": "b"}'
 TRANSIENT = [
-    (json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}), 7.0, "asks for a pause (HTTP 429"),
+    (
+        json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}),
+        7.0,
+        "is rate-limiting this client (HTTP 429",
+    ),
     (
         httpx.Response(503, headers=[("Retry-After", "5"), ("Retry-After", "later"), ("Retry-After", "9")]),
         9.0,
-        "trouble of its own",
+        "returned a server error",
     ),
-    (error(429, "rate_limited"), None, "asks for a pause (HTTP 429"),
-    (html(502), None, "trouble of its own (HTTP 502, text/html): Sign in to Hotel WiFi"),
-    (error(503, "invalid_grant", **{"Retry-After": "9"}), 9.0, "trouble of its own"),
+    (error(429, "rate_limited"), None, "is rate-limiting this client (HTTP 429"),
+    (html(502), None, "returned a server error (HTTP 502, text/html): Sign in to Hotel WiFi"),
+    (error(503, "invalid_grant", **{"Retry-After": "9"}), 9.0, "returned a server error"),
     (error(400, "temporarily_unavailable"), None, "temporarily_unavailable"),
     (httpx.ConnectError("refused"), None, "auth.test cannot be reached: refused"),
     (httpx.ReadTimeout("read"), None, "no complete answer in time"),
     (OSError("odd"), None, "OSError"),
-    (html(403), None, "no OAuth answer (HTTP 403, text/html)"),
-    (html(407), None, "no OAuth answer"),
-    (httpx.Response(302, headers={"Location": "https://portal.test/"}), None, "no OAuth answer (HTTP 302)"),
-    (error(302, "access_denied"), None, "no OAuth answer"),
+    (html(403), None, "not OAuth (HTTP 403, text/html)"),
+    (html(407), None, "not OAuth"),
+    (httpx.Response(302, headers={"Location": "https://portal.test/"}), None, "not OAuth (HTTP 302)"),
+    (error(302, "access_denied"), None, "not OAuth"),
     (json(403, {"statusCode": 403, "message": "Forbidden resource", "error": "Forbidden"}), None, "): Forbidden"),
-    (error(408, "Request Timeout"), None, "no OAuth answer (HTTP 408"),
+    (error(408, "Request Timeout"), None, "not OAuth (HTTP 408"),
     (cut(400, b'{"error": "acc', RESET), None, "the connection broke"),
 ]
 REJECTED = [
@@ -146,7 +150,7 @@ CASES = [
         "not plain https",
     ),
     Case("device code", json(200, {"user_code": "A"}), "refused", ConfigError, "without a device code"),
-    Case("device code", httpx.UnsupportedProtocol("gopher"), "refused", ConfigError, "cannot be asked"),
+    Case("device code", httpx.UnsupportedProtocol("gopher"), "refused", ConfigError, "nothing was sent"),
     Case("poll", json(200, PAIR), "granted"),
     Case("poll", cut(200, b'{"access_token": "whole"}', RESET), "granted"),
     Case("poll", error(400, "authorization_pending"), "authorization_pending"),
@@ -167,11 +171,17 @@ CASES = [
     Case("poll", json(200, {"access_token": "two words"}), "refused", SignInEnded, "could not be read"),
     Case("poll", cut(200, b'{"access_token": "ha', RESET), "unreachable", Unreachable, ""),
     *(Case("poll", reply, "unreachable", SignInEnded, says) for reply, says in REJECTED),
-    *(Case("poll", html(status), "unreachable", Unreachable, "no OAuth answer") for status in (403, 407, 408, 421)),
+    *(Case("poll", html(status), "unreachable", Unreachable, "not OAuth") for status in (403, 407, 408, 421)),
     Case("poll", error(400, "temporarily_unavailable"), "unreachable", Unreachable),
     Case("poll", UNTRUSTED, "unreachable", ConfigError, "its certificate is not trusted (expired)"),
     *(
-        Case(request, UNTRUSTED, outcome, ConfigError, "cannot be asked: its certificate is not trusted (expired)")
+        Case(
+            request,
+            UNTRUSTED,
+            outcome,
+            ConfigError,
+            "nothing was sent to auth.test: its certificate is not trusted (expired)",
+        )
         for request, outcome in {
             "device code": "refused",
             "exchange": "not_processed",
@@ -179,7 +189,7 @@ CASES = [
             "models": "unavailable",
         }.items()
     ),
-    Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "cannot be asked"),
+    Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "nothing was sent"),
     Case("exchange", json(200, PAIR), "tokens"),
     Case("exchange", json(201, PAIR | {"error": None}), "tokens"),
     Case("exchange", json(200, PAIR | {"token_type": "mac"}), "tokens"),
@@ -201,10 +211,19 @@ CASES = [
             "invalid_request",
         )
     ),
-    Case("exchange", html(429, **{"Retry-After": "11"}), "not_processed", Unreachable, "asks for a pause", 11.0),
-    Case("exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "in_doubt", Unreachable, "trouble", 12.0),
+    Case(
+        "exchange",
+        html(429, **{"Retry-After": "11"}),
+        "not_processed",
+        Unreachable,
+        "is rate-limiting this client",
+        11.0,
+    ),
+    Case(
+        "exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "in_doubt", Unreachable, "server error", 12.0
+    ),
     Case("exchange", error(400, "server_error"), "in_doubt", Unreachable, "server_error"),
-    Case("exchange", httpx.UnsupportedProtocol("x"), "not_processed", ConfigError, "cannot be asked"),
+    Case("exchange", httpx.UnsupportedProtocol("x"), "not_processed", ConfigError, "nothing was sent"),
     *(
         Case("exchange", failure(""), "not_processed", Unreachable, "cannot be reached")
         for failure in (
@@ -237,14 +256,14 @@ CASES = [
     *(
         Case("exchange", reply, "in_doubt", Unreachable, says)
         for reply, says in [
-            (httpx.Response(200, content=TWO_TOKENS), "no token that can be read (HTTP 200)"),
-            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "no token that can be read"),
-            (json(200, {"access_token": "caf\u00e9"}), "no token that can be read"),
-            (json(200, {"access_token": None}), "no token that can be read"),
-            (json(200, {"detail": "ok"}), "no token that can be read"),
-            (json(200, [PAIR]), "no token that can be read"),
-            (httpx.Response(200), "no token that can be read (HTTP 200)"),
-            (httpx.Response(204), "no token that can be read (HTTP 204)"),
+            (httpx.Response(200, content=TWO_TOKENS), "without a readable token (HTTP 200)"),
+            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "without a readable token"),
+            (json(200, {"access_token": "caf\u00e9"}), "without a readable token"),
+            (json(200, {"access_token": None}), "without a readable token"),
+            (json(200, {"detail": "ok"}), "without a readable token"),
+            (json(200, [PAIR]), "without a readable token"),
+            (httpx.Response(200), "without a readable token (HTTP 200)"),
+            (httpx.Response(204), "without a readable token (HTTP 204)"),
             (encoded(b"\0junk", "br"), "encoded as br): to read this encoding: pip install 'kimi-auth[compression]'"),
             (encoded(b"\0junk", "x\x1b[2J"), "encoded as unknown)"),
         ]
@@ -269,7 +288,7 @@ CASES = [
     Case("revoke", error(400, "unsupported_token_type"), "unsupported", KimiAuthError, "cannot revoke this kind"),
     Case("revoke", html(404), "unsupported", KimiAuthError, "HTTP 404"),
     Case("revoke", html(405), "unsupported", KimiAuthError, "HTTP 405"),
-    Case("revoke", httpx.InvalidURL("bad"), "failed", ConfigError, "cannot be asked"),
+    Case("revoke", httpx.InvalidURL("bad"), "failed", ConfigError, "nothing was sent"),
     Case("revoke", httpx.ConnectTimeout(""), "failed", Unreachable, "no connection in time"),
     Case("revoke", error(401, "invalid_client"), "failed", KimiAuthError, "invalid_client"),
     Case("revoke", html(503, **{"Retry-After": "3"}), "failed", KimiAuthError, "HTTP 503", 3.0),
@@ -280,7 +299,7 @@ CASES = [
     Case("models", json(401, {"error": {"message": "expired"}}), "rejected", KimiAuthError, "refuses the access token"),
     Case("models", json(402, {"error": {"message": "no membership"}}), "forbidden", KimiAuthError, "no membership"),
     Case("models", html(403), "forbidden", KimiAuthError, "HTTP 403"),
-    Case("models", httpx.InvalidURL("bad"), "unavailable", ConfigError, "cannot be asked"),
+    Case("models", httpx.InvalidURL("bad"), "unavailable", ConfigError, "nothing was sent"),
     Case("models", httpx.ConnectError("no route"), "unavailable", Unreachable, "no route"),
     Case("models", html(429, **{"Retry-After": "5"}), "unavailable", Unreachable, "HTTP 429", 5.0),
     Case("models", json(200, {"data": {}}), "unavailable", Unreachable, "gives no list of models"),
@@ -301,7 +320,7 @@ def run(world: Any, broken: Any) -> Callable[[Case], answers.Answer[Any, Any]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.request}-{case.outcome}")
 def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> None:
-    """What comes back becomes the declared outcome, with the right kind of error, words and pause."""
+    """An answer becomes the declared outcome, with the right kind of error, message and pause."""
     answer = run(case)
     assert answer.outcome == case.outcome
     assert type(answer.error) is (case.raises or type(None))
@@ -380,7 +399,7 @@ def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
 
 
 def test_every_transport_error_is_classified() -> None:
-    """Each error class of httpx that a request can end with is named in the exchange table, in one place."""
+    """Each error class of httpx that a request can end with is named in the exchange table, in one row."""
     leaves = {
         kind
         for kind in subclasses(httpx.RequestError)
