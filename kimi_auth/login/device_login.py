@@ -27,15 +27,13 @@ from kimi_auth.login.contracts import (
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
 from kimi_auth.models import ModelEntry
+from kimi_auth.models.catalogue import Discovered
 from kimi_auth.store import Backoff, Binding
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
-__all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
-
-Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a catalogue request found, or the sentence that says why not."""
+__all__ = ["DeviceLoginHooks", "LoginConfig"]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
@@ -81,7 +79,7 @@ class LoginPorts:
 
     config: LoginConfig
     view: LoginView
-    discover: Callable[[str], Awaitable[Models]]
+    discover: Callable[[str], Awaitable[Discovered]]
     serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
