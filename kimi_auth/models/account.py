@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
 
 if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded by what does it
