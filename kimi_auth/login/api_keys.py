@@ -73,7 +73,7 @@ async def sign_in_with_key(
             )
         if static_key(config.read(), platform) and not force:
             return LoginReport("signed_in", already=True)
-        await asyncio.to_thread(place.check)
+        await asyncio.to_thread(place.check, api_key=key)
         models, trouble = await discover(platform, key, headers)
         if isinstance(trouble, BearerRejected):
             raise InvalidKey(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .planning import (
         Change,
         has_login,
+        has_models,
         holds,
         plan,
         refer_to_file,
@@ -30,6 +31,7 @@ __all__ = [
     "capabilities",
     "default_location",
     "has_login",
+    "has_models",
     "holds",
     "offered",
     "parse_catalogue",
@@ -49,6 +51,7 @@ __getattr__ = lazily(
         "planning": (
             "Change",
             "has_login",
+            "has_models",
             "holds",
             "plan",
             "refer_to_file",

@@ -51,13 +51,22 @@ class PlatformConfig:
             return False
         return not isinstance(providers, Mapping) or self._platform.provider_key not in providers
 
-    def check(self) -> None:
+    def check(self, *, api_key: str | None = None) -> None:
         """Raises ConfigError now for what would stop a login from being written later."""
-        from kimi_auth.models import ModelEntry, plan
+        from kimi_auth.models import plan
 
-        # Which models there are is known only after the approval: one that stands for them takes the same places.
-        some = ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model")
-        self._file.writable(lambda config: plan(config, self._platform, (some,), reason="login"))
+        self._file.writable(
+            lambda config: plan(config, self._platform, self._expected(config), reason="login", api_key=api_key)
+        )
+
+    def _expected(self, config: Mapping[str, Any]) -> tuple[ModelEntry, ...]:
+        """Which models there are is known only after the approval. None, which leaves what is there, for a config that says
+        all that a login is certain to write; else one that stands for them takes the same places."""
+        from kimi_auth.models import ModelEntry, has_models, plan
+
+        if has_models(config, self._platform) and not plan(config, self._platform, (), reason="login"):
+            return ()
+        return (ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model"),)
 
     def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
         """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""

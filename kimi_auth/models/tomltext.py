@@ -77,14 +77,14 @@ def applied(data: Mapping[str, Any], edits: Iterable[Edit]) -> dict[str, Any]:
     return result
 
 
-def edited(text: str, edits: Iterable[Edit]) -> str:
+def edited(text: str, edits: Iterable[Edit], data: Mapping[str, Any] | None = None) -> str:
     """The text with the edits done, none of them below another. Raises `ValueError` if the result would not say exactly
-    that."""
+    that. `data`, what the text says, is parsed out of it where it is not given."""
     edits = tuple(edits)
     removed = frozenset(edit.path for edit in edits if edit.value is REMOVED)
     try:
         result = spliced(text, removed, ((edit.path, edit.value) for edit in edits if edit.value is not REMOVED))
-        got, wanted = loads(result), applied(loads(text), edits)
+        got, wanted = loads(result), applied(loads(text) if data is None else data, edits)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not _same(_settled(got, edits), _settled(wanted, edits)):
