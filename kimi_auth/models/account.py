@@ -86,12 +86,13 @@ class PlatformConfig:
 
         return self._file.apply(lambda config: plan(config, self._platform, models, reason="sync"))
 
-    def restore(self) -> None:
-        """What a logout takes back. Raises ConfigError; then nothing was written."""
-        from kimi_auth.models import CatalogueCache
+    def restore(self) -> bool:
+        """What a logout takes back; False where the config still says what it said, because its owner has declared that.
+        Raises ConfigError; then nothing was written."""
+        from kimi_auth.models import CatalogueCache, has_login
 
         CatalogueCache(self._file.share_dir).forget(self._platform)
-        self._file.revert(self._platform)
+        return not has_login(self._file.revert(self._platform).after, self._platform)
 
 
 def default_platform(config: ConfigFile, known: Registry) -> str:

@@ -120,9 +120,10 @@ class ConfigFile:
         return self._transact(step)
 
     def revert(self, platform: Platform) -> Change:
-        """Takes out what login to the platform put in: the very bytes from before where nobody else has written since, else
-        what is the platform's and nothing more. What no login of ours has put there and cannot be written was declared by
-        its owner, and stays. Returns the change, false if there was none; raises as `apply`."""
+        """Takes out what login to the platform put in: the very bytes from before where nothing else has written since, else
+        what is the platform's and nothing more. A file that cannot be written and is not what we wrote was declared by its
+        owner: it stays as it is, unless it holds the platform's API key. Returns the change, false if there was none; raises
+        as `apply`."""
 
         from kimi_auth.models.logins import after_logout, current, without
         from kimi_auth.models.planning import Change
@@ -130,8 +131,8 @@ class ConfigFile:
         def step(old: Content, undo: Undo) -> _Step:
             config = parse(self.path, old)
             remembered = current(undo, config)
-            is_ours = platform.id in remembered.logins or not self._is_declared()
-            new = without(self.path, old, platform, remembered) if is_ours else old
+            goes = platform.oauth is None or remembered.wrote(old) or not self._is_declared()
+            new = without(self.path, old, platform, remembered) if goes else old
             change = Change.between(platform, "logout", config, parse(self.path, new))
             return change, new, after_logout(self.path, remembered, platform, old, new)
 

@@ -238,10 +238,11 @@ class Real:
         )
         self.work = CredentialHooks(effects, serve=self.served.append, config=self)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """What a logout does to the configuration."""
         if self.config is not None:
             raise self.config
+        return True
 
     def run(self, activity: str, given: Given) -> tuple[str, Facts]:
         """What the hook answers in that situation, and what is then so."""
