@@ -26,16 +26,13 @@ from kimi_auth.login.contracts import (
     WriteConfigOutcome,
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
-from kimi_auth.models import ModelEntry
+from kimi_auth.models import Catalogue, ModelEntry
 from kimi_auth.store import Backoff, Binding
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
-__all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
-
-Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a catalogue request found, or the sentence that says why not."""
+__all__ = ["DeviceLoginHooks", "LoginConfig"]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
@@ -77,7 +74,7 @@ class LoginPorts:
 
     config: LoginConfig
     view: LoginView
-    discover: Callable[[str], Awaitable[Models]]
+    discover: Callable[[str], Awaitable[Catalogue]]
     serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
@@ -244,12 +241,13 @@ class DeviceLoginHooks:
         return "returned", replace(ctx, token=None)
 
     async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:
-        models, trouble = await self._around.discover(_token_of(ctx).access_token)
-        if trouble is not None:
-            return "unavailable", replace(ctx, trouble=trouble)
-        number = len(models)
+        found = await self._around.discover(_token_of(ctx).access_token)
+        ctx = replace(ctx, notes=found.notes)
+        if found.trouble is not None:
+            return "unavailable", replace(ctx, trouble=found.trouble)
+        number = len(found.models)
         self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
-        return "synced", replace(ctx, catalogue=models)
+        return "synced", replace(ctx, catalogue=found.models)
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:
         try:

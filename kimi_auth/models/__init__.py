@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kimi_auth.lazily import lazily
 
 if TYPE_CHECKING:
-    from .catalogue import ModelEntry, capabilities, offered, parse_catalogue
+    from .catalogue import Catalogue, ModelEntry, capabilities, offered, parse_catalogue
     from .catalogue_cache import CachedCatalogue, CatalogueCache
     from .configfile import ConfigFile, default_location
     from .planning import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CachedCatalogue",
+    "Catalogue",
     "CatalogueCache",
     "Change",
     "ConfigFile",
@@ -45,7 +46,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "catalogue": ("ModelEntry", "capabilities", "offered", "parse_catalogue"),
+        "catalogue": ("Catalogue", "ModelEntry", "capabilities", "offered", "parse_catalogue"),
         "catalogue_cache": ("CachedCatalogue", "CatalogueCache"),
         "configfile": ("ConfigFile", "default_location"),
         "planning": (

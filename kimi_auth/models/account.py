@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
 
 if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded by what does it
-    from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry
+    from kimi_auth.models import Catalogue, CatalogueCache, Change, ConfigFile, ModelEntry
     from kimi_auth.wire import Endpoints, ModelsPage, OAuthServer
 
 __all__ = [
@@ -168,42 +168,36 @@ def server_of(
 
 async def discover(
     platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: CatalogueCache | None = None
-) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-    """The models that the platform offers to this bearer, or the sentence that says why they are not known.
+) -> Catalogue:
+    """The models that the platform offers to this bearer, or the error that says why they are not known.
 
     With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
     """
+    from kimi_auth.models import Catalogue
     from kimi_auth.wire import fetch_models
 
     memo = memory.recall(platform) if memory else None
     answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
     if answer.outcome == "rejected":
-        return (), BearerRejected(f"{platform.name} rejected the access token")
+        return Catalogue(trouble=BearerRejected(f"{platform.name} rejected the access token"))
     if answer.outcome == "unchanged" and memo is not None:
         return _offered(platform, memo.data)
     if answer.outcome != "models" or answer.value is None:
-        return (), answer.error or Unreachable(f"{platform.name} did not list its models")
+        return Catalogue(trouble=answer.error or Unreachable(f"{platform.name} did not list its models"))
     listing: ModelsPage = answer.value
-    models, trouble = _offered(platform, listing.data)
-    if memory is not None and trouble is None:
+    found = _offered(platform, listing.data)
+    if memory is not None and found.trouble is None:
         memory.keep(platform, listing.etag, listing.data)
-    return models, trouble
+    return found
 
 
-def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-    from kimi_auth.models import offered, parse_catalogue
+def _offered(platform: Platform, data: object) -> Catalogue:
+    from kimi_auth.models import Catalogue, parse_catalogue
 
-    models, notes = parse_catalogue(data)
+    models, notes = parse_catalogue(data, platform.model_prefixes)
     for note in notes:
         log.info("%s: %s", platform.id, note)
-    models = offered(platform, models)
-    return (
-        (models, None)
-        if models
-        else (
-            (),
-            Unreachable(
-                f"{platform.name} lists no models that can be used", hint="try again later: kimi-auth models sync"
-            ),
-        )
-    )
+    if models:
+        return Catalogue(models, notes)
+    hint = "try again later: kimi-auth models sync"
+    return Catalogue((), notes, Unreachable(f"{platform.name} lists no models that can be used", hint=hint))
