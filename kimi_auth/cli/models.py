@@ -78,7 +78,7 @@ def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
 
 
 def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
-    """What was done for each platform, and on standard error what could not be; ends with the worst exit status."""
+    """The result for each platform, and failures on standard error; ends with the worst exit status."""
     if out.json:
         out.record({"platforms": [_told(one, dry_run=dry_run) for one in synced]})
     for one in synced:

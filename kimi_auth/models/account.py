@@ -1,4 +1,4 @@
-"""What a credential belongs to: its platform's endpoints, catalogue and place in config.toml."""
+"""What a credential belongs to: its platform's endpoints, catalogue and tables in config.toml."""
 
 from __future__ import annotations
 
@@ -60,25 +60,20 @@ class PlatformConfig:
         )
 
     def _expected(self, config: Mapping[str, Any]) -> tuple[ModelEntry, ...]:
-        """Which models there are is known only after the approval. None, which leaves what is there, for a config that says
-        all that a login is certain to write; else one that stands for them takes the same places."""
+        """The models are known only after the approval. None, which keeps those of the config, where that says everything
+        that a login is certain to write; else one that stands for them gets the same tables."""
         from kimi_auth.models import ModelEntry, has_models, plan
 
         if has_models(config, self._platform) and not plan(config, self._platform, (), reason="login"):
             return ()
         return (ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model"),)
 
-    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
-        """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
+    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change:
+        """What a login writes, for a platform without OAuth with its key; says what changed. Raises ConfigError; then nothing
+        was written."""
         from kimi_auth.models import plan
 
-        self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
-
-    def finish(self, models: tuple[ModelEntry, ...]) -> Change:
-        """`install`, for a login that stands and could not be written at the time; says what changed."""
-        from kimi_auth.models import plan
-
-        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login"))
+        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
         """Brings the models up to date. Raises ConfigError; then nothing was written."""

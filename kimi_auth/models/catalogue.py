@@ -103,7 +103,7 @@ def parse_catalogue(answer: object, prefixes: tuple[str, ...] = ()) -> tuple[tup
 
 
 def _parsed(item: object, prefixes: tuple[str, ...]) -> tuple[ModelEntry | None, list[tuple[str, str]]]:
-    """One model, None if it is none or another platform's; and what is wrong with it: the field, "" for all, and why."""
+    """One model, None if it is none or another platform's; and its faults: the field, "" for all, and the reason."""
     name = item.get("id") if isinstance(item, Mapping) else None
     if prefixes and isinstance(name, str) and not name.startswith(prefixes):
         return None, []

@@ -1,7 +1,8 @@
 """Several logins in one config.toml: pure functions from what the file and its undo say to the next file and undo.
 
-A login remembers the defaults that it found; the one that goes hands its own to the login that found what it had put
-there. What happens to a login that the Kimi CLI made happens to the remembered text as well, if that has it.
+A login remembers the defaults that it found. A login that goes hands them to the next one, which found the defaults that
+the first had put there. A login that the Kimi CLI made may be in the remembered text: a sync or a logout then changes it
+there, too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _DEFAULTS = ("default_model", "default_thinking")
 
 
 def current(undo: Undo, config: Mapping[str, Any]) -> Undo:
-    """What is remembered of the logins that are still in the config; nothing where another program took them all out."""
+    """The undo of the logins that are still in the config; an empty one if another program took them all out."""
     there = _managed(config)
     logins = {name: found for name, found in undo.logins.items() if managed_provider_key(name) in there}
     return undo.model_copy(update={"logins": logins}) if logins else Undo()
@@ -48,7 +49,7 @@ def without(path: Path, content: Content, platform: Platform, undo: Undo) -> Con
 
 
 def after_login(path: Path, undo: Undo, change: Change, old: Content, new: Content) -> Undo:
-    """What is remembered once a login has made `new` from `old`; its platform is the newest then, also if it was there."""
+    """The undo once a login has made `new` from `old`; its platform is the newest then, even if it was there before."""
     platform, earlier = change.owner, undo.logins.get(change.platform)
     out = without(path, old, platform, undo)
     put = earlier.put_thinking if earlier else None
@@ -63,19 +64,20 @@ def after_login(path: Path, undo: Undo, change: Change, old: Content, new: Conte
 
 
 def after_logout(path: Path, undo: Undo, platform: Platform, old: Content, new: Content) -> Undo:
-    """What is remembered before a logout makes `new` from `old`. The platform's own stays until that is on disk."""
+    """The undo before a logout makes `new` from `old`. The platform's own entry stays until `new` is on disk."""
     logins = {name: undo.logins[name] for name in undo.logins if name == platform.id}
     before = _stepped(undo, platform, lambda text: without(path, text, platform, Undo()))
     return undo.writing(old, new, before, _handed_down(undo.logins, platform) | logins)
 
 
 def after_sync(undo: Undo, platform: Platform, old: Content, new: Content, step: Callable[[Content], Content]) -> Undo:
-    """What is remembered once a sync has made `new` from `old`; `step` does the same to another text."""
+    """The undo once a sync has made `new` from `old`; `step` does the same to another text."""
     return undo.writing(old, new, _stepped(undo, platform, step), undo.logins) if undo.logins else undo
 
 
 def _handed_down(logins: Mapping[str, Found], platform: Platform) -> dict[str, Found]:
-    """The other logins; the next one after the platform's had found what that put there, and has now found what that did."""
+    """The other logins. The next one after the platform's found the defaults that this one put there; it gets those that this
+    one found."""
     names = list(logins)
     others = {name: found for name, found in logins.items() if name != platform.id}
     if platform.id not in names or names[-1] == platform.id:

@@ -35,8 +35,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """How one platform's sync went: the change to config.toml (done, or only planned), or why there is none; and what was
-    left out of the platform's answer."""
+    """How one platform's sync went: the change to config.toml (done, or only planned), or why there is none; and `notes`
+    on the parts of the platform's answer that were left out."""
 
     platform: Platform
     change: Change | None = None
@@ -119,7 +119,7 @@ async def sync(
                 data = applied(data, change.edits)
             else:
                 home = PlatformConfig(config, platform)
-                change = await asyncio.to_thread(home.finish if platform.id in unknown else home.sync, found.models)
+                change = await asyncio.to_thread(home.install if platform.id in unknown else home.sync, found.models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
             synced.append(Synced(platform, trouble=problem, notes=found.notes))

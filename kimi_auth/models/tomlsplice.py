@@ -1,4 +1,4 @@
-"""Changes to a TOML text in one pass: the places are found in one scan, and the new text is put together once.
+"""Changes to a TOML text in one pass: one scan finds the offsets, and the new text is put together once.
 
 Why by hand: tomlkit 0.15 was tried. Adding and removing a table gave the same bytes in 0 of 12 files, a BOM breaks it,
 inline `providers` raise, and after `providers.mine.type = "x"` a new table swallows the keys that follow it. Why in one
@@ -22,7 +22,7 @@ from kimi_auth.models.tomlscan import GAP, KeyPath, Node, match, scan
 __all__ = ["TABLE_DEPTH", "spliced"]
 
 TABLE_DEPTH = 2
-"""New tables become `[a.b]` blocks down to here (`[providers.x]`); what is deeper is written in line."""
+"""New tables become `[a.b]` blocks down to here (`[providers.x]`); deeper tables are written inline."""
 
 Splice = tuple[int, int, str]
 """From and to which offset of the text something else comes, and that."""
@@ -159,7 +159,7 @@ def _line_ranges(text: str, nodes: list[Node], paths: frozenset[KeyPath]) -> lis
 
 
 def _with_gap(text: str, start: int, end: int) -> tuple[int, int]:
-    """What stood alone between two blank lines, or the ends of the text, takes one of them along."""
+    """A block that stood alone between two blank lines, or the ends of the text, takes one of them along."""
     newline = _newline(text)
     if end == len(text) or text.startswith(newline, end):
         if text.endswith(newline * 2, 0, start):
@@ -184,7 +184,7 @@ class _Line:
 
 
 class _Additions:
-    """What is put into a text, gathered first: each value finds its place in dictionaries, and those know the new lines, too."""
+    """Additions to a text, gathered first: dictionaries say where each value goes, and they know the new lines, too."""
 
     def __init__(self, text: str, nodes: list[Node]) -> None:
         self._text = text
@@ -209,7 +209,7 @@ class _Additions:
         self._top: _Line | None = None
 
     def put(self, path: KeyPath, value: Any) -> None:
-        """One value: in its old place, in the inline table that holds its place, below its siblings, or in a new table."""
+        """One value: instead of the old one, in the inline table that holds its path, below its siblings, or in a new table."""
         parent = path[:-1]
         if (pair := self._pairs.get(path)) is not None:
             self._values.append((pair.value, pair.end, _toml(value)))

@@ -1,6 +1,6 @@
 """Changes to a TOML text that leave every other byte as it was.
 
-An edit replaces a value, adds a line, adds a table at the end, or cuts lines out (`tomlsplice`), at places that a scanner
+An edit replaces a value, adds a line, adds a table at the end, or cuts lines out (`tomlsplice`), at offsets that a scanner
 found (`tomlscan`). Neither is trusted: `edited` reads its result with `tomllib` and compares it with the edits applied to
 plain data, so a layout that is not understood is an error and never a wrong file.
 """

@@ -1,4 +1,4 @@
-"""What logins found in config.toml, kept so that logouts can give it back: byte for byte where nothing else has written since.
+"""The content of config.toml before the logins, kept so that logout can restore it: byte for byte if the file is unchanged since.
 
 `kimi-auth/undo.json` below the share dir (0600 in 0700: `before` may hold the user's own API keys):
 `{"v": 1, "before": "<base64>" | null, "written_sha256": ["<hex>", ...], "logins": {"<id>": {"default_model": "..." | null,
@@ -54,7 +54,7 @@ class Found(BaseModel):
 
 
 class Undo(BaseModel):
-    """What is remembered of all logins. The text may hold secrets: it is not in the repr."""
+    """The undo of all logins. The text may hold secrets: it is not in the repr."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,8 +68,8 @@ class Undo(BaseModel):
         return content is not None and _sha256(content) in self.written_sha256
 
     def writing(self, old: Content, new: Content, before: Content, logins: Mapping[str, Found]) -> Undo:
-        """What is to be remembered before `new` replaces `old`: after a crash either may be there. `new` counts as ours where
-        `old` does, and where these are the first logins."""
+        """The undo to keep before `new` replaces `old`: after a crash either may be there. `new` counts as ours if `old` does,
+        and if these are the first logins."""
         if not logins:
             return Undo()
         counts = self.wrote(old) or not self.logins
@@ -91,7 +91,7 @@ class UndoFile:
         self.path = share_dir / UNDO_PATH
 
     def read(self) -> Undo:
-        """What is remembered; nothing also where the file cannot be understood, since undo is a courtesy."""
+        """The stored undo; an empty one also if the file cannot be understood, because undo is a courtesy."""
         try:
             found = files.read_bounded(self.path, _BYTES_MAX)
             return Undo.model_validate_json(found.data) if found else Undo()

@@ -111,7 +111,7 @@ def test_every_optional_field_is_tried() -> None:
 
 
 def test_what_is_left_out_of_many() -> None:
-    """One note for each kind of thing: the first place and how many more, not a line for each model."""
+    """One note for each kind of thing: the first model and how many more, not a line for each model."""
     odd = {"supports_reasoning": "yes", "display_name": 5}
     models, notes = parse_catalogue({"data": [{"id": f"m{n}", **odd} for n in range(3)] + [{"id": "m0"}, 5, {"id": 5}]})
     assert [model.id for model in models] == ["m0", "m1", "m2"]
@@ -125,7 +125,7 @@ def test_what_is_left_out_of_many() -> None:
 
 
 def test_the_filter_comes_before_the_cut() -> None:
-    """Models of another platform take no place in the list, and are nothing to be said."""
+    """Models of another platform do not count, and no note names them."""
     others = [{"id": f"other-{n}"} for n in range(MODELS_MAX)]
     own = [{"id": f"kimi-{n}"} for n in range(MODELS_MAX + 2)]
     models, notes = parse_catalogue({"data": [*others, *own]}, ("kimi-",))
@@ -163,7 +163,7 @@ JSON = st.recursive(
 
 @given(JSON | st.fixed_dictionaries({"data": st.lists(JSON)}))
 def test_any_answer(answer: object) -> None:
-    """Whatever a server sends is understood or noted, never an exception, and what is understood can be written."""
+    """Whatever a server sends is understood or noted, never an exception, and the understood part can be written."""
     models, notes = parse_catalogue(answer)
     for model in models:
         (model.id + (model.display_name or "")).encode()
@@ -317,7 +317,7 @@ MINE = {"provider": "mine", "model": "m", "max_context_size": 5}
 def test_login_keeps_and_rebuilds(
     kimi: Platform, models: Models, config: dict[str, Any], path: str, expected: Any
 ) -> None:
-    """What is somebody's own stays, what is ours is made anew, and a second look finds nothing to do."""
+    """Values of the user stay, our values are made anew, and a second look finds nothing to do."""
     frozen = json.dumps(config)
     result = after(config, plan(config, kimi, models, reason="login"))
     value: Any = result
@@ -379,7 +379,7 @@ def test_login_without_models(kimi: Platform) -> None:
 
 
 def test_unknown_context_length(kimi: Platform) -> None:
-    """Where the server does not say how long, what is there stays, else the platform's assumption holds."""
+    """Where the server does not say how long, the value in the file stays, else the platform's assumption holds."""
     models = (ModelEntry(id="a"), ModelEntry(id="b"), ModelEntry(id="c"))
     config = {
         "models": {
@@ -487,7 +487,7 @@ def test_logout_default(
 
 
 def test_logout_takes_only_ours(kimi: Platform, models: Models) -> None:
-    """Provider, its models under any name, and our services go; all else stays, also a default that is somebody's own."""
+    """Provider, its models under any name, and our services go; all else stays, also a default set by the user."""
     foreign = {
         "default_model": "m",
         "default_thinking": False,
