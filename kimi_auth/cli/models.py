@@ -72,7 +72,7 @@ def _show_one(out: Terminal, synced: Synced, *, dry_run: bool) -> None:
 
 
 def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
-    """What was left out of a platform's answer, on standard error."""
+    """Notes on the parts of a platform's answer that were left out, on standard error."""
     for note in notes:
         out.say(f"{platform.name}: {note}")
 
