@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a 
     from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
-    from kimi_auth.models import Change, ConfigFile, ModelEntry
+    from kimi_auth.models import Catalogue, Change, ConfigFile, ModelEntry
     from kimi_auth.models.sync import Synced
     from kimi_auth.platforms import Platform, Registry
     from kimi_auth.store import CredentialStore
@@ -268,7 +268,9 @@ class Session:
         finally:
             await self._components.server.aclose()
         fp = fingerprint(ctx.token) if ctx.token else ""
-        return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
+        return LoginReport(
+            state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble, notes=ctx.notes
+        )
 
     async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
         """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
@@ -320,23 +322,32 @@ class Session:
     async def fetch_models(self) -> tuple[ModelEntry, ...]:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `access_token`."""
+        found = await self.fetch_catalogue()
+        if found.trouble is not None:
+            raise found.trouble
+        return found.models
+
+    async def fetch_catalogue(self) -> Catalogue:
+        """`fetch_models` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
+        result. Raises ConfigError."""
         from kimi_auth.models.sync import catalogue_of
 
-        models, trouble = await catalogue_of(
-            self, static_key(self.config.read(), self.platform), self._components.headers
-        )
-        if trouble is not None:
-            raise trouble
-        return models
+        return await catalogue_of(self, static_key(self.config.read(), self.platform), self._components.headers)
 
     async def sync_models(self, *, dry_run: bool = False) -> Change:
         """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
         platform (the models of its login were still to come), it is put there. Raises as `fetch_models`."""
-        (synced,) = await self._sync([self], dry_run=dry_run, finishes=True)
+        synced = await self.sync_one(dry_run=dry_run)
         if synced.trouble is not None:
             raise synced.trouble
         assert synced.change is not None
         return synced.change
+
+    async def sync_one(self, *, dry_run: bool = False) -> Synced:
+        """`sync_models` with notes on the parts of the platform's answer that were left out; errors are in the result. Raises
+        ConfigError if config.toml cannot be read."""
+        (synced,) = await self._sync([self], dry_run=dry_run, finishes=True)
+        return synced
 
     async def sync_all(self, *, dry_run: bool = False, finishes: bool = False) -> tuple[Synced, ...]:
         """`sync_models` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all
@@ -499,7 +510,7 @@ class Session:
         self._held = None  # the record on disk decides from now on, and it knows of the rejection
         log.info("no other token instead of the rejected one: %s", trouble.line)
 
-    async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    async def _discover(self, bearer: str) -> Catalogue:
         return await discover(self.platform, bearer, self._components.headers)
 
     def _refuse_foreign(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage, login_error
+from kimi_auth.cli.models import say_notes
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import say_trouble, trace_into
@@ -71,6 +72,7 @@ def login(
         )
     else:
         report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+    say_notes(out, session.platform, report.notes)
     if trace and recorded:
         say_trouble(recorded, trace, out)
     if (error := login_error(report)) is not None:

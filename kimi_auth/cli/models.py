@@ -12,8 +12,9 @@ from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 
 if TYPE_CHECKING:  # the help waits for none of it
-    from kimi_auth.models import Change, ModelEntry
+    from kimi_auth.models import Catalogue, Change
     from kimi_auth.models.sync import Synced
+    from kimi_auth.platforms import Platform
     from kimi_auth.session import Session
 
 __all__ = ["add_to"]
@@ -42,9 +43,9 @@ def models(
         raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
     session = open_session(platform)
     if action == "list":
-        _show_list(out, session, out.signals.run(session.fetch_models()))
+        _show_list(out, session, out.signals.run(session.fetch_catalogue()))
     elif platform is not None:
-        _show_one(out, session, out.signals.run(session.sync_models(dry_run=dry_run)), dry_run=dry_run)
+        _show_one(out, out.signals.run(session.sync_one(dry_run=dry_run)), dry_run=dry_run)
     else:
         _show_all(out, out.signals.run(_sync(session, dry_run=dry_run)), dry_run=dry_run)
 
@@ -52,19 +53,28 @@ def models(
 async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
     """Every platform of config.toml, and every login that it does not know yet; where there is neither, raises what keeps
     the usual one from being synced."""
-    synced = await session.sync_all(dry_run=dry_run, finishes=True)
-    if synced:
+    if synced := await session.sync_all(dry_run=dry_run, finishes=True):
         return synced
-    from kimi_auth.models.sync import Synced
+    usual = await session.sync_one(dry_run=dry_run)
+    if usual.trouble is not None:
+        raise usual.trouble
+    return (usual,)
 
-    return (Synced(session.platform, await session.sync_models(dry_run=dry_run)),)
 
-
-def _show_one(out: Terminal, session: Session, change: Change, *, dry_run: bool) -> None:
+def _show_one(out: Terminal, synced: Synced, *, dry_run: bool) -> None:
+    say_notes(out, synced.platform, synced.notes)
+    if synced.trouble is not None:
+        raise synced.trouble
     if out.json:
-        out.record(_described(change, dry_run=dry_run))
-    else:
-        _show_change(out, session.platform.name, change, dry_run=dry_run)
+        out.record(_told(synced, dry_run=dry_run))
+    elif synced.change is not None:
+        _show_change(out, synced.platform.name, synced.change, dry_run=dry_run)
+
+
+def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
+    """Notes on the parts of a platform's answer that were left out, on standard error."""
+    for note in notes:
+        out.say(f"{platform.name}: {note}")
 
 
 def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
@@ -72,6 +82,7 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
     if out.json:
         out.record({"platforms": [_told(one, dry_run=dry_run) for one in synced]})
     for one in synced:
+        say_notes(out, one.platform, one.notes)
         if one.change is not None and not out.json:
             heading: list[Row] = [("platform", one.platform.id)] if len(synced) > 1 and not out.is_lively else []
             _show_change(out, one.platform.name, one.change, dry_run=dry_run, heading=heading)
@@ -82,9 +93,13 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
         raise typer.Exit(status)
 
 
-def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -> None:
+def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
     from kimi_auth.models import capabilities
 
+    say_notes(out, session.platform, catalogue.notes)
+    if catalogue.trouble is not None:
+        raise catalogue.trouble
+    found = catalogue.models
     if out.json:
         listed = [
             {
@@ -95,7 +110,7 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
             }
             for model in found
         ]
-        out.record({"platform": session.platform.id, "models": listed})
+        out.record({"platform": session.platform.id, "models": listed, "notes": list(catalogue.notes)})
         return
     if not out.is_lively:
         for model in found:
@@ -118,12 +133,13 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
 
 def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:
     """One platform's part of the answer to a program."""
+    notes = [*map(one_line, one.notes)]
     if one.change is not None:
-        return _described(one.change, dry_run=dry_run)
+        return _described(one.change, dry_run=dry_run) | {"notes": notes}
     assert one.trouble is not None
     code, exit_status = one.trouble.code, one.trouble.exit_status
     error = {"code": code, "message": one_line(one.trouble.message), "hint": one.trouble.hint, "exit": exit_status}
-    return {"platform": one.platform.id, "error": error}
+    return {"platform": one.platform.id, "error": error, "notes": notes}
 
 
 def _described(change: Change, *, dry_run: bool) -> dict[str, Any]:

@@ -114,11 +114,13 @@ def get_platform_name_for_provider(provider_key: str) -> str | None:
 async def list_models(platform: Platform, api_key: str) -> list[ModelInfo]:
     """The models that the platform offers to this key. Raises KimiAuthError, whose text says why there are none."""
     known = replace(Registry(share_dir()).get(platform.id), api_base=platform.base_url.rstrip("/"))
-    models, trouble = await discover(known, api_key, _headers())
-    if trouble is not None:
-        raise trouble
+    found = await discover(known, api_key, _headers())
+    if found.trouble is not None:
+        raise found.trouble
     assumed = known.assumed_context_length
-    return [ModelInfo(**{**model.model_dump(), "context_length": model.context_length or assumed}) for model in models]
+    return [
+        ModelInfo(**{**model.model_dump(), "context_length": model.context_length or assumed}) for model in found.models
+    ]
 
 
 async def refresh_managed_models(config: Config) -> bool:

@@ -80,14 +80,15 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoginReport:
-    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, and the error, if
-    any."""
+    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, the error, if any, and
+    what was left out of the platform's list of models."""
 
     state: str
     fp: str = ""
     models: int = 0
     already: bool = False
     trouble: KimiAuthError | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

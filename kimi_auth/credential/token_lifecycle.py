@@ -45,9 +45,9 @@ MOMENT_S = 0.001
 class ConfigHome(Protocol):
     """The configuration, as a logout uses it."""
 
-    def restore(self) -> None:
-        """Restores the entries that the login replaced, removes those that it added. Raises ConfigError; then nothing
-        was written."""
+    def restore(self) -> bool:
+        """Restores the entries that the login replaced, removes those that it added. False: its owner has declared it, and
+        it stays as it is. Raises ConfigError; then nothing was written."""
 
 
 def no_targets(access_token: str) -> None:
@@ -154,10 +154,10 @@ class CredentialHooks(TokenRefreshHooks):
         if self._config is None:
             return "kept", replace(ctx, config="kept")
         try:
-            self._config.restore()
+            is_clean = self._config.restore()
         except ConfigError as trouble:
             return "kept", replace(ctx, config="kept", trouble=trouble)
-        return "restored", replace(ctx, config="restored")
+        return "restored", replace(ctx, config="restored" if is_clean else "")
 
     # --- sign_out ----------------------------------------------------------------------------------------------------
 

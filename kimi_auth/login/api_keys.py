@@ -73,18 +73,19 @@ async def sign_in_with_key(
             )
         if static_key(config.read(), platform) and not force:
             return LoginReport("signed_in", already=True)
-        await asyncio.to_thread(place.check)
-        models, trouble = await discover(platform, key, headers)
+        await asyncio.to_thread(place.check, api_key=key)
+        found = await discover(platform, key, headers)
+        trouble = found.trouble
         if isinstance(trouble, BearerRejected):
             raise InvalidKey(
                 f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
             )
         if trouble is not None:
             raise type(trouble)(trouble.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
-        await asyncio.to_thread(place.install, models, api_key=key)
+        await asyncio.to_thread(place.install, found.models, api_key=key)
     except KimiAuthError as problem:
         return LoginReport("failed", trouble=problem)
-    return LoginReport("signed_in", models=len(models))
+    return LoginReport("signed_in", models=len(found.models), notes=found.notes)
 
 
 def sign_out_of_key(platform: Platform, config: ConfigFile) -> LogoutReport:

@@ -26,8 +26,7 @@ from kimi_auth.login.contracts import (
     WriteConfigOutcome,
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
-from kimi_auth.models import ModelEntry
-from kimi_auth.models.catalogue import Discovered
+from kimi_auth.models import Catalogue, ModelEntry
 from kimi_auth.store import Backoff, Binding, View
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
@@ -65,7 +64,7 @@ class LoginConfig(Protocol):
     def check(self) -> None:
         """Says now what would stop `install` later."""
 
-    def install(self, models: tuple[ModelEntry, ...]) -> None:
+    def install(self, models: tuple[ModelEntry, ...]) -> object:
         """Writes the platform, its models, the default and the services."""
 
 
@@ -79,7 +78,7 @@ class LoginPorts:
 
     config: LoginConfig
     view: LoginView
-    discover: Callable[[str], Awaitable[Discovered]]
+    discover: Callable[[str], Awaitable[Catalogue]]
     serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
@@ -255,12 +254,13 @@ class DeviceLoginHooks:
         return "returned", replace(ctx, token=None)
 
     async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:
-        models, trouble = await self._around.discover(_token_of(ctx).access_token)
-        if trouble is not None:
-            return "unavailable", replace(ctx, trouble=trouble)
-        number = len(models)
+        found = await self._around.discover(_token_of(ctx).access_token)
+        ctx = replace(ctx, notes=found.notes)
+        if found.trouble is not None:
+            return "unavailable", replace(ctx, trouble=found.trouble)
+        number = len(found.models)
         self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
-        return "synced", replace(ctx, catalogue=models)
+        return "synced", replace(ctx, catalogue=found.models)
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:
         try:

@@ -55,7 +55,7 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
     text = (old or b"").decode()
     body = text.removeprefix(_BOM)
     try:
-        new = (text[: len(text) - len(body)] + edited(body, change.edits)).encode()
+        new = (text[: len(text) - len(body)] + edited(body, change.edits, change.before)).encode()
     except ValueError as exc:
         raise ConfigError(
             f"{path}: cannot be edited safely: {exc}; nothing was changed",

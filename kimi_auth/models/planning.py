@@ -23,6 +23,7 @@ __all__ = [
     "Change",
     "Reason",
     "has_login",
+    "has_models",
     "holds",
     "plan",
     "refer_to_file",
@@ -37,7 +38,7 @@ Reason = Literal["login", "sync", "migrate", "logout"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a plan does to a config: model keys added, changed and removed, the default model before and after ("" for
-    none), and the exact edits. False when there is nothing to do."""
+    none), the exact edits, and the config before and after them. False when there is nothing to do."""
 
     owner: Platform = field(repr=False)
     reason: Reason
@@ -47,6 +48,8 @@ class Change:
     default_before: str
     default_after: str
     edits: tuple[Edit, ...] = field(repr=False)
+    before: Mapping[str, Any] = field(repr=False, compare=False)
+    after: Mapping[str, Any] = field(repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.edits)
@@ -71,6 +74,8 @@ class Change:
             default_before=_default(before),
             default_after=_default(after),
             edits=diff(before, after),
+            before=before,
+            after=after,
         )
 
 
@@ -120,7 +125,8 @@ def unplan(
     """What a logout takes out: the provider, all models of it, the services that refer to its credential; what `before` (the
     config that the login found, if known) had of them comes back, unless that was a login, too.
 
-    A default model that goes with them becomes what it was in `before`, else the first model that is left, else there is none. `default_thinking` goes back to what it was in `before` where
+    A default model that goes with them becomes what it was in `before`, else the first model that is left (of the same
+    platform, if that has one), else there is none. `default_thinking` goes back to what it was in `before` where
     `thinking_goes`; None: where the default model goes. Raises `ConfigError` as `plan`.
     """
     after = deepcopy(dict(config))
@@ -135,10 +141,7 @@ def unplan(
     if thinking_goes is None:
         thinking_goes = not _is_default_valid(after)
     if not _is_default_valid(after):
-        first = next(iter(models), None)
-        _restore(after, "default_model", {} if first is None else {"default_model": first})
-        if before is not None and _is_default_valid({**after, "default_model": before.get("default_model", "")}):
-            _restore(after, "default_model", before)
+        _put_default(after, before)
     if before is not None and thinking_goes:
         _restore(after, "default_thinking", before)
     return Change.between(platform, "logout", config, after)
@@ -146,12 +149,17 @@ def unplan(
 
 def holds(config: Mapping[str, Any], platform: Platform) -> bool:
     """Whether the config has anything of the platform: its provider, a model of it, a service with its credential."""
-    models, services = config.get("models"), config.get("services")
+    services = config.get("services")
     return (
         _field(config.get("providers"), platform.provider_key) is not None
-        or any(_field(model, "provider") == platform.provider_key for model in _values(models))
+        or has_models(config, platform)
         or any(_is_ours(_field(services, name), platform, url) for name, url in platform.services.items())
     )
+
+
+def has_models(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config has a model of the platform."""
+    return any(_field(model, "provider") == platform.provider_key for model in _values(config.get("models")))
 
 
 def has_login(config: Mapping[str, Any], platform: Platform) -> bool:
@@ -258,6 +266,16 @@ def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platf
             key: model for key, model in _models(before).items() if _field(model, "provider") == platform.provider_key
         }
         _table(config, "models").update(deepcopy(own))
+
+
+def _put_default(config: dict[str, Any], before: Mapping[str, Any] | None) -> None:
+    """The default model of `before` if it is there still, else the first of its platform, else the first, else none."""
+    models, earlier = _models(config), _default(before or {})
+    beside = next((key for key in models if earlier and key.startswith(earlier.partition("/")[0] + "/")), None)
+    first = beside or next(iter(models), None)
+    _restore(config, "default_model", {} if first is None else {"default_model": first})
+    if before is not None and _is_default_valid({**config, "default_model": before.get("default_model", "")}):
+        _restore(config, "default_model", before)
 
 
 def _restore(config: dict[str, Any], key: str, before: Mapping[str, Any]) -> None:

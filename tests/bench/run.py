@@ -37,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from bench import contended, door, engine, fresh_token, hand_over, renewal, report, shell, surroundings
+    from bench import config_lock, contended, door, engine, fresh_token, hand_over, renewal, report, shell, surroundings
 
     tables: dict[str, Callable[[Path], report.Table]] = {
         "token": partial(fresh_token.table, quick=options.quick),
         "shell": partial(shell.table, quick=options.quick),
         "door": partial(door.table, quick=options.quick),
+        "config": partial(config_lock.table, quick=options.quick),
         "contended": partial(contended.table, latencies_s=options.latency or [0.1], quick=options.quick),
         "handover": partial(hand_over.table, quick=options.quick),
         "renewal": partial(renewal.table, quick=options.quick),
@@ -58,7 +59,7 @@ def _measure(options: argparse.Namespace) -> None:
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
-TABLES = ("token", "shell", "door", "contended", "handover", "renewal", "engine")
+TABLES = ("token", "shell", "door", "config", "contended", "handover", "renewal", "engine")
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 

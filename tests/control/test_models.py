@@ -235,18 +235,18 @@ def test_which_bearers_are_tried(
     """The token; after a 401 one renewal and one more try; then the static key if there is one. Never more."""
     api.bearers = {"good"}
     source = Source(api, *bearers)
-    found, trouble = asyncio.run(flow.catalogue_of(source, static, {}))
+    found = asyncio.run(flow.catalogue_of(source, static, {}))
     assert [headers["authorization"] for headers in api.asked] == [f"Bearer {bearer}" for bearer in sent]
     assert source.rejections == rejections
-    assert (type(trouble) if trouble else None) is kind
-    assert bool(found) is (kind is None)
+    assert (type(found.trouble) if found.trouble else None) is kind
+    assert bool(found.models) is (kind is None)
 
 
 def test_weather_is_no_reason_for_another_bearer(api: Any) -> None:
     """Only a 401 says anything about a bearer; neither a renewal nor the key is spent on anything else."""
     api.answer = (503, {}, b"")
     source = Source(api, "good", "newer")
-    _, trouble = asyncio.run(flow.catalogue_of(source, "key", {}))
+    trouble = asyncio.run(flow.catalogue_of(source, "key", {})).trouble
     assert isinstance(trouble, Unreachable)
     assert (len(api.asked), source.rejections) == (1, [])
 
@@ -371,5 +371,5 @@ def test_an_answer_without_words(api: Any, monkeypatch: pytest.MonkeyPatch) -> N
         return Answer("unavailable")
 
     monkeypatch.setattr("kimi_auth.wire.fetch_models", silent)
-    _, trouble = asyncio.run(flow.catalogue_of(Source(api, "good"), "", {}))
+    trouble = asyncio.run(flow.catalogue_of(Source(api, "good"), "", {})).trouble
     assert str(trouble) == "Kimi Code did not list its models"

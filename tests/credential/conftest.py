@@ -74,10 +74,11 @@ class Life:
         self.library = Library.load()
         self.credential = Credential(self.work, self.library, observe=recorder_from_environ(), one_shot=self.one_shot)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         if self.config_fails is not None:
             raise self.config_fails
         self.restored += 1
+        return True
 
     def sign_in(self, *, age_s: float = 0.0) -> Token:
         """A login that is `age_s` seconds old."""

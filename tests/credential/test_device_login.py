@@ -28,7 +28,7 @@ from kimi_auth.login.contracts import LoginContext
 from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
-from kimi_auth.models import ModelEntry
+from kimi_auth.models import Catalogue, ModelEntry
 from kimi_auth.store import Binding
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, RawResponse, poll_answer
@@ -81,9 +81,10 @@ class Login:
             raise ConfigError("config.toml: line 4")
         self.written.append(models)
 
-    async def discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    async def discover(self, bearer: str) -> Catalogue:
         assert self.life.server.is_live(bearer)
-        return self.catalogue
+        models, trouble = self.catalogue
+        return Catalogue(models, trouble=trouble)
 
     @property
     def now_s(self) -> float:

@@ -237,10 +237,11 @@ class Real:
         )
         self.work = CredentialHooks(effects, serve=self.served.append, config=self)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """What a logout does to the configuration."""
         if self.config is not None:
             raise self.config
+        return True
 
     def run(self, activity: str, given: Given) -> tuple[str, Facts]:
         """The hook's answer in that situation, and the state after it."""

@@ -16,6 +16,7 @@ from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
 from kimi_auth.models import ConfigFile
+from kimi_auth.models.account import PlatformConfig
 from kimi_auth.store.lock import locked, why_shared
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
     except ConfigError:
         return  # said where models are looked at
     try:
-        ConfigFile(session.share_dir, lock_wait_s=CONFIG_PATIENCE_S).writable()
+        PlatformConfig(ConfigFile(session.share_dir, lock_wait_s=CONFIG_PATIENCE_S), session.platform).check()
     except ConfigError as error:
         yield Check("writing", error.message, error.hint)
         return
