@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
-from kimi_auth.text import one_line
+from kimi_auth.text import clean
 
 __all__ = ["Catalogue", "ModelEntry", "capabilities", "offered", "parse_catalogue"]
 
@@ -28,7 +28,7 @@ def _clean_id(text: str) -> str:
 
 def _clean_line(value: object) -> object:
     """Text for a terminal, None where nothing is left."""
-    return one_line(value)[:_TEXT_MAX] or None if isinstance(value, str) else value
+    return clean(value, _TEXT_MAX) or None if isinstance(value, str) else value
 
 
 def _tokens(value: object) -> object:
