@@ -22,7 +22,8 @@ class LoginContext:
     `force`: sign in even if a login stands. `code`: the codes that are shown; `codes` were asked for so far, the last one
     at `code_at_s`, dead at `deadline_s` (both on the clock that counts suspension, seconds). `interval_s`: the server's interval,
     growing with each slow_down and bounded by the life of the code that is shown. `failures`: unanswered requests in a
-    row; `rejections`: polls in a row that got a client error without an OAuth error; `wait_s`: the wait before the next poll. `token`: the new pair. `catalogue`: the models that were found;
+    row; `rejections`: polls in a row that got a client error without an OAuth error; `wait_s`: the wait before the next
+    poll. `token`: the new pair. `catalogue`: the models that were found;
     `notes`: the parts of the server's list that were left out. `trouble`: why it did not end in signed_in; `already`: a login
     that works was left alone.
     """

@@ -10,17 +10,8 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue, ModelEntry, capabilities, offered, parse_catalogue
     from .catalogue_cache import CachedCatalogue, CatalogueCache
     from .configfile import ConfigFile, default_location
-    from .planning import (
-        Change,
-        has_login,
-        has_models,
-        holds,
-        plan,
-        refer_to_file,
-        static_key,
-        unplan,
-        waits_in_keyring,
-    )
+    from .contents import has_login, has_models, holds, static_key, waits_in_keyring
+    from .planning import Change, plan, refer_to_file, unplan
 
 __all__ = [
     "CachedCatalogue",
@@ -49,16 +40,7 @@ __getattr__ = lazily(
         "catalogue": ("Catalogue", "ModelEntry", "capabilities", "offered", "parse_catalogue"),
         "catalogue_cache": ("CachedCatalogue", "CatalogueCache"),
         "configfile": ("ConfigFile", "default_location"),
-        "planning": (
-            "Change",
-            "has_login",
-            "has_models",
-            "holds",
-            "plan",
-            "refer_to_file",
-            "static_key",
-            "unplan",
-            "waits_in_keyring",
-        ),
+        "contents": ("has_login", "has_models", "holds", "static_key", "waits_in_keyring"),
+        "planning": ("Change", "plan", "refer_to_file", "unplan"),
     },
 )

@@ -13,7 +13,8 @@ from typing import Any
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.configtext import Content, parse, parse_if_valid, rendered
-from kimi_auth.models.planning import Change, has_login, unplan
+from kimi_auth.models.contents import has_login
+from kimi_auth.models.planning import Change, unplan
 from kimi_auth.models.undo import Found, Undo
 from kimi_auth.platforms.spec import Platform, managed_provider_key, parse_managed_provider_key
 

@@ -9,15 +9,13 @@ Nothing here is trusted: `tomltext.edited` reads the result with `tomllib` and c
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, time
 from itertools import starmap
 from typing import Any
 
 from kimi_auth.models.tomlscan import GAP, KeyPath, Node, match, scan
+from kimi_auth.models.tomlvalue import key_text, pair_text, value_text
 
 __all__ = ["TABLE_DEPTH", "spliced"]
 
@@ -53,39 +51,6 @@ def _joined(text: str, splices: Iterable[Splice]) -> str:
         parts += (text[at:start], new)
         at = end
     return "".join(parts) + text[at:]
-
-
-# -- writing values ------------------------------------------------------------------------------------------------------
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case date() | time():
-            return value.isoformat()
-        case str():
-            # A JSON string is a TOML basic string, but for U+007F, which TOML wants escaped.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case list() | tuple():
-            return f"[{', '.join(map(_toml, value))}]"
-        case Mapping():
-            pairs = ", ".join(f"{_key((key,))} = {_toml(item)}" for key, item in value.items())
-            return f"{{ {pairs} }}" if pairs else "{}"
-    raise ValueError(f"TOML has no {type(value).__name__}")
-
-
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def _key(path: KeyPath) -> str:
-    return ".".join(part if _BARE.fullmatch(part) else _toml(part) for part in path)
-
-
-def _pair(path: KeyPath, value: Any) -> str:
-    return f"{_key(path)} = {_toml(value)}"
 
 
 # -- what goes -----------------------------------------------------------------------------------------------------------
@@ -212,10 +177,10 @@ class _Additions:
         """One value: instead of the old one, in the inline table that holds its path, below its siblings, or in a new table."""
         parent = path[:-1]
         if (pair := self._pairs.get(path)) is not None:
-            self._values.append((pair.value, pair.end, _toml(value)))
+            self._values.append((pair.value, pair.end, value_text(value)))
         elif (holder := self._holder(path)) is not None:
             _, inside = self._inside.setdefault(holder.start, (holder, []))
-            inside.append(_pair(path[len(holder.path) :], value))
+            inside.append(pair_text(path[len(holder.path) :], value))
         elif isinstance(value, Mapping) and len(path) <= TABLE_DEPTH:
             self._append(path, value)
         elif (anchor := self._anchors.get(parent)) is not None:
@@ -237,7 +202,7 @@ class _Additions:
         else:
             indent = self._text[_line_start(self._text, anchor.start) : anchor.start]
             after = self._below.setdefault(_line_end(self._text, anchor.end), [])
-        line = self._line(_pair(path[len(anchor.base) :], value), anchor.base, indent)
+        line = self._line(pair_text(path[len(anchor.base) :], value), anchor.base, indent)
         after.append(line)
         for depth in range(len(anchor.base), len(path) + 1):
             # Where another line is the last one, it is below the anchor, so below this one.
@@ -246,15 +211,15 @@ class _Additions:
 
     def _append(self, path: KeyPath, table: Mapping[str, Any]) -> None:
         """A new table at the end of the text."""
-        lines = [self._line(f"[{_key(path)}]", path)]
-        lines += (self._line(_pair((key,), value), path) for key, value in table.items())
+        lines = [self._line(f"[{key_text(path)}]", path)]
+        lines += (self._line(pair_text((key,), value), path) for key, value in table.items())
         self._anchors[path] = lines[-1]
         self._anchors |= {(*path, key): line for key, line in zip(table, lines[1:], strict=True)}
         self._tables.append(lines)
 
     def _begin(self, path: KeyPath, value: Any) -> None:
         """The first key of the top level: before the first table and the comment that belongs to it."""
-        line = self._line(_pair(path, value), ())
+        line = self._line(pair_text(path, value), ())
         self._anchors |= {(): line, path: line}
         if self._is_empty and not self._tables:
             self._below[len(self._text)] = [line]

@@ -27,7 +27,6 @@ from kimi_auth.cli.doctor.check import public
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.models import ConfigFile
 from kimi_auth.session import Session
 from kimi_auth.store import Backoff, FileStore, MemoryStore, RevokedMark
 from kimi_auth.testing.emulator import Emulator, Fault
@@ -156,7 +155,7 @@ class House:
         self.config.write_text("= no")
 
     def config_unwritable(self) -> None:
-        def refuse(_: ConfigFile) -> None:
+        def refuse(*_: object) -> None:
             raise ConfigError(f"{self.config}: read-only", hint=f"make it writable: chmod u+w {self.config}")
 
         self.monkeypatch.setattr("kimi_auth.models.ConfigFile.writable", refuse)
