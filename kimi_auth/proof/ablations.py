@@ -31,7 +31,7 @@ from .effects import (
     swept,
     with_pair,
 )
-from .hooks import Hook, claim, commit, exchange, renew_claim, reread, stage
+from .hooks_inside import Hook, claim, commit, exchange, renew_claim, reread, stage
 from .hooks_outside import HOOKS, can_still_use, hold_credential, inspect
 from .state import ABSENT, CLOSED, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
 from .verdicts import Data

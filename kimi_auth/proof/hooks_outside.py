@@ -23,7 +23,7 @@ from .effects import (
     without_backoff,
     works,
 )
-from .hooks import REFRESH, SIGN_OUT, Hook
+from .hooks_inside import REFRESH, SIGN_OUT, Hook
 from .state import CORRUPT, EXPIRING, FRESH, NOTHING, Process, Shared
 
 __all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "WAITING", "classified"]

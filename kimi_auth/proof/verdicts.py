@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kimi_auth.machine import Library
 from kimi_auth.proof.explore import ANY, Report, StateSpaceTooLarge, Story, explore
-from kimi_auth.proof.program import Program
+from kimi_auth.proof.locations import Program
 
 from .effects import Config
 from .hooks_outside import HOOKS

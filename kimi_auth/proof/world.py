@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kimi_auth.machine import ACQUIRED, Machine
 from kimi_auth.proof.explore import TERMINATES, Kind
-from kimi_auth.proof.program import Arrow, Location, Program
+from kimi_auth.proof.locations import Arrow, Location, Program
 
 from . import environment
 from .effects import (
@@ -28,7 +28,7 @@ from .effects import (
     owns,
     pair_at,
 )
-from .hooks import WRITES, Hook
+from .hooks_inside import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
 from .numbering import BITS, Numbering
 from .predicates import PREDICATES, owed

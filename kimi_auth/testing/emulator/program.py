@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.allow_remote and not _names_loopback(options.host):
         parser.error(f"--host {options.host} is not a loopback address; --allow-remote permits it")
     try:
-        load("server")
+        load("loopback")
     except ExtraMissing as missing:
         parser.error(str(missing))
     from .app import build_app, describe_env
-    from .server import LoopbackServer, listen
+    from .loopback import LoopbackServer, listen
 
     try:
         log = _Log(options.log) if options.log else None
