@@ -15,7 +15,7 @@ from typing import Any
 
 from kimi_auth.machine import Edge, Library, digest
 from kimi_auth.proof.explore import Report
-from kimi_auth.proof.program import Program
+from kimi_auth.proof.locations import Program
 
 from .ablations import ABLATIONS, Ablation, leave_out
 from .equivalent_mutants import ARGUMENTS

@@ -1,4 +1,4 @@
-"""The simulated world as small frozen tuples (pairs, the shared part, processes), and how it forgets what is over.
+"""The simulated world as small frozen tuples (pairs, the shared part, processes), and how it forgets values without an effect.
 
 Pairs are numbered in the order in which the server issued them, and nothing depends on the number itself. When nothing
 refers to a pair any more, the model forgets it and renumbers the others, which keeps the state space finite.
@@ -92,7 +92,7 @@ class Shared(NamedTuple):
 
 
 class Process(NamedTuple):
-    """One process: where its walk is (`place`, 0: no walk), and what it knows.
+    """One process: where its walk is (`location`, 0: no walk), and what it knows.
 
     `event`: the event that began the walk, "" once it is served. `need`: the requirement beyond a fresh token;
     `bearer`: the pair that the caller does not accept. `record`: the record as it was read. `claim`: the claim hook's
@@ -101,7 +101,7 @@ class Process(NamedTuple):
     """
 
     host: int
-    place: int = 0
+    location: int = 0
     event: str = ""
     need: str = ""
     bearer: int = NOTHING

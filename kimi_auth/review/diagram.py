@@ -25,7 +25,7 @@ from .html_page import html_page
 from .layout import stored
 from .page_data import read_page_data
 
-__all__ = ["check", "main", "write"]
+__all__ = ["check", "main", "not_fresh", "write"]
 
 _COVERAGE = ".coverage.svg"
 _FIX = "run `make diagrams`"
@@ -50,13 +50,7 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
     A layout in the folder that was computed for another machine is a line, too.
     """
     files = _files(folder, machines)
-    found = []
-    for name, text in files.items():
-        path = folder / name
-        if not path.is_file():
-            found.append(f"{path} is missing; {_FIX}")
-        elif path.read_bytes() != text.encode():
-            found.append(f"{path} is stale; {_FIX}")
+    found = not_fresh(folder, files)
     library = _library(machines)
     for path in _orphans(folder, files):
         is_measured = path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
@@ -68,6 +62,18 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
         path = folder / "layouts" / f"{machine.name}.json"
         if path.is_file() and stored(machine, path.parent) is None:
             found.append(f"{path} is of another machine; {_FIX}, which needs node for this one")
+    return found
+
+
+def not_fresh(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """A line for each of `files` (text by path in `folder`) that is missing or stale."""
+    found = []
+    for name, text in files.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{path} is missing; {_FIX}")
+        elif path.read_bytes() != text.encode():
+            found.append(f"{path} is stale; {_FIX}")
     return found
 
 

@@ -24,7 +24,6 @@ import pytest
 
 from kimi_auth.cli import main
 from kimi_auth.clock import SystemClock
-from kimi_auth.review import difference
 from kimi_auth.store import Backoff, FileStore
 from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token, fingerprint
@@ -225,17 +224,6 @@ def test_on_a_terminal(evil: Path, monkeypatch: pytest.MonkeyPatch, args: Any) -
         said = ended()
     assert said.strip()
     assert badness(OWN_SEQUENCES.sub("", said)) == []
-
-
-@pytest.mark.parametrize(
-    "args", [["machines"], ["--markdown", "machines"], ["--svg", "out", "machines"], ["broken"], [NAME]], ids=range(5)
-)
-def test_the_comparison_for_pull_requests(evil: Path, capfd: pytest.CaptureFixture[str], args: list[str]) -> None:
-    """`python -m kimi_auth.review.difference` writes text, too."""
-    difference.main(args)
-    out, err = capfd.readouterr()
-    assert out + err
-    assert badness(out + err) == []
 
 
 def test_the_name_of_the_process_that_holds_the_lock(evil: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -191,7 +191,7 @@ def test_a_state_without_its_hook(copy: Path) -> None:
         "add [token_refresh.rest_a_while]",
         "add it to HOOKS of kimi_auth/proof/hooks_outside.py",
     ]
-    assert "hooks and machines differ in 4 places" in done.stderr
+    assert "hooks and machines differ in 4 points" in done.stderr
 
 
 def test_a_machine_without_a_contract(tmp_path: Path) -> None:

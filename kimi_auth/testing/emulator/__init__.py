@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .authorization_server import State
     from .faults import Fault
+    from .loopback import Emulator
     from .records import Reuse, Settings
-    from .server import Emulator
 
 __all__ = ["Emulator", "ExtraMissing", "Fault", "Reuse", "Settings", "State"]
 
 _HOMES = {
-    "Emulator": "server",
+    "Emulator": "loopback",
     "Fault": "faults",
     "Reuse": "records",
     "Settings": "records",
