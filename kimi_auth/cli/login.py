@@ -195,10 +195,10 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             out.record({"signed_out": signed_out})
         return
     for session, report in done:
-        rows: list[Row] = [("platform", session.platform.id)] if len(done) > 1 and not out.is_lively else []
+        rows: list[Row] = []
         if session.platform.oauth is not None:
             why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
         rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]
-        out.rows(rows, title=f"Signed out of {session.platform.name}.")
+        out.rows(rows, title=f"Signed out of {session.platform.name}.", platform=session.platform.id)

@@ -167,7 +167,7 @@ def _line(content: RenderableType) -> RenderableType:
 
 
 def _clock(seconds: float) -> str:
-    """Time left as m:ss, or h:mm:ss."""
-    minutes, second = divmod(int(seconds), 60)
+    """Time left as m:ss, or h:mm:ss; a second that has begun counts, so that half an hour begins as 30:00."""
+    minutes, second = divmod(math.ceil(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

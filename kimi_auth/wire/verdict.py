@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from kimi_auth.extras import install
+
 from .answers import (
     Answer,
     CodeOutcome,
@@ -142,5 +144,5 @@ def _words(seen: RawResponse, error: str, description: str) -> str:
     if seen.failure is not None:
         return clean(redact(seen.trouble, seen.secrets))
     if seen.coding in COMPRESSION:
-        return "to read this encoding: pip install 'kimi-auth[compression]'"
+        return f"to read this encoding: {install('compression')}"
     return excerpt(seen.body, seen.secrets, charset=seen.charset)

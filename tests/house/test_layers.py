@@ -16,7 +16,7 @@ PACKAGE = Path(kimi_auth.__file__).parent
 
 RANKS = (
     {"text", "lazily"},
-    {"machine", "token", "errors", "clock", "files", "children", "once", "_version"},
+    {"machine", "token", "errors", "clock", "files", "children", "once", "extras", "_version"},
     {"store", "wire"},
     {"clients", "platforms", "browser"},
     {"credential", "models"},

@@ -83,7 +83,7 @@ def test_confirm_page_shows_who_asks(visitor: Any, clock: Any) -> None:
     })  # fmt: skip
     clock.pass_s(61)
     text = confirm_page(visitor, code["user_code"]).text
-    for shown in ("anna", "Linux 6.1.0 x86_64", "6.1.0", "kimi_cli 1.52.0", "61 seconds ago", "another 28 minutes"):
+    for shown in ("anna", "Linux 6.1.0 x86_64", "6.1.0", "kimi_cli 1.52.0", "61 seconds ago", "another 29 minutes"):
         assert f"<dd>{shown}</dd>" in text
     clock.pass_s(1738)
     assert "another 1 second<" in confirm_page(visitor, code["user_code"]).text

@@ -245,7 +245,7 @@ def _program(device: Device) -> str:
 
 
 def _span(seconds: float) -> str:
-    """`45 seconds`, `12 minutes`: rounded down, never negative."""
-    whole = max(0, int(seconds))
-    count, unit = (whole, "second") if whole < 120 else (whole // 60, "minute")
+    """`45 seconds`, `12 minutes`: the nearest, never negative."""
+    whole = max(0, round(seconds))
+    count, unit = (whole, "second") if whole < 120 else (round(seconds / 60), "minute")
     return f"{count} {unit}{'' if count == 1 else 's'}"
