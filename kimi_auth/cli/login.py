@@ -54,6 +54,9 @@ def login(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
     no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines of text, nothing redrawn: for screen readers, as TERM=dumb.")
+    ] = False,
     api_key_stdin: Annotated[
         bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
     ] = False,
@@ -73,7 +76,7 @@ def login(
             hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
         )
     else:
-        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
     if trace and recorded:
         say_trouble(recorded, trace, out)
     if (error := login_error(report)) is not None:
@@ -81,7 +84,13 @@ def login(
 
 
 def sign_in(
-    session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True
+    session: Session,
+    out: Terminal,
+    *,
+    force: bool = False,
+    browser: bool = True,
+    qr: bool = True,
+    plain: bool = False,
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
     from kimi_auth.browser import can_open, open_browser
@@ -92,12 +101,18 @@ def sign_in(
     view: JsonView | LiveView | PlainView
     if out.json == "events":
         view = JsonView(out.event, name)
-    elif out.is_lively:
+    elif out.is_lively and not plain:
         in_colour = not out.console.no_color  # a QR code must be dark on light, whatever the terminal is
         from kimi_auth.cli.qr import draw_qr
         from kimi_auth.cli.view_live import LiveView
 
-        view = LiveView(out.console, name, draw_qr=draw_qr if qr and in_colour else None)
+        view = LiveView(
+            out.console,
+            name,
+            line=out.line,
+            draw_qr=draw_qr if qr and in_colour else None,
+            open_page=open_browser if can_open() else None,
+        )
     else:
         view = PlainView(out.line, name)
     # An editor that reads events opens the link itself; a pipe has nobody in front of it.
