@@ -34,10 +34,10 @@ from .records import (
     fingerprint,
     normalise_user_code,
 )
+from .visitors import Visitors
 
 SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
 PACE_SLACK_S: Final = 0.001  # tolerance for float clocks: a poll this little too early is on time
-GUESSES_PER_MINUTE: Final = 20
 LOG_ENTRIES_MAX: Final = 10_000
 
 P = ParamSpec("P")
@@ -62,7 +62,6 @@ class State:
     def __init__(self, settings: Settings | None = None, now_s: Callable[[], float] = time.time) -> None:
         self.settings = settings or Settings()
         self.now_s = now_s
-        self.form_key = secrets.token_bytes(32)  # signs the approval page's forms
         self.on_record: Callable[[Mapping[str, Any]], None] = lambda entry: None
         self._changed = threading.Condition(threading.RLock())
         self.reset()
@@ -79,7 +78,7 @@ class State:
         self._families: list[Family] = []
         self._tokens: dict[str, Token] = {}
         self._faults: list[tuple[Fault, int | None]] = []
-        self._wrong_guesses_at_s: deque[float] = deque(maxlen=GUESSES_PER_MINUTE)
+        self.visitors = Visitors()
 
     # The client's side
 
@@ -179,27 +178,22 @@ class State:
     # The person's side
 
     @_atomic
-    def look_up(self, typed: str, *, guess: bool = False) -> DeviceCode:
-        """The undecided code that a person typed. Raises CodeProblem. With `guess`, limits wrong codes per minute."""
-        now_s, missed = self.now_s(), self._wrong_guesses_at_s
-        if guess and len(missed) == GUESSES_PER_MINUTE and now_s - missed[0] < 60:
-            raise CodeProblem("too_many_guesses")
+    def look_up(self, typed: str) -> DeviceCode:
+        """The undecided code that a person typed. Raises CodeProblem."""
         code = self._codes_by_user_code.get(normalise_user_code(typed) or "")
         if code is None:
-            if guess:
-                missed.append(now_s)
             raise CodeProblem("unknown")
         self._approve_by_itself(code)
         if code.verdict != "pending":
-            raise CodeProblem("decided")
-        if now_s >= code.expires_at_s:
+            raise CodeProblem("decided", is_approved=code.verdict != "denied")
+        if self.now_s() >= code.expires_at_s:
             raise CodeProblem("expired")
         return code
 
     @_atomic
-    def decide(self, typed: str, verdict: Literal["approved", "denied"], *, guess: bool = False) -> DeviceCode:
+    def decide(self, typed: str, verdict: Literal["approved", "denied"]) -> DeviceCode:
         """Approves or refuses an undecided code. Raises CodeProblem."""
-        code = self.look_up(typed, guess=guess)
+        code = self.look_up(typed)
         code.verdict = verdict
         return code
 

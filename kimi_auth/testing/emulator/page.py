@@ -115,7 +115,7 @@ SECURITY_HEADERS: Final = {
             "frame-ancestors 'none'",
         )
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # under no-referrer a browser hides the Origin of our own form, too
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
@@ -160,7 +160,7 @@ _CONFIRM: Final = """<h1>Let this device sign in?</h1>
 <input type="hidden" name="user_code" value="{user_code}">
 <input type="hidden" name="form_token" value="{form_token}">
 <div class="pair">
-<button type="submit" name="decision" value="approve" autofocus>Approve</button>
+<button type="submit" name="decision" value="approve">Approve</button>
 <button type="submit" name="decision" value="refuse" class="quiet">Refuse</button>
 </div>
 </form>"""
