@@ -17,7 +17,7 @@ from house.patience import ended
 from kimi_auth import extras
 from kimi_auth.machine import Library
 from kimi_auth.platforms import registry
-from kimi_auth.testing.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]
 
@@ -210,3 +210,37 @@ def test_a_named_shells_completion_is_installed(kimi: Run, home: Path) -> None:
     assert said.status == 0
     assert (home / ".bash_completions" / "kimi-auth.sh").read_text().count("COMPREPLY") == 1
     assert str(home) in said.out
+
+
+# --- signing in again ------------------------------------------------------------------------------------------------
+
+REFUSALS = {
+    "an answer that is no OAuth": Fault("token", "refresh_token", status=403, body="<html>go away", times=None),
+    "a server error": Fault("token", "refresh_token", status=503, times=None),
+    "an answer that was lost": Fault("token", "refresh_token", drop="after", times=None),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_login_that_serves_nothing_is_not_already_one(
+    kimi: Run, emulator: Emulator, age: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The token has expired and a renewal has failed: where `token` cannot help, `login` shows a code, and then it can."""
+    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 2.0)
+    kimi("login")
+    age(-10)
+    emulator.state.inject(REFUSALS[name])
+    assert kimi("token").status == 5
+    again = kimi("login")
+    assert (again.status, "already" in again.out, "the code: " in again.out) == (0, False, True)
+    emulator.state.clear_faults()
+    assert kimi("token").status == 0
+    assert "already" in kimi("login").out
+
+
+def test_an_expired_login_that_can_be_renewed_stands(kimi: Run, age: Callable[[float], Any]) -> None:
+    """Nothing is known against its renewal, so no new approval is asked for, and `token` renews it."""
+    kimi("login")
+    age(-10)
+    assert "already" in kimi("login").out
+    assert kimi("token").status == 0
