@@ -184,7 +184,7 @@ def test_coverage_overlay() -> None:
     some = {renewals[0]: 1, renewals[1]: 2}
     for reached, mark in ((some, ("checker", "N=2")), ({renewals[0]: 1}, ("unwalked", "never"))):
         walked = {edge: {"t": 1} for edge in edges(life) if edge not in renewals[:2]}
-        assert coverage(life, drawn, walked, reached).marks[frame, "renew", "refreshing"] == mark
+        assert coverage(life, drawn, walked, reached).marks[frame, "renew", "refreshing"] == Mark(*mark)
 
 
 def test_pictures_are_xml() -> None:
@@ -219,7 +219,7 @@ def test_read_page_data(tmp_path: Path) -> None:
 
 
 def test_folder_with_everything(tmp_path: Path) -> None:
-    """With figures there are coverage pictures and a table of hooks; they are checked and removed like the rest."""
+    """With figures there are coverage pictures and a table of hooks; without figures they stay as they were, and are named."""
     page_data = measured()
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "coverage.json").write_text(json.dumps(page_data.coverage))
@@ -234,8 +234,11 @@ def test_folder_with_everything(tmp_path: Path) -> None:
         f"{tmp_path}/sign_out.coverage.svg was measured on another revision; run `make test` first, then run `make diagrams`"
         in diagram.check(tmp_path)
     )
+    before = (tmp_path / "sign_out.coverage.svg").read_bytes()
+    (tmp_path / "gone.coverage.svg").write_bytes(before)
     diagram.write(tmp_path)
-    assert not (tmp_path / "sign_out.coverage.svg").exists()
+    assert (tmp_path / "sign_out.coverage.svg").read_bytes() == before
+    assert not (tmp_path / "gone.coverage.svg").exists()
 
 
 def test_a_layout_of_another_machine_is_told(tmp_path: Path) -> None:
