@@ -115,9 +115,9 @@ class OAuthEndpoints:
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """One place that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
-    of the world that it serves, where there is more than one of its kind. `rotation_ends_access`: the server ends the old
-    access token the moment it rotates the pair."""
+    """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the
+    part of the world that it serves, where there is more than one of its kind. `rotation_ends_access`: the server ends
+    the old access token the moment it rotates the pair."""
 
     id: str
     name: str

@@ -4,13 +4,13 @@ only. A decision leads to a page of its own, which can be loaded again."""
 from __future__ import annotations
 
 from typing import Final, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from . import page
+from .authorization_server import State
 from .call import Answer, Call, read_form
-from .core import State
 from .records import CodeProblem, DeviceCode, OAuthError, Problem
-from .visitors import Visitor, is_from_our_page
+from .visitors import Visitor
 
 COOKIE: Final = "emulator_form"
 PROBLEMS: Final[dict[Problem, tuple[int, str]]] = {
@@ -45,7 +45,7 @@ def decide(state: State, call: Call) -> Answer:
         form = {}
     typed, verdict = form.get("user_code", ""), DECISIONS.get(form.get("decision", ""))
     visitor = state.visitors.find(call.cookies.get(COOKIE, ""))
-    if visitor is None or verdict is None or not is_from_our_page(call):
+    if visitor is None or verdict is None or not _is_from_our_page(call):
         return _foreign(typed)
     if not visitor.has_form(typed, form.get("form_token", "")):
         return _foreign(typed)
@@ -75,6 +75,18 @@ def _problem(problem: CodeProblem, typed: str, headers: dict[str, str] | None = 
         return _html(page.result(approved=problem.is_approved), outcome="decided", headers=headers)
     status, text = PROBLEMS[problem.problem]
     return _html(page.entry(typed, text), status, outcome=problem.problem, headers=headers)
+
+
+def _is_from_our_page(call: Call) -> bool:
+    """False for a form that a browser sends for another page, one on another port of this machine included.
+
+    Browsers say so in headers that no page can change: `Sec-Fetch-Site`, and `Origin` with every POST. A program that is no
+    browser sends neither.
+    """
+    origin = call.headers.get("origin")
+    if call.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return False
+    return origin is None or urlsplit(origin).netloc == call.headers.get("host", "")
 
 
 def _foreign(typed: str) -> Answer:

@@ -1,7 +1,7 @@
 """The browsers that visit the approval page: each has its own forms and its own wrong guesses.
 
 A cookie is only a name for what is kept here, so a value that this page did not give means nothing. It does not say which page
-sent a form: cookies know no ports, and every program on this machine can have one. `is_from_our_page` does.
+sent a form: cookies know no ports, and every program on this machine can have one. `approval` asks the browser for that.
 """
 
 from __future__ import annotations
@@ -10,11 +10,7 @@ import hmac
 import secrets
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
-
-if TYPE_CHECKING:  # `call` knows the state, which keeps visitors
-    from .call import Call
+from typing import Final
 
 GUESSES_PER_MINUTE: Final = 20
 VISITORS_MAX: Final = 1_000
@@ -73,15 +69,3 @@ class Visitors:
         while len(self._known) > VISITORS_MAX:
             self._known.popitem(last=False)
         return visitor
-
-
-def is_from_our_page(call: Call) -> bool:
-    """False for a form that a browser sends for another page, one on another port of this machine included.
-
-    Browsers say so in headers that no page can change: `Sec-Fetch-Site`, and `Origin` with every POST. A program that is no
-    browser sends neither.
-    """
-    origin = call.headers.get("origin")
-    if call.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return False
-    return origin is None or urlsplit(origin).netloc == call.headers.get("host", "")
