@@ -15,6 +15,9 @@ from typing import Any
 
 __all__ = ["JobControl", "in_foreground"]
 
+SETTLE_S = 1.0
+"""A main thread that is in a long call of the system's does not come back sooner."""
+
 
 def in_foreground(fd: int) -> bool:
     """False where the terminal `fd` belongs to another job now; True for a terminal that controls no job."""
@@ -34,11 +37,17 @@ class JobControl:
         self._leave = leave
         self._come_back = come_back
         self._is_stopping = False
+        self._is_settled = threading.Event()
 
     @contextmanager
     def taken(self) -> Generator[None, None, None]:
         """Installs the handlers for the length of the block. Elsewhere than in the main thread it does nothing."""
-        handlers = {"SIGTSTP": self._stop, "SIGCONT": self._go_on, "SIGQUIT": self._quit}
+        handlers = {
+            "SIGTSTP": self._stop,
+            "SIGCONT": self._go_on,
+            "SIGQUIT": self._quit,
+            "SIGWINCH": lambda *_: self._is_settled.set(),
+        }
         taken: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             known = {getattr(signal, name): handler for name, handler in handlers.items() if hasattr(signal, name)}
@@ -50,6 +59,18 @@ class JobControl:
         finally:
             for number in taken:
                 signal.signal(number, signal.SIG_DFL)
+
+    def settle(self) -> None:
+        """For another thread: returns when the main thread has run the handlers of all signals that came before.
+
+        Python runs them between two steps of the main thread, in the order of their numbers: a SIGWINCH that has been met says
+        that a SIGCONT has. Without this, a thread that wakes first after a stop draws where the shell has written since.
+        """
+        self._is_settled.clear()
+        main = threading.main_thread().ident
+        if main is not None and hasattr(signal, "SIGWINCH"):
+            signal.pthread_kill(main, signal.SIGWINCH)
+            self._is_settled.wait(SETTLE_S)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._leave()

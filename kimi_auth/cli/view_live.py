@@ -67,6 +67,7 @@ class LiveView:
         self._extra = ""
         self._lock = threading.RLock()
         self._is_shown = self._is_away = False
+        self._jobs = JobControl(self._leave, self._come_back)
         self._end = threading.Event()
         self._frames = threading.Thread(target=self._redraw, name="kimi-auth frames", daemon=True)
         self._open_things = ExitStack()
@@ -74,7 +75,7 @@ class LiveView:
     def __enter__(self) -> Self:
         if is_tty(sys.stderr):
             self._open_things.enter_context(redirect_stderr(cast("TextIO", _Above(self, sys.stderr))))
-        self._open_things.enter_context(JobControl(self._leave, self._come_back).taken())
+        self._open_things.enter_context(self._jobs.taken())
         self.tick()
         self._frames.start()
         return self
@@ -163,8 +164,12 @@ class LiveView:
     # --- jobs ----------------------------------------------------------------------------------------------------------
 
     def _redraw(self) -> None:
+        due_s = time.monotonic() + FRAME_S
         while not self._end.wait(FRAME_S):
+            if time.monotonic() > due_s + FRAME_S:  # the machine is busy, or the program was stopped
+                self._jobs.settle()
             self.tick()
+            due_s = time.monotonic() + FRAME_S
 
     def _has_terminal(self) -> bool:
         try:
