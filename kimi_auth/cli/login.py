@@ -141,8 +141,9 @@ def _key(session: Session, *, from_stdin: bool) -> str:
     if from_stdin and sys.stdin is not None:
         return sys.stdin.readline(KEY_CHARACTERS_MAX)
     if sys.stdin is not None and sys.stdin.isatty():
-        key: str = typer.prompt(one_line(f"API key for {session.platform.name}"), hide_input=True, err=True)
-        return key
+        from kimi_auth.cli.hidden_prompt import hidden_prompt
+
+        return hidden_prompt(one_line(f"API key for {session.platform.name}"))
     raise Usage(
         f"{session.platform.name} takes an API key, and standard input is not a terminal",
         hint=f"give it on standard input: {sign_in_command(session.platform)}",

@@ -128,6 +128,24 @@ def test_a_picture_that_goes_to_the_background(window: Open, emulator: Emulator)
     assert (screen.cursor_is_shown, screen.echoes) == (True, True)
 
 
+def test_a_key_stays_unseen(window: Open) -> None:
+    """Ctrl-Z at the question for an API key: the shell echoes, and after `fg` the key is asked for again and not shown."""
+    screen = window(80, 24)
+    screen.type("$K login --platform moonshot-cn\n")
+    screen.until(lambda: "API key for" in screen.text and not screen.echoes)
+    for _ in range(2):
+        screen.type("\x1a")
+        screen.until(lambda: is_put_back(screen))
+        screen.type("clear\n")
+        screen.until(lambda: screen.text == "$" and screen.echoes)
+        screen.type("fg\n")
+        screen.until(lambda: "API key for" in screen.text.partition("$ fg\n")[2] and not screen.echoes)
+    screen.type("sk-a-secret-key")
+    screen.type("\x03")
+    screen.until(lambda: is_put_back(screen))
+    assert "secret" not in screen.text
+
+
 def test_a_stop_that_no_program_hears(window: Open, emulator: Emulator) -> None:
     """SIGSTOP leaves the terminal as it is; `fg` draws below what the shell printed, not over it."""
     screen = window(80, 24)
