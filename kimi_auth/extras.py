@@ -12,13 +12,14 @@ import sys
 
 __all__ = ["EXTRAS", "install"]
 
-EXTRAS = {"compression": "brotli", "emulator": "starlette", "keyring": "keyring", "qr": "segno"}
+EXTRAS = {"compression": "brotli", "emulator": "starlette", "keyring": "keyring", "qr": "segno", "socks": "socksio"}
 """Each extra, and a package that only it brings."""
 
 
-def install(extra: str, prefix: str = sys.prefix) -> str:
-    """The command that adds `extra` to the environment at `prefix`, and keeps the extras that are there: `uv tool` and
+def install(extra: str, prefix: str = "") -> str:
+    """The command that adds `extra` to the environment at `prefix` (default: this one), and keeps the extras that are there: `uv tool` and
     pipx install from scratch."""
+    prefix = prefix or sys.prefix
     if os.path.exists(os.path.join(prefix, "uv-receipt.toml")):  # noqa: PTH110, PTH118 - pathlib would cost every command
         return f"uv tool install '{_with(extra)}'"
     if os.path.exists(os.path.join(prefix, "pipx_metadata.json")):  # noqa: PTH110, PTH118

@@ -39,25 +39,27 @@ class CommandNotRunnable(KimiAuthError):
     default_hint = "make it executable: chmod +x"
 
 
-_LOGIN_ENDS: dict[str, KimiAuthError] = {
-    "denied": AccessDenied("the sign-in was denied on the approval page"),
-    "expired": CodeExpired("the sign-in was not approved in time"),
-    "cancelled": LoginCancelled("the sign-in was left before it was approved"),
-    "models_pending": ModelsPending("signed in, but the models are not in config.toml yet"),
-    "failed": KimiAuthError("the sign-in failed"),
+_LOGIN_ENDS: dict[str, tuple[type[KimiAuthError], str]] = {
+    "denied": (AccessDenied, "the sign-in was denied on the approval page"),
+    "expired": (CodeExpired, "the sign-in was not approved in time"),
+    "cancelled": (LoginCancelled, "the sign-in was left before it was approved"),
+    "models_pending": (ModelsPending, "signed in, but the models are not in config.toml yet"),
+    "failed": (KimiAuthError, "the sign-in failed"),
 }
 
 
 def login_error(report: LoginReport) -> KimiAuthError | None:
     """Why a login's end is no success; the exit status is that of the end, the message is that of the error."""
-    end = _LOGIN_ENDS.get(report.state)
-    if end is None or report.trouble is None or isinstance(report.trouble, type(end)):
-        return report.trouble or end if end else None
+    if report.state not in _LOGIN_ENDS:
+        return None
+    kind, words = _LOGIN_ENDS[report.state]
+    if report.trouble is None or isinstance(report.trouble, kind):
+        return report.trouble or kind(words)
     if report.state == "models_pending":
         return ModelsPending(f"signed in, but {report.trouble.message}")
-    return type(end)(report.trouble.message)
+    return kind(report.trouble.message)
 
 
 def status_error(status: Status) -> KimiAuthError | None:
     """Why no token can be had in this state; None where one can, be it after a renewal."""
-    return (status.trouble or NO_TOKEN[status.state]) if status.state in NO_TOKEN else None
+    return (status.trouble or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None
