@@ -51,7 +51,7 @@ def adopt(
             ("binding said", done.binding_said or "nothing"),
             ("belongs to", done.issuer),
         ]
-        out.rows(rows, title=session.platform.name)
+        out.rows(rows, title=session.platform.name, platform=session.platform.id)
     if done.issuer != selected:
         name = (*(session.platform.oauth.host_env if session.platform.oauth else ()), "")[0]
         way = f"export {name}={done.issuer}" if name else "name it in platforms.toml"

@@ -61,9 +61,9 @@ def _emulator(share_dir: Path) -> Generator[dict[str, str], None, None]:
     try:
         ready = child.stdout.readline()
         if not ready:
-            raise Usage(
-                child.stderr.read().strip() or "the emulator did not start", hint="pip install 'kimi-auth[emulator]'"
-            )
+            # The emulator has told the reason and the next step in a line of its own; they are said once.
+            said, _, step = child.stderr.read().strip().removeprefix("kimi-auth emulator: ").rpartition(" (")
+            raise Usage(said or "the emulator did not start", hint=step.rstrip(")") or "see: kimi-auth emulator --help")
         env: dict[str, str] = json.loads(ready)["env"]
         yield {**os.environ, **env}
     finally:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kimi_auth.cli.completion import complete_machines
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
@@ -45,10 +46,26 @@ def add_to(app: typer.Typer) -> None:
     app.command()(diagram)
 
 
+def _forms(incomplete: str) -> list[str]:
+    """The formats that begin so, for a shell."""
+    return [form for form in FORMATS if form.startswith(incomplete)]
+
+
 def diagram(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A machine; default: all of them.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="mermaid, svg or table.")] = "",
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A machine; default: all of them.", autocompletion=complete_machines),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="mermaid, svg or table.",
+            autocompletion=_forms,
+        ),
+    ] = "",
     check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
     walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Lay a recorded walk over it.")] = None,
     diff: Annotated[

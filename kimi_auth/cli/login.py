@@ -52,6 +52,9 @@ def login(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
     no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines of text, nothing redrawn: for screen readers, as TERM=dumb.")
+    ] = False,
     api_key_stdin: Annotated[
         bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
     ] = False,
@@ -71,7 +74,7 @@ def login(
             hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
         )
     else:
-        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
         say_trouble(recorded, trace, out)
@@ -80,7 +83,13 @@ def login(
 
 
 def sign_in(
-    session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True
+    session: Session,
+    out: Terminal,
+    *,
+    force: bool = False,
+    browser: bool = True,
+    qr: bool = True,
+    plain: bool = False,
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
     from kimi_auth.browser import can_open, open_browser
@@ -91,12 +100,18 @@ def sign_in(
     view: JsonView | LiveView | PlainView
     if out.json == "events":
         view = JsonView(out.event, name)
-    elif out.is_lively:
+    elif out.is_lively and not plain:
         in_colour = not out.console.no_color  # a QR code must be dark on light, whatever the terminal is
         from kimi_auth.cli.qr import draw_qr
         from kimi_auth.cli.view_live import LiveView
 
-        view = LiveView(out.console, name, draw_qr=draw_qr if qr and in_colour else None)
+        view = LiveView(
+            out.console,
+            name,
+            line=out.line,
+            draw_qr=draw_qr if qr and in_colour else None,
+            open_page=open_browser if can_open() else None,
+        )
     else:
         view = PlainView(out.line, name)
     # An editor that reads events opens the link itself; no person reads a pipe.
@@ -128,8 +143,9 @@ def _key(session: Session, *, from_stdin: bool) -> str:
         # Room for the end of the line: a key that is too long must stay too long.
         return sys.stdin.readline(KEY_CHARACTERS_MAX + 2)
     if sys.stdin is not None and sys.stdin.isatty():
-        key: str = typer.prompt(one_line(f"API key for {session.platform.name}"), hide_input=True, err=True)
-        return key
+        from kimi_auth.cli.hidden_prompt import hidden_prompt
+
+        return hidden_prompt(one_line(f"API key for {session.platform.name}"))
     raise Usage(
         f"{session.platform.name} takes an API key, and standard input is not a terminal",
         hint=f"give it on standard input: {sign_in_command(session.platform)}",
@@ -197,10 +213,10 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             out.record({"signed_out": signed_out})
         return
     for session, report in done:
-        rows: list[Row] = [("platform", session.platform.id)] if len(done) > 1 and not out.is_lively else []
+        rows: list[Row] = []
         if session.platform.oauth is not None:
             why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
         rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]
-        out.rows(rows, title=f"Signed out of {session.platform.name}.")
+        out.rows(rows, title=f"Signed out of {session.platform.name}.", platform=session.platform.id)

@@ -14,7 +14,7 @@ from kimi_auth.cli.terminal import Row, Terminal, one_line
 if TYPE_CHECKING:  # the help waits for none of it
     from kimi_auth.models import Catalogue, Change
     from kimi_auth.models.sync import Synced
-    from kimi_auth.platforms import Platform
+    from kimi_auth.platforms.spec import Platform
     from kimi_auth.session import Session
 
 __all__ = ["add_to"]
@@ -68,7 +68,7 @@ def _show_one(out: Terminal, synced: Synced, *, dry_run: bool) -> None:
     if out.json:
         out.record(_told(synced, dry_run=dry_run))
     elif synced.change is not None:
-        _show_change(out, synced.platform.name, synced.change, dry_run=dry_run)
+        _show_change(out, synced.platform, synced.change, dry_run=dry_run)
 
 
 def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
@@ -84,8 +84,7 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
     for one in synced:
         say_notes(out, one.platform, one.notes)
         if one.change is not None and not out.json:
-            heading: list[Row] = [("platform", one.platform.id)] if len(synced) > 1 and not out.is_lively else []
-            _show_change(out, one.platform.name, one.change, dry_run=dry_run, heading=heading)
+            _show_change(out, one.platform, one.change, dry_run=dry_run)
         if one.trouble is not None:
             name = one.platform.name
             out.say(one.trouble.line if one.trouble.message.startswith(name) else f"{name}: {one.trouble.line}")
@@ -114,9 +113,8 @@ def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
         return
     if not out.is_lively:
         for model in found:
-            out.line(
-                "\t".join((model.id, str(model.context_length or ""), ",".join(capabilities(session.platform, model))))
-            )
+            can = ",".join(capabilities(session.platform, model))
+            out.line("\t".join((model.id, str(model.context_length or ""), can, session.platform.id)))
         return
     from rich.padding import Padding
     from rich.table import Table
@@ -154,13 +152,13 @@ def _described(change: Change, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _show_change(out: Terminal, name: str, change: Change, *, dry_run: bool, heading: Iterable[Row] = ()) -> None:
+def _show_change(out: Terminal, platform: Platform, change: Change, *, dry_run: bool) -> None:
     signs = (("+", change.added), ("~", change.changed), ("-", change.removed))
-    rows: list[Row] = [*heading, *((sign, key) for sign, keys in signs for key in keys)]
+    rows: list[Row] = [(sign, key) for sign, keys in signs for key in keys]
     if change.default_before != change.default_after:
         rows.append(("default", f"{change.default_before or 'none'} becomes {change.default_after or 'none'}"))
     if not change:
         rows.append(("models", "config.toml is up to date"))
     elif dry_run:
         rows.append(("models", "nothing was written"))
-    out.rows(rows, title=name)
+    out.rows(rows, title=platform.name, platform=platform.id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kimi_auth.cli.completion import complete_platforms
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 
@@ -18,7 +19,12 @@ __all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,
-    typer.Option("--platform", metavar="ID", help="Platform; default: the default model's, else kimi-code."),
+    typer.Option(
+        "--platform",
+        metavar="ID",
+        help="Platform; default: the default model's, else kimi-code.",
+        autocompletion=complete_platforms,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
 

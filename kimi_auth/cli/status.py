@@ -54,7 +54,7 @@ def status(
     if error is not None:
         error = addressed(error, sign_in_command(session.platform))
     if not json:
-        out.rows(_rows(session, found, verdict), title=session.platform.name)
+        out.rows(_rows(session, found, verdict), title=session.platform.name, platform=session.platform.id)
         if error is not None:
             raise error
         if verdict is not None and verdict.says == "invalid":

@@ -50,5 +50,5 @@ class PlainView:
 
 
 def _minutes(seconds: float) -> str:
-    """Whole minutes, never more than there are."""
-    return f"{int(seconds) // 60} min" if seconds >= 120 else f"{int(seconds)} s"
+    """The nearest whole minutes: the answer took its part of the first second, and nobody approves by the second."""
+    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{round(seconds)} s"

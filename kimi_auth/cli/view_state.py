@@ -103,7 +103,7 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
     """The state after the sign-in has ended as `report` says."""
     mood, sentence = _ENDS[report.state]
     if report.already:
-        sentence = "Signed in to {platform} already; nothing was changed."
+        sentence = "Signed in to {platform} already; nothing was changed. Option --force signs in again."
     return replace(state, mood=mood, words=sentence.format(platform=state.platform))
 
 

@@ -99,9 +99,12 @@ class DeviceLoginHooks:
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
         view, state, trouble = self._ports.look()
         if not ctx.force:
-            # One that the server has ended stands no more, though its token may still work.
-            stands = state in {"fresh", "expiring", "expired", "usable", "in_doubt"}
-            if stands and not isinstance(trouble, SignInEnded):
+            # One that the server has ended stands no more, though its token may still work. An expired token stands only
+            # for a renewal that nothing is known against: `token` would fail, and a person who signs in wants one.
+            is_refused = view.backoff.unrecognized_fp == view.snapshot.fp
+            is_renewable = state == "expired" and trouble is None and not is_refused
+            serves = state in {"fresh", "expiring", "usable"} and not isinstance(trouble, SignInEnded)
+            if serves or is_renewable:
                 ctx = replace(ctx, token=view.snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
                     return "unfinished", ctx

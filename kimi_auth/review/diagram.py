@@ -34,14 +34,17 @@ _FIX = "run `make diagrams`"
 def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
     """Make `folder` hold exactly the pages and pictures of `machines` (default: this package's).
 
-    Files without our mark stay. Figures and hooks are read from the folder, see `page_data`.
+    Files without our mark stay, and so do pictures of what was measured on another revision: only a full run of the tests can
+    draw them again, and `check` names them. Figures and hooks are read from the folder, see `page_data`.
     """
     files = _files(folder, machines)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    library = _library(machines)
     for path in _orphans(folder, files):
-        path.unlink()
+        if not _is_measured(path, library):
+            path.unlink()
 
 
 def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
@@ -53,10 +56,8 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
     found = not_fresh(folder, files)
     library = _library(machines)
     for path in _orphans(folder, files):
-        is_measured = path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
-        why = (
-            "was measured on another revision; run `make test` first, then" if is_measured else "belongs to no machine;"
-        )
+        is_old = _is_measured(path, library)
+        why = "was measured on another revision; run `make test` first, then" if is_old else "belongs to no machine;"
         found.append(f"{path} {why} {_FIX}")
     for machine in library.values():
         path = folder / "layouts" / f"{machine.name}.json"
@@ -114,6 +115,11 @@ def _files(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
     if machines is None and (folder.parent / "machines").is_dir():
         files["../machines/machine.schema.json"] = schema.text()
     return files
+
+
+def _is_measured(path: Path, library: Mapping[str, Machine]) -> bool:
+    """True for a picture of what the tests walked in a machine that is still there."""
+    return path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
 
 
 def _orphans(folder: Path, files: Mapping[str, str]) -> list[Path]:

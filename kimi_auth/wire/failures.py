@@ -6,8 +6,6 @@ import os
 import re
 import socket
 import ssl
-import sys
-from pathlib import Path
 
 import httpx
 
@@ -16,7 +14,6 @@ __all__ = [
     "UnpinnedError",
     "UnsendableError",
     "UntrustedError",
-    "install_command",
     "message_of",
     "reason_of",
 ]
@@ -80,13 +77,3 @@ def reason_of(failure: BaseException) -> str:
         numbered_elsewhere = isinstance(cause, ssl.SSLError | socket.gaierror)
         return cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
     return str(failure)
-
-
-def install_command(extra: str) -> str:
-    """The command that adds an extra to this installation, by the file that its installer leaves in the environment."""
-    wanted, prefix = f"'kimi-auth[{extra}]'", Path(sys.prefix)
-    if (prefix / "uv-receipt.toml").is_file():
-        return f"uv tool install {wanted}"
-    if (prefix / "pipx_metadata.json").is_file():
-        return f"pipx install --force {wanted}"
-    return f"pip install {wanted}"

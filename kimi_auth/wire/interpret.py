@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
+from kimi_auth.extras import install
+
 from .answers import (
     Answer,
     CodeOutcome,
@@ -22,7 +24,6 @@ from .answers import (
 )
 from .coding import COMPRESSION
 from .decode import JsonObject, catalogue, device_code, grant, json_object, oauth_error
-from .failures import install_command
 from .response import RawResponse
 from .rules import Facts, Row, Table, decide
 from .sanitize import clean, echoes, excerpt, redact
@@ -115,5 +116,5 @@ def _message(response: RawResponse, error: str, description: str) -> str:
     if response.failure is not None:
         return clean(redact(response.message, response.secrets))
     if response.coding in COMPRESSION:
-        return f"to read this encoding: {install_command('compression')}"
+        return f"to read this encoding: {install('compression')}"
     return excerpt(response.body, response.secrets, charset=response.charset)

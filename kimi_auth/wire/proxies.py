@@ -9,9 +9,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from kimi_auth.extras import install
 from kimi_auth.urls import Url, is_loopback, parsed
 
-from .failures import UnsendableError, install_command
+from .failures import UnsendableError
 
 __all__ = ["proxy_for", "setting"]
 
@@ -45,7 +46,7 @@ def proxy_for(text: str) -> httpx.Proxy | None:
         raise UnsendableError(f"the proxy in {names} speaks {kind}; only SOCKS 5 can be used: socks5://host:port")
     if kind in _SOCKS and find_spec("socksio") is None:
         message = f"the proxy in {names} speaks SOCKS, which needs the extra `socks`"
-        raise UnsendableError(message, hint=f"install it: {install_command('socks')}")
+        raise UnsendableError(message, hint=f"install it: {install('socks')}")
     try:
         proxy = httpx.Proxy(f"{_SOCKS.get(kind, kind)}://{address}")
         if proxy.url.host:

@@ -289,7 +289,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "keyring only": (("keyring_only",), [("keyring", "kimi-auth models sync")]),
     "keyring, no package": (
         ("keyring_without_package",),
-        [("keyring", "pip install keyring && kimi-auth models sync")],
+        [("keyring", "pip install 'kimi-auth[keyring]' && kimi-auth models sync")],
     ),
     "config invalid": (("config_invalid",), [("config.toml", f"correct it: {EDIT}")]),
     "config read-only": (("config_unwritable",), [("writing", "make it writable: chmod u+w ~/.kimi/config.toml")]),

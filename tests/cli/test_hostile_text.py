@@ -36,7 +36,7 @@ NAME = f"bad{CONTROLS}"
 
 OWN_SEQUENCES = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b]*\x1b\\")
 """What rich writes for colours and links."""
-LIVE_SEQUENCES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[12]K|[0-9]*A)|\x1b\]8;[^\x1b]*\x1b\\")
+LIVE_SEQUENCES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|\?2026[lh]|[KJ]|[0-9]*[AB])|\x1b\]8;[^\x1b]*\x1b\\")
 """What its redrawn picture needs beside them."""
 
 PLATFORM = """

@@ -1,4 +1,4 @@
-"""q and Esc on a real terminal: seen one at a time, told from arrow keys, and the terminal is left as it was."""
+"""Keys on a real terminal: seen one at a time, told from arrow keys, and the terminal is left as it was."""
 
 from __future__ import annotations
 

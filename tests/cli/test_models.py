@@ -98,7 +98,7 @@ def test_one_platform(kimi: Run, two: Two) -> None:
     asked = len(two.kimi_code.state.log)
     said = kimi("models", "sync", "--platform", "acme", "--json").json
     assert (said["platform"], said["added"], said["written"]) == ("acme", [f"acme/{NEWEST}"], True)
-    assert kimi("models", "sync", "--platform", "acme").out == "models: config.toml is up to date\n"
+    assert kimi("models", "sync", "--platform", "acme").out == "platform: acme\nmodels: config.toml is up to date\n"
     assert len(two.kimi_code.state.log) == asked
 
 

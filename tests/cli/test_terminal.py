@@ -344,6 +344,19 @@ def test_events_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert second == f'{{"type": "error", "message": "not signed in", "data": {{{about}}}}}'
 
 
+def test_events_of_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program is told that a signal ended the command, in its form; a person knows, and no diagnostics say so."""
+    assert [Terminal(json=form).interrupted(143) for form in ("", "object", "events")] == [143] * 3  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.err == ""
+    about = {"code": "interrupted", "hint": "", "exit": 143}
+    words = "a signal ended the command"
+    assert [json.loads(line) for line in said.out.splitlines()] == [
+        {"error": {"message": words, **about}},
+        {"type": "error", "message": words, "data": about},
+    ]
+
+
 # --- ends --------------------------------------------------------------------------------------------------------------
 
 WEATHER = Unreachable("no network")

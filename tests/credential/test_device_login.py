@@ -29,8 +29,8 @@ from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.models import Catalogue, ModelEntry
-from kimi_auth.store import Binding
-from kimi_auth.token import Token
+from kimi_auth.store import Backoff, Binding
+from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer, RawResponse, poll_answer
 
 Life = Any
@@ -194,6 +194,20 @@ def expired_login(login: Login) -> None:
     login.life.sign_in(age_s=2000)
 
 
+def refused_and_expired(login: Login) -> None:
+    """Once, and long enough ago for another try: the backoff is over, the answer still on record."""
+    token = login.life.sign_in(age_s=2000)
+    fp, then_s = fingerprint(token), login.life.clock.wall_s() - 1000
+    login.life.store.theirs.set_backoff(
+        Backoff(unrecognized_fp=fp, unrecognized_count=1, unrecognized_first_at_s=then_s, unrecognized_last_at_s=then_s)
+    )
+
+
+def failed_and_expired(login: Login) -> None:
+    login.life.sign_in(age_s=2000)
+    login.life.store.theirs.set_backoff(Backoff(retry_at_s=login.life.clock.wall_s() + 30, failures=1, words="503"))
+
+
 def foreign_login(login: Login) -> None:
     login.life.store.theirs.put(
         Token("a", "r", login.life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example")
@@ -213,6 +227,8 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
     "signed in already": (signed_in_already, "signed_in", None),
     "signed in, but nothing is configured": (cut_short, "signed_in", None),
     "an expired login still stands": (expired_login, "signed_in", None),
+    "an expired login that was refused is replaced": (refused_and_expired, "signed_in", None),
+    "an expired login that cannot be renewed now is replaced": (failed_and_expired, "signed_in", None),
     "a corrupt record is replaced": (corrupt_login, "signed_in", None),
     "another issuer's login stands": (foreign_login, "failed", WrongIssuer),
     "full disk": (disk_full, "failed", StoreUnwritable),
@@ -248,6 +264,10 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
 }
 
 
+ALREADY = {"signed in already", "an expired login still stands"}
+"""Rows in which nothing is asked of the person."""
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
     """Every outcome of RFC 8628 and of the network: the end, the reason, and the files left on disk."""
@@ -257,6 +277,7 @@ def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
     state, ctx = asyncio.run(login.walk())
     assert (state, type(ctx.trouble) if ctx.trouble else None) == (end, trouble), ctx.trouble
     stored = login.life.store.read()
+    assert ctx.already is (name in ALREADY)
     if state == "signed_in" and not ctx.already:
         assert login.life.server.is_live(stored.token.access_token)
         assert login.written == [MODELS]

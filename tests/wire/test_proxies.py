@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +14,7 @@ import pytest
 from house.patience import NO_LIMIT_S, joined
 
 from kimi_auth.wire.clients import Clients
-from kimi_auth.wire.failures import UnsendableError, install_command
+from kimi_auth.wire.failures import UnsendableError
 from kimi_auth.wire.proxies import proxy_for
 from kimi_auth.wire.request import Request
 from kimi_auth.wire.response import RawResponse
@@ -85,24 +83,6 @@ def test_socks_4_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsendableError, match="ALL_PROXY speaks socks4; only SOCKS 5") as raised:
         proxy_for(AWAY)
     assert "s3cret" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("left_behind", "command"),
-    [
-        ("", "pip install 'kimi-auth[socks]'"),
-        ("uv-receipt.toml", "uv tool install 'kimi-auth[socks]'"),
-        ("pipx_metadata.json", "pipx install --force 'kimi-auth[socks]'"),
-    ],
-)
-def test_the_command_of_the_installer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_behind: str, command: str
-) -> None:
-    """An extra is added by the program that made the environment."""
-    if left_behind:
-        (tmp_path / left_behind).touch()
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    assert install_command("socks") == command
 
 
 def in_thread(request: Request) -> RawResponse:

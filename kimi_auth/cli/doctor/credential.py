@@ -14,6 +14,7 @@ from kimi_auth.cli.status import WORDS, duration
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
+from kimi_auth.extras import install
 from kimi_auth.login.keyring_migration import is_waiting
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.store import FileStore
@@ -90,7 +91,7 @@ def keyring(session: Session, _: Status) -> Iterator[Check]:
     if not is_waiting(session.config, session.platform):
         yield Check("keyring", "nothing waits there")
         return
-    package = "" if find_spec("keyring") else "pip install keyring && "
+    package = "" if find_spec("keyring") else f"{install('keyring')} && "
     yield Check(
         "keyring",
         "config.toml says that the login is in the system keyring" + (", which needs a package" if package else ""),

@@ -40,7 +40,7 @@ SECURITY_HEADERS: Final = {
             "frame-ancestors 'none'",
         )
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # under no-referrer a browser hides the Origin of our own form, too
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
@@ -85,7 +85,7 @@ _CONFIRM: Final = """<h1>Let this device sign in?</h1>
 <input type="hidden" name="user_code" value="{user_code}">
 <input type="hidden" name="form_token" value="{form_token}">
 <div class="pair">
-<button type="submit" name="decision" value="approve" autofocus>Approve</button>
+<button type="submit" name="decision" value="approve">Approve</button>
 <button type="submit" name="decision" value="refuse" class="quiet">Refuse</button>
 </div>
 </form>"""
@@ -170,7 +170,7 @@ def _program(device: Device) -> str:
 
 
 def _span(seconds: float) -> str:
-    """`45 seconds`, `12 minutes`: rounded down, never negative."""
-    whole = max(0, int(seconds))
-    count, unit = (whole, "second") if whole < 120 else (whole // 60, "minute")
+    """`45 seconds`, `12 minutes`: the nearest, never negative."""
+    whole = max(0, round(seconds))
+    count, unit = (whole, "second") if whole < 120 else (round(seconds / 60), "minute")
     return f"{count} {unit}{'' if count == 1 else 's'}"

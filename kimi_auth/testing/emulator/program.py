@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         load("loopback")
     except ExtraMissing as missing:
-        parser.error(str(missing))
+        parser.exit(2, f"{PROGRAM}: {missing}\n")
     from .app import build_app, describe_env
     from .loopback import LoopbackServer, listen
 
