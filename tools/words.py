@@ -63,14 +63,26 @@ class Text(NamedTuple):
 
 
 class Finding(NamedTuple):
+    """A match in `content`, which begins on line `first` of `file`."""
+
     file: str
-    line: int
-    words: str
-    around: str
-    advice: str
+    first: int
+    content: str
+    match: re.Match[str]
+
+    def covered(self, phrase: str) -> bool:
+        """Whether the regular expression `phrase` matches a stretch of the text that this finding is in."""
+        start, end = self.match.span()
+        found = re.finditer(phrase.replace(" ", r"\s+"), self.content[max(start - 80, 0) : end + 80], re.IGNORECASE)
+        return any(one.start() < end - max(start - 80, 0) and one.end() > min(start, 80) for one in found)
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.words!r} in {self.around!r}: {self.advice}"
+        line = self.first + self.content.count("\n", 0, self.match.start())
+        around = self.content[max(self.match.start() - 40, 0) : self.match.end() + 40]
+        advice = list(RULES.values())[(self.match.lastindex or 1) - 1]
+        return (
+            f"{self.file}:{line}: {' '.join(self.match[0].split())!r} in {' '.join(around.split())!r}; write: {advice}"
+        )
 
 
 def comments(source: str) -> Iterator[Text]:
@@ -118,36 +130,30 @@ def texts(root: Path) -> Iterator[tuple[str, Text]]:
 
 def findings(root: Path) -> Iterator[Finding]:
     """Every match of a rule, before exceptions."""
-    rules = [
-        (re.compile(rf"\b(?:{rule})\b".replace(" ", r"\s+"), re.IGNORECASE), advice) for rule, advice in RULES.items()
-    ]
+    rules = "|".join(f"({rule})" for rule in RULES).replace(" ", r"\s+")
+    pattern = re.compile(rf"\b(?:{rules})\b", re.IGNORECASE)
     for file, (first, content) in texts(root):
-        for rule, advice in rules:
-            for match in rule.finditer(content):
-                around = content[max(match.start() - 40, 0) : match.end() + 40]
-                line = first + content.count("\n", 0, match.start())
-                yield Finding(file, line, " ".join(match.group().split()), " ".join(around.split()), advice)
+        yield from (Finding(file, first, content, match) for match in pattern.finditer(content))
 
 
 def check(root: Path, excepted: list[dict[str, Any]]) -> Iterator[str]:
     """One line for each finding that no exception covers, and for each exception that covers none.
 
-    An exception has `phrase` (a regular expression that matches the finding with 40 characters around it), `why`, and
-    optionally `file` (a glob).
+    An exception has `phrase` (a regular expression that overlaps the finding), `why`, and optionally `file` (a glob).
     """
     used: set[int] = set()
     for found in findings(root):
-        covers = [
+        rows = [
             number
             for number, row in enumerate(excepted)
-            if Path(found.file).match(row.get("file", "*")) and re.search(row["phrase"], found.around, re.IGNORECASE)
+            if Path(found.file).match(row.get("file", "*")) and found.covered(row["phrase"])
         ]
-        used.update(covers)
-        if not covers:
+        used.update(rows)
+        if not rows:
             yield str(found)
     for number, row in enumerate(excepted):
         if number not in used or not row["why"]:
-            yield f"{EXCEPTED}: {row['phrase']!r} excepts nothing, or has no reason: remove it"
+            yield f"{EXCEPTED}: {row['phrase']!r} covers no finding, or has no reason: remove it"
 
 
 def main(argv: list[str]) -> int:
