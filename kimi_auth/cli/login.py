@@ -11,7 +11,7 @@ import typer
 from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
-from kimi_auth.cli.trace import say_trouble, trace_into
+from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.models import default_location
@@ -29,14 +29,14 @@ KEY_CHARACTERS_MAX = 8192
 
 REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
-    "unsupported": "the server offers no revocation; the tokens end by themselves",
-    "failed": "the server could not be told; the tokens end by themselves",
-    "unread": "the tokens could not be read, so it was not told; they end by themselves",
+    "unsupported": "the server offers no revocation; the tokens expire on their own",
+    "failed": "the server could not be reached; the tokens expire on their own",
+    "unread": "the tokens could not be read, so they were not revoked; they expire on their own",
     "": "not signed in",
 }
 CONFIGS = {
     "restored": "nothing of this platform is left in config.toml",
-    "kept": "config.toml could not be cleaned",
+    "kept": "config.toml could not be restored",
     "": "config.toml was not touched",
 }
 
@@ -50,9 +50,9 @@ def add_to(app: typer.Typer) -> None:
 def login(
     ctx: typer.Context,
     platform: PlatformId = None,
-    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login works.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print events, one JSON object per line.")] = False,
     no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
     api_key_stdin: Annotated[
         bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
@@ -75,7 +75,7 @@ def login(
     else:
         report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
     if trace and recorded:
-        say_trouble(recorded, trace, out)
+        report_failure(recorded, trace, out)
     if (error := login_error(report)) is not None:
         raise error
 
@@ -144,7 +144,7 @@ def logout(
     """Sign out, here and at the server, and clean config.toml."""
     out = terminal_of(ctx)
     if every and platform is not None:
-        raise Usage("--all and --platform exclude each other")
+        raise Usage("--all and --platform cannot be used together")
     names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
@@ -159,8 +159,8 @@ def logout(
     for _, report in reports:
         if isinstance(report, KimiAuthError):
             raise report
-        if report.trouble is not None and report.config == "kept":
-            raise report.trouble
+        if report.error is not None and report.config == "kept":
+            raise report.error
 
 
 def _session(platform: str | None, *, observe: Observer | None = None, with_key: bool = False) -> Session:
@@ -197,8 +197,8 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
     for session, report in done:
         rows: list[Row] = [("platform", session.platform.id)] if len(done) > 1 and not out.is_lively else []
         if session.platform.oauth is not None:
-            why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
+            why = f": {report.error.message}" if report.revocation == "failed" and report.error else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
-        rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]
+        rows += [("left", f"{path}: may hold a token; check it, then delete it") for path in report.left]
         out.rows(rows, title=f"Signed out of {session.platform.name}.")

@@ -28,12 +28,10 @@ def models(
     ctx: typer.Context,
     action: Annotated[
         Literal["list", "sync"],
-        typer.Argument(help="list: what the platform offers; sync: into config.toml, of every platform."),
+        typer.Argument(help="list: the platform's models; sync: write them to config.toml, for every platform."),
     ] = "list",
     platform: PlatformId = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With sync: say what would change, write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With sync: print the changes, write nothing.")] = False,
     json: Json = False,
 ) -> None:
     """List the models, or bring config.toml up to them."""
@@ -75,10 +73,10 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
         if one.change is not None and not out.json:
             heading: list[Row] = [("platform", one.platform.id)] if len(synced) > 1 and not out.is_lively else []
             _show_change(out, one.platform.name, one.change, dry_run=dry_run, heading=heading)
-        if one.trouble is not None:
+        if one.error is not None:
             name = one.platform.name
-            out.say(one.trouble.line if one.trouble.message.startswith(name) else f"{name}: {one.trouble.line}")
-    if status := max((one.trouble.exit_status for one in synced if one.trouble is not None), default=0):
+            out.say(one.error.line if one.error.message.startswith(name) else f"{name}: {one.error.line}")
+    if status := max((one.error.exit_status for one in synced if one.error is not None), default=0):
         raise typer.Exit(status)
 
 
@@ -120,9 +118,9 @@ def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:
     """One platform's part of the answer to a program."""
     if one.change is not None:
         return _described(one.change, dry_run=dry_run)
-    assert one.trouble is not None
-    code, exit_status = one.trouble.code, one.trouble.exit_status
-    error = {"code": code, "message": one_line(one.trouble.message), "hint": one.trouble.hint, "exit": exit_status}
+    assert one.error is not None
+    code, exit_status = one.error.code, one.error.exit_status
+    error = {"code": code, "message": one_line(one.error.message), "hint": one.error.hint, "exit": exit_status}
     return {"platform": one.platform.id, "error": error}
 
 

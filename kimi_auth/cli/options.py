@@ -20,7 +20,7 @@ PlatformId = Annotated[
     str | None,
     typer.Option("--platform", metavar="ID", help="Platform; default: the default model's, else kimi-code."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def _at_home(given: Path | None) -> Path | None:

@@ -56,7 +56,7 @@ def render(
 
     `qr`: a drawing of the link, left out where there is no room for it. `has_keys`: whether keys are read. The last line is always free for the cursor.
     """
-    foot = "q or Esc leaves" if has_keys else ""
+    foot = "q or Esc cancels" if has_keys else ""
     place = _room_for(qr, width, height) if state.is_asking else ""
     if qr is None or not place:
         return _picture(state, now_s, width, height, foot)
@@ -141,10 +141,10 @@ def _mark(state: ViewState, now_s: float) -> RenderableType:
     """One line: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
-        return _line(Text.assemble((f"{mark} ", style), (state.words, "bold")))
+        return _line(Text.assemble((f"{mark} ", style), (state.message, "bold")))
     frame = SPINNER[int(now_s * SPINS_PER_S) % len(SPINNER)]
     style = WARN if state.mood in {"slowed", "offline"} else "cyan"
-    return _line(Text.assemble((f"{frame} ", style), state.words))
+    return _line(Text.assemble((f"{frame} ", style), state.message))
 
 
 def _next_try(state: ViewState, now_s: float) -> str:

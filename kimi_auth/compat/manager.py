@@ -120,9 +120,7 @@ class OAuthManager:
         static = api_key_of(self._config.providers.get(session.platform.provider_key))
         if newer is None and static in {"", bearer}:
             status = session.status()
-            raise oauth_error(
-                status.trouble or ERRORS.get(status.state) or Unreachable("the token could not be renewed")
-            )
+            raise oauth_error(status.error or ERRORS.get(status.state) or Unreachable("the token could not be renewed"))
         self._give(runtime, key, newer or "")
 
     async def _keep(self, runtime: Any) -> None:

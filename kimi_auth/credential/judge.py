@@ -76,15 +76,15 @@ def judge(
         return "fresh", None
     # A file that cannot be replaced (`snapshot.problem`) counts as "cannot renew": the answer could not be stored.
     held = retry_at_s(backoff, wall_s) > 0
-    trouble = snapshot.problem or (transient_error(backoff) if held else None)
+    error = snapshot.problem or (transient_error(backoff) if held else None)
     # While the token works, a backoff changes nothing for callers; it only keeps them from starting a renewal.
     if now == "expiring":
-        return ("usable", trouble) if trouble else ("expiring", None)
+        return ("usable", error) if error else ("expiring", None)
     if is_blocked(backoff, snapshot.fp):
         return "blocked", blocked(backoff)
     if claim.state in {"interrupted", "in_flight"}:
         return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", trouble
+    return "expired", error
 
 
 def still_works(snapshot: Snapshot, now_s: float) -> bool:
@@ -185,7 +185,7 @@ def after_failure(
         retry_at_s=now_s + wait_s,
         failures=backoff.failures + 1,
         code=error.code if error else "",
-        words=error.message if error else "",
+        message=error.message if error else "",
     )
 
 
@@ -249,13 +249,13 @@ def _unrecognized_wait_s(count: int) -> float:
 def _revoked(mark: RevokedMark | None) -> Revoked:
     if mark is None:
         return Revoked("the server gave no refresh token, so this login cannot be renewed")
-    return Revoked(mark.words or "the server ended this login")
+    return Revoked(mark.message or "the server ended this login")
 
 
 def transient_error(backoff: Backoff) -> KimiAuthError:
     """The stored error behind the current backoff."""
     kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
-    return kind(backoff.words or "the server could not be reached")
+    return kind(backoff.message or "the server could not be reached")
 
 
 def rejected_again() -> Unreachable:

@@ -174,10 +174,10 @@ async def discover(
     if answer.outcome != "models" or answer.value is None:
         return (), answer.error or Unreachable(f"{platform.name} did not list its models")
     listing: ModelsPage = answer.value
-    models, trouble = _offered(platform, listing.data)
-    if memory is not None and trouble is None:
+    models, error = _offered(platform, listing.data)
+    if memory is not None and error is None:
         memory.keep(platform, listing.etag, listing.data)
-    return models, trouble
+    return models, error
 
 
 def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:

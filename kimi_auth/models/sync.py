@@ -42,7 +42,7 @@ class Synced:
 
     platform: Platform
     change: Change | None = None
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
 
 
 async def catalogue_of(
@@ -54,21 +54,21 @@ async def catalogue_of(
     tried = ""
     try:
         bearer: str | None = await source.access_token()
-        trouble: KimiAuthError | None = None
+        error: KimiAuthError | None = None
     except KimiAuthError as problem:
-        bearer, trouble = None, problem
+        bearer, error = None, problem
     for is_last in (False, True):
         if bearer:
             tried = bearer
-            models, trouble = await discover(platform, bearer, headers, memory=memory)
-            if not isinstance(trouble, BearerRejected):
-                return models, trouble
+            models, error = await discover(platform, bearer, headers, memory=memory)
+            if not isinstance(error, BearerRejected):
+                return models, error
             bearer = None if is_last else await source.rejected(bearer)
             if bearer is None and not is_last:
-                trouble = await _ended(source) or trouble
+                error = await _ended(source) or error
     if static and static != tried:
         return await discover(platform, static, headers, memory=memory)
-    return models, trouble
+    return models, error
 
 
 async def _ended(source: Source) -> KimiAuthError | None:
@@ -111,11 +111,11 @@ async def sync(
     known = {platform.id for platform in managed(data, (source.platform for source in sources))}
     unknown = {source.platform.id for source in sources} - known if finishes else set[str]()
     synced: list[Synced] = []
-    for source, (models, trouble) in zip(sources, asked, strict=True):
+    for source, (models, error) in zip(sources, asked, strict=True):
         platform = source.platform
         try:
-            if trouble is not None:
-                raise trouble
+            if error is not None:
+                raise error
             if dry_run:
                 change = plan(data, platform, models, reason="login" if platform.id in unknown else "sync")
                 data = applied(data, change.edits)
@@ -124,7 +124,7 @@ async def sync(
                 change = await asyncio.to_thread(home.finish if platform.id in unknown else home.sync, models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
-            synced.append(Synced(platform, trouble=problem))
+            synced.append(Synced(platform, error=problem))
         else:
             synced.append(Synced(platform, change))
     return tuple(synced)

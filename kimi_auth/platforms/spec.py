@@ -49,7 +49,7 @@ def normal_url(text: str) -> str:
     from urllib.parse import urlsplit  # the URLs of built-in platforms are in their one spelling
 
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("is no URL: it has characters that no URL has")
+        raise ValueError("is not a URL: it has invalid characters")
     parts = urlsplit(text)
     host, port = parts.hostname or "", parts.port
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:

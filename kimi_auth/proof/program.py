@@ -20,12 +20,12 @@ Stack = tuple[tuple[Machine, str], ...]
 
 class Arrow(NamedTuple):
     """The target of an outcome: the number of a place, the edges that are walked, and the ends of children on the way.
-    `words` names these ends and the place."""
+    `message` names these ends and the place."""
 
     target: int
     edges: tuple[int, ...]
     left: tuple[tuple[str, str], ...]
-    words: str
+    message: str
 
 
 @dataclass(slots=True)

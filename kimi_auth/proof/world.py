@@ -65,7 +65,7 @@ class Step(NamedTuple):
     process: int
     broken: tuple[str, ...]
     edges: tuple[int, ...]
-    words: str
+    message: str
     unheld: int
 
 
@@ -217,7 +217,7 @@ class World:
                 for kind, after, begun in environment.begun(self.config, shared, effect.process, at.state, event):
                     step = Effect(event, after, begun, broken=self._lies(after, begun, "token_lifecycle", at.state))
                     words = f"finds {at.state}, {event}{' for another pair' * (begun.need == 'not_pair')}"
-                    yield self._arrived(kind, step, arrow, (), first.edges, f"{words}: -> {arrow.words}")
+                    yield self._arrived(kind, step, arrow, (), first.edges, f"{words}: -> {arrow.message}")
         for after, begun in environment.logins(self.config, shared, process) if self._storing else ():
             started = begun._replace(place=self._storing)
             yield self._step(Kind.FAULT, after, started, (), (), "a new login was approved, and is to be stored")
@@ -236,7 +236,7 @@ class World:
             words = f"{place} answers {effect.outcome}, which is not declared"
             return self._step(kind, effect.shared, resting(process), (*broken, "undeclared outcome"), (), words)
         aside = f" ({effect.note})" if effect.note else ""
-        words = f"{place} --{effect.outcome}--> {arrow.words}{aside}"
+        words = f"{place} --{effect.outcome}--> {arrow.message}{aside}"
         return self._arrived(kind, effect, arrow, broken, (), words)
 
     def _arrived(
@@ -276,7 +276,7 @@ class World:
             return self._step(
                 kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, words
             )
-        return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {arrow.words}")
+        return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {arrow.message}")
 
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
         if not self._excludes:
@@ -340,12 +340,12 @@ class World:
             for step in self._steps_of(shared, processes[slot]):
                 moved = [step.process if at == slot else number for at, number in enumerate(processes)]
                 if self._known.state(step.shared, moved) == after:
-                    said = f"{names[slot]}: {step.words}"
+                    said = f"{names[slot]}: {step.message}"
                     found.append((rule in step.broken, said, self._sorted_names(step.shared, moved, names)))
         for step in self._steps_around(shared, processes):
             moved = self._others(step, processes)
             if self._known.state(step.shared, moved) == after:
-                found.append((False, step.words, self._sorted_names(step.shared, moved, names)))
+                found.append((False, step.message, self._sorted_names(step.shared, moved, names)))
         _, words, names = max(found, key=lambda story: story[0])
         return words, names
 

@@ -81,7 +81,7 @@ class FileStore:
         return f"FileStore({str(self.path)!r})"
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"the file {self.path}"
 
     @property
@@ -181,7 +181,7 @@ class FileStore:
         owner = self._claim_owner()
         # The kernel knows every holder on this host; only the claim can name a holder on another host.
         elsewhere = owner is not None and (pids is None or owner.host != owners.host_name())
-        return f"{owner.words} (says its claim)" if owner and elsewhere and owner.words else ""
+        return f"{owner.text} (according to its claim)" if owner and elsewhere and owner.text else ""
 
     # --- taking the lock ---------------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ class FileStore:
         if claim.state == "none":
             raise StorageError(f"{path} came and went", hint="another process is renewing; try again")
         if claim.state == "in_flight" and path.is_dir():  # not made by any program here, and a rename cannot replace it
-            with medium.trouble("make", path):
+            with medium.reporting("make", path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         boot, boottime_s, meetings = mine.owner.boot, self._clock.boottime_s(), self._meetings(fp)
         if claim.state == "in_flight" and meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
@@ -254,7 +254,7 @@ class FileStore:
             nonces = [found.header.nonce for _, found in self._claims_on(fp)]
             if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
                 raise StorageError(f"{path} was taken over by another process", hint="it is renewing; try again")
-            with medium.trouble("replace", path):
+            with medium.reporting("replace", path):
                 files.rename_durably(taking, path)
         finally:
             if is_first:
@@ -285,11 +285,11 @@ class FileStore:
         target = self.target
         staged = _staged(path, fp)
         if staged:
-            with medium.trouble("replace", target):
+            with medium.reporting("replace", target):
                 files.rename_durably(path, target)
         elif staged := _staged(target, fp):
             # A second try: the rename succeeded, the sync of the directory did not.
-            with medium.trouble("replace", target):
+            with medium.reporting("replace", target):
                 files.sync_directory(target.parent)
         else:
             raise StorageError(f"{path} holds no complete answer that could become the credential")
@@ -352,7 +352,7 @@ class FileStore:
         return owners.this_process(self._clock.boot_id())
 
     def _own(self, state: Literal["made", "renewed"], header: claims.Header) -> Claim:
-        claim = Claim(state, header.fp, owner=header.owner.words, nonce=header.nonce)
+        claim = Claim(state, header.fp, owner=header.owner.text, nonce=header.nonce)
         self._mine.append(claim)
         return claim
 
@@ -412,7 +412,7 @@ class FileStore:
         from datetime import UTC, datetime
 
         aside = _free(target, datetime.fromtimestamp(self._clock.wall_s(), UTC))
-        with medium.trouble("set aside", target), suppress(FileNotFoundError):
+        with medium.reporting("set aside", target), suppress(FileNotFoundError):
             files.rename(target, aside)
         return target
 

@@ -133,7 +133,7 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
             continue
         except OSError as error:
             if error.errno == errno.ELOOP:  # a symbolic link: another user could lead us to lock any file
-                with medium.trouble("lock", path):
+                with medium.reporting("lock", path):
                     files.refuse_strange(path.lstat(), path)
             kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
             raise medium.explain(error, "lock", path, kind) from error
@@ -175,7 +175,7 @@ def _release(lock: FileLock) -> None:
 def _examine(descriptor: int, path: Path) -> Inode:
     """Checks that the locked file is ours and still has the name `path`."""
     found = os.fstat(descriptor)
-    with medium.trouble("lock", path, StorageError):
+    with medium.reporting("lock", path, StorageError):
         files.refuse_strange(found, path)
     inode = (found.st_dev, found.st_ino)
     if inode != _inode(path):

@@ -21,8 +21,8 @@ __all__ = [
     "read_bounded",
     "refuse_fixed",
     "remove_durably",
+    "reporting",
     "touch",
-    "trouble",
     "write_durably",
 ]
 
@@ -41,7 +41,7 @@ def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) ->
 
 
 @contextmanager
-def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
+def reporting(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
     """Turns an `OSError` of its body into a `kind`; a file that fails the rules of `kimi_auth.files` keeps its own
     message."""
     try:
@@ -66,7 +66,7 @@ def read_bounded(path: Path, limit: int) -> files.Found | None:
 def _guarded(doing: str, call: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
     @wraps(call)
     def guarded(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with trouble(doing, path):
+        with reporting(doing, path):
             return call(path, *args, **kwargs)
 
     return guarded

@@ -33,7 +33,7 @@ Value_co = TypeVar("Value_co", covariant=True)
 class Answer(Generic[Kind_co, Value_co]):
     """One request's outcome. `value` is set for the good outcome only; `error` explains a failure in one sentence.
 
-    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `words`: the message of the server, or
+    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `message`: the message of the server, or
     of the network if no server answered; without control characters and secrets, at most 200 characters. `status`: the
     HTTP status, 0 if there was no answer.
     """
@@ -42,7 +42,7 @@ class Answer(Generic[Kind_co, Value_co]):
     value: Value_co | None = None
     error: KimiAuthError | None = None
     retry_after_s: float | None = None
-    words: str = ""
+    message: str = ""
     status: int = 0
 
 

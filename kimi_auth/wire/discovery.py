@@ -67,8 +67,8 @@ def weather(seen: RawResponse) -> RawResponse | None:
     is_page = seen.body.lstrip()[:1] == b"<"
     if seen.failure is None and seen.status in {200, 404, 410} and not (seen.status == 200 and is_page):
         return None
-    trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status} {seen.content_type}'.rstrip()}"
-    return replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
+    message = f"its metadata: {seen.message or f'HTTP {seen.status} {seen.content_type}'.rstrip()}"
+    return replace(seen, status=0, body=b"", failure=httpx.ConnectError, message=message)
 
 
 def _spelt(url: object) -> tuple[str, str, str, str, str] | None:

@@ -46,7 +46,7 @@ _SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FIL
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
 _FAILURES = (UnsendableError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 
-_TROUBLE: tuple[tuple[type[Exception], str], ...] = (
+_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "no connection in time"),
     (httpx.PoolTimeout, "no connection in time"),
     (httpx.WriteTimeout, "the request could not be sent in time"),
@@ -243,7 +243,7 @@ class _ResponseBuffer:
             etag if is_visible(etag) and len(etag) <= 256 else "",
             self._retry_after_s(),
             type(failure) if failure else None,
-            _trouble(failure) if failure else "",
+            _said(failure) if failure else "",
             self._ask.secrets,
             charset[1] if charset else "",
             coding,
@@ -313,14 +313,14 @@ def _addresses_of(host: str, port: int) -> int:
         return 1
 
 
-def _trouble(failure: Exception) -> str:
+def _said(failure: Exception) -> str:
     if isinstance(failure, httpx.ConnectError):
         return _reason(failure) or "no connection"
     if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
         return f"the proxy answers HTTP {status[0]}"  # a proxy chooses its own message, which may repeat its password
     if isinstance(failure, _MAY_SPEAK):
         return str(failure)
-    return next((words for kind, words in _TROUBLE if isinstance(failure, kind)), type(failure).__name__)
+    return next((message for kind, message in _MESSAGES if isinstance(failure, kind)), type(failure).__name__)
 
 
 def _reason(failure: BaseException) -> str:

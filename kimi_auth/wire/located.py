@@ -139,8 +139,8 @@ class LocatedClient:
         to report for the actual request, which was never sent."""
         if self._found is not None:
             return self._found
-        trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
-        missed = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
+        message = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
+        missed = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, message=message)
         for url in metadata_urls(self._endpoints.issuer):
             seen = yield url
             metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2: nothing but a 200

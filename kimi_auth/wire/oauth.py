@@ -114,7 +114,7 @@ class OAuthClient:
     def _send_before(self, ends_at_s: float, ask: Ask) -> RawResponse:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
-            return RawResponse(ask.host, failure=httpx.ConnectTimeout, trouble="no time was left")
+            return RawResponse(ask.host, failure=httpx.ConnectTimeout, message="no time was left")
         return self._clients.send(replace(ask, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:

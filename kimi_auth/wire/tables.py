@@ -96,7 +96,7 @@ TRY_LOGIN_AGAIN = "check the network and try again: kimi-auth login"
 PROXY_OR_ENDED = "a proxy, or the login has ended; look closer: kimi-auth doctor"
 
 CANNOT_BE_REACHED = "{host} cannot be reached{said}"
-HAS_TROUBLE = "{host} returned a server error ({got}){said}"
+RETURNED_AN_ERROR = "{host} returned a server error ({got}){said}"
 TOO_FAST = "{host} is rate-limiting this client ({got}){said}"
 CANNOT_BE_ASKED = "{host} cannot be asked{said}"
 CLIENT_REFUSED = "{host} refuses this program{said}"
@@ -120,9 +120,9 @@ _PAUSE: Row[Literal["unreachable"]] = Row(
     says=TOO_FAST,
     hint=TRY_LOGIN_AGAIN,
 )
-_TROUBLE = replace(_PAUSE, why="a server error", status=SERVER_ERROR, says=HAS_TROUBLE)
-_TROUBLE_IN_WORDS = replace(
-    _TROUBLE, why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
+_SERVER_ERROR = replace(_PAUSE, why="a server error", status=SERVER_ERROR, says=RETURNED_AN_ERROR)
+_SERVER_ERROR_AS_OAUTH = replace(
+    _SERVER_ERROR, why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
 )
 _NETWORK = replace(
     _PAUSE, why="the network (RFC 8628 §3.5: back off, go on)", status=(), failure=ANY_FAILURE, says=CANNOT_BE_REACHED
@@ -141,8 +141,8 @@ _UNUSABLE: Row[Literal["refused"]] = Row(
 CODE: Table[CodeOutcome] = (
     Row("code", "RFC 8628 §3.2", SUCCESS, shape="device_code"),
     _PAUSE,
-    _TROUBLE,
-    replace(_TROUBLE_IN_WORDS, error=NOT_NOW | {"slow_down"}),
+    _SERVER_ERROR,
+    replace(_SERVER_ERROR_AS_OAUTH, error=NOT_NOW | {"slow_down"}),
     Row(
         "refused",
         "the program, not the person (RFC 6749 §5.2)",
@@ -204,8 +204,8 @@ POLL: Table[PollOutcome] = (
         says="the code expired before it was approved",
     ),
     _PAUSE,
-    _TROUBLE,
-    _TROUBLE_IN_WORDS,
+    _SERVER_ERROR,
+    _SERVER_ERROR_AS_OAUTH,
     Row(
         "refused",
         "the grant was given to an earlier poll whose answer never came",
@@ -294,7 +294,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         "it may have rotated before it failed",
         SERVER_ERROR,
         raises=Unreachable,
-        says=HAS_TROUBLE,
+        says=RETURNED_AN_ERROR,
         hint=IN_DOUBT_HINT,
     ),
     Row(
@@ -303,7 +303,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         CLIENT_ERROR,
         NOT_NOW,
         raises=Unreachable,
-        says=HAS_TROUBLE,
+        says=RETURNED_AN_ERROR,
         hint=IN_DOUBT_HINT,
     ),
     Row("not_processed", "nothing was sent", NO_ANSWER, failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),

@@ -40,7 +40,7 @@ class RawResponse:
     """A response from `host`. Only its size has been checked.
 
     `status` is 0 when no answer began. `body`: the part that arrived. `failure`: the class of the exception that ended
-    the request, and `trouble` its message; the exception itself is not kept, because it holds the request. `secrets`
+    the request, and `message` its message; the exception itself is not kept, because it holds the request. `secrets`
     are the strings of the request that no message may repeat. `coding`: the content coding of a body that could not be
     decoded; `body` is then empty.
     """
@@ -52,7 +52,7 @@ class RawResponse:
     etag: str = ""
     retry_after_s: float | None = None
     failure: type[Exception] | None = None
-    trouble: str = ""
+    message: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     charset: str = ""
     coding: str = ""
@@ -140,7 +140,7 @@ def _words(seen: RawResponse, error: str, description: str) -> str:
         said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")
         return clean(redact(said, seen.secrets, guess=True))
     if seen.failure is not None:
-        return clean(redact(seen.trouble, seen.secrets))
+        return clean(redact(seen.message, seen.secrets))
     if seen.coding in COMPRESSION:
         return "to read this encoding: pip install 'kimi-auth[compression]'"
     return excerpt(seen.body, seen.secrets, charset=seen.charset)

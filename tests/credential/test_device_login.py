@@ -248,11 +248,11 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
 @pytest.mark.parametrize("name", ROWS)
 def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
     """Every outcome of RFC 8628 and of the network: the end, the reason, and the files left on disk."""
-    prepare, end, trouble = ROWS[name]
+    prepare, end, error = ROWS[name]
     prepare(login)
     before = login.life.store.read()
     state, ctx = asyncio.run(login.walk())
-    assert (state, type(ctx.trouble) if ctx.trouble else None) == (end, trouble), ctx.trouble
+    assert (state, type(ctx.error) if ctx.error else None) == (end, error), ctx.error
     stored = login.life.store.read()
     if state == "signed_in" and not ctx.already:
         assert login.life.server.is_live(stored.token.access_token)
@@ -541,8 +541,8 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
             interrupt_at(login, "polling")
     else:
         state, ctx = asyncio.run(login.walk())
-        assert (state, type(ctx.trouble)) == ("failed", ConfigError)
-        assert "no bearer tokens" in ctx.trouble.message
+        assert (state, type(ctx.error)) == ("failed", ConfigError)
+        assert "no bearer tokens" in ctx.error.message
         assert server.counts["revoke"] == 1
         assert login.life.served == login.written == []
     assert login.life.store.read().state == "absent"
@@ -642,7 +642,7 @@ def test_ctrl_c_while_another_process_holds_the_lock_revokes_the_grant(login: Lo
 def test_a_context_never_shows_a_secret(login: Login) -> None:
     """The repr of everything that a login carries holds no token and no device code."""
     _, ctx = asyncio.run(login.walk())
-    for thing in (ctx, replace(ctx, trouble=CorruptCredential("x")), login.notices):
+    for thing in (ctx, replace(ctx, error=CorruptCredential("x")), login.notices):
         assert "access-" not in repr(thing)
         assert "refresh-" not in repr(thing)
         assert "device-" not in repr(thing)

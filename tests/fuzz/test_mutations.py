@@ -81,7 +81,7 @@ def meetings(data: bytes) -> None:
 
 def refusal(data: bytes) -> None:
     found = formats.decode_revoked(data)
-    assert found.words == "" or found.words.isprintable()
+    assert found.message == "" or found.message.isprintable()
     assert formats.decode_revoked(formats.encode_revoked(found)) == found
 
 
@@ -102,7 +102,7 @@ def answered(kind: Any, judge: Callable[[verdict.RawResponse], Any]) -> Callable
         line = answer.error.line if answer.error else ""
         assert line.isprintable()
         assert "refresh-of-a-fuzzed-pair" not in line
-        assert len(answer.words) <= 200
+        assert len(answer.message) <= 200
 
     return check
 

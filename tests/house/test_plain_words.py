@@ -76,7 +76,8 @@ ALLOWED = (
 @pytest.fixture(scope="module")
 def words() -> ModuleType:
     spec = importlib.util.spec_from_file_location("words", CHECKOUT / "tools" / "words.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

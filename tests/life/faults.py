@@ -214,7 +214,7 @@ def _polls() -> Iterable[Fault]:
         yield fault(f"{status}, HTML", page(status), says="no OAuth answer")
     yield fault("400 without a body", answer(400), says="no OAuth answer")
     yield fault("a redirect", answer(302, location="http://portal.example/"), says="no OAuth answer")
-    yield fault("a captive portal for an hour", page(511), says="has trouble", times=20)
+    yield fault("a captive portal for an hour", page(511), says="has error", times=20)
     yield fault("dropped", "drop", says="cannot be reached")
     yield fault("reset", "reset", says="cannot be reached")
     yield fault("reset for ever", "reset", "expired", "cannot be reached", times=None)

@@ -158,7 +158,7 @@ def test_nobody_listens(send: Send) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     seen = send(ask_of(f"http://127.0.0.1:{port}"))
-    assert (seen.failure, seen.trouble) == (httpx.ConnectError, "Connection refused")
+    assert (seen.failure, seen.message) == (httpx.ConnectError, "Connection refused")
     assert oauth_at(f"http://127.0.0.1:{port}").exchange("s3cret").outcome == "not_processed"
 
 
@@ -170,7 +170,7 @@ def test_no_such_host(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     seen = send(ask_of("https://auth.test"))
-    assert (seen.failure, seen.trouble) == (httpx.ConnectError, "Name or service not known")
+    assert (seen.failure, seen.message) == (httpx.ConnectError, "Name or service not known")
 
 
 def from_the_system(*causes: Exception) -> httpx.ConnectError:
@@ -195,7 +195,7 @@ def from_the_system(*causes: Exception) -> httpx.ConnectError:
 )
 def test_the_reason_of_a_failed_connection(world: Any, failure: Exception, words: str) -> None:
     """People read what the system said first, not how many attempts were made."""
-    assert world(failure).ask("exchange").words == words
+    assert world(failure).ask("exchange").message == words
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_what_is_no_http_is_not_quoted(raw_server: Any, send: Send) -> None:
     """A server that answers bare JSON speaks no HTTP; the parser's complaint would hold the tokens, so ours stands there."""
     seen = send(ask_of(raw_server(lambda peer: peer.sendall(PAIR + b"\r\n\r\n")).url))
     assert seen.failure is httpx.RemoteProtocolError
-    assert "new-" not in seen.trouble
+    assert "new-" not in seen.message
 
 
 def test_no_cookie_is_kept(raw_server: Any, next_request: Any) -> None:
@@ -625,7 +625,7 @@ def test_tls_with_a_stranger(tls_server: Any, send: Send) -> None:
     """An untrusted certificate ends the request before anything is sent, and the message names it."""
     seen = send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR)))))
     assert seen.failure is httpx.ConnectError
-    assert "certificate" in seen.trouble.lower()
+    assert "certificate" in seen.message.lower()
 
 
 AWAY = "https://auth.test/token"
@@ -720,7 +720,7 @@ def test_a_proxy_that_refuses_the_tunnel(raw_server: Any, send: Send, monkeypatc
     server = raw_server(lambda peer: peer.sendall(answer(b"", status="407 Proxy Authentication Required")))
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     seen = send(ask_of("https://auth.test"))
-    assert (seen.failure, seen.trouble) == (httpx.ProxyError, "the proxy answers HTTP 407")
+    assert (seen.failure, seen.message) == (httpx.ProxyError, "the proxy answers HTTP 407")
     assert server.requests[0].startswith(b"CONNECT auth.test:443")
     assert oauth_at("https://auth.test").exchange("s3cret").outcome == "not_processed"
 

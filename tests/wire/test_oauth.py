@@ -100,7 +100,7 @@ def test_an_echoed_secret_never_shows(world: Any, request_name: str, status: int
     """A server that repeats what it was sent does not get it into our messages."""
     secret = "tiny-s3cret"
     answer = world(httpx.Response(status, **echo(secret))).ask(request_name, secret)
-    assert "s3cret" not in f"{answer!r} {answer.error!r} {answer.error} {answer.words}"
+    assert "s3cret" not in f"{answer!r} {answer.error!r} {answer.error} {answer.message}"
 
 
 def test_a_secret_from_the_server_never_shows(world: Any) -> None:

@@ -306,7 +306,7 @@ def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> No
     assert answer.retry_after_s == case.retry_after_s
     good = case.outcome in {"code", "granted", "tokens", "models"}
     assert (answer.value is not None) == good
-    assert "s3cret" not in f"{answer}{answer.error}{answer.words}".replace("device-s3cret", "")
+    assert "s3cret" not in f"{answer}{answer.error}{answer.message}".replace("device-s3cret", "")
     assert not good or "new-access" not in repr(answer)
 
 
