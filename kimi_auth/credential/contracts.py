@@ -312,7 +312,7 @@ class SignOutContract(Protocol):
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
         """Removes a staged pair of the old record and takes it along in `ctx.pair`: it is the newest live pair. After a
-        crash it is void, because the record is empty.
+        crash it is void, because the record is empty; repeatable.
 
         `discarded`: always, also if there is none or the removal fails.
         """

@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
 @contextmanager
 def reached(path: Path, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
-    """The `Place` that `path` names; it may not exist yet. `follow`: also follow a link at its end.
+    """The directory and name that `path` leads to; the file may not exist yet. `follow`: also follow a link at its end.
 
     `private`: its directory is checked as the one that holds the file, else as one on the way (to make a directory in
     it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
@@ -171,7 +171,7 @@ class _Way:
             self._here = -1
 
     def walk(self, *, follow: bool, private: bool) -> Place:
-        """Walks to the `Place` that the path names."""
+        """Walks to the end of the path."""
         name, is_linked = self._walk([], follow=follow)
         if private:
             self._judge_holder(is_linked=is_linked)

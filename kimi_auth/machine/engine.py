@@ -271,7 +271,7 @@ def _hook(hooks: object, due: Step) -> Any:
     if hook is None:
         raise MachineError(
             f"{due.machine}: {due.state!r} runs {due.activity}, which {type(hooks).__name__} does not have; "
-            "see what else is missing: kimi-auth diagram --check"
+            "list all missing parts: kimi-auth diagram --check"
         )
     return hook
 

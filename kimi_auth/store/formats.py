@@ -122,9 +122,9 @@ def _is_url(value: object) -> bool:
     return value.isascii() and value.isprintable() and " " not in value
 
 
-def clean(words: str) -> str:
-    """`words` on one line, at most 200 characters: a server chose them."""
-    return one_line(words)[:WORDS_MAX]
+def clean(message: str) -> str:
+    """`message` on one line, at most 200 characters: a server chose it."""
+    return one_line(message)[:WORDS_MAX]
 
 
 def _load(data: bytes) -> object:

@@ -444,7 +444,7 @@ def test_a_logout_names_what_it_leaves(kimi: Run, store: FileStore) -> None:
     for name in (theirs, ours):
         store.path.with_name(name).write_bytes(broken)
     said = kimi("logout")
-    assert (said.status, "could not be read, so it was not told" in said.out) == (0, True)
+    assert (said.status, "could not be read, so they were not revoked" in said.out) == (0, True)
     holding = sorted(path for path in store.path.parent.iterdir() if b"emulated-refresh" in path.read_bytes())
     aside, temporary = holding
     assert aside.name.startswith("kimi-code.json.corrupt-")

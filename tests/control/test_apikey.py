@@ -96,10 +96,10 @@ def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
 
 TROUBLE: dict[str, tuple[str, Any, type[KimiAuthError], str]] = {
     "refused": ("sk-wrong", None, InvalidKey, "refuses this API key"),
-    "empty": ("  \n", None, ConfigError, "no API key"),
-    "not ASCII": ("sk-\u00e9", None, ConfigError, "no API key"),
-    "two words": ("sk 1", None, ConfigError, "no API key"),
-    "too long": ("k" * 5000, None, ConfigError, "no API key"),
+    "empty": ("  \n", None, ConfigError, "not an API key"),
+    "not ASCII": ("sk-\u00e9", None, ConfigError, "not an API key"),
+    "two words": ("sk 1", None, ConfigError, "not an API key"),
+    "too long": ("k" * 5000, None, ConfigError, "not an API key"),
     "server error": (KEY, (503, {}, b"{}"), Unreachable, "127.0.0.1"),
     "HTML": (KEY, (200, {"Content-Type": "text/html"}, b"<html>"), Unreachable, "127.0.0.1"),
     "no models": (KEY, (200, {"Content-Type": "application/json"}, b'{"data": []}'), Unreachable, "no models"),
@@ -153,7 +153,7 @@ def test_another_program_changes_the_key(session: Session) -> None:
     session.config.path.write_text(text.replace(KEY, "sk-other-one"))
     assert session.access_token_sync() == "sk-other-one"
     session.config.path.write_text(text.replace(KEY, "two words"))
-    with pytest.raises(CorruptCredential, match="no API key"):
+    with pytest.raises(CorruptCredential, match="not an API key"):
         session.access_token_sync()
     session.config.path.write_text("[broken")
     with pytest.raises(CorruptCredential, match="not TOML"):

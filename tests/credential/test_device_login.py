@@ -542,7 +542,7 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
     else:
         state, ctx = asyncio.run(login.walk())
         assert (state, type(ctx.error)) == ("failed", ConfigError)
-        assert "no bearer tokens" in ctx.error.message
+        assert "not bearer tokens" in ctx.error.message
         assert server.counts["revoke"] == 1
         assert login.life.served == login.written == []
     assert login.life.store.read().state == "absent"

@@ -500,7 +500,7 @@ ROWS = {
     "its owner is silent, and more life is wanted": Row(
         silent_and_usable, "renew", "fresh", 1, need=Need(min_ttl_s=800.0)
     ),
-    "an staged is installed, nothing is sent": Row(staged, "renew", "fresh", 1),
+    "a staged pair is committed, nothing is sent": Row(staged, "renew", "fresh", 1),
     "soft refusal, tried again": Row(blocked, "renew", "fresh", 1),
     "soft refusal, rejected": Row(blocked, "rejected", "fresh", 1, need=BEARER),
     "soft refusal, the backoff holds": Row(blocked_and_backing_off, "renew", "blocked", 0, Blocked),

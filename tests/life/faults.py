@@ -235,7 +235,7 @@ def _polls() -> Iterable[Fault]:
     yield fault("a token of 70,000 characters", tokens(access_token="A" * 70_000), "failed", "read", final=spent)
     yield fault("a token that is a number", tokens(access_token=7), "failed", "could not be read", final=spent)
     other = tokens(token_type="mac")
-    yield fault("a token of type mac", other, "failed", "are no bearer tokens", final=spent)
+    yield fault("a token of type mac", other, "failed", "are not bearer tokens", final=spent)
     yield fault("a token of type BEARER", tokens(token_type="BEARER"))
     for name, change in UNTIDY.items():
         # The code is spent by its first 200, whatever that looks like: who polls on loses the login.

@@ -41,7 +41,7 @@ def test_an_unfinished_claim_takes_its_room_and_says_whose_it_is(file_store: Fil
     "answer", [Token("a2", "r2", 5.0, 9.0, issuer="https://x"), Token("a" * 20_000, "r", 5.0, 9.0)]
 )
 def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.MonkeyPatch, answer: Token) -> None:
-    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes the staged."""
+    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes it a staged pair."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     states: list[bytes] = []
     original = os.pwrite
