@@ -1,4 +1,4 @@
-"""What works on one login of one platform, put together: its store, server, clock and machines, each made when first asked for."""
+"""The composition root: store, server, clock and machines of one login of one platform, each made when first asked for."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ class Components:
         return self._given_server or made
 
     @once
-    def steady(self) -> AgeClock:
+    def age_clock(self) -> AgeClock:
         """The clock for token ages."""
         return AgeClock(self.clock, self.store)
 
     @once
-    def effects(self) -> Ports:
-        """What a renewal does to the world."""
+    def ports(self) -> Ports:
+        """What a renewal may touch: store, server, clock."""
         issuer = self.platform.oauth.host if self.platform.oauth else ""
         return Ports(
             self.store,
@@ -114,7 +114,7 @@ class Components:
             keeps_trying=self._keeps_trying,
             recovers=self._recovers,
             is_ending=is_ending,
-            now_s=self.steady.now_s,
+            now_s=self.age_clock.now_s,
             advisory_connect_s=1.5 if self.one_shot else 5.0,
             built_in=self._built_in,
         )
@@ -122,7 +122,7 @@ class Components:
     @once
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
-        work = CredentialHooks(self.effects, serve=self._serve, config=self.in_config)
+        work = CredentialHooks(self.ports, serve=self._serve, config=self.in_config)
         return Credential(
             work,
             self.library,
@@ -168,7 +168,7 @@ class Components:
         """`Credential.obtain` now; when not signed in, the error says what keeps the keyring's login from being
         used."""
         try:
-            return self.credential.obtain(need, self.steady.now_s(), timeout_s)
+            return self.credential.obtain(need, self.age_clock.now_s(), timeout_s)
         except NotSignedIn as absent:
             if (error := self.keyring_error) is None:
                 raise

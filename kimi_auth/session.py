@@ -208,12 +208,14 @@ class Session:
 
     def now_s(self) -> float:
         """The time for computing ages, unix seconds: a wall clock that is set back does not make a token younger."""
-        return self._components.steady.now_s()
+        return self._components.age_clock.now_s()
 
     def status(self) -> Status:
         """The stored login and how long it lasts, from disk alone."""
         landing = self._components.credential.inspect()
-        status = self._components.told(status_of(landing, self.platform, self.store, self._components.steady.now_s()))
+        status = self._components.told(
+            status_of(landing, self.platform, self.store, self._components.age_clock.now_s())
+        )
         # An API key has no times: its report is the name of the store and nothing else.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
@@ -258,7 +260,7 @@ class Session:
             open_browser=open_browser,
             revokes_replaced=self.platform.revocation == "token",
         )
-        work = DeviceLoginHooks(self._components.effects, around)
+        work = DeviceLoginHooks(self._components.ports, around)
         machine = self._components.library["device_login"]
         try:
             with self._components.walks.recording(machine, self._components.observe) as observe:
@@ -401,7 +403,7 @@ class Session:
         with guarded():
             try:
                 await self._components.settle()
-                freshness = Refresher(self._components.credential, self._components.steady, self._targets.inject)
+                freshness = Refresher(self._components.credential, self._components.age_clock, self._targets.inject)
                 with suppress(
                     KimiAuthError
                 ):  # a transient error, or not signed in yet: the keeper says so and tries again

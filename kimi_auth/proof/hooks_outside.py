@@ -20,7 +20,7 @@ from .effects import (
     is_incomplete,
     lock_bit,
     swept,
-    unpaced,
+    without_backoff,
     works,
 )
 from .hooks import REFRESH, SIGN_OUT, Hook
@@ -130,7 +130,7 @@ def put(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.full:
         return [Effect("unwritable", shared, process, hurt=True)]
     after, broken = installed(config, shared, process.pair)
-    after = unpaced(swept(config, after, process.pair))
+    after = without_backoff(swept(config, after, process.pair))
     return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
 
 

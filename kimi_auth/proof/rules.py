@@ -14,7 +14,7 @@ RULES: Mapping[str, str] = {
     "I1": "No refresh token is sent twice, unless a claim on disk declares that an earlier sending may have happened.",
     "I2": "A new pair that a living process received is on disk before anything else happens.",
     SETTLES: "I3: from every state, without new faults, it settles: fresh, signed out, or ended by the server.",
-    "I4": "Nothing transient signs anybody out: no lost answer, busy server, proxy, full disk or busy lock.",
+    "I4": "Nothing transient ends a login: no lost answer, busy server, proxy, full disk or busy lock.",
     "I4b": "A bearer that the API rejected never takes a token that has life left from other callers.",
     "I5": "An older credential never overwrites a newer one.",
     "I6": "A logout is final: no renewal in flight brings the credential back.",

@@ -1,4 +1,4 @@
-"""The parts of the simulated world: credential, claims, server, lock, clock and processes, as small frozen tuples.
+"""The simulated world as small frozen tuples (pairs, the shared part, processes), and how it forgets unreferenced pairs.
 
 Pairs are numbered in the order in which the server issued them, and nothing depends on the number itself. When nothing
 refers to a pair any more, the model forgets it and renumbers the others, which keeps the state space finite.

@@ -218,13 +218,13 @@ def test_more_life_than_the_server_gives_is_one_rotation(
     world.clock.advance(100)  # 400 s old: the server makes fresher ones than this
     assert world.session.token_sync(min_ttl_s=3600.0) != token
     assert world.exchanges == 2
-    world.server.expires_in_s = 7200.0
+    world.server.state.settings.access_ttl_s = 7200.0
     world.session.access_token_sync(refresh=True)
     world.clock.advance(3700)
     for session in (world.session, world.another()):
         session.token_sync(min_ttl_s=3600.0)
     assert world.exchanges == 4
-    world.server.expires_in_s = 900.0
+    world.server.state.settings.access_ttl_s = 900.0
     world.session.access_token_sync(refresh=True)
     for session in (world.session, world.another()):
         session.token_sync(min_ttl_s=3600.0)

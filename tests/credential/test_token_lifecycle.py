@@ -569,7 +569,7 @@ def test_a_walk_ends_where_it_must(life: Life, name: str) -> None:
     error = landing.ctx.error
     assert (landing.state, type(error) if error else None) == (row.end, row.error), error
     assert life.server.counts["exchange"] == row.exchanges
-    assert not life.server.reused, "a spent refresh token was sent again"
+    assert not life.server.state.reused, "a spent refresh token was sent again"
     if row.end == "fresh":
         assert life.stored.access_token == landing.ctx.snapshot.token.access_token
         assert life.state == "fresh"

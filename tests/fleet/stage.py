@@ -31,8 +31,9 @@ from house.patience import NO_LIMIT_S, PATIENCE_S, TICK_S, OwnTime, ended, joine
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore, Snapshot
 from kimi_auth.testing.emulator import Emulator, Reuse
-from kimi_auth.testing.emulator.records import Grant, fingerprint
+from kimi_auth.testing.emulator.records import fingerprint
 from kimi_auth.token import Token
+from kimi_auth.wire.answers import Grant
 
 __all__ = ["Age", "Edge", "Result", "Stage", "Worker"]
 

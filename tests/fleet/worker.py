@@ -203,7 +203,7 @@ class Worker:
             if option in self.options:
                 shorten(constant, float(self.options[option]) + BEYOND_S.get(option, 0.0))
         self.session._components.library  # noqa: B018
-        self.session._components.effects  # noqa: B018
+        self.session._components.ports  # noqa: B018
 
     def run(self) -> None:
         token = self.session.store.read().token

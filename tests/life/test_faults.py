@@ -139,7 +139,7 @@ def refresh(life: Life, clock: VirtualClock) -> None:
 def token(home: Home) -> tuple[str, KimiAuthError | None]:
     try:
         session = home.session(one_shot=True)
-        session._components.effects = replace(session._components.effects, luck=lambda: 0.0)  # type: ignore[method-assign]
+        session._components.ports = replace(session._components.ports, luck=lambda: 0.0)  # type: ignore[method-assign]
         session.access_token_sync()
     except KimiAuthError as error:
         return error.code, error

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from kimi_auth.machine import Library
 from kimi_auth.proof import effects as simulated
 from kimi_auth.proof import state as st
 from kimi_auth.proof.hooks_outside import HOOKS
-from kimi_auth.proof.workers import side_by_side
+from kimi_auth.proof.workers import Pool, side_by_side
 from kimi_auth.store import Backoff, Claim, FileStore, MemoryStore, RevokedMark, claims, owners
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
 
@@ -106,7 +105,7 @@ CLAIMS = {
 ENDED_LOGIN = {"revoked"}
 AWAITS = {
     "": 0,
-    "backoff": simulated.AWAITS_PACE,
+    "backoff": simulated.AWAITS_BACKOFF,
     "claim": simulated.AWAITS_CLAIM,
     "recovery": simulated.RECOVERS,
 }
@@ -408,12 +407,12 @@ def machines() -> Library:
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Executor]:
+def pool() -> Iterator[Pool]:
     """A process that explores worlds, uncounted; one, because the tests run side by side already."""
-    with side_by_side(1) as workers:
+    with ExitStack() as open_ones:
         with pytest.MonkeyPatch.context() as patch:
             _uncount(patch)
-            workers.submit(int).result()  # it has been started
+            workers = open_ones.enter_context(side_by_side(1))
         yield workers
 
 

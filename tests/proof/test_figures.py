@@ -142,7 +142,7 @@ def test_a_broken_world_fails(short: pytest.MonkeyPatch, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "I1 is broken in" in said
     assert f"NOT AS IT MUST BE: a rule is broken in the world of {SMALL}" in said
-    assert "NOT AS IT MUST BE: a promise is broken: a busy server leaves no claim and a backoff" in said
+    assert "NOT AS IT MUST BE: a scenario is broken: a busy server leaves no claim and a backoff" in said
 
 
 def test_it_says_how_it_is_run() -> None:

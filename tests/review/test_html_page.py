@@ -240,7 +240,7 @@ def test_folder_with_everything(tmp_path: Path) -> None:
 def test_a_layout_of_another_machine_is_told(tmp_path: Path) -> None:
     """A layout in the folder that does not belong to the machine needs node, and the line says so."""
     (tmp_path / "layouts").mkdir()
-    (tmp_path / "layouts" / "sign_out.json").write_text(json.dumps({"request": "x", "layout": {}}))
+    (tmp_path / "layouts" / "sign_out.json").write_text(json.dumps({"graph": "x", "layout": {}}))
     diagram.write(tmp_path)
     assert diagram.check(tmp_path) == [
         f"{tmp_path}/layouts/sign_out.json is of another machine; run `make diagrams`, which needs node for this one"

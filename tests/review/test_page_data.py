@@ -8,6 +8,7 @@ import os
 import pkgutil
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,12 +25,17 @@ HOOKS = read_page_data(DIAGRAMS).hooks
 
 
 def tool(path: str) -> ModuleType:
-    """A script under `tools/`, as a module."""
-    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), CHECKOUT / "tools" / f"{path}.py")
+    """A script under `tools/`, as a module; as when it is run, it finds the modules of its own folder."""
+    file = CHECKOUT / "tools" / f"{path}.py"
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.parent))
     return module
 
 

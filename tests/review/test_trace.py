@@ -24,7 +24,7 @@ from kimi_auth.review.graph import graph_of
 from kimi_auth.review.svg import svg
 from kimi_auth.review.walk_picture import foreign_steps, overlay, walk_lines
 from kimi_auth.store import MemoryStore
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.wire import Answer
 
 OWN = Library.load()

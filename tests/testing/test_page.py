@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_auth.testing.emulator.core import GUESSES_PER_MINUTE
+from kimi_auth.testing.emulator.authorization_server import GUESSES_PER_MINUTE
 from kimi_auth.testing.emulator.page import STYLE
 
 BADGE = "Emulator: not the real Kimi service"

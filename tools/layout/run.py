@@ -19,8 +19,9 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
+from elk import VARIANTS, file_text, request
+
 from kimi_auth.machine import Library
-from kimi_auth.review.elk import VARIANTS, file_text, request
 from kimi_auth.review.layout import stored
 
 HERE: Final = Path(__file__).resolve().parent

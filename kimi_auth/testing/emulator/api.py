@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from .authorization_server import State
 from .call import Answer, Call, Endpoint, json_answer
-from .core import State
 
 CREATED_AT_S: Final = 1_700_000_000
 REJECTIONS: Final = {

@@ -39,7 +39,7 @@ class Faults:
     one_ban_in: int = 0
     one_mishap_in: int = 0
     network_after_nap_s: float = 0.0
-    reuse: Any = "grace"
+    reuse: str = "grace:60"
 
 
 NONE: Final = Faults()

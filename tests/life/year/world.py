@@ -30,7 +30,6 @@ __all__ = ["World", "alone"]
 
 ISSUER: Final = "https://auth.kimi.com"
 LIFE_S: Final = 900.0
-GRACE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 KINDS: Final = ("program",) * 18 + ("kept",) * 2 + ("command",) * 4
 
@@ -53,7 +52,7 @@ class World:
         self.book = Book(seed, self.laptop)
         self.store = SharedStore(self.laptop, self._before_install)
         clock: Any = ServersClock(self.laptop)
-        self.server = SimulatedServer(clock, reuse=faults.reuse, expires_in_s=LIFE_S, grace_s=GRACE_S)
+        self.server = SimulatedServer(clock, reuse=faults.reuse, access_ttl_s=LIFE_S)
         self.disturbances = Disturbances(
             faults, self.laptop, self.book, kill_all=self._kill_all, kill_one=self._kill_one, pause_s=self._pause_s
         )
@@ -95,7 +94,7 @@ class World:
                 break
         self._kill_all()
         await self.disturbances.end()
-        if not set(self.server.reused) <= self.lost:
+        if not set(self.server.state.reused) <= self.lost:
             self.book.violate("a refresh token was sent twice although its answer had arrived")
 
     def next_pid(self) -> int:
@@ -154,7 +153,7 @@ class World:
 
     @property
     def _login_ended(self) -> bool:
-        return self.server._state.logins in self.server._state.ended_logins
+        return self.server.state.families[-1].revoked_because is not None
 
     # --- exchanges: in the threads of the processes ----------------------------------------------------------------------
 
@@ -267,8 +266,7 @@ class World:
     def _judge_ended(self, process: Process, bearer: str) -> None:
         """An ended token was presented to a server that can be reached. It must not be, unless no program could know
         better."""
-        login, _ = self.server._state.access[bearer]
-        if login in self.server._state.ended_logins:
+        if self.server.state.judge(bearer) == "revoked":
             self.book.happened["presented when the login had ended"] += 1
         elif self.laptop.wrong_by_s < self._issued_wrong_by_s[bearer]:
             self.book.happened["misled by a clock that was set back"] += 1
@@ -291,7 +289,7 @@ class World:
 
     def _signed_out(self, process: Process, error: KimiAuthError) -> None:
         """The server alone ends logins, and only for a refresh token whose answer was lost on the way."""
-        login = self.server._state.logins
+        login = len(self.server.state.families)
         if not self._login_ended:
             self.book.violate(f"{process} was signed out of a login that lives: {error.line}")
         elif login not in self._mourned:
