@@ -427,13 +427,13 @@ CONFIG = [
 ]
 
 NOT_PERMITTED = [
-    Row("credential", "mode 000", _closed, "corrupt", 8, "permission denied .*see whose they are", left_s=FRESH_S),
+    Row("credential", "mode 000", _closed, "corrupt", 8, "permission denied .*check owner", left_s=FRESH_S),
     Row("device id", "mode 000", _closed, "expired", 0, requests=1),
     Row("claim", "mode 000", _closed, "in_doubt", 5, IN_FLIGHT),
     Row("refusal", "mode 000", _closed, "revoked", 4, ENDED),
     Row("backoff", "mode 000", _closed, "expired", 0, requests=1, then="anew"),
-    Row("lock", "mode 000", _closed, "expired", 8, "cannot lock .*permission denied .*see whose they are"),
-    Row("config", "mode 000", _closed, "fresh", 9, "permission denied; nothing was changed .*see whose", **SYNC),
+    Row("lock", "mode 000", _closed, "expired", 8, "cannot lock .*permission denied .*check owner"),
+    Row("config", "mode 000", _closed, "fresh", 9, "permission denied; nothing was changed .*check owner", **SYNC),
 ]
 
 DIRECTORY_ROWS = [
