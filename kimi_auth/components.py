@@ -14,10 +14,10 @@ from kimi_auth.credential.age import AgeClock
 from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Credential, CredentialState
 from kimi_auth.credential.history import WalkHistory
+from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
-from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.machine import Library, Observer, recorder_from_environ

@@ -12,7 +12,8 @@
     ├── StorageError                  8   the credential cannot be read or written
     │   ├── CorruptCredential             it exists and cannot be parsed
     │   ├── StoreUnwritable               disk full, read-only, not permitted
-    │   └── CredentialLocked              another process held its lock for longer than the caller waits
+    │   ├── CredentialLocked              another process held its lock for longer than the caller waits
+    │   └── LockLost                      its lock was taken away while this process worked under it
     ├── ConfigError                   9   a configuration error
     │   ├── WrongIssuer                   the credential belongs to another OAuth host
     │   └── ClientRefused                 the server refuses this program, not this login
@@ -37,6 +38,7 @@ __all__ = [
     "CredentialLocked",
     "InvalidKey",
     "KimiAuthError",
+    "LockLost",
     "LoginCancelled",
     "ModelsPending",
     "NotSignedIn",
@@ -161,6 +163,13 @@ class CredentialLocked(StorageError):
 
     code = "locked"
     default_hint = "wait for that process, or end it, then try again"
+
+
+class LockLost(StorageError):
+    """The credential's lock was taken away while this process worked under it; nothing more was written."""
+
+    code = "lock_lost"
+    default_hint = "leave *.lock files alone; nothing was written, try again"
 
 
 class ConfigError(KimiAuthError):

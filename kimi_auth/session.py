@@ -123,7 +123,7 @@ class Session:
             return held.access_token
         await self._components.settle()
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        return self._hold(await self._components.credential.land(ask, timeout_s), need).access_token
+        return self._hold(await self._components.credential.wait(ask, timeout_s), need).access_token
 
     def access_token_sync(
         self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
@@ -149,7 +149,7 @@ class Session:
         """
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(await self._components.credential.land(ask, timeout_s)).access_token
+            token = self._hold(await self._components.credential.wait(ask, timeout_s)).access_token
         except KimiAuthError as error:
             self._no_other(error)
             return None

@@ -39,25 +39,27 @@ class CommandNotRunnable(KimiAuthError):
     default_hint = "make it executable: chmod +x"
 
 
-_LOGIN_ENDS: dict[str, KimiAuthError] = {
-    "denied": AccessDenied("the sign-in was denied on the approval page"),
-    "expired": CodeExpired("the sign-in was not approved in time"),
-    "cancelled": LoginCancelled("the sign-in was cancelled before it was approved"),
-    "models_pending": ModelsPending("signed in, but the models are not in config.toml yet"),
-    "failed": KimiAuthError("the sign-in failed"),
+_LOGIN_ENDS: dict[str, tuple[type[KimiAuthError], str]] = {
+    "denied": (AccessDenied, "the sign-in was denied on the approval page"),
+    "expired": (CodeExpired, "the sign-in was not approved in time"),
+    "cancelled": (LoginCancelled, "the sign-in was cancelled before it was approved"),
+    "models_pending": (ModelsPending, "signed in, but the models are not in config.toml yet"),
+    "failed": (KimiAuthError, "the sign-in failed"),
 }
 
 
 def login_error(report: LoginReport) -> KimiAuthError | None:
     """Why a login's end is no success; the exit status is that of the end, the message is that of the error."""
-    end = _LOGIN_ENDS.get(report.state)
-    if end is None or report.error is None or isinstance(report.error, type(end)):
-        return report.error or end if end else None
+    if report.state not in _LOGIN_ENDS:
+        return None
+    kind, words = _LOGIN_ENDS[report.state]
+    if report.error is None or isinstance(report.error, kind):
+        return report.error or kind(words)
     if report.state == "models_pending":
         return ModelsPending(f"signed in, but {report.error.message}")
-    return type(end)(report.error.message)
+    return kind(report.error.message)
 
 
 def status_error(status: Status) -> KimiAuthError | None:
     """Why no token can be had in this state; None where one can, be it after a renewal."""
-    return (status.error or NO_TOKEN[status.state]) if status.state in NO_TOKEN else None
+    return (status.error or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None

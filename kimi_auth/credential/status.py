@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked
+from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked, Unreachable
 
 if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
     from kimi_auth.store import Binding
 
-__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict"]
+__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict", "error_of"]
 
-NO_TOKEN: dict[str, KimiAuthError] = {
-    "absent": NotSignedIn("not signed in"),
-    "revoked": Revoked("the server ended this login"),
-    "corrupt": CorruptCredential("the credential cannot be read"),
-    "blocked": Blocked("the server keeps refusing to renew this login"),
+NO_TOKEN: Mapping[str, Callable[[], KimiAuthError]] = {
+    "absent": partial(NotSignedIn, "not signed in"),
+    "revoked": partial(Revoked, "the server ended this login"),
+    "corrupt": partial(CorruptCredential, "the credential cannot be read"),
+    "blocked": partial(Blocked, "the server keeps refusing to renew this login"),
 }
-"""Rest states without a usable token, and the default error of each. Only `blocked` may still be renewed."""
+"""Rest states without a usable token, and what makes the default error of each: a new one each time, because a traceback
+stays with its error. Only `blocked` may still be renewed."""
+
+_NOT_RENEWED: Mapping[str, Callable[[], KimiAuthError]] = {
+    "expired": partial(Unreachable, "the token has expired and could not be renewed"),
+    "in_doubt": partial(Unreachable, "a renewal was sent and its answer is not known"),
+}
+
+
+def error_of(state: str) -> KimiAuthError:
+    """A new error for a rest state without a usable token, for which no walk recorded a better one."""
+    make = NO_TOKEN.get(state) or _NOT_RENEWED.get(state)
+    return make() if make else Unreachable(f"the credential is {state}")
 
 
 @dataclass(frozen=True, slots=True)

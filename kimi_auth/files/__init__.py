@@ -10,22 +10,21 @@ first (`kimi_auth.cli.privileges`), a library refuses.
 
 from __future__ import annotations
 
+from .exposure import exposed_to
+from .modes import PRIVATE_DIRECTORY, close, make_directories, tighten
 from .mounts import keeps_modes
-from .reach import exposed_to, followed, is_directory, names, reached, remarks, stat_at
+from .reach import Location, Where, followed, is_directory, names, path_of, reached, remarks, stat_at
 from .reading import Found, read_bounded
 from .replacing import refuse_fixed
+from .steps import PRIVATE_FILE
 from .unfit import Exposed, Fixed, NotAFile, NotOurs, TooLarge, Unfit, is_ours, is_outside, reason, refuse_strange
 from .writing import (
     FORGOTTEN_S,
-    PRIVATE_DIRECTORY,
-    PRIVATE_FILE,
     PROBE,
     PROBE_BYTES,
-    close,
     create,
     create_durably,
     link_durably,
-    make_directories,
     overwrite_durably,
     probe,
     remove,
@@ -35,7 +34,6 @@ from .writing import (
     rename_durably,
     sync_directory,
     temporary,
-    tighten,
     touch,
     write_durably,
 )
@@ -49,10 +47,12 @@ __all__ = [
     "Exposed",
     "Fixed",
     "Found",
+    "Location",
     "NotAFile",
     "NotOurs",
     "TooLarge",
     "Unfit",
+    "Where",
     "close",
     "create",
     "create_durably",
@@ -66,6 +66,7 @@ __all__ = [
     "make_directories",
     "names",
     "overwrite_durably",
+    "path_of",
     "probe",
     "reached",
     "read_bounded",

@@ -25,16 +25,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from .exposure import GROUP, OTHERS, exposed_to, group_name
 from .mounts import keeps_modes
 from .unfit import Exposed, NotOurs, Unfit, is_ours, is_outside, refuse_foreign_link
 
 __all__ = [
-    "Place",
-    "exposed_to",
+    "Location",
+    "Where",
     "followed",
     "is_directory",
     "names",
     "opened_directory",
+    "path_of",
     "reached",
     "remarks",
     "stat_at",
@@ -45,30 +47,41 @@ LINKS_MAX = 40
 
 # O_PATH, O_SEARCH: a directory on the way must be entered, not read.
 _ENTER = getattr(os, "O_PATH", getattr(os, "O_SEARCH", os.O_RDONLY)) | os.O_DIRECTORY | os.O_CLOEXEC
-_OTHERS, _GROUP = 0o002, 0o020
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """The end of a path: `name` in the directory with the open descriptor `directory`. `path` is its full name."""
 
     directory: int
     name: str
     path: Path
 
-    def beside(self, name: str) -> Place:
+    def beside(self, name: str) -> Location:
         """Another name in the same directory."""
-        return Place(self.directory, name, self.path.with_name(name))
+        return Location(self.directory, name, self.path.with_name(name))
+
+
+Where = Path | Location
+"""A path, or a location in a directory that is open and checked already: several operations can share one walk."""
+
+
+def path_of(where: Where) -> Path:
+    """The full name of a file, for people."""
+    return where.path if isinstance(where, Location) else where
 
 
 @contextmanager
-def reached(path: Path, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
-    """The directory and name that `path` leads to; the file may not exist yet. `follow`: also follow a link at its end.
+def reached(where: Where, *, follow: bool = False, private: bool = True) -> Iterator[Location]:
+    """The `Location` that `where` names; it may not exist yet. `follow`: also follow a link at the end of a path.
 
     `private`: its directory is checked as the one that holds the file, else as one on the way (to make a directory in
     it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
-    error of the body becomes a full path.
+    error of the body becomes a full path. A `Location` is not walked to again.
     """
-    way = _Way(path)
+    if isinstance(where, Location):
+        yield where
+        return
+    way = _Way(where)
     try:
         place = way.walk(follow=follow, private=private)
         try:
@@ -87,10 +100,10 @@ def followed(path: Path) -> Path:
         return place.path
 
 
-def stat_at(path: Path, *, follow: bool = False) -> os.stat_result | None:
-    """The `lstat` of `path`, None if it does not exist. Raises as `reached`."""
+def stat_at(where: Where, *, follow: bool = False) -> os.stat_result | None:
+    """The `lstat` of a file, None if it does not exist. Raises as `reached`."""
     try:
-        with reached(path, follow=follow, private=False) as place:
+        with reached(where, follow=follow, private=False) as place:
             return os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
@@ -103,22 +116,30 @@ def is_directory(path: Path) -> bool:
 
 
 @contextmanager
-def opened_directory(path: Path) -> Iterator[int]:
-    """A readable descriptor of the checked directory `path`, for listing and `fsync`. Raises OSError."""
-    way = _Way(path)
-    try:
-        way.enter(private=True)
-        descriptor = way.readable()
-    finally:
-        way.close()
+def opened_directory(directory: Where) -> Iterator[int]:
+    """A readable descriptor of a checked directory, or of the directory of a `Location`, for listing and `fsync`. Raises
+    OSError."""
+    if isinstance(directory, Location):
+        descriptor = _readable(directory.directory)
+    else:
+        way = _Way(directory)
+        try:
+            way.enter(private=True)
+            descriptor = way.readable()
+        finally:
+            way.close()
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def names(directory: Path) -> list[str]:
-    """The names in the directory. Raises OSError."""
+def _readable(directory: int) -> int:
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+
+
+def names(directory: Where) -> list[str]:
+    """The names in a directory, or beside a `Location`. Raises OSError."""
     with opened_directory(directory) as descriptor:
         return os.listdir(descriptor)  # noqa: PTH208
 
@@ -136,23 +157,13 @@ def remarks(directory: Path) -> Iterator[tuple[str, str]]:
             words = f"{path} is on a file system that stores no owners or modes: how it is mounted keeps others out"
             yield words, _ELSEWHERE
             return
-        who = exposed_to(found) or (f"the group {_group_name(found.st_gid)}" if found.st_mode & _GROUP else "")
+        who = exposed_to(found) or (f"the group {group_name(found.st_gid)}" if found.st_mode & GROUP else "")
         if who and not found.st_mode & stat.S_ISVTX:
             mode = stat.S_IMODE(found.st_mode)
             yield (
                 f"{path} can be written by {who} (mode {mode:04o})",
                 f"if that is not intended: chmod go-w {shlex.quote(path)}",
             )
-
-
-def exposed_to(found: os.stat_result) -> str:
-    """A description of the others who may write to the directory; "" if none are known."""
-    mode = found.st_mode
-    if mode & _OTHERS:
-        return "every user"
-    if mode & _GROUP and not _is_group_ours(found.st_gid):
-        return f"the group {_group_name(found.st_gid)}"
-    return ""
 
 
 class _Way:
@@ -170,23 +181,23 @@ class _Way:
             os.close(self._here)
             self._here = -1
 
-    def walk(self, *, follow: bool, private: bool) -> Place:
-        """Walks to the end of the path."""
+    def walk(self, *, follow: bool, private: bool) -> Location:
+        """Walks to the `Location` that the path names."""
         name, is_linked = self._walk([], follow=follow)
         if private:
-            self._judge_holder(is_linked=is_linked)
+            self._check_holder(is_linked=is_linked)
         path = Path(self._words or "/") / name if is_linked else self._asked
-        return Place(self._here, name, path)
+        return Location(self._here, name, path)
 
     def enter(self, *, private: bool) -> None:
         """Enters the directory that the path names, also through a link."""
         self._walk(["."], follow=False)
         if private:
-            self._judge_holder(is_linked=False)
+            self._check_holder(is_linked=False)
 
     def readable(self) -> int:
         """A readable descriptor of the entered directory."""
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._here)
+        return _readable(self._here)
 
     def _walk(self, end: list[str], *, follow: bool) -> tuple[str, bool]:
         try:
@@ -228,9 +239,9 @@ class _Way:
         if before >= 0:
             os.close(before)
         found = os.fstat(descriptor)
-        # Fast path: most directories need no judgement.
-        if found.st_uid not in self._trusted or found.st_mode & (_OTHERS | _GROUP):
-            self._judge(found)
+        # Fast path: most directories need no more checks.
+        if found.st_uid not in self._trusted or found.st_mode & (OTHERS | GROUP):
+            self._check(found)
         self.seen.append((words or "/", found))
 
     def _enters(self, name: str) -> bool:
@@ -260,14 +271,14 @@ class _Way:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self._asked))
         return None
 
-    def _judge(self, found: os.stat_result) -> None:
+    def _check(self, found: os.stat_result) -> None:
         is_sticky = bool(found.st_mode & stat.S_ISVTX)
         if not (is_ours(found) or is_sticky or is_outside(found.st_uid)) and keeps_modes(found.st_dev):
             raise self._foreign(found)
         if found.st_uid == os.geteuid() and not is_sticky:
             self._refuse_exposed(found)
 
-    def _judge_holder(self, *, is_linked: bool) -> None:
+    def _check_holder(self, *, is_linked: bool) -> None:
         found = self.seen[-1][1]
         if not is_ours(found) and keeps_modes(found.st_dev):
             raise self._foreign(found)
@@ -275,7 +286,7 @@ class _Way:
             self._refuse_exposed(found)
 
     def _refuse_exposed(self, found: os.stat_result) -> None:
-        if found.st_mode & (_OTHERS | _GROUP) and (who := exposed_to(found)) and keeps_modes(found.st_dev):
+        if found.st_mode & (OTHERS | GROUP) and (who := exposed_to(found)) and keeps_modes(found.st_dev):
             words = f"can be written by {who} (mode {stat.S_IMODE(found.st_mode):04o}, owner uid {found.st_uid})"
             raise Exposed(Path(self._words or "/"), words, _CLOSE if found.st_uid == os.geteuid() else _ELSEWHERE)
 
@@ -294,31 +305,3 @@ _AS_OWNER = (
 def _parts(text: str) -> list[str]:
     """The components of a path, the last one first."""
     return [part for part in reversed(text.split("/")) if part not in {"", "."}]
-
-
-def _is_group_ours(gid: int) -> bool:
-    """True if the group has no known member except me and root."""
-    import grp  # only for a group-writable directory: a directory service may be slow
-    import pwd
-
-    me = os.geteuid()
-    try:
-        listed = grp.getgrgid(gid).gr_mem
-    except KeyError:
-        # A group without a name: a container runtime assigned it for volumes.
-        return gid in {os.getegid(), *os.getgroups()}
-    try:
-        uids = {pwd.getpwnam(name).pw_uid for name in listed}
-    except KeyError:
-        return False
-    uids |= {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid}
-    return uids <= {me, 0}
-
-
-def _group_name(gid: int) -> str:
-    import grp
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

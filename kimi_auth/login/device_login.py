@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from kimi_auth.credential.contracts import InjectOutcome
+from kimi_auth.credential.ports import Ports, token_from
 from kimi_auth.credential.token_lifecycle import no_targets
-from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
@@ -27,15 +27,13 @@ from kimi_auth.login.contracts import (
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
 from kimi_auth.models import ModelEntry
-from kimi_auth.store import Backoff, Binding
+from kimi_auth.models.catalogue import Discovered
+from kimi_auth.store import Backoff, Binding, View
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
-__all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
-
-Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a catalogue request found, or the sentence that says why not."""
+__all__ = ["DeviceLoginHooks", "LoginConfig"]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
@@ -45,6 +43,10 @@ INTERVAL_FACTOR = 1.2
 INTERVAL_MIN_S = 1.0
 SLOW_DOWN_S = 5.0
 BACK_OFF_MAX_S = 60.0
+REJECTIONS_MAX = 4
+"""Polls in a row that may get a client error without an OAuth error: with their waits, a minute or more of a gateway that
+does not know the server yet."""
+
 LOCK_NOTICE_S = 2.0
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
@@ -77,7 +79,7 @@ class LoginPorts:
 
     config: LoginConfig
     view: LoginView
-    discover: Callable[[str], Awaitable[Models]]
+    discover: Callable[[str], Awaitable[Discovered]]
     serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
@@ -96,12 +98,12 @@ class DeviceLoginHooks:
         self._view = around.view
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
-        snapshot, state, error = self._ports.look()
+        view, state, error = self._ports.look()
         if not ctx.force:
             # One that the server has ended stands no more, though its token may still work.
             stands = state in {"fresh", "expiring", "expired", "usable", "in_doubt"}
             if stands and not isinstance(error, SignInEnded):
-                ctx = replace(ctx, token=snapshot.token)
+                ctx = replace(ctx, token=view.snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
                     return "unfinished", ctx
                 return "already_signed_in", replace(ctx, already=True)
@@ -180,6 +182,10 @@ class DeviceLoginHooks:
             self._tell("approved", "The sign-in was approved.")
             return "granted", replace(ctx, token=token, error=None)
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
+        is_rejected = answer.outcome == "unreachable" and isinstance(answer.error, SignInEnded)
+        rejections = ctx.rejections + 1 if is_rejected else 0
+        if rejections == REJECTIONS_MAX:
+            return "refused", replace(ctx, error=answer.error)
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
         wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
@@ -190,7 +196,14 @@ class DeviceLoginHooks:
         }
         if answer.outcome in told:
             self._tell(*told[answer.outcome], wait_s=wait_s)
-        return answer.outcome, replace(ctx, failures=failures, interval_s=interval_s, wait_s=wait_s, error=answer.error)
+        return answer.outcome, replace(
+            ctx,
+            failures=failures,
+            rejections=rejections,
+            interval_s=interval_s,
+            wait_s=wait_s,
+            error=answer.error,
+        )
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
         if ctx.codes > NEW_CODES_MAX:
@@ -202,8 +215,7 @@ class DeviceLoginHooks:
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
-        token, replaced = _token_of(ctx), self._store.read().token
-        revocable = self._around.revokes_replaced and replaced is not None and self._is_ours(replaced)
+        token = _token_of(ctx)
         binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
@@ -219,16 +231,17 @@ class DeviceLoginHooks:
             if not done:
                 holder = self._store.holder() or "another process"
                 self._tell("locked", f"{holder} holds the credential; waiting for it.")
-            error = await asyncio.shield(storing)
+            before = await asyncio.shield(storing)
         except asyncio.CancelledError:
             give_up.set()
-            if await storing is not None:
+            if not isinstance(await storing, View):
                 await asyncio.to_thread(self._give_back, token)
             raise
-        if error is not None:
-            return "unwritable", replace(ctx, error=error)
+        if not isinstance(before, View):
+            return "unwritable", replace(ctx, error=before)
         self._tell("stored", f"Stored in {self._store.location}.")
-        if revocable and replaced is not None:
+        replaced = before.snapshot.token
+        if replaced is not None and self._around.revokes_replaced and self._is_ours(before):
             await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
@@ -277,8 +290,9 @@ class DeviceLoginHooks:
         finally:
             await _put_down(leaving, resting)
 
-    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> KimiAuthError | None:
-        """Stores the pair under the lock, waiting for it without bound; the sentence that says why it could not be.
+    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> View | KimiAuthError:
+        """Stores the pair under the lock, waiting for it without bound. Returns the view of the credential that it
+        replaced, or the error.
 
         The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
         none, and neither lets a token go anywhere else.
@@ -287,12 +301,13 @@ class DeviceLoginHooks:
             with self._store.locked(None, give_up=give_up.is_set) as held:
                 if not held:
                     return LoginCancelled("the login was interrupted before it could be stored")
+                before = self._store.view()
                 self._store.put(token)
                 self._bind(binding)
                 self._forget_the_pace()
         except StorageError as error:
             return error
-        return None
+        return before
 
     def _bind(self, binding: Binding) -> None:
         try:
@@ -307,9 +322,10 @@ class DeviceLoginHooks:
         except StorageError as error:
             log.warning("the old login's backoff still exists: %s", error)
 
-    def _is_ours(self, token: Token) -> bool:
+    def _is_ours(self, view: View) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
-        return not token.is_empty and self._ports.not_ours(token) is None
+        token = view.snapshot.token
+        return token is not None and not token.is_empty and self._ports.not_ours(view) is None
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that no process will hold (RFC 7009): the server's message does not matter any more."""

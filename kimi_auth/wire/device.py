@@ -43,7 +43,9 @@ def _model() -> str:
     return f"{name} {release} {system.machine()}"
 
 
+@lru_cache(maxsize=16)
 def _header_value(text: str) -> str:
+    """`text` as it is sent. Cleaned once a process: every session has the same device."""
     ascii_only = text.encode("ascii", "ignore").decode("ascii")
     return clean(ascii_only, 10 * _HEADER_MAX)[:_HEADER_MAX].rstrip() or _UNKNOWN
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kimi_auth.credential.ports import token_from
 from kimi_auth.errors import (
     AccessDenied,
     ClientRefused,
@@ -18,6 +19,7 @@ from kimi_auth.errors import (
     CorruptCredential,
     KimiAuthError,
     LoginCancelled,
+    SignInEnded,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
@@ -29,7 +31,7 @@ from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.models import ModelEntry
 from kimi_auth.store import Binding
 from kimi_auth.token import Token
-from kimi_auth.wire import Answer
+from kimi_auth.wire import Answer, RawResponse, poll_answer
 
 Life = Any
 ISSUER = "https://simulated.example"
@@ -370,6 +372,29 @@ def test_the_replaced_credential_is_revoked_only_where_that_is_safe(
     assert login.life.server.is_live(login.life.stored.access_token)
 
 
+def test_the_pair_that_is_revoked_is_the_one_that_was_replaced(login: Login) -> None:
+    """While a login waits for the lock, another process may renew the old one: the renewed pair is replaced and revoked."""
+    life = login.life
+    life.sign_in(age_s=901)
+    login.revokes_replaced = True
+    renewed: list[Token] = []
+
+    def renew() -> None:
+        old = life.store.read().token
+        assert old is not None
+        answer = life.server.exchange(old.refresh_token)
+        assert answer.value is not None
+        renewed.append(token_from(answer.value, sent_at_s=life.clock.wall_s(), issuer=ISSUER))
+        life.store.theirs.put(renewed[0])
+
+    revoke, sent = life.server.revoke, list[str]()
+    life.server.revoke = lambda token, kind: (sent.append(token), revoke(token, kind))[1]
+    life.store.before["locked"] = renew
+    assert asyncio.run(login.walk(force=True))[0] == "signed_in"
+    assert sent == [renewed[0].refresh_token]
+    assert life.server.is_live(life.stored.access_token)
+
+
 def test_a_new_login_forgets_the_old_one_s_pace(login: Login) -> None:
     """Back-off and rejections of the old login do not slow the new one down."""
     login.life.sign_in(age_s=901)
@@ -415,6 +440,40 @@ def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
     asyncio.run(login.walk())
     gaps = [round(b - a, 3) for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
     assert gaps[:9] == [6.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 6.0, 6.0]
+
+
+def rejected(status: int) -> Answer[Any, Any]:
+    """A poll's answer with a client error that is not OAuth, as the wire reports it."""
+    return poll_answer(RawResponse("auth.example", status, "text/plain", b"Unsupported Media Type"))
+
+
+@pytest.mark.parametrize("status", [404, 415])
+def test_a_client_error_that_repeats_ends_the_login(login: Login, status: int) -> None:
+    """The fourth in a row ends it with its reason, a minute after the first."""
+    faults("poll", *[rejected(status)] * 9)(login)
+    login.approve_at_s = None
+    state, ctx = asyncio.run(login.walk())
+    assert (state, len(login.polls_at_s)) == ("failed", 4)
+    assert isinstance(ctx.error, SignInEnded)
+    assert str(ctx.error) == (f"auth.example rejects the request (HTTP {status}, text/plain): Unsupported Media Type")
+    assert login.polls_at_s[-1] - login.polls_at_s[0] == 70.0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [rejected(415)] * 3 + [Answer("authorization_pending")] + [rejected(415)] * 3,
+        [rejected(403)] * 9,
+        [rejected(503)] * 9,
+        [OFFLINE, rejected(404)] * 4,
+    ],
+    ids=["in between an answer", "a proxy", "the server", "in between no answer"],
+)
+def test_errors_that_may_pass_do_not_end_the_login(login: Login, answers: list[Answer[Any, Any]]) -> None:
+    """A proxy's refusals, the server's own errors and a few client errors go on until the person approves."""
+    faults("poll", *answers)(login)
+    login.approve_at_s = 600.0
+    assert asyncio.run(login.walk())[0] == "signed_in"
 
 
 def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_interval(login: Login) -> None:

@@ -17,6 +17,7 @@ from kimi_auth.errors import (
     CredentialLocked,
     NotSignedIn,
     Revoked,
+    StorageError,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
@@ -57,6 +58,12 @@ def expired(life: Life) -> None:
 
 def ended(life: Life) -> None:
     life.sign_in(age_s=901)
+
+
+def ends_in_milliseconds(life: Life) -> None:
+    """Another program wrote its `expires_at` in milliseconds."""
+    token = life.sign_in()
+    life.store.theirs.put(Token(token.access_token, token.refresh_token, token.expires_at_s * 1000, 900.0))
 
 
 def backing_off(life: Life) -> None:
@@ -237,6 +244,7 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
     expiring: ("expiring", None),
     expired: ("expired", None),
     ended: ("expired", None),
+    ends_in_milliseconds: ("expired", StorageError),
     backing_off: ("usable", Unreachable),
     paced_and_ended: ("expired", Unreachable),
     unrenewable: ("usable", Revoked),
@@ -358,7 +366,7 @@ def disk_full_during_exchange(life: Life) -> None:
 
 
 def disk_full_at_rename(life: Life) -> None:
-    at("commit_staged", disk_full)(life)
+    at("commit", disk_full)(life)
 
 
 def disk_full_for_three_seconds(life: Life) -> None:
@@ -841,7 +849,7 @@ def test_how_long_an_unrecognized_refusal_is_waited_for(life: Life, age_s: float
     seen = []
     for _ in waits:
         with life.store.locked(0):
-            ctx = CredentialContext(snapshot=life.store.read(), error=PROXY.error)
+            ctx = CredentialContext(view=life.store.view(), error=PROXY.error)
             assert life.work.record_unrecognized(ctx)[0] == "recorded"
         seen.append(life.store.backoff().retry_at_s - life.clock.wall_s())
         if age_s == 400:
@@ -897,7 +905,7 @@ def test_what_happens_while_it_cannot_be_installed(
         meanwhile(life)
         raise StoreUnwritable("the directory cannot be written to")
 
-    life.store.before["commit_staged"] = error
+    life.store.before["commit"] = error
     landing = life.walk("renew")
     assert landing.state == state
     found = life.store.read().token

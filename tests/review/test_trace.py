@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.clock import VirtualClock
-from kimi_auth.credential.token_refresh import Ports
+from kimi_auth.credential.ports import Ports
 from kimi_auth.errors import AccessDenied, Unreachable
 from kimi_auth.login.contracts import LoginContext
 from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts

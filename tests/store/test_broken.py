@@ -189,7 +189,7 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
     """Whatever lies there decodes to a Token or to CorruptCredential, for the claim to a value that is classified."""
     with suppress(CorruptCredential):
         assert isinstance(formats.decode_record(data, Path("x")), Token)
-    claim = claims.judge(claims.parse(data, FP), claims.decode_meetings(data), owners.Owner("boot"), 5.0)
+    claim = claims.classify(claims.parse(data, FP), claims.decode_meetings(data), owners.Owner("boot"), 5.0)
     assert claim.state in {"staged", "interrupted", "in_flight"}
     assert isinstance(formats.decode_revoked(data), RevokedMark)
     assert isinstance(formats.decode_backoff(data), Backoff)

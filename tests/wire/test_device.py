@@ -213,3 +213,15 @@ def test_header_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     """Whatever a host is called, the header holds printable ASCII on one line."""
     monkeypatch.setattr(platform, "node", lambda: name)
     assert device_headers(tmp_path, version="1")["X-Msh-Device-Name"] == sent
+
+
+def test_headers_are_cleaned_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of sessions ask for the same headers: no text of this device is cleaned a second time."""
+    cleaned: list[str] = []
+    monkeypatch.setattr(device, "clean", lambda text, *limit: cleaned.append(text) or text)
+    device._header_value.cache_clear()
+    first = device.device_headers(tmp_path, version="0.0.1")
+    assert len(cleaned) == len(set(cleaned)) > 0
+    assert device.device_headers(tmp_path, version="0.0.1") == first
+    assert len(cleaned) == len(set(cleaned))
+    device._header_value.cache_clear()

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.judge import (
+from kimi_auth.credential.backoff import (
     attainable,
     forced_until_s,
     is_forced,
-    not_ours,
     postponed,
     retry_at_s,
     transient_error,
 )
+from kimi_auth.credential.classify import not_ours
+from kimi_auth.credential.contracts import Need
 from kimi_auth.errors import ClientRefused, Unreachable
 from kimi_auth.store import Backoff, Binding, Snapshot
 from kimi_auth.token import Token, fingerprint
