@@ -24,8 +24,8 @@ class Printed(SilentView):
 async def main() -> None:
     session = Session()
     report = await session.login(Printed())
-    if report.trouble is not None:
-        raise report.trouble
+    if report.error is not None:
+        raise report.error
     for model in await session.fetch_models():
         print(model.id)
 

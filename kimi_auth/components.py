@@ -153,8 +153,8 @@ class Components:
         if not waits:
             return replace(status, sources=sources)
         words = "not signed in here: config.toml says that the login is in the system keyring"
-        trouble = NotSignedIn(words, hint="kimi-auth models sync")
-        return replace(status, sources=sources, place="the system keyring", trouble=trouble)
+        error = NotSignedIn(words, hint="kimi-auth models sync")
+        return replace(status, sources=sources, location="the system keyring", error=error)
 
     def _owned(self, status: Status) -> Status:
         """The status with the OAuth host that the credential belongs to, and who says so."""
@@ -170,9 +170,9 @@ class Components:
         try:
             return self.credential.obtain(need, self.age_clock.now_s(), timeout_s)
         except NotSignedIn as absent:
-            if (trouble := self.keyring_error) is None:
+            if (error := self.keyring_error) is None:
                 raise
-            raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
+            raise NotSignedIn(f"{absent.message}: {error.message}", hint=error.hint) from None
 
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
@@ -188,7 +188,7 @@ class Components:
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 
-            self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
+            self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).error
         self._keyring_asked = True
 
     def _pinned(self) -> tuple[str, ...]:

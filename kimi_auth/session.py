@@ -150,8 +150,8 @@ class Session:
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             token = self._hold(await self._components.credential.wait(ask, timeout_s)).access_token
-        except KimiAuthError as trouble:
-            self._no_other(trouble)
+        except KimiAuthError as error:
+            self._no_other(error)
             return None
         return token if token != bearer else None
 
@@ -160,8 +160,8 @@ class Session:
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
-        except KimiAuthError as trouble:
-            self._no_other(trouble)
+        except KimiAuthError as error:
+            self._no_other(error)
             return None
         return token if token != bearer else None
 
@@ -226,10 +226,10 @@ class Session:
 
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
-        if isinstance(ctx.trouble, WrongIssuer):
-            return Verdict("unknown", ctx.trouble)  # it is another host's: this one must not see it
+        if isinstance(ctx.error, WrongIssuer):
+            return Verdict("unknown", ctx.error)  # it is another host's: this one must not see it
         if token is None or not token.access_token:
-            return Verdict("invalid", ctx.trouble)
+            return Verdict("invalid", ctx.error)
         answer = await fetch_models(self.platform.api_base, token.access_token, self._components.headers)
         if answer.outcome == "models":
             return Verdict("valid")
@@ -268,9 +268,7 @@ class Session:
         finally:
             await self._components.server.aclose()
         fp = fingerprint(ctx.token) if ctx.token else ""
-        return LoginReport(
-            state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble, notes=ctx.notes
-        )
+        return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes)
 
     async def login_with_key(self, key: str, *, force: bool = False) -> LoginReport:
         """Signs in to a platform that takes an API key, once it has listed its models for it; a key that stands is left
@@ -323,8 +321,8 @@ class Session:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `access_token`."""
         found = await self.fetch_catalogue()
-        if found.trouble is not None:
-            raise found.trouble
+        if found.error is not None:
+            raise found.error
         return found.models
 
     async def fetch_catalogue(self) -> Catalogue:
@@ -338,8 +336,8 @@ class Session:
         """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
         platform (the models of its login were still to come), it is put there. Raises as `fetch_models`."""
         synced = await self.sync_one(dry_run=dry_run)
-        if synced.trouble is not None:
-            raise synced.trouble
+        if synced.error is not None:
+            raise synced.error
         assert synced.change is not None
         return synced.change
 
@@ -438,8 +436,8 @@ class Session:
         """The API key that config.toml has for the platform beside its login, "" for none: it serves where no login does."""
         try:
             return static_key(self.config.read(), self.platform)
-        except ConfigError as trouble:
-            log.info("no static key: %s", trouble.line)
+        except ConfigError as error:
+            log.info("no static key: %s", error.line)
             return ""
 
     @property
@@ -487,7 +485,7 @@ class Session:
         if token is None:
             raise landing.error
         if need.not_fp == landing.ctx.snapshot.fp:
-            if landing.ctx.trouble is not None:
+            if landing.ctx.error is not None:
                 raise landing.error
             raise Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
@@ -499,29 +497,29 @@ class Session:
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:
         """Once in a process: the server's tokens do not live as long as a caller wants them to."""
-        if self.store.place not in _SAID:
-            _SAID.add(self.store.place)
+        if self.store.location not in _SAID:
+            _SAID.add(self.store.location)
             words = (
                 "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
             )
             log.warning(words, lifetime_s(token), need.min_ttl_s)
 
-    def _no_other(self, trouble: KimiAuthError) -> None:
+    def _no_other(self, error: KimiAuthError) -> None:
         self._held = None  # the record on disk decides from now on, and it knows of the rejection
-        log.info("no other token instead of the rejected one: %s", trouble.line)
+        log.info("no other token instead of the rejected one: %s", error.line)
 
     async def _discover(self, bearer: str) -> Catalogue:
         return await discover(self.platform, bearer, self._components.headers)
 
     def _refuse_foreign(self) -> None:
-        trouble = self._components.credential.inspect().ctx.trouble
-        if isinstance(trouble, WrongIssuer):
-            raise addressed(trouble, sign_in_command(self.platform))
+        error = self._components.credential.inspect().ctx.error
+        if isinstance(error, WrongIssuer):
+            raise addressed(error, sign_in_command(self.platform))
 
     def _signed_out(self, landing: CredentialState) -> LogoutReport:
         if landing.state != "absent":
-            raise landing.ctx.trouble or ConfigError("the login still stands")
+            raise landing.ctx.error or ConfigError("the login still stands")
         self._forget_token()
         ctx = landing.ctx
-        trouble = ctx.trouble or self._components.keyring_error
-        return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, self.store.leftovers())
+        error = ctx.error or self._components.keyring_error
+        return LogoutReport(landing.state, ctx.revocation, ctx.config, error, self.store.leftovers())

@@ -78,10 +78,10 @@ class SignIn:
         try:
             report = await self._session.login(self)
             files.remove(self._file)
-            if report.trouble is not None:
-                self._note(message=report.trouble.line)
-        except KimiAuthError as trouble:
-            self._note(message=trouble.line)
+            if report.error is not None:
+                self._note(message=report.error.line)
+        except KimiAuthError as error:
+            self._note(message=error.line)
         finally:
             lock.release()
 

@@ -45,7 +45,7 @@ def adopt(
         out.record({"platform": session.platform.id, "fp": done.fp, "issuer": done.issuer, "was": was})
     else:
         rows: list[Row] = [
-            ("credential", session.store.place),
+            ("credential", session.store.location),
             ("pair", done.fp),
             ("record said", done.record_said or "nothing"),
             ("binding said", done.binding_said or "nothing"),

@@ -77,7 +77,7 @@ def _say_more(ctx: typer.Context, asked: bool) -> None:
 @app.callback()
 def _everywhere(
     verbose: bool = typer.Option(
-        False, "--verbose", "-v", help="Say more on standard error.", callback=_say_more, expose_value=False
+        False, "--verbose", "-v", help="Print diagnostics on standard error.", callback=_say_more, expose_value=False
     ),
     version: bool = typer.Option(
         False,
@@ -194,7 +194,7 @@ def _obeyed(args: list[str], out: Terminal) -> object:
 def _land(out: Terminal) -> None:
     """The end of the program does not interrupt a renewal: the program waits for it, and says so to the caller."""
     with suppress(Stopped), out.signals.held():
-        drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
+        drain(on_wait=lambda: out.say("a renewal is in progress; exiting as soon as its result is stored"))
 
 
 def _usage(error: Exception, args: list[str], out: Terminal) -> int:

@@ -82,10 +82,10 @@ class _Demo:
 
     def play(self) -> None:
         self._say(
-            "A server of our own on this machine plays auth.kimi.com and the coding API.",
+            "A local server on this machine stands in for auth.kimi.com and the coding API.",
             [("server", self.session.api_origin), ("share dir", str(self.session.share_dir))],
         )
-        self._say("Sign in with a device code (RFC 8628); here, approval comes by itself.")
+        self._say("Sign in with a device code (RFC 8628); the demo approves it by itself.")
         report = sign_in(self.session, self.out, browser=False, qr=False)
         if (error := login_error(report)) is not None:
             raise error
@@ -149,7 +149,7 @@ class _Demo:
         with self.out.signals.held():
             report = self.session.logout_sync()
         self._say(
-            "Sign out: here first and for good, then at the server, then in config.toml.",
+            "Sign out: locally first, then at the server, then in config.toml.",
             [("server", REVOCATIONS[report.revocation]), ("config", CONFIGS[report.config])],
         )
         self._helper("Signed out.", expect=3)

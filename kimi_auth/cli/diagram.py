@@ -67,7 +67,7 @@ def diagram(
         ),
     ] = "",
     check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
-    walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Lay a recorded walk over it.")] = None,
+    walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Overlay a recorded walk.")] = None,
     diff: Annotated[
         str | None, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")
     ] = None,
@@ -177,7 +177,7 @@ def _check(out: Terminal, library: Library) -> None:
         out.line(finding)
     if gaps:
         words = f"hooks and machines differ in {counted(len(gaps), 'point')}"
-        raise Findings(words, hint="how to fix each stands beside it; then: make diagrams")
+        raise Findings(words, hint="each line ends with its fix; then: make diagrams")
     if findings:
         many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
         raise Findings(f"{many} not up to date", hint="draw them: make diagrams")

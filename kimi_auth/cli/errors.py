@@ -42,7 +42,7 @@ class CommandNotRunnable(KimiAuthError):
 _LOGIN_ENDS: dict[str, tuple[type[KimiAuthError], str]] = {
     "denied": (AccessDenied, "the sign-in was denied on the approval page"),
     "expired": (CodeExpired, "the sign-in was not approved in time"),
-    "cancelled": (LoginCancelled, "the sign-in was left before it was approved"),
+    "cancelled": (LoginCancelled, "the sign-in was cancelled before it was approved"),
     "models_pending": (ModelsPending, "signed in, but the models are not in config.toml yet"),
     "failed": (KimiAuthError, "the sign-in failed"),
 }
@@ -53,13 +53,13 @@ def login_error(report: LoginReport) -> KimiAuthError | None:
     if report.state not in _LOGIN_ENDS:
         return None
     kind, words = _LOGIN_ENDS[report.state]
-    if report.trouble is None or isinstance(report.trouble, kind):
-        return report.trouble or kind(words)
+    if report.error is None or isinstance(report.error, kind):
+        return report.error or kind(words)
     if report.state == "models_pending":
-        return ModelsPending(f"signed in, but {report.trouble.message}")
-    return kind(report.trouble.message)
+        return ModelsPending(f"signed in, but {report.error.message}")
+    return kind(report.error.message)
 
 
 def status_error(status: Status) -> KimiAuthError | None:
     """Why no token can be had in this state; None where one can, be it after a renewal."""
-    return (status.trouble or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None
+    return (status.error or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None

@@ -12,7 +12,7 @@ from kimi_auth.cli.errors import Usage, login_error
 from kimi_auth.cli.models import say_notes
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
-from kimi_auth.cli.trace import say_trouble, trace_into
+from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.models import default_location
@@ -27,14 +27,14 @@ __all__ = ["add_to", "sign_in"]
 
 REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
-    "unsupported": "the server offers no revocation; the tokens end by themselves",
-    "failed": "the server could not be told; the tokens end by themselves",
-    "unread": "the tokens could not be read, so it was not told; they end by themselves",
+    "unsupported": "the server offers no revocation; the tokens expire on their own",
+    "failed": "the server could not be reached; the tokens expire on their own",
+    "unread": "the tokens could not be read, so they were not revoked; they expire on their own",
     "": "not signed in",
 }
 CONFIGS = {
     "restored": "nothing of this platform is left in config.toml",
-    "kept": "config.toml could not be cleaned",
+    "kept": "config.toml could not be restored",
     "": "config.toml was not touched",
 }
 
@@ -48,9 +48,9 @@ def add_to(app: typer.Typer) -> None:
 def login(
     ctx: typer.Context,
     platform: PlatformId = None,
-    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login works.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print events, one JSON object per line.")] = False,
     no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines of text, nothing redrawn: for screen readers, as TERM=dumb.")
@@ -77,7 +77,7 @@ def login(
         report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
-        say_trouble(recorded, trace, out)
+        report_failure(recorded, trace, out)
     if (error := login_error(report)) is not None:
         raise error
 
@@ -162,7 +162,7 @@ def logout(
     """Sign out, here and at the server, and clean config.toml."""
     out = terminal_of(ctx)
     if every and platform is not None:
-        raise Usage("--all and --platform exclude each other")
+        raise Usage("--all and --platform cannot be used together")
     names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
@@ -177,8 +177,8 @@ def logout(
     for _, report in reports:
         if isinstance(report, KimiAuthError):
             raise report
-        if report.trouble is not None and report.config == "kept":
-            raise report.trouble
+        if report.error is not None and report.config == "kept":
+            raise report.error
 
 
 def _session(platform: str | None, *, observe: Observer | None = None, with_key: bool = False) -> Session:
@@ -215,7 +215,7 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
     for session, report in done:
         rows: list[Row] = []
         if session.platform.oauth is not None:
-            why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
+            why = f": {report.error.message}" if report.revocation == "failed" and report.error else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
         rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]

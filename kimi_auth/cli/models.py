@@ -29,12 +29,10 @@ def models(
     ctx: typer.Context,
     action: Annotated[
         Literal["list", "sync"],
-        typer.Argument(help="list: what the platform offers; sync: into config.toml, of every platform."),
+        typer.Argument(help="list: the platform's models; sync: write them to config.toml, for every platform."),
     ] = "list",
     platform: PlatformId = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With sync: say what would change, write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With sync: print the changes, write nothing.")] = False,
     json: Json = False,
 ) -> None:
     """List the models, or bring config.toml up to them."""
@@ -56,15 +54,15 @@ async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
     if synced := await session.sync_all(dry_run=dry_run, finishes=True):
         return synced
     usual = await session.sync_one(dry_run=dry_run)
-    if usual.trouble is not None:
-        raise usual.trouble
+    if usual.error is not None:
+        raise usual.error
     return (usual,)
 
 
 def _show_one(out: Terminal, synced: Synced, *, dry_run: bool) -> None:
     say_notes(out, synced.platform, synced.notes)
-    if synced.trouble is not None:
-        raise synced.trouble
+    if synced.error is not None:
+        raise synced.error
     if out.json:
         out.record(_told(synced, dry_run=dry_run))
     elif synced.change is not None:
@@ -85,10 +83,10 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
         say_notes(out, one.platform, one.notes)
         if one.change is not None and not out.json:
             _show_change(out, one.platform, one.change, dry_run=dry_run)
-        if one.trouble is not None:
+        if one.error is not None:
             name = one.platform.name
-            out.say(one.trouble.line if one.trouble.message.startswith(name) else f"{name}: {one.trouble.line}")
-    if status := max((one.trouble.exit_status for one in synced if one.trouble is not None), default=0):
+            out.say(one.error.line if one.error.message.startswith(name) else f"{name}: {one.error.line}")
+    if status := max((one.error.exit_status for one in synced if one.error is not None), default=0):
         raise typer.Exit(status)
 
 
@@ -96,8 +94,8 @@ def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
     from kimi_auth.models import capabilities
 
     say_notes(out, session.platform, catalogue.notes)
-    if catalogue.trouble is not None:
-        raise catalogue.trouble
+    if catalogue.error is not None:
+        raise catalogue.error
     found = catalogue.models
     if out.json:
         listed = [
@@ -134,9 +132,9 @@ def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:
     notes = [*map(one_line, one.notes)]
     if one.change is not None:
         return _described(one.change, dry_run=dry_run) | {"notes": notes}
-    assert one.trouble is not None
-    code, exit_status = one.trouble.code, one.trouble.exit_status
-    error = {"code": code, "message": one_line(one.trouble.message), "hint": one.trouble.hint, "exit": exit_status}
+    assert one.error is not None
+    code, exit_status = one.error.code, one.error.exit_status
+    error = {"code": code, "message": one_line(one.error.message), "hint": one.error.hint, "exit": exit_status}
     return {"platform": one.platform.id, "error": error, "notes": notes}
 
 

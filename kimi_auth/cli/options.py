@@ -26,7 +26,7 @@ PlatformId = Annotated[
         autocompletion=complete_platforms,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def _at_home(given: Path | None) -> Path | None:

@@ -87,10 +87,10 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     now_s = time.time()
     rows: list[Row] = [
         ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
-        ("credential", found.place),
+        ("credential", found.location),
     ]
     if found.fp and session.platform.oauth is None:
-        rows += [("key", "an API key, which has no end"), ("print", found.fp)]
+        rows += [("key", "an API key, which does not expire"), ("print", found.fp)]
     elif found.fp:
         rows += [
             ("token", f"{duration(found.left_s)} left" if found.left_s else "expired"),
@@ -103,16 +103,16 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     rows.append(("API", session.platform.api_base + _named(found, "api_base")))
     rows += _waits(found, now_s)
     if claim := claim_of(found):
-        rows.append(("claim", f"{claim}: a renewal was begun"))
+        rows.append(("claim", f"{claim}: a renewal was started"))
     if found.holder:
         rows.append(("lock", f"held by {found.holder}"))
     rows += [("variable", f"{name} {says}") for name, says in found.overridden_by.items()]
     count, default, problem = _models(session)
     rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
     if verdict:
-        rows.append(("API says", verdict.says + (f": {verdict.trouble.line}" if verdict.trouble else "")))
-    if found.trouble is not None:
-        rows.append(("because", found.trouble.message))
+        rows.append(("API says", verdict.says + (f": {verdict.error.line}" if verdict.error else "")))
+    if found.error is not None:
+        rows.append(("because", found.error.message))
     return rows
 
 
@@ -142,7 +142,7 @@ def _rejected(found: Status, now_s: float) -> str:
 
 
 def _renewal(found: Status) -> str:
-    if isinstance(found.trouble, SignInEnded):
+    if isinstance(found.error, SignInEnded):
         return "never: sign in again"
     return f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"
 
@@ -158,7 +158,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
     return {
         "platform": found.platform,
         "state": found.state,
-        "place": found.place,
+        "location": found.location,
         "fp": found.fp,
         "region": session.platform.region,
         "issuer": found.issuer,
@@ -169,9 +169,9 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,
         "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
         "renewed_at": found.renewed_at_s or None,
-        "not_before": found.retry_at_s or None,
+        "retry_at": found.retry_at_s or None,
         "rejected_at": found.rejected_at_s or None,
-        "forced_not_before": found.forced_retry_at_s or None,
+        "forced_retry_at": found.forced_retry_at_s or None,
         "claim": claim_of(found) or None,
         "lock_holder": found.holder or None,
         "models": count,
@@ -179,18 +179,18 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "config_problem": problem or None,
         "sources": dict(sorted(found.sources.items())),
         "overridden_by": [{"variable": name, "says": says} for name, says in found.overridden_by.items()],
-        "trouble": _trouble(found.trouble),
-        **({"verify": verdict.says, "verify_trouble": _trouble(verdict.trouble)} if verdict else {}),
+        "error": _about(found.error),
+        **({"verify": verdict.says, "verify_error": _about(verdict.error)} if verdict else {}),
     }
 
 
-def _trouble(error: KimiAuthError | None) -> dict[str, str] | None:
+def _about(error: KimiAuthError | None) -> dict[str, str] | None:
     return {"code": error.code, "message": error.message} if error else None
 
 
 def claim_of(found: Status) -> str:
     """The claim as far as anything follows from it: where the server ended the login, no answer is waited for."""
-    return "" if isinstance(found.trouble, Revoked) else found.claim
+    return "" if isinstance(found.error, Revoked) else found.claim
 
 
 def duration(seconds: float) -> str:

@@ -77,7 +77,7 @@ class JsonView:
                 if report.already
                 else {"already": False, "models": report.models, "notes": list(report.notes)}
             )
-            self._emit("success", finish(self._state, report).words, data)
+            self._emit("success", finish(self._state, report).message, data)
 
     async def left(self) -> None:
         await asyncio.Event().wait()

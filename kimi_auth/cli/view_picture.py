@@ -146,10 +146,10 @@ def _mark(state: ViewState, now_s: float) -> RenderableType:
     """One line: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
-        return _line(Text.assemble((f"{mark} ", style), (state.words, "bold")))
+        return _line(Text.assemble((f"{mark} ", style), (state.message, "bold")))
     frame = SPINNER[int(now_s * SPINS_PER_S) % len(SPINNER)]
     style = WARN if state.mood in {"slowed", "offline"} else "cyan"
-    return _line(Text.assemble((f"{frame} ", style), state.words))
+    return _line(Text.assemble((f"{frame} ", style), state.message))
 
 
 def _foot(state: ViewState, now_s: float, room: int, remark: str, has_keys: bool) -> str:

@@ -115,7 +115,7 @@ class OAuthManager:
         if newer is None and static in {"", bearer}:
             status = session.status()
             make = NO_TOKEN.get(status.state, partial(Unreachable, "the token could not be renewed"))
-            raise oauth_error(status.trouble or make())
+            raise oauth_error(status.error or make())
         self._give(runtime, key, newer or "")
 
     async def _keep(self, runtime: Any) -> None:

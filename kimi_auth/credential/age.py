@@ -135,8 +135,8 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         "platform": platform.id,
         "platform_name": platform.name,
         "state": landing.state,
-        "place": store.place,
-        "trouble": landing.ctx.trouble,
+        "location": store.location,
+        "error": landing.ctx.error,
     }
     if token is None or token.is_empty:
         return Status(**common)  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ def after_failure(
         retry_at_s=now_s + wait_s,
         failures=backoff.failures + 1,
         code=error.code if error else "",
-        words=error.message if error else "",
+        message=error.message if error else "",
     )
 
 
@@ -169,7 +169,7 @@ def _unrecognized_wait_s(count: int) -> float:
 def transient_error(backoff: Backoff) -> KimiAuthError:
     """The stored error behind the current backoff."""
     kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
-    return kind(backoff.words or "the server could not be reached")
+    return kind(backoff.message or "the server could not be reached")
 
 
 def rejected_again() -> Unreachable:

@@ -40,15 +40,15 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
         return "fresh", None
     # A file that cannot be replaced (`snapshot.problem`) counts as "cannot renew": the answer could not be stored.
     is_held = retry_at_s(backoff, now.wall_s) > 0
-    trouble = snapshot.problem or (transient_error(backoff) if is_held else None)
+    error = snapshot.problem or (transient_error(backoff) if is_held else None)
     # While the token works, a backoff changes nothing for callers; it only keeps them from starting a renewal.
     if age == "expiring":
-        return ("usable", trouble) if trouble else ("expiring", None)
+        return ("usable", error) if error else ("expiring", None)
     if is_blocked(backoff, snapshot.fp):
         return "blocked", blocked(backoff)
     if view.claim.state in {"interrupted", "in_flight"}:
         return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", trouble or implausible_end(token)
+    return "expired", error or implausible_end(token)
 
 
 def implausible_end(token: Token) -> StorageError | None:
@@ -90,4 +90,4 @@ def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) 
 def _revoked(mark: RevokedMark | None) -> Revoked:
     if mark is None:
         return Revoked("the server gave no refresh token, so this login cannot be renewed")
-    return Revoked(mark.words or "the server ended this login")
+    return Revoked(mark.message or "the server ended this login")

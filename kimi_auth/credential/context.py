@@ -63,7 +63,7 @@ class CredentialContext:
     `patience_s`: how long its caller waits, in seconds (0: *advisory*, one try for the lock; None: no limit).
     `deadline_s`: when that patience ends, monotonic seconds; it bounds the waits for locks and backoffs together.
     `view`: the credential as last viewed. `claim`: this walk's own, or the one that it found. `pair`: the new pair from
-    the server; at logout, the pair to revoke. `trouble`: why the token is not fresh. `retry_after_s`: the delay that
+    the server; at logout, the pair to revoke. `error`: why the token is not fresh. `retry_after_s`: the delay that
     the server requested.
 
     `retry_at_s`: when another try makes sense, unix seconds by the store's clock, 0.0 if waiting would change nothing;
@@ -79,7 +79,7 @@ class CredentialContext:
     view: View = NOTHING_VIEWED
     claim: Claim = NO_CLAIM
     pair: Token | None = None
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     retry_after_s: float | None = None
     retry_at_s: float = 0.0
     backoff_until_s: float = 0.0

@@ -3,7 +3,7 @@
 A hook takes the walk's frozen context and returns its outcome and the next context. The outcomes are Literals, exactly
 the keys of `on` in `machines/*.toml`; a test proves it both ways. A hook whose state holds a lock and walks a child
 machine is a context manager: it enters with `acquired` while the lock is held, or with the reason why it is not.
-Expected failures are outcomes, with a sentence for people in `trouble`; exceptions are bugs.
+Expected failures are outcomes, with a sentence for people in `error`; exceptions are bugs.
 
 Each docstring states what the hook touches, whether it may be repeated after a crash, and what each outcome promises.
 `docs/protocol.md` gives the reasons.
@@ -45,7 +45,7 @@ class TokenLifecycleContract(Protocol):
         any time.
 
         `fresh`: more life is left than the renewal window. `expiring`: it works, and a renewal is advisory. `expired`:
-        too little life for a request. `usable`: it works, and cannot be renewed now (`trouble`). `in_doubt`: it has
+        too little life for a request. `usable`: it works, and cannot be renewed now (`error`). `in_doubt`: it has
         expired, and an unfinished claim exists. `blocked`: it has expired, and only unrecognized answers came.
         `revoked`: the server ended the pair. `corrupt`: the record cannot be parsed. `absent`: no record, signed out,
         or another issuer's.
@@ -58,7 +58,7 @@ class TokenLifecycleContract(Protocol):
         program ends. Creates the lock file and its directory. The kernel frees the lock after a crash; repeatable.
 
         `acquired`: the lock is held until the block exits, which also closes this walk's unfinished claims. `changed`:
-        not held, and the record is no longer `ctx.snapshot`. `busy`: not held; `trouble` names the holder or the disk's
+        not held, and the record is no longer `ctx.snapshot`. `busy`: not held; `error` names the holder or the disk's
         error.
         """
 
@@ -66,8 +66,8 @@ class TokenLifecycleContract(Protocol):
         """Waits for `retry_at_s` or for another process, within the walk's deadline. Reads stamps and claims, writes
         nothing; after a crash the next walk waits again.
 
-        `over`: another try makes sense now. `changed`: the record was replaced; `trouble` is cleared. `gave_up`: the
-        wait would outlast the deadline, waiting changes nothing, or the program is ending; `trouble` keeps the reason.
+        `over`: another try makes sense now. `changed`: the record was replaced; `error` is cleared. `gave_up`: the
+        wait would outlast the deadline, waiting changes nothing, or the program is ending; `error` keeps the reason.
         """
 
     def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
@@ -90,7 +90,7 @@ class TokenLifecycleContract(Protocol):
         """Takes the credential's lock as `hold_credential` does, but waits for the whole patience: a record that
         changes meanwhile is the one to sign out. Repeatable.
 
-        `acquired`: the lock is held until the block exits. `busy`: not held, the login is unchanged; `trouble` has the
+        `acquired`: the lock is held until the block exits. `busy`: not held, the login is unchanged; `error` has the
         reason.
         """
 
@@ -98,7 +98,7 @@ class TokenLifecycleContract(Protocol):
         """Restores config.toml after a sign-out, under the config's own lock. A repeated logout repeats it.
 
         `restored`: the configuration is as before the login. `kept`: this credential has no configuration, or nothing
-        was written because of `trouble`; the logout is complete either way.
+        was written because of `error`; the logout is complete either way.
         """
 
 
@@ -135,7 +135,7 @@ class TokenRefreshContract(Protocol):
         `claimed`: this walk's claim is on disk. `staged`: an earlier claim holds a complete pair, now `ctx.pair`.
         `interrupted`: an earlier send may have spent the token, and its owner closed the claim, is dead, or has been
         silent for 75 s while this need cannot wait. `in_flight`: its owner may still be sending. `unwritable`: this
-        walk has no claim (`trouble`).
+        walk has no claim (`error`).
         """
 
     def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]:
@@ -172,7 +172,7 @@ class TokenRefreshContract(Protocol):
         """Writes the new pair into the claim and forces it to disk; retries a failing disk while `keeps_trying`, with
         the lock held. After a crash in the middle the checksum fails, and the claim counts as unfinished.
 
-        `staged`: any process can commit the pair. `unwritable`: the pair exists in memory only (`trouble`).
+        `staged`: any process can commit the pair. `unwritable`: the pair exists in memory only (`error`).
         """
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
@@ -182,7 +182,7 @@ class TokenRefreshContract(Protocol):
 
         `committed`: the new pair is the durable record. `superseded`: another record is newer; the staged pair is
         dropped. `gone`: the record is absent or empty; `ctx.pair` is to be revoked. `unwritable`: not durable
-        (`trouble`); a staged pair stays for the next process.
+        (`error`); a staged pair stays for the next process.
         """
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
@@ -227,12 +227,12 @@ class SignOutContract(Protocol):
 
         `emptied`: the logout is final, also after a crash; `ctx.pair` is the old pair, for revocation. `nothing`:
         absent or signed out already. `foreign`: another issuer's record, untouched. `unwritable`: the login stands
-        (`trouble`).
+        (`error`).
         """
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
         """Removes a staged pair of the old record and takes it along in `ctx.pair`: it is the newest live pair. After a
-        crash it is void, because the record is empty.
+        crash it is void, because the record is empty; repeatable.
 
         `discarded`: always, also if there is none or the removal fails.
         """

@@ -65,7 +65,7 @@ class CredentialState:
     @property
     def error(self) -> KimiAuthError:
         """Why no token is usable: one sentence, with a next step for this platform."""
-        return addressed(self.ctx.trouble or error_of(self.state), self.sign_in)
+        return addressed(self.ctx.error or error_of(self.state), self.sign_in)
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class Credential:
             return landing
         if landing.state not in RENEWABLE:
             raise landing.error
-        why = landing.ctx.trouble.message if landing.ctx.trouble else "no answer from the server"
+        why = landing.ctx.error.message if landing.ctx.error else "no answer from the server"
         raise Unreachable(f"{why}; no token within {_patience_of(timeout_s):g} s, and the renewal goes on")
 
     def _landed(self, state: str, ctx: CredentialContext) -> CredentialState:
@@ -192,8 +192,8 @@ class Credential:
                 landing = self._landed(
                     *walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe)
                 )
-            if landing.ctx.trouble is not None:
-                log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
+            if landing.ctx.error is not None:
+                log.info("%s ended %s: %s", event, landing.state, landing.ctx.error.message)
             somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp
             if patience_s == 0 or landing.state not in {"expired", "in_doubt"} or not somebody_wrote:
                 break

@@ -150,9 +150,7 @@ class Deferral:
 
     def _note(self, number: int) -> None:
         if not (self._noted or self._is_announced):
-            self._soon = threading.Timer(
-                SAY_AFTER_S, say, ["stopping as soon as the renewal under way is safe on disk"]
-            )
+            self._soon = threading.Timer(SAY_AFTER_S, say, ["stopping as soon as the renewal in progress is stored"])
             self._soon.daemon = True
             with suppress(RuntimeError):  # no thread can start while the interpreter exits
                 self._soon.start()

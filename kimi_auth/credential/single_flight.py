@@ -211,7 +211,7 @@ def _fresh_start() -> None:
 def _wait_at_the_end() -> None:
     """The program is done, so a Ctrl-C now means impatience, and would print a traceback."""
     with suppress(KeyboardInterrupt), _signals.block(is_announced=True):
-        drain(on_wait=lambda: say("a renewal is on its way; ending when it is safe on disk"))
+        drain(on_wait=lambda: say("a renewal is in progress; exiting as soon as its result is stored"))
 
 
 def _main_thread_ends() -> None:

@@ -39,11 +39,11 @@ def error_of(state: str) -> KimiAuthError:
 class Status:
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
-    `place` names the credential's location, `issuer` its OAuth host ("" unknown): from the record, else from the
+    `location` names the credential's file or keyring, `issuer` its OAuth host ("" unknown): from the record, else from the
     `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the
     time until renewal becomes advisory. `rejected_at_s`: when a program reported that the API rejected this access
     token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
-    for none). `holder`: the process that holds the lock. `trouble`: why it is not fresh. `sources`: the origin of each
+    for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` the variable, else "default". `overridden_by`: variables that the Kimi
     CLI prefers to this login, and how. No field holds a secret.
@@ -52,7 +52,7 @@ class Status:
     platform: str
     platform_name: str
     state: str
-    place: str
+    location: str
     fp: str = ""
     issuer: str = ""
     issuer_from: Literal["", "record", "binding", "platform"] = ""
@@ -66,16 +66,16 @@ class Status:
     forced_retry_at_s: float = 0.0
     claim: str = ""
     holder: str = ""
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     overridden_by: Mapping[str, str] = field(default_factory=dict)
 
 
 class Verdict(NamedTuple):
-    """The platform's answer about the stored access token: accepted, rejected, or unknown because of `trouble`."""
+    """The platform's answer about the stored access token: accepted, rejected, or unknown because of `error`."""
 
     says: Literal["valid", "invalid", "unknown"]
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class LoginReport:
     fp: str = ""
     models: int = 0
     already: bool = False
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -100,5 +100,5 @@ class LogoutReport:
     state: str
     revocation: str = ""
     config: str = ""
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     left: tuple[str, ...] = ()

@@ -71,8 +71,8 @@ class CredentialHooks(TokenRefreshHooks):
     # --- token_lifecycle ---------------------------------------------------------------------------------------------
 
     def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]:
-        view, state, trouble = self._ports.look()
-        return state, replace(ctx, view=view, trouble=trouble or ctx.trouble)
+        view, state, error = self._ports.look()
+        return state, replace(ctx, view=view, error=error or ctx.error)
 
     @contextmanager
     def hold_credential(
@@ -86,13 +86,13 @@ class CredentialHooks(TokenRefreshHooks):
 
         # A waiter stops early when the record changes: the holder renewed, and its token is there without the lock.
         with ExitStack() as held:
-            trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
-            if trouble is None:
+            error = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
+            if error is None:
                 yield "acquired", ctx
             elif changed():
                 yield "changed", ctx
             else:
-                yield "busy", replace(ctx, trouble=trouble)
+                yield "busy", replace(ctx, error=error)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
         """Waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline even if
@@ -115,7 +115,7 @@ class CredentialHooks(TokenRefreshHooks):
             waited_s += slice_s
             if waited_s >= wait_s or self._clock.wall_s() >= ctx.retry_at_s:
                 return "over", replace(ctx, retry_at_s=0.0)
-        return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
+        return "changed", replace(ctx, retry_at_s=0.0, error=None)
 
     def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
         # A failed renewal must not take away a token that still works: a transient error signs no user out.
@@ -123,10 +123,10 @@ class CredentialHooks(TokenRefreshHooks):
             return "usable", ctx
         backoff = self._store.backoff()
         if ctx.snapshot.fp and backoffs.is_blocked(backoff, ctx.snapshot.fp):
-            return "blocked", replace(ctx, trouble=backoffs.blocked(backoff))
+            return "blocked", replace(ctx, error=backoffs.blocked(backoff))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
             return "in_doubt", replace(
-                ctx, trouble=ctx.trouble or Unreachable("a renewal was sent and its answer is not known")
+                ctx, error=ctx.error or Unreachable("a renewal was sent and its answer is not known")
             )
         return "expired", ctx
 
@@ -144,19 +144,19 @@ class CredentialHooks(TokenRefreshHooks):
     ) -> Generator[tuple[HoldToSignOutOutcome, CredentialContext], None, None]:
         # No early stop: an exchange that ends meanwhile writes a new pair, and that pair is the one to sign out.
         with ExitStack() as held:
-            trouble = self._take_lock(held, ctx, None)
-            if trouble is None:
+            error = self._take_lock(held, ctx, None)
+            if error is None:
                 yield "acquired", ctx
             else:
-                yield "busy", replace(ctx, trouble=trouble)
+                yield "busy", replace(ctx, error=error)
 
     def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]:
         if self._config is None:
             return "kept", replace(ctx, config="kept")
         try:
             is_clean = self._config.restore()
-        except ConfigError as trouble:
-            return "kept", replace(ctx, config="kept", trouble=trouble)
+        except ConfigError as error:
+            return "kept", replace(ctx, config="kept", error=error)
         return "restored", replace(ctx, config="restored" if is_clean else "")
 
     # --- sign_out ----------------------------------------------------------------------------------------------------
@@ -169,12 +169,12 @@ class CredentialHooks(TokenRefreshHooks):
             return "nothing", ctx
         # The revocation request goes to this issuer, and must never carry another issuer's token.
         if foreign := self._ports.not_ours(view):
-            return "foreign", replace(ctx, trouble=foreign)
+            return "foreign", replace(ctx, error=foreign)
         ctx = replace(ctx, pair=token)  # kept in memory: after the next line the disk no longer has it
         try:
             self._store.sign_out(self._clock.wall_s())
-        except StorageError as trouble:
-            return "unwritable", replace(ctx, trouble=trouble)
+        except StorageError as error:
+            return "unwritable", replace(ctx, error=error)
         return "emptied", ctx
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
@@ -188,8 +188,8 @@ class CredentialHooks(TokenRefreshHooks):
         # Sidecars go last: after a crash, an intact record without its claim would be sent again as if unspent.
         try:
             self._store.tidy(self._clock.wall_s())
-        except StorageError as trouble:
-            log.warning("something is left beside the credential, it does no harm: %s", trouble)
+        except StorageError as error:
+            log.warning("something is left beside the credential, it does no harm: %s", error)
         return "cleared", ctx
 
     def remove_old_logout(self, snapshot: Snapshot) -> None:
@@ -200,8 +200,8 @@ class CredentialHooks(TokenRefreshHooks):
             with self._store.locked(0.0) as held:
                 if held:
                     self._store.tidy(self._clock.wall_s())
-        except StorageError as trouble:
-            log.info("the record of an old logout stays: %s", trouble.message)
+        except StorageError as error:
+            log.info("the record of an old logout stays: %s", error.message)
 
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
@@ -211,10 +211,10 @@ class CredentialHooks(TokenRefreshHooks):
         try:
             if held.enter_context(self._store.locked(patience_s, give_up=give_up)):
                 return None
-        except StorageError as trouble:
-            return trouble
+        except StorageError as error:
+            return error
         holder = self._store.holder() or "another process"
-        return CredentialLocked(f"{holder} holds the lock of {self._store.place}")
+        return CredentialLocked(f"{holder} holds the lock of {self._store.location}")
 
     def deadline_s(self, patience_s: float) -> float:
         """The deadline of a patience that begins now, monotonic seconds."""
@@ -228,7 +228,7 @@ class CredentialHooks(TokenRefreshHooks):
         """True if a walk that ran out of patience could continue with one that lasts until `deadline_s`."""
         if ctx.deadline_s >= deadline_s or not self._ports.recovers(ctx.patience_s):
             return False
-        if isinstance(ctx.trouble, CredentialLocked):
+        if isinstance(ctx.error, CredentialLocked):
             return True
         return bool(ctx.retry_at_s) and ctx.retry_at_s - self._clock.wall_s() <= self.left_s(deadline_s)
 
@@ -238,6 +238,6 @@ class CredentialHooks(TokenRefreshHooks):
 
 def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
     """Adds the time until the next try to the error, if the backoff is why the walk gives up."""
-    if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "in_flight":
+    if ctx.error is None or wait_s <= 0 or ctx.claim.state == "in_flight":
         return ctx
-    return replace(ctx, trouble=backoffs.postponed(ctx.trouble, wait_s))
+    return replace(ctx, error=backoffs.postponed(ctx.error, wait_s))

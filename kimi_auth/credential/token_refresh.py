@@ -55,14 +55,14 @@ class TokenRefreshHooks:
         self._issuer = effects.issuer
 
     def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
-        view, state, trouble = self._ports.look()
+        view, state, error = self._ports.look()
         snapshot, token, now = view.snapshot, view.snapshot.token, self._ports.now()
         # Results of an earlier try of this walk must not steer this one.
         ctx = replace(ctx, view=view, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
-            return "corrupt", replace(ctx, trouble=trouble)
-        if isinstance(trouble, WrongIssuer):
-            return "foreign", replace(ctx, trouble=trouble)
+            return "corrupt", replace(ctx, error=error)
+        if isinstance(error, WrongIssuer):
+            return "foreign", replace(ctx, error=error)
         if state == "absent" or token is None:
             return "gone", ctx
         # Noted on disk before anything else: with a note in memory only, processes rotate in turn for one rejected
@@ -70,13 +70,13 @@ class TokenRefreshHooks:
         if token.access_token == ctx.need.not_bearer and snapshot.fp != view.backoff.rejected_fp:
             ctx = self._backing_off(ctx, backoffs.after_rejection(view.backoff, snapshot.fp, now.wall_s))
         backoff = ctx.view.backoff
-        if isinstance(trouble, Revoked) or not token.refresh_token:
-            return "revoked", replace(ctx, trouble=trouble)
+        if isinstance(error, Revoked) or not token.refresh_token:
+            return "revoked", replace(ctx, error=error)
         if backoffs.attainable(ctx.need, backoff).met_by(snapshot, now.age_s):
             return "satisfied", ctx
         if backoffs.is_forced(snapshot, ctx.need, now.age_s) and backoffs.forced_until_s(backoff, now.wall_s):
             # No `retry_at_s`: the token may work at other URLs, so its holders do not wait.
-            return "backing_off", replace(ctx, trouble=backoffs.rejected_again())
+            return "backing_off", replace(ctx, error=backoffs.rejected_again())
         until_s = backoffs.retry_at_s(
             backoff,
             now.wall_s,
@@ -85,14 +85,14 @@ class TokenRefreshHooks:
             own_retry_at_s=ctx.backoff_until_s,
         )
         if until_s:
-            return "backing_off", self._retrying_at(until_s, replace(ctx, trouble=backoffs.transient_error(backoff)))
+            return "backing_off", self._retrying_at(until_s, replace(ctx, error=backoffs.transient_error(backoff)))
         return "renewable", ctx
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
         try:
             claim = self._store.claim(ctx.snapshot.fp)
-        except StorageError as trouble:
-            return "unwritable", replace(ctx, trouble=_kept(trouble))
+        except StorageError as error:
+            return "unwritable", replace(ctx, error=_kept(error))
         ctx = replace(ctx, claim=claim)
         match claim.state:
             case "staged":
@@ -109,8 +109,8 @@ class TokenRefreshHooks:
     def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]:
         try:
             claim = self._store.renew_claim(ctx.claim)
-        except StorageError as trouble:
-            return "unwritable", replace(ctx, trouble=_kept(trouble))
+        except StorageError as error:
+            return "unwritable", replace(ctx, error=_kept(error))
         return "claimed", replace(ctx, claim=claim)
 
     def _can_wait(self, ctx: CredentialContext) -> bool:
@@ -123,7 +123,7 @@ class TokenRefreshHooks:
         until = f"recovered in {claim.wait_s:.0f} s" if claim.wait_s else "recovered when this token has ended"
         return replace(
             ctx,
-            trouble=Unreachable(f"{owner} may still be renewing; {until}"),
+            error=Unreachable(f"{owner} may still be renewing; {until}"),
             retry_at_s=self._clock.wall_s() + claim.wait_s if claim.wait_s else 0.0,
         )
 
@@ -148,18 +148,18 @@ class TokenRefreshHooks:
         ctx = replace(ctx, sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
-        ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
+        ctx = replace(ctx, error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
-            return "tokens", replace(ctx, pair=pair, trouble=None)
+            return "tokens", replace(ctx, pair=pair, error=None)
         return answer.outcome, replace(ctx, in_doubt=answer.outcome == "in_doubt")
 
     def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]:
         pair = ctx.pair
         assert pair is not None
-        trouble = self._insist(lambda: self._store.stage(ctx.claim, pair))
-        return ("unwritable", replace(ctx, trouble=trouble)) if trouble else ("staged", ctx)
+        error = self._insist(lambda: self._store.stage(ctx.claim, pair))
+        return ("unwritable", replace(ctx, error=error)) if error else ("staged", ctx)
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
         new = ctx.pair or ctx.claim.staged
@@ -167,7 +167,7 @@ class TokenRefreshHooks:
         # Each try compares again: while the disk fails, a program that takes no lock may sign in or out.
         there = self._insist(lambda: self._store.commit(ctx.claim, new))
         if isinstance(there, KimiAuthError):
-            return "unwritable", replace(ctx, trouble=there)
+            return "unwritable", replace(ctx, error=there)
         if not isinstance(there, Snapshot):
             # A login or logout is newer than the answer; a live pair must not stay on disk unused.
             self._drop_claim(ctx.claim)
@@ -184,7 +184,7 @@ class TokenRefreshHooks:
         ctx = self._backing_off(replace(ctx, view=View(there, binding=self._bound(ctx.view.binding))), renewed)
         took = f"{(self._clock.monotonic_s() - ctx.sent_at_s) * 1000:.0f} ms" if ctx.sent_at_s else "staged before"
         log.info("renewed: pair %s, %.0f s of life, %s", there.fp, life_s, took)
-        return "committed", replace(ctx, trouble=None)
+        return "committed", replace(ctx, error=None)
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair
@@ -195,32 +195,32 @@ class TokenRefreshHooks:
             answer = self._server.revoke(pair.refresh_token, "refresh_token")
         else:
             answer = self._server.revoke(pair.access_token, "access_token")
-        return answer.outcome, replace(ctx, revocation=answer.outcome, trouble=ctx.trouble or answer.error)
+        return answer.outcome, replace(ctx, revocation=answer.outcome, error=ctx.error or answer.error)
 
     def record_revoked(self, ctx: CredentialContext, /) -> tuple[RecordRevokedOutcome, CredentialContext]:
-        mark = RevokedMark(self._clock.wall_s(), ctx.trouble.message if ctx.trouble else "")
+        mark = RevokedMark(self._clock.wall_s(), ctx.error.message if ctx.error else "")
         try:
             self._store.mark_revoked(ctx.snapshot.fp, mark)
-        except StorageError as trouble:
-            log.warning("the server's refusal could not be recorded: %s", trouble.line)
+        except StorageError as error:
+            log.warning("the server's refusal could not be recorded: %s", error.line)
             return "unrecorded", ctx
         return "recorded", replace(ctx, view=replace(ctx.view, mark=mark))
 
     def record_unrecognized(self, ctx: CredentialContext, /) -> tuple[RecordUnrecognizedOutcome, CredentialContext]:
-        words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
-        error = Unreachable(words, hint=ctx.trouble.hint if ctx.trouble else "")
+        words = ctx.error.message if ctx.error else "an answer that is no OAuth answer"
+        error = Unreachable(words, hint=ctx.error.hint if ctx.error else "")
         fp, now = ctx.snapshot.fp, self._ports.now()
         works = still_works(ctx.snapshot, now.age_s)
         backoff = backoffs.after_unrecognized(ctx.view.backoff, fp, error, now.wall_s, self._ports.luck(), works=works)
         until_s = backoffs.retry_at_s(
             backoff, now.wall_s, is_blocked_now=not works and backoffs.is_blocked(backoff, fp)
         )
-        ctx = self._backing_off(replace(ctx, trouble=error), backoff)
+        ctx = self._backing_off(replace(ctx, error=error), backoff)
         return "recorded", self._retrying_at(until_s, ctx)
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
         backoff = backoffs.after_failure(
-            ctx.view.backoff, ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
+            ctx.view.backoff, ctx.error, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
         )
         ctx = self._retrying_at(backoff.retry_at_s, self._backing_off(ctx, backoff))
         return "postponed", self._recovering(ctx) if ctx.in_doubt else ctx
@@ -228,7 +228,7 @@ class TokenRefreshHooks:
     def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
         """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
         help."""
-        is_transient = isinstance(ctx.trouble, Unreachable)
+        is_transient = isinstance(ctx.error, Unreachable)
         return replace(ctx, retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
@@ -254,10 +254,10 @@ class TokenRefreshHooks:
         while True:
             try:
                 return write()
-            except StorageError as trouble:
+            except StorageError as error:
                 if not self._ports.keeps_trying(self._clock.monotonic_s() - began_s):
-                    return trouble
-                log.warning("a renewed login cannot be saved yet, trying on: %s", trouble)
+                    return error
+                log.warning("a renewed login cannot be saved yet, trying on: %s", error)
                 self._clock.sleep(UNSAVED_RETRY_S)
 
     def _backing_off(self, ctx: CredentialContext, backoff: Backoff) -> CredentialContext:
@@ -265,8 +265,8 @@ class TokenRefreshHooks:
         # Best effort: without it processes only retry sooner, and raising would hide the walk's own outcome.
         try:
             self._store.set_backoff(backoff)
-        except StorageError as trouble:
-            log.warning("the shared backoff could not be written: %s", trouble.line)
+        except StorageError as error:
+            log.warning("the shared backoff could not be written: %s", error.line)
         return replace(ctx, view=replace(ctx.view, backoff=backoff))
 
     def _bound(self, binding: Binding | None) -> Binding | None:
@@ -284,8 +284,8 @@ class TokenRefreshHooks:
     def _drop_claim(self, claim: Claim) -> None:
         try:
             self._store.withdraw_claim(claim)
-        except StorageError as trouble:
-            log.warning("a claim could not be taken back, the next renewal recovers: %s", trouble)
+        except StorageError as error:
+            log.warning("a claim could not be taken back, the next renewal recovers: %s", error)
 
 
 def _pair_of(snapshot: Snapshot) -> Token:
@@ -293,5 +293,5 @@ def _pair_of(snapshot: Snapshot) -> Token:
     return snapshot.token
 
 
-def _kept(trouble: StorageError) -> StorageError:
-    return type(trouble)(f"not renewed, nothing was sent: {trouble.message}", hint=trouble.hint)
+def _kept(error: StorageError) -> StorageError:
+    return type(error)(f"not renewed, nothing was sent: {error.message}", hint=error.hint)

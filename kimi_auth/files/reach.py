@@ -162,7 +162,7 @@ def remarks(directory: Path) -> Iterator[tuple[str, str]]:
             mode = stat.S_IMODE(found.st_mode)
             yield (
                 f"{path} can be written by {who} (mode {mode:04o})",
-                f"if that is not meant: chmod go-w {shlex.quote(path)}",
+                f"if that is not intended: chmod go-w {shlex.quote(path)}",
             )
 
 

@@ -49,7 +49,7 @@ def read_bounded(where: Where, limit: int, *, follow: bool = False) -> Found | N
     finally:
         os.close(descriptor)
     if len(data) > limit:
-        raise TooLarge(path, f"holds more than {limit} bytes, too many for what it should be")
+        raise TooLarge(path, f"holds more than {limit} bytes, the limit for such a file")
     return Found(data, found)
 
 

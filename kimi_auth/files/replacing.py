@@ -37,5 +37,5 @@ def _why_fixed(place: Location) -> tuple[str, str]:
         words = f"belongs to uid {found.st_uid} in a sticky directory, so it cannot be replaced by a new file"
         return words, "move it out of the way, then try again: {path}"
     if is_protected(place.name, place.directory):
-        return "is protected from changes (chattr +i or +a)", "take that away: sudo chattr -ia {path} {directory}"
+        return "is protected from changes (chattr +i or +a)", "remove the flag: sudo chattr -ia {path} {directory}"
     return "", ""

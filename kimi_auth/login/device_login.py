@@ -97,25 +97,25 @@ class DeviceLoginHooks:
         self._view = around.view
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
-        view, state, trouble = self._ports.look()
+        view, state, error = self._ports.look()
         if not ctx.force:
             # One that the server has ended stands no more, though its token may still work. An expired token stands only
             # for a renewal that nothing is known against: `token` would fail, and a person who signs in wants one.
             is_refused = view.backoff.unrecognized_fp == view.snapshot.fp
-            is_renewable = state == "expired" and trouble is None and not is_refused
-            serves = state in {"fresh", "expiring", "usable"} and not isinstance(trouble, SignInEnded)
+            is_renewable = state == "expired" and error is None and not is_refused
+            serves = state in {"fresh", "expiring", "usable"} and not isinstance(error, SignInEnded)
             if serves or is_renewable:
                 ctx = replace(ctx, token=view.snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
                     return "unfinished", ctx
                 return "already_signed_in", replace(ctx, already=True)
-            if isinstance(trouble, ConfigError):
-                return "blocked", replace(ctx, trouble=trouble)
+            if isinstance(error, ConfigError):
+                return "blocked", replace(ctx, error=error)
         try:
             await asyncio.to_thread(self._store.check_writable)
             await asyncio.to_thread(self._around.config.check)
         except (StorageError, ConfigError) as problem:
-            return "blocked", replace(ctx, trouble=problem)
+            return "blocked", replace(ctx, error=problem)
         return "ready", ctx
 
     async def request_code(self, ctx: LoginContext, /) -> tuple[CodeOutcome, LoginContext]:
@@ -132,16 +132,16 @@ class DeviceLoginHooks:
                 interval_s=interval_s,
                 wait_s=INTERVAL_FACTOR * interval_s,
                 failures=0,
-                trouble=None,
+                error=None,
             )
         failures = ctx.failures + 1
         wait_s = max(min(2.0 ** (failures - 1), BACK_OFF_MAX_S), _asked_for_s(answer))
-        return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, trouble=answer.error)
+        return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, error=answer.error)
 
     async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]:
         if ctx.failures >= CODE_TRIES_MAX:
             return "gave_up", ctx
-        self._tell("unreachable", _sentence(ctx.trouble, "the server did not answer"), wait_s=ctx.wait_s)
+        self._tell("unreachable", _sentence(ctx.error, "the server did not answer"), wait_s=ctx.wait_s)
         if not await self._rest(ctx.wait_s):
             return "cancelled", _left(ctx)
         return "again", ctx
@@ -151,7 +151,7 @@ class DeviceLoginHooks:
         left_s = ctx.deadline_s - self._clock.boottime_s()
         if code.origins and ctx.codes == 1:
             self._tell(
-                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: yours will go there."
+                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: your tokens will go there."
             )
         self._view.tell(
             Notice(
@@ -168,7 +168,7 @@ class DeviceLoginHooks:
         if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
             return "cancelled", _left(ctx)
         if self._clock.boottime_s() >= ctx.deadline_s:
-            return "lapsed", replace(ctx, trouble=CodeExpired("the code expired before it was approved"))
+            return "lapsed", replace(ctx, error=CodeExpired("the code expired before it was approved"))
         return "elapsed", ctx
 
     async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]:
@@ -182,12 +182,12 @@ class DeviceLoginHooks:
         if answer.outcome == "granted" and answer.value is not None:
             token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
             self._tell("approved", "The sign-in was approved.")
-            return "granted", replace(ctx, token=token, trouble=None)
+            return "granted", replace(ctx, token=token, error=None)
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
         is_rejected = answer.outcome == "unreachable" and isinstance(answer.error, SignInEnded)
         rejections = ctx.rejections + 1 if is_rejected else 0
         if rejections == REJECTIONS_MAX:
-            return "refused", replace(ctx, trouble=answer.error)
+            return "refused", replace(ctx, error=answer.error)
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
         wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
@@ -204,13 +204,13 @@ class DeviceLoginHooks:
             rejections=rejections,
             interval_s=interval_s,
             wait_s=wait_s,
-            trouble=answer.error,
+            error=answer.error,
         )
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
         if ctx.codes > NEW_CODES_MAX:
-            return "exhausted", replace(ctx, trouble=CodeExpired("none of the codes was approved in time"))
-        self._tell("code_expired", "The code ran out; asking for a new one.")
+            return "exhausted", replace(ctx, error=CodeExpired("none of the codes was approved in time"))
+        self._tell("code_expired", "The code expired; requesting a new one.")
         next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
         if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
             return "cancelled", _left(ctx)
@@ -222,10 +222,10 @@ class DeviceLoginHooks:
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
             unfit = ConfigError(
-                f"{self._issuer} gave tokens that are no bearer tokens, so they were not stored",
+                f"{self._issuer} issued tokens that are not bearer tokens, so they were not stored",
                 hint="check the OAuth host and the client id of the platform",
             )
-            return "unwritable", replace(ctx, trouble=unfit)
+            return "unwritable", replace(ctx, error=unfit)
         give_up = threading.Event()
         storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, binding, give_up))
         try:
@@ -240,8 +240,8 @@ class DeviceLoginHooks:
                 await asyncio.to_thread(self._give_back, token)
             raise
         if not isinstance(before, View):
-            return "unwritable", replace(ctx, trouble=before)
-        self._tell("stored", f"Stored in {self._store.place}.")
+            return "unwritable", replace(ctx, error=before)
+        self._tell("stored", f"Stored in {self._store.location}.")
         replaced = before.snapshot.token
         if replaced is not None and self._around.revokes_replaced and self._is_ours(before):
             await asyncio.to_thread(self._give_back, replaced)
@@ -259,8 +259,8 @@ class DeviceLoginHooks:
     async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:
         found = await self._around.discover(_token_of(ctx).access_token)
         ctx = replace(ctx, notes=found.notes)
-        if found.trouble is not None:
-            return "unavailable", replace(ctx, trouble=found.trouble)
+        if found.error is not None:
+            return "unavailable", replace(ctx, error=found.error)
         number = len(found.models)
         self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
         return "synced", replace(ctx, catalogue=found.models)
@@ -268,8 +268,8 @@ class DeviceLoginHooks:
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:
         try:
             await asyncio.to_thread(self._around.config.install, ctx.catalogue)
-        except ConfigError as trouble:
-            return "unwritable", replace(ctx, trouble=trouble)
+        except ConfigError as error:
+            return "unwritable", replace(ctx, error=error)
         self._tell("configured", "The configuration is written.")
         return "configured", ctx
 
@@ -308,8 +308,8 @@ class DeviceLoginHooks:
                 self._store.put(token)
                 self._bind(binding)
                 self._forget_the_pace()
-        except StorageError as trouble:
-            return trouble
+        except StorageError as error:
+            return error
         return before
 
     def _bind(self, binding: Binding) -> None:
@@ -322,8 +322,8 @@ class DeviceLoginHooks:
         """What slowed the old login down does not concern the new one."""
         try:
             self._store.set_backoff(Backoff())
-        except StorageError as trouble:
-            log.warning("the old login's backoff still exists: %s", trouble)
+        except StorageError as error:
+            log.warning("the old login's backoff still exists: %s", error)
 
     def _is_ours(self, view: View) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
@@ -357,7 +357,7 @@ async def _put_down(*tasks: asyncio.Future[T]) -> None:
 
 
 def _left(ctx: LoginContext) -> LoginContext:
-    return replace(ctx, trouble=LoginCancelled("the login was left before it was approved"))
+    return replace(ctx, error=LoginCancelled("the login was cancelled before it was approved"))
 
 
 def _asked_for_s(answer: Answer[object, object]) -> float:
@@ -365,8 +365,8 @@ def _asked_for_s(answer: Answer[object, object]) -> float:
     return min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S)
 
 
-def _sentence(trouble: KimiAuthError | None, otherwise: str) -> str:
-    return trouble.message if trouble else otherwise
+def _sentence(error: KimiAuthError | None, otherwise: str) -> str:
+    return error.message if error else otherwise
 
 
 def _code_of(ctx: LoginContext) -> DeviceCode:

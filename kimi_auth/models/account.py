@@ -174,14 +174,14 @@ async def discover(
     memo = memory.recall(platform) if memory else None
     answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
     if answer.outcome == "rejected":
-        return Catalogue(trouble=BearerRejected(f"{platform.name} rejected the access token"))
+        return Catalogue(error=BearerRejected(f"{platform.name} rejected the access token"))
     if answer.outcome == "unchanged" and memo is not None:
         return _offered(platform, memo.data)
     if answer.outcome != "models" or answer.value is None:
-        return Catalogue(trouble=answer.error or Unreachable(f"{platform.name} did not list its models"))
+        return Catalogue(error=answer.error or Unreachable(f"{platform.name} did not list its models"))
     listing: ModelsPage = answer.value
     found = _offered(platform, listing.data)
-    if memory is not None and found.trouble is None:
+    if memory is not None and found.error is None:
         memory.keep(platform, listing.etag, listing.data)
     return found
 

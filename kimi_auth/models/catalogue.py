@@ -73,7 +73,7 @@ class Catalogue:
 
     models: tuple[ModelEntry, ...] = ()
     notes: tuple[str, ...] = ()
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
 
 
 def parse_catalogue(answer: object, prefixes: tuple[str, ...] = ()) -> tuple[tuple[ModelEntry, ...], tuple[str, ...]]:

@@ -64,7 +64,7 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
     if len(new) > max(bytes_max, len(old or b"")):
         raise ConfigError(
             f"{path}: has no room for more models: it may have {CONFIG_BYTES_MAX} bytes; nothing was changed",
-            hint="take out of it what you do not need, and try again",
+            hint="remove entries that you do not need, and try again",
         )
     return new
 

@@ -40,7 +40,7 @@ class Synced:
 
     platform: Platform
     change: Change | None = None
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -54,16 +54,16 @@ async def catalogue_of(
     try:
         bearer: str | None = await source.access_token()
     except KimiAuthError as problem:
-        bearer, found = None, Catalogue(trouble=problem)
+        bearer, found = None, Catalogue(error=problem)
     for is_last in (False, True):
         if bearer:
             tried = bearer
             found = await discover(platform, bearer, headers, memory=memory)
-            if not isinstance(found.trouble, BearerRejected):
+            if not isinstance(found.error, BearerRejected):
                 return found
             bearer = None if is_last else await source.rejected(bearer)
             if bearer is None and not is_last:
-                found = Catalogue(trouble=await _ended(source) or found.trouble)
+                found = Catalogue(error=await _ended(source) or found.error)
     if static and static != tried:
         return await discover(platform, static, headers, memory=memory)
     return found
@@ -112,8 +112,8 @@ async def sync(
     for source, found in zip(sources, asked, strict=True):
         platform = source.platform
         try:
-            if found.trouble is not None:
-                raise found.trouble
+            if found.error is not None:
+                raise found.error
             if dry_run:
                 change = plan(data, platform, found.models, reason="login" if platform.id in unknown else "sync")
                 data = applied(data, change.edits)
@@ -122,7 +122,7 @@ async def sync(
                 change = await asyncio.to_thread(home.install if platform.id in unknown else home.sync, found.models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
-            synced.append(Synced(platform, trouble=problem, notes=found.notes))
+            synced.append(Synced(platform, error=problem, notes=found.notes))
         else:
             synced.append(Synced(platform, change, notes=found.notes))
     return tuple(synced)

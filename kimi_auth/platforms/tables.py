@@ -92,7 +92,7 @@ class _File(_Data):
 
 _WORDS = {
     "missing": "is missing",
-    "extra_forbidden": "is a key that nothing reads",
+    "extra_forbidden": "is an unknown key",
     "model_type": "must be a table",
     "dict_type": "must be a table",
     "tuple_type": "must be a list",

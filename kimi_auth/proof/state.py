@@ -72,7 +72,7 @@ FRESH_PAIR: Final = Pair(0)
 
 
 class Shared(NamedTuple):
-    """Everything outside the processes. `held`: a `not_before` lies ahead. `forced`: the same for forced rotations.
+    """Everything outside the processes. `held`: a `retry_at` lies ahead. `forced`: the same for forced rotations.
     `faults_left`: how many answers may still fail, where that is bounded. `full`: the disk takes no writes. `locks`: a
     bit per host. `lasting`: the record and claims that a power cut would leave, None if they equal the present ones.
     `logins_left`, `logouts_left`, `spoils_left`: how often these may still happen."""

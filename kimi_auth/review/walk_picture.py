@@ -110,7 +110,7 @@ def _notes(taken: list[tuple[int, float]]) -> tuple[str, tuple[str, ...]]:
 def _caption(walk: Walk, machine: Machine) -> str:
     ended = walk.ended_in(machine) if walk.machine == machine.name else ""
     end = (
-        f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was broken off"
+        f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was interrupted"
     )
     foreign = f"; {phrase}" if (phrase := foreign_steps(walk, machine)) else ""
     return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s{foreign}"

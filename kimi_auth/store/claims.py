@@ -158,7 +158,7 @@ def classify(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> 
     still be sending, whatever lock is held. The wall clock never decides.
     """
     header = found.header
-    claim = partial(Claim, fp=header.fp, owner=header.owner.words, nonce=header.nonce)
+    claim = partial(Claim, fp=header.fp, owner=header.owner.text, nonce=header.nonce)
     if found.answer:
         return claim("staged", staged=found.answer)
     if found.is_closed or is_certainly_dead(header.owner, me):

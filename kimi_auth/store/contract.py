@@ -88,11 +88,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RevokedMark:
-    """The server ended a pair at `at_s` (unix seconds). `words`: its error text, control characters removed, at most
+    """The server ended a pair at `at_s` (unix seconds). `message`: its error text, control characters removed, at most
     200."""
 
     at_s: float
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Backoff:
     """When any process may retry, shared by all of them. Times are unix seconds; a `retry_at_s` more than 15 min
     ahead is void (the clock was set back).
 
-    `failures` transient ends in a row, the last one described by error `code` and `words`. `unrecognized_*`: error
+    `failures` transient ends in a row, the last one described by error `code` and `message`. `unrecognized_*`: error
     answers that are not OAuth, for pair `unrecognized_fp`: `unrecognized_count` of them at least 60 s apart, with the
     times of the first and the last; `unrecognized_retry_at_s` is the `retry_at_s` that the latest one set.
     `rejected_fp`: the pair whose access token the API rejected at `rejected_at_s`; `forced`: rotations for that reason
@@ -111,7 +111,7 @@ class Backoff:
     retry_at_s: float = 0.0
     failures: int = 0
     code: str = ""
-    words: str = ""
+    message: str = ""
     unrecognized_fp: str = ""
     unrecognized_count: int = 0
     unrecognized_first_at_s: float = 0.0
@@ -158,10 +158,10 @@ class Hold(Protocol):
 
 
 class CredentialStore(Protocol):
-    """One credential's location. `place` names it for people ("the file …")."""
+    """One credential's location. `location` names it for people ("the file …")."""
 
     @property
-    def place(self) -> str: ...
+    def location(self) -> str: ...
 
     # --- reading: at any time, without the lock ----------------------------------------------------------------------
     def view(self) -> View:

@@ -277,7 +277,7 @@ class FileStore(FileReader):
         return self._hold
 
     def _own(self, state: Literal["made", "renewed"], header: claims.Header) -> Claim:
-        claim = Claim(state, header.fp, owner=header.owner.words, nonce=header.nonce)
+        claim = Claim(state, header.fp, owner=header.owner.text, nonce=header.nonce)
         self._mine.append(claim)
         return claim
 

@@ -37,7 +37,7 @@ class FileReader:
         self._watch: Watch | None = None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"the file {self.path}"
 
     @property
@@ -125,7 +125,7 @@ class FileReader:
         owner = self._claim_owner()
         # The kernel knows every holder on this host; only the claim can name a holder on another host.
         elsewhere = owner is not None and (pids is None or owner.host != owners.host_name())
-        return f"{owner.words} (says its claim)" if owner and elsewhere and owner.words else ""
+        return f"{owner.text} (according to its claim)" if owner and elsewhere and owner.text else ""
 
     def close(self) -> None:
         self._watch = None

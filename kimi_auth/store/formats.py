@@ -75,14 +75,14 @@ def is_over(found: Snapshot) -> bool:
 
 
 def encode_revoked(refusal: RevokedMark) -> bytes:
-    """A revoked mark's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
-    return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
+    """A revoked mark's bytes: `{"v": 1, "at_s": ..., "message": "..."}`."""
+    return json.dumps({"v": VERSION, "at_s": refusal.at_s, "message": clean(refusal.message)}).encode() + b"\n"
 
 
 def decode_revoked(data: bytes) -> RevokedMark:
     """The revoked mark in `data`; an unreadable one still counts, without time and message."""
     value = _tolerant(data)
-    at_s, words = value.get("at_s"), value.get("words")
+    at_s, words = value.get("at_s"), value.get("message")
     return RevokedMark(_seconds(at_s), clean(words) if isinstance(words, str) else "")
 
 

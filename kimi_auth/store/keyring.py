@@ -75,8 +75,8 @@ class SystemKeyring:
             try:
                 value = request(self._backend())
             except BaseException as error:  # noqa: BLE001  (the caller gets an error, whatever the service raises)
-                trouble = _trouble(error)
-                answers.put(lambda: _raise(trouble))
+                failure = _storage_error(error)
+                answers.put(lambda: _raise(failure))
             else:
                 answers.put(lambda: value)
 
@@ -97,7 +97,7 @@ def _package() -> Backend:
     return keyring
 
 
-def _trouble(error: BaseException) -> StorageError:
+def _storage_error(error: BaseException) -> StorageError:
     """Maps the exception by its class name: the service's own message may contain anything, even the secret."""
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError):

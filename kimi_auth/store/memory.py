@@ -60,7 +60,7 @@ class MemoryStore:
         self._aside: list[Snapshot] = []
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return "memory"
 
     def spoil(self, words: str = "it is not JSON, or not all of it") -> None:
@@ -105,7 +105,7 @@ class MemoryStore:
         return self._binding
 
     def leftovers(self) -> tuple[str, ...]:
-        return tuple(f"{self.place}: {one.problem}" for one in self._aside)
+        return tuple(f"{self.location}: {one.problem}" for one in self._aside)
 
     def holder(self) -> str:
         return f"pid {os.getpid()}" if self._lock.locked() else ""
@@ -220,7 +220,7 @@ class MemoryStore:
 
     def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
         self._need()
-        self._revoked[fp] = RevokedMark(refusal.at_s, clean(refusal.words))
+        self._revoked[fp] = RevokedMark(refusal.at_s, clean(refusal.message))
 
     def set_backoff(self, backoff: Backoff) -> None:
         self._need()
@@ -249,7 +249,7 @@ class MemoryStore:
         header = claims.new(fp, self._me())
         self._claims[fp] = claims.Found(header)
         self._mine.append(header.nonce)
-        return Claim(state, fp, owner=header.owner.words, nonce=header.nonce)
+        return Claim(state, fp, owner=header.owner.text, nonce=header.nonce)
 
     def _install(self, token: Token) -> None:
         if self._found.state == "corrupt":

@@ -52,8 +52,8 @@ def _measure(options: argparse.Namespace) -> None:
     with surroundings.at_home() as folder:
         heading = f"Measured on {report.machine_class(folder)}. Medians; the rows of a table take turns."
         print(heading if options.markdown else textwrap.fill(heading, report.WIDTH), end="\n\n", flush=True)
-        if trouble := report.busy():
-            print(f"bench: {trouble}", file=sys.stderr)
+        if error := report.busy():
+            print(f"bench: {error}", file=sys.stderr)
         for name in options.only or (IN_DOCS if options.markdown else TABLES):
             table = tables[name](folder)
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)

@@ -444,13 +444,13 @@ def test_a_logout_names_what_it_leaves(kimi: Run, store: FileStore) -> None:
     for name in (theirs, ours):
         store.path.with_name(name).write_bytes(broken)
     said = kimi("logout")
-    assert (said.status, "could not be read, so it was not told" in said.out) == (0, True)
+    assert (said.status, "could not be read, so they were not revoked" in said.out) == (0, True)
     holding = sorted(path for path in store.path.parent.iterdir() if b"emulated-refresh" in path.read_bytes())
     aside, temporary = holding
     assert aside.name.startswith("kimi-code.json.corrupt-")
     assert (temporary.name, aside.read_bytes()) == (theirs, broken)
     for path in holding:
-        assert f"left: {path}: may hold a token; look, then delete it" in said.out
+        assert f"left: {path}: may hold a token; check it, then delete it" in said.out
     assert kimi("logout", "--json").json["signed_out"][0]["left"] == [str(path) for path in holding]
 
 
@@ -604,11 +604,11 @@ def test_status_tells_of_a_rejected_token(kimi: Run, store: FileStore) -> None:
     words = " ".join(said.out.split())
     assert "rejected: the API rejected this token 1 min 30 s ago, at one URL at least; no rotation for that" in words
     facts = json.loads(kimi("status", "--json").out)
-    assert (facts["rejected_at"], facts["forced_not_before"]) == (now_s - 90, now_s + 600)
+    assert (facts["rejected_at"], facts["forced_retry_at"]) == (now_s - 90, now_s + 600)
     assert kimi("token").out == token
     kimi("token", "--refresh")
     facts = json.loads(kimi("status", "--json").out)
-    assert (facts["rejected_at"], facts["forced_not_before"]) == (None, now_s + 600)
+    assert (facts["rejected_at"], facts["forced_retry_at"]) == (None, now_s + 600)
 
 
 def test_doctor_on_a_broken_house(kimi: Run, share_dir: Path) -> None:

@@ -201,13 +201,15 @@ class House:
     def backing_off(self) -> None:
         with self.store.locked(NO_LIMIT_S):
             self.store.set_backoff(
-                Backoff(retry_at_s=time.time() + 50, failures=3, code="unreachable", words="no route")
+                Backoff(retry_at_s=time.time() + 50, failures=3, code="unreachable", message="no route")
             )
 
     def client_refused(self) -> None:
         self.age(-5.0)
         with self.store.locked(NO_LIMIT_S):
-            self.store.set_backoff(Backoff(retry_at_s=time.time() + 50, failures=1, code="client_refused", words="no"))
+            self.store.set_backoff(
+                Backoff(retry_at_s=time.time() + 50, failures=1, code="client_refused", message="no")
+            )
 
     def platforms_broken(self) -> None:
         (self.share_dir / "platforms.toml").write_text("= no")
@@ -330,7 +332,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "share dir with too long a name": (("name_too_long",), [("share dir", surroundings.ELSEWHERE)]),
     "share dir of another user": (
         ("locked_out",),
-        [("share dir", "see whose they are and what they allow: ls -ld ~ ~/.kimi")],
+        [("share dir", "check owner and mode: ls -ld ~ ~/.kimi")],
     ),
     "default model's provider is no text": (
         ("provider_is_a_list",),
@@ -342,7 +344,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("kimi_cli_wrote", "revoked"),
         [
             ("credential", "kimi-auth login"),
-            ("writers", "end every Kimi CLI that is open, then: kimi-auth login --force"),
+            ("writers", "close every running Kimi CLI, then: kimi-auth login --force"),
         ],
     ),
     "corrupt and invalid": (
@@ -458,7 +460,7 @@ def test_a_lock_that_a_stopped_process_holds(house: House, is_renewing: bool) ->
     with held(house.file.with_suffix(".lock")) as pid:
         os.kill(pid, signal.SIGSTOP)
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
-        assert house.findings() == [("lock", f"let it go on: kill -CONT {pid}")]
+        assert house.findings() == [("lock", f"resume it: kill -CONT {pid}")]
         assert "which is stopped" in house.kimi("doctor").out
         os.kill(pid, signal.SIGCONT)
     assert house.findings() == ([("claim", RENEW)] if is_renewing else [])
@@ -470,7 +472,7 @@ def test_a_renewal_under_way_is_let_alone(house: House) -> None:
     claim = next(house.file.parent.glob("*.next"))
     with held(house.file.with_suffix(".lock")) as pid:
         assert house.findings() == []
-        assert f"a renewal is under way, by pid {pid}" in house.kimi("doctor").out
+        assert f"a renewal is in progress, by pid {pid}" in house.kimi("doctor").out
         os.utime(claim, (time.time() - 80, time.time() - 80))
         assert house.findings() == [("lock", f"if it does not end soon: kill {pid}")]
 
@@ -487,7 +489,11 @@ def test_a_lock_that_is_given_back(house: House, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("holder", "evidence", "step"),
     [
-        ("pid 7 on janes-laptop (says its claim)", "held by pid 7 of another host", "if it does not end soon: kill 7"),
+        (
+            "pid 7 on janes-laptop (according to its claim)",
+            "held by pid 7 of another host",
+            "if it does not end soon: kill 7",
+        ),
         ("somebody", "held by somebody", "wait for that process, or end it"),
     ],
 )

@@ -107,7 +107,7 @@ def evil(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     token = Token("access-1", "refresh-1", time.time() + 600, 900.0, issuer=issuer, scope=f"a {NAME}")
     with store.locked(5):
         store.put(token)
-        store.set_backoff(Backoff(retry_at_s=time.time() + 60, failures=2, words=EVIL, code="unreachable"))
+        store.set_backoff(Backoff(retry_at_s=time.time() + 60, failures=2, message=EVIL, code="unreachable"))
     (share / "platforms.toml").write_text(PLATFORM.format(evil=escapes(EVIL), key=escapes(NAME)))
     (share / "config.toml").write_text(CONFIG.format(evil=escapes(EVIL)))
     for folder in ("machines", NAME):
@@ -272,7 +272,7 @@ def test_a_refusal_that_was_stored(evil: Path, emulator: Emulator, capfd: pytest
     token = store.read().token
     assert token is not None
     file = evil / NAME / "credentials" / f"kimi-code.{fingerprint(token)}.revoked"
-    file.write_text(json.dumps({"v": 1, "at_s": 1.0, "words": EVIL}))
+    file.write_text(json.dumps({"v": 1, "at_s": 1.0, "message": EVIL}))
     for command in ("status", "token", "doctor"):
         main([command])
         out, err = capfd.readouterr()

@@ -142,7 +142,7 @@ def test_diagnostics_stand_above_the_picture(text: str) -> None:
     """What standard error is told meanwhile goes where the picture began, and the picture stays whole below it."""
     window = Window(80, 24)
     view = LiveView(window.console(), "Kimi Code", now_s=lambda: 100.0)
-    view.state = replace(view.state, words="Asking.")
+    view.state = replace(view.state, message="Asking.")
     view.tick()
     view.above(text, lambda line: window.write(line.replace("\n", "\r\n")))
     lines = text.splitlines()

@@ -192,7 +192,7 @@ def test_data_in_any_encoding(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "KIMI_SHARE_DIR": str(tmp_path / "días-日本")}
     command = [sys.executable, "-m", "kimi_auth", "status", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, check=False)
-    assert f"{tmp_path}/días-日本/credentials" in json.loads(done.stdout)["place"]
+    assert f"{tmp_path}/días-日本/credentials" in json.loads(done.stdout)["location"]
 
 
 # --- output that cannot be written -------------------------------------------------------------------------------------
@@ -374,11 +374,11 @@ ENDS = {
 def test_every_end_of_a_login_has_its_status(state: str) -> None:
     """Each rest state of device_login: the exit status that is promised, with the error's message where there is
     one."""
-    for trouble, status in ENDS[state]:
-        error = login_error(LoginReport(state, trouble=trouble))
+    for reason, status in ENDS[state]:
+        error = login_error(LoginReport(state, error=reason))
         assert (error.exit_status if error else None) == status
-        if error is not None and trouble is not None:
-            assert trouble.message in error.message
+        if error is not None and reason is not None:
+            assert reason.message in error.message
 
 
 STATES = {"absent": 3, "revoked": 4, "blocked": 4, "corrupt": 8}
@@ -390,7 +390,7 @@ def test_every_state_has_its_status(state: str) -> None:
     error = status_error(Status("kimi-code", "Kimi Code", state, "the file x"))
     assert (error.exit_status if error else 0) == STATES.get(state, 0)
     assert (
-        status_error(Status("k", "K", "revoked", "x", trouble=Revoked("ended: by the person"))).message
+        status_error(Status("k", "K", "revoked", "x", error=Revoked("ended: by the person"))).message
         == "ended: by the person"
     )  # type: ignore[union-attr]
 

@@ -83,7 +83,7 @@ def test_the_story_of_a_sign_in() -> None:
     )
     assert done.mood == "finishing"
     assert told(Notice("models", "1 model found.", count=1)).done == (("models", "1 model found"),)
-    assert told(SHOWN, Notice("locked", "pid 7 holds it.")).words == "pid 7 holds it."
+    assert told(SHOWN, Notice("locked", "pid 7 holds it.")).message == "pid 7 holds it."
     warned = told(SHOWN, Notice("warning", "The browser did not open."))
     assert (warned.warnings, warned.mood) == (("The browser did not open.",), "waiting")
 
@@ -93,14 +93,14 @@ def test_every_end_has_words(rest: str) -> None:
     """Each rest state of device_login is an end of the picture, with a sentence of its own."""
     ended = finish(told(SHOWN), LoginReport(rest))
     assert ended.is_over
-    assert ended.words.endswith(".")
+    assert ended.message.endswith(".")
     good = rest == "signed_in"
     assert (ended.mood == "good") == good
 
 
 def test_ends_that_are_not_of_the_machine() -> None:
     """A login that stood already, and one that was torn away."""
-    assert "already" in finish(ViewState("Kimi Code"), LoginReport("signed_in", already=True)).words
+    assert "already" in finish(ViewState("Kimi Code"), LoginReport("signed_in", already=True)).message
     assert interrupt(told(SHOWN)).is_over
 
 
@@ -337,7 +337,7 @@ def test_as_lines() -> None:
     assert lines == [
         f"Open this page to sign in to Kimi Code: {CODE.verification_uri_complete}",
         "It must show or ask for the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. The code is good for 10 min.",
+        "Approve only if you started this sign-in. The code is valid for 10 min.",
         "The server asks for a poll every 10 s.",
         "auth.example did not answer.",
         "Warning: Careful.",
@@ -355,7 +355,7 @@ def test_as_lines_with_a_code_to_type() -> None:
     assert lines[0].endswith(f": {CODE.verification_uri}")
     assert lines[1:] == [
         "Type the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. The code is good for 42 s.",
+        "Approve only if you started this sign-in. The code is valid for 42 s.",
     ]
 
 
@@ -438,7 +438,7 @@ def test_keys_are_promised_where_they_are_heard(has_keys: bool) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, height=24, legacy_windows=False, _environ={})
     console.print(render(told(SHOWN, OFFLINE), NOW_S, has_keys=has_keys))
-    assert ("q or Esc leaves" in file.getvalue()) is has_keys
+    assert ("q or Esc cancels" in file.getvalue()) is has_keys
     assert "next try in 20 s" in file.getvalue()
 
 

@@ -83,8 +83,8 @@ class Login:
 
     async def discover(self, bearer: str) -> Catalogue:
         assert self.life.server.is_live(bearer)
-        models, trouble = self.catalogue
-        return Catalogue(models, trouble=trouble)
+        models, error = self.catalogue
+        return Catalogue(models, error=error)
 
     @property
     def now_s(self) -> float:
@@ -205,7 +205,7 @@ def refused_and_expired(login: Login) -> None:
 
 def failed_and_expired(login: Login) -> None:
     login.life.sign_in(age_s=2000)
-    login.life.store.theirs.set_backoff(Backoff(retry_at_s=login.life.clock.wall_s() + 30, failures=1, words="503"))
+    login.life.store.theirs.set_backoff(Backoff(retry_at_s=login.life.clock.wall_s() + 30, failures=1, message="503"))
 
 
 def foreign_login(login: Login) -> None:
@@ -271,11 +271,11 @@ ALREADY = {"signed in already", "an expired login still stands"}
 @pytest.mark.parametrize("name", ROWS)
 def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
     """Every outcome of RFC 8628 and of the network: the end, the reason, and the files left on disk."""
-    prepare, end, trouble = ROWS[name]
+    prepare, end, error = ROWS[name]
     prepare(login)
     before = login.life.store.read()
     state, ctx = asyncio.run(login.walk())
-    assert (state, type(ctx.trouble) if ctx.trouble else None) == (end, trouble), ctx.trouble
+    assert (state, type(ctx.error) if ctx.error else None) == (end, error), ctx.error
     stored = login.life.store.read()
     assert ctx.already is (name in ALREADY)
     if state == "signed_in" and not ctx.already:
@@ -476,8 +476,8 @@ def test_a_client_error_that_repeats_ends_the_login(login: Login, status: int) -
     login.approve_at_s = None
     state, ctx = asyncio.run(login.walk())
     assert (state, len(login.polls_at_s)) == ("failed", 4)
-    assert isinstance(ctx.trouble, SignInEnded)
-    assert str(ctx.trouble) == (f"auth.example rejects the request (HTTP {status}, text/plain): Unsupported Media Type")
+    assert isinstance(ctx.error, SignInEnded)
+    assert str(ctx.error) == (f"auth.example rejects the request (HTTP {status}, text/plain): Unsupported Media Type")
     assert login.polls_at_s[-1] - login.polls_at_s[0] == 70.0
 
 
@@ -624,8 +624,8 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
             interrupt_at(login, "polling")
     else:
         state, ctx = asyncio.run(login.walk())
-        assert (state, type(ctx.trouble)) == ("failed", ConfigError)
-        assert "no bearer tokens" in ctx.trouble.message
+        assert (state, type(ctx.error)) == ("failed", ConfigError)
+        assert "not bearer tokens" in ctx.error.message
         assert server.counts["revoke"] == 1
         assert login.life.served == login.written == []
     assert login.life.store.read().state == "absent"
@@ -725,7 +725,7 @@ def test_ctrl_c_while_another_process_holds_the_lock_revokes_the_grant(login: Lo
 def test_a_context_never_shows_a_secret(login: Login) -> None:
     """The repr of everything that a login carries holds no token and no device code."""
     _, ctx = asyncio.run(login.walk())
-    for thing in (ctx, replace(ctx, trouble=CorruptCredential("x")), login.notices):
+    for thing in (ctx, replace(ctx, error=CorruptCredential("x")), login.notices):
         assert "access-" not in repr(thing)
         assert "refresh-" not in repr(thing)
         assert "device-" not in repr(thing)

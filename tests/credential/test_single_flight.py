@@ -166,7 +166,7 @@ def test_the_wait_at_the_end_is_announced() -> None:
         """
     )
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "kimi-auth: a renewal is on its way; ending when it is safe on disk\n"
+    assert done.stderr == "kimi-auth: a renewal is in progress; exiting as soon as its result is stored\n"
 
 
 def test_what_begins_while_the_interpreter_exits() -> None:

@@ -189,7 +189,7 @@ path = Path(sys.argv[1])
 try:
     files.refuse_fixed(path)
 except files.Fixed as error:
-    print(error.words)
+    print(error.message)
 new = path.with_name("new")
 new.touch()
 try:

@@ -83,7 +83,7 @@ def meetings(data: bytes) -> None:
 
 def refusal(data: bytes) -> None:
     found = formats.decode_revoked(data)
-    assert found.words == "" or found.words.isprintable()
+    assert found.message == "" or found.message.isprintable()
     assert formats.decode_revoked(formats.encode_revoked(found)) == found
 
 

@@ -179,7 +179,7 @@ def _codes() -> Iterable[Fault]:
     for value in (86_400, 0, -5, "7", "soon", None, 1e300, True):
         yield fault(f"interval {value!r}", codes(interval=value) if value is not None else codes(interval=[]))
     for life_s in (0.001, 1):
-        yield fault(f"expires_in {life_s!r} for ever", codes(expires_in=life_s), "expired", "ran out", times=None)
+        yield fault(f"expires_in {life_s!r} for ever", codes(expires_in=life_s), "expired", "code expired", times=None)
     for value in ("600", -1, 0, 1e300, "never", 90):
         yield fault(f"expires_in {value!r}", codes(expires_in=value))
 
@@ -191,11 +191,11 @@ def _polls() -> Iterable[Fault]:
     spoken = "an OAuth error that ends the request (RFC 8628 §3.5)"
     spent = "the code has given its tokens (RFC 8628 §3.5)"
     yield fault("access_denied", oauth_error("access_denied"), "denied", "was refused")
-    yield fault("expired_token", oauth_error("expired_token"), says="ran out")
+    yield fault("expired_token", oauth_error("expired_token"), says="code expired")
     yield fault("slow_down", oauth_error("slow_down"), says="every 10 s", pause_s=12)
     yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3, pause_s=24)
     yield fault("pending with a 200", oauth_error("authorization_pending", 200))
-    yield fault("not approved", oauth_error("authorization_pending"), "expired", "ran out", times=None)
+    yield fault("not approved", oauth_error("authorization_pending"), "expired", "code expired", times=None)
     yield fault("500", answer(500), says="returned a server error")
     yield fault("500 for ever", answer(500), "expired", "returned a server error", times=None)
     yield fault("server_error", oauth_error("server_error"), says="returned a server error")
@@ -245,7 +245,7 @@ def _polls() -> Iterable[Fault]:
     yield fault("a token of 70,000 characters", tokens(access_token="A" * 70_000), "failed", "read", final=spent)
     yield fault("a token that is a number", tokens(access_token=7), "failed", "could not be read", final=spent)
     other = tokens(token_type="mac")
-    yield fault("a token of type mac", other, "failed", "are no bearer tokens", final=spent)
+    yield fault("a token of type mac", other, "failed", "are not bearer tokens", final=spent)
     yield fault("a token of type BEARER", tokens(token_type="BEARER"))
     for name, change in UNTIDY.items():
         # The code is spent by its first 200, whatever that looks like: who polls on loses the login.

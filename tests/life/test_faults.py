@@ -122,7 +122,7 @@ def sign_in(life: Life) -> None:
 
     life.person.tell = watch  # type: ignore[method-assign]
     report: LoginReport = asyncio.run(life.home.session().login(life.person))
-    life.ends, life.error, life.codes_at_s = report.state, report.trouble, tuple(issued)
+    life.ends, life.error, life.codes_at_s = report.state, report.error, tuple(issued)
 
 
 def refresh(life: Life, clock: VirtualClock) -> None:

@@ -174,7 +174,7 @@ def test_an_unknown_certificate_authority(
     assert (tls_server.count("exchange"), life.record) == (0, before)
     report = asyncio.run(life.session().login(person := Person(), force=True))
     assert (report.state, person.notices) == ("failed", [])
-    assert "certificate" in str(report.trouble)
+    assert "certificate" in str(report.error)
     assert (tls_server.count("code"), life.record, clock.monotonic_s()) == (1, before, began_s)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
     clock.advance(2)
@@ -316,7 +316,7 @@ def test_a_name_that_does_not_resolve(
     assert "you are still signed in" in raised.value.line
     report = asyncio.run(life.session().login(person := Person(), force=True))
     assert (report.state, len(person.notices)) == ("failed", 4)
-    assert isinstance(report.trouble, Unreachable)
+    assert isinstance(report.error, Unreachable)
     assert life.record["refresh_token"] == before["refresh_token"]
 
 

@@ -101,8 +101,8 @@ def test_a_socks_proxy_that_turns_us_away(
     with pytest.raises(Unreachable, match=message) as raised:
         life.session().access_token_sync()
     report = asyncio.run(life.session().login(Person(), force=True))
-    assert (report.state, message in str(report.trouble)) == ("failed", True)
-    assert "s3cret" not in f"{raised.value.line} {report.trouble}"
+    assert (report.state, message in str(report.error)) == ("failed", True)
+    assert "s3cret" not in f"{raised.value.line} {report.error}"
     assert not [name for name in life.files if name.endswith(".next")]
     assert server.count("exchange") == 0
 

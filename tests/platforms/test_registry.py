@@ -257,24 +257,24 @@ def test_parse_refuses(text: str, where: str) -> None:
     if where.startswith("mine.toml: platforms."):
         beside = OAUTH.removeprefix("v = 1\n").replace("platforms.x", "platforms.beside")
         (other,), problems = parse(text + beside, "mine.toml")
-        ((key, trouble),) = problems.items()
+        ((key, error),) = problems.items()
         assert other.id == "beside"
-        assert trouble.message.startswith(f"mine.toml: platforms.{key}")
+        assert error.message.startswith(f"mine.toml: platforms.{key}")
     else:
         with pytest.raises(ConfigError) as caught:
             parse(text, "mine.toml")
-        trouble = caught.value
-    assert trouble.message.startswith(where)
-    assert "\n" not in trouble.line
-    assert "Value error" not in trouble.line
-    assert "Input should" not in trouble.line
+        error = caught.value
+    assert error.message.startswith(where)
+    assert "\n" not in error.line
+    assert "Value error" not in error.line
+    assert "Input should" not in error.line
 
 
 def test_parse_names_the_next_step() -> None:
     """The caller that gives the text gives the fix too, and it follows every problem with it."""
     _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", fix="vi mine.toml")
-    (trouble,) = problems.values()
-    assert trouble.line == "mine.toml: platforms.mine.colour: is a key that nothing reads (vi mine.toml)"
+    (error,) = problems.values()
+    assert error.line == "mine.toml: platforms.mine.colour: is an unknown key (vi mine.toml)"
     with pytest.raises(ConfigError, match="not TOML") as caught:
         parse("v = ", "mine.toml", fix="vi mine.toml")
     assert caught.value.hint == "vi mine.toml"

@@ -289,7 +289,7 @@ class Real:
                 nonce=OTHER_NONCE if given.claim == "open" else nonce,
             ),
             pair=pairs.get(given.pair),
-            trouble=Unreachable("no answer"),
+            error=Unreachable("no answer"),
             recoveries=given.recoveries,
         )
         ctx = replace(ctx, **self._waiting(given))

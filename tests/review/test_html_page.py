@@ -73,7 +73,7 @@ def measured() -> PageData:
     hooks = {"sign_out": {"revoke": {"implemented by": "a.b", "time limit": "5 s", "may touch": "x|y"}}}
     answers = {"poll": {"columns": ["status", "outcome"], "rows": [["200", "granted"], ["<400>", "refused"]]}}
     faults = {
-        "faults": [{"at": "code", "fault": "<500>", "ends": "signed_in", "shown": ["HOST has trouble.", "x" * 300]}]
+        "faults": [{"at": "code", "fault": "<500>", "ends": "signed_in", "shown": ["HOST has error.", "x" * 300]}]
     }
     return PageData(hooks, answers, condense(OWN, report()), checker, mutation, faults)
 
@@ -132,7 +132,7 @@ def test_everything_is_on_it() -> None:
         "<code>granted</code>",
         "&lt;400&gt;",
         "&lt;500&gt;",
-        "HOST has trouble.",
+        "HOST has error.",
         f"{len(edges(OWN['sign_out'])) - 1} of {len(edges(OWN['sign_out']))}",
         "<code>a.\u200bb</code>",
     ):

@@ -59,7 +59,7 @@ class TestRecord:
         assert store.backoff() == Backoff()
         assert store.binding() is None
         assert store.holder() == ""
-        assert store.place
+        assert store.location
 
     @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
     def test_what_is_put_is_read(self, place: Any, token: Token) -> None:

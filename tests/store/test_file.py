@@ -72,7 +72,7 @@ def test_the_names_of_the_files(file_store: FileStore, pair: Any) -> None:
     assert {mode(path) for path in directory.iterdir()} == {0o600}
     assert mode(directory) == mode(directory.parent) == 0o700
     assert (directory / "kimi-code.lock").read_bytes() == b""
-    assert str(file_store.path) in file_store.place
+    assert str(file_store.path) in file_store.location
     assert str(file_store.path) in repr(file_store)
 
 

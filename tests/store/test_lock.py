@@ -596,8 +596,8 @@ def test_the_kernel_s_table(tmp_path: Path) -> None:
     ("pids", "hostname", "words"),
     [
         ([], "here", ""),
-        ([], "elsewhere", "pid {pid} on here (says its claim)"),
-        (None, "here", "pid {pid} on here (says its claim)"),
+        ([], "elsewhere", "pid {pid} on here (according to its claim)"),
+        (None, "here", "pid {pid} on here (according to its claim)"),
         ([4711], "here", "pid 4711"),
     ],
 )

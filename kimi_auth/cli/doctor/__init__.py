@@ -39,7 +39,7 @@ RUNBOOK: tuple[Look, ...] = (
 )
 """The checks, in this order."""
 
-ALL_WELL = "All is well: nothing stands in the way of this sign-in."
+ALL_WELL = "No problems found: this login works."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,7 +62,7 @@ def doctor(
     else:
         _show(out, checks)
     if count:
-        found = Findings(f"{counted(count, 'finding')}: {', '.join(names)}", hint="the next step stands beside each")
+        found = Findings(f"{counted(count, 'finding')}: {', '.join(names)}", hint="the next step is listed with each")
         if not json:
             raise found
         out.say(found.line)  # raised, it would become a second JSON object
@@ -83,9 +83,9 @@ def _examine(out: Terminal, *, verify: bool) -> list[Check]:
 
 
 def _asked(out: Terminal, session: Session) -> Check:
-    says, trouble = out.signals.run(session.verify())
-    steps = {"valid": "", "invalid": RENEW, "unknown": trouble.hint if trouble else ""}
-    return Check("API says", says + (f": {trouble.message}" if trouble else ""), steps[says])
+    says, error = out.signals.run(session.verify())
+    steps = {"valid": "", "invalid": RENEW, "unknown": error.hint if error else ""}
+    return Check("API says", says + (f": {error.message}" if error else ""), steps[says])
 
 
 def _show(out: Terminal, checks: Sequence[Check]) -> None:
@@ -114,7 +114,7 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
         grid.add_row(check.name, mark, Text(check.evidence))
         if check.step:
             grid.add_row("", Text("→", "bold"), Text(check.step, "bold"))
-    title = Text("What a sign-in depends on", "bold")
+    title = Text("Checks of this login", "bold")
     for part in ("", Padding(title, (0, MARGIN)), "", Padding(grid, (0, MARGIN)), ""):
         out.picture(part)
     if is_well:

@@ -40,8 +40,8 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
         traces.append("the credential was last written by a Kimi CLI")
     if ages := sorted(_ages_s(path.parent)):
         traces.append(f"{counted(len(ages), 'unfinished write')} of a Kimi CLI, the last one {duration(ages[0])} ago")
-    lost = found.state in {"corrupt", "blocked"} or isinstance(found.trouble, SignInEnded)
-    step = f"end every Kimi CLI that is open, then: {LOGIN} --force"
+    lost = found.state in {"corrupt", "blocked"} or isinstance(found.error, SignInEnded)
+    step = f"close every running Kimi CLI, then: {LOGIN} --force"
     yield Check("writers", "; ".join(traces) or "kimi-auth alone", step if traces and lost else "")
 
 

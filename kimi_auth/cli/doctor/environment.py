@@ -59,12 +59,12 @@ def _obstacle(path: Path) -> tuple[str, str]:
     try:
         if os.path.lexists(path) and not path.is_dir():
             if not path.is_file():
-                return ", which is no directory", ELSEWHERE
-            return ", which is no directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
+                return ", which is not a directory", ELSEWHERE
+            return ", which is not a directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
         for directory in _directories(path):
             list(files.remarks(directory))
     except files.Unfit as error:
-        return f": {error}" if error.path != path else f" {error.words}", error.hint
+        return f": {error}" if error.path != path else f" {error.message}", error.hint
     except FileNotFoundError:
         return "", ""
     except OSError as error:
@@ -107,7 +107,7 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
-        gone = f"{default}, which is none of the models in config.toml"
+        gone = f"{default}, which is not a model in config.toml"
         yield Check("default model", gone, f"{SYNC}, or name another default_model: {edit}")
     else:
         yield Check("default model", default or "none")

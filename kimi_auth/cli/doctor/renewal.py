@@ -28,13 +28,13 @@ often."""
 RENEWAL_S = 75.0
 """How long a renewal may take: one request's deadline and some. A process killed sooner loses the answer."""
 
-ELSEWHERE = "(says its claim)"
+ELSEWHERE = "(according to its claim)"
 """The end of a lock holder's description if that process is on another host or unknown."""
 
 CLAIMS = {
-    "interrupted": "a renewal was begun and its process is over: its answer is not known",
-    "in_flight": "a renewal was begun, and its process may still be at it: its answer is not known",
-    "staged": "a renewal was answered, and the answer is not installed yet",
+    "interrupted": "a renewal was started and its process has ended: the answer is unknown",
+    "in_flight": "a renewal was started, and its process may still be running: the answer is unknown",
+    "staged": "a renewed pair is staged, and not committed yet",
 }
 
 
@@ -49,7 +49,7 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
     """Who holds the credential's lock, and does not give it back."""
     holder = session.store.holder()
     if stopped := _stopped(holder):
-        yield Check("lock", f"held by {_who(holder)}, which is stopped", f"let it go on: kill -CONT {stopped}")
+        yield Check("lock", f"held by {_who(holder)}, which is stopped", f"resume it: kill -CONT {stopped}")
         return
     if holder and (since_s := _under_way_s(session, found)) is not None:
         yield Check("lock", f"held by {_who(holder)}, for a renewal that began {duration(since_s)} ago")
@@ -69,13 +69,13 @@ def claim(session: Session, found: Status) -> Iterator[Check]:
     """A renewal that was begun and not finished."""
     if not claim_of(found):
         if found.fp and not found.claim:
-            yield Check("claim", "none: no renewal was left behind")
+            yield Check("claim", "none: no unfinished renewal")
         return
     again = session.status()  # it may have been finished between the look at the claim and the one at the lock
     if not again.claim or again.fp != found.fp:
         yield Check("claim", "a renewal has just been finished")
     elif again.holder:
-        yield Check("claim", f"a renewal is under way, by {_who(again.holder)}")
+        yield Check("claim", f"a renewal is in progress, by {_who(again.holder)}")
     else:
         yield Check("claim", CLAIMS.get(again.claim, again.claim), RENEW)
 
@@ -89,7 +89,7 @@ def backoff(session: Session, found: Status) -> Iterator[Check]:
     failures = known.failures or known.unrecognized_count
     why = f" after {counted(failures, 'failure')}" if failures else ""
     step = ClientRefused.default_hint if known.code == ClientRefused.code else f"check the network, then: {RENEW}"
-    yield Check("backoff", f"no renewal for {left}{why}" + (f": {known.words}" if known.words else ""), step)
+    yield Check("backoff", f"no renewal for {left}{why}" + (f": {known.message}" if known.message else ""), step)
 
 
 def _under_way_s(session: Session, found: Status) -> float | None:
