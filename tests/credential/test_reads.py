@@ -13,7 +13,7 @@ import pytest
 from kimi_auth import Session
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token
 
 READS = {
