@@ -262,7 +262,7 @@ def test_a_credential_that_is_locked(home: Home, monkeypatch: pytest.MonkeyPatch
 def test_what_cannot_be_read_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keyring's entry goes only when the file is known to have the same."""
     monkeypatch.setattr(FileStore, "put", lambda self, token: None)
-    assert "is not what can be read there" in str(home.migrate().trouble)
+    assert "is not the one that was written" in str(home.migrate().trouble)
     assert home.keyring.held
     assert home.refers_to_keyring
 
