@@ -10,7 +10,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
 from kimi_auth.models.account import endpoints_of
-from kimi_auth.platforms.spec import normal_url
+from kimi_auth.urls import normal_url
 
 __all__ = ["add_to"]
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:  # the help, which knows every command, waits for no view
 
 __all__ = ["add_to", "sign_in"]
 
-KEY_CHARACTERS_MAX = 8192
-"""Longer than any API key; longer input is refused, not cut."""
-
 REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
     "unsupported": "the server offers no revocation; the tokens end by themselves",
@@ -124,7 +121,10 @@ def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) 
 def _key(session: Session, *, from_stdin: bool) -> str:
     """The API key: a line of standard input, or what a person types unseen. Raises Usage where there is neither."""
     if from_stdin and sys.stdin is not None:
-        return sys.stdin.readline(KEY_CHARACTERS_MAX)
+        from kimi_auth.login.api_keys import KEY_CHARACTERS_MAX
+
+        # Room for the end of the line: a key that is too long must stay too long.
+        return sys.stdin.readline(KEY_CHARACTERS_MAX + 2)
     if sys.stdin is not None and sys.stdin.isatty():
         key: str = typer.prompt(one_line(f"API key for {session.platform.name}"), hide_input=True, err=True)
         return key

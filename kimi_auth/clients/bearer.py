@@ -9,12 +9,12 @@ next, so the connection is free again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 
 import httpx
 
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.logs import logger
 
 from .origins import bearer_origin, origin_of
 from .source import TokenSource
@@ -28,7 +28,7 @@ URLS_MAX = 256
 """Of URLs that refuse a token which their origin accepts elsewhere, so many are remembered."""
 
 _NO_NEWER_TOKEN = "401, and no newer token: %s"
-_log = logging.getLogger("kimi_auth.clients")
+_log = logger("clients")
 
 
 class BearerAuth(httpx.Auth):

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from kimi_auth.credential.backoff import blocked, is_blocked, retry_at_s, transient_error
 from kimi_auth.credential.contracts import InspectOutcome
-from kimi_auth.errors import CorruptCredential, KimiAuthError, Revoked, Unreachable, WrongIssuer
+from kimi_auth.errors import CorruptCredential, KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
 from kimi_auth.store import Binding, RevokedMark, Snapshot, View
-from kimi_auth.token import Token, left_s, phase
+from kimi_auth.token import END_MAX_S, Token, left_s, phase
 
-__all__ = ["Now", "classify", "not_ours", "still_works"]
+__all__ = ["Now", "classify", "implausible_end", "not_ours", "still_works"]
 
 
 class Now(NamedTuple):
@@ -48,7 +48,17 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
         return "blocked", blocked(backoff)
     if view.claim.state in {"interrupted", "in_flight"}:
         return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", trouble
+    return "expired", trouble or implausible_end(token)
+
+
+def implausible_end(token: Token) -> StorageError | None:
+    """The error for a stored `expires_at` that is no time in seconds; None for any other."""
+    if token.expires_at_s <= END_MAX_S:
+        return None
+    return StorageError(
+        f"the stored expires_at, {token.expires_at_s:.0f}, is not a time in seconds, so the token counts as expired",
+        hint="renew it: kimi-auth token",
+    )
 
 
 def still_works(snapshot: Snapshot, now_s: float) -> bool:

@@ -68,9 +68,9 @@ class CredentialContext:
 
     `retry_at_s`: when another try makes sense, unix seconds by the store's clock, 0.0 if waiting would change nothing;
     the hook that postpones a renewal sets it, `back_off` consumes it. `backoff_until_s`: the backoff that this walk set
-    or waits out; its next try ignores that one. `in_doubt`: the last answer was lost; `recoveries`: tries of this
-    process to recover from that beyond its patience. `revocation`, `config`: how that part of a logout went, "" before
-    it.
+    or waits out; its next try ignores that one. `sent_at_s`: when this walk sent its request, monotonic seconds, 0.0
+    before. `in_doubt`: the last answer was lost; `recoveries`: tries of this process to recover from that beyond its
+    patience. `revocation`, `config`: how that part of a logout went, "" before it.
     """
 
     need: Need = Need()
@@ -83,6 +83,7 @@ class CredentialContext:
     retry_after_s: float | None = None
     retry_at_s: float = 0.0
     backoff_until_s: float = 0.0
+    sent_at_s: float = 0.0
     in_doubt: bool = False
     recoveries: int = 0
     revocation: str = ""

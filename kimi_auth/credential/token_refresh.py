@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,13 +27,14 @@ from kimi_auth.credential.contracts import (
 )
 from kimi_auth.credential.ports import CONNECT_S, Ports, token_from
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
+from kimi_auth.logs import logger
 from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot, View
 from kimi_auth.token import Token, left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
 __all__ = ["TokenRefreshHooks"]
 
-log = logging.getLogger("kimi_auth.credential")
+log = logger("credential")
 
 Done = TypeVar("Done")
 
@@ -145,6 +145,7 @@ class TokenRefreshHooks:
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
+        ctx = replace(ctx, sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
         ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
@@ -181,6 +182,8 @@ class TokenRefreshHooks:
             too_short=0 < life_s < ctx.need.min_ttl_s,
         )
         ctx = self._backing_off(replace(ctx, view=View(there, binding=self._bound(ctx.view.binding))), renewed)
+        took = f"{(self._clock.monotonic_s() - ctx.sent_at_s) * 1000:.0f} ms" if ctx.sent_at_s else "staged before"
+        log.info("renewed: pair %s, %.0f s of life, %s", there.fp, life_s, took)
         return "committed", replace(ctx, trouble=None)
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:

@@ -22,7 +22,7 @@ class LoginContext:
     `force`: sign in even if a login stands. `code`: the codes that are shown; `codes` were asked for so far, the last one
     at `code_at_s`, dead at `deadline_s` (both on the clock that counts suspension, seconds). `interval_s`: the server's interval,
     growing with each slow_down and bounded by the life of the code that is shown. `failures`: unanswered requests in a
-    row; `wait_s`: the wait before the next poll. `token`: the new pair. `catalogue`: the models that were found.
+    row; `rejections`: polls in a row that got a client error without an OAuth error; `wait_s`: the wait before the next poll. `token`: the new pair. `catalogue`: the models that were found.
     `trouble`: why it did not end in signed_in; `already`: a login that works was left alone.
     """
 
@@ -33,6 +33,7 @@ class LoginContext:
     deadline_s: float = 0.0
     interval_s: float = 0.0
     failures: int = 0
+    rejections: int = 0
     wait_s: float = 0.0
     token: Token | None = None
     catalogue: tuple[ModelEntry, ...] = ()

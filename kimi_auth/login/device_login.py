@@ -27,15 +27,13 @@ from kimi_auth.login.contracts import (
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
 from kimi_auth.models import ModelEntry
+from kimi_auth.models.catalogue import Discovered
 from kimi_auth.store import Backoff, Binding, View
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
-__all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
-
-Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a catalogue request found, or the sentence that says why not."""
+__all__ = ["DeviceLoginHooks", "LoginConfig"]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
@@ -45,6 +43,10 @@ INTERVAL_FACTOR = 1.2
 INTERVAL_MIN_S = 1.0
 SLOW_DOWN_S = 5.0
 BACK_OFF_MAX_S = 60.0
+REJECTIONS_MAX = 4
+"""Polls in a row that may get a client error without an OAuth error: with their waits, a minute or more of a gateway that
+does not know the server yet."""
+
 LOCK_NOTICE_S = 2.0
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
@@ -77,7 +79,7 @@ class LoginPorts:
 
     config: LoginConfig
     view: LoginView
-    discover: Callable[[str], Awaitable[Models]]
+    discover: Callable[[str], Awaitable[Discovered]]
     serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
@@ -180,6 +182,10 @@ class DeviceLoginHooks:
             self._tell("approved", "The sign-in was approved.")
             return "granted", replace(ctx, token=token, trouble=None)
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
+        is_rejected = answer.outcome == "unreachable" and isinstance(answer.error, SignInEnded)
+        rejections = ctx.rejections + 1 if is_rejected else 0
+        if rejections == REJECTIONS_MAX:
+            return "refused", replace(ctx, trouble=answer.error)
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
         wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
@@ -191,7 +197,12 @@ class DeviceLoginHooks:
         if answer.outcome in told:
             self._tell(*told[answer.outcome], wait_s=wait_s)
         return answer.outcome, replace(
-            ctx, failures=failures, interval_s=interval_s, wait_s=wait_s, trouble=answer.error
+            ctx,
+            failures=failures,
+            rejections=rejections,
+            interval_s=interval_s,
+            wait_s=wait_s,
+            trouble=answer.error,
         )
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:

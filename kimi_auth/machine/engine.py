@@ -47,9 +47,13 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import transitions
 
+from kimi_auth.logs import quiet
+
 from .errors import MachineError
 from .lint import NAME
 from .spec import ACQUIRED, Machine
+
+quiet("transitions")
 
 Ctx = TypeVar("Ctx")
 

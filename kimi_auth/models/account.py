@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
 
 if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded by what does it
     from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry
+    from kimi_auth.models.catalogue import Discovered
     from kimi_auth.wire import Endpoints, ModelsPage, OAuthServer
 
 __all__ = [
@@ -158,7 +159,7 @@ def server_of(
 
 async def discover(
     platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: CatalogueCache | None = None
-) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+) -> Discovered:
     """The models that the platform offers to this bearer, or the sentence that says why they are not known.
 
     With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
@@ -180,7 +181,7 @@ async def discover(
     return models, trouble
 
 
-def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+def _offered(platform: Platform, data: object) -> Discovered:
     from kimi_auth.models import offered, parse_catalogue
 
     models, notes = parse_catalogue(data)

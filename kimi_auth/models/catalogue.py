@@ -8,10 +8,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from kimi_auth.errors import KimiAuthError
 from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
-from kimi_auth.text import one_line
+from kimi_auth.text import clean
 
-__all__ = ["ModelEntry", "capabilities", "offered", "parse_catalogue"]
+__all__ = ["Discovered", "ModelEntry", "capabilities", "offered", "parse_catalogue"]
 
 MODELS_MAX = 500
 CONTEXT_LENGTH_MAX = 100_000_000
@@ -26,7 +27,7 @@ def _clean_id(text: str) -> str:
 
 def _clean_line(value: object) -> object:
     """Text for a terminal, None where nothing is left."""
-    return one_line(value)[:_TEXT_MAX] or None if isinstance(value, str) else value
+    return clean(value, _TEXT_MAX) or None if isinstance(value, str) else value
 
 
 def _tokens(value: object) -> object:
@@ -94,6 +95,10 @@ def offered(platform: Platform, models: tuple[ModelEntry, ...]) -> tuple[ModelEn
     return tuple(
         model for model in models if not platform.model_prefixes or model.id.startswith(platform.model_prefixes)
     )
+
+
+Discovered = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
+"""The models that a platform offers; if they are not known, none and the reason."""
 
 
 def capabilities(platform: Platform, model: ModelEntry) -> tuple[Capability, ...]:

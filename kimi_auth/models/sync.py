@@ -16,15 +16,13 @@ from typing import Protocol
 from kimi_auth.errors import KimiAuthError, SignInEnded
 from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, plan, static_key
 from kimi_auth.models.account import BearerRejected, PlatformConfig, discover
+from kimi_auth.models.catalogue import Discovered
 from kimi_auth.models.tomltext import applied
 from kimi_auth.platforms import Platform
 
-__all__ = ["Asked", "Source", "Synced", "catalogue_of", "managed", "sync"]
+__all__ = ["Source", "Synced", "catalogue_of", "managed", "sync"]
 
 log = logging.getLogger("kimi_auth.models")
-
-Asked = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a platform offers, or the sentence that says why that is not known."""
 
 
 class Source(Protocol):
@@ -47,7 +45,7 @@ class Synced:
 
 async def catalogue_of(
     source: Source, static: str, headers: Mapping[str, str], memory: CatalogueCache | None = None
-) -> Asked:
+) -> Discovered:
     """One platform's models, with whatever bearer it takes. Raises nothing but a cancellation."""
     platform = source.platform
     models: tuple[ModelEntry, ...] = ()

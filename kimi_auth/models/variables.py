@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kimi_auth.platforms import Platform
-from kimi_auth.platforms.spec import normal_url
+from kimi_auth.urls import normal_url
 
 __all__ = ["BASE_URL", "overriding"]
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.urls import normal_url
 
 __all__ = [
     "CAPABILITIES",
@@ -27,7 +28,6 @@ __all__ = [
     "credential_key",
     "managed_model_key",
     "managed_provider_key",
-    "normal_url",
     "overrides",
     "parse_managed_provider_key",
     "resolve",
@@ -38,37 +38,6 @@ CAPABILITIES: tuple[Capability, ...] = ("thinking", "always_thinking", "image_in
 """The one order in which capabilities are written, so that the same set is always the same text."""
 
 _MANAGED = "managed:"
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-
-
-def normal_url(text: str) -> str:
-    """The one spelling of a base URL: scheme and host in lower case, no default port, no trailing slash (RFC 3986 §6.2).
-
-    Raises `ValueError` for anything but https, or http on a loopback host, and for user names, queries and fragments.
-    """
-    from urllib.parse import urlsplit  # the URLs of built-in platforms are in their one spelling
-
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("is no URL: it has characters that no URL has")
-    parts = urlsplit(text)
-    host, port = parts.hostname or "", parts.port
-    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
-        raise ValueError("must be a plain base URL, without user name, query or fragment")
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
-        raise ValueError("must be an https URL (http only on a loopback host)")
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
-        netloc += f":{port}"
-    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 ID = r"[a-z0-9-]{1,64}"

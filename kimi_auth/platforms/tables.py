@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.spec import ID, Capability, CapabilityRule, Platform, normal_url, of_table, rules_of
+from kimi_auth.platforms.spec import ID, Capability, CapabilityRule, Platform, of_table, rules_of
+from kimi_auth.urls import normal_url
 
 __all__ = ["parse"]
 

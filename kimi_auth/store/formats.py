@@ -11,14 +11,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
-from kimi_auth.text import one_line
+from kimi_auth.text import clean
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
 
 from .contract import Backoff, Binding, RevokedMark, Snapshot
 
 __all__ = [
     "bounded",
-    "clean",
     "decode_backoff",
     "decode_binding",
     "decode_record",
@@ -31,7 +30,6 @@ __all__ = [
     "is_over",
 ]
 
-WORDS_MAX = 200
 URL_MAX = 2048
 SIGNED_OUT_MAX_AGE_S = 60.0
 VERSION = 1
@@ -120,11 +118,6 @@ def _is_url(value: object) -> bool:
     if not isinstance(value, str) or len(value) > URL_MAX or not value.startswith(("https://", "http://")):
         return False
     return value.isascii() and value.isprintable() and " " not in value
-
-
-def clean(words: str) -> str:
-    """`words` on one line, at most 200 characters: a server chose them."""
-    return one_line(words)[:WORDS_MAX]
 
 
 def _load(data: bytes) -> object:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kimi_auth import files
 from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
+from kimi_auth.logs import quiet
 
 from . import medium
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 __all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
+
+quiet("filelock")
 
 POLLS_S = ((1.0, 0.01), (math.inf, 0.025))
 """(For so many seconds, poll every so many.) Most waits end within a second; many waiters in a long one must cost no

@@ -12,11 +12,12 @@ from typing import Literal
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import CorruptCredential, LockLost, StorageError, StoreUnwritable
+from kimi_auth.text import clean
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners
 from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, Stamp, View
-from .formats import clean, has_served, is_over
+from .formats import has_served, is_over
 
 __all__ = ["MemoryStore"]
 

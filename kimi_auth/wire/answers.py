@@ -25,24 +25,24 @@ __all__ = [
     "RevokeOutcome",
 ]
 
-Kind_co = TypeVar("Kind_co", covariant=True)
+Outcome_co = TypeVar("Outcome_co", covariant=True)
 Value_co = TypeVar("Value_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[Kind_co, Value_co]):
+class Answer(Generic[Outcome_co, Value_co]):
     """One request's outcome. `value` is set for the good outcome only; `error` explains a failure in one sentence.
 
-    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `words`: the message of the server, or
+    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `message`: the text of the server, or
     of the network if no server answered; without control characters and secrets, at most 200 characters. `status`: the
     HTTP status, 0 if there was no answer.
     """
 
-    outcome: Kind_co
+    outcome: Outcome_co
     value: Value_co | None = None
     error: KimiAuthError | None = None
     retry_after_s: float | None = None
-    words: str = ""
+    message: str = ""
     status: int = 0
 
 

@@ -147,8 +147,8 @@ def test_one_that_hangs(share: Path, three: Any, monkeypatch: pytest.MonkeyPatch
     """The others are asked and answered all the same, and written once the silent one's time is over."""
     from kimi_auth.wire import models_api
 
-    real, quit_ = models_api.Ask, threading.Event()
-    monkeypatch.setattr(models_api, "Ask", lambda *args, **kwargs: real(*args, **kwargs, deadline_s=0.5))
+    real, quit_ = models_api.Request, threading.Event()
+    monkeypatch.setattr(models_api, "Request", lambda *args, **kwargs: real(*args, **kwargs, deadline_s=0.5))
     three["beta"].gate = lambda: met(quit_)
     synced = sync_all(share)
     quit_.set()

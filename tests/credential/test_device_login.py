@@ -19,6 +19,7 @@ from kimi_auth.errors import (
     CorruptCredential,
     KimiAuthError,
     LoginCancelled,
+    SignInEnded,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
@@ -30,7 +31,7 @@ from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.models import ModelEntry
 from kimi_auth.store import Binding
 from kimi_auth.token import Token
-from kimi_auth.wire import Answer
+from kimi_auth.wire import Answer, RawResponse, poll_answer
 
 Life = Any
 ISSUER = "https://simulated.example"
@@ -439,6 +440,40 @@ def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
     asyncio.run(login.walk())
     gaps = [round(b - a, 3) for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
     assert gaps[:9] == [6.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 6.0, 6.0]
+
+
+def rejected(status: int) -> Answer[Any, Any]:
+    """A poll's answer with a client error that is not OAuth, as the wire reports it."""
+    return poll_answer(RawResponse("auth.example", status, "text/plain", b"Unsupported Media Type"))
+
+
+@pytest.mark.parametrize("status", [404, 415])
+def test_a_client_error_that_repeats_ends_the_login(login: Login, status: int) -> None:
+    """The fourth in a row ends it with its reason, a minute after the first."""
+    faults("poll", *[rejected(status)] * 9)(login)
+    login.approve_at_s = None
+    state, ctx = asyncio.run(login.walk())
+    assert (state, len(login.polls_at_s)) == ("failed", 4)
+    assert isinstance(ctx.trouble, SignInEnded)
+    assert str(ctx.trouble) == (f"auth.example rejects the request (HTTP {status}, text/plain): Unsupported Media Type")
+    assert login.polls_at_s[-1] - login.polls_at_s[0] == 70.0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [rejected(415)] * 3 + [Answer("authorization_pending")] + [rejected(415)] * 3,
+        [rejected(403)] * 9,
+        [rejected(503)] * 9,
+        [OFFLINE, rejected(404)] * 4,
+    ],
+    ids=["in between an answer", "a proxy", "the server", "in between no answer"],
+)
+def test_errors_that_may_pass_do_not_end_the_login(login: Login, answers: list[Answer[Any, Any]]) -> None:
+    """A proxy's refusals, the server's own errors and a few client errors go on until the person approves."""
+    faults("poll", *answers)(login)
+    login.approve_at_s = 600.0
+    assert asyncio.run(login.walk())[0] == "signed_in"
 
 
 def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_interval(login: Login) -> None:

@@ -17,6 +17,7 @@ from kimi_auth.errors import (
     CredentialLocked,
     NotSignedIn,
     Revoked,
+    StorageError,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
@@ -34,7 +35,7 @@ LOST = Answer("in_doubt", error=Unreachable("the answer was lost"))
 LOST_BUSY = Answer("in_doubt", error=Unreachable("503"), retry_after_s=60.0)
 BUSY = Answer("not_processed", error=Unreachable("429"), retry_after_s=20.0)
 BUSY_FOR_LONG = Answer("not_processed", error=Unreachable("429"), retry_after_s=600.0)
-PROXY = Answer("unrecognized", error=Blocked("403, HTML"), words="403, HTML")
+PROXY = Answer("unrecognized", error=Blocked("403, HTML"), message="403, HTML")
 SILENT = Owner("another-boot", "1/2", 7, "5", "box")
 STRANGER = Answer("misconfigured", error=ClientRefused("invalid_client"))
 
@@ -57,6 +58,12 @@ def expired(life: Life) -> None:
 
 def ended(life: Life) -> None:
     life.sign_in(age_s=901)
+
+
+def ends_in_milliseconds(life: Life) -> None:
+    """Another program wrote its `expires_at` in milliseconds."""
+    token = life.sign_in()
+    life.store.theirs.put(Token(token.access_token, token.refresh_token, token.expires_at_s * 1000, 900.0))
 
 
 def backing_off(life: Life) -> None:
@@ -237,6 +244,7 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
     expiring: ("expiring", None),
     expired: ("expired", None),
     ended: ("expired", None),
+    ends_in_milliseconds: ("expired", StorageError),
     backing_off: ("usable", Unreachable),
     paced_and_ended: ("expired", Unreachable),
     unrenewable: ("usable", Revoked),

@@ -45,7 +45,7 @@ def after(config: dict[str, Any], change: Any) -> dict[str, Any]:
         ({"id": "m", "display_name": "K2\x1b[2J\u202e\nCode  月"}, ModelEntry(id="m", display_name="K2[2J Code 月")),
         ({"id": "m", "display_name": "\x00"}, ModelEntry(id="m")),
         ({"id": "m", "display_name": None}, ModelEntry(id="m")),
-        ({"id": "m", "display_name": "x" * 500}, ModelEntry(id="m", display_name="x" * 200)),
+        ({"id": "m", "display_name": "x" * 500}, ModelEntry(id="m", display_name="x" * 199 + "…")),
         ({"id": "a/b:c@d"}, ModelEntry(id="a/b:c@d")),
         ({}, None),
         ("m", None),

@@ -24,8 +24,9 @@ from kimi_auth.platforms import (
     spec,
     tables,
 )
-from kimi_auth.platforms.spec import normal_url, overrides
+from kimi_auth.platforms.spec import overrides
 from kimi_auth.platforms.tables import parse
+from kimi_auth.urls import normal_url
 
 MINIMAL = """
 v = 1

@@ -225,7 +225,7 @@ class TestBeside:
         with store.locked(0.0):
             store.mark_revoked(FP, RevokedMark(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
         refusal = store.revoked_mark(FP)
-        assert refusal == RevokedMark(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
+        assert refusal == RevokedMark(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:199] + "…")
         assert store.revoked_mark(OTHER_FP) is None
 
     def test_the_pace_is_kept(self, place: Any) -> None:

@@ -100,7 +100,7 @@ def test_an_echoed_secret_never_shows(world: Any, request_name: str, status: int
     """A server that repeats what it was sent does not get it into our messages."""
     secret = "tiny-s3cret"
     answer = world(httpx.Response(status, **echo(secret))).ask(request_name, secret)
-    assert "s3cret" not in f"{answer!r} {answer.error!r} {answer.error} {answer.words}"
+    assert "s3cret" not in f"{answer!r} {answer.error!r} {answer.error} {answer.message}"
 
 
 def test_a_secret_from_the_server_never_shows(world: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_token_that_cannot_be_written(world: Any) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "httpx[socks]"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "extra `socks`"),
         ("ALL_PROXY", "gopher://u:s3cret@proxy.test", "ALL_PROXY"),
         ("ALL_PROXY", "http://user:s3cret/word@proxy.test:3128", "ALL_PROXY"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
@@ -192,7 +192,10 @@ def test_settings_that_cannot_be_used(
         "https://a.test", "https://a.test/d", "https://a.test/t", "c", revocation_url="https://a.test/r"
     )
     client = OAuthClient(endpoints, {})
-    for answer, outcome in [(client.exchange("r"), "not_processed"), (asyncio.run(client.poll("d")), "refused")]:
+    for answer, outcome in [
+        (client.exchange("a-refresh-token"), "not_processed"),
+        (asyncio.run(client.poll("a-device-code")), "refused"),
+    ]:
         assert answer.outcome == outcome
         assert isinstance(answer.error, ConfigError)
         assert says in str(answer.error)
@@ -330,7 +333,7 @@ def test_metadata_urls() -> None:
             "http://LocalHost:1/r",
         ),
         (metadata(issuer=f"{ISSUER}/tenant"), ISSUER, ""),
-        (None, ISSUER, ""),
+        ({}, ISSUER, ""),
         (
             metadata(issuer="http://[::1]:1", revocation_endpoint="http://[::1]:1/r"),
             "http://[::1]:1",
@@ -339,7 +342,7 @@ def test_metadata_urls() -> None:
         (metadata(issuer="http://[::1]:1", revocation_endpoint="http://[::1]:2/r"), "http://[::1]:1", ""),
     ],
 )
-def test_revocation_endpoint(data: dict[str, Any] | None, issuer: str, found: str) -> None:
+def test_revocation_endpoint(data: dict[str, Any], issuer: str, found: str) -> None:
     """Metadata counts if it speaks for our issuer, and its endpoint if it is https or the issuer's own host."""
     assert endpoint(data, issuer, "revocation_endpoint") == found
 
