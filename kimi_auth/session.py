@@ -222,6 +222,9 @@ class Session:
         without membership, says nothing of the token: that is `unknown`, with the reason."""
         from kimi_auth.wire import fetch_models
 
+        if self.platform.models is not None:
+            message = f"{self.platform.name} has no list of models to ask for"
+            return Verdict("unknown", ConfigError(message, hint="use the token at its API"))
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.trouble, WrongIssuer):

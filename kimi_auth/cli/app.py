@@ -17,6 +17,7 @@ import typer
 from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.hints import platform_named
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
@@ -42,6 +43,7 @@ HOMES = {
     "adopt": "adopt",
     "run": "run",
     "models": "models",
+    "platforms": "platforms",
     "doctor": "doctor",
     "diagram": "diagram",
     "emulator": "emulator",
@@ -121,7 +123,7 @@ def program() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with Terminal(json=_json(args)) as out:
+    with Terminal(json=_json(args), platform=platform_named(args)) as out:
         try:
             with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
                 try:

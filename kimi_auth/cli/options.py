@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kimi_auth.machine import Observer
     from kimi_auth.session import Session
 
-__all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
+__all__ = ["ConfigPath", "Json", "PlatformId", "at_home", "open_session", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,
@@ -23,7 +23,7 @@ PlatformId = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")]
 
 
-def _at_home(given: Path | None) -> Path | None:
+def at_home(given: Path | None) -> Path | None:
     """`given` with the home directory that its `~` means; raises BadParameter for a home that nobody has."""
     try:
         return given and given.expanduser()
@@ -36,7 +36,7 @@ ConfigPath = Annotated[
     typer.Option(
         "--config-file",
         metavar="FILE",
-        callback=_at_home,
+        callback=at_home,
         help="Must be the default config.toml: others are refused.",
     ),
 ]

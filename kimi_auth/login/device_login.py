@@ -248,7 +248,8 @@ class DeviceLoginHooks:
         if trouble is not None:
             return "unavailable", replace(ctx, trouble=trouble)
         number = len(models)
-        self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
+        found = f"{number} model{'s' if number > 1 else ''} found." if number else "The platform lists no models."
+        self._tell("models", found, count=number)
         return "synced", replace(ctx, catalogue=models)
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:

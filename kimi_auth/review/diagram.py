@@ -2,8 +2,8 @@
 
     python -m kimi_auth.review.diagram [--check] FOLDER
 
-writes a page and a picture for each machine of this package and one page for the review of all; `--check` writes nothing
-and names the files that differ.
+writes a page and a picture for each machine and one page for the review of all; `--check` writes nothing and names the
+files that differ. The machines are those of `machines/` beside the folder, else this package's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from kimi_auth.machine.errors import SpecError
-from kimi_auth.machine.library import Library
+from kimi_auth.machine.library import Library, holds_machines
 from kimi_auth.machine.spec import Machine
 from kimi_auth.text import visible
 
@@ -32,7 +32,7 @@ _FIX = "run `make diagrams`"
 
 
 def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
-    """Make `folder` hold exactly the pages and pictures of `machines` (default: this package's).
+    """Make `folder` hold exactly the pages and pictures of `machines` (default: those beside it, else this package's).
 
     Files without our mark stay. Figures and hooks are read from the folder, see `page_data`.
     """
@@ -57,7 +57,7 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
             found.append(f"{path} is missing; {_FIX}")
         elif path.read_bytes() != text.encode():
             found.append(f"{path} is stale; {_FIX}")
-    library = _library(machines)
+    library = _library(folder, machines)
     for path in _orphans(folder, files):
         is_measured = path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
         why = (
@@ -91,13 +91,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def _library(machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
-    return Library.load() if machines is None else {machine.name: machine for machine in machines}
+def _library(folder: Path, machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
+    if machines is not None:
+        return {machine.name: machine for machine in machines}
+    beside = folder.parent / "machines"
+    return Library.load(beside if holds_machines(beside) else None)
 
 
 def _files(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
     """The text of each file, by its path in `folder`."""
-    library, page_data = _library(machines), read_page_data(folder)
+    library, page_data = _library(folder, machines), read_page_data(folder)
     files = {"review.html": html_page(library, page_data)}
     checked = only_checked(page_data, library)
     for name, machine in library.items():

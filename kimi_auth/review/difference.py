@@ -139,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="for a pull request")
     parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw each machine that changed")
     parser.add_argument("before", help="a folder or a git revision")
-    parser.add_argument("after", nargs="?", help="the same; default: the machines of this package")
+    parser.add_argument(
+        "after", nargs="?", help="the same; default: the machines of this checkout, else of this package"
+    )
     args = parser.parse_args(argv)
     try:
         before, after = revision(args.before), revision(args.after)

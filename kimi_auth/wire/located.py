@@ -1,4 +1,4 @@
-"""An OAuth server known by its issuer only: its metadata (RFC 8414) names the endpoints when a request needs one."""
+"""An OAuth server whose endpoints may be at other origins: its metadata (RFC 8414) names them, or the platform does."""
 
 from __future__ import annotations
 
@@ -139,6 +139,8 @@ class LocatedClient:
         to report for the actual request, which was never sent."""
         if self._found is not None:
             return self._found
+        if self._endpoints.token_url:
+            return self._keep(self._endpoints)
         trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
         missed = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
         for url in metadata_urls(self._endpoints.issuer):
@@ -166,6 +168,7 @@ class LocatedClient:
                     transport=self._transport,
                     async_transport=self._async_transport,
                     clock=self._clients.clock,
+                    pinned=self._pinned,
                 )
             return self._found
 
@@ -176,11 +179,11 @@ def _endpoints_in(metadata: JsonObject | None, known: Endpoints) -> Endpoints | 
     token = endpoint(metadata, known.issuer, "token_endpoint")
     if not (device and token):
         return None
-    revocation = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
+    named = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
     return replace(
         known,
         device_authorization_url=device,
         token_url=token,
-        revocation_url=revocation,
+        revocation_url=known.revocation_url or named,
         discover_revocation=False,
     )

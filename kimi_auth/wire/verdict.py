@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from .answers import (
@@ -75,7 +75,8 @@ def exchange_answer(seen: RawResponse, revoked_codes: frozenset[str] = frozenset
 
 def revoke_answer(seen: RawResponse) -> Answer[RevokeOutcome, None]:
     """The answer to a revocation request (RFC 7009 §2.2)."""
-    return _answer(REVOKE, seen, _nothing)
+    # RFC 7009 §2.2 asks for no body, and django-oauth-toolkit labels the empty one as HTML: a page for people has a body.
+    return _answer(REVOKE, seen if seen.body.strip() else replace(seen, content_type=""), _nothing)
 
 
 def models_answer(seen: RawResponse, *, asked_by_etag: bool = False) -> Answer[ModelsOutcome, ModelsPage]:

@@ -316,7 +316,10 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("age_300", "backing_off"),
         [("backoff", f"check the network, then: {RENEW}")],
     ),
-    "client refused": (("client_refused",), [("backoff", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
+    "client refused": (
+        ("client_refused",),
+        [("backoff", "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list")],
+    ),
     "platforms broken": (("platforms_broken",), [("platforms", ".+")]),
     "another issuer": (
         ("other_issuer",),

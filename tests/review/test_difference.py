@@ -291,7 +291,8 @@ def test_revisions(checkout: Callable[..., None], tmp_path: Path, capsys: pytest
     assert main(["--markdown", "--svg", "out/pictures", "HEAD~1", "machines"]) == 1
     assert capsys.readouterr().out.startswith("**1 change of")
     assert (tmp_path / "out" / "pictures" / "switch.svg").read_text().startswith("<!-- Drawn from")
-    assert main(["HEAD"]) == 1, "against the machines of this package"
+    assert main(["HEAD"]) == 0, "against the files of the checkout"
+    assert main(["HEAD~1"]) == 1
 
 
 def test_a_change_that_the_lints_refuse(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

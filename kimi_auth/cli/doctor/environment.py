@@ -103,7 +103,7 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     yield Check(
         "models",
         f"{len(ours)} of {session.platform.name} in config.toml",
-        SYNC if signed_in and not ours else "",
+        SYNC if signed_in and not ours and session.platform.models != () else "",
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
