@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.age import AgeClock
@@ -37,7 +38,7 @@ def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) ->
     """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
     named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
     try:
-        return Path(named).expanduser()
+        return files.expanded(named)
     except RuntimeError:
         hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
         raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kimi_auth import files
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 
@@ -26,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")
 def at_home(given: Path | None) -> Path | None:
     """`given` with the home directory that its `~` means; raises BadParameter for a home that nobody has."""
     try:
-        return given and given.expanduser()
+        return given and files.expanded(given)
     except RuntimeError:
         raise typer.BadParameter(f"{given}: there is no such home directory") from None
 

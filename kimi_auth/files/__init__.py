@@ -10,6 +10,7 @@ they are entered (`reach`). For root, a file in another user's directory is not 
 
 from __future__ import annotations
 
+from .homes import expanded
 from .mounts import keeps_modes
 from .reach import exposed_to, followed, is_directory, names, reached, remarks, stat_at
 from .reading import Found, read_bounded
@@ -56,6 +57,7 @@ __all__ = [
     "close",
     "create",
     "create_durably",
+    "expanded",
     "exposed_to",
     "followed",
     "is_directory",

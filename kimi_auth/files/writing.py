@@ -263,7 +263,9 @@ def _open_new(place: Place, mode: int = PRIVATE_FILE) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW
     descriptor = os.open(place.name, flags, PRIVATE_FILE, dir_fd=place.directory)
     try:
-        os.fchmod(descriptor, mode)  # the umask may have removed bits
+        # The umask may have removed bits; some file systems refuse even a change to the mode that is there.
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+            os.fchmod(descriptor, mode)
     except OSError as error:
         if error.errno not in _NO_MODES or keeps_modes(os.fstat(descriptor).st_dev):
             os.close(descriptor)
