@@ -21,6 +21,7 @@ from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.keyring_migration import is_waiting, migrate
+from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile
 from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, default_platform, server_of, sign_in_command
@@ -177,9 +178,7 @@ class Components:
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
-            import asyncio
-
-            await asyncio.to_thread(self.leave_keyring)
+            await in_thread(self.leave_keyring)
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:

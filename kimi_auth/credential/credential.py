@@ -14,6 +14,7 @@ from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, 
 from kimi_auth.credential.status import NO_TOKEN
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
+from kimi_auth.loops import within
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.store import lock
 from kimi_auth.token import Token, left_s
@@ -125,13 +126,10 @@ class Credential:
 
         Raises Unreachable when the patience is over, and the errors of `ask`.
         """
-        import asyncio  # loaded already where a loop runs; most commands have none
-
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
             try:
-                async with asyncio.timeout(self._left_s(deadline_s)):
-                    landing = await start.wait_async()
+                landing = await within(self._left_s(deadline_s), start.wait_async)
             except TimeoutError:
                 return self._patience_over(timeout_s)
             if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):

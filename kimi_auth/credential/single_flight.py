@@ -22,13 +22,11 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
 from kimi_auth.errors import Unreachable
-
-if TYPE_CHECKING:
-    import asyncio
+from kimi_auth.loops import signal_here
 
 __all__ = [
     "DRAIN_MAX_S",
@@ -83,14 +81,11 @@ class Waiter(Generic[Result]):
 
     async def wait_async(self) -> Result:
         """Waits for the call in this event loop and returns its result. Raises the function's exception."""
-        import asyncio  # loaded already where a loop runs; most commands have none
-
-        loop = asyncio.get_running_loop()
-        woken = loop.create_future()
-        self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)
+        woken = signal_here()
+        self._wake = woken.set
         try:
             if self._outcome.empty():  # checked after `_wake` is set, so no result is missed in between
-                await woken
+                await woken.wait()
         finally:
             _signals.settle()
         return self._result()
@@ -102,11 +97,6 @@ class Waiter(Generic[Result]):
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value]
-
-
-def _wake_up(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
 
 
 class _Call(Generic[Result]):

@@ -15,7 +15,7 @@ import kimi_auth
 PACKAGE = Path(kimi_auth.__file__).parent
 
 RANKS = (
-    {"text", "lazily"},
+    {"text", "lazily", "loops"},
     {"machine", "token", "errors", "clock", "files", "children", "once", "_version"},
     {"store", "wire"},
     {"clients", "platforms", "browser"},
