@@ -169,8 +169,8 @@ def _run(args: list[str], out: Terminal) -> int:
             return 0
         out.let_go()
         return 1
-    except OSError as refusal:
-        return _refused(refusal, out)
+    except (OSError, ImportError) as refusal:
+        return _refused(refusal, out) if isinstance(refusal, OSError) else out.report(_incomplete(refusal))
     except Exception as bug:  # noqa: BLE001 - the last resort: one line instead of a traceback with other people's data
         return _bug(bug, out)
     return status if isinstance(status, int) else 0
@@ -198,6 +198,15 @@ def _untrusted(error: SpecError) -> KimiAuthError:
     """Machine files with mistakes, told to whoever asked for something else than to see them."""
     more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
     return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
+
+
+def _incomplete(missing: ImportError) -> KimiAuthError:
+    """A module that cannot be loaded: of an installation with a part missing, or of a zip file, which has no native ones."""
+    name = (missing.name or "a module").partition(".")[0]
+    if not Path(__file__).is_file():
+        message = f"{name} cannot be loaded from a zip file, because it is, or needs, a native module"
+        return KimiAuthError(message, hint="build the program with shiv, which unpacks itself")
+    return KimiAuthError(f"{name} cannot be imported: the installation is incomplete", hint="install kimi-auth again")
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:

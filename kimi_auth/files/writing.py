@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kimi_auth import system
+
 from .mounts import keeps_modes
 from .reach import Place, exposed_to, is_directory, opened_directory, reached
 from .reading import SAFELY
@@ -187,7 +189,7 @@ def overwrite_durably(path: Path, head: bytes, data: bytes) -> bool:
             return False
         os.ftruncate(descriptor, len(head) + len(data))
         _write(descriptor, data, len(head))
-        os.fsync(descriptor)
+        system.sync(descriptor)
     finally:
         os.close(descriptor)
     return True
@@ -281,7 +283,7 @@ def _write_new(place: Place, data: bytes, *, allocate: int = 0, mode: int = PRIV
             _allocate(descriptor, allocate)
             _write(descriptor, data, 0)
             if sync:
-                os.fsync(descriptor)
+                system.sync(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:
@@ -311,7 +313,7 @@ def _sync(place: Place) -> None:
 
 def _sync_names(descriptor: int) -> None:
     try:
-        os.fsync(descriptor)
+        system.sync(descriptor)
     except OSError as error:
         if error.errno not in _DIRECTORY_SYNC_UNKNOWN:
             raise
@@ -320,13 +322,7 @@ def _sync_names(descriptor: int) -> None:
 def _allocate(descriptor: int, size: int) -> None:
     if size <= 0:
         return
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except AttributeError:
-        _write(descriptor, bytes(size), 0)
-    except OSError as error:
-        if error.errno not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
-            raise
+    if not system.allocate(descriptor, size):
         _write(descriptor, bytes(size), 0)  # without allocation, writing zeros reserves the blocks
 
 

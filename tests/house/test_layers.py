@@ -15,7 +15,7 @@ import kimi_auth
 PACKAGE = Path(kimi_auth.__file__).parent
 
 RANKS = (
-    {"text", "lazily", "loops"},
+    {"text", "lazily", "loops", "system"},
     {"machine", "token", "errors", "clock", "files", "children", "once", "_version"},
     {"store", "wire"},
     {"clients", "platforms", "browser"},
@@ -25,11 +25,12 @@ RANKS = (
     {"session"},
     {"review", "proof", "testing"},
     {"cli", "compat", "renewal"},
-    {"__init__", "__main__"},
+    {"__init__", "__main__", "__pyinstaller"},
 )
 """From the ground up. A room imports from the ranks below its own and from itself, never from its neighbours."""
 
 THIRD_PARTY = {
+    "PyInstaller": {"__pyinstaller"},
     "brotli": {"wire"},
     "filelock": {"store", "models"},
     "httpx": {"wire", "clients", "cli"},  # cli: the demo is a client like any other
