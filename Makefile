@@ -1,4 +1,4 @@
-# Four words to begin with: make demo, make test, make check, make bench. `make` lists all.
+# Four commands to begin with: make demo, make test, make check, make bench. `make` lists all.
 # Needs a Python of 3.11 or newer and nothing else. Installs into .venv* and tests/servers/oidc/node_modules, nowhere else.
 
 PYTHON ?= python3

@@ -11,11 +11,11 @@ from freezegun import freeze_time
 from kimi_auth import Session, Token
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import MemoryStore
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 
 
 def your_code(session: Session) -> str:
-    """What is under test: it asks for a token whenever it needs one."""
+    """The code under test: it asks for a token whenever it needs one."""
     return f"Bearer {session.access_token_sync()}"
 
 
@@ -23,8 +23,8 @@ def test_your_code_never_uses_a_dead_token(tmp_path: Path) -> None:
     """fresh → expiring → refreshing → fresh, and a night's sleep."""
     with freeze_time("2026-03-01 09:00:00", real_asyncio=True) as frozen:
         clock = SystemClock()
-        store, server = MemoryStore(clock), SimulatedServer(clock, expires_in_s=900)
-        given = server.issue()  # as if somebody had signed in
+        store, server = MemoryStore(clock), SimulatedServer(clock, access_ttl_s=900)
+        given = server.issue()  # as after a sign-in
         with store.locked(0):
             store.put(Token(given.access_token, given.refresh_token, time.time() + 900, 900))
         session = Session(tmp_path, environ={}, store=store, server=server)

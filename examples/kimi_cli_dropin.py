@@ -1,4 +1,4 @@
-"""You will see the real Kimi CLI, whole and unchanged, with this package in place of its own authentication.
+"""You will see the real Kimi CLI, whole and unchanged, with this package instead of its own authentication.
 
     python examples/kimi_cli_dropin.py login --json
     python examples/kimi_cli_dropin.py --print -p "hello there"

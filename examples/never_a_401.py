@@ -22,7 +22,7 @@ async def main() -> None:
         async with httpx.AsyncClient(auth=BearerAuth(session)) as client:
             for number in range(1, 6):
                 if number == 3:
-                    server.state.expire_access()  # the server refuses this token from now on, and nobody told us
+                    server.state.expire_access()  # the server refuses this token from now on, without notice
                 answer = await client.get(f"{session.api_origin}/models")
                 print(number, answer.status_code)
         print("renewals:", server.state.counts["refreshes"])

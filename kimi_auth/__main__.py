@@ -1,6 +1,6 @@
 """`kimi-auth`, and the fast lane of `kimi-auth token` (and of `--version`).
 
-A credential helper runs before every request of somebody else's program, so the common case (a stored token with time
+A credential helper runs before every request of another program, so the common case (a stored token with time
 to spare) reads two small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either
 prints that token or has no opinion: then the full program decides, and says why. The options are declared in
 `kimi_auth.cli.token`; here stand the spellings of theirs that leave no doubt.
@@ -73,7 +73,8 @@ def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> str
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
-    """The options of `token` by name, each given once at most; raises FallThrough for what is not known here."""
+    """The options of `token` by name, each given once at most; raises FallThrough for an option that is unknown
+    here."""
     options: dict[str, str] = {}
     rest = iter(words)
     for name in rest:
@@ -263,7 +264,7 @@ def _hand_out(text: str) -> int:
         while line:
             line = line[os.write(1, line) :]
     except BrokenPipeError:
-        return 1  # nobody reads any more; there is nobody to tell
+        return 1  # the reader has gone, and a message would not arrive
     except OSError as error:
         said = f"cannot write to standard output: {error.strerror} (send the output somewhere else)"
         os.write(2, f"kimi-auth: {said}\n".encode())

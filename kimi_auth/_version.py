@@ -1,3 +1,3 @@
-"""The one place that names this version; pyproject.toml and the CHANGELOG's newest entry agree with it."""
+"""The only definition of the version; pyproject.toml and the CHANGELOG's newest entry agree with it."""
 
 __version__ = "0.1.0"

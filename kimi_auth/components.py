@@ -1,4 +1,4 @@
-"""What works on one login of one platform, put together: its store, server, clock and machines, each made when first asked for."""
+"""The composition root: store, server, clock and machines of one login of one platform, each made when first asked for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["Components", "share_dir_of"]
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
-    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of somebody who is not known."""
+    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for an unknown user's home."""
     named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
     try:
         return files.expanded(named)
@@ -73,9 +73,9 @@ class Components:
         self.clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
-        # What is known of the walks of a credential stands beside it; another store may be on another host.
+        # The walk history of a credential is stored beside it; another store may be on another host.
         self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
-        self.keyring_trouble: KimiAuthError | None = None
+        self.keyring_error: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
         self._serve = serve
         self._given_server = server
@@ -100,13 +100,13 @@ class Components:
         return self._given_server or made
 
     @once
-    def steady(self) -> AgeClock:
-        """The time by which ages are judged."""
+    def age_clock(self) -> AgeClock:
+        """The clock for token ages."""
         return AgeClock(self.clock, self.store)
 
     @once
-    def effects(self) -> Ports:
-        """What a renewal does to the world."""
+    def ports(self) -> Ports:
+        """What a renewal may touch: store, server, clock."""
         issuer = self.platform.oauth.host if self.platform.oauth else ""
         return Ports(
             self.store,
@@ -116,7 +116,7 @@ class Components:
             keeps_trying=self._keeps_trying,
             recovers=self._recovers,
             is_ending=is_ending,
-            now_s=self.steady.now_s,
+            now_s=self.age_clock.now_s,
             advisory_connect_s=1.5 if self.one_shot else 5.0,
             built_in=self._built_in,
         )
@@ -124,7 +124,7 @@ class Components:
     @once
     def credential(self) -> Credential:
         """The credential, as this process walks its machines."""
-        work = CredentialHooks(self.effects, serve=self._serve, config=self.in_config)
+        work = CredentialHooks(self.ports, serve=self._serve, config=self.in_config)
         return Credential(
             work,
             self.library,
@@ -140,7 +140,7 @@ class Components:
         return PlatformConfig(self.config, self.platform)
 
     def told(self, status: Status) -> Status:
-        """The status with the sources of its values, and with what is said of a login that still waits in a keyring."""
+        """The status with the sources of its values, and with the state of a login that still waits in a keyring."""
         from kimi_auth.models.variables import overriding
 
         waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
@@ -167,11 +167,12 @@ class Components:
         return replace(status, issuer=self._built_in, issuer_from="platform")
 
     def obtain(self, need: Need, timeout_s: float | None = None) -> CredentialState | Waiter[CredentialState]:
-        """`Credential.obtain` now; where nobody is signed in, it says what keeps the keyring's login from being used."""
+        """`Credential.obtain` now; when not signed in, the error says what keeps the keyring's login from being
+        used."""
         try:
-            return self.credential.obtain(need, self.steady.now_s(), timeout_s)
+            return self.credential.obtain(need, self.age_clock.now_s(), timeout_s)
         except NotSignedIn as absent:
-            if (trouble := self.keyring_trouble) is None:
+            if (trouble := self.keyring_error) is None:
                 raise
             raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
 
@@ -182,11 +183,12 @@ class Components:
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:
-        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. Trouble is kept, to be said."""
+        """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
+        reports."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 
-            self.keyring_trouble = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
+            self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
         self._keyring_asked = True
 
     def _pinned(self) -> tuple[str, ...]:

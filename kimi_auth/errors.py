@@ -168,7 +168,7 @@ class ConfigError(KimiAuthError):
 
     code = "config"
     exit_status = 9
-    default_hint = "mend it and try again"
+    default_hint = "fix it and try again"
 
 
 class WrongIssuer(ConfigError):

@@ -10,7 +10,8 @@ __all__ = ["lazily"]
 
 
 def lazily(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str], object]:
-    """The `__getattr__` (PEP 562) of a package whose `modules` have these names; what was loaded is kept in the package."""
+    """The `__getattr__` (PEP 562) of a package whose `modules` have these names; loaded names are stored in the
+    package."""
     module_of = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> object:

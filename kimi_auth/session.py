@@ -50,7 +50,7 @@ __all__ = ["Session"]
 NO_NEED = Need()
 
 _SAID: set[str] = set()
-"""Places of credentials whose short-lived tokens a warning has named."""
+"""Locations of credentials whose short-lived tokens a warning has named."""
 
 WATCH_S = 0.02
 
@@ -208,14 +208,16 @@ class Session:
             self._clock.sleep(WATCH_S)
 
     def now_s(self) -> float:
-        """Now as ages are judged here, unix seconds: a wall clock that is set back does not make a token younger."""
-        return self._components.steady.now_s()
+        """The time for computing ages, unix seconds: a wall clock that is set back does not make a token younger."""
+        return self._components.age_clock.now_s()
 
     def status(self) -> Status:
-        """What is stored and what it is worth, without asking anybody."""
+        """The stored login and how long it lasts, from disk alone."""
         landing = self._components.credential.inspect()
-        status = self._components.told(status_of(landing, self.platform, self.store, self._components.steady.now_s()))
-        # An API key has no times: what its store says to be judged by is nothing that anybody wants to read.
+        status = self._components.told(
+            status_of(landing, self.platform, self.store, self._components.age_clock.now_s())
+        )
+        # An API key has no times: its report is the name of the store and nothing else.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
     async def verify(self) -> Verdict:
@@ -263,7 +265,7 @@ class Session:
             open_browser=open_browser,
             revokes_replaced=self.platform.revocation == "token",
         )
-        work = DeviceLoginHooks(self._components.effects, around)
+        work = DeviceLoginHooks(self._components.ports, around)
         machine = self._components.library["device_login"]
         try:
             with self._components.walks.recording(machine, self._components.observe) as observe:
@@ -353,7 +355,7 @@ class Session:
 
     def sync_in_background(self) -> Future[tuple[Synced, ...]]:
         """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no
-        program from ending. With or without an event loop; whoever wants to know how it went asks the future."""
+        program from ending. With or without an event loop; the future holds the result."""
         from kimi_auth.models.background import in_background
 
         return in_background(self.sync_all, ())
@@ -406,10 +408,10 @@ class Session:
         with guarded():
             try:
                 await self._components.settle()
-                freshness = Refresher(self._components.credential, self._components.steady, self._targets.inject)
+                freshness = Refresher(self._components.credential, self._components.age_clock, self._targets.inject)
                 with suppress(
                     KimiAuthError
-                ):  # weather, or nobody is signed in yet: the keeper says so and goes on looking
+                ):  # a transient error, or not signed in yet: the keeper says so and tries again
                     await freshness.look()
                 keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
                 yield self
@@ -436,7 +438,7 @@ class Session:
 
     @property
     def api_origin(self) -> str:
-        """The platform's API base URL: the only place to which bearers go."""
+        """The platform's API base URL: the only host to which bearers go."""
         return self.platform.api_base
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -499,7 +501,7 @@ class Session:
             log.warning(words, lifetime_s(token), need.min_ttl_s)
 
     def _no_other(self, trouble: KimiAuthError) -> None:
-        self._held = None  # what is on disk decides from now on, and that knows of the rejection
+        self._held = None  # the record on disk decides from now on, and it knows of the rejection
         log.info("no other token instead of the rejected one: %s", trouble.line)
 
     async def _discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
@@ -515,5 +517,5 @@ class Session:
             raise landing.ctx.trouble or ConfigError("the login still stands")
         self._forget_token()
         ctx = landing.ctx
-        trouble = ctx.trouble or self._components.keyring_trouble
+        trouble = ctx.trouble or self._components.keyring_error
         return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, self.store.leftovers())

@@ -31,7 +31,7 @@ hypothesis.settings.load_profile("house")
 
 
 LONG_S = 1800
-"""A test that may take longer than this begins first: whoever ends last would wait for it."""
+"""A test that may take longer than this begins first: otherwise the run would wait for it at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

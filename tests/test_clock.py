@@ -1,4 +1,4 @@
-"""Both clocks keep the promises of `Clock`; the virtual one jumps only when nobody else can run."""
+"""Both clocks keep the promises of `Clock`; the virtual one jumps only when no task can run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_system_clock_reads_the_machine() -> None:
 
 
 def test_system_clock_without_a_boot_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system without CLOCK_BOOTTIME gets monotonic time in its place."""
+    """A system without CLOCK_BOOTTIME gets monotonic time instead."""
     monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
     assert runpy.run_path(system.__file__)["BOOTTIME"] == time.CLOCK_MONOTONIC
 
@@ -240,7 +240,7 @@ async def test_quiet_s_is_real_time() -> None:
 
 
 async def test_cancelled_sleeper_leaves_no_deadline(clock: VirtualClock) -> None:
-    """Time does not stop at the deadline of somebody who has left."""
+    """Time does not stop at the deadline of a task that has ended."""
     left = asyncio.create_task(clock.sleep_async(5))
     await asyncio.sleep(0)
     left.cancel()
@@ -250,7 +250,7 @@ async def test_cancelled_sleeper_leaves_no_deadline(clock: VirtualClock) -> None
 
 
 async def test_advance_wakes_sleepers(clock: VirtualClock) -> None:
-    """Whoever's deadline is passed by hand wakes up, at the time of the hand."""
+    """A task whose deadline is passed by hand wakes up, at the time set by hand."""
     sleeper = asyncio.create_task(clock.sleep_async(60))
     await asyncio.sleep(0)
     clock.advance(3_600)

@@ -1,4 +1,4 @@
-"""How a pair of tokens is read, named and judged: every boundary, to the last representable number."""
+"""How a pair of tokens is read, named and classified: every boundary, to the last representable number."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_a_fingerprint_is_of_the_pair_alone() -> None:
 
 
 def test_a_token_cannot_be_changed() -> None:
-    """Nobody can swap a token that somebody else has judged."""
+    """No caller can swap a token that another has classified."""
     with pytest.raises(AttributeError, match="immutable"):
         WHOLE.access_token = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError, match="immutable"):
@@ -304,7 +304,7 @@ def test_which_record_is_empty(access: str, refresh: str, empty: bool) -> None:
 
 
 def test_the_hot_path_imports_nothing() -> None:
-    """Judging a token costs no module beyond the interpreter's own start, hashlib included."""
+    """Classifying a token costs no module beyond the interpreter's own start, hashlib included."""
     code = "import sys, os; old = set(sys.modules); import kimi_auth.token; print(*sorted(set(sys.modules) - old))"
     root = Path(tokens.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

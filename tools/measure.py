@@ -3,8 +3,8 @@
     python tools/measure.py coverage   .edges/coverage.json of the last full test run -> diagrams/measured/coverage.json
     python tools/measure.py answers    the tables of kimi_auth.wire -> diagrams/answers.json
 
-`make diagrams` does both. Exit status 3: there is no report of a full run of the tests on these machines; what was kept
-before stays as it is, and the pages say that it is old.
+`make diagrams` does both. Exit status 3: there is no report of a full run of the tests on these machines; the last file
+stays as it is, and the pages say that it is old.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The measured parts of docs/protocol.md: `python tools/pages.py` writes them, `make diagrams` calls it, a test compares them.
 
 They come from diagrams/measured/checker.json, the figures of the last whole proof. A part stands between two comments,
-`<!-- measured: NAME -->` and `<!-- end -->`; what is around it was written by people and stays.
+`<!-- measured: NAME -->` and `<!-- end -->`; the text around it was written by people and stays.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _cell(text: str) -> str:
 
 
 def _steps(steps: int | str) -> str:
-    """A number, or in its place why there is none."""
+    """A number, or the reason why there is none."""
     return str(steps) if isinstance(steps, int) else "the other parts make up for it"
 
 

@@ -26,7 +26,7 @@ ADDED: Final = (
 PAGES_ADDED: Final = ("diagrams/review.html",)
 LINK: Final = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 NO_PAGE: Final = re.compile(r"\[([^\]]*)\] (\(`[^`]*`\))")
-"""`[words](path)` to a file that is no page: it becomes `words (path)`."""
+"""`[text](path)` to a file that is no page: it becomes `text (path)`."""
 CODE: Final = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 

@@ -19,7 +19,7 @@ RULE = "the new program never serves on the old schema"
 
 
 class World:
-    """What the hooks would do to the world: a schema that is new or not. A state is `2 * place + schema`."""
+    """The effects of the hooks on the world: a schema that is new or not. A state is `2 * state + schema`."""
 
     def __init__(self, machines: Mapping[str, Machine]) -> None:
         self._program = Program(machines, ["release"])

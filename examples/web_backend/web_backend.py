@@ -69,7 +69,7 @@ class SignIn:
         return said if "message" in said or self._is_under_way() else {}
 
     async def stop(self) -> None:
-        """Ends a login that this worker has under way; what was approved is stored all the same."""
+        """Ends a login that this worker has under way; an approved login is stored all the same."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -92,7 +92,7 @@ class SignIn:
             self._note(url=url, code=notice.code.user_code)
 
     async def left(self) -> None:
-        """Nobody leaves a login here; it ends when it is approved, denied or too late."""
+        """A login is not cancelled here; it ends when it is approved, denied or too late."""
         await asyncio.Event().wait()
 
     def _note(self, **said: str) -> None:
@@ -226,7 +226,7 @@ app = Starlette(
         Route("/login", login, methods=["POST"]),
         Route("/logout", logout, methods=["POST"]),
     ],
-    # A name that somebody else has pointed at 127.0.0.1 is not this server (DNS rebinding).
+    # A foreign name that points to 127.0.0.1 is not this server (DNS rebinding).
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     exception_handlers={KimiAuthError: no_token, httpx.HTTPError: no_answer},
     lifespan=lifespan,

@@ -33,7 +33,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand; it exports the subclass only."""
 
 SPEAK_THEMSELVES = {"run", "emulator"}
-"""Commands whose later words belong to somebody else."""
+"""Commands that pass their later arguments on to another program."""
 
 HOMES = {
     "login": "login",
@@ -52,7 +52,7 @@ HOMES = {
 """The module of each command, in the order of the help."""
 
 FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
-"""How every command looks and fails: in our own words."""
+"""How every command looks and fails: with our own messages."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -177,7 +177,7 @@ def _run(args: list[str], out: Terminal) -> int:
 
 
 def _land(out: Terminal) -> None:
-    """No renewal is torn by the end of the program: it is waited for, and whoever waits for us is told why."""
+    """The end of the program does not interrupt a renewal: the program waits for it, and says so to the caller."""
     with suppress(Stopped), out.signals.held():
         drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
 
@@ -195,7 +195,7 @@ def _usage(error: Exception, out: Terminal) -> int:
 
 
 def _untrusted(error: SpecError) -> KimiAuthError:
-    """Machine files with mistakes, told to whoever asked for something else than to see them."""
+    """Machine files with mistakes, reported to a command that needs them for anything but showing the mistakes."""
     more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
     return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
 
@@ -210,7 +210,7 @@ def _incomplete(missing: ImportError) -> KimiAuthError:
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:
-    """What the system refused where no command says it in its own words, as when Typer writes a help or a completion."""
+    """A refusal of the system without a message of a command, as when Typer writes a help text or a completion."""
     if refusal.filename is None:
         is_help = _last(refusal).tb_frame.f_globals["__name__"].startswith("typer.")
         return out.report(out.unwritten(refusal)) if is_help else _bug(refusal, out)
@@ -221,7 +221,7 @@ def _refused(refusal: OSError, out: Terminal) -> int:
 
 
 def _bug(bug: Exception, out: Terminal) -> int:
-    """An exception that nobody foresaw: its kind and its place, never its words or its data."""
+    """An unexpected exception: its kind and where it was raised, never its message or its data."""
     _say_where(bug, out)
     place = _last(bug)
     return out.report(

@@ -152,7 +152,7 @@ class _Demo:
             "Sign out: here first and for good, then at the server, then in config.toml.",
             [("server", REVOCATIONS[report.revocation]), ("config", CONFIGS[report.config])],
         )
-        self._helper("Nobody is signed in any more.", expect=3)
+        self._helper("Signed out.", expect=3)
         left = self._server_state()
         self._say("Done.", [("families alive at the server", str(left)), ("share dir", "removed")])
 

@@ -182,7 +182,7 @@ def _check(out: Terminal) -> None:
     for finding in [*gaps, *findings]:
         out.line(finding)
     if gaps:
-        words = f"hooks and machines differ in {counted(len(gaps), 'place')}"
+        words = f"hooks and machines differ in {counted(len(gaps), 'point')}"
         raise Findings(words, hint="how to fix each stands beside it; then: make diagrams")
     if findings:
         many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"

@@ -18,7 +18,7 @@ MARGIN = 2
 
 
 def grid_of(rows: Iterable[Row]) -> RenderableType:
-    """Facts beside their labels; what is too long for its line is folded, never cut."""
+    """Facts beside their labels; a fact too long for its line is folded, never cut."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -38,7 +38,7 @@ def sheet_of(rows: Iterable[Row], title: str = "") -> Iterator[RenderableType]:
 
 
 class CleanConsole(Console):
-    """A console whose escape sequences are its own: text that is printed has none, whoever wrote it."""
+    """A console whose escape sequences are its own: text printed on it has none, whatever its origin."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

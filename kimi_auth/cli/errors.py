@@ -9,7 +9,7 @@ __all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "login_
 
 
 class Usage(KimiAuthError):
-    """The command line asks for what is not there."""
+    """The command line names something that does not exist."""
 
     code = "usage"
     exit_status = 2
@@ -41,7 +41,7 @@ class CommandNotRunnable(KimiAuthError):
 
 _LOGIN_ENDS: dict[str, KimiAuthError] = {
     "denied": AccessDenied("the sign-in was denied on the approval page"),
-    "expired": CodeExpired("nobody approved the sign-in in time"),
+    "expired": CodeExpired("the sign-in was not approved in time"),
     "cancelled": LoginCancelled("the sign-in was left before it was approved"),
     "models_pending": ModelsPending("signed in, but the models are not in config.toml yet"),
     "failed": KimiAuthError("the sign-in failed"),
@@ -49,7 +49,7 @@ _LOGIN_ENDS: dict[str, KimiAuthError] = {
 
 
 def login_error(report: LoginReport) -> KimiAuthError | None:
-    """Why a login's end is no success; the exit status is that of the end, the words are those of the trouble."""
+    """Why a login's end is no success; the exit status is that of the end, the message is that of the error."""
     end = _LOGIN_ENDS.get(report.state)
     if end is None or report.trouble is None or isinstance(report.trouble, type(end)):
         return report.trouble or end if end else None

@@ -23,7 +23,7 @@ ESCAPE_S = 0.05
 
 
 class Keys:
-    """The keyboard behind descriptor `fd`. Does nothing where that is no terminal, or one of somebody else's job."""
+    """The keyboard behind descriptor `fd`. Does nothing where that is no terminal, or where another job owns it."""
 
     def __init__(self, fd: int | None = None) -> None:
         self._fd = _stdin() if fd is None else fd
@@ -50,7 +50,7 @@ class Keys:
         return self._saved is not None and self._is_ours()
 
     async def left(self) -> None:
-        """Returns when q or Esc is pressed; never, where nobody can press one."""
+        """Returns when q or Esc is pressed; never without a keyboard."""
         pressed = asyncio.Event()
         if self._saved is None or not self._is_ours():
             await pressed.wait()

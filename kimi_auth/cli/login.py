@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # the help, which knows every command, waits for no view
 __all__ = ["add_to", "sign_in"]
 
 KEY_CHARACTERS_MAX = 8192
-"""More than any API key has: what is longer is refused, not cut."""
+"""Longer than any API key; longer input is refused, not cut."""
 
 REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
     "unsupported": "the server offers no revocation; the tokens end by themselves",
     "failed": "the server could not be told; the tokens end by themselves",
     "unread": "the tokens could not be read, so it was not told; they end by themselves",
-    "": "nobody was signed in",
+    "": "not signed in",
 }
 CONFIGS = {
     "restored": "nothing of this platform is left in config.toml",
@@ -100,7 +100,7 @@ def sign_in(
         view = LiveView(out.console, name, draw_qr=draw_qr if qr and in_colour else None)
     else:
         view = PlainView(out.line, name)
-    # An editor that reads events opens the link itself; a pipe has nobody in front of it.
+    # An editor that reads events opens the link itself; no person reads a pipe.
     opens = browser and out.json == "" and is_tty(sys.stdout) and can_open()
     with view:
         report = out.signals.run(session.login(view, force=force, open_browser=open_browser if opens else None))
@@ -129,7 +129,7 @@ def _key(session: Session, *, from_stdin: bool) -> str:
         key: str = typer.prompt(one_line(f"API key for {session.platform.name}"), hide_input=True, err=True)
         return key
     raise Usage(
-        f"{session.platform.name} takes an API key, and nobody is here to type one",
+        f"{session.platform.name} takes an API key, and standard input is not a terminal",
         hint=f"give it on standard input: {sign_in_command(session.platform)}",
     )
 
@@ -164,7 +164,7 @@ def logout(
 
 
 def _session(platform: str | None, *, observe: Observer | None = None, with_key: bool = False) -> Session:
-    """The named platform's session, else the default model's: unless that one takes a key that nobody has offered."""
+    """The named platform's session, else the default model's: unless that one takes a key that was not offered."""
     session = open_session(platform, observe=observe)
     if platform is None and session.platform.oauth is None and not with_key:
         return open_session(DEFAULT_PLATFORM, observe=observe)

@@ -68,7 +68,7 @@ def _show_one(out: Terminal, session: Session, change: Change, *, dry_run: bool)
 
 
 def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
-    """What was done for each platform, and on standard error what could not be; ends with the worst exit status."""
+    """The result for each platform, and failures on standard error; ends with the worst exit status."""
     if out.json:
         out.record({"platforms": [_told(one, dry_run=dry_run) for one in synced]})
     for one in synced:

@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")
 
 
 def at_home(given: Path | None) -> Path | None:
-    """`given` with the home directory that its `~` means; raises BadParameter for a home that nobody has."""
+    """`given` with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
     try:
         return given and files.expanded(given)
     except RuntimeError:
@@ -52,7 +52,7 @@ def terminal_of(ctx: typer.Context) -> Terminal:
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
     """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
     who else listens to every command. Raises Usage for a platform that is not known."""
-    from kimi_auth.credential.log_observer import (  # what is loaded from here on, drawing a machine does without
+    from kimi_auth.credential.log_observer import (  # drawing a machine needs none of these
         LogObserver,
     )
     from kimi_auth.machine import Observers, recorder_from_environ

@@ -22,7 +22,7 @@ __all__ = ["check", "files", "main", "scenes", "svg"]
 
 WIDTH, HEIGHT = 80, 24
 NOW_S = 1_000.0
-"""When every scene takes place, on the view's clock."""
+"""The time of every scene, on the view's clock."""
 
 THEME = TerminalTheme(
     (22, 24, 29),

@@ -85,8 +85,8 @@ def _owner(share_dir: Path) -> tuple[int, int, Path] | None:
 
 def _on_the_way(share_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """The directories from the root down to the share directory, as far as they are there. In one that all may write to,
-    what another user has laid out is not gone into: that user would be given the login."""
-    whole = Path(os.path.abspath(share_dir))  # noqa: PTH100 - links stay: they are judged when they are gone through
+    a directory laid out by another user is not entered: that user would be given the login."""
+    whole = Path(os.path.abspath(share_dir))  # noqa: PTH100 - links stay: each is checked when it is followed
     is_open = False
     for place in (*reversed(whole.parents), whole):
         try:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 SAY_AFTER_S = 1.0
 AGAIN_S = 0.01
-WORDS = "stopping as soon as what is under way is safe on disk"
+WORDS = "stopping as soon as the renewal under way is safe on disk"
 
 
 class Stopped(BaseException):

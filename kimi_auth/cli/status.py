@@ -1,4 +1,4 @@
-"""`kimi-auth status`: what is stored and what it is worth."""
+"""`kimi-auth status`: the stored login and how long it lasts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what is stored and what it is worth."""
+    """Show the stored login and how long it lasts."""
     out = terminal_of(ctx)
     session = open_session(platform)
     found = session.status()

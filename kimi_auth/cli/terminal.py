@@ -1,4 +1,4 @@
-"""Where a command's words go: facts to standard output, diagnostics to standard error, one line each.
+"""Output of commands: facts to standard output, diagnostics to standard error, one line each.
 
 Nothing here fails because of what a terminal cannot show: characters that it does not know become question marks.
 """
@@ -41,7 +41,7 @@ class Styled(NamedTuple):
 
 
 Row = tuple[str, str | Styled]
-"""A label and what stands beside it."""
+"""A label and its value."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -125,7 +125,7 @@ class Terminal:
             self.picture(part)
 
     def let_go(self) -> None:
-        """Closes standard output for whoever reads it; what is written from now on goes nowhere and cannot fail."""
+        """Closes standard output for its reader; anything written from now on goes nowhere and cannot fail."""
         with suppress(AttributeError, OSError, ValueError):  # there is none, or it is no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
@@ -143,7 +143,7 @@ class Terminal:
             raise self.unwritten(error) from None
 
     def unwritten(self, error: OSError) -> KimiAuthError:
-        """Why standard output takes nothing, in our words; nothing is written to it any more."""
+        """Why standard output takes nothing, as our message; nothing is written to it any more."""
         self.let_go()
         return KimiAuthError(
             f"cannot write to standard output: {error.strerror}", hint="send the output somewhere else"
@@ -160,7 +160,7 @@ class Terminal:
                 sys.stderr.flush()
 
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
-        """Says what went wrong in the form that was asked for, in an object beside what is known all the same (`facts`);
+        """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
         error = type(error)(error.message, hint=for_platform(error.hint, self.platform))
         self.say(error.line)
@@ -199,7 +199,7 @@ class Terminal:
 
 
 class _Said(logging.Handler):
-    """Log records of this package as diagnostics: warnings always, everything else when somebody asked for more."""
+    """Log records of this package as diagnostics: warnings always, everything else with --verbose."""
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(logging.WARNING)

@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def seconds(value: float) -> float:
-    """A number of seconds; what is none compares with nothing and would pass every bound."""
+    """A number of seconds; NaN is refused, because it compares with nothing and would pass every bound."""
     if value != value:  # noqa: PLR0124 - NaN
         raise typer.BadParameter("it is not a number")
     return value

@@ -1,4 +1,4 @@
-"""`kimi-auth diagram --verify`: the model checker, told to whoever reviews machines or edits them."""
+"""`kimi-auth diagram --verify`: the model checker, for reviewers and authors of machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kimi_auth.proof.worlds import QUICK, WORLDS
 __all__ = ["verify"]
 
 WIDTH = 80
-AGAIN = "mend the machines and verify again"
+AGAIN = "fix the machines and verify again"
 
 
 def verify(out: Terminal, machines: Library, *, everything: bool) -> None:

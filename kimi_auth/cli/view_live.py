@@ -71,7 +71,7 @@ class LiveView:
         size, before = self._console.size, self._size
         self._size = size
         picture = render(self.state, self._now_s(), size.width, size.height, qr=self._qr, has_keys=self._keys.are_heard)
-        # The terminal has folded the old lines anew, so nobody knows how many there are to draw over: it begins afresh.
+        # The terminal has folded the old lines anew, so their number is unknown: drawing begins afresh.
         return picture if before in {None, size} else Group(Control.clear(), Control.home(), picture)
 
     def tell(self, notice: Notice) -> None:

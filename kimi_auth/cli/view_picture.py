@@ -1,6 +1,6 @@
 """A sign-in as a picture for a terminal: a pure function of its state, the time and the size.
 
-Server's words are laid out as plain `Text`, never as markup. The link stands on lines of its own, from the first column
+A server's text is laid out as plain `Text`, never as markup. The link stands on lines of its own, from the first column
 when it is long, so that it can be selected and copied whole; nothing is ever cut short.
 """
 
@@ -138,7 +138,7 @@ def _progress(state: ViewState) -> list[RenderableType]:
 
 
 def _mark(state: ViewState, now_s: float) -> RenderableType:
-    """One line: what is happening now, or how it ended."""
+    """One line: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
         return _line(Text.assemble((f"{mark} ", style), (state.words, "bold")))

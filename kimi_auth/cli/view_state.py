@@ -14,7 +14,7 @@ from kimi_auth.login.view import Notice, NoticeKind
 __all__ = ["STEPS", "Mood", "ViewState", "finish", "fold", "interrupt"]
 
 Mood = Literal["starting", "waiting", "slowed", "offline", "finishing", "good", "plain", "bad"]
-"""What is going on; the last three are ends."""
+"""The stage of the sign-in; the last three are ends."""
 
 STEPS: dict[NoticeKind, str] = {
     "approved": "approved",
@@ -23,7 +23,7 @@ STEPS: dict[NoticeKind, str] = {
     "configured": "config.toml written",
     "live": "token live",
 }
-"""What follows an approval, in order, in the words of a list."""
+"""The steps after an approval, in order, as a list shows them."""
 
 _MOODS: dict[NoticeKind, Mood] = {
     "code": "waiting",
@@ -40,7 +40,7 @@ _ENDS: dict[str, tuple[Mood, str]] = {
     "models_pending": ("plain", "Signed in to {platform}; its models are still to be fetched."),
     "cancelled": ("plain", "Left before it was approved; nothing was stored."),
     "denied": ("bad", "Denied; nothing was stored."),
-    "expired": ("bad", "Nobody approved in time; nothing was stored."),
+    "expired": ("bad", "Not approved in time; nothing was stored."),
     "failed": ("bad", "The sign-in failed."),
 }
 """The rest states of device_login: how each looks, and its sentence. What to do next is the error line's business."""
@@ -51,7 +51,7 @@ class ViewState:
     """A sign-in to `platform` (its name). `url` is the best link and `typed_url` the short one that goes with the code.
 
     `ends_at_s` and `life_s`: when the code dies and how long it had; `next_at_s`: when the next request goes out.
-    `words`: the sentence to show now. `done`: steps of `STEPS` with their own words; `warnings`: sentences.
+    `words`: the sentence to show now. `done`: steps of `STEPS` with their own texts; `warnings`: sentences.
     """
 
     platform: str
@@ -73,7 +73,7 @@ class ViewState:
 
     @property
     def is_asking(self) -> bool:
-        """True while a code is shown and nobody has decided yet."""
+        """True while a code is shown and not yet approved or denied."""
         return bool(self.user_code) and self.mood in {"waiting", "slowed", "offline"}
 
 

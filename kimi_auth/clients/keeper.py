@@ -17,7 +17,7 @@ SLICE_S = 1.0
 
 BACKOFF_MAX_S = 60.0
 GAP_S = 2.0
-"""More than this between two clocks after one slice: the machine was suspended, or somebody set the wall clock."""
+"""More than this between two clocks after one slice: the machine was suspended, or the wall clock was set."""
 
 _NUMBER = re.compile(r"\d+")
 

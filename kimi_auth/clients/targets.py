@@ -1,12 +1,12 @@
 """Running clients, and how each kind takes a token: assignment, the fallback where `BearerAuth` cannot be built in.
 
-A **target** is a callable that takes the access token, or "" once nobody is signed in. `KINDS` is how an object becomes
+A **target** is a callable that takes the access token, or "" after a sign-out. `KINDS` is how an object becomes
 one: the first row that fits. A client that had a static key when it was attached gets it back on "", any other client the
 one that `Targets` knows, if there is one.
 
 Tokens are meant for one origin. An httpx client signs each request by its own address, redirects included; a client that
 says where it sends (`base_url`) is served only if that is there; a callable, and a client that does not say, is its owner's
-to point at the right place.
+to point at the right host.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def as_target(target: object, *, origin: str | None = None) -> Target:
     """The callable that puts a token into `target`, and on "" the static key that is there now.
 
     `origin`: a URL at the only origin that gets the tokens; an httpx client cannot do without. It keeps `target` alive.
-    Raises TypeError for what is none of `KINDS`, ValueError for a client that sends to another origin.
+    Raises TypeError for an object of none of the `KINDS`, ValueError for a client that sends to another origin.
     """
     kind, home = _kind_of(target), _home_of(origin)
     _refuse_elsewhere(kind, target, home)
@@ -161,7 +161,7 @@ def _refuse_elsewhere(kind: Kind, target: object, home: str) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Attached:
-    """One attached object: how often, what was in it, what it was last given, and the event loop that it lives on."""
+    """One attached object: its number of attachments, its own key, the last token given, and its event loop."""
 
     ref: Callable[[], object | None]
     kind: Kind
@@ -178,10 +178,10 @@ class Targets:
 
     Clients are held weakly: attaching one keeps nothing alive, so attach the one that you keep (a kosong provider's
     `with_thinking` copy is another one). A callable is held until it is detached, for a lambda or a bound method lives
-    nowhere else. What is attached inside a running event loop is served on that loop, soon, when the
+    nowhere else. A target attached inside a running event loop is served on that loop, soon, when the
     token comes from another thread; everything else is served in the thread that injects.
 
-    `static_key` gives the API key for clients that have none of their own when nobody is signed in, "" for none. `origin`
+    `static_key` gives the API key for clients that have none of their own after a sign-out, "" for none. `origin`
     is a URL at the only origin that gets tokens and that key.
     """
 
@@ -198,7 +198,7 @@ class Targets:
         return len(self._living())
 
     def attach(self, target: object) -> Callable[[], None]:
-        """Serves `target` from the next `inject` on; returns how to detach it, which leaves in it what is in it.
+        """Serves `target` from the next `inject` on; returns how to detach it, which leaves its current token in it.
 
         Attached twice, it is served once, until it is detached twice. Raises as `as_target`.
         """
@@ -271,7 +271,7 @@ class Targets:
                     _log.warning("%s sends to another origin by now, so it gets no token", entry.name)
                     secret = ""
                 entry.kind.put(target, secret, own, self._home)
-            except Exception as error:  # noqa: BLE001  # a stranger's code, which must not cost the others their token
+            except Exception as error:  # noqa: BLE001  # the user's code; other targets still get their token
                 entry.has = None
                 problem = f"{entry.name} did not take the new token: {_where(error)}"
                 _log.warning("%s", problem)
@@ -279,7 +279,8 @@ class Targets:
             return ""
 
     def _is_token(self, key: str | None) -> bool:
-        """Whether this was injected at some time, so that it is nobody's static key; a header counts as what it bears."""
+        """Whether this was injected at some time, so it is not the client's static key; a header counts as what it
+        bears."""
         return key is not None and _digest(key.removeprefix("Bearer ")) in self._given
 
 
@@ -304,7 +305,7 @@ def _digest(token: str) -> bytes:
 
 
 def _where(error: Exception) -> str:
-    """Which error and where it was raised; its own words may quote the token."""
+    """Which error and where it was raised; its message may quote the token."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

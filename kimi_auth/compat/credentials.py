@@ -35,11 +35,11 @@ class OAuthError(RuntimeError):
 
 
 class OAuthUnauthorized(OAuthError):
-    """Nobody is signed in any more."""
+    """Not signed in any more."""
 
 
 class OAuthDeviceExpired(OAuthError):
-    """Nobody approved in time (RFC 8628 §3.5)."""
+    """Not approved in time (RFC 8628 §3.5)."""
 
 
 _KINDS: tuple[tuple[type[KimiAuthError], type[OAuthError]], ...] = (
@@ -75,7 +75,7 @@ class OAuthToken:
 
     @classmethod
     def from_dict(cls, payload: dict[str, Any]) -> OAuthToken:
-        """From the JSON object that is stored; raises ValueError for what cannot be a credential."""
+        """From the stored JSON object; raises ValueError if it is not a credential."""
         return cls._of(parse_record({"access_token": "", **payload}))
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class OAuthToken:
 
 
 def load_tokens(ref: Ref) -> OAuthToken | None:
-    """What is stored under the reference's key; None when nothing is, and for what is empty or cannot be read.
+    """The record stored under the reference's key; None if there is none, or if it is empty or unreadable.
 
     A login that an old Kimi CLI left in the system keyring moves into the file first, as with any other use of it.
     """
@@ -120,8 +120,8 @@ def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
 
 
 def delete_tokens(ref: Ref) -> None:
-    """Removes what is stored, for every process at once and from the system keyring too; nothing is revoked at the server.
-    Raises OAuthError; then it may still be there."""
+    """Removes the stored record, for every process at once and from the system keyring too; nothing is revoked at the
+    server. Raises OAuthError; then it may still be there."""
     if (trouble := _leave_keyring(ref)) is not None:
         raise oauth_error(trouble)
     with _written(ref) as store:
@@ -148,7 +148,7 @@ def _store(ref: Ref) -> FileStore:
 
 @contextmanager
 def _written(ref: Ref) -> Iterator[FileStore]:
-    """The credential's store, locked, with its errors in the host's words."""
+    """The credential's store, locked, with its errors as the host's types."""
     try:
         store = _store(ref)
         with store.locked(LOCK_WAIT_S) as held:

@@ -1,4 +1,4 @@
-"""What is seen of the host: its configuration object and its runtime, by shape only, and the Session behind each credential."""
+"""The host's configuration object and its runtime, by shape only, and the Session behind each credential."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def session_for(platform: Platform) -> Session:
 
 
 def session_of(key: str) -> Session | None:
-    """The one Session of this process for a credential's key; None for a stranger's key. Raises as `session_for`."""
+    """The one Session of this process for a credential's key; None for a key that is not ours. Raises as
+    `session_for`."""
     known = (platform for platform in platforms() if platform.auth == "device" and platform.credential_key == key)
     found = next(known, None)
     return None if found is None else session_for(found)

@@ -8,7 +8,7 @@
 The same share directory, files and lock; everything else of the Kimi CLI stays as it is. Measured against 1.52.0.
 
 A Kimi CLI that runs unchanged beside it shares the login as well, with one weakness that is its own: after five tries in 5
-to 10 s it renews without the lock, and a server that takes longer to answer may then end the login for everybody.
+to 10 s it renews without the lock, and a server that takes longer to answer may then end the login for all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kimi_auth.compat import oauth, platforms
 __all__ = ["REPLACED", "install"]
 
 REPLACED = {"kimi_cli.auth.oauth": oauth, "kimi_cli.auth.platforms": platforms}
-"""The Kimi CLI's modules, and what stands in for each."""
+"""The Kimi CLI's modules, and their replacements."""
 
 
 def install() -> None:
@@ -41,7 +41,8 @@ def install() -> None:
 
 
 class _HostLog(logging.Handler):
-    """Hands records to the Kimi CLI's loguru once its app, which sends them to a file, is there; before, nobody reads them."""
+    """Hands records to the Kimi CLI's loguru once its app, which sends them to a file, is there; before that, they
+    would be lost."""
 
     def emit(self, record: logging.LogRecord) -> None:
         loguru = sys.modules.get("loguru")

@@ -33,7 +33,7 @@ ERRORS: dict[str, KimiAuthError] = {
     "revoked": Revoked("the server ended this login"),
     "blocked": Blocked("the server keeps refusing to renew this login"),
 }
-"""What a state says where nobody has better words."""
+"""The message of a state that has no better one."""
 
 log = logging.getLogger("kimi_auth.compat")
 

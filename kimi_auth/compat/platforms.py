@@ -125,7 +125,7 @@ async def refresh_managed_models(config: Config) -> bool:
     """Brings config.toml, and the host's configuration in memory, up to every managed platform's catalogue.
 
     One that fails leaves its models as they are and is logged. True if the host's models changed. Does nothing for a
-    configuration from another place; raises nothing for what servers and files do.
+    configuration from another location; raises nothing for what servers and files do.
     """
     if not config.is_from_default_location:
         return False

@@ -84,7 +84,7 @@ class _Events(SilentView):
 
 
 async def login_kimi_code(config: Config, *, open_browser: bool = True) -> AsyncIterator[OAuthEvent]:
-    """A new sign-in, whether somebody is signed in or not; ends with a success or an error event.
+    """A new sign-in, even if signed in already; ends with a success or an error event.
 
     `config`, in memory, becomes what config.toml says after it. Raises for bugs only.
     """

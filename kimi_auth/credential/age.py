@@ -25,7 +25,7 @@ ENDED = (NotSignedIn, SignInEnded, WrongIssuer, CorruptCredential)
 
 
 class AgeClock:
-    """Unix time for judging ages: the later of the wall clock and the time elapsed since this record was first seen.
+    """Unix time for computing ages: the later of the wall clock and the time elapsed since this record was first seen.
 
     The elapsed time is measured on the clock that counts suspension, so an old token never looks young after the wall
     clock was set back, even with a suspension in between. A new record starts it again.

@@ -227,7 +227,7 @@ class TokenRefreshContract(Protocol):
         """
 
     def look_again(self, ctx: CredentialContext, /) -> tuple[LookAgainOutcome, CredentialContext]:
-        """Reads the record and its revoked mark with the claim in place. Writes nothing; repeatable.
+        """Reads the record and its revoked mark after the claim was written. Writes nothing; repeatable.
 
         `unchanged`: the same pair, replaceable and not revoked. `changed`: anything else; the token must not be sent.
         """

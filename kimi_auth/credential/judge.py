@@ -55,7 +55,7 @@ def judge(
 ) -> tuple[InspectOutcome, KimiAuthError | None]:
     """The credential's rest state in token_lifecycle, and why it is not fresh.
 
-    `foreign`: the error if the record belongs to another host (`not_ours`). `now_s`: the time for judging ages
+    `foreign`: the error if the record belongs to another host (`not_ours`). `now_s`: the time for computing ages
     (`AgeClock`); `wall_s`: the clock that backoffs are written with; both unix seconds.
     """
     token = snapshot.token

@@ -9,8 +9,8 @@ Ctrl-C is not deferred: Python's own handler raises KeyboardInterrupt in the mai
 thread, and the interpreter waits for it at exit. So `asyncio.run` finds the handler that it requires before it installs
 its own. Ctrl-C is deferred only while the main thread itself does the work (`block`).
 
-Python sets handlers in the main thread only. A call that finishes in another thread therefore leaves ours in place, and
-wakes the main thread if a signal was noted.
+Python sets handlers in the main thread only. A call that finishes in another thread therefore leaves ours installed,
+and wakes the main thread if a signal was noted.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ class CredentialHooks(TokenRefreshHooks):
 
 
 def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
-    """Adds the time until the next try to `trouble`, if the backoff is why the walk gives up."""
+    """Adds the time until the next try to the error, if the backoff is why the walk gives up."""
     if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "in_flight":
         return ctx
     return replace(ctx, trouble=judge.postponed(ctx.trouble, wait_s))

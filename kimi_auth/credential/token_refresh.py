@@ -56,7 +56,7 @@ class Ports:
     `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
 
     `keeps_trying(seconds)`: whether to retry a failing write of a new pair after so many seconds, with the lock held.
-    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for judging
+    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for computing
     ages, None for the wall clock. `luck`: a number in 0..1 for jitter. `advisory_connect_s`: the connect timeout of an
     advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer.
     """
@@ -93,7 +93,7 @@ class Ports:
         return judge.not_ours(token, self.store.binding(), self.issuer, self.built_in or self.issuer)
 
     def judged_at_s(self) -> float:
-        """Now, for judging an age: unix seconds."""
+        """Unix time for computing an age, in seconds."""
         return self.now_s() if self.now_s else self.clock.wall_s()
 
 

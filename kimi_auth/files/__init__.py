@@ -3,9 +3,9 @@
 Every function raises `OSError`: `Unfit` for a file that fails the rules, else the system's own error. `reason` explains
 either with a next step; each package turns that into its own type of error at its border.
 
-A file is *ours* if it belongs to the effective user or to root. The directories and links on its path are judged before
-they are entered (`reach`). For root, a file in another user's directory is not ours: a command becomes that user first
-(`kimi_auth.cli.privileges`), a library refuses.
+A file is *ours* if it belongs to the effective user or to root. The directories and links on its path are checked
+before they are entered (`reach`). For root, a file in another user's directory is not ours: a command becomes that user
+first (`kimi_auth.cli.privileges`), a library refuses.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Walks the path to a file: every directory and symbolic link on it is judged before it is entered.
+"""Walks the path to a file: every directory and symbolic link on it is checked before it is entered.
 
-A path is walked from the root with `openat`, one component at a time, so the judged component is the one that is used:
+A path is walked from the root with `openat`, one component at a time, so the checked component is the one that is used:
 swapping a name between check and use has no effect. The rules are those of `sshd`'s StrictModes and of sudo, relaxed
 where another user could at most cause a denial of service:
 
@@ -64,7 +64,7 @@ class Place(NamedTuple):
 def reached(path: Path, *, follow: bool = False, private: bool = True) -> Iterator[Place]:
     """The `Place` that `path` names; it may not exist yet. `follow`: also follow a link at its end.
 
-    `private`: its directory is judged as the one that holds the file, else as one on the way (to make a directory in
+    `private`: its directory is checked as the one that holds the file, else as one on the way (to make a directory in
     it). Raises `NotOurs` and `Exposed` for a path that fails the rules, else the system's `OSError`; a file name in an
     error of the body becomes a full path.
     """
@@ -104,7 +104,7 @@ def is_directory(path: Path) -> bool:
 
 @contextmanager
 def opened_directory(path: Path) -> Iterator[int]:
-    """A readable descriptor of the judged directory `path`, for listing and `fsync`. Raises OSError."""
+    """A readable descriptor of the checked directory `path`, for listing and `fsync`. Raises OSError."""
     way = _Way(path)
     try:
         way.enter(private=True)
@@ -146,7 +146,7 @@ def remarks(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def exposed_to(found: os.stat_result) -> str:
-    """The others who may write to the directory, in words; "" if none are known."""
+    """A description of the others who may write to the directory; "" if none are known."""
     mode = found.st_mode
     if mode & _OTHERS:
         return "every user"

@@ -28,14 +28,14 @@ def refuse_fixed(path: Path) -> None:
 
 def _why_fixed(place: Place) -> tuple[str, str]:
     if point := mount_of_its_own(place.name, place.directory):
-        words = f"is a mount of its own ({point}), so a new file cannot take its place"
+        words = f"is a mount of its own ({point}), so it cannot be replaced by a new file"
         return words, _MOUNT_IT
     found, around = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False), os.fstat(place.directory)
     if found.st_nlink == 0:
         return "is not in its directory any more", _MOUNT_IT
     me = os.geteuid()
     if around.st_mode & stat.S_ISVTX and me not in {0, found.st_uid, around.st_uid}:
-        words = f"belongs to uid {found.st_uid} in a sticky directory, so a new file cannot take its place"
+        words = f"belongs to uid {found.st_uid} in a sticky directory, so it cannot be replaced by a new file"
         return words, "move it out of the way, then try again: {path}"
     if is_protected(place.name, place.directory):
         return "is protected from changes (chattr +i or +a)", "take that away: sudo chattr -ia {path} {directory}"

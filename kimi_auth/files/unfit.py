@@ -49,7 +49,7 @@ _WORDS: dict[int, tuple[str, str]] = {
     errno.EISDIR: ("it is a directory", _BLOCKED),
     errno.ENOTEMPTY: ("it is a directory", _BLOCKED),
     errno.ENOTDIR: ("a part of its path is not a directory", "look at each part of the path: {path}"),
-    errno.EEXIST: ("something that is no directory is in its place", _BLOCKED),
+    errno.EEXIST: ("it exists and is not a directory", _BLOCKED),
     errno.ENOENT: ("its directory does not exist", "make the directory, then try again"),
     errno.ENXIO: ("it is a socket or a device", _BLOCKED),
     errno.ENOSYS: (_INCAPABLE, _LOCAL_DISK),
@@ -97,7 +97,7 @@ class TooLarge(Unfit):
 
 
 def reason(error: OSError, path: Path) -> tuple[str, str]:
-    """Why an operation on `path` failed, in plain words, and the next step ("" if none is known)."""
+    """Why an operation on `path` failed, in plain language, and the next step ("" if none is known)."""
     words, hint = _WORDS.get(error.errno or 0, (error.strerror or type(error).__name__, ""))
     return words, _for_shell(hint, path)
 

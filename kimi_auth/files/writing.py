@@ -53,7 +53,7 @@ _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 def temporary(path: Path) -> Path:
     """A new name beside `path`; any process may remove such a file after an hour."""
-    import secrets  # what is only read needs no new name
+    import secrets  # a process that only reads needs no new name
 
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
@@ -158,7 +158,7 @@ def write_durably(
 ) -> bool:
     """Replaces the file `path` by `data` atomically and durably; a failure keeps the old file.
 
-    `still` is called when the new content is on disk and the old file still in place; if it returns False, the old
+    `still` is called when the new content is on disk and the old file still there; if it returns False, the old
     stays.
     """
     with reached(path) as place, _about(path):

@@ -23,7 +23,7 @@ class LoginContext:
     at `code_at_s`, dead at `deadline_s` (both on the clock that counts suspension, seconds). `interval_s`: the server's interval,
     growing with each slow_down and bounded by the life of the code that is shown. `failures`: unanswered requests in a
     row; `wait_s`: the wait before the next poll. `token`: the new pair. `catalogue`: the models that were found.
-    `trouble`: why it did not end in signed_in; `already`: a login that stands was left alone.
+    `trouble`: why it did not end in signed_in; `already`: a login that works was left alone.
     """
 
     force: bool = False

@@ -164,7 +164,7 @@ class DeviceLoginHooks:
         if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
             return "cancelled", _left(ctx)
         if self._clock.boottime_s() >= ctx.deadline_s:
-            return "lapsed", replace(ctx, trouble=CodeExpired("nobody approved before the code ran out"))
+            return "lapsed", replace(ctx, trouble=CodeExpired("the code expired before it was approved"))
         return "elapsed", ctx
 
     async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]:
@@ -196,7 +196,7 @@ class DeviceLoginHooks:
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
         if ctx.codes > NEW_CODES_MAX:
-            return "exhausted", replace(ctx, trouble=CodeExpired("nobody approved any of the codes in time"))
+            return "exhausted", replace(ctx, trouble=CodeExpired("none of the codes was approved in time"))
         self._tell("code_expired", "The code ran out; asking for a new one.")
         next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
         if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
@@ -239,7 +239,7 @@ class DeviceLoginHooks:
         try:
             await asyncio.shield(giving)
         except asyncio.CancelledError:
-            await giving  # within 5 s: a grant that nobody holds must not stay alive
+            await giving  # within 5 s: a grant without a holder must not stay alive
             raise
         return "returned", replace(ctx, token=None)
 
@@ -308,14 +308,14 @@ class DeviceLoginHooks:
         try:
             self._store.set_backoff(Backoff())
         except StorageError as trouble:
-            log.warning("the old login's backoff is still in place: %s", trouble)
+            log.warning("the old login's backoff still exists: %s", trouble)
 
     def _is_ours(self, token: Token) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
         return not token.is_empty and self._ports.not_ours(token) is None
 
     def _give_back(self, token: Token) -> None:
-        """Revokes a pair that nobody will hold (RFC 7009): its own words do not matter any more."""
+        """Revokes a pair that no process will hold (RFC 7009): the server's message does not matter any more."""
         self._server.revoke(
             token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token"
         )

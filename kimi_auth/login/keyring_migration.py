@@ -28,7 +28,7 @@ LOCK_PATIENCE_S = 5.0
 class Migration(NamedTuple):
     """How a migration went. `unneeded`: config.toml refers to no keyring. `moved`: the login is in the file, and nothing
     refers to the keyring any more. `empty`: config.toml refers to a keyring that holds no login. `waiting`: it could not
-    be finished now, `trouble` says why."""
+    be finished now."""
 
     state: Literal["unneeded", "moved", "empty", "waiting"]
     trouble: KimiAuthError | None = None
@@ -87,5 +87,5 @@ def _keep(token: Token | None, store: CredentialStore) -> bool:
         store.bind(None)  # what another login here was bound to says nothing of this one
         store.put(token)
         if store.read().token != token:
-            raise StorageError(f"what was written to {store.place} is not what can be read there")
+            raise StorageError(f"the record read back from {store.place} is not the one that was written")
     return True

@@ -12,7 +12,7 @@ __all__ = ["LoginView", "Notice", "NoticeKind", "SilentView"]
 
 NoticeKind = Literal[
     "code",  # show these codes; `code`, `left_s`
-    "waiting",  # nobody has approved yet; the next poll comes in `wait_s`
+    "waiting",  # not approved yet; the next poll comes in `wait_s`
     "slowed_down",  # the server asked for a longer interval; `wait_s` is the new one
     "unreachable",  # a request got no answer; the next one comes in `wait_s`
     "code_expired",  # these codes ran out; new ones are on their way

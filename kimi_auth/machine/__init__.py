@@ -47,7 +47,7 @@ _HOMES = {
     "recorder": ("EdgeRecorder", "recorder_from_environ"),
     "spec": ("ACQUIRED", "Edge", "Machine", "State", "digest", "edges"),
 }
-"""The names of each module; what stands in none of them is the engine's."""
+"""The names of each module; any other name is the engine's."""
 
 
 def __getattr__(name: str) -> object:  # not `kimi_auth.lazily`: this room works without the rest of the package

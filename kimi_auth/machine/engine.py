@@ -2,7 +2,7 @@
 
 The rules of the house
 ----------------------
-1. *What may happen is written in the machine's file, and only there.* Nothing in Python adds, skips or redirects a
+1. *Transitions are declared in the machine's file, and only there.* Nothing in Python adds, skips or redirects a
    transition. To know what a login can do, read `machines/`; to know how, read the hooks. This module stays the same
    for both.
 
@@ -15,21 +15,21 @@ The rules of the house
    A hook that answers with another word is broken, and the walk stops with a `MachineError`: guessing where an
    unforeseen answer ought to lead is how logins are lost.
 
-4. *The engine catches nothing.* Bad weather (offline, refused, disk full) is an outcome and has an edge; whatever is
-   raised is a bug or a cancellation, and both pass through as they came. No state is stored, so there is nothing to
+4. *The engine catches nothing.* An expected failure (offline, refused, disk full) is an outcome and has an edge; an
+   exception is a bug or a cancellation, and both pass through as they came. No state is stored, so there is nothing to
    undo: the next walk starts at the beginning and looks at the world.
 
 5. *A walk ends only in a rest state*, and the name of that state is the answer. From a rest state an event from outside
    may start the next walk. A walk that does not come to rest within its limit is a bug as well.
 
-6. *What has a lifetime is a `with` around a walk.* A state that walks a child lends its hook as a context manager:
-   it takes the resource, the child is walked inside, and only when the resource has been given back does the child's
-   answer become the event of the state. That is why such machines are walked by the synchronous driver only: it runs
+6. *A resource with a lifetime is a `with` around a walk.* A state that walks a child lends its hook as a context
+   manager: it takes the resource, the child is walked inside, and only when the resource has been given back does the
+   child's answer become the event of the state. That is why such machines are walked by the synchronous driver only: it runs
    in a thread that no cancellation can tear apart in the middle of a child.
 
 7. *Contexts are carried, never opened.* A hook gets one and returns the next; observers do not see it, so that no
    secret can reach a log through here. Observers are told about the walk and must not raise: an exception of theirs
-   would end the walk at a place where no hook expects it.
+   would end the walk at a point where no hook expects it.
 
 The tables are those of the `transitions` package. One `transitions.Machine` is built for a declaration, and any number
 of walks and threads step through it with a cursor of their own: the Machine is only read, and a plain object with a
@@ -61,7 +61,7 @@ _SHOWN_OUTCOME_MAX = 30
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is due: `activity`, in `state` of `machine`. `child` is the machine to walk while the resource is held."""
+    """The next work: `activity`, in `state` of `machine`. `child` is the machine to walk while the resource is held."""
 
     machine: str
     state: str
@@ -86,7 +86,7 @@ class Transition:
 
 
 class Observer(Protocol):
-    """Somebody who is told how a walk goes. Observers must not raise, and are called in the thread of the walk."""
+    """Receives the events of a walk. Observers must not raise, and are called in the thread of the walk."""
 
     def entered(self, machine: str, state: str, activity: str) -> None:
         """Called before the activity of a state runs."""
@@ -236,7 +236,7 @@ class _Transitions(transitions.Machine):
 
 
 class _Tables(NamedTuple):
-    """What is built once for a declaration: how to take an event, and the step of each state that works."""
+    """Built once for a declaration: how to take an event, and the step of each state that works."""
 
     machine: str
     triggers: Mapping[str, Callable[[_Cursor], bool]]

@@ -1,4 +1,4 @@
-"""The two errors of the engine room. Both mean a mistake in code or data, never weather."""
+"""The two errors of the engine room. Both mean a mistake in code or data, never an expected failure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 
 class MachineError(RuntimeError):
-    """A walk broke the rules: a hook answered what its state does not declare, or a caller asked for what is not there."""
+    """A walk broke the rules: a hook answered what its state does not declare, or a caller asked for something
+    undeclared."""
 
 
 class SpecError(ValueError):
     """Machine files that cannot be trusted.
 
-    `problems` holds one line for each: the file, the place in it, what is wrong and how to mend it.
+    `problems` holds one line for each: the file, the table in it, the mistake and its fix.
     """
 
     problems: tuple[str, ...]

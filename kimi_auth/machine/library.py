@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.partition(".")[0]
 
 DEPTH_MAX = 32
-"""Levels of data in a file; a machine has five, and what is nested deeper would exhaust every recursion over it."""
+"""Levels of data in a file; a machine has five, and deeper nesting would exhaust every recursion over it."""
 
 TOO_DEEP = "it is nested too deeply"
 
@@ -50,7 +50,7 @@ class Library(Mapping[str, Machine]):
         return _build(files, unreadable=[])
 
     def data(self) -> dict[str, dict[str, Any]]:
-        """Plain, fresh dicts that `from_data` takes back: the place to change something before linting again."""
+        """Plain, fresh dicts that `from_data` takes back: change them and lint again."""
         return {name: machine.data() for name, machine in self.items()}
 
     def lint_lock(self, guarded: Mapping[str, str]) -> list[str]:
@@ -116,7 +116,7 @@ def stem_of(name: str) -> str:
 def drafts(folder: Path | Traversable | None = None) -> dict[str, Machine]:
     """The machines of a folder as they are written, by file stem, whatever the lints say of them; default: this package's.
 
-    For looking at machines, never for walking them. Raises `SpecError` for what cannot be read as machines.
+    For looking at machines, never for walking them. Raises `SpecError` if the files cannot be read as machines.
     """
     return drafts_from_data(*_files(folder or own_folder()))
 
@@ -144,7 +144,7 @@ def _read(folder: Path | Traversable) -> Library:
 
 
 def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    """The tables of each file by its stem, and what could not be read, one line each."""
+    """The tables of each file by its stem, and one line for each file that cannot be read."""
     try:
         found = list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
@@ -163,7 +163,7 @@ def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], li
         except OSError as error:
             unreadable.append(f"{file.name}: cannot be read ({error.strerror}); make it readable")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            unreadable.append(f"{file.name}: is not TOML ({error}); mend the syntax there")
+            unreadable.append(f"{file.name}: is not TOML ({error}); fix the syntax there")
     if not files and not unreadable:
         raise SpecError([f"{folder} holds no machine; give a folder with a NAME.toml for each machine"])
     return files, unreadable
@@ -206,7 +206,7 @@ def _parsed(files: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Machine],
 
 
 def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:
-    """The machine that `data` describes, and what had to be left out of it to get one."""
+    """The machine that `data` describes, and the parts that were left out to get one."""
     machine, misshapen = shaped(data)
     return machine, [lint.line(stem, *_explain(one)) for one in misshapen]
 

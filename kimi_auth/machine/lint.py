@@ -1,6 +1,6 @@
-"""What must be true of machines before anybody may walk them: one function for each rule, two tables of rules.
+"""Rules that machines keep before anything walks them: one function for each rule, two tables of rules.
 
-A rule yields `(place, problem)`: the place inside the file, and one line that says what is wrong and how to mend it.
+A rule yields `(location, problem)`: the table inside the file, and one line with the mistake and its fix.
 A rule stays silent where another one has already spoken, so that one mistake is one line.
 """
 
@@ -21,7 +21,7 @@ TOP = "top level"
 
 
 def did_you_mean(name: str, options: Iterable[str], otherwise: str) -> str:
-    """The mend for a mistyped name: the nearest option, else `otherwise`."""
+    """The fix for a mistyped name: the nearest option, else `otherwise`."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(options), n=1)
@@ -59,8 +59,8 @@ def everything_says_what_it_is(machine: Machine) -> Iterator[Problem]:
 def initial_exists(machine: Machine) -> Iterator[Problem]:
     """A walk knows where to begin."""
     if machine.initial not in machine.states:
-        mend = did_you_mean(machine.initial, machine.states, "name the state in which a walk begins")
-        yield TOP, f"initial is {machine.initial!r}, which is no state; {mend}"
+        fix = did_you_mean(machine.initial, machine.states, "name the state in which a walk begins")
+        yield TOP, f"initial is {machine.initial!r}, which is no state; {fix}"
 
 
 def targets_exist(machine: Machine) -> Iterator[Problem]:
@@ -68,8 +68,8 @@ def targets_exist(machine: Machine) -> Iterator[Problem]:
     for name, state in machine.states.items():
         for event, target in state.on.items():
             if target not in machine.states:
-                mend = did_you_mean(target, machine.states, f"add [states.{target}] or change the target")
-                yield place(name), f"on.{event} leads to {target!r}, which is no state; {mend}"
+                fix = did_you_mean(target, machine.states, f"add [states.{target}] or change the target")
+                yield place(name), f"on.{event} leads to {target!r}, which is no state; {fix}"
 
 
 def states_are_reachable(machine: Machine) -> Iterator[Problem]:
@@ -100,7 +100,7 @@ def activities_have_outcomes(machine: Machine) -> Iterator[Problem]:
 
 
 def resources_need_a_hook(machine: Machine) -> Iterator[Problem]:
-    """What is held is taken by a hook, and a child is walked only while something is held."""
+    """A held resource is taken by a hook, and a child is walked only while a resource is held."""
     for name, state in machine.states.items():
         taken = [key for key in ("holds", "walks") if getattr(state, key)]
         if state.is_rest and taken:
@@ -133,8 +133,8 @@ def children_exist(name: str, machines: Machines) -> Iterator[Problem]:
     """`walks` names a machine of the same folder."""
     for state, child in _walks(machines[name]):
         if child not in machines:
-            mend = did_you_mean(child, machines, f"add {child}.toml")
-            yield place(state), f"walks {child!r}, which is no machine here; {mend}"
+            fix = did_you_mean(child, machines, f"add {child}.toml")
+            yield place(state), f"walks {child!r}, which is no machine here; {fix}"
 
 
 def children_run_in_the_lock(name: str, machines: Machines) -> Iterator[Problem]:
@@ -155,14 +155,14 @@ def children_are_answered(name: str, machines: Machines) -> Iterator[Problem]:
 
 
 def locked_machines_are_walked(name: str, machines: Machines) -> Iterator[Problem]:
-    """A machine that runs inside a lock is a child of somebody, for nothing else may begin it."""
+    """A machine that runs inside a lock is a child of another, for nothing else may begin it."""
     held = machines[name].holds
     if held and not any(child == name for other in machines.values() for _, child in _walks(other)):
         yield TOP, f"holds {held!r} but no state walks this machine; name it in a walks or remove the holds"
 
 
 def resources_are_taken_once(name: str, machines: Machines) -> Iterator[Problem]:
-    """Inside a lock nobody waits for the same lock: that walk would never end."""
+    """Inside a lock no state waits for the same lock: that walk would never end."""
     held = machines[name].holds
     if not held:
         return
@@ -205,7 +205,7 @@ TOGETHER: tuple[Callable[[str, Machines], Iterator[Problem]], ...] = (
 def problems(machines: Machines, *, complete: bool = True) -> Iterator[str]:
     """Every broken rule, one line each; `machines` is keyed by file stem.
 
-    Where files are missing because they could not be read, the set is not `complete` and each machine is judged alone.
+    Where files are missing because they could not be read, the set is not `complete` and each machine is checked alone.
     """
     for stem, machine in machines.items():
         if machine.name != stem:
@@ -234,11 +234,11 @@ def lock_problems(machines: Machines, guarded: Mapping[str, str]) -> Iterator[st
                 continue
             seen.add(state.activity)
             if needs not in (state.holds, machine.holds):
-                mend = f"write holds = {needs!r} here, or move it into a machine that holds it"
-                yield line(stem, place(name), f"{state.activity} runs without {needs!r}; {mend}")
+                fix = f"write holds = {needs!r} here, or move it into a machine that holds it"
+                yield line(stem, place(name), f"{state.activity} runs without {needs!r}; {fix}")
     for activity in sorted(guarded.keys() - seen):
         yield line(
-            "*", TOP, f"no state runs {activity!r}, which is to be guarded; mend the name or drop it from the list"
+            "*", TOP, f"no state runs {activity!r}, which is to be guarded; fix the name or drop it from the list"
         )
 
 

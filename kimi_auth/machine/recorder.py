@@ -57,7 +57,7 @@ class EdgeRecorder:
         return {test: count for (walked, test), count in list(self._counts.items()) if walked == edge}
 
     def unwalked(self, machines: Iterable[Machine]) -> list[Edge]:
-        """The declared edges that nobody walked, in file order."""
+        """The declared edges that no walk took, in file order."""
         walked = {edge for edge, _ in list(self._counts)}
         return [edge for machine in machines for edge in edges(machine) if edge not in walked]
 

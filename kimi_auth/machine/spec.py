@@ -150,14 +150,15 @@ def keys_of(table: type[State | Machine]) -> tuple[str, ...]:
 
 
 class Misshapen(NamedTuple):
-    """What has not the shape of a machine: where in the file, and `unknown` (a key), `no text` or `no table`."""
+    """A part that does not have the shape of a machine: where in the file, and `unknown` (a key), `no text` or `no
+    table`."""
 
     path: tuple[str, ...]
     kind: str
 
 
 def shaped(data: object) -> tuple[Machine, list[Misshapen]]:
-    """The machine that `data` describes, and what had to be left out of it to get one. Nothing is converted."""
+    """The machine that `data` describes, and the parts that were left out to get one. Nothing is converted."""
     misshapen: list[Misshapen] = []
     top = dict(_shaped(Machine, data, (), misshapen))
     tables = top.get("states", {})
@@ -166,7 +167,7 @@ def shaped(data: object) -> tuple[Machine, list[Misshapen]]:
         for name, table in tables.items()
         if _is_table(table, ("states", name), misshapen)
     }
-    # What is known stands before what is not, and each in the order of the file.
+    # Known keys come before unknown ones, each in the order of the file.
     return Machine(**top), sorted(misshapen, key=lambda one: one.kind == "unknown" and len(one.path) == 1)
 
 

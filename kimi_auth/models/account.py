@@ -1,4 +1,4 @@
-"""What a credential belongs to: its platform's endpoints, catalogue and place in config.toml."""
+"""What a credential belongs to: its platform's endpoints, catalogue and tables in config.toml."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PlatformConfig:
         """Raises ConfigError now for what would stop a login from being written later."""
         from kimi_auth.models import ModelEntry, plan
 
-        # Which models there are is known only after the approval: one that stands for them takes the same places.
+        # The models are known only after the approval: one that stands for them gets the same tables.
         some = ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model")
         self._file.writable(lambda config: plan(config, self._platform, (some,), reason="login"))
 

@@ -1,7 +1,7 @@
 """What a platform's models API said last, with its ETag, so that it need not say it again (RFC 9110 §13.1.2).
 
 `kimi-auth/models/<platform id>.json` below the share dir, 0600: `{"v": 1, "api_base": "...", "etag": "...", "data": {...}}`.
-A courtesy: what cannot be read or written is as good as not there, and what is read is checked like a server's answer.
+Optional: a file that cannot be read or written counts as absent, and its content is checked like a server's answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CachedCatalogue(BaseModel):
 
 
 class CatalogueCache:
-    """The memos of one share dir. Nothing here raises."""
+    """The cached catalogues of one share dir. Nothing here raises."""
 
     def __init__(self, share_dir: Path) -> None:
         self._directory = share_dir / "kimi-auth" / "models"
@@ -46,7 +46,7 @@ class CatalogueCache:
         return memo if memo and memo.api_base == platform.api_base else None
 
     def keep(self, platform: Platform, etag: str, data: dict[str, Any]) -> None:
-        """Keeps an answer; one without an ETag is of no use and clears what was kept."""
+        """Keeps an answer; one without an ETag is of no use and clears the stored answer."""
         if not etag:
             self.forget(platform)
             return

@@ -1,6 +1,6 @@
 """config.toml as a transaction: lock, read, plan, edit, check, remember how to undo it, replace.
 
-The plan is a function of the config, computed under the lock on what the file says then, so a change that somebody made
+The plan is a function of the config, computed under the lock on what the file says then, so a change made
 meanwhile is kept. A file that cannot be read as TOML is never written; nor is a text that does not say exactly what the
 plan says. The Kimi CLI takes no lock: what it writes meanwhile is noticed just before the replacement, and planned anew.
 """
@@ -29,10 +29,10 @@ if TYPE_CHECKING:  # every command reads config.toml; the few that write it load
 __all__ = ["ConfigFile", "Planner", "default_location"]
 
 Planner = Callable[[Mapping[str, Any]], "Change"]
-"""From the config as it is now to what is to change in it."""
+"""From the current config to the changes in it."""
 
 _Step = tuple["Change", Content, "Entries"]
-"""A change, the content after it, and what is remembered after it."""
+"""A change, the content after it, and the record to remember after it."""
 
 _ATTEMPTS = 5
 _ROOM_BYTES = 64 << 10
@@ -69,7 +69,7 @@ class ConfigFile:
     def read(self) -> dict[str, Any]:
         """The config as plain data, {} if there is none; a legacy config.json counts until it has become a config.toml.
 
-        Raises `ConfigError` with the line and column for what cannot be read.
+        Raises `ConfigError` with the line and column if the file cannot be read.
         """
         with _errors_at(self.path):
             return parse(self.path, self._current()[0])
@@ -116,8 +116,8 @@ class ConfigFile:
         return self._transact(step)
 
     def revert(self, platform: Platform) -> Change:
-        """Takes out what login to the platform put in: the very bytes from before where nobody else has written since, else
-        what is the platform's and nothing more. Returns the change, false if there was none; raises as `apply`."""
+        """Takes out what login to the platform put in: the very bytes from before if the file is unchanged since, else
+        the platform's tables and nothing more. Returns the change, false if there was none; raises as `apply`."""
 
         from kimi_auth.models.layers import after_logout, without
         from kimi_auth.models.planning import Change
@@ -170,7 +170,7 @@ class ConfigFile:
             yield
 
     def _sweep(self) -> None:
-        """Removes what killed writers left, however young: whoever holds the lock knows that nobody is writing now."""
+        """Removes the files that killed writers left, however young: no other process writes while we hold the lock."""
         for path in (self.path, self._undo.path):
             for left in (path, path.with_name(files.PROBE)):
                 files.remove_forgotten(left, math.inf)

@@ -2,7 +2,7 @@
 
 Every login remembers the text that it found. What happens to the file later happens to those texts, too: a sync changes
 its platform's models in them, and a logout takes its platform out of them. So the text that a login remembers is always
-the file as it would be without that login, whichever of them goes first; and what somebody edited by hand is in the
+the file as it would be without that login, whichever of them goes first; and an edit by hand is in the
 texts that were found after the edit.
 """
 
@@ -26,8 +26,8 @@ Step = Callable[[Content], Content]
 
 
 def without(path: Path, content: Content, platform: Platform, entries: Entries) -> Content:
-    """The config without the platform: the very bytes that its login found, where nobody else has written since, else
-    the content less what is the platform's. Raises `ConfigError` as `unplan` and `rendered`."""
+    """The config without the platform: the very bytes that its login found, if the file is unchanged since, else
+    the content without the platform's tables. Raises `ConfigError` as `unplan` and `rendered`."""
     config, entry = parse(path, content), entries.get(platform.id)
     if entry is None and not has_login(config, platform):
         return content
@@ -86,7 +86,7 @@ def _is_whole(before: Mapping[str, Any], config: Mapping[str, Any], platform: Pl
 
 
 def _is_newest(platform: Platform, config: Mapping[str, Any], entries: Entries) -> bool:
-    """Whether nobody whose login stands in the config has signed in after the platform."""
+    """Whether no other login in the config is younger than the platform's."""
     newer = islice(dropwhile(lambda name: name != platform.id, entries), 1, None)
     return _managed(config).isdisjoint(map(managed_provider_key, newer))
 

@@ -84,9 +84,9 @@ def plan(
 ) -> Change:
     """What a login to the platform, or a sync of its models, does to the config.
 
-    A catalogue without models says nothing: what is there stays. A sync of a platform that is not in the config changes
-    nothing. `api_key` is for platforms that have no OAuth. Raises `ConfigError` where our place holds something that is no
-    table.
+    A catalogue without models says nothing: the models listed stay. A sync of a platform that is not in the config
+    changes nothing. `api_key` is for platforms that have no OAuth. Raises `ConfigError` where one of our keys holds
+    something other than a table.
     """
     from kimi_auth.models.catalogue import capabilities, offered
 
@@ -204,7 +204,7 @@ def _put_services(config: dict[str, Any], platform: Platform, api_key: str | Non
 
 
 def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -> dict[str, Any]:
-    """How a provider or service shows who it is. A static key that somebody set is kept: it is used when OAuth fails."""
+    """How a provider or service shows who it is. A static key set by the user is kept: it is used when OAuth fails."""
     if api_key is None:
         kept = table.get("api_key")
         api_key = kept if isinstance(kept, str) else ""
@@ -221,7 +221,7 @@ def _put_models(config: dict[str, Any], platform: Platform, models: tuple[ModelE
     table = _table(config, "models")
     served = {model.id for model in models}
     for key, entry in list(table.items()):
-        # A second name that somebody gave to a model which is still served is theirs to keep.
+        # A second name that a user gave to a model which is still served is the user's to keep.
         if _field(entry, "provider") == platform.provider_key and _field(entry, "model") not in served:
             del table[key]
     for model in models:

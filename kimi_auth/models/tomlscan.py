@@ -1,7 +1,7 @@
 """Where things stand in a TOML text: table headers and key/value pairs with their offsets, inline tables included.
 
-The text has passed `tomllib` before, so the scanner need not judge, only find; where it does not understand a layout it
-raises `ValueError`. TOML 1.1's inline tables over several lines are understood too.
+The text has passed `tomllib` before, so the scanner need not validate, only find; where it does not understand a layout
+it raises `ValueError`. TOML 1.1's inline tables over several lines are understood too.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _value_end(text: str, at: int) -> int:
 
 
 def match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
-    """What `pattern` finds in `text` at this very place. Raises `ValueError`, with the line, where it finds nothing."""
+    """The match of `pattern` in `text` at this very offset. Raises `ValueError`, with the line, if there is none."""
     found = pattern.match(text, at)
     if found is None:
         raise ValueError(f"line {text.count(chr(10), 0, at) + 1} is laid out in a way that cannot be edited")

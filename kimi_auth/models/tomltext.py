@@ -1,8 +1,8 @@
 """Changes to a TOML text that leave every other byte as it was.
 
-An edit replaces a value, adds a line, adds a table at the end, or cuts lines out, at places that the scanner found. Neither
-is trusted: `edited` reads its result with `tomllib` and compares it with the edits applied to plain data, so a layout that
-is not understood is an error and never a wrong file.
+An edit replaces a value, adds a line, adds a table at the end, or cuts lines out, at offsets that the scanner found.
+Neither is trusted: `edited` reads its result with `tomllib` and compares it with the edits applied to plain data, so a
+layout that is not understood is an error and never a wrong file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Removed(enum.Enum):
 REMOVED: Final = _Removed.REMOVED
 
 _TABLE_DEPTH = 2
-"""New tables become `[a.b]` blocks down to here (`[providers.x]`); what is deeper is written in line."""
+"""New tables become `[a.b]` blocks down to here (`[providers.x]`); deeper tables are written inline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,7 @@ def _line_ranges(text: str, paths: frozenset[KeyPath]) -> Iterator[tuple[int, in
 
 
 def _with_gap(text: str, start: int, end: int) -> tuple[int, int]:
-    """What stood alone between two blank lines, or the ends of the text, takes one of them along."""
+    """A block that stood alone between two blank lines, or the ends of the text, takes one of them along."""
     newline = _newline(text)
     if end == len(text) or text.startswith(newline, end):
         if text[:start].endswith(newline * 2):

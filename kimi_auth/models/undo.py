@@ -4,7 +4,7 @@
 `{"v": 1, "platforms": {"<id>": {"before": "<base64>" | null, "written_sha256": ["<hex>", ...], "default_thinking": true |
 false | null}}}`, in the order of the logins. `before` is the file as it would be without this login, null if there would
 be none. Only while the file is exactly something that we wrote with this login as the last one in it (`written_sha256`,
-the newest last) may those bytes replace it; otherwise somebody else has changed it since. `default_thinking` is what the
+the newest last) may those bytes replace it; otherwise it was changed since. `default_thinking` is what the
 login put there; older versions of kimi-auth wrote no such key.
 """
 

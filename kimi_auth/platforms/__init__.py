@@ -1,4 +1,4 @@
-"""Platforms: what is known of them, what they offer, and how that gets into config.toml and out again."""
+"""Platforms: their registry, their catalogues, and how these get into config.toml and out again."""
 
 from __future__ import annotations
 

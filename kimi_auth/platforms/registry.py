@@ -6,9 +6,9 @@ group `kimi_auth.platforms` that loads to such a text, or to a function that ret
     [project.entry-points."kimi_auth.platforms"]
     example = "example_platforms:PLATFORMS_TOML"
 
-An id belongs to the first source that has it, in this order, so nobody can move a built-in platform to other servers. A
-source that cannot be read costs its own platforms only, and a table that is wrong only the one: that is a *problem*, raised
-when somebody asks for what it may hold.
+An id belongs to the first source that has it, in this order, so no file can move a built-in platform to other servers.
+A source that cannot be read costs its own platforms only, and a table that is wrong only the one: that is a *problem*,
+raised when a caller asks for an id that it may hold.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Text(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where platforms come from: what it is called in errors, what gives its text (None: it says nothing), and how to mend
-    it."""
+    """Where platforms come from: what it is called in errors, what gives its text (None: it says nothing), and how to
+    fix it."""
 
     name: str
     text: Callable[[], Text | None]
-    mend: str
+    fix: str
 
 
 class Registry:
@@ -72,12 +72,12 @@ class Registry:
 
     @property
     def problems(self) -> tuple[ConfigError, ...]:
-        """What is wrong with the sources, a sentence each; what they say that is right counts all the same."""
+        """The mistakes in the sources, a sentence each; the correct parts are used all the same."""
         return tuple(problem for _, problem in self._read[1])
 
     def find(self, platform_id: str) -> Platform | None:
-        """The platform of that id, before any override; None if nobody has it. Raises `ConfigError` with what is wrong with
-        its table, or with the first source that cannot be read and may hold it."""
+        """The platform of that id, before any override; None if no source has it. Raises `ConfigError` with the mistake
+        in its table, or with the first source that cannot be read and may hold it."""
         for known in (builtin, self.all):
             if found := next((platform for platform in known() if platform.id == platform_id), None):
                 return found
@@ -87,14 +87,14 @@ class Registry:
         return None
 
     def get(self, platform_id: str) -> Platform:
-        """As `find`, and raises `ConfigError` where nobody has that id."""
+        """As `find`, and raises `ConfigError` if no source has that id."""
         found = self.find(platform_id)
         if found is None:
             raise self.unknown(platform_id)
         return found
 
     def unknown(self, platform_id: str) -> ConfigError:
-        """What to say about an id that nobody has."""
+        """The error for an id that no source has."""
         ids = ", ".join(platform.id for platform in self.all())
         return ConfigError(f"no platform is called {ascii(platform_id)[:80]}", hint=f"known: {ids}")
 
@@ -153,14 +153,14 @@ def platforms_of(
         raise ConfigError(str(exc) if isinstance(exc, files.Unfit) else f"{source.name}: {words}", hint=hint) from None
     except Exception as exc:  # noqa: BLE001  (what a package does when it is loaded is its own affair)
         words = f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}"
-        raise ConfigError(words, hint=source.mend) from None
+        raise ConfigError(words, hint=source.fix) from None
     if found is None:
         return (), {}
     from kimi_auth.platforms.tables import (
         parse,  # with it comes pydantic, and most users have no platforms of their own
     )
 
-    platforms, problems = parse(found.text, source.name, rules=rules, mend=source.mend)
+    platforms, problems = parse(found.text, source.name, rules=rules, fix=source.fix)
     exposed = [one.id for one in platforms if found.exposed and one.oauth and one.oauth.client_secret]
     for one in exposed:
         message = f"{source.name}: platforms.{one}.oauth.client_secret: {found.exposed}"

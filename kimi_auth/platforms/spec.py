@@ -142,7 +142,7 @@ class OAuthEndpoints:
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """One place that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
+    """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
     of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
     `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
     the pair."""

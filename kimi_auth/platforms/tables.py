@@ -170,38 +170,38 @@ _WORDS = {
     "string_pattern_mismatch": "must have the form {pattern}",
     "greater_than": "must be more than {gt}",
 }
-"""What the checks of a text are called here, with what pydantic says of each filled in; others keep its words."""
+"""Our names for the checks of a text, with pydantic's values filled in; other checks keep pydantic's message."""
 
 
 def parse(
-    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = (), mend: str = ""
+    text: str, source: str, *, rules: tuple[CapabilityRule, ...] = (), fix: str = ""
 ) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
     """The platforms of a text in the form of `builtin.toml`, in its order, and for each id whose table is wrong, how.
 
     `source` names the text in errors; `rules` are the capability rules where neither platform nor text has its own;
-    `mend` is the next step in errors. Raises `ConfigError` where the text as a whole is no such text.
+    `fix` is the next step in errors. Raises `ConfigError` where the text as a whole is no such text.
     """
     platforms: list[Platform] = []
     problems: dict[str, ConfigError] = {}
     try:
         file = _File.model_validate(tomllib.loads(text))
     except ValidationError as exc:
-        raise _problem(source, mend, exc) from None
+        raise _problem(source, fix, exc) from None
     except RecursionError:
-        raise ConfigError(f"{source}: nested too deeply", hint=mend) from None
+        raise ConfigError(f"{source}: nested too deeply", hint=fix) from None
     except ValueError as exc:
-        raise ConfigError(f"{source}: not TOML: {exc}", hint=mend) from None
+        raise ConfigError(f"{source}: not TOML: {exc}", hint=fix) from None
     if "capability_rules" in file.model_fields_set:
         rules = rules_of(rule.model_dump() for rule in file.capability_rules)
     for key, table in file.platforms.items():
         if not re.fullmatch(ID, key):
             words = "a platform's name has a-z, 0-9 and - in it, at most 64 of them"
-            problems[key] = ConfigError(f"{source}: platforms.{ascii(key)[1:-1][:80]}: {words}", hint=mend)
+            problems[key] = ConfigError(f"{source}: platforms.{ascii(key)[1:-1][:80]}: {words}", hint=fix)
             continue
         try:
             checked = _Platform.model_validate({**table, "id": key} if isinstance(table, dict) else table)
         except ValidationError as exc:
-            problems[key] = _problem(source, mend, exc, "platforms", key)
+            problems[key] = _problem(source, fix, exc, "platforms", key)
             continue
         given = checked.model_dump()
         platforms.append(
@@ -210,8 +210,8 @@ def parse(
     return tuple(platforms), problems
 
 
-def _problem(source: str, mend: str, exc: ValidationError, *place: str) -> ConfigError:
+def _problem(source: str, fix: str, exc: ValidationError, *place: str) -> ConfigError:
     first = exc.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in (*place, *first["loc"]))
     words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ")).format_map(first.get("ctx", {}))
-    return ConfigError(f"{source}: {where or 'the file'}: {words}", hint=mend)
+    return ConfigError(f"{source}: {where or 'the file'}: {words}", hint=fix)

@@ -287,9 +287,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation("one process takes a claim over", frozenset({"I7"}), UNSURE, hooks={"renew_claim": _takes_over_blindly}),
     Ablation("closing by nonce", frozenset({"I7"}), UNSURE, leave=_closes_any),
     Ablation("closing the claim with the lock", frozenset({"claims are closed"}), QUIET, leave=_closes_none),
-    Ablation(
-        "sweeping spares what is bound to the record", frozenset({"I1"}), UNSURE, hooks={"claim": _sweeps_all_others}
-    ),
+    Ablation("sweeping spares the record's sidecars", frozenset({"I1"}), UNSURE, hooks={"claim": _sweeps_all_others}),
     Ablation(
         "renewing the claim before recovery sends",
         frozenset({"I7"}),

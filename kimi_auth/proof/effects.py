@@ -30,9 +30,9 @@ Policy = Literal["strict", "lenient", "grace", "none"]
 
 # Events of a walk, as bits of Process.marks.
 DECLARED, SPENT_IT, UNSAVED, INSTALLED, HOLDS = 1, 2, 4, 8, 16
-OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_NOBODY = 32, 64, 128, 256
-AWAITS_PACE, AWAITS_CLAIM, RECOVERS, MUST_HAVE, OWNS = 512, 1024, 2048, 4096, 8192
-AWAITS = AWAITS_PACE | AWAITS_CLAIM | RECOVERS
+OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_ABSENT = 32, 64, 128, 256
+AWAITS_BACKOFF, AWAITS_CLAIM, RECOVERS, MUST_HAVE, OWNS = 512, 1024, 2048, 4096, 8192
+AWAITS = AWAITS_BACKOFF | AWAITS_CLAIM | RECOVERS
 BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED | AWAITS | MUST_HAVE
 
 
@@ -93,7 +93,7 @@ class Effect(NamedTuple):
     broken: tuple[str, ...] = ()
 
 
-# --- the record and what is bound to it -------------------------------------------------------------------------------
+# --- the record and its sidecars ----------------------------------------------------------------------------------------
 
 
 def pair_at(shared: Shared, number: int) -> Pair:
@@ -127,7 +127,7 @@ def without_claim(config: Config, shared: Shared, number: int) -> Shared:
 
 
 def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
-    """Removes everything that is bound to pairs other than `number`; with `spares`, keeps what is bound to the record
+    """Removes everything bound to pairs other than `number`; with `spares`, keeps everything bound to the record
     too."""
     if shared.full:
         return shared
@@ -153,7 +153,7 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
     return remembering(config, shared)._replace(record=number), broken
 
 
-def unpaced(shared: Shared, *, forced: int = 0) -> Shared:
+def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
     """Resets the shared backoff: nothing delays the next attempt."""
     pairs = tuple(pair._replace(unrecognized=0, rejected=0) for pair in shared.pairs)
     return shared._replace(pairs=pairs, held=0, forced=forced)

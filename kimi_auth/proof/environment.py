@@ -110,7 +110,7 @@ def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMov
         if pair.late:
             taken = tuple(p._replace(late=p.late - 1) if at == number else p for at, p in enumerate(pairs))
             after, _, _ = served(config, shared._replace(pairs=taken), number, has_reader=False)
-            yield Kind.WORLD, after, "a late request reaches the server; nobody reads the answer"
+            yield Kind.WORLD, after, "a late request reaches the server; no process reads the answer"
         if pair.owner == GONE and 1 in pair.met:
             met = tuple(2 if digit == 1 else digit for digit in pair.met)
             yield Kind.WORLD, with_pair(shared, number, met=met, late=0), "75 s pass, and no request takes longer"

@@ -1,4 +1,4 @@
-"""The simulated hooks of token_refresh and sign_out: pure functions from a world to its possible successors."""
+"""The simulated hooks of token_refresh and sign_out, which run under the lock: pure functions from a world to its possible successors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from .effects import (
     AWAITS,
+    AWAITS_BACKOFF,
     AWAITS_CLAIM,
-    AWAITS_PACE,
     COMPARED,
     DECLARED,
     FIRST_SENDING,
@@ -16,7 +16,7 @@ from .effects import (
     OWES_SERVING,
     OWNS,
     RECOVERS,
-    SAW_NOBODY,
+    SAW_ABSENT,
     SENDING_AGAIN,
     SPENT_IT,
     UNSAVED,
@@ -36,8 +36,8 @@ from .effects import (
     remembering,
     served,
     swept,
-    unpaced,
     with_pair,
+    without_backoff,
     without_claim,
 )
 from .state import ABSENT, CLOSED, CORRUPT, EMPTY, FOREIGN, GONE, MEDDLED, NO_CLAIM, NOTHING, Process, Shared
@@ -53,9 +53,9 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if record == CORRUPT:
         return [Effect("corrupt", shared, seen)]
     if record == FOREIGN:
-        return [Effect("foreign", shared, seen._replace(marks=seen.marks | SAW_NOBODY))]
+        return [Effect("foreign", shared, seen._replace(marks=seen.marks | SAW_ABSENT))]
     if record < 0:
-        return [Effect("gone", shared, seen._replace(marks=seen.marks | SAW_NOBODY))]
+        return [Effect("gone", shared, seen._replace(marks=seen.marks | SAW_ABSENT))]
     pair = shared.pairs[record]
     if process.need == "not_bearer" and process.bearer == record and not pair.rejected and not shared.full:
         shared = with_pair(shared, record, rejected=1)
@@ -67,7 +67,7 @@ def reread(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     if shared.forced and is_forced(shared, process, record):
         return [Effect("backing_off", shared, seen, "a forced rotation comes too soon, and nothing is waited for")]
     renewable = Effect("renewable", shared, seen)
-    backing_off = Effect("backing_off", shared, seen._replace(marks=seen.marks | AWAITS_PACE))
+    backing_off = Effect("backing_off", shared, seen._replace(marks=seen.marks | AWAITS_BACKOFF))
     if not shared.held:
         return [renewable]
     # The model does not record who set the backoff. A caller that insists may pass one that an unrecognized answer
@@ -108,7 +108,7 @@ def renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[Ef
     found = pair_at(shared, process.record)
     taken = config.exclusive and not (is_incomplete(found) and found.owner in (CLOSED, GONE))
     if shared.full or taken:
-        return [Effect("unwritable", shared, process, "somebody else took it over" if taken else "")]
+        return [Effect("unwritable", shared, process, "another process took it over" if taken else "")]
     return [Effect("claimed", *claimed(config, shared, process))]
 
 
@@ -191,7 +191,7 @@ def commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     number = process.record
     if process.stage != COMPARED:
         if shared.record in (EMPTY, ABSENT):
-            gone = process._replace(marks=process.marks | OWES_SERVING | SAW_NOBODY)
+            gone = process._replace(marks=process.marks | OWES_SERVING | SAW_ABSENT)
             return [Effect("gone", _dropped(config, shared, process), gone)]
         if shared.record not in (number, CORRUPT):
             other = process._replace(marks=process.marks | OWES_SERVING)
@@ -208,7 +208,7 @@ def commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
     after, broken = installed(config, shared, staged)
     did = process._replace(record=staged, marks=process.marks | OWES_SERVING | INSTALLED)
     forced = max(shared.forced, is_forced(shared, process, number))
-    return [Effect("committed", unpaced(swept(config, after, staged), forced=forced), did, broken=broken)]
+    return [Effect("committed", without_backoff(swept(config, after, staged), forced=forced), did, broken=broken)]
 
 
 def _dropped(config: Config, shared: Shared, process: Process) -> Shared:
@@ -236,7 +236,7 @@ def record_revoked(config: Config, shared: Shared, process: Process) -> Iterable
 
 
 def record_unrecognized(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    waiting = process._replace(marks=process.marks | AWAITS_PACE)
+    waiting = process._replace(marks=process.marks | AWAITS_BACKOFF)
     if shared.full:
         return [Effect("recorded", shared, waiting)]
     shared = shared._replace(held=1)
@@ -247,7 +247,7 @@ def record_unrecognized(config: Config, shared: Shared, process: Process) -> Ite
 
 def postpone(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     in_doubt = process.marks & SPENT_IT and not process.recoveries
-    waiting = process._replace(marks=process.marks | (RECOVERS if in_doubt else AWAITS_PACE))
+    waiting = process._replace(marks=process.marks | (RECOVERS if in_doubt else AWAITS_BACKOFF))
     return [Effect("postponed", shared if shared.full else shared._replace(held=1), waiting)]
 
 

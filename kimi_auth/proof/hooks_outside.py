@@ -20,7 +20,7 @@ from .effects import (
     is_incomplete,
     lock_bit,
     swept,
-    unpaced,
+    without_backoff,
     works,
 )
 from .hooks import REFRESH, SIGN_OUT, Hook
@@ -62,7 +62,7 @@ def hold_credential(config: Config, shared: Shared, process: Process) -> Iterabl
     elif config.waiters:
         kept_out = []  # this caller waits longer than any walk holds the lock
     else:
-        kept_out = [Effect("busy", shared, tried, "nobody waits for ever", broken=broken)]
+        kept_out = [Effect("busy", shared, tried, "no walk waits for ever", broken=broken)]
     if config.lock == "broken":
         return [acquired, *kept_out]
     return kept_out if shared.locks & bit else [acquired]
@@ -130,7 +130,7 @@ def put(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.full:
         return [Effect("unwritable", shared, process, hurt=True)]
     after, broken = installed(config, shared, process.pair)
-    after = unpaced(swept(config, after, process.pair))
+    after = without_backoff(swept(config, after, process.pair))
     return [Effect("stored", after, process._replace(pair=NOTHING), broken=broken)]
 
 

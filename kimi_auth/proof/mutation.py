@@ -22,7 +22,7 @@ from .worlds import FAST
 __all__ = ["Mutant", "Score", "killer", "merged", "mutants", "score"]
 
 SURVIVED = ""
-PROMISE = "promise"
+SCENARIO = "scenario"
 SMALLEST = next(iter(FAST))
 LIMIT = 400_000
 
@@ -51,15 +51,15 @@ def mutants(machine: Machine) -> Iterator[Mutant]:
 
 
 def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -> str:
-    """The killer of the mutant: `lint`, `checker: RULE` or `promise` (a scenario); "" if it survives."""
+    """The killer of the mutant: `lint`, `checker: RULE` or `scenario`; "" if it survives."""
     try:
         edited = mutant.library(machines)
     except SpecError:
         return "lint"
-    for name in (SMALLEST, PROMISE, *(name for name in FAST if name != SMALLEST)):
-        if name == PROMISE:
+    for name in (SMALLEST, SCENARIO, *(name for name in FAST if name != SMALLEST)):
+        if name == SCENARIO:
             if broken_scenario(edited, SCENARIOS):
-                return PROMISE
+                return SCENARIO
         elif mutant.edge in walked.get(name, ()) and (rule := _broken_rule(edited, FAST[name])):
             return f"checker: {rule}"
     return SURVIVED
@@ -75,7 +75,7 @@ def _broken_rule(machines: Library, config: Config) -> str:
 
 @dataclass(slots=True)
 class Score:
-    """The results: how many mutants each killer found, and the names of the survivors."""
+    """The results: how many mutants each killer found, and the names of the surviving mutants."""
 
     killed: Counter[str] = field(default_factory=Counter)
     survivors: list[str] = field(default_factory=list)

@@ -32,7 +32,7 @@ MASK = (1 << BITS) - 1
 
 
 class Numbering:
-    """Numbers for the world of `config`. In the places `waiting`, the values that a process read before do not matter.
+    """Numbers for the world of `config`. In the states `waiting`, the values that a process read before do not matter.
 
     By number of a shared world: `shared`, its `records`, and the bits of `all_pairs`. By number of a process:
     `processes`, and the bits of the pairs that it `held`. `mask`: the bits of the processes in a state.

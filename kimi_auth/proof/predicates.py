@@ -1,4 +1,4 @@
-"""The predicate of each rest state: what must hold when a walk ends there. A walk that ends elsewhere breaks rule
+"""The predicate of each rest state: the condition under which a walk may end there. A walk that ends elsewhere breaks rule
 I8."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .effects import (
     OWES_CONFIG,
     OWES_RETRY,
     OWES_SERVING,
-    SAW_NOBODY,
+    SAW_ABSENT,
     SPENT_IT,
     UNSAVED,
     is_fresh,
@@ -20,7 +20,7 @@ from .effects import (
 )
 from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, FOREIGN, Process, Shared
 
-__all__ = ["TRUTH", "owed"]
+__all__ = ["PREDICATES", "owed"]
 
 Fact = Callable[[Shared, Process], bool]
 
@@ -48,14 +48,14 @@ def _works(shared: Shared, process: Process) -> bool:
 
 
 def _another(shared: Shared, process: Process) -> bool:
-    return shared.record != process.record and not process.marks & SAW_NOBODY
+    return shared.record != process.record and not process.marks & SAW_ABSENT
 
 
 def _claimed(shared: Shared, process: Process) -> bool:
     return process.record >= 0 and is_incomplete(shared.pairs[process.record])
 
 
-TRUTH: dict[tuple[str, str], Fact] = {
+PREDICATES: dict[tuple[str, str], Fact] = {
     ("token_lifecycle", "fresh"): lambda shared, process: is_fresh(shared) and not _revoked(shared, process),
     ("token_lifecycle", "expiring"): lambda shared, process: (
         _expiring(shared, process) and not _revoked(shared, process)
@@ -72,7 +72,7 @@ TRUTH: dict[tuple[str, str], Fact] = {
         is_fresh(shared) and not process.marks & (SPENT_IT | UNSAVED | INSTALLED)
     ),
     ("token_refresh", "superseded"): _another,
-    ("token_refresh", "gone"): lambda shared, process: bool(process.marks & SAW_NOBODY),
+    ("token_refresh", "gone"): lambda shared, process: bool(process.marks & SAW_ABSENT),
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
     ("token_refresh", "revoked"): lambda shared, process: (
         process.record >= 0 and bool(shared.pairs[process.record].revoked)

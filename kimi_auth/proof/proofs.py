@@ -1,4 +1,4 @@
-"""The whole proof at a terminal: worlds, ablations and mutants, with their figures kept as JSON.
+"""`python -m kimi_auth.proof`: runs worlds, ablations and mutants, prints the results and writes the figures as JSON.
 
 The figures contain no times and are the same on each run. A digest names the machines that they belong to.
 """
@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from .equivalent_mutants import ARGUMENTS
 from .mutation import Mutant, Score, merged, mutants, score
 from .rules import RULES
 from .verdicts import Verdict, faults_of, verdicts, visit
-from .workers import WORKERS, side_by_side
+from .workers import WORKERS, Pool, side_by_side
 from .world import ROOTS
 from .worlds import FAST, QUICK, WORLDS
 
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def _proved(machines: Library, pool: Executor, folder: Path | None) -> list[str]:
+def _proved(machines: Library, pool: Pool, folder: Path | None) -> list[str]:
     """Prints all results, returns the failures, and writes the figures if there are none."""
     data = machines.data()
     visits = {name: pool.submit(visit, data, name) for name in dict.fromkeys([*FAST, *WORLDS])}

@@ -1,4 +1,4 @@
-"""The parts of the simulated world: credential, claims, server, lock, clock and processes, as small frozen tuples.
+"""The simulated world as small frozen tuples (pairs, the shared part, processes), and how it forgets what is over.
 
 Pairs are numbered in the order in which the server issued them, and nothing depends on the number itself. When nothing
 refers to a pair any more, the model forgets it and renumbers the others, which keeps the state space finite.
@@ -27,7 +27,7 @@ __all__ = [
     "renumbering",
 ]
 
-# Values in place of a pair's number: records without a pair, nothing known, and a pair that is no longer the record.
+# Values instead of a pair's number: records without a pair, nothing known, and a pair that is no longer the record.
 EMPTY, ABSENT, CORRUPT, NOTHING, STALE, FOREIGN = -1, -2, -3, -4, -5, -6
 
 # Remaining life of an access token.

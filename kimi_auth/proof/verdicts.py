@@ -1,10 +1,9 @@
-"""The verdict on machines, for people: broken lock discipline, broken scenarios, and the result of each world."""
+"""Verdicts on machines, for `diagram --check` and `--verify`: missing simulated hooks, broken lock discipline, broken scenarios, and the result of each world."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from kimi_auth.machine import Library
@@ -15,6 +14,7 @@ from .effects import Config
 from .hooks_outside import HOOKS
 from .rules import RULES
 from .scenarios import SCENARIOS, broken_scenario
+from .workers import Pool
 from .world import ROOTS, World
 from .worlds import FAST, WORLDS
 
@@ -73,22 +73,22 @@ class Verdict(NamedTuple):
 
 def unknown_to(machines: Library) -> list[str]:
     """The machines that the worlds need and that are missing from `machines`."""
-    return sorted({promise.machine for promise in SCENARIOS} - set(machines))
+    return sorted({scenario.machine for scenario in SCENARIOS} - set(machines))
 
 
 def faults_of(machines: Library) -> list[str]:
     """The faults of `machines` that need no exploration: lock discipline and broken scenarios."""
     if unknown := unknown_to(machines):
         return [f"there is no machine {name}; the worlds of the proof are about it" for name in unknown]
-    says = [promise.says for promise in SCENARIOS if broken_scenario(machines, [promise])]
+    says = [scenario.says for scenario in SCENARIOS if broken_scenario(machines, [scenario])]
     problems = machines.lint_lock(dict.fromkeys(GUARDED, "credential"))
-    return problems + [f"a promise is broken: {words}" for words in dict.fromkeys(says)]
+    return problems + [f"a scenario is broken: {words}" for words in dict.fromkeys(says)]
 
 
 def without_hook(machines: Library) -> list[str]:
     """Activities that a simulated process can come to and that have no simulated hook, one line each.
 
-    Of device_login only what follows the approval is simulated: what stands before it touches no credential.
+    Of device_login only what follows the approval is simulated: the states before it touch no credential.
     """
     if unknown_to(machines):
         return []
@@ -109,7 +109,7 @@ def without_hook(machines: Library) -> list[str]:
     ]
 
 
-def verdicts(machines: Library, worlds: Iterable[str], pool: Executor) -> Iterator[Verdict]:
+def verdicts(machines: Library, worlds: Iterable[str], pool: Pool) -> Iterator[Verdict]:
     """Visits `worlds` in parallel and yields their results in order. A world stops at its first broken rule."""
     visits = {name: pool.submit(visit, machines.data(), name) for name in worlds}
     for name, found in visits.items():

@@ -31,7 +31,7 @@ from .effects import (
 from .hooks import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
 from .numbering import BITS, Numbering
-from .predicates import TRUTH, owed
+from .predicates import PREDICATES, owed
 from .state import NOTHING, Process, Shared
 from .state import idle as resting
 
@@ -281,7 +281,7 @@ class World:
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
         if not self._excludes:
             return ()  # without exclusion, a fact that the walk saw may change before the walk ends
-        fact = TRUTH.get((machine, state))
+        fact = PREDICATES.get((machine, state))
         return () if fact is None or fact(shared, process) else ("I8",)
 
     def _released(self, shared: Shared, process: Process) -> Shared:
@@ -330,7 +330,7 @@ class World:
         moved = -1 if process is None else known.forgetting(known.join(process), known.records[after])
         return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, words, known.unheld(after, moved))
 
-    # --- words --------------------------------------------------------------------------------------------------------
+    # --- texts --------------------------------------------------------------------------------------------------------
 
     def _told(self, before: int, after: int, names: list[str], rule: str) -> tuple[str, list[str]]:
         """One step as a sentence, and the names of the processes in their order after it."""

@@ -1,9 +1,9 @@
-"""The worlds in which the committed machines are checked, by name. Faults have no limit of their own:
+"""The worlds in which the committed machines are checked, by name.
 
-any process may be killed at any step, and its caller may go away; an answer may be lost, late or missing; a server may
-be busy or refuse this client, or a proxy may answer in its place; tokens grow older, and bearers are rejected at any
-moment. The name and the `Config` say where worlds differ: the number of processes, the server, the disk, and who signs
-in and out.
+Faults have no limit of their own: any process may be killed at any step, and its caller may go away; an answer may be
+lost, late or missing; a server may be busy or refuse this client, or a proxy may answer instead; tokens grow older, and
+bearers are rejected at any moment. The name and the `Config` say where worlds differ: the number of processes, the
+server, the disk, and who signs in and out.
 """
 
 from __future__ import annotations

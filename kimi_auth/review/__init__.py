@@ -1,7 +1,7 @@
 """Machines for reviewers: pictures, pages, differences, walks and coverage. Nothing that serves a login loads this room.
 
     machine -> graph     boxes, frames and arrows, with their sizes
-            -> layout    their coordinates: computed by ELK (`elk`) and stored, or in one column
+            -> layout    their coordinates: computed by ELK (`tools/layout`) and stored, or in one column
             -> svg       the picture; an `overlay` colours it: `coverage`, `walk_picture`, `difference_picture`
 
 `diagram` writes the folder of all pictures and pages (`svg`, `mermaid`, `markdown_page`, `html_page`), `difference` compares

@@ -1,8 +1,8 @@
 """Whether every activity of the machines has its hook: in the contract, in the code that runs, and in `hooks.toml`.
 
 mypy compares a hooks class with its contract, and a test compares contracts with machines. This says the same to an author who
-has just edited a machine, in one list and with the place of each missing part. The model checker's hooks are looked at by
-`kimi_auth.proof.verdicts.without_hook`.
+has just edited a machine, in one list and with the file of each missing part. The model checker's hooks are looked at
+by `kimi_auth.proof.verdicts.without_hook`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ its own entry into the target. Labels therefore cannot overlap and no line can c
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from importlib import resources
@@ -16,11 +17,10 @@ from pathlib import Path
 
 from kimi_auth.machine.spec import Machine
 
-from .elk import fingerprint
 from .geometry import Layout, Rect, Route
 from .graph import START, Graph, graph_of
 
-__all__ = ["column", "layout_of", "stored"]
+__all__ = ["column", "fingerprint", "layout_of", "stored"]
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -49,7 +49,12 @@ def stored(machine: Machine, folder: Path | Traversable | None = None) -> Layout
     if not file.is_file():
         return None
     data = json.loads(file.read_bytes())
-    return Layout.from_data(data["layout"]) if data["request"] == fingerprint(machine) else None
+    return Layout.from_data(data["layout"]) if data["graph"] == fingerprint(graph_of(machine)) else None
+
+
+def fingerprint(graph: Graph) -> str:
+    """SHA-256, in hex, of a graph: it changes with the sizes and arrows of a picture, not with a machine's sentences."""
+    return hashlib.sha256(json.dumps(graph).encode()).hexdigest()
 
 
 def _own_folder() -> Path | Traversable:

@@ -16,7 +16,7 @@ _COLOURS = {
 _KEYWORDS = frozenset(
     {"accdescr", "acctitle", "class", "classdef", "click", "default", "end", "href", "note", "scale", "state", "style"}
 )
-"""Words that Mermaid's grammar does not accept as the id of a state (tried against Mermaid 11)."""
+"""Names that Mermaid's grammar does not accept as the id of a state (tried against Mermaid 11)."""
 
 
 def mermaid(machine: Machine) -> str:

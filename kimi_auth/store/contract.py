@@ -153,7 +153,7 @@ class CredentialStore(Protocol):
         """
 
     def revoked_mark(self, fp: str) -> RevokedMark | None:
-        """The revoked mark of pair `fp`; an unreadable one counts as a mark without words."""
+        """The revoked mark of pair `fp`; an unreadable one counts as a mark without a message."""
 
     def peek_claim(self, fp: str) -> Claim:
         """The claim on pair `fp`, without changing it (never `made`)."""

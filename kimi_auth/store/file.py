@@ -91,7 +91,7 @@ class FileStore:
         try:
             self.path.readlink()
         except OSError:
-            return self.path  # no link, the usual case: the path is judged at its use
+            return self.path  # no link, the usual case: the path is checked at its use
         try:
             target = files.followed(self.path)
             found = files.stat_at(target)

@@ -82,7 +82,7 @@ def encode_revoked(refusal: RevokedMark) -> bytes:
 
 
 def decode_revoked(data: bytes) -> RevokedMark:
-    """The revoked mark in `data`; an unreadable one still counts, without time and words."""
+    """The revoked mark in `data`; an unreadable one still counts, without time and message."""
     value = _tolerant(data)
     at_s, words = value.get("at_s"), value.get("words")
     return RevokedMark(_seconds(at_s), clean(words) if isinstance(words, str) else "")

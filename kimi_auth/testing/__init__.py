@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from kimi_auth.testing.server import Request, Reuse, SimulatedServer
+from kimi_auth.testing.simulated_server import Request, SimulatedServer
 
 __all__ = [
     "Request",
-    "Reuse",
     "SimulatedServer",
 ]

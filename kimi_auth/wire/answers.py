@@ -50,7 +50,7 @@ class Answer(Generic[Kind_co, Value_co]):
 class DeviceCode:
     """RFC 8628 §3.2, checked and bounded. `interval_s` 1 to 300 (5 when absent), `expires_in_s` at most 1800.
 
-    `origins`: the origins other than the issuer's own where the metadata places the token and revocation endpoints.
+    `origins`: the origins other than the issuer's own where the metadata puts the token and revocation endpoints.
     `verification_uri` is https (or http on loopback); `verification_uri_complete` is "" when absent or not such a URL.
     """
 

@@ -87,7 +87,7 @@ class Ask:
         if parts is None:
             raise UnsendableError("its address is not a plain https URL")
         if parts.scheme == "http" and not self.plain_http and not is_loopback(parts.hostname or ""):
-            raise UnsendableError("over plain http everybody on the way could read the login")
+            raise UnsendableError("plain http would let every host on the way read the login")
         for name, value in self.headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")
@@ -317,7 +317,7 @@ def _trouble(failure: Exception) -> str:
     if isinstance(failure, httpx.ConnectError):
         return _reason(failure) or "no connection"
     if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
-        return f"the proxy answers HTTP {status[0]}"  # a proxy chooses its own words, which may repeat its password
+        return f"the proxy answers HTTP {status[0]}"  # a proxy chooses its own message, which may repeat its password
     if isinstance(failure, _MAY_SPEAK):
         return str(failure)
     return next((words for kind, words in _TROUBLE if isinstance(failure, kind)), type(failure).__name__)

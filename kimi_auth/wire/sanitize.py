@@ -65,7 +65,7 @@ _Layer = list[tuple[str, int, int]]
 
 
 def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, charset: str = "") -> str:
-    """The first words of an answer that is not OAuth, without markup and without text shaped like a token.
+    """The beginning of an answer that is not OAuth, without markup and without text shaped like a token.
 
     `charset` is the one in the header; zero bytes override it. Shows nothing if the bytes hold a secret that the
     decoded text does not: a reader could encode the text again and get the secret.

@@ -96,8 +96,8 @@ TRY_LOGIN_AGAIN = "check the network and try again: kimi-auth login"
 PROXY_OR_ENDED = "a proxy, or the login has ended; look closer: kimi-auth doctor"
 
 CANNOT_BE_REACHED = "{host} cannot be reached{said}"
-HAS_TROUBLE = "{host} has trouble of its own ({got}){said}"
-TOO_FAST = "{host} asks for a pause ({got}){said}"
+HAS_TROUBLE = "{host} returned a server error ({got}){said}"
+TOO_FAST = "{host} is rate-limiting this client ({got}){said}"
 CANNOT_BE_ASKED = "{host} cannot be asked{said}"
 CLIENT_REFUSED = "{host} refuses this program{said}"
 ANSWERS_SOMETHING_ELSE = "{host} answers something that is no OAuth answer ({got}){said}"
@@ -120,9 +120,9 @@ _PAUSE: Row[Literal["unreachable"]] = Row(
     says=TOO_FAST,
     hint=TRY_LOGIN_AGAIN,
 )
-_TROUBLE = replace(_PAUSE, why="the server's own trouble", status=SERVER_ERROR, says=HAS_TROUBLE)
+_TROUBLE = replace(_PAUSE, why="a server error", status=SERVER_ERROR, says=HAS_TROUBLE)
 _TROUBLE_IN_WORDS = replace(
-    _TROUBLE, why="the same, said in OAuth's words (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
+    _TROUBLE, why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
 )
 _NETWORK = replace(
     _PAUSE, why="the network (RFC 8628 §3.5: back off, go on)", status=(), failure=ANY_FAILURE, says=CANNOT_BE_REACHED
@@ -201,7 +201,7 @@ POLL: Table[PollOutcome] = (
         OAUTH,
         frozenset({"expired_token"}),
         raises=CodeExpired,
-        says="nobody approved before the code ran out",
+        says="the code expired before it was approved",
     ),
     _PAUSE,
     _TROUBLE,
@@ -299,7 +299,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
     ),
     Row(
         "in_doubt",
-        "the same, said in OAuth's words (RFC 6749 §4.1.2.1)",
+        "the same, said as an OAuth error (RFC 6749 §4.1.2.1)",
         CLIENT_ERROR,
         NOT_NOW,
         raises=Unreachable,
@@ -335,7 +335,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
     ),
     Row(
         "in_doubt",
-        "a failure that nobody has met yet counts as the worst",
+        "an unknown failure counts as the worst",
         failure=ANY_FAILURE,
         raises=Unreachable,
         says=ANSWER_INCOMPLETE,
@@ -415,7 +415,7 @@ MODELS: Table[ModelsOutcome] = (
     Row("models", "a JSON object with a list `data`", SUCCESS, shape="models"),
     Row(
         "unchanged",
-        "what was asked about by ETag is still so (RFC 9110 §15.4.5)",
+        "the resource named by ETag is unchanged (RFC 9110 §15.4.5)",
         (range(304, 305),),
         shape="asked_by_etag",
     ),

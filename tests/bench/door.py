@@ -86,7 +86,7 @@ def _cpu(command: list[str], environ: Mapping[str, str]) -> Turn:
 
 
 def _bare(emulator: Emulator, environ: Mapping[str, str]) -> Turn:
-    """The turn of the script; each run spends a refresh token of its own, made outside of what is measured."""
+    """The turn of the script; each run spends a refresh token of its own, made outside of the measured time."""
 
     def turn(times: int) -> float:
         spent_s = 0.0

@@ -48,7 +48,7 @@ def _bare(machine: type[transitions.Machine]) -> Callable[[], Any]:
 
 
 def _engine(machine: Machine) -> Turn:
-    """Walks of a sign-in that is polled for often; the turn counts what was really walked."""
+    """Walks of a sign-in that is polled for often; the turn counts the transitions really walked."""
     happy = {state.activity: next(iter(state.on)) for state in machine.states.values() if state.activity}
 
     class Hooks:

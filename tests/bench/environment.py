@@ -59,7 +59,7 @@ def _peers() -> list[str]:
 
 
 def _done(command: list[str], environ: dict[str, str]) -> bool:
-    """Runs a command; one that fails is shown with its last words."""
+    """Runs a command; one that fails is shown with its last output."""
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         words = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]

@@ -15,8 +15,8 @@ from bench.turns import Row, calls, calls_async, medians
 from kimi_auth import Session
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import CredentialStore, MemoryStore
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.testing.emulator import Emulator
-from kimi_auth.testing.server import SimulatedServer
 from kimi_auth.token import Token
 
 __all__ = ["table"]

@@ -15,7 +15,7 @@ __all__ = ["NONE", "WIDTH", "Table", "busy", "machine_class", "number"]
 
 WIDTH = 80
 NONE = "–"
-"""What stands where nothing was measured; a note below the table says why."""
+"""Shown where nothing was measured; a note below the table says why."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _processor() -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the file system that holds `folder`: the last mount whose place is above it."""
+    """The type of the file system that holds `folder`: the last mount whose mount point is above it."""
     try:
         lines = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:

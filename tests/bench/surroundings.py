@@ -1,4 +1,4 @@
-"""A home that nobody else uses, a login in it, and the Kimi CLI's configuration for it."""
+"""A home of its own, a login in it, and the Kimi CLI's configuration for it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LIFE_S = 36_000.0
 """So long that nothing has to be renewed while a table is measured."""
 
 NOWHERE = "http://127.0.0.1:9"
-"""An OAuth host that answers nobody: what is measured without a server must not reach for one."""
+"""An OAuth host that answers no one: a measurement without a server must not ask one."""
 
 
 @contextmanager
 def at_home() -> Iterator[Path]:
     """A folder that is HOME and holds the share dir, for this process and those that it starts; gone afterwards.
 
-    No telemetry, no keyring, no browser, no proxy: only what is measured.
+    No telemetry, no keyring, no browser, no proxy: they would be measured too.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="kimi-auth-bench-", ignore_cleanup_errors=True) as name:

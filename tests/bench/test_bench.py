@@ -61,7 +61,7 @@ def test_numbers(value: float, text: str) -> None:
 
 
 def test_who_and_where(folder: Path) -> None:
-    """The heading names a class of machines, and nobody's machine or folder."""
+    """The heading names a class of machines, and no single machine or folder."""
     heading = report.machine_class(folder)
     assert "cores of" in heading
     assert os.uname().nodename not in heading
@@ -99,7 +99,7 @@ def test_environment(
     is_whole: bool,
     commands: int,
 ) -> None:
-    """What cannot be installed is left out and tried again the next time; what is whole is used as it is."""
+    """A broken installation is left out and tried again the next time; a whole one is used as it is."""
     ran: list[list[str]] = []
 
     def done(command: list[str], _environ: dict[str, str]) -> bool:
@@ -129,7 +129,7 @@ def test_github(folder: Path, monkeypatch: pytest.MonkeyPatch, prints: str, is_t
 
 
 def test_home_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bench's surroundings are its own, also when it is interrupted."""
+    """The bench's files are its own, also when it is interrupted."""
     monkeypatch.setenv("KIMI_BASE_URL", "https://example.com")
     before = dict(os.environ)
     seen: list[str | None] = []

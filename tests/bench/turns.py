@@ -55,7 +55,7 @@ def medians(rows: Sequence[Row], turns: int, turn_s: float = 0.0) -> dict[str, f
     times = {name: _times(turn, turn_s) for name, turn in work.items()}
     taken: dict[str, list[float]] = {name: [] for name in work}
     gc.collect()
-    gc.freeze()  # what was imported is not searched again and again in the middle of somebody's turn
+    gc.freeze()  # imported objects are not collected in the middle of a turn
     try:
         for _ in range(turns):
             for name, turn in work.items():

@@ -1,7 +1,7 @@
 """A process that waits for what another one holds, and says when it came; see `bench.hand_over`.
 
-Orders: `flock` waits in the kernel for the lock file, `lock` for the store's lock, `pair` and `late` for a token in place
-of the stored one, which has expired; `cpu` says how many seconds of processor time this process has used.
+Orders: `flock` waits in the kernel for the lock file, `lock` for the store's lock, `pair` and `late` for a token
+that replaces the stored, expired one; `cpu` says how many seconds of processor time this process has used.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def command(name: str, *argv: str) -> list[str]:
 
 
 def environ(**more: str) -> dict[str, str]:
-    """The surroundings of such a program."""
+    """The environment of such a program."""
     return {**os.environ, "PYTHONPATH": str(CHECKOUT / "tests"), **more}
 
 
@@ -85,5 +85,5 @@ def tell(**what: object) -> None:
 
 
 def orders() -> Iterable[str]:
-    """A worker's orders, until nobody is left who could give one."""
+    """A worker's orders, until no process is left that could give one."""
     return (line.strip() for line in sys.stdin)

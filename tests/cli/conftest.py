@@ -46,9 +46,7 @@ def share_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(emulator: Emulator, share_dir: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.setattr(
-        "kimi_auth.login.device_login.INTERVAL_FACTOR", 0.01
-    )  # the person approves at once; nobody wants to wait a second
+    monkeypatch.setattr("kimi_auth.login.device_login.INTERVAL_FACTOR", 0.01)  # the person approves at once
     env = {**emulator.env, "KIMI_SHARE_DIR": str(share_dir), "COLUMNS": "80", "TERM": "dumb"}
     for name, value in env.items():
         monkeypatch.setenv(name, value)

@@ -147,7 +147,7 @@ def test_adopt_is_the_way_out(
 
 
 def test_adopt_shows_what_it_does(kimi: Run, emulator: Emulator, drop_key: Run) -> None:
-    """What was said before, and whose it is now; a selection that does not fit is said, with the next step."""
+    """The earlier owner and the new one are printed; an account that does not match is an error with the next step."""
     kimi("login")
     drop_key()
     said = kimi("adopt", "--issuer", "https://auth.kimi.ai")
@@ -177,7 +177,7 @@ NONSENSE = [
 
 @pytest.mark.parametrize("url", NONSENSE, ids=ascii)
 def test_adopt_refuses_nonsense(kimi: Run, store: FileStore, url: str) -> None:
-    """What is no https URL of a host binds nothing: exit 2."""
+    """A value that is not the https URL of a host binds nothing: exit 2."""
     kimi("login")
     before = store.binding()
     said = kimi("adopt", "--issuer", url)

@@ -125,7 +125,7 @@ def test_a_platform_that_is_broken(kimi: Run, key: str, share_dir: Path) -> None
 
 def test_the_default_model_s_platform_is_everybody_s(kimi: Run, key: str, give: Callable[[str], None]) -> None:
     """Commands that use a login follow the default model to a platform without a sign-in; those that sign in and out do
-    not: a login asks for no key that nobody named, and a logout takes none away."""
+    not: a login asks only for a key that was named, and a logout takes none away."""
     give(key)
     assert kimi("login", "--platform", "acme", "--api-key-stdin").status == 0
     assert kimi("token").out == f"{key}\n"

@@ -119,7 +119,7 @@ def test_models_that_were_pending_are_synced_later(kimi: Run, emulator: Emulator
 
 
 def test_a_login_that_was_cut_short_is_finished_by_the_next(kimi: Run, emulator: Emulator, share_dir: Path) -> None:
-    """Signed in without models: the next `login` asks nobody to approve again, and writes what was still to come."""
+    """Signed in without models: the next `login` needs no second approval, and writes the missing models."""
     emulator.state.inject(Fault("models", status=503, body="", times=1))
     assert kimi("login").status == 10
     token = kimi("token").out
@@ -184,7 +184,7 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("text", UNWRITABLE.values(), ids=UNWRITABLE)
 def test_a_config_that_cannot_be_written_is_said_before_the_approval(kimi: Run, share_dir: Path, text: str) -> None:
-    """login: exit 9 at once, nobody is asked to approve, nothing is stored."""
+    """login: exit 9 at once, no approval is requested, nothing is stored."""
     share_dir.mkdir()
     (share_dir / "config.toml").write_text(text)
     said = kimi("login")
@@ -272,7 +272,7 @@ def test_what_cannot_be_done_is_one_line(kimi: Run, name: str) -> None:
 @pytest.mark.parametrize("args", [("status",), ("login",), ("token",), ("doctor",), ("logout", "--all")])
 @pytest.mark.parametrize("place", ["KIMI_SHARE_DIR", "--config-file"])
 def test_a_home_that_nobody_has(kimi: Run, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], place: str) -> None:
-    """`~somebody` of nobody: one line that names it, with the next step, whoever looks there."""
+    """`~name` of an unknown user: one line that names it, with the next step, on every path to it."""
     if place == "KIMI_SHARE_DIR":
         monkeypatch.setenv("KIMI_SHARE_DIR", "~nosuch/x")
     elif args[0] in {"login", "logout"}:
@@ -297,7 +297,7 @@ BROKEN_LOGINS = {
 def test_status_tells_programs_as_much_as_people(
     kimi: Run, share_dir: Path, age: Run, store: FileStore, state: str
 ) -> None:
-    """Where no token can be had, the object holds what is known all the same, beside the error."""
+    """Without a token, the object holds the known facts all the same, beside the error."""
     kimi("login")
     usual = kimi("status", "--json").json
     status, spoil = BROKEN_LOGINS[state]
@@ -357,7 +357,7 @@ def test_every_error_has_its_exit_status(
 
 @pytest.mark.parametrize("flags", [(), ("--verbose",)])
 def test_a_bug_is_one_line_and_no_data(kimi: Run, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]) -> None:
-    """An exception that nobody foresaw: where it was, never what it said."""
+    """An unexpected exception: where it was raised, never its message."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("token=secret")
@@ -422,7 +422,8 @@ def test_token_renews_what_has_expired(kimi: Run, age: Run) -> None:
 
 
 def test_a_login_that_the_server_ended_is_renewed_by_login(kimi: Run, age: Run, emulator: Emulator) -> None:
-    """The next step that everybody names works, though the old token has life left; until then nothing looks due."""
+    """The next step that every message names works, though the old token has life left; until then nothing looks
+    due."""
     kimi("login")
     old = age(600.0)
     emulator.state.inject(Fault("token", "refresh_token", status=400, body={"error": "invalid_grant"}))
@@ -434,8 +435,8 @@ def test_a_login_that_the_server_ended_is_renewed_by_login(kimi: Run, age: Run, 
 
 
 def test_a_logout_names_what_it_leaves(kimi: Run, store: FileStore) -> None:
-    """What cannot be read may hold a token that works: it is kept aside and named, and not said to have been revoked. So
-    is what a Kimi CLI left half-written; what we left ourselves is removed."""
+    """An unreadable file may hold a token that works: it is kept aside and named, and not said to have been revoked. So
+    is a file that a Kimi CLI left half-written; our own leftovers are removed."""
     kimi("login")
     broken = store.path.read_bytes()[:-3]
     store.path.write_bytes(broken)
@@ -484,7 +485,7 @@ def test_the_api_refuses_the_token(kimi: Run, emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("value", ["x", "-5", "inf", "nan"])
 def test_a_wrong_value_is_said_with_its_option(kimi: Run, value: str) -> None:
-    """Whoever typed it sees where."""
+    """The message names the file in which the mistake was typed."""
     said = kimi("token", "--min-ttl", value)
     assert (said.status, "--min-ttl" in said.err.partition("(")[0]) == (2, True)
 
@@ -611,7 +612,7 @@ def test_status_tells_of_a_rejected_token(kimi: Run, store: FileStore) -> None:
 
 
 def test_doctor_on_a_broken_house(kimi: Run, share_dir: Path) -> None:
-    """Nobody signed in; others may read the file; a default that is gone; a config that is none: each is named."""
+    """Signed out; others may read the file; a default that is gone; a config that is none: each is named."""
     assert "kimi-auth login" in kimi("doctor").out
     kimi("login")
     (share_dir / "credentials" / "kimi-code.json").chmod(0o644)

@@ -212,7 +212,7 @@ def test_run_leaves_no_zombie(due: Token, held: HeldServer, store: FileStore) ->
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines that would have been run, in a place where processes live on."""
+    """The command lines that would have been run, in an environment where processes live on."""
     lines: list[list[str]] = []
 
     def refuse(line: list[str], **_: object) -> None:
@@ -377,7 +377,7 @@ def test_a_successor_that_does_not_come(strict_platform: Path, emulator: Emulato
 
 
 def test_patience_with_a_successor_is_bounded(strict_platform: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A renewal that takes longer than a caller waits: what is stored is handed out."""
+    """A renewal that takes longer than a caller waits: the stored token is handed out."""
     old = make_due(strict_platform)
     session = Session(platform="acme")
     assert session.successor_of(old, 0.05, is_coming=lambda: True) == old
@@ -412,7 +412,7 @@ def test_a_child_python_is_as_isolated_as_we_are() -> None:
 
 
 def test_the_program_of_the_process(due: Token, emulator: Emulator, store: FileStore) -> None:
-    """It renews what is due, once; a platform that is not known is an exit status, for no one reads its words."""
+    """It renews an expiring token, once; an unknown platform is an exit status, for its message has no reader."""
     assert renewal.main("kimi-code") == 0
     assert until_renewed(store, due) == store.read().token
     assert renewal.main("kimi-code") == 0

@@ -45,7 +45,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def share_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The default place in the home of somebody who does not want to be named."""
+    """The default location in the home of a user who wants to stay anonymous."""
     home = tmp_path / "jane-doe"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -55,7 +55,7 @@ def share_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass
 class House:
-    """A set-up that is signed in and well, and what can be broken in it."""
+    """A set-up that is signed in and well, and the ways to break it."""
 
     kimi: Run
     age: Run
@@ -426,7 +426,7 @@ PAIRS = [
 @pytest.mark.prove
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
 def test_two_defects(house: House, pair: tuple[str, str]) -> None:
-    """Two things are broken in two places: both are found, each with the step that it has alone."""
+    """Two things are broken in two files: both are found, each with the step that it has alone."""
     alone = {seeds[0]: expected for seeds, expected in DEFECTS.values() if len(seeds) == 1}
     for seed in pair:
         getattr(house, seed)()
@@ -458,7 +458,7 @@ def test_status_says_it_too(house: House) -> None:
 
 
 def test_all_well_is_one_line(house: House) -> None:
-    """A healthy set-up: exit 0, every row is fine, and one line says so; nobody has been renewed, nothing is left."""
+    """A healthy set-up: exit 0, every row is fine, and one line says so; nothing was renewed, nothing is left."""
     before = {path: path.stat().st_mtime_ns for path in house.share_dir.rglob("*") if path.is_file()}
     assert house.findings() == []
     said = house.kimi("doctor")
@@ -508,7 +508,7 @@ def test_a_lock_that_is_held(house: House) -> None:
 
 @pytest.mark.parametrize("is_renewing", [False, True])
 def test_a_lock_that_a_stopped_process_holds(house: House, is_renewing: bool) -> None:
-    """Somebody pressed Ctrl-Z: such a process hears no `kill`, so the step lets it go on, and its renewal is not lost."""
+    """A user pressed Ctrl-Z: such a process hears no `kill`, so the step lets it go on, and its renewal is not lost."""
     if is_renewing:
         house.stale_claim()
     with held(house.file.with_suffix(".lock")) as pid:
@@ -532,7 +532,7 @@ def test_a_renewal_under_way_is_let_alone(house: House) -> None:
 
 
 def test_a_lock_that_is_given_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Held at the first look, free or somebody else's at the next: that is how locks are used."""
+    """Held at the first look, free or another holder's at the next: that is how locks are used."""
     for after in ("", "pid 2 (b)"):
         holders = iter(["pid 1 (a)", after])
         monkeypatch.setattr(FileStore, "holder", lambda _, holders=holders: next(holders))
@@ -662,7 +662,7 @@ def test_a_credential_that_is_no_file(house: House) -> None:
 
 
 def test_locks_are_really_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The probe finds nothing on this disk, says what is wrong where a second holder gets in, and leaves no file."""
+    """The probe finds nothing on this disk, reports the lock that lets a second holder in, and leaves no file."""
     assert disk.why_locks_are_shared(tmp_path / "kimi-code.json") == ""
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
     assert "twice" in disk.why_locks_are_shared(tmp_path / "kimi-code.json")

@@ -151,7 +151,7 @@ def test_a_rejected_bearer_is_handed_out(house: House) -> None:
 
 @pytest.mark.parametrize("name", ASIDE)
 def test_it_steps_aside(house: House, name: str) -> None:
-    """Whatever is missing, strange, broken or not certain is the full program's to judge."""
+    """Whatever is missing, strange, broken or not certain is left to the full program."""
     ASIDE[name](house)
     assert house.token() is None
 
@@ -163,7 +163,7 @@ def test_somebody_elses_record(house: House, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_refusal_that_cannot_be_looked_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the pair was refused must be certain: any trouble but "not there" is in doubt."""
+    """Whether the pair was refused must be certain: any error but "not there" is in doubt."""
 
     def trouble(*_: object, **__: object) -> None:
         raise PermissionError
@@ -218,8 +218,8 @@ A, B = "https://a.example", "https://b.example"
 @pytest.mark.parametrize("record", ["", "https://auth.kimi.com", A, A + "/"])
 @pytest.mark.parametrize("bound", [None, "https://auth.kimi.com", A, B])
 def test_the_binding_counts_as_in_the_full_program(house: House, bound: str | None, record: str, selected: str) -> None:
-    """Record, binding and environment in every combination: what is handed out here, the full program would hand out; and
-    the usual ways of being signed in are handed out here."""
+    """Record, binding and environment in every combination: a token handed out here, the full program would hand out;
+    and the usual ways of being signed in are handed out here."""
     house.change(issuer=record, expires_at=time.time() + 900)
     house.environ |= {"KIMI_CODE_OAUTH_HOST": selected} if selected else {}
     if bound is not None:
@@ -255,7 +255,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize(("text", "ours"), CONFIGS)
 def test_the_platform_in_the_config(tmp_path: Path, text: str, ours: bool) -> None:
-    """Only what is certain counts as ours; and then the full program says the same."""
+    """Only a certain match counts as ours; and then the full program says the same."""
     assert names_our_platform(text.encode()) == ours
     if ours:
         (tmp_path / "config.toml").write_text(text)
@@ -390,7 +390,7 @@ def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
 
 @pytest.mark.parametrize("argv", HERE)
 def test_the_full_program_says_the_same(login: House, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """What is answered here is, byte for byte, what the program that knows every option answers; but for the time."""
+    """The answer here is, byte for byte, that of the program that knows every option; but for the time."""
     here = answer(argv, os.environ, time.time())
     assert full_program(argv) == 0
     full = capsys.readouterr().out.removesuffix("\n")
@@ -467,7 +467,7 @@ PIPED = "import os, sys, kimi_auth.__main__ as m; os.close(0); sys.exit(m.main([
 
 
 def test_nobody_reads(login: House) -> None:
-    """A reader that has gone is no reason for words: status 1, and that is all."""
+    """A reader that has gone is no reason for a message: status 1, and that is all."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run([sys.executable, "-c", PIPED], stdout=write_end, stderr=subprocess.PIPE, check=False)

@@ -105,7 +105,8 @@ def test_a_life_is_told(kimi: Run, age: Run, share_dir: Path) -> None:
 
 
 def test_a_trace_bypasses_nobody(kimi: Run, tmp_path: Path, share_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --trace the walk is in the file, in what is kept, in the log and in whatever else listens to every command."""
+    """With --trace the walk is in the file, in the kept walks, in the log and in whatever else listens to every
+    command."""
     edges, file = tmp_path / "edges", tmp_path / "walk.ndjson"
     edges.mkdir()
     monkeypatch.setenv(ENVIRONMENT, str(edges))

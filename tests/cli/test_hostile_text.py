@@ -1,6 +1,6 @@
 """Text that others chose reaches a terminal as text: no escape sequence, no control, direction or invisible character.
 
-Every place from which a command takes words is filled with hostile ones; then every command runs, into a pipe and on a
+Every source of text of a command is filled with hostile text; then every command runs, into a pipe and on a
 terminal, and the characters that come out are looked at.
 """
 
@@ -167,14 +167,14 @@ COMMANDS: list[tuple[str, ...]] = [
 
 
 def badness(text: str) -> list[str]:
-    """The characters of `text` that show nothing or move what is shown, by name; tabs and line ends are none of them."""
+    """The characters of `text` that show nothing or move others, by name; tabs and line ends are none of them."""
     bad = {c for c in text if c not in "\n\t" and (unicodedata.category(c)[0] == "C" or c in "\u2028\u2029")}
     return sorted(f"U+{ord(c):04X}" for c in bad)
 
 
 @contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Standard output and error on a terminal that knows colours; the function closes it and says what was written."""
+    """Standard output and error on a terminal that knows colours; the function closes it and returns the output."""
     leader, follower = pty.openpty()
     parts: list[bytes] = []
 
@@ -279,7 +279,7 @@ def test_words_of_a_server(
 
 
 def test_a_refusal_that_was_stored(evil: Path, emulator: Emulator, capfd: pytest.CaptureFixture[str]) -> None:
-    """What a file beside the credential says of an ended login is text too, whoever wrote the file."""
+    """The file beside the credential that tells of an ended login is text too, whatever its origin."""
     store = FileStore(evil / NAME, clock=SystemClock())
     token = store.read().token
     assert token is not None

@@ -96,7 +96,7 @@ def test_an_escape_that_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_keys_between_two_waits_are_not_lost(desk: Desk) -> None:
-    """A key that is pressed while nobody listens is seen by the next one who does."""
+    """A key that is pressed while no reader listens is seen by the next one."""
 
     async def act() -> tuple[bool, bool]:
         with Keys(desk.screen).listening() as listener:
@@ -160,7 +160,7 @@ def test_a_terminal_that_goes_away(desk: Desk) -> None:
 
 @pytest.mark.parametrize("stdin", [None, "pipe", "closed"])
 def test_where_there_is_no_keyboard(monkeypatch: pytest.MonkeyPatch, stdin: str | None) -> None:
-    """Without a terminal nobody can leave; nothing is read."""
+    """Without a terminal no key can cancel; nothing is read."""
     read_end, write_end = os.pipe()
     with os.fdopen(read_end) as file, os.fdopen(write_end, "w"):
         if stdin == "closed":

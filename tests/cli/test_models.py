@@ -182,7 +182,7 @@ def test_a_login_that_the_config_does_not_know_is_asked_at_the_same_time(
 
 @pytest.mark.usefixtures("unknown")
 def test_a_login_that_the_config_does_not_know(kimi: Run, emulator: Emulator) -> None:
-    """It is asked too, for its models are still to come; a failure is its own; signed out, it is nobody's business."""
+    """It is asked too, for its models are still to come; a failure is its own; signed out, it is not asked."""
     emulator.state.inject(Fault("models", status=503, body="", times=1))
     said = kimi("models", "sync", "--json")
     assert said.status == 5

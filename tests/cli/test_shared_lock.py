@@ -34,7 +34,7 @@ SHARE: dict[str, tuple[str, Any]] = {
     "on this host": ("fcntl.flock", lambda *_: None),
     "on other hosts": ("kimi_auth.store.lock.why_shared", lambda _: "server:/home is mounted with nolock"),
 }
-"""Locks that everybody gets, here or elsewhere: what to patch."""
+"""Locks that every process gets, here or elsewhere: the functions to patch."""
 
 
 @pytest.fixture(params=SHARE)

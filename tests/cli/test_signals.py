@@ -51,7 +51,8 @@ def test_a_signal_ends_the_command(number: signal.Signals, status: int) -> None:
 
 
 def test_a_signal_that_meets_code_in_c_is_not_lost() -> None:
-    """A callback that C code has called can raise nothing: what was swallowed there comes again, and nothing is printed."""
+    """A callback that C code has called can raise nothing: a swallowed signal is raised again, and nothing is
+    printed."""
 
     class Thing: ...
 
@@ -155,7 +156,7 @@ def test_a_held_signal_outlives_an_error() -> None:
 
 
 def test_waiting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the end has to wait, somebody is told why; not when it comes at once, and not twice."""
+    """When the end has to wait, a message says why; not when it comes at once, and not twice."""
     said: list[str] = []
     told = threading.Event()
     monkeypatch.setattr(module, "SAY_AFTER_S", 0.0)
@@ -202,7 +203,7 @@ def test_work_is_cancelled_once_and_puts_things_down() -> None:
 
 
 def test_work_that_ends_all_the_same() -> None:
-    """What is finished in the same moment is finished; a cancellation of somebody else's passes through."""
+    """A call that finishes in the same moment is finished; another task's cancellation passes through."""
 
     async def finishes() -> str:
         signal.raise_signal(signal.SIGINT)
@@ -289,7 +290,7 @@ def test_run_passes_signals_on(number: signal.Signals) -> None:
 
 
 def test_run_leaves_ignored_signals_alone() -> None:
-    """A background shell's SIGINT reaches nobody; the next signal does."""
+    """A background shell's SIGINT reaches no process; the next signal does."""
     with started("signal.SIG_IGN") as child:
         child.send_signal(signal.SIGINT)
         child.send_signal(signal.SIGTERM)

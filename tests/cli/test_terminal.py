@@ -1,4 +1,4 @@
-"""What a command's words look like: tables in 80 columns on a terminal, lines and JSON elsewhere, and never a traceback."""
+"""The output of commands: tables in 80 columns on a terminal, lines and JSON elsewhere, and never a traceback."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_a_full_disk() -> None:
 
 
 def gone() -> int:
-    """The writing end of a pipe that nobody reads."""
+    """The writing end of a pipe without a reader."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     return write_end
@@ -321,7 +321,7 @@ def test_one_line_is_one_line() -> None:
 
 
 def test_what_modules_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings are said as diagnostics, everything only when somebody asks for more; afterwards nothing is left."""
+    """Warnings are said as diagnostics, everything only with --verbose; afterwards nothing is left."""
     logger = logging.getLogger("kimi_auth.credential")
     with Terminal() as out:
         logger.info("quiet")
@@ -359,7 +359,8 @@ ENDS = {
 
 @pytest.mark.parametrize("state", Library.load()["device_login"].rest)
 def test_every_end_of_a_login_has_its_status(state: str) -> None:
-    """Each rest state of device_login: the exit status that is promised, in the words of the trouble where there is one."""
+    """Each rest state of device_login: the exit status that is promised, with the error's message where there is
+    one."""
     for trouble, status in ENDS[state]:
         error = login_error(LoginReport(state, trouble=trouble))
         assert (error.exit_status if error else None) == status

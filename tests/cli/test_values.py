@@ -30,7 +30,7 @@ VALUES: list[Any] = [
 
 
 def outcome(process: Any, ctx: typer.Context, value: Any) -> object:
-    """What comes of a value: itself with its type, or the words of its refusal."""
+    """The result for a value: itself with its type, or the message of its refusal."""
     try:
         found = process(ctx, value)
     except Exception as refusal:  # noqa: BLE001 - whatever Typer raises is compared

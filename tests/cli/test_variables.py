@@ -67,7 +67,7 @@ def test_the_usual_platform_is_not_named(kimi: Run) -> None:
 
 
 def test_run_sets_key_and_address_together(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An inherited base URL of another host does not get the token; what else is inherited stays."""
+    """An inherited base URL of another host does not get the token; other inherited variables stay."""
     kimi("login")
     token = kimi("token").out.strip()
     for name in ("KIMI_BASE_URL", "OPENAI_BASE_URL"):

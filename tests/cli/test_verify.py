@@ -80,7 +80,7 @@ def test_edited_machines(kimi: Callable[..., Any], folder: Callable[[str, str, s
     said = kimi("diagram", where, "--verify")
     assert said.status == 1
     lines = said.out.splitlines()
-    assert "a promise is broken: a busy server leaves no claim and a backoff" in lines
+    assert "a scenario is broken: a busy server leaves no claim and a backoff" in lines
     assert any(line.startswith(f"{SMALL}: BROKEN, ") for line in lines)
     assert any(line.startswith("  I1 is broken in ") for line in lines)
     assert any(line.startswith("    1. A: finds ") for line in lines)

@@ -69,7 +69,7 @@ def drawn(
 
 
 def test_the_story_of_a_sign_in() -> None:
-    """Codes, waiting, a longer interval, weather, a new code, approval, and each step after it."""
+    """Codes, waiting, a longer interval, a transient error, a new code, approval, and each step after it."""
     state = told(SHOWN)
     assert (state.mood, state.user_code, state.url) == ("waiting", "BCDF-GHJK", CODE.verification_uri_complete)
     assert (state.ends_at_s, state.is_asking) == (700.0, True)
@@ -144,12 +144,12 @@ def test_the_picture_of_a_question() -> None:
 
 
 def test_the_picture_of_success() -> None:
-    """The question is gone; what was done is ticked off."""
+    """The question is gone; the finished steps are ticked off."""
     assert "\n".join(drawn(finish(told(SHOWN, *AFTER), LoginReport("signed_in", models=3)))) == SIGNED_IN
 
 
 def test_steps_to_come_are_shown_while_there_is_hope() -> None:
-    """After the approval the list is whole; after a bad end only what was done is left."""
+    """After the approval the list is whole; after a bad end only the finished steps are left."""
     state = told(SHOWN, *AFTER[:2])
     assert [line for line in drawn(state) if line.startswith("  · ")] == [
         "  · models found",
@@ -385,7 +385,7 @@ def test_as_events() -> None:
 
 @pytest.mark.parametrize("make", [lambda: PlainView(print, "x"), lambda: JsonView(print, "x")])  # type: ignore[arg-type]
 def test_they_cannot_be_left(make: Callable[[], LoginView]) -> None:
-    """Nobody presses a key in a pipe."""
+    """No key is read from a pipe."""
 
     async def leave() -> None:
         await asyncio.wait_for(make().left(), 0.01)
@@ -430,7 +430,7 @@ def test_a_resized_terminal_is_drawn_afresh() -> None:
 
 @pytest.mark.parametrize("has_keys", [True, False])
 def test_keys_are_promised_where_they_are_heard(has_keys: bool) -> None:
-    """A login whose keyboard is somebody else's says nothing of q and Esc; the next try is told all the same."""
+    """A login whose keyboard is another job's says nothing of q and Esc; the next try is told all the same."""
     file = io.StringIO()
     console = Console(file=file, width=80, height=24, legacy_windows=False, _environ={})
     console.print(render(told(SHOWN, OFFLINE), NOW_S, has_keys=has_keys))
@@ -439,14 +439,14 @@ def test_keys_are_promised_where_they_are_heard(has_keys: bool) -> None:
 
 
 def test_a_very_long_link_comes_after_its_code() -> None:
-    """What is too high for a terminal is cut off at its end, and without the code nobody gets in."""
+    """A picture too high for a terminal is cut off at its end, and the code stays visible."""
     code = replace(CODE, verification_uri_complete="https://a.example/" + "x" * 1900)
     shown = "\n".join(drawn(told(replace(SHOWN, code=code))))
     assert shown.index(code.user_code) < shown.index("https://a.example/")
 
 
 def test_a_live_picture_that_is_torn_away() -> None:
-    """An interrupted sign-in does not leave a code on the screen that nobody waits for."""
+    """An interrupted sign-in does not leave a dead code on the screen."""
     file = io.StringIO()
 
     def tear() -> None:
@@ -468,7 +468,7 @@ SVG_NAMES = "http://www.w3.org/2000/svg"
 
 
 def test_pictures_are_the_same_every_time(tmp_path: Any) -> None:
-    """Each scene as SVG, byte for byte the same, asking nobody for a font or anything else."""
+    """Each scene as SVG, byte for byte the same, without a font or another file from the network."""
     assert pictures.main([str(tmp_path / "a")]) == 0
     assert pictures.main([str(tmp_path / "b")]) == 0
     names = sorted(file.name for file in (tmp_path / "a").iterdir())

@@ -69,7 +69,7 @@ class Server:
         return httpx.Response(next(self.statuses), request=request)
 
 
-# --- what is sent, and what is asked ----------------------------------------------------------------------------------
+# --- requests, and calls of the source --------------------------------------------------------------------------------
 
 FIRST, SECOND = "Bearer first", "Bearer second"
 ASKED = ["token", "rejected first"]
@@ -203,7 +203,7 @@ def test_a_token_that_the_server_dropped_is_reported(drive: Any, scripted: Any) 
 
 
 def test_a_url_that_accepts_again_is_reported_again(drive: Any, scripted: Any) -> None:
-    """Each URL is judged by what it answered last."""
+    """Each URL is treated by its own last answer."""
     source, api = scripted(newer=None), Api("/images")
     auth = BearerAuth(source, origin=HOME)
     for path in ("/models", "/images", "/models"):
@@ -249,8 +249,8 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origin", "url", "at_home"), [pytest.param(*row[1:], id=row[0]) for row in ORIGINS])
 def test_origin(drive: Any, scripted: Any, caplog: Any, origin: str, url: str, at_home: bool) -> None:
-    """Abroad no bearer is sent, the source is not even asked, and a 401 is passed on; what is there stays there. Why, is
-    said at DEBUG."""
+    """Abroad no bearer is sent, the source is not even asked, and a 401 is passed on; other headers stay. The reason is
+    logged at DEBUG."""
     caplog.set_level(logging.DEBUG)
     source, server = scripted(), Server(401, 200)
     request = httpx.Request("GET", url, headers={"Authorization": "Bearer theirs"})
@@ -327,7 +327,7 @@ def test_whose_401_it_is(drive: Any, scripted: Any, origin: str | None, url: str
 
 
 def test_refused_request_is_sent_again_not_the_first(drive: Any, scripted: Any) -> None:
-    """A POST that was processed and redirected to a GET is not repeated: the GET is what was refused."""
+    """A POST that was processed and redirected to a GET is not repeated: the GET was refused."""
     sent: list[httpx.Request] = []
     followed = httpx.Request("GET", f"{HOME}/result", headers={"Authorization": FIRST})
 
@@ -360,7 +360,7 @@ def test_errors_before_the_first_send_are_the_callers(drive: Any, scripted: Any)
 
 
 def test_bugs_of_the_source_are_not_swallowed(drive: Any, scripted: Any) -> None:
-    """Only a KimiAuthError is weather, also after a 401."""
+    """Only a KimiAuthError is an expected failure, also after a 401."""
     source = scripted(newer="second")
     source.rejected_sync = lambda _bearer: 1 // 0
     with pytest.raises(ZeroDivisionError):

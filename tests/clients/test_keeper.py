@@ -67,7 +67,7 @@ WAITS: list[tuple[str, list[float | Exception], list[float]]] = [
 
 @pytest.mark.parametrize(("answers", "called_at_s"), [pytest.param(*row[1:], id=row[0]) for row in WAITS])
 async def test_when_it_looks(answers: list[float | Exception], called_at_s: list[float]) -> None:
-    """It looks at once and then when the answer said, trouble doubles the wait up to a minute."""
+    """It looks at once and then when the answer said, an error doubles the wait up to a minute."""
     freshen = Freshener(VirtualClock(), answers)
     async with keeping(freshen):
         await freshen.clock.sleep_async(1_000)
@@ -155,7 +155,7 @@ async def test_trouble_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_countdown_is_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
-    """An outage of hours is two warnings, not one for each look: numbers make no news, nor does what was said before."""
+    """An outage of hours is two warnings, not one for each look: numbers make no news, nor does a repeated message."""
     looks = [OFFLINE, *[Unreachable(f"offline; not tried again for {left_s} s") for left_s in (46, 13)], OFFLINE] * 9
     freshen = Freshener(VirtualClock(), looks)
     with caplog.at_level(logging.WARNING, "kimi_auth.clients"):
@@ -167,7 +167,7 @@ async def test_a_countdown_is_one_sentence(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError(), OSError("a bare OSError is nobody's weather")])
 async def test_bugs_end_it(bug: Exception) -> None:
-    """What is no KimiAuthError is not swallowed."""
+    """An exception that is not a KimiAuthError is not swallowed."""
     freshen = Freshener(VirtualClock(), [10, bug])
     async with keeping(freshen) as keeper:
         await freshen.clock.sleep_async(100)

@@ -186,7 +186,7 @@ NO_TARGETS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("thing", [pytest.param(row[1], id=row[0]) for row in NO_TARGETS])
 def test_no_target(thing: Any) -> None:
-    """What no token can be put into is refused with what could be given, and never with its own repr."""
+    """An object of no known kind is refused with the list of kinds, and never with its own repr."""
     with pytest.raises(TypeError, match="give a callable that takes one str") as caught:
         as_target(thing)
     assert STATIC not in str(caught.value)
@@ -388,7 +388,7 @@ def test_provider_with_a_new_client() -> None:
 
 
 def test_detach() -> None:
-    """A detached client keeps what is in it; detaching again changes nothing."""
+    """A detached client keeps its last token; detaching again changes nothing."""
     targets, client, recorder = Targets(), Client(), Recorder()
     detach = [targets.attach(client), targets.attach(recorder)]
     targets.inject("T1")
@@ -457,7 +457,7 @@ def test_a_token_is_nobodys_static_key(make: Callable[[], Any], read: Callable[[
 
 
 def test_clients_are_not_kept_alive() -> None:
-    """A client that nobody else holds is gone, and costs nothing."""
+    """A client without another reference is gone, and costs nothing."""
     targets, client = Targets(), Client()
     targets.attach(client)
     gone = weakref.ref(client)
@@ -471,7 +471,7 @@ def test_clients_are_not_kept_alive() -> None:
 
 @pytest.mark.parametrize("make", [SlottedClient, Recorder], ids=["no weak references", "callable"])
 def test_what_is_held_is_released(make: Callable[[], Any]) -> None:
-    """What cannot be held weakly, or lives nowhere else, is held until it is detached and no longer."""
+    """A target that cannot be held weakly, or lives nowhere else, is held until it is detached and no longer."""
     targets, target = Targets(), make()
     gone = weakref.ref(target.got)
     leave = targets.attach(target)
@@ -505,7 +505,8 @@ class ReadOnly(Client):
 
 
 def test_a_failing_target_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """The failure is returned and logged, without the token that its own words quote; the next time it is tried again."""
+    """The failure is returned and logged, without the token that its own message quotes; the next time it is tried
+    again."""
     ReadOnly.sealed = False
     targets, before, broken, after = Targets(), Client(), ReadOnly(), Client()
     ReadOnly.sealed = True
@@ -526,7 +527,7 @@ def test_a_failing_target_costs_the_others_nothing(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_is_no_problem_of_a_target(stop: type[BaseException]) -> None:
-    """What is meant for the program reaches it."""
+    """Output meant for the program reaches it."""
 
     def target(_token: str) -> None:
         raise stop
@@ -561,7 +562,7 @@ def test_a_target_may_use_the_registry() -> None:
 
 
 def test_an_older_token_never_comes_after_a_newer_one() -> None:
-    """A thread that is held up in one target delivers to it what is newest by then, not what it came with."""
+    """A thread that is held up in one target delivers to it the newest token by then, not the one that it came with."""
     targets, client = Targets(), Client()
     held_up, go_on = threading.Event(), threading.Event()
 
@@ -620,7 +621,7 @@ async def test_served_on_its_own_loop() -> None:
 
 @pytest.mark.anyio
 async def test_late_delivery_brings_the_newest() -> None:
-    """A delivery that waits for the loop brings what is newest when it comes, once, and nothing to the detached."""
+    """A delivery that waits for the loop brings the newest token when it comes, once, and nothing to the detached."""
     targets, stayed, left = Targets(), Recorder(), Recorder()
     targets.attach(stayed)
     leave = targets.attach(left)
@@ -649,7 +650,7 @@ async def test_late_delivery_to_the_detached() -> None:
 
 @pytest.mark.anyio
 async def test_late_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A target that fails on its own loop is reported in the log, where nobody waits for an answer."""
+    """A target that fails on its own loop is reported in the log, where no caller waits for an answer."""
 
     def broken(_token: str) -> None:
         raise OSError
@@ -662,7 +663,7 @@ async def test_late_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_loop_that_is_closed() -> None:
-    """A client that outlives its loop is served by whoever injects."""
+    """A client that outlives its loop is served in the thread that injects."""
     targets, client = Targets(), Client()
 
     async def attach() -> None:

@@ -194,7 +194,7 @@ def kimi_cli_python(outside: dict[str, str]) -> str:
 
 @pytest.fixture
 def kimi_cli_environ(world: World) -> dict[str, str]:
-    """Surroundings for the real Kimi CLI: the emulator, this test's home; no telemetry, no keyring, no browser."""
+    """An environment for the real Kimi CLI: the emulator, this test's home; no telemetry, no keyring, no browser."""
     return {
         **os.environ,
         **world.emulator.env,

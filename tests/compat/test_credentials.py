@@ -1,4 +1,4 @@
-"""The stored pair in the Kimi CLI's shape: read, written and removed in the same place and under the same lock."""
+"""The stored pair in the Kimi CLI's shape: read, written and removed in the same file and under the same lock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAIR = OAuthToken("access", "refresh", 1_900_000_000.0, "kimi-code", "Bearer", 9
 
 
 def test_round_trip(world: Any) -> None:
-    """What is saved is loaded; the record names the server, and the reference becomes a file's."""
+    """A saved record is loaded; the record names the server, and the reference becomes a file's."""
     assert load_tokens(world.ref) is None
     assert save_tokens(OAuthRef("keyring", world.ref.key), PAIR) == OAuthRef("file", world.ref.key)
     assert load_tokens(world.ref) == PAIR
@@ -46,7 +46,7 @@ def test_another_key(world: Any) -> None:
 
 
 class Keyring:
-    """The package `keyring` of a test: one entry for each key, or a trouble."""
+    """The package `keyring` of a test: one entry for each key, or an error."""
 
     def __init__(self, key: str, text: str) -> None:
         self.held = {("kimi-code", key): text}
@@ -107,7 +107,7 @@ def test_a_keyring_that_is_locked(world: Any, keyring: Keyring) -> None:
 
 
 def test_delete_from_the_keyring(world: Any, keyring: Keyring) -> None:
-    """What is removed does not come back out of the keyring."""
+    """A removed record does not come back out of the keyring."""
     delete_tokens(IN_KEYRING)
     assert keyring.held == {}
     assert load_tokens(IN_KEYRING) is None
@@ -125,7 +125,7 @@ def test_a_setting_that_is_no_url(world: Any, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("world")
 def test_the_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no share dir then: no token, and what could not be done is said in the host's words."""
+    """There is no share dir then: no token, and the failure is an error of the host's type."""
     monkeypatch.setenv("KIMI_SHARE_DIR", "~nobody-is-called-this/.kimi")
     assert load_tokens(OAuthRef("file", "oauth/kimi-code")) is None
     for change in (delete_tokens, lambda ref: save_tokens(ref, PAIR)):
@@ -135,14 +135,14 @@ def test_the_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("keyring")
 def test_a_reference_that_the_config_does_not_have(world: Any) -> None:
-    """A stranger's key, and a key that config.toml keeps in the file: the keyring is not asked."""
+    """An unrelated key, and a key that config.toml keeps in the file: the keyring is not asked."""
     assert load_tokens(OAuthRef("keyring", "oauth/stranger")) is None
     world.config_file.write_text(world.config_file.read_text().replace('"keyring"', '"file"'))
     assert load_tokens(IN_KEYRING) is None
 
 
 def test_delete(world: Any) -> None:
-    """Removed means removed for everybody, also when nothing is there."""
+    """Removed means removed for every process, also when nothing is there."""
     delete_tokens(world.ref)
     assert not (world.share_dir / "credentials" / "kimi-code.json").exists()
     world.sign_in()
@@ -153,7 +153,7 @@ def test_delete(world: Any) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"access_token": "", "refresh_token": ""}'])
 def test_nothing_to_load(world: Any, content: bytes) -> None:
-    """What cannot be read, and a record without tokens, are None."""
+    """An unreadable record, and one without tokens, are None."""
     world.sign_in()
     (world.share_dir / "credentials" / "kimi-code.json").write_bytes(content)
     assert load_tokens(world.ref) is None
@@ -168,7 +168,7 @@ def test_keys_that_name_no_file(world: Any, key: str) -> None:
 
 
 def test_locked(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody else holds the lock, nothing is written."""
+    """While another process holds the lock, nothing is written."""
     monkeypatch.setattr(credentials, "LOCK_WAIT_S", 0.0)
     before = world.sign_in()
     with world.another().store.locked(0) as held:

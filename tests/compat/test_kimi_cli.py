@@ -112,7 +112,8 @@ def test_a_turn_that_begins_with_an_old_token(world: Any, kimi: KimiCli, why: st
 
 
 def test_a_turn_after_the_login_was_revoked(world: Any, kimi: KimiCli) -> None:
-    """Then the Kimi CLI says in its own words that nobody is signed in, and its log says what to do; no token is in it."""
+    """Then the Kimi CLI says in its own way that it is signed out, and its log names the next step; no token is in
+    it."""
     assert kimi("login", "--json").returncode == 0
     token = world.stored()
     world.state.revoke_family()

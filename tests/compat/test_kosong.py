@@ -32,7 +32,7 @@ def bearers(world: Any) -> list[str]:
 
 
 def test_bearer_auth(world: Any, start: Start, kimi_cli_python: str, kimi_cli_environ: dict[str, str]) -> None:
-    """The old access token dies with each rotation: what was sent with it is sent again within the same request."""
+    """The old access token dies with each rotation: a request that carried it is sent again within the same request."""
     world.sign_in()
     asker = start([kimi_cli_python, str(WORKER), "bearer"], kimi_cli_environ)
     rotating = world.another()

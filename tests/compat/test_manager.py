@@ -26,7 +26,7 @@ STATIC = "static-key"
 
 
 def down(world: Any) -> None:
-    """The server answers nobody any more."""
+    """The server answers no request any more."""
     headers = {"Retry-After": "600"}  # beyond the patience of any caller
     world.state.inject(Fault("token", status=429, headers=headers, body="", times=None))
 
@@ -228,7 +228,7 @@ def test_resolve_api_key(world: Any, state: str, in_loop: bool, gets: str) -> No
 
 
 def test_resolve_api_key_without_a_known_login(world: Any) -> None:
-    """No reference: the static key. A stranger's key: what is stored under it, else the static key."""
+    """No reference: the static key. An unrelated key: the token stored under it, else the static key."""
     manager = OAuthManager(world.host())
     stranger = OAuthRef("file", "oauth/stranger")
     assert manager.resolve_api_key(SecretStr(STATIC), None) == STATIC

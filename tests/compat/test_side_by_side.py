@@ -1,4 +1,5 @@
-"""The Kimi CLI's own authentication and ours on one share dir: each reads what the other writes, and nobody is signed out."""
+"""The Kimi CLI's own authentication and ours on one share dir: each reads what the other writes, and none is signed
+out."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ def both(
 
 @contextmanager
 def always_whole(credential: Path) -> Iterator[list[str]]:
-    """Reads the file without a pause while the block runs; gives what was wrong with it, and how often it was read last."""
+    """Reads the file without a pause while the block runs; gives the faults found, and how often it was read last."""
     found: list[str] = []
     over = threading.Event()
     reads = 0

@@ -66,7 +66,7 @@ def test_login_and_logout(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("act", [login_kimi_code, logout_kimi_code])
 def test_only_the_default_config(world: Any, act: Callable[..., AsyncIterator[OAuthEvent]]) -> None:
-    """With a configuration from another place, the one event says why nothing happens."""
+    """With a configuration from another location, the one event says why nothing happens."""
     before = world.sign_in()
     (event,) = all_of(act(world.host(is_from_default_location=False)))
     assert (event.type, event.data) == ("error", None)
@@ -97,7 +97,7 @@ def test_denied(world: Any) -> None:
 
 
 def test_left_early(world: Any) -> None:
-    """An iteration that is left ends the login: nobody polls any more."""
+    """An iteration that is left ends the login: no poll follows."""
 
     async def leave() -> None:
         events = login_kimi_code(world.host(), open_browser=False)
@@ -122,7 +122,8 @@ def test_logout_of_another_server(world: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_logout_with_a_broken_config(world: Any) -> None:
-    """Signed out all the same; what could not be put back in config.toml is said, and memory stays as it is."""
+    """Signed out all the same; the part of config.toml that could not be restored is named, and memory stays as it
+    is."""
     world.sign_in()
     config = world.host()
     world.config_file.write_text("default_model = ")
@@ -173,7 +174,7 @@ def test_an_end_without_words() -> None:
 
 
 def test_an_event_is_fit_for_a_terminal() -> None:
-    """Words of a server or a file move no cursor, as text and as JSON."""
+    """Text of a server or a file moves no cursor, as text and as JSON."""
     event = OAuthEvent("error", "no\x1b]52;c;cm0=\x07\u202e\n\x9b2J", {"x": "\u202e\x9b"})
     assert str(event) == "no]52;c;cm0= 2J"
     assert event.json.isascii()

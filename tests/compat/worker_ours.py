@@ -1,6 +1,6 @@
 """A process with a Session: it obeys one JSON line at a time and answers with one, as the Kimi CLI's process beside it.
 
-Orders: {"do": "refresh"} asks for another pair than the stored one, {"do": "read"} looks at what is on disk.
+Orders: {"do": "refresh"} asks for another pair than the stored one, {"do": "read"} looks at the record on disk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A process with the Kimi CLI's own authentication, untouched: it obeys one JSON line at a time and answers with one.
 
-Orders: {"do": "refresh"} is what it does before a turn, {"do": "read"} loads what is on disk, {"do": "login"} signs in.
-Each answer says what it holds then: the pair's identity, and what the platform says to the access token.
+Orders: {"do": "refresh"} is what it does before a turn, {"do": "read"} loads the record on disk, {"do": "login"} signs
+in. Each answer says what it holds then: the pair's identity, and what the platform says to the access token.
 """
 
 from __future__ import annotations

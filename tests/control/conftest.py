@@ -22,7 +22,7 @@ def listing(*ids: str) -> bytes:
 
 @dataclass
 class ModelsApi:
-    """One models API: `bearers` may ask (None: everybody); `answer` is given in the place of the models if it is set."""
+    """One models API: `bearers` may ask (None: any); `answer` is given instead of the models if it is set."""
 
     base: str = ""
     models: tuple[str, ...] = ("kimi-k-one", "kimi-k-two")
@@ -64,7 +64,7 @@ def api_factory() -> Iterator[Callable[..., ModelsApi]]:
                 for name, value in {**extra, "Content-Length": str(len(body))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                with suppress(OSError):  # whoever asked may have stopped waiting
+                with suppress(OSError):  # the client may have stopped waiting
                     self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:

@@ -24,7 +24,7 @@ SERVICE, KEY = "kimi-code", "oauth/kimi-code"
 
 
 def migration(share: Path) -> dict[str, str]:
-    """How a migration went: its state, the class and words of its trouble, and the access token in the file."""
+    """How a migration went: its state, the class and message of its error, and the access token in the file."""
     platform = registry.get("kimi-code")
     store = FileStore(share, clock=SystemClock())
     report = migrate(platform, store, ConfigFile(share), SystemKeyring(patience_s=3.0))

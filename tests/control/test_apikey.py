@@ -84,7 +84,7 @@ def test_another_platform_s_session_is_of_the_same_kind(session: Session, share:
 
 
 def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
-    """Without force nothing is asked and nothing is changed; with it the new key takes the place of the old one."""
+    """Without force nothing is asked and nothing is changed; with it the new key replaces the old one."""
     login(session)
     before, asked = session.config.path.read_bytes(), len(api.asked)
     api.bearers = {"sk-new"}
@@ -146,7 +146,7 @@ def test_a_rejected_key(session: Session, api: Any) -> None:
 
 
 def test_another_program_changes_the_key(session: Session) -> None:
-    """The file is the truth: a key that somebody puts there is served at once, and so is its absence."""
+    """The file is the truth: a key that a user puts there is served at once, and so is its absence."""
     login(session)
     assert session.access_token_sync() == KEY
     text = session.config.path.read_text()
@@ -170,7 +170,7 @@ def test_logout_tells_running_clients(session: Session) -> None:
 
 
 def test_a_key_is_not_renewed(session: Session) -> None:
-    """Whoever asks for another one is told who can give it; nothing is said of any network."""
+    """The error names the command that gives another one; it does not blame the network."""
     login(session)
     with pytest.raises(ConfigError, match="is not renewed") as caught:
         session.access_token_sync(refresh=True)

@@ -105,7 +105,7 @@ def home(share: Path) -> Home:
 
 
 def test_a_login_that_moves_belongs_to_the_built_in_host(home: Home) -> None:
-    """Old Kimi CLIs noted no host, and what another login in this place was bound to says nothing of this one."""
+    """Old Kimi CLIs noted no host, and the binding of another login in this share dir says nothing of this one."""
     with home.store.locked(0):
         home.store.bind(Binding("https://elsewhere.example"))
     assert home.migrate() == flow.Migration("moved")
@@ -227,7 +227,7 @@ def test_a_keyring_that_is_slow(home: Home) -> None:
 
 
 def test_its_limit_is_three_seconds() -> None:
-    """Nobody waits longer for a keyring by default."""
+    """By default no caller waits longer for a keyring."""
     assert SystemKeyring()._patience_s == 3.0
 
 
@@ -242,7 +242,7 @@ def test_an_entry_that_is_no_credential(home: Home) -> None:
 
 
 def test_a_file_that_cannot_be_understood(home: Home) -> None:
-    """A corrupt credential is somebody's login: only a new login sets it aside."""
+    """A corrupt credential is still a login: only a new login sets it aside."""
     home.put(NEWER)
     home.store.path.write_text("{")
     assert isinstance(home.migrate().trouble, CorruptCredential)
@@ -251,7 +251,7 @@ def test_a_file_that_cannot_be_understood(home: Home) -> None:
 
 
 def test_a_credential_that_is_locked(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever writes the credential now comes first."""
+    """A writer of the credential comes first."""
     monkeypatch.setattr(flow, "LOCK_PATIENCE_S", 0.0)
     with FileStore(home.share, clock=SystemClock()).locked(0):
         found = home.migrate()
@@ -296,7 +296,7 @@ def ending_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException
 
 @pytest.mark.parametrize("error", [Crash(), OSError(28, "No space left on device")], ids=["crash", "full"])
 def test_interrupted_at_every_step(home: Home, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Wherever it ends, the login is in the file or in the keyring, and the next run finishes what was begun."""
+    """Wherever it ends, the login is in the file or in the keyring, and the next run finishes it."""
     for number in range(100):
         home.config.path.write_text(CONFIG)
         home.store.path.unlink(missing_ok=True)
@@ -412,7 +412,7 @@ def recent(home: Home) -> None:
 
 
 def test_a_keyring_that_does_not_work_costs_one_try(home: Home, session: Session) -> None:
-    """Without it nobody is signed in, which is said; the session does not ask again and again."""
+    """Without it the login counts as signed out, with a message; the session does not ask again and again."""
     home.keyring.trouble["get"] = NoKeyringError()
     for _ in range(2):
         with pytest.raises(NotSignedIn, match="not signed in: this session has no system keyring"):

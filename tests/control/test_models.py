@@ -75,7 +75,7 @@ def in_this_order(apis: dict[str, Any], order: tuple[str, ...]) -> None:
 
 
 def test_the_order_of_answers_does_not_show(share: Path, three: Any) -> None:
-    """Whoever answers first, results and config have the order of the registry."""
+    """Whichever answers first, results and config have the order of the registry."""
     texts = set()
     before = ConfigFile(share).path.read_bytes()
     for order in (NAMES, NAMES[::-1]):
@@ -158,21 +158,21 @@ def test_one_that_hangs(share: Path, three: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_what_the_config_has_is_asked(share: Path, three: Any) -> None:
-    """A platform that nobody has signed in to is not asked, nor is anything that has no managed provider."""
+    """A platform without a login is not asked, nor is anything that has no managed provider."""
     Session(share, platform="beta", environ={}).logout_sync()
     assert [one.platform.id for one in sync_all(share)] == ["alpha", "gamma"]
     assert three["beta"].asked == []
 
 
 def test_a_config_that_cannot_be_read(share: Path) -> None:
-    """Nobody is asked when it is not known what there is."""
+    """No server is asked when the stored state is unknown."""
     (share / "config.toml").write_text("[broken")
     with pytest.raises(ConfigError):
         sync_all(share)
 
 
 def test_a_config_that_cannot_be_written(share: Path, three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trouble in writing is each platform's own, too."""
+    """An error in writing is each platform's own, too."""
     real = PlatformConfig.sync
 
     def fail(self: PlatformConfig, models: tuple[ModelEntry, ...]) -> Any:
@@ -255,7 +255,7 @@ def test_weather_is_no_reason_for_another_bearer(api: Any) -> None:
 
 
 def test_an_etag_saves_the_catalogue(share: Path, three: Any) -> None:
-    """A server that gave an ETag is asked with it; "unchanged" still mends a config that somebody has changed."""
+    """A server that gave an ETag is asked with it; "unchanged" still repairs a config that was changed by hand."""
     api = three["alpha"]
     api.etag = '"one"'
     sync_all(share)

@@ -1,4 +1,4 @@
-"""A platform that nobody has programmed: it is added by a file alone, and lives a whole life at a server of others."""
+"""A platform without code of its own: it is added by a file alone, and lives a whole life at a server of others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ client_id = "{client}"
 
 
 class Hurry(SystemClock):
-    """Nobody waits between two polls."""
+    """Two polls follow without a pause."""
 
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(0)
@@ -98,7 +98,7 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
 
 
 def test_an_unknown_platform(share: Path) -> None:
-    """A session for an id that nobody knows says which ones there are."""
+    """A session for an unknown id says which ones there are."""
     with pytest.raises(ConfigError) as caught:
         Session(share, platform="acme", environ={})
     assert caught.value.hint == f"known: {', '.join(platform.id for platform in registry.all())}"
@@ -117,7 +117,8 @@ def test_a_default_model_of_a_platform_that_is_gone(share: Path, api: Any, known
 
 
 class Split:
-    """An issuer whose metadata places its token and revocation endpoints at other hosts; it notes what is sent where."""
+    """An issuer whose metadata puts its token and revocation endpoints on other hosts; it notes each request and its
+    host."""
 
     def __init__(self, api_base: str) -> None:
         self.tokens = "https://tokens.acme.example"

@@ -21,7 +21,7 @@ SECRET = {
 CONFIG = '[providers."managed:kimi-code"]\ntype = "kimi"\noauth = { storage = "keyring", key = "oauth/kimi-code" }\n'
 PROGRAMS = {"dbus-run-session": "dbus", "gnome-keyring-daemon": "gnome-keyring", "gdbus": "libglib2.0-bin"}
 
-# A bus that starts nothing by itself: what is not running is not there.
+# A bus that starts nothing by itself: a service that is not running does not exist.
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>

@@ -45,7 +45,7 @@ def undisturbed(torn: Torn, config: str) -> Undisturbed:
 
 
 def converges(home: Home, wanted: Undisturbed) -> None:
-    """A login ends as one that nobody disturbed, and so does a logout, at once or after it; nothing is left over."""
+    """A login ends like an undisturbed one, and so does a logout, at once or after it; nothing is left over."""
     is_clean = CONFIG in wanted.signed_out and home.tree().get(CONFIG) == wanted.signed_out[CONFIG]
     later = home.copy("later")
     assert later.run("login")["state"] == "signed_in"

@@ -38,7 +38,7 @@ def test_not_sent(stage_on_disk: Stage, disk: Disk, how: str, age: str) -> None:
         assert words in result.words
     assert stage.sends == []
     assert stage.snapshot.state == "present"
-    disk.mend()
+    disk.repair()
     assert stage.next_run().error == ""
     assert token.access_token
     assert violations(stage) == []
@@ -76,7 +76,7 @@ def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     assert BREAK[how][1] in result.words
     assert stage.works
     assert stage.next_run(**disk.options).error == ""
-    disk.mend()
+    disk.repair()
     worker = stage.start("logout")
     assert (worker.result().error, worker.end()) == ("", 0)
     assert stage.next_run().error == "not_signed_in"
@@ -86,7 +86,7 @@ def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("how", BREAK)
 def test_login(stage_on_disk: Stage, disk: Disk, how: str) -> None:
-    """Nobody is asked to approve what could not be stored."""
+    """No approval is requested for a login that cannot be stored."""
     stage = stage_on_disk
     stage.sign_in("fresh")
     asked = stage.state.counts["device_codes"]
@@ -95,7 +95,7 @@ def test_login(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     assert (worker.result().state, worker.end()) == ("failed", 0)
     assert stage.state.counts["device_codes"] == asked
     assert stage.next_run(**disk.options).access == stage.seen[0].access
-    disk.mend()
+    disk.repair()
     assert violations(stage) == []
 
 
@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_during_a_login(stage_on_disk: Stage, disk: Disk) -
 
 
 def test_a_refusal_that_cannot_be_recorded(stage_on_disk: Stage, disk: Disk) -> None:
-    """The login has ended and the disk is full: nobody is told wrong, and the next run finds out again, declared."""
+    """The login has ended and the disk is full: no caller is told wrong, and the next run finds out again, declared."""
     stage = stage_on_disk
     stage.sign_in("expired")
     worker = stage.start("obtain", gates=["token_refresh.recording_revoked"], **disk.options)
@@ -124,7 +124,7 @@ def test_a_refusal_that_cannot_be_recorded(stage_on_disk: Stage, disk: Disk) -> 
     worker.order("on")
     assert worker.result().error == "revoked"
     assert worker.end() == 0
-    disk.mend()
+    disk.repair()
     assert stage.next_run(wall_offset_s=1000.0).error == "revoked"
     assert violations(stage) == []
 
@@ -173,7 +173,7 @@ def test_a_command_that_gives_up_saving(stage: Stage, reuse: str) -> None:
 
 
 def test_an_staged_that_cannot_be_installed(stage: Stage) -> None:
-    """The pair reached the disk and not its place: the next run puts it there and sends nothing."""
+    """The pair reached the disk and not its final name: the next run puts it there and sends nothing."""
     stage.sign_in("expired")
     flag = stage.folder / "broken"
     worker = stage.start(
@@ -191,7 +191,7 @@ def test_an_staged_that_cannot_be_installed(stage: Stage) -> None:
 
 @pytest.mark.prove
 def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
-    """No room for the backoff, a server in trouble: it is weather, and nobody is signed out."""
+    """No room for the backoff, a server error: both are expected, and the login stays."""
     stage = stage_on_disk
     stage.state.inject(Fault("token", grant="refresh_token", status=503, times=2))
     stage.sign_in("expired")
@@ -201,6 +201,6 @@ def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
     worker.order("on")
     assert worker.result().error in {"unreachable", "unwritable"}
     assert worker.end() == 0
-    disk.mend()
+    disk.repair()
     assert stage.next_run(wall_offset_s=1000.0).error == ""
     assert violations(stage) == []

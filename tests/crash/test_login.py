@@ -1,4 +1,4 @@
-"""A login is torn at every step of it: the old credential stands until the new one has taken its place, in one step."""
+"""A login is torn at every step of it: the old credential stands until the new one replaces it, in one step."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A renewal is torn at every step of it, by everything that can tear it; the next run recovers by itself.
 
-What ends a process at once (SIGKILL, `os._exit`, SIGTERM while a worker thread renews and nothing guards it) leaves what is
-on disk. What only wants to end it (any other signal, cancellation, the end of a block or of the interpreter) waits until the
-pair is safe.
+An immediate end (SIGKILL, `os._exit`, SIGTERM while a worker thread renews and nothing guards it) leaves the disk as it
+is. A request to end (any other signal, cancellation, the end of a block or of the interpreter) waits until the pair is
+safe.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ KILLED = [
 
 @pytest.mark.parametrize(("how", "step", "reuse"), KILLED)
 def test_ended_at_once(stage: Stage, how: str, step: str, reuse: str) -> None:
-    """The next run takes up what is left: it installs an staged, repeats a request in declared recovery, or begins anew."""
+    """The next run takes over: it commits a staged pair, repeats a request in declared recovery, or begins anew."""
     left, (call, end) = STEPS[step], HARD[how]
     stage.serve(reuse=reuse)
     stage.sign_in("expired")
@@ -274,7 +274,7 @@ def stand_in_block(stage: Stage, token: Token, step: str) -> Worker:
     return worker
 
 
-# --- the steps that only bad weather reaches -------------------------------------------------------------------------
+# --- the steps that only a transient error reaches -------------------------------------------------------------------
 
 
 def nothing(_: Stage) -> None:
@@ -348,7 +348,7 @@ IN_BAD_WEATHER = [
 
 @pytest.mark.parametrize(("how", "scene"), IN_BAD_WEATHER)
 def test_ended_in_bad_weather(stage: Stage, how: str, scene: str) -> None:
-    """On the steps off the straight road too, the next run works, or says what has truly happened."""
+    """On the steps off the straight road too, the next run works, or reports the true state."""
     (call, ask, check), around = ENDS[how], SCENES[scene]
     stage.sign_in("expired")
     around.before(stage)

@@ -50,7 +50,7 @@ TELLING = {"sign_out.emptying", "sign_out.discarding_staged", IN_FLIGHT}
     "step", [pytest.param(step, marks=() if step in TELLING else pytest.mark.prove) for step in STEPS]
 )
 def test_killed(stage: Stage, step: str, has_staged: bool) -> None:
-    """SIGKILL: the next run is signed in or signed out, as the step says, and a logout after it ends what is left."""
+    """SIGKILL: the next run is signed in or signed out, as the step says, and a logout after it removes the rest."""
     stage.sign_in("expired" if has_staged else "fresh")
     if has_staged:
         renewing = stage.start("obtain", gates=["token_refresh.committing"])

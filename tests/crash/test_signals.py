@@ -82,7 +82,7 @@ def test_a_signal_in_flight_loses_nothing(stage: Stage, use: str, number: signal
 def test_every_use_at_every_moment(
     tmp_path: Path, use: str, number: signal.Signals, measured: Callable[[str], None]
 ) -> None:
-    """Lost is what is named as lost, and nothing else."""
+    """Only a login reported as lost is lost."""
     lost = set()
     for moment in MOMENTS:
         folder = tmp_path / moment

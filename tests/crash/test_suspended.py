@@ -1,4 +1,5 @@
-"""A process that holds the lock is stopped for longer than others wait, and goes on: nobody takes its place meanwhile."""
+"""A process that holds the lock is stopped for longer than others wait, and goes on: no process takes the lock
+meanwhile."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ def test_stopped_beyond_the_deadline(stage: Stage) -> None:
 
 
 def test_a_working_token_does_not_wait_for_a_stopped_process(stage: Stage) -> None:
-    """As long as the token works, a stopped process in the neighbourhood is nobody's trouble."""
+    """As long as the token works, a stopped process disturbs no other."""
     stage.sign_in("expiring")
     stopped = stage.start("obtain", gates=["token_refresh.exchanging"])
     stopped.held("token_refresh.exchanging")

@@ -14,7 +14,7 @@ from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.machine import Library, recorder_from_environ, walk_sync
 from kimi_auth.store import MemoryStore
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token
 
 ISSUER = "https://simulated.example"

@@ -41,7 +41,7 @@ BUSY: Answer[Any, Any] = Answer("unreachable", error=Unreachable("429"), retry_a
 
 @dataclass
 class Login:
-    """One login, its surroundings, and what they saw."""
+    """One login, its environment, and what they saw."""
 
     life: Life
     notices: list[Notice] = field(default_factory=list)
@@ -131,11 +131,11 @@ def denied(login: Login) -> None:
 
 def never_approved(login: Login) -> None:
     login.approve_at_s = None
-    login.life.server.code_life_s = 60.0
+    login.life.server.state.settings.code_ttl_s = 60.0
 
 
 def short_codes(login: Login) -> None:
-    login.life.server.code_life_s = 20.0
+    login.life.server.state.settings.code_ttl_s = 20.0
     login.approve_at_s = 50.0
 
 
@@ -148,7 +148,7 @@ def leaving(at_s: float) -> Callable[[Login], None]:
 
 def left_while_a_new_code_waits(login: Login) -> None:
     """Slowed down beyond the code's life: the next code has to wait for the interval, and the person does not."""
-    login.life.server.code_life_s, login.life.server.interval_s = 4.0, 2.0
+    login.life.server.state.settings.code_ttl_s, login.life.server.state.settings.interval_s = 4.0, 2.0
     leaving(5.0)(login)
     faults("poll", Answer("slow_down"))(login)
 
@@ -247,7 +247,7 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
-    """Every outcome of RFC 8628 and of the network: the end, the reason, and what is left on disk."""
+    """Every outcome of RFC 8628 and of the network: the end, the reason, and the files left on disk."""
     prepare, end, trouble = ROWS[name]
     prepare(login)
     before = login.life.store.read()
@@ -270,7 +270,7 @@ def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
 
 
 def test_force_replaces_a_login_that_stands(login: Login) -> None:
-    """`force` signs in anew, whoever issued what is there; the replaced credential is not revoked."""
+    """`force` signs in anew, whatever server issued the old pair; the replaced credential is not revoked."""
     old = login.life.sign_in()
     state, _ = asyncio.run(login.walk(force=True))
     assert state == "signed_in"
@@ -282,7 +282,7 @@ ORIGINS = ("https://tokens.example",)
 
 
 def with_origins(login: Login) -> None:
-    """The server's metadata places the token endpoint at another origin."""
+    """The server's metadata puts the token endpoint at another origin."""
     request_code = login.life.server.request_code
 
     async def request() -> Any:
@@ -299,7 +299,7 @@ def test_a_login_binds_its_host(login: Login, before: Binding | None, elsewhere:
     login.life.store.theirs.bind(before)
     if elsewhere:
         with_origins(login)
-    login.life.server.code_life_s = 12.0
+    login.life.server.state.settings.code_ttl_s = 12.0
     login.approve_at_s = 30.0
     state, _ = asyncio.run(login.walk())
     assert state == "signed_in"
@@ -335,7 +335,7 @@ def test_a_login_that_cannot_be_bound_stands(login: Login, caplog: pytest.LogCap
     ],
 )
 def test_what_is_bound_elsewhere_is_not_revoked_here(login: Login, record: str, bound: str, revoked: bool) -> None:
-    """A credential that is replaced is judged by what it was bound to before the new login, never after."""
+    """A replaced credential is classified by its binding from before the new login, never from after it."""
     pair = login.life.server.issue()
     old = Token(pair.access_token, pair.refresh_token, login.life.clock.wall_s() + 900, 900, issuer=record)
     login.life.store.theirs.put(old)
@@ -420,7 +420,7 @@ def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
 def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_interval(login: Login) -> None:
     """Our own deadline ends the polling of a code; codes are at least the interval apart, four in all."""
     never_approved(login)
-    login.life.server.code_life_s = 20.0
+    login.life.server.state.settings.code_ttl_s = 20.0
     requested_at_s: list[float] = []
     request = login.life.server.request_code
 
@@ -439,7 +439,7 @@ def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_inter
 
 def test_a_huge_interval_is_obeyed_up_to_half_the_life_of_the_code(login: Login) -> None:
     """A server that asks for 300 s on a code of 100 s is polled at least once."""
-    login.life.server.interval_s, login.life.server.code_life_s = 300.0, 100.0
+    login.life.server.state.settings.interval_s, login.life.server.state.settings.code_ttl_s = 300.0, 100.0
     asyncio.run(login.walk())
     assert login.polls_at_s[0] == pytest.approx(60.0)
 
@@ -452,7 +452,9 @@ def codes(login: Login, *lives_and_intervals: tuple[float, float]) -> list[float
 
     async def watched() -> Any:
         asked_at_s.append(login.now_s - login.begun_at_s)
-        login.life.server.code_life_s, login.life.server.interval_s = rest.pop(0) if len(rest) > 1 else rest[0]
+        login.life.server.state.settings.code_ttl_s, login.life.server.state.settings.interval_s = (
+            rest.pop(0) if len(rest) > 1 else rest[0]
+        )
         return await request()
 
     login.life.server.request_code = watched
@@ -508,7 +510,7 @@ def test_codes_that_hardly_live(
 
 def test_a_code_dies_while_the_machine_sleeps(login: Login) -> None:
     """After eight hours of suspension the old code is not polled again: a new one is shown."""
-    login.life.server.code_life_s = 600.0
+    login.life.server.state.settings.code_ttl_s = 600.0
     login.approve_at_s = 30.0
     poll = login.life.server.poll
     polled: list[str] = []
@@ -549,7 +551,7 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
 
 
 def test_the_person_sees_what_happens(login: Login) -> None:
-    """The notices of a login with trouble, in order; the browser gets the URL without the code."""
+    """The notices of a login with errors, in order; the browser gets the URL without the code."""
     faults("poll", OFFLINE, Answer("slow_down"), Answer("authorization_pending"))(login)
     asyncio.run(login.walk())
     assert login.kinds == [
@@ -558,7 +560,7 @@ def test_the_person_sees_what_happens(login: Login) -> None:
     code = login.notices[0].code
     assert code is not None
     assert code.user_code in login.notices[0].message
-    assert login.opened == [code.verification_uri]  # a command line is no place for the code
+    assert login.opened == [code.verification_uri]  # a command line must not show the code
 
 
 def interrupt_at(login: Login, state: str) -> tuple[str, LoginContext]:
@@ -574,7 +576,7 @@ def interrupt_at(login: Login, state: str) -> tuple[str, LoginContext]:
 
     async def walk() -> tuple[str, LoginContext]:
         around = LoginPorts(login, SilentView(), login.discover, login.life.served.append)
-        login.life.server.interval_s = 1.0
+        login.life.server.state.settings.interval_s = 1.0
         poll = login.life.server.poll
 
         async def approving(device_code: str) -> Any:

@@ -34,7 +34,7 @@ LIFE, LOGIN, OUT = OWN["token_lifecycle"], OWN["device_login"], OWN["sign_out"]
 
 @pytest.fixture
 def share(tmp_path: Path) -> Path:
-    """A share dir that somebody has used."""
+    """A share dir that has been used."""
     folder = tmp_path / "share"
     folder.mkdir()
     return folder
@@ -56,7 +56,7 @@ DENIED = ("ready", "code", "shown", "elapsed", "access_denied")
 
 
 def test_a_walk_is_kept(share: Path) -> None:
-    """Its file says when, which machine and how it ended, holds every step, and is for nobody else."""
+    """Its file says when, which machine and how it ended, holds every step, and is private."""
     kept = WalkHistory(share, wall_s=lambda: 1_763_900_000.5)
     walk(kept, LOGIN, *DENIED)
     (one,) = kept.kept()
@@ -82,7 +82,7 @@ def test_everybody_else_is_told_as_well(share: Path) -> None:
 
 @pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
 def test_a_walk_that_raises(share: Path, raised: type[BaseException]) -> None:
-    """What was done before is what one wants to see, and the exception goes on as it came."""
+    """The steps before an exception are recorded, and the exception goes on as it came."""
     kept = WalkHistory(share)
 
     def interrupted() -> None:
@@ -108,7 +108,7 @@ def test_a_childs_end_is_not_the_walks(share: Path) -> None:
 
 
 def test_nothing_happened(share: Path, tmp_path: Path) -> None:
-    """A walk without a step, a place where nobody has signed in, and no place at all: nothing is written."""
+    """A walk without a step, a share dir without a login, and no share dir at all: nothing is written."""
     walk(WalkHistory(share), LOGIN)
     walk(WalkHistory(tmp_path / "nobody"), LOGIN, *DENIED)
     walk(WalkHistory(None), LOGIN, *DENIED)
@@ -164,7 +164,7 @@ def full(*_: Any, **__: Any) -> None:
 def test_a_full_disk(
     share: Path, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It loses the record, says so to whoever listens closely, and leaves no half of it."""
+    """It loses the record, says so at DEBUG, and leaves no half of it."""
     kept = WalkHistory(share)
     with caplog.at_level(logging.DEBUG, "kimi_auth.credential"), monkeypatch.context() as patched:
         patched.setattr(place, full)
@@ -185,7 +185,7 @@ def test_a_clock_that_shows_no_year(share: Path, now_s: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "no json\n", '{"walk": 1}\n', "\x00" * 10, "x" * (walks.BYTES_MAX + 1)], ids=len)
 def test_a_file_of_others(share: Path, text: str) -> None:
-    """What cannot be read as a walk is none."""
+    """An unreadable walk counts as none."""
     kept = WalkHistory(share)
     walk(kept, LOGIN, *DENIED)
     (one,) = kept.kept()
@@ -196,7 +196,7 @@ def test_a_file_of_others(share: Path, text: str) -> None:
 
 
 def test_a_pipe_is_not_waited_for(share: Path) -> None:
-    """Whoever looks must not hang."""
+    """Reading never hangs."""
     kept = WalkHistory(share)
     walk(kept, LOGIN, *DENIED)
     (one,) = kept.kept()
@@ -234,7 +234,7 @@ for _ in range(30):
 
 
 def test_many_processes(share: Path) -> None:
-    """All keep and make room at the same time: what is left is whole, and no more than it may be."""
+    """All keep and make room at the same time: the files left are whole, and within the limit."""
     processes = [subprocess.Popen([sys.executable, "-c", MANY, str(share), *DENIED]) for _ in range(3)]
     assert [ended(process) for process in processes] == [0, 0, 0]
     kept = WalkHistory(share)
@@ -273,7 +273,7 @@ def world(tmp_path: Path) -> World:
 
 
 def test_a_look_leaves_nothing(world: World) -> None:
-    """Nobody is signed in: status and a request for a token, and the share dir is not even made."""
+    """Signed out: status and a request for a token, and the share dir is not even made."""
     world.session.status()
     with pytest.raises(NotSignedIn):
         world.session.access_token_sync()
@@ -291,7 +291,7 @@ def test_the_hot_path_leaves_nothing(world: World) -> None:
 
 
 def test_a_renewal_and_a_logout(world: World) -> None:
-    """Both are kept, and no token is in what is kept."""
+    """Both are kept, and no token is in the files."""
     world.sign_in(age_s=890)
     token = world.session.access_token_sync()
     world.clock.advance(5)

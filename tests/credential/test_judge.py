@@ -1,4 +1,4 @@
-"""How long nobody tries: each reason by itself, whose it is, and which of them are void."""
+"""Backoffs: each reason by itself, whose it is, and which of them are void."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_a_server_can_give(life_s: float, min_ttl_s: float, asks: float) ->
     ("code", "kind"), [(ClientRefused.code, ClientRefused), (Unreachable.code, Unreachable), ("", Unreachable)]
 )
 def test_the_pace_keeps_what_was_the_matter(code: str, kind: type) -> None:
-    """Who acts does not change while everybody waits: a program that is refused is not offline."""
+    """The reason does not change while every process waits: a program that is refused is not offline."""
     assert type(transient_error(Backoff(code=code, words="no"))) is kind
     assert postponed(transient_error(Backoff(code=code, words="no")), 5.0).message == "no; not tried again for 5 s"
     assert type(postponed(transient_error(Backoff(code=code, words="no")), 5.0)) is kind

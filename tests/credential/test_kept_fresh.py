@@ -86,7 +86,7 @@ class Provider:
 
 
 def never(world: World) -> None:
-    """Nobody has signed in."""
+    """Signed out."""
 
 
 def out(world: World) -> None:
@@ -114,7 +114,7 @@ BEGINNINGS: dict[str, tuple[Callable[[World], None], str]] = {
 
 @pytest.mark.parametrize(("begin", "state"), BEGINNINGS.values(), ids=BEGINNINGS)
 def test_begins_without_a_login(world: World, begin: Callable[[World], None], state: str) -> None:
-    """Nothing is raised: clients have their static key or nothing, and a login that somebody makes later reaches them."""
+    """Nothing is raised: clients have their static key or nothing, and a later login reaches them."""
     begin(world)
     client, provider, told = Client(STATIC), Provider(""), list[str]()
 
@@ -160,7 +160,7 @@ def test_begins_offline(world: World, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_bug_still_ends_the_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no weather is not swallowed."""
+    """An exception that is no expected failure is not swallowed."""
     monkeypatch.setattr("kimi_auth.credential.age.Refresher.look", lambda _: 1 / 0)
 
     async def main() -> None:
@@ -190,7 +190,7 @@ async def by_the_server(world: World, bearer: str) -> None:
 
 
 async def by_the_server_at_renewal(world: World, _bearer: str) -> None:
-    """The server ends the login, and nobody notices before the token has run out."""
+    """The server ends the login, and no request notices before the token has run out."""
     world.server.end_logins()
     await world.clock.sleep_async(1000)
 
@@ -235,7 +235,8 @@ oauth = {{ storage = "file", key = "oauth/kimi-code" }}
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_the_key_of_the_config(world: World, end: Any) -> None:
-    """The platform's static key in config.toml serves what has none of its own, once no login does; a logout takes it out."""
+    """The platform's static key in config.toml serves clients that have none of their own, once no login does; a logout
+    takes it out."""
     (world.share_dir / "config.toml").write_text(CONFIG)
     token = world.sign_in().access_token
     mine, none, provider, told = Client(STATIC), Client(""), Provider(""), list[str]()
@@ -265,7 +266,7 @@ def test_the_key_of_the_config(world: World, end: Any) -> None:
 
 
 def test_a_config_that_cannot_be_read_has_no_key(world: World) -> None:
-    """Then there is none; nobody is kept from working by that."""
+    """Then there is none; work goes on without it."""
     (world.share_dir / "config.toml").write_text("= no")
     assert world.session.static_key() == ""
 

@@ -1,4 +1,4 @@
-"""Transitions as log lines: one for each, at DEBUG only, with the walk's own words and nothing of the context."""
+"""Transitions as log lines: one for each, at DEBUG only, with the walk's own names and nothing of the context."""
 
 from __future__ import annotations
 

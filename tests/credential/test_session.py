@@ -169,7 +169,7 @@ def test_where_no_token_can_be_had_the_reason_is_raised(world: World, name: str,
 
 
 def test_soft_refusal_is_raised_as_such_and_insisting_tries_again(world: World) -> None:
-    """403 HTML twice, a minute apart: Blocked, until somebody insists and the server answers."""
+    """403 HTML twice, a minute apart: Blocked, until a caller insists and the server answers."""
     world.sign_in(age_s=901)
     proxy: Answer[Any, Any] = Answer("unrecognized", error=Blocked("403, HTML"))
     world.goes_wrong(proxy)
@@ -218,13 +218,13 @@ def test_more_life_than_the_server_gives_is_one_rotation(
     world.clock.advance(100)  # 400 s old: the server makes fresher ones than this
     assert world.session.token_sync(min_ttl_s=3600.0) != token
     assert world.exchanges == 2
-    world.server.expires_in_s = 7200.0
+    world.server.state.settings.access_ttl_s = 7200.0
     world.session.access_token_sync(refresh=True)
     world.clock.advance(3700)
     for session in (world.session, world.another()):
         session.token_sync(min_ttl_s=3600.0)
     assert world.exchanges == 4
-    world.server.expires_in_s = 900.0
+    world.server.state.settings.access_ttl_s = 900.0
     world.session.access_token_sync(refresh=True)
     for session in (world.session, world.another()):
         session.token_sync(min_ttl_s=3600.0)
@@ -246,7 +246,7 @@ def test_seconds_that_are_none(world: World, seconds: float) -> None:
 
 @pytest.mark.parametrize("cancelled", [0, 1])
 def test_thirty_two_rejections_are_one_rotation(world: World, cancelled: int) -> None:
-    """32 coroutines report one bearer: one exchange, everybody has the new token; one that is cancelled harms nobody."""
+    """32 coroutines report one bearer: one exchange, each has the new token; one that is cancelled harms no other."""
     bearer = world.sign_in().access_token
 
     async def main() -> list[Any]:
@@ -526,7 +526,7 @@ def test_a_program_that_is_to_end_waits_for_no_backoff(world: World, monkeypatch
 
 
 def test_logout_is_for_every_holder(world: World) -> None:
-    """After a logout nobody gets a token, targets hold nothing, and the server knows."""
+    """After a logout no caller gets a token, targets hold nothing, and the server knows."""
     world.sign_in()
     served: list[str] = []
     world.session.attach(served.append)
@@ -541,7 +541,7 @@ def test_logout_is_for_every_holder(world: World) -> None:
 
 
 def test_logout_that_fails_says_that_the_login_stands(world: World) -> None:
-    """A full disk or a stranger's credential: an error, and nothing has changed."""
+    """A full disk or another user's credential: an error, and nothing has changed."""
     world.sign_in()
     world.store.fail_writes = True
     with pytest.raises(StoreUnwritable):
@@ -554,7 +554,7 @@ def test_logout_that_fails_says_that_the_login_stands(world: World) -> None:
 
 
 def test_another_host_s_token_is_not_shown_to_this_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a stranger's token is good is asked of nobody."""
+    """A foreign token is verified at no server."""
     _put(world, Token("a", "r", world.clock.wall_s() + 900, 900, issuer="https://x.example"))
     asked: list[object] = []
     monkeypatch.setattr("kimi_auth.wire.fetch_models", lambda *args: asked.append(args))
@@ -627,7 +627,7 @@ def test_status_says_what_there_is_and_no_secret(world: World) -> None:
 
 
 def test_a_look_leaves_no_trace(tmp_path: Path) -> None:
-    """Status of a share dir that is not there: nobody is signed in, and it is still not there."""
+    """Status of a share dir that is not there: signed out, and it is still not there."""
     share_dir = tmp_path / "none"
     session = Session(share_dir, environ={})
     assert session.status().state == "absent"
@@ -659,7 +659,7 @@ ACME_OAUTH = '[platforms.acme.oauth]\nclient_id = "c"\nissuer = "https://a.examp
     ],
 )
 def test_the_next_step_is_this_platform_s(tmp_path: Path, platform: str | None, hint: str) -> None:
-    """What is to be typed signs in to the platform that was asked for, and not to the usual one."""
+    """The printed command signs in to the platform that was asked for, and not to the usual one."""
     (tmp_path / "platforms.toml").write_text(ACME + ACME_OAUTH)
     with pytest.raises(NotSignedIn) as error:
         Session(tmp_path, platform=platform, environ={}).access_token_sync()

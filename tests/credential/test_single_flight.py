@@ -1,4 +1,4 @@
-"""SingleFlight: one run for all who ask, and nobody's end is the end of it."""
+"""SingleFlight: one run for all who ask, and the end of one caller does not end it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_cancelled_caller_takes_nobody_along() -> None:
 
 
 def test_what_is_raised_reaches_every_caller() -> None:
-    """A bug in the work is everybody's, and the next flight starts afresh."""
+    """A bug in the work reaches every caller, and the next call starts afresh."""
     flights: SingleFlight[int] = SingleFlight()
     gate = threading.Event()
 
@@ -128,8 +128,8 @@ def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
 
 
 def test_a_program_goes_on_after_its_main_thread() -> None:
-    """Other threads may live longer than the main one: what they begin runs as ever. When only flights are left, the program
-    is ending."""
+    """Other threads may live longer than the main one: calls they begin run as ever. When only calls are left, the
+    program is ending."""
     done = run(
         """
         import threading
@@ -169,8 +169,8 @@ def test_the_wait_at_the_end_is_announced() -> None:
 
 
 def test_what_begins_while_the_interpreter_exits() -> None:
-    """A handler that was registered before the first flight runs after the wait for flights: what it begins is done before
-    it goes on. A thread that is torn by the end begins nothing."""
+    """A handler that was registered before the first call runs after the wait for calls: a call it begins is done
+    before it goes on. A thread that is torn by the end begins nothing."""
     done = run(
         """
         import atexit, threading
@@ -210,7 +210,7 @@ def test_what_begins_while_the_interpreter_exits() -> None:
 
 @pytest.mark.parametrize("torn_at", ["before it starts", "while it starts"])
 def test_a_flight_that_never_took_off(monkeypatch: pytest.MonkeyPatch, torn_at: str) -> None:
-    """A signal handler's exception between booking and flying reaches its caller; the next one flies, and nobody waits for
+    """A signal handler's exception between start and run reaches its caller; the next one runs, and no caller waits for
     the lost one."""
     flights = SingleFlight[int]()
 
@@ -256,7 +256,8 @@ def test_a_fork_waits_for_the_flight_and_the_child_starts_with_none() -> None:
 
 
 def test_a_caller_whose_loop_is_gone_holds_nothing_up() -> None:
-    """The loop that waited is closed when the flight lands: nobody is told, the others are, and the flight ends."""
+    """The loop that waited is closed when the call ends: its waiter is dropped, the others get the result, and the call
+    ends."""
     flights: SingleFlight[str] = SingleFlight()
     gate = threading.Event()
 
@@ -284,6 +285,7 @@ def test_an_arrival_that_is_past_is_not_waited_for() -> None:
 
 
 def test_nothing_that_a_second_interrupt_could_leave_locked() -> None:
-    """A seat is a queue and a callback: it has no lock or condition of Python's, whose release a Ctrl-C can prevent."""
+    """A waiter is a queue and a callback: it has no lock or condition of Python's, whose release a Ctrl-C can
+    prevent."""
     held = [type(value) for value in vars(Waiter()).values()]
     assert held == [queue.SimpleQueue, type(None)]

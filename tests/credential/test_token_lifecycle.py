@@ -86,7 +86,7 @@ def silent(life: Life) -> None:
 
 
 def owner_alive(life: Life) -> None:
-    """Another thread of this very process, which holds a lock that excludes nobody."""
+    """Another thread of this very process, which holds a lock that excludes no process."""
     left_open(life, owner=owners.this_process(life.clock.boot_id()))
 
 
@@ -253,7 +253,7 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
 
 @pytest.mark.parametrize("situation", INSPECTED, ids=lambda situation: situation.__name__)
 def test_inspection_names_the_state_and_the_trouble(life: Life, situation: Callable[[Life], None]) -> None:
-    """Inspecting says what a stored credential is worth, twice the same, and asks nobody."""
+    """Inspecting names the state of a stored credential, twice the same, and sends nothing."""
     situation(life)
     asked = life.server.counts.copy()
     state, trouble = INSPECTED[situation]
@@ -407,7 +407,7 @@ def logs_out_while_we_send(answer: Answer[Any, Any] | None) -> Callable[[Life], 
 
 
 def later(act: Callable[[Life], None]) -> Callable[[Life], None]:
-    """`act` happens after three seconds of somebody's waiting."""
+    """`act` happens after a caller has waited three seconds."""
 
     def fault(life: Life) -> None:
         sleep, begun_s = life.clock.sleep, life.clock.wall_s()
@@ -443,7 +443,7 @@ def no_lock_works(life: Life) -> None:
 
 
 class _Held:
-    """A lock that somebody else holds for longer than anybody waits, or until `meanwhile` has happened."""
+    """A lock that another process holds for longer than any caller waits, or until `meanwhile` has happened."""
 
     def __init__(
         self, life: Life, give_up: Callable[[], bool] | None, meanwhile: Callable[[Life], None] | None
@@ -569,7 +569,7 @@ def test_a_walk_ends_where_it_must(life: Life, name: str) -> None:
     trouble = landing.ctx.trouble
     assert (landing.state, type(trouble) if trouble else None) == (row.end, row.trouble), trouble
     assert life.server.counts["exchange"] == row.exchanges
-    assert not life.server.reused, "a spent refresh token was sent again"
+    assert not life.server.state.reused, "a spent refresh token was sent again"
     if row.end == "fresh":
         assert life.stored.access_token == landing.ctx.snapshot.token.access_token
         assert life.state == "fresh"
@@ -672,7 +672,7 @@ def test_what_cannot_be_replaced_is_never_sent(life: Life, age_s: float, before:
 
 
 def test_fixed_once_the_claim_is_made(life: Life) -> None:
-    """What is mounted over the record between the claim and the second look keeps it from being sent, too."""
+    """A mount over the record between the claim and the second look keeps it from being sent, too."""
     life.sign_in(age_s=905.0)
     original = life.store.claim
 
@@ -779,7 +779,7 @@ def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
 
 
 def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
-    """A backoff is written and read by the wall clock, whatever the ages of tokens are judged by."""
+    """A backoff is written and read by the wall clock, whatever clock the ages of tokens are computed with."""
     life.sign_in(age_s=901)
     steady_s = life.clock.wall_s() + 3600
     life.work._ports = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
@@ -790,7 +790,7 @@ def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
 
 
 def test_an_old_logout_is_cleared_away_by_whoever_comes(life: Life) -> None:
-    """The empty record has told everybody after a minute; until then it stays."""
+    """Every waiter has heard of the empty record after a minute; until then it stays."""
     life.sign_in()
     assert life.walk("logout").state == "absent"
     for passed_s, state in ((30.0, "present"), (31.0, "absent")):
@@ -815,8 +815,8 @@ def test_transient_failures_slow_everybody_down(life: Life) -> None:
 
 
 def test_unrecognized_refusals_become_a_refusal_and_a_success_clears_it(life: Life) -> None:
-    """A captive portal signs nobody out; a dead login is told in the end. Tries within a minute count once, however many
-    they are: 1 s, 2 s, ... apart while no token works."""
+    """A captive portal signs no one out; a dead login is told in the end. Tries within a minute count once, however
+    many they are: 1 s, 2 s, ... apart while no token works."""
     life.sign_in(age_s=901)
     for _ in range(4):
         life.server.fault("exchange", PROXY)
@@ -849,11 +849,11 @@ def test_how_long_an_unrecognized_refusal_is_waited_for(life: Life, age_s: float
     assert seen == waits
 
 
-# --- while a renewed pair cannot be put in its place -----------------------------------------------------------------
+# --- while a staged pair cannot be committed -------------------------------------------------------------------------
 
 
 def stays(life: Life) -> None:
-    """Nobody does anything meanwhile."""
+    """Nothing happens meanwhile."""
 
 
 def signs_in(life: Life) -> None:
@@ -867,7 +867,7 @@ def signs_out(life: Life) -> None:
 
 
 def sweeps(life: Life) -> None:
-    """Somebody removes what lies beside the record, the answer included."""
+    """Another program removes the sidecars, the answer included."""
     life.store._claims.clear()
 
 

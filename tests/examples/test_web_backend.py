@@ -34,7 +34,7 @@ SIGNED_IN = {"fresh", "expiring"}
 
 @contextmanager
 def uvicorn(environ: dict[str, str], errors: Path, workers: int = 1) -> Iterator[str]:
-    """The example as its first lines say; gives its URL, and at the end it has ended by itself without a word of trouble."""
+    """The example as its first lines say; gives its URL, and at the end it has ended by itself without an error."""
     command = [
         sys.executable,
         "-m",
@@ -72,7 +72,7 @@ def until(condition: Callable[[], Any]) -> Any:
 
 @dataclass
 class Browser:
-    """Somebody at one worker's address; everything that is answered is kept."""
+    """A browser at one worker's address; every answer is kept."""
 
     base: str
     answers: list[str]
@@ -246,7 +246,8 @@ def strangers_begin_nothing(one: Browser, other: Browser) -> None:
 
 
 def test_both_press_the_button(backend: Backend) -> None:
-    """Strangers begin nothing. Two workers, one moment: one code is asked for, both pages show it; a person who refuses is told so on both."""
+    """Other origins begin nothing. Two workers, one moment: one code is asked for, both pages show it; a person who
+    refuses is told so on both."""
     browsers = (backend.one, backend.other)
     strangers_begin_nothing(*browsers)
     assert backend.emulator.state.counts["device_codes"] == 0
@@ -265,7 +266,7 @@ def test_both_press_the_button(backend: Backend) -> None:
 
 
 def test_a_worker_that_ends_takes_its_login_along(home: Path, tmp_path: Path) -> None:
-    """The code that it was waiting for is shown by nobody any more, and the next button begins afresh."""
+    """The code that it was waiting for is shown on no page any more, and the next button begins afresh."""
     with Emulator(approve="page", interval_s=1) as emulator, uvicorn(emulator.env, tmp_path / "other.stderr") as base:
         other = Browser(base, [])
         with other.client:
@@ -278,7 +279,7 @@ def test_a_worker_that_ends_takes_its_login_along(home: Path, tmp_path: Path) ->
 
 
 def test_the_page_escapes() -> None:
-    """Whatever a server calls its models, its link and its troubles, it is text."""
+    """Whatever a server calls its models, its link and its errors, it is text."""
     specification = importlib.util.spec_from_file_location("web_backend", FOLDER / "web_backend.py")
     assert specification is not None
     assert specification.loader is not None

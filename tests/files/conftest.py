@@ -1,4 +1,4 @@
-"""Other users: real ids, a place that they can all reach, and the command line run with their hands."""
+"""Other users: real ids, a folder that they can all reach, and the command line run with their hands."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a mount, a flag of the file system or another name does to a file that has to be replaced, and what is done about it:
-nothing is sent, no one is asked to approve, and the sentence says how to mount it instead."""
+"""The effect of a mount, a file system's flag or a second name on a file that has to be replaced, and the reaction to
+it: nothing is sent, no one is asked to approve, and the sentence says how to mount it instead."""
 
 from __future__ import annotations
 

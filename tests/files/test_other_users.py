@@ -60,8 +60,8 @@ def tree(folder: Path) -> dict[str, Path]:
 def test_root_follows_no_link_of_a_user(
     place: str, world: Path, home: Path, kimi: Callable[..., Any], emulator: Emulator
 ) -> None:
-    """Whatever the user links to what is root's alone: root's commands neither change, copy nor create anything there, and
-    what they make is the user's."""
+    """Whatever link the user makes to files of root: root's commands neither change, copy nor create anything there,
+    and the files they make are the user's."""
     share = share_of(USER, home)
     vault = world / "vault"
     vault.mkdir(mode=0o755)
@@ -206,7 +206,7 @@ def test_who_made_the_link(place: str, maker: int, world: Path) -> None:
 
 
 def test_where_a_link_leads(world: Path, home: Path, kimi: Callable[..., Any]) -> None:
-    """The directories behind a link of mine are judged like those before it."""
+    """The directories behind a link of mine are checked like those before it."""
     assert kimi("login", "--no-browser").returncode == 0
     share = home / ".kimi"
     shared = made_by(USER, world / "shared", mode=0o777)
@@ -343,7 +343,7 @@ def test_a_trace_is_private(home: Path, kimi: Callable[..., Any]) -> None:
 
 
 def test_swapped_between_the_look_and_the_use(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that is exchanged once it was judged is not the one that is written to."""
+    """A directory that is exchanged after the check is not written to."""
     share = made_by(0, world / "share", mode=0o700)
     evil = made_by(MALLORY, world / "evil", mode=0o777)
     with files.reached(share / "file") as place:

@@ -67,7 +67,8 @@ def test_who_else_may_write(
 
 
 def test_a_path_along_links_and_back(tmp_path: Path) -> None:
-    """Relative and absolute links, `..` behind a link, a link to the root: the place is the one that the kernel finds."""
+    """Relative and absolute links, `..` behind a link, a link to the root: the file is the one that the kernel
+    finds."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "file").write_text("x")
     (tmp_path / "a" / "file").write_text("y")
@@ -109,7 +110,7 @@ def test_links_in_a_circle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o1777, 0o1770])
 def test_sticky_ancestors_are_as_good_as_closed(tmp_path: Path, mode: int) -> None:
-    """Others cannot exchange what is mine there; but a file must not lie in such a directory itself."""
+    """Others cannot exchange my files there; but a file must not lie in such a directory itself."""
     open_to_all = tmp_path / "tmp"
     open_to_all.mkdir()
     open_to_all.chmod(mode)

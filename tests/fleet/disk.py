@@ -17,7 +17,7 @@ SIZE = 512 * 1024
 
 @dataclass
 class Disk:
-    """`options` are for every worker on this disk. What is broken stays so until `mend`."""
+    """`options` are for every worker on this disk. It stays broken until `repair`."""
 
     path: Path
     flag: Path
@@ -42,13 +42,14 @@ class Disk:
             os.close(descriptor)
 
     def freeze(self) -> None:
-        """Nothing can be written. A real disk refuses while a file is open for writing, so nobody may hold the lock."""
+        """Nothing can be written. A real disk refuses while a file is open for writing, so no process may hold the
+        lock."""
         if self.is_real:
             subprocess.run(["mount", "-o", "remount,ro", str(self.path)], check=True)
         else:
             self.flag.write_text("EROFS", "ascii")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """All is well again."""
         self.flag.unlink(missing_ok=True)
         if self.is_real:

@@ -1,4 +1,4 @@
-"""What must hold after every scenario, from two sides that know nothing of each other: the server's log, and what the disk
+"""Invariants after every scenario, from two sides that know nothing of each other: the server's log, and what the disk
 and the processes hold. `violations` gives one line for each thing that is wrong.
 
     I1  no refresh token is sent twice, except in declared recovery
@@ -6,7 +6,7 @@ and the processes hold. `violations` gives one line for each thing that is wrong
     I4  nothing transient signs anybody out
     I5  an older credential never overwrites a newer one
     I6  a logout is final
-    I7  the client never causes a reuse revocation of a login that somebody still validly holds
+    I7  the client never causes a reuse revocation of a login that another process still validly holds
     I8  a walk ends fresh or signed out only if the record on disk says so
     I9  at most one process is in the locked region
 """
@@ -25,7 +25,7 @@ from .stage import Pair, Stage
 __all__ = ["violations"]
 
 UNSPENT = {429}
-"""Answers after which everybody knows that the token was not spent."""
+"""Answers that prove that the token was not spent."""
 
 LOCKED = {"token_refresh": "rereading", "sign_out": "emptying"}
 """The machines that are walked with the lock held, and where each begins."""
@@ -44,7 +44,7 @@ class Evidence:
 
 
 def violations(stage: Stage, *, dead_owners: int = 0) -> list[str]:
-    """What is wrong on this stage, now that its processes have ended."""
+    """The violations on this stage, now that its processes have ended."""
     evidence = Evidence(stage, stage.look(), dead_owners)
     return [f"{name}: {line}" for name, check in CHECKS.items() for line in check(evidence)]
 

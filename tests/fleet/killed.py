@@ -45,7 +45,8 @@ AUDITED = {
 """The interpreter's own audit events that are steps, and which of their arguments name the file and its directory."""
 
 ELSEWHERE = ("credentials", "kimi-auth/walks")
-"""What is not the config's: the credential has tests of its own, and a recorded walk is read by people only."""
+"""The files apart from the config's: the credential has tests of its own, and a recorded walk is read by people
+only."""
 
 RANDOM = re.compile(r"\.[0-9a-f]{12}\.tmp$")
 
@@ -117,8 +118,8 @@ class Steps:
         self._fsync(descriptor)
 
     def _name(self, file: object) -> str:
-        """The file's path in the share dir, "" if it is elsewhere; "*" in the place of what is random."""
-        self.armed = False  # what is asked here is no step
+        """The file's path in the share dir, "" if it is elsewhere; "*" instead of a random part."""
+        self.armed = False  # the calls made here are no steps
         try:
             path = Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else Path(os.fspath(file))  # type: ignore[call-overload]
             path = path.parent.resolve() / path.name

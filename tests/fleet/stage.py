@@ -31,8 +31,9 @@ from house.patience import NO_LIMIT_S, PATIENCE_S, TICK_S, OwnTime, ended, joine
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore, Snapshot
 from kimi_auth.testing.emulator import Emulator, Reuse
-from kimi_auth.testing.emulator.records import Grant, fingerprint
+from kimi_auth.testing.emulator.records import fingerprint
 from kimi_auth.token import Token
+from kimi_auth.wire.answers import Grant
 
 __all__ = ["Age", "Edge", "Result", "Stage", "Worker"]
 
@@ -71,7 +72,7 @@ class Result:
 
 @dataclass
 class Pair:
-    """What lies on disk, as the server's log names it; empty strings where nobody is signed in."""
+    """What lies on disk, as the server's log names it; empty strings when signed out."""
 
     access: str = ""
     refresh: str = ""
@@ -124,7 +125,8 @@ class Worker:
         return said
 
     def _take(self, name: str, patience_s: float) -> dict[str, Any] | None:
-        """The first report with `name` that nobody took yet; reports of other threads stay for those who ask for them."""
+        """The first report with `name` that no caller took yet; reports of other threads stay for those who ask for
+        them."""
         if (said := self._pick(name)) is not None or self._has_ended:
             return said
         try:

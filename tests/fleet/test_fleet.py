@@ -1,4 +1,4 @@
-"""N processes need a new token at one moment: one exchange, one new pair for all, nobody signed out."""
+"""N processes need a new token at one moment: one exchange, one new pair for all, none signed out."""
 
 from __future__ import annotations
 
@@ -101,13 +101,14 @@ IN_TROUBLE = [
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("name", "count", "age"), IN_TROUBLE)
 def test_in_trouble(stage: Stage, name: str, count: int, age: Age) -> None:
-    """Bad weather first: nobody is signed out by it; a token is sent again in declared recovery only."""
+    """A transient error first: it signs no process out; a token is sent again in declared recovery only."""
     trouble = TROUBLES[name]
     stage.serve(reuse=trouble.reuse, latency_s=0.1)
     stage.state.inject(*trouble.faults)
     fleet = act(stage, count, age, tries=8)
     if trouble.ends_login:
-        # The only answer was lost, and this server takes no token twice: the login is over, and everybody is told so.
+        # The only answer was lost, and this server takes no token twice: the login is over, and every process is told
+        # so.
         served = {"revoked", "unreachable"} if age == "expired" else {""}
         assert {result.error for _, result in fleet} <= served
         settle(fleet)

@@ -139,6 +139,6 @@ def test_seen(stage: Stage, deed: Callable[[Stage], None]) -> None:
 
 
 def test_nothing_to_see(stage: Stage) -> None:
-    """A login that nobody touches has no violations."""
+    """An undisturbed login has no violations."""
     stage.sign_in("fresh")
     assert violations(stage) == []

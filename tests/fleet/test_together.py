@@ -23,7 +23,7 @@ STEPS_AFTER_SENDING = ("staging", "committing")
 
 @pytest.mark.parametrize("cancelled", [0, 1], ids=["none cancelled", "one cancelled"])
 def test_swarm(stage: Stage, cancelled: int) -> None:
-    """32 coroutines report one 401: one rotation, and a cancelled one takes nobody along."""
+    """32 coroutines report one 401: one rotation, and a cancelled one takes no other along."""
     stage.sign_in("rejected")
     worker = stage.start("swarm", count=32, gates=[EXCHANGING])
     worker.held(EXCHANGING)

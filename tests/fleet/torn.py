@@ -1,4 +1,5 @@
-"""Share dirs in which a login or a logout is ended by SIGKILL at every step of its config phase, and what must hold then.
+"""Share dirs in which a login or a logout is ended by SIGKILL at every step of its config phase, and the invariants
+that hold then.
 
 with Torn(folder) as torn:
     for home, step in torn.at_every_step("a config of one's own", "login"):
@@ -67,7 +68,7 @@ JSON = {
 
 
 def nothing(share_dir: Path) -> None:
-    """Nobody has ever been here."""
+    """An empty home, never used."""
 
 
 def own(share_dir: Path) -> None:
@@ -127,7 +128,7 @@ class Home:
         return self.ask({"call": call, "share_dir": str(self.share_dir), **options})
 
     def copy(self, name: str) -> Home:
-        """The same files, byte by byte, in another place."""
+        """The same files, byte by byte, in another folder."""
         place = self.share_dir.parent.with_name(name)
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(self.share_dir.parent, place, symlinks=True)
@@ -138,7 +139,8 @@ class Home:
         return Home(place / self.share_dir.name, self.ask)
 
     def files(self) -> dict[str, Path]:
-        """What is on disk, by its path in the share dir; what is random in a name is "*". Recorded walks do not count."""
+        """The files on disk, by their path in the share dir; the random part of a name is "*". Recorded walks do not
+        count."""
         paths = {path: path.relative_to(self.share_dir).as_posix() for path in sorted(self.share_dir.rglob("*"))}
         return {
             RANDOM.sub(".*.tmp", name): path
@@ -147,7 +149,7 @@ class Home:
         }
 
     def tree(self) -> Tree:
-        """The files that matter, with mode and bytes; of the credential only that somebody is signed in.
+        """The files that matter, with mode and bytes; of the credential only that there is a login.
 
         A legacy config.json counts by its first name, and stands for the config.toml that it becomes.
         """
@@ -196,7 +198,7 @@ class Torn:
         return answer
 
     def home(self, config: str, name: str) -> Home:
-        """A share dir with this config in it, where nobody has signed in yet."""
+        """A share dir with this config in it, without a login yet."""
         place = self.folder / name
         shutil.rmtree(place, ignore_errors=True)
         share_dir = place / "share"

@@ -71,7 +71,7 @@ def shorten(constant: str, seconds: float) -> None:
 
 
 def announce_the_wait_at_exit() -> None:
-    """The interpreter reports `exiting` when it begins to wait for what is in flight."""
+    """The interpreter reports `exiting` when it begins to wait for requests in flight."""
     drain = flight.drain
 
     def reporting(*args: Any, **kwargs: Any) -> bool:
@@ -203,7 +203,7 @@ class Worker:
             if option in self.options:
                 shorten(constant, float(self.options[option]) + BEYOND_S.get(option, 0.0))
         self.session._components.library  # noqa: B018
-        self.session._components.effects  # noqa: B018
+        self.session._components.ports  # noqa: B018
 
     def run(self) -> None:
         token = self.session.store.read().token
@@ -406,7 +406,7 @@ def main() -> int:
     try:
         worker.run()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is tested has happened; the report must come through
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tested event has happened; the report must come through
         report(end="KeyboardInterrupt")
         return 130
     report(end="returned")

@@ -126,7 +126,7 @@ def platforms(data: bytes) -> None:
 
 
 def config(data: bytes) -> None:
-    """An edit of a config text says exactly what was asked, or is refused."""
+    """An edit of a config text makes exactly the requested change, or is refused."""
     text = data.decode("utf-8", "replace")
     try:
         before = loads(text)
@@ -220,7 +220,7 @@ def test_any_mutation_has_an_answer(name: str) -> None:
 
 
 def test_the_samples_themselves_are_good() -> None:
-    """What is mutated is a real one: a parser that refuses everything would show nothing."""
+    """The mutated file is a real one: a parser that refuses everything would show nothing."""
     assert formats.decode_record(PARSERS["credential"][1][0], Path("record")) == PAIR
     assert claims.parse(PARSERS["claim"][1][0], FP).answer is not None
     assert formats.decode_backoff(PARSERS["backoff"][1][0]).failures == 3

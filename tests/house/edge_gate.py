@@ -42,7 +42,7 @@ def excepted(file: Path) -> dict[str, str]:
 
 
 def judge(machines: Iterable[Machine], recorder: EdgeRecorder, excuses: Mapping[str, str]) -> list[str]:
-    """Why a full run fails, one line each: edges that nobody walked, and excuses that excuse nothing."""
+    """Why a full run fails, one line each: edges that no test walked, and excuses that excuse nothing."""
     machines = list(machines)
     declared = {str(edge) for machine in machines for edge in edges(machine)}
     unwalked = {str(edge) for edge in recorder.unwalked(machines)}
@@ -54,7 +54,7 @@ def judge(machines: Iterable[Machine], recorder: EdgeRecorder, excuses: Mapping[
 
 
 def report(machines: Mapping[str, Machine], recorder: EdgeRecorder, *, full: bool) -> dict[str, object]:
-    """What was walked, as JSON."""
+    """The walked edges, as JSON."""
 
     def walks(edge: Edge) -> dict[str, object]:
         return {**edge._asdict(), "tests": dict(sorted(recorder.walks(edge).items()))}

@@ -1,4 +1,4 @@
-"""No test sees the home directory, the environment or the login of whoever runs it.
+"""No test sees the home directory, the environment or the login of the user who runs it.
 
 Every test has a HOME of its own, and its share dir there. The real `~/.kimi` is looked at before and after the run: what
 changed there fails the run.
@@ -62,7 +62,7 @@ def real_share_dirs(environ: dict[str, str]) -> set[Path]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    # A worker of pytest-xdist's is started by somebody who has moved out already.
+    # A worker of pytest-xdist's is started by a process that has moved out already.
     outside = getattr(config, "workerinput", {}).get("outside") or dict(os.environ)
     config.stash[OUTSIDE] = outside
     config.stash[BEFORE] = {folder: look_at(folder) for folder in real_share_dirs(outside)}
@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in outside:
         if name.lower().startswith(tuple(foreign.lower() for foreign in FOREIGN)):
             patch.delenv(name)
-    # Caches are found through HOME, and downloading a browser again for each run would help nobody.
+    # Caches are found through HOME, and downloading a browser again for each run would be waste.
     patch.setenv("XDG_CACHE_HOME", outside.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
     move_in(config, patch, "between-tests")
     for number in INHERITED:

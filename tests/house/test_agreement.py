@@ -40,7 +40,7 @@ def test_lock_discipline() -> None:
 
 
 def test_a_broken_discipline_is_seen() -> None:
-    """Storing a grant without the lock is found, and so is a guard on an activity that nobody runs."""
+    """Storing a grant without the lock is found, and so is a guard on an activity that no state runs."""
     data = Library.load().data()
     del data["device_login"]["states"]["persisting"]["holds"]
     found = Library.from_data(data).lint_lock({"store_credential": "credential", "store_nothing": "credential"})

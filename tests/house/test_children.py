@@ -142,7 +142,7 @@ def test_a_directory_that_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     [("/opt/app/app", True), ("/usr/bin/python3", True), ("/usr/sbin/uwsgi", False), ("", False), (None, False)],
 )
 def test_no_python_is_no_command(monkeypatch: pytest.MonkeyPatch, executable: str | None, frozen: bool) -> None:
-    """A frozen application and a program that embeds Python are not started in Python's place."""
+    """A frozen application and a program that embeds Python are not started instead of Python."""
     monkeypatch.setattr(sys, "executable", executable)
     monkeypatch.setattr(sys, "frozen", frozen, raising=False)
     assert children.python_command("kimi_auth") is None

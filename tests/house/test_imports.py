@@ -1,4 +1,4 @@
-"""What is loaded when: the cheap doors stay cheap."""
+"""Modules that each command loads: the cheap commands stay cheap."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def all_modules(action: str, *argv: str) -> set[str]:
 )
 @pytest.mark.usefixtures("record")
 def test_what_answers_from_disk_knows_nothing_of_the_rest(action: str, argv: tuple[str, ...]) -> None:
-    """A stored token, what is said of it to a pipe, and the help: no HTTP, no check of other people's data, no drawing, no
+    """A stored token, its status in a pipe, and the help: no HTTP, no check of other people's data, no drawing, no
     lock, no archive; and nothing of the rooms that serve no login."""
     loaded = all_modules(action, *argv)
     assert not loaded & NOT_FOR_A_STORED_TOKEN

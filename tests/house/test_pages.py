@@ -1,4 +1,4 @@
-"""The pages for people say what is so: links lead somewhere, tables agree with the code, Python in them is Python."""
+"""The pages for people are true: links lead somewhere, tables agree with the code, Python in them is Python."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_readme_is_short() -> None:
 
 
 def test_readme_runs(tmp_path: Path) -> None:
-    """The Python of README and of the quick start runs as it stands, once somebody is signed in."""
+    """The Python of README and of the quick start runs as it stands, after a sign-in."""
     with Emulator(approve_after_s=0, interval_s=1) as emulator:
         environ = {**os.environ, **emulator.env, "KIMI_SHARE_DIR": str(tmp_path)}
         asyncio.run(Session(tmp_path, environ=environ).login(SilentView()))

@@ -105,7 +105,7 @@ def test_a_kernel_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_wait_ends() -> None:
-    """A gate, a thread, a process, its words: what comes is given, what does not come is named."""
+    """A gate, a thread, a process, its output: what comes is given, what does not come is named."""
     gate = threading.Event()
     waiter = threading.Thread(target=met, args=(gate,))
     waiter.start()

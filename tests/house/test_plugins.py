@@ -156,7 +156,7 @@ class TestIsolation:
         run.runpytest_subprocess("-k", "test").assert_outcomes(passed=3)
 
     def test_touched(self, run: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A run that changes the share dir of whoever runs it fails and names what changed."""
+        """A run that changes the share dir of the user who runs it fails and names what changed."""
         share = tmp_path / "share"
         monkeypatch.setenv("KIMI_SHARE_DIR", str(share))
         put(run, f"def test_it(): __import__('os').makedirs({str(share / 'credentials')!r})\n")

@@ -72,7 +72,7 @@ def test_wheel_contents(dist: Path) -> None:
 
 
 def test_sdist_contents(dist: Path) -> None:
-    """The source archive holds what somebody needs to build, test and read: no build product, no installed package."""
+    """The source archive holds everything needed to build, test and read: no build product, no installed package."""
     (file,) = dist.glob("*.tar.gz")
     with tarfile.open(file) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

@@ -1,4 +1,4 @@
-"""Words that no file of the project may hold: places of one machine, notes to self, addresses of package registries."""
+"""Texts that no file of the project may hold: paths of one machine, notes to self, addresses of package registries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def files() -> Iterator[Path]:
 
 
 def findings(text: str) -> list[str]:
-    """What is wrong with a text, one line for each place."""
+    """The findings in a text, one line each."""
     return [
         f"{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r} is {kind}"
         for kind, pattern in FORBIDDEN.items()

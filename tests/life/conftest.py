@@ -28,5 +28,5 @@ def loopback_only(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def life(home: Path) -> Home:
-    """The share dir that the environment names; time stands still until somebody waits."""
+    """The share dir that the environment names; time stands still until a task waits."""
     return Home(share_dir=Path(os.environ["KIMI_SHARE_DIR"]))

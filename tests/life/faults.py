@@ -1,7 +1,7 @@
 """The faults that a login meets, as data: what goes wrong at which request, and how it must end.
 
 A fault is met in the middle of a life that is otherwise good: two polls are pending before it and one after it, and where
-it does not end the login the person approves afterwards. `test_faults.py` lives them and says what was seen.
+it does not end the login the person approves afterwards. `test_faults.py` lives them and reports the result.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ UNTIDY: Final = {
     "Latin-1": (b'"x": 0', b'"x": "caf\xe9"'),
     "a raw line end in a string": (b'"x": 0', b'"x": "a\nb"'),
 }
-"""What stands in a token answer instead of a member that nobody reads: none of it may cost the tokens beside it."""
+"""Instead of a member of a token answer that no reader needs: none of it may cost the tokens beside it."""
 
 
 def untidy(change: tuple[bytes, bytes]) -> Callable[[ScriptedServer], bytes]:
@@ -133,10 +133,10 @@ def _codes() -> Iterable[Fault]:
         return Fault("code", name, (reply,), ends, says, **more)
 
     no_use = "no code that a person could approve"
-    yield fault("500", answer(500), says="has trouble of its own")
-    yield fault("503 for ever", answer(503), "failed", "has trouble of its own", times=None, final=no_use)
-    yield fault("429 with seconds", answer(429, retry_after="7"), says="asks for a pause")
-    yield fault("429 with a date", soon, says="asks for a pause")
+    yield fault("500", answer(500), says="returned a server error")
+    yield fault("503 for ever", answer(503), "failed", "returned a server error", times=None, final=no_use)
+    yield fault("429 with seconds", answer(429, retry_after="7"), says="is rate-limiting this client")
+    yield fault("429 with a date", soon, says="is rate-limiting this client")
     yield fault("a captive portal's page, once", PAGE, says="no OAuth answer")
     yield fault("a captive portal's page for ever", PAGE, "failed", "no OAuth answer", times=None, final=no_use)
     yield fault("a redirect to a portal", answer(302, location="http://portal.example/"), says="no OAuth answer")
@@ -157,7 +157,7 @@ def _codes() -> Iterable[Fault]:
     yield fault("deeply nested", raw("[" * 100_000), says="no OAuth answer")
     for code in ("invalid_client", "unauthorized_client", "invalid_request"):
         yield fault(code, oauth_error(code, 401), "failed", "refuses this program", final=no_use)
-    yield fault("an error nobody knows", oauth_error("moon_phase"), "failed", "moon_phase", final=no_use)
+    yield fault("an unknown error", oauth_error("moon_phase"), "failed", "moon_phase", final=no_use)
     yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "failed", "evil", final=no_use)
     for field in ("device_code", "user_code", "verification_uri"):
         without = codes(**{field: None})
@@ -195,14 +195,14 @@ def _polls() -> Iterable[Fault]:
     yield fault("slow_down", oauth_error("slow_down"), says="every 10 s", pause_s=12)
     yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3, pause_s=24)
     yield fault("pending with a 200", oauth_error("authorization_pending", 200))
-    yield fault("nobody approves", oauth_error("authorization_pending"), "expired", "ran out", times=None)
-    yield fault("500", answer(500), says="has trouble of its own")
-    yield fault("500 for ever", answer(500), "expired", "has trouble of its own", times=None)
-    yield fault("server_error", oauth_error("server_error"), says="has trouble of its own")
-    yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"), says="has trouble of its own")
-    yield fault("429 with seconds", answer(429, retry_after="42"), says="asks for a pause", pause_s=42)
-    yield fault("429 with a date", soon, says="asks for a pause", pause_s=60)
-    yield fault("429 with nonsense", answer(429, retry_after="soon"), says="asks for a pause")
+    yield fault("not approved", oauth_error("authorization_pending"), "expired", "ran out", times=None)
+    yield fault("500", answer(500), says="returned a server error")
+    yield fault("500 for ever", answer(500), "expired", "returned a server error", times=None)
+    yield fault("server_error", oauth_error("server_error"), says="returned a server error")
+    yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"), says="returned a server error")
+    yield fault("429 with seconds", answer(429, retry_after="42"), says="is rate-limiting this client", pause_s=42)
+    yield fault("429 with a date", soon, says="is rate-limiting this client", pause_s=60)
+    yield fault("429 with nonsense", answer(429, retry_after="soon"), says="is rate-limiting this client")
     slower = answer(429, {"error": "slow_down"}, retry_after="42")
     yield fault("slow_down with Retry-After", slower, says="every 10 s", pause_s=42)
     yield fault(
@@ -227,7 +227,7 @@ def _polls() -> Iterable[Fault]:
     yield fault("400, error a number", answer(400, {"error": 7}), says="no OAuth answer")
     yield fault("invalid_grant", oauth_error("invalid_grant"), "failed", "its answer was lost", final=spoken)
     yield fault("invalid_client", oauth_error("invalid_client", 401), "failed", "refuses this program", final=spoken)
-    yield fault("an error nobody knows", oauth_error("moon_phase"), "failed", "moon_phase", final=spoken)
+    yield fault("an unknown error", oauth_error("moon_phase"), "failed", "moon_phase", final=spoken)
     yield fault("an error with escape sequences", oauth_error("x", 400, EVIL), "failed", "evil", final=spoken)
     yield fault("200 without a token", answer(200, {}), "failed", "could not be read", final=spent)
     control = tokens(access_token="a\x1b[2Jb")
@@ -256,15 +256,15 @@ def _refreshes() -> Iterable[Fault]:
     def fault(name: str, reply: Reply, ends: str = "", says: str = "", *, then: str = "", **more: Any) -> Fault:
         return Fault("refresh", name, (reply,), ends, says, then=then, **more)
 
-    def weather(name: str, reply: Reply, says: str, *, times: int = TRIES) -> Fault:
+    def transient(name: str, reply: Reply, says: str, *, times: int = TRIES) -> Fault:
         return fault(name, reply, "unreachable", says, times=times)
 
     yield fault("invalid_grant", oauth_error("invalid_grant"), "revoked", "ended the login", then="revoked")
     yield fault("invalid_grant, 401", oauth_error("invalid_grant", 401), "revoked", "ended the login", then="revoked")
     for code in ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"):
         yield fault(code, oauth_error(code, 401), "client_refused", "refuses this program")
-    yield weather("an error nobody knows", oauth_error("moon_phase"), "moon_phase")
-    yield weather("an error with escape sequences", oauth_error("x", 400, EVIL), "evil")
+    yield transient("an unknown error", oauth_error("moon_phase"), "moon_phase")
+    yield transient("an error with escape sequences", oauth_error("x", 400, EVIL), "evil")
     # Over within the patience of the caller: it is waited out in the same call.
     yield fault("a captive portal's page, once", PAGE)
     yield fault("429, once", answer(429, retry_after="20"))
@@ -272,30 +272,30 @@ def _refreshes() -> Iterable[Fault]:
     yield fault("dropped", "drop")
     yield fault("reset", "reset")
     yield fault("broken off", "broken off")
-    yield weather("500 again and again", answer(500), "has trouble of its own")
-    yield weather("dropped again and again", "drop", "did not answer completely")
-    yield weather("reset again and again", "reset", "did not answer completely")
-    yield weather("broken off again and again", "broken off", "did not answer completely")
-    yield weather("503 with Retry-After", answer(503, retry_after="120"), "has trouble of its own", times=1)
-    yield weather("429 with seconds", answer(429, retry_after="120"), "asks for a pause", times=1)
-    yield weather("429 with a date", soon, "asks for a pause", times=1)
+    yield transient("500 again and again", answer(500), "returned a server error")
+    yield transient("dropped again and again", "drop", "did not answer completely")
+    yield transient("reset again and again", "reset", "did not answer completely")
+    yield transient("broken off again and again", "broken off", "did not answer completely")
+    yield transient("503 with Retry-After", answer(503, retry_after="120"), "returned a server error", times=1)
+    yield transient("429 with seconds", answer(429, retry_after="120"), "is rate-limiting this client", times=1)
+    yield transient("429 with a date", soon, "is rate-limiting this client", times=1)
     yield fault("rotated, and the answer lost", lost, "revoked", "ended the login", then="revoked")
     yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"))
     portal = "no OAuth answer"
     unreadable = "no token that can be read"
-    yield weather("a captive portal's page", PAGE, portal)
+    yield transient("a captive portal's page", PAGE, portal)
     for status in (400, 401, 403, 404, 407):
-        yield weather(f"{status}, HTML", page(status), portal)
-    yield weather("a redirect", answer(302, location="http://portal.example/"), portal)
-    yield weather("200 without a body", answer(200), unreadable)
-    yield weather("400 without a body", answer(400), portal)
-    yield weather("a body of 2 MiB", answer(200, b"A" * (2 << 20)), unreadable)
-    yield weather("NULs", answer(200, b"\0" * 100, content_type="application/json"), unreadable)
-    yield weather("invalid UTF-8", answer(400, b'{"error": "invalid_grant\xff"}'), portal)
-    yield weather("error twice", answer(400, '{"error":"slow_down","error":"invalid_grant"}'), portal)
-    yield weather("200 without a token", answer(200, {}), unreadable)
-    yield weather("200, the token a number", answer(200, {"access_token": 7}), unreadable)
-    yield weather("200, control characters", answer(200, {"access_token": "a\x1b[2Jb"}), unreadable)
+        yield transient(f"{status}, HTML", page(status), portal)
+    yield transient("a redirect", answer(302, location="http://portal.example/"), portal)
+    yield transient("200 without a body", answer(200), unreadable)
+    yield transient("400 without a body", answer(400), portal)
+    yield transient("a body of 2 MiB", answer(200, b"A" * (2 << 20)), unreadable)
+    yield transient("NULs", answer(200, b"\0" * 100, content_type="application/json"), unreadable)
+    yield transient("invalid UTF-8", answer(400, b'{"error": "invalid_grant\xff"}'), portal)
+    yield transient("error twice", answer(400, '{"error":"slow_down","error":"invalid_grant"}'), portal)
+    yield transient("200 without a token", answer(200, {}), unreadable)
+    yield transient("200, the token a number", answer(200, {"access_token": 7}), unreadable)
+    yield transient("200, control characters", answer(200, {"access_token": "a\x1b[2Jb"}), unreadable)
     yield fault("a token of type mac", tokens(token_type="mac"))
     yield fault("a refresh token with spaces", spaced)
     for name, change in UNTIDY.items():

@@ -71,7 +71,8 @@ def test_a_life_at_a_server_of_others(life: Home, oidc_server: RealServer, monke
 
 
 def test_no_command_shows_a_secret(life: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Good weather and bad, with --verbose and --trace: only `token` prints a token, and nothing prints the others."""
+    """With and without errors, with --verbose and --trace: only `token` prints a token, and nothing prints the
+    others."""
     with Emulator(approve="auto", approve_after_s=0, interval_s=1) as emulator:
         for name, value in emulator.env.items():
             monkeypatch.setenv(name, value)

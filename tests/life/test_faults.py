@@ -1,7 +1,7 @@
 """What goes wrong at a server and on the way to it, and what a person, a server and a disk see of it.
 
-Every fault is lived once, in virtual time, against a server on loopback. `KIMI_AUTH_MEASURE=1` writes what was seen to
-`diagrams/measured/faults.json`; a test holds that file to what is seen today.
+Every fault is lived once, in virtual time, against a server on loopback. `KIMI_AUTH_MEASURE=1` writes the results to
+`diagrams/measured/faults.json`; a test compares that file with today's results.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WAIT_MAX_S: Final = 60.0
 
 @dataclass
 class Life:
-    """One fault, lived: what was seen of it."""
+    """One fault, lived: its observed effects."""
 
     fault: Fault
     home: Home
@@ -71,7 +71,7 @@ class Life:
         return {**row, "then": self.then} if self.fault.stage == "refresh" else row
 
     def _plain(self, text: str) -> str:
-        """Without what is another in every run: port, folder, fingerprints, jitter."""
+        """Without the parts that differ in every run: port, folder, fingerprints, jitter."""
         text = text.replace(self.server.url.partition("://")[2], "HOST").replace(str(self.home.share_dir), "~/.kimi")
         text = re.sub(r"\b[0-9a-f]{16}\b", "<fp>", text)
         return re.sub(r"not tried again for \d+ s", "not tried again for a while", text)
@@ -82,7 +82,7 @@ Live: TypeAlias = Callable[[Fault], Life]
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Live:
-    """Lives a fault; a second time, what was seen the first time."""
+    """Lives a fault; a second time, the same results again."""
     lives: dict[str, Life] = {}
 
     def lived(fault: Fault) -> Life:
@@ -139,7 +139,7 @@ def refresh(life: Life, clock: VirtualClock) -> None:
 def token(home: Home) -> tuple[str, KimiAuthError | None]:
     try:
         session = home.session(one_shot=True)
-        session._components.effects = replace(session._components.effects, luck=lambda: 0.0)  # type: ignore[method-assign]
+        session._components.ports = replace(session._components.ports, luck=lambda: 0.0)  # type: ignore[method-assign]
         session.access_token_sync()
     except KimiAuthError as error:
         return error.code, error
@@ -204,12 +204,13 @@ def test_the_table_is_long_and_says_each_thing_once() -> None:
 
 
 def test_measured_faults_are_fresh(live: Live, outside: dict[str, str]) -> None:
-    """`diagrams/measured/faults.json` is what is seen today, byte for byte; with KIMI_AUTH_MEASURE=1 it is written anew."""
+    """`diagrams/measured/faults.json` holds today's results, byte for byte; with KIMI_AUTH_MEASURE=1 it is written
+    anew."""
     seen = as_json(live)
     if outside.get("KIMI_AUTH_MEASURE") == "1":
         MEASURED.parent.mkdir(parents=True, exist_ok=True)
         MEASURED.write_bytes(seen)
-    assert MEASURED.read_bytes() == seen, "mend it: KIMI_AUTH_MEASURE=1 python -m pytest tests/life/test_faults.py"
+    assert MEASURED.read_bytes() == seen, "fix it: KIMI_AUTH_MEASURE=1 python -m pytest tests/life/test_faults.py"
 
 
 def as_json(live: Live) -> bytes:

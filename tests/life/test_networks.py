@@ -182,7 +182,7 @@ def test_a_certificate_file_that_cannot_be_used(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A broken SSL_CERT_FILE is a setting to mend: nothing is sent and nothing is lost."""
+    """A broken SSL_CERT_FILE is a setting to fix: nothing is sent and nothing is lost."""
     assert sign_in(life).state == "signed_in"
     file = tmp_path / "broken.pem"
     if content is not None:
@@ -250,7 +250,7 @@ def test_a_proxy_that_turns_us_away_for_a_while(
 def test_a_proxy_that_is_not_there(
     life: Home, clock: VirtualClock, tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that nobody runs is said as what it is, and costs nothing."""
+    """A proxy that does not run is named as such, and costs nothing."""
     assert sign_in(life).state == "signed_in"
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{nobody.getsockname()[1]}")
@@ -265,7 +265,7 @@ def test_a_proxy_that_is_not_there(
 def test_a_proxy_setting_that_cannot_be_used(
     value: str, life: Home, clock: VirtualClock, tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy's address that is none is a setting to mend, not a crash."""
+    """A proxy's address that is none is a setting to fix, not a crash."""
     assert sign_in(life).state == "signed_in"
     monkeypatch.setenv("HTTPS_PROXY", value)
     clock.advance(1000)
@@ -296,7 +296,7 @@ def test_ipv6(tls: bool, life: Home, clock: VirtualClock, serve: Serve, authorit
 def test_a_name_that_does_not_resolve(
     life: Home, clock: VirtualClock, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A login gives up after five tries and says why; a stored one waits for better weather."""
+    """A login gives up after five tries and says why; a stored one waits for the network."""
     serve()
     assert sign_in(life).state == "signed_in"
     clock.advance(1000)
@@ -328,7 +328,8 @@ def test_connections_that_are_not_kept(life: Home, clock: VirtualClock, serve: S
 
 
 def test_a_kept_connection_that_dies_under_a_request(life: Home, serve: Serve) -> None:
-    """The next poll goes out on the kept connection and meets its end: that is weather, and the login goes on."""
+    """The next poll goes out on the kept connection and meets its end: that is a transient error, and the login goes
+    on."""
     server = serve()
     server.script["poll"] = iter([PENDING, "drop", PENDING, "reset"])
     person = Person()

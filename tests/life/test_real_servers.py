@@ -1,7 +1,7 @@
 """A login's whole life at servers that we did not write, and at the emulator: only environment variables say where.
 
 The person approves on the server's own pages while `Session.login` polls; client and server share a time that passes
-when somebody waits, so nothing sleeps. Each property of a life holds at every server.
+when a task waits, so nothing sleeps. Each property of a life holds at every server.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Account(Home):
         return report
 
     def pass_s(self, seconds: float) -> None:
-        """Time passes for everybody."""
+        """Time passes for every party."""
         self.clock.sleep(seconds)
 
     def works(self, bearer: str) -> bool:

@@ -1,7 +1,8 @@
-"""No token and no device code leaves its places: the wire's requests and answers, the credential's file, and `token`'s line.
+"""No token and no device code leaves its allowed locations: the wire's requests and answers, the credential's file, and
+`token`'s line.
 
-A life with every kind of trouble is lived, everything that is written anywhere meanwhile is collected, and every secret of
-that life is looked for in it: whole, and in pieces.
+A life with every kind of error is lived, everything that is written anywhere meanwhile is collected, and every secret
+of that life is looked for in it: whole, and in pieces.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ NOT_OF_A_LIFE: Final = (
     "kimi_auth.platforms.registry",
     "kimi_auth.files",
 )
-"""The server's side, what is read from files of the package, and the bytes of a file that is being read."""
+"""The server's side, reads of the package's files, and the bytes of a file that is being read."""
 
 PIECE: Final = 12
 HYPHEN: Final = "\u00ad"
@@ -73,8 +74,8 @@ class Gleanings(logging.Handler):
 
     @contextmanager
     def young(self) -> Iterator[None]:
-        """Meanwhile only what is made in here is walked through, and those of ours that there were: a long run of tests
-        leaves a million objects that are nobody's."""
+        """Meanwhile only objects made in here are walked through, and earlier ones of ours: a long run of tests
+        leaves a million unrelated objects."""
         gc.collect()
         self.elders = _ours(gc.get_objects())
         gc.freeze()
@@ -147,7 +148,7 @@ def _from_ours(trace: TracebackType | None) -> TracebackType | None:
 
 @dataclasses.dataclass
 class Witness:
-    """A share dir, a server that is known inside out, and what has been gleaned."""
+    """A share dir, a server that is known inside out, and the collected output."""
 
     home: Home
     emulator: Emulator
@@ -190,7 +191,7 @@ class Witness:
         self.gleanings.files(self.home.share_dir)
 
     def login(self, person: Person | None = None, **settings: Any) -> str:
-        """A login that the person approves at the second "waiting", told to everybody who listens."""
+        """A login that the person approves at the second "waiting", with every observer attached."""
         view = Told(self.gleanings, person or Person(("waiting", self.emulator_approves)))
         report = asyncio.run(self.session().login(view, **settings))
         self.gleanings.add("report", report, report.trouble)
@@ -311,7 +312,7 @@ def clients(witness: Witness) -> None:
 
 
 def ended(witness: Witness) -> None:
-    """The server ends the login; the file is broken; what stands there is set aside; sign out."""
+    """The server ends the login; the file is broken; the broken file is set aside; sign out."""
     session = witness.session()
     witness.emulator.state.revoke_family()
     witness.clock.advance(2000)
@@ -406,7 +407,7 @@ def test_no_secret_is_anywhere(witness: Witness, capfd: pytest.CaptureFixture[st
 
 
 def test_files_that_hold_secrets_are_private(witness: Witness) -> None:
-    """What may hold a secret is readable by its owner only."""
+    """Every file that may hold a secret is readable by its owner only."""
     rough_login(witness)
     witness.clock.advance(2000)
     witness.fault(drop="after", times=2)
@@ -421,7 +422,7 @@ def test_files_that_hold_secrets_are_private(witness: Witness) -> None:
 
 @pytest.mark.parametrize("place", ["log", "local variable", "file", "error", "piece", "hidden"])
 def test_the_search_finds_what_is_there(place: str, tmp_path: Path) -> None:
-    """Planted in each kind of place, a secret is found."""
+    """Planted in each kind of location, a secret is found."""
     secret = "emulated-access-0123456789abcdefghijklmnopqrstuv"
     gleanings = Gleanings()
     match place:

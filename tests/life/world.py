@@ -1,4 +1,4 @@
-"""A login's surroundings: time that passes when somebody waits, the person at the page, a server that follows a script."""
+"""A login's environment: time that passes when a task waits, the person at the page, a server that follows a script."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Act: TypeAlias = Callable[[str], object]
 
 
 class Person:
-    """A `LoginView` that somebody looks at: keeps every notice, and does the next planned thing when its cue comes.
+    """A `LoginView` with a simulated person: keeps every notice, and does the next planned thing when its cue comes.
 
     A plan is a row of (cue, act); a cue is a kind of notice, an act gets the user code that is on the screen.
     """
@@ -123,7 +123,7 @@ class Home:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is stored, as JSON."""
+        """The stored record, as JSON."""
         record: dict[str, Any] = json.loads(self.credential.read_text())
         return record
 

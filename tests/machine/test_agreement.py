@@ -237,7 +237,7 @@ ROWS: dict[str, tuple[str, Any, list[str]]] = {
 
 @pytest.mark.parametrize(("machine", "protocol", "said"), ROWS.values(), ids=ROWS)
 def test_agreement(library: Library, machine: str, protocol: type, said: list[str]) -> None:
-    """Each difference is one line that names both sides and the mend."""
+    """Each difference is one line that names both sides and the fix."""
     assert disagreements(library[machine], protocol) == said
 
 

@@ -117,7 +117,7 @@ def test_same_machine_same_bytes(library: Library, load: Callable[..., Library],
 
 
 def test_write_then_check(library: Library, tmp_path: Path) -> None:
-    """What was written is fresh, and writing again changes nothing."""
+    """Written files are fresh, and writing again changes nothing."""
     folder = tmp_path / "new" / "diagrams"
     diagram.write(folder, library.values())
     first = {path.name: path.read_bytes() for path in folder.iterdir()}

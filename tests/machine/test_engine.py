@@ -101,7 +101,7 @@ both = pytest.mark.parametrize(
 
 
 def test_by_hand(library: Library) -> None:
-    """The generator yields what is due, is sent outcomes and returns the rest state."""
+    """The generator yields each step, is sent outcomes and returns the rest state."""
     by_hand = steps(library["call"])
     assert next(by_hand) == Step("call", "dialling", "dial", None)
     assert by_hand.send("engaged") == Step("call", "dialling", "dial", None)
@@ -249,7 +249,7 @@ def test_the_step_bound(library: Library, script: type[Script], awaited: bool, l
 
 
 def test_the_default_bound_stops_a_walk_that_never_ends(library: Library) -> None:
-    """Nobody has to ask for a limit."""
+    """A limit exists by default."""
     hooks = Script(dial=iter(lambda: "engaged", None))
     with pytest.raises(MachineError, match="not at rest after 10000 transitions"):
         walk_sync(library["call"], hooks, START)
@@ -350,7 +350,7 @@ def test_a_locked_machine_may_be_walked_directly(library: Library) -> None:
 
 
 def test_a_machine_that_no_library_linked(texts: dict[str, str], library: Library) -> None:
-    """A machine made by hand says what is missing instead of skipping its child."""
+    """A machine made by hand names the missing child instead of skipping its child."""
     alone = Machine.from_data(library["errand"].data())
     with pytest.raises(MachineError, match="walks 'door', which is not linked; load both in a Library"):
         next(steps(alone))
@@ -394,7 +394,7 @@ def test_the_default_clock_is_looked_up_at_the_call(library: Library, monkeypatc
 
 
 def test_several_observers_in_order(library: Library) -> None:
-    """Observers are told one after the other; nobody at all is fine."""
+    """Observers are told one after the other; no observer at all is fine."""
     first, second = Notes(), Notes()
     second.told = first.told
     walk_sync(library["call"], Script(dial=["dead"]), START, observe=Observers(first, NO_OBSERVER, second))

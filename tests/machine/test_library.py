@@ -60,7 +60,7 @@ STRANGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_what_lies_among_the_machines(tmp_path: Path, texts: dict[str, str], name: str) -> None:
-    """What is hidden is left alone; what is called like a machine and is no file is said, and never waited for."""
+    """Hidden files are left alone; a machine's name on something that is no file is reported, and never waited for."""
     (tmp_path / "call.toml").write_text(texts["call"])
     called, make, problem = STRANGE[name]
     make(tmp_path / called)
@@ -180,7 +180,7 @@ def test_the_digest_is_of_what_is_said(
 
 
 def test_the_bytes_under_a_digest() -> None:
-    """What is hashed is fixed, so that committed digests stay valid: compact JSON in UTF-8, empty tables left out."""
+    """The hashed form is fixed, so that committed digests stay valid: compact JSON in UTF-8, empty tables left out."""
     machine = Machine.from_data({"name": "m", "initial": "é", "states": {"é": {"tone": "good", "on": {}}}})
     text = '{"name":"m","about":"","initial":"é","states":{"é":{"about":"","tone":"good"}}}'
     assert digest(machine) == hashlib.sha256(text.encode()).hexdigest()
@@ -199,7 +199,7 @@ def test_machines_are_compared_by_identity(load: Callable[..., Library], texts: 
 
 
 def test_the_packaged_folder_comes_first(tmp_path: Path, texts: dict[str, str]) -> None:
-    """What was shipped with the package is what runs; a folder beside it is for checkouts."""
+    """The machines shipped with the package run; a folder beside it is for checkouts."""
     package, checkout = tmp_path / "package", tmp_path
     for root, text in ((package, texts["call"]), (checkout, texts["door"])):
         (root / "machines").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Every lint, one row each: machine files and exactly what is said about them."""
+"""Every lint, one row each: machine files and the exact findings."""
 
 from __future__ import annotations
 
@@ -275,13 +275,13 @@ def test_a_lock_taken_again_further_down_is_found(load: Callable[..., Library]) 
     ],
 )
 def test_a_file_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path, broken: bytes) -> None:
-    """The other files are still judged, each alone: whether `c` exists cannot be said."""
+    """The other files are still checked, each alone: whether `c` exists cannot be said."""
     (tmp_path / "c.toml").write_bytes(broken)
     (tmp_path / "m.toml").write_text(machine(WALKING + "odd = 1\n").replace('about = "E."\n', ""))
     with pytest.raises(SpecError) as caught:
         Library.load(tmp_path)
     unreadable, *rest = caught.value.problems
-    assert re.fullmatch(r"c\.toml: is not TOML \(.+\); mend the syntax there", unreadable)
+    assert re.fullmatch(r"c\.toml: is not TOML \(.+\); fix the syntax there", unreadable)
     assert rest == [
         "m.toml, [states.a]: unknown key 'odd'; known are about, activity, holds, walks, tone, on",
         "m.toml, [states.end]: about is missing; say in a sentence what this is",
@@ -312,7 +312,7 @@ LOCK_ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "a name that guards nothing": (
         {"trun": "key"},
-        ["*.toml, top level: no state runs 'trun', which is to be guarded; mend the name or drop it from the list"],
+        ["*.toml, top level: no state runs 'trun', which is to be guarded; fix the name or drop it from the list"],
     ),
 }
 

@@ -28,7 +28,7 @@ def test_every_name_is_there() -> None:
 
 
 def test_an_unknown_name() -> None:
-    """What is not there is an AttributeError, as everywhere."""
+    """An unknown name is an AttributeError, as everywhere."""
     with pytest.raises(AttributeError, match=r"'kimi_auth.machine' has no attribute 'Mashine'"):
         _ = room.Mashine
 

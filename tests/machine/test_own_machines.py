@@ -21,7 +21,7 @@ def machine(request: pytest.FixtureRequest) -> Machine:
 
 
 def test_it_goes_round_as_data(machine: Machine) -> None:
-    """What is loaded can be written as plain data and loaded again."""
+    """Loaded machines can be written as plain data and loaded again."""
     assert digest(Library.from_data(OWN.data())[machine.name]) == digest(machine)
 
 

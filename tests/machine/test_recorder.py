@@ -59,7 +59,7 @@ class Hooks:
 
 
 def test_a_walk_is_counted_with_its_child(library: Library) -> None:
-    """Edges of parent and child count, by test; what nobody walked is left, in file order."""
+    """Edges of parent and child count, by test; unwalked edges are left, in file order."""
     names = iter(["first", "first", "second", "second", "second"])
     counting = EdgeRecorder(test=lambda: next(names))
     walk_sync(library["errand"], Hooks(), None, observe=counting)
@@ -104,7 +104,7 @@ def test_the_running_test(monkeypatch: pytest.MonkeyPatch, current: str | None, 
 
 
 def test_files_of_several_processes_are_merged(tmp_path: Path) -> None:
-    """Each recorder appends to its own file; merging adds to what is already counted."""
+    """Each recorder appends to its own file; merging adds to the earlier counts."""
     here = EdgeRecorder(test=lambda: "here")
     here.moved(transition(DEAD))
     for name in ("one", "two"):
@@ -129,7 +129,7 @@ def test_a_line_cut_off_by_a_kill_does_not_count(tmp_path: Path) -> None:
 
 
 def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without the variable nobody records; with it a process has one recorder for the folder."""
+    """Without the variable nothing is recorded; with it a process has one recorder for the folder."""
     monkeypatch.delenv(recorder.ENVIRONMENT, raising=False)
     assert recorder_from_environ() is NO_OBSERVER
     monkeypatch.setenv(recorder.ENVIRONMENT, str(tmp_path))

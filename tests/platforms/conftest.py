@@ -49,7 +49,7 @@ def file(share: Path) -> ConfigFile:
 
 @pytest.fixture
 def config_error() -> Callable[..., ConfigError]:
-    """Calls something that must fail with the exit status of configuration trouble, in one line with a next step."""
+    """Calls something that must fail with the exit status of a configuration error, in one line with a next step."""
 
     def call(action: Callable[..., object], *arguments: object) -> ConfigError:
         with pytest.raises(ConfigError) as caught:

@@ -108,7 +108,7 @@ JSON = st.recursive(
 
 @given(JSON | st.fixed_dictionaries({"data": st.lists(JSON)}))
 def test_any_answer(answer: object) -> None:
-    """Whatever a server sends is understood or noted, never an exception, and what is understood can be written."""
+    """Whatever a server sends is understood or noted, never an exception, and the understood part can be written."""
     models, notes = parse_catalogue(answer)
     for model in models:
         (model.id + (model.display_name or "")).encode()
@@ -262,7 +262,7 @@ MINE = {"provider": "mine", "model": "m", "max_context_size": 5}
 def test_login_keeps_and_rebuilds(
     kimi: Platform, models: Models, config: dict[str, Any], path: str, expected: Any
 ) -> None:
-    """What is somebody's own stays, what is ours is made anew, and a second look finds nothing to do."""
+    """Values of the user stay, our values are made anew, and a second look finds nothing to do."""
     frozen = json.dumps(config)
     result = after(config, plan(config, kimi, models, reason="login"))
     value: Any = result
@@ -324,7 +324,7 @@ def test_login_without_models(kimi: Platform) -> None:
 
 
 def test_unknown_context_length(kimi: Platform) -> None:
-    """Where the server does not say how long, what is there stays, else the platform's assumption holds."""
+    """Where the server does not say how long, the value in the file stays, else the platform's assumption holds."""
     models = (ModelEntry(id="a"), ModelEntry(id="b"), ModelEntry(id="c"))
     config = {
         "models": {
@@ -432,7 +432,7 @@ def test_logout_default(
 
 
 def test_logout_takes_only_ours(kimi: Platform, models: Models) -> None:
-    """Provider, its models under any name, and our services go; all else stays, also a default that is somebody's own."""
+    """Provider, its models under any name, and our services go; all else stays, also a default set by the user."""
     foreign = {
         "default_model": "m",
         "default_thinking": False,

@@ -1,4 +1,4 @@
-"""config.toml as a transaction: what may lie in the place, who else may write, what a crash may leave."""
+"""config.toml as a transaction: what kind of file it is, other writers, and what a crash leaves."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_default_location(share: Path, tmp_path: Path, config_error: RevokedMark
     assert "default config file only" in config_error(default_location, share, tmp_path / "config.toml").message
 
 
-# -- what may lie in the place ----------------------------------------------------------------------------------------------
+# -- kinds of file at the path -------------------------------------------------------------------------------------------
 
 
 def test_symlink(file: ConfigFile, tmp_path: Path, kimi: Platform, login: Any) -> None:
@@ -181,7 +181,7 @@ def test_symlink_to_a_missing_directory(file: ConfigFile, login: Any, config_err
 
 
 def place_fifo(path: Path) -> None:
-    """A pipe that nobody writes to."""
+    """A pipe without a writer."""
     os.mkfifo(path)
 
 
@@ -204,7 +204,7 @@ PLACED: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
 def test_unreadable(file: ConfigFile, kimi: Platform, login: Any, config_error: RevokedMark, place: Any) -> None:
-    """What cannot be read as a config is refused at once by everything, named, and left alone."""
+    """A file that cannot be read as a config is refused at once by everything, named, and left alone."""
     place(file.path)
     before = file.path.read_bytes() if file.path.is_file() else None
     for attempt in (file.read, lambda: file.writable(login), lambda: file.apply(login), lambda: file.revert(kimi)):
@@ -264,7 +264,7 @@ def test_writable_changes_nothing(file: ConfigFile, login: Any) -> None:
 def test_read_only_file(
     file: ConfigFile, login: Any, config_error: RevokedMark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that somebody made read-only is not replaced behind their back."""
+    """A file that the user made read-only is not replaced behind their back."""
     file.path.write_text(MINE)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     for attempt in (file.writable, file.apply):
@@ -301,7 +301,7 @@ def test_locked(file: ConfigFile, kimi: Platform, login: Any, config_error: Revo
 
 
 def test_lock_is_no_file(file: ConfigFile, login: Any, config_error: RevokedMark) -> None:
-    """Something else in the lock's place is an error, never a reason to go on without the lock."""
+    """Something else where the lock should be is an error, never a reason to go on without the lock."""
     file.lock_path.mkdir()
     for attempt in (file.writable, file.apply):
         config_error(attempt, login)
@@ -347,7 +347,7 @@ def test_restless_file(file: ConfigFile, kimi: Platform, login: Any, config_erro
 def test_removed_file_written_meanwhile(
     file: ConfigFile, kimi: Platform, login: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A logout that would remove the file leaves it when somebody writes to it at that moment."""
+    """A logout that would remove the file leaves it when another program writes to it at that moment."""
     file.apply(login)
     real = ConfigFile._refuse_target
     edits = iter(["# by hand\n"])
@@ -480,7 +480,7 @@ SPOILED: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
 def test_spoiled_undo(file: ConfigFile, kimi: Platform, login: Any, spoil: Any) -> None:
-    """Without a readable undo the logout takes out what is ours and leaves the rest."""
+    """Without a readable undo the logout takes out our tables and leaves the rest."""
     file.path.write_text(MINE)
     file.apply(login)
     spoil(file.share_dir / "kimi-auth" / "undo.json")
@@ -571,7 +571,7 @@ def test_full_disk_leaves_nothing_behind(
 
 
 def test_leftovers_of_killed_writers(file: ConfigFile, login: Any) -> None:
-    """Whoever holds the lock is the only writer here, so every temporary file of ours goes; a stranger's stays."""
+    """The lock's holder is the only writer here, so every temporary file of ours goes; an unrelated one stays."""
     names = ("config.toml.00000000000a.tmp", "probe.00000000000a.tmp", "kimi-auth/undo.json.00000000000a.tmp")
     left, foreign = [file.share_dir / name for name in names], file.share_dir / "config.toml.tmp"
     (file.share_dir / "kimi-auth").mkdir()
@@ -582,7 +582,7 @@ def test_leftovers_of_killed_writers(file: ConfigFile, login: Any) -> None:
 
 
 def test_leftovers_beside_a_link(file: ConfigFile, login: Any, tmp_path: Path) -> None:
-    """Where the file itself is elsewhere, another share dir may have a writer at it: only what is an hour old goes."""
+    """Where the file itself is elsewhere, another share dir may have a writer at it: only files an hour old go."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     file.path.symlink_to(elsewhere / "own.toml")
@@ -701,7 +701,7 @@ def test_config_appears_beside_the_legacy_one(file: ConfigFile, login: Any) -> N
 
 
 def test_undo_directory_is_a_file(file: ConfigFile, login: Any, config_error: RevokedMark) -> None:
-    """Without a place for the undo nothing is written, and that is known before the approval."""
+    """If the undo cannot be written, nothing is written, and that is known before the approval."""
     (file.share_dir / "kimi-auth").write_text("x")
     for attempt in (file.writable, file.apply):
         config_error(attempt, login)

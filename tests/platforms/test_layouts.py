@@ -162,7 +162,7 @@ def test_login_sync_logout(file: ConfigFile, kimi: Platform, models: tuple[Model
 def test_logout_after_a_change_by_hand(
     file: ConfigFile, kimi: Platform, models: tuple[ModelEntry, ...], name: str, text: str
 ) -> None:
-    """When somebody has edited the file since, logout takes out our parts only, and the edit stays."""
+    """When a user has edited the file since, logout takes out our parts only, and the edit stays."""
     file.path.write_bytes(text.encode())
     newline = "\r\n" if "\r\n" in text else "\n"
     file.apply(lambda config: plan(config, kimi, models, reason="login"))
@@ -219,7 +219,7 @@ REFUSED = {
 def test_refused_layouts(
     file: ConfigFile, kimi: Platform, models: tuple[ModelEntry, ...], text: str, config_error: Callable[..., object]
 ) -> None:
-    """A file in which our place is taken by something else is refused before the approval, and never written."""
+    """A file in which our keys hold something else is refused before the approval, and never written."""
     file.path.write_text(text)
     for attempt in (file.writable, file.apply):
         config_error(attempt, lambda config: plan(config, kimi, models, reason="login"))

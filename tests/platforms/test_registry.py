@@ -1,4 +1,4 @@
-"""Platforms as data: what is built in, what a text may say, what the environment overrides."""
+"""Platforms as data: the built-in ones, the rules for a text, the environment's overrides."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_platform_without_services(moonshot: Platform) -> None:
 
 
 def test_a_platform_is_a_value(kimi: Platform) -> None:
-    """Nobody changes a platform by accident."""
+    """No platform changes by accident."""
     with pytest.raises(FrozenInstanceError):
         kimi.name = "x"
 
@@ -358,7 +358,7 @@ def test_models_in_the_table() -> None:
     ],
 )
 def test_parse_refuses(text: str, where: str) -> None:
-    """What is wrong in a text is said in one line with its place; wrong in one table, it costs that platform only."""
+    """A mistake in a text is one line with its table; in one table, it costs that platform only."""
     if where.startswith("mine.toml: platforms."):
         beside = OAUTH.removeprefix("v = 1\n").replace("platforms.x", "platforms.beside")
         (other,), problems = parse(text + beside, "mine.toml")
@@ -376,12 +376,12 @@ def test_parse_refuses(text: str, where: str) -> None:
 
 
 def test_parse_names_the_next_step() -> None:
-    """Whoever gives the text says how it is mended, and that stands behind every problem with it."""
-    _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", mend="vi mine.toml")
+    """The caller that gives the text gives the fix too, and it follows every problem with it."""
+    _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", fix="vi mine.toml")
     (trouble,) = problems.values()
     assert trouble.line == "mine.toml: platforms.mine.colour: is a key that nothing reads (vi mine.toml)"
     with pytest.raises(ConfigError, match="not TOML") as caught:
-        parse("v = ", "mine.toml", mend="vi mine.toml")
+        parse("v = ", "mine.toml", fix="vi mine.toml")
     assert caught.value.hint == "vi mine.toml"
 
 

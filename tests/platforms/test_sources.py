@@ -1,4 +1,4 @@
-"""Where platforms come from: the built-in text, the user's file, other packages; and what may be wrong with them."""
+"""Where platforms come from: the built-in text, the user's file, other packages; and their possible mistakes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ids(known: Registry) -> tuple[str, ...]:
 
 
 def test_nothing_added(share: Path) -> None:
-    """Without a file and packages there is what is built in, and no problem."""
+    """Without a file and packages there are the built-in ones, and no problem."""
     for known in (Registry(share), Registry()):
         assert (ids(known), known.problems) == (BUILT_IN, ())
 
@@ -118,7 +118,7 @@ PROBLEMS: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize(("place", "words"), PROBLEMS.values(), ids=PROBLEMS)
 def test_a_file_with_a_problem(share: Path, place: Any, words: str) -> None:
-    """The file is named with what is wrong in it; built-in platforms are as they were, and used without a look at it."""
+    """The file is named with its mistake; built-in platforms are as they were, and used without a look at it."""
     place(share / "platforms.toml")
     known = Registry(share)
     assert known.get("kimi-code") == registry.get("kimi-code")
@@ -147,7 +147,7 @@ def test_a_wrong_table_costs_one_platform(share: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system refuses is said in its words, with the next step."""
+    """A refusal of the system is reported with its own message and the next step."""
     real = os.open
 
     def refuse(path: Any, *rest: Any, **options: Any) -> int:
@@ -162,7 +162,7 @@ def test_a_file_that_may_not_be_read(share: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_packages_with_problems(share: Path, packages: Callable[..., None]) -> None:
-    """One package's trouble is its own: the others' platforms are there, and nothing of its inside is shown."""
+    """One package's error affects no other: the others' platforms are there, and nothing of its inside is shown."""
     packages(a="fails", b="NUMBER", c="BROKEN", d="TEXT", e="CLASH")
     known = Registry(share)
     assert ids(known) == (*BUILT_IN, "brought")

@@ -1,4 +1,4 @@
-"""Text edits by themselves: what the scanner sees, what is refused, and that a wrong result never gets out."""
+"""Text edits by themselves: what the scanner sees, what it refuses, and that a wrong result never gets out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_scan(text: str, paths: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["= 1", "[a", "a = ", "a b = 1", "a = [1", "a = {b = 1"])
 def test_scan_of_something_else(text: str) -> None:
-    """What is no TOML has no places, and never leads to an endless search."""
+    """A text that is not TOML has no offsets, and never leads to an endless search."""
     with pytest.raises(ValueError, match="line 1"):
         scan(text)
 

@@ -149,7 +149,7 @@ def test_undo_of_older_versions(share: Path, start: str | None) -> None:
 
 
 def test_a_remembered_text_that_is_spoiled(share: Path) -> None:
-    """It stands in nobody's way: the other logins come and go, and its own logout takes out what is there."""
+    """It disturbs no other login: the others come and go, and its own logout takes out its tables."""
     file = ConfigFile(share)
     file.path.write_text(OWN)
     sign_in(file, ACME)

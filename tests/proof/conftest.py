@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from kimi_auth.machine import Library
 from kimi_auth.proof import effects as simulated
 from kimi_auth.proof import state as st
 from kimi_auth.proof.hooks_outside import HOOKS
-from kimi_auth.proof.workers import side_by_side
+from kimi_auth.proof.workers import Pool, side_by_side
 from kimi_auth.store import Backoff, Claim, FileStore, MemoryStore, RevokedMark, claims, owners
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 from kimi_auth.wire import Answer
 
@@ -106,14 +105,14 @@ CLAIMS = {
 ENDED_LOGIN = {"revoked"}
 AWAITS = {
     "": 0,
-    "backoff": simulated.AWAITS_PACE,
+    "backoff": simulated.AWAITS_BACKOFF,
     "claim": simulated.AWAITS_CLAIM,
     "recovery": simulated.RECOVERS,
 }
 
 
 def on_the_model(activity: str, given: Given) -> dict[str, list[Facts]]:
-    """What the simulated hook may answer, and what is then so."""
+    """The answers that the simulated hook may give, and the state after each."""
     owner, staged, met = CLAIMS[given.claim]
     p = st.Pair(
         0,
@@ -244,7 +243,7 @@ class Real:
             raise self.config
 
     def run(self, activity: str, given: Given) -> tuple[str, Facts]:
-        """What the hook answers in that situation, and what is then so."""
+        """The hook's answer in that situation, and the state after it."""
         pairs, ctx = self._arrange(given)
         hook = getattr(self.work, activity)
         if activity.startswith("hold_credential"):
@@ -315,7 +314,7 @@ class Real:
         return found.header.nonce
 
     def _change(self, record: str, pairs: Mapping[str, Token]) -> None:
-        """Somebody without our lock writes, and sweeps nothing: so does a program that knows no sidecars."""
+        """A program without our lock writes, and sweeps nothing: so does a program that knows no sidecars."""
         if record == "corrupt":
             self.spoil()
         elif record == "r":
@@ -408,12 +407,12 @@ def machines() -> Library:
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Executor]:
+def pool() -> Iterator[Pool]:
     """A process that explores worlds, uncounted; one, because the tests run side by side already."""
-    with side_by_side(1) as workers:
+    with ExitStack() as open_ones:
         with pytest.MonkeyPatch.context() as patch:
             _uncount(patch)
-            workers.submit(int).result()  # it has been started
+            workers = open_ones.enter_context(side_by_side(1))
         yield workers
 
 

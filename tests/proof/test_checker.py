@@ -1,9 +1,8 @@
-"""The committed machines, explored exhaustively; and the proof that the exploration would find what is missing."""
+"""The committed machines, explored exhaustively; and the proof that the exploration would find a missing part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from kimi_auth.proof.mutation import Mutant, merged, mutants, score
 from kimi_auth.proof.rules import RULES
 from kimi_auth.proof.scenarios import SCENARIOS, broken_scenario
 from kimi_auth.proof.verdicts import Verdict, faults_of, visit, visit_config
+from kimi_auth.proof.workers import Pool
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import FAST, ONE_FAULT, QUIET, WORLDS
 
@@ -58,7 +58,7 @@ def led(machine: str, state: str, outcome: str, target: str) -> Edit:
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_no_rule_is_broken(machines: Library, pool: Executor, name: str) -> None:
+def test_no_rule_is_broken(machines: Library, pool: Pool, name: str) -> None:
     """Kills, cancellations, lost and late answers at every step, in every order: no rule is broken, and all settles."""
     report = pool.submit(visit, machines.data(), name).result()
     verdict = Verdict(name, {**FAST, **WORLDS}[name], report)
@@ -73,7 +73,7 @@ def test_no_machine_is_at_fault(machines: Library) -> None:
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.part)
-def test_what_is_left_out_is_missed(machines: Library, pool: Executor, ablation: Ablation) -> None:
+def test_what_is_left_out_is_missed(machines: Library, pool: Pool, ablation: Ablation) -> None:
     """Without one part of the protocol the rules that it is there for are broken, and a story says how."""
     if ablation.part in COUNTED:
         report = without(ablation, machines)
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_missed(machines: Library, pool: Executor, ablation:
     ],
     ids=str,
 )
-def test_a_small_world_holds(machines: Library, pool: Executor, changes: dict[str, Any]) -> None:
+def test_a_small_world_holds(machines: Library, pool: Pool, changes: dict[str, Any]) -> None:
     """One process alone: with every server, and with each thing that a world can have more than others."""
     report = pool.submit(visit_config, machines.data(), QUIET._replace(processes=1, **changes)).result()
     assert report is not None
@@ -174,15 +174,19 @@ def _renamed_outcome(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "fault", "rule"),
     [
-        (led("device_login", "polling", "unreachable", "failed"), "a promise is broken: pending, slow_down", ""),
+        (led("device_login", "polling", "unreachable", "failed"), "a scenario is broken: pending, slow_down", ""),
         (_no_login, "store_credential", ""),
-        (_renamed_outcome, "a promise is broken", "undeclared outcome"),
-        (led("token_refresh", "exchanging", "not_processed", "exchanging"), "a promise is broken: a busy server", "I1"),
+        (_renamed_outcome, "a scenario is broken", "undeclared outcome"),
+        (
+            led("token_refresh", "exchanging", "not_processed", "exchanging"),
+            "a scenario is broken: a busy server",
+            "I1",
+        ),
     ],
     ids=["weather ends a login", "nobody stores", "an outcome has another name", "a busy server is asked again"],
 )
-def test_an_edited_machine_is_judged(machines: Library, pool: Executor, edit: Edit, fault: str, rule: str) -> None:
-    """Machines that somebody edited get a verdict, whatever was edited: faults, or a rule that a world breaks."""
+def test_an_edited_machine_is_judged(machines: Library, pool: Pool, edit: Edit, fault: str, rule: str) -> None:
+    """Edited machines get a verdict, whatever was edited: faults, or a rule that a world breaks."""
     broken = edited(machines, edit)
     assert any(fault in said for said in faults_of(broken))
     report = pool.submit(visit, broken.data(), "one process, power cuts").result()
@@ -201,15 +205,15 @@ def test_machines_of_something_else_have_no_world(machines: Library) -> None:
 
 KILLED = {
     "lint": Mutant(Edge("device_login", "polling", "access_denied", "denied"), "waiting"),
-    "promise": Mutant(Edge("device_login", "polling", "unreachable", "waiting"), "failed"),
+    "scenario": Mutant(Edge("device_login", "polling", "unreachable", "waiting"), "failed"),
     "checker: I1": Mutant(Edge("token_refresh", "exchanging", "not_processed", "withdrawing_unsent"), "exchanging"),
     "": Mutant(Edge("token_refresh", "exchanging", "in_doubt", "postponing_in_doubt"), "postponing_in_doubt"),
 }
 """By what kills it: a mutant. The last one is the machine itself, which nothing must kill."""
 
 
-def test_mutants_are_killed(machines: Library, pool: Executor) -> None:
-    """An edge that leads elsewhere is found wrong by a lint, a promise or a world, and it is said by which."""
+def test_mutants_are_killed(machines: Library, pool: Pool) -> None:
+    """An edge that leads elsewhere is found wrong by a lint, a scenario or a world, and it is said by which."""
     walked = {"one quiet process": set(edges(machines["token_refresh"]))}
     for by, mutant in KILLED.items():
         walks = walked | {name: set() for name in FAST if name not in walked}
@@ -222,8 +226,8 @@ def test_mutants_are_killed(machines: Library, pool: Executor) -> None:
     assert merged([found, found]).mutants == 2
 
 
-def test_every_promise_is_kept(machines: Library) -> None:
-    """Each promise is of a machine that there is, and a promise that asks for another course is broken."""
+def test_every_scenario_holds(machines: Library) -> None:
+    """Each scenario is of a machine of ours and holds; one that asks for another course is broken."""
     assert broken_scenario(machines, SCENARIOS) == ""
     wrong = SCENARIOS[0]._replace(course="check_store ready, request_code refused")
     assert broken_scenario(machines, [wrong]) == wrong.says

@@ -1,4 +1,5 @@
-"""One table for simulated and real hooks: situation and fault, the outcome, and what is then so. What is proved is what runs."""
+"""One table for simulated and real hooks: situation and fault, the outcome, and the state after it. The proof and the
+code agree."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 
 from kimi_auth.machine import ACQUIRED, Library, Machine
 
-# activity: (what is so, beyond "p is stored, expired, and nothing is beside it"; the outcome)
+# activity: (the situation, beyond "p is stored, expired, and nothing is beside it"; the outcome)
 TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
     "reread": [
         ({}, "renewable"),

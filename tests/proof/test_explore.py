@@ -76,7 +76,7 @@ def test_the_shortest_story_is_told() -> None:
     ids=["everything", "anything", "something", "what is not there"],
 )
 def test_it_stops_when_it_has_what_it_seeks(seek: frozenset[str] | None, found: set[str], complete: bool) -> None:
-    """What is sought ends the search; what comes after is left unseen, and the report says so."""
+    """A sought state ends the search; what comes after is left unseen, and the report says so."""
     arrows = {0: [walk(1, broken=("one",))], 1: [walk(2, broken=("two",))], 2: [walk(3)], 3: [walk(4)]}
     report = explore(Graph(arrows, frozenset({4})), seek=seek)
     assert set(report.stories) == found
@@ -127,7 +127,7 @@ def test_a_circle_through_the_world_is_no_endless_walk() -> None:
 
 
 def test_liveness_can_be_left_out() -> None:
-    """Only what is broken in a state or by a move is found then."""
+    """Only rules broken in a state or by a move are found then."""
     report = explore(Graph({0: [walk(0)]}), liveness=False)
     assert report.holds
     assert (report.states, report.edges, report.longest_walk) == (1, 1, 0)

@@ -52,7 +52,7 @@ def test_they_are_whole(machines: Library) -> None:
 
 
 def test_every_survivor_is_argued_for() -> None:
-    """What nobody caught may live for a reason, in one sentence; a reason without a survivor is stale."""
+    """A mutant that survives has a reason, in one sentence; a reason without a surviving mutant is stale."""
     mutation = kept("mutation")
     survivors = {one["mutant"]: one["argument"] for one in mutation["survivors"]}
     assert survivors == ARGUMENTS, STALE
@@ -61,7 +61,7 @@ def test_every_survivor_is_argued_for() -> None:
 
 
 def test_every_edge_that_can_be_walked_is_walked(machines: Library) -> None:
-    """Edges of the credential's machines that no world walks would be proved by nobody."""
+    """Edges of the credential's machines that no world walks would be unproved."""
     walked = {edge for run in kept("checker")["runs"] for edge in run["walked"]}
     credential = ("sign_out", "token_lifecycle", "token_refresh")
     assert [str(edge) for name in credential for edge in edges(machines[name]) if str(edge) not in walked] == []
@@ -110,7 +110,7 @@ def test_the_proof_is_told_and_kept(
 def test_a_survivor_without_a_reason_fails(
     short: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is kept of a proof that is not as it must be, and what is wrong is said at the end."""
+    """A failed proof writes nothing, and its faults are printed at the end."""
     short.setattr(proofs, "mutants", lambda machine: [SELF] if machine.name == EDGE.machine else [])
     short.setattr(proofs, "ARGUMENTS", {"a mutant of old": "It was as good."})
     assert proofs.main(["--write", str(tmp_path), "--workers", "1"]) == 1
@@ -142,7 +142,7 @@ def test_a_broken_world_fails(short: pytest.MonkeyPatch, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "I1 is broken in" in said
     assert f"NOT AS IT MUST BE: a rule is broken in the world of {SMALL}" in said
-    assert "NOT AS IT MUST BE: a promise is broken: a busy server leaves no claim and a backoff" in said
+    assert "NOT AS IT MUST BE: a scenario is broken: a busy server leaves no claim and a backoff" in said
 
 
 def test_it_says_how_it_is_run() -> None:

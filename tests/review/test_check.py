@@ -32,7 +32,7 @@ class Said(NamedTuple):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A checkout that may be changed: program, machines and what was made from them."""
+    """A checkout that may be changed: program, machines and the files made from them."""
     for name in ("kimi_auth", "machines", "diagrams"):
         shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
@@ -65,7 +65,7 @@ def retarget(copy: Path) -> set[str]:
     edited = text.replace('on.slow_down = "waiting"', 'on.slow_down = "polling"')
     assert edited != text
     file.write_text(edited, "utf-8")
-    # The overlay shows what was measured on the machine as it was: it is of no machine now.
+    # The overlay shows measurements of the earlier machine: it is of no machine now.
     drawn = {f"diagrams/device_login{ending}" for ending in (".md", ".svg", ".coverage.svg")}
     return {*drawn, "diagrams/review.html", "diagrams/layouts/device_login.json"}
 
@@ -199,7 +199,7 @@ on.rested = "claiming"
 
 
 def test_a_state_without_its_hook(copy: Path) -> None:
-    """A new activity is named once for each place that lacks it: contract, class, hooks.toml, the model checker."""
+    """A new activity is named once for each file that lacks it: contract, class, hooks.toml, the model checker."""
     file = copy / "machines" / "token_refresh.toml"
     text = file.read_text("utf-8")
     first = re.search(r'^on\.\w+ = "claiming"$', text, re.MULTILINE)

@@ -369,7 +369,7 @@ def test_where_nothing_can_be_written(checkout: Callable[..., None], capsys: pyt
 def test_what_is_no_revision(
     checkout: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be compared is said in a line, with exit status 2."""
+    """Machines that cannot be compared are one line, with exit status 2."""
     checkout({"README.md": "nothing here\n"})
     assert main(["HEAD"]) == 2
     assert capsys.readouterr().err == "HEAD has no machines/*.toml; name another revision, or a folder\n"

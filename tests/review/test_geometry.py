@@ -13,10 +13,9 @@ from kimi_auth.machine import Edge, Library, Machine, edges, steps, trace
 from kimi_auth.review import difference_picture, walk_picture
 from kimi_auth.review.coverage import coverage
 from kimi_auth.review.difference import compare, pictures
-from kimi_auth.review.elk import fingerprint
 from kimi_auth.review.geometry import Layout, Point, Rect
 from kimi_auth.review.graph import START, Graph, graph_of
-from kimi_auth.review.layout import column, layout_of, stored
+from kimi_auth.review.layout import column, fingerprint, layout_of, stored
 from kimi_auth.review.overlay import NO_OVERLAY, Overlay
 from kimi_auth.review.svg import label_rect
 
@@ -163,7 +162,7 @@ def edited(changes: dict[str, object]) -> dict[str, Machine]:
 @pytest.mark.parametrize("changes", EDITS.values(), ids=EDITS)
 @pytest.mark.parametrize("is_back", [False, True], ids=["there", "back"])
 def test_each_change_is_in_the_picture(changes: dict[str, object], is_back: bool) -> None:
-    """What is new or leads elsewhere is marked, and nothing else; what is gone is named below; and nothing overlaps."""
+    """A new or redirected edge is marked, and nothing else; a removed one is named below; and nothing overlaps."""
     name = next(iter(changes)).partition(".")[0]
     before, after = (edited(changes)[name], OWN[name]) if is_back else (OWN[name], edited(changes)[name])
     graph, places = layout_of(after)
@@ -237,18 +236,18 @@ def test_sentences_do_not_move_anything() -> None:
     """A layout belongs to the shape of a machine: another sentence keeps it, another edge does not."""
     data = OWN.data()
     data["sign_out"]["states"]["revoking"]["about"] = "Another sentence."
-    assert fingerprint(Library.from_data(data)["sign_out"]) == fingerprint(OWN["sign_out"])
+    assert fingerprint(graph_of(Library.from_data(data)["sign_out"])) == fingerprint(graph_of(OWN["sign_out"]))
     data["sign_out"]["states"]["revoking"]["on"]["failed"] = "signed_out"
     changed = Library.from_data(data)["sign_out"]
-    assert fingerprint(changed) != fingerprint(OWN["sign_out"])
+    assert fingerprint(graph_of(changed)) != fingerprint(graph_of(OWN["sign_out"]))
     assert stored(changed, LAYOUTS) is None
     assert stored(changed, LAYOUTS / "nowhere") is None
 
 
 def test_layout_goes_round_as_data() -> None:
-    """What is kept is what was computed, number for number."""
+    """The kept layouts equal the computed ones, number for number."""
     for machine in OWN.values():
         places = stored(machine)
         assert places is not None
         assert Layout.from_data(places.data()) == places
-        assert re.fullmatch(r"[0-9a-f]{64}", fingerprint(machine))
+        assert re.fullmatch(r"[0-9a-f]{64}", fingerprint(graph_of(machine)))

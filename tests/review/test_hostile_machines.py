@@ -35,7 +35,7 @@ BREAKS = (
 
 
 def machine(text: str) -> Machine:
-    """One with `text` in every place that a machine has for text."""
+    """One with `text` in every text of a machine."""
     return Machine.from_data(
         {
             "name": f"m{text}",
@@ -72,7 +72,7 @@ PICTURES: Mapping[str, Callable[[Machine], str]] = {
     "changed": lambda one: difference(machine(""), one),
     "gone": lambda one: difference(one, machine("")),
 }
-"""Each shows the hostile names: as drawn, with all of it new, changed, and in the list below of what is gone."""
+"""Each shows the hostile names: as drawn, with all of it new, changed, and in the list of removed parts below."""
 
 
 @pytest.mark.parametrize("text", BREAKS, ids=range(len(BREAKS)))
@@ -110,7 +110,7 @@ def test_a_page_holds_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", BREAKS, ids=range(len(BREAKS)))
 def test_markdown_holds_text(text: str) -> None:
-    """What is said of a change in a pull request has no element, link or image of the machine's making."""
+    """The report of a change in a pull request has no element, link or image of the machine's making."""
     hostile = f"{text}[a](javascript:ran()) ![](https://x.invalid/) `"
     said = compare({"m": machine("")}, {"m": machine(hostile)}, (f"problem {hostile}",)).markdown()
     assert "<" not in said
@@ -142,7 +142,7 @@ def refused(tmp_path: Path) -> Path:
 
 
 def test_what_the_lints_refuse_is_not_drawn(refused: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither command writes a picture of it; both say what the lints say, and the words of the change stay."""
+    """Neither command writes a picture of it; both say what the lints say, and the text of the change stays."""
     said = r"the state's name 'on\"><script>ran()</script>' is not snake_case".replace("\\", "")
     for folders in ([str(refused)], [str(refused), str(refused)]):
         assert main(["--svg", str(tmp_path / "pictures"), *folders]) == 2

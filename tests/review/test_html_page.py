@@ -1,4 +1,4 @@
-"""The page for reviewers: says what was measured and what was not, and works in a real browser, phone and paper included."""
+"""The page for reviewers: shows measured and missing figures, and works in a real browser, phone and paper included."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_page_stands_by_itself() -> None:
 
 
 def test_everything_is_on_it() -> None:
-    """Every state, outcome, hook, test, figure, invariant, ablation, survivor and answer."""
+    """Every state, outcome, hook, test, figure, invariant, ablation, surviving mutant and answer."""
     page = html_page(OWN, measured())
     for machine in OWN.values():
         for name, state in machine.states.items():
@@ -206,7 +206,7 @@ def test_pictures_are_xml() -> None:
 
 
 def test_read_page_data(tmp_path: Path) -> None:
-    """What is in the folder is read; a file that cannot be read is named."""
+    """Every file in the folder is read; a file that cannot be read is named."""
     assert read_page_data(tmp_path) == NO_PAGE_DATA
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "coverage.json").write_text(json.dumps({"a": 1}))
@@ -240,7 +240,7 @@ def test_folder_with_everything(tmp_path: Path) -> None:
 def test_a_layout_of_another_machine_is_told(tmp_path: Path) -> None:
     """A layout in the folder that does not belong to the machine needs node, and the line says so."""
     (tmp_path / "layouts").mkdir()
-    (tmp_path / "layouts" / "sign_out.json").write_text(json.dumps({"request": "x", "layout": {}}))
+    (tmp_path / "layouts" / "sign_out.json").write_text(json.dumps({"graph": "x", "layout": {}}))
     diagram.write(tmp_path)
     assert diagram.check(tmp_path) == [
         f"{tmp_path}/layouts/sign_out.json is of another machine; run `make diagrams`, which needs node for this one"
@@ -361,7 +361,7 @@ def test_a_click_on_an_arrow_leads_to_its_row(desk: Page, page_file: Path) -> No
 
 @pytest.mark.browser
 def test_text_in_pictures_has_room(desk: Page, tmp_path: Path) -> None:
-    """In a real browser no text is wider than what was reckoned for it: words stay inside their boxes."""
+    """In a real browser no text is wider than computed: it stays inside their boxes."""
     for machine in OWN.values():
         file = tmp_path / f"{machine.name}.svg"
         file.write_text(svg(machine), encoding="utf-8")

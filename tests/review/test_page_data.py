@@ -8,6 +8,7 @@ import os
 import pkgutil
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,12 +25,17 @@ HOOKS = read_page_data(DIAGRAMS).hooks
 
 
 def tool(path: str) -> ModuleType:
-    """A script under `tools/`, as a module."""
-    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), CHECKOUT / "tools" / f"{path}.py")
+    """A script under `tools/`, as a module; as when it is run, it finds the modules of its own folder."""
+    file = CHECKOUT / "tools" / f"{path}.py"
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.parent))
     return module
 
 
@@ -70,7 +76,7 @@ def measure(module: ModuleType, root: Path, report: dict[str, Any] | None, monke
 
 
 def test_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only a full run on these machines is kept, without seconds; anything else leaves what was kept and says so."""
+    """Only a full run on these machines is kept, without seconds; anything else leaves the kept file and says so."""
     module = tool("measure")
     full = {
         "machines": digest(OWN),

@@ -34,9 +34,9 @@ POWER_CUTS = TWO._replace(processes=1, power=True)
 
 @dataclass(frozen=True)
 class Seeded:
-    """`changes`: path inside the machines as data → value, None removes it. `says` and `tells`: the first change in the
-    difference's words, and its witness. `stops`: what finds it wrong, in the words of lint, lock discipline, hook contract
-    or promise, "" if only the difference shows it. `rule`: what the checker finds broken in `world`."""
+    """`changes`: path inside the machines as data → value, None removes it. `says` and `tells`: the first line
+    of the difference, and its witness. `stops`: the check that fails, named as lint, lock discipline, hook contract
+    or scenario, "" if only the difference shows it. `rule`: the rule that `world` breaks."""
 
     changes: Mapping[str, Any]
     says: str
@@ -57,7 +57,7 @@ SEEDED: dict[str, Seeded] = {
         {"device_login.states.polling.on.slow_down": "polling"},
         "polling --slow_down--> polling, before waiting",
         "ready → code → shown → elapsed → slow_down: runs wait holding nothing, now runs poll_token holding nothing",
-        "promise: pending, slow_down and weather all wait and ask again, with the same code",
+        "scenario: pending, slow_down and a lost answer all wait and ask again, with the same code",
     ),
     "a grant is stored without the lock": Seeded(
         {"device_login.states.persisting.holds": None},
@@ -76,7 +76,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_lifecycle.states.falling_back.on.blocked": "absent"},
         "falling_back --blocked--> absent, before blocked",
         "fresh → renew → uncommitted → blocked: rests in blocked (bad), now rests in absent (plain)",
-        "promise: an answer that is no OAuth answer is noted, and the login stays",
+        "scenario: an answer that is no OAuth answer is noted, and the login stays",
         "I8",
     ),
     "the renewal leaves the lock": Seeded(
@@ -90,7 +90,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_lifecycle.states.refreshing.on.busy": "injecting"},
         "refreshing --busy--> injecting, before falling_back",
         "fresh → renew → busy: runs can_still_use holding nothing, now runs inject holding nothing",
-        "promise: a lock that is busy leaves a working token usable",
+        "scenario: a lock that is busy leaves a working token usable",
     ),
     "an outcome is forgotten": Seeded(
         {"token_lifecycle.states.refreshing.on.busy": None},
@@ -102,7 +102,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_lifecycle.states.refreshing.on.renewed": "inspecting"},
         "refreshing --renewed--> inspecting, before injecting",
         "fresh → renew → renewed: runs inject holding nothing, now runs inspect holding nothing",
-        "promise: a renewal is on disk twice before anybody is served",
+        "scenario: a renewal is on disk twice before a client is served",
         "clients are served",
     ),
     "recovery without end": Seeded(
@@ -110,7 +110,7 @@ SEEDED: dict[str, Seeded] = {
         "backing_off --gave_up--> refreshing, before falling_back",
         "fresh → renew → postponed → gave_up: runs can_still_use holding nothing, "
         "now runs hold_credential holding credential and walks token_refresh",
-        "promise: a lost answer is followed by a declared recovery, with the lock left alone between them",
+        "scenario: a lost answer is followed by a declared recovery, with the lock left alone between them",
         "step bound",
         TWO._replace(processes=1),
     ),
@@ -165,7 +165,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_refresh.states.claiming.on.in_flight": "looking_again"},
         "claiming --in_flight--> looking_again, before postponed",
         "renewable → in_flight: rests in postponed (plain), now runs look_again holding credential",
-        "promise: a claim whose owner may be at work is waited for, without a word at the server",
+        "scenario: a claim whose owner may be at work is waited for, and nothing is sent",
         "I1",
         POWER_CUTS,
     ),
@@ -173,7 +173,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_refresh.states.claiming.on.staged": "looking_again"},
         "claiming --staged--> looking_again, before committing",
         "renewable → staged: runs commit holding credential, now runs look_again holding credential",
-        "promise: the answer of a process that died is installed, and nothing is sent",
+        "scenario: the answer of a process that died is installed, and nothing is sent",
         "I1",
     ),
     "a lost answer counts as never sent": Seeded(
@@ -187,7 +187,7 @@ SEEDED: dict[str, Seeded] = {
         {"token_refresh.states.recording_unrecognized.on.recorded": "revoked"},
         "recording_unrecognized --recorded--> revoked, before postponed",
         "renewable → claimed → unchanged → unrecognized → recorded: rests in postponed (plain), now rests in revoked (bad)",
-        "promise: an answer that is no OAuth answer is noted, and the login stays",
+        "scenario: an answer that is no OAuth answer is noted, and the login stays",
         "I8",
     ),
     "two hooks change places": Seeded(
@@ -201,13 +201,13 @@ SEEDED: dict[str, Seeded] = {
         {"token_refresh.states.staging.on.unwritable": "renewed"},
         "staging --unwritable--> renewed, before uncommitted",
         "renewable → claimed → unchanged → tokens → unwritable: rests in uncommitted (bad), now rests in renewed (good)",
-        "promise: a pair that cannot be saved is not forgotten by saying so",
+        "scenario: a pair that cannot be saved is not forgotten by saying so",
     ),
     "a logout that failed counts as done": Seeded(
         {"sign_out.states.emptying.on.unwritable": "signed_out"},
         "emptying --unwritable--> signed_out, before unwritable",
         "unwritable: rests in unwritable (bad), now rests in signed_out (good)",
-        "promise: one may sign out of everything; without the lock, or room to write, the login stands",
+        "scenario: one may sign out of everything; without the lock, or room to write, the login stays",
     ),
     "the server is told before the disk": Seeded(
         {"sign_out.initial": "revoking"},
@@ -257,7 +257,7 @@ def stopped_by(data: Mapping[str, Any]) -> str:
         if problems := disagreements(machines[name], protocol):
             return f"contract: {problems[0]}"
     broken = broken_scenario(machines, SCENARIOS)
-    return f"promise: {broken}" if broken else ""
+    return f"scenario: {broken}" if broken else ""
 
 
 def seen(machine: Machine, events: tuple[str, ...]) -> set[str]:
@@ -294,7 +294,7 @@ def behaviour(machine: Machine, events: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize("seeded", SEEDED.values(), ids=SEEDED.keys())
 def test_the_difference_names_it(seeded: Seeded) -> None:
     """Each edit is a line of the difference, with the shortest sequence on which old and new disagree: also one that the
-    lints refuse, with their words behind it."""
+    lints refuse, with their message behind it."""
     after = Revision.of(unlinted(edited(seeded)))
     found = compare(OWN, after.machines, after.problems)
     assert ("! cannot run: " in found.text()) == seeded.stops.startswith("lint: ")
@@ -320,7 +320,7 @@ def test_the_witness_is_true(seeded: Seeded) -> None:
 
 @pytest.mark.parametrize("seeded", SEEDED.values(), ids=SEEDED.keys())
 def test_what_stops_it(seeded: Seeded) -> None:
-    """A lint, lock discipline, the hooks' contract or a promise finds it wrong, and says why."""
+    """A lint, lock discipline, the hooks' contract or a scenario finds it wrong, and says why."""
     said = stopped_by(edited(seeded))
     assert said.startswith(seeded.stops)
     assert bool(said) == bool(seeded.stops)
@@ -337,7 +337,7 @@ def test_the_checker_finds_it(seeded: Seeded) -> None:
 
 
 def test_what_only_a_reviewer_sees() -> None:
-    """Next to nothing: what is right for the machines and may be wrong for people."""
+    """Next to nothing: correct for the machines, perhaps wrong for people."""
     legal = [name for name, seeded in SEEDED.items() if not seeded.stops and not seeded.rule]
     assert legal == ["a login that has ended may be renewed", "an end that is bad looks good"]
     assert len(SEEDED) >= 10

@@ -24,7 +24,7 @@ from kimi_auth.review.graph import graph_of
 from kimi_auth.review.svg import svg
 from kimi_auth.review.walk_picture import foreign_steps, overlay, walk_lines
 from kimi_auth.store import MemoryStore
-from kimi_auth.testing.server import SimulatedServer
+from kimi_auth.testing import SimulatedServer
 from kimi_auth.wire import Answer
 
 OWN = Library.load()
@@ -122,7 +122,7 @@ def test_a_file_without_end(tmp_path: Path) -> None:
 
 
 def test_nothing_but_names_and_numbers(tmp_path: Path, clock: VirtualClock) -> None:
-    """A line has eight keys, names are plain words, the file is private."""
+    """A line has eight keys, names are plain, the file is private."""
     file = tmp_path / "login.ndjson"
     failed_login(Trace(file, clock.wall_s), clock)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -215,7 +215,7 @@ def test_what_does_not_repeat_keeps_its_place() -> None:
 
 
 def test_a_long_story_loses_its_middle() -> None:
-    """Beginning and end are what matters; what was left out is counted."""
+    """Beginning and end are what matters; the steps left out are counted."""
     walk = Walk(tuple(traced(number, "polling", f"e{number}", "waiting", 100.0 + number) for number in range(1, 101)))
     lines = walk_lines(walk)
     assert len(lines) == 31

@@ -1,7 +1,7 @@
-"""Authlib's grants on a Flask app in a thread, in the place of auth.kimi.com.
+"""Authlib's grants on a Flask app in a thread, instead of auth.kimi.com.
 
 Authlib does the protocol (RFC 8628, RFC 6749 §6, RFC 7009, RFC 6750); what it leaves to its user is here: storage,
-rotation with revocation of the whole family when a spent token returns, pacing, and a page to approve on.
+rotation with revocation of the whole family when a spent token returns, backoff, and a page to approve on.
 """
 # mypy: disallow-subclassing-any=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
 # mypy: warn-return-any=False, disable-error-code="import-untyped"
@@ -201,7 +201,7 @@ class RotatingGrant(RefreshTokenGrant):
         pair = self.server.by_refresh.get(refresh_token)
         if pair is None or pair.family.revoked or pair.clock.now_s() >= pair.refresh_expires_at_s:
             return None
-        pair.family.revoked = pair.spent  # a spent token that returns was stolen or lost: nobody keeps the login
+        pair.family.revoked = pair.spent  # a spent token that returns was stolen or lost: the login ends for all
         return None if pair.spent else pair
 
     def authenticate_user(self, refresh_token: Pair) -> str:

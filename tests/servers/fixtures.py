@@ -54,7 +54,7 @@ def _lacking(*packages: str) -> Missing | None:
     return (f"{absent} cannot be imported", "pip install --group dev -e '.[emulator]'") if absent else None
 
 
-# name: (what is missing for it, module, class); modules are imported on demand, because they need what may be missing
+# name: (its missing requirement, module, class); modules are imported on demand, because a requirement may be missing
 SERVERS: Final[dict[str, tuple[Callable[[], Missing | None], str, str]]] = {
     "oidc-provider": (install.missing, "servers.oidc_server", "OidcServer"),
     "authlib": (lambda: _lacking("authlib", "flask"), "servers.authlib_server", "AuthlibServer"),

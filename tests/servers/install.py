@@ -2,7 +2,7 @@
 
     python tests/servers/install.py
 
-Exit status: 0 installed, 1 npm failed (its own words are on stderr), 3 there is no npm.
+Exit status: 0 installed, 1 npm failed (its own message is on stderr), 3 there is no npm.
 """
 
 from __future__ import annotations

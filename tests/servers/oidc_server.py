@@ -1,4 +1,4 @@
-"""oidc-provider (npm, OpenID-certified) in a node process, in the place of auth.kimi.com: see oidc/server.mjs."""
+"""oidc-provider (npm, OpenID-certified) in a node process, instead of auth.kimi.com: see oidc/server.mjs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OidcServer(RealServer):
             self._hear()
 
     def _hear(self) -> dict[str, Any]:
-        """The server's next answer; raises RuntimeError with its last words if it has died."""
+        """The server's next answer; raises RuntimeError with its last output if it has died."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:

@@ -153,6 +153,6 @@ class _FormReader(HTMLParser):
 
 
 def readable(page: str) -> str:
-    """A page's words, on one line."""
+    """A page's text, on one line."""
     words = unescape(re.sub(r"(?s)<(style|script|title)\b.*?</\1>|<[^>]*>", " ", page)).split()
     return " ".join(words)[:200]

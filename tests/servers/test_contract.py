@@ -189,7 +189,7 @@ class TestContract:
         assert client.models_status(ok(client.refresh(pair["refresh_token"]))) == 200
 
     def test_refresh_token_expires(self, client: Client) -> None:
-        """A login that nobody uses ends with its refresh token; a rotation starts that life anew."""
+        """An unused login ends with its refresh token; a rotation starts that life anew."""
         ttl_s = client.server.settings.refresh_ttl_s
         pair = client.sign_in()
         client.server.advance(ttl_s - 2)

@@ -51,7 +51,7 @@ def test_without_npm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_npm_fails(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """npm's own words stay, ours come after them, and nothing counts as installed."""
+    """npm's own output stays, our message comes after it, and nothing counts as installed."""
     put_tool(folder, "npm", "echo npm is sad >&2; exit 7")
     assert install.main() == 1
     assert re.fullmatch(r"npm is sad\noidc-provider was not installed: .*\n", capfd.readouterr().err)

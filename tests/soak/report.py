@@ -1,4 +1,4 @@
-"""What a soak found, as lines to read: figures first, then what must not be."""
+"""A soak's findings, as lines to read: figures first, then violations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPAN = re.compile(r"\bfor \d+ s\b")
 
 
 def findings(soak: Soak) -> list[str]:
-    """What must not be, one line each; nothing if the run was as it has to be."""
+    """The violations, one line each; nothing if the run was as it has to be."""
     return [
         *soak.wrong,
         *(

@@ -62,7 +62,7 @@ def test_a_plan_comes_from_its_seed_alone() -> None:
     ids=["served", "503", "503 while signed out", "signed out", "gone by itself", "storage", "401, signed out", "401"],
 )
 def test_an_error_is_found_where_it_must_not_be(tmp_path: Path, call: Call, is_found: bool) -> None:
-    """Between a logout and the next login calls say that nobody is signed in; nothing else may be said, then or ever."""
+    """Between a logout and the next login calls report "not signed in"; nothing else may be said, then or ever."""
     soak = Soak(tmp_path, calls=[call], signed_out=[(25.0, 35.0)])
     assert bool(findings(soak)) == is_found
 

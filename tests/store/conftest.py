@@ -48,7 +48,8 @@ class HandClock:
 @dataclass
 class Place:
     """A store and what a test does to it from outside: `spoil` the record, make the medium refuse (`refuse_writes`), leave an
-    open claim of another process on a pair (`leave`), `fix` the record in its place, as a file that is a mount of its own."""
+    open claim of another process on a pair (`leave`), `fix` the record where it is, as a file that is a mount of its
+    own."""
 
     store: FileStore | MemoryStore
     clock: HandClock

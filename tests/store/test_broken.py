@@ -1,4 +1,4 @@
-"""Every way in which the credential file is broken, missing its kind, or somebody else's."""
+"""Every way in which the credential file is broken, missing its kind, or another user's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-# --- what is broken --------------------------------------------------------------------------------------------------
+# --- broken records --------------------------------------------------------------------------------------------------
 
 
 def _socket(path: Path) -> None:
@@ -117,7 +117,7 @@ def test_bytes_that_are_no_credential(file_store: FileStore, pair: Any, data: by
 
 @pytest.mark.parametrize(("spoil", "words"), KINDS.values(), ids=KINDS)
 def test_what_is_no_file(file_store: FileStore, pair: Any, spoil: Spoil, words: str) -> None:
-    """Nothing that can lie in the record's place is waited for, followed without end, or in the way of a login."""
+    """Nothing that can lie at the record's path is waited for, followed without end, or in the way of a login."""
     spoil(file_store.path)
     check_corrupt(file_store, words)
     file_store.check_writable()
@@ -129,7 +129,7 @@ def test_what_is_no_file(file_store: FileStore, pair: Any, spoil: Spoil, words: 
 
 
 def test_two_corrupt_records_of_one_second_are_both_kept(file_store: FileStore, pair: Any) -> None:
-    """Setting aside never overwrites what was set aside before."""
+    """Setting aside never overwrites an earlier file set aside."""
     with file_store.locked(0.0):
         for data in (b"one", b"two", b"three"):
             file_store.path.write_bytes(data)
@@ -170,7 +170,7 @@ def test_a_record_that_is_being_written_is_not_set_aside(
     ],
 )
 def test_times_that_are_none_are_unknown(file_store: FileStore, times: str) -> None:
-    """A strange time costs nobody the login: it is 0.0, unknown."""
+    """A strange time costs no login: it is 0.0, unknown."""
     file_store.path.write_text(f'{{"access_token": "a", "refresh_token": "r", {times}}}')
     assert file_store.read().token == Token("a", "r", 0.0, 0.0)
 
@@ -194,7 +194,7 @@ def test_times_may_be_strings_and_unknown_keys_are_ignored(file_store: FileStore
     st.binary(max_size=300) | st.builds(lambda at, by: GOOD[:at] + by + GOOD[at + 1 :], st.integers(0, 70), st.binary())
 )
 def test_any_bytes_have_an_answer(data: bytes) -> None:
-    """Whatever lies there decodes to a Token or to CorruptCredential, for the claim to something that is judged."""
+    """Whatever lies there decodes to a Token or to CorruptCredential, for the claim to a value that is classified."""
     with suppress(CorruptCredential):
         assert isinstance(formats.decode_record(data, Path("x")), Token)
     claim = claims.judge(claims.parse(data, FP), claims.decode_meetings(data), owners.Owner("boot"), 5.0)
@@ -219,7 +219,7 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
 def test_a_record_that_cannot_be_opened(
     file_store: FileStore, pair: Any, monkeypatch: pytest.MonkeyPatch, refuse_open: Any, number: int, words: str
 ) -> None:
-    """It is no broken credential: the trouble is said with its next step, and no login moves the file away."""
+    """It is no broken credential: the error is reported with its next step, and no login moves the file away."""
     file_store.path.write_bytes(GOOD)
     refuse_open(number, ".json")
     found = file_store.read()
@@ -236,7 +236,7 @@ def test_a_record_that_cannot_be_opened(
 
 
 def test_a_directory_that_cannot_be_entered(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing can be told about the record then, and that is what is said."""
+    """Nothing is known about the record then, and the error says that."""
     denied = PermissionError(errno.EACCES, "no", "x")
 
     def fail(*_: object, **__: object) -> Any:

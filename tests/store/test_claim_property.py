@@ -1,4 +1,4 @@
-"""A claim survives any name: what was written is what is overwritten, byte for byte."""
+"""A claim survives any name: the written bytes are overwritten, byte for byte."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ NEEDS_LOCK = WRITES | {
 
 class TestRecord:
     def test_an_empty_place_holds_nothing(self, place: Any) -> None:
-        """Every question to a place that was never used has its quiet answer."""
+        """Every question to a store that was never used has its quiet answer."""
         store: CredentialStore = place.store
         assert store.read() == Snapshot("absent")
         assert store.stamp() == ()
@@ -156,7 +156,7 @@ class TestRecord:
 
 class TestBeside:
     def test_a_refusal_is_kept_in_clean_words(self, place: Any) -> None:
-        """A refusal belongs to its pair; the server's words lose control characters and length."""
+        """A revoked mark belongs to its pair; the server's message loses control characters and length."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.mark_revoked(FP, RevokedMark(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
@@ -323,7 +323,7 @@ class TestClaim:
         assert "pid" in found.owner
 
     def test_leaving_the_lock_closes_it(self, place: Any) -> None:
-        """Whoever leaves the lock, by an error even, sends nothing more: the next one recovers at once."""
+        """A walk that leaves the lock, by an error even, sends nothing more: the next one recovers at once."""
         store: CredentialStore = place.store
         made = Claim("none")
         with suppress(ZeroDivisionError), store.locked(0.0):
@@ -379,7 +379,7 @@ class TestClaim:
             assert store.peek_claim(FP).nonce == mine.nonce
 
     def test_an_answer_is_not_taken_over(self, place: Any, pair: Any) -> None:
-        """The owner was not dead after all: its answer is the login, and nobody sends again."""
+        """The owner was not dead after all: its answer is the login, and no process sends again."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             made = store.claim(FP)
@@ -389,7 +389,7 @@ class TestClaim:
         assert store.peek_claim(FP).staged == pair(2)
 
     def test_the_answer_of_an_owner_that_was_given_up(self, place: Any, pair: Any) -> None:
-        """It arrives after another process has taken the claim over: it takes the place of that claim, and is installed."""
+        """It arrives after another process has taken the claim over: it replaces that claim, and is committed."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
@@ -508,7 +508,7 @@ class TestClaim:
 
 class TestLock:
     def test_held_by_one(self, place: Any) -> None:
-        """While the lock is held nobody else gets it; afterwards anybody does."""
+        """While the lock is held no other gets it; afterwards any process does."""
         store: CredentialStore = place.store
         with store.locked(0.0) as first:
             with store.locked(0.0) as second, store.locked(0.05) as third:
@@ -605,7 +605,7 @@ class TestLock:
         assert place.store.read().state == "absent"
 
     def test_reading_does_not(self, place: Any, pair: Any) -> None:
-        """Readers never wait: everything can be read while somebody holds the lock."""
+        """Readers never wait: everything can be read while a process holds the lock."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
@@ -617,7 +617,7 @@ class TestLock:
 class TestMediumThatRefuses:
     @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
     def test_a_write_says_so_and_changes_nothing(self, place: Any, pair: Any, write: Any) -> None:
-        """A full disk is a StoreUnwritable with a next step; what was there stays, claims and answers too."""
+        """A full disk is a StoreUnwritable with a next step; earlier files stay, claims and answers too."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))

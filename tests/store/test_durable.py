@@ -1,4 +1,4 @@
-"""What is on disk after a power cut, and on a disk that refuses."""
+"""The disk's content after a power cut, and a disk that refuses."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ ORDERS: dict[str, tuple[str, Callable[[FileStore, Claim], object], list[str]]] =
 def test_the_order_of_a_durable_write(
     file_store: FileStore, pair: Any, monkeypatch: pytest.MonkeyPatch, name: str, write: Any, steps: list[str]
 ) -> None:
-    """Bytes first, then the name, then the directory: what is there after a power cut is whole."""
+    """Bytes first, then the name, then the directory: each file after a power cut is whole."""
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
@@ -165,7 +165,7 @@ def test_an_install_that_was_not_durable_is_tried_again(
 def test_a_claim_that_fails_leaves_nothing(
     file_store: FileStore, monkeypatch: pytest.MonkeyPatch, fail: Any, call: str, number: int, words: str
 ) -> None:
-    """A claim that could not be made durable is no claim: nothing was sent, and nobody is made to think so."""
+    """A claim that could not be made durable is no claim: nothing was sent, and no process is made to think so."""
     with file_store.locked(0.0):
         before = names(file_store.path.parent)
         fail(call, number)
@@ -317,7 +317,7 @@ def test_a_claim_that_goes_while_it_is_looked_at(file_store: FileStore, monkeypa
 def test_what_happens_to_a_claim_while_it_is_taken_over(
     file_store: FileStore, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """After our name is made and before it takes the claim's place, somebody else was there: we leave, without a trace."""
+    """After our name is made and before it replaces the claim, another process was there: we leave, without a trace."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     with file_store.locked(0.0):
         claim = file_store.claim(FP)
@@ -340,7 +340,7 @@ def test_what_happens_to_a_claim_while_it_is_taken_over(
 
 
 def test_sweeping_that_fails_does_not_undo_an_install(file_store: FileStore, pair: Any, fail: Any) -> None:
-    """What is void by its name may stay: the record is what counts."""
+    """A sidecar that is void by its name may stay: the record is what counts."""
     with file_store.locked(0.0):
         file_store.claim(FP)
         fail("unlink", errno.EACCES)

@@ -1,4 +1,4 @@
-"""Where the file store keeps what: names, bytes, modes, links, and what is left over."""
+"""The files of the store: names, bytes, modes, links, and leftovers."""
 
 from __future__ import annotations
 
@@ -230,7 +230,8 @@ def test_a_link_s_target_is_the_record(file_store: FileStore, linked: Path, pair
 def test_a_link_s_locks_exclude_both_kinds_of_users(
     file_store: FileStore, linked: Path, tmp_path: Path, clock: Any
 ) -> None:
-    """Whoever uses the target without the link, or the link's lock only, is kept out too; the link's lock comes first."""
+    """A process that uses the target without the link, or the link's lock only, is kept out too; the link's lock comes
+    first."""
     assert file_store.lock_paths == (file_store.path.with_name("kimi-code.lock"), linked.with_name("team.lock"))
     (tmp_path / "other" / "credentials").mkdir(parents=True)
     other = FileStore(tmp_path / "other", clock=clock)
@@ -283,7 +284,7 @@ def test_a_link_that_is_turned_under_the_lock(file_store: FileStore, linked: Pat
             file_store.claim(FP)
 
 
-# --- what is left over -----------------------------------------------------------------------------------------------
+# --- leftovers -------------------------------------------------------------------------------------------------------
 
 
 def test_only_old_temporary_files_of_known_writers_go(file_store: FileStore, clock: Any, pair: Any) -> None:
@@ -332,7 +333,7 @@ def test_check_writable_makes_directories_and_nothing_else(tmp_path: Path, clock
 
 
 def test_directories_made_by_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes second finds what it wanted to make."""
+    """The second process finds the file that it wanted to make."""
     original = os.mkdir
 
     def twice(path: Any, mode: int = 0o777, **kwargs: Any) -> None:
@@ -345,13 +346,13 @@ def test_directories_made_by_two_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_is_not_a_file_at_all_has_a_name() -> None:
-    """A kind of file that nobody knows is refused as well."""
+    """An unknown kind of file is refused as well."""
     with pytest.raises(files.NotAFile, match="something strange"):
         files.refuse_strange(os.stat_result((0, 1, 1, 1, 0, 0, 0, 0, 0, 0)), Path("/x"))
 
 
 def test_the_fingerprint_in_a_snapshot_is_the_pair_s(file_store: FileStore, pair: Any) -> None:
-    """Sidecars are bound by the same fingerprint that everybody computes."""
+    """Sidecars are bound by the same fingerprint that every reader computes."""
     with file_store.locked(0.0):
         file_store.put(pair(1))
     assert file_store.read().fp == fingerprint(pair(1))

@@ -166,7 +166,7 @@ def test_processes_exclude_each_other(file_store: FileStore, child: Child) -> No
 
 
 def test_the_detector_detects(file_store: FileStore, child: Child) -> None:
-    """Somebody who is inside already is noticed."""
+    """A holder that is inside already is noticed."""
     share = file_store.path.parents[1]
     (share / "inside").touch()
     assert take_turns(child, share, 1, 1) == (1, "overlap\n")
@@ -255,7 +255,7 @@ def test_who_gives_up_in_the_first_second_waits_no_longer(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("how", ["exits", "unwinds", "thread"])
 def test_fork_leaves_the_lock_to_the_parent(child: Child, how: str) -> None:
-    """A forked child neither has the lock nor takes it from its parent, however it ends and whoever forked."""
+    """A forked child neither has the lock nor takes it from its parent, however it ends and whatever thread forked."""
     with child(FORK, how) as parent:
         said = parent.communicate()[0]
     assert said == "[]\ndone\n"
@@ -297,7 +297,7 @@ def test_a_file_system_without_locks(file_store: FileStore, monkeypatch: pytest.
 
 @pytest.fixture
 def no_op_flock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system whose locks are given to everybody."""
+    """A file system whose locks are given to every process."""
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
 
 
@@ -336,7 +336,7 @@ def test_a_lock_that_excludes_is_given_back_as_it_was(file_store: FileStore) -> 
 
 
 def test_a_lock_that_cannot_be_tried(file_store: FileStore, tmp_path: Path) -> None:
-    """What is not there is nobody's, and a system that does not list its mounts is taken at its word."""
+    """A missing file has no owner, and a system that does not list its mounts is taken at its word."""
     assert lock.why_shared(tmp_path / "missing") == ""
     with file_store.locked(0.0):
         assert lock.why_shared(file_store.lock_paths[0], tmp_path / "missing") == ""
@@ -388,7 +388,7 @@ STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("make", "words"), STRANGE.values(), ids=STRANGE)
 def test_a_lock_file_that_is_none(file_store: FileStore, make: Callable[[Path], object], words: str) -> None:
-    """What lies in the lock's place and is no file is named, with what to do; it is not removed."""
+    """Something at the lock's path that is no file is named, with the next step; it is not removed."""
     path = file_store.lock_paths[0]
     make(path)
     for use in (file_store.locked(None).__enter__, file_store.check_writable):
@@ -496,14 +496,14 @@ def test_a_lock_file_replaced_while_it_was_being_locked(file_store: FileStore, m
 
 
 def test_a_lock_file_that_never_stays(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place where names and files never agree has no lock, and is not tried for ever."""
+    """A folder where names and files never agree has no lock, and is not tried for ever."""
     monkeypatch.setattr(lock, "_inode", lambda _path: (7, 7))
     with pytest.raises(StorageError, match="replaced again and again"), file_store.locked(None):
         raise AssertionError
 
 
 def test_a_release_that_fails_hides_nothing(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was done under the lock counts, and an error from inside comes out as it is."""
+    """Work done under the lock counts, and an error from inside comes out as it is."""
     original = fcntl.flock
 
     def flock(descriptor: int, operation: int) -> None:
@@ -567,7 +567,8 @@ def test_readers_and_waiters_meet_no_deadlock(file_store: FileStore) -> None:
 
 
 def test_the_kernel_s_table(tmp_path: Path) -> None:
-    """Only the holders of a `flock` on this very file count: no waiters, no POSIX locks, nobody outside the container."""
+    """Only the holders of a `flock` on this very file count: no waiters, no POSIX locks, no process outside the
+    container."""
     path = tmp_path / "x.lock"
     path.touch()
     found = path.stat()

@@ -210,7 +210,7 @@ def stat(proc: Path, text: str) -> None:
 
 @pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
 def test_a_proc_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hide: Any) -> None:
-    """What cannot be read is unknown: the owner counts as alive, and the kernel's word that there is none still counts."""
+    """An unreadable owner is unknown: it counts as alive, and the kernel's word that there is none still counts."""
     proc = tmp_path / "proc"
     hide(proc)
     hidden = owners._Linux(proc)

@@ -87,7 +87,7 @@ def test_an_answer_with_one_wrong_byte_is_none(file_store: FileStore) -> None:
 
 
 def test_an_answer_that_is_no_credential_is_none(file_store: FileStore) -> None:
-    """A sound checksum over a record that nobody would take makes no staged."""
+    """A sound checksum over an invalid record makes no staged pair."""
     with file_store.locked(0.0):
         file_store.stage(file_store.claim(FP), Token("a b", "r", 5.0, 9.0))
         assert file_store.peek_claim(FP).state == "in_flight"
@@ -217,7 +217,7 @@ def test_an_unreadable_refusal_is_one(file_store: FileStore, data: bytes) -> Non
 
 
 def test_a_refusal_of_a_later_version(file_store: FileStore) -> None:
-    """Unknown keys and versions are tolerated, and words are cleaned on reading too."""
+    """Unknown keys and versions are tolerated, and messages are cleaned on reading too."""
     path = file_store.path.with_name(f"kimi-code.{FP}.revoked")
     path.write_text(json.dumps({"v": 9, "at_s": 5, "words": "no\x1b[0m", "more": {}}))
     assert file_store.revoked_mark(FP) == RevokedMark(5.0, "no[0m")
@@ -238,7 +238,7 @@ def test_a_refusal_of_a_later_version(file_store: FileStore) -> None:
     ],
 )
 def test_a_pace_that_is_half_right(file_store: FileStore, data: bytes, backoff: Backoff) -> None:
-    """What can be read counts, the rest has its default."""
+    """Readable members count, the rest have their defaults."""
     file_store.path.with_name("kimi-code.backoff").write_bytes(data)
     assert file_store.backoff() == backoff
 

@@ -1,4 +1,5 @@
-"""The record that is looked at before each use of a token: what is seen at once, what after a second, and at what price."""
+"""The record that is looked at before each use of a token: the changes seen at once, those seen after a second, and the
+cost."""
 
 from __future__ import annotations
 
@@ -108,7 +109,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_what_is_noticed(
     watched: FileStore, clock: Any, change: Callable[[Path], object], at_once: bool, later: bool
 ) -> None:
-    """Whatever a program writes is noticed at once; what moves the place away as a whole, a second later."""
+    """Whatever a program writes is noticed at once; a move of the whole directory, a second later."""
     stamp = watched.stamp()
     change(watched.path)
     assert watched.still(stamp) is (at_once or later)
@@ -136,7 +137,7 @@ def test_a_link_that_leads_elsewhere(file_store: FileStore, pair: Any, clock: An
 
 
 def test_its_price(watched: FileStore, clock: Any, counted: Counter[str]) -> None:
-    """One system call each time, also when the path is looked at again; what cannot be opened costs one more."""
+    """One system call each time, also when the path is looked at again; a file that cannot be opened costs one more."""
     stamp = watched.stamp()
     counted.clear()
     for _ in range(10):
@@ -215,7 +216,7 @@ def test_one_descriptor_at_most(watched: FileStore, pair: Any) -> None:
 
 
 def test_it_ends_with_its_store(tmp_path: Path, clock: Any, pair: Any) -> None:
-    """Nobody has to close a store."""
+    """A store need not be closed."""
     store = FileStore(tmp_path / "share", clock=clock)
     put(store, pair(1))
     assert store.still(store.stamp())

@@ -128,13 +128,13 @@ def test_chat_streams(visitor: Any, apart: bool) -> None:
     ],
 )
 def test_bad_requests(visitor: Any, path: str, content: str | bytes, status: int, kind: str) -> None:
-    """What cannot be answered is an error in the openai shape."""
+    """A request that cannot be answered is an error in the openai shape."""
     answer = visitor.http.post(f"{API}{path}", headers=visitor.bearer(), content=content)
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
 
 
 def test_search_and_fetch(visitor: Any) -> None:
-    """Search and fetch name what was asked, and pretend no more; any text survives, even half a surrogate pair."""
+    """Search and fetch name the query, and pretend no more; any text survives, even half a surrogate pair."""
     headers = visitor.bearer()
     found = visitor.http.post(f"{API}/search", headers=headers, json={"text_query": "rotating tokens"}).json()
     assert found["search_results"][0]["title"] == "Emulated result for: rotating tokens"

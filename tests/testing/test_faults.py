@@ -1,4 +1,4 @@
-"""Scripted answers as data: what may be asked for, and what is refused with a reason."""
+"""Scripted answers as data: the accepted scripts, and the refused ones with a reason."""
 
 from __future__ import annotations
 

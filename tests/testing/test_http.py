@@ -129,7 +129,7 @@ def test_metadata(visitor: Any) -> None:
 
 
 def test_revocation(visitor: Any) -> None:
-    """RFC 7009 §2.2: 200 and an empty body, for a living token and for a stranger alike."""
+    """RFC 7009 §2.2: 200 and an empty body, for a living token and for an unknown one alike."""
     grant = visitor.sign_in()
     for token in (grant["refresh_token"], "a guess"):
         answer = visitor.http.post(
@@ -168,7 +168,7 @@ def test_request_log(visitor: Any) -> None:
 
 
 def test_scripted_answer(visitor: Any) -> None:
-    """A status, headers and a body take the answer's place, for so many requests of one grant."""
+    """A status, headers and a body replace the answer, for so many requests of one grant."""
     grant = visitor.sign_in()
     script = {
         "endpoint": "token", "grant": "refresh_token", "status": 503, "headers": {"Retry-After": "3"},
@@ -303,7 +303,7 @@ def test_bench_ends_and_resets(visitor: Any) -> None:
 
 
 def test_bench_clears_faults(visitor: Any) -> None:
-    """DELETE /_emulator/faults takes back what is left."""
+    """DELETE /_emulator/faults removes the remaining faults."""
     visitor.bench("faults", {"endpoint": "device", "status": 500, "times": None})
     assert visitor.http.post(DEVICE, data={"client_id": CLIENT_ID}).status_code == 500
     assert visitor.http.delete("/_emulator/faults").json() == {"faults": 0}
@@ -360,6 +360,6 @@ def wire(visitor: Any) -> Iterator[socket.socket]:
 
 
 def test_garbage_on_the_wire(wire: socket.socket) -> None:
-    """What is not HTTP is answered with a 400 and a closed connection."""
+    """Bytes that are not HTTP are answered with a 400 and a closed connection."""
     wire.sendall(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
     assert wire.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_auth.testing.emulator.core import GUESSES_PER_MINUTE
+from kimi_auth.testing.emulator.authorization_server import GUESSES_PER_MINUTE
 from kimi_auth.testing.emulator.page import STYLE
 
 BADGE = "Emulator: not the real Kimi service"
@@ -118,7 +118,7 @@ def test_hostile_device_name(visitor: Any, hostile: str) -> None:
 
 @pytest.mark.parametrize("typed", ["nothing", "BCDF-GHJK", "<script>alert(1)</script>", "{problem}", "\ud7ff\u202e"])
 def test_wrong_code(visitor: Any, typed: str) -> None:
-    """A wrong code gets the form again, with a polite word and what was typed, escaped."""
+    """A wrong code gets the form again, with a polite word and the typed text, escaped."""
     answer = confirm_page(visitor, typed)
     assert (answer.status_code, "not known here" in answer.text) == (400, True)
     assert f'value="{html.escape(typed)}"' in answer.text

@@ -90,7 +90,7 @@ def test_signals(start: Start, number: signal.Signals, ignoring: bool) -> None:
 
 
 def test_request_log(start: Start, tmp_path: Path) -> None:
-    """--log appends a JSON line per request to a private file, with fingerprints in place of tokens."""
+    """--log appends a JSON line per request to a private file, with fingerprints instead of tokens."""
     log = tmp_path / "requests.ndjson"
     log.write_text('{"endpoint": "earlier"}\n')
     process, ready = start("--log", str(log), "--approve-after", "0")

@@ -11,12 +11,11 @@ import pytest
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.testing.emulator import Fault, Reuse, Settings, State
-from kimi_auth.testing.emulator.core import GUESSES_PER_MINUTE
+from kimi_auth.testing.emulator.authorization_server import GUESSES_PER_MINUTE
 from kimi_auth.testing.emulator.records import (
     USER_CODE_ALPHABET,
     CodeProblem,
     Device,
-    Grant,
     OAuthError,
     fingerprint,
     normalise_user_code,
@@ -34,12 +33,6 @@ def outcome(act: Callable[[], object]) -> str:
     except CodeProblem as problem:
         return problem.problem
     return "granted"
-
-
-def signed_in(state: State) -> Grant:
-    code = state.issue_code()
-    state.decide(code.user_code, "approved")
-    return state.poll(code.device_code)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +132,7 @@ def test_poll_after_grant_revokes(clock: NowS) -> None:
 def test_reuse_policies(clock: NowS, policy: str, wait_s: float, reuse: str, newest_afterwards: str) -> None:
     """A refresh token used twice is met by the policy, and so is the newest token of its family."""
     state = State(Settings(approve="page", reuse=Reuse.parse(policy)), clock)
-    first = signed_in(state)
+    first = state.issue()
     newest = state.refresh(first.refresh_token)
     clock.pass_s(wait_s)
     assert outcome(lambda: state.refresh(first.refresh_token)) == reuse
@@ -151,7 +144,7 @@ def test_reuse_policies(clock: NowS, policy: str, wait_s: float, reuse: str, new
 def test_rotation_keeps_old_access_token(clock: NowS) -> None:
     """A renewal leaves the access token before it alone until its own time is up."""
     state = State(Settings(approve="page", access_ttl_s=900), clock)
-    first = signed_in(state)
+    first = state.issue()
     clock.pass_s(450)
     second = state.refresh(first.refresh_token)
     assert [state.judge(first.access_token), state.judge(second.access_token)] == ["ok", "ok"]
@@ -162,7 +155,7 @@ def test_rotation_keeps_old_access_token(clock: NowS) -> None:
 def test_parallel_refreshes_lose_a_strict_login(clock: NowS) -> None:
     """Twenty racing holders of one refresh token: one wins, and its new tokens are dead before it can use them."""
     state = State(Settings(approve="page"), clock)
-    grant = signed_in(state)
+    grant = state.issue()
     results: list[str] = []
     threads = [
         threading.Thread(target=lambda: results.append(outcome(lambda: state.refresh(grant.refresh_token))))
@@ -184,7 +177,7 @@ def test_parallel_refreshes_lose_a_strict_login(clock: NowS) -> None:
 def test_refresh_refused(clock: NowS, present: str, wait_s: float) -> None:
     """Only a living refresh token refreshes."""
     state = State(Settings(approve="page", refresh_ttl_s=86_400), clock)
-    grant = signed_in(state)
+    grant = state.issue()
     clock.pass_s(wait_s)
     assert outcome(lambda: state.refresh(getattr(grant, present, present))) == "invalid_grant"
 
@@ -198,9 +191,9 @@ def test_refresh_refused(clock: NowS, present: str, wait_s: float) -> None:
     ],
 )
 def test_revocation(clock: NowS, present: str, access_afterwards: str, refresh_afterwards: str) -> None:
-    """RFC 7009 §2.1: a refresh token takes its family along, an access token only itself, a stranger nothing."""
+    """RFC 7009 §2.1: a refresh token takes its family along, an access token only itself, an unknown token nothing."""
     state = State(Settings(approve="page"), clock)
-    grant = signed_in(state)
+    grant = state.issue()
     state.revoke(getattr(grant, present, present))
     assert state.judge(grant.access_token) == access_afterwards
     assert outcome(lambda: state.refresh(grant.refresh_token)) == refresh_afterwards
@@ -209,14 +202,14 @@ def test_revocation(clock: NowS, present: str, access_afterwards: str, refresh_a
 def test_judge_knows_only_access_tokens(clock: NowS) -> None:
     """A refresh token or a guess is no bearer."""
     state = State(Settings(approve="page"), clock)
-    assert [state.judge(signed_in(state).refresh_token), state.judge("")] == ["unknown", "unknown"]
+    assert [state.judge(state.issue().refresh_token), state.judge("")] == ["unknown", "unknown"]
 
 
 @pytest.mark.parametrize("only", [None, 1])
 def test_tester_ends_tokens(clock: NowS, only: int | None) -> None:
     """Access tokens or whole logins end on command, of one family or of all."""
     state = State(Settings(approve="page"), clock)
-    grants = [signed_in(state), signed_in(state)]
+    grants = [state.issue(), state.issue()]
     ended = 2 if only is None else 1
     assert [state.expire_access(only), state.expire_access(only)] == [ended, 0]
     assert [state.judge(grant.access_token) for grant in grants] == ["expired", "ok" if only else "expired"]
@@ -316,9 +309,9 @@ def test_snapshot_has_no_secret(clock: NowS) -> None:
 
 
 def test_reset_forgets_everything(clock: NowS) -> None:
-    """After a reset tokens are strangers, counts are zero and membership is back."""
+    """After a reset tokens are unknown, counts are zero and membership is back."""
     state = State(Settings(approve="page"), clock)
-    grant = signed_in(state)
+    grant = state.issue()
     state.membership, state.models = False, ()
     state.inject(Fault("token", status=500))
     state.record({"endpoint": "token"})

@@ -1,4 +1,4 @@
-"""Bodies into values: what is required, what is bounded, and what a strange number costs (nothing)."""
+"""Bodies into values: required members, bounds, and the effect of a strange number (none)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CODE = {"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https
     ],
 )
 def test_json_object(body: bytes, value: object) -> None:
-    """One JSON object, or nothing: what cannot be read in one way only costs its own member and no other."""
+    """One JSON object, or nothing: an unreadable member costs itself and no other."""
     assert json_object(body) == value
 
 
@@ -88,7 +88,7 @@ def test_oauth_error(data: dict[str, Any] | None, found: tuple[str, str]) -> Non
     ],
 )
 def test_device_code(change: dict[str, Any], expected: dict[str, Any]) -> None:
-    """What is optional has a default, what is absurd has a bound, and a bad complete URI is dropped."""
+    """An optional member has a default, an absurd one has a bound, and a bad complete URI is dropped."""
     shape, code = device_code(CODE | change)
     assert shape == "device_code"
     assert {name: getattr(code, name) for name in expected} == expected
@@ -116,7 +116,7 @@ def test_device_code(change: dict[str, Any], expected: dict[str, Any]) -> None:
     ],
 )
 def test_device_code_that_cannot_be_used(change: dict[str, Any], shape: str) -> None:
-    """A code without what RFC 8628 requires, or with an address nobody should open, is none."""
+    """A code without a member that RFC 8628 requires, or with a dangerous address, is none."""
     assert device_code(CODE | change) == (shape, None)
     assert device_code(None) == ("", None)
 

@@ -56,7 +56,7 @@ def test_a_broken_file_is_replaced(tmp_path: Path, content: bytes) -> None:
 
 
 def test_two_processes_make_one_id(tmp_path: Path) -> None:
-    """Whoever is first wins, and everybody says the same."""
+    """The first process wins, and all report the same id."""
     code = f"from kimi_auth.wire.device import device_id; print(device_id({str(tmp_path)!r}))"
     racers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert len({heard(racer)[0] for racer in racers}) == 1
@@ -87,7 +87,7 @@ def test_a_race_for_the_first_id(rival: Path) -> None:
 
 
 def test_a_race_for_a_broken_file(rival: Path) -> None:
-    """A file that a rival has mended is put back when it was taken for a broken one."""
+    """A file that a rival has fixed is put back when it was taken for a broken one."""
     rival.write_text("broken")
     assert device_id(rival.parent) == KNOWN
     assert rival.read_text() == KNOWN
@@ -95,14 +95,14 @@ def test_a_race_for_a_broken_file(rival: Path) -> None:
 
 
 def test_a_broken_file_that_a_rival_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else may have taken the broken file away already."""
+    """Another process may have taken the broken file away already."""
     answers = iter(["broken", None, KNOWN])
     monkeypatch.setattr(device, "_read", lambda _: next(answers))
     assert device_id(tmp_path) == KNOWN
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where hard links do not work the file is renamed into place."""
+    """Where hard links do not work the file is renamed to its final name."""
 
     def no_links(*_: object, **__: object) -> None:
         raise PermissionError("no links here")

@@ -154,7 +154,7 @@ def test_a_connection_closed_after_the_request(raw_server: Any, send: Send) -> N
 
 
 def test_nobody_listens(send: Send) -> None:
-    """A refused connection is surely not sent, and the words say why."""
+    """A refused connection is surely not sent, and the message says why."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     seen = send(ask_of(f"http://127.0.0.1:{port}"))
@@ -396,7 +396,7 @@ def test_one_client_in_several_event_loops(raw_server: Any) -> None:
 
 
 def test_a_loop_that_ended_is_forgotten() -> None:
-    """A client that nobody closed is dropped with its loop."""
+    """An unclosed client is dropped with its loop."""
     client = OAuthClient(
         Endpoints("https://a.test", "https://a.test/d", "https://a.test/t", "c"),
         {},
@@ -477,7 +477,7 @@ class StoppedClock(SystemClock):
 
 
 def test_connecting_has_one_deadline(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many addresses a name has, they share the time for connecting, and the handshake gets what is left of it."""
+    """However many addresses a name has, they share the time for connecting, and the handshake gets the rest of it."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [object()] * 4)
     deadline = http._Deadline(ask_of("https://auth.test", deadline_s=60.0, connect_timeout_s=5.0), clock)
     connect: dict[str, Any] = {"host": "auth.test", "port": 443, "timeout": 5.0}
@@ -541,7 +541,8 @@ def test_what_arrived_while_the_process_was_stopped_counts(raw_server: Any) -> N
 
 
 def test_a_transport_without_sockets_keeps_the_deadline_too(world: Any, broken: Any) -> None:
-    """Between two chunks the clock is looked at: one grace second past the end it is over, and what came is judged."""
+    """Between two chunks the clock is looked at: one grace second past the end it is over, and the part that came is
+    classified."""
     it = world(None)
     stream = broken(b'{"error":', *[b" "] * 100, between=lambda: it.clock.sleep(1.5))
     it.reply = httpx.Response(200, stream=stream)
@@ -621,7 +622,7 @@ def test_tls_with_a_certificate_of_the_environment(
 
 
 def test_tls_with_a_stranger(tls_server: Any, send: Send) -> None:
-    """A certificate that nobody vouches for ends before anything is sent, and the words name it."""
+    """An untrusted certificate ends the request before anything is sent, and the message names it."""
     seen = send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR)))))
     assert seen.failure is httpx.ConnectError
     assert "certificate" in seen.trouble.lower()
@@ -715,7 +716,7 @@ def test_no_proxy_that_says_nothing_stops_nothing(raw_server: Any, send: Send, m
 
 
 def test_a_proxy_that_refuses_the_tunnel(raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 407 on CONNECT: the token was not sent, and the words are the proxy's."""
+    """A 407 on CONNECT: the token was not sent, and the message is the proxy's."""
     server = raw_server(lambda peer: peer.sendall(answer(b"", status="407 Proxy Authentication Required")))
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     seen = send(ask_of("https://auth.test"))

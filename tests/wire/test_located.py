@@ -79,7 +79,7 @@ def test_every_request_finds_its_endpoint(clock: Any, place: str, request_: Any,
 
 
 def test_closing_what_was_never_opened(clock: Any) -> None:
-    """A client that nobody used closes in peace."""
+    """An unused client closes without an error."""
     server = Server(clock, {})
     asyncio.run(server.client.aclose())
     assert server.asked == []
@@ -100,7 +100,8 @@ IN_WEATHER = {"request_code": "unreachable", "poll": "unreachable", "exchange": 
 @pytest.mark.parametrize("weather", WEATHER.values(), ids=WEATHER)
 @pytest.mark.parametrize("name", REQUESTS)
 def test_weather_on_the_way(clock: Any, name: str, weather: Any) -> None:
-    """Without metadata nothing was sent: it is as if the request itself had met the weather, and a refresh token is unspent."""
+    """Without metadata nothing was sent: it is as if the request itself had met a transient error, and a refresh token
+    is unspent."""
     server = Server(clock, {FIRST: weather})
     answer = REQUESTS[name][0](server.client)
     assert answer.outcome == IN_WEATHER[name]
@@ -134,7 +135,8 @@ def test_both_addresses_share_one_deadline(clock: Any) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_metadata_that_is_cut_off(clock: Any, broken: Any, name: str) -> None:
-    """Metadata that begins with a 200 and breaks off is weather, too: its status is not that of the request."""
+    """Metadata that begins with a 200 and breaks off is a transient error, too: its status is not that of the
+    request."""
     cut = broken(b'{"issuer": ', failure=httpx.ReadError("reset"))
     server = Server(clock, {FIRST: lambda: httpx.Response(200, stream=cut)})
     assert REQUESTS[name][0](server.client).outcome == IN_WEATHER[name]
@@ -204,7 +206,7 @@ SPLIT_ANSWERS = {"https://device.test/d": CODE, "https://tokens.test/t": TOKEN, 
 
 @pytest.fixture
 def split(clock: Any) -> Server:
-    """A server whose metadata places every endpoint at another origin."""
+    """A server whose metadata puts every endpoint at another origin."""
     return Server(clock, {FIRST: SPLIT, **SPLIT_ANSWERS})
 
 

@@ -166,7 +166,8 @@ def test_errors_hold_no_request(world: Any) -> None:
 def test_a_bad_address_is_refused_before_anything_is_sent(
     world: Any, host: str, request_name: str, outcome: str
 ) -> None:
-    """Plain http to a stranger, other schemes and user-info in a URL end as a configuration error, with nothing sent."""
+    """Plain http to another host, other schemes and user-info in a URL end as a configuration error, with nothing
+    sent."""
     it = world(OK, host=host, revocation_url=f"{host}/revoke")
     answer = it.ask(request_name)
     assert answer.outcome == outcome
@@ -418,7 +419,7 @@ def ask_in_loop(handle: Any) -> str:
 
 @pytest.mark.parametrize("ask", [ask_in_thread, ask_in_loop])
 def test_a_given_clients_habits_do_not_count(world: Any, ask: Callable[[Any], str]) -> None:
-    """Neither the auth nor the redirects of the client that is lent to us change what is sent."""
+    """Neither the auth nor the redirects of the client that is lent to us change the request."""
     it = world(lambda request: httpx.Response(302, headers={"Location": "https://portal.test/"}))
     assert ask(it.handle) == "unavailable"
     assert [str(request.url) for request in it.requests] == ["https://api.test/v1/models"]

@@ -1,4 +1,4 @@
-"""Texts and URLs from servers: what may pass, and what never does."""
+"""Texts and URLs from servers: the parts that pass, and those that never do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NOW_S = datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp()
     ],
 )
 def test_clean(text: str, shown: str) -> None:
-    """Only what can be seen stays, on one line."""
+    """Only visible characters stay, on one line."""
     assert clean(text) == shown
 
 
@@ -98,7 +98,7 @@ def test_clean_always_fits_a_terminal(text: str, limit: int) -> None:
     ],
 )
 def test_excerpt(body: bytes, words: str) -> None:
-    """The first words of a page, without markup and without anything that is or looks like a token, however written."""
+    """The beginning of a page, without markup and without anything that is or looks like a token, however written."""
     assert excerpt(body, ["my-own-secret", ""]) == words
 
 

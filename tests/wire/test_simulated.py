@@ -10,6 +10,7 @@ import pytest
 
 from kimi_auth.errors import AccessDenied, CodeExpired, Revoked, SignInEnded, Unreachable
 from kimi_auth.testing import SimulatedServer
+from kimi_auth.testing.emulator.records import SCOPE, CodeProblem
 from kimi_auth.wire import Answer, DeviceCode, Grant, OAuthServer
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def test_it_is_an_oauth_server(server: SimulatedServer) -> None:
 def test_a_login(server: SimulatedServer, clock: Any) -> None:
     """Pending until the person approves, then one pair; what came before and after is counted."""
     code = code_of(server)
-    assert (code.expires_in_s, code.interval_s, code.user_code) == (1800.0, 5.0, "CODE-0001")
+    assert (code.expires_in_s, code.interval_s, code.user_code) == (1800.0, 5.0, "BBBB-BBBC")
     assert poll(server, code).outcome == "authorization_pending"
     server.approve()
     clock.sleep(5)
@@ -83,6 +84,14 @@ def test_codes_run_out_by_themselves(server: SimulatedServer, clock: Any) -> Non
     assert poll(server, code).outcome == "expired_token"
 
 
+def test_a_refusal_stands_after_the_codes_time(server: SimulatedServer, clock: Any) -> None:
+    """The first end of a code is the answer to every later poll (RFC 8628 §3.5)."""
+    code = code_of(server)
+    server.deny()
+    clock.sleep(1800)
+    assert poll(server, code).outcome == "access_denied"
+
+
 def test_polling_too_fast(server: SimulatedServer, clock: Any) -> None:
     """A poll before its time is told to slow down, by five seconds more, for good."""
     code = code_of(server)
@@ -97,19 +106,19 @@ def test_polling_too_fast(server: SimulatedServer, clock: Any) -> None:
 
 def test_codes_are_told_apart(server: SimulatedServer) -> None:
     """The newest code is meant unless a user code says otherwise; there must be one."""
-    with pytest.raises(KeyError, match="no code"):
+    with pytest.raises(CodeProblem, match="unknown"):
         server.approve()
     first, second = code_of(server), code_of(server)
     server.approve(first.user_code)
     server.deny()
     assert poll(server, first).outcome == "granted"
     assert poll(server, second).outcome == "access_denied"
-    with pytest.raises(KeyError, match="CODE-9999"):
-        server.deny("CODE-9999")
+    with pytest.raises(CodeProblem, match="unknown"):
+        server.deny("BBBB-ZZZZ")
 
 
 def test_a_poll_after_the_grant_revokes_it(server: SimulatedServer, clock: Any) -> None:
-    """As certified servers do: whoever polls on after the 200 loses what it got."""
+    """As certified servers do: a client that polls on after the 200 loses its tokens."""
     code = code_of(server)
     server.approve()
     given = pair(poll(server, code))
@@ -130,9 +139,9 @@ def test_rotation(server: SimulatedServer) -> None:
     first = server.issue()
     second = pair(server.exchange(first.refresh_token, connect_timeout_s=1.5))
     third = pair(server.exchange(second.refresh_token))
-    assert [first, second, third] == [Grant(f"access-{n}", f"refresh-{n}", 900.0) for n in (1, 2, 3)]
+    assert [first, second, third] == [Grant(f"access-{n}", f"refresh-{n}", 900.0, SCOPE) for n in (1, 2, 3)]
     assert server.is_live(first.access_token)
-    assert server.reused == []
+    assert server.state.reused == []
 
 
 def exchange_twice(server: SimulatedServer, clock: Any, after_s: float = 0.0) -> tuple[Answer[Any, Grant], Grant]:
@@ -147,8 +156,8 @@ def test_strict_reuse(server: SimulatedServer, clock: Any) -> None:
     """A spent token ends the login, its newest tokens included."""
     answer, successor = exchange_twice(server, clock)
     assert (answer.outcome, type(answer.error)) == ("revoked", Revoked)
-    assert "invalid_grant: the refresh token was used before" in answer.words
-    assert server.reused == ["refresh-1"]
+    assert "invalid_grant: This refresh token was used before" in answer.words
+    assert server.state.reused == ["refresh-1"]
     assert not server.is_live(successor.access_token)
     assert server.exchange(successor.refresh_token).outcome == "revoked"
 
@@ -161,10 +170,10 @@ def test_lenient_reuse(clock: Any) -> None:
     assert server.exchange(successor.refresh_token).outcome == "tokens"
 
 
-@pytest.mark.parametrize(("after_s", "outcome"), [(30.0, "tokens"), (30.1, "revoked")])
+@pytest.mark.parametrize(("after_s", "outcome"), [(29.9, "tokens"), (30.0, "revoked")])
 def test_reuse_in_a_grace_period(clock: Any, after_s: float, outcome: str) -> None:
     """For a while a spent token gets another pair, then it ends the login; a second reuse does not extend the while."""
-    server = SimulatedServer(clock, reuse="grace")
+    server = SimulatedServer(clock, reuse="grace:30")
     answer, successor = exchange_twice(server, clock, after_s)
     assert answer.outcome == outcome
     assert server.is_live(successor.access_token) == (outcome == "tokens")
@@ -173,12 +182,12 @@ def test_reuse_in_a_grace_period(clock: Any, after_s: float, outcome: str) -> No
 
 
 def test_no_rotation(clock: Any) -> None:
-    """The answer names no refresh token and the old one goes on."""
+    """The answer names the old refresh token, which goes on."""
     server = SimulatedServer(clock, reuse="none")
     answer, successor = exchange_twice(server, clock)
     assert answer.outcome == "tokens"
-    assert (successor.access_token, successor.refresh_token) == ("access-2", None)
-    assert server.reused == []
+    assert (successor.access_token, successor.refresh_token) == ("access-2", "refresh-1")
+    assert server.state.reused == []
 
 
 def test_an_unknown_refresh_token(server: SimulatedServer) -> None:
@@ -223,7 +232,7 @@ def test_revocation(server: SimulatedServer, hint: Any, *, ends: bool) -> None:
 
 
 def test_logins_can_be_ended_from_outside(server: SimulatedServer) -> None:
-    """Signing out everywhere ends what was, not what comes."""
+    """Signing out everywhere ends earlier logins, not later ones."""
     old = server.issue()
     server.end_logins()
     new = server.issue()

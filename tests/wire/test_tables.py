@@ -84,15 +84,19 @@ UNTIDY = [
 ]
 TWO_TOKENS = b'{"access_token": "a", "access_token": "b"}'
 TRANSIENT = [
-    (json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}), 7.0, "asks for a pause (HTTP 429"),
+    (
+        json(429, {"error": {"type": "rate_limit"}}, **{"Retry-After": "7"}),
+        7.0,
+        "is rate-limiting this client (HTTP 429",
+    ),
     (
         httpx.Response(503, headers=[("Retry-After", "5"), ("Retry-After", "later"), ("Retry-After", "9")]),
         9.0,
-        "trouble of its own",
+        "returned a server error",
     ),
-    (error(429, "rate_limited"), None, "asks for a pause (HTTP 429"),
-    (html(502), None, "trouble of its own (HTTP 502, text/html): Sign in to Hotel WiFi"),
-    (error(503, "invalid_grant", **{"Retry-After": "9"}), 9.0, "trouble of its own"),
+    (error(429, "rate_limited"), None, "is rate-limiting this client (HTTP 429"),
+    (html(502), None, "returned a server error (HTTP 502, text/html): Sign in to Hotel WiFi"),
+    (error(503, "invalid_grant", **{"Retry-After": "9"}), 9.0, "returned a server error"),
     (error(400, "temporarily_unavailable"), None, "temporarily_unavailable"),
     (httpx.ConnectError("refused"), None, "auth.test cannot be reached: refused"),
     (httpx.ReadTimeout("read"), None, "no complete answer in time"),
@@ -185,8 +189,17 @@ CASES = [
             "invalid_request",
         )
     ),
-    Case("exchange", html(429, **{"Retry-After": "11"}), "not_processed", Unreachable, "asks for a pause", 11.0),
-    Case("exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "in_doubt", Unreachable, "trouble", 12.0),
+    Case(
+        "exchange",
+        html(429, **{"Retry-After": "11"}),
+        "not_processed",
+        Unreachable,
+        "is rate-limiting this client",
+        11.0,
+    ),
+    Case(
+        "exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "in_doubt", Unreachable, "server error", 12.0
+    ),
     Case("exchange", error(400, "server_error"), "in_doubt", Unreachable, "server_error"),
     Case("exchange", httpx.UnsupportedProtocol("x"), "not_processed", ConfigError, "cannot be asked"),
     *(
@@ -285,7 +298,7 @@ def run(world: Any, broken: Any) -> Callable[[Case], answers.Answer[Any, Any]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.request}-{case.outcome}")
 def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> None:
-    """What comes back becomes the declared outcome, with the right kind of error, words and pause."""
+    """An answer becomes the declared outcome, with the right kind of error, message and pause."""
     answer = run(case)
     assert answer.outcome == case.outcome
     assert type(answer.error) is (case.raises or type(None))
@@ -364,7 +377,7 @@ def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
 
 
 def test_every_transport_error_is_classified() -> None:
-    """Each error class of httpx that a request can end with is named in the exchange table, in one place."""
+    """Each error class of httpx that a request can end with is named in the exchange table, in one row."""
     leaves = {
         kind
         for kind in subclasses(httpx.RequestError)

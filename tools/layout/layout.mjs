@@ -1,5 +1,5 @@
 // Reads {name: [graph, ...]} from stdin and writes {name: [graph with coordinates, ...]} to stdout, null for a graph that
-// the engine gives up on. What to lay out, and how, is decided by kimi_auth/review/elk.py.
+// the engine gives up on. What to lay out, and how, is decided by elk.py.
 import ELK from "elkjs";
 
 let text = "";

@@ -4,7 +4,7 @@
 
 Nothing is started while every layout belongs to its machine; `--again` computes all of them anew, which takes minutes, for
 the best of many variants is kept; `--kept` computes anew only the variants that were. Exit status: 0 all
-layouts are fresh, 1 the engine failed (its own words are on stderr), 3 a layout is stale and node or npm is missing.
+layouts are fresh, 1 the engine failed (its own message is on stderr), 3 a layout is stale and node or npm is missing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
+from elk import VARIANTS, file_text, request
+
 from kimi_auth.machine import Library
-from kimi_auth.review.elk import VARIANTS, file_text, request
 from kimi_auth.review.layout import stored
 
 HERE: Final = Path(__file__).resolve().parent

@@ -39,7 +39,7 @@ RUNBOOK: tuple[Look, ...] = (
     disk.writable,
     environment.platforms,
 )
-"""What is looked at, in this order."""
+"""The checks, in this order."""
 
 ALL_WELL = "All is well: nothing stands in the way of this sign-in."
 
@@ -78,7 +78,7 @@ def _examine(out: Terminal, platform: str | None, *, verify: bool) -> list[Check
     except ConfigError as error:
         return [Check("environment", public(error.message), public(error.hint))]
     found = session.status()
-    looks = RUNBOOK[:1] if environment.is_blocked(session) else RUNBOOK  # all else would say the same in its own words
+    looks = RUNBOOK[:1] if environment.is_blocked(session) else RUNBOOK  # the other checks would report the same again
     checks = [check for look in looks for check in look(session, found)]
     if verify and found.fp:
         checks.append(_asked(out, session))

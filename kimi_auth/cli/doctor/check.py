@@ -1,4 +1,4 @@
-"""One thing that was looked at, in words that may be shown to anybody."""
+"""One check and its result, in a text that may be shown to anyone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SYNC = "kimi-auth models sync"
 
 
 class Check(NamedTuple):
-    """What was looked at, what was seen there, and what to do about it ("" when all is well)."""
+    """The subject of a check, the evidence found, and the next step ("" when all is well)."""
 
     name: str
     evidence: str
@@ -58,13 +58,13 @@ def public(text: str) -> str:
 def _homes() -> set[str]:
     try:
         home = str(files.expanded("~"))
-    except RuntimeError:  # a user that nobody has named, without HOME
+    except RuntimeError:  # a uid without a name, without HOME
         return set()
     return {home, os.path.realpath(home)} - {"/"}
 
 
 def _user_names() -> set[str]:
     names = {os.environ.get("USER", ""), os.environ.get("LOGNAME", "")}
-    with suppress(KeyError):  # a container may run a user that nobody has named
+    with suppress(KeyError):  # a container may run a uid without a name
         names.add(pwd.getpwuid(os.geteuid()).pw_name)
     return names - {""}

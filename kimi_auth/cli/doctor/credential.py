@@ -57,7 +57,7 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
 
 
 def bound(session: Session, found: Status) -> Iterator[Check]:
-    """Whose the login is, and who says so. What stands in the way of it is said by `stored`."""
+    """The account of the login, and the source of that name. Obstacles to reading it are reported by `stored`."""
     if not found.fp or session.platform.oauth is None or isinstance(found.trouble, WrongIssuer):
         return
     says = {
@@ -71,7 +71,7 @@ def bound(session: Session, found: Status) -> Iterator[Check]:
 
 
 def private(session: Session, found: Status) -> Iterator[Check]:
-    """Nobody but its owner may read the file."""
+    """Only the owner may read the file."""
     path = file_of(session)
     mode = _mode(session)
     if path is None or mode is None or (found.state == "corrupt" and not mode & stat.S_IRUSR):

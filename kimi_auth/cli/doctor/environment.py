@@ -28,14 +28,14 @@ ELSEWHERE = "name another directory: export KIMI_SHARE_DIR=/a/directory"
 
 
 def location(session: Session, _: Status) -> Iterator[Check]:
-    """Which version looks where; a place that is none, or that depends on where a command is started."""
+    """The version and the share dir; a share dir that is unusable, or that depends on the current directory."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
     yield Check("version", f"kimi-auth {__version__}" + "".join(f", {name} is set" for name in overrides))
     given = os.environ.get("KIMI_SHARE_DIR")
     path = session.share_dir
     evidence, step = f"{path} ({'KIMI_SHARE_DIR' if given else 'default'})", ""
     if not path.is_absolute():
-        evidence += ", which is another place in every directory"
+        evidence += ", which is a different location in every directory"
         step = f"export KIMI_SHARE_DIR={shlex.quote(str(Path.cwd() / path))}"
     else:
         words, step = _obstacle(path)
@@ -88,7 +88,7 @@ def _not_makeable(path: Path) -> tuple[str, str]:
 
 
 def _remarks(path: Path) -> dict[str, str]:
-    """What is unusual about the directories of the login, and may be meant so: the next step of each."""
+    """Unusual properties of the login's directories, which may be intended: the next step for each."""
     try:
         return dict(remark for directory in _directories(path) for remark in files.remarks(directory))
     except OSError:

@@ -22,14 +22,14 @@ __all__ = ["backoff", "claim", "lately", "lock"]
 
 MOMENT_S = 1.0
 LOOKS = 10
-"""A lock is held for a moment by everybody who renews: it is a finding when one process has it this long, looked at so
+"""Every renewal holds the lock for a moment: it is a finding when one process has it this long, looked at so
 often."""
 
 RENEWAL_S = 75.0
-"""How long a renewal may take: one request's deadline and some. Whoever ends it sooner loses its answer."""
+"""How long a renewal may take: one request's deadline and some. A process killed sooner loses the answer."""
 
 ELSEWHERE = "(says its claim)"
-"""How the words for a holder end that this host does not know."""
+"""The end of a lock holder's description if that process is on another host or unknown."""
 
 CLAIMS = {
     "interrupted": "a renewal was begun and its process is over: its answer is not known",
@@ -94,7 +94,7 @@ def claim(session: Session, found: Status) -> Iterator[Check]:
 
 
 def backoff(session: Session, found: Status) -> Iterator[Check]:
-    """Failures after which nobody tries again for a while."""
+    """Failures that keep every process from trying again for a while."""
     if not found.retry_at_s:
         return
     known = session.store.backoff()
@@ -123,7 +123,7 @@ def _pid(holder: str) -> str:
 
 
 def _stopped(holder: str) -> str:
-    """The holder's pid if it is stopped (SIGSTOP, Ctrl-Z), "" if it is not or nobody can tell. Linux: proc(5)."""
+    """The holder's pid if it is stopped (SIGSTOP, Ctrl-Z), "" if it is not or that is unknown. Linux: proc(5)."""
     pid = "" if holder.endswith(ELSEWHERE) else _pid(holder)
     try:
         states = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()

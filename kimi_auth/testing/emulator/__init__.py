@@ -16,14 +16,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core import State
+    from .authorization_server import State
     from .faults import Fault
     from .records import Reuse, Settings
     from .server import Emulator
 
 __all__ = ["Emulator", "ExtraMissing", "Fault", "Reuse", "Settings", "State"]
 
-_HOMES = {"Emulator": "server", "Fault": "faults", "Reuse": "records", "Settings": "records", "State": "core"}
+_HOMES = {
+    "Emulator": "server",
+    "Fault": "faults",
+    "Reuse": "records",
+    "Settings": "records",
+    "State": "authorization_server",
+}
 _EXTRA = {"starlette", "uvicorn"}
 
 

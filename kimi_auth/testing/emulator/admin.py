@@ -14,9 +14,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from .authorization_server import State
 from .call import Answer, Call, json_answer
 from .catalogue import Model
-from .core import State
 from .faults import Fault
 from .records import CodeProblem
 

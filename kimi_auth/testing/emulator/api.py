@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from .authorization_server import State
 from .call import Answer, Call, Endpoint, json_answer
-from .core import State
 
 CREATED_AT_S: Final = 1_700_000_000
 REJECTIONS: Final = {
@@ -115,7 +115,7 @@ def _completion(model: str, kind: str) -> dict[str, Any]:
 
 
 def _stream(model: str, text: str, usage: Mapping[str, int], *, apart: bool) -> Answer:
-    """Role, words, end, [DONE]. Usage comes with the end, or if `apart` in a chunk without choices, as OpenAI sends
+    """Role, text, end, [DONE]. Usage comes with the end, or if `apart` in a chunk without choices, as OpenAI sends
     it."""
     words = text.split(" ")
     pieces = [word + " " for word in words[:-1]] + words[-1:]

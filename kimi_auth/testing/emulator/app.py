@@ -21,8 +21,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from . import admin, api, approval, oauth, page
+from .authorization_server import State
 from .call import Answer, Call, Endpoint, json_answer
-from .core import State
 from .faults import Fault
 from .records import fingerprint
 

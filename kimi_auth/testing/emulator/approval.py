@@ -10,8 +10,8 @@ import secrets
 from typing import Final, Literal
 
 from . import page
+from .authorization_server import State
 from .call import Answer, Call, read_form
-from .core import State
 from .records import CodeProblem, OAuthError, Problem
 
 COOKIE: Final = "emulator_form"

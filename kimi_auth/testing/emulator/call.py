@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
-from .core import State
+from .authorization_server import State
 from .records import OAuthError
 
+FORM = "application/x-www-form-urlencoded"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1
 
 
@@ -72,8 +73,8 @@ def read_form(call: Call) -> dict[str, str]:
 
     A field without a value counts as missing (RFC 6749 §3.1).
     """
-    if call.media_type != "application/x-www-form-urlencoded":
-        raise OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded.")
+    if call.media_type != FORM:
+        raise OAuthError("invalid_request", f"The body must be {FORM}.")
     try:
         pairs = parse_qsl(call.body.decode(), errors="strict", max_num_fields=50)
     except ValueError:

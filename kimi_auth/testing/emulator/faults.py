@@ -28,7 +28,7 @@ class Fault:
     """One scripted answer.
 
     endpoint: which endpoint it applies to; grant: at "token", only this grant (None: any).
-    status, headers, body: the answer in place of the real one (body: text, or an object sent as JSON);
+    status, headers, body: the answer instead of the real one (body: text, or an object sent as JSON);
         without a status the client gets the real answer, for a fault of latency or `drop` alone.
     times: how many requests it applies to (None: until the faults are cleared).
     processed: is the request processed before the answer? Default: no if a status replaces the answer or the
@@ -105,7 +105,7 @@ class Fault:
         return self.endpoint == endpoint and self.grant in (None, grant)
 
     def describe(self) -> str:
-        """A few words for the request log: `status 503, not processed`."""
+        """A short text for the request log: `status 503, not processed`."""
         parts = (
             self.status is not None and f"status {self.status}",
             self.drop and f"drop {self.drop}",

@@ -1,4 +1,4 @@
-"""The OAuth endpoints: forms in, RFC 6749 §5 JSON out. The rules themselves are in `core`."""
+"""The OAuth endpoints: forms in, RFC 6749 §5 JSON out. The rules themselves are in `authorization_server`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kimi_auth.wire.answers import Grant
+
+from .authorization_server import State
 from .call import NO_STORE, Answer, Call, Endpoint, json_answer, read_form
-from .core import State
-from .records import SCOPE, Device, Grant, OAuthError
+from .records import SCOPE, Device, OAuthError
 
 CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
-GRANTS: Final = {
-    "urn:ietf:params:oauth:grant-type:device_code": "device_code",
-    "refresh_token": "refresh_token",
-}
+DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+GRANTS: Final = {DEVICE_CODE_GRANT: "device_code", "refresh_token": "refresh_token"}
 STATUS: Final = {"invalid_client": 401}  # RFC 6749 §5.2: everything else is a 400
 DEVICE_HEADERS: Final = {
     "platform": "x-msh-platform",
@@ -118,7 +118,7 @@ def token(state: State, call: Call, form: Mapping[str, str]) -> Answer:
         tokens={
             **_secrets_in(form),
             "new_access_token": grant.access_token,
-            "new_refresh_token": grant.refresh_token,
+            "new_refresh_token": grant.refresh_token or "",
         },
     )
 

@@ -195,7 +195,7 @@ def result(*, approved: bool) -> str:
     title, text = (
         ("Device approved", "Your terminal carries on by itself. You may close this page.")
         if approved
-        else ("Device refused", "Nobody was signed in. You may close this page.")
+        else ("Device refused", "The device is not signed in. You may close this page.")
     )
     mark = html(_MARK, kind=kind, path=path)
     return document(title, html("{mark}<h1>{title}</h1><p>{text}</p>", mark=mark, title=title, text=text))

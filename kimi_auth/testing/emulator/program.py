@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import ExtraMissing, load
-from .core import State
+from .authorization_server import State
 from .records import Reuse, Settings
 
 PROGRAM = "kimi-auth emulator"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -52,7 +53,7 @@ class Reuse:
         raise ValueError("reuse is strict, lenient, none or grace:SECONDS")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
     """The behaviour of this server. `latency_s` delays the answers of the token endpoint, not their effect."""
 
@@ -120,14 +121,12 @@ class DeviceCode:
     family: Family | None = None
 
 
-@dataclass(frozen=True)
-class Grant:
-    """A successful token answer (RFC 6749 §5.1)."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_in_s: float
-    scope: str = SCOPE
+def random_name(kind: str) -> str:
+    """A token or code that cannot be guessed; a user code is eight letters (RFC 8628 §6.1)."""
+    if kind == "user_code":
+        letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(8))
+        return f"{letters[:4]}-{letters[4:]}"
+    return f"emulated-{kind}-{secrets.token_urlsafe(24)}"
 
 
 def fingerprint(secret: str) -> str:

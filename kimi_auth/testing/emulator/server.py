@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import build_app, describe_env
-from .core import State
+from .authorization_server import State
 from .records import Reuse, Settings
 
 

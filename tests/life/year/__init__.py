@@ -1,1 +1,2 @@
-"""A laptop on which many processes share one login, in virtual time: `world.World` lives it, `weather` is what happens to it."""
+"""A laptop on which many processes share one login, in virtual time: `world.World` lives it, `disturbances` has the events
+that happen to it."""

@@ -1,4 +1,4 @@
-"""What happened, what must not happen, and for how long a refused request is nobody's fault."""
+"""Events, forbidden events, and how long a refused request counts as excused."""
 
 from __future__ import annotations
 

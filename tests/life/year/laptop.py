@@ -169,7 +169,7 @@ class Laptop:
         def run() -> None:
             try:
                 done.set_result(self.aboard(process, work))
-            except BaseException as error:  # noqa: BLE001  (Killed too: nobody waits for it then)
+            except BaseException as error:  # noqa: BLE001  (Killed too: no task waits for it then)
                 done.set_exception(error)
 
         self.starting()
@@ -227,7 +227,7 @@ class Laptop:
 
 
 class TurnFlights(SingleFlight[Any]):
-    """The flights of one process: real ones, whose threads take turns."""
+    """The single-flight calls of one process: real ones, whose threads take turns."""
 
     def __init__(self, laptop: Laptop, process: int) -> None:
         super().__init__()

@@ -91,7 +91,7 @@ class Process:
     async def _kept(self) -> None:
         session, ends_s = self._session(), self._ends_s()
         client = [""]
-        was_down = self._world.weather.outage
+        was_down = self._world.disturbances.outage
         try:
             async with session.kept_fresh(lambda token: client.__setitem__(0, token)):
                 while self._world.laptop.awake_s < ends_s:

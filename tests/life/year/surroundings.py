@@ -1,4 +1,4 @@
-"""What stands around the sessions of the laptop: the one store, and the server, each in virtual time."""
+"""The one store of the laptop's sessions, and the server, each in virtual time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Exchange = Callable[[Any, str, float], Answer[ExchangeOutcome, Grant]]
 
 
 class SharedStore(MemoryStore):
-    """One place for all processes, whose lock waits in virtual time."""
+    """One store for all processes, whose lock waits in virtual time."""
 
     def __init__(self, laptop: Laptop, before_install: Callable[[], None]) -> None:
         super().__init__(laptop)

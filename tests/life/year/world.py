@@ -1,7 +1,7 @@
 """One laptop, one login, one server: what the processes ask for, what they get, and whether that was right.
 
-Sessions, machines, hooks, flights and keepers are the real ones. The store is the one in memory, behind a lock that waits
-in virtual time; the server is the simulated one, behind a network that has faults.
+Sessions, machines, hooks, single-flight calls and keepers are the real ones. The store is the one in memory, behind a
+lock that waits in virtual time; the server is the simulated one, behind a network that has faults.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from kimi_auth.machine import NO_OBSERVER
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.wire import Answer, ExchangeOutcome, Grant, RawResponse, exchange_answer
 from life.year.book import Book
+from life.year.disturbances import ALL, NONE, TIMER_S, Disturbances, Faults
 from life.year.laptop import EPOCH_S, Killed, Laptop, TurnFlights
 from life.year.processes import Process
 from life.year.surroundings import Door, ServersClock, SharedStore
-from life.year.weather import ALL, NONE, TIMER_S, Faults, Weather
 
 __all__ = ["World", "alone"]
 
 ISSUER: Final = "https://auth.kimi.com"
 LIFE_S: Final = 900.0
-GRACE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 KINDS: Final = ("program",) * 18 + ("kept",) * 2 + ("command",) * 4
 
@@ -43,7 +42,7 @@ SILENT: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadT
 
 
 class World:
-    """`live` lives it; afterwards `book`, `weather`, `server` and `exchanges_at_s` (awake seconds) say how it was."""
+    """`live` lives it; afterwards `book`, `disturbances`, `server` and `exchanges_at_s` (awake seconds) say how it was."""
 
     def __init__(
         self, seed: int, share_dir: Path, faults: Faults = ALL, *, kinds: tuple[str, ...] = KINDS, one: bool = False
@@ -53,8 +52,8 @@ class World:
         self.book = Book(seed, self.laptop)
         self.store = SharedStore(self.laptop, self._before_install)
         clock: Any = ServersClock(self.laptop)
-        self.server = SimulatedServer(clock, reuse=faults.reuse, expires_in_s=LIFE_S, grace_s=GRACE_S)
-        self.weather = Weather(
+        self.server = SimulatedServer(clock, reuse=faults.reuse, access_ttl_s=LIFE_S)
+        self.disturbances = Disturbances(
             faults, self.laptop, self.book, kill_all=self._kill_all, kill_one=self._kill_one, pause_s=self._pause_s
         )
         self.exchanges_at_s: list[float] = []
@@ -84,18 +83,18 @@ class World:
     async def _live(self, until_true_s: float, until_awake_s: float) -> None:
         with self.store.locked(0.0):
             self.sign_in()
-        self.weather.begin()
+        self.disturbances.begin()
         self._processes = [Process(self, slot, kind) for slot, kind in enumerate(self._kinds)]
         only = self.session(self._processes[0]) if self._one else None
         for process in self._processes:
-            self.weather.spawn(process.live(only))
+            self.disturbances.spawn(process.live(only))
         while self.laptop.true_s < until_true_s or self.laptop.awake_s < until_awake_s:
             await asyncio.sleep(60.0)
             if self.book.is_full:
                 break
         self._kill_all()
-        await self.weather.end()
-        if not set(self.server.reused) <= self.lost:
+        await self.disturbances.end()
+        if not set(self.server.state.reused) <= self.lost:
             self.book.violate("a refresh token was sent twice although its answer had arrived")
 
     def next_pid(self) -> int:
@@ -154,7 +153,7 @@ class World:
 
     @property
     def _login_ended(self) -> bool:
-        return self.server._state.logins in self.server._state.ended_logins
+        return self.server.state.families[-1].revoked_because is not None
 
     # --- exchanges: in the threads of the processes ----------------------------------------------------------------------
 
@@ -162,7 +161,7 @@ class World:
         laptop, dice, wrong_by_s = self.laptop, self._on_the_way, self.laptop.wrong_by_s
         if self._is_cut_off():
             laptop.sleep(dice.uniform(0.01, connect_s))
-            return self.weather.turned_away()
+            return self.disturbances.turned_away()
         laptop.sleep(dice.uniform(0.05, 0.4))
         if self._is_cut_off():
             return BROKEN
@@ -183,7 +182,7 @@ class World:
         return answer
 
     def _is_cut_off(self) -> bool:
-        return bool(self.weather.outage)
+        return bool(self.disturbances.outage)
 
     def _mishap(self, process: Process) -> Answer[ExchangeOutcome, Grant] | None:
         """What happens while the answer is on its way; what comes instead of it, if anything does."""
@@ -202,26 +201,26 @@ class World:
                 self.laptop.sleep(60.0)
                 return SILENT
             case "nap":
-                self.weather.nap(dice.uniform(20.0, HOUR_S))
+                self.disturbances.nap(dice.uniform(20.0, HOUR_S))
                 return BROKEN if dice.random() < 0.5 else None
             case "staged":
                 self._doomed = process
             case "killed" | "power":
-                self.weather.soon(process.kill if what == "killed" else self.weather.reboot)
+                self.disturbances.soon(process.kill if what == "killed" else self.disturbances.reboot)
                 raise Killed
         return BROKEN if what == "reset" else None
 
     def _before_install(self) -> None:
         if (doomed := self._doomed) is not None:
             self._doomed = None
-            self.weather.soon(doomed.kill)
+            self.disturbances.soon(doomed.kill)
             raise Killed
 
     # --- requests to the API ---------------------------------------------------------------------------------------------
 
     async def ask(self, process: Process, session: Session, bearer: str = "") -> None:
         """One request, with a token that the process asks for unless it was given one; then what the API says of it."""
-        was_down = self.weather.outage
+        was_down = self.disturbances.outage
         self.book.happened["requests"] += 1
         try:
             bearer = bearer or await session.access_token()
@@ -231,7 +230,7 @@ class World:
             await self._present(process, session, bearer)
 
     async def _present(self, process: Process, session: Session, bearer: str) -> None:
-        if self.weather.outage:
+        if self.disturbances.outage:
             self.book.happened["not sent, offline"] += 1
             return
         if self._accepts(bearer) and not self._lies_about(bearer):
@@ -245,14 +244,14 @@ class World:
             self.book.violate(f"{process} and its siblings rotated more than once for one 401")
         if again is not None and self._accepts(again):
             self.book.happened["served at the second try"] += 1
-        elif not (self.weather.outage or self.book.is_excused or self._login_ended):
+        elif not (self.disturbances.outage or self.book.is_excused or self._login_ended):
             self.book.violate(f"{process} got a 401, and then {'no token' if again is None else 'an ended one'}")
 
     def _accepts(self, bearer: str) -> bool:
         return self.server.is_live(bearer) and bearer not in self._banned
 
     def _lies_about(self, bearer: str) -> bool:
-        """Whether the API refuses a living token: this once, or from now on to everybody who brings it."""
+        """Whether the API refuses a living token: this once, or from now on for every program that brings it."""
         rates = (self.faults.one_401_in, self.faults.one_ban_in)
         once, for_good = (bool(rate) and self._at_the_api.randrange(rate) == 0 for rate in rates)
         if once or for_good:
@@ -265,9 +264,9 @@ class World:
         return once or for_good
 
     def _judge_ended(self, process: Process, bearer: str) -> None:
-        """An ended token was presented to a server that can be reached. It must not be, unless nobody could know better."""
-        login, _ = self.server._state.access[bearer]
-        if login in self.server._state.ended_logins:
+        """An ended token was presented to a server that can be reached. It must not be, unless no program could know
+        better."""
+        if self.server.state.judge(bearer) == "revoked":
             self.book.happened["presented when the login had ended"] += 1
         elif self.laptop.wrong_by_s < self._issued_wrong_by_s[bearer]:
             self.book.happened["misled by a clock that was set back"] += 1
@@ -282,21 +281,21 @@ class World:
         if isinstance(error, (Revoked, NotSignedIn)):
             self._signed_out(process, error)
             return
-        if self.weather.power_cuts and "may still be renewing" in error.message:
-            self.weather.power_cuts -= 1  # of another boot: 75 s from when it is met
+        if self.disturbances.power_cuts and "may still be renewing" in error.message:
+            self.disturbances.power_cuts -= 1  # of another boot: 75 s from when it is met
             self.book.excuse(76.0)
-        if not (self.weather.outage or was_down or self.book.is_excused):
+        if not (self.disturbances.outage or was_down or self.book.is_excused):
             self.book.violate(f"{process} was refused while the server was reachable: {error.line}")
 
     def _signed_out(self, process: Process, error: KimiAuthError) -> None:
         """The server alone ends logins, and only for a refresh token whose answer was lost on the way."""
-        login = self.server._state.logins
+        login = len(self.server.state.families)
         if not self._login_ended:
             self.book.violate(f"{process} was signed out of a login that lives: {error.line}")
         elif login not in self._mourned:
             self._mourned.add(login)
             self.book.count("forced sign-out", f"{process} sees that the login has ended")
-            self.weather.spawn(self._sign_in_again())
+            self.disturbances.spawn(self._sign_in_again())
 
 
 def alone(seed: int, share_dir: Path) -> World:

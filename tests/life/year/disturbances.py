@@ -15,7 +15,7 @@ from kimi_auth.wire import Answer, ExchangeOutcome, Grant, RawResponse, exchange
 from life.year.book import Book
 from life.year.laptop import Laptop
 
-__all__ = ["ALL", "NONE", "TIMER_S", "Faults", "Weather"]
+__all__ = ["ALL", "NONE", "TIMER_S", "Disturbances", "Faults"]
 
 HOUR_S: Final = 3600.0
 TIMER_S: Final = 90.0
@@ -39,7 +39,7 @@ class Faults:
     one_ban_in: int = 0
     one_mishap_in: int = 0
     network_after_nap_s: float = 0.0
-    reuse: Any = "grace"
+    reuse: str = "grace:60"
 
 
 NONE: Final = Faults()
@@ -80,7 +80,7 @@ LONGEST_S: Final = {900.0: 70, 2 * HOUR_S: 22, 8 * HOUR_S: 7, 60 * HOUR_S: 1}
 """Most outages last minutes, some hours, a few of them days; by weight."""
 
 
-class Weather:
+class Disturbances:
     """Runs as tasks of the laptop's loop. `kill_all` and `kill_one` end processes; `pause_s` says how far ahead, in
     seconds, the pause lies that the processes have written down for each other."""
 
@@ -109,7 +109,7 @@ class Weather:
 
     @property
     def outage(self) -> str:
-        """What is wrong with the way to the server, "" when nothing is."""
+        """The fault on the way to the server, "" if there is none."""
         return self._outages[-1] if self._outages else ""
 
     def turned_away(self) -> Answer[ExchangeOutcome, Grant]:
@@ -229,7 +229,8 @@ class Weather:
         self._kill_one(dice)
 
     def reboot(self) -> None:
-        """Everybody dies; when it is up again, the network needs a moment and the clock is an hour wrong for minutes."""
+        """Every process dies; when it is up again, the network needs a moment and the clock is an hour wrong for
+        minutes."""
         self._book.count("reboot")
         self._kill_all()
         self._laptop.reboot(self._dice.uniform(30.0, 600.0))

@@ -18,21 +18,23 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
+from kimi_auth.wire.answers import Grant
+
 from .catalogue import DEFAULT_MODELS, Model
 from .faults import Fault
 from .records import (
-    USER_CODE_ALPHABET,
+    SCOPE,
     CodeProblem,
     Device,
     DeviceCode,
     Family,
-    Grant,
     Judgement,
     OAuthError,
     Settings,
     Token,
     fingerprint,
     normalise_user_code,
+    random_name,
 )
 
 SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
@@ -57,11 +59,20 @@ def _atomic(method: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[
 
 
 class State:
-    """The state of the emulated service. All methods are thread-safe; all times are seconds of `now_s`."""
+    """The state of one server. All methods are thread-safe; all times are seconds of `now_s`.
 
-    def __init__(self, settings: Settings | None = None, now_s: Callable[[], float] = time.time) -> None:
+    `name` makes the tokens and codes: it gets `access`, `refresh`, `device` or `user_code`, and never repeats itself.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        now_s: Callable[[], float] = time.time,
+        name: Callable[[str], str] = random_name,
+    ) -> None:
         self.settings = settings or Settings()
         self.now_s = now_s
+        self._name = name
         self.form_key = secrets.token_bytes(32)  # signs the approval page's forms
         self.on_record: Callable[[Mapping[str, Any]], None] = lambda entry: None
         self._changed = threading.Condition(threading.RLock())
@@ -74,9 +85,9 @@ class State:
         self.log: deque[Mapping[str, Any]] = deque(maxlen=LOG_ENTRIES_MAX)
         self.membership = True
         self.models: tuple[Model, ...] = DEFAULT_MODELS
+        self.reused: list[str] = []  # spent refresh tokens that came again
         self._codes: dict[str, DeviceCode] = {}
-        self._codes_by_user_code: dict[str, DeviceCode] = {}
-        self._families: list[Family] = []
+        self.families: list[Family] = []
         self._tokens: dict[str, Token] = {}
         self._faults: list[tuple[Fault, int | None]] = []
         self._wrong_guesses_at_s: deque[float] = deque(maxlen=GUESSES_PER_MINUTE)
@@ -87,16 +98,15 @@ class State:
     def issue_code(self, device: Device | None = None) -> DeviceCode:
         """A new pair of codes (RFC 8628 §3.2)."""
         now_s = self.now_s()
-        letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(8))
         code = DeviceCode(
-            device_code=f"emulated-device-{secrets.token_urlsafe(24)}",
-            user_code=f"{letters[:4]}-{letters[4:]}",
+            device_code=self._name("device"),
+            user_code=self._name("user_code"),
             device=device or Device(),
             issued_at_s=now_s,
             expires_at_s=now_s + self.settings.code_ttl_s,
             interval_s=self.settings.interval_s,
         )
-        self._codes[code.device_code] = self._codes_by_user_code[code.user_code] = code
+        self._codes[code.device_code] = code
         self.counts["device_codes"] += 1
         return code
 
@@ -104,8 +114,9 @@ class State:
     def poll(self, device_code: str) -> Grant:
         """One token request with a device code (RFC 8628 §3.4, 3.5). Raises OAuthError until there is a grant.
 
-        A code gives tokens once; a second request with it revokes them. A poll before the interval ends adds 5 s to
-        the interval.
+        A code gives tokens once; a second request with it revokes them. Otherwise the first end of a code stands: a
+        refusal is answered with `access_denied` even after the code's time. A poll before the interval ends adds 5 s
+        to the interval.
         """
         self.counts["polls"] += 1
         now_s, code = self.now_s(), self._codes.get(device_code)
@@ -127,10 +138,16 @@ class State:
         if code.verdict == "pending":
             raise OAuthError("authorization_pending", "The person has not answered yet.")
         code.verdict = "used"
-        code.family = Family(number=len(self._families) + 1)
-        self._families.append(code.family)
         self.counts["exchanges"] += 1
-        return self._grow(code.family)
+        grant = self.issue()
+        code.family = self.families[-1]
+        return grant
+
+    @_atomic
+    def issue(self) -> Grant:
+        """The first pair of a new login."""
+        self.families.append(Family(number=len(self.families) + 1))
+        return self._grow(self.families[-1])
 
     @_atomic
     def refresh(self, refresh_token: str) -> Grant:
@@ -141,6 +158,7 @@ class State:
             raise OAuthError("invalid_grant", "This refresh token was never issued.")
         if token.is_spent:
             self.counts["reuse_seen"] += 1
+            self.reused.append(refresh_token)
         if token.family.revoked_because is not None:
             raise OAuthError("invalid_grant", f"The login was revoked: {token.family.revoked_because}.")
         if token.spent_at_s is not None and not now_s < token.spent_at_s + reuse.grace_s:
@@ -184,17 +202,26 @@ class State:
         now_s, missed = self.now_s(), self._wrong_guesses_at_s
         if guess and len(missed) == GUESSES_PER_MINUTE and now_s - missed[0] < 60:
             raise CodeProblem("too_many_guesses")
-        code = self._codes_by_user_code.get(normalise_user_code(typed) or "")
-        if code is None:
+        try:
+            code = self.find_code(normalise_user_code(typed) or "nonsense")
+        except CodeProblem:
             if guess:
                 missed.append(now_s)
-            raise CodeProblem("unknown")
+            raise
         self._approve_by_itself(code)
         if code.verdict != "pending":
             raise CodeProblem("decided")
         if now_s >= code.expires_at_s:
             raise CodeProblem("expired")
         return code
+
+    @_atomic
+    def find_code(self, user_code: str = "") -> DeviceCode:
+        """That code, or the newest, whatever became of it. Raises CodeProblem if there is none."""
+        codes = [code for code in self._codes.values() if user_code in ("", code.user_code)]
+        if not codes:
+            raise CodeProblem("unknown")
+        return codes[-1]
 
     @_atomic
     def decide(self, typed: str, verdict: Literal["approved", "denied"], *, guess: bool = False) -> DeviceCode:
@@ -268,7 +295,7 @@ class State:
             "membership": self.membership,
             "faults_left": len(self._faults),
             "families_alive": len(self._alive(None)),
-            "families": [self._describe(family) for family in self._families],
+            "families": [self._describe(family) for family in self.families],
             "codes": [
                 {
                     "user_code": code.user_code,
@@ -284,7 +311,7 @@ class State:
     # Within the lock
 
     def _alive(self, number: int | None) -> list[Family]:
-        return [f for f in self._families if f.revoked_because is None and number in (None, f.number)]
+        return [f for f in self.families if f.revoked_because is None and number in (None, f.number)]
 
     def _approve_by_itself(self, code: DeviceCode) -> None:
         s, due_at_s = self.settings, code.issued_at_s + self.settings.approve_after_s
@@ -296,10 +323,10 @@ class State:
         access = self._new(family, "access", now_s + s.access_ttl_s)
         refresh = keeping or self._new(family, "refresh", now_s + s.refresh_ttl_s)
         family.generation += 1
-        return Grant(access.value, refresh.value, s.access_ttl_s)
+        return Grant(access.value, refresh.value, s.access_ttl_s, SCOPE)
 
     def _new(self, family: Family, kind: Literal["access", "refresh"], expires_at_s: float) -> Token:
-        token = Token(f"emulated-{kind}-{secrets.token_urlsafe(24)}", kind, family, expires_at_s)
+        token = Token(self._name(kind), kind, family, expires_at_s)
         family.tokens.append(token)
         self._tokens[token.value] = token
         return token

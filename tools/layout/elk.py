@@ -1,14 +1,11 @@
 """Layouts by ELK: the request for a machine, the answer as a `Layout`, and the file that keeps the best answer.
 
-`tools/layout/run.py` runs the engine (elkjs, on node) when a machine has changed; nothing here starts it. `request` is the
-graph with sizes and options; its hash, `fingerprint`, says whether a kept layout still belongs to a machine. ELK's options
-interact, and no choice is best for every machine: it is asked in each of the `VARIANTS`, and the most readable of the
-answers is kept.
+`run.py` starts the engine (elkjs, on node) when a machine has changed; nothing here does. ELK's options interact, and no
+choice is best for every machine: it is asked in each of the `VARIANTS`, and the most readable of the answers is kept.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
@@ -16,11 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 from kimi_auth.machine.spec import Machine
+from kimi_auth.review.geometry import Layout, Point, Rect, Route
+from kimi_auth.review.graph import FRAME_FOOT, FRAME_GAP, FRAME_PAD, START, Arrow, Graph, graph_of
+from kimi_auth.review.layout import fingerprint
 
-from .geometry import Layout, Point, Rect, Route
-from .graph import FRAME_FOOT, FRAME_GAP, FRAME_PAD, START, Arrow, Graph, graph_of
-
-__all__ = ["VARIANTS", "file_text", "fingerprint", "request"]
+__all__ = ["VARIANTS", "file_text", "request"]
 
 _DOT = 14
 _MARGIN = 16
@@ -81,11 +78,6 @@ def request(machine: Machine, more: Mapping[str, str] = _NO_OPTIONS) -> dict[str
     return {"id": machine.name, "layoutOptions": {**_OPTIONS, **more}, "children": nodes, "edges": edges}
 
 
-def fingerprint(machine: Machine) -> str:
-    """SHA-256, in hex, of the request for `machine`: it changes with the shape of a picture, not with its sentences."""
-    return hashlib.sha256(json.dumps(request(machine), sort_keys=True).encode()).hexdigest()
-
-
 def file_text(
     machine: Machine, answers: Iterable[Mapping[str, Any] | None], variants: Sequence[Mapping[str, str]]
 ) -> str:
@@ -98,7 +90,7 @@ def file_text(
     number, best = min(layouts, key=lambda numbered: _cost(graph, numbered[1]))
     data = {
         "machine": machine.name,
-        "request": fingerprint(machine),
+        "graph": fingerprint(graph),
         "variant": dict(variants[number]),
         "layout": best.data(),
     }

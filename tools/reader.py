@@ -1,0 +1,67 @@
+"""Draw functions whose file a reader is to name from their job: do the names of rooms and modules say what lives there?
+
+    python tools/reader.py --seed 7             twenty jobs and the list of modules; show both to one who has not seen the code
+    python tools/reader.py --seed 7 --answers   the files
+
+Drawn are functions whose docstring has at least 30 characters (a shorter one makes sense beside the name alone): public ones,
+and private ones of at least eight lines. Same code and seed, same draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+PACKAGE: Final = Path(__file__).resolve().parents[1] / "kimi_auth"
+PRIVATE_LINES_MIN: Final = 8
+CHARACTERS_MIN: Final = 30
+
+
+class Job(NamedTuple):
+    """A function: its docstring and its location."""
+
+    says: str
+    module: str
+    name: str
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or PACKAGE.name
+
+
+def jobs(file: Path) -> Iterator[Job]:
+    """The functions of a file that may be drawn, methods included."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (says := ast.get_docstring(node)):
+            says = " ".join(inspect.cleandoc(says).split())
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            is_private = node.name.startswith("_")
+            if len(says) >= CHARACTERS_MIN and not (is_private and lines < PRIVATE_LINES_MIN):
+                yield Job(says, module_of(file), node.name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Draw functions whose file a reader is to name from their job.")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--answers", action="store_true", help="print the files instead of the jobs")
+    asked = parser.parse_args()
+    files = sorted(PACKAGE.rglob("*.py"))
+    drawn = random.Random(asked.seed).sample([job for file in files for job in jobs(file)], asked.count)
+    for number, job in enumerate(drawn, 1):
+        print(f"{number:2}. {f'{job.module} ({job.name})' if asked.answers else job.says}")
+    if not asked.answers:
+        print("\nIn which module is each? The modules:\n")
+        print("\n".join(module_of(file) for file in files))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
