@@ -28,7 +28,9 @@ def emulator() -> Iterator[Emulator]:
 def builders(dist: Path, tmp_path_factory: pytest.TempPathFactory, outside: dict[str, str]) -> Environment:
     """The wheel with the two builders, in a clean environment."""
     folder = tmp_path_factory.mktemp("builders") / "venv"
-    return make_environment(sys.executable, folder, outside, str(wheel(dist)), "pyinstaller", "shiv", "pip")
+    return make_environment(
+        sys.executable, folder, outside, str(wheel(dist)), "pyinstaller>=6.10", "shiv>=1.0.6", "pip"
+    )
 
 
 def lives(command: list[str], folder: Path, emulator: Emulator, outside: dict[str, str]) -> None:
