@@ -117,7 +117,7 @@ def test_a_checkout_of_others(copy: Path) -> None:
     others = f"this kimi-auth runs others: {CHECKOUT / 'machines'}"
     asked = run(copy, "kimi_auth", "diagram", "--check")
     assert asked.returncode == 1
-    assert {line.split(" ")[0] for line in asked.stdout.splitlines()} == expected
+    assert expected <= {line.split(" ")[0] for line in asked.stdout.splitlines()}
     assert others in asked.stderr
     compared = run(copy / "docs", "kimi_auth", "diagram", "--diff", str(before))
     assert (compared.returncode, "slow_down" in compared.stdout) == (1, True)
