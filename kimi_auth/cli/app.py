@@ -203,7 +203,7 @@ def _untrusted(error: SpecError) -> KimiAuthError:
 def _incomplete(missing: ImportError) -> KimiAuthError:
     """A module that cannot be loaded: of an installation with a part missing, or of a zip file, which has no native ones."""
     name = (missing.name or "a module").partition(".")[0]
-    if not Path(__file__).is_file():
+    if any(above.is_file() for above in Path(__file__).parents):  # the zip file itself
         message = f"{name} cannot be loaded from a zip file, because it is, or needs, a native module"
         return KimiAuthError(message, hint="build the program with shiv, which unpacks itself")
     return KimiAuthError(f"{name} cannot be imported: the installation is incomplete", hint="install kimi-auth again")
