@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.age import AgeClock
@@ -20,6 +21,7 @@ from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.keyring_migration import is_waiting, migrate
+from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile
 from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, default_platform, server_of, sign_in_command
@@ -37,7 +39,7 @@ def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) ->
     """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for an unknown user's home."""
     named = given or environ.get("KIMI_SHARE_DIR") or "~/.kimi"
     try:
-        return Path(named).expanduser()
+        return files.expanded(named)
     except RuntimeError:
         hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
         raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
@@ -177,9 +179,7 @@ class Components:
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
-            import asyncio
-
-            await asyncio.to_thread(self.leave_keyring)
+            await in_thread(self.leave_keyring)
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:

@@ -191,7 +191,7 @@ class ClientRefused(ConfigError):
     """The server refuses this program (invalid_client and similar, RFC 6749 §5.2), not this login."""
 
     code = "client_refused"
-    default_hint = "update kimi-auth, or check KIMI_CODE_OAUTH_HOST"
+    default_hint = "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list"
 
 
 class ModelsPending(KimiAuthError):

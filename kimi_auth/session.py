@@ -24,6 +24,7 @@ from kimi_auth.credential.credential import Ask, CredentialState, addressed
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable, WrongIssuer
+from kimi_auth.loops import in_thread, only_asyncio
 from kimi_auth.models import static_key
 from kimi_auth.models.account import discover, endpoints_of, sign_in_command
 from kimi_auth.once import once
@@ -224,6 +225,9 @@ class Session:
         without membership, says nothing of the token: that is `unknown`, with the reason."""
         from kimi_auth.wire import fetch_models
 
+        if self.platform.models is not None:
+            message = f"{self.platform.name} has no list of models to ask for"
+            return Verdict("unknown", ConfigError(message, hint="use the token at its API"))
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.error, WrongIssuer):
@@ -250,6 +254,7 @@ class Session:
         from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
         from kimi_auth.machine import walk_async
 
+        only_asyncio("login")
         endpoints_of(self.platform)
         await self._components.settle()
         around = LoginPorts(
@@ -283,9 +288,7 @@ class Session:
         Raises WrongIssuer, StorageError or CredentialLocked if the login still stands.
         """
         if self.platform.oauth is None:
-            import asyncio
-
-            return await asyncio.to_thread(self.logout_sync)
+            return await in_thread(self.logout_sync)
         await self._components.settle()
         self._refuse_foreign()
         return self._signed_out(await self._components.credential.sign_out().wait_async())
@@ -406,6 +409,8 @@ class Session:
         import asyncio
 
         from kimi_auth.clients import keep
+
+        only_asyncio("kept_fresh")
 
         detach = [self._targets.attach(target) for target in targets]
         keeper: asyncio.Task[None] | None = None

@@ -18,6 +18,7 @@ from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.completion import scripted
 from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.hints import platform_named
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
@@ -43,6 +44,7 @@ HOMES = {
     "adopt": "adopt",
     "run": "run",
     "models": "models",
+    "platforms": "platforms",
     "doctor": "doctor",
     "diagram": "diagram",
     "emulator": "emulator",
@@ -134,7 +136,7 @@ def program() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with Terminal(json=_json(args)) as out:
+    with Terminal(json=_json(args), platform=platform_named(args)) as out:
         try:
             with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
                 try:
@@ -177,8 +179,8 @@ def _run(args: list[str], out: Terminal) -> int:
             return 0
         out.let_go()
         return 1
-    except OSError as refusal:
-        return _refused(refusal, out)
+    except (OSError, ImportError) as refusal:
+        return _refused(refusal, out) if isinstance(refusal, OSError) else out.report(_incomplete(refusal))
     except Exception as bug:  # noqa: BLE001 - the last resort: one line instead of a traceback with other people's data
         return _bug(bug, out)
     return status if isinstance(status, int) else 0
@@ -225,6 +227,15 @@ def _untrusted(error: SpecError) -> KimiAuthError:
     """Machine files with mistakes, reported to a command that needs them for anything but showing the mistakes."""
     more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
     return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
+
+
+def _incomplete(missing: ImportError) -> KimiAuthError:
+    """A module that cannot be loaded: of an installation with a part missing, or of a zip file, which has no native ones."""
+    name = (missing.name or "a module").partition(".")[0]
+    if any(above.is_file() for above in Path(__file__).parents):  # the zip file itself
+        message = f"{name} cannot be loaded from a zip file, because it is, or needs, a native module"
+        return KimiAuthError(message, hint="build the program with shiv, which unpacks itself")
+    return KimiAuthError(f"{name} cannot be imported: the installation is incomplete", hint="install kimi-auth again")
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kimi_auth import files
 from kimi_auth.cli.completion import complete_platforms
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from kimi_auth.machine import Observer
     from kimi_auth.session import Session
 
-__all__ = ["ConfigPath", "Json", "PlatformId", "open_session", "terminal_of"]
+__all__ = ["ConfigPath", "Json", "PlatformId", "at_home", "open_session", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,
@@ -29,10 +30,10 @@ PlatformId = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def _at_home(given: Path | None) -> Path | None:
+def at_home(given: Path | None) -> Path | None:
     """`given` with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
     try:
-        return given and given.expanduser()
+        return given and files.expanded(given)
     except RuntimeError:
         raise typer.BadParameter(f"{given}: there is no such home directory") from None
 
@@ -42,7 +43,7 @@ ConfigPath = Annotated[
     typer.Option(
         "--config-file",
         metavar="FILE",
-        callback=_at_home,
+        callback=at_home,
         help="Must be the default config.toml: others are refused.",
     ),
 ]

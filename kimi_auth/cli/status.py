@@ -14,11 +14,13 @@ from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.models.account import sign_in_command
+from kimi_auth.models.elsewhere import elsewhere
+from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["add_to", "claim_of", "duration"]
+__all__ = ["add_to", "claim_of", "duration", "is_too_long"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 WORDS = {
@@ -83,6 +85,14 @@ def _models(session: Session) -> tuple[int, str, str]:
     return len(ours), str(config.get("default_model") or ""), ""
 
 
+def _elsewhere(session: Session) -> list[tuple[str, str]]:
+    """Places of config.toml that send this login to another API, with the host of each."""
+    try:
+        return list(elsewhere(session.config.read(), session.platform).items())
+    except ConfigError:
+        return []
+
+
 def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
     now_s = time.time()
     rows: list[Row] = [
@@ -93,7 +103,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows += [("key", "an API key, which does not expire"), ("print", found.fp)]
     elif found.fp:
         rows += [
-            ("token", f"{duration(found.left_s)} left" if found.left_s else "expired"),
+            ("token", _left(found)),
             ("renewal", _renewal(found)),
             ("pair", found.fp),
         ]
@@ -108,6 +118,10 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows.append(("lock", f"held by {found.holder}"))
     rows += [("variable", f"{name} {says}") for name, says in found.overridden_by.items()]
     count, default, problem = _models(session)
+    rows += [
+        (name, f"is not at this API: the Kimi CLI sends this login's token to {host}")
+        for name, host in _elsewhere(session)
+    ]
     rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
     if verdict:
         rows.append(("API says", verdict.says + (f": {verdict.error.line}" if verdict.error else "")))
@@ -141,7 +155,21 @@ def _rejected(found: Status, now_s: float) -> str:
     return f"{said}; no rotation for that reason for {duration(found.forced_retry_at_s - now_s)}"
 
 
+def _left(found: Status) -> str:
+    if not found.left_s:
+        return "expired"
+    granted = f", though the server granted {duration(found.lifetime_s)}" if is_too_long(found) else ""
+    return f"{duration(found.left_s)} left{granted}"
+
+
+def is_too_long(found: Status) -> bool:
+    """Whether the record gives the token more life than the server did: another clock wrote it, or another unit."""
+    return found.expires_at_s > END_MAX_S or found.left_s > found.lifetime_s + CLOCK_SLACK_S
+
+
 def _renewal(found: Status) -> str:
+    if not found.renewable:
+        return "never: the record has no refresh token, so the login ends with this token"
     if isinstance(found.error, SignInEnded):
         return "never: sign in again"
     return f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"
@@ -167,7 +195,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "api_base": session.platform.api_base,
         "expires_at": found.expires_at_s or None,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,
-        "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
+        "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth and found.renewable else None,
         "renewed_at": found.renewed_at_s or None,
         "retry_at": found.retry_at_s or None,
         "rejected_at": found.rejected_at_s or None,
@@ -177,6 +205,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "models": count,
         "default_model": default or None,
         "config_problem": problem or None,
+        "elsewhere": [{"location": place, "host": host} for place, host in _elsewhere(session)],
         "sources": dict(sorted(found.sources.items())),
         "overridden_by": [{"variable": name, "says": says} for name, says in found.overridden_by.items()],
         "error": _about(found.error),

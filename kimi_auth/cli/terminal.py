@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
+from kimi_auth.cli.hints import for_platform
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.text import one_line, visible
@@ -59,12 +60,13 @@ class Terminal:
 
     What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
 
-    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `signals`: what
-    SIGINT and its kin do to the command.
+    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`: the one
+    that the command line names; hints repeat it. `signals`: what SIGINT and its kin do to the command.
     """
 
     json: Literal["", "object", "events"] = ""
     verbose: bool = False
+    platform: str = ""
     signals: Signals = field(init=False, repr=False)
     _logs: logging.Handler | None = field(default=None, repr=False)
 
@@ -163,6 +165,7 @@ class Terminal:
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
         """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
+        error = type(error)(error.message, hint=for_platform(error.hint, self.platform))
         self.say(error.line)
         self._record(error.code, error.message, error.hint, error.exit_status, facts)
         return error.exit_status

@@ -13,7 +13,7 @@ from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
 from kimi_auth.platforms import Platform
 from kimi_auth.store import CredentialStore, Stamp
-from kimi_auth.token import Token, left_s, window_s
+from kimi_auth.token import Token, left_s, lifetime_s, window_s
 
 __all__ = ["AgeClock", "CachedToken", "Refresher", "status_of"]
 
@@ -148,6 +148,8 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         binding=view.binding,
         expires_at_s=token.expires_at_s,
         left_s=left,
+        lifetime_s=lifetime_s(token),
+        renewable=bool(token.refresh_token),
         renews_in_s=max(0.0, left - window_s(token)),
         renewed_at_s=backoff.renewed_at_s,
         retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,

@@ -6,12 +6,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kimi_auth.errors import Unreachable
-
-if TYPE_CHECKING:
-    import asyncio
+from kimi_auth.loops import signal_here, within
 
 __all__ = ["Call", "Waiter"]
 
@@ -56,15 +54,11 @@ class Waiter(Generic[Result]):
     async def wait_async(self, timeout_s: float | None = None) -> Result:
         """Waits for the call in this event loop and returns its result. Raises TimeoutError, and the function's
         exception."""
-        import asyncio  # loaded already where a loop runs; most commands have none
-
-        loop = asyncio.get_running_loop()
-        woken = loop.create_future()
-        self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)
+        woken = signal_here()
+        self._wake = woken.set
         try:
             if self._outcome.empty():  # checked after `_wake` is set, so no result is missed in between
-                async with asyncio.timeout(timeout_s):
-                    await woken
+                await within(timeout_s, woken.wait)
         finally:
             self._settle()
         return self._result()
@@ -76,11 +70,6 @@ class Waiter(Generic[Result]):
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value]
-
-
-def _wake_up(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
 
 
 class Call(Generic[Result]):

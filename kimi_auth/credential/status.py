@@ -40,8 +40,9 @@ class Status:
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
     `location` names the credential's file or keyring, `issuer` its OAuth host ("" unknown): from the record, else from the
-    `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the
-    time until renewal becomes advisory. `rejected_at_s`: when a program reported that the API rejected this access
+    `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `lifetime_s` the
+    life that the server granted, `renews_in_s` the time until renewal becomes advisory; `renewable` is False for a record
+    without a refresh token. `rejected_at_s`: when a program reported that the API rejected this access
     token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
     for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
@@ -59,6 +60,8 @@ class Status:
     binding: Binding | None = None
     expires_at_s: float = 0.0
     left_s: float = 0.0
+    lifetime_s: float = 0.0
+    renewable: bool = True
     renews_in_s: float = 0.0
     renewed_at_s: float = 0.0
     retry_at_s: float = 0.0

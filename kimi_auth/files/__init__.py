@@ -11,6 +11,7 @@ first (`kimi_auth.cli.privileges`), a library refuses.
 from __future__ import annotations
 
 from .exposure import exposed_to
+from .homes import expanded
 from .modes import PRIVATE_DIRECTORY, close, make_directories, tighten
 from .mounts import keeps_modes
 from .reach import Location, Where, followed, is_directory, names, path_of, reached, remarks, stat_at
@@ -56,6 +57,7 @@ __all__ = [
     "close",
     "create",
     "create_durably",
+    "expanded",
     "exposed_to",
     "followed",
     "is_directory",

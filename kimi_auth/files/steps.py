@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+
+from kimi_auth import system
 
 from .mounts import keeps_modes
 from .reach import Location, opened_directory
@@ -15,7 +18,6 @@ PRIVATE_FILE = 0o600
 
 _NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 """Errors of `fchmod` on file systems that store no modes."""
-_NO_ALLOCATION = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -24,7 +26,9 @@ def open_new(location: Location, mode: int = PRIVATE_FILE) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW
     descriptor = os.open(location.name, flags, PRIVATE_FILE, dir_fd=location.directory)
     try:
-        os.fchmod(descriptor, mode)  # the umask may have removed bits
+        # The umask may have removed bits; some file systems refuse even a change to the mode that is there.
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+            os.fchmod(descriptor, mode)
     except OSError as error:
         if error.errno not in _NO_MODES or keeps_modes(os.fstat(descriptor).st_dev):
             os.close(descriptor)
@@ -43,7 +47,7 @@ def new_file(
             _allocate(descriptor, allocate)
             overwrite(descriptor, data, 0)
             if sync:
-                os.fsync(descriptor)
+                system.sync(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:
@@ -69,7 +73,7 @@ def sync_names(location: Location) -> None:
     """Makes the names beside `location` durable; ignores a file system without that operation."""
     with opened_directory(location) as descriptor:
         try:
-            os.fsync(descriptor)
+            system.sync(descriptor)
         except OSError as error:
             if error.errno not in _DIRECTORY_SYNC_UNKNOWN:
                 raise
@@ -86,11 +90,5 @@ def overwrite(descriptor: int, data: bytes, offset: int) -> None:
 def _allocate(descriptor: int, size: int) -> None:
     if size <= 0:
         return
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except AttributeError:
-        overwrite(descriptor, bytes(size), 0)
-    except OSError as error:
-        if error.errno not in _NO_ALLOCATION:
-            raise
+    if not system.allocate(descriptor, size):
         overwrite(descriptor, bytes(size), 0)  # without allocation, writing zeros reserves the blocks

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kimi_auth import system
+
 from .reach import Where, opened_directory, path_of, reached
 from .reading import SAFELY
 from .steps import PRIVATE_FILE, new_file, open_new, overwrite, removed, renamed, sync_names
@@ -149,7 +151,7 @@ def overwrite_durably(where: Where, head: bytes, data: bytes) -> bool:
             return False
         os.ftruncate(descriptor, len(head) + len(data))
         overwrite(descriptor, data, len(head))
-        os.fsync(descriptor)
+        system.sync(descriptor)
     finally:
         os.close(descriptor)
     return True

@@ -262,7 +262,8 @@ class DeviceLoginHooks:
         if found.error is not None:
             return "unavailable", replace(ctx, error=found.error)
         number = len(found.models)
-        self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
+        said = f"{number} model{'s' if number > 1 else ''} found." if number else "The platform lists no models."
+        self._tell("models", said, count=number)
         return "synced", replace(ctx, catalogue=found.models)
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:

@@ -130,8 +130,11 @@ def endpoints_of(platform: Platform) -> Endpoints:
         scope=oauth.scope or "",
         resource=oauth.resource or "",
         audience=oauth.audience or "",
+        revocation_url=oauth.revocation_url,
         discover_revocation=platform.revocation != "none",
         revoked_codes=frozenset(oauth.revoked_errors),
+        client_secret=oauth.client_secret or "",
+        auth_method=oauth.token_endpoint_auth_method,
     )
 
 
@@ -154,11 +157,13 @@ def server_of(
     """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
     origins beside the issuer's own that the stored login is bound to."""
     from kimi_auth.wire import Endpoints, LocatedClient, OAuthClient
+    from kimi_auth.wire.discovery import other_origins
 
     if platform.oauth is None:
         return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
-    endpoints = endpoints_of(platform)
-    return (OAuthClient if endpoints.token_url else LocatedClient)(endpoints, headers, pinned=pinned)
+    to = endpoints_of(platform)
+    at_home = to.token_url and not other_origins(to.issuer, to.token_url, to.revocation_url)
+    return (OAuthClient if at_home else LocatedClient)(to, headers, pinned=pinned)
 
 
 async def discover(
@@ -166,9 +171,13 @@ async def discover(
 ) -> Catalogue:
     """The models that the platform offers to this bearer, or the error that says why they are not known.
 
-    With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
+    A platform that names its models itself is asked nothing. With a `memory` the server is asked whether they have
+    changed since, if it has given an ETag (RFC 9110 §13.1.2).
     """
-    from kimi_auth.models import Catalogue
+    from kimi_auth.models import Catalogue, ModelEntry, offered
+
+    if platform.models is not None:
+        return Catalogue(offered(platform, tuple(ModelEntry(**vars(model)) for model in platform.models)))
     from kimi_auth.wire import fetch_models
 
     memo = memory.recall(platform) if memory else None

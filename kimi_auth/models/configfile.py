@@ -42,7 +42,7 @@ _ROOM_BYTES = 64 << 10
 def default_location(share_dir: Path, given: Path | None) -> Path:
     """Where the config is. Raises `ConfigError` when another file is `given`: the Kimi CLI reads OAuth from this one only."""
     path = share_dir / "config.toml"
-    if given is not None and os.path.realpath(given.expanduser()) != os.path.realpath(path):
+    if given is not None and os.path.realpath(files.expanded(given)) != os.path.realpath(path):
         raise ConfigError(
             f"{given}: sign-in works with the default config file only, {path}, because the Kimi CLI reads it from there",
             hint="leave out --config-file, or set KIMI_SHARE_DIR to the directory of that file",

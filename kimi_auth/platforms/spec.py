@@ -11,7 +11,7 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ __all__ = [
     "CAPABILITIES",
     "Capability",
     "CapabilityRule",
+    "ListedModel",
     "OAuthEndpoints",
     "Platform",
     "builtin",
@@ -55,19 +56,38 @@ class CapabilityRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """One model of a platform whose API lists none, with the keys of a catalogue's items; `context_length` is in tokens."""
+
+    id: str
+    context_length: int | None = None
+    supports_reasoning: bool = False
+    supports_image_in: bool = False
+    supports_video_in: bool = False
+    display_name: str | None = None
+
+
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
+"""How a client with a secret authenticates (RFC 6749 §2.3.1), by its name in RFC 7591 §2."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OAuthEndpoints:
     """Where and as whom one signs in with the device grant (RFC 8628). `scope` None: none is sent.
     `resource` (RFC 8707 §2) and `audience` name the API that the tokens are for, on servers that ask for it.
 
-    `host` may be written `issuer`. Without the two paths it is one whose metadata (RFC 8414) names the endpoints: then the
-    URLs are "".
+    `host` may be written `issuer`. A path is below the host, or the URL of an endpoint elsewhere. Without device and token
+    path the issuer's metadata (RFC 8414) names the endpoints: then the URLs are "".
     """
 
     host: str
     host_env: tuple[str, ...] = ()
     device_authorization_path: str | None = None
     token_path: str | None = None
+    revocation_path: str | None = None
     client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
     scope: str | None = None
     resource: str | None = None
     audience: str | None = None
@@ -75,18 +95,26 @@ class OAuthEndpoints:
 
     @property
     def device_authorization_url(self) -> str:
-        return self.host + self.device_authorization_path if self.device_authorization_path else ""
+        return self._url(self.device_authorization_path)
 
     @property
     def token_url(self) -> str:
-        return self.host + self.token_path if self.token_path else ""
+        return self._url(self.token_path)
+
+    @property
+    def revocation_url(self) -> str:
+        return self._url(self.revocation_path)
+
+    def _url(self, path: str | None) -> str:
+        return self.host + path if path and path.startswith("/") else path or ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the
-    part of the world that it serves, where there is more than one of its kind. `rotation_ends_access`: the server ends
-    the old access token the moment it rotates the pair."""
+    """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
+    of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
+    `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
+    the pair."""
 
     id: str
     name: str
@@ -97,6 +125,7 @@ class Platform:
     oauth: OAuthEndpoints | None = None
     search_path: str | None = None
     fetch_path: str | None = None
+    models: tuple[ListedModel, ...] | None = None
     model_prefixes: tuple[str, ...] = ()
     capability_rules: tuple[CapabilityRule, ...] = ()
     assumed_context_length: int = 131_072
@@ -156,8 +185,9 @@ def credential_key(platform_id: str) -> str:
 
 def of_table(table: Mapping[str, Any]) -> Platform:
     """The platform of a table whose keys and values have been checked."""
-    oauth = table.get("oauth")
+    oauth, models = table.get("oauth"), table.get("models")
     parts = {
+        "models": None if models is None else tuple(ListedModel(**one) for one in models),
         "oauth": OAuthEndpoints(**_frozen(oauth)) if oauth else None,
         "capability_rules": rules_of(table["capability_rules"]),
     }

@@ -2,8 +2,8 @@
 
     python -m kimi_auth.review.diagram [--check] FOLDER
 
-writes a page and a picture for each machine of this package and one page for the review of all; `--check` writes nothing
-and names the files that differ.
+writes a page and a picture for each machine and one page for the review of all; `--check` writes nothing and names the
+files that differ. The machines are those of `machines/` beside the folder, else this package's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from kimi_auth.machine.errors import SpecError
-from kimi_auth.machine.library import Library
+from kimi_auth.machine.library import Library, holds_machines
 from kimi_auth.machine.spec import Machine
 from kimi_auth.text import visible
 
@@ -32,7 +32,7 @@ _FIX = "run `make diagrams`"
 
 
 def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
-    """Make `folder` hold exactly the pages and pictures of `machines` (default: this package's).
+    """Make `folder` hold exactly the pages and pictures of `machines` (default: those beside it, else this package's).
 
     Files without our mark stay, and so do pictures of what was measured on another revision: only a full run of the tests can
     draw them again, and `check` names them. Figures and hooks are read from the folder, see `page_data`.
@@ -41,7 +41,7 @@ def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    library = _library(machines)
+    library = _library(folder, machines)
     for path in _orphans(folder, files):
         if not _is_measured(path, library):
             path.unlink()
@@ -54,7 +54,7 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
     """
     files = _files(folder, machines)
     found = not_fresh(folder, files)
-    library = _library(machines)
+    library = _library(folder, machines)
     for path in _orphans(folder, files):
         is_old = _is_measured(path, library)
         why = "was measured on another revision; run `make test` first, then" if is_old else "belongs to no machine;"
@@ -98,13 +98,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def _library(machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
-    return Library.load() if machines is None else {machine.name: machine for machine in machines}
+def _library(folder: Path, machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
+    if machines is not None:
+        return {machine.name: machine for machine in machines}
+    beside = folder.parent / "machines"
+    return Library.load(beside if holds_machines(beside) else None)
 
 
 def _files(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
     """The text of each file, by its path in `folder`."""
-    library, page_data = _library(machines), read_page_data(folder)
+    library, page_data = _library(folder, machines), read_page_data(folder)
     files = {"review.html": html_page(library, page_data)}
     checked = only_checked(page_data, library)
     for name, machine in library.items():

@@ -124,7 +124,7 @@ def _load(data: bytes) -> object:
     if not data:
         raise RecordError("it is empty")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # an editor's byte order mark, as in config.toml
     except UnicodeDecodeError:
         raise RecordError("it is not UTF-8") from None
     try:

@@ -6,7 +6,7 @@ Every request of `kimi_auth.wire` returns an `Answer`; none raises for the behav
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from kimi_auth.errors import KimiAuthError
 
@@ -90,7 +90,8 @@ class Endpoints:
 
     `revocation_url` is "" when the platform names none: then `discover_revocation` says whether to ask the server's
     metadata (RFC 8414), and without it nothing is revoked at the server. The client never guesses an endpoint.
-    `resource` (RFC 8707) and `audience` go with every request for a code or for tokens, "" for none.
+    `resource` (RFC 8707) and `audience` go with every request for a code or for tokens, "" for none. `client_secret`
+    authenticates every request of a client that has one ("": a public client), in the way that `auth_method` names.
     """
 
     issuer: str
@@ -103,3 +104,5 @@ class Endpoints:
     revocation_url: str = ""
     discover_revocation: bool = True
     revoked_codes: frozenset[str] = frozenset({"invalid_grant"})
+    client_secret: str = field(repr=False, default="")
+    auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"

@@ -82,7 +82,7 @@ def _read(path: Path) -> str | None:
         found = files.read_bounded(path, 100, follow=True)
     except files.TooLarge:
         return ""
-    return found.data.decode("ascii", "replace").strip().lower() if found else None
+    return found.data.decode("utf-8-sig", "replace").strip().lower() if found else None
 
 
 def _create(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An OAuth server known by its issuer only: its metadata (RFC 8414) names the endpoints when a request needs one."""
+"""An OAuth server whose endpoints may be at other origins: its metadata (RFC 8414) names them, or the platform does."""
 
 from __future__ import annotations
 
@@ -119,13 +119,17 @@ class LocatedClient:
             request = Request("GET", url, self._headers, deadline_s=left_s, connect_timeout_s=connect_timeout_s)
             return self._clients.send(request)
 
-        return self._found or self._keep(searched(self._search(), send))
+        return self._known() or self._keep(searched(self._search(), send))
 
     async def _locate_async(self) -> OAuthClient | RawResponse:
         def send(url: str) -> Awaitable[RawResponse]:
             return self._clients.send_async(Request("GET", url, self._headers, deadline_s=METADATA_DEADLINE_S))
 
-        return self._found or self._keep(await searched_async(self._search(), send))
+        return self._known() or self._keep(await searched_async(self._search(), send))
+
+    def _known(self) -> OAuthClient | RawResponse | None:
+        """The client, if it was found before or the platform names the endpoints."""
+        return self._found or (self._keep(self._endpoints) if self._endpoints.token_url else None)
 
     def _search(self) -> Search[Endpoints]:
         message = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
@@ -145,6 +149,7 @@ class LocatedClient:
                     transport=self._transport,
                     async_transport=self._async_transport,
                     clock=self._clients.clock,
+                    pinned=self._pinned,
                 )
             return self._found
 
@@ -155,11 +160,11 @@ def _endpoints_in(metadata: JsonObject, known: Endpoints) -> Endpoints | None:
     token = endpoint(metadata, known.issuer, "token_endpoint")
     if not (device and token):
         return None
-    revocation = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
+    named = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
     return replace(
         known,
         device_authorization_url=device,
         token_url=token,
-        revocation_url=revocation,
+        revocation_url=known.revocation_url or named,
         discover_revocation=False,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from urllib.parse import quote_plus
 
 import httpx
 
@@ -28,7 +30,7 @@ EXCHANGE_DEADLINE_S = 60.0
 
 
 class OAuthClient:
-    """An `OAuthServer` behind `endpoints`; a public client without a secret.
+    """An `OAuthServer` behind `endpoints`; a public client, unless they have a secret.
 
     `headers` go with every request. `transport` and `async_transport` replace the network (tests); otherwise the
     environment sets proxies and certificates. Refuses plain http except on loopback, unless `plain_http`. `pinned`
@@ -131,13 +133,25 @@ class OAuthClient:
         deadline_s: float = DEADLINE_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> Request:
+        ours = self._endpoints.client_secret
+        headers = self._headers
+        if ours and self._endpoints.auth_method == "client_secret_post":
+            form = {**form, "client_secret": ours}
+        elif ours:
+            headers = {**headers, "Authorization": _basic(self._endpoints.client_id, ours)}
         return Request(
             "POST",
             url,
-            self._headers,
+            headers,
             form,
             deadline_s=deadline_s,
             connect_timeout_s=connect_timeout_s,
-            secrets=(secret,) if secret else (),
+            secrets=tuple(filter(None, (secret, ours))),
             plain_http=self._plain_http,
         )
+
+
+def _basic(client_id: str, secret: str) -> str:
+    """RFC 6749 §2.3.1: both parts are form-encoded before they are joined."""
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode("ascii")

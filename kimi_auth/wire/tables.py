@@ -106,7 +106,7 @@ IN_DOUBT_HINT = "whether the login was renewed is not known; the next try finds 
 NOT_REVOKED_HINT = "the tokens end by themselves"
 NOT_PINNED = "{host} did not handle tokens for this login's issuer when you signed in, so nothing is sent there"
 PIN_IT = "if that is right, sign in again: kimi-auth login --force"
-CHECK_HOST = "check KIMI_CODE_OAUTH_HOST"
+CHECK_HOST = "check its OAuth host: kimi-auth platforms list"
 
 # Rows that the two requests of a sign-in share.
 _PAUSE: Row[Literal["unreachable"]] = Row(

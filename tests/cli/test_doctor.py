@@ -257,6 +257,29 @@ class House:
         numbers = {"seconds": 9e10, "step": 1, "at_s": 1.0}
         (self.share_dir / "kimi-auth" / "walks" / name).write_text(json.dumps(line | numbers) + "\n")
 
+    def edit_record(self, **changes: object) -> None:
+        self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
+
+    def no_refresh_token(self) -> None:
+        self.edit_record(refresh_token="")
+
+    def in_milliseconds(self) -> None:
+        self.edit_record(expires_at=time.time() * 1000)
+
+    def base_url_edited(self) -> None:
+        text = self.config.read_text()
+        base = re.search(r'base_url = "([^"]+)"', text)
+        assert base
+        self.config.write_text(text.replace(base[0], 'base_url = "https://me:s3cret@llm.example/v1"', 1))
+
+    def service_elsewhere(self) -> None:
+        self.config.write_text(
+            re.sub(r'base_url = "[^"]+/search"', 'base_url = "https://search.example"', self.config.read_text())
+        )
+
+    def in_proc(self) -> None:
+        self.monkeypatch.setenv("KIMI_SHARE_DIR", "/proc/x/y")
+
     def kimi_cli_wrote(self) -> None:
         record = json.loads(self.file.read_text())
         self.file.write_text(json.dumps({key: value for key, value in record.items() if key != "issuer"}))
@@ -293,6 +316,14 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("keyring_without_package",),
         [("keyring", "pip install 'kimi-auth[keyring]' && kimi-auth models sync")],
     ),
+    "no refresh token": (("no_refresh_token",), [("renewal", "sign in again: kimi-auth login --force")]),
+    "expires_at in milliseconds": (("in_milliseconds",), [("token", RENEW)]),
+    "provider at another API": (("base_url_edited",), [("provider", f"correct it: {EDIT}")]),
+    "service at another host": (("service_elsewhere",), [("provider", f"correct it: {EDIT}")]),
+    "share dir that cannot be made": (
+        ("in_proc",),
+        [("share dir", "name another directory: export KIMI_SHARE_DIR=/a/directory")],
+    ),
     "config invalid": (("config_invalid",), [("config.toml", f"correct it: {EDIT}")]),
     "config read-only": (("config_unwritable",), [("writing", "make it writable: chmod u+w ~/.kimi/config.toml")]),
     "default model gone": (
@@ -317,7 +348,10 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("age_300", "backing_off"),
         [("backoff", f"check the network, then: {RENEW}")],
     ),
-    "client refused": (("client_refused",), [("backoff", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
+    "client refused": (
+        ("client_refused",),
+        [("backoff", "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list")],
+    ),
     "platforms broken": (("platforms_broken",), [("platforms", ".+")]),
     "another issuer": (
         ("other_issuer",),
@@ -401,6 +435,27 @@ def test_two_defects(house: House, pair: tuple[str, str]) -> None:
     wanted = dict(each for seed in pair for each in alone[seed])
     assert found.keys() == wanted.keys()
     assert all(step == wanted[check] or re.fullmatch(wanted[check], step) for check, step in found.items())
+
+
+def test_status_says_it_too(house: House) -> None:
+    """What keeps a login from being renewed, an end that cannot be right, and another API stand in `status` as well; an address
+    is shown without its user name."""
+    house.no_refresh_token()
+    assert "renewal: never: the record has no refresh token" in house.kimi("status").out
+    assert house.kimi("status", "--json").json["renews_in_s"] is None
+    house.edit_record(refresh_token="r")
+    house.in_milliseconds()
+    assert " left, though the server granted 15 min 00 s\n" in house.kimi("status").out
+    house.base_url_edited()
+    said = house.kimi("status")
+    assert (
+        'providers."managed:kimi-code".base_url: is not at this API: the Kimi CLI sends this login\'s token to llm.example/v1\n'
+        in said.out
+    )
+    assert "s3cret" not in said.out + house.kimi("doctor").out
+    assert house.kimi("status", "--json").json["elsewhere"] == [
+        {"place": 'providers."managed:kimi-code".base_url', "host": "llm.example/v1"}
+    ]
 
 
 def test_all_well_is_one_line(house: House) -> None:

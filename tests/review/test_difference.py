@@ -292,7 +292,7 @@ def test_revisions(checkout: Callable[..., None]) -> None:
         assert between("HEAD~1", after).text() == (
             "~ switch: on: tone is bad, before good\n    pressed: rests in on (good), now rests in on (bad)\n"
         )
-    assert list(revision().machines) == list(OWN), "the machines of this package"
+    assert list(revision().machines) == ["switch"], "the machines of this checkout"
 
 
 def test_a_change_that_the_lints_refuse(checkout: Callable[..., None]) -> None:

@@ -55,7 +55,6 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "NUL bytes behind": (_record() + bytes(8), "not JSON"),
     "not UTF-8": (b'{"access_token": "' + SECRET.encode() + b'\xff"}', "not UTF-8"),
     "UTF-16": (_record().decode().encode("utf-16"), "not UTF-8"),
-    "byte order mark": (b"\xef\xbb\xbf" + _record(), "not JSON"),
     "deep nesting": (b"[" * 60_000, "nested too deeply"),
     "deep objects": (b'{"a":' * 12_000, "nested too deeply"),
     "a number": (b"7", "not a JSON object"),
@@ -174,6 +173,15 @@ def test_times_that_are_none_are_unknown(file_store: FileStore, times: str) -> N
     """A strange time costs no login: it is 0.0, unknown."""
     file_store.path.write_text(f'{{"access_token": "a", "refresh_token": "r", {times}}}')
     assert file_store.read().token == Token("a", "r", 0.0, 0.0)
+
+
+def test_a_byte_order_mark_is_no_damage(file_store: FileStore) -> None:
+    """A record that an editor saved with a byte order mark (RFC 8259 §8.1) is read as config.toml is."""
+    file_store.path.parent.mkdir(parents=True, exist_ok=True)
+    file_store.path.write_bytes(b"\xef\xbb\xbf" + GOOD)
+    token = file_store.read().token
+    assert token is not None
+    assert (token.access_token, token.refresh_token) == ("a", "r")
 
 
 def test_times_may_be_strings_and_unknown_keys_are_ignored(file_store: FileStore) -> None:

@@ -161,7 +161,6 @@ def test_an_install_that_was_not_durable_is_tried_again(
         ("posix_fallocate", errno.EFBIG, "larger than this process may write"),
         ("pwrite", errno.EDQUOT, "quota"),
         ("fsync", errno.EIO, "disk reports an error"),
-        ("fchmod", errno.EPERM, "not permitted"),
     ],
 )
 def test_a_claim_that_fails_leaves_nothing(

@@ -35,9 +35,9 @@ def test_a_first_id_is_made_and_kept(tmp_path: Path) -> None:
     assert files(share_dir) == ["device_id"]
 
 
-@pytest.mark.parametrize("content", [KNOWN, KNOWN + "\n", KNOWN.upper()])
+@pytest.mark.parametrize("content", [KNOWN, KNOWN + "\n", KNOWN.upper(), "\ufeff" + KNOWN])
 def test_an_id_that_is_there_is_read(tmp_path: Path, content: str) -> None:
-    """An id of the Kimi CLI, or one that an editor put a newline behind, is used and left as it is."""
+    """An id of the Kimi CLI, or one that an editor put a newline behind or a byte order mark before, is used and left as it is."""
     (tmp_path / "device_id").write_text(content)
     assert device_id(tmp_path) == KNOWN
     assert (tmp_path / "device_id").read_text() == content

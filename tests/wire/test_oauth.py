@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 from collections.abc import Callable
@@ -68,6 +69,36 @@ def test_the_api_that_tokens_are_for(world: Any, request_name: str) -> None:
     it.ask(request_name, "x")
     sent = form(it.requests[0])
     assert (sent["resource"], sent["audience"]) == ("https://api.test", "api")
+
+
+@pytest.mark.parametrize("request_name", ["device code", "poll", "exchange", "revoke"])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_client_with_a_secret(world: Any, request_name: str, method: str) -> None:
+    """RFC 6749 §2.3.1: every request authenticates the client, in a header or in the form, and never in both."""
+    it = world(httpx.Response(200, json={}), client_secret="p:ss wörd%", auth_method=method)
+    it.ask(request_name, "x")
+    (request,) = it.requests
+    sent = form(request)
+    assert sent["client_id"] == "client"
+    in_header = "Basic " + base64.b64encode(b"client:p%3Ass+w%C3%B6rd%25").decode()
+    found = (request.headers.get("Authorization"), sent.get("client_secret"))
+    assert found == ((in_header, None) if method == "client_secret_basic" else (None, "p:ss wörd%"))
+
+
+@pytest.mark.parametrize("request_name", ["device code", "poll", "exchange", "revoke"])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_an_echoed_client_secret_never_shows(world: Any, request_name: str, method: str) -> None:
+    """A server that repeats the client's secret, as it is or as it was sent, does not get it into our messages."""
+    secret = "client-s3cret"
+    said = f"no client {secret} {base64.b64encode(f'client:{secret}'.encode()).decode()}"
+    answer = world(
+        httpx.Response(400, json={"error": "invalid_client", "error_description": said}),
+        client_secret=secret,
+        auth_method=method,
+    ).ask(request_name, "x-token-x")
+    shown = f"{answer!r} {answer.error!r} {answer.error} {answer.message}"
+    assert "s3cret" not in shown
+    assert base64.b64encode(f"client:{secret}".encode()).decode() not in shown
 
 
 def test_scope_is_sent_when_the_platform_has_one(world: Any) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kimi_auth.cli.doctor.check import RENEW, Check
+from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
-from kimi_auth.cli.status import claim_of, duration
+from kimi_auth.cli.status import claim_of, duration, is_too_long
 from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
@@ -38,11 +38,25 @@ CLAIMS = {
 }
 
 
-def lately(_: Session, found: Status) -> Iterator[Check]:
+def lately(session: Session, found: Status) -> Iterator[Check]:
     """When the pair was renewed last, as far as it was by us."""
     if found.fp:
+        yield from _unusual(session, found)
         ago_s = time.time() - found.renewed_at_s
         yield Check("last renewal", f"{duration(ago_s)} ago" if found.renewed_at_s else "none yet since the sign-in")
+
+
+def _unusual(session: Session, found: Status) -> Iterator[Check]:
+    """A record whose token cannot be renewed, or whose end cannot be right."""
+    if session.platform.oauth is None:
+        return
+    if not found.renewable:
+        evidence = "the record has no refresh token: the login ends with this token"
+        yield Check("renewal", evidence, f"sign in again: {LOGIN} --force")
+    elif is_too_long(found):
+        granted = f"{duration(found.left_s)} left, though the server granted {duration(found.lifetime_s)}"
+        granted = granted if found.left_s else f"expires_at is {found.expires_at_s:.0f}"
+        yield Check("token", f"{granted}: another clock, or another unit of time, wrote expires_at", RENEW)
 
 
 def lock(session: Session, found: Status) -> Iterator[Check]:
