@@ -40,12 +40,13 @@ prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matri
 soak: $(DEV) ## a login under kills and faults for MINUTES=8, from SEED=...; not a part of any other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-check: $(DEV) $(DOCS) ## lint, format, types, workflow files and the site; changes no source
-	@echo "check: ruff, its formatter, mypy --strict, zizmor and actionlint, and mkdocs --strict"
+check: $(DEV) $(DOCS) ## lint, format, types, plain words, workflow files and the site; changes no source
+	@echo "check: ruff, its formatter, mypy --strict, the text check, zizmor and actionlint, and mkdocs --strict"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
+	@$(PY) tools/words.py
 	@$(PY) tools/workflows/run.py || test $$? -eq 3
 	@$(SITE)
 

@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Mapping
 
 from kimi_auth.children import isolated_command
-from kimi_auth.wire import safe_url
+from kimi_auth.urls import safe_url
 
 __all__ = ["can_open", "open_browser"]
 

@@ -6,8 +6,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from kimi_auth.system import BOOTTIME, boot_id
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,9 +38,6 @@ class Clock(Protocol):
         """Suspends the calling task."""
 
 
-_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # not every POSIX system counts suspension
-
-
 class SystemClock:
     """The machine's own clocks."""
 
@@ -50,13 +48,10 @@ class SystemClock:
         return time.monotonic()
 
     def boottime_s(self) -> float:
-        return time.clock_gettime(_BOOTTIME)
+        return time.clock_gettime(BOOTTIME)
 
     def boot_id(self) -> str:
-        try:
-            return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        except OSError:
-            return _boot_session()
+        return boot_id()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -65,19 +60,6 @@ class SystemClock:
         import asyncio  # loaded already where a loop runs; most commands have none
 
         await asyncio.sleep(seconds)
-
-
-def _boot_session() -> str:
-    """macOS: `kern.bootsessionuuid`; "" on other systems."""
-    import ctypes
-
-    name = b"kern.bootsessionuuid"
-    value, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
-    try:
-        failed = ctypes.CDLL(None).sysctlbyname(name, value, ctypes.byref(size), None, ctypes.c_size_t(0))
-    except (OSError, AttributeError):
-        return ""
-    return "" if failed else value.value.decode("ascii", "replace")
 
 
 class VirtualClock:

@@ -9,18 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.age import AgeClock
 from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Credential, CredentialState
 from kimi_auth.credential.history import WalkHistory
+from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
-from kimi_auth.credential.token_refresh import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.login.keyring_migration import is_waiting, migrate
+from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured_platform, server_of, sign_in_command
@@ -48,7 +50,7 @@ def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Pa
     argument = os.fspath(given) if given else None
     named, source = select(environ, argument=argument, variables=SHARE_DIR_VARIABLES, default=SHARE_DIR_DEFAULT)
     try:
-        return Path(named).expanduser(), source
+        return files.expanded(named), source
     except RuntimeError:
         hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
         raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
@@ -160,8 +162,8 @@ class Components:
         """The API key that config.toml has for the platform, "" for none or where it cannot be read."""
         try:
             return static_key(self.config.read(), self.platform)
-        except ConfigError as trouble:
-            log.info("no static key: %s", trouble.line)
+        except ConfigError as error:
+            log.info("no static key: %s", error.line)
             return ""
 
     @property
@@ -184,8 +186,8 @@ class Components:
         if not waits:
             return replace(status, sources=sources)
         words = "not signed in here: config.toml says that the login is in the system keyring"
-        trouble = NotSignedIn(words, hint="kimi-auth models sync")
-        return replace(status, sources=sources, place="the system keyring", trouble=trouble)
+        error = NotSignedIn(words, hint="kimi-auth models sync")
+        return replace(status, sources=sources, location="the system keyring", error=error)
 
     def _owned(self, status: Status) -> Status:
         """The status with the OAuth host that the credential belongs to, and who says so."""
@@ -201,16 +203,14 @@ class Components:
         try:
             return self.credential.obtain(need, self.age_clock.now_s(), timeout_s)
         except NotSignedIn as absent:
-            if (trouble := self.keyring_error) is None:
+            if (error := self.keyring_error) is None:
                 raise
-            raise NotSignedIn(f"{absent.message}: {trouble.message}", hint=trouble.hint) from None
+            raise NotSignedIn(f"{absent.message}: {error.message}", hint=error.hint) from None
 
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
         if not self._keyring_asked and is_waiting(self.config, self.platform):
-            import asyncio
-
-            await asyncio.to_thread(self.leave_keyring)
+            await in_thread(self.leave_keyring)
         self._keyring_asked = True
 
     def leave_keyring(self) -> None:
@@ -219,7 +219,7 @@ class Components:
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 
-            self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).trouble
+            self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).error
         self._keyring_asked = True
 
     def _pinned(self) -> tuple[str, ...]:

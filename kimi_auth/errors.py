@@ -12,7 +12,8 @@
     ├── StorageError                  8   the credential cannot be read or written
     │   ├── CorruptCredential             it exists and cannot be parsed
     │   ├── StoreUnwritable               disk full, read-only, not permitted
-    │   └── CredentialLocked              another process held its lock for longer than the caller waits
+    │   ├── CredentialLocked              another process held its lock for longer than the caller waits
+    │   └── LockLost                      its lock was taken away while this process worked under it
     ├── ConfigError                   9   a configuration error
     │   ├── WrongIssuer                   the credential belongs to another OAuth host
     │   └── ClientRefused                 the server refuses this program, not this login
@@ -37,6 +38,7 @@ __all__ = [
     "CredentialLocked",
     "InvalidKey",
     "KimiAuthError",
+    "LockLost",
     "LoginCancelled",
     "ModelsPending",
     "NotSignedIn",
@@ -163,6 +165,13 @@ class CredentialLocked(StorageError):
     default_hint = "wait for that process, or end it, then try again"
 
 
+class LockLost(StorageError):
+    """The credential's lock was taken away while this process worked under it; nothing more was written."""
+
+    code = "lock_lost"
+    default_hint = "leave *.lock files alone; nothing was written, try again"
+
+
 class ConfigError(KimiAuthError):
     """A configuration file, a setting or an environment variable is invalid or conflicts; nothing was written."""
 
@@ -182,7 +191,7 @@ class ClientRefused(ConfigError):
     """The server refuses this program (invalid_client and similar, RFC 6749 §5.2), not this login."""
 
     code = "client_refused"
-    default_hint = "update kimi-auth, or check KIMI_CODE_OAUTH_HOST"
+    default_hint = "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list"
 
 
 class ModelsPending(KimiAuthError):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import WrongIssuer
+from kimi_auth.errors import ConfigError, WrongIssuer
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
 
 if TYPE_CHECKING:  # a session that hands out a stored token loads nothing that asks a server
     from concurrent.futures import Future
 
-    from kimi_auth.models import Change, ModelEntry
+    from kimi_auth.models import Catalogue, Change, ModelEntry
     from kimi_auth.models.sync import Synced
 
 __all__ = ["PlatformModels"]
@@ -40,22 +40,33 @@ class PlatformModels:
     async def fetch(self) -> tuple[ModelEntry, ...]:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `Session.access_token`."""
+        found = await self.fetch_catalogue()
+        if found.error is not None:
+            raise found.error
+        return found.models
+
+    async def fetch_catalogue(self) -> Catalogue:
+        """`fetch` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
+        result. Raises ConfigError."""
         from kimi_auth.models.sync import catalogue_of
 
         key = static_key(self._components.config.read(), self._components.platform)
-        models, trouble = await catalogue_of(self._own, key, self._components.headers)
-        if trouble is not None:
-            raise trouble
-        return models
+        return await catalogue_of(self._own, key, self._components.headers)
 
     async def sync(self, *, dry_run: bool = False) -> Change:
         """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
         platform (the models of its login were still to come), it is put there. Raises as `fetch`."""
-        (synced,) = await self._sync([self._own], dry_run=dry_run, finishes=True)
-        if synced.trouble is not None:
-            raise synced.trouble
+        synced = await self.sync_one(dry_run=dry_run)
+        if synced.error is not None:
+            raise synced.error
         assert synced.change is not None
         return synced.change
+
+    async def sync_one(self, *, dry_run: bool = False) -> Synced:
+        """`sync` with notes on the parts of the platform's answer that were left out; errors are in the result. Raises
+        ConfigError if config.toml cannot be read."""
+        (synced,) = await self._sync([self._own], dry_run=dry_run, finishes=True)
+        return synced
 
     async def sync_all(self, *, dry_run: bool = False, finishes: bool = False) -> tuple[Synced, ...]:
         """`sync` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all asked
@@ -81,14 +92,17 @@ class PlatformModels:
         an account without membership, says nothing of the token: that is `unknown`, with the reason."""
         from kimi_auth.wire import fetch_models
 
+        platform = self._components.platform
+        if platform.models is not None:
+            message = f"{platform.name} has no list of models to ask for"
+            return Verdict("unknown", ConfigError(message, hint="use the token at its API"))
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
-        if isinstance(ctx.trouble, WrongIssuer):
-            return Verdict("unknown", ctx.trouble)  # it is another host's: this one must not see it
+        if isinstance(ctx.error, WrongIssuer):
+            return Verdict("unknown", ctx.error)  # it is another host's: this one must not see it
         if token is None or not token.access_token:
-            return Verdict("invalid", ctx.trouble)
-        api_base = self._components.platform.api_base
-        answer = await fetch_models(api_base, token.access_token, self._components.headers)
+            return Verdict("invalid", ctx.error)
+        answer = await fetch_models(platform.api_base, token.access_token, self._components.headers)
         if answer.outcome == "models":
             return Verdict("valid")
         return Verdict("invalid" if answer.outcome == "rejected" else "unknown", answer.error)

@@ -21,6 +21,7 @@ from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.loops import only_asyncio
 from kimi_auth.once import once
 from kimi_auth.supply import TokenSupply
 
@@ -154,7 +155,7 @@ class Session:
         code, and must not block. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
         LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if nobody is signed in afterwards, and ConfigError
         for a platform that takes the other kind of sign-in. The report's `state` is `signed_in`, or `models_pending` with
-        the reason in `trouble`: signed in, and `models.sync` brings the models later.
+        the reason in `error`: signed in, and `models.sync` brings the models later.
         """
         from kimi_auth.login.outcome import login_error
         from kimi_auth.login.view import PrintingView
@@ -230,6 +231,7 @@ class Session:
         it is being fetched, half a minute at most, and a later one comes by itself. A renewal that is in flight when the
         block ends is waited for. In the main thread, signals are deferred as by `kimi_auth.signals_deferred`.
         """
+        only_asyncio("kept_fresh")
         import asyncio
 
         from kimi_auth.clients import keep

@@ -9,6 +9,7 @@ from kimi_auth.components import Components
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import ConfigError, WrongIssuer
+from kimi_auth.loops import in_thread, only_asyncio
 from kimi_auth.models.account import discover, endpoints_of, sign_in_command
 from kimi_auth.token import fingerprint
 
@@ -33,6 +34,7 @@ async def sign_in(
         from kimi_auth.login.api_keys import sign_in_with_key
 
         return await sign_in_with_key(components.platform, api_key, components.config, components.headers, force=force)
+    only_asyncio("login")
     from kimi_auth.login.contracts import LoginContext
     from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
     from kimi_auth.machine import walk_async
@@ -56,15 +58,13 @@ async def sign_in(
     finally:
         await components.server.aclose()
     fp = fingerprint(ctx.token) if ctx.token else ""
-    return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, trouble=ctx.trouble)
+    return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes)
 
 
 async def sign_out(components: Components) -> LogoutReport:
     """As `Session.logout`; the caller forgets the token that it holds."""
     if components.platform.oauth is None:
-        import asyncio
-
-        return await asyncio.to_thread(sign_out_sync, components)
+        return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
     _refuse_foreign(components)
     return _signed_out(components, await components.credential.sign_out().wait_async())
@@ -94,14 +94,14 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
 
 
 def _refuse_foreign(components: Components) -> None:
-    trouble = components.credential.inspect().ctx.trouble
-    if isinstance(trouble, WrongIssuer):
-        raise addressed(trouble, sign_in_command(components.platform))
+    error = components.credential.inspect().ctx.error
+    if isinstance(error, WrongIssuer):
+        raise addressed(error, sign_in_command(components.platform))
 
 
 def _signed_out(components: Components, landing: CredentialState) -> LogoutReport:
     if landing.state != "absent":
-        raise landing.ctx.trouble or ConfigError("the login still stands")
+        raise landing.ctx.error or ConfigError("the login still stands")
     ctx = landing.ctx
-    trouble = ctx.trouble or components.keyring_error
-    return LogoutReport(landing.state, ctx.revocation, ctx.config, trouble, components.store.leftovers())
+    error = ctx.error or components.keyring_error
+    return LogoutReport(landing.state, ctx.revocation, ctx.config, error, components.store.leftovers())

@@ -37,7 +37,7 @@ class TokenSupply:
         """The whole pair, under the promises of `Session.access_token`."""
         await self._components.settle()
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
-        return self._hold(await self._components.credential.land(ask, timeout_s), need)
+        return self._hold(await self._components.credential.wait(ask, timeout_s), need)
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """`token` for code without an event loop."""
@@ -49,9 +49,9 @@ class TokenSupply:
         """As `Session.rejected`."""
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(await self._components.credential.land(ask, timeout_s)).access_token
-        except KimiAuthError as trouble:
-            self._no_other(trouble)
+            token = self._hold(await self._components.credential.wait(ask, timeout_s)).access_token
+        except KimiAuthError as error:
+            self._no_other(error)
             return None
         return token if token != bearer else None
 
@@ -60,8 +60,8 @@ class TokenSupply:
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
-        except KimiAuthError as trouble:
-            self._no_other(trouble)
+        except KimiAuthError as error:
+            self._no_other(error)
             return None
         return token if token != bearer else None
 
@@ -89,7 +89,7 @@ class TokenSupply:
         if token is None:
             raise landing.error
         if need.not_fp == landing.ctx.snapshot.fp:
-            if landing.ctx.trouble is not None:
+            if landing.ctx.error is not None:
                 raise landing.error
             raise Unreachable("the pair could not be renewed; the stored token still works")
         fresh = landing.state == "fresh"
@@ -103,13 +103,13 @@ class TokenSupply:
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:
         """Once in a process: the server's tokens do not live as long as a caller wants them to."""
-        if self._components.store.place not in _SAID:
-            _SAID.add(self._components.store.place)
+        if self._components.store.location not in _SAID:
+            _SAID.add(self._components.store.location)
             words = (
                 "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
             )
             log.warning(words, lifetime_s(token), need.min_ttl_s)
 
-    def _no_other(self, trouble: KimiAuthError) -> None:
+    def _no_other(self, error: KimiAuthError) -> None:
         self.held = None  # what is on disk decides from now on, and that knows of the rejection
-        log.info("no other token instead of the rejected one: %s", trouble.line)
+        log.info("no other token instead of the rejected one: %s", error.line)

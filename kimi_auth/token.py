@@ -26,6 +26,8 @@ RECORD_MAX_BYTES = 65_536
 """The size limit of a record, and so of a token, from the wire to the disk."""
 RECORD_FILE_MAX_BYTES = RECORD_MAX_BYTES + 4_096
 """The read limit of a record's file: a record that was committed from a claim keeps the claim's first line."""
+END_MAX_S = 1e11
+"""A later `expires_at` (the year 5138) is not in seconds: some programs write milliseconds. It counts as unknown."""
 CLOCK_SLACK_S = 5.0
 WINDOW_SHARE = 7 / 12
 MARGIN_MAX_S = 30.0
@@ -164,7 +166,7 @@ def window_s(token: Token) -> float:
 def left_s(token: Token, now_s: float) -> float:
     """Seconds of life left at `now_s` (unix seconds), never negative; an unknown end leaves none."""
     left = token.expires_at_s - now_s
-    return left if 0 < left < float("inf") else 0.0
+    return left if 0 < left < float("inf") and token.expires_at_s <= END_MAX_S else 0.0
 
 
 def phase(token: Token, now_s: float) -> str:

@@ -35,7 +35,7 @@ def test_it_prints_the_code_where_nothing_else_goes(
         report = session.login_sync()
         (code,) = emulator.state.snapshot()["codes"]
         shown = capsys.readouterr()
-        assert (report.state, report.trouble, shown.out) == ("signed_in", None, "")
+        assert (report.state, report.error, shown.out) == ("signed_in", None, "")
         assert f"code: {code['user_code']}\n" in shown.err
         assert f"page: {emulator.oauth_host}" in shown.err
         assert session.status().state == "fresh"
@@ -65,7 +65,7 @@ def test_models_that_come_later_are_no_failure(tmp_path: Path, monkeypatch: pyte
         emulator.state.inject(Fault("models", status=503, times=None))
         report = Session(tmp_path, environ=emulator.env).login_sync(SilentView())
     assert report.state == "models_pending"
-    assert report.trouble is not None
+    assert report.error is not None
 
 
 def test_a_key_that_is_none_is_raised(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_end_has_its_error(state: str) -> None:
     else:
         assert type(first) is kind
         assert first is not second
-    told = login_error(LoginReport(state, trouble=ConfigError("the reason")))
+    told = login_error(LoginReport(state, error=ConfigError("the reason")))
     assert kind is None or (told is not None and "the reason" in told.message)
 
 

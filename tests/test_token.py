@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import kimi_auth.token as tokens
 from kimi_auth.token import (
     DEFAULT_LIFETIME_S,
+    END_MAX_S,
     LIFETIME_MAX_S,
     LIFETIME_MIN_S,
     RecordError,
@@ -95,6 +96,10 @@ PHASES: list[tuple[float, float, str, bool]] = [
     (NAN, 900.0, "expired", False),
     (INF, 900.0, "expired", False),
     (-INF, 900.0, "expired", False),
+    # Milliseconds are no seconds.
+    (1000 * NOW, 900.0, "expired", False),
+    (END_MAX_S - NOW, 900.0, "expiring", False),
+    (math.nextafter(END_MAX_S, INF) - NOW, 900.0, "expired", False),
 ]
 
 

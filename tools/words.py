@@ -3,7 +3,7 @@
     python tools/words.py [ROOT]
 
 Prints one line for each finding: file, line, the words found, and what to write instead. Exit status 1 if there are any.
-`tools/words_excepted.toml` lists the argued exceptions; one that matches nothing is a finding too.
+`tools/words.toml` lists the rules and the argued exceptions; an exception that covers no finding is a finding itself.
 """
 
 from __future__ import annotations
@@ -19,40 +19,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-EXCEPTED: Final = "tools/words_excepted.toml"
+DATA: Final = "tools/words.toml"
 
 MESSAGES: Final = ("kimi_auth/**/*.py",)  # docstrings, comments, and every other string: it may reach a user
 COMMENTS: Final = ("tests/**/*.py", "tools/**/*.py", "examples/**/*.py")  # docstrings and comments
 WHOLE: Final = (
-    "*.md", "docs/**/*.md", "machines/*", "examples/**/*.md", "examples/**/*.yml", "kimi_auth/**/*.toml",
-    "kimi_auth/**/*.js", "kimi_auth/**/*.css", "tests/*.toml", "diagrams/hooks.toml", "pyproject.toml", "mkdocs.yml",
-    "Makefile", ".github/**/*.yml", ".github/**/*.md",
-)  # fmt: skip
-SKIPPED: Final = frozenset({"node_modules", "words.py", "words_excepted.toml"})
-
-VERBS: Final = (
-    "is|isn't|was|wasn't|are|were|stands|stood|has|had|may|might|must|can|cannot|could|there (?:is|are|was|were)"
+    *("*.md", "docs/**/*.md", "machines/*", "kimi_auth/**/*.toml", "kimi_auth/**/*.js", "kimi_auth/**/*.css"),
+    *("examples/**/*.md", "examples/**/*.yml", "tests/*.toml", "diagrams/hooks.toml", "pyproject.toml", "mkdocs.yml"),
+    *("Makefile", ".github/**/*.yml", ".github/**/*.md"),
 )
-RULES: Final = {
-    rf"what (?:else )?(?:{VERBS})": "name the thing: `what is stored` -> `the stored pair`",
-    r"nobody(?:'s|'ll)?|somebody(?:'s)?|whoever|whomever|everybody(?:'s)?": "name the actor, or use the passive",
-    r"troubles?": "error",
-    r"weather": "transient error, or expected failure",
-    r"mend(?:s|ed|ing|able)?": "fix",
-    r"strangers?": "another host, another user, an unrelated file",
-    r"heirs?": "staged pair",
-    r"words": "message, text",
-    r"places?": "location",
-    r"pac(?:e|ed|ing)": "backoff",
-    r"doubting|doubtful|uncertain|ambiguous": "in doubt",
-    r"unclear": "unrecognized",
-    r"flights|seats?|landing|booked|take_off": "single flight: call, waiter, result",
-    r"surroundings|wiring": "ports, components, environment",
-    r"judg(?:e|es|ed|ing)|weigh(?:s|ed|ing)?": "classify, check, compare",
-    r"memos?": "cached catalogue",
-    r"happenings|logbooks?": "environment move, walk file",
-    r"survivors?": "equivalent mutant",
-}  # fmt: skip
+AROUND: Final = 80  # characters before and after a finding in which an exception's phrase may begin and end
 
 
 class Text(NamedTuple):
@@ -63,14 +39,26 @@ class Text(NamedTuple):
 
 
 class Finding(NamedTuple):
-    file: str
-    line: int
-    words: str
-    around: str
-    advice: str
+    """A match in `content`, which begins on line `first` of `file`."""
 
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.words!r} in {self.around!r}: {self.advice}"
+    file: str
+    first: int
+    content: str
+    match: re.Match[str]
+
+    def covered(self, phrase: str) -> bool:
+        """Whether the regular expression `phrase` matches a stretch of the text that this finding is in."""
+        start, end = self.match.span()
+        begin = max(start - AROUND, 0)
+        found = re.finditer(phrase.replace(" ", r"\s+"), self.content[begin : end + AROUND], re.IGNORECASE)
+        return any(one.start() < end - begin and one.end() > start - begin for one in found)
+
+    def said(self, advice: str) -> str:
+        """The finding on one line."""
+        start, end = self.match.span()
+        line = self.first + self.content.count("\n", 0, start)
+        around = " ".join(self.content[max(start - 40, 0) : end + 40].split())
+        return f"{self.file}:{line}: {' '.join(self.match[0].split())!r} in {around!r}; write: {advice}"
 
 
 def comments(source: str) -> Iterator[Text]:
@@ -88,8 +76,10 @@ def comments(source: str) -> Iterator[Text]:
 def strings(tree: ast.Module, *, messages: bool) -> Iterator[Text]:
     """Docstrings, and with `messages` every other string; an f-string is one text, its values left out."""
     inside: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr) and messages:
+    for node in ast.walk(tree):  # parents before children
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            inside.update(id(name) for name in ast.walk(node.value))  # names, not texts
+        elif isinstance(node, ast.JoinedStr) and messages:
             inside.update(id(value) for value in node.values)
             parts = (str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
             yield Text(node.lineno, "".join(parts))
@@ -104,58 +94,52 @@ def texts(root: Path) -> Iterator[tuple[str, Text]]:
     """Every text that the check reads, with its file's path below `root`."""
     for globs in (MESSAGES, COMMENTS, WHOLE):
         for file in sorted({file for glob in globs for file in root.glob(glob) if file.is_file()}):
-            if SKIPPED.intersection(file.relative_to(root).parts):
-                continue
             name, source = file.relative_to(root).as_posix(), file.read_text("utf-8")
+            if "node_modules" in name:
+                continue
             if globs is WHOLE:
                 yield name, Text(1, re.sub(r"(?m)^(\s*)#", r"\1 ", source))
                 continue
-            for text in comments(source):
-                yield name, text
-            for text in strings(ast.parse(source), messages=globs is MESSAGES):
+            for text in (*comments(source), *strings(ast.parse(source), messages=globs is MESSAGES)):
                 yield name, text
 
 
-def findings(root: Path) -> Iterator[Finding]:
-    """Every match of a rule, before exceptions."""
-    rules = [
-        (re.compile(rf"\b(?:{rule})\b".replace(" ", r"\s+"), re.IGNORECASE), advice) for rule, advice in RULES.items()
-    ]
+def findings(root: Path, rules: list[dict[str, str]]) -> Iterator[tuple[Finding, str]]:
+    """Every match of a rule, with the rule's advice, before exceptions."""
+    families = "|".join(f"({rule['words']})" for rule in rules).replace(" ", r"\s+")
+    pattern = re.compile(rf"\b(?:{families})\b", re.IGNORECASE)
     for file, (first, content) in texts(root):
-        for rule, advice in rules:
-            for match in rule.finditer(content):
-                around = content[max(match.start() - 40, 0) : match.end() + 40]
-                line = first + content.count("\n", 0, match.start())
-                yield Finding(file, line, " ".join(match.group().split()), " ".join(around.split()), advice)
+        for match in pattern.finditer(content):
+            yield Finding(file, first, content, match), rules[(match.lastindex or 1) - 1]["write"]
 
 
-def check(root: Path, excepted: list[dict[str, Any]]) -> Iterator[str]:
-    """One line for each finding that no exception covers, and for each exception that covers none.
-
-    An exception has `phrase` (a regular expression that matches the finding with 40 characters around it), `why`, and
-    optionally `file` (a glob).
-    """
+def check(root: Path, rules: list[dict[str, str]], exceptions: list[dict[str, str]]) -> Iterator[str]:
+    """One line for each finding that no exception covers, and for each exception that covers none or has no reason."""
     used: set[int] = set()
-    for found in findings(root):
-        covers = [
+    for found, advice in findings(root, rules):
+        rows = {
             number
-            for number, row in enumerate(excepted)
-            if Path(found.file).match(row.get("file", "*")) and re.search(row["phrase"], found.around, re.IGNORECASE)
-        ]
-        used.update(covers)
-        if not covers:
-            yield str(found)
-    for number, row in enumerate(excepted):
+            for number, row in enumerate(exceptions)
+            if Path(found.file).match(row.get("file", "*")) and found.covered(row["phrase"])
+        }
+        used |= rows
+        if not rows:
+            yield found.said(advice)
+    for number, row in enumerate(exceptions):
         if number not in used or not row["why"]:
-            yield f"{EXCEPTED}: {row['phrase']!r} excepts nothing, or has no reason: remove it"
+            yield f"{DATA}: {row['phrase']!r} covers no finding, or has no reason: remove it"
+
+
+def load(root: Path = ROOT) -> dict[str, Any]:
+    return tomllib.loads((root / DATA).read_text("utf-8"))
 
 
 def main(argv: list[str]) -> int:
     root = Path(argv[0]) if argv else ROOT
-    data = tomllib.loads((root / EXCEPTED).read_text("utf-8"))
-    lines = list(check(root, data["exception"]))
+    data = load(root)
+    lines = list(check(root, data["rule"], data.get("exception", [])))
     print(*lines, sep="\n", end="\n" if lines else "")
-    return bool(lines)
+    return int(bool(lines))
 
 
 if __name__ == "__main__":

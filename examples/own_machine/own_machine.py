@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kimi_auth.machine import ACQUIRED, Library, Machine
 from kimi_auth.proof.explore import Kind, Move, explore
-from kimi_auth.proof.program import Program
+from kimi_auth.proof.locations import Program
 from kimi_auth.review import diagram
 
 RULE = "the new program never serves on the old schema"
@@ -28,9 +28,9 @@ class World:
         return [2 * self._program.initial["release"]]
 
     def moves(self, state: int, /) -> Iterable[Move]:
-        place, schema = self._program.places[state // 2], state % 2
-        for outcome, arrow in place.arrows.items():
-            if place.activity == "lock_database" and outcome not in {ACQUIRED, "busy"}:
+        location, schema = self._program.locations[state // 2], state % 2
+        for outcome, arrow in location.arrows.items():
+            if location.activity == "lock_database" and outcome not in {ACQUIRED, "busy"}:
                 continue  # the other outcomes are the migration's own ends
             after = {"applied": 1, "undone": 0}.get(outcome, schema)
             broken = (RULE,) if outcome == "switched" and not after else ()
@@ -40,10 +40,10 @@ class World:
         return ()
 
     def is_settled(self, state: int, /) -> bool:
-        return self._program.places[state // 2].is_rest
+        return self._program.locations[state // 2].is_rest
 
     def story(self, path: Sequence[int], rule: str, /) -> list[str]:
-        return [f"{self._program.places[state // 2]}, schema {('old', 'new')[state % 2]}" for state in path]
+        return [f"{self._program.locations[state // 2]}, schema {('old', 'new')[state % 2]}" for state in path]
 
 
 def check(machines: Mapping[str, Machine]) -> str:

@@ -79,10 +79,10 @@ class SignIn:
         try:
             report = await self._session.login(self)
             self._file.unlink(missing_ok=True)
-            if report.trouble is not None:
-                self._note(message=report.trouble.line)
-        except KimiAuthError as trouble:
-            self._note(message=trouble.line)
+            if report.error is not None:
+                self._note(message=report.error.line)
+        except KimiAuthError as error:
+            self._note(message=error.line)
         finally:
             lock.release()
 

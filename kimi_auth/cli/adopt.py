@@ -10,7 +10,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
 from kimi_auth.models.account import endpoints_of
-from kimi_auth.platforms.spec import normal_url
+from kimi_auth.urls import normal_url
 
 __all__ = ["add_to"]
 
@@ -47,13 +47,13 @@ def adopt(
         out.record({"platform": session.platform.id, "fp": done.fp, "issuer": done.issuer, "was": was})
     else:
         rows: list[Row] = [
-            ("credential", components_of(session).store.place),
+            ("credential", components_of(session).store.location),
             ("pair", done.fp),
             ("record said", done.record_said or "nothing"),
             ("binding said", done.binding_said or "nothing"),
             ("belongs to", done.issuer),
         ]
-        out.rows(rows, title=session.platform.name)
+        out.rows(rows, title=session.platform.name, platform=session.platform.id)
     if done.issuer != selected:
         name = (*(session.platform.oauth.host_env if session.platform.oauth else ()), "")[0]
         way = f"export {name}={done.issuer}" if name else "name it in platforms.toml"

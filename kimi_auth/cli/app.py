@@ -14,6 +14,7 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.declared import understood
+from kimi_auth.cli.hints import platform_named
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import PROGRAM, Terminal
@@ -30,7 +31,7 @@ SPEAK_THEMSELVES = {"run", "emulator"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with Terminal(json=_json(args)) as out:
+    with Terminal(json=_json(args), platform=platform_named(args)) as out:
         try:
             with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
                 try:
@@ -64,17 +65,17 @@ def _run(args: list[str], out: Terminal) -> int:
     except SpecError as error:
         return out.report(_untrusted(error))
     except Stopped as stopped:
-        return stopped.exit_status
+        return out.interrupted(stopped.exit_status)
     except KeyboardInterrupt:
-        return 130
+        return out.interrupted(130)
     except (BrokenPipeError, SystemExit) as ended:
         # A shell's completion ends in SystemExit with 0; Typer turns a reader that has gone into SystemExit with 1.
         if getattr(ended, "code", 1) == 0:
             return 0
         out.let_go()
         return 1
-    except OSError as refusal:
-        return _refused(refusal, out)
+    except (OSError, ImportError) as refusal:
+        return _refused(refusal, out) if isinstance(refusal, OSError) else out.report(_incomplete(refusal))
     except Exception as bug:  # noqa: BLE001 - the last resort: one line instead of a traceback with other people's data
         return _bug(bug, out)
     return status if isinstance(status, int) else 0
@@ -92,13 +93,22 @@ def _obeyed(args: list[str], out: Terminal) -> object:
 def _land(out: Terminal) -> None:
     """The end of the program does not interrupt a renewal: the program waits for it, and says so to the caller."""
     with suppress(Stopped), out.signals.held():
-        drain(on_wait=lambda: out.say("a renewal is on its way; ending when it is safe on disk"))
+        drain(on_wait=lambda: out.say("a renewal is in progress; exiting as soon as its result is stored"))
 
 
 def _untrusted(error: SpecError) -> KimiAuthError:
     """Machine files with mistakes, reported to a command that needs them for anything but showing the mistakes."""
     more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
     return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
+
+
+def _incomplete(missing: ImportError) -> KimiAuthError:
+    """A module that cannot be loaded: of an installation with a part missing, or of a zip file, which has no native ones."""
+    name = (missing.name or "a module").partition(".")[0]
+    if any(above.is_file() for above in Path(__file__).parents):  # the zip file itself
+        message = f"{name} cannot be loaded from a zip file, because it is, or needs, a native module"
+        return KimiAuthError(message, hint="build the program with shiv, which unpacks itself")
+    return KimiAuthError(f"{name} cannot be imported: the installation is incomplete", hint="install kimi-auth again")
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:

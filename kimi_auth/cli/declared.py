@@ -23,7 +23,7 @@ class Option(NamedTuple):
 
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
-JSON = Option("--json", "Answer as one JSON object.")
+JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
 

@@ -62,9 +62,9 @@ def _emulator(share_dir: Path) -> Generator[dict[str, str], None, None]:
     try:
         ready = child.stdout.readline()
         if not ready:
-            raise Usage(
-                child.stderr.read().strip() or "the emulator did not start", hint="pip install 'kimi-auth[emulator]'"
-            )
+            # The emulator has told the reason and the next step in a line of its own; they are said once.
+            said, _, step = child.stderr.read().strip().removeprefix("kimi-auth emulator: ").rpartition(" (")
+            raise Usage(said or "the emulator did not start", hint=step.rstrip(")") or "see: kimi-auth emulator --help")
         env: dict[str, str] = json.loads(ready)["env"]
         yield {**os.environ, **env}
     finally:
@@ -83,10 +83,10 @@ class _Demo:
 
     def play(self) -> None:
         self._say(
-            "A server of our own on this machine plays auth.kimi.com and the coding API.",
+            "A local server on this machine stands in for auth.kimi.com and the coding API.",
             [("server", self.session.api_origin), ("share dir", str(components_of(self.session).share_dir))],
         )
-        self._say("Sign in with a device code (RFC 8628); here, approval comes by itself.")
+        self._say("Sign in with a device code (RFC 8628); the demo approves it by itself.")
         report = sign_in(self.session, self.out, browser=False, qr=False)
         if (error := login_error(report)) is not None:
             raise error
@@ -150,7 +150,7 @@ class _Demo:
         with self.out.signals.held():
             report = self.session.logout_sync()
         self._say(
-            "Sign out: here first and for good, then at the server, then in config.toml.",
+            "Sign out: locally first, then at the server, then in config.toml.",
             [("server", REVOCATIONS[report.revocation]), ("config", CONFIGS[report.config])],
         )
         self._helper("Signed out.", expect=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kimi_auth.cli.completion import complete_machines
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import Library, Machine, SpecError
+from kimi_auth.machine.library import holds_machines, in_checkout
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,12 +47,28 @@ def add_to(app: typer.Typer) -> None:
     app.command()(diagram)
 
 
+def _forms(incomplete: str) -> list[str]:
+    """The formats that begin so, for a shell."""
+    return [form for form in FORMATS if form.startswith(incomplete)]
+
+
 def diagram(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A machine; default: all of them.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="mermaid, svg or table.")] = "",
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A machine; default: all of them.", autocompletion=complete_machines),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="mermaid, svg or table.",
+            autocompletion=_forms,
+        ),
+    ] = "",
     check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
-    walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Lay a recorded walk over it.")] = None,
+    walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Overlay a recorded walk.")] = None,
     diff: Annotated[
         str | None, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")
     ] = None,
@@ -71,11 +89,12 @@ def diagram(
     if diff is not None:
         _difference(out, diff, form, name)
         return
+    if check:
+        _check(out)
+        return
     library = _library(out)
     _refuse_unknown(name, library)
-    if check:
-        _check(out, library)
-    elif walk is not None:
+    if walk is not None:
         _trace(out, library, walk, form, name)
     else:
         if form == "svg" and name is None:
@@ -146,7 +165,24 @@ def _show(out: Terminal, content: RenderableType) -> None:
         out.picture(content)
 
 
-def _check(out: Terminal, library: Library) -> None:
+def _say_which(
+    out: Terminal, machines: Mapping[str, Machine], folder: Path | None, *, only_others: bool = False
+) -> None:
+    """Which machines were read, and that others run, where they are not the same: an edited file proves nothing of those."""
+    from kimi_auth.machine import digest
+    from kimi_auth.machine.library import drafts, own_folder
+
+    read = digest(machines)
+    try:
+        own = read if folder is None else digest(drafts())
+    except SpecError:
+        own = "they cannot be read"
+    others = f"; this kimi-auth runs others: {own_folder()} ({own[:12]})" if own != read else ""
+    if others or not only_others:
+        out.say(f"machines read: {folder or own_folder()} ({read[:12]}){others}")
+
+
+def _check(out: Terminal) -> None:
     from kimi_auth.cli import pictures
     from kimi_auth.proof.verdicts import without_hook
     from kimi_auth.review import diagram as pages
@@ -154,13 +190,17 @@ def _check(out: Terminal, library: Library) -> None:
 
     if not FOLDER.is_dir():
         raise Usage("there is no folder ./diagrams here", hint="go to the checkout's root and try again")
+    beside = FOLDER.absolute().parent / "machines"
+    folder = beside if holds_machines(beside) else None
+    library = _library(out, folder)
+    _say_which(out, library, folder)
     gaps = [*missing(library, FOLDER), *without_hook(library)]
     findings = [*pages.check(FOLDER), *pictures.check(FOLDER)]
     for finding in [*gaps, *findings]:
         out.line(finding)
     if gaps:
         words = f"hooks and machines differ in {counted(len(gaps), 'point')}"
-        raise Findings(words, hint="how to fix each stands beside it; then: make diagrams")
+        raise Findings(words, hint="each line ends with its fix; then: make diagrams")
     if findings:
         many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
         raise Findings(f"{many} not up to date", hint="draw them: make diagrams")
@@ -171,7 +211,10 @@ def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
         raise Usage(
             f"{folder!r} is no folder", hint="all machines are verified together: leave it out, or name a folder"
         )
-    machines = _library(out, Path(folder) if folder is not None else None)
+    where = Path(folder) if folder is not None else in_checkout()
+    machines = _library(out, where)
+    if folder is None:
+        _say_which(out, machines, where, only_others=True)
     from kimi_auth.cli.verify import verify
 
     verify(out, machines, everything=everything)
@@ -192,6 +235,7 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
         raise Usage(message, hint=fix) from None
     with _problems_printed(out, "the machines cannot be compared"):
         after = revision()
+    _say_which(out, after.machines, in_checkout())
     _refuse_unknown(name, [*after.machines, *before.machines])
     old, new = (
         {each: machine for each, machine in side.machines.items() if name in {None, each}} for side in (before, after)

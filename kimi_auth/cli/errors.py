@@ -41,4 +41,4 @@ class CommandNotRunnable(KimiAuthError):
 
 def status_error(status: Status) -> KimiAuthError | None:
     """Why no token can be had in this state; None where one can, be it after a renewal."""
-    return (status.trouble or NO_TOKEN[status.state]) if status.state in NO_TOKEN else None
+    return (status.error or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.models import say_notes
 from kimi_auth.cli.options import ConfigPath, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
-from kimi_auth.cli.trace import say_trouble, trace_into
+from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.login.outcome import login_error
@@ -26,19 +27,16 @@ if TYPE_CHECKING:  # the help, which knows every command, waits for no view
 
 __all__ = ["add_to", "sign_in"]
 
-KEY_CHARACTERS_MAX = 8192
-"""Longer than any API key; longer input is refused, not cut."""
-
 REVOCATIONS = {
     "revoked": "the server has revoked the tokens",
-    "unsupported": "the server offers no revocation; the tokens end by themselves",
-    "failed": "the server could not be told; the tokens end by themselves",
-    "unread": "the tokens could not be read, so it was not told; they end by themselves",
+    "unsupported": "the server offers no revocation; the tokens expire on their own",
+    "failed": "the server could not be reached; the tokens expire on their own",
+    "unread": "the tokens could not be read, so they were not revoked; they expire on their own",
     "": "not signed in",
 }
 CONFIGS = {
     "restored": "nothing of this platform is left in config.toml",
-    "kept": "config.toml could not be cleaned",
+    "kept": "config.toml could not be restored",
     "": "config.toml was not touched",
 }
 
@@ -52,10 +50,13 @@ def add_to(app: typer.Typer) -> None:
 def login(
     ctx: typer.Context,
     platform: PlatformId = None,
-    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login works.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Write events, one JSON object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print events, one JSON object per line.")] = False,
     no_qr: Annotated[bool, typer.Option("--no-qr", help="Draw no QR code.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines of text, nothing redrawn: for screen readers, as TERM=dumb.")
+    ] = False,
     api_key_stdin: Annotated[
         bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
     ] = False,
@@ -75,15 +76,22 @@ def login(
             hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
         )
     else:
-        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr)
+        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
+    say_notes(out, session.platform, report.notes)
     if trace and recorded:
-        say_trouble(recorded, trace, out)
+        report_failure(recorded, trace, out)
     if (error := login_error(report)) is not None:
         raise error
 
 
 def sign_in(
-    session: Session, out: Terminal, *, force: bool = False, browser: bool = True, qr: bool = True
+    session: Session,
+    out: Terminal,
+    *,
+    force: bool = False,
+    browser: bool = True,
+    qr: bool = True,
+    plain: bool = False,
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
     from kimi_auth import signing
@@ -95,12 +103,18 @@ def sign_in(
     view: JsonView | LiveView | PlainView
     if out.json == "events":
         view = JsonView(out.event, name)
-    elif out.is_lively:
+    elif out.is_lively and not plain:
         in_colour = not out.console.no_color  # a QR code must be dark on light, whatever the terminal is
         from kimi_auth.cli.qr import draw_qr
         from kimi_auth.cli.view_live import LiveView
 
-        view = LiveView(out.console, name, draw_qr=draw_qr if qr and in_colour else None)
+        view = LiveView(
+            out.console,
+            name,
+            line=out.line,
+            draw_qr=draw_qr if qr and in_colour else None,
+            open_page=open_browser if can_open() else None,
+        )
     else:
         view = PlainView(out.line, name)
     # An editor that reads events opens the link itself; no person reads a pipe.
@@ -131,10 +145,14 @@ def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) 
 def _key(session: Session, *, from_stdin: bool) -> str:
     """The API key: a line of standard input, or what a person types unseen. Raises Usage where there is neither."""
     if from_stdin and sys.stdin is not None:
-        return sys.stdin.readline(KEY_CHARACTERS_MAX)
+        from kimi_auth.login.api_keys import KEY_CHARACTERS_MAX
+
+        # Room for the end of the line: a key that is too long must stay too long.
+        return sys.stdin.readline(KEY_CHARACTERS_MAX + 2)
     if sys.stdin is not None and sys.stdin.isatty():
-        key: str = typer.prompt(one_line(f"API key for {session.platform.name}"), hide_input=True, err=True)
-        return key
+        from kimi_auth.cli.hidden_prompt import hidden_prompt
+
+        return hidden_prompt(one_line(f"API key for {session.platform.name}"))
     raise Usage(
         f"{session.platform.name} takes an API key, and standard input is not a terminal",
         hint=f"give it on standard input: {sign_in_command(session.platform)}",
@@ -151,7 +169,7 @@ def logout(
     """Sign out, here and at the server, and clean config.toml."""
     out = terminal_of(ctx)
     if every and platform is not None:
-        raise Usage("--all and --platform exclude each other")
+        raise Usage("--all and --platform cannot be used together")
     names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
@@ -166,8 +184,8 @@ def logout(
     for _, report in reports:
         if isinstance(report, KimiAuthError):
             raise report
-        if report.trouble is not None and report.config == "kept":
-            raise report.trouble
+        if report.error is not None and report.config == "kept":
+            raise report.error
 
 
 def _session(platform: str | None, *, observe: Observer | None = None, with_key: bool = False) -> Session:
@@ -202,10 +220,10 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             out.record({"signed_out": signed_out})
         return
     for session, report in done:
-        rows: list[Row] = [("platform", session.platform.id)] if len(done) > 1 and not out.is_lively else []
+        rows: list[Row] = []
         if session.platform.oauth is not None:
-            why = f": {report.trouble.message}" if report.revocation == "failed" and report.trouble else ""
+            why = f": {report.error.message}" if report.revocation == "failed" and report.error else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
         rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]
-        out.rows(rows, title=f"Signed out of {session.platform.name}.")
+        out.rows(rows, title=f"Signed out of {session.platform.name}.", platform=session.platform.id)

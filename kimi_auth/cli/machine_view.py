@@ -46,7 +46,7 @@ def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableT
     """The lines of a walk, and how it ended."""
     ended = walk.ended_in(machine)
     mark, style = TONES[machine.states[ended].tone or "plain"] if ended else ("…", "yellow")
-    end = f"ended in {ended}" if ended else "was broken off"
+    end = f"ended in {ended}" if ended else "was interrupted"
     last = Text.assemble((f"{mark} ", style), f"{walk.machine} {end} after {walk.seconds:.2f} s, begun {walk.began}")
     if foreign := foreign_steps(walk, machine):
         last.append(f"\n! {foreign}", style="yellow")

@@ -12,8 +12,9 @@ from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 
 if TYPE_CHECKING:  # the help waits for none of it
-    from kimi_auth.models import Change, ModelEntry
+    from kimi_auth.models import Catalogue, Change
     from kimi_auth.models.sync import Synced
+    from kimi_auth.platforms.spec import Platform
     from kimi_auth.session import Session
 
 __all__ = ["add_to"]
@@ -28,12 +29,10 @@ def models(
     ctx: typer.Context,
     action: Annotated[
         Literal["list", "sync"],
-        typer.Argument(help="list: what the platform offers; sync: into config.toml, of every platform."),
+        typer.Argument(help="list: the platform's models; sync: write them to config.toml, for every platform."),
     ] = "list",
     platform: PlatformId = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With sync: say what would change, write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With sync: print the changes, write nothing.")] = False,
     json: Json = False,
 ) -> None:
     """List the models, or bring config.toml up to them."""
@@ -42,9 +41,9 @@ def models(
         raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
     session = open_session(platform)
     if action == "list":
-        _show_list(out, session, out.signals.run(session.models.fetch()))
+        _show_list(out, session, out.signals.run(session.models.fetch_catalogue()))
     elif platform is not None:
-        _show_one(out, session, out.signals.run(session.models.sync(dry_run=dry_run)), dry_run=dry_run)
+        _show_one(out, out.signals.run(session.models.sync_one(dry_run=dry_run)), dry_run=dry_run)
     else:
         _show_all(out, out.signals.run(_sync(session, dry_run=dry_run)), dry_run=dry_run)
 
@@ -52,19 +51,28 @@ def models(
 async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
     """Every platform of config.toml, and every login that it does not know yet; where there is neither, raises what keeps
     the usual one from being synced."""
-    synced = await session.models.sync_all(dry_run=dry_run, finishes=True)
-    if synced:
+    if synced := await session.models.sync_all(dry_run=dry_run, finishes=True):
         return synced
-    from kimi_auth.models.sync import Synced
+    usual = await session.models.sync_one(dry_run=dry_run)
+    if usual.error is not None:
+        raise usual.error
+    return (usual,)
 
-    return (Synced(session.platform, await session.models.sync(dry_run=dry_run)),)
 
-
-def _show_one(out: Terminal, session: Session, change: Change, *, dry_run: bool) -> None:
+def _show_one(out: Terminal, synced: Synced, *, dry_run: bool) -> None:
+    say_notes(out, synced.platform, synced.notes)
+    if synced.error is not None:
+        raise synced.error
     if out.json:
-        out.record(_described(change, dry_run=dry_run))
-    else:
-        _show_change(out, session.platform.name, change, dry_run=dry_run)
+        out.record(_told(synced, dry_run=dry_run))
+    elif synced.change is not None:
+        _show_change(out, synced.platform, synced.change, dry_run=dry_run)
+
+
+def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
+    """Notes on the parts of a platform's answer that were left out, on standard error."""
+    for note in notes:
+        out.say(f"{platform.name}: {note}")
 
 
 def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
@@ -72,19 +80,23 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
     if out.json:
         out.record({"platforms": [_told(one, dry_run=dry_run) for one in synced]})
     for one in synced:
+        say_notes(out, one.platform, one.notes)
         if one.change is not None and not out.json:
-            heading: list[Row] = [("platform", one.platform.id)] if len(synced) > 1 and not out.is_lively else []
-            _show_change(out, one.platform.name, one.change, dry_run=dry_run, heading=heading)
-        if one.trouble is not None:
+            _show_change(out, one.platform, one.change, dry_run=dry_run)
+        if one.error is not None:
             name = one.platform.name
-            out.say(one.trouble.line if one.trouble.message.startswith(name) else f"{name}: {one.trouble.line}")
-    if status := max((one.trouble.exit_status for one in synced if one.trouble is not None), default=0):
+            out.say(one.error.line if one.error.message.startswith(name) else f"{name}: {one.error.line}")
+    if status := max((one.error.exit_status for one in synced if one.error is not None), default=0):
         raise typer.Exit(status)
 
 
-def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -> None:
+def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
     from kimi_auth.models import capabilities
 
+    say_notes(out, session.platform, catalogue.notes)
+    if catalogue.error is not None:
+        raise catalogue.error
+    found = catalogue.models
     if out.json:
         listed = [
             {
@@ -95,13 +107,12 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
             }
             for model in found
         ]
-        out.record({"platform": session.platform.id, "models": listed})
+        out.record({"platform": session.platform.id, "models": listed, "notes": list(catalogue.notes)})
         return
     if not out.is_lively:
         for model in found:
-            out.line(
-                "\t".join((model.id, str(model.context_length or ""), ",".join(capabilities(session.platform, model))))
-            )
+            can = ",".join(capabilities(session.platform, model))
+            out.line("\t".join((model.id, str(model.context_length or ""), can, session.platform.id)))
         return
     from rich.padding import Padding
     from rich.table import Table
@@ -118,12 +129,13 @@ def _show_list(out: Terminal, session: Session, found: tuple[ModelEntry, ...]) -
 
 def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:
     """One platform's part of the answer to a program."""
+    notes = [*map(one_line, one.notes)]
     if one.change is not None:
-        return _described(one.change, dry_run=dry_run)
-    assert one.trouble is not None
-    code, exit_status = one.trouble.code, one.trouble.exit_status
-    error = {"code": code, "message": one_line(one.trouble.message), "hint": one.trouble.hint, "exit": exit_status}
-    return {"platform": one.platform.id, "error": error}
+        return _described(one.change, dry_run=dry_run) | {"notes": notes}
+    assert one.error is not None
+    code, exit_status = one.error.code, one.error.exit_status
+    error = {"code": code, "message": one_line(one.error.message), "hint": one.error.hint, "exit": exit_status}
+    return {"platform": one.platform.id, "error": error, "notes": notes}
 
 
 def _described(change: Change, *, dry_run: bool) -> dict[str, Any]:
@@ -138,13 +150,13 @@ def _described(change: Change, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _show_change(out: Terminal, name: str, change: Change, *, dry_run: bool, heading: Iterable[Row] = ()) -> None:
+def _show_change(out: Terminal, platform: Platform, change: Change, *, dry_run: bool) -> None:
     signs = (("+", change.added), ("~", change.changed), ("-", change.removed))
-    rows: list[Row] = [*heading, *((sign, key) for sign, keys in signs for key in keys)]
+    rows: list[Row] = [(sign, key) for sign, keys in signs for key in keys]
     if change.default_before != change.default_after:
         rows.append(("default", f"{change.default_before or 'none'} becomes {change.default_after or 'none'}"))
     if not change:
         rows.append(("models", "config.toml is up to date"))
     elif dry_run:
         rows.append(("models", "nothing was written"))
-    out.rows(rows, title=name)
+    out.rows(rows, title=platform.name, platform=platform.id)

@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 
+from kimi_auth import files
+from kimi_auth.cli.completion import complete_platforms
 from kimi_auth.cli.declared import JSON, PLATFORM
 from kimi_auth.cli.opening import components_of, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
 
-__all__ = ["ConfigPath", "Json", "PlatformId", "components_of", "open_session", "supply_of", "terminal_of"]
+__all__ = ["ConfigPath", "Json", "PlatformId", "at_home", "components_of", "open_session", "supply_of", "terminal_of"]
 
 PlatformId = Annotated[
     str | None,
-    typer.Option(PLATFORM.flag, metavar=PLATFORM.metavar, help=PLATFORM.help),
+    typer.Option(PLATFORM.flag, metavar=PLATFORM.metavar, help=PLATFORM.help, autocompletion=complete_platforms),
 ]
 Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
 
-def _at_home(given: Path | None) -> Path | None:
+def at_home(given: Path | None) -> Path | None:
     """`given` with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
     try:
-        return given and given.expanduser()
+        return given and files.expanded(given)
     except RuntimeError:
         raise typer.BadParameter(f"{given}: there is no such home directory") from None
 
@@ -33,7 +35,7 @@ ConfigPath = Annotated[
     typer.Option(
         "--config-file",
         metavar="FILE",
-        callback=_at_home,
+        callback=at_home,
         help="Must be the default config.toml: others are refused.",
     ),
 ]

@@ -16,6 +16,7 @@ from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.view import Notice
+from kimi_auth.review.diagram import not_fresh
 from kimi_auth.wire import DeviceCode
 
 __all__ = ["check", "files", "main", "scenes", "svg"]
@@ -66,7 +67,6 @@ FRAME = """<svg class="kimi-auth" viewBox="0 0 {width} {height}" xmlns="http://w
 CELL_WIDTH, CELL_HEIGHT, CELL_ASCENT = 12.2, 24.4, 18.5
 """One character in rich's SVG, and how far its baseline lies below its upper edge, in pixels."""
 
-_FIX = "run `make diagrams`"
 
 _BLOCKS = re.compile(
     r'<text class="(?P<style>[^"]+)" x="(?P<x>[^"]+)" y="(?P<y>[^"]+)"[^>]*>(?P<run>(?:&#160;)*[█▀▄](?:[█▀▄]|&#160;)*)</text>'
@@ -144,15 +144,8 @@ def files() -> dict[str, str]:
 def check(folder: Path) -> list[str]:
     """What `main` would change in `folder`, one line for each file that is missing, stale or left over. Compares bytes."""
     drawn = files()
-    found = []
-    for name, text in drawn.items():
-        path = folder / name
-        if not path.is_file():
-            found.append(f"{path} is missing; {_FIX}")
-        elif path.read_bytes() != text.encode():
-            found.append(f"{path} is stale; {_FIX}")
     left_over = [path for path in sorted(folder.glob("login-*.svg")) if path.name not in drawn]
-    return found + [f"{path} shows no state of the sign-in; remove it" for path in left_over]
+    return not_fresh(folder, drawn) + [f"{path} shows no state of the sign-in; remove it" for path in left_over]
 
 
 def main(argv: list[str]) -> int:

@@ -16,7 +16,7 @@ from kimi_auth.errors import ConfigError, StorageError
 
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
-READERS = frozenset({"status", "doctor"})
+READERS = frozenset({"status", "doctor", "platforms"})
 WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt"})
 """Commands that work on the share directory; a writer may change modes there."""
 
@@ -95,8 +95,8 @@ def _on_the_way(share_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
             return
         if is_open and not files.is_ours(found):
             raise StorageError(
-                f"{place} belongs to uid {found.st_uid}, who may have made it for you to find: all may write to {place.parent}",
-                hint="use a directory of root's: export KIMI_SHARE_DIR=/a/directory",
+                f"{place} belongs to uid {found.st_uid}, who may have planted it: every user may write to {place.parent}",
+                hint="use a directory that root owns: export KIMI_SHARE_DIR=/a/directory",
             )
         is_open = found.st_uid == 0 and files.exposed_to(found) != ""
         yield place, found

@@ -27,6 +27,7 @@ HOMES = {
     "adopt": "adopt",
     "run": "plain",
     "models": "models",
+    "platforms": "platforms",
     "doctor": "doctor",
     "diagram": "diagram",
     "emulator": "emulator",
@@ -40,8 +41,9 @@ FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": N
 app = typer.Typer(
     name=PROGRAM,
     help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
-    epilog="--version and --verbose work with every command.",
+    epilog="--version, --verbose and --help work with every command. TERM=dumb: plain lines everywhere, for screen readers.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     **FORM,
 )
 
@@ -60,10 +62,16 @@ def _say_more(ctx: typer.Context, asked: bool) -> None:
 @app.callback()
 def _everywhere(
     verbose: bool = typer.Option(
-        False, "--verbose", "-v", help="Say more on standard error.", callback=_say_more, expose_value=False
+        False, "--verbose", "-v", help="Print diagnostics on standard error.", callback=_say_more, expose_value=False
     ),
     version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", callback=_say_version, expose_value=False, is_eager=True
+        False,
+        "--version",
+        "-V",
+        help="Print the version and exit.",
+        callback=_say_version,
+        expose_value=False,
+        is_eager=True,
     ),
 ) -> None:
     """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
@@ -99,6 +107,11 @@ def program() -> Any:
     """The program as Typer runs it."""
     group: Any = typer.main.get_command(app)
     leave_as_they_are(group)
+    for option in group.params:
+        if option.name in {"show_completion", "install_completion"}:
+            option.help = (
+                f"{option.name.partition('_')[0].title()} completion for this shell, or for the SHELL that follows."
+            )
     group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
     return group
 
@@ -108,18 +121,30 @@ def obey(args: list[str], out: Terminal) -> object:
     try:
         return program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
     except UsageError as error:
-        return _usage(error, out)
+        return _usage(error, args, out)
     except typer.Abort:  # a prompt that was left
         raise KeyboardInterrupt from None
 
 
-def _usage(error: Exception, out: Terminal) -> int:
-    words = str(getattr(error, "message", "") or error).removeprefix("Value error, ")
+def _usage(error: Exception, args: list[str], out: Terminal) -> int:
+    words = one_line(str(getattr(error, "message", "") or error).removeprefix("Value error, ")).rstrip(".")
     if type(error).__name__ == "NoArgsIsHelpError":
-        out.block(words)
+        out.block(str(error))
         return 2
+    words = _named(words, error)
     if names := getattr(getattr(error, "param", None), "opts", None):
         words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words
-    context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", PROGRAM)
-    return out.report(Usage(one_line(words).rstrip("."), hint=f"see: {path} --help"))
+    if alike := getattr(error, "possibilities", None):
+        words = f"{words}. Did you mean {alike[0]}?"
+    # A parser that misses a value knows no context.
+    name = next((arg for arg in args if not arg.startswith("-")), "")
+    path = getattr(getattr(error, "ctx", None), "command_path", f"{PROGRAM} {name}" if name in HOMES else PROGRAM)
+    return out.report(Usage(words, hint=f"see: {path} --help"))
+
+
+def _named(words: str, error: Exception) -> str:
+    """A refusal of pydantic, which names no value and says "Input should be a valid number, unable to parse string ..."."""
+    begin, told = "Input should be ", getattr(error.__cause__, "errors", None)
+    if told is None or not words.startswith(begin):
+        return words
+    return f"{ascii(told()[0].get('input'))[:80]} is not {words.removeprefix(begin).partition(',')[0]}"

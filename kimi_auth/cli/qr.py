@@ -9,6 +9,10 @@ __all__ = ["draw_qr"]
 QUIET_ZONE = 2
 """Modules of margin: half of what ISO/IEC 18004 asks for, enough for every phone, and it saves a line or two."""
 
+INK = "#000000 on #ffffff"
+"""Not the palette's black and white: Solarized's are #073642 and #eee8d5, Gruvbox light's two light browns, and under five of ten
+palettes no scanner reads those. Terminals of 256 colours get 16 and 231, which no theme changes."""
+
 _BLOCKS = {(0, 0): " ", (0, 1): "▄", (1, 0): "▀", (1, 1): "█"}
 
 
@@ -29,4 +33,4 @@ def draw_qr(text: str) -> Text | None:
         "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
         for upper, lower in zip(rows[::2], rows[1::2], strict=True)
     ]
-    return Text("\n".join(lines), style="black on white", no_wrap=True)
+    return Text("\n".join(lines), style=INK, no_wrap=True)

@@ -16,16 +16,15 @@ from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
-from kimi_auth.credential.signals import HELD
+from kimi_auth.credential.signals import HELD, Announcement, is_main_thread
 from kimi_auth.credential.single_flight import ask_for_the_end
 
 __all__ = ["Signals", "Stopped"]
 
 T = TypeVar("T")
 
-SAY_AFTER_S = 1.0
 AGAIN_S = 0.01
-WORDS = "stopping as soon as the renewal under way is safe on disk"
+WORDS = "stopping as soon as the renewal in progress is stored"
 
 
 class Stopped(BaseException):
@@ -48,12 +47,12 @@ class Signals:
         self._taken: dict[int, Any] = {}
         self._is_held = False
         self._noted = 0
-        self._soon: threading.Timer | None = None
+        self._soon: Announcement | None = None
 
     @contextmanager
     def taken(self) -> Generator[Signals, None, None]:
         """While the block runs, the first of the signals raises `Stopped` in the main thread."""
-        if threading.current_thread() is threading.main_thread():
+        if is_main_thread():
             usual = (signal.SIG_DFL, signal.default_int_handler)
             self._taken = {number: old for number in HELD if (old := signal.getsignal(number)) in usual}
         hook = sys.unraisablehook
@@ -107,9 +106,7 @@ class Signals:
             return False
         self._noted = number
         ask_for_the_end()
-        self._soon = threading.Timer(SAY_AFTER_S, self._say, [WORDS])
-        self._soon.daemon = True
-        self._soon.start()
+        self._soon = Announcement(self._say, WORDS)
         return True
 
     def _stop_if_noted(self) -> None:

@@ -12,12 +12,14 @@ from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.models.account import sign_in_command
+from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.selection import DEFAULT
+from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["claim_of", "duration", "status"]
+__all__ = ["claim_of", "duration", "is_too_long", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 WORDS = {
@@ -42,7 +44,7 @@ def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> 
     if error is not None:
         error = addressed(error, sign_in_command(session.platform))
     if not json:
-        out.rows(_rows(session, found, verdict), title=session.platform.name)
+        out.rows(_rows(session, found, verdict), title=session.platform.name, platform=session.platform.id)
         if error is not None:
             raise error
         if verdict is not None and verdict.says == "invalid":
@@ -70,18 +72,26 @@ def _models(session: Session) -> tuple[int, str, str]:
     return len(ours), str(config.get("default_model") or ""), ""
 
 
+def _elsewhere(session: Session) -> list[tuple[str, str]]:
+    """Places of config.toml that send this login to another API, with the host of each."""
+    try:
+        return list(elsewhere(components_of(session).config.read(), session.platform).items())
+    except ConfigError:
+        return []
+
+
 def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
     now_s = time.time()
     rows: list[Row] = [
         ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
         ("platform", found.platform + _named(found, "platform")),
-        ("credential", found.place + _named(found, "share_dir")),
+        ("credential", found.location + _named(found, "share_dir")),
     ]
     if found.fp and session.platform.oauth is None:
-        rows += [("key", "an API key, which has no end"), ("print", found.fp)]
+        rows += [("key", "an API key, which does not expire"), ("print", found.fp)]
     elif found.fp:
         rows += [
-            ("token", f"{duration(found.left_s)} left" if found.left_s else "expired"),
+            ("token", _left(found)),
             ("renewal", _renewal(found)),
             ("pair", found.fp),
         ]
@@ -91,16 +101,20 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     rows.append(("API", session.platform.api_base + _named(found, "api_base")))
     rows += _waits(found, now_s)
     if claim := claim_of(found):
-        rows.append(("claim", f"{claim}: a renewal was begun"))
+        rows.append(("claim", f"{claim}: a renewal was started"))
     if found.holder:
         rows.append(("lock", f"held by {found.holder}"))
     rows += [("variable", f"{name} {says}") for name, says in found.overridden_by.items()]
     count, default, problem = _models(session)
+    rows += [
+        (name, f"is not at this API: the Kimi CLI sends this login's token to {host}")
+        for name, host in _elsewhere(session)
+    ]
     rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
     if verdict:
-        rows.append(("API says", verdict.says + (f": {verdict.trouble.line}" if verdict.trouble else "")))
-    if found.trouble is not None:
-        rows.append(("because", found.trouble.message))
+        rows.append(("API says", verdict.says + (f": {verdict.error.line}" if verdict.error else "")))
+    if found.error is not None:
+        rows.append(("because", found.error.message))
     return rows
 
 
@@ -129,8 +143,22 @@ def _rejected(found: Status, now_s: float) -> str:
     return f"{said}; no rotation for that reason for {duration(found.forced_retry_at_s - now_s)}"
 
 
+def _left(found: Status) -> str:
+    if not found.left_s:
+        return "expired"
+    granted = f", though the server granted {duration(found.lifetime_s)}" if is_too_long(found) else ""
+    return f"{duration(found.left_s)} left{granted}"
+
+
+def is_too_long(found: Status) -> bool:
+    """Whether the record gives the token more life than the server did: another clock wrote it, or another unit."""
+    return found.expires_at_s > END_MAX_S or found.left_s > found.lifetime_s + CLOCK_SLACK_S
+
+
 def _renewal(found: Status) -> str:
-    if isinstance(found.trouble, SignInEnded):
+    if not found.renewable:
+        return "never: the record has no refresh token, so the login ends with this token"
+    if isinstance(found.error, SignInEnded):
         return "never: sign in again"
     return f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"
 
@@ -146,7 +174,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
     return {
         "platform": found.platform,
         "state": found.state,
-        "place": found.place,
+        "location": found.location,
         "fp": found.fp,
         "region": session.platform.region,
         "issuer": found.issuer,
@@ -155,30 +183,31 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "api_base": session.platform.api_base,
         "expires_at": found.expires_at_s or None,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,
-        "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth else None,
+        "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth and found.renewable else None,
         "renewed_at": found.renewed_at_s or None,
-        "not_before": found.retry_at_s or None,
+        "retry_at": found.retry_at_s or None,
         "rejected_at": found.rejected_at_s or None,
-        "forced_not_before": found.forced_retry_at_s or None,
+        "forced_retry_at": found.forced_retry_at_s or None,
         "claim": claim_of(found) or None,
         "lock_holder": found.holder or None,
         "models": count,
         "default_model": default or None,
         "config_problem": problem or None,
+        "elsewhere": [{"location": place, "host": host} for place, host in _elsewhere(session)],
         "sources": dict(sorted(found.sources.items())),
         "overridden_by": [{"variable": name, "says": says} for name, says in found.overridden_by.items()],
-        "trouble": _trouble(found.trouble),
-        **({"verify": verdict.says, "verify_trouble": _trouble(verdict.trouble)} if verdict else {}),
+        "error": _about(found.error),
+        **({"verify": verdict.says, "verify_error": _about(verdict.error)} if verdict else {}),
     }
 
 
-def _trouble(error: KimiAuthError | None) -> dict[str, str] | None:
+def _about(error: KimiAuthError | None) -> dict[str, str] | None:
     return {"code": error.code, "message": error.message} if error else None
 
 
 def claim_of(found: Status) -> str:
     """The claim as far as anything follows from it: where the server ended the login, no answer is waited for."""
-    return "" if isinstance(found.trouble, Revoked) else found.claim
+    return "" if isinstance(found.error, Revoked) else found.claim
 
 
 def duration(seconds: float) -> str:

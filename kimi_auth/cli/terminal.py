@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
+from kimi_auth.cli.hints import for_platform
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.text import one_line, visible
@@ -59,12 +60,13 @@ class Terminal:
 
     What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
 
-    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `signals`: what
-    SIGINT and its kin do to the command.
+    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`: the one
+    that the command line names; hints repeat it. `signals`: what SIGINT and its kin do to the command.
     """
 
     json: Literal["", "object", "events"] = ""
     verbose: bool = False
+    platform: str = ""
     signals: Signals = field(init=False, repr=False)
     _logs: logging.Handler | None = field(default=None, repr=False)
 
@@ -110,10 +112,13 @@ class Terminal:
         with self._writing():
             self.console.print(content)
 
-    def rows(self, rows: Iterable[Row], title: str = "") -> None:
-        """Facts with labels: aligned on a terminal, `label: value` where a program or a file reads."""
+    def rows(self, rows: Iterable[Row], title: str = "", *, platform: str = "") -> None:
+        """Facts with labels: aligned under `title` on a terminal, `label: value` where a program or a file reads; there
+        the id of the `platform` that they are about comes first, as a fact like the others."""
         rows = list(rows)
         if not self.is_lively:
+            if platform:
+                self.line(f"platform: {platform}")
             for label, value in rows:
                 self.line(f"{label}: {value}")
             return
@@ -160,17 +165,28 @@ class Terminal:
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
         """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
+        error = type(error)(error.message, hint=for_platform(error.hint, self.platform))
         self.say(error.line)
-        about = {"code": error.code, "hint": error.hint, "exit": error.exit_status}
+        self._record(error.code, error.message, error.hint, error.exit_status, facts)
+        return error.exit_status
+
+    def interrupted(self, exit_status: int) -> int:
+        """Tells a program that a signal ended the command; a person knows. Returns the exit status, and never raises."""
+        self._record("interrupted", "a signal ended the command", "", exit_status)
+        return exit_status
+
+    def _record(
+        self, code: str, message: str, hint: str, exit_status: int, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        about = {"code": code, "hint": hint, "exit": exit_status}
         try:
             if self.json == "events":
-                self.event("error", one_line(error.message), about)
+                self.event("error", one_line(message), about)
             elif self.json:
-                said = {"code": error.code, "message": one_line(error.message), **about}
+                said = {"code": code, "message": one_line(message), **about}
                 self.record({**(facts or {}), "error": said})
         except (KimiAuthError, BrokenPipeError):
             self.let_go()
-        return error.exit_status
 
     # --- what modules log --------------------------------------------------------------------------------------------
 

@@ -32,10 +32,10 @@ def token(
     min_ttl: Annotated[
         float,
         typer.Option(
-            "--min-ttl", metavar="S", min=0, max=1e9, help="Seconds of life it must have left.", callback=seconds
+            "--min-ttl", metavar="S", min=0, max=1e9, help="Minimum remaining lifetime in seconds.", callback=seconds
         ),
     ] = 0.0,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Another pair than the one that is stored now.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Renew now, even if the stored token works.")] = False,
     json: Json = False,
 ) -> None:
     """Print a token that works, and nothing else."""

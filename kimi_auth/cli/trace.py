@@ -9,7 +9,7 @@ from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import StoreUnwritable
 from kimi_auth.machine.trace import Trace
 
-__all__ = ["say_trouble", "trace_into"]
+__all__ = ["report_failure", "trace_into"]
 
 NAME_ANOTHER = "name a file that can be written: --trace FILE"
 
@@ -24,7 +24,7 @@ def trace_into(path: Path) -> Trace:
     return Trace(path)
 
 
-def say_trouble(trace: Trace, path: Path, out: Terminal) -> None:
+def report_failure(trace: Trace, path: Path, out: Terminal) -> None:
     """A line for a walk that is not, or not whole, in its file `path`: the walk itself went on."""
-    if trace.trouble is not None:
-        out.say(f"the walk could not be written to {path}: {trace.trouble.strerror} ({NAME_ANOTHER})")
+    if trace.error is not None:
+        out.say(f"the walk could not be written to {path}: {trace.error.strerror} ({NAME_ANOTHER})")

@@ -72,8 +72,12 @@ class JsonView:
     def finish(self, report: LoginReport) -> None:
         """The last event of a sign-in that stands; why another one ended is an error event, which is not ours to write."""
         if report.state == "signed_in":
-            data = {"already": True} if report.already else {"already": False, "models": report.models}
-            self._emit("success", finish(self._state, report).words, data)
+            data = (
+                {"already": True}
+                if report.already
+                else {"already": False, "models": report.models, "notes": list(report.notes)}
+            )
+            self._emit("success", finish(self._state, report).message, data)
 
     async def left(self) -> None:
         await asyncio.Event().wait()

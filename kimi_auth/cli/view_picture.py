@@ -20,6 +20,8 @@ from kimi_auth.cli.view_state import STEPS, ViewState
 
 __all__ = ["render"]
 
+KEYS = ("o opens it · c copies the link · q or Esc leaves", "o opens · c copies · q leaves")
+
 MARGIN = 2
 PICTURE_WIDTH = 80
 """Columns that the picture keeps for itself where something stands beside it."""
@@ -51,15 +53,19 @@ def render(
     *,
     qr: Text | None = None,
     has_keys: bool = True,
+    remark: str = "",
 ) -> RenderableType:
     """The picture of `state` at `now_s` (the clock of its times, seconds) for a terminal of `width` by `height`.
 
-    `qr`: a drawing of the link, left out where there is no room for it. `has_keys`: whether keys are read. The last line is always free for the cursor.
+    `qr`: a drawing of the link; where there is no room for it, a line says how much it needs. `has_keys`: whether keys are
+    read. `remark`: the answer to one. The last line is always free for the cursor.
     """
-    foot = "q or Esc leaves" if has_keys else ""
-    place = _room_for(qr, width, height) if state.is_asking else ""
-    if qr is None or not place:
+    foot = remark, has_keys
+    if qr is None or not state.is_asking:
         return _picture(state, now_s, width, height, foot)
+    place = _room_for(qr, width, height)
+    if not place:
+        return Group(_picture(state, now_s, width, height - 1, foot), _line(Text(_no_room(qr, width), style=QUIET)))
     if place == "below":
         return Group(_picture(state, now_s, width, height, foot), BLANK, _line(qr))
     grid = Table.grid(padding=(0, BESIDE, 0, 0))
@@ -68,7 +74,7 @@ def render(
     return grid
 
 
-def _picture(state: ViewState, now_s: float, width: int, height: int, foot: str) -> RenderableType:
+def _picture(state: ViewState, now_s: float, width: int, height: int, foot: tuple[str, bool]) -> RenderableType:
     parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold")), BLANK]
     if state.is_asking:
         parts += _question(state, width, height)
@@ -77,8 +83,7 @@ def _picture(state: ViewState, now_s: float, width: int, height: int, foot: str)
         parts += _progress(state)
     parts += [_line(Text.assemble(("! ", WARN), warning)) for warning in state.warnings]
     parts.append(_mark(state, now_s))
-    said = " · ".join(filter(None, (_next_try(state, now_s), foot)))
-    if said and state.mood in {"waiting", "slowed", "offline"}:
+    if state.mood in {"waiting", "slowed", "offline"} and (said := _foot(state, now_s, width - 2 * MARGIN - 2, *foot)):
         parts.append(_line(Text(f"  {said}", style=QUIET)))
     return Group(*(part for part in parts if part is not BLANK or height >= FULL_HEIGHT))
 
@@ -141,10 +146,18 @@ def _mark(state: ViewState, now_s: float) -> RenderableType:
     """One line: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
-        return _line(Text.assemble((f"{mark} ", style), (state.words, "bold")))
+        return _line(Text.assemble((f"{mark} ", style), (state.message, "bold")))
     frame = SPINNER[int(now_s * SPINS_PER_S) % len(SPINNER)]
     style = WARN if state.mood in {"slowed", "offline"} else "cyan"
-    return _line(Text.assemble((f"{frame} ", style), state.words))
+    return _line(Text.assemble((f"{frame} ", style), state.message))
+
+
+def _foot(state: ViewState, now_s: float, room: int, remark: str, has_keys: bool) -> str:
+    """What the keys do and when the next request goes out, as much as fits on one line; an answer to a key comes first."""
+    keys = next((keys for keys in KEYS if len(keys) <= room), KEYS[-1]) if has_keys else ""
+    said = remark or _next_try(state, now_s)
+    both = " · ".join(filter(None, (said, keys)))
+    return both if len(both) <= room else remark or keys or said
 
 
 def _next_try(state: ViewState, now_s: float) -> str:
@@ -152,14 +165,24 @@ def _next_try(state: ViewState, now_s: float) -> str:
     return f"next try in {wait_s} s" if wait_s > 0 else ""
 
 
-def _room_for(qr: Text | None, width: int, height: int) -> Literal["beside", "below", ""]:
-    if qr is None:
-        return ""
-    lines = qr.plain.split("\n")
-    columns = max(map(len, lines))
-    if width >= PICTURE_WIDTH + BESIDE + columns and height > len(lines):
+def _room_for(qr: Text, width: int, height: int) -> Literal["beside", "below", ""]:
+    columns, lines = _size_of(qr)
+    if width >= PICTURE_WIDTH + BESIDE + columns and height > lines:
         return "beside"
-    return "below" if width >= columns + 2 * MARGIN and height > FULL_HEIGHT + len(lines) else ""
+    return "below" if width >= columns + 2 * MARGIN and height > FULL_HEIGHT + lines else ""
+
+
+def _no_room(qr: Text, width: int) -> str:
+    """How much room the QR code needs, in the direction that this window can grow in."""
+    columns, lines = _size_of(qr)
+    wide = f"{PICTURE_WIDTH + BESIDE + columns} columns"
+    needed = f"{wide} or {FULL_HEIGHT + lines + 1} lines" if width >= columns + 2 * MARGIN else wide
+    return f"No room for the QR code: it needs {needed}."
+
+
+def _size_of(qr: Text) -> tuple[int, int]:
+    lines = qr.plain.split("\n")
+    return max(map(len, lines)), len(lines)
 
 
 def _line(content: RenderableType) -> RenderableType:
@@ -167,7 +190,7 @@ def _line(content: RenderableType) -> RenderableType:
 
 
 def _clock(seconds: float) -> str:
-    """Time left as m:ss, or h:mm:ss."""
-    minutes, second = divmod(int(seconds), 60)
+    """Time left as m:ss, or h:mm:ss; a second that has begun counts, so that half an hour begins as 30:00."""
+    minutes, second = divmod(math.ceil(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -35,20 +35,20 @@ class PlainView:
             complete = self._state.url != self._state.typed_url
             self._line(f"Open this page to sign in to {self._state.platform}: {self._state.url}")
             self._line(f"{'It must show or ask for' if complete else 'Type'} the code: {self._state.user_code}")
-            self._line(f"Approve only if you started this sign-in. The code is good for {_minutes(notice.left_s)}.")
+            self._line(f"Approve only if you started this sign-in. The code is valid for {_minutes(notice.left_s)}.")
         elif notice.kind == "warning":
             self._line(f"Warning: {notice.message}")
-        elif notice.message != before.words:
+        elif notice.message != before.message:
             self._line(notice.message)
 
     def finish(self, report: LoginReport) -> None:
         """The last line."""
-        self._line(finish(self._state, report).words)
+        self._line(finish(self._state, report).message)
 
     async def left(self) -> None:
         await asyncio.Event().wait()
 
 
 def _minutes(seconds: float) -> str:
-    """Whole minutes, never more than there are."""
-    return f"{int(seconds) // 60} min" if seconds >= 120 else f"{int(seconds)} s"
+    """The nearest whole minutes: the answer took its part of the first second, and nobody approves by the second."""
+    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{round(seconds)} s"

@@ -38,7 +38,7 @@ _MOODS: dict[NoticeKind, Mood] = {
 _ENDS: dict[str, tuple[Mood, str]] = {
     "signed_in": ("good", "Signed in to {platform}."),
     "models_pending": ("plain", "Signed in to {platform}; its models are still to be fetched."),
-    "cancelled": ("plain", "Left before it was approved; nothing was stored."),
+    "cancelled": ("plain", "Cancelled before it was approved; nothing was stored."),
     "denied": ("bad", "Denied; nothing was stored."),
     "expired": ("bad", "Not approved in time; nothing was stored."),
     "failed": ("bad", "The sign-in failed."),
@@ -51,12 +51,12 @@ class ViewState:
     """A sign-in to `platform` (its name). `url` is the best link and `typed_url` the short one that goes with the code.
 
     `ends_at_s` and `life_s`: when the code dies and how long it had; `next_at_s`: when the next request goes out.
-    `words`: the sentence to show now. `done`: steps of `STEPS` with their own texts; `warnings`: sentences.
+    `message`: the sentence to show now. `done`: steps of `STEPS` with their own texts; `warnings`: sentences.
     """
 
     platform: str
     mood: Mood = "starting"
-    words: str = "Asking for a code."
+    message: str = "Requesting a code."
     user_code: str = ""
     url: str = ""
     typed_url: str = ""
@@ -81,11 +81,11 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
     """The state after `notice`, which came at `now_s`."""
     if notice.kind == "warning":
         return replace(state, warnings=(*state.warnings, notice.message))
-    state = replace(state, mood=_MOODS[notice.kind], words=notice.message, next_at_s=now_s + notice.wait_s)
+    state = replace(state, mood=_MOODS[notice.kind], message=notice.message, next_at_s=now_s + notice.wait_s)
     if notice.kind == "code" and (code := notice.code) is not None:
         return replace(
             state,
-            words="Waiting for your approval.",
+            message="Waiting for your approval.",
             user_code=code.user_code,
             url=code.verification_uri_complete or code.verification_uri,
             typed_url=code.verification_uri,
@@ -95,7 +95,7 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
     if notice.kind in STEPS:
         label = STEPS[notice.kind]
         label = f"{notice.count} {label}".replace("1 models", "1 model") if notice.kind == "models" else label
-        return replace(state, words="Getting everything ready.", done=(*state.done, (notice.kind, label)))
+        return replace(state, message="Getting everything ready.", done=(*state.done, (notice.kind, label)))
     return state
 
 
@@ -103,10 +103,10 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
     """The state after the sign-in has ended as `report` says."""
     mood, sentence = _ENDS[report.state]
     if report.already:
-        sentence = "Signed in to {platform} already; nothing was changed."
-    return replace(state, mood=mood, words=sentence.format(platform=state.platform))
+        sentence = "Signed in to {platform} already; nothing was changed. Option --force signs in again."
+    return replace(state, mood=mood, message=sentence.format(platform=state.platform))
 
 
 def interrupt(state: ViewState) -> ViewState:
     """The state after a sign-in that came to no end of its own."""
-    return replace(state, mood="plain", words="Interrupted.")
+    return replace(state, mood="plain", message="Interrupted.")

@@ -9,12 +9,12 @@ next, so the connection is free again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 
 import httpx
 
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.logs import logger
 
 from .origins import bearer_origin, origin_of
 from .source import TokenSource
@@ -28,7 +28,7 @@ URLS_MAX = 256
 """Of URLs that refuse a token which their origin accepts elsewhere, so many are remembered."""
 
 _NO_NEWER_TOKEN = "401, and no newer token: %s"
-_log = logging.getLogger("kimi_auth.clients")
+_log = logger("clients")
 
 
 class BearerAuth(httpx.Auth):
@@ -166,7 +166,7 @@ def _place_of(request: httpx.Request) -> tuple[str, str]:
 def _signed(request: httpx.Request, bearer: str) -> httpx.Request:
     """The request with this bearer and no other; a header that cannot be sent would be quoted in h11's error."""
     if not (bearer.isascii() and bearer.isprintable()) or " " in bearer or not bearer:
-        raise KimiAuthError("the token source gave something that cannot stand in a header (RFC 6750 §2.1)")
+        raise KimiAuthError("the token source returned a value that is not valid in a header (RFC 6750 §2.1)")
     request.headers["Authorization"] = f"Bearer {bearer}"
     return request
 
@@ -188,7 +188,7 @@ def _again(response: httpx.Response, bearer: str, newer: str | None) -> httpx.Re
     if not newer or newer == bearer:
         return None
     if not _replayable(response.request):
-        reason = "the request body was a stream and is spent: send the request again, a newer token is there"
+        reason = "the request body was a stream and is consumed: send the request again, a newer token is available"
         response.extensions[NOT_RESENT] = reason
         _log.warning("401 from %s: %s", origin_of(response.request.url), reason)
         return None

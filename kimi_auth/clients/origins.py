@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from kimi_auth.wire import is_loopback
+from kimi_auth.urls import is_loopback
 
 __all__ = ["bearer_origin", "origin_of"]
 

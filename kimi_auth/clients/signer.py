@@ -5,15 +5,15 @@ A header of the client would go wherever the client is sent.
 
 from __future__ import annotations
 
-import logging
-
 import httpx
+
+from kimi_auth.logs import logger
 
 from .origins import origin_of
 
 __all__ = ["AsyncSigner", "Signer", "put_signer"]
 
-_log = logging.getLogger("kimi_auth.clients")
+_log = logger("clients")
 
 
 class Signer:

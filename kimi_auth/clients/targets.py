@@ -268,7 +268,7 @@ class Targets:
                 needs_key = not token and not own and entry.kind.is_client
                 secret = self._static_key() if needs_key else token
                 if not _goes_to(self._home, entry.kind, target):
-                    _log.warning("%s sends to another origin by now, so it gets no token", entry.name)
+                    _log.warning("%s sends to another origin now, so it gets no token", entry.name)
                     secret = ""
                 entry.kind.put(target, secret, own, self._home)
             except Exception as error:  # noqa: BLE001  # the user's code; other targets still get their token

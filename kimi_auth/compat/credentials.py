@@ -123,8 +123,8 @@ def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
 def delete_tokens(ref: Ref) -> None:
     """Removes the stored record, for every process at once and from the system keyring too; nothing is revoked at the
     server. Raises OAuthError; then it may still be there."""
-    if (trouble := _leave_keyring(ref)) is not None:
-        raise oauth_error(trouble)
+    if (error := _leave_keyring(ref)) is not None:
+        raise oauth_error(error)
     with _written(ref) as store:
         if store.read().state != "absent":
             now_s = time.time()
@@ -136,14 +136,14 @@ def _leave_keyring(ref: Ref) -> KimiAuthError | None:
     """Moves the login from the keyring into the file where config.toml says that it waits there; why that did not work."""
     try:
         session = session_of(ref.key) if ref.storage == "keyring" else None
-    except ConfigError as trouble:
-        return trouble
+    except ConfigError as error:
+        return error
     return (
         None
         if session is None
         else migrate(
             session.platform, components_of(session).store, components_of(session).config, SystemKeyring()
-        ).trouble
+        ).error
     )
 
 
@@ -158,7 +158,7 @@ def _written(ref: Ref) -> Iterator[FileStore]:
         store = _store(ref)
         with store.locked(LOCK_WAIT_S) as held:
             if not held:
-                raise OAuthError(f"{store.holder() or 'another process'} holds {store.place}; try again")
+                raise OAuthError(f"{store.holder() or 'another process'} holds {store.location}; try again")
             yield store
     except (KimiAuthError, ValueError) as error:
         raise oauth_error(error) if isinstance(error, KimiAuthError) else OAuthError(str(error)) from error

@@ -16,7 +16,8 @@ from typing import Any
 from kimi_auth.compat.credentials import load_tokens, oauth_error
 from kimi_auth.compat.host import Config, Ref, Secret, api_key_of, host_version, session_of, share_dir
 from kimi_auth.compat.signing import KIMI_CODE_OAUTH_KEY
-from kimi_auth.errors import Blocked, ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded, Unreachable
+from kimi_auth.credential.status import NO_TOKEN
+from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, SignInEnded, Unreachable
 from kimi_auth.session import Session, components_of
 from kimi_auth.wire import device_headers
 
@@ -27,13 +28,6 @@ AT_ONCE = {"fresh", "expiring", "usable"}
 
 RAN_OUT = {"expired", "in_doubt"}
 """States in which it has to be renewed first, which may take as long as a network does."""
-
-ERRORS: dict[str, KimiAuthError] = {
-    "absent": NotSignedIn("not signed in"),
-    "revoked": Revoked("the server ended this login"),
-    "blocked": Blocked("the server keeps refusing to renew this login"),
-}
-"""The message of a state that has no better one."""
 
 log = logging.getLogger("kimi_auth.compat")
 
@@ -120,9 +114,8 @@ class OAuthManager:
         static = api_key_of(self._config.providers.get(session.platform.provider_key))
         if newer is None and static in {"", bearer}:
             status = session.status()
-            raise oauth_error(
-                status.trouble or ERRORS.get(status.state) or Unreachable("the token could not be renewed")
-            )
+            make = NO_TOKEN.get(status.state, partial(Unreachable, "the token could not be renewed"))
+            raise oauth_error(status.error or make())
         self._give(runtime, key, newer or "")
 
     async def _keep(self, runtime: Any) -> None:

@@ -114,11 +114,13 @@ def get_platform_name_for_provider(provider_key: str) -> str | None:
 async def list_models(platform: Platform, api_key: str) -> list[ModelInfo]:
     """The models that the platform offers to this key. Raises KimiAuthError, whose text says why there are none."""
     known = replace(Registry(share_dir()).get(platform.id), api_base=platform.base_url.rstrip("/"))
-    models, trouble = await discover(known, api_key, _headers())
-    if trouble is not None:
-        raise trouble
+    found = await discover(known, api_key, _headers())
+    if found.error is not None:
+        raise found.error
     assumed = known.assumed_context_length
-    return [ModelInfo(**{**model.model_dump(), "context_length": model.context_length or assumed}) for model in models]
+    return [
+        ModelInfo(**{**model.model_dump(), "context_length": model.context_length or assumed}) for model in found.models
+    ]
 
 
 async def refresh_managed_models(config: Config) -> bool:
@@ -133,7 +135,7 @@ async def refresh_managed_models(config: Config) -> bool:
     try:
         sources = [session_for(known) for known in platforms() if known.provider_key in config.providers]
         synced = await sync(sources, file, _headers(), memory=memory)
-        done = [one.platform.provider_key for one in synced if one.trouble is None]
+        done = [one.platform.provider_key for one in synced if one.error is None]
         return bool(done) and adopt_models(config, file.read(), done)
     except (KimiAuthError, ValueError) as error:
         log.warning("models not synced: %s", getattr(error, "line", type(error).__name__))

@@ -122,8 +122,8 @@ async def logout_kimi_code(config: Config) -> AsyncIterator[OAuthEvent]:
         yield OAuthEvent("error", error.line)
         return
     _adopt(config, session)
-    if report.trouble is not None:
-        yield OAuthEvent("info", report.trouble.line)
+    if report.error is not None:
+        yield OAuthEvent("info", report.error.line)
     yield OAuthEvent("success", "Signed out.")
 
 
@@ -144,7 +144,7 @@ def _session(config: Config, what: str) -> Session | OAuthEvent:
 def _ended(report: LoginReport) -> OAuthEvent:
     if report.state == "signed_in":
         return OAuthEvent("success", "Signed in.", {"models": report.models})
-    return OAuthEvent("error", (report.trouble or LoginCancelled(f"the sign-in ended: {report.state}")).line)
+    return OAuthEvent("error", (report.error or LoginCancelled(f"the sign-in ended: {report.state}")).line)
 
 
 def _adopt(config: Config, session: Session) -> None:

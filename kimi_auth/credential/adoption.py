@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
-from kimi_auth.platforms.spec import normal_url
 from kimi_auth.store import Binding, CredentialStore
 from kimi_auth.token import fingerprint, parse_record
+from kimi_auth.urls import normal_url
 
 __all__ = ["Adoption", "adopt"]
 
@@ -40,7 +40,7 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
         raise ConfigError(f"{ascii(issuer)[:80]} {problem}", hint="give the OAuth host's URL") from None
     with store.locked(LOCK_PATIENCE_S) as held:
         if not held:
-            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.place}")
+            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.location}")
         found, before = store.read(), store.binding()
         if found.problem is not None:
             raise found.problem

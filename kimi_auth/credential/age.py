@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kimi_auth.clock import Clock
-from kimi_auth.credential.contracts import Need
+from kimi_auth.credential.backoff import forced_until_s
+from kimi_auth.credential.context import Need
 from kimi_auth.credential.credential import RENEWABLE, Credential, CredentialState
-from kimi_auth.credential.judge import forced_until_s
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
 from kimi_auth.platforms import Platform
 from kimi_auth.store import CredentialStore, Stamp
-from kimi_auth.token import Token, left_s, window_s
+from kimi_auth.token import Token, left_s, lifetime_s, window_s
 
 __all__ = ["AgeClock", "CachedToken", "Refresher", "status_of"]
 
@@ -112,7 +112,7 @@ class Refresher:
         if landing.state == "expiring":
             self._credential.renew_in_background(landing)  # advisory: the current token works, so no caller waits
         elif landing.token is None and landing.state in RENEWABLE:
-            landing = await self._credential.land(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
+            landing = await self._credential.wait(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
@@ -124,21 +124,19 @@ class Refresher:
         now_s = self._age_clock.now_s()
         if landing.state == "fresh":
             return token.expires_at_s - window_s(token) - now_s
-        return max(LOOK_AGAIN_S, self._credential.work.retry_in_s())
+        return max(LOOK_AGAIN_S, self._credential.work.retry_in_s(landing.ctx.view))
 
 
 def status_of(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
     """The `Status` of a credential that was just inspected."""
-    snapshot = landing.ctx.snapshot
-    token = snapshot.token
-    backoff = store.backoff()
-    claim = store.peek_claim(snapshot.fp).state if snapshot.fp else "none"
+    view, snapshot = landing.ctx.view, landing.ctx.snapshot
+    token, backoff, claim = snapshot.token, view.backoff, view.claim.state
     common = {
         "platform": platform.id,
         "platform_name": platform.name,
         "state": landing.state,
-        "place": store.place,
-        "trouble": landing.ctx.trouble,
+        "location": store.location,
+        "error": landing.ctx.error,
     }
     if token is None or token.is_empty:
         return Status(**common)  # type: ignore[arg-type]
@@ -147,9 +145,11 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         **common,  # type: ignore[arg-type]
         fp=snapshot.fp,
         issuer=token.issuer,
-        binding=store.binding(),
+        binding=view.binding,
         expires_at_s=token.expires_at_s,
         left_s=left,
+        lifetime_s=lifetime_s(token),
+        renewable=bool(token.refresh_token),
         renews_in_s=max(0.0, left - window_s(token)),
         renewed_at_s=backoff.renewed_at_s,
         retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,

@@ -3,7 +3,7 @@
 A hook takes the walk's frozen context and returns its outcome and the next context. The outcomes are Literals, exactly
 the keys of `on` in `machines/*.toml`; a test proves it both ways. A hook whose state holds a lock and walks a child
 machine is a context manager: it enters with `acquired` while the lock is held, or with the reason why it is not.
-Expected failures are outcomes, with a sentence for people in `trouble`; exceptions are bugs.
+Expected failures are outcomes, with a sentence for people in `error`; exceptions are bugs.
 
 Each docstring states what the hook touches, whether it may be repeated after a crash, and what each outcome promises.
 `docs/protocol.md` gives the reasons.
@@ -12,12 +12,9 @@ Each docstring states what the hook touches, whether it may be repeated after a 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from kimi_auth.errors import KimiAuthError
-from kimi_auth.store import Claim, Snapshot
-from kimi_auth.token import Token, left_s, phase
+from kimi_auth.credential.context import CredentialContext, Need
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
 __all__ = [
@@ -27,83 +24,6 @@ __all__ = [
     "TokenLifecycleContract",
     "TokenRefreshContract",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """The token that a caller needs; with nothing set, a fresh one.
-
-    `min_ttl_s`: life left, in seconds. `not_bearer`: this access token got a 401 from the platform. `not_fp`: any pair
-    but this one (identity, never time). `insist`: a person asked, so a blocked login is retried at once.
-    """
-
-    min_ttl_s: float = 0.0
-    not_bearer: str = field(default="", repr=False)
-    not_fp: str = ""
-    insist: bool = False
-
-    def met_by(self, snapshot: Snapshot, now_s: float) -> bool:
-        """True if the stored pair is fresh at `now_s` and meets every other condition."""
-        token = snapshot.token
-        return (
-            token is not None
-            and phase(token, now_s) == "fresh"
-            and left_s(token, now_s) >= self.min_ttl_s
-            and token.access_token != self.not_bearer
-            and snapshot.fp != self.not_fp
-        )
-
-    def waits(self, state: str, snapshot: Snapshot, now_s: float) -> bool:
-        """True if the need can wait: the pair is in a rest `state` that serves, and meets every condition except
-        freshness."""
-        token = snapshot.token
-        return (
-            state in SERVES
-            and token is not None
-            and left_s(token, now_s) >= self.min_ttl_s
-            and token.access_token != self.not_bearer
-            and snapshot.fp != self.not_fp
-        )
-
-
-SERVES = frozenset({"fresh", "expiring", "usable"})
-"""Rest states of token_lifecycle whose access token may be used."""
-
-NOTHING_READ = Snapshot("absent")
-NO_CLAIM = Claim("none")
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialContext:
-    """The state that a walk of token_lifecycle, token_refresh or sign_out carries.
-
-    `patience_s`: how long its caller waits, in seconds (0: *advisory*, one try for the lock; None: no limit).
-    `deadline_s`: when that patience ends, monotonic seconds; it bounds the waits for locks and backoffs together.
-    `snapshot`: the last read. `claim`: this walk's own, or the one that it found. `pair`: the new pair from the server;
-    at logout, the pair to revoke. `trouble`: why the token is not fresh. `retry_after_s`: the delay that the server
-    requested.
-
-    `retry_at_s`: when another try makes sense, unix seconds by the store's clock, 0.0 if waiting would change nothing;
-    the hook that postpones a renewal sets it, `back_off` consumes it. `backoff_until_s`: the backoff that this walk set
-    or waits out; its next try ignores that one. `in_doubt`: the last answer was lost; `recoveries`: tries of this
-    process to recover from that beyond its patience. `revocation`, `config`: how that part of a logout went, "" before
-    it.
-    """
-
-    need: Need = Need()
-    patience_s: float | None = 0.0
-    deadline_s: float = 0.0
-    snapshot: Snapshot = NOTHING_READ
-    claim: Claim = NO_CLAIM
-    pair: Token | None = None
-    trouble: KimiAuthError | None = None
-    retry_after_s: float | None = None
-    retry_at_s: float = 0.0
-    backoff_until_s: float = 0.0
-    in_doubt: bool = False
-    recoveries: int = 0
-    revocation: str = ""
-    config: str = ""
 
 
 InspectOutcome = Literal[
@@ -125,7 +45,7 @@ class TokenLifecycleContract(Protocol):
         any time.
 
         `fresh`: more life is left than the renewal window. `expiring`: it works, and a renewal is advisory. `expired`:
-        too little life for a request. `usable`: it works, and cannot be renewed now (`trouble`). `in_doubt`: it has
+        too little life for a request. `usable`: it works, and cannot be renewed now (`error`). `in_doubt`: it has
         expired, and an unfinished claim exists. `blocked`: it has expired, and only unrecognized answers came.
         `revoked`: the server ended the pair. `corrupt`: the record cannot be parsed. `absent`: no record, signed out,
         or another issuer's.
@@ -138,7 +58,7 @@ class TokenLifecycleContract(Protocol):
         program ends. Creates the lock file and its directory. The kernel frees the lock after a crash; repeatable.
 
         `acquired`: the lock is held until the block exits, which also closes this walk's unfinished claims. `changed`:
-        not held, and the record is no longer `ctx.snapshot`. `busy`: not held; `trouble` names the holder or the disk's
+        not held, and the record is no longer `ctx.snapshot`. `busy`: not held; `error` names the holder or the disk's
         error.
         """
 
@@ -146,8 +66,8 @@ class TokenLifecycleContract(Protocol):
         """Waits for `retry_at_s` or for another process, within the walk's deadline. Reads stamps and claims, writes
         nothing; after a crash the next walk waits again.
 
-        `over`: another try makes sense now. `changed`: the record was replaced; `trouble` is cleared. `gave_up`: the
-        wait would outlast the deadline, waiting changes nothing, or the program is ending; `trouble` keeps the reason.
+        `over`: another try makes sense now. `changed`: the record was replaced; `error` is cleared. `gave_up`: the
+        wait would outlast the deadline, waiting changes nothing, or the program is ending; `error` keeps the reason.
         """
 
     def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
@@ -158,10 +78,10 @@ class TokenLifecycleContract(Protocol):
         """
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
-        """Reads the record and gives its access token to the running clients of this process, "" if the record is
-        absent, revoked or corrupt. Touches memory only; repeatable.
+        """Gives the record's access token to the running clients of this process, "" if the record is absent, revoked
+        or corrupt; views it again if it is no longer the one in `ctx.view`. Touches memory only; repeatable.
 
-        `injected`: clients hold the stored token, which may have expired; `ctx.snapshot` is that read.
+        `injected`: clients hold the stored token, which may have expired; `ctx.view` is where it is from.
         """
 
     def hold_credential_to_sign_out(
@@ -170,7 +90,7 @@ class TokenLifecycleContract(Protocol):
         """Takes the credential's lock as `hold_credential` does, but waits for the whole patience: a record that
         changes meanwhile is the one to sign out. Repeatable.
 
-        `acquired`: the lock is held until the block exits. `busy`: not held, the login is unchanged; `trouble` has the
+        `acquired`: the lock is held until the block exits. `busy`: not held, the login is unchanged; `error` has the
         reason.
         """
 
@@ -178,7 +98,7 @@ class TokenLifecycleContract(Protocol):
         """Restores config.toml after a sign-out, under the config's own lock. A repeated logout repeats it.
 
         `restored`: the configuration is as before the login. `kept`: this credential has no configuration, or nothing
-        was written because of `trouble`; the logout is complete either way.
+        was written because of `error`; the logout is complete either way.
         """
 
 
@@ -215,7 +135,7 @@ class TokenRefreshContract(Protocol):
         `claimed`: this walk's claim is on disk. `staged`: an earlier claim holds a complete pair, now `ctx.pair`.
         `interrupted`: an earlier send may have spent the token, and its owner closed the claim, is dead, or has been
         silent for 75 s while this need cannot wait. `in_flight`: its owner may still be sending. `unwritable`: this
-        walk has no claim (`trouble`).
+        walk has no claim (`error`).
         """
 
     def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]:
@@ -252,7 +172,7 @@ class TokenRefreshContract(Protocol):
         """Writes the new pair into the claim and forces it to disk; retries a failing disk while `keeps_trying`, with
         the lock held. After a crash in the middle the checksum fails, and the claim counts as unfinished.
 
-        `staged`: any process can commit the pair. `unwritable`: the pair exists in memory only (`trouble`).
+        `staged`: any process can commit the pair. `unwritable`: the pair exists in memory only (`error`).
         """
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
@@ -262,7 +182,7 @@ class TokenRefreshContract(Protocol):
 
         `committed`: the new pair is the durable record. `superseded`: another record is newer; the staged pair is
         dropped. `gone`: the record is absent or empty; `ctx.pair` is to be revoked. `unwritable`: not durable
-        (`trouble`); a staged pair stays for the next process.
+        (`error`); a staged pair stays for the next process.
         """
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
@@ -307,12 +227,12 @@ class SignOutContract(Protocol):
 
         `emptied`: the logout is final, also after a crash; `ctx.pair` is the old pair, for revocation. `nothing`:
         absent or signed out already. `foreign`: another issuer's record, untouched. `unwritable`: the login stands
-        (`trouble`).
+        (`error`).
         """
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
         """Removes a staged pair of the old record and takes it along in `ctx.pair`: it is the newest live pair. After a
-        crash it is void, because the record is empty.
+        crash it is void, because the record is empty; repeatable.
 
         `discarded`: always, also if there is none or the removal fails.
         """

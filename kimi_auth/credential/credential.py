@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 
-from kimi_auth.credential.contracts import CredentialContext, Need
+from kimi_auth.credential.backoff import attainable
+from kimi_auth.credential.context import SERVES, CredentialContext, Need
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, untorn
-from kimi_auth.credential.status import NO_TOKEN
+from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
@@ -32,19 +33,8 @@ LAST_WORD_S = 1.0
 ROUNDS_MAX = 3
 """Limit of walks for one need when another program writes a new pair during each of them."""
 
-SERVES = {"fresh", "expiring", "usable"}
-"""Rest states whose access token may be used."""
-
 RENEWABLE = {"fresh", "expiring", "expired", "usable", "in_doubt", "blocked"}
 """Rest states that take the event `renew`."""
-
-ERRORS: dict[str, KimiAuthError] = {
-    **NO_TOKEN,
-    "expired": Unreachable("the token has expired and could not be renewed"),
-    "in_doubt": Unreachable("a renewal was sent and its answer is not known"),
-}
-"""The error for a rest state without a usable token, if the walk itself recorded none."""
-
 
 SIGN_IN = "kimi-auth login"
 ADOPT = "kimi-auth adopt"
@@ -75,8 +65,7 @@ class CredentialState:
     @property
     def error(self) -> KimiAuthError:
         """Why no token is usable: one sentence, with a next step for this platform."""
-        trouble = self.ctx.trouble or ERRORS.get(self.state) or Unreachable(f"the credential is {self.state}")
-        return addressed(trouble, self.sign_in)
+        return addressed(self.ctx.error or error_of(self.state), self.sign_in)
 
 
 @dataclass(slots=True)
@@ -107,7 +96,8 @@ class Credential:
         """
         landing = self.inspect()
         token = landing.token
-        if token is not None and _serves(token, landing.ctx.snapshot.fp, self.work.attainable(need), now_s):
+        asked = attainable(need, landing.ctx.view.backoff)
+        if token is not None and _serves(token, landing.ctx.snapshot.fp, asked, now_s):
             if landing.state == "expiring" and not self.one_shot:
                 self.renew_in_background(landing)
             return landing
@@ -119,33 +109,44 @@ class Credential:
         walk = partial(self._walk, landing, need, patience_s, _event(need))
         return self._join(("mandatory", need, patience_s), walk)
 
-    async def land(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
+    async def wait(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
         """Awaits the result of `ask` (an `obtain`) within the caller's patience: `timeout_s`, by default PATIENCE_S. A
         call that an earlier caller started may end with that caller's patience; then `ask` is called again.
 
         Raises Unreachable when the patience is over, and the errors of `ask`.
         """
-        import asyncio  # loaded already where a loop runs; most commands have none
-
-        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
-        while not isinstance(start := ask(), CredentialState):
-            try:
-                async with asyncio.timeout(self._left_s(deadline_s)):
-                    landing = await start.wait_async()
-            except TimeoutError:
-                return self._patience_over(timeout_s)
-            if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
-                return landing
-        return start
+        steps, landing = self._waiting(ask, timeout_s), None
+        try:
+            while True:
+                waiter, left_s = steps.send(landing)
+                landing = await waiter.wait_async(left_s)
+        except StopIteration as end:
+            found: CredentialState = end.value
+            return found
+        except TimeoutError:
+            return self._patience_over(timeout_s)
 
     def wait_sync(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
-        """`land` for code without an event loop."""
+        """`wait` for code without an event loop."""
+        steps, landing = self._waiting(ask, timeout_s), None
+        try:
+            while True:
+                waiter, left_s = steps.send(landing)
+                landing = waiter.result(left_s)
+        except StopIteration as end:
+            found: CredentialState = end.value
+            return found
+        except TimeoutError:
+            return self._patience_over(timeout_s)
+
+    def _waiting(
+        self, ask: Ask, timeout_s: float | None
+    ) -> Generator[tuple[Waiter[CredentialState], float], CredentialState | None, CredentialState]:
+        """Yields each call to wait for, and for how many seconds; takes its result; returns the last one."""
         deadline_s = self.work.deadline_s(_patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
-            try:
-                landing = start.result(self._left_s(deadline_s))
-            except TimeoutError:
-                return self._patience_over(timeout_s)
+            landing = yield start, min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
+            assert landing is not None
             if landing.token is not None or not self.work.can_wait(landing.ctx, deadline_s - LAST_WORD_S):
                 return landing
         return start
@@ -169,9 +170,6 @@ class Credential:
         lock.load()
         return self.flights.join(key, walk)
 
-    def _left_s(self, deadline_s: float) -> float:
-        return min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
-
     def _patience_over(self, timeout_s: float | None) -> CredentialState:
         """The renewal goes on without this caller. Returns a stored token that still works, else raises Unreachable."""
         landing = self.inspect()
@@ -179,7 +177,7 @@ class Credential:
             return landing
         if landing.state not in RENEWABLE:
             raise landing.error
-        why = landing.ctx.trouble.message if landing.ctx.trouble else "no answer from the server"
+        why = landing.ctx.error.message if landing.ctx.error else "no answer from the server"
         raise Unreachable(f"{why}; no token within {_patience_of(timeout_s):g} s, and the renewal goes on")
 
     def _landed(self, state: str, ctx: CredentialContext) -> CredentialState:
@@ -188,14 +186,14 @@ class Credential:
     def _walk(self, start: CredentialState, need: Need, patience_s: float, event: str) -> CredentialState:
         deadline_s = self.work.deadline_s(patience_s)
         for _ in range(ROUNDS_MAX):
-            ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.snapshot)
+            ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.view)
             machine = self.library["token_lifecycle"]
             with self.walks.recording(machine, self.observe) as observe:
                 landing = self._landed(
                     *walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe)
                 )
-            if landing.ctx.trouble is not None:
-                log.info("%s ended %s: %s", event, landing.state, landing.ctx.trouble.message)
+            if landing.ctx.error is not None:
+                log.info("%s ended %s: %s", event, landing.state, landing.ctx.error.message)
             somebody_wrote = landing.ctx.snapshot.stamp != start.ctx.snapshot.stamp
             if patience_s == 0 or landing.state not in {"expired", "in_doubt"} or not somebody_wrote:
                 break

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-__all__ = ["HELD", "SAY_AFTER_S", "Deferral", "say"]
+__all__ = ["HELD", "SAY_AFTER_S", "Announcement", "Deferral", "is_main_thread", "say"]
 
 HELD = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 """The deferred signals: a service manager, a closed window and a terminal send them. SIGINT comes last, because
@@ -44,6 +44,20 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+class Announcement:
+    """Tells, once and after `SAY_AFTER_S` seconds, why an end waits."""
+
+    def __init__(self, tell: Callable[[str], object], text: str) -> None:
+        self._timer = threading.Timer(SAY_AFTER_S, tell, [text])
+        self._timer.daemon = True
+        with suppress(RuntimeError):  # no thread can start while the interpreter exits
+            self._timer.start()
+
+    def cancel(self) -> None:
+        """The end waits no longer."""
+        self._timer.cancel()
+
+
 class Deferral:
     """The signals of this process. `is_busy` returns whether a call is in flight; a signal handler calls it, so it must
     take no lock."""
@@ -55,7 +69,7 @@ class Deferral:
         self._noted: deque[int] = deque()
         self._guards = 0
         self._blocks = 0
-        self._soon: threading.Timer | None = None
+        self._soon: Announcement | None = None
         self._has_met = False
         self._is_announced = False
 
@@ -150,12 +164,7 @@ class Deferral:
 
     def _note(self, number: int) -> None:
         if not (self._noted or self._is_announced):
-            self._soon = threading.Timer(
-                SAY_AFTER_S, say, ["stopping as soon as the renewal under way is safe on disk"]
-            )
-            self._soon.daemon = True
-            with suppress(RuntimeError):  # no thread can start while the interpreter exits
-                self._soon.start()
+            self._soon = Announcement(say, "stopping as soon as the renewal in progress is stored")
         self._noted.append(number)
 
     def _act(self, number: int, frame: FrameType | None) -> None:

@@ -21,14 +21,10 @@ import weakref
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from kimi_auth.credential.calls import Call, Waiter
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
-from kimi_auth.errors import Unreachable
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = [
     "DRAIN_MAX_S",
@@ -50,144 +46,11 @@ DRAIN_MAX_S = 70.0
 """Longest wait for calls at exit or fork: the request deadline (60 s) and some time to write."""
 
 
-class Waiter(Generic[Result]):
-    """One caller's handle on a call. A second Ctrl-C may interrupt the caller anywhere. A lock in Python, as a `Future`
-    has, could then stay locked and block the call for ever; `SimpleQueue` does its locking in C."""
-
-    def __init__(self) -> None:
-        self._outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
-        self._wake: Callable[[], object] | None = None
-
-    def set_result(self, result: Result | None, failure: BaseException | None) -> None:
-        """The call passes its function's result or exception, once. Never blocks."""
-        self._outcome.put((result, failure))
-        if self._wake is not None:
-            with suppress(RuntimeError):  # the loop is closed, so its waiter is gone
-                self._wake()
-
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Returns when the call has finished, also if it failed. Raises TimeoutError."""
-        try:
-            self._outcome.put(self._outcome.get(timeout=timeout_s))  # put back for `result` and later waits
-        except Empty:
-            raise TimeoutError("the call has not finished yet") from None
-
-    def result(self, timeout_s: float | None = None) -> Result:
-        """Waits for the call in this thread and returns its result. Raises TimeoutError, and the function's
-        exception."""
-        try:
-            self.wait(timeout_s)
-        finally:
-            _signals.settle()
-        return self._result()
-
-    async def wait_async(self) -> Result:
-        """Waits for the call in this event loop and returns its result. Raises the function's exception."""
-        import asyncio  # loaded already where a loop runs; most commands have none
-
-        loop = asyncio.get_running_loop()
-        woken = loop.create_future()
-        self._wake = lambda: loop.call_soon_threadsafe(_wake_up, woken)
-        try:
-            if self._outcome.empty():  # checked after `_wake` is set, so no result is missed in between
-                await woken
-        finally:
-            _signals.settle()
-        return self._result()
-
-    def _result(self) -> Result:
-        outcome = self._outcome.get()
-        self._outcome.put(outcome)
-        result, failure = outcome
-        if failure is not None:
-            raise failure
-        return result  # type: ignore[return-value]
-
-
-def _wake_up(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
-
-
-class _Call(Generic[Result]):
-    """One run of a function, and its waiters."""
-
-    def __init__(self, work: Callable[[], Result]) -> None:
-        self._work = work
-        self._gate = threading.Lock()
-        self._waiters: list[Waiter[Result]] = []
-        self.has_started = False
-        self.is_done = False
-        self.thread: threading.Thread | None = None
-
-    @classmethod
-    def with_first_waiter(cls, work: Callable[[], Result]) -> tuple[_Call[Result], Waiter[Result]]:
-        """A call that has not started, and its first caller's waiter."""
-        call, waiter = cls(work), Waiter[Result]()
-        call._waiters.append(waiter)
-        return call, waiter
-
-    def join(self) -> Waiter[Result] | None:
-        """A new waiter, or None if the call has finished."""
-        with self._gate:
-            if self.is_done:
-                return None
-            waiter = Waiter[Result]()
-            self._waiters.append(waiter)
-            return waiter
-
-    def wait(self, patience_s: float) -> None:
-        """Returns when the call has finished, also if it failed. Raises TimeoutError."""
-        waiter = self.join()
-        if waiter is not None:
-            waiter.wait(patience_s)
-
-    @property
-    def never_started(self) -> bool:
-        """True if the call can never finish: a signal handler's exception came between creating it and starting its
-        thread."""
-        return not self.is_done and not (self.thread is not None and self.thread.is_alive())
-
-    def start(self, run: Callable[[], None]) -> bool:
-        """Starts `run` in its own thread; False if the caller must run it, because the interpreter waits for no new
-        thread."""
-        if not _is_ending:
-            self.thread = threading.Thread(target=run, name="kimi-auth renewal", daemon=False)
-            try:
-                self.thread.start()
-            except RuntimeError:  # no thread can start while the interpreter exits
-                pass
-            else:
-                return True
-        self.thread = threading.current_thread()
-        if self.thread.daemon:
-            self._work = _refuse  # the interpreter stops daemon threads anywhere, and an answer under way would be lost
-        return False
-
-    def run(self) -> None:
-        failure: BaseException | None = None
-        result: Result | None = None
-        self.has_started = True
-        try:
-            result = self._work()
-        except BaseException as raised:  # noqa: BLE001 - not swallowed: every caller gets it
-            failure = raised
-        with self._gate:
-            self.is_done = True
-            waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.set_result(result, failure)
-
-
-def _refuse() -> Any:
-    raise Unreachable("the program is ending: nothing is renewed any more", hint="the next one renews")
-
-
 _is_ending = False
 _is_asked = False
 _has_main_ended = False
 _all_lock = threading.Lock()
-_all: set[_Call[Any]] = set()
+_all: set[Call[Any]] = set()
 _owners: weakref.WeakSet[SingleFlight[Any]] = weakref.WeakSet()
 
 
@@ -230,7 +93,7 @@ class SingleFlight(Generic[Result]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_key: dict[Hashable, _Call[Result]] = {}
+        self._by_key: dict[Hashable, Call[Result]] = {}
         _owners.add(self)
         _watch_the_end()
 
@@ -242,7 +105,7 @@ class SingleFlight(Generic[Result]):
             call = self._by_key.get(key)
             if call is not None and not call.never_started and (waiter := call.join()) is not None:
                 return waiter
-            call, waiter = _Call.with_first_waiter(work)
+            call, waiter = Call.with_first_waiter(work, _signals.settle)
             self._by_key[key] = call
             with _all_lock:
                 _all.add(call)
@@ -258,10 +121,10 @@ class SingleFlight(Generic[Result]):
         with self._lock:
             return any(not call.is_done for call in self._by_key.values())
 
-    def _start(self, call: _Call[Result], run: Callable[[], None]) -> bool:
-        return call.start(run)
+    def _start(self, call: Call[Result], run: Callable[[], None]) -> bool:
+        return call.start(run, is_ending=_is_ending)
 
-    def _run(self, key: Hashable, call: _Call[Result]) -> None:
+    def _run(self, key: Hashable, call: Call[Result]) -> None:
         try:
             call.run()
         finally:
@@ -348,7 +211,7 @@ def _fresh_start() -> None:
 def _wait_at_the_end() -> None:
     """The program is done, so a Ctrl-C now means impatience, and would print a traceback."""
     with suppress(KeyboardInterrupt), _signals.block(is_announced=True):
-        drain(on_wait=lambda: say("a renewal is on its way; ending when it is safe on disk"))
+        drain(on_wait=lambda: say("a renewal is in progress; exiting as soon as its result is stored"))
 
 
 def _main_thread_ends() -> None:

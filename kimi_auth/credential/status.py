@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked
+from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked, Unreachable
 
 if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
     from kimi_auth.store import Binding
 
-__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict"]
+__all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict", "error_of"]
 
-NO_TOKEN: dict[str, KimiAuthError] = {
-    "absent": NotSignedIn("not signed in"),
-    "revoked": Revoked("the server ended this login"),
-    "corrupt": CorruptCredential("the credential cannot be read"),
-    "blocked": Blocked("the server keeps refusing to renew this login"),
+NO_TOKEN: Mapping[str, Callable[[], KimiAuthError]] = {
+    "absent": partial(NotSignedIn, "not signed in"),
+    "revoked": partial(Revoked, "the server ended this login"),
+    "corrupt": partial(CorruptCredential, "the credential cannot be read"),
+    "blocked": partial(Blocked, "the server keeps refusing to renew this login"),
 }
-"""Rest states without a usable token, and the default error of each. Only `blocked` may still be renewed."""
+"""Rest states without a usable token, and what makes the default error of each: a new one each time, because a traceback
+stays with its error. Only `blocked` may still be renewed."""
+
+_NOT_RENEWED: Mapping[str, Callable[[], KimiAuthError]] = {
+    "expired": partial(Unreachable, "the token has expired and could not be renewed"),
+    "in_doubt": partial(Unreachable, "a renewal was sent and its answer is not known"),
+}
+
+
+def error_of(state: str) -> KimiAuthError:
+    """A new error for a rest state without a usable token, for which no walk recorded a better one."""
+    make = NO_TOKEN.get(state) or _NOT_RENEWED.get(state)
+    return make() if make else Unreachable(f"the credential is {state}")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
-    `place` names the credential's location, `issuer` its OAuth host ("" unknown): from the record, else from the
-    `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `renews_in_s` the
-    time until renewal becomes advisory. `rejected_at_s`: when a program reported that the API rejected this access
+    `location` names the credential's file or keyring, `issuer` its OAuth host ("" unknown): from the record, else from the
+    `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `lifetime_s` the
+    life that the server granted, `renews_in_s` the time until renewal becomes advisory; `renewable` is False for a record
+    without a refresh token. `rejected_at_s`: when a program reported that the API rejected this access
     token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
-    for none). `holder`: the process that holds the lock. `trouble`: why it is not fresh. `sources`: the origin of each
+    for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
     "config.toml" or "default". `overridden_by`: variables that the Kimi
@@ -40,13 +54,15 @@ class Status:
     platform: str
     platform_name: str
     state: str
-    place: str
+    location: str
     fp: str = ""
     issuer: str = ""
     issuer_from: Literal["", "record", "binding", "platform"] = ""
     binding: Binding | None = None
     expires_at_s: float = 0.0
     left_s: float = 0.0
+    lifetime_s: float = 0.0
+    renewable: bool = True
     renews_in_s: float = 0.0
     renewed_at_s: float = 0.0
     retry_at_s: float = 0.0
@@ -54,28 +70,29 @@ class Status:
     forced_retry_at_s: float = 0.0
     claim: str = ""
     holder: str = ""
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     overridden_by: Mapping[str, str] = field(default_factory=dict)
 
 
 class Verdict(NamedTuple):
-    """The platform's answer about the stored access token: accepted, rejected, or unknown because of `trouble`."""
+    """The platform's answer about the stored access token: accepted, rejected, or unknown because of `error`."""
 
     says: Literal["valid", "invalid", "unknown"]
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoginReport:
-    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, and the error, if
-    any."""
+    """How a login ended: the rest state of device_login, the pair's fingerprint, models found, the error, if any, and
+    what was left out of the platform's list of models."""
 
     state: str
     fp: str = ""
     models: int = 0
     already: bool = False
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +104,5 @@ class LogoutReport:
     state: str
     revocation: str = ""
     config: str = ""
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
     left: tuple[str, ...] = ()

@@ -8,22 +8,23 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from kimi_auth.credential import judge
+from kimi_auth.credential import backoff as backoffs
+from kimi_auth.credential.classify import still_works
+from kimi_auth.credential.context import CredentialContext
 from kimi_auth.credential.contracts import (
     BackOffOutcome,
     CanStillUseOutcome,
     ClearSidecarsOutcome,
-    CredentialContext,
     DiscardStagedOutcome,
     EmptyRecordOutcome,
     HoldOutcome,
     HoldToSignOutOutcome,
     InjectOutcome,
     InspectOutcome,
-    Need,
     RestoreConfigOutcome,
 )
-from kimi_auth.credential.token_refresh import Ports, TokenRefreshHooks
+from kimi_auth.credential.ports import Ports
+from kimi_auth.credential.token_refresh import TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
 from kimi_auth.store import Snapshot
 
@@ -44,9 +45,9 @@ MOMENT_S = 0.001
 class ConfigHome(Protocol):
     """The configuration, as a logout uses it."""
 
-    def restore(self) -> None:
-        """Restores the entries that the login replaced, removes those that it added. Raises ConfigError; then nothing
-        was written."""
+    def restore(self) -> bool:
+        """Restores the entries that the login replaced, removes those that it added. False: its owner has declared it, and
+        it stays as it is. Raises ConfigError; then nothing was written."""
 
 
 def no_targets(access_token: str) -> None:
@@ -70,8 +71,8 @@ class CredentialHooks(TokenRefreshHooks):
     # --- token_lifecycle ---------------------------------------------------------------------------------------------
 
     def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]:
-        snapshot, state, trouble = self._ports.look()
-        return state, replace(ctx, snapshot=snapshot, trouble=trouble or ctx.trouble)
+        view, state, error = self._ports.look()
+        return state, replace(ctx, view=view, error=error or ctx.error)
 
     @contextmanager
     def hold_credential(
@@ -85,29 +86,26 @@ class CredentialHooks(TokenRefreshHooks):
 
         # A waiter stops early when the record changes: the holder renewed, and its token is there without the lock.
         with ExitStack() as held:
-            trouble = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
-            if trouble is None:
+            error = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
+            if error is None:
                 yield "acquired", ctx
             elif changed():
                 yield "changed", ctx
             else:
-                yield "busy", replace(ctx, trouble=trouble)
+                yield "busy", replace(ctx, error=error)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
         """Waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline even if
         `retry_at_s` is later: the owner may finish or end at any moment."""
-        if self._store.stamp() != ctx.snapshot.stamp:
-            return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
         left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
         wait_s = (ctx.retry_at_s or ctx.backoff_until_s) - self._clock.wall_s()
-        if not ctx.retry_at_s or (wait_s > left_s and not is_claimed):
-            return "gave_up", _told(ctx, wait_s)
+        is_useless = not ctx.retry_at_s or (wait_s > left_s and not is_claimed)
         waited_s = 0.0  # summed from the sleeps: a wall clock that is set back must not prolong the wait
-        while waited_s == 0.0 or (waited_s < wait_s and self._clock.wall_s() < ctx.retry_at_s):
-            if self._store.stamp() != ctx.snapshot.stamp:
-                return "changed", replace(ctx, retry_at_s=0.0, trouble=None)
+        while self._store.stamp() == ctx.snapshot.stamp:
+            if is_useless:
+                return "gave_up", _told(ctx, wait_s)
             if is_claimed and self._store.peek_claim(ctx.snapshot.fp).state != ctx.claim.state:
-                break
+                return "over", replace(ctx, retry_at_s=0.0)
             if waited_s >= left_s or not self._left_s(ctx) or not self._ports.recovers(ctx.patience_s):
                 return "gave_up", _told(ctx, wait_s - waited_s)
             shortest_s, longest_s = WATCH_S
@@ -115,27 +113,30 @@ class CredentialHooks(TokenRefreshHooks):
             slice_s = min(next_look_s, max(wait_s - waited_s, MOMENT_S))
             self._clock.sleep(slice_s)
             waited_s += slice_s
-        return "over", replace(ctx, retry_at_s=0.0)
+            if waited_s >= wait_s or self._clock.wall_s() >= ctx.retry_at_s:
+                return "over", replace(ctx, retry_at_s=0.0)
+        return "changed", replace(ctx, retry_at_s=0.0, error=None)
 
     def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
         # A failed renewal must not take away a token that still works: a transient error signs no user out.
-        if judge.still_works(ctx.snapshot, self._ports.judged_at_s()):
+        if still_works(ctx.snapshot, self._ports.now().age_s):
             return "usable", ctx
         backoff = self._store.backoff()
-        if ctx.snapshot.fp and judge.is_blocked(backoff, ctx.snapshot.fp):
-            return "blocked", replace(ctx, trouble=judge.blocked(backoff))
+        if ctx.snapshot.fp and backoffs.is_blocked(backoff, ctx.snapshot.fp):
+            return "blocked", replace(ctx, error=backoffs.blocked(backoff))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
             return "in_doubt", replace(
-                ctx, trouble=ctx.trouble or Unreachable("a renewal was sent and its answer is not known")
+                ctx, error=ctx.error or Unreachable("a renewal was sent and its answer is not known")
             )
         return "expired", ctx
 
     def inject(self, ctx: CredentialContext, /) -> tuple[InjectOutcome, CredentialContext]:
-        # Read again: the lock was released, so the walk's own pair may be outdated.
-        snapshot, state, _ = self._ports.look()
-        usable = state not in {"absent", "revoked", "corrupt"}
-        self._serve(snapshot.token.access_token if snapshot.token and usable else "")
-        return "injected", replace(ctx, snapshot=snapshot)
+        # The lock was released: another program may have replaced the record that this walk knows.
+        view = ctx.view if self._store.stamp() == ctx.snapshot.stamp else self._store.view()
+        state, _ = self._ports.classify(view)
+        token = None if state in {"absent", "revoked", "corrupt"} else view.snapshot.token
+        self._serve(token.access_token if token else "")
+        return "injected", replace(ctx, view=view)
 
     @contextmanager
     def hold_credential_to_sign_out(
@@ -143,58 +144,53 @@ class CredentialHooks(TokenRefreshHooks):
     ) -> Generator[tuple[HoldToSignOutOutcome, CredentialContext], None, None]:
         # No early stop: an exchange that ends meanwhile writes a new pair, and that pair is the one to sign out.
         with ExitStack() as held:
-            trouble = self._take_lock(held, ctx, None)
-            if trouble is None:
+            error = self._take_lock(held, ctx, None)
+            if error is None:
                 yield "acquired", ctx
             else:
-                yield "busy", replace(ctx, trouble=trouble)
+                yield "busy", replace(ctx, error=error)
 
     def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]:
         if self._config is None:
             return "kept", replace(ctx, config="kept")
         try:
-            self._config.restore()
-        except ConfigError as trouble:
-            return "kept", replace(ctx, config="kept", trouble=trouble)
-        return "restored", replace(ctx, config="restored")
+            is_clean = self._config.restore()
+        except ConfigError as error:
+            return "kept", replace(ctx, config="kept", error=error)
+        return "restored", replace(ctx, config="restored" if is_clean else "")
 
     # --- sign_out ----------------------------------------------------------------------------------------------------
 
     def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]:
-        snapshot = self._store.read()
-        ctx = replace(ctx, snapshot=snapshot)
-        if snapshot.state == "absent" or (snapshot.token is not None and snapshot.token.signed_out_at_s):
+        view = self._store.view()
+        token = view.snapshot.token
+        ctx = replace(ctx, view=view)
+        if view.snapshot.state == "absent" or (token is not None and token.signed_out_at_s):
             return "nothing", ctx
-        if snapshot.token is not None and not snapshot.token.is_empty:
-            # The revocation request goes to this issuer, and must never carry another issuer's token.
-            foreign = self._ports.not_ours(snapshot.token)
-            if foreign is not None:
-                return "foreign", replace(ctx, trouble=foreign)
-        ctx = replace(ctx, pair=snapshot.token)  # kept in memory: after the next line the disk no longer has it
+        # The revocation request goes to this issuer, and must never carry another issuer's token.
+        if foreign := self._ports.not_ours(view):
+            return "foreign", replace(ctx, error=foreign)
+        ctx = replace(ctx, pair=token)  # kept in memory: after the next line the disk no longer has it
         try:
             self._store.sign_out(self._clock.wall_s())
-        except StorageError as trouble:
-            return "unwritable", replace(ctx, trouble=trouble)
+        except StorageError as error:
+            return "unwritable", replace(ctx, error=error)
         return "emptied", ctx
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
         # The staged pair replaced the record's pair at the server, so revoking the old one would leave it alive.
-        if ctx.snapshot.fp and (claim := self._store.peek_claim(ctx.snapshot.fp)).state == "staged":
-            self._drop_claim(claim)
-            return "discarded", replace(ctx, pair=claim.staged)
+        if ctx.view.claim.state == "staged":
+            self._drop_claim(ctx.view.claim)
+            return "discarded", replace(ctx, pair=ctx.view.claim.staged)
         return "discarded", ctx
 
     def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]:
         # Sidecars go last: after a crash, an intact record without its claim would be sent again as if unspent.
         try:
             self._store.tidy(self._clock.wall_s())
-        except StorageError as trouble:
-            log.warning("something is left beside the credential, it does no harm: %s", trouble)
+        except StorageError as error:
+            log.warning("something is left beside the credential, it does no harm: %s", error)
         return "cleared", ctx
-
-    def attainable(self, need: Need) -> Need:
-        """`need`, limited to the token lifetime that this server was seen to grant."""
-        return judge.attainable(need, self._store.backoff()) if need.min_ttl_s else need
 
     def remove_old_logout(self, snapshot: Snapshot) -> None:
         """Removes the empty record of a logout once other programs had the time to adopt it (60 s); best effort."""
@@ -204,8 +200,8 @@ class CredentialHooks(TokenRefreshHooks):
             with self._store.locked(0.0) as held:
                 if held:
                     self._store.tidy(self._clock.wall_s())
-        except StorageError as trouble:
-            log.info("the record of an old logout stays: %s", trouble.message)
+        except StorageError as error:
+            log.info("the record of an old logout stays: %s", error.message)
 
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
@@ -215,10 +211,10 @@ class CredentialHooks(TokenRefreshHooks):
         try:
             if held.enter_context(self._store.locked(patience_s, give_up=give_up)):
                 return None
-        except StorageError as trouble:
-            return trouble
+        except StorageError as error:
+            return error
         holder = self._store.holder() or "another process"
-        return CredentialLocked(f"{holder} holds the lock of {self._store.place}")
+        return CredentialLocked(f"{holder} holds the lock of {self._store.location}")
 
     def deadline_s(self, patience_s: float) -> float:
         """The deadline of a patience that begins now, monotonic seconds."""
@@ -232,7 +228,7 @@ class CredentialHooks(TokenRefreshHooks):
         """True if a walk that ran out of patience could continue with one that lasts until `deadline_s`."""
         if ctx.deadline_s >= deadline_s or not self._ports.recovers(ctx.patience_s):
             return False
-        if isinstance(ctx.trouble, CredentialLocked):
+        if isinstance(ctx.error, CredentialLocked):
             return True
         return bool(ctx.retry_at_s) and ctx.retry_at_s - self._clock.wall_s() <= self.left_s(deadline_s)
 
@@ -242,6 +238,6 @@ class CredentialHooks(TokenRefreshHooks):
 
 def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
     """Adds the time until the next try to the error, if the backoff is why the walk gives up."""
-    if ctx.trouble is None or wait_s <= 0 or ctx.claim.state == "in_flight":
+    if ctx.error is None or wait_s <= 0 or ctx.claim.state == "in_flight":
         return ctx
-    return replace(ctx, trouble=judge.postponed(ctx.trouble, wait_s))
+    return replace(ctx, error=backoffs.postponed(ctx.error, wait_s))

@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
-from kimi_auth.clock import Clock
-from kimi_auth.credential import judge
+from kimi_auth.credential import backoff as backoffs
+from kimi_auth.credential.classify import still_works
+from kimi_auth.credential.context import CredentialContext
 from kimi_auth.credential.contracts import (
     ClaimOutcome,
     CommitOutcome,
-    CredentialContext,
-    InspectOutcome,
     LookAgainOutcome,
     PostponeOutcome,
     RecordRevokedOutcome,
@@ -28,91 +25,23 @@ from kimi_auth.credential.contracts import (
     StageOutcome,
     WithdrawOutcome,
 )
+from kimi_auth.credential.ports import CONNECT_S, Ports, token_from
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
-from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
-from kimi_auth.token import DEFAULT_LIFETIME_S, Token, fingerprint, left_s
+from kimi_auth.logs import logger
+from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot, View
+from kimi_auth.token import Token, left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
-if TYPE_CHECKING:
-    from kimi_auth.wire import Grant, OAuthServer
+__all__ = ["TokenRefreshHooks"]
 
-__all__ = ["Ports", "TokenRefreshHooks", "token_from"]
-
-log = logging.getLogger("kimi_auth.credential")
+log = logger("credential")
 
 Done = TypeVar("Done")
 
-CONNECT_S = 5.0
-UNSAVED_ONE_SHOT_S = 30.0
 UNSAVED_RETRY_S = 1.0
 RECOVERY_PAUSE_S = 1.0
 """Seconds before this process sends a token again whose answer was lost: servers with a reuse grace period accept
 that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The ports of the hooks: store, server, clock and policies. `issuer`: the OAuth host that requests go to.
-    `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
-
-    `keeps_trying(seconds)`: whether to retry a failing write of a new pair after so many seconds, with the lock held.
-    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for computing
-    ages, None for the wall clock. `luck`: a number in 0..1 for jitter. `advisory_connect_s`: the connect timeout of an
-    advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer.
-    """
-
-    store: CredentialStore
-    server: OAuthServer
-    clock: Clock
-    issuer: str
-    keeps_trying: Callable[[float], bool] = lambda tried_s: tried_s < UNSAVED_ONE_SHOT_S
-    recovers: Callable[[float | None], bool] = lambda patience_s: True
-    now_s: Callable[[], float] | None = None
-    luck: Callable[[], float] = field(default=random.random)
-    advisory_connect_s: float = CONNECT_S
-    built_in: str = ""
-    is_ending: Callable[[], bool] = lambda: False
-
-    def look(self) -> tuple[Snapshot, InspectOutcome, KimiAuthError | None]:
-        """Reads the credential and classifies it by the clock. Sends nothing, writes nothing."""
-        snapshot = self.store.read()
-        fp = snapshot.fp
-        state, trouble = judge.judge(
-            snapshot,
-            self.store.revoked_mark(fp) if fp else None,
-            self.store.peek_claim(fp) if fp else Claim("none"),
-            self.store.backoff(),
-            self.not_ours(snapshot.token) if snapshot.token else None,
-            self.judged_at_s(),
-            self.clock.wall_s(),
-        )
-        return snapshot, state, trouble
-
-    def not_ours(self, token: Token) -> WrongIssuer | None:
-        """Why this stored pair must not be sent to `issuer`, None if it may be."""
-        return judge.not_ours(token, self.store.binding(), self.issuer, self.built_in or self.issuer)
-
-    def judged_at_s(self) -> float:
-        """Unix time for computing an age, in seconds."""
-        return self.now_s() if self.now_s else self.clock.wall_s()
-
-
-def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
-    """The pair in a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, before the request was sent.
-
-    A refresh answer may omit the refresh token and the scope (RFC 6749 §5.1, §6): then those of `before` stay valid. An
-    unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.
-    """
-    lifetime_s = grant.expires_in_s or DEFAULT_LIFETIME_S
-    return Token(
-        grant.access_token,
-        grant.refresh_token if grant.refresh_token is not None else before.refresh_token if before else "",
-        sent_at_s + lifetime_s,
-        lifetime_s,
-        grant.scope or (before.scope if before else ""),
-        grant.token_type,
-        issuer,
-    )
 
 
 class TokenRefreshHooks:
@@ -126,45 +55,44 @@ class TokenRefreshHooks:
         self._issuer = effects.issuer
 
     def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
-        snapshot, state, trouble = self._ports.look()
-        token, backoff = snapshot.token, self._store.backoff()
-        now_s, wall_s = self._ports.judged_at_s(), self._clock.wall_s()
+        view, state, error = self._ports.look()
+        snapshot, token, now = view.snapshot, view.snapshot.token, self._ports.now()
         # Results of an earlier try of this walk must not steer this one.
-        ctx = replace(ctx, snapshot=snapshot, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
+        ctx = replace(ctx, view=view, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
-            return "corrupt", replace(ctx, trouble=trouble)
-        if isinstance(trouble, WrongIssuer):
-            return "foreign", replace(ctx, trouble=trouble)
+            return "corrupt", replace(ctx, error=error)
+        if isinstance(error, WrongIssuer):
+            return "foreign", replace(ctx, error=error)
         if state == "absent" or token is None:
             return "gone", ctx
         # Noted on disk before anything else: with a note in memory only, processes rotate in turn for one rejected
         # bearer.
-        if token.access_token == ctx.need.not_bearer and snapshot.fp != backoff.rejected_fp:
-            backoff = judge.after_rejection(backoff, snapshot.fp, wall_s)
-            self._set_backoff(backoff)
-        if isinstance(trouble, Revoked) or not token.refresh_token:
-            return "revoked", replace(ctx, trouble=trouble)
-        if judge.attainable(ctx.need, backoff).met_by(snapshot, now_s):
+        if token.access_token == ctx.need.not_bearer and snapshot.fp != view.backoff.rejected_fp:
+            ctx = self._backing_off(ctx, backoffs.after_rejection(view.backoff, snapshot.fp, now.wall_s))
+        backoff = ctx.view.backoff
+        if isinstance(error, Revoked) or not token.refresh_token:
+            return "revoked", replace(ctx, error=error)
+        if backoffs.attainable(ctx.need, backoff).met_by(snapshot, now.age_s):
             return "satisfied", ctx
-        if judge.is_forced(snapshot, ctx.need, now_s) and judge.forced_until_s(backoff, wall_s):
+        if backoffs.is_forced(snapshot, ctx.need, now.age_s) and backoffs.forced_until_s(backoff, now.wall_s):
             # No `retry_at_s`: the token may work at other URLs, so its holders do not wait.
-            return "backing_off", replace(ctx, trouble=judge.rejected_again())
-        until_s = judge.retry_at_s(
+            return "backing_off", replace(ctx, error=backoffs.rejected_again())
+        until_s = backoffs.retry_at_s(
             backoff,
-            wall_s,
+            now.wall_s,
             is_blocked_now=state == "blocked",
             insist=ctx.need.insist,
             own_retry_at_s=ctx.backoff_until_s,
         )
         if until_s:
-            return "backing_off", self._retrying_at(until_s, replace(ctx, trouble=judge.transient_error(backoff)))
+            return "backing_off", self._retrying_at(until_s, replace(ctx, error=backoffs.transient_error(backoff)))
         return "renewable", ctx
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
         try:
             claim = self._store.claim(ctx.snapshot.fp)
-        except StorageError as trouble:
-            return "unwritable", replace(ctx, trouble=_kept(trouble))
+        except StorageError as error:
+            return "unwritable", replace(ctx, error=_kept(error))
         ctx = replace(ctx, claim=claim)
         match claim.state:
             case "staged":
@@ -181,21 +109,21 @@ class TokenRefreshHooks:
     def renew_claim(self, ctx: CredentialContext, /) -> tuple[RenewClaimOutcome, CredentialContext]:
         try:
             claim = self._store.renew_claim(ctx.claim)
-        except StorageError as trouble:
-            return "unwritable", replace(ctx, trouble=_kept(trouble))
+        except StorageError as error:
+            return "unwritable", replace(ctx, error=_kept(error))
         return "claimed", replace(ctx, claim=claim)
 
     def _can_wait(self, ctx: CredentialContext) -> bool:
         """True while the stored token serves this caller: a disconnected owner may still receive the answer."""
-        snapshot, state, _ = self._ports.look()
-        return ctx.need.waits(state, snapshot, self._ports.judged_at_s())
+        state, _ = self._ports.classify(ctx.view)
+        return ctx.need.waits(state, ctx.snapshot, self._ports.now().age_s)
 
     def _met_in_flight(self, ctx: CredentialContext, claim: Claim) -> CredentialContext:
         owner = claim.owner or "another process"
         until = f"recovered in {claim.wait_s:.0f} s" if claim.wait_s else "recovered when this token has ended"
         return replace(
             ctx,
-            trouble=Unreachable(f"{owner} may still be renewing; {until}"),
+            error=Unreachable(f"{owner} may still be renewing; {until}"),
             retry_at_s=self._clock.wall_s() + claim.wait_s if claim.wait_s else 0.0,
         )
 
@@ -217,57 +145,46 @@ class TokenRefreshHooks:
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
+        ctx = replace(ctx, sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
-        ctx = replace(ctx, trouble=answer.error, retry_after_s=answer.retry_after_s)
+        ctx = replace(ctx, error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
-            return "tokens", replace(ctx, pair=pair, trouble=None)
+            return "tokens", replace(ctx, pair=pair, error=None)
         return answer.outcome, replace(ctx, in_doubt=answer.outcome == "in_doubt")
 
     def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]:
         pair = ctx.pair
         assert pair is not None
-        trouble = self._insist(lambda: self._store.stage(ctx.claim, pair))
-        return ("unwritable", replace(ctx, trouble=trouble)) if trouble else ("staged", ctx)
+        error = self._insist(lambda: self._store.stage(ctx.claim, pair))
+        return ("unwritable", replace(ctx, error=error)) if error else ("staged", ctx)
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
+        new = ctx.pair or ctx.claim.staged
+        assert new is not None
         # Each try compares again: while the disk fails, a program that takes no lock may sign in or out.
-        there = self._insist(lambda: self._commit(ctx))
+        there = self._insist(lambda: self._store.commit(ctx.claim, new))
         if isinstance(there, KimiAuthError):
-            return "unwritable", replace(ctx, trouble=there)
-        if there != "committed":
+            return "unwritable", replace(ctx, error=there)
+        if not isinstance(there, Snapshot):
             # A login or logout is newer than the answer; a live pair must not stay on disk unused.
             self._drop_claim(ctx.claim)
             return there, ctx
-        now_s = self._ports.judged_at_s()
-        life_s = left_s(ctx.pair, now_s) if ctx.pair else 0.0  # a staged pair from an earlier process may be old
-        renewed = judge.after_renewal(
-            self._store.backoff(),
-            self._clock.wall_s(),
-            forced=judge.is_forced(ctx.snapshot, ctx.need, now_s),
+        now = self._ports.now()
+        life_s = left_s(new, now.age_s)  # a staged pair from an earlier process may be old
+        renewed = backoffs.after_renewal(
+            ctx.view.backoff,
+            now.wall_s,
+            forced=backoffs.is_forced(ctx.snapshot, ctx.need, now.age_s),
             life_s=life_s,
             too_short=0 < life_s < ctx.need.min_ttl_s,
         )
-        self._set_backoff(renewed)
-        self._bind_once()
-        return "committed", replace(ctx, snapshot=self._store.read(), trouble=None)
-
-    def _commit(self, ctx: CredentialContext) -> Literal["committed", "gone", "superseded"]:
-        """One try. Raises StorageError."""
-        fp, store = ctx.snapshot.fp, self._store
-        if ctx.pair and store.peek_claim(fp).state != "staged" and store.read().fp == fp:
-            store.stage(ctx.claim, ctx.pair)  # the staged file is gone, so the pair exists in this process only
-        new = ctx.pair or ctx.claim.staged
-        stored = store.read()
-        if stored.state == "absent" or (stored.token is not None and stored.token.is_empty):
-            return "gone"
-        # If an earlier try failed after the rename, our own pair is the record already; this try makes it durable.
-        if stored.state == "present" and stored.fp not in (fp, fingerprint(new) if new else fp):
-            return "superseded"
-        store.commit_staged(fp)
-        return "committed"
+        ctx = self._backing_off(replace(ctx, view=View(there, binding=self._bound(ctx.view.binding))), renewed)
+        took = f"{(self._clock.monotonic_s() - ctx.sent_at_s) * 1000:.0f} ms" if ctx.sent_at_s else "staged before"
+        log.info("renewed: pair %s, %.0f s of life, %s", there.fp, life_s, took)
+        return "committed", replace(ctx, error=None)
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair
@@ -278,39 +195,40 @@ class TokenRefreshHooks:
             answer = self._server.revoke(pair.refresh_token, "refresh_token")
         else:
             answer = self._server.revoke(pair.access_token, "access_token")
-        return answer.outcome, replace(ctx, revocation=answer.outcome, trouble=ctx.trouble or answer.error)
+        return answer.outcome, replace(ctx, revocation=answer.outcome, error=ctx.error or answer.error)
 
     def record_revoked(self, ctx: CredentialContext, /) -> tuple[RecordRevokedOutcome, CredentialContext]:
-        words = ctx.trouble.message if ctx.trouble else ""
+        mark = RevokedMark(self._clock.wall_s(), ctx.error.message if ctx.error else "")
         try:
-            self._store.mark_revoked(ctx.snapshot.fp, RevokedMark(self._clock.wall_s(), words))
-        except StorageError as trouble:
-            log.warning("the server's refusal could not be recorded: %s", trouble.line)
+            self._store.mark_revoked(ctx.snapshot.fp, mark)
+        except StorageError as error:
+            log.warning("the server's refusal could not be recorded: %s", error.line)
             return "unrecorded", ctx
-        return "recorded", ctx
+        return "recorded", replace(ctx, view=replace(ctx.view, mark=mark))
 
     def record_unrecognized(self, ctx: CredentialContext, /) -> tuple[RecordUnrecognizedOutcome, CredentialContext]:
-        words = ctx.trouble.message if ctx.trouble else "an answer that is no OAuth answer"
-        error = Unreachable(words, hint=ctx.trouble.hint if ctx.trouble else "")
-        fp, wall_s = ctx.snapshot.fp, self._clock.wall_s()
-        works = judge.still_works(ctx.snapshot, self._ports.judged_at_s())
-        backoff = judge.after_unrecognized(self._store.backoff(), fp, error, wall_s, self._ports.luck(), works=works)
-        self._set_backoff(backoff)
-        until_s = judge.retry_at_s(backoff, wall_s, is_blocked_now=not works and judge.is_blocked(backoff, fp))
-        return "recorded", self._retrying_at(until_s, replace(ctx, trouble=error))
+        words = ctx.error.message if ctx.error else "an answer that is no OAuth answer"
+        error = Unreachable(words, hint=ctx.error.hint if ctx.error else "")
+        fp, now = ctx.snapshot.fp, self._ports.now()
+        works = still_works(ctx.snapshot, now.age_s)
+        backoff = backoffs.after_unrecognized(ctx.view.backoff, fp, error, now.wall_s, self._ports.luck(), works=works)
+        until_s = backoffs.retry_at_s(
+            backoff, now.wall_s, is_blocked_now=not works and backoffs.is_blocked(backoff, fp)
+        )
+        ctx = self._backing_off(replace(ctx, error=error), backoff)
+        return "recorded", self._retrying_at(until_s, ctx)
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
-        backoff = judge.after_failure(
-            self._store.backoff(), ctx.trouble, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
+        backoff = backoffs.after_failure(
+            ctx.view.backoff, ctx.error, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
         )
-        self._set_backoff(backoff)
-        ctx = self._retrying_at(backoff.retry_at_s, ctx)
+        ctx = self._retrying_at(backoff.retry_at_s, self._backing_off(ctx, backoff))
         return "postponed", self._recovering(ctx) if ctx.in_doubt else ctx
 
     def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
         """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
         help."""
-        is_transient = isinstance(ctx.trouble, Unreachable)
+        is_transient = isinstance(ctx.error, Unreachable)
         return replace(ctx, retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
@@ -324,10 +242,10 @@ class TokenRefreshHooks:
         deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
         return replace(ctx, retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
 
-    def retry_in_s(self) -> float:
-        """Seconds until the shared backoff is over; 0.0 if a renewal may start now."""
+    def retry_in_s(self, view: View) -> float:
+        """Seconds until the backoff that was viewed is over; 0.0 if a renewal may start now."""
         wall_s = self._clock.wall_s()
-        return max(0.0, judge.retry_at_s(self._store.backoff(), wall_s) - wall_s)
+        return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 
     def _insist(self, write: Callable[[], Done]) -> Done | KimiAuthError:
         """Retries `write` every second with the lock held: releasing it would let another process send the spent
@@ -336,33 +254,38 @@ class TokenRefreshHooks:
         while True:
             try:
                 return write()
-            except StorageError as trouble:
+            except StorageError as error:
                 if not self._ports.keeps_trying(self._clock.monotonic_s() - began_s):
-                    return trouble
-                log.warning("a renewed login cannot be saved yet, trying on: %s", trouble)
+                    return error
+                log.warning("a renewed login cannot be saved yet, trying on: %s", error)
                 self._clock.sleep(UNSAVED_RETRY_S)
 
-    def _set_backoff(self, backoff: Backoff) -> None:
+    def _backing_off(self, ctx: CredentialContext, backoff: Backoff) -> CredentialContext:
+        """Writes the shared backoff; the walk goes by it, too."""
         # Best effort: without it processes only retry sooner, and raising would hide the walk's own outcome.
         try:
             self._store.set_backoff(backoff)
-        except StorageError as trouble:
-            log.warning("the shared backoff could not be written: %s", trouble.line)
+        except StorageError as error:
+            log.warning("the shared backoff could not be written: %s", error.line)
+        return replace(ctx, view=replace(ctx.view, backoff=backoff))
 
-    def _bind_once(self) -> None:
-        """The first successful renewal proves the issuer. It is kept beside the record, because other clients drop the
-        record's own key."""
+    def _bound(self, binding: Binding | None) -> Binding | None:
+        """The binding, written if there is none: the first successful renewal proves the issuer. It is kept beside the
+        record, because other clients drop the record's own key."""
+        if binding is not None:
+            return binding
         try:
-            if self._store.binding() is None:
-                self._store.bind(Binding(self._issuer))
+            self._store.bind(Binding(self._issuer))
         except StorageError as error:
             log.warning("the credential could not be bound to its OAuth host: %s", error.line)
+            return None
+        return Binding(self._issuer)
 
     def _drop_claim(self, claim: Claim) -> None:
         try:
             self._store.withdraw_claim(claim)
-        except StorageError as trouble:
-            log.warning("a claim could not be taken back, the next renewal recovers: %s", trouble)
+        except StorageError as error:
+            log.warning("a claim could not be taken back, the next renewal recovers: %s", error)
 
 
 def _pair_of(snapshot: Snapshot) -> Token:
@@ -370,5 +293,5 @@ def _pair_of(snapshot: Snapshot) -> Token:
     return snapshot.token
 
 
-def _kept(trouble: StorageError) -> StorageError:
-    return type(trouble)(f"not renewed, nothing was sent: {trouble.message}", hint=trouble.hint)
+def _kept(error: StorageError) -> StorageError:
+    return type(error)(f"not renewed, nothing was sent: {error.message}", hint=error.hint)

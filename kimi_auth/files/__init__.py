@@ -4,28 +4,28 @@ Every function raises `OSError`: `Unfit` for a file that fails the rules, else t
 either with a next step; each package turns that into its own type of error at its border.
 
 A file is *ours* if it belongs to the effective user or to root. The directories and links on its path are checked
-before they are entered (`reach`). For root, a file in another user's directory is not ours: a command becomes that user
+before they are entered (`walk`). For root, a file in another user's directory is not ours: a command becomes that user
 first (`kimi_auth.cli.privileges`), a library refuses.
 """
 
 from __future__ import annotations
 
+from .exposure import exposed_to
+from .homes import expanded
+from .modes import PRIVATE_DIRECTORY, close, make_directories, tighten
 from .mounts import keeps_modes
-from .reach import exposed_to, followed, is_directory, names, reached, remarks, stat_at
+from .reach import Location, Where, followed, is_directory, names, path_of, reached, remarks, stat_at
 from .reading import Found, read_bounded
 from .replacing import refuse_fixed
+from .steps import PRIVATE_FILE
 from .unfit import Exposed, Fixed, NotAFile, NotOurs, TooLarge, Unfit, is_ours, is_outside, reason, refuse_strange
 from .writing import (
     FORGOTTEN_S,
-    PRIVATE_DIRECTORY,
-    PRIVATE_FILE,
     PROBE,
     PROBE_BYTES,
-    close,
     create,
     create_durably,
     link_durably,
-    make_directories,
     overwrite_durably,
     probe,
     remove,
@@ -35,7 +35,6 @@ from .writing import (
     rename_durably,
     sync_directory,
     temporary,
-    tighten,
     touch,
     write_durably,
 )
@@ -49,13 +48,16 @@ __all__ = [
     "Exposed",
     "Fixed",
     "Found",
+    "Location",
     "NotAFile",
     "NotOurs",
     "TooLarge",
     "Unfit",
+    "Where",
     "close",
     "create",
     "create_durably",
+    "expanded",
     "exposed_to",
     "followed",
     "is_directory",
@@ -66,6 +68,7 @@ __all__ = [
     "make_directories",
     "names",
     "overwrite_durably",
+    "path_of",
     "probe",
     "reached",
     "read_bounded",

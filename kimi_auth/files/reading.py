@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 from typing import NamedTuple
 
-from .reach import reached
+from .reach import Where, path_of, reached
 from .unfit import TooLarge, refuse_foreign_link, refuse_strange
 
 __all__ = ["SAFELY", "Found", "read_bounded"]
@@ -26,14 +25,15 @@ class Found(NamedTuple):
         return f"Found({len(self.data)} bytes)"
 
 
-def read_bounded(path: Path, limit: int, *, follow: bool = False) -> Found | None:
-    """The bytes of the regular file `path`, None if it does not exist. Never blocks.
+def read_bounded(where: Where, limit: int, *, follow: bool = False) -> Found | None:
+    """The bytes of a regular file, None if it does not exist. Never blocks.
 
-    The file and its directory must be ours (`reach`). A link at `path` is an error; with `follow`, one of ours is
+    The file and its directory must be ours (`reach`). A link at its name is an error; with `follow`, one of ours is
     followed. Raises `Unfit` for a file that fails these rules, is not regular, or holds more than `limit` bytes.
     """
+    path = path_of(where)
     try:
-        with reached(path, follow=follow) as place:
+        with reached(where, follow=follow) as place:
             try:
                 descriptor = os.open(place.name, os.O_RDONLY | SAFELY | os.O_NOFOLLOW, dir_fd=place.directory)
             except OSError as error:
@@ -49,7 +49,7 @@ def read_bounded(path: Path, limit: int, *, follow: bool = False) -> Found | Non
     finally:
         os.close(descriptor)
     if len(data) > limit:
-        raise TooLarge(path, f"holds more than {limit} bytes, too many for what it should be")
+        raise TooLarge(path, f"holds more than {limit} bytes, the limit for such a file")
     return Found(data, found)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from .mounts import is_protected, mount_of_its_own
-from .reach import Place, reached
+from .reach import Location, Where, reached
 from .unfit import Fixed
 
 __all__ = ["refuse_fixed"]
@@ -15,10 +14,10 @@ __all__ = ["refuse_fixed"]
 _MOUNT_IT = "mount the directory that holds it instead of the file: {directory}"
 
 
-def refuse_fixed(path: Path) -> None:
-    """Raises `Fixed` unless a rename onto `path` would replace it. A missing file passes. Writes nothing."""
+def refuse_fixed(where: Where) -> None:
+    """Raises `Fixed` unless a rename onto the file would replace it. A missing file passes. Writes nothing."""
     try:
-        with reached(path) as place:
+        with reached(where) as place:
             why, hint = _why_fixed(place)
     except FileNotFoundError:
         return
@@ -26,7 +25,7 @@ def refuse_fixed(path: Path) -> None:
         raise Fixed(place.path, why, hint)
 
 
-def _why_fixed(place: Place) -> tuple[str, str]:
+def _why_fixed(place: Location) -> tuple[str, str]:
     if point := mount_of_its_own(place.name, place.directory):
         words = f"is a mount of its own ({point}), so it cannot be replaced by a new file"
         return words, _MOUNT_IT
@@ -38,5 +37,5 @@ def _why_fixed(place: Place) -> tuple[str, str]:
         words = f"belongs to uid {found.st_uid} in a sticky directory, so it cannot be replaced by a new file"
         return words, "move it out of the way, then try again: {path}"
     if is_protected(place.name, place.directory):
-        return "is protected from changes (chattr +i or +a)", "take that away: sudo chattr -ia {path} {directory}"
+        return "is protected from changes (chattr +i or +a)", "remove the flag: sudo chattr -ia {path} {directory}"
     return "", ""

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _MAKE_ROOM = "make room, then try again"
-_WHOSE = "see whose they are and what they allow: ls -ld {directory} {path}"
+_WHOSE = "check owner and mode: ls -ld {directory} {path}"
 _BLOCKED = "move it out of the way, then try again: {path}"
 _INCAPABLE = "this file system cannot do that"
 _LOCAL_DISK = "set KIMI_SHARE_DIR to a directory on a local disk"
@@ -67,12 +67,12 @@ _KINDS = (
 
 
 class Unfit(OSError):
-    """A file that fails the rules. `path` + " " + `words` is a sentence; `hint` is the next step."""
+    """A file that fails the rules. `path` + " " + `message` is a sentence; `hint` is the next step."""
 
     def __init__(self, path: Path, words: str, hint: str = "") -> None:
         super().__init__(f"{path} {words}")
         self.path = path
-        self.words = words
+        self.message = words
         self.hint = _for_shell(hint, path)
 
 

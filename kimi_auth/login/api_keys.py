@@ -30,7 +30,7 @@ class KeyStore(MemoryStore):
         self._platform = platform
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"the file {self._config.path}"
 
     def stamp(self) -> Stamp:
@@ -45,7 +45,7 @@ class KeyStore(MemoryStore):
         if not key:
             return Snapshot("absent", stamp)
         if not _is_key(key):
-            words = f"{self._config.path}: the api_key of {self._platform.provider_key} is no API key"
+            words = f"{self._config.path}: the api_key of {self._platform.provider_key} is not an API key"
             return Snapshot(
                 "corrupt", stamp, problem=CorruptCredential(words, hint=f"{sign_in_command(self._platform)} --force")
             )
@@ -58,7 +58,7 @@ async def sign_in_with_key(
 ) -> LoginReport:
     """Stores the key once the platform has listed its models for it; a key that stands is left alone unless `force`.
 
-    The report's state is `signed_in`, or `failed` with the reason as `trouble`: ConfigError, InvalidKey, Unreachable.
+    The report's state is `signed_in`, or `failed` with the reason as `error`: ConfigError, InvalidKey, Unreachable.
     """
     import asyncio
 
@@ -69,22 +69,24 @@ async def sign_in_with_key(
             raise ConfigError(f"{platform.name} takes no API key", hint=hint)
         if not _is_key(key):
             raise ConfigError(
-                "that is no API key: it is empty, or has characters that cannot be sent", hint=sign_in_command(platform)
+                "this is not an API key: it is empty, or has characters that cannot be sent",
+                hint=sign_in_command(platform),
             )
         if static_key(config.read(), platform) and not force:
             return LoginReport("signed_in", already=True)
-        await asyncio.to_thread(place.check)
-        models, trouble = await discover(platform, key, headers)
-        if isinstance(trouble, BearerRejected):
+        await asyncio.to_thread(place.check, api_key=key)
+        found = await discover(platform, key, headers)
+        error = found.error
+        if isinstance(error, BearerRejected):
             raise InvalidKey(
                 f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
             )
-        if trouble is not None:
-            raise type(trouble)(trouble.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
-        await asyncio.to_thread(place.install, models, api_key=key)
+        if error is not None:
+            raise type(error)(error.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
+        await asyncio.to_thread(place.install, found.models, api_key=key)
     except KimiAuthError as problem:
-        return LoginReport("failed", trouble=problem)
-    return LoginReport("signed_in", models=len(models))
+        return LoginReport("failed", error=problem)
+    return LoginReport("signed_in", models=len(found.models), notes=found.notes)
 
 
 def sign_out_of_key(platform: Platform, config: ConfigFile) -> LogoutReport:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from kimi_auth.credential.contracts import InjectOutcome
+from kimi_auth.credential.ports import Ports, token_from
 from kimi_auth.credential.token_lifecycle import no_targets
-from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
@@ -26,16 +26,13 @@ from kimi_auth.login.contracts import (
     WriteConfigOutcome,
 )
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
-from kimi_auth.models import ModelEntry
-from kimi_auth.store import Backoff, Binding
+from kimi_auth.models import Catalogue, ModelEntry
+from kimi_auth.store import Backoff, Binding, View
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
-__all__ = ["DeviceLoginHooks", "LoginConfig", "Models"]
-
-Models = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a catalogue request found, or the sentence that says why not."""
+__all__ = ["DeviceLoginHooks", "LoginConfig"]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
@@ -45,6 +42,10 @@ INTERVAL_FACTOR = 1.2
 INTERVAL_MIN_S = 1.0
 SLOW_DOWN_S = 5.0
 BACK_OFF_MAX_S = 60.0
+REJECTIONS_MAX = 4
+"""Polls in a row that may get a client error without an OAuth error: with their waits, a minute or more of a gateway that
+does not know the server yet."""
+
 LOCK_NOTICE_S = 2.0
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
@@ -63,7 +64,7 @@ class LoginConfig(Protocol):
     def check(self) -> None:
         """Says now what would stop `install` later."""
 
-    def install(self, models: tuple[ModelEntry, ...]) -> None:
+    def install(self, models: tuple[ModelEntry, ...]) -> object:
         """Writes the platform, its models, the default and the services."""
 
 
@@ -77,7 +78,7 @@ class LoginPorts:
 
     config: LoginConfig
     view: LoginView
-    discover: Callable[[str], Awaitable[Models]]
+    discover: Callable[[str], Awaitable[Catalogue]]
     serve: Callable[[str], object] = no_targets
     open_browser: Callable[[str], object] | None = None
     revokes_replaced: bool = False
@@ -96,22 +97,25 @@ class DeviceLoginHooks:
         self._view = around.view
 
     async def check_store(self, ctx: LoginContext, /) -> tuple[CheckStoreOutcome, LoginContext]:
-        snapshot, state, trouble = self._ports.look()
+        view, state, error = self._ports.look()
         if not ctx.force:
-            # One that the server has ended stands no more, though its token may still work.
-            stands = state in {"fresh", "expiring", "expired", "usable", "in_doubt"}
-            if stands and not isinstance(trouble, SignInEnded):
-                ctx = replace(ctx, token=snapshot.token)
+            # One that the server has ended stands no more, though its token may still work. An expired token stands only
+            # for a renewal that nothing is known against: `token` would fail, and a person who signs in wants one.
+            is_refused = view.backoff.unrecognized_fp == view.snapshot.fp
+            is_renewable = state == "expired" and error is None and not is_refused
+            serves = state in {"fresh", "expiring", "usable"} and not isinstance(error, SignInEnded)
+            if serves or is_renewable:
+                ctx = replace(ctx, token=view.snapshot.token)
                 if await asyncio.to_thread(self._around.config.lacks):
                     return "unfinished", ctx
                 return "already_signed_in", replace(ctx, already=True)
-            if isinstance(trouble, ConfigError):
-                return "blocked", replace(ctx, trouble=trouble)
+            if isinstance(error, ConfigError):
+                return "blocked", replace(ctx, error=error)
         try:
             await asyncio.to_thread(self._store.check_writable)
             await asyncio.to_thread(self._around.config.check)
         except (StorageError, ConfigError) as problem:
-            return "blocked", replace(ctx, trouble=problem)
+            return "blocked", replace(ctx, error=problem)
         return "ready", ctx
 
     async def request_code(self, ctx: LoginContext, /) -> tuple[CodeOutcome, LoginContext]:
@@ -128,16 +132,16 @@ class DeviceLoginHooks:
                 interval_s=interval_s,
                 wait_s=INTERVAL_FACTOR * interval_s,
                 failures=0,
-                trouble=None,
+                error=None,
             )
         failures = ctx.failures + 1
         wait_s = max(min(2.0 ** (failures - 1), BACK_OFF_MAX_S), _asked_for_s(answer))
-        return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, trouble=answer.error)
+        return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, error=answer.error)
 
     async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]:
         if ctx.failures >= CODE_TRIES_MAX:
             return "gave_up", ctx
-        self._tell("unreachable", _sentence(ctx.trouble, "the server did not answer"), wait_s=ctx.wait_s)
+        self._tell("unreachable", _sentence(ctx.error, "the server did not answer"), wait_s=ctx.wait_s)
         if not await self._rest(ctx.wait_s):
             return "cancelled", _left(ctx)
         return "again", ctx
@@ -147,7 +151,7 @@ class DeviceLoginHooks:
         left_s = ctx.deadline_s - self._clock.boottime_s()
         if code.origins and ctx.codes == 1:
             self._tell(
-                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: yours will go there."
+                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: your tokens will go there."
             )
         self._view.tell(
             Notice(
@@ -164,7 +168,7 @@ class DeviceLoginHooks:
         if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
             return "cancelled", _left(ctx)
         if self._clock.boottime_s() >= ctx.deadline_s:
-            return "lapsed", replace(ctx, trouble=CodeExpired("the code expired before it was approved"))
+            return "lapsed", replace(ctx, error=CodeExpired("the code expired before it was approved"))
         return "elapsed", ctx
 
     async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]:
@@ -178,8 +182,12 @@ class DeviceLoginHooks:
         if answer.outcome == "granted" and answer.value is not None:
             token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
             self._tell("approved", "The sign-in was approved.")
-            return "granted", replace(ctx, token=token, trouble=None)
+            return "granted", replace(ctx, token=token, error=None)
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
+        is_rejected = answer.outcome == "unreachable" and isinstance(answer.error, SignInEnded)
+        rejections = ctx.rejections + 1 if is_rejected else 0
+        if rejections == REJECTIONS_MAX:
+            return "refused", replace(ctx, error=answer.error)
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
         wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
@@ -191,29 +199,33 @@ class DeviceLoginHooks:
         if answer.outcome in told:
             self._tell(*told[answer.outcome], wait_s=wait_s)
         return answer.outcome, replace(
-            ctx, failures=failures, interval_s=interval_s, wait_s=wait_s, trouble=answer.error
+            ctx,
+            failures=failures,
+            rejections=rejections,
+            interval_s=interval_s,
+            wait_s=wait_s,
+            error=answer.error,
         )
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
         if ctx.codes > NEW_CODES_MAX:
-            return "exhausted", replace(ctx, trouble=CodeExpired("none of the codes was approved in time"))
-        self._tell("code_expired", "The code ran out; asking for a new one.")
+            return "exhausted", replace(ctx, error=CodeExpired("none of the codes was approved in time"))
+        self._tell("code_expired", "The code expired; requesting a new one.")
         next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
         if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
             return "cancelled", _left(ctx)
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
-        token, replaced = _token_of(ctx), self._store.read().token
-        revocable = self._around.revokes_replaced and replaced is not None and self._is_ours(replaced)
+        token = _token_of(ctx)
         binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
             unfit = ConfigError(
-                f"{self._issuer} gave tokens that are no bearer tokens, so they were not stored",
+                f"{self._issuer} issued tokens that are not bearer tokens, so they were not stored",
                 hint="check the OAuth host and the client id of the platform",
             )
-            return "unwritable", replace(ctx, trouble=unfit)
+            return "unwritable", replace(ctx, error=unfit)
         give_up = threading.Event()
         storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, binding, give_up))
         try:
@@ -221,16 +233,17 @@ class DeviceLoginHooks:
             if not done:
                 holder = self._store.holder() or "another process"
                 self._tell("locked", f"{holder} holds the credential; waiting for it.")
-            trouble = await asyncio.shield(storing)
+            before = await asyncio.shield(storing)
         except asyncio.CancelledError:
             give_up.set()
-            if await storing is not None:
+            if not isinstance(await storing, View):
                 await asyncio.to_thread(self._give_back, token)
             raise
-        if trouble is not None:
-            return "unwritable", replace(ctx, trouble=trouble)
-        self._tell("stored", f"Stored in {self._store.place}.")
-        if revocable and replaced is not None:
+        if not isinstance(before, View):
+            return "unwritable", replace(ctx, error=before)
+        self._tell("stored", f"Stored in {self._store.location}.")
+        replaced = before.snapshot.token
+        if replaced is not None and self._around.revokes_replaced and self._is_ours(before):
             await asyncio.to_thread(self._give_back, replaced)
         return "stored", ctx
 
@@ -244,18 +257,20 @@ class DeviceLoginHooks:
         return "returned", replace(ctx, token=None)
 
     async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:
-        models, trouble = await self._around.discover(_token_of(ctx).access_token)
-        if trouble is not None:
-            return "unavailable", replace(ctx, trouble=trouble)
-        number = len(models)
-        self._tell("models", f"{number} model{'s' if number > 1 else ''} found.", count=number)
-        return "synced", replace(ctx, catalogue=models)
+        found = await self._around.discover(_token_of(ctx).access_token)
+        ctx = replace(ctx, notes=found.notes)
+        if found.error is not None:
+            return "unavailable", replace(ctx, error=found.error)
+        number = len(found.models)
+        said = f"{number} model{'s' if number > 1 else ''} found." if number else "The platform lists no models."
+        self._tell("models", said, count=number)
+        return "synced", replace(ctx, catalogue=found.models)
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:
         try:
             await asyncio.to_thread(self._around.config.install, ctx.catalogue)
-        except ConfigError as trouble:
-            return "unwritable", replace(ctx, trouble=trouble)
+        except ConfigError as error:
+            return "unwritable", replace(ctx, error=error)
         self._tell("configured", "The configuration is written.")
         return "configured", ctx
 
@@ -279,8 +294,9 @@ class DeviceLoginHooks:
         finally:
             await _put_down(leaving, resting)
 
-    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> KimiAuthError | None:
-        """Stores the pair under the lock, waiting for it without bound; the sentence that says why it could not be.
+    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> View | KimiAuthError:
+        """Stores the pair under the lock, waiting for it without bound. Returns the view of the credential that it
+        replaced, or the error.
 
         The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
         none, and neither lets a token go anywhere else.
@@ -289,12 +305,13 @@ class DeviceLoginHooks:
             with self._store.locked(None, give_up=give_up.is_set) as held:
                 if not held:
                     return LoginCancelled("the login was interrupted before it could be stored")
+                before = self._store.view()
                 self._store.put(token)
                 self._bind(binding)
                 self._forget_the_pace()
-        except StorageError as trouble:
-            return trouble
-        return None
+        except StorageError as error:
+            return error
+        return before
 
     def _bind(self, binding: Binding) -> None:
         try:
@@ -306,12 +323,13 @@ class DeviceLoginHooks:
         """What slowed the old login down does not concern the new one."""
         try:
             self._store.set_backoff(Backoff())
-        except StorageError as trouble:
-            log.warning("the old login's backoff still exists: %s", trouble)
+        except StorageError as error:
+            log.warning("the old login's backoff still exists: %s", error)
 
-    def _is_ours(self, token: Token) -> bool:
+    def _is_ours(self, view: View) -> bool:
         """Whether its issuer is the server we talk to: a token is never sent to another one."""
-        return not token.is_empty and self._ports.not_ours(token) is None
+        token = view.snapshot.token
+        return token is not None and not token.is_empty and self._ports.not_ours(view) is None
 
     def _give_back(self, token: Token) -> None:
         """Revokes a pair that no process will hold (RFC 7009): the server's message does not matter any more."""
@@ -340,7 +358,7 @@ async def _put_down(*tasks: asyncio.Future[T]) -> None:
 
 
 def _left(ctx: LoginContext) -> LoginContext:
-    return replace(ctx, trouble=LoginCancelled("the login was left before it was approved"))
+    return replace(ctx, error=LoginCancelled("the login was cancelled before it was approved"))
 
 
 def _asked_for_s(answer: Answer[object, object]) -> float:
@@ -348,8 +366,8 @@ def _asked_for_s(answer: Answer[object, object]) -> float:
     return min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S)
 
 
-def _sentence(trouble: KimiAuthError | None, otherwise: str) -> str:
-    return trouble.message if trouble else otherwise
+def _sentence(error: KimiAuthError | None, otherwise: str) -> str:
+    return error.message if error else otherwise
 
 
 def _code_of(ctx: LoginContext) -> DeviceCode:

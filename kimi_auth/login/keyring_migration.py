@@ -31,7 +31,7 @@ class Migration(NamedTuple):
     be finished now."""
 
     state: Literal["unneeded", "moved", "empty", "waiting"]
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
 
 
 def is_waiting(config: ConfigFile, platform: Platform) -> bool:
@@ -53,12 +53,12 @@ def migrate(platform: Platform, store: CredentialStore, config: ConfigFile, keyr
         if token is not None:
             keyring.delete(platform.credential_key)
         config.apply(lambda data: refer_to_file(data, platform))
-    except KimiAuthError as trouble:
+    except KimiAuthError as error:
         # Where the keyring holds the only login, the command that wants it says the same.
         level = logging.WARNING if store.read().state == "present" else logging.INFO
-        log.log(level, "the login in the system keyring is not moved yet: %s", trouble.line)
-        return Migration("waiting", trouble)
-    log.info("the login was moved from the system keyring to %s", store.place)
+        log.log(level, "the login in the system keyring is not moved yet: %s", error.line)
+        return Migration("waiting", error)
+    log.info("the login was moved from the system keyring to %s", store.location)
     return Migration("moved")
 
 
@@ -78,7 +78,7 @@ def _keep(token: Token | None, store: CredentialStore) -> bool:
     """The store has a login, or a logout, when this returns True: the keyring's, unless it had one of its own."""
     with store.locked(LOCK_PATIENCE_S) as held:
         if not held:
-            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.place}")
+            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.location}")
         found = store.read()
         if found.problem is not None:
             raise found.problem
@@ -87,5 +87,5 @@ def _keep(token: Token | None, store: CredentialStore) -> bool:
         store.bind(None)  # what another login here was bound to says nothing of this one
         store.put(token)
         if store.read().token != token:
-            raise StorageError(f"the record read back from {store.place} is not the one that was written")
+            raise StorageError(f"the record read back from {store.location} is not the one that was written")
     return True

@@ -22,8 +22,8 @@ def login_error(report: LoginReport) -> KimiAuthError | None:
     if report.state not in _ENDS:
         return None
     kind, message = _ENDS[report.state]
-    if report.trouble is None or isinstance(report.trouble, kind):
-        return report.trouble or kind(message)
+    if report.error is None or isinstance(report.error, kind):
+        return report.error or kind(message)
     if report.state == "models_pending":
-        return ModelsPending(f"signed in, but {report.trouble.message}")
-    return kind(report.trouble.message)
+        return ModelsPending(f"signed in, but {report.error.message}")
+    return kind(report.error.message)

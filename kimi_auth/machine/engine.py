@@ -47,9 +47,13 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import transitions
 
+from kimi_auth.logs import quiet
+
 from .errors import MachineError
 from .lint import NAME
 from .spec import ACQUIRED, Machine
+
+quiet("transitions")
 
 Ctx = TypeVar("Ctx")
 
@@ -271,7 +275,7 @@ def _hook(hooks: object, due: Step) -> Any:
     if hook is None:
         raise MachineError(
             f"{due.machine}: {due.state!r} runs {due.activity}, which {type(hooks).__name__} does not have; "
-            "see what else is missing: kimi-auth diagram --check"
+            "list all that is missing: kimi-auth diagram --check"
         )
     return hook
 

@@ -76,18 +76,35 @@ class Library(Mapping[str, Machine]):
 
 @cache
 def _own_machines() -> Library:
-    return _read(_own_folder())
+    return _read(own_folder())
 
 
 def find(package: Path | Traversable, checkout: Path) -> Path | Traversable:
     """The folder of the machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
     folders = (package / "machines", checkout / "machines")
     for folder in folders:
-        if folder.is_dir() and any(stem_of(file.name) for file in folder.iterdir()):
+        if holds_machines(folder):
             return folder
     raise SpecError(
         [f"no machines in {folders[0]} nor in {folders[1]}; install {_PACKAGE} again, its files are incomplete"]
     )
+
+
+def holds_machines(folder: Path | Traversable) -> bool:
+    """Whether there is such a folder with a machine's file in it."""
+    return folder.is_dir() and any(stem_of(file.name) for file in folder.iterdir())
+
+
+def in_checkout(where: Path | None = None) -> Path | None:
+    """`machines/` of the checkout around `where` (default: the working directory): of that folder, or of the nearest one above
+    it up to the root of a git checkout. None where there is none: then this package's machines are meant."""
+    start = (where or Path()).absolute()
+    for folder in (start, *start.parents):
+        if holds_machines(folder / "machines"):
+            return folder / "machines"
+        if (folder / ".git").exists():
+            break
+    return None
 
 
 def stem_of(name: str) -> str:
@@ -101,7 +118,7 @@ def drafts(folder: Path | Traversable | None = None) -> dict[str, Machine]:
 
     For looking at machines, never for walking them. Raises `SpecError` if the files cannot be read as machines.
     """
-    return drafts_from_data(*_files(folder or _own_folder()))
+    return drafts_from_data(*_files(folder or own_folder()))
 
 
 def drafts_from_data(files: Mapping[str, Mapping[str, Any]], unreadable: Iterable[str] = ()) -> dict[str, Machine]:
@@ -112,7 +129,8 @@ def drafts_from_data(files: Mapping[str, Mapping[str, Any]], unreadable: Iterabl
     return machines
 
 
-def _own_folder() -> Path | Traversable:
+def own_folder() -> Path | Traversable:
+    """Where the machines are that this program runs. Raises `SpecError` where there are none."""
     package = Path(__file__).parents[1]
     if not package.is_dir():  # in a zip; else a path does, without all that it takes to look into archives
         from importlib import resources

@@ -94,7 +94,7 @@ class Walk:
         return list(accumulate(max(0.0, then - before) for before, then in pairwise(times)))
 
     def ended_in(self, machine: Machine) -> str:
-        """The rest state it ended in; "" for a walk that was broken off."""
+        """The rest state it ended in; "" for a walk that was interrupted."""
         state = machine.states.get(self.traced[-1].target)
         return self.traced[-1].target if state is not None and state.is_rest else ""
 
@@ -102,7 +102,7 @@ class Walk:
 class Trace:
     """An observer that writes down one walk: into `file`, line by line as it happens, and in memory.
 
-    A file that cannot be written ends the writing, never the walk: `trouble` says why.
+    A file that cannot be written ends the writing, never the walk: `error` says why.
     """
 
     def __init__(self, file: Path | None = None, wall_s: Callable[[], float] = time.time) -> None:
@@ -110,7 +110,7 @@ class Trace:
         self._wall_s = wall_s
         self._walk = uuid4().hex[:12]
         self.traced: list[Traced] = []
-        self.trouble: OSError | None = None
+        self.error: OSError | None = None
 
     def entered(self, machine: str, state: str, activity: str) -> None:
         """Entering a state is no line."""
@@ -119,11 +119,11 @@ class Trace:
         t = transition
         now = Traced(self._walk, t.machine, t.source, t.event, t.target, t.seconds, t.step, self._wall_s())
         self.traced.append(now)
-        if self._file is not None and self.trouble is None:
+        if self._file is not None and self.error is None:
             try:
                 _append(self._file, now.line())
             except OSError as error:
-                self.trouble = error
+                self.error = error
 
 
 def read(file: Path) -> list[Walk]:

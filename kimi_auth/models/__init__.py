@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING
 from kimi_auth.lazily import lazily
 
 if TYPE_CHECKING:
-    from .catalogue import ModelEntry, capabilities, offered, parse_catalogue
+    from .catalogue import Catalogue, ModelEntry, capabilities, offered, parse_catalogue
     from .catalogue_cache import CachedCatalogue, CatalogueCache
     from .configfile import ConfigFile, default_location
-    from .planning import (
-        Change,
-        has_login,
-        holds,
-        plan,
-        refer_to_file,
-        static_key,
-        unplan,
-        waits_in_keyring,
-    )
+    from .contents import has_login, has_models, holds, static_key, waits_in_keyring
+    from .planning import Change, plan, refer_to_file, unplan
 
 __all__ = [
     "CachedCatalogue",
+    "Catalogue",
     "CatalogueCache",
     "Change",
     "ConfigFile",
@@ -30,6 +23,7 @@ __all__ = [
     "capabilities",
     "default_location",
     "has_login",
+    "has_models",
     "holds",
     "offered",
     "parse_catalogue",
@@ -43,18 +37,10 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "catalogue": ("ModelEntry", "capabilities", "offered", "parse_catalogue"),
+        "catalogue": ("Catalogue", "ModelEntry", "capabilities", "offered", "parse_catalogue"),
         "catalogue_cache": ("CachedCatalogue", "CatalogueCache"),
         "configfile": ("ConfigFile", "default_location"),
-        "planning": (
-            "Change",
-            "has_login",
-            "holds",
-            "plan",
-            "refer_to_file",
-            "static_key",
-            "unplan",
-            "waits_in_keyring",
-        ),
+        "contents": ("has_login", "has_models", "holds", "static_key", "waits_in_keyring"),
+        "planning": ("Change", "plan", "refer_to_file", "unplan"),
     },
 )

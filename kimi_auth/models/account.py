@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
 from kimi_auth.selection import DEFAULT_PLATFORM
 
 if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded by what does it
-    from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry
+    from kimi_auth.models import Catalogue, CatalogueCache, Change, ConfigFile, ModelEntry
     from kimi_auth.wire import Endpoints, ModelsPage, OAuthServer
 
 __all__ = [
@@ -49,25 +49,29 @@ class PlatformConfig:
             return False
         return not isinstance(providers, Mapping) or self._platform.provider_key not in providers
 
-    def check(self) -> None:
+    def check(self, *, api_key: str | None = None) -> None:
         """Raises ConfigError now for what would stop a login from being written later."""
-        from kimi_auth.models import ModelEntry, plan
-
-        # The models are known only after the approval: one that stands for them gets the same tables.
-        some = ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model")
-        self._file.writable(lambda config: plan(config, self._platform, (some,), reason="login"))
-
-    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> None:
-        """What a login writes, for a platform without OAuth with its key. Raises ConfigError; then nothing was written."""
         from kimi_auth.models import plan
 
-        self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
+        self._file.writable(
+            lambda config: plan(config, self._platform, self._expected(config), reason="login", api_key=api_key)
+        )
 
-    def finish(self, models: tuple[ModelEntry, ...]) -> Change:
-        """`install`, for a login that stands and could not be written at the time; says what changed."""
+    def _expected(self, config: Mapping[str, Any]) -> tuple[ModelEntry, ...]:
+        """The models are known only after the approval. None, which keeps those of the config, where that says everything
+        that a login is certain to write; else one that stands for them gets the same tables."""
+        from kimi_auth.models import ModelEntry, has_models, plan
+
+        if has_models(config, self._platform) and not plan(config, self._platform, (), reason="login"):
+            return ()
+        return (ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model"),)
+
+    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change:
+        """What a login writes, for a platform without OAuth with its key; says what changed. Raises ConfigError; then nothing
+        was written."""
         from kimi_auth.models import plan
 
-        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login"))
+        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
         """Brings the models up to date. Raises ConfigError; then nothing was written."""
@@ -75,12 +79,13 @@ class PlatformConfig:
 
         return self._file.apply(lambda config: plan(config, self._platform, models, reason="sync"))
 
-    def restore(self) -> None:
-        """What a logout takes back. Raises ConfigError; then nothing was written."""
-        from kimi_auth.models import CatalogueCache
+    def restore(self) -> bool:
+        """What a logout takes back; False where the config still says what it said, because its owner has declared that.
+        Raises ConfigError; then nothing was written."""
+        from kimi_auth.models import CatalogueCache, has_login
 
         CatalogueCache(self._file.share_dir).forget(self._platform)
-        self._file.revert(self._platform)
+        return not has_login(self._file.revert(self._platform).after, self._platform)
 
 
 def configured_platform(config: ConfigFile, known: Registry) -> str:
@@ -123,8 +128,11 @@ def endpoints_of(platform: Platform) -> Endpoints:
         scope=oauth.scope or "",
         resource=oauth.resource or "",
         audience=oauth.audience or "",
+        revocation_url=oauth.revocation_url,
         discover_revocation=platform.revocation != "none",
         revoked_codes=frozenset(oauth.revoked_errors),
+        client_secret=oauth.client_secret or "",
+        auth_method=oauth.token_endpoint_auth_method,
     )
 
 
@@ -147,51 +155,51 @@ def server_of(
     """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
     origins beside the issuer's own that the stored login is bound to."""
     from kimi_auth.wire import Endpoints, LocatedClient, OAuthClient
+    from kimi_auth.wire.discovery import other_origins
 
     if platform.oauth is None:
         return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
-    endpoints = endpoints_of(platform)
-    return (OAuthClient if endpoints.token_url else LocatedClient)(endpoints, headers, pinned=pinned)
+    to = endpoints_of(platform)
+    at_home = to.token_url and not other_origins(to.issuer, to.token_url, to.revocation_url)
+    return (OAuthClient if at_home else LocatedClient)(to, headers, pinned=pinned)
 
 
 async def discover(
     platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: CatalogueCache | None = None
-) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-    """The models that the platform offers to this bearer, or the sentence that says why they are not known.
+) -> Catalogue:
+    """The models that the platform offers to this bearer, or the error that says why they are not known.
 
-    With a `memory` the server is asked whether they have changed since, if it has given an ETag (RFC 9110 §13.1.2).
+    A platform that names its models itself is asked nothing. With a `memory` the server is asked whether they have
+    changed since, if it has given an ETag (RFC 9110 §13.1.2).
     """
+    from kimi_auth.models import Catalogue, ModelEntry, offered
+
+    if platform.models is not None:
+        return Catalogue(offered(platform, tuple(ModelEntry(**vars(model)) for model in platform.models)))
     from kimi_auth.wire import fetch_models
 
     memo = memory.recall(platform) if memory else None
     answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
     if answer.outcome == "rejected":
-        return (), BearerRejected(f"{platform.name} rejected the access token")
+        return Catalogue(error=BearerRejected(f"{platform.name} rejected the access token"))
     if answer.outcome == "unchanged" and memo is not None:
         return _offered(platform, memo.data)
     if answer.outcome != "models" or answer.value is None:
-        return (), answer.error or Unreachable(f"{platform.name} did not list its models")
+        return Catalogue(error=answer.error or Unreachable(f"{platform.name} did not list its models"))
     listing: ModelsPage = answer.value
-    models, trouble = _offered(platform, listing.data)
-    if memory is not None and trouble is None:
+    found = _offered(platform, listing.data)
+    if memory is not None and found.error is None:
         memory.keep(platform, listing.etag, listing.data)
-    return models, trouble
+    return found
 
 
-def _offered(platform: Platform, data: object) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
-    from kimi_auth.models import offered, parse_catalogue
+def _offered(platform: Platform, data: object) -> Catalogue:
+    from kimi_auth.models import Catalogue, parse_catalogue
 
-    models, notes = parse_catalogue(data)
+    models, notes = parse_catalogue(data, platform.model_prefixes)
     for note in notes:
         log.info("%s: %s", platform.id, note)
-    models = offered(platform, models)
-    return (
-        (models, None)
-        if models
-        else (
-            (),
-            Unreachable(
-                f"{platform.name} lists no models that can be used", hint="try again later: kimi-auth models sync"
-            ),
-        )
-    )
+    if models:
+        return Catalogue(models, notes)
+    hint = "try again later: kimi-auth models sync"
+    return Catalogue((), notes, Unreachable(f"{platform.name} lists no models that can be used", hint=hint))

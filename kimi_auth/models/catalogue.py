@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from kimi_auth.errors import KimiAuthError
 from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
-from kimi_auth.text import one_line
+from kimi_auth.text import clean
 
-__all__ = ["ModelEntry", "capabilities", "offered", "parse_catalogue"]
+__all__ = ["Catalogue", "ModelEntry", "capabilities", "offered", "parse_catalogue"]
 
 MODELS_MAX = 500
 CONTEXT_LENGTH_MAX = 100_000_000
@@ -26,7 +28,7 @@ def _clean_id(text: str) -> str:
 
 def _clean_line(value: object) -> object:
     """Text for a terminal, None where nothing is left."""
-    return one_line(value)[:_TEXT_MAX] or None if isinstance(value, str) else value
+    return clean(value, _TEXT_MAX) or None if isinstance(value, str) else value
 
 
 def _tokens(value: object) -> object:
@@ -64,29 +66,60 @@ class ModelEntry(BaseModel):
     display_name: Annotated[str | None, BeforeValidator(_clean_line)] = None
 
 
-def parse_catalogue(answer: object) -> tuple[tuple[ModelEntry, ...], tuple[str, ...]]:
-    """The models of a decoded answer in the server's order, and a note for each item that was left out.
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a platform offers: the models, in the server's order; a sentence for each kind of thing in its answer that was
+    left out; or else why nothing is known."""
 
-    Never raises: an answer of another form has no models, and a note says so.
+    models: tuple[ModelEntry, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: KimiAuthError | None = None
+
+
+def parse_catalogue(answer: object, prefixes: tuple[str, ...] = ()) -> tuple[tuple[ModelEntry, ...], tuple[str, ...]]:
+    """The models of a decoded answer in the server's order, and a note for each kind of thing that was left out.
+
+    With `prefixes`, only models whose id begins with one of them count: the others are not the platform's, and are no note.
+    A field with a value that it cannot have counts as missing: the model stays. Never raises: an answer of another form has
+    no models, and a note says so.
     """
     items = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(items, list):
         return (), ("the answer has no list `data`",)
     models: dict[str, ModelEntry] = {}
-    notes: list[str] = []
-    for number, item in enumerate(items[:MODELS_MAX], start=1):
-        try:
-            model = ModelEntry.model_validate(item)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
-            notes.append(f"model {number} left out: {'.'.join(map(str, first['loc'])) or 'item'}: {first['msg']}")
-            continue
-        if model.id in models:
-            notes.append(f"model {number} left out: {model.id} is listed twice")
-        models.setdefault(model.id, model)
-    if len(items) > MODELS_MAX:
-        notes.append(f"{len(items) - MODELS_MAX} models left out: more than {MODELS_MAX} are listed")
+    left_out: dict[tuple[str, str], list[str]] = {}
+    for number, item in enumerate(items, start=1):
+        model, problems = _parsed(item, prefixes)
+        if model is not None and model.id in models:
+            problems = [("", "listed twice, the first one counts")]
+        elif model is not None and len(models) == MODELS_MAX:
+            problems = [("", f"more than {MODELS_MAX} are listed")]
+        elif model is not None:
+            models[model.id] = model
+        for problem in problems:
+            left_out.setdefault(problem, []).append(model.id if model else f"model {number}")
+    notes = (_note(field, problem, places) for (field, problem), places in left_out.items())
     return tuple(models.values()), tuple(notes)
+
+
+def _parsed(item: object, prefixes: tuple[str, ...]) -> tuple[ModelEntry | None, list[tuple[str, str]]]:
+    """One model, None if it is none or another platform's; and its faults: the field, "" for all, and the reason."""
+    name = item.get("id") if isinstance(item, Mapping) else None
+    if prefixes and isinstance(name, str) and not name.startswith(prefixes):
+        return None, []
+    try:
+        return ModelEntry.model_validate(item), []
+    except ValidationError as exc:
+        wrong = {str(error["loc"][0]) if error["loc"] else "item": error["msg"] for error in exc.errors()}
+    if "id" in wrong or not isinstance(item, Mapping):
+        field = "id" if "id" in wrong else "item"
+        return None, [("", f"{field}: {wrong[field]}")]
+    return ModelEntry.model_validate({key: item[key] for key in item if key not in wrong}), [*wrong.items()]
+
+
+def _note(field: str, problem: str, places: list[str]) -> str:
+    more = f" and of {len(places) - 1} more" if field else f" and {len(places) - 1} more"
+    return f"{f'{field} of ' if field else ''}{places[0]}{more if places[1:] else ''} left out: {problem}"
 
 
 def offered(platform: Platform, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:

@@ -23,7 +23,7 @@ from kimi_auth.once import once
 
 if TYPE_CHECKING:  # every command reads config.toml; the few that write it load what that takes
     from kimi_auth.models.planning import Change
-    from kimi_auth.models.undo import Entries, Undo
+    from kimi_auth.models.undo import Undo, UndoFile
     from kimi_auth.platforms.spec import Platform
 
 __all__ = ["ConfigFile", "Planner", "default_location"]
@@ -31,8 +31,8 @@ __all__ = ["ConfigFile", "Planner", "default_location"]
 Planner = Callable[[Mapping[str, Any]], "Change"]
 """From the current config to the changes in it."""
 
-_Step = tuple["Change", Content, "Entries"]
-"""A change, the content after it, and the record to remember after it."""
+_Step = tuple["Change", Content, "Undo"]
+"""A change, the content after it, and the undo after it."""
 
 _ATTEMPTS = 5
 _ROOM_BYTES = 64 << 10
@@ -42,7 +42,7 @@ _ROOM_BYTES = 64 << 10
 def default_location(share_dir: Path, given: Path | None) -> Path:
     """Where the config is. Raises `ConfigError` when another file is `given`: the Kimi CLI reads OAuth from this one only."""
     path = share_dir / "config.toml"
-    if given is not None and os.path.realpath(given.expanduser()) != os.path.realpath(path):
+    if given is not None and os.path.realpath(files.expanded(given)) != os.path.realpath(path):
         raise ConfigError(
             f"{given}: sign-in works with the default config file only, {path}, because the Kimi CLI reads it from there",
             hint="leave out --config-file, or set KIMI_SHARE_DIR to the directory of that file",
@@ -61,10 +61,10 @@ class ConfigFile:
         self._lock_wait_s = lock_wait_s
 
     @once
-    def _undo(self) -> Undo:
-        from kimi_auth.models.undo import Undo
+    def _undo(self) -> UndoFile:
+        from kimi_auth.models.undo import UndoFile
 
-        return Undo(self.share_dir)
+        return UndoFile(self.share_dir)
 
     def read(self) -> dict[str, Any]:
         """The config as plain data, {} if there is none; a legacy config.json counts until it has become a config.toml.
@@ -83,12 +83,15 @@ class ConfigFile:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def writable(self, planner: Planner | None = None) -> None:
-        """Raises `ConfigError` now for what would stop a later `apply`; the config stays as it is. `planner` is tried on a copy."""
+        """Raises `ConfigError` now for what would stop a later `apply`; the config stays as it is. `planner` is tried on a
+        copy: where it has nothing to change, the file need not be writable."""
         with _errors_at(self.path), self._locked() if self.share_dir.is_dir() else nullcontext():
             content, _ = self._current()
             config = parse(self.path, content)
             if planner is not None:
-                rendered(self.path, content, planner(config), bytes_max=CONFIG_BYTES_MAX - _ROOM_BYTES)
+                if not (change := planner(config)):
+                    return
+                rendered(self.path, content, change, bytes_max=CONFIG_BYTES_MAX - _ROOM_BYTES)
             self._refuse_target()
             files.probe(_nearest(self._undo.path.parent))
             files.probe(self._target().parent if self._is_link() else _nearest(self.share_dir))
@@ -99,53 +102,59 @@ class ConfigFile:
         Raises `ConfigError`, with nothing written, when the file cannot be locked, read, edited or replaced.
         """
 
-        from kimi_auth.models.layers import after_login, moved
-        from kimi_auth.models.planning import has_login
+        from kimi_auth.models.logins import after_login, after_sync, current
 
-        def step(old: Content, entries: Entries) -> _Step:
+        def step(old: Content, undo: Undo) -> _Step:
             change = planner(parse(self.path, old))
             new = rendered(self.path, old, change)
+            if new == old and self._is_declared():
+                return change, new, undo
+            remembered = current(undo, change.before)
             if change.reason == "login":
-                return change, new, after_login(self.path, entries, change, old, new)
-            return change, new, moved(entries, old, new, again)
+                return change, new, after_login(self.path, remembered, change, old, new)
+            return change, new, after_sync(remembered, change.owner, old, new, again)
 
         def again(remembered: Content) -> Content:
-            change = planner(config := parse(self.path, remembered))
-            return rendered(self.path, remembered, change) if has_login(config, change.owner) else remembered
+            return rendered(self.path, remembered, planner(parse(self.path, remembered)))
 
         return self._transact(step)
 
     def revert(self, platform: Platform) -> Change:
         """Takes out what login to the platform put in: the very bytes from before if the file is unchanged since, else
-        the platform's tables and nothing more. Returns the change, false if there was none; raises as `apply`."""
+        the platform's tables and nothing more. A file that cannot be written, with a text that is not ours, was declared by
+        its owner: it stays as it is, unless it holds the platform's API key. Returns the change, false if there was none; raises
+        as `apply`."""
 
-        from kimi_auth.models.layers import after_logout, without
+        from kimi_auth.models.logins import after_logout, current, without
         from kimi_auth.models.planning import Change
 
-        def step(old: Content, entries: Entries) -> _Step:
-            new = without(self.path, old, platform, entries)
-            change = Change.between(platform, "logout", parse(self.path, old), parse(self.path, new))
-            return change, new, after_logout(self.path, entries, platform, old, new)
+        def step(old: Content, undo: Undo) -> _Step:
+            config = parse(self.path, old)
+            remembered = current(undo, config)
+            goes = platform.oauth is None or remembered.wrote(old) or not self._is_declared()
+            new = without(self.path, old, platform, remembered) if goes else old
+            change = Change.between(platform, "logout", config, parse(self.path, new))
+            return change, new, after_logout(self.path, remembered, platform, old, new)
 
         return self._transact(step)
 
-    def _transact(self, step: Callable[[Content, Entries], _Step]) -> Change:
+    def _transact(self, step: Callable[[Content, Undo], _Step]) -> Change:
         files.close(self.share_dir)
         files.tighten(self.lock_path)
         with _errors_at(self.path), self._locked():
             for _ in range(_ATTEMPTS):
                 old, is_legacy = self._current()
-                entries = self._undo.entries()
-                change, new, remembered = step(old, entries)
+                undo = self._undo.read()
+                change, new, remembered = step(old, undo)
                 if is_legacy and new != old:
                     self._migrate(old)
                     continue
                 # The undo first: after a crash between the two it speaks of a file that is not there, and is not used.
-                if remembered != entries:
+                if remembered != undo:
                     self._undo.keep(remembered)
-                if new == old or self._replace(old, new):
-                    if change.reason == "logout" and remembered.pop(change.platform, None) is not None:
-                        self._undo.keep(remembered)
+                if new == old or self._replace(old, new, change.after):
+                    if change.reason == "logout" and change.platform in remembered.logins:
+                        self._undo.keep(remembered.less(change.platform))
                     return change
         raise ConfigError(f"{self.path}: another program keeps writing it; nothing was changed", hint="try again")
 
@@ -207,8 +216,17 @@ class ConfigFile:
             raise ConfigError(f"{target}: read-only; nothing was changed", hint=f"make it writable: chmod u+w {target}")
         files.refuse_fixed(target)
 
-    def _replace(self, old: Content, new: Content) -> bool:
-        """False, with nothing changed, if the file is no longer `old`."""
+    def _is_declared(self) -> bool:
+        """Whether the file is there and cannot be written: its owner has made it elsewhere, and changes it there."""
+        try:
+            self._refuse_target()
+            target = self._target()
+        except (ConfigError, files.Unfit):
+            return True
+        return files.stat_at(target) is not None and not os.access(target.parent, os.W_OK)
+
+    def _replace(self, old: Content, new: Content, config: Mapping[str, Any]) -> bool:
+        """False, with nothing changed, if the file is no longer `old`. `config` is what `new` says."""
         self._refuse_target()
         target = self._target()
         if new is None:
@@ -218,7 +236,7 @@ class ConfigFile:
             return is_same
         found = files.stat_at(target)
         mode = stat.S_IMODE(found.st_mode) & 0o777 if found else 0o600
-        if _holds_secret(parse(self.path, new)):
+        if _holds_secret(config):
             mode = 0o600
         written = files.write_durably(target, new, mode=mode, still=lambda: self._content() == old)
         if written:
@@ -228,7 +246,7 @@ class ConfigFile:
 
     def _migrate(self, content: Content) -> None:
         """A legacy config.json becomes config.toml once, and is kept as config.json.bak."""
-        if self._replace(None, content):
+        if self._replace(None, content, parse(self.path, content)):
             kept = self._legacy_path.with_suffix(".json.bak")
             files.rename(self._legacy_path, kept)
             files.tighten(kept)

@@ -55,7 +55,7 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
     text = (old or b"").decode()
     body = text.removeprefix(_BOM)
     try:
-        new = (text[: len(text) - len(body)] + edited(body, change.edits)).encode()
+        new = (text[: len(text) - len(body)] + edited(body, change.edits, change.before)).encode()
     except ValueError as exc:
         raise ConfigError(
             f"{path}: cannot be edited safely: {exc}; nothing was changed",
@@ -64,7 +64,7 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
     if len(new) > max(bytes_max, len(old or b"")):
         raise ConfigError(
             f"{path}: has no room for more models: it may have {CONFIG_BYTES_MAX} bytes; nothing was changed",
-            hint="take out of it what you do not need, and try again",
+            hint="remove entries that you do not need, and try again",
         )
     return new
 

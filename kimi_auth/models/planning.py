@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.models.contents import field_of, has_login, is_ours
 
 if TYPE_CHECKING:  # what a config says is asked far more often than it is changed
     from kimi_auth.models.catalogue import ModelEntry
@@ -22,13 +23,9 @@ if TYPE_CHECKING:  # what a config says is asked far more often than it is chang
 __all__ = [
     "Change",
     "Reason",
-    "has_login",
-    "holds",
     "plan",
     "refer_to_file",
-    "static_key",
     "unplan",
-    "waits_in_keyring",
 ]
 
 Reason = Literal["login", "sync", "migrate", "logout"]
@@ -37,7 +34,7 @@ Reason = Literal["login", "sync", "migrate", "logout"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a plan does to a config: model keys added, changed and removed, the default model before and after ("" for
-    none), and the exact edits. False when there is nothing to do."""
+    none), the exact edits, and the config before and after them. False when there is nothing to do."""
 
     owner: Platform = field(repr=False)
     reason: Reason
@@ -47,6 +44,8 @@ class Change:
     default_before: str
     default_after: str
     edits: tuple[Edit, ...] = field(repr=False)
+    before: Mapping[str, Any] = field(repr=False, compare=False)
+    after: Mapping[str, Any] = field(repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.edits)
@@ -71,6 +70,8 @@ class Change:
             default_before=_default(before),
             default_after=_default(after),
             edits=diff(before, after),
+            before=before,
+            after=after,
         )
 
 
@@ -120,63 +121,26 @@ def unplan(
     """What a logout takes out: the provider, all models of it, the services that refer to its credential; what `before` (the
     config that the login found, if known) had of them comes back, unless that was a login, too.
 
-    A default model that goes with them becomes what it was in `before`, else the first model that is left, else there is none. `default_thinking` goes back to what it was in `before` where
+    A default model that goes with them becomes what it was in `before`, else the first model that is left (of the same
+    platform, if that has one), else there is none. `default_thinking` goes back to what it was in `before` where
     `thinking_goes`; None: where the default model goes. Raises `ConfigError` as `plan`.
     """
     after = deepcopy(dict(config))
     models, services = _table(after, "models"), _table(after, "services")
     _table(after, "providers").pop(platform.provider_key, None)
-    for key in [key for key, model in models.items() if _field(model, "provider") == platform.provider_key]:
+    for key in [key for key, model in models.items() if field_of(model, "provider") == platform.provider_key]:
         del models[key]
-    for name in [name for name, url in platform.services.items() if _is_ours(services.get(name), platform, url)]:
+    for name in [name for name, url in platform.services.items() if is_ours(services.get(name), platform, url)]:
         del services[name]
     if before is not None and not has_login(before, platform):
         _put_back(after, before, platform)
     if thinking_goes is None:
         thinking_goes = not _is_default_valid(after)
     if not _is_default_valid(after):
-        first = next(iter(models), None)
-        _restore(after, "default_model", {} if first is None else {"default_model": first})
-        if before is not None and _is_default_valid({**after, "default_model": before.get("default_model", "")}):
-            _restore(after, "default_model", before)
+        _put_default(after, before)
     if before is not None and thinking_goes:
         _restore(after, "default_thinking", before)
     return Change.between(platform, "logout", config, after)
-
-
-def holds(config: Mapping[str, Any], platform: Platform) -> bool:
-    """Whether the config has anything of the platform: its provider, a model of it, a service with its credential."""
-    models, services = config.get("models"), config.get("services")
-    return (
-        _field(config.get("providers"), platform.provider_key) is not None
-        or any(_field(model, "provider") == platform.provider_key for model in _values(models))
-        or any(_is_ours(_field(services, name), platform, url) for name, url in platform.services.items())
-    )
-
-
-def has_login(config: Mapping[str, Any], platform: Platform) -> bool:
-    """Whether what the config has of the platform is a login: it refers to the credential, or is one, where that is an API
-    key. A provider under our name that does neither is the user's own."""
-    if platform.oauth is None:
-        return holds(config, platform)
-    entries = [_field(config.get("providers"), platform.provider_key), *_values(config.get("services"))]
-    return any(_field(_field(entry, "oauth"), "key") == platform.credential_key for entry in entries)
-
-
-def static_key(config: Mapping[str, Any], platform: Platform) -> str:
-    """The API key that the config has for the platform, "" if there is none."""
-    key = _field(_field(config.get("providers"), platform.provider_key), "api_key")
-    return key if isinstance(key, str) else ""
-
-
-def waits_in_keyring(config: Mapping[str, Any], platform: Platform) -> bool:
-    """Whether the config says that the platform's credential is in the system keyring, as old Kimi CLIs kept it."""
-    entries = [entry for section in ("providers", "services") for entry in _values(config.get(section))]
-    references = [_field(entry, "oauth") for entry in entries]
-    return any(
-        _field(oauth, "key") == platform.credential_key and _field(oauth, "storage") == "keyring"
-        for oauth in references
-    )
 
 
 def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
@@ -184,7 +148,7 @@ def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
     after = deepcopy(dict(config))
     for section in ("providers", "services"):
         for entry in _table(after, section).values():
-            oauth = _field(entry, "oauth")
+            oauth = field_of(entry, "oauth")
             if isinstance(oauth, dict) and oauth.get("key") == platform.credential_key:
                 oauth["storage"] = "file"
     return Change.between(platform, "migrate", config, after)
@@ -199,7 +163,7 @@ def _put_services(config: dict[str, Any], platform: Platform, api_key: str | Non
     services = _table(config, "services")
     for name, url in platform.services.items():
         service = services.get(name, {})
-        if service == {} or _is_ours(service, platform, url):
+        if service == {} or is_ours(service, platform, url):
             services[name] = service | {"base_url": url} | _access(service, platform, api_key)
 
 
@@ -222,7 +186,7 @@ def _put_models(config: dict[str, Any], platform: Platform, models: tuple[ModelE
     served = {model.id for model in models}
     for key, entry in list(table.items()):
         # A second name that a user gave to a model which is still served is the user's to keep.
-        if _field(entry, "provider") == platform.provider_key and _field(entry, "model") not in served:
+        if field_of(entry, "provider") == platform.provider_key and field_of(entry, "model") not in served:
             del table[key]
     for model in models:
         entry = _table(table, platform.model_key(model.id))
@@ -251,13 +215,23 @@ def _put_capabilities(entry: dict[str, Any], wanted: tuple[Capability, ...]) -> 
 
 def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platform) -> None:
     """The provider that the user had under our name, with its models."""
-    provider = _field(before.get("providers"), platform.provider_key)
+    provider = field_of(before.get("providers"), platform.provider_key)
     if isinstance(provider, dict):
         _table(config, "providers")[platform.provider_key] = deepcopy(provider)
         own = {
-            key: model for key, model in _models(before).items() if _field(model, "provider") == platform.provider_key
+            key: model for key, model in _models(before).items() if field_of(model, "provider") == platform.provider_key
         }
         _table(config, "models").update(deepcopy(own))
+
+
+def _put_default(config: dict[str, Any], before: Mapping[str, Any] | None) -> None:
+    """The default model of `before` if it is there still, else the first of its platform, else the first, else none."""
+    models, earlier = _models(config), _default(before or {})
+    beside = next((key for key in models if earlier and key.startswith(earlier.partition("/")[0] + "/")), None)
+    first = beside or next(iter(models), None)
+    _restore(config, "default_model", {} if first is None else {"default_model": first})
+    if before is not None and _is_default_valid({**config, "default_model": before.get("default_model", "")}):
+        _restore(config, "default_model", before)
 
 
 def _restore(config: dict[str, Any], key: str, before: Mapping[str, Any]) -> None:
@@ -267,24 +241,10 @@ def _restore(config: dict[str, Any], key: str, before: Mapping[str, Any]) -> Non
         config.pop(key, None)
 
 
-def _is_ours(service: object, platform: Platform, url: str) -> bool:
-    if platform.oauth is None:
-        return _field(service, "base_url") == url
-    return _field(_field(service, "oauth"), "key") == platform.credential_key
-
-
 def _is_default_valid(config: Mapping[str, Any]) -> bool:
     """The Kimi CLI does not load a config whose default model is not among its models; "" and no key mean none."""
     default = config.get("default_model", "")
     return isinstance(default, str) and (default == "" or default in _models(config))
-
-
-def _values(table: object) -> list[Any]:
-    return list(table.values()) if isinstance(table, dict) else []
-
-
-def _field(table: object, key: str) -> object:
-    return table.get(key) if isinstance(table, dict) else None
 
 
 def _default(config: Mapping[str, Any]) -> str:

@@ -14,17 +14,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kimi_auth.errors import KimiAuthError, SignInEnded
-from kimi_auth.models import CatalogueCache, Change, ConfigFile, ModelEntry, plan, static_key
+from kimi_auth.models import Catalogue, CatalogueCache, Change, ConfigFile, plan, static_key
 from kimi_auth.models.account import BearerRejected, PlatformConfig, discover
 from kimi_auth.models.tomltext import applied
 from kimi_auth.platforms import Platform
 
-__all__ = ["Asked", "Source", "Synced", "catalogue_of", "managed", "sync"]
+__all__ = ["Source", "Synced", "catalogue_of", "managed", "sync"]
 
 log = logging.getLogger("kimi_auth.models")
-
-Asked = tuple[tuple[ModelEntry, ...], KimiAuthError | None]
-"""What a platform offers, or the sentence that says why that is not known."""
 
 
 class Source(Protocol):
@@ -38,37 +35,38 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """How one platform's sync went: the change to config.toml (done, or only planned), or why there is none."""
+    """How one platform's sync went: the change to config.toml (done, or only planned), or why there is none; and `notes`
+    on the parts of the platform's answer that were left out."""
 
     platform: Platform
     change: Change | None = None
-    trouble: KimiAuthError | None = None
+    error: KimiAuthError | None = None
+    notes: tuple[str, ...] = ()
 
 
 async def catalogue_of(
     source: Source, static: str, headers: Mapping[str, str], memory: CatalogueCache | None = None
-) -> Asked:
+) -> Catalogue:
     """One platform's models, with whatever bearer it takes. Raises nothing but a cancellation."""
     platform = source.platform
-    models: tuple[ModelEntry, ...] = ()
+    found = Catalogue()
     tried = ""
     try:
         bearer: str | None = await source.access_token()
-        trouble: KimiAuthError | None = None
     except KimiAuthError as problem:
-        bearer, trouble = None, problem
+        bearer, found = None, Catalogue(error=problem)
     for is_last in (False, True):
         if bearer:
             tried = bearer
-            models, trouble = await discover(platform, bearer, headers, memory=memory)
-            if not isinstance(trouble, BearerRejected):
-                return models, trouble
+            found = await discover(platform, bearer, headers, memory=memory)
+            if not isinstance(found.error, BearerRejected):
+                return found
             bearer = None if is_last else await source.rejected(bearer)
             if bearer is None and not is_last:
-                trouble = await _ended(source) or trouble
+                found = Catalogue(error=await _ended(source) or found.error)
     if static and static != tried:
         return await discover(platform, static, headers, memory=memory)
-    return models, trouble
+    return found
 
 
 async def _ended(source: Source) -> KimiAuthError | None:
@@ -111,20 +109,20 @@ async def sync(
     known = {platform.id for platform in managed(data, (source.platform for source in sources))}
     unknown = {source.platform.id for source in sources} - known if finishes else set[str]()
     synced: list[Synced] = []
-    for source, (models, trouble) in zip(sources, asked, strict=True):
+    for source, found in zip(sources, asked, strict=True):
         platform = source.platform
         try:
-            if trouble is not None:
-                raise trouble
+            if found.error is not None:
+                raise found.error
             if dry_run:
-                change = plan(data, platform, models, reason="login" if platform.id in unknown else "sync")
+                change = plan(data, platform, found.models, reason="login" if platform.id in unknown else "sync")
                 data = applied(data, change.edits)
             else:
                 home = PlatformConfig(config, platform)
-                change = await asyncio.to_thread(home.finish if platform.id in unknown else home.sync, models)
+                change = await asyncio.to_thread(home.install if platform.id in unknown else home.sync, found.models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
-            synced.append(Synced(platform, trouble=problem))
+            synced.append(Synced(platform, error=problem, notes=found.notes))
         else:
-            synced.append(Synced(platform, change))
+            synced.append(Synced(platform, change, notes=found.notes))
     return tuple(synced)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kimi_auth.platforms import Platform
-from kimi_auth.platforms.spec import normal_url
+from kimi_auth.urls import normal_url
 
 __all__ = ["BASE_URL", "overriding"]
 
@@ -25,13 +25,13 @@ def overriding(platform: Platform, environ: Mapping[str, str]) -> dict[str, str]
     """What the Kimi CLI makes of each variable that is set beside this login: a sentence for each variable's name."""
     said = {}
     if environ.get(API_KEY):
-        wins = "is set and wins in the Kimi CLI wherever this login has no token"
-        said[API_KEY] = wins if platform.oauth else "is set and wins in the Kimi CLI over this key"
+        wins = "is set and takes precedence in the Kimi CLI wherever this login has no token"
+        said[API_KEY] = wins if platform.oauth else "is set and takes precedence in the Kimi CLI over this key"
     if (base := environ.get(BASE_URL)) and not _is_same(base, platform.api_base):
-        said[BASE_URL] = "is set and wins in the Kimi CLI: this login's token goes there"
+        said[BASE_URL] = "is set and takes precedence in the Kimi CLI: this login's token goes there"
     for name, what in MODEL.items():
         if environ.get(name):
-            said[name] = f"is set and wins in the Kimi CLI over the model's {what}"
+            said[name] = f"is set and takes precedence in the Kimi CLI over the model's {what}"
     return said
 
 

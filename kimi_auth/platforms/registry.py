@@ -13,6 +13,7 @@ raised when a caller asks for an id that it may hold.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,11 +26,19 @@ from kimi_auth.platforms.spec import CapabilityRule, Platform, builtin, managed_
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["ENTRY_POINTS", "FILE_NAME", "Registry", "all", "get", "managed_model_key", "resolve"]
+__all__ = ["ENTRY_POINTS", "FILE_NAME", "Registry", "all", "get", "managed_model_key", "read_file", "resolve"]
 
 ENTRY_POINTS = "kimi_auth.platforms"
 FILE_NAME = "platforms.toml"
 BYTES_MAX = 1 << 20
+
+
+class Text(NamedTuple):
+    """A source's text, and why a secret in it is none ("": only its owner can read it), with the command that helps."""
+
+    text: str
+    exposed: str = ""
+    fix: str = ""
 
 
 class Source(NamedTuple):
@@ -37,7 +46,7 @@ class Source(NamedTuple):
     fix it."""
 
     name: str
-    text: Callable[[], str | None]
+    text: Callable[[], Text | None]
     fix: str
 
 
@@ -51,6 +60,15 @@ class Registry:
     def all(self) -> tuple[Platform, ...]:
         """Every platform in a fixed order: built in, the user's, packages' by name; before any override."""
         return self._read[0]
+
+    @property
+    def path(self) -> Path | None:
+        """The user's own platform file, where there is a share dir."""
+        return self._share_dir / FILE_NAME if self._share_dir is not None else None
+
+    def source_of(self, platform: Platform) -> str:
+        """Where the platform comes from: "built in", the user's file, or a package."""
+        return self._read[2].get(platform.id, "built in")
 
     @property
     def problems(self) -> tuple[ConfigError, ...]:
@@ -81,32 +99,32 @@ class Registry:
         return ConfigError(f"no platform is called {ascii(platform_id)[:80]}", hint=f"known: {ids}")
 
     @cached_property
-    def _read(self) -> tuple[tuple[Platform, ...], list[tuple[str | None, ConfigError]]]:
-        """The platforms, and problems with the id of the platform that each is about (None: the source as a whole)."""
+    def _read(self) -> tuple[tuple[Platform, ...], list[tuple[str | None, ConfigError]], dict[str, str]]:
+        """The platforms, problems with the id of the platform that each is about (None: the source as a whole), and the
+        source of each platform that is not built in."""
         rules = builtin()[0].capability_rules
         known = {platform.id: platform for platform in builtin()}
         problems: list[tuple[str | None, ConfigError]] = []
+        origins: dict[str, str] = {}
         for source in self._sources():
             try:
-                given, wrong = _platforms_of(source, rules)
+                given, wrong = platforms_of(source, rules)
             except ConfigError as problem:
                 problems.append((None, problem))
                 continue
             problems += wrong.items()
             for platform in given:
-                if known.setdefault(platform.id, platform) is not platform:
-                    hint = "give that platform another id"
-                    taken = f"{source.name}: platforms.{platform.id}: that id is taken"
-                    problems.append((platform.id, ConfigError(taken, hint=hint)))
-        return tuple(known.values()), problems
+                if known.setdefault(platform.id, platform) is platform:
+                    origins[platform.id] = source.name
+                else:
+                    problems.append((platform.id, taken(source, platform.id)))
+        return tuple(known.values()), problems, origins
 
     def _sources(self) -> Iterator[Source]:
-        import shlex
-        from importlib.metadata import entry_points  # neither is needed to find a platform that is built in
+        from importlib.metadata import entry_points  # not needed to find a platform that is built in
 
-        if self._share_dir is not None:
-            path = self._share_dir / FILE_NAME
-            yield Source(str(path), lambda: _text_of(path), f"correct it: ${{EDITOR:-vi}} {shlex.quote(str(path))}")
+        if self.path is not None:
+            yield source_at(self.path)
         for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
             package = entry.dist.name if entry.dist else entry.module
             text = partial(_text_of_package, entry)
@@ -123,34 +141,82 @@ def get(platform_id: str) -> Platform:
     return Registry().get(platform_id)
 
 
-def _platforms_of(
+def platforms_of(
     source: Source, rules: tuple[CapabilityRule, ...]
 ) -> tuple[tuple[Platform, ...], dict[str, ConfigError]]:
+    """The platforms of a source, in its order, and for each id whose table is wrong, how. Raises `ConfigError` where the
+    source as a whole cannot be read."""
     try:
-        text = source.text()
+        found = source.text()
     except OSError as exc:
         words, hint = files.reason(exc, Path(source.name))
         raise ConfigError(str(exc) if isinstance(exc, files.Unfit) else f"{source.name}: {words}", hint=hint) from None
     except Exception as exc:  # noqa: BLE001  (what a package does when it is loaded is its own affair)
         words = f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}"
         raise ConfigError(words, hint=source.fix) from None
-    if text is None:
+    if found is None:
         return (), {}
     from kimi_auth.platforms.tables import (
         parse,  # with it comes pydantic, and most users have no platforms of their own
     )
 
-    return parse(text, source.name, rules=rules, fix=source.fix)
+    platforms, problems = parse(found.text, source.name, rules=rules, fix=source.fix)
+    exposed = [one.id for one in platforms if found.exposed and one.oauth and one.oauth.client_secret]
+    for one in exposed:
+        message = f"{source.name}: platforms.{one}.oauth.client_secret: {found.exposed}"
+        problems[one] = ConfigError(message, hint=found.fix)
+    return tuple(one for one in platforms if one.id not in exposed), problems
 
 
-def _text_of(path: Path) -> str | None:
+def read_file(path: Path) -> tuple[tuple[Platform, ...], tuple[ConfigError, ...]] | None:
+    """The platforms of the file, and what is wrong with it; None if there is no such file."""
+    source = source_at(path)
+    if not path.exists():
+        return None
+    try:
+        platforms, wrong = platforms_of(source, builtin()[0].capability_rules)
+    except ConfigError as problem:
+        return (), (problem,)
+    problems = [*wrong.values(), *(taken(source, one.id) for one in platforms if one.id in _builtin_ids())]
+    return tuple(one for one in platforms if one.id not in _builtin_ids()), tuple(problems)
+
+
+def taken(source: Source, platform_id: str) -> ConfigError:
+    """What to say about a platform whose id an earlier source has."""
+    message = f"{source.name}: platforms.{platform_id}: that id is taken"
+    return ConfigError(message, hint="give that platform another id")
+
+
+def source_at(path: Path) -> Source:
+    """A platform file as a source."""
+    import shlex
+
+    return Source(str(path), lambda: text_of(path), f"correct it: ${{EDITOR:-vi}} {shlex.quote(str(path))}")
+
+
+def _builtin_ids() -> frozenset[str]:
+    return frozenset(platform.id for platform in builtin())
+
+
+def text_of(path: Path) -> Text | None:
+    """The text of a platform file; None if there is none. Raises OSError."""
+    import shlex
+
     found = files.read_bounded(path, BYTES_MAX, follow=True)
-    return found.data.decode("utf-8-sig", "replace") if found else None
+    if found is None:
+        return None
+    text = found.data.decode("utf-8-sig", "replace")
+    mode = stat.S_IMODE(found.stat.st_mode)
+    if mode & 0o077:
+        return Text(
+            text, f"its mode is {mode:04o}, and others may read the secret", f"chmod 600 {shlex.quote(str(path))}"
+        )
+    return Text(text)
 
 
-def _text_of_package(entry: EntryPoint) -> str:
+def _text_of_package(entry: EntryPoint) -> Text:
     loaded = entry.load()
     text = loaded() if callable(loaded) else loaded
     if not isinstance(text, str):
         raise TypeError("not a text")
-    return text
+    return Text(text)

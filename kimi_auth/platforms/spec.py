@@ -11,24 +11,25 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.selection import DEFAULT, select
+from kimi_auth.urls import normal_url
 
 __all__ = [
     "CAPABILITIES",
     "Capability",
     "CapabilityRule",
+    "ListedModel",
     "OAuthEndpoints",
     "Platform",
     "builtin",
     "credential_key",
     "managed_model_key",
     "managed_provider_key",
-    "normal_url",
     "overrides",
     "parse_managed_provider_key",
     "resolve",
@@ -39,37 +40,6 @@ CAPABILITIES: tuple[Capability, ...] = ("thinking", "always_thinking", "image_in
 """The one order in which capabilities are written, so that the same set is always the same text."""
 
 _MANAGED = "managed:"
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-
-
-def normal_url(text: str) -> str:
-    """The one spelling of a base URL: scheme and host in lower case, no default port, no trailing slash (RFC 3986 §6.2).
-
-    Raises `ValueError` for anything but https, or http on a loopback host, and for user names, queries and fragments.
-    """
-    from urllib.parse import urlsplit  # the URLs of built-in platforms are in their one spelling
-
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("is no URL: it has characters that no URL has")
-    parts = urlsplit(text)
-    host, port = parts.hostname or "", parts.port
-    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
-        raise ValueError("must be a plain base URL, without user name, query or fragment")
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
-        raise ValueError("must be an https URL (http only on a loopback host)")
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
-        netloc += f":{port}"
-    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 ID = r"[a-z0-9-]{1,64}"
@@ -87,19 +57,38 @@ class CapabilityRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """One model of a platform whose API lists none, with the keys of a catalogue's items; `context_length` is in tokens."""
+
+    id: str
+    context_length: int | None = None
+    supports_reasoning: bool = False
+    supports_image_in: bool = False
+    supports_video_in: bool = False
+    display_name: str | None = None
+
+
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
+"""How a client with a secret authenticates (RFC 6749 §2.3.1), by its name in RFC 7591 §2."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OAuthEndpoints:
     """Where and as whom one signs in with the device grant (RFC 8628). `scope` None: none is sent.
     `resource` (RFC 8707 §2) and `audience` name the API that the tokens are for, on servers that ask for it.
 
-    `host` may be written `issuer`. Without the two paths it is one whose metadata (RFC 8414) names the endpoints: then the
-    URLs are "".
+    `host` may be written `issuer`. A path is below the host, or the URL of an endpoint elsewhere. Without device and token
+    path the issuer's metadata (RFC 8414) names the endpoints: then the URLs are "".
     """
 
     host: str
     host_env: tuple[str, ...] = ()
     device_authorization_path: str | None = None
     token_path: str | None = None
+    revocation_path: str | None = None
     client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
     scope: str | None = None
     resource: str | None = None
     audience: str | None = None
@@ -107,18 +96,26 @@ class OAuthEndpoints:
 
     @property
     def device_authorization_url(self) -> str:
-        return self.host + self.device_authorization_path if self.device_authorization_path else ""
+        return self._url(self.device_authorization_path)
 
     @property
     def token_url(self) -> str:
-        return self.host + self.token_path if self.token_path else ""
+        return self._url(self.token_path)
+
+    @property
+    def revocation_url(self) -> str:
+        return self._url(self.revocation_path)
+
+    def _url(self, path: str | None) -> str:
+        return self.host + path if path and path.startswith("/") else path or ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the
-    part of the world that it serves, where there is more than one of its kind. `rotation_ends_access`: the server ends
-    the old access token the moment it rotates the pair."""
+    """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
+    of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
+    `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
+    the pair."""
 
     id: str
     name: str
@@ -129,6 +126,7 @@ class Platform:
     oauth: OAuthEndpoints | None = None
     search_path: str | None = None
     fetch_path: str | None = None
+    models: tuple[ListedModel, ...] | None = None
     model_prefixes: tuple[str, ...] = ()
     capability_rules: tuple[CapabilityRule, ...] = ()
     assumed_context_length: int = 131_072
@@ -194,8 +192,9 @@ def credential_key(platform_id: str) -> str:
 
 def of_table(table: Mapping[str, Any]) -> Platform:
     """The platform of a table whose keys and values have been checked."""
-    oauth = table.get("oauth")
+    oauth, models = table.get("oauth"), table.get("models")
     parts = {
+        "models": None if models is None else tuple(ListedModel(**one) for one in models),
         "oauth": OAuthEndpoints(**_frozen(oauth)) if oauth else None,
         "capability_rules": rules_of(table["capability_rules"]),
     }

@@ -9,13 +9,44 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.platforms.spec import ID, Capability, CapabilityRule, Platform, normal_url, of_table, rules_of
+from kimi_auth.platforms.spec import (
+    ID,
+    AuthMethod,
+    Capability,
+    CapabilityRule,
+    Platform,
+    of_table,
+    rules_of,
+)
+from kimi_auth.urls import normal_url
 
 __all__ = ["parse"]
 
+_SEGMENT = r"/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
+_PATH = re.compile(rf"/|(?:{_SEGMENT})+/?")
+"""An absolute path (RFC 3986 §3.3) without empty and dot segments; one slash may end it."""
+
+
+def _path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise ValueError("must be a path such as /oauth/token or /o/token/")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    """A path below the host, or an endpoint's own URL: unlike a base URL, it keeps the slash at its end."""
+    if "://" not in text:
+        return _path(text)
+    base = normal_url(text)
+    _path("/" + base.partition("://")[2].partition("/")[2])
+    return f"{base}/" if text.endswith("/") else base
+
+
 Url = Annotated[str, AfterValidator(normal_url)]
 Uri = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20#\x7f-\U0010ffff]{1,500}$")]
-UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
+UrlPath = Annotated[str, AfterValidator(_path)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Secret = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,1000}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 PlatformId = Annotated[str, Field(pattern=rf"^{ID}$")]
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
@@ -43,19 +74,50 @@ class _Rule(_Data):
 class _OAuth(_Data):
     host: Url = Field(validation_alias=AliasChoices("host", "issuer"))
     host_env: tuple[EnvName, ...] = ()
-    device_authorization_path: UrlPath | None = None
-    token_path: UrlPath | None = None
+    device_authorization_path: Endpoint | None = None
+    token_path: Endpoint | None = None
+    revocation_path: Endpoint | None = None
     client_id: Line
+    client_secret: Secret | None = None
+    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
     scope: Line | None = None
     resource: Uri | None = None
     audience: Line | None = None
     revoked_errors: tuple[Line, ...] = ("invalid_grant",)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_issuer(cls, table: Any) -> Any:
+        if isinstance(table, dict) and {"host", "issuer"} <= table.keys():
+            raise ValueError("host and issuer are two names of one key: keep one of them")
+        return table
+
+    @model_validator(mode="after")
+    def _method_has_its_secret(self) -> Self:
+        if "token_endpoint_auth_method" in self.model_fields_set and self.client_secret is None:
+            raise ValueError("token_endpoint_auth_method says how client_secret is sent, and there is none")
+        return self
 
     @model_validator(mode="after")
     def _both_paths_or_none(self) -> Self:
         if (self.device_authorization_path is None) != (self.token_path is None):
             raise ValueError("needs both device_authorization_path and token_path, or neither (RFC 8414 metadata)")
         return self
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has characters that cannot be printed")
+    return text
+
+
+class _Model(_Data):
+    id: Annotated[Line, AfterValidator(_printable)]
+    context_length: int | None = Field(default=None, gt=0)
+    supports_reasoning: bool = False
+    supports_image_in: bool = False
+    supports_video_in: bool = False
+    display_name: Line | None = None
 
 
 class _Platform(_Data):
@@ -68,6 +130,7 @@ class _Platform(_Data):
     oauth: _OAuth | None = None
     search_path: UrlPath | None = None
     fetch_path: UrlPath | None = None
+    models: tuple[_Model, ...] | None = None
     model_prefixes: tuple[Line, ...] = ()
     capability_rules: tuple[_Rule, ...] = ()
     assumed_context_length: int = Field(default=131_072, gt=0)
@@ -78,6 +141,13 @@ class _Platform(_Data):
     def _oauth_fits_auth(self) -> Self:
         if (self.auth == "device") != (self.oauth is not None):
             raise ValueError('auth = "device" needs [oauth], and nothing else has it')
+        return self
+
+    @model_validator(mode="after")
+    def _revocation_fits_its_path(self) -> Self:
+        is_none = self.revocation == "none" and "revocation" in self.model_fields_set
+        if is_none and self.oauth is not None and self.oauth.revocation_path:
+            raise ValueError('revocation = "none" contradicts oauth.revocation_path: keep one of them')
         return self
 
 
@@ -91,7 +161,7 @@ class _File(_Data):
 
 _WORDS = {
     "missing": "is missing",
-    "extra_forbidden": "is a key that nothing reads",
+    "extra_forbidden": "is an unknown key",
     "model_type": "must be a table",
     "dict_type": "must be a table",
     "tuple_type": "must be a list",

@@ -31,18 +31,16 @@ from .effects import (
     swept,
     with_pair,
 )
-from .hooks import Hook, claim, commit, exchange, renew_claim, reread, stage
+from .hooks_inside import Hook, claim, commit, exchange, renew_claim, reread, stage
 from .hooks_outside import HOOKS, can_still_use, hold_credential, inspect
 from .state import ABSENT, CLOSED, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
 from .verdicts import Data
 from .world import Cancel, Leave, World
-from .worlds import WAITERS
+from .worlds import HOSTS, QUIET, SMALL, UNSURE, WAITERS
 
 __all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
 
 Editable = dict[str, Any]
-SMALL = Config(any_need=False, full_disk=False, all_answers=False)
-"""Two processes, one login, one logout, every fault except those of the disk."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,29 @@ def leave_out(data: Data, number: int) -> Report:
 # --- hooks with a part left out ---------------------------------------------------------------------------------------
 
 
+def _always(outcome: str) -> Hook:
+    """A hook that does nothing and has this outcome."""
+    return lambda config, shared, process: [Effect(outcome, shared, process)]
+
+
+def _instead(hook: Hook, usual: str, **changes: Any) -> Hook:
+    """`hook`, whose effects with the outcome `usual` get these `changes`."""
+
+    def changed(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
+        for effect in hook(config, shared, process):
+            yield effect._replace(**changes) if effect.outcome == usual else effect
+
+    return changed
+
+
+def _committed(config: Config, shared: Shared, process: Process, number: int) -> Iterable[Effect]:
+    """Pair `number` becomes the record, without a comparison."""
+    after, broken = installed(config, shared, number)
+    after = swept(config, after, number)._replace(held=0)
+    did = process._replace(record=number, marks=process.marks | OWES_SERVING | INSTALLED)
+    return [Effect("committed", after, did, broken=broken)]
+
+
 def _unlocked_after_some_tries(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     for effect in hold_credential(config, shared, process):
         yield effect
@@ -92,10 +113,6 @@ def _from_memory(config: Config, shared: Shared, process: Process) -> Iterable[E
     if process.record < 0:
         return reread(config, shared, process)
     return [Effect("renewable", shared, process, "trusts what it read before")]
-
-
-def _no_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("claimed", shared, process)]
 
 
 def _the_lock_is_proof(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -158,10 +175,7 @@ def _newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable
 def _install_any(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if shared.record in (EMPTY, ABSENT) and process.claim != "staged":
         return commit(config, shared, process)
-    after, broken = installed(config, shared, process.pair)
-    after = swept(config, after, process.pair)._replace(held=0)
-    did = process._replace(record=process.pair, marks=process.marks | OWES_SERVING | INSTALLED)
-    return [Effect("committed", after, did, broken=broken)]
+    return _committed(config, shared, process, process.pair)
 
 
 def _put_beside_orphans(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
@@ -186,24 +200,6 @@ def _sidecars_of_the_record(config: Config, shared: Shared, process: Process) ->
     return [Effect("cleared", swept(config, shared, NOTHING, spares=False), process)]
 
 
-def _sign_out_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("acquired", shared, process)]
-
-
-def _refusal_in_memory(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect("recorded", shared, process)]
-
-
-def _any_4xx_is_a_refusal(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    for effect in exchange(config, shared, process):
-        yield effect._replace(outcome="revoked") if effect.outcome == "unrecognized" else effect
-
-
-def _sends_again_at_once(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    for effect in exchange(config, shared, process):
-        yield effect._replace(outcome=None, note="no answer: tries again") if effect.outcome == "in_doubt" else effect
-
-
 def _clears_any_claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     return [Effect("withdrawn", with_pair(shared, process.record, owner=NO_CLAIM, staged=NOTHING, met=()), process)]
 
@@ -212,10 +208,7 @@ def _no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Ef
     staged = pair_at(shared, process.record).staged if process.record >= 0 else NOTHING
     if staged < 0:
         return [Effect("unwritable", shared, process)]
-    after, broken = installed(config, shared, staged)
-    after = swept(config, after, staged)._replace(held=0)
-    did = process._replace(record=staged, marks=process.marks | OWES_SERVING | INSTALLED)
-    return [Effect("committed", after, did, broken=broken)]
+    return _committed(config, shared, process, staged)
 
 
 def _withheld(hook: Hook) -> Hook:
@@ -261,10 +254,6 @@ def _sidecars_first(data: Editable) -> None:
         machine["states"]["revoking"]["on"][outcome] = "signed_out"
 
 
-QUIET = SMALL._replace(logins=0, logouts=0)
-NO_LOCK = QUIET._replace(shared_lock=False, hidden=True)
-UNSURE = QUIET._replace(lock="broken", hidden=True)
-DISK = QUIET._replace(full_disk=True)
 UNLOCKED = SMALL._replace(unlocked_writers=True)
 
 ABLATIONS: tuple[Ablation, ...] = (
@@ -277,7 +266,12 @@ ABLATIONS: tuple[Ablation, ...] = (
         hooks={"hold_credential": _unlocked_after_some_tries},
     ),
     Ablation("re-read under the lock", frozenset({"I8"}), QUIET._replace(memory=True), hooks={"reread": _from_memory}),
-    Ablation("the claim", frozenset({"I1", "I7"}), QUIET, hooks={"claim": _no_claim, "renew_claim": _no_claim}),
+    Ablation(
+        "the claim",
+        frozenset({"I1", "I7"}),
+        QUIET,
+        hooks={"claim": _always("claimed"), "renew_claim": _always("claimed")},
+    ),
     Ablation(
         "a lock is no proof that an owner is dead",
         frozenset({"I7"}),
@@ -291,13 +285,13 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "renewing the claim before recovery sends",
         frozenset({"I7"}),
-        NO_LOCK,
+        HOSTS,
         edit=_edges("token_refresh", "reclaiming", claiming__interrupted="looking_again"),
     ),
     Ablation(
         "keeping the lock while the pair is unsaved",
         frozenset({"lock discipline"}),
-        DISK,
+        QUIET._replace(full_disk=True),
         hooks={"stage": _lets_the_lock_go},
     ),
     Ablation(
@@ -309,7 +303,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "the second look after claiming",
         frozenset({"I1", "I7"}),
-        NO_LOCK,
+        HOSTS,
         edit=_edges(
             "token_refresh",
             "looking_again",
@@ -326,15 +320,19 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation("protection from cancellation", frozenset({"I2"}), cancel=_torn),
     Ablation(
-        "logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _sign_out_unlocked}
+        "logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": _always("acquired")}
     ),
     Ablation("login under the lock", frozenset({"I5"}), UNLOCKED, hooks={"store_credential": _put_unlocked}),
-    Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_revoked": _refusal_in_memory}),
-    Ablation("only an OAuth error is a rejection", frozenset({"I4"}), hooks={"exchange": _any_4xx_is_a_refusal}),
+    Ablation("rejection on disk", frozenset({SETTLES}), QUIET, hooks={"record_revoked": _always("recorded")}),
+    Ablation(
+        "only an OAuth error is a rejection",
+        frozenset({"I4"}),
+        hooks={"exchange": _instead(exchange, "unrecognized", outcome="revoked")},
+    ),
     Ablation(
         "no retry in line without a declared recovery",
         frozenset({"I1"}),
-        hooks={"exchange": _sends_again_at_once},
+        hooks={"exchange": _instead(exchange, "in_doubt", outcome=None, note="no answer: tries again")},
     ),
     Ablation("not sent never clears an older claim", frozenset({"I1"}), hooks={"withdraw_claim": _clears_any_claim}),
     Ablation(

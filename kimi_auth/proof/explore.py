@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
@@ -106,32 +106,21 @@ def explore(
     limit: int = 20_000_000,
     liveness: bool = True,
     seek: frozenset[str] | None = None,
-    tell: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Visits every state, breadth first. Raises `StateSpaceTooLarge` beyond `limit` states.
 
     `liveness`: also check that the model settles and that every walk ends. `seek`: stop as soon as all of these rules
-    are broken, and leave the rest unvisited; `ANY`: stop at the first broken rule. Calls `tell(states, depth)` once
-    per level.
+    are broken, and leave the rest unvisited; `ANY`: stop at the first broken rule.
     """
-    return _Exploration(model, limit, liveness=liveness, seek=seek, tell=tell).run()
+    return _Exploration(model, limit, liveness=liveness, seek=seek).run()
 
 
 class _Exploration:
-    def __init__(
-        self,
-        model: Model,
-        limit: int,
-        *,
-        liveness: bool,
-        seek: frozenset[str] | None,
-        tell: Callable[[int, int], None] | None,
-    ) -> None:
+    def __init__(self, model: Model, limit: int, *, liveness: bool, seek: frozenset[str] | None) -> None:
         self._model = model
         self._limit = limit
         self._liveness = liveness
         self._seek = seek
-        self._tell = tell
         self._numbers: dict[State, int] = {}
         self._states: list[State] = []
         self._parents = array("i")
@@ -160,8 +149,6 @@ class _Exploration:
         while done < len(self._states):
             if done == level_end:
                 depth, level_end = depth + 1, len(self._states)
-                if self._tell:
-                    self._tell(done, depth)
             self._expand(done)
             done += 1
             if self._report.stories and self._has_what_it_seeks():

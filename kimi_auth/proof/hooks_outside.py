@@ -23,13 +23,13 @@ from .effects import (
     without_backoff,
     works,
 )
-from .hooks import REFRESH, SIGN_OUT, Hook
+from .hooks_inside import REFRESH, SIGN_OUT, Hook
 from .state import CORRUPT, EXPIRING, FRESH, NOTHING, Process, Shared
 
-__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "WAITING", "judged"]
+__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "WAITING", "classified"]
 
 
-def judged(shared: Shared) -> str:
+def classified(shared: Shared) -> str:
     """The rest state of token_lifecycle that the record implies."""
     if shared.record == CORRUPT:
         return "corrupt"
@@ -49,7 +49,7 @@ def judged(shared: Shared) -> str:
 
 
 def inspect(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    return [Effect(judged(shared), shared, process._replace(record=shared.record))]
+    return [Effect(classified(shared), shared, process._replace(record=shared.record))]
 
 
 def hold_credential(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:

@@ -87,7 +87,7 @@ class Numbering:
         found = self._forgotten.get(key)
         if found is None:
             known = self.processes[process]
-            waits = known.place in self._waiting
+            waits = known.location in self._waiting
             found = self._forgotten[key] = self.join(forgetful(known, record, waits=waits))
         return found
 

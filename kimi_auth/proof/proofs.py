@@ -15,7 +15,7 @@ from typing import Any
 
 from kimi_auth.machine import Edge, Library, digest
 from kimi_auth.proof.explore import Report
-from kimi_auth.proof.program import Program
+from kimi_auth.proof.locations import Program
 
 from .ablations import ABLATIONS, Ablation, leave_out
 from .equivalent_mutants import ARGUMENTS
@@ -37,7 +37,7 @@ MADE_UP_FOR = "nothing: the other parts make up for it"
 
 ABOUT = (
     "N processes share one credential. In every world any of them may be killed at any step and callers go away; answers "
-    "are lost, come late or never, servers are busy, proxies answer in their place, and bearers are rejected: all of it "
+    "are lost, come late or never, servers are busy, proxies answer instead, and bearers are rejected: all of it "
     "without limit, in every order. Servers differ in what they make of a refresh token that was spent: strict, it ends "
     "the login; lenient, it is refused; grace, it works for a while; none, tokens do not rotate."
 )

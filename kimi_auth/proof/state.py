@@ -1,4 +1,4 @@
-"""The simulated world as small frozen tuples (pairs, the shared part, processes), and how it forgets what is over.
+"""The simulated world as small frozen tuples (pairs, the shared part, processes), and how it forgets values without an effect.
 
 Pairs are numbered in the order in which the server issued them, and nothing depends on the number itself. When nothing
 refers to a pair any more, the model forgets it and renumbers the others, which keeps the state space finite.
@@ -72,7 +72,7 @@ FRESH_PAIR: Final = Pair(0)
 
 
 class Shared(NamedTuple):
-    """Everything outside the processes. `held`: a `not_before` lies ahead. `forced`: the same for forced rotations.
+    """Everything outside the processes. `held`: a `retry_at` lies ahead. `forced`: the same for forced rotations.
     `faults_left`: how many answers may still fail, where that is bounded. `full`: the disk takes no writes. `locks`: a
     bit per host. `lasting`: the record and claims that a power cut would leave, None if they equal the present ones.
     `logins_left`, `logouts_left`, `spoils_left`: how often these may still happen."""
@@ -92,7 +92,7 @@ class Shared(NamedTuple):
 
 
 class Process(NamedTuple):
-    """One process: where its walk is (`place`, 0: no walk), and what it knows.
+    """One process: where its walk is (`location`, 0: no walk), and what it knows.
 
     `event`: the event that began the walk, "" once it is served. `need`: the requirement beyond a fresh token;
     `bearer`: the pair that the caller does not accept. `record`: the record as it was read. `claim`: the claim hook's
@@ -101,7 +101,7 @@ class Process(NamedTuple):
     """
 
     host: int
-    place: int = 0
+    location: int = 0
     event: str = ""
     need: str = ""
     bearer: int = NOTHING

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kimi_auth.machine import Library
 from kimi_auth.proof.explore import ANY, Report, StateSpaceTooLarge, Story, explore
-from kimi_auth.proof.program import Program
+from kimi_auth.proof.locations import Program
 
 from .effects import Config
 from .hooks_outside import HOOKS
@@ -93,18 +93,22 @@ def without_hook(machines: Library) -> list[str]:
     if unknown_to(machines):
         return []
     program = Program(machines, ROOTS)
-    ahead = [number for number, place in enumerate(program.places) if place.machine == ROOTS[0]]
+    ahead = [number for number, location in enumerate(program.locations) if location.machine == ROOTS[0]]
     ahead.append(program.find("device_login", "store_credential"))
     seen: set[int] = set()
     while ahead:
         if (number := ahead.pop()) not in seen:
             seen.add(number)
-            ahead += [arrow.target for arrow in program.places[number].arrows.values()]
-    missing = {place.activity: place for place in map(program.places.__getitem__, sorted(seen)) if place.activity}
+            ahead += [arrow.target for arrow in program.locations[number].arrows.values()]
+    missing = {
+        location.activity: location
+        for location in map(program.locations.__getitem__, sorted(seen))
+        if location.activity
+    }
     return [
-        f"{place.machine}: {place.state} runs {activity}, which the model checker does not know; add it to HOOKS of "
+        f"{location.machine}: {location.state} runs {activity}, which the model checker does not know; add it to HOOKS of "
         "kimi_auth/proof/hooks_outside.py"
-        for activity, place in missing.items()
+        for activity, location in missing.items()
         if activity not in HOOKS
     ]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kimi_auth.machine import ACQUIRED, Machine
 from kimi_auth.proof.explore import TERMINATES, Kind
-from kimi_auth.proof.program import Arrow, Place, Program
+from kimi_auth.proof.locations import Arrow, Location, Program
 
 from . import environment
 from .effects import (
@@ -28,7 +28,7 @@ from .effects import (
     owns,
     pair_at,
 )
-from .hooks import WRITES, Hook
+from .hooks_inside import WRITES, Hook
 from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
 from .numbering import BITS, Numbering
 from .predicates import PREDICATES, owed
@@ -65,7 +65,7 @@ class Step(NamedTuple):
     process: int
     broken: tuple[str, ...]
     edges: tuple[int, ...]
-    words: str
+    text: str
     unheld: int
 
 
@@ -90,7 +90,7 @@ class World:
         self._cancel = cancel
         self._leave = leave
         self._storing = self.program.find("device_login", "store_credential")
-        waiting = (number for number, place in enumerate(self.program.places) if place.activity in WAITING)
+        waiting = (number for number, location in enumerate(self.program.locations) if location.activity in WAITING)
         self._known = Numbering(config, frozenset() if config.memory else frozenset(waiting))
         alone = config.excludes and not config.unlocked_writers
         self._at_once = LOCAL | UNDISTURBED if alone and not config.old_program else LOCAL
@@ -156,7 +156,7 @@ class World:
     def is_settled(self, state: int) -> bool:
         number, processes = self._known.opened(state)
         shared = self._known.shared[number]
-        if shared.locks or any(self._known.processes[process].place for process in processes):
+        if shared.locks or any(self._known.processes[process].location for process in processes):
             return False
         return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].revoked)
 
@@ -165,8 +165,8 @@ class World:
         names = list("ABCDEFGH"[: len(processes)])
         told = []
         for before, after in pairwise(path):
-            words, names = self._told(before, after, names, rule if after == path[-1] else "")
-            told.append(words)
+            text, names = self._told(before, after, names, rule if after == path[-1] else "")
+            told.append(text)
         return told
 
     # --- moves of one process -----------------------------------------------------------------------------------------
@@ -180,19 +180,19 @@ class World:
         return steps
 
     def _work_out(self, shared: Shared, process: Process) -> Iterator[Step]:
-        if not process.place:
+        if not process.location:
             yield from self._beginnings(shared, process)
             return
-        place = self.program.places[process.place]
-        assert place.activity is not None
+        location = self.program.locations[process.location]
+        assert location.activity is not None
         discipline: tuple[str, ...] = (
-            () if place.activity not in WRITES or process.marks & HOLDS else ("lock discipline",)
+            () if location.activity not in WRITES or process.marks & HOLDS else ("lock discipline",)
         )
-        if process.marks & UNSAVED and place.activity != "stage":
+        if process.marks & UNSAVED and location.activity != "stage":
             discipline += ("I2",)
-        for effect in self._performed(place, shared, process):
+        for effect in self._performed(location, shared, process):
             yield self._moved(process, effect, discipline)
-        torn = self._cancel(self.config, shared, process, place.activity)
+        torn = self._cancel(self.config, shared, process, location.activity)
         if torn is not None:
             yield self._step(Kind.FAULT, self._released(torn.shared, process), torn.process, torn.broken, (), torn.note)
         if self.config.waiters:
@@ -203,44 +203,44 @@ class World:
     def _beginnings(self, shared: Shared, process: Process) -> Iterator[Step]:
         begin = self.program.initial["token_lifecycle"]
         for effect in self._hooks["inspect"](self.config, shared, process):
-            first = self.program.places[begin].arrows.get(effect.outcome or "")
+            first = self.program.locations[begin].arrows.get(effect.outcome or "")
             if first is None:
-                words = f"looks, and nothing is declared for {effect.outcome}"
-                yield self._step(Kind.BEGIN, shared, resting(process), ("undeclared outcome",), (), words)
+                text = f"looks, and nothing is declared for {effect.outcome}"
+                yield self._step(Kind.BEGIN, shared, resting(process), ("undeclared outcome",), (), text)
                 continue
-            at = self.program.places[first.target]
+            at = self.program.locations[first.target]
             if not at.is_rest:
-                looking = effect.process._replace(place=first.target, event="touched")
+                looking = effect.process._replace(location=first.target, event="touched")
                 yield self._step(Kind.BEGIN, shared, looking, (), first.edges, f"looks, and is {at}")
                 continue
             for event, arrow in at.arrows.items():
                 for kind, after, begun in environment.begun(self.config, shared, effect.process, at.state, event):
                     step = Effect(event, after, begun, broken=self._lies(after, begun, "token_lifecycle", at.state))
-                    words = f"finds {at.state}, {event}{' for another pair' * (begun.need == 'not_pair')}"
-                    yield self._arrived(kind, step, arrow, (), first.edges, f"{words}: -> {arrow.words}")
+                    text = f"finds {at.state}, {event}{' for another pair' * (begun.need == 'not_pair')}"
+                    yield self._arrived(kind, step, arrow, (), first.edges, f"{text}: -> {arrow.text}")
         for after, begun in environment.logins(self.config, shared, process) if self._storing else ():
-            started = begun._replace(place=self._storing)
+            started = begun._replace(location=self._storing)
             yield self._step(Kind.FAULT, after, started, (), (), "a new login was approved, and is to be stored")
 
-    def _performed(self, place: Place, shared: Shared, process: Process) -> Iterable[Effect]:
-        return self._hooks.get(place.activity or "", _unknown)(self.config, shared, process)
+    def _performed(self, location: Location, shared: Shared, process: Process) -> Iterable[Effect]:
+        return self._hooks.get(location.activity or "", _unknown)(self.config, shared, process)
 
     def _moved(self, process: Process, effect: Effect, broken: tuple[str, ...]) -> Step:
-        place = self.program.places[process.place]
+        location = self.program.locations[process.location]
         kind = Kind.HURT if effect.hurt else Kind.WALK
         broken += effect.broken
         if effect.outcome is None:
-            return self._step(kind, effect.shared, effect.process, broken, (), f"{place}: {effect.note}")
-        arrow = place.arrows.get(effect.outcome)
+            return self._step(kind, effect.shared, effect.process, broken, (), f"{location}: {effect.note}")
+        arrow = location.arrows.get(effect.outcome)
         if arrow is None:
-            words = f"{place} answers {effect.outcome}, which is not declared"
-            return self._step(kind, effect.shared, resting(process), (*broken, "undeclared outcome"), (), words)
+            text = f"{location} answers {effect.outcome}, which is not declared"
+            return self._step(kind, effect.shared, resting(process), (*broken, "undeclared outcome"), (), text)
         aside = f" ({effect.note})" if effect.note else ""
-        words = f"{place} --{effect.outcome}--> {arrow.words}{aside}"
-        return self._arrived(kind, effect, arrow, broken, (), words)
+        text = f"{location} --{effect.outcome}--> {arrow.text}{aside}"
+        return self._arrived(kind, effect, arrow, broken, (), text)
 
     def _arrived(
-        self, kind: int, effect: Effect, arrow: Arrow, broken: tuple[str, ...], edges: tuple[int, ...], words: str
+        self, kind: int, effect: Effect, arrow: Arrow, broken: tuple[str, ...], edges: tuple[int, ...], text: str
     ) -> Step:
         shared, process = effect.shared, effect.process
         broken += effect.broken
@@ -253,30 +253,32 @@ class World:
             if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
                 broken += ("claims are closed",)
             shared, process = self._released(shared, process), self._outside(process)
-        process = process._replace(place=arrow.target)
-        place = self.program.places[arrow.target]
-        if place.is_rest:
-            if place.machine == "token_lifecycle":
-                broken += self._lies(shared, process, place.machine, place.state) + owed(shared, process, place.state)
-            return self._step(kind, shared, resting(process), broken, edges, words)
-        if place.activity in self._at_once or (kind in BEGINNINGS and place.activity in self._taken_at_once):
-            effects = list(self._performed(place, shared, process))
+        process = process._replace(location=arrow.target)
+        location = self.program.locations[arrow.target]
+        if location.is_rest:
+            if location.machine == "token_lifecycle":
+                broken += self._lies(shared, process, location.machine, location.state) + owed(
+                    shared, process, location.state
+                )
+            return self._step(kind, shared, resting(process), broken, edges, text)
+        if location.activity in self._at_once or (kind in BEGINNINGS and location.activity in self._taken_at_once):
+            effects = list(self._performed(location, shared, process))
             if len(edges) > CHAIN_MAX:
                 broken += (TERMINATES,)
-            elif len(effects) == 1 and (effects[0].outcome == ACQUIRED or place.activity not in TAKING):
-                return self._followed(kind, effects[0], place, broken, edges, words)
-        return self._step(kind, shared, process, broken, edges, words)
+            elif len(effects) == 1 and (effects[0].outcome == ACQUIRED or location.activity not in TAKING):
+                return self._followed(kind, effects[0], location, broken, edges, text)
+        return self._step(kind, shared, process, broken, edges, text)
 
     def _followed(
-        self, kind: int, effect: Effect, place: Place, broken: tuple[str, ...], edges: tuple[int, ...], words: str
+        self, kind: int, effect: Effect, location: Location, broken: tuple[str, ...], edges: tuple[int, ...], text: str
     ) -> Step:
         """The next step, taken in the same move because no interleaving could come between."""
-        arrow = place.arrows.get(effect.outcome or "")
+        arrow = location.arrows.get(effect.outcome or "")
         if arrow is None:
             return self._step(
-                kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, words
+                kind, effect.shared, resting(effect.process), (*broken, "undeclared outcome"), edges, text
             )
-        return self._arrived(kind, effect, arrow, broken, edges, f"{words} --{effect.outcome}--> {arrow.words}")
+        return self._arrived(kind, effect, arrow, broken, edges, f"{text} --{effect.outcome}--> {arrow.text}")
 
     def _lies(self, shared: Shared, process: Process, machine: str, state: str) -> tuple[str, ...]:
         if not self._excludes:
@@ -298,8 +300,8 @@ class World:
         steps = self._around.get(shared)
         if steps is None:
             steps = self._around[shared] = [
-                self._step(kind, after, None, (), (), words)
-                for kind, after, words in environment.environment_moves(self.config, self._known.shared[shared])
+                self._step(kind, after, None, (), (), text)
+                for kind, after, text in environment.environment_moves(self.config, self._known.shared[shared])
             ]
         return [*steps, *self._steps_of_all(shared, processes)] if self.config.power else steps
 
@@ -307,8 +309,8 @@ class World:
         """The moves of the world that involve all processes."""
         before = self._known.shared[shared]
         processes = [self._known.processes[number] for number in numbers]
-        after, words = environment.power_cut(self.config, before, processes)
-        yield self._step(Kind.FAULT, after, resting(processes[0]), (), (), words)
+        after, text = environment.power_cut(self.config, before, processes)
+        yield self._step(Kind.FAULT, after, resting(processes[0]), (), (), text)
 
     def _others(self, step: Step, processes: Sequence[int]) -> list[int]:
         """The processes after a move of the world: unchanged, or all of them without a walk."""
@@ -323,12 +325,12 @@ class World:
         process: Process | None,
         broken: tuple[str, ...],
         edges: tuple[int, ...],
-        words: str,
+        text: str,
     ) -> Step:
         known = self._known
         after = known.share(shared)
         moved = -1 if process is None else known.forgetting(known.join(process), known.records[after])
-        return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, words, known.unheld(after, moved))
+        return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, text, known.unheld(after, moved))
 
     # --- texts --------------------------------------------------------------------------------------------------------
 
@@ -340,14 +342,14 @@ class World:
             for step in self._steps_of(shared, processes[slot]):
                 moved = [step.process if at == slot else number for at, number in enumerate(processes)]
                 if self._known.state(step.shared, moved) == after:
-                    said = f"{names[slot]}: {step.words}"
+                    said = f"{names[slot]}: {step.text}"
                     found.append((rule in step.broken, said, self._sorted_names(step.shared, moved, names)))
         for step in self._steps_around(shared, processes):
             moved = self._others(step, processes)
             if self._known.state(step.shared, moved) == after:
-                found.append((False, step.words, self._sorted_names(step.shared, moved, names)))
-        _, words, names = max(found, key=lambda story: story[0])
-        return words, names
+                found.append((False, step.text, self._sorted_names(step.shared, moved, names)))
+        _, text, names = max(found, key=lambda story: story[0])
+        return text, names
 
     def _sorted_names(self, shared: int, processes: list[int], names: list[str]) -> list[str]:
         _, canonical = self._known.canonical(shared, processes)

@@ -2,8 +2,8 @@
 
     python -m kimi_auth.review.diagram [--check] FOLDER
 
-writes a page and a picture for each machine of this package and one page for the review of all; `--check` writes nothing
-and names the files that differ.
+writes a page and a picture for each machine and one page for the review of all; `--check` writes nothing and names the
+files that differ. The machines are those of `machines/` beside the folder, else this package's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from kimi_auth.machine.errors import SpecError
-from kimi_auth.machine.library import Library
+from kimi_auth.machine.library import Library, holds_machines
 from kimi_auth.machine.spec import Machine
 from kimi_auth.text import visible
 
@@ -25,23 +25,26 @@ from .html_page import html_page
 from .layout import stored
 from .page_data import read_page_data
 
-__all__ = ["check", "main", "write"]
+__all__ = ["check", "main", "not_fresh", "write"]
 
 _COVERAGE = ".coverage.svg"
 _FIX = "run `make diagrams`"
 
 
 def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
-    """Make `folder` hold exactly the pages and pictures of `machines` (default: this package's).
+    """Make `folder` hold exactly the pages and pictures of `machines` (default: those beside it, else this package's).
 
-    Files without our mark stay. Figures and hooks are read from the folder, see `page_data`.
+    Files without our mark stay, and so do pictures of what was measured on another revision: only a full run of the tests can
+    draw them again, and `check` names them. Figures and hooks are read from the folder, see `page_data`.
     """
     files = _files(folder, machines)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    library = _library(folder, machines)
     for path in _orphans(folder, files):
-        path.unlink()
+        if not _is_measured(path, library):
+            path.unlink()
 
 
 def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
@@ -50,6 +53,21 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
     A layout in the folder that was computed for another machine is a line, too.
     """
     files = _files(folder, machines)
+    found = not_fresh(folder, files)
+    library = _library(folder, machines)
+    for path in _orphans(folder, files):
+        is_old = _is_measured(path, library)
+        why = "was measured on another revision; run `make test` first, then" if is_old else "belongs to no machine;"
+        found.append(f"{path} {why} {_FIX}")
+    for machine in library.values():
+        path = folder / "layouts" / f"{machine.name}.json"
+        if path.is_file() and stored(machine, path.parent) is None:
+            found.append(f"{path} is of another machine; {_FIX}, which needs node for this one")
+    return found
+
+
+def not_fresh(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """A line for each of `files` (text by path in `folder`) that is missing or stale."""
     found = []
     for name, text in files.items():
         path = folder / name
@@ -57,17 +75,6 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
             found.append(f"{path} is missing; {_FIX}")
         elif path.read_bytes() != text.encode():
             found.append(f"{path} is stale; {_FIX}")
-    library = _library(machines)
-    for path in _orphans(folder, files):
-        is_measured = path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
-        why = (
-            "was measured on another revision; run `make test` first, then" if is_measured else "belongs to no machine;"
-        )
-        found.append(f"{path} {why} {_FIX}")
-    for machine in library.values():
-        path = folder / "layouts" / f"{machine.name}.json"
-        if path.is_file() and stored(machine, path.parent) is None:
-            found.append(f"{path} is of another machine; {_FIX}, which needs node for this one")
     return found
 
 
@@ -91,13 +98,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def _library(machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
-    return Library.load() if machines is None else {machine.name: machine for machine in machines}
+def _library(folder: Path, machines: Iterable[Machine] | None) -> Mapping[str, Machine]:
+    if machines is not None:
+        return {machine.name: machine for machine in machines}
+    beside = folder.parent / "machines"
+    return Library.load(beside if holds_machines(beside) else None)
 
 
 def _files(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
     """The text of each file, by its path in `folder`."""
-    library, page_data = _library(machines), read_page_data(folder)
+    library, page_data = _library(folder, machines), read_page_data(folder)
     files = {"review.html": html_page(library, page_data)}
     checked = only_checked(page_data, library)
     for name, machine in library.items():
@@ -108,6 +118,11 @@ def _files(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
     if machines is None and (folder.parent / "machines").is_dir():
         files["../machines/machine.schema.json"] = schema.text()
     return files
+
+
+def _is_measured(path: Path, library: Mapping[str, Machine]) -> bool:
+    """True for a picture of what the tests walked in a machine that is still there."""
+    return path.name.endswith(_COVERAGE) and path.name.removesuffix(_COVERAGE) in library
 
 
 def _orphans(folder: Path, files: Mapping[str, str]) -> list[Path]:

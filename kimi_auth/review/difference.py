@@ -1,34 +1,21 @@
-"""Two revisions of machines compared: each change, and the shortest sequence of outcomes on which it is observable.
-
-    python -m kimi_auth.review.difference [--markdown] [--svg FOLDER] BEFORE [AFTER]
-
-BEFORE and AFTER are folders with machines, or revisions of the git checkout we are in (its `machines/`); AFTER is by
-default the machines of this package. `--svg` also draws each machine that changed, with its changes in colour. Exit status
-1 if they differ, 2 if they cannot be compared or drawn.
-"""
+"""Two revisions of machines compared: each change, and the shortest sequence of outcomes on which it is observable."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from kimi_auth.machine.errors import SpecError
 from kimi_auth.machine.spec import Machine, State
-from kimi_auth.text import visible, visible_lines
 
 from .difference_picture import overlay
 from .equivalence import Pair, Witness, disagreement, goes, way_to
 from .escape import markdown
 from .overlay import Text
-from .revisions import Revision, revision
+from .revisions import Revision
 from .svg import svg
 
-__all__ = ["Change", "Difference", "compare", "main", "pictures", "undrawable"]
+__all__ = ["Change", "Difference", "compare", "pictures", "undrawable"]
 
 _KEYS = ("activity", "holds", "walks", "tone")
 
@@ -131,40 +118,6 @@ def pictures(difference: Difference) -> Mapping[str, str]:
         lines = tuple(line for change in changes for line in _lines(change))
         drawn[name] = svg(machine, partial(overlay, before, after, footer=lines))
     return drawn
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command at the top of this file. Exit status 0 alike, 1 different, 2 not to be compared or drawn."""
-    parser = argparse.ArgumentParser(prog="python -m kimi_auth.review.difference", description="Compare machines.")
-    parser.add_argument("--markdown", action="store_true", help="for a pull request")
-    parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw each machine that changed")
-    parser.add_argument("before", help="a folder or a git revision")
-    parser.add_argument("after", nargs="?", help="the same; default: the machines of this package")
-    args = parser.parse_args(argv)
-    try:
-        before, after = revision(args.before), revision(args.after)
-    except SpecError as error:
-        sys.stderr.write(visible_lines(f"{error}\n"))
-        return 2
-    found = compare(before.machines, after.machines, after.problems)
-    if args.svg and (problems := undrawable(before, after)):
-        sys.stderr.writelines(f"not drawn: {visible(problem)}\n" for problem in problems)
-        return 2
-    try:
-        sys.stdout.write(visible_lines(found.markdown() if args.markdown else found.text()))
-        sys.stdout.flush()
-        if args.svg:
-            args.svg.mkdir(parents=True, exist_ok=True)
-            for name, text in pictures(found).items():
-                (args.svg / f"{name}.svg").write_text(text, encoding="utf-8", newline="\n")
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), 1
-        )  # the reader closed the pipe: the flush at exit must not fail again
-    except OSError as error:
-        sys.stderr.write(f"{args.svg or 'the answer'} cannot be written ({error.strerror}); name another folder\n")
-        return 2
-    return 1 if found.changes else 0
 
 
 def _machine(name: str, old: Machine | None, new: Machine | None) -> list[Change]:
@@ -272,7 +225,3 @@ def _lines(change: Change) -> list[Text]:
 
 def _goes_first(change: Change) -> int:
     return ("removed", "changed", "added", "worded").index(change.kind)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["Layout", "Point", "Rect", "Route"]
@@ -26,12 +26,22 @@ class Rect(NamedTuple):
     def bottom(self) -> int:
         return self.y + self.height
 
+    def covers(self, other: Rect) -> bool:
+        """Whether the two share more than an edge."""
+        return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
+
 
 class Route(NamedTuple):
     """The path of one arrow, corner by corner, and the room that its label has (None without events)."""
 
     points: tuple[Point, ...]
     label: Rect | None
+
+    @property
+    def lines(self) -> Iterator[Rect]:
+        """The stretches between the corners, a pixel wide."""
+        for (x1, y1), (x2, y2) in zip(self.points, self.points[1:], strict=False):
+            yield Rect(min(x1, x2), min(y1, y2), max(abs(x1 - x2), 1), max(abs(y1 - y2), 1))
 
 
 class Layout(NamedTuple):

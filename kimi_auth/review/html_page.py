@@ -85,8 +85,8 @@ def _machine(machine: Machine, machines: Mapping[str, Machine], page_data: PageD
         yield f"<p>Every state of this machine runs while {_mono(machine.holds)} is held.</p>\n"
     yield _figure(drawing(machine, graph, layout, link="#{}".format, titled=False))
     yield "<h3>Transitions</h3>\n" + _transitions(machine, tests, checked)
-    if page_data.hooks.get(machine.name):
-        yield "<h3>Hooks</h3>\n" + _hooks(machine, page_data)
+    if hooks := page_data.hook_rows(machine):
+        yield "<h3>Hooks</h3>\n" + _hooks(hooks)
     yield "<h3>Tests that walk it</h3>\n"
     if tests is None:
         yield '<p class="muted">Not measured on this machine. Run <code>make test</code>, then <code>make diagrams</code>.</p>\n'
@@ -120,15 +120,11 @@ def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: 
     return f'<details><summary><span class="walked">×{sum(found.values())}</span> {many}</summary><ul>{lines}</ul></details>'
 
 
-def _hooks(machine: Machine, page_data: PageData) -> str:
-    rows = []
-    seen: set[str] = set()
-    for state in machine.states.values():
-        if state.activity and state.activity not in seen:
-            seen.add(state.activity)
-            hook = page_data.hook(machine, state.activity)
-            first, *others = (str(hook.get(column, "")) for column in HOOK_COLUMNS)
-            rows.append((_mono(state.activity), _mono(first.replace(".", ".\u200b")), *map(escape, others)))
+def _hooks(hooks: list[tuple[str, ...]]) -> str:
+    rows = [
+        (_mono(activity), _mono(method.replace(".", ".\u200b")), *map(escape, others))
+        for activity, method, *others in hooks
+    ]
     return _table(("activity", *HOOK_COLUMNS), rows)
 
 

@@ -42,14 +42,11 @@ def table(machine: Machine) -> str:
 
 def _hooks(machine: Machine, page_data: PageData) -> str:
     """The descriptions of the machine's hooks as a table; "" if there are none."""
-    if not page_data.hooks.get(machine.name):
-        return ""
-    rows = []
-    for activity in dict.fromkeys(state.activity for state in machine.states.values() if state.activity):
-        hook = page_data.hook(machine, activity)
-        first, *others = (_cell(str(hook.get(column, ""))) for column in HOOK_COLUMNS)
-        rows.append((f"`{activity}`", f"`{first}`", *others))
-    return _table(("activity", *HOOK_COLUMNS), rows)
+    rows = [
+        (f"`{activity}`", f"`{_cell(method)}`", *map(_cell, others))
+        for activity, method, *others in page_data.hook_rows(machine)
+    ]
+    return _table(("activity", *HOOK_COLUMNS), rows) if rows else ""
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

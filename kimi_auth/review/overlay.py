@@ -16,10 +16,17 @@ Text = tuple[str, str]
 
 
 class Mark(NamedTuple):
-    """`kind` is a colour of `styles`, `note` a few letters beside the outcome (`graph.NOTE_LETTERS` have room)."""
+    """`kind` is a colour of `styles`, `note` a few letters beside the outcome, `shorter` the same in fewer letters, for where
+    `note` would cover a neighbour. The last of them fits into the room of `graph.NOTE_LETTERS`, the blank before it included.
+    """
 
     kind: str
     note: str = ""
+    shorter: tuple[str, ...] = ()
+
+    def at(self, level: int) -> Mark:
+        """The mark with its note made shorter `level` times, or as often as it can be."""
+        return self._replace(note=(self.note, *self.shorter)[min(level, len(self.shorter))])
 
 
 @dataclass(frozen=True, slots=True)

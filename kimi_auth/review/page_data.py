@@ -47,10 +47,15 @@ class PageData:
     mutation: _Json = field(default_factory=_empty)
     faults: _Json = field(default_factory=_empty)
 
-    def hook(self, machine: Machine, activity: str) -> _Json:
-        """The description of an activity's hook, by `HOOK_COLUMNS`; empty if it has none."""
-        found: _Json = self.hooks.get(machine.name, {}).get(activity, {})
-        return found
+    def hook_rows(self, machine: Machine) -> list[tuple[str, ...]]:
+        """By activity of `machine`: its name, and its hook's values by `HOOK_COLUMNS`. Empty if no hook is described."""
+        described = self.hooks.get(machine.name, {})
+        activities = dict.fromkeys(state.activity for state in machine.states.values() if state.activity)
+        return [
+            (activity, *(str(described.get(activity, {}).get(column, "")) for column in HOOK_COLUMNS))
+            for activity in activities
+            if described
+        ]
 
     def tests(self, machine: Machine) -> Mapping[Edge, Mapping[str, int]] | None:
         """By edge of `machine`: how often each test walked it. None if that was not measured on this machine."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from kimi_auth.machine import lint
 from kimi_auth.machine.errors import SpecError
-from kimi_auth.machine.library import drafts, drafts_from_data, stem_of, toml_of
+from kimi_auth.machine.library import drafts, drafts_from_data, in_checkout, stem_of, toml_of
 from kimi_auth.machine.spec import Machine
 
 __all__ = ["Revision", "revision"]
@@ -51,12 +51,13 @@ class Revision(NamedTuple):
 
 
 def revision(where: str | None = None) -> Revision:
-    """The machines of a folder, or of `machines/` at a git revision; default: those of this package.
+    """The machines of a folder, or of `machines/` at a git revision; default: those of the checkout around the working
+    directory, else of this package.
 
     Raises `SpecError`, also where `where` is neither.
     """
     if where is None:
-        return Revision.of(drafts())
+        return Revision.of(drafts(in_checkout()))
     if os.path.isdir(where):  # noqa: PTH112 - Path.is_dir raises for text that cannot be a path
         return Revision.of(drafts(Path(where)))
     commit = _git(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from textwrap import wrap
@@ -21,7 +22,7 @@ from .layout import layout_of
 from .overlay import NO_OVERLAY, Mark, Overlay, Text
 from .styles import PICTURE, SHAPES, css
 
-__all__ = ["MARK", "drawing", "label_rect", "svg"]
+__all__ = ["MARK", "drawing", "fitted", "label_rect", "svg"]
 
 _STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
 """A file of its own fits the page that it is printed on; a wide one asks for a wide page."""
@@ -63,6 +64,7 @@ def drawing(
     titled: bool = True,
 ) -> str:
     """The `<svg>` element of a machine whose layout is known; `titled`: its name is above the picture."""
+    overlay = fitted(graph, layout, overlay)
     held = machine.holds and f"every state runs while {machine.holds} is held"
     subtitles = [line for line in (overlay.caption, held) if line]
     head = _HEAD if titled else 12
@@ -169,6 +171,31 @@ def label_rect(arrow: Arrow, room: Rect, overlay: Overlay = NO_OVERLAY) -> Rect:
     """The label of an arrow: in the middle of its room, as wide as its outcomes and notes are."""
     width = text_width(max(len(f"{event} {note}".strip()) for event, _, note in _noted(arrow, overlay)), LINE_PX) + 8
     return Rect(room.x + (room.width - width) // 2, room.y, width, room.height)
+
+
+def fitted(graph: Graph, layout: Layout, overlay: Overlay) -> Overlay:
+    """The overlay with the longest notes whose labels cover nothing: no box, no line of another arrow, no other label. A
+    label hides what is behind it, so a note that is too long would cut another one."""
+    chosen = {key: mark.at(len(mark.shorter)) for key, mark in overlay.marks.items()}
+    labels = {
+        number: label_rect(arrow, route.label, replace(overlay, marks=chosen))
+        for number, (arrow, route) in enumerate(zip(graph.arrows, layout.routes, strict=True))
+        if route.label is not None
+    }
+    for number in labels:
+        arrow, route = graph.arrows[number], layout.routes[number]
+        assert route.label is not None
+        keys = [key for event in arrow.events if (key := (arrow.source, event, arrow.target)) in chosen]
+        taken = [rect for other, rect in labels.items() if other != number]
+        taken += layout.boxes.values()
+        taken += [line for other, way in enumerate(layout.routes) if other != number for line in way.lines]
+        for level in range(max((len(overlay.marks[key].shorter) for key in keys), default=0)):
+            trial = chosen | {key: overlay.marks[key].at(level) for key in keys}
+            rect = label_rect(arrow, route.label, replace(overlay, marks=trial))
+            if rect.x >= 0 and rect.right <= layout.width and not any(map(rect.covers, taken)):
+                chosen, labels[number] = trial, rect
+                break
+    return replace(overlay, marks=chosen)
 
 
 def _noted(arrow: Arrow, overlay: Overlay) -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ __all__ = ["foreign_steps", "overlay", "walk_lines"]
 
 LINES_MAX = 30
 NOTE_MAX = 9
-"""Letters of a note with a time. `graph.NOTE_LETTERS` reserves fewer; the spacing around labels has room for the rest."""
+"""Letters of a note with a time, where it has room."""
 
 
 def overlay(machine: Machine, walk: Walk, graph: Graph) -> Overlay:
@@ -26,11 +26,13 @@ def overlay(machine: Machine, walk: Walk, graph: Graph) -> Overlay:
 
     def mark_of(sources: tuple[str, ...], event: str, target: str) -> Mark | None:
         taken = sorted(step for source in sources for step in steps.get((source, event, target), ()))
-        return Mark("traced", _note(taken)) if taken else None
+        return Mark("traced", *_notes(taken)) if taken else None
 
     last = [traced.target for traced in walk.traced if traced.machine == machine.name][-1:]
     states = {state: "traced" for state in last if state in machine.states}
-    legend = (("traced", "walked: #numbers of the steps, and where there is room the seconds until the last"),)
+    legend = (
+        ("traced", "walked: #numbers of the steps, and where there is room the seconds until the last; × how often"),
+    )
     footer = tuple(("", line) for line in walk_lines(walk))
     return Overlay(_caption(walk, machine), marks(graph, mark_of), states, legend, fades=True, footer=footer)
 
@@ -90,21 +92,25 @@ def _edge(traced: Traced) -> tuple[str, str, str, str]:
     return traced.machine, traced.source, traced.event, traced.target
 
 
-def _note(taken: list[tuple[int, float]]) -> str:
+def _notes(taken: list[tuple[int, float]]) -> tuple[str, tuple[str, ...]]:
     """The numbers of the steps and the time of the last one, as far as there is room; of many the first, the last, and
-    how many. The lines below the picture have the rest."""
+    how many. Then shorter notes, down to how many. The lines below the picture have the rest."""
     numbers = [number for number, _ in taken]
     since_s = taken[-1][1]
     named = f"#{','.join(map(str, numbers))}"
     timed = f"{named} {since_s:.1f}s" if since_s < 10 else f"{named} {since_s:.0f}s"
-    ranged = f"#{numbers[0]}…{numbers[-1]} ×{len(numbers)}"
-    return next((note for note in (timed, named) if len(note) <= NOTE_MAX or len(numbers) == 1), ranged)
+    if len(numbers) == 1:
+        return timed, (named,)
+    count = f"×{len(numbers)}"
+    notes = [note for note in (timed, named) if len(note) <= NOTE_MAX]
+    notes += [f"#{numbers[0]}…{numbers[-1]} {count}", count]
+    return notes[0], tuple(notes[1:])
 
 
 def _caption(walk: Walk, machine: Machine) -> str:
     ended = walk.ended_in(machine) if walk.machine == machine.name else ""
     end = (
-        f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was broken off"
+        f"ended in {ended}" if ended else "walked inside another" if walk.machine != machine.name else "was interrupted"
     )
     foreign = f"; {phrase}" if (phrase := foreign_steps(walk, machine)) else ""
     return f"walk of {walk.began}: {end} after {walk.seconds:.2f} s{foreign}"

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
         Binding,
         Claim,
         ClaimState,
+        Committed,
         CredentialStore,
+        Hold,
         RecordState,
         RevokedMark,
         Snapshot,
         Stamp,
+        View,
     )
     from .file import FileStore
     from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
@@ -27,8 +30,10 @@ __all__ = [
     "Binding",
     "Claim",
     "ClaimState",
+    "Committed",
     "CredentialStore",
     "FileStore",
+    "Hold",
     "LegacyKeyring",
     "MemoryStore",
     "NoKeyring",
@@ -37,6 +42,7 @@ __all__ = [
     "Snapshot",
     "Stamp",
     "SystemKeyring",
+    "View",
 ]
 
 __getattr__ = lazily(
@@ -46,12 +52,15 @@ __getattr__ = lazily(
             "Binding",
             "Claim",
             "ClaimState",
+            "Committed",
             "CredentialStore",
+            "Hold",
             "Backoff",
             "RecordState",
             "RevokedMark",
             "Snapshot",
             "Stamp",
+            "View",
         ),
         "file": ("FileStore",),
         "keyring": ("LegacyKeyring", "NoKeyring", "SystemKeyring"),

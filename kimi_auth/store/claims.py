@@ -37,9 +37,9 @@ __all__ = [
     "Header",
     "Meetings",
     "answer",
+    "classify",
     "decode_meetings",
     "encode_meetings",
-    "judge",
     "new",
     "parse",
     "start",
@@ -151,14 +151,14 @@ def parse(data: bytes, fp: str) -> Found:
     return Found(header, line + end, rest.startswith(CLOSED), _answer(_json(data)))
 
 
-def judge(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> Claim:
+def classify(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> Claim:
     """The meaning of a claim to the process `me` at `boottime_s`.
 
     A claim is recoverable at once only if its owner closed it, or the kernel reports its owner dead. A silent owner may
     still be sending, whatever lock is held. The wall clock never decides.
     """
     header = found.header
-    claim = partial(Claim, fp=header.fp, owner=header.owner.words, nonce=header.nonce)
+    claim = partial(Claim, fp=header.fp, owner=header.owner.text, nonce=header.nonce)
     if found.answer:
         return claim("staged", staged=found.answer)
     if found.is_closed or is_certainly_dead(header.owner, me):

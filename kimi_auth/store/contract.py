@@ -5,9 +5,9 @@ intent: a rotation of that pair is being sent; once it holds the answer, that is
 mark* (the server ended that pair). The *backoff* (when to retry) is shared by every process. The *binding* names the
 OAuth host of the record: it outlives renewals, because other clients drop the record's own `issuer` when they write it.
 
-Reads never block, never lock and never raise for bad content: the result carries the error. Every write is called with
-the lock held (`locked`), raises `StorageError` if the medium refuses, and is durable when it returns. One contract test
-class runs on every store.
+Reads never block, never lock and never raise for bad content: the result carries the error. Decisions are made from
+`view`; the other reads serve comparisons and people. Every write is called with the lock held (`locked`), raises
+`StorageError` if the medium refuses, and is durable when it returns. One contract test class runs on every store.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ __all__ = [
     "Binding",
     "Claim",
     "ClaimState",
+    "Committed",
     "CredentialStore",
+    "Hold",
     "RecordState",
     "RevokedMark",
     "Snapshot",
     "Stamp",
+    "View",
 ]
 
 Stamp = tuple[int, ...]
@@ -57,6 +60,10 @@ class Snapshot:
     problem: StorageError | None = None
 
 
+Committed = Snapshot | Literal["superseded", "gone"]
+"""The new record, or why there is none: another pair is the record, or no pair."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A rotation of the pair `fp` that was, or is about to be, sent.
@@ -81,11 +88,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RevokedMark:
-    """The server ended a pair at `at_s` (unix seconds). `words`: its error text, control characters removed, at most
+    """The server ended a pair at `at_s` (unix seconds). `message`: its error text, control characters removed, at most
     200."""
 
     at_s: float
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class Backoff:
     """When any process may retry, shared by all of them. Times are unix seconds; a `retry_at_s` more than 15 min
     ahead is void (the clock was set back).
 
-    `failures` transient ends in a row, the last one described by error `code` and `words`. `unrecognized_*`: error
+    `failures` transient ends in a row, the last one described by error `code` and `message`. `unrecognized_*`: error
     answers that are not OAuth, for pair `unrecognized_fp`: `unrecognized_count` of them at least 60 s apart, with the
     times of the first and the last; `unrecognized_retry_at_s` is the `retry_at_s` that the latest one set.
     `rejected_fp`: the pair whose access token the API rejected at `rejected_at_s`; `forced`: rotations for that reason
@@ -104,7 +111,7 @@ class Backoff:
     retry_at_s: float = 0.0
     failures: int = 0
     code: str = ""
-    words: str = ""
+    message: str = ""
     unrecognized_fp: str = ""
     unrecognized_count: int = 0
     unrecognized_first_at_s: float = 0.0
@@ -131,16 +138,39 @@ class Binding:
     origins: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """The record at one moment, and what lay beside it: claim and revoked mark are those of its pair."""
+
+    snapshot: Snapshot = Snapshot("absent")
+    claim: Claim = Claim("none")
+    mark: RevokedMark | None = None
+    backoff: Backoff = Backoff()
+    binding: Binding | None = None
+
+
+class Hold(Protocol):
+    """The held lock of a credential, from `CredentialStore.locked`."""
+
+    def check(self) -> None:
+        """Raises LockLost if this process does not certainly hold the lock any more: it was released, or taken away (a
+        removed lock file, a fork). Raises StorageError if the lock is known not to exclude others."""
+
+
 class CredentialStore(Protocol):
-    """One credential's location. `place` names it for people ("the file …")."""
+    """One credential's location. `location` names it for people ("the file …")."""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The location, for people."""
 
     # --- reading: at any time, without the lock ----------------------------------------------------------------------
+    def view(self) -> View:
+        """The record with its sidecars: the record did not change while they were read. While other programs keep
+        writing, the last of a few tries."""
+
     def read(self) -> Snapshot:
-        """The stored record. A corrupt one is a result, not an exception."""
+        """The stored record alone. A corrupt one is a result, not an exception."""
 
     def stamp(self) -> Stamp:
         """The stamp that `read` would return, without reading the content (a file: one stat)."""
@@ -177,12 +207,12 @@ class CredentialStore(Protocol):
 
     def locked(
         self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None
-    ) -> AbstractContextManager[bool]:
+    ) -> AbstractContextManager[Hold | None]:
         """Holds the one lock that every writer takes, across threads and processes.
 
         Waits up to `patience_s` seconds (0: one try; None: no limit), or until `give_up()` is true; it polls that many
-        times a second. Enters with True if the lock is held, else with False; raises StorageError if no lock works at
-        this location. On exit it closes the claims that were made under this hold.
+        times a second. Enters with None if the lock is not held; raises StorageError if no lock works at this
+        location. On exit it closes the claims that were made under this hold.
         """
 
     # --- under the lock ----------------------------------------------------------------------------------------------
@@ -211,8 +241,14 @@ class CredentialStore(Protocol):
         """Writes the answer into `claim`, which this process owns. If the claim has vanished or was taken over, the
         answer replaces it: a received pair is newer than any claim on the old one."""
 
-    def commit_staged(self, fp: str) -> None:
-        """The staged pair in the claim on `fp` becomes the record; sidecars of older pairs are removed."""
+    def commit(self, claim: Claim, token: Token) -> Committed:
+        """Compares the record with the pair that `claim` is on, and renames the staged `token` onto it; stages it first
+        if it is no longer staged. Returns the durable record; sidecars of older pairs are removed. May be repeated
+        after an error.
+
+        `gone`: the record is absent or empty; `superseded`: it is a third pair. Then it is unchanged, and the staged
+        pair stays.
+        """
 
     def put(self, token: Token) -> None:
         """`token` becomes the record (a login is newer than any other record); sidecars of older pairs are removed. A
@@ -233,3 +269,7 @@ class CredentialStore(Protocol):
 
     def bind(self, binding: Binding | None) -> None:
         """Replaces the binding; None removes it."""
+
+    # --- at the end --------------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Frees what the store keeps open between calls; the next call opens it again. Releases no lock."""

@@ -11,14 +11,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
-from kimi_auth.text import one_line
+from kimi_auth.text import clean
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
 
 from .contract import Backoff, Binding, RevokedMark, Snapshot
 
 __all__ = [
     "bounded",
-    "clean",
     "decode_backoff",
     "decode_binding",
     "decode_record",
@@ -31,7 +30,6 @@ __all__ = [
     "is_over",
 ]
 
-WORDS_MAX = 200
 URL_MAX = 2048
 SIGNED_OUT_MAX_AGE_S = 60.0
 VERSION = 1
@@ -77,14 +75,14 @@ def is_over(found: Snapshot) -> bool:
 
 
 def encode_revoked(refusal: RevokedMark) -> bytes:
-    """A revoked mark's bytes: `{"v": 1, "at_s": ..., "words": "..."}`."""
-    return json.dumps({"v": VERSION, "at_s": refusal.at_s, "words": clean(refusal.words)}).encode() + b"\n"
+    """A revoked mark's bytes: `{"v": 1, "at_s": ..., "message": "..."}`."""
+    return json.dumps({"v": VERSION, "at_s": refusal.at_s, "message": clean(refusal.message)}).encode() + b"\n"
 
 
 def decode_revoked(data: bytes) -> RevokedMark:
     """The revoked mark in `data`; an unreadable one still counts, without time and message."""
     value = _tolerant(data)
-    at_s, words = value.get("at_s"), value.get("words")
+    at_s, words = value.get("at_s"), value.get("message")
     return RevokedMark(_seconds(at_s), clean(words) if isinstance(words, str) else "")
 
 
@@ -122,16 +120,11 @@ def _is_url(value: object) -> bool:
     return value.isascii() and value.isprintable() and " " not in value
 
 
-def clean(words: str) -> str:
-    """`words` on one line, at most 200 characters: a server chose them."""
-    return one_line(words)[:WORDS_MAX]
-
-
 def _load(data: bytes) -> object:
     if not data:
         raise RecordError("it is empty")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # an editor's byte order mark, as in config.toml
     except UnicodeDecodeError:
         raise RecordError("it is not UTF-8") from None
     try:

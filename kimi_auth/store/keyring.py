@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from kimi_auth.errors import StorageError
+from kimi_auth.extras import install
 from kimi_auth.token import Token
 
 from . import formats
@@ -74,8 +75,8 @@ class SystemKeyring:
             try:
                 value = request(self._backend())
             except BaseException as error:  # noqa: BLE001  (the caller gets an error, whatever the service raises)
-                trouble = _trouble(error)
-                answers.put(lambda: _raise(trouble))
+                failure = _storage_error(error)
+                answers.put(lambda: _raise(failure))
             else:
                 answers.put(lambda: value)
 
@@ -96,11 +97,11 @@ def _package() -> Backend:
     return keyring
 
 
-def _trouble(error: BaseException) -> StorageError:
+def _storage_error(error: BaseException) -> StorageError:
     """Maps the exception by its class name: the service's own message may contain anything, even the secret."""
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
-        return StorageError("the login is in the system keyring, which needs a package", hint="pip install keyring")
+        return StorageError("the login is in the system keyring, which needs a package", hint=install("keyring"))
     if name in {"NoKeyringError", "InitError"}:
         return NoKeyring(
             "this session has no system keyring",

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth import files
-from kimi_auth.errors import StorageError, StoreUnwritable
+from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
+from kimi_auth.logs import quiet
 
 from . import medium
 from .holders import holder_pids
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 __all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
+
+quiet("filelock")
 
 POLLS_S = ((1.0, 0.01), (math.inf, 0.025))
 """(For so many seconds, poll every so many.) Most waits end within a second; many waiters in a long one must cost no
@@ -51,29 +54,31 @@ class _Moved(Exception):
     """The path no longer names the file that was locked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hold:
-    """The held locks: the inode of each path, and the process that holds them."""
+    """The held locks. `inodes`: of each path; `pid`: the process that holds them; `wanted`: the paths whose locks are
+    needed now, which change with a link on the way."""
 
     inodes: dict[Path, Inode]
     pid: int
+    wanted: Callable[[], Sequence[Path]]
+    is_released: bool = False
 
     @property
     def is_ours(self) -> bool:
-        """False in a child of fork, which does not hold its parent's locks."""
-        return self.pid == os.getpid()
+        """False after the release, and in a child of fork, which does not hold its parent's locks."""
+        return not self.is_released and self.pid == os.getpid()
 
-    def check(self, paths: Sequence[Path]) -> None:
-        """Raises StorageError unless all `paths` are held, each still names the locked file, and no other process can
-        hold it too, as far as this host knows."""
+    def check(self) -> None:
+        """Raises LockLost unless all wanted locks are held and each path still names the locked file; StorageError if
+        another process can hold one of them too, as far as this host knows."""
+        if not self.is_ours:
+            raise LockLost("the credential's lock is not held by this process any more")
         # Checked before sending: a removed lock file lets the next process lock a new one, and both would send the
         # token.
-        for path in paths:
+        for path in self.wanted():
             if self.inodes.get(path) != _inode(path):
-                raise StorageError(
-                    f"the lock {path} was removed or replaced while it was held",
-                    hint="leave *.lock files alone; nothing was written, try again",
-                )
+                raise LockLost(f"the lock {path} was removed or replaced while it was held")
             if why := why_shared(path):
                 raise StorageError(
                     f"the lock {path} does not keep others out: {why}",
@@ -91,9 +96,14 @@ def load() -> None:
 
 @contextmanager
 def locked(
-    paths: Sequence[Path], patience_s: float | None, give_up: Callable[[], bool] | None = None
+    paths: Sequence[Path],
+    patience_s: float | None,
+    give_up: Callable[[], bool] | None = None,
+    *,
+    wanted: Callable[[], Sequence[Path]] | None = None,
 ) -> Iterator[Hold | None]:
-    """Holds the locks of all `paths`, taken in this order, or none of them (None).
+    """Holds the locks of all `paths`, taken in this order, or none of them (None). `wanted`: the paths that
+    `Hold.check` requires, by default the same.
 
     Waits up to `patience_s` seconds in all (0: one try; None: no limit), or until `give_up()` is true. Raises
     StorageError if one of them cannot be locked.
@@ -109,7 +119,11 @@ def locked(
                 yield None
                 return
             inodes[path] = inode
-        yield Hold(inodes, os.getpid())
+        hold = Hold(inodes, os.getpid(), wanted or (lambda: paths))
+        try:
+            yield hold
+        finally:
+            hold.is_released = True
 
 
 def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Callable[[], bool] | None) -> Inode | None:
@@ -134,7 +148,7 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
             continue
         except OSError as error:
             if error.errno == errno.ELOOP:  # a symbolic link: another user could lead us to lock any file
-                with medium.trouble("lock", path):
+                with medium.doing("lock", path):
                     files.refuse_strange(path.lstat(), path)
             kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
             raise medium.explain(error, "lock", path, kind) from error
@@ -176,7 +190,7 @@ def _release(lock: FileLock) -> None:
 def _examine(descriptor: int, path: Path) -> Inode:
     """Checks that the locked file is ours and still has the name `path`."""
     found = os.fstat(descriptor)
-    with medium.trouble("lock", path, StorageError):
+    with medium.doing("lock", path, StorageError):
         files.refuse_strange(found, path)
     inode = (found.st_dev, found.st_ino)
     if inode != _inode(path):

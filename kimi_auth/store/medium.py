@@ -15,19 +15,21 @@ from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
 
 __all__ = [
     "create_durably",
+    "doing",
     "explain",
     "make_directories",
     "overwrite_durably",
     "read_bounded",
+    "reading",
     "refuse_fixed",
     "remove_durably",
     "touch",
-    "trouble",
     "write_durably",
 ]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+At = TypeVar("At", bound=files.Where)
 
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
@@ -41,20 +43,21 @@ def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) ->
 
 
 @contextmanager
-def trouble(doing: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
-    """Turns an `OSError` of its body into a `kind`; a file that fails the rules of `kimi_auth.files` keeps its own
+def doing(what: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
+    """Turns an `OSError` of its body into a `kind`, "cannot {what} {path}"; a file that fails the rules of `kimi_auth.files` keeps its own
     message."""
     try:
         yield
     except OSError as error:
-        raise explain(error, doing, path, kind) from error
+        raise explain(error, what, path, kind) from error
 
 
-def read_bounded(path: Path, limit: int) -> files.Found | None:
-    """`files.read_bounded`. Raises CorruptCredential for a non-file or more than `limit` bytes, StorageError for a
-    file that cannot be read or belongs to another user."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises CorruptCredential for a non-file or too large a file, StorageError for a file that cannot be read or
+    belongs to another user."""
     try:
-        return files.read_bounded(path, limit)
+        yield
     except (files.NotAFile, files.TooLarge) as error:
         raise CorruptCredential(str(error)) from error
     except OSError as error:
@@ -63,11 +66,17 @@ def read_bounded(path: Path, limit: int) -> files.Found | None:
         raise explain(error, "read", path, StorageError) from error
 
 
-def _guarded(doing: str, call: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+def read_bounded(where: files.Where, limit: int) -> files.Found | None:
+    """`files.read_bounded` with the errors of `reading`."""
+    with reading(files.path_of(where)):
+        return files.read_bounded(where, limit)
+
+
+def _guarded(what: str, call: Callable[Concatenate[At, P], T]) -> Callable[Concatenate[At, P], T]:
     @wraps(call)
-    def guarded(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with trouble(doing, path):
-            return call(path, *args, **kwargs)
+    def guarded(where: At, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with doing(what, files.path_of(where)):
+            return call(where, *args, **kwargs)
 
     return guarded
 

@@ -7,21 +7,33 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kimi_auth.clock import Clock
-from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
+from kimi_auth.errors import CorruptCredential, LockLost, StorageError, StoreUnwritable
+from kimi_auth.text import clean
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners
-from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
-from .formats import clean, has_served, is_over
+from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, Stamp, View
+from .formats import has_served, is_over
 
 __all__ = ["MemoryStore"]
 
 POLL_S = 0.01
 FIXED = "memory cannot be replaced: a test wants it so"
+
+
+@dataclass(slots=True)
+class MemoryHold:
+    """The held lock of a `MemoryStore`."""
+
+    is_released: bool = False
+
+    def check(self) -> None:
+        if self.is_released:
+            raise LockLost("memory: the lock is not held any more")
 
 
 class MemoryStore:
@@ -48,7 +60,7 @@ class MemoryStore:
         self._aside: list[Snapshot] = []
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return "memory"
 
     def spoil(self, words: str = "it is not JSON, or not all of it") -> None:
@@ -58,10 +70,19 @@ class MemoryStore:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
+    def view(self) -> View:
+        snapshot = self.read()
+        fp = snapshot.fp
+        claim, mark = (self.peek_claim(fp), self.revoked_mark(fp)) if fp else (Claim("none"), None)
+        return View(snapshot, claim, mark, self.backoff(), self.binding())
+
     def read(self) -> Snapshot:
-        if self.fixed and self._found.state == "present":
-            return replace(self._found, problem=StoreUnwritable(FIXED))
-        return self._found
+        found = self._found
+        if found.problem is not None:  # a new error for each reader: a traceback stays with its error
+            return replace(found, problem=type(found.problem)(found.problem.message, hint=found.problem.hint))
+        if self.fixed and found.state == "present":
+            return replace(found, problem=StoreUnwritable(FIXED))
+        return found
 
     def stamp(self) -> Stamp:
         return self._found.stamp
@@ -75,7 +96,7 @@ class MemoryStore:
     def peek_claim(self, fp: str) -> Claim:
         if fp not in self._claims:
             return Claim("none", fp)
-        return claims.judge(self._claims[fp], self._met(fp), self._me(), self._clock.boottime_s())
+        return claims.classify(self._claims[fp], self._met(fp), self._me(), self._clock.boottime_s())
 
     def backoff(self) -> Backoff:
         return self._backoff
@@ -84,7 +105,7 @@ class MemoryStore:
         return self._binding
 
     def leftovers(self) -> tuple[str, ...]:
-        return tuple(f"{self.place}: {one.problem}" for one in self._aside)
+        return tuple(f"{self.location}: {one.problem}" for one in self._aside)
 
     def holder(self) -> str:
         return f"pid {os.getpid()}" if self._lock.locked() else ""
@@ -98,14 +119,18 @@ class MemoryStore:
             raise StoreUnwritable(FIXED)
 
     @contextmanager
-    def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[bool]:
+    def locked(
+        self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None
+    ) -> Iterator[MemoryHold | None]:
         if not self._take(patience_s, give_up):
-            yield False
+            yield None
             return
         self._thread, self._mine = threading.get_ident(), []
+        hold = MemoryHold()
         try:
-            yield True
+            yield hold
         finally:
+            hold.is_released = True
             self._claims = {
                 fp: replace(found, is_closed=True) if found.header.nonce in self._mine else found
                 for fp, found in self._claims.items()
@@ -160,13 +185,17 @@ class MemoryStore:
             found = claims.Found(claims.new(claim.fp, self._me()))
         self._claims[claim.fp] = replace(found, answer=token)
 
-    def commit_staged(self, fp: str) -> None:
+    def commit(self, claim: Claim, token: Token) -> Committed:
         self._need()
-        staged = self._claims[fp].answer if fp in self._claims else None
-        if staged is None:
-            raise StorageError("memory holds no complete answer that could become the credential")
-        self._install(staged)
-        self._sweep(fingerprint(staged))
+        found, new = self.read(), fingerprint(token)
+        if found.state == "absent" or (found.token is not None and found.token.is_empty):
+            return "gone"
+        if found.state == "present" and found.fp not in (claim.fp, new):
+            return "superseded"
+        if found.fp != new:
+            self._install(token)
+        self._sweep(new)
+        return self._found
 
     def put(self, token: Token) -> None:
         self._need()
@@ -191,7 +220,7 @@ class MemoryStore:
 
     def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
         self._need()
-        self._revoked[fp] = RevokedMark(refusal.at_s, clean(refusal.words))
+        self._revoked[fp] = RevokedMark(refusal.at_s, clean(refusal.message))
 
     def set_backoff(self, backoff: Backoff) -> None:
         self._need()
@@ -200,6 +229,9 @@ class MemoryStore:
     def bind(self, binding: Binding | None) -> None:
         self._need()
         self._binding = binding
+
+    def close(self) -> None:
+        """Keeps everything: nothing but memory is held."""
 
     def _need(self) -> None:
         if not self._thread:
@@ -217,7 +249,7 @@ class MemoryStore:
         header = claims.new(fp, self._me())
         self._claims[fp] = claims.Found(header)
         self._mine.append(header.nonce)
-        return Claim(state, fp, owner=header.owner.words, nonce=header.nonce)
+        return Claim(state, fp, owner=header.owner.text, nonce=header.nonce)
 
     def _install(self, token: Token) -> None:
         if self._found.state == "corrupt":

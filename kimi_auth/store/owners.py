@@ -37,7 +37,7 @@ class Owner:
     host: str = ""
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """For people: "pid 7 on laptop", "" if unknown."""
         return f"pid {self.pid} on {self.host}" if self.pid else ""
 

@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 from kimi_auth.clock import Clock
 from kimi_auth.wire.answers import Answer, CodeOutcome, DeviceCode, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from kimi_auth.wire.contract import TokenHint
-from kimi_auth.wire.verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
+from kimi_auth.wire.interpret import code_answer, exchange_answer, poll_answer, revoke_answer
+from kimi_auth.wire.response import RawResponse
 
 from .emulator import oauth
 from .emulator.authorization_server import State

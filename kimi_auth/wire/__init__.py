@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     )
     from .contract import OAuthServer, TokenHint
     from .device import device_headers, device_id
+    from .interpret import code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
     from .located import LocatedClient
     from .models_api import fetch_models, fetch_models_sync
     from .oauth import OAuthClient
+    from .response import RawResponse
     from .rules import Facts, Row, Table, columns, decide, markdown
-    from .sanitize import clean, is_loopback, retry_after_s, safe_url
     from .tables import TABLES
-    from .verdict import RawResponse, code_answer, exchange_answer, models_answer, poll_answer, revoke_answer
 
 __all__ = [
     "TABLES",
@@ -50,7 +50,6 @@ __all__ = [
     "Row",
     "Table",
     "TokenHint",
-    "clean",
     "code_answer",
     "columns",
     "decide",
@@ -59,13 +58,10 @@ __all__ = [
     "exchange_answer",
     "fetch_models",
     "fetch_models_sync",
-    "is_loopback",
     "markdown",
     "models_answer",
     "poll_answer",
-    "retry_after_s",
     "revoke_answer",
-    "safe_url",
 ]
 
 __getattr__ = lazily(
@@ -89,8 +85,8 @@ __getattr__ = lazily(
         "models_api": ("fetch_models", "fetch_models_sync"),
         "oauth": ("OAuthClient",),
         "rules": ("Facts", "Row", "Table", "columns", "decide", "markdown"),
-        "sanitize": ("clean", "is_loopback", "retry_after_s", "safe_url"),
         "tables": ("TABLES",),
-        "verdict": ("RawResponse", "code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"),
+        "response": ("RawResponse",),
+        "interpret": ("code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"),
     },
 )

@@ -6,7 +6,7 @@ Every request of `kimi_auth.wire` returns an `Answer`; none raises for the behav
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from kimi_auth.errors import KimiAuthError
 
@@ -25,24 +25,24 @@ __all__ = [
     "RevokeOutcome",
 ]
 
-Kind_co = TypeVar("Kind_co", covariant=True)
+Outcome_co = TypeVar("Outcome_co", covariant=True)
 Value_co = TypeVar("Value_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[Kind_co, Value_co]):
+class Answer(Generic[Outcome_co, Value_co]):
     """One request's outcome. `value` is set for the good outcome only; `error` explains a failure in one sentence.
 
-    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `words`: the message of the server, or
+    `retry_after_s`: seconds the server asked to wait, None if it did not ask. `message`: the text of the server, or
     of the network if no server answered; without control characters and secrets, at most 200 characters. `status`: the
     HTTP status, 0 if there was no answer.
     """
 
-    outcome: Kind_co
+    outcome: Outcome_co
     value: Value_co | None = None
     error: KimiAuthError | None = None
     retry_after_s: float | None = None
-    words: str = ""
+    message: str = ""
     status: int = 0
 
 
@@ -90,7 +90,8 @@ class Endpoints:
 
     `revocation_url` is "" when the platform names none: then `discover_revocation` says whether to ask the server's
     metadata (RFC 8414), and without it nothing is revoked at the server. The client never guesses an endpoint.
-    `resource` (RFC 8707) and `audience` go with every request for a code or for tokens, "" for none.
+    `resource` (RFC 8707) and `audience` go with every request for a code or for tokens, "" for none. `client_secret`
+    authenticates every request of a client that has one ("": a public client), in the way that `auth_method` names.
     """
 
     issuer: str
@@ -103,3 +104,5 @@ class Endpoints:
     revocation_url: str = ""
     discover_revocation: bool = True
     revoked_codes: frozenset[str] = frozenset({"invalid_grant"})
+    client_secret: str = field(repr=False, default="")
+    auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"

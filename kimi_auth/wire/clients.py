@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpx
 
 from kimi_auth.clock import Clock, SystemClock
 
-from .http import Ask, proxy_for, send_async, send_sync
-from .verdict import RawResponse
+from .certificates import trusted
+from .http import send_async, send_sync
+from .proxies import proxy_for
+from .request import Request
+from .response import RawResponse
 
 __all__ = ["Clients"]
 
@@ -42,13 +47,13 @@ class Clients:
         self._guard = threading.Lock()
         self._by_loop: dict[tuple[asyncio.AbstractEventLoop, httpx.URL | None], httpx.AsyncClient] = {}
 
-    def send(self, ask: Ask) -> RawResponse:
+    def send(self, request: Request) -> RawResponse:
         """Sends in this thread; see `send_sync`."""
-        return send_sync(partial(self._lend, ask), ask, self.clock)
+        return send_sync(partial(self._lend, request), request, self.clock)
 
-    async def send_async(self, ask: Ask) -> RawResponse:
+    async def send_async(self, request: Request) -> RawResponse:
         """Sends in this event loop; see `send_async`."""
-        return await send_async(partial(self._of_this_loop, ask), ask, self.clock)
+        return await send_async(partial(self._of_this_loop, request), request, self.clock)
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop; the next request opens new ones."""
@@ -56,28 +61,18 @@ class Clients:
         with self._guard:
             closing = [self._by_loop.pop(known) for known in list(self._by_loop) if known[0] is loop]
         for client in closing:
-            if self._async_transport is None:
-                await client.aclose()
+            await client.aclose()
 
-    def _lend(self, ask: Ask) -> AbstractContextManager[httpx.Client]:
-        # `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback. `_trusted`
-        # still honours SSL_CERT_FILE and SSL_CERT_DIR.
-        client = httpx.Client(
-            verify=self._trusted if self._transport is None else True,
-            transport=self._transport,
-            proxy=proxy_for(ask.url) if self._transport is None else None,
+    def _lend(self, request: Request) -> AbstractContextManager[httpx.Client]:
+        return httpx.Client(
+            transport=_Transport(self._transport, lambda: httpx.HTTPTransport(**self._settings(request))),
             trust_env=False,
             cookies=_no_cookies(),
-            event_hooks={"response": [_forget_redirect]},
         )
-        return client if self._transport is None else nullcontext(client)
 
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        return httpx.create_ssl_context()
-
-    def _of_this_loop(self, ask: Ask) -> httpx.AsyncClient:
-        proxy = proxy_for(ask.url) if self._async_transport is None else None
+    def _of_this_loop(self, request: Request) -> httpx.AsyncClient:
+        settings = self._settings(request) if self._async_transport is None else {}
+        proxy = settings.get("proxy")
         wanted = asyncio.get_running_loop(), proxy.url if proxy else None
         with self._guard:
             # A loop that was closed without `aclose` has no way left to close its connections; the garbage collector
@@ -85,28 +80,70 @@ class Clients:
             for ended in [known for known in self._by_loop if known[0].is_closed()]:
                 del self._by_loop[ended]
             if wanted not in self._by_loop:
+                limits = httpx.Limits(keepalive_expiry=KEPT_S)
                 self._by_loop[wanted] = httpx.AsyncClient(
-                    verify=self._trusted if self._async_transport is None else True,
-                    transport=self._async_transport,
-                    proxy=proxy,
+                    transport=_AsyncTransport(
+                        self._async_transport, lambda: httpx.AsyncHTTPTransport(**settings, limits=limits)
+                    ),
                     trust_env=False,
                     cookies=_no_cookies(),
-                    limits=httpx.Limits(keepalive_expiry=KEPT_S),
-                    event_hooks={"response": [_forget_redirect_async]},
                 )
             return self._by_loop[wanted]
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        """Certificates and proxy for `request`. Raises UnsendableError.
+
+        `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
+        certificates.
+        """
+        proxy = proxy_for(request.url)
+        if proxy is not None and proxy.url.scheme == "https":
+            proxy.ssl_context = self._trusted
+        return {"verify": self._trusted, "proxy": proxy, "trust_env": False}
+
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        return trusted()
+
+
+class _Transport(httpx.BaseTransport):
+    """A transport whose responses are safe for httpx's client. Closes the one that it made, never a `given` one."""
+
+    def __init__(self, given: httpx.BaseTransport | None, make: Callable[[], httpx.BaseTransport]) -> None:
+        self._inner = given or make()
+        self._owns = given is None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return _safe(self._inner.handle_request(request))
+
+    def close(self) -> None:
+        if self._owns:
+            self._inner.close()
+
+
+class _AsyncTransport(httpx.AsyncBaseTransport):
+    """The same for an event loop."""
+
+    def __init__(self, given: httpx.AsyncBaseTransport | None, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._inner = given or make()
+        self._owns = given is None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return _safe(await self._inner.handle_async_request(request))
+
+    async def aclose(self) -> None:
+        if self._owns:
+            await self._inner.aclose()
+
+
+def _safe(response: httpx.Response) -> httpx.Response:
+    """Without Location: httpx builds the next request even if redirects are off, and raises for a bad URL. Without the
+    reason phrase: the server chooses it, it may repeat a secret, and httpx logs it at INFO."""
+    response.headers.pop("Location", None)
+    response.extensions.pop("reason_phrase", None)
+    return response
 
 
 def _no_cookies() -> CookieJar:
     """A jar that stores and parses nothing: OAuth needs no cookies, and a server could attack the parser."""
     return CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False))
-
-
-def _forget_redirect(response: httpx.Response) -> None:
-    """httpx builds the next request even if redirects are off, and raises for a bad Location. Without the header it
-    returns the answer."""
-    response.headers.pop("Location", None)
-
-
-async def _forget_redirect_async(response: httpx.Response) -> None:
-    _forget_redirect(response)

@@ -12,9 +12,10 @@ import math
 from typing import Any
 
 from kimi_auth.token import LIFETIME_MAX_S, LIFETIME_MIN_S, RECORD_MAX_BYTES
+from kimi_auth.urls import safe_url
 
 from .answers import DeviceCode, Grant
-from .sanitize import clean, is_visible, safe_url
+from .sanitize import clean, is_visible
 
 __all__ = ["JsonObject", "catalogue", "device_code", "grant", "json_object", "oauth_error"]
 

@@ -43,7 +43,9 @@ def _model() -> str:
     return f"{name} {release} {system.machine()}"
 
 
+@lru_cache(maxsize=16)
 def _header_value(text: str) -> str:
+    """`text` as it is sent. Cleaned once a process: every session has the same device."""
     ascii_only = text.encode("ascii", "ignore").decode("ascii")
     return clean(ascii_only, 10 * _HEADER_MAX)[:_HEADER_MAX].rstrip() or _UNKNOWN
 
@@ -80,7 +82,7 @@ def _read(path: Path) -> str | None:
         found = files.read_bounded(path, 100, follow=True)
     except files.TooLarge:
         return ""
-    return found.data.decode("ascii", "replace").strip().lower() if found else None
+    return found.data.decode("utf-8-sig", "replace").strip().lower() if found else None
 
 
 def _create(path: Path) -> None:

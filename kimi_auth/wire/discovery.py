@@ -1,19 +1,24 @@
-"""The endpoints that a server's metadata names (RFC 8414, OpenID Connect Discovery). Pure functions."""
+"""The endpoints that a server's metadata names (RFC 8414, OpenID Connect Discovery). Does no I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import replace
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 import httpx
 
-from .decode import JsonObject
-from .sanitize import split_url
-from .verdict import RawResponse
+from kimi_auth.urls import origin_of, parsed
 
-__all__ = ["endpoint", "metadata_urls", "other_origins", "weather"]
+from .decode import JsonObject, json_object
+from .failures import UnsendableError
+from .response import RawResponse
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+__all__ = ["Search", "endpoint", "metadata_urls", "other_origins", "search", "searched", "searched_async"]
+
+Found = TypeVar("Found")
+Search = Generator[str, RawResponse, Found | RawResponse]
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
@@ -30,55 +35,71 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     )
 
 
-def endpoint(metadata: JsonObject | None, issuer: str, name: str) -> str:
+def search(issuer: str, find: Callable[[JsonObject], Found | None], missing: RawResponse) -> Search[Found]:
+    """Yields the addresses of the metadata and receives their responses.
+
+    Returns the first result of `find`, or the response to report for the actual request, which was never sent:
+    `missing` if the server has no such metadata, else why the metadata could not be read.
+    """
+    for url in metadata_urls(issuer):
+        response = yield url
+        metadata = json_object(response.body) if response.status == 200 else None  # RFC 8414 §3.2: nothing but a 200
+        found = find(metadata) if metadata is not None else None
+        if found is not None:
+            return found
+        # The same host, or the same settings, would fail again and use up the deadline.
+        if response.failure is not None:
+            is_ours = issubclass(response.failure, UnsendableError)
+            return response if is_ours else _unavailable(response)
+        missing = missing if _has_none(response) else _unavailable(response)
+    return missing
+
+
+def searched(search: Search[Found], send: Callable[[str], RawResponse]) -> Found | RawResponse:
+    """The result of a search, with `send` for its requests."""
+    try:
+        url = next(search)
+        while True:
+            url = search.send(send(url))
+    except StopIteration as end:
+        return cast("Found | RawResponse", end.value)
+
+
+async def searched_async(search: Search[Found], send: Callable[[str], Awaitable[RawResponse]]) -> Found | RawResponse:
+    """The same in an event loop."""
+    try:
+        url = next(search)
+        while True:
+            url = search.send(await send(url))
+    except StopIteration as end:
+        return cast("Found | RawResponse", end.value)
+
+
+def _has_none(response: RawResponse) -> bool:
+    """True if the server itself says that there is no metadata here: 404, 410, or a 200 that is not a page. Any other
+    answer came from a proxy or from a server that cannot answer now."""
+    return response.status in {404, 410} or (response.status == 200 and not response.is_page)
+
+
+def _unavailable(response: RawResponse) -> RawResponse:
+    """The response to report for a request that was not sent because this one, for the metadata, failed."""
+    message = response.message or f"HTTP {response.status} {response.content_type}".rstrip()
+    return replace(response, status=0, body=b"", failure=httpx.ConnectError, message=f"its metadata: {message}")
+
+
+def endpoint(metadata: JsonObject, issuer: str, name: str) -> str:
     """The endpoint `name` (RFC 8414 §2, RFC 8628 §4) in metadata whose issuer is `issuer` (§3.3), else "".
 
     It must be https, or plain http at exactly the host and port of an issuer that uses plain http itself.
     """
-    ours, theirs, there = (_spelt(url) for url in (issuer, (metadata or {}).get("issuer"), (metadata or {}).get(name)))
-    if metadata is None or ours is None or theirs != ours or there is None:
+    ours, theirs, there = parsed(issuer), parsed(metadata.get("issuer")), parsed(metadata.get(name))
+    if ours is None or theirs != ours or there is None:
         return ""
-    at_home = there[:2] == ours[:2]
     # A stored login must not move from https to plain http because the metadata says so.
-    return str(metadata[name]) if there[0] == "https" or at_home else ""
+    return str(metadata[name]) if there.scheme == "https" or there.origin == ours.origin else ""
 
 
 def other_origins(issuer: str, *urls: str) -> tuple[str, ...]:
     """The origins (RFC 6454 §4) of these URLs that are not the issuer's, each once; "" is no URL and has none."""
-    own = _origin(issuer)
-    return tuple(dict.fromkeys(origin for url in urls if (origin := _origin(url)) and origin != own))
-
-
-def _origin(url: str) -> str:
-    parts = split_url(url)
-    if parts is None:
-        return ""
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    has_port = parts.port not in (None, _DEFAULT_PORTS[parts.scheme])
-    return f"{parts.scheme}://{host}" + (f":{parts.port}" if has_port else "")
-
-
-def weather(seen: RawResponse) -> RawResponse | None:
-    """The response to report for the actual request, which was never sent, if a proxy answered for the metadata or
-    no server did.
-
-    None if the server has no metadata. It says so with a 404 or 410, or with a 200 that is not markup.
-    """
-    is_page = seen.body.lstrip()[:1] == b"<"
-    if seen.failure is None and seen.status in {200, 404, 410} and not (seen.status == 200 and is_page):
-        return None
-    trouble = f"its metadata: {seen.trouble or f'HTTP {seen.status} {seen.content_type}'.rstrip()}"
-    return replace(seen, status=0, body=b"", failure=httpx.ConnectError, trouble=trouble)
-
-
-def _spelt(url: object) -> tuple[str, str, str, str, str] | None:
-    """Scheme, host with port, path, query and fragment in one spelling (RFC 3986 §6.2); None for text that is not a
-    URL.
-
-    The platform's issuer is stored in that spelling, so the issuer in the metadata must be compared in it too.
-    """
-    parts = split_url(url) if isinstance(url, str) else None
-    if parts is None:
-        return None
-    place = f"{parts.hostname}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
-    return parts.scheme, place, parts.path.rstrip("/"), parts.query, parts.fragment
+    own = origin_of(issuer)
+    return tuple(dict.fromkeys(origin for url in urls if (origin := origin_of(url)) and origin != own))

@@ -1,26 +1,26 @@
-"""An OAuth server known by its issuer only: its metadata (RFC 8414) names the endpoints when a request needs one."""
+"""An OAuth server whose endpoints may be at other origins: its metadata (RFC 8414) names them, or the platform does."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-from typing import cast
 
 import httpx
 
 from kimi_auth.clock import Clock
+from kimi_auth.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from .clients import Clients
 from .contract import TokenHint
-from .decode import JsonObject, json_object
-from .discovery import endpoint, metadata_urls, other_origins, weather
-from .http import CONNECT_TIMEOUT_S, Ask
+from .decode import JsonObject
+from .discovery import Search, endpoint, other_origins, search, searched, searched_async
+from .failures import UnpinnedError, UnsendableError
+from .interpret import code_answer, exchange_answer, poll_answer, revoke_answer
 from .oauth import OAuthClient
-from .sanitize import host_of
-from .tables import UnpinnedError, UnsendableError
-from .verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
+from .request import CONNECT_TIMEOUT_S, Request
+from .response import RawResponse
 
 __all__ = ["LocatedClient"]
 
@@ -86,8 +86,8 @@ class LocatedClient:
         found = self._locate(METADATA_DEADLINE_S, connect_timeout_s)
         if isinstance(found, RawResponse):
             return exchange_answer(found)
-        if strange := self._unpinned(self._located.token_url):
-            return exchange_answer(strange)
+        if refused := self._unpinned(self._located.token_url):
+            return exchange_answer(refused)
         return found.exchange(refresh_token, connect_timeout_s=connect_timeout_s)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
@@ -96,8 +96,8 @@ class LocatedClient:
         if isinstance(found, RawResponse):
             return revoke_answer(found)
         # A grant that could not be stored is not bound to anything yet. It may return to the server that issued it.
-        if token != self._granted and (strange := self._unpinned(self._located.revocation_url)):
-            return revoke_answer(strange)
+        if token != self._granted and (refused := self._unpinned(self._located.revocation_url)):
+            return revoke_answer(refused)
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         return found.revoke(token, hint, deadline_s=max(left_s, 0.0))
 
@@ -112,50 +112,33 @@ class LocatedClient:
         return None if is_bound else RawResponse(host_of(url), failure=UnpinnedError)
 
     def _locate(self, deadline_s: float, connect_timeout_s: float) -> OAuthClient | RawResponse:
-        search, clock = self._search(), self._clients.clock
-        ends_at_s = clock.monotonic_s() + deadline_s
-        try:
-            url = next(search)
-            while True:
-                left_s = max(ends_at_s - clock.monotonic_s(), 0.0)
-                ask = Ask("GET", url, self._headers, deadline_s=left_s, connect_timeout_s=connect_timeout_s)
-                url = search.send(self._clients.send(ask))
-        except StopIteration as end:
-            return cast("OAuthClient | RawResponse", end.value)
+        ends_at_s = self._clients.clock.monotonic_s() + deadline_s
+
+        def send(url: str) -> RawResponse:
+            left_s = max(ends_at_s - self._clients.clock.monotonic_s(), 0.0)
+            request = Request("GET", url, self._headers, deadline_s=left_s, connect_timeout_s=connect_timeout_s)
+            return self._clients.send(request)
+
+        return self._known() or self._keep(searched(self._search(), send))
 
     async def _locate_async(self) -> OAuthClient | RawResponse:
-        search = self._search()
-        try:
-            url = next(search)
-            while True:
-                url = search.send(
-                    await self._clients.send_async(Ask("GET", url, self._headers, deadline_s=METADATA_DEADLINE_S))
-                )
-        except StopIteration as end:
-            return cast("OAuthClient | RawResponse", end.value)
+        def send(url: str) -> Awaitable[RawResponse]:
+            return self._clients.send_async(Request("GET", url, self._headers, deadline_s=METADATA_DEADLINE_S))
 
-    def _search(self) -> Generator[str, RawResponse, OAuthClient | RawResponse]:
-        """Yields addresses and receives their responses. Returns the client of the endpoints, or the response
-        to report for the actual request, which was never sent."""
-        if self._found is not None:
-            return self._found
-        trouble = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
-        missed = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, trouble=trouble)
-        for url in metadata_urls(self._endpoints.issuer):
-            seen = yield url
-            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2: nothing but a 200
-            if found := _endpoints_in(metadata, self._endpoints):
-                return self._keep(found)
-            # The settings are wrong, so the second address would fail in the same way.
-            if seen.failure is UnsendableError:
-                return seen
-            missed = weather(seen) or missed
-            # The same host would fail again and use up the deadline.
-            if seen.failure is not None:
-                break
-        return missed
+        return self._known() or self._keep(await searched_async(self._search(), send))
 
-    def _keep(self, found: Endpoints) -> OAuthClient:
+    def _known(self) -> OAuthClient | RawResponse | None:
+        """The client, if it was found before or the platform names the endpoints."""
+        return self._found or (self._keep(self._endpoints) if self._endpoints.token_url else None)
+
+    def _search(self) -> Search[Endpoints]:
+        message = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
+        missing = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, message=message)
+        return search(self._endpoints.issuer, lambda metadata: _endpoints_in(metadata, self._endpoints), missing)
+
+    def _keep(self, found: Endpoints | RawResponse) -> OAuthClient | RawResponse:
+        if isinstance(found, RawResponse):
+            return found
         with self._guard:
             # Two threads may search at once; the first result counts for both.
             if self._found is None:
@@ -166,21 +149,22 @@ class LocatedClient:
                     transport=self._transport,
                     async_transport=self._async_transport,
                     clock=self._clients.clock,
+                    pinned=self._pinned,
                 )
             return self._found
 
 
-def _endpoints_in(metadata: JsonObject | None, known: Endpoints) -> Endpoints | None:
+def _endpoints_in(metadata: JsonObject, known: Endpoints) -> Endpoints | None:
     """`known` with the endpoints that the issuer's metadata names; None if it names no device or no token endpoint."""
     device = endpoint(metadata, known.issuer, "device_authorization_endpoint")
     token = endpoint(metadata, known.issuer, "token_endpoint")
     if not (device and token):
         return None
-    revocation = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
+    named = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
     return replace(
         known,
         device_authorization_url=device,
         token_url=token,
-        revocation_url=revocation,
+        revocation_url=known.revocation_url or named,
         discover_revocation=False,
     )

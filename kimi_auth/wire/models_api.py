@@ -11,8 +11,9 @@ from kimi_auth.clock import Clock, SystemClock
 
 from .answers import Answer, ModelsOutcome, ModelsPage
 from .clients import Clients
-from .http import Ask, send_async, send_sync
-from .verdict import models_answer
+from .http import send_async, send_sync
+from .interpret import models_answer
+from .request import Request
 
 __all__ = ["fetch_models", "fetch_models_sync"]
 
@@ -33,13 +34,13 @@ async def fetch_models(
     is, except for its `auth` and redirects; without one it opens and closes its own. Plain http only on loopback,
     unless `plain_http`. Raises only a cancellation of the caller.
     """
-    ask = _ask(api_base, bearer, headers, etag, plain_http=plain_http)
+    request = _request(api_base, bearer, headers, etag, plain_http=plain_http)
     if client is not None:
         given = client
-        return models_answer(await send_async(lambda: given, ask, clock or SystemClock()), asked_by_etag=bool(etag))
+        return models_answer(await send_async(lambda: given, request, clock or SystemClock()), asked_by_etag=bool(etag))
     clients = Clients(clock=clock)
     try:
-        return models_answer(await clients.send_async(ask), asked_by_etag=bool(etag))
+        return models_answer(await clients.send_async(request), asked_by_etag=bool(etag))
     finally:
         await clients.aclose()
 
@@ -55,17 +56,17 @@ def fetch_models_sync(
     plain_http: bool = False,
 ) -> Answer[ModelsOutcome, ModelsPage]:
     """`fetch_models` in this thread."""
-    ask = _ask(api_base, bearer, headers, etag, plain_http=plain_http)
+    request = _request(api_base, bearer, headers, etag, plain_http=plain_http)
     if client is not None:
         given = client
-        seen = send_sync(lambda: nullcontext(given), ask, clock or SystemClock())
+        response = send_sync(lambda: nullcontext(given), request, clock or SystemClock())
     else:
-        seen = Clients(clock=clock).send(ask)
-    return models_answer(seen, asked_by_etag=bool(etag))
+        response = Clients(clock=clock).send(request)
+    return models_answer(response, asked_by_etag=bool(etag))
 
 
-def _ask(api_base: str, bearer: str, headers: Mapping[str, str], etag: str, *, plain_http: bool) -> Ask:
+def _request(api_base: str, bearer: str, headers: Mapping[str, str], etag: str, *, plain_http: bool) -> Request:
     sent = {**headers, "Authorization": f"Bearer {bearer}"}
     if etag:
         sent["If-None-Match"] = etag
-    return Ask("GET", f"{api_base.rstrip('/')}/models", sent, secrets=(bearer,), plain_http=plain_http)
+    return Request("GET", f"{api_base.rstrip('/')}/models", sent, secrets=(bearer,), plain_http=plain_http)

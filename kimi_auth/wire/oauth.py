@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from urllib.parse import quote_plus
 
 import httpx
 
 from kimi_auth.clock import Clock
+from kimi_auth.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from .clients import Clients
 from .contract import TokenHint
-from .decode import json_object
-from .discovery import endpoint, metadata_urls, other_origins, weather
-from .http import CONNECT_TIMEOUT_S, DEADLINE_S, Ask
-from .sanitize import host_of
-from .tables import NoEndpointError, UnpinnedError
-from .verdict import RawResponse, code_answer, exchange_answer, poll_answer, revoke_answer
+from .discovery import endpoint, other_origins, search, searched
+from .failures import NoEndpointError, UnpinnedError
+from .interpret import code_answer, exchange_answer, poll_answer, revoke_answer
+from .request import CONNECT_TIMEOUT_S, DEADLINE_S, Request
+from .response import RawResponse
 
 __all__ = ["OAuthClient"]
 
@@ -28,7 +30,7 @@ EXCHANGE_DEADLINE_S = 60.0
 
 
 class OAuthClient:
-    """An `OAuthServer` behind `endpoints`; a public client without a secret.
+    """An `OAuthServer` behind `endpoints`; a public client, unless they have a secret.
 
     `headers` go with every request. `transport` and `async_transport` replace the network (tests); otherwise the
     environment sets proxies and certificates. Refuses plain http except on loopback, unless `plain_http`. `pinned`
@@ -62,22 +64,22 @@ class OAuthClient:
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
         """Asks once whether the login was approved (RFC 8628 §3.4). The caller waits between polls."""
         form = self._form(device_code=device_code, grant_type=DEVICE_GRANT)
-        ask = self._post(self._endpoints.token_url, form, secret=device_code)
-        return poll_answer(await self._clients.send_async(ask))
+        request = self._post(self._endpoints.token_url, form, secret=device_code)
+        return poll_answer(await self._clients.send_async(request))
 
     def exchange(
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
         """Spends `refresh_token` (RFC 6749 §6). Blocks this thread for 60 s at most, after the name is resolved."""
         form = self._form(grant_type="refresh_token", refresh_token=refresh_token)
-        ask = self._post(
+        request = self._post(
             self._endpoints.token_url,
             form,
             secret=refresh_token,
             deadline_s=EXCHANGE_DEADLINE_S,
             connect_timeout_s=connect_timeout_s,
         )
-        return exchange_answer(self._clients.send(ask), self._endpoints.revoked_codes)
+        return exchange_answer(self._clients.send(request), self._endpoints.revoked_codes)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
         """Revokes `token` (RFC 7009) at the endpoint of the platform or of the server's metadata. Blocks for
@@ -97,25 +99,24 @@ class OAuthClient:
     def _discover(self, ends_at_s: float) -> str | RawResponse:
         """The revocation endpoint in the server's metadata, or the response to report for the revocation, which
         was never sent."""
-        missed = RawResponse(host_of(self._endpoints.issuer), failure=NoEndpointError)
-        for url in metadata_urls(self._endpoints.issuer) if self._endpoints.discover_revocation else ():
-            seen = self._send_before(ends_at_s, Ask("GET", url, self._headers, plain_http=self._plain_http))
-            metadata = json_object(seen.body) if seen.status == 200 else None  # RFC 8414 §3.2: nothing but a 200
-            if found := endpoint(metadata, self._endpoints.issuer, "revocation_endpoint"):
-                # Metadata may have changed since the sign-in; a token goes only to an origin that the login is bound
-                # to.
-                is_bound = set(self._pinned()).issuperset(other_origins(self._endpoints.issuer, found))
-                return found if is_bound else RawResponse(host_of(found), failure=UnpinnedError)
-            missed = weather(seen) or missed
-            if seen.failure is not None:
-                break
-        return missed
+        issuer = self._endpoints.issuer
+        missing = RawResponse(host_of(issuer), failure=NoEndpointError)
+        if not self._endpoints.discover_revocation:
+            return missing
+        found = searched(
+            search(issuer, lambda metadata: endpoint(metadata, issuer, "revocation_endpoint") or None, missing),
+            lambda url: self._send_before(ends_at_s, Request("GET", url, self._headers, plain_http=self._plain_http)),
+        )
+        # Metadata may have changed since the sign-in; a token goes only to an origin that the login is bound to.
+        if isinstance(found, str) and not set(self._pinned()).issuperset(other_origins(issuer, found)):
+            return RawResponse(host_of(found), failure=UnpinnedError)
+        return found
 
-    def _send_before(self, ends_at_s: float, ask: Ask) -> RawResponse:
+    def _send_before(self, ends_at_s: float, request: Request) -> RawResponse:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
-            return RawResponse(ask.host, failure=httpx.ConnectTimeout, trouble="no time was left")
-        return self._clients.send(replace(ask, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
+            return RawResponse(request.host, failure=httpx.ConnectTimeout, message="no time was left")
+        return self._clients.send(replace(request, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:
         """The form of a request for a code or for tokens: client, API and `fields`. Leaves out empty fields."""
@@ -131,14 +132,26 @@ class OAuthClient:
         secret: str = "",
         deadline_s: float = DEADLINE_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
-    ) -> Ask:
-        return Ask(
+    ) -> Request:
+        ours = self._endpoints.client_secret
+        headers = self._headers
+        if ours and self._endpoints.auth_method == "client_secret_post":
+            form = {**form, "client_secret": ours}
+        elif ours:
+            headers = {**headers, "Authorization": _basic(self._endpoints.client_id, ours)}
+        return Request(
             "POST",
             url,
-            self._headers,
+            headers,
             form,
             deadline_s=deadline_s,
             connect_timeout_s=connect_timeout_s,
-            secrets=(secret,) if secret else (),
+            secrets=tuple(filter(None, (secret, ours))),
             plain_http=self._plain_http,
         )
+
+
+def _basic(client_id: str, secret: str) -> str:
+    """RFC 6749 §2.3.1: both parts are form-encoded before they are joined."""
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode("ascii")

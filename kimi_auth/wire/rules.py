@@ -15,8 +15,8 @@ from kimi_auth.errors import KimiAuthError
 
 __all__ = ["ANY_ERROR", "Facts", "Row", "Table", "columns", "decide", "markdown"]
 
-Kind_co = TypeVar("Kind_co", covariant=True)
-Kind = TypeVar("Kind")
+Outcome_co = TypeVar("Outcome_co", covariant=True)
+Outcome = TypeVar("Outcome")
 
 ANY_ERROR = frozenset({"*"})
 """In a row: any OAuth error code. Text of a web framework in the same member ("Not Found") is not a code."""
@@ -39,7 +39,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Generic[Kind_co]):
+class Row(Generic[Outcome_co]):
     """One line of a table.
 
     Conditions: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of one of the
@@ -48,7 +48,7 @@ class Row(Generic[Kind_co]):
     nothing. `why` is for the reader.
     """
 
-    outcome: Kind_co
+    outcome: Outcome_co
     why: str
     status: tuple[range, ...] = ()
     error: frozenset[str] = frozenset()
@@ -71,10 +71,10 @@ def _is_code(error: str) -> bool:
     return _ERROR_CODE.fullmatch(error) is not None
 
 
-Table = tuple[Row[Kind], ...]
+Table = tuple[Row[Outcome], ...]
 
 
-def decide(table: Table[Kind], facts: Facts) -> Row[Kind]:
+def decide(table: Table[Outcome], facts: Facts) -> Row[Outcome]:
     """The first row that fits. Every table ends with a row that fits everything."""
     return next(row for row in table if row.fits(facts))
 

@@ -26,6 +26,7 @@ from kimi_auth.errors import (
 )
 
 from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
+from .failures import NoEndpointError, UnpinnedError, UnsendableError, UntrustedError
 from .rules import ANY_ERROR, Row, Table
 
 __all__ = [
@@ -35,22 +36,7 @@ __all__ = [
     "POLL",
     "REVOKE",
     "TABLES",
-    "NoEndpointError",
-    "UnpinnedError",
-    "UnsendableError",
 ]
-
-
-class UnsendableError(Exception):
-    """The request was not attempted: its URL, a header, or the proxy or certificate settings cannot be used."""
-
-
-class UnpinnedError(Exception):
-    """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
-
-
-class NoEndpointError(Exception):
-    """The server names no endpoint for this request, and the client never guesses one."""
 
 
 # Status 0: no answer began. Only then can the class of a failure prove that the server processed nothing.
@@ -60,6 +46,16 @@ CLIENT_ERROR = (range(400, 500),)
 # Some servers send OAuth errors with a 200, against RFC 6749 §5.2, which says 400.
 OAUTH = (*SUCCESS, *CLIENT_ERROR)
 TOO_MANY = (range(429, 430),)
+# Client errors about the request itself. The others pass, or a proxy sends them: 403, 407, 408, 421, 425, 429, 451.
+REJECTED = (
+    range(400, 403),
+    range(404, 407),
+    range(409, 421),
+    range(422, 425),
+    range(426, 429),
+    range(430, 451),
+    range(452, 500),
+)
 SERVER_ERROR = (range(500, 600),)
 
 # RFC 6749 §5.2. Servers also answer it for a device code that was used before.
@@ -96,39 +92,40 @@ TRY_LOGIN_AGAIN = "check the network and try again: kimi-auth login"
 PROXY_OR_ENDED = "a proxy, or the login has ended; look closer: kimi-auth doctor"
 
 CANNOT_BE_REACHED = "{host} cannot be reached{said}"
-HAS_TROUBLE = "{host} returned a server error ({got}){said}"
+RETURNED_AN_ERROR = "{host} returned a server error ({got}){said}"
 TOO_FAST = "{host} is rate-limiting this client ({got}){said}"
-CANNOT_BE_ASKED = "{host} cannot be asked{said}"
+CANNOT_BE_ASKED = "nothing was sent to {host}{said}"
 CLIENT_REFUSED = "{host} refuses this program{said}"
-ANSWERS_SOMETHING_ELSE = "{host} answers something that is no OAuth answer ({got}){said}"
+ANSWERS_SOMETHING_ELSE = "{host} sent an answer that is not OAuth ({got}){said}"
+REQUEST_REJECTED = "{host} rejects the request ({got}){said}"
 ANSWER_INCOMPLETE = "{host} did not answer completely{said}"
 APPROVAL_UNREADABLE = "the approval was used but its answer could not be read ({got}){said}"
-ANSWER_UNREADABLE = "{host} has answered, but its answer has no token that can be read ({got}){said}"
+ANSWER_UNREADABLE = "{host} sent an answer without a readable token ({got}){said}"
 NOT_SENT_HINT = "check the network and try again; you are still signed in"
 IN_DOUBT_HINT = "whether the login was renewed is not known; the next try finds out: kimi-auth token"
 NOT_REVOKED_HINT = "the tokens end by themselves"
 NOT_PINNED = "{host} did not handle tokens for this login's issuer when you signed in, so nothing is sent there"
 PIN_IT = "if that is right, sign in again: kimi-auth login --force"
-CHECK_HOST = "check KIMI_CODE_OAUTH_HOST"
+CHECK_HOST = "check its OAuth host: kimi-auth platforms list"
 
 # Rows that the two requests of a sign-in share.
 _PAUSE: Row[Literal["unreachable"]] = Row(
     "unreachable",
-    "a pause was asked for (RFC 6585 §4)",
+    "a rate limit (RFC 6585 §4)",
     TOO_MANY,
     raises=Unreachable,
     says=TOO_FAST,
     hint=TRY_LOGIN_AGAIN,
 )
-_TROUBLE = replace(_PAUSE, why="a server error", status=SERVER_ERROR, says=HAS_TROUBLE)
-_TROUBLE_IN_WORDS = replace(
-    _TROUBLE, why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
+_SERVER_ERROR = replace(_PAUSE, why="a server error", status=SERVER_ERROR, says=RETURNED_AN_ERROR)
+_SERVER_ERROR_AS_OAUTH = replace(
+    _SERVER_ERROR, why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
 )
 _NETWORK = replace(
     _PAUSE, why="the network (RFC 8628 §3.5: back off, go on)", status=(), failure=ANY_FAILURE, says=CANNOT_BE_REACHED
 )
 _PORTAL = replace(
-    _PAUSE, why="no OAuth answer: a proxy or a portal stands in between", status=(), says=ANSWERS_SOMETHING_ELSE
+    _PAUSE, why="not an OAuth answer: it came from a proxy or a portal", status=(), says=ANSWERS_SOMETHING_ELSE
 )
 _UNUSABLE: Row[Literal["refused"]] = Row(
     "refused",
@@ -141,8 +138,8 @@ _UNUSABLE: Row[Literal["refused"]] = Row(
 CODE: Table[CodeOutcome] = (
     Row("code", "RFC 8628 §3.2", SUCCESS, shape="device_code"),
     _PAUSE,
-    _TROUBLE,
-    replace(_TROUBLE_IN_WORDS, error=NOT_NOW | {"slow_down"}),
+    _SERVER_ERROR,
+    replace(_SERVER_ERROR_AS_OAUTH, error=NOT_NOW | {"slow_down"}),
     Row(
         "refused",
         "the program, not the person (RFC 6749 §5.2)",
@@ -162,7 +159,7 @@ CODE: Table[CodeOutcome] = (
     ),
     Row(
         "refused",
-        "an address that a person must not be sent to",
+        "an address that must not be shown to a person",
         SUCCESS,
         shape="unsafe_uri",
         raises=ConfigError,
@@ -204,11 +201,11 @@ POLL: Table[PollOutcome] = (
         says="the code expired before it was approved",
     ),
     _PAUSE,
-    _TROUBLE,
-    _TROUBLE_IN_WORDS,
+    _SERVER_ERROR,
+    _SERVER_ERROR_AS_OAUTH,
     Row(
         "refused",
-        "the grant was given to an earlier poll whose answer never came",
+        "an earlier poll got the grant, and its answer was lost",
         OAUTH,
         GRANT_GONE,
         raises=SignInEnded,
@@ -250,14 +247,29 @@ POLL: Table[PollOutcome] = (
         says=APPROVAL_UNREADABLE,
         hint=START_AGAIN,
     ),
+    replace(
+        _NETWORK,
+        why="another network, a portal: nothing was sent, and the code may still be approved",
+        failure=(UntrustedError,),
+        raises=ConfigError,
+        says=CANNOT_BE_ASKED,
+    ),
     _UNUSABLE,
     _NETWORK,
+    replace(
+        _PORTAL,
+        why="a client error that is not OAuth: it ends the login if it repeats",
+        status=REJECTED,
+        raises=SignInEnded,
+        says=REQUEST_REJECTED,
+        hint=START_AGAIN,
+    ),
     _PORTAL,
 )
 
-_NO_VERDICT: Row[Literal["unrecognized"]] = Row(
+_NOT_OAUTH: Row[Literal["unrecognized"]] = Row(
     "unrecognized",
-    "no OAuth answer, so no verdict on the login: a redirect, a portal, a proxy's page",
+    "not an OAuth answer, so it says nothing about the login: a redirect, a portal, a proxy's page",
     raises=Blocked,
     says=ANSWERS_SOMETHING_ELSE,
     hint=PROXY_OR_ENDED,
@@ -283,7 +295,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
     ),
     Row(
         "not_processed",
-        "turned away at the door (RFC 6585 §4)",
+        "rate-limited before it was processed (RFC 6585 §4)",
         TOO_MANY,
         raises=Unreachable,
         says=TOO_FAST,
@@ -294,7 +306,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         "it may have rotated before it failed",
         SERVER_ERROR,
         raises=Unreachable,
-        says=HAS_TROUBLE,
+        says=RETURNED_AN_ERROR,
         hint=IN_DOUBT_HINT,
     ),
     Row(
@@ -303,7 +315,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         CLIENT_ERROR,
         NOT_NOW,
         raises=Unreachable,
-        says=HAS_TROUBLE,
+        says=RETURNED_AN_ERROR,
         hint=IN_DOUBT_HINT,
     ),
     Row("not_processed", "nothing was sent", NO_ANSWER, failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
@@ -341,8 +353,8 @@ EXCHANGE: Table[ExchangeOutcome] = (
         says=ANSWER_INCOMPLETE,
         hint=IN_DOUBT_HINT,
     ),
-    replace(_NO_VERDICT, why="an error that should not come with a 200", status=SUCCESS, error=ANY_ERROR),
-    replace(_NO_VERDICT, why="a page for people: it came from something in between", status=SUCCESS, shape="page"),
+    replace(_NOT_OAUTH, why="an error that should not come with a 200", status=SUCCESS, error=ANY_ERROR),
+    replace(_NOT_OAUTH, why="a page for people: a proxy or a portal sent it", status=SUCCESS, shape="page"),
     Row(
         "in_doubt",
         "a 200 without a token that can be read: the one that was sent may be spent",
@@ -351,13 +363,13 @@ EXCHANGE: Table[ExchangeOutcome] = (
         says=ANSWER_UNREADABLE,
         hint=IN_DOUBT_HINT,
     ),
-    _NO_VERDICT,
+    _NOT_OAUTH,
 )
 
 REVOKE: Table[RevokeOutcome] = (
     Row(
         "failed",
-        "a page for people, where RFC 7009 §2.2 has none: a portal or a proxy has answered",
+        "a page for people, where RFC 7009 §2.2 has none: a proxy or a portal sent it",
         SUCCESS,
         shape="page",
         raises=KimiAuthError,
@@ -432,7 +444,7 @@ MODELS: Table[ModelsOutcome] = (
         "membership or a proxy, never the login",
         (range(402, 404),),
         raises=KimiAuthError,
-        says="{host} refuses the account or the way to it ({got}){said}",
+        says="{host} refuses this account, or a proxy refuses the request ({got}){said}",
         hint="check the membership on the web page of the platform, and the proxy",
     ),
     Row("unavailable", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),

@@ -50,10 +50,10 @@ def child(way: str, ready: int, go: int, results: int) -> None:
     try:
         token = call()
     except Exception as error:  # noqa: BLE001 - whatever it is, this program has no token
-        token, trouble = "", type(error).__name__
+        token, failure = "", type(error).__name__
     else:
-        trouble = ""
-    said = {"waited_s": time.monotonic() - began_s, "token": token, "trouble": trouble}
+        failure = ""
+    said = {"waited_s": time.monotonic() - began_s, "token": token, "error": failure}
     os.write(results, json.dumps(said).encode() + b"\n")  # shorter than a pipe takes in one piece
 
 

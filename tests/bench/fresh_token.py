@@ -38,7 +38,7 @@ def table(folder: Path, *, quick: bool = False) -> Table:
     with asyncio.Runner() as runner:
         found = rows(folder, runner)
         seconds = medians(found, 5 if quick else 301, 0.001 if quick else 0.002)
-    counts, trouble = _system_calls(folder)
+    counts, error = _system_calls(folder)
     first = seconds[found[0].name]
     lines = [
         (
@@ -57,7 +57,7 @@ def table(folder: Path, *, quick: bool = False) -> Table:
         [
             "'notices': whether it sees that another process has renewed the login or signed out.",
             "The Kimi CLI asks once a turn; between turns its client keeps the token that it was given.",
-            *([trouble] if trouble else []),
+            *([error] if error else []),
             *(f"{row.name} is missing: {row.remark}." for row in found if row.turn is None),
         ],
     )

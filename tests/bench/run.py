@@ -37,13 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from bench import contended, door, due, engine, fresh_token, hand_over, renewal, report, shell, surroundings
+    from bench import (
+        config_lock,
+        contended,
+        door,
+        due,
+        engine,
+        fresh_token,
+        hand_over,
+        renewal,
+        report,
+        shell,
+        surroundings,
+    )
 
     tables: dict[str, Callable[[Path], report.Table]] = {
         "token": partial(fresh_token.table, quick=options.quick),
         "shell": partial(shell.table, quick=options.quick),
         "door": partial(door.table, quick=options.quick),
         "due": partial(due.table, quick=options.quick),
+        "config": partial(config_lock.table, quick=options.quick),
         "contended": partial(contended.table, latencies_s=options.latency or [0.1], quick=options.quick),
         "handover": partial(hand_over.table, quick=options.quick),
         "renewal": partial(renewal.table, quick=options.quick),
@@ -52,14 +65,14 @@ def _measure(options: argparse.Namespace) -> None:
     with surroundings.at_home() as folder:
         heading = f"Measured on {report.machine_class(folder)}. Medians; the rows of a table take turns."
         print(heading if options.markdown else textwrap.fill(heading, report.WIDTH), end="\n\n", flush=True)
-        if trouble := report.busy():
-            print(f"bench: {trouble}", file=sys.stderr)
+        if error := report.busy():
+            print(f"bench: {error}", file=sys.stderr)
         for name in options.only or (IN_DOCS if options.markdown else TABLES):
             table = tables[name](folder)
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
-TABLES = ("token", "shell", "door", "due", "contended", "handover", "renewal", "engine")
+TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine")
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 

@@ -253,9 +253,9 @@ def test_doctor_says_who_knows(kimi: Run, drop_key: Run, store: FileStore) -> No
     """The host and its witnesses are facts; where they disagree it is the credential's finding, with the way out."""
     kimi("login")
     assert "issuer: " in kimi("doctor").out
-    assert "say the record and its binding" in kimi("doctor").out
+    assert "according to the record and its binding" in kimi("doctor").out
     drop_key()
-    assert "says its binding; another program wrote the record" in kimi("doctor").out
+    assert "according to its binding; another program wrote the record" in kimi("doctor").out
     with store.locked(5):
         store.bind(Binding(""))
     said = kimi("doctor", "--json")

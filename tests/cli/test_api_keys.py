@@ -55,7 +55,7 @@ def test_a_whole_life(kimi: Run, key: str, give: Callable[[str], None], share_di
     again = kimi("login", "--platform", "acme", "--api-key-stdin", "--json")
     assert [(event["type"], event["data"]) for event in again.events] == [("success", {"already": True})]
     status = kimi("status", "--platform", "acme", "--verify")
-    assert "key: an API key, which has no end\n" in status.out
+    assert "key: an API key, which does not expire\n" in status.out
     assert "expired" not in status.out
     facts = kimi("status", "--platform", "acme", "--json").json
     assert (facts["expires_at"], facts["left_s"], facts["renews_in_s"]) == (None, None, None)

@@ -80,7 +80,7 @@ class House:
             "lock": b"",
             "claim": claims.unfinished(header),
             "refusal": formats.encode_revoked(RevokedMark(5.0, "invalid_grant")),
-            "backoff": formats.encode_backoff(Backoff(retry_at_s=time.time() + 50, failures=3, words="no route")),
+            "backoff": formats.encode_backoff(Backoff(retry_at_s=time.time() + 50, failures=3, message="no route")),
             "device id": b"0123456789abcdef0123456789abcdef",
             "config": b'default_model = ""\n',
         }[file]
@@ -224,7 +224,7 @@ SOME: Final = {"cut off": CUT, "FIFO": FIFO, "directory": DIRECTORY}
 
 @dataclass(frozen=True)
 class Row:
-    """`left_s`: the life that the stored token has. `state`: the word of `status`. `exit`, `words`: how `command` ends,
+    """`left_s`: the life that the stored token has. `state`: the word of `status`. `exit`, `message`: how `command` ends,
     and what its one line on standard error says, "" for no line. `requests`: how many it sends. `then`: the damaged
     file is the same, was written anew, or has become the credential."""
 
@@ -233,7 +233,7 @@ class Row:
     damage: Damage
     state: str
     exit: int
-    words: str = ""
+    message: str = ""
     requests: int = 0
     left_s: float = EXPIRED_S
     then: Literal["same", "anew", "installed"] = "same"
@@ -344,8 +344,8 @@ CLAIM = [
 ENDED = "the server ended this login"
 REFUSAL = [
     *rows("refusal", alike(ENDED, UNREADABLE, STRANGE, UNMOVED), "revoked", 4),
-    Row("refusal", "words with a screen in them", says(words="\x1b[2Jno\r\nreason"), "revoked", 4, "kimi-auth: .2Jno reason"),
-    Row("refusal", "words a list", says(words=["a"], at_s=float("nan")), "revoked", 4, ENDED),
+    Row("refusal", "words with a screen in them", says(message="\x1b[2Jno\r\nreason"), "revoked", 4, "kimi-auth: .2Jno reason"),
+    Row("refusal", "words a list", says(message=["a"], at_s=float("nan")), "revoked", 4, ENDED),
     *rows("refusal", alike("", SOME), "usable", 0, left_s=FRESH_S),
 ]  # fmt: skip
 
@@ -364,7 +364,7 @@ BACKOFF = [
     Row("backoff", "NaN", says(retry_at_s=float("nan"), failures=float("nan")), "expired", 0, requests=1, then="anew"),
     Row("backoff", "negative", says(retry_at_s=-5, failures=-5, unrecognized_count=-5), "expired", 0, requests=1, then="anew"),
     Row("backoff", "failures without end", says(failures=10**30), "expired", 5, "no route; not tried again for"),
-    Row("backoff", "words a list", says(words=[], code={}), "expired", 5, "not tried again for"),
+    Row("backoff", "words a list", says(message=[], code={}), "expired", 5, "not tried again for"),
 ]  # fmt: skip
 
 LOCK = [
@@ -427,13 +427,13 @@ CONFIG = [
 ]
 
 NOT_PERMITTED = [
-    Row("credential", "mode 000", _closed, "corrupt", 8, "permission denied .*see whose they are", left_s=FRESH_S),
+    Row("credential", "mode 000", _closed, "corrupt", 8, "permission denied .*check owner", left_s=FRESH_S),
     Row("device id", "mode 000", _closed, "expired", 0, requests=1),
     Row("claim", "mode 000", _closed, "in_doubt", 5, IN_FLIGHT),
     Row("refusal", "mode 000", _closed, "revoked", 4, ENDED),
     Row("backoff", "mode 000", _closed, "expired", 0, requests=1, then="anew"),
-    Row("lock", "mode 000", _closed, "expired", 8, "cannot lock .*permission denied .*see whose they are"),
-    Row("config", "mode 000", _closed, "fresh", 9, "permission denied; nothing was changed .*see whose", **SYNC),
+    Row("lock", "mode 000", _closed, "expired", 8, "cannot lock .*permission denied .*check owner"),
+    Row("config", "mode 000", _closed, "fresh", 9, "permission denied; nothing was changed .*check owner", **SYNC),
 ]
 
 DIRECTORY_ROWS = [
@@ -522,8 +522,8 @@ def hold(row: Row, made: House, run: Callable[..., Any], emulator: Emulator, *, 
 
     said = run(*row.command)
     assert (said.status, len(emulator.state.log)) == (row.exit, row.requests), said.err
-    assert re.search(row.words, said.err), said.err
-    assert said.err.count("\n") == bool(row.words)
+    assert re.search(row.message, said.err), said.err
+    assert said.err.count("\n") == bool(row.message)
     if row.command == ("token",) and row.exit == 0:
         assert emulator.state.judge(said.out.strip()) == "ok"
     assert not any(secret in said.err for secret in made.secrets)
@@ -545,7 +545,7 @@ def test_broken(
     row: Row,
 ) -> None:
     """Each row, in this process."""
-    if row.words == IN_FLIGHT:  # the others wait for nothing but a busy machine
+    if row.message == IN_FLIGHT:  # the others wait for nothing but a busy machine
         monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 1.2)
     made = house(row.left_s)
     monkeypatch.chdir(made.share_dir)
@@ -576,7 +576,7 @@ def test_broken_in_processes(
     monkeypatch.chdir(tmp_path)
     failed = {}
     # Each command that meets a claim in flight waits out its patience of 31 s: one of these rows stands for all.
-    waits = [row for row in TABLE if row.words == IN_FLIGHT][1:]
+    waits = [row for row in TABLE if row.message == IN_FLIGHT][1:]
     for row in (row for row in TABLE if row not in waits):
         before = WITHOUT_ROOTS_RIGHTS if row in NOT_PERMITTED and os.geteuid() == 0 else []
 

@@ -27,7 +27,6 @@ from kimi_auth.cli.doctor.check import public
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.models import ConfigFile
 from kimi_auth.session import Session
 from kimi_auth.store import Backoff, FileStore, MemoryStore, RevokedMark
 from kimi_auth.testing.emulator import Emulator, Fault
@@ -156,7 +155,7 @@ class House:
         self.config.write_text("= no")
 
     def config_unwritable(self) -> None:
-        def refuse(_: ConfigFile) -> None:
+        def refuse(*_: object) -> None:
             raise ConfigError(f"{self.config}: read-only", hint=f"make it writable: chmod u+w {self.config}")
 
         self.monkeypatch.setattr("kimi_auth.models.ConfigFile.writable", refuse)
@@ -202,13 +201,15 @@ class House:
     def backing_off(self) -> None:
         with self.store.locked(NO_LIMIT_S):
             self.store.set_backoff(
-                Backoff(retry_at_s=time.time() + 50, failures=3, code="unreachable", words="no route")
+                Backoff(retry_at_s=time.time() + 50, failures=3, code="unreachable", message="no route")
             )
 
     def client_refused(self) -> None:
         self.age(-5.0)
         with self.store.locked(NO_LIMIT_S):
-            self.store.set_backoff(Backoff(retry_at_s=time.time() + 50, failures=1, code="client_refused", words="no"))
+            self.store.set_backoff(
+                Backoff(retry_at_s=time.time() + 50, failures=1, code="client_refused", message="no")
+            )
 
     def platforms_broken(self) -> None:
         (self.share_dir / "platforms.toml").write_text("= no")
@@ -256,6 +257,29 @@ class House:
         numbers = {"seconds": 9e10, "step": 1, "at_s": 1.0}
         (self.share_dir / "kimi-auth" / "walks" / name).write_text(json.dumps(line | numbers) + "\n")
 
+    def edit_record(self, **changes: object) -> None:
+        self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
+
+    def no_refresh_token(self) -> None:
+        self.edit_record(refresh_token="")
+
+    def in_milliseconds(self) -> None:
+        self.edit_record(expires_at=time.time() * 1000)
+
+    def base_url_edited(self) -> None:
+        text = self.config.read_text()
+        base = re.search(r'base_url = "([^"]+)"', text)
+        assert base
+        self.config.write_text(text.replace(base[0], 'base_url = "https://me:s3cret@llm.example/v1"', 1))
+
+    def service_elsewhere(self) -> None:
+        self.config.write_text(
+            re.sub(r'base_url = "[^"]+/search"', 'base_url = "https://search.example"', self.config.read_text())
+        )
+
+    def in_proc(self) -> None:
+        self.monkeypatch.setenv("KIMI_SHARE_DIR", "/proc/x/y")
+
     def kimi_cli_wrote(self) -> None:
         record = json.loads(self.file.read_text())
         self.file.write_text(json.dumps({key: value for key, value in record.items() if key != "issuer"}))
@@ -290,7 +314,15 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "keyring only": (("keyring_only",), [("keyring", "kimi-auth models sync")]),
     "keyring, no package": (
         ("keyring_without_package",),
-        [("keyring", "pip install keyring && kimi-auth models sync")],
+        [("keyring", "pip install 'kimi-auth[keyring]' && kimi-auth models sync")],
+    ),
+    "no refresh token": (("no_refresh_token",), [("renewal", "sign in again: kimi-auth login --force")]),
+    "expires_at in milliseconds": (("in_milliseconds",), [("token", RENEW)]),
+    "provider at another API": (("base_url_edited",), [("provider", f"correct it: {EDIT}")]),
+    "service at another host": (("service_elsewhere",), [("provider", f"correct it: {EDIT}")]),
+    "share dir that cannot be made": (
+        ("in_proc",),
+        [("share dir", "name another directory: export KIMI_SHARE_DIR=/a/directory")],
     ),
     "config invalid": (("config_invalid",), [("config.toml", f"correct it: {EDIT}")]),
     "config read-only": (("config_unwritable",), [("writing", "make it writable: chmod u+w ~/.kimi/config.toml")]),
@@ -316,7 +348,10 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("age_300", "backing_off"),
         [("backoff", f"check the network, then: {RENEW}")],
     ),
-    "client refused": (("client_refused",), [("backoff", "update kimi-auth, or check KIMI_CODE_OAUTH_HOST")]),
+    "client refused": (
+        ("client_refused",),
+        [("backoff", "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list")],
+    ),
     "platforms broken": (("platforms_broken",), [("platforms", ".+")]),
     "another issuer": (
         ("other_issuer",),
@@ -331,7 +366,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "share dir with too long a name": (("name_too_long",), [("share dir", surroundings.ELSEWHERE)]),
     "share dir of another user": (
         ("locked_out",),
-        [("share dir", "see whose they are and what they allow: ls -ld ~ ~/.kimi")],
+        [("share dir", "check owner and mode: ls -ld ~ ~/.kimi")],
     ),
     "default model's provider is no text": (
         ("provider_is_a_list",),
@@ -343,7 +378,7 @@ DEFECTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("kimi_cli_wrote", "revoked"),
         [
             ("credential", "kimi-auth login"),
-            ("writers", "end every Kimi CLI that is open, then: kimi-auth login --force"),
+            ("writers", "close every running Kimi CLI, then: kimi-auth login --force"),
         ],
     ),
     "corrupt and invalid": (
@@ -400,6 +435,27 @@ def test_two_defects(house: House, pair: tuple[str, str]) -> None:
     wanted = dict(each for seed in pair for each in alone[seed])
     assert found.keys() == wanted.keys()
     assert all(step == wanted[check] or re.fullmatch(wanted[check], step) for check, step in found.items())
+
+
+def test_status_says_it_too(house: House) -> None:
+    """What keeps a login from being renewed, an end that cannot be right, and another API stand in `status` as well; an address
+    is shown without its user name."""
+    house.no_refresh_token()
+    assert "renewal: never: the record has no refresh token" in house.kimi("status").out
+    assert house.kimi("status", "--json").json["renews_in_s"] is None
+    house.edit_record(refresh_token="r")
+    house.in_milliseconds()
+    assert " left, though the server granted 15 min 00 s\n" in house.kimi("status").out
+    house.base_url_edited()
+    said = house.kimi("status")
+    assert (
+        'providers."managed:kimi-code".base_url: is not at this API: the Kimi CLI sends this login\'s token to llm.example/v1\n'
+        in said.out
+    )
+    assert "s3cret" not in said.out + house.kimi("doctor").out
+    assert house.kimi("status", "--json").json["elsewhere"] == [
+        {"place": 'providers."managed:kimi-code".base_url', "host": "llm.example/v1"}
+    ]
 
 
 def test_all_well_is_one_line(house: House) -> None:
@@ -459,7 +515,7 @@ def test_a_lock_that_a_stopped_process_holds(house: House, is_renewing: bool) ->
     with held(house.file.with_suffix(".lock")) as pid:
         os.kill(pid, signal.SIGSTOP)
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
-        assert house.findings() == [("lock", f"let it go on: kill -CONT {pid}")]
+        assert house.findings() == [("lock", f"resume it: kill -CONT {pid}")]
         assert "which is stopped" in house.kimi("doctor").out
         os.kill(pid, signal.SIGCONT)
     assert house.findings() == ([("claim", RENEW)] if is_renewing else [])
@@ -471,7 +527,7 @@ def test_a_renewal_under_way_is_let_alone(house: House) -> None:
     claim = next(house.file.parent.glob("*.next"))
     with held(house.file.with_suffix(".lock")) as pid:
         assert house.findings() == []
-        assert f"a renewal is under way, by pid {pid}" in house.kimi("doctor").out
+        assert f"a renewal is in progress, by pid {pid}" in house.kimi("doctor").out
         os.utime(claim, (time.time() - 80, time.time() - 80))
         assert house.findings() == [("lock", f"if it does not end soon: kill {pid}")]
 
@@ -488,7 +544,11 @@ def test_a_lock_that_is_given_back(house: House, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("holder", "evidence", "step"),
     [
-        ("pid 7 on janes-laptop (says its claim)", "held by pid 7 of another host", "if it does not end soon: kill 7"),
+        (
+            "pid 7 on janes-laptop (according to its claim)",
+            "held by pid 7 of another host",
+            "if it does not end soon: kill 7",
+        ),
         ("somebody", "held by somebody", "wait for that process, or end it"),
     ],
 )

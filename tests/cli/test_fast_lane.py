@@ -214,11 +214,11 @@ def test_somebody_elses_record(house: House, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_refusal_that_cannot_be_looked_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the pair was refused must be certain: any error but "not there" is in doubt."""
 
-    def trouble(*_: object, **__: object) -> None:
+    def error(*_: object, **__: object) -> None:
         raise PermissionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "stat", trouble)
+        patch.setattr(os, "stat", error)
         assert house.token() is None
 
 

@@ -70,7 +70,7 @@ def test_the_last_of_each_kind(share: Path) -> None:
         keep(share, "device_login", *DENIED, at_s=YESTERDAY_S - day * 86_400)
     keep(share, "token_lifecycle", *RENEWED, at_s=YESTERDAY_S + 60)
     assert told() == [
-        "last walks: 2025-11-23 12:14:20 UTC: token_lifecycle was broken off after 4.60 s, longest exchanging 2.00 s",
+        "last walks: 2025-11-23 12:14:20 UTC: token_lifecycle was interrupted after 4.60 s, longest exchanging 2.00 s",
         "last walks: 2025-11-23 12:13:20 UTC: device_login ended in denied after 5.75 s, longest waiting 5.00 s",
         f"all walks: to see one drawn over its machine: kimi-auth diagram --trace {share}/kimi-auth/walks/FILE",
     ]
@@ -79,7 +79,7 @@ def test_the_last_of_each_kind(share: Path) -> None:
 def test_machines_of_another_version(share: Path) -> None:
     """What this version does not know is told as far as it goes."""
     keep(share, "sign_out", ("sign_out", "long_gone", "done", "elsewhere", 1.0), ("gone", "a", "b", "c", 2.0))
-    assert told()[0] == "last walks: 2025-11-23 12:13:20 UTC: sign_out was broken off after 3.00 s"
+    assert told()[0] == "last walks: 2025-11-23 12:13:20 UTC: sign_out was interrupted after 3.00 s"
 
 
 def test_nothing_to_tell(share: Path) -> None:

@@ -24,7 +24,6 @@ import pytest
 
 from kimi_auth.cli import main
 from kimi_auth.clock import SystemClock
-from kimi_auth.review import difference
 from kimi_auth.store import Backoff, FileStore
 from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token, fingerprint
@@ -37,7 +36,7 @@ NAME = f"bad{CONTROLS}"
 
 OWN_SEQUENCES = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b]*\x1b\\")
 """What rich writes for colours and links."""
-LIVE_SEQUENCES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[12]K|[0-9]*A)|\x1b\]8;[^\x1b]*\x1b\\")
+LIVE_SEQUENCES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|\?2026[lh]|[KJ]|[0-9]*[AB])|\x1b\]8;[^\x1b]*\x1b\\")
 """What its redrawn picture needs beside them."""
 
 PLATFORM = """
@@ -108,7 +107,7 @@ def evil(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     token = Token("access-1", "refresh-1", time.time() + 600, 900.0, issuer=issuer, scope=f"a {NAME}")
     with store.locked(5):
         store.put(token)
-        store.set_backoff(Backoff(retry_at_s=time.time() + 60, failures=2, words=EVIL, code="unreachable"))
+        store.set_backoff(Backoff(retry_at_s=time.time() + 60, failures=2, message=EVIL, code="unreachable"))
     (share / "platforms.toml").write_text(PLATFORM.format(evil=escapes(EVIL), key=escapes(NAME)))
     (share / "config.toml").write_text(CONFIG.format(evil=escapes(EVIL)))
     for folder in ("machines", NAME):
@@ -227,17 +226,6 @@ def test_on_a_terminal(evil: Path, monkeypatch: pytest.MonkeyPatch, args: Any) -
     assert badness(OWN_SEQUENCES.sub("", said)) == []
 
 
-@pytest.mark.parametrize(
-    "args", [["machines"], ["--markdown", "machines"], ["--svg", "out", "machines"], ["broken"], [NAME]], ids=range(5)
-)
-def test_the_comparison_for_pull_requests(evil: Path, capfd: pytest.CaptureFixture[str], args: list[str]) -> None:
-    """`python -m kimi_auth.review.difference` writes text, too."""
-    difference.main(args)
-    out, err = capfd.readouterr()
-    assert out + err
-    assert badness(out + err) == []
-
-
 def test_the_name_of_the_process_that_holds_the_lock(evil: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Any user of the machine chooses the name of their process; `doctor` and `token --refresh` show it as text."""
     lock = evil / NAME / "credentials" / "kimi-code.lock"
@@ -284,7 +272,7 @@ def test_a_refusal_that_was_stored(evil: Path, emulator: Emulator, capfd: pytest
     token = store.read().token
     assert token is not None
     file = evil / NAME / "credentials" / f"kimi-code.{fingerprint(token)}.revoked"
-    file.write_text(json.dumps({"v": 1, "at_s": 1.0, "words": EVIL}))
+    file.write_text(json.dumps({"v": 1, "at_s": 1.0, "message": EVIL}))
     for command in ("status", "token", "doctor"):
         main([command])
         out, err = capfd.readouterr()

@@ -1,4 +1,4 @@
-"""q and Esc on a real terminal: seen one at a time, told from arrow keys, and the terminal is left as it was."""
+"""Keys on a real terminal: seen one at a time, told from arrow keys, and the terminal is left as it was."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_q_leaves_a_sign_in(tmp_path: Path) -> None:
         program = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=env, start_new_session=True)
         with os.fdopen(terminal, "r+b", buffering=0) as file, program:
             text = b""
-            while b"q or Esc leaves" not in text:
+            while b"q or Esc cancels" not in text:
                 text += file.read(1)
             file.write(b"q")
             while b"start again: kimi-auth login" not in text:
@@ -200,7 +200,7 @@ def test_q_leaves_a_sign_in(tmp_path: Path) -> None:
             assert ended(program) == 130
             assert termios.tcgetattr(side) == before
             os.close(side)
-    assert b"Left before it was approved; nothing was stored." in text
+    assert b"Cancelled before it was approved; nothing was stored." in text
     assert not (tmp_path / "credentials" / "kimi-code.json").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_one_platform(kimi: Run, two: Two) -> None:
     asked = len(two.kimi_code.state.log)
     said = kimi("models", "sync", "--platform", "acme", "--json").json
     assert (said["platform"], said["added"], said["written"]) == ("acme", [f"acme/{NEWEST}"], True)
-    assert kimi("models", "sync", "--platform", "acme").out == "models: config.toml is up to date\n"
+    assert kimi("models", "sync", "--platform", "acme").out == "platform: acme\nmodels: config.toml is up to date\n"
     assert len(two.kimi_code.state.log) == asked
 
 
@@ -194,3 +195,45 @@ def test_a_login_that_the_config_does_not_know(kimi: Run, emulator: Emulator) ->
     assert (finished["platform"], bool(finished["added"]), finished["written"]) == ("kimi-code", True, True)
     assert kimi("logout").status == 0
     assert [one["platform"] for one in kimi("models", "sync", "--json").json["platforms"]] == ["acme"]
+
+
+ODD = {
+    "data": [{"id": "kimi-for-coding", "context_length": 9, "supports_reasoning": "yes"}, {"id": "kimi-x"}, {"id": 5}]
+}
+NOTES = [
+    "supports_reasoning of kimi-for-coding left out: Input should be a valid boolean",
+    "model 3 left out: id: Input should be a valid string",
+]
+COMMANDS: dict[str, Callable[[Any], Any]] = {
+    "models": lambda said: said["notes"],
+    "models sync": lambda said: said["platforms"][0]["notes"],
+    "models sync --platform kimi-code": lambda said: said["notes"],
+    "models sync --dry-run": lambda said: said["platforms"][0]["notes"],
+}
+
+
+def answers(emulator: Emulator, times: int) -> None:
+    emulator.state.inject(Fault("models", status=200, body=json.dumps(ODD), times=times))
+
+
+@pytest.mark.parametrize(("line", "notes"), COMMANDS.items(), ids=COMMANDS)
+def test_what_was_left_out_is_said(
+    kimi: Run, emulator: Emulator, share_dir: Path, line: str, notes: Callable[[Any], Any]
+) -> None:
+    """A field or a model that cannot be understood is named on standard error and in JSON; the model stays the default."""
+    assert kimi("login").status == 0
+    answers(emulator, 2)
+    said = kimi(*line.split())
+    assert (said.status, said.err) == (0, "".join(f"kimi-auth: Kimi Code: {note}\n" for note in NOTES))
+    again = kimi(*line.split(), "--json")
+    assert (again.status, again.err, notes(again.json)) == (0, said.err, NOTES)
+    assert ConfigFile(share_dir).read()["default_model"] == "kimi-code/kimi-for-coding"
+
+
+def test_what_a_login_left_out_is_said(kimi: Run, emulator: Emulator) -> None:
+    """The same at a sign-in, for people and in the last event."""
+    answers(emulator, 2)
+    said = kimi("login")
+    assert (said.status, said.err) == (0, "".join(f"kimi-auth: Kimi Code: {note}\n" for note in NOTES))
+    events = [json.loads(line) for line in kimi("login", "--force", "--json").out.splitlines()]
+    assert (events[-1]["type"], events[-1]["data"]["notes"]) == ("success", NOTES)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from house.patience import ended, heard, joined, met
 
-from kimi_auth.cli import signals as module
 from kimi_auth.cli.signals import WORDS, Signals, Stopped
+from kimi_auth.credential import signals as deferral
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -159,7 +159,7 @@ def test_waiting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the end has to wait, a message says why; not when it comes at once, and not twice."""
     said: list[str] = []
     told = threading.Event()
-    monkeypatch.setattr(module, "SAY_AFTER_S", 0.0)
+    monkeypatch.setattr(deferral, "SAY_AFTER_S", 0.0)
 
     def say(text: str) -> None:
         said.append(text)
@@ -175,7 +175,7 @@ def test_waiting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         work(long=True)
     assert said == [WORDS]
     told.clear()
-    monkeypatch.setattr(module, "SAY_AFTER_S", 60.0)
+    monkeypatch.setattr(deferral, "SAY_AFTER_S", 60.0)
     with pytest.raises(Stopped):
         work(long=False)
     assert said == [WORDS]

@@ -194,7 +194,7 @@ def test_data_in_any_encoding(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "KIMI_SHARE_DIR": str(tmp_path / "días-日本")}
     command = [sys.executable, "-m", "kimi_auth", "status", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, check=False)
-    assert f"{tmp_path}/días-日本/credentials" in json.loads(done.stdout)["place"]
+    assert f"{tmp_path}/días-日本/credentials" in json.loads(done.stdout)["location"]
 
 
 # --- output that cannot be written -------------------------------------------------------------------------------------
@@ -346,6 +346,19 @@ def test_events_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert second == f'{{"type": "error", "message": "not signed in", "data": {{{about}}}}}'
 
 
+def test_events_of_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program is told that a signal ended the command, in its form; a person knows, and no diagnostics say so."""
+    assert [Terminal(json=form).interrupted(143) for form in ("", "object", "events")] == [143] * 3  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.err == ""
+    about = {"code": "interrupted", "hint": "", "exit": 143}
+    words = "a signal ended the command"
+    assert [json.loads(line) for line in said.out.splitlines()] == [
+        {"error": {"message": words, **about}},
+        {"type": "error", "message": words, "data": about},
+    ]
+
+
 # --- ends --------------------------------------------------------------------------------------------------------------
 
 WEATHER = Unreachable("no network")
@@ -363,11 +376,11 @@ ENDS = {
 def test_every_end_of_a_login_has_its_status(state: str) -> None:
     """Each rest state of device_login: the exit status that is promised, with the error's message where there is
     one."""
-    for trouble, status in ENDS[state]:
-        error = login_error(LoginReport(state, trouble=trouble))
+    for reason, status in ENDS[state]:
+        error = login_error(LoginReport(state, error=reason))
         assert (error.exit_status if error else None) == status
-        if error is not None and trouble is not None:
-            assert trouble.message in error.message
+        if error is not None and reason is not None:
+            assert reason.message in error.message
 
 
 STATES = {"absent": 3, "revoked": 4, "blocked": 4, "corrupt": 8}
@@ -379,7 +392,7 @@ def test_every_state_has_its_status(state: str) -> None:
     error = status_error(Status("kimi-code", "Kimi Code", state, "the file x"))
     assert (error.exit_status if error else 0) == STATES.get(state, 0)
     assert (
-        status_error(Status("k", "K", "revoked", "x", trouble=Revoked("ended: by the person"))).message
+        status_error(Status("k", "K", "revoked", "x", error=Revoked("ended: by the person"))).message
         == "ended: by the person"
     )  # type: ignore[union-attr]
 

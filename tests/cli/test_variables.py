@@ -161,7 +161,7 @@ def test_status_and_doctor_name_what_wins(kimi: Run, monkeypatch: pytest.MonkeyP
     shown, data, doctor = kimi("status"), kimi("status", "--json"), kimi("doctor", "--json")
     assert (shown.status, data.status, doctor.status) == (0, 0, 1)
     assert [each["variable"] for each in data.json["overridden_by"]] == list(values)
-    assert "variable: KIMI_BASE_URL is set and wins in the Kimi CLI" in shown.out
+    assert "variable: KIMI_BASE_URL is set and takes precedence in the Kimi CLI" in shown.out
     (finding,) = [check for check in doctor.json["checks"] if check["verdict"] == "finding"]
     assert (finding["check"], finding["step"]) == ("variable", "unset KIMI_BASE_URL")
     for said in (shown.out, data.out, doctor.out, kimi("doctor").out):

@@ -83,7 +83,7 @@ def test_the_story_of_a_sign_in() -> None:
     )
     assert done.mood == "finishing"
     assert told(Notice("models", "1 model found.", count=1)).done == (("models", "1 model found"),)
-    assert told(SHOWN, Notice("locked", "pid 7 holds it.")).words == "pid 7 holds it."
+    assert told(SHOWN, Notice("locked", "pid 7 holds it.")).message == "pid 7 holds it."
     warned = told(SHOWN, Notice("warning", "The browser did not open."))
     assert (warned.warnings, warned.mood) == (("The browser did not open.",), "waiting")
 
@@ -93,14 +93,14 @@ def test_every_end_has_words(rest: str) -> None:
     """Each rest state of device_login is an end of the picture, with a sentence of its own."""
     ended = finish(told(SHOWN), LoginReport(rest))
     assert ended.is_over
-    assert ended.words.endswith(".")
+    assert ended.message.endswith(".")
     good = rest == "signed_in"
     assert (ended.mood == "good") == good
 
 
 def test_ends_that_are_not_of_the_machine() -> None:
     """A login that stood already, and one that was torn away."""
-    assert "already" in finish(ViewState("Kimi Code"), LoginReport("signed_in", already=True)).words
+    assert "already" in finish(ViewState("Kimi Code"), LoginReport("signed_in", already=True)).message
     assert interrupt(told(SHOWN)).is_over
 
 
@@ -123,7 +123,7 @@ ASKED = """
   ━━━━━━━━━━━━━━━━━━━━━━━━━━━───────────────────────────  5:00 left
 
   ⠋ Waiting for your approval.
-    next try in 6 s · q or Esc leaves"""
+    next try in 6 s · o opens it · c copies the link · q or Esc leaves"""
 
 SIGNED_IN = """
   Sign in to Kimi Code
@@ -230,7 +230,7 @@ def test_it_fits_an_ordinary_terminal() -> None:
         "  Approve only if you started this sign-in.",
         f"  {'━' * 54}  10:00 left",
         "  ⠋ Waiting for your approval.",
-        "    next try in 6 s · q or Esc leaves",
+        "    next try in 6 s · o opens it · c copies the link · q or Esc leaves",
     ]
 
 
@@ -277,18 +277,24 @@ def test_what_can_be_drawn(text: str, width: int, fits: bool) -> None:
 
 
 def test_the_qr_code_stands_where_there_is_room() -> None:
-    """Beside the question on a wide terminal, below it on a high one, else nowhere; and only while it is asked."""
+    """Beside the question on a wide terminal, below it on a high one, else a line says what it needs; while it is asked."""
     code = qr.draw_qr(CODE.verification_uri_complete)
     assert code is not None
     blocks = code.plain.split("\n")
     state = told(SHOWN)
     plain = drawn(state)
-    assert drawn(state, code_qr=code) == plain
+    no_room = (
+        f"  No room for the QR code: it needs {83 + len(blocks[0])} columns or {FULL_HEIGHT + len(blocks) + 1} lines."
+    )
+    assert drawn(state, code_qr=code) == [*plain, no_room]
+    assert drawn(state, height=FULL_HEIGHT, code_qr=code)[-1] == no_room
+    assert drawn(state, width=30, height=40, code_qr=code)[-1].endswith(f"{83 + len(blocks[0])} columns.")
+    assert len(drawn(state, height=10, code_qr=code)) < 10
     beside = drawn(state, width=83 + len(blocks[0]), code_qr=code)
     assert len(beside) == max(len(plain), len(blocks))
     assert [line[83:] for line in beside][: len(blocks)] == [block.rstrip() for block in blocks]
     assert [line[:83].rstrip() for line in beside][: len(plain)] == plain
-    assert drawn(state, width=82 + len(blocks[0]), code_qr=code) == plain
+    assert drawn(state, width=82 + len(blocks[0]), code_qr=code)[:-1] == plain
     long = told(replace(SHOWN, code=replace(CODE, verification_uri_complete="https://a.example/" + "x" * 70)))
     assert [line[:83].rstrip() for line in drawn(long, width=140, code_qr=code)][: len(plain) + 1] == drawn(long)
     below = drawn(state, height=FULL_HEIGHT + len(blocks) + 1, code_qr=code)
@@ -302,7 +308,7 @@ def test_the_qr_code_is_the_link() -> None:
     segno = pytest.importorskip("segno")
     code = qr.draw_qr("https://a.example")
     assert code is not None
-    assert code.style == "black on white"
+    assert code.style == qr.INK
     size = segno.make_qr("https://a.example", error="l", boost_error=False).symbol_size(border=2)[0]
     lines = code.plain.split("\n")
     assert {len(line) for line in lines} == {size}
@@ -331,7 +337,7 @@ def test_as_lines() -> None:
     assert lines == [
         f"Open this page to sign in to Kimi Code: {CODE.verification_uri_complete}",
         "It must show or ask for the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. The code is good for 10 min.",
+        "Approve only if you started this sign-in. The code is valid for 10 min.",
         "The server asks for a poll every 10 s.",
         "auth.example did not answer.",
         "Warning: Careful.",
@@ -349,7 +355,7 @@ def test_as_lines_with_a_code_to_type() -> None:
     assert lines[0].endswith(f": {CODE.verification_uri}")
     assert lines[1:] == [
         "Type the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. The code is good for 42 s.",
+        "Approve only if you started this sign-in. The code is valid for 42 s.",
     ]
 
 
@@ -421,11 +427,9 @@ def test_a_resized_terminal_is_drawn_afresh() -> None:
     with view:
         assert "\x1b[2J" not in file.getvalue()
         view._console.size = ConsoleDimensions(40, 24)
-        first, second = view.picture(), view.picture()
-        view._console.print(first)
-        cleared = file.getvalue().count("\x1b[2J")
-        view._console.print(second)
-        assert (cleared, file.getvalue().count("\x1b[2J")) == (1, 1)
+        view.tick()
+        view.tick()
+    assert file.getvalue().count("\x1b[2J") == 1
 
 
 @pytest.mark.parametrize("has_keys", [True, False])
@@ -434,7 +438,7 @@ def test_keys_are_promised_where_they_are_heard(has_keys: bool) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, height=24, legacy_windows=False, _environ={})
     console.print(render(told(SHOWN, OFFLINE), NOW_S, has_keys=has_keys))
-    assert ("q or Esc leaves" in file.getvalue()) is has_keys
+    assert ("q or Esc cancels" in file.getvalue()) is has_keys
     assert "next try in 20 s" in file.getvalue()
 
 

@@ -451,7 +451,7 @@ def test_which_bodies_are_sent_again(
     assert server.saw == ([FIRST, SECOND] if resent else [FIRST])
     assert source.asked == ASKED
     assert (NOT_RESENT in responses[0].extensions) is not resent
-    assert ("is spent" in caplog.text) is not resent
+    assert ("is consumed" in caplog.text) is not resent
     assert "first" not in caplog.text
     assert "second" not in caplog.text
 

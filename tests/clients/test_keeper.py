@@ -59,8 +59,8 @@ WAITS: list[tuple[str, list[float | Exception], list[float]]] = [
     ("the past is a second", [-5], [0, 1]),
     ("no number is a second", [float("nan")], [0, 1]),
     ("a fraction of a slice at the end", [2.25], [0, 2.25]),
-    ("trouble is backed off", [OFFLINE] * 4, [0, 1, 3, 7, 15]),
-    ("trouble ends, and begins at 1 s again", [OFFLINE, OFFLINE, 100, OFFLINE], [0, 1, 3, 103, 104]),
+    ("error is backed off", [OFFLINE] * 4, [0, 1, 3, 7, 15]),
+    ("error ends, and begins at 1 s again", [OFFLINE, OFFLINE, 100, OFFLINE], [0, 1, 3, 103, 104]),
     ("at most 60 s", [OFFLINE] * 9, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]),
 ]
 

@@ -316,7 +316,7 @@ def test_a_client_that_sends_home_is_served(make: Callable[[], Any], caplog: Any
         inner.base_url = "https://api.openai.com/v1"
         targets.inject("T2")
         assert inner.api_key == STATIC
-        assert "sends to another origin by now" in caplog.text
+        assert "sends to another origin now" in caplog.text
         assert "T2" not in caplog.text
 
 

@@ -149,7 +149,7 @@ def test_what_they_write_we_read_and_keep(
     theirs = start([kimi_cli_python, str(HERE / "worker_theirs.py")], kimi_cli_environ)
     assert theirs.ask(do="login")["events"][-1] == "success"
     session = world.another()
-    assert isinstance(session.status().trouble, WrongIssuer), "their record does not say that it is from another host"
+    assert isinstance(session.status().error, WrongIssuer), "their record does not say that it is from another host"
     adopt_login(session._components, world.emulator.oauth_host)
     status = session.status()
     assert (status.state, status.platform) == ("fresh", "kimi-code")

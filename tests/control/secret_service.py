@@ -29,8 +29,8 @@ def migration(share: Path) -> dict[str, str]:
     store = FileStore(share, clock=SystemClock())
     report = migrate(platform, store, ConfigFile(share), SystemKeyring(patience_s=3.0))
     token = store.read().token
-    trouble = report.trouble.line if report.trouble else ""
-    return {"state": report.state, "trouble": trouble, "stored": token.access_token if token else ""}
+    error = report.error.line if report.error else ""
+    return {"state": report.state, "error": error, "stored": token.access_token if token else ""}
 
 
 def of_another_process(share: Path) -> dict[str, str]:

@@ -33,7 +33,7 @@ def test_a_whole_life(session: Session) -> None:
     """A key is verified, written as the Kimi CLI writes it, handed out, and gone without a trace after the logout."""
     assert session.status().state == "absent"
     report = login(session, f" {KEY}\n")
-    assert (report.state, report.models, report.already, report.trouble) == ("signed_in", 2, False, None)
+    assert (report.state, report.models, report.already, report.error) == ("signed_in", 2, False, None)
     assert session._components.config.read() == {
         "default_model": "acme/kimi-k-one",
         "default_thinking": False,
@@ -99,11 +99,11 @@ def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
 
 TROUBLE: dict[str, tuple[str, Any, type[KimiAuthError], str]] = {
     "refused": ("sk-wrong", None, InvalidKey, "refuses this API key"),
-    "empty": ("  \n", None, ConfigError, "no API key"),
-    "not ASCII": ("sk-\u00e9", None, ConfigError, "no API key"),
-    "two words": ("sk 1", None, ConfigError, "no API key"),
-    "too long": ("k" * 5000, None, ConfigError, "no API key"),
-    "server trouble": (KEY, (503, {}, b"{}"), Unreachable, "127.0.0.1"),
+    "empty": ("  \n", None, ConfigError, "not an API key"),
+    "not ASCII": ("sk-\u00e9", None, ConfigError, "not an API key"),
+    "two words": ("sk 1", None, ConfigError, "not an API key"),
+    "too long": ("k" * 5000, None, ConfigError, "not an API key"),
+    "server error": (KEY, (503, {}, b"{}"), Unreachable, "127.0.0.1"),
     "HTML": (KEY, (200, {"Content-Type": "text/html"}, b"<html>"), Unreachable, "127.0.0.1"),
     "no models": (KEY, (200, {"Content-Type": "application/json"}, b'{"data": []}'), Unreachable, "no models"),
 }
@@ -115,25 +115,25 @@ def test_trouble(session: Session, api: Any, key: str, answer: Any, kind: type[K
     api.answer = answer
     report = login(session, key)
     assert report.state == "failed"
-    assert type(report.trouble) is kind
-    assert words in report.trouble.message
-    assert "kimi-auth login --platform acme --api-key-stdin" in report.trouble.hint
-    assert "still signed in" not in report.trouble.hint
-    assert key.strip() not in report.trouble.line or not key.strip()
+    assert type(report.error) is kind
+    assert words in report.error.message
+    assert "kimi-auth login --platform acme --api-key-stdin" in report.error.hint
+    assert "still signed in" not in report.error.hint
+    assert key.strip() not in report.error.line or not key.strip()
     assert not session._components.config.path.exists()
 
 
 def test_a_config_that_cannot_be_written_is_known_before_anybody_is_asked(session: Session, api: Any) -> None:
     """No request goes out when the key could not be stored afterwards."""
     session._components.config.path.write_text("[broken")
-    assert isinstance(login(session).trouble, ConfigError)
+    assert isinstance(login(session).error, ConfigError)
     assert api.asked == []
 
 
 def test_a_key_for_a_platform_with_a_sign_in(share: Path) -> None:
     """Each kind of platform refuses the other's way in, and names the right one."""
     report = login(Session(share, environ={}))
-    assert "takes no API key" in report.trouble.message
+    assert "takes no API key" in report.error.message
     with pytest.raises(ConfigError, match="takes an API key") as caught:
         asyncio.run(Session(share, platform="moonshot-cn", environ={}).login(SilentView()))
     assert "--platform moonshot-cn --api-key-stdin" in caught.value.hint
@@ -156,7 +156,7 @@ def test_another_program_changes_the_key(session: Session) -> None:
     session._components.config.path.write_text(text.replace(KEY, "sk-other-one"))
     assert session.access_token_sync() == "sk-other-one"
     session._components.config.path.write_text(text.replace(KEY, "two words"))
-    with pytest.raises(CorruptCredential, match="no API key"):
+    with pytest.raises(CorruptCredential, match="not an API key"):
         session.access_token_sync()
     session._components.config.path.write_text("[broken")
     with pytest.raises(CorruptCredential, match="not TOML"):

@@ -48,7 +48,7 @@ class Keyring:
     """The package `keyring` of a test: what it holds, and what goes wrong by the name of the function."""
 
     held: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
-    trouble: dict[str, BaseException] = field(default_factory=dict)
+    error: dict[str, BaseException] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def get_password(self, service_name: str, username: str) -> str | None:
@@ -61,8 +61,8 @@ class Keyring:
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
-        if what in self.trouble:
-            raise self.trouble[what]
+        if what in self.error:
+            raise self.error[what]
 
 
 @dataclass
@@ -112,7 +112,7 @@ def test_a_login_that_moves_belongs_to_the_built_in_host(home: Home) -> None:
     assert home.store.binding() is None
     assert Session(home.share, environ={}).status().state != "absent"
     elsewhere = Session(home.share, environ={"KIMI_CODE_OAUTH_HOST": "https://elsewhere.example"}).status()
-    assert (elsewhere.state, type(elsewhere.trouble), elsewhere.issuer) == (
+    assert (elsewhere.state, type(elsewhere.error), elsewhere.issuer) == (
         "absent",
         WrongIssuer,
         "https://auth.kimi.com",
@@ -199,17 +199,17 @@ TROUBLE: dict[str, tuple[str, BaseException, str]] = {
 @pytest.mark.parametrize(("what", "error", "words"), TROUBLE.values(), ids=TROUBLE)
 def test_a_keyring_that_does_not_work(home: Home, what: str, error: BaseException, words: str) -> None:
     """It is said in one sentence with a next step; nothing is lost, and the next run goes on."""
-    home.keyring.trouble[what] = error
+    home.keyring.error[what] = error
     found = home.migrate()
     assert found.state == "waiting"
-    assert isinstance(found.trouble, StorageError)
-    assert re.search(words, found.trouble.message)
-    assert found.trouble.hint
-    assert "refresh-of" not in found.trouble.line + repr(found.trouble.__context__)
+    assert isinstance(found.error, StorageError)
+    assert re.search(words, found.error.message)
+    assert found.error.hint
+    assert "refresh-of" not in found.error.line + repr(found.error.__context__)
     assert home.keyring.held
     assert home.stored == (OLD if what == "delete" else None)
     assert home.refers_to_keyring
-    home.keyring.trouble.clear()
+    home.keyring.error.clear()
     assert home.migrate().state == "moved"
     assert (home.stored, home.keyring.held) == (OLD, {})
 
@@ -222,7 +222,7 @@ def test_a_keyring_that_is_slow(home: Home) -> None:
     found = flow.migrate(home.platform, home.store, home.config, slow)
     gate.set()
     assert found.state == "waiting"
-    assert "within 0.01 s" in str(found.trouble)
+    assert "within 0.01 s" in str(found.error)
     assert (home.stored, home.refers_to_keyring, bool(home.keyring.held)) == (None, True, True)
 
 
@@ -235,8 +235,8 @@ def test_an_entry_that_is_no_credential(home: Home) -> None:
     """It is not stored, not deleted, and not shown."""
     home.keyring.held["kimi-code", KEY] = '{"access_token": "access-of-the-keyring"'
     found = home.migrate()
-    assert isinstance(found.trouble, CorruptCredential)
-    assert "access-of" not in found.trouble.line
+    assert isinstance(found.error, CorruptCredential)
+    assert "access-of" not in found.error.line
     assert home.keyring.held
     assert home.store.read().state == "absent"
 
@@ -245,7 +245,7 @@ def test_a_file_that_cannot_be_understood(home: Home) -> None:
     """A corrupt credential is still a login: only a new login sets it aside."""
     home.put(NEWER)
     home.store.path.write_text("{")
-    assert isinstance(home.migrate().trouble, CorruptCredential)
+    assert isinstance(home.migrate().error, CorruptCredential)
     assert home.store.path.read_text() == "{"
     assert home.keyring.held
 
@@ -255,14 +255,14 @@ def test_a_credential_that_is_locked(home: Home, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(flow, "LOCK_PATIENCE_S", 0.0)
     with FileStore(home.share, clock=SystemClock()).locked(0):
         found = home.migrate()
-    assert isinstance(found.trouble, CredentialLocked)
+    assert isinstance(found.error, CredentialLocked)
     assert home.keyring.held
 
 
 def test_what_cannot_be_read_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keyring's entry goes only when the file is known to have the same."""
     monkeypatch.setattr(FileStore, "put", lambda self, token: None)
-    assert "is not what can be read there" in str(home.migrate().trouble)
+    assert "is not the one that was written" in str(home.migrate().error)
     assert home.keyring.held
     assert home.refers_to_keyring
 
@@ -349,7 +349,7 @@ def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
 def test_a_login_in_the_file_needs_no_keyring(home: Home) -> None:
     """The file is newer than any entry: where no keyring is at all, config.toml refers to the file from now on."""
     home.put(NEWER)
-    home.keyring.trouble["get"] = NoKeyringError()
+    home.keyring.error["get"] = NoKeyringError()
     assert home.migrate() == flow.Migration("moved")
     assert home.stored == NEWER
     assert home.refers_to_file
@@ -358,7 +358,7 @@ def test_a_login_in_the_file_needs_no_keyring(home: Home) -> None:
 def test_a_login_in_the_file_waits_for_a_locked_keyring(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     """A keyring that is there may have the old entry, which is to go: it is said, and how to be rid of it."""
     home.put(NEWER)
-    home.keyring.trouble["get"] = KeyringLocked()
+    home.keyring.error["get"] = KeyringLocked()
     assert home.migrate().state == "waiting"
     assert home.refers_to_keyring
     assert "kimi-auth login --force" in caplog.text
@@ -367,19 +367,19 @@ def test_a_login_in_the_file_waits_for_a_locked_keyring(home: Home, caplog: pyte
 def test_status_of_a_login_in_the_keyring(home: Home, session: Session) -> None:
     """It says where the login waits and what moves it, and asks no keyring."""
     status = session.status()
-    assert (status.state, status.place, status.sources["credential"]) == ("absent", "the system keyring", "keyring")
-    assert isinstance(status.trouble, NotSignedIn)
-    assert status.trouble.hint == "kimi-auth models sync"
+    assert (status.state, status.location, status.sources["credential"]) == ("absent", "the system keyring", "keyring")
+    assert isinstance(status.error, NotSignedIn)
+    assert status.error.hint == "kimi-auth models sync"
     assert home.keyring.asked == []
     home.put(NEWER)
-    assert (session.status().sources["credential"], session.status().trouble) == ("file", None)
+    assert (session.status().sources["credential"], session.status().error) == ("file", None)
 
 
 def test_trouble_with_the_only_login_is_said_once(
     home: Home, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error says it; no warning beside it says the same."""
-    home.keyring.trouble["get"] = NoKeyringError()
+    home.keyring.error["get"] = NoKeyringError()
     with pytest.raises(NotSignedIn):
         session.access_token_sync()
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
@@ -413,13 +413,13 @@ def recent(home: Home) -> None:
 
 def test_a_keyring_that_does_not_work_costs_one_try(home: Home, session: Session) -> None:
     """Without it the login counts as signed out, with a message; the session does not ask again and again."""
-    home.keyring.trouble["get"] = NoKeyringError()
+    home.keyring.error["get"] = NoKeyringError()
     for _ in range(2):
         with pytest.raises(NotSignedIn, match="not signed in: this session has no system keyring"):
             session.access_token_sync()
     assert home.keyring.asked == ["get"]
     report = session.logout_sync()
-    assert (report.state, report.config, str(report.trouble)) == (
+    assert (report.state, report.config, str(report.error)) == (
         "absent",
         "restored",
         "this session has no system keyring",

@@ -62,7 +62,7 @@ def test_all_are_asked_at_the_same_time(share: Path, three: Any) -> None:
     together = Meeting(len(NAMES))
     for api in three.values():
         api.gate = together.wait
-    assert [synced.trouble for synced in sync_all(share)] == [None, None, None]
+    assert [synced.error for synced in sync_all(share)] == [None, None, None]
     assert set(models_of(share)) == after_sync(*NAMES)
 
 
@@ -129,9 +129,9 @@ def test_one_that_fails(share: Path, three: Any, name: str, answer: Any) -> None
     """It leaves its own models as they were and changes nothing for the others."""
     three[name].answer = answer
     synced = {one.platform.id: one for one in sync_all(share)}
-    assert [known for known, one in synced.items() if one.trouble] == [name]
+    assert [known for known, one in synced.items() if one.error] == [name]
     assert synced[name].change is None
-    assert synced[name].trouble.message
+    assert synced[name].error.message
     assert set(models_of(share)) == after_sync(*(other for other in NAMES if other != name))
 
 
@@ -139,7 +139,7 @@ def test_one_that_is_down(share: Path, three: Any, known: Callable[..., None]) -
     """A server that is not there at all is one more way to fail."""
     three["beta"].base = "http://127.0.0.1:9/v1"
     known(**three)
-    assert [bool(one.trouble) for one in sync_all(share)] == [False, True, False]
+    assert [bool(one.error) for one in sync_all(share)] == [False, True, False]
     assert set(models_of(share)) == after_sync("alpha", "gamma")
 
 
@@ -147,13 +147,13 @@ def test_one_that_hangs(share: Path, three: Any, monkeypatch: pytest.MonkeyPatch
     """The others are asked and answered all the same, and written once the silent one's time is over."""
     from kimi_auth.wire import models_api
 
-    real, quit_ = models_api.Ask, threading.Event()
-    monkeypatch.setattr(models_api, "Ask", lambda *args, **kwargs: real(*args, **kwargs, deadline_s=0.5))
+    real, quit_ = models_api.Request, threading.Event()
+    monkeypatch.setattr(models_api, "Request", lambda *args, **kwargs: real(*args, **kwargs, deadline_s=0.5))
     three["beta"].gate = lambda: met(quit_)
     synced = sync_all(share)
     quit_.set()
-    assert [bool(one.trouble) for one in synced] == [False, True, False]
-    assert "in time" in synced[1].trouble.message
+    assert [bool(one.error) for one in synced] == [False, True, False]
+    assert "in time" in synced[1].error.message
     assert set(models_of(share)) == after_sync("alpha", "gamma")
 
 
@@ -181,7 +181,7 @@ def test_a_config_that_cannot_be_written(share: Path, three: Any, monkeypatch: p
         return real(self, models)
 
     monkeypatch.setattr(PlatformConfig, "sync", fail)
-    assert [str(one.trouble or "") for one in sync_all(share)] == ["the disk is full", "", ""]
+    assert [str(one.error or "") for one in sync_all(share)] == ["the disk is full", "", ""]
 
 
 # --- one platform ----------------------------------------------------------------------------------------------------
@@ -235,19 +235,19 @@ def test_which_bearers_are_tried(
     """The token; after a 401 one renewal and one more try; then the static key if there is one. Never more."""
     api.bearers = {"good"}
     source = Source(api, *bearers)
-    found, trouble = asyncio.run(flow.catalogue_of(source, static, {}))
+    found = asyncio.run(flow.catalogue_of(source, static, {}))
     assert [headers["authorization"] for headers in api.asked] == [f"Bearer {bearer}" for bearer in sent]
     assert source.rejections == rejections
-    assert (type(trouble) if trouble else None) is kind
-    assert bool(found) is (kind is None)
+    assert (type(found.error) if found.error else None) is kind
+    assert bool(found.models) is (kind is None)
 
 
 def test_weather_is_no_reason_for_another_bearer(api: Any) -> None:
     """Only a 401 says anything about a bearer; neither a renewal nor the key is spent on anything else."""
     api.answer = (503, {}, b"")
     source = Source(api, "good", "newer")
-    _, trouble = asyncio.run(flow.catalogue_of(source, "key", {}))
-    assert isinstance(trouble, Unreachable)
+    error = asyncio.run(flow.catalogue_of(source, "key", {})).error
+    assert isinstance(error, Unreachable)
     assert (len(api.asked), source.rejections) == (1, [])
 
 
@@ -304,7 +304,7 @@ def test_what_cannot_be_remembered_is_asked_again(share: Path, three: Any, spoil
     sync_all(share)
     spoil(share / "kimi-auth" / "models" / "alpha.json")
     three["alpha"].asked.clear()
-    assert [one.trouble for one in sync_all(share)] == [None, None, None]
+    assert [one.error for one in sync_all(share)] == [None, None, None]
     assert [headers.get("if-none-match") for headers in three["alpha"].asked] == [None]
 
 
@@ -322,7 +322,7 @@ def test_a_memory_without_a_place(share: Path, three: Any) -> None:
 
 def test_in_the_background(share: Path, three: Any) -> None:
     """A program starts it with or without an event loop, and asks the future if it wants to know."""
-    assert [one.trouble for one in Session(share, environ={}).models.sync_in_background().result(10)] == [
+    assert [one.error for one in Session(share, environ={}).models.sync_in_background().result(10)] == [
         None,
         None,
         None,
@@ -375,5 +375,5 @@ def test_an_answer_without_words(api: Any, monkeypatch: pytest.MonkeyPatch) -> N
         return Answer("unavailable")
 
     monkeypatch.setattr("kimi_auth.wire.fetch_models", silent)
-    _, trouble = asyncio.run(flow.catalogue_of(Source(api, "good"), "", {}))
-    assert str(trouble) == "Kimi Code did not list its models"
+    error = asyncio.run(flow.catalogue_of(Source(api, "good"), "", {})).error
+    assert str(error) == "Kimi Code did not list its models"

@@ -71,7 +71,7 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
 
     assert session().status().state == "absent"
     report = asyncio.run(session().login(Approving(server)))
-    assert (report.state, report.models, report.trouble) == ("signed_in", 2, None)
+    assert (report.state, report.models, report.error) == ("signed_in", 2, None)
     config = session()._components.config.read()
     assert config["default_model"] == "acme/kimi-for-coding"
     assert config["models"]["acme/kimi-k2-turbo"]["capabilities"] == ["image_in"]
@@ -85,7 +85,7 @@ def test_its_whole_life(share: Path, oidc_server_factory: Callable[..., RealServ
     assert asyncio.run(session().models.verify()) == ("valid", None)
     assert not asyncio.run(session().models.sync())
     (synced,) = asyncio.run(Session(share, environ={}).models.sync_all())
-    assert (synced.platform.id, bool(synced.change), synced.trouble) == ("acme", False, None)
+    assert (synced.platform.id, bool(synced.change), synced.error) == ("acme", False, None)
     status = session().status()
     assert (status.state, status.platform_name, status.issuer) == ("fresh", "Acme Models", server.oauth_host)
     assert Session(share, environ={}).platform.id == "acme", "the default model says which platform is meant"

@@ -64,7 +64,7 @@ def test_a_login_leaves_a_real_keyring(tmp_path: Path, share: Path, bus: list[st
     assert [step["state"] for step in steps.values()] == ["waiting", "empty", "moved", "unneeded", "waiting"]
     assert [step["stored"] for step in steps.values()] == ["", "", SECRET["access_token"], SECRET["access_token"], ""]
     assert story["left"] == {"oauth/kimi-code": None, "oauth/other": "other"}
-    assert "no system keyring" in steps["no service"]["trouble"]
-    assert steps["locked"]["trouble"]
+    assert "no system keyring" in steps["no service"]["error"]
+    assert steps["locked"]["error"]
     assert "the-" not in done.stderr
     assert (share / "config.toml").read_text() == CONFIG

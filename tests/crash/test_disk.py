@@ -35,7 +35,7 @@ def test_not_sent(stage_on_disk: Stage, disk: Disk, how: str, age: str) -> None:
         assert (background.result().error, background.end()) == ("", 0)
     else:
         assert result.error == "unwritable"
-        assert words in result.words
+        assert words in result.message
     assert stage.sends == []
     assert stage.snapshot.state == "present"
     disk.repair()
@@ -73,7 +73,7 @@ def test_logout(stage_on_disk: Stage, disk: Disk, how: str) -> None:
     worker = stage.start("logout", **disk.options)
     result = worker.result()
     assert (result.error, worker.end()) == ("unwritable", 0)
-    assert BREAK[how][1] in result.words
+    assert BREAK[how][1] in result.message
     assert stage.works
     assert stage.next_run(**disk.options).error == ""
     disk.repair()
@@ -143,7 +143,7 @@ def test_an_answer_that_cannot_be_saved(stage: Stage, error: str) -> None:
     other = stage.start("obtain", patience_s=0.5)
     result = other.result()
     assert (result.error, other.end()) == ("locked", 0)
-    assert f"pid {saving.pid}" in result.words
+    assert f"pid {saving.pid}" in result.message
     flag.unlink()
     saved = saving.result()
     assert (saved.error, saving.end()) == ("", 0)
@@ -166,7 +166,7 @@ def test_a_command_that_gives_up_saving(stage: Stage, reuse: str) -> None:
     worker.order("on")
     result = worker.result()
     assert (result.error, worker.end()) == ("unwritable", 0)
-    assert "the disk is full" in result.words
+    assert "the disk is full" in result.message
     flag.unlink()
     assert stage.next_run().error == ("" if reuse == "grace:60" else "revoked")
     assert violations(stage, dead_owners=1) == []

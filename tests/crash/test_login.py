@@ -23,7 +23,7 @@ DONE = {"signed_in", "models_pending"}
 Break = Callable[[Stage, Path], None]
 
 
-def no_trouble(stage: Stage, flag: Path) -> None:
+def no_error(stage: Stage, flag: Path) -> None:
     """The straight road."""
 
 
@@ -59,7 +59,7 @@ def stand(stage: Stage, step: str, latency_s: float) -> Worker:
         assert stage.state.wait_for(granted, NO_LIMIT_S)
         return worker
     gates = [f"device_login.{gate}" for gate in (("persisting", step) if step == "returning_grant" else (step,))]
-    lead = ASIDE.get(step, no_trouble)
+    lead = ASIDE.get(step, no_error)
     if lead is not disk_full:
         lead(stage, flag)
     worker = stage.start("login", hurry=True, gates=gates, broken=str(flag))

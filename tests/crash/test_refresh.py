@@ -169,7 +169,7 @@ def interrupted(worker: Worker) -> None:
     assert worker.end() == 130
 
 
-ANNOUNCED = "kimi-auth: a renewal is on its way; ending when it is safe on disk\n"
+ANNOUNCED = "kimi-auth: a renewal is in progress; exiting as soon as its result is stored\n"
 
 
 def interrupted_at_exit(worker: Worker) -> None:

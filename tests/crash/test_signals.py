@@ -114,7 +114,7 @@ def test_the_end_waits_for_one_exchange(stage: Stage) -> None:
         worker.send(signal.SIGINT)
     assert worker.end() == 0, worker.story()
     assert len(stage.sends) == 1
-    assert worker.stderr() == "kimi-auth: a renewal is on its way; ending when it is safe on disk\n"
+    assert worker.stderr() == "kimi-auth: a renewal is in progress; exiting as soon as its result is stored\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

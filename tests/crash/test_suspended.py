@@ -41,7 +41,7 @@ def test_stopped_with_the_lock(stage: Stage, step: str, patience_s: float | None
     for other in others:
         result = other.result()
         assert (result.error, other.end()) == ("locked", 0), result
-        assert f"pid {stopped.pid}" in result.words
+        assert f"pid {stopped.pid}" in result.message
     assert len(stage.sends) == sent
     if step != IN_FLIGHT:
         stopped.order("on")

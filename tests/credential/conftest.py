@@ -10,8 +10,8 @@ import pytest
 from kimi_auth.clock import VirtualClock
 from kimi_auth.credential.contracts import CredentialContext, Need
 from kimi_auth.credential.credential import Credential, CredentialState
+from kimi_auth.credential.ports import Ports, token_from
 from kimi_auth.credential.token_lifecycle import CredentialHooks
-from kimi_auth.credential.token_refresh import Ports, token_from
 from kimi_auth.machine import Library, recorder_from_environ, walk_sync
 from kimi_auth.store import MemoryStore
 from kimi_auth.testing import SimulatedServer
@@ -74,10 +74,11 @@ class Life:
         self.library = Library.load()
         self.credential = Credential(self.work, self.library, observe=recorder_from_environ(), one_shot=self.one_shot)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         if self.config_fails is not None:
             raise self.config_fails
         self.restored += 1
+        return True
 
     def sign_in(self, *, age_s: float = 0.0) -> Token:
         """A login that is `age_s` seconds old."""
@@ -90,7 +91,7 @@ class Life:
     def walk(self, event: str, need: Need = ANY, *, patience_s: float = 30.0) -> CredentialState:
         """Inspects, then sends `event`."""
         at = self.credential.inspect()
-        ctx = CredentialContext(need, patience_s, self.work.deadline_s(patience_s), at.ctx.snapshot)
+        ctx = CredentialContext(need, patience_s, self.work.deadline_s(patience_s), at.ctx.view)
         machine = self.library["token_lifecycle"]
         return CredentialState(
             *walk_sync(machine, self.work, ctx, at=at.state, event=event, observe=recorder_from_environ())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kimi_auth.credential.ports import token_from
 from kimi_auth.errors import (
     AccessDenied,
     ClientRefused,
@@ -18,6 +19,7 @@ from kimi_auth.errors import (
     CorruptCredential,
     KimiAuthError,
     LoginCancelled,
+    SignInEnded,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
@@ -26,10 +28,10 @@ from kimi_auth.login.contracts import LoginContext
 from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
 from kimi_auth.login.view import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
-from kimi_auth.models import ModelEntry
-from kimi_auth.store import Binding
-from kimi_auth.token import Token
-from kimi_auth.wire import Answer
+from kimi_auth.models import Catalogue, ModelEntry
+from kimi_auth.store import Backoff, Binding
+from kimi_auth.token import Token, fingerprint
+from kimi_auth.wire import Answer, RawResponse, poll_answer
 
 Life = Any
 ISSUER = "https://simulated.example"
@@ -79,9 +81,10 @@ class Login:
             raise ConfigError("config.toml: line 4")
         self.written.append(models)
 
-    async def discover(self, bearer: str) -> tuple[tuple[ModelEntry, ...], KimiAuthError | None]:
+    async def discover(self, bearer: str) -> Catalogue:
         assert self.life.server.is_live(bearer)
-        return self.catalogue
+        models, error = self.catalogue
+        return Catalogue(models, error=error)
 
     @property
     def now_s(self) -> float:
@@ -191,6 +194,20 @@ def expired_login(login: Login) -> None:
     login.life.sign_in(age_s=2000)
 
 
+def refused_and_expired(login: Login) -> None:
+    """Once, and long enough ago for another try: the backoff is over, the answer still on record."""
+    token = login.life.sign_in(age_s=2000)
+    fp, then_s = fingerprint(token), login.life.clock.wall_s() - 1000
+    login.life.store.theirs.set_backoff(
+        Backoff(unrecognized_fp=fp, unrecognized_count=1, unrecognized_first_at_s=then_s, unrecognized_last_at_s=then_s)
+    )
+
+
+def failed_and_expired(login: Login) -> None:
+    login.life.sign_in(age_s=2000)
+    login.life.store.theirs.set_backoff(Backoff(retry_at_s=login.life.clock.wall_s() + 30, failures=1, message="503"))
+
+
 def foreign_login(login: Login) -> None:
     login.life.store.theirs.put(
         Token("a", "r", login.life.clock.wall_s() + 900, 900, issuer="https://elsewhere.example")
@@ -210,6 +227,8 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
     "signed in already": (signed_in_already, "signed_in", None),
     "signed in, but nothing is configured": (cut_short, "signed_in", None),
     "an expired login still stands": (expired_login, "signed_in", None),
+    "an expired login that was refused is replaced": (refused_and_expired, "signed_in", None),
+    "an expired login that cannot be renewed now is replaced": (failed_and_expired, "signed_in", None),
     "a corrupt record is replaced": (corrupt_login, "signed_in", None),
     "another issuer's login stands": (foreign_login, "failed", WrongIssuer),
     "full disk": (disk_full, "failed", StoreUnwritable),
@@ -245,15 +264,20 @@ ROWS: dict[str, tuple[Callable[[Login], None], str, type[Exception] | None]] = {
 }
 
 
+ALREADY = {"signed in already", "an expired login still stands"}
+"""Rows in which nothing is asked of the person."""
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_a_login_ends_where_it_must(login: Login, name: str) -> None:
     """Every outcome of RFC 8628 and of the network: the end, the reason, and the files left on disk."""
-    prepare, end, trouble = ROWS[name]
+    prepare, end, error = ROWS[name]
     prepare(login)
     before = login.life.store.read()
     state, ctx = asyncio.run(login.walk())
-    assert (state, type(ctx.trouble) if ctx.trouble else None) == (end, trouble), ctx.trouble
+    assert (state, type(ctx.error) if ctx.error else None) == (end, error), ctx.error
     stored = login.life.store.read()
+    assert ctx.already is (name in ALREADY)
     if state == "signed_in" and not ctx.already:
         assert login.life.server.is_live(stored.token.access_token)
         assert login.written == [MODELS]
@@ -370,6 +394,29 @@ def test_the_replaced_credential_is_revoked_only_where_that_is_safe(
     assert login.life.server.is_live(login.life.stored.access_token)
 
 
+def test_the_pair_that_is_revoked_is_the_one_that_was_replaced(login: Login) -> None:
+    """While a login waits for the lock, another process may renew the old one: the renewed pair is replaced and revoked."""
+    life = login.life
+    life.sign_in(age_s=901)
+    login.revokes_replaced = True
+    renewed: list[Token] = []
+
+    def renew() -> None:
+        old = life.store.read().token
+        assert old is not None
+        answer = life.server.exchange(old.refresh_token)
+        assert answer.value is not None
+        renewed.append(token_from(answer.value, sent_at_s=life.clock.wall_s(), issuer=ISSUER))
+        life.store.theirs.put(renewed[0])
+
+    revoke, sent = life.server.revoke, list[str]()
+    life.server.revoke = lambda token, kind: (sent.append(token), revoke(token, kind))[1]
+    life.store.before["locked"] = renew
+    assert asyncio.run(login.walk(force=True))[0] == "signed_in"
+    assert sent == [renewed[0].refresh_token]
+    assert life.server.is_live(life.stored.access_token)
+
+
 def test_a_new_login_forgets_the_old_one_s_pace(login: Login) -> None:
     """Back-off and rejections of the old login do not slow the new one down."""
     login.life.sign_in(age_s=901)
@@ -415,6 +462,40 @@ def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
     asyncio.run(login.walk())
     gaps = [round(b - a, 3) for a, b in zip([0.0, *login.polls_at_s], login.polls_at_s, strict=False)]
     assert gaps[:9] == [6.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 6.0, 6.0]
+
+
+def rejected(status: int) -> Answer[Any, Any]:
+    """A poll's answer with a client error that is not OAuth, as the wire reports it."""
+    return poll_answer(RawResponse("auth.example", status, "text/plain", b"Unsupported Media Type"))
+
+
+@pytest.mark.parametrize("status", [404, 415])
+def test_a_client_error_that_repeats_ends_the_login(login: Login, status: int) -> None:
+    """The fourth in a row ends it with its reason, a minute after the first."""
+    faults("poll", *[rejected(status)] * 9)(login)
+    login.approve_at_s = None
+    state, ctx = asyncio.run(login.walk())
+    assert (state, len(login.polls_at_s)) == ("failed", 4)
+    assert isinstance(ctx.error, SignInEnded)
+    assert str(ctx.error) == (f"auth.example rejects the request (HTTP {status}, text/plain): Unsupported Media Type")
+    assert login.polls_at_s[-1] - login.polls_at_s[0] == 70.0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [rejected(415)] * 3 + [Answer("authorization_pending")] + [rejected(415)] * 3,
+        [rejected(403)] * 9,
+        [rejected(503)] * 9,
+        [OFFLINE, rejected(404)] * 4,
+    ],
+    ids=["in between an answer", "a proxy", "the server", "in between no answer"],
+)
+def test_errors_that_may_pass_do_not_end_the_login(login: Login, answers: list[Answer[Any, Any]]) -> None:
+    """A proxy's refusals, the server's own errors and a few client errors go on until the person approves."""
+    faults("poll", *answers)(login)
+    login.approve_at_s = 600.0
+    assert asyncio.run(login.walk())[0] == "signed_in"
 
 
 def test_no_poll_after_the_code_has_run_out_and_never_two_codes_within_the_interval(login: Login) -> None:
@@ -543,8 +624,8 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
             interrupt_at(login, "polling")
     else:
         state, ctx = asyncio.run(login.walk())
-        assert (state, type(ctx.trouble)) == ("failed", ConfigError)
-        assert "no bearer tokens" in ctx.trouble.message
+        assert (state, type(ctx.error)) == ("failed", ConfigError)
+        assert "not bearer tokens" in ctx.error.message
         assert server.counts["revoke"] == 1
         assert login.life.served == login.written == []
     assert login.life.store.read().state == "absent"
@@ -644,7 +725,7 @@ def test_ctrl_c_while_another_process_holds_the_lock_revokes_the_grant(login: Lo
 def test_a_context_never_shows_a_secret(login: Login) -> None:
     """The repr of everything that a login carries holds no token and no device code."""
     _, ctx = asyncio.run(login.walk())
-    for thing in (ctx, replace(ctx, trouble=CorruptCredential("x")), login.notices):
+    for thing in (ctx, replace(ctx, error=CorruptCredential("x")), login.notices):
         assert "access-" not in repr(thing)
         assert "refresh-" not in repr(thing)
         assert "device-" not in repr(thing)

@@ -11,6 +11,7 @@ import pytest
 from kimi_auth.credential.contracts import CredentialContext
 from kimi_auth.credential.log_observer import LogObserver
 from kimi_auth.machine import NO_OBSERVER, EdgeRecorder, Observers, Transition, walk_sync
+from kimi_auth.token import fingerprint
 
 LOGGER = "kimi_auth.machine"
 
@@ -21,7 +22,7 @@ def test_a_walk_is_told(life: Any, caplog: pytest.LogCaptureFixture) -> None:
     recorder = EdgeRecorder(test=lambda: "here")
     watched = Observers(recorder, LogObserver())
     at = life.credential.inspect()
-    ctx = CredentialContext(patience_s=30.0, snapshot=at.ctx.snapshot)
+    ctx = CredentialContext(patience_s=30.0, view=at.ctx.view)
     with caplog.at_level(logging.DEBUG, LOGGER):
         end, _ = walk_sync(life.library["token_lifecycle"], life.work, ctx, at=at.state, event="renew", observe=watched)
     told = [record for record in caplog.records if record.name == LOGGER]
@@ -64,3 +65,22 @@ def test_a_bystander_changes_nothing(life: Any) -> None:
         end, _ = walk_sync(machine, life.work, CredentialContext(), observe=watch())
         ends.append(end)
     assert ends == ["fresh", "fresh"]
+
+
+def test_a_renewal_is_one_line(life: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """At INFO each renewal has one line: the new pair's fingerprint, its life in seconds, how long it took."""
+    token = life.sign_in(age_s=2000.0)
+    exchange = life.server.exchange
+
+    def slow(*args: Any, **more: Any) -> Any:
+        life.clock.advance(1.25)
+        return exchange(*args, **more)
+
+    life.server.exchange = slow
+    with caplog.at_level(logging.INFO, "kimi_auth"):
+        assert life.walk("renew").state == "fresh"
+        assert life.walk("touched").state == "fresh"
+    (record,) = [record for record in caplog.records if record.levelno == logging.INFO]
+    assert record.name == "kimi_auth.credential"
+    assert record.getMessage() == f"renewed: pair {fingerprint(life.stored)}, 899 s of life, 1250 ms"
+    assert life.stored.access_token != token.access_token

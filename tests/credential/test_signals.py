@@ -297,7 +297,7 @@ def test_a_signal_that_waits_is_announced(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(module, "SAY_AFTER_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
         work(long=True)
-    assert capsys.readouterr().err == "kimi-auth: stopping as soon as the renewal under way is safe on disk\n"
+    assert capsys.readouterr().err == "kimi-auth: stopping as soon as the renewal in progress is stored\n"
 
 
 def test_saying_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import FunctionType
 
 import pytest
 from house.patience import NO_LIMIT_S, met
@@ -165,7 +166,7 @@ def test_the_wait_at_the_end_is_announced() -> None:
         """
     )
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "kimi-auth: a renewal is on its way; ending when it is safe on disk\n"
+    assert done.stderr == "kimi-auth: a renewal is in progress; exiting as soon as its result is stored\n"
 
 
 def test_what_begins_while_the_interpreter_exits() -> None:
@@ -216,11 +217,11 @@ def test_a_flight_that_never_took_off(monkeypatch: pytest.MonkeyPatch, torn_at: 
 
     class Alarm(BaseException): ...
 
-    def torn(*_: object) -> None:
+    def torn(*_: object, **__: object) -> None:
         raise Alarm
 
     if torn_at == "before it starts":
-        monkeypatch.setattr(flight._Call, "start", torn)
+        monkeypatch.setattr(flight.Call, "start", torn)
     else:
         monkeypatch.setattr(threading.Thread, "start", torn)
     with pytest.raises(Alarm):
@@ -285,7 +286,7 @@ def test_an_arrival_that_is_past_is_not_waited_for() -> None:
 
 
 def test_nothing_that_a_second_interrupt_could_leave_locked() -> None:
-    """A waiter is a queue and a callback: it has no lock or condition of Python's, whose release a Ctrl-C can
+    """A waiter is a queue and two callbacks: it has no lock or condition of Python's, whose release a Ctrl-C can
     prevent."""
     held = [type(value) for value in vars(Waiter()).values()]
-    assert held == [queue.SimpleQueue, type(None)]
+    assert held == [queue.SimpleQueue, FunctionType, type(None)]

@@ -17,6 +17,7 @@ from kimi_auth.errors import (
     CredentialLocked,
     NotSignedIn,
     Revoked,
+    StorageError,
     StoreUnwritable,
     Unreachable,
     WrongIssuer,
@@ -34,7 +35,7 @@ LOST = Answer("in_doubt", error=Unreachable("the answer was lost"))
 LOST_BUSY = Answer("in_doubt", error=Unreachable("503"), retry_after_s=60.0)
 BUSY = Answer("not_processed", error=Unreachable("429"), retry_after_s=20.0)
 BUSY_FOR_LONG = Answer("not_processed", error=Unreachable("429"), retry_after_s=600.0)
-PROXY = Answer("unrecognized", error=Blocked("403, HTML"), words="403, HTML")
+PROXY = Answer("unrecognized", error=Blocked("403, HTML"), message="403, HTML")
 SILENT = Owner("another-boot", "1/2", 7, "5", "box")
 STRANGER = Answer("misconfigured", error=ClientRefused("invalid_client"))
 
@@ -59,14 +60,20 @@ def ended(life: Life) -> None:
     life.sign_in(age_s=901)
 
 
+def ends_in_milliseconds(life: Life) -> None:
+    """Another program wrote its `expires_at` in milliseconds."""
+    token = life.sign_in()
+    life.store.theirs.put(Token(token.access_token, token.refresh_token, token.expires_at_s * 1000, 900.0))
+
+
 def backing_off(life: Life) -> None:
     expiring(life)
-    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, words="503"))
+    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, message="503"))
 
 
 def paced_and_ended(life: Life) -> None:
     ended(life)
-    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, words="503"))
+    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, message="503"))
 
 
 def interrupted(life: Life) -> None:
@@ -237,6 +244,7 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
     expiring: ("expiring", None),
     expired: ("expired", None),
     ended: ("expired", None),
+    ends_in_milliseconds: ("expired", StorageError),
     backing_off: ("usable", Unreachable),
     paced_and_ended: ("expired", Unreachable),
     unrenewable: ("usable", Revoked),
@@ -256,9 +264,9 @@ def test_inspection_names_the_state_and_the_trouble(life: Life, situation: Calla
     """Inspecting names the state of a stored credential, twice the same, and sends nothing."""
     situation(life)
     asked = life.server.counts.copy()
-    state, trouble = INSPECTED[situation]
+    state, error = INSPECTED[situation]
     landing = life.credential.inspect()
-    assert (landing.state, type(landing.ctx.trouble) if landing.ctx.trouble else None) == (state, trouble)
+    assert (landing.state, type(landing.ctx.error) if landing.ctx.error else None) == (state, error)
     assert life.walk("touched").state == state
     assert life.server.counts == asked
 
@@ -317,7 +325,7 @@ class Row(NamedTuple):
     event: str
     end: str
     exchanges: int
-    trouble: type[Exception] | None = None
+    error: type[Exception] | None = None
     fault: Callable[[Life], None] = nobody
     need: Need = Need()
     patience_s: float = 30.0
@@ -358,7 +366,7 @@ def disk_full_during_exchange(life: Life) -> None:
 
 
 def disk_full_at_rename(life: Life) -> None:
-    at("commit_staged", disk_full)(life)
+    at("commit", disk_full)(life)
 
 
 def disk_full_for_three_seconds(life: Life) -> None:
@@ -500,7 +508,7 @@ ROWS = {
     "its owner is silent, and more life is wanted": Row(
         silent_and_usable, "renew", "fresh", 1, need=Need(min_ttl_s=800.0)
     ),
-    "an staged is installed, nothing is sent": Row(staged, "renew", "fresh", 1),
+    "a staged pair is committed, nothing is sent": Row(staged, "renew", "fresh", 1),
     "soft refusal, tried again": Row(blocked, "renew", "fresh", 1),
     "soft refusal, rejected": Row(blocked, "rejected", "fresh", 1, need=BEARER),
     "soft refusal, the backoff holds": Row(blocked_and_backing_off, "renew", "blocked", 0, Blocked),
@@ -566,8 +574,8 @@ def test_a_walk_ends_where_it_must(life: Life, name: str) -> None:
     need = replace(row.need, not_fp=life.store.read().fp) if row.need.not_fp else row.need
     row.fault(life)
     landing = life.walk(row.event, need, patience_s=row.patience_s)
-    trouble = landing.ctx.trouble
-    assert (landing.state, type(trouble) if trouble else None) == (row.end, row.trouble), trouble
+    error = landing.ctx.error
+    assert (landing.state, type(error) if error else None) == (row.end, row.error), error
     assert life.server.counts["exchange"] == row.exchanges
     assert not life.server.state.reused, "a spent refresh token was sent again"
     if row.end == "fresh":
@@ -643,17 +651,17 @@ LOGOUTS = {
 @pytest.mark.parametrize("name", LOGOUTS)
 def test_logout_is_local_first_and_final(life: Life, name: str) -> None:
     """From every state a logout leaves nothing that signs anybody in, or says that the login stands."""
-    situation, end, revocation, trouble, fault = LOGOUTS[name]
+    situation, end, revocation, error, fault = LOGOUTS[name]
     situation(life)
     fault(life)
     landing = life.walk("logout")
-    said = landing.ctx.trouble
-    assert (landing.state, landing.ctx.revocation, type(said) if said else None) == (end, revocation, trouble), said
-    if trouble is WrongIssuer:
+    said = landing.ctx.error
+    assert (landing.state, landing.ctx.revocation, type(said) if said else None) == (end, revocation, error), said
+    if error is WrongIssuer:
         assert (life.stored.refresh_token, life.server.counts["revoke"]) == ("refresh-b", 0)
     elif end == "absent":
         assert life.served[-1] == ""
-        assert landing.ctx.config == ("kept" if trouble is ConfigError else "restored")
+        assert landing.ctx.config == ("kept" if error is ConfigError else "restored")
         access = [f"access-{number}" for number in range(1, 5)]
         assert revocation != "revoked" or not any(map(life.server.is_live, access))
 
@@ -665,7 +673,7 @@ def test_what_cannot_be_replaced_is_never_sent(life: Life, age_s: float, before:
     life.store.fixed = True
     assert life.state == before
     landing = life.walk("renew")
-    assert (landing.state, landing.ctx.trouble.code if landing.ctx.trouble else "") == (after, "unwritable")
+    assert (landing.state, landing.ctx.error.code if landing.ctx.error else "") == (after, "unwritable")
     assert life.server.counts["exchange"] == 0
     life.store.fixed = False
     assert life.walk("renew").state == "fresh"
@@ -764,7 +772,9 @@ def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
     life.server.fault("exchange", LOST)
 
     def asked_to_wait() -> None:
-        life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 900, words="429"))
+        life.store.theirs.set_backoff(
+            replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 900, message="429")
+        )
 
     slept = life.clock.sleep
 
@@ -839,7 +849,7 @@ def test_how_long_an_unrecognized_refusal_is_waited_for(life: Life, age_s: float
     seen = []
     for _ in waits:
         with life.store.locked(0):
-            ctx = CredentialContext(snapshot=life.store.read(), trouble=PROXY.error)
+            ctx = CredentialContext(view=life.store.view(), error=PROXY.error)
             assert life.work.record_unrecognized(ctx)[0] == "recorded"
         seen.append(life.store.backoff().retry_at_s - life.clock.wall_s())
         if age_s == 400:
@@ -891,11 +901,11 @@ def test_what_happens_while_it_cannot_be_installed(
     again from memory."""
     life.sign_in(age_s=901)
 
-    def trouble() -> None:
+    def error() -> None:
         meanwhile(life)
         raise StoreUnwritable("the directory cannot be written to")
 
-    life.store.before["commit_staged"] = trouble
+    life.store.before["commit"] = error
     landing = life.walk("renew")
     assert landing.state == state
     found = life.store.read().token

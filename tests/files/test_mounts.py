@@ -189,7 +189,7 @@ path = Path(sys.argv[1])
 try:
     files.refuse_fixed(path)
 except files.Fixed as error:
-    print(error.words)
+    print(error.message)
 new = path.with_name("new")
 new.touch()
 try:
@@ -263,7 +263,7 @@ def test_no_modes(modeless: Path) -> None:
         claim = store.claim(fp)
         assert claim.state == "made"
         store.stage(claim, Token("b", "s", 5.0, 9.0))
-        store.commit_staged(fp)
+        store.commit(claim, Token("b", "s", 5.0, 9.0))
     found = store.read()
     assert (found.state, found.problem) == ("present", None)
     ((words, step),) = set(files.remarks(store.path.parent))

@@ -263,7 +263,7 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore
 store = FileStore(Path(sys.argv[1]), clock=SystemClock())
 with store.locked(0.0) as held:
-    print(held, store.holder())
+    print(bool(held), store.holder())
 """
 
 

@@ -64,7 +64,7 @@ class Result:
 
     access: str
     error: str
-    words: str = ""
+    message: str = ""
     waited_s: float = 0.0
     in_flight: bool = False
     state: str = ""

@@ -102,11 +102,11 @@ IN_TROUBLE = [
 @pytest.mark.parametrize(("name", "count", "age"), IN_TROUBLE)
 def test_in_trouble(stage: Stage, name: str, count: int, age: Age) -> None:
     """A transient error first: it signs no process out; a token is sent again in declared recovery only."""
-    trouble = TROUBLES[name]
-    stage.serve(reuse=trouble.reuse, latency_s=0.1)
-    stage.state.inject(*trouble.faults)
+    error = TROUBLES[name]
+    stage.serve(reuse=error.reuse, latency_s=0.1)
+    stage.state.inject(*error.faults)
     fleet = act(stage, count, age, tries=8)
-    if trouble.ends_login:
+    if error.ends_login:
         # The only answer was lost, and this server takes no token twice: the login is over, and every process is told
         # so.
         served = {"revoked", "unreachable"} if age == "expired" else {""}
@@ -122,7 +122,7 @@ def test_in_trouble(stage: Stage, name: str, count: int, age: Age) -> None:
     now = stage.look()
     if age != "expiring":
         assert {result.error for _, result in fleet} == {""}
-    assert stage.exchanges == trouble.exchanges
+    assert stage.exchanges == error.exchanges
     assert now.refresh != stage.seen[0].refresh
     assert stage.works
     assert violations(stage) == []

@@ -225,7 +225,7 @@ class Worker:
         code = error.code if isinstance(error, KimiAuthError) else type(error).__name__
         words = error.message if isinstance(error, KimiAuthError) else ""
         waited_s = time.monotonic() - self.began_s
-        report(result=True, access="", error=code, words=words, waited_s=waited_s, pid=os.getpid(), **more)
+        report(result=True, access="", error=code, message=words, waited_s=waited_s, pid=os.getpid(), **more)
 
     def attempt(self, call: Callable[[], str | None], **more: object) -> None:
         """Calls until it is served, `tries` times at most; between them it waits as long as the shared backoff asks."""

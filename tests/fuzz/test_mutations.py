@@ -16,6 +16,7 @@ from fuzz.mutate import mutations
 from hypothesis import settings
 
 from kimi_auth import __main__ as fast_lane
+from kimi_auth import urls
 from kimi_auth.errors import ConfigError, CorruptCredential
 from kimi_auth.machine import trace
 from kimi_auth.models import parse_catalogue
@@ -27,7 +28,8 @@ from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Backoff, RevokedMark
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint, parse_record, phase
-from kimi_auth.wire import answers, decode, discovery, sanitize, verdict
+from kimi_auth.wire import answers, decode, discovery, interpret, sanitize
+from kimi_auth.wire.response import RawResponse
 
 PER_EXAMPLE = 20
 """Mutations for each example that hypothesis would be given: one profile rules both kinds of fuzzing."""
@@ -66,7 +68,7 @@ def claim(data: bytes) -> None:
     assert data.startswith(found.line)
     assert found.line or (found.header.owner, found.answer, found.is_closed) == (Owner(), None, False)
     for boot in ("boot-a", "boot-b", ""):
-        claim = claims.judge(found, MEETINGS, Owner(boot), 100.0)
+        claim = claims.classify(found, MEETINGS, Owner(boot), 100.0)
         assert claim.state in {"staged", "interrupted", "in_flight"}
         assert 0 <= claim.wait_s <= claims.WAIT_S
 
@@ -81,7 +83,7 @@ def meetings(data: bytes) -> None:
 
 def refusal(data: bytes) -> None:
     found = formats.decode_revoked(data)
-    assert found.words == "" or found.words.isprintable()
+    assert found.message == "" or found.message.isprintable()
     assert formats.decode_revoked(formats.encode_revoked(found)) == found
 
 
@@ -90,25 +92,25 @@ def backoff(data: bytes) -> None:
     assert formats.decode_backoff(formats.encode_backoff(found)) == found
 
 
-def answered(kind: Any, judge: Callable[[verdict.RawResponse], Any]) -> Callable[[bytes], None]:
+def answered(kind: Any, judge: Callable[[RawResponse], Any]) -> Callable[[bytes], None]:
     """A server's body, under each status that has rows of its own."""
 
     def check(data: bytes) -> None:
         status = (200, 400, 401, 403, 429, 500, 302, 204)[len(data) % 8]
         answer = judge(
-            verdict.RawResponse("auth.test", status, "application/json", data, secrets=("refresh-of-a-fuzzed-pair",))
+            RawResponse("auth.test", status, "application/json", data, secrets=("refresh-of-a-fuzzed-pair",))
         )
         assert answer.outcome in get_args(kind)
         line = answer.error.line if answer.error else ""
         assert line.isprintable()
         assert "refresh-of-a-fuzzed-pair" not in line
-        assert len(answer.words) <= 200
+        assert len(answer.message) <= 200
 
     return check
 
 
 def metadata(data: bytes) -> None:
-    url = discovery.endpoint(decode.json_object(data), "https://auth.test", "token_endpoint")
+    url = discovery.endpoint(decode.json_object(data) or {}, "https://auth.test", "token_endpoint")
     assert url == "" or url.lower().startswith("https://")
 
 
@@ -149,7 +151,7 @@ def words(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     assert sanitize.clean(text, 60).isprintable()
     assert len(sanitize.clean(text, 60)) <= 60
-    url = sanitize.safe_url(text)
+    url = urls.safe_url(text)
     assert url == "" or (url.lower().startswith(("https://", "http://")) and url.isprintable())
     wait_s = sanitize.retry_after_s(text, 1_800_000_000.0)
     assert wait_s is None or 0 <= wait_s <= 900
@@ -180,11 +182,11 @@ PARSERS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "meetings of a claim": (meetings, [claims.encode_meetings(MEETINGS)]),
     "refusal": (refusal, [formats.encode_revoked(RevokedMark(1_800_000_000.0, "the server's words"))]),
     "backoff": (backoff, [formats.encode_backoff(Backoff(retry_at_s=5.0, failures=3, unrecognized_fp=FP, unrecognized_count=2))]),
-    "device code answer": (answered(answers.CodeOutcome, verdict.code_answer), as_json(CODE, *ERRORS)),
-    "poll answer": (answered(answers.PollOutcome, verdict.poll_answer), as_json(GRANT, *ERRORS)),
-    "refresh answer": (answered(answers.ExchangeOutcome, verdict.exchange_answer), as_json(GRANT, *ERRORS)),
-    "revocation answer": (answered(answers.RevokeOutcome, verdict.revoke_answer), [b"", *as_json({}, *ERRORS)]),
-    "models answer": (answered(answers.ModelsOutcome, verdict.models_answer), as_json(MODELS, *ERRORS)),
+    "device code answer": (answered(answers.CodeOutcome, interpret.code_answer), as_json(CODE, *ERRORS)),
+    "poll answer": (answered(answers.PollOutcome, interpret.poll_answer), as_json(GRANT, *ERRORS)),
+    "refresh answer": (answered(answers.ExchangeOutcome, interpret.exchange_answer), as_json(GRANT, *ERRORS)),
+    "revocation answer": (answered(answers.RevokeOutcome, interpret.revoke_answer), [b"", *as_json({}, *ERRORS)]),
+    "models answer": (answered(answers.ModelsOutcome, interpret.models_answer), as_json(MODELS, *ERRORS)),
     "metadata": (
         metadata,
         as_json({"issuer": "https://auth.test", "token_endpoint": "https://auth.test/token", "x": [{}]}),
@@ -224,10 +226,8 @@ def test_the_samples_themselves_are_good() -> None:
     assert formats.decode_record(PARSERS["credential"][1][0], Path("record")) == PAIR
     assert claims.parse(PARSERS["claim"][1][0], FP).answer is not None
     assert formats.decode_backoff(PARSERS["backoff"][1][0]).failures == 3
-    assert verdict.poll_answer(verdict.RawResponse("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
-    assert verdict.code_answer(
-        verdict.RawResponse("a", 200, "application/json", PARSERS["device code answer"][1][0])
-    ).value
+    assert interpret.poll_answer(RawResponse("a", 200, "application/json", PARSERS["poll answer"][1][0])).value
+    assert interpret.code_answer(RawResponse("a", 200, "application/json", PARSERS["device code answer"][1][0])).value
     assert parse_platforms(PARSERS["platforms.toml"][1][0].decode(), "platforms.toml")[0]
     assert parse_catalogue(json.loads(PARSERS["catalogue"][1][0]))[0]
     assert trace._parse(PARSERS["trace"][1][0].decode())

@@ -13,6 +13,7 @@ import kimi_auth
 PACKAGE = Path(kimi_auth.__file__).parent
 
 THIRD_PARTY = {
+    "PyInstaller": {"__pyinstaller"},
     "brotli": {"wire"},
     "filelock": {"store", "models"},
     "httpx": {"wire", "clients", "cli"},  # cli: the demo is a client like any other

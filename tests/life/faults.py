@@ -137,24 +137,24 @@ def _codes() -> Iterable[Fault]:
     yield fault("503 for ever", answer(503), "failed", "returned a server error", times=None, final=no_use)
     yield fault("429 with seconds", answer(429, retry_after="7"), says="is rate-limiting this client")
     yield fault("429 with a date", soon, says="is rate-limiting this client")
-    yield fault("a captive portal's page, once", PAGE, says="no OAuth answer")
-    yield fault("a captive portal's page for ever", PAGE, "failed", "no OAuth answer", times=None, final=no_use)
-    yield fault("a redirect to a portal", answer(302, location="http://portal.example/"), says="no OAuth answer")
-    yield fault("404, HTML", page(404), says="no OAuth answer")
-    yield fault("407, HTML", page(407), says="no OAuth answer")
+    yield fault("a captive portal's page, once", PAGE, says="not OAuth")
+    yield fault("a captive portal's page for ever", PAGE, "failed", "not OAuth", times=None, final=no_use)
+    yield fault("a redirect to a portal", answer(302, location="http://portal.example/"), says="not OAuth")
+    yield fault("404, HTML", page(404), says="not OAuth")
+    yield fault("407, HTML", page(407), says="not OAuth")
     yield fault("dropped", "drop", says="cannot be reached")
     yield fault("reset", "reset", says="cannot be reached")
     yield fault("broken off in the middle", "broken off", says="cannot be reached")
-    yield fault("an empty body", answer(200), says="no OAuth answer")
-    yield fault("a body of 2 MiB", answer(200, b"A" * (2 << 20)), says="no OAuth answer")
-    yield fault("NULs", answer(200, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
-    yield fault("404, a framework's JSON", FRAMEWORK, says="no OAuth answer")
+    yield fault("an empty body", answer(200), says="not OAuth")
+    yield fault("a body of 2 MiB", answer(200, b"A" * (2 << 20)), says="not OAuth")
+    yield fault("NULs", answer(200, b"\0" * 100, content_type="application/json"), says="not OAuth")
+    yield fault("404, a framework's JSON", FRAMEWORK, says="not OAuth")
     bad = answer(200, b'{"device_code": "\xff\xfe"}')
     yield fault("invalid UTF-8", bad, "failed", "answers without a device code", final=no_use)
     yield fault("a key twice", twice_named(ScriptedServer.codes))
     yield fault("a device code with spaces", codes(device_code="a device code"))
-    yield fault("a list", raw("[]"), says="no OAuth answer")
-    yield fault("deeply nested", raw("[" * 100_000), says="no OAuth answer")
+    yield fault("a list", raw("[]"), says="not OAuth")
+    yield fault("deeply nested", raw("[" * 100_000), says="not OAuth")
     for code in ("invalid_client", "unauthorized_client", "invalid_request"):
         yield fault(code, oauth_error(code, 401), "failed", "refuses this program", final=no_use)
     yield fault("an unknown error", oauth_error("moon_phase"), "failed", "moon_phase", final=no_use)
@@ -179,7 +179,7 @@ def _codes() -> Iterable[Fault]:
     for value in (86_400, 0, -5, "7", "soon", None, 1e300, True):
         yield fault(f"interval {value!r}", codes(interval=value) if value is not None else codes(interval=[]))
     for life_s in (0.001, 1):
-        yield fault(f"expires_in {life_s!r} for ever", codes(expires_in=life_s), "expired", "ran out", times=None)
+        yield fault(f"expires_in {life_s!r} for ever", codes(expires_in=life_s), "expired", "code expired", times=None)
     for value in ("600", -1, 0, 1e300, "never", 90):
         yield fault(f"expires_in {value!r}", codes(expires_in=value))
 
@@ -191,11 +191,11 @@ def _polls() -> Iterable[Fault]:
     spoken = "an OAuth error that ends the request (RFC 8628 §3.5)"
     spent = "the code has given its tokens (RFC 8628 §3.5)"
     yield fault("access_denied", oauth_error("access_denied"), "denied", "was refused")
-    yield fault("expired_token", oauth_error("expired_token"), says="ran out")
+    yield fault("expired_token", oauth_error("expired_token"), says="code expired")
     yield fault("slow_down", oauth_error("slow_down"), says="every 10 s", pause_s=12)
     yield fault("slow_down three times", oauth_error("slow_down"), says="every 20 s", times=3, pause_s=24)
     yield fault("pending with a 200", oauth_error("authorization_pending", 200))
-    yield fault("not approved", oauth_error("authorization_pending"), "expired", "ran out", times=None)
+    yield fault("not approved", oauth_error("authorization_pending"), "expired", "code expired", times=None)
     yield fault("500", answer(500), says="returned a server error")
     yield fault("500 for ever", answer(500), "expired", "returned a server error", times=None)
     yield fault("server_error", oauth_error("server_error"), says="returned a server error")
@@ -208,23 +208,33 @@ def _polls() -> Iterable[Fault]:
     yield fault(
         "pending with Retry-After", answer(400, {"error": "authorization_pending"}, retry_after="42"), pause_s=42
     )
-    yield fault("404, a framework's JSON", FRAMEWORK, says="no OAuth answer")
-    yield fault("403, a framework's JSON", answer(403, {"error": "Forbidden"}), says="no OAuth answer")
-    for status in (403, 404, 407, 408, 451):
-        yield fault(f"{status}, HTML", page(status), says="no OAuth answer")
-    yield fault("400 without a body", answer(400), says="no OAuth answer")
-    yield fault("a redirect", answer(302, location="http://portal.example/"), says="no OAuth answer")
-    yield fault("a captive portal for an hour", page(511), says="has trouble", times=20)
+    yield fault("404, a framework's JSON", FRAMEWORK, says="rejects the request")
+    yield fault("403, a framework's JSON", answer(403, {"error": "Forbidden"}), says="not OAuth")
+    for status in (403, 407, 408, 451):
+        yield fault(f"{status}, HTML", page(status), says="not OAuth")
+    yield fault("403, HTML, for ever", page(403), "expired", "not OAuth", times=None)
+    yield fault("404, HTML", page(404), says="rejects the request")
+    yield fault(
+        "415 for ever",
+        answer(415),
+        "failed",
+        "rejects the request (HTTP 415)",
+        times=None,
+        final="a client error that repeats says that the request is wrong",
+    )
+    yield fault("400 without a body", answer(400), says="rejects the request")
+    yield fault("a redirect", answer(302, location="http://portal.example/"), says="not OAuth")
+    yield fault("a captive portal for an hour", page(511), says="returned a server error", times=20)
     yield fault("dropped", "drop", says="cannot be reached")
     yield fault("reset", "reset", says="cannot be reached")
     yield fault("reset for ever", "reset", "expired", "cannot be reached", times=None)
-    yield fault("400, 2 MiB", answer(400, b"<b>" + b"A" * (2 << 20)), says="no OAuth answer")
-    yield fault("400, NULs", answer(400, b"\0" * 100, content_type="application/json"), says="no OAuth answer")
-    yield fault("400, invalid UTF-8", answer(400, b'{"error": "access_denied\xff"}'), says="no OAuth answer")
+    yield fault("400, 2 MiB", answer(400, b"<b>" + b"A" * (2 << 20)), says="rejects the request")
+    yield fault("400, NULs", answer(400, b"\0" * 100, content_type="application/json"), says="rejects the request")
+    yield fault("400, invalid UTF-8", answer(400, b'{"error": "access_denied\xff"}'), says="rejects the request")
     yield fault(
-        "400, error twice", answer(400, '{"error":"slow_down","error":"access_denied"}'), says="no OAuth answer"
+        "400, error twice", answer(400, '{"error":"slow_down","error":"access_denied"}'), says="rejects the request"
     )
-    yield fault("400, error a number", answer(400, {"error": 7}), says="no OAuth answer")
+    yield fault("400, error a number", answer(400, {"error": 7}), says="rejects the request")
     yield fault("invalid_grant", oauth_error("invalid_grant"), "failed", "its answer was lost", final=spoken)
     yield fault("invalid_client", oauth_error("invalid_client", 401), "failed", "refuses this program", final=spoken)
     yield fault("an unknown error", oauth_error("moon_phase"), "failed", "moon_phase", final=spoken)
@@ -235,7 +245,7 @@ def _polls() -> Iterable[Fault]:
     yield fault("a token of 70,000 characters", tokens(access_token="A" * 70_000), "failed", "read", final=spent)
     yield fault("a token that is a number", tokens(access_token=7), "failed", "could not be read", final=spent)
     other = tokens(token_type="mac")
-    yield fault("a token of type mac", other, "failed", "are no bearer tokens", final=spent)
+    yield fault("a token of type mac", other, "failed", "are not bearer tokens", final=spent)
     yield fault("a token of type BEARER", tokens(token_type="BEARER"))
     for name, change in UNTIDY.items():
         # The code is spent by its first 200, whatever that looks like: who polls on loses the login.
@@ -281,8 +291,8 @@ def _refreshes() -> Iterable[Fault]:
     yield transient("429 with a date", soon, "is rate-limiting this client", times=1)
     yield fault("rotated, and the answer lost", lost, "revoked", "ended the login", then="revoked")
     yield fault("temporarily_unavailable", oauth_error("temporarily_unavailable"))
-    portal = "no OAuth answer"
-    unreadable = "no token that can be read"
+    portal = "not OAuth"
+    unreadable = "without a readable token"
     yield transient("a captive portal's page", PAGE, portal)
     for status in (400, 401, 403, 404, 407):
         yield transient(f"{status}, HTML", page(status), portal)
@@ -325,8 +335,8 @@ def _models() -> Iterable[Fault]:
         return Fault("models", name, (reply,), ends, says, times)
 
     yield fault("401", answer(401), "rejected the access token", times=2)
-    yield fault("402, no membership", answer(402, {"error": {"message": "no membership"}}), "refuses the account")
-    yield fault("403, a proxy", page(403), "refuses the account or the way to it")
+    yield fault("402, no membership", answer(402, {"error": {"message": "no membership"}}), "refuses this account")
+    yield fault("403, a proxy", page(403), "a proxy refuses the request")
     yield fault("404, HTML", page(404), "no list of models")
     yield fault("429", answer(429, retry_after="60"), "no list of models")
     yield fault("500", answer(500), "no list of models")

@@ -123,7 +123,7 @@ def sign_in(life: Life) -> None:
 
     life.person.tell = watch  # type: ignore[method-assign]
     report: LoginReport = asyncio.run(signing.sign_in(life.home.session()._components, life.person))
-    life.ends, life.error, life.codes_at_s = report.state, report.trouble, tuple(issued)
+    life.ends, life.error, life.codes_at_s = report.state, report.error, tuple(issued)
 
 
 def refresh(life: Life, clock: VirtualClock) -> None:

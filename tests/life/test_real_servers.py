@@ -118,7 +118,7 @@ def test_login_leaves_what_the_kimi_cli_reads(account: Account) -> None:
     before_s = account.clock.wall_s()
     person = Person(("waiting", account.server.approve))
     report = asyncio.run(sign_in(account.session()._components, person))
-    assert (report.state, report.models, report.already, report.trouble) == ("signed_in", account.models, False, None)
+    assert (report.state, report.models, report.already, report.error) == ("signed_in", account.models, False, None)
     assert person.kinds == ["code", "waiting", "approved", "stored", "models", "configured", "live"]
 
     record = account.record
@@ -186,8 +186,8 @@ def test_denied(name: str, account_at: Callable[..., Account]) -> None:
     account = account_at(name)
     report = asyncio.run(sign_in(account.session()._components, Person(("waiting", account.server.deny))))
     assert report.state == "denied"
-    assert report.trouble is not None
-    assert report.trouble.exit_status == 6
+    assert report.error is not None
+    assert report.error.exit_status == 6
     assert not account.credential.exists()
     assert not account.config.exists()
 
@@ -208,7 +208,7 @@ def test_nobody_approves(name: str, account_at: Callable[..., Account]) -> None:
     account = account_at(name, code_ttl_s=20)
     report = asyncio.run(sign_in(account.session()._components, person := Person()))
     assert report.state == "expired"
-    assert isinstance(report.trouble, CodeExpired)
+    assert isinstance(report.error, CodeExpired)
     assert len(set(person.user_codes)) == 4
     assert not account.credential.exists()
 
@@ -379,7 +379,7 @@ def test_logout(account: Account) -> None:
     refresh_token = account.record["refresh_token"]
     assert account.config.read_bytes() != MY_CONFIG
     report = account.session().logout_sync()
-    assert (report.state, report.revocation, report.config, report.trouble) == ("absent", "revoked", "restored", None)
+    assert (report.state, report.revocation, report.config, report.error) == ("absent", "revoked", "restored", None)
     assert account.config.read_bytes() == MY_CONFIG
     assert account.record["access_token"] == account.record["refresh_token"] == ""
     with Client(account.server) as client:

@@ -184,8 +184,8 @@ class Witness:
     def look_at(self, session: Session) -> None:
         status = session.status()
         self.gleanings.add("status", status, dataclasses.asdict(status))
-        if status.trouble is not None:
-            self.gleanings.add("status", status.trouble.line)
+        if status.error is not None:
+            self.gleanings.add("status", status.error.line)
 
     def glean(self, moment: str) -> None:
         self.gleanings.objects(moment)
@@ -195,9 +195,9 @@ class Witness:
         """A login that the person approves at the second "waiting", with every observer attached."""
         view = Told(self.gleanings, person or Person(("waiting", self.emulator_approves)))
         report = asyncio.run(sign_in(self.session()._components, view, **settings))
-        self.gleanings.add("report", report, report.trouble)
-        if report.trouble is not None:
-            self.gleanings.error(report.trouble)
+        self.gleanings.add("report", report, report.error)
+        if report.error is not None:
+            self.gleanings.error(report.error)
         self.glean(f"after a login that is {report.state}")
         return report.state
 
@@ -251,7 +251,7 @@ def rough_login(witness: Witness) -> None:
     """Codes, pending, slow_down, a 503, HTML and a lost connection, each quoting the device code; then the approval."""
     person = Person()
 
-    def trouble(_: str) -> None:
+    def error(_: str) -> None:
         for script in (
             {"error": "slow_down"},
             {"status": 503},
@@ -261,7 +261,7 @@ def rough_login(witness: Witness) -> None:
         ):
             witness.fault(**script)
 
-    person.plan.extend([("code", trouble), ("waiting", lambda _: None), ("waiting", witness.emulator_approves)])
+    person.plan.extend([("code", error), ("waiting", lambda _: None), ("waiting", witness.emulator_approves)])
     assert witness.login(person) == "signed_in"
     assert person.kinds.count("unreachable") == 4
 
@@ -340,7 +340,7 @@ def ended(witness: Witness) -> None:
     witness.fault("revoke", status=503)
     report = session.logout_sync()
     witness.gleanings.add("report", report)
-    witness.gleanings.error(report.trouble or AssertionError("the server was to refuse"))
+    witness.gleanings.error(report.error or AssertionError("the server was to refuse"))
     witness.glean("after signing out")
     with witness.expect():
         session.access_token_sync()
@@ -368,7 +368,7 @@ def cut_short(witness: Witness) -> None:
         view = Told(witness.gleanings, Person(("waiting", witness.emulator_approves)))
         report = asyncio.run(sign_in(session._components, view, force=True))
     assert report.state == "failed"
-    witness.gleanings.error(report.trouble or AssertionError("the disk was to be full"))
+    witness.gleanings.error(report.error or AssertionError("the disk was to be full"))
 
     async def interrupted() -> None:
         login: asyncio.Task[Any]

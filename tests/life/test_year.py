@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from kimi_auth import token
-from kimi_auth.credential import judge
+from kimi_auth.credential import backoff, classify
 from kimi_auth.credential.age import CachedToken
 from kimi_auth.store import Claim, MemoryStore, claims
 from life.year.disturbances import ALL, NONE, OUTAGES, Faults
@@ -148,7 +148,8 @@ def test_a_process_knows_how_old_its_token_is(tmp_path: Path, steps: tuple[Step,
 
 
 def _believe_everything(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(judge, "phase", lambda *_: "fresh")
+    for module in (backoff, classify):
+        patch.setattr(module, "phase", lambda *_: "fresh")
     patch.setattr(CachedToken, "serves", lambda *_: True)
 
 
@@ -158,18 +159,18 @@ def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:
         return nullcontext(True)
 
     patch.setattr(MemoryStore, "locked", locked)
-    rule = claims.judge
+    rule = claims.classify
 
     def judge_by_the_lock(*args: Any) -> Claim:
         claim = rule(*args)
         return replace(claim, state="interrupted") if claim.state == "in_flight" else claim
 
-    patch.setattr(claims, "judge", judge_by_the_lock)
+    patch.setattr(claims, "classify", judge_by_the_lock)
 
 
 def _never_try_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(judge, "BACKOFF_FIRST_S", 800.0)
-    patch.setattr(judge, "BACKOFF_MAX_S", 800.0)
+    patch.setattr(backoff, "BACKOFF_FIRST_S", 800.0)
+    patch.setattr(backoff, "BACKOFF_MAX_S", 800.0)
 
 
 def _renew_too_early(patch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +46,7 @@ def after(config: dict[str, Any], change: Any) -> dict[str, Any]:
         ({"id": "m", "display_name": "K2\x1b[2J\u202e\nCode  月"}, ModelEntry(id="m", display_name="K2[2J Code 月")),
         ({"id": "m", "display_name": "\x00"}, ModelEntry(id="m")),
         ({"id": "m", "display_name": None}, ModelEntry(id="m")),
-        ({"id": "m", "display_name": "x" * 500}, ModelEntry(id="m", display_name="x" * 200)),
+        ({"id": "m", "display_name": "x" * 500}, ModelEntry(id="m", display_name="x" * 199 + "…")),
         ({"id": "a/b:c@d"}, ModelEntry(id="a/b:c@d")),
         ({}, None),
         ("m", None),
@@ -58,16 +59,6 @@ def after(config: dict[str, Any], change: Any) -> dict[str, Any]:
         ({"id": "a\u202eb"}, None),
         ({"id": "\ud800"}, None),
         ({"id": "x" * 201}, None),
-        ({"id": "m", "context_length": "many"}, None),
-        ({"id": "m", "context_length": "٣"}, None),
-        ({"id": "m", "context_length": "9" * 5000}, None),
-        ({"id": "m", "context_length": True}, None),
-        ({"id": "m", "context_length": 1.5}, None),
-        ({"id": "m", "context_length": float("nan")}, None),
-        ({"id": "m", "context_length": []}, None),
-        ({"id": "m", "supports_reasoning": "yes"}, None),
-        ({"id": "m", "supports_video_in": 1}, None),
-        ({"id": "m", "display_name": ["x"]}, None),
     ],
 )
 def test_item(item: object, expected: ModelEntry | None) -> None:
@@ -77,6 +68,70 @@ def test_item(item: object, expected: ModelEntry | None) -> None:
     assert models == (ModelEntry(id="before"), *middle, ModelEntry(id="after"))
     assert len(notes) == (0 if expected else 1)
     assert all(note.startswith("model 2 left out: ") and note.isprintable() for note in notes)
+
+
+WHOLE = ModelEntry(
+    id="m",
+    context_length=9,
+    supports_reasoning=True,
+    supports_image_in=True,
+    supports_video_in=True,
+    display_name="M",
+)
+ODD: dict[str, tuple[Any, ...]] = {
+    "context_length": ("many", "٣", "9" * 5000, "", True, 1.5, math.nan, math.inf, [], [5], {}, {"tokens": 5}),
+    **dict.fromkeys(
+        ("supports_reasoning", "supports_image_in", "supports_video_in"),
+        ("yes", "true", "", 1, 0, 1.0, math.nan, [], [True], {}, {"value": True}),
+    ),
+    "display_name": (5, 1.5, math.nan, True, [], ["x"], {}, {"en": "x"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [pytest.param(field, value, id=f"{field}-{number}") for field in ODD for number, value in enumerate(ODD[field])],
+)
+def test_an_optional_field_of_an_odd_type(kimi: Platform, field: str, value: Any) -> None:
+    """It counts as missing and is named; the model stays, with all its other fields, and so does the user's default."""
+    models, notes = parse_catalogue({"data": [{"id": "first"}, {**WHOLE.model_dump(), field: value}]})
+    default = ModelEntry.model_fields[field].default
+    assert models == (ModelEntry(id="first"), WHOLE.model_copy(update={field: default}))
+    (note,) = notes
+    assert note.startswith(f"{field} of m left out: ")
+    assert note.isprintable()
+    config = after({}, plan({}, kimi, (WHOLE,), reason="login"))
+    change = plan(config, kimi, models, reason="sync")
+    assert (change.removed, change.default_after) == ((), "kimi-code/m")
+
+
+def test_every_optional_field_is_tried() -> None:
+    """A field that is added to a model belongs into the table above."""
+    assert set(ODD) == set(ModelEntry.model_fields) - {"id"}
+
+
+def test_what_is_left_out_of_many() -> None:
+    """One note for each kind of thing: the first model and how many more, not a line for each model."""
+    odd = {"supports_reasoning": "yes", "display_name": 5}
+    models, notes = parse_catalogue({"data": [{"id": f"m{n}", **odd} for n in range(3)] + [{"id": "m0"}, 5, {"id": 5}]})
+    assert [model.id for model in models] == ["m0", "m1", "m2"]
+    assert [note.partition(" left out: ")[0] for note in notes] == [
+        "supports_reasoning of m0 and of 2 more",
+        "display_name of m0 and of 2 more",
+        "m0",
+        "model 5",
+        "model 6",
+    ]
+
+
+def test_the_filter_comes_before_the_cut() -> None:
+    """Models of another platform do not count, and no note names them."""
+    others = [{"id": f"other-{n}"} for n in range(MODELS_MAX)]
+    own = [{"id": f"kimi-{n}"} for n in range(MODELS_MAX + 2)]
+    models, notes = parse_catalogue({"data": [*others, *own]}, ("kimi-",))
+    assert [model.id for model in models] == [f"kimi-{n}" for n in range(MODELS_MAX)]
+    assert notes == (f"kimi-{MODELS_MAX} and 1 more left out: more than {MODELS_MAX} are listed",)
+    assert parse_catalogue({"data": [*others, *own[:MODELS_MAX]]}, ("kimi-",))[1] == ()
 
 
 @pytest.mark.parametrize("answer", [None, [], "x", 5, {}, {"data": None}, {"data": {}}, {"models": []}])
@@ -89,10 +144,10 @@ def test_duplicates_and_floods() -> None:
     """The first of two models with one id counts, and the list has an end."""
     models, notes = parse_catalogue({"data": [{"id": "m", "context_length": 1}, {"id": "m"}]})
     assert models == (ModelEntry(id="m", context_length=1),)
-    assert notes == ("model 2 left out: m is listed twice",)
+    assert notes == ("m left out: listed twice, the first one counts",)
     models, notes = parse_catalogue({"data": [{"id": f"m{n}"} for n in range(MODELS_MAX + 7)]})
     assert len(models) == MODELS_MAX
-    assert notes == (f"7 models left out: more than {MODELS_MAX} are listed",)
+    assert notes == (f"m{MODELS_MAX} and 6 more left out: more than {MODELS_MAX} are listed",)
 
 
 JSON = st.recursive(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kimi_auth.models import ConfigFile, ModelEntry, has_login, plan, unplan
 from kimi_auth.models.tomlscan import scan
-from kimi_auth.models.tomltext import diff, edited, loads
+from kimi_auth.models.tomltext import REMOVED, Edit, diff, edited, loads
 from kimi_auth.platforms import registry
 
 KIMI = registry.get("kimi-code")
@@ -188,3 +188,24 @@ def test_any_edit(text: str, other: str) -> None:
     except ValueError:
         return
     assert not diff(pruned(loads(result)), pruned(loads(other)))
+
+
+def one_by_one(text: str, edits: tuple[Edit, ...]) -> str:
+    """The same edits, each on a text that is scanned anew: first the removals, which are one, then each value."""
+    text = edited(text, [edit for edit in edits if edit.value is REMOVED])
+    for edit in edits:
+        if edit.value is not REMOVED:
+            text = edited(text, [edit])
+    return text
+
+
+@settings(deadline=None)
+@given(texts(), texts())
+def test_all_at_once(text: str, other: str) -> None:
+    """Many edits in one pass make the very text that they make one after another."""
+    edits = diff(loads(text), loads(other))
+    try:
+        expected = one_by_one(text, edits)
+    except ValueError:
+        return
+    assert edited(text, edits) == expected

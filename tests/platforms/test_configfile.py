@@ -377,7 +377,7 @@ def test_no_update_is_lost(share: Path, kimi: Platform) -> None:
     for thread in threads:
         thread.join()
     assert set(ConfigFile(share).read()["models"]) == {"kimi-code/m", *(f"p{number}/m" for number in range(8))}
-    assert len(undo_of(ConfigFile(share))["platforms"]) == 9
+    assert len(undo_of(ConfigFile(share))["logins"]) == 9
 
 
 # -- undo ---------------------------------------------------------------------------------------------------------------------
@@ -387,12 +387,13 @@ def test_undo_file(file: ConfigFile, kimi: Platform, login: Any) -> None:
     """The undo file has its documented form, is private, and goes with the logout."""
     file.path.write_text(MINE)
     file.apply(login)
-    entry = {
+    found = {"default_model": None, "default_thinking": None, "put_thinking": True}
+    assert undo_of(file) == {
+        "v": 1,
         "before": base64.b64encode(MINE.encode()).decode(),
         "written_sha256": [hashlib.sha256(file.path.read_bytes()).hexdigest()],
-        "default_thinking": True,
+        "logins": {"kimi-code": found},
     }
-    assert undo_of(file) == {"v": 1, "platforms": {"kimi-code": entry}}
     path = file.share_dir / "kimi-auth" / "undo.json"
     assert (mode_of(path.parent), mode_of(path)) == (0o700, 0o600)
     file.revert(kimi)
@@ -468,8 +469,8 @@ SPOILED: dict[str, Callable[[Path], Any]] = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_text(""),
     "not JSON": lambda path: path.write_text("{"),
-    "another version": lambda path: path.write_text('{"v": 2, "platforms": {}}'),
-    "not base64": lambda path: path.write_text('{"v":1,"platforms":{"kimi-code":{"before":"a","written_sha256":[]}}}'),
+    "another version": lambda path: path.write_text(path.read_text().replace('"v":1', '"v":2')),
+    "not base64": lambda path: path.write_text('{"v":1,"before":"a","logins":{"kimi-code":{}}}'),
     "original that is no TOML": lambda path: path.write_text(path.read_text().replace('"before":"', '"before":"YT0=')),
     "a list": lambda path: path.write_text("[]"),
     "directory": lambda path: (path.unlink(), path.mkdir()),

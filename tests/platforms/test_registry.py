@@ -11,10 +11,13 @@ import pytest
 
 from kimi_auth import platforms
 from kimi_auth.errors import ConfigError
+from kimi_auth.models.account import endpoints_of
 from kimi_auth.platforms import (
     CapabilityRule,
+    ListedModel,
     OAuthEndpoints,
     Platform,
+    Registry,
     credential_key,
     managed_model_key,
     managed_provider_key,
@@ -24,8 +27,9 @@ from kimi_auth.platforms import (
     spec,
     tables,
 )
-from kimi_auth.platforms.spec import normal_url, overrides
+from kimi_auth.platforms.spec import overrides
 from kimi_auth.platforms.tables import parse
+from kimi_auth.urls import normal_url
 
 MINIMAL = """
 v = 1
@@ -222,6 +226,82 @@ OAUTH = (
 
 
 @pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("/o/token/", "https://x.example/o/token/"),
+        ("/", "https://x.example/"),
+        ("/v1:token", "https://x.example/v1:token"),
+        ("/realms/a%20b/token", "https://x.example/realms/a%20b/token"),
+        ("/a/.well-known/t", "https://x.example/a/.well-known/t"),
+        ("https://X.example:443/o/token/", "https://x.example/o/token/"),
+        ("https://tokens.example/t", "https://tokens.example/t"),
+        ("https://tokens.example", "https://tokens.example"),
+    ],
+)
+def test_endpoints(path: str, url: str) -> None:
+    """Every path that a server may have (RFC 3986 §3.3) can be written, and the URL of an endpoint elsewhere; the slash at its
+    end stays."""
+    text = OAUTH.replace('"/t"', f'"{path}"').replace('"/d"', f'"{path}"') + f'revocation_path = "{path}"\n'
+    ((platform,), problems) = parse(text, "mine.toml")
+    assert problems == {}
+    assert platform.oauth is not None
+    urls = {platform.oauth.token_url, platform.oauth.device_authorization_url, platform.oauth.revocation_url}
+    assert urls == {url}
+
+
+SECRET = OAUTH + 'client_secret = "hunter2"\n'
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_a_client_secret(share: Path, mode: int) -> None:
+    """A secret in a file that only its owner reads is used, and no representation of the platform shows it."""
+    (share / "platforms.toml").write_text(SECRET)
+    (share / "platforms.toml").chmod(mode)
+    platform = Registry(share).get("x")
+    assert platform.oauth is not None
+    assert platform.oauth.client_secret == "hunter2"
+    endpoints = endpoints_of(platform)
+    assert endpoints.client_secret == "hunter2"
+    assert "hunter2" not in f"{platform!r} {endpoints!r}"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_a_client_secret_that_others_read(share: Path, mode: int) -> None:
+    """A file that others can read costs the platforms with a secret, and only them; the hint says the command."""
+    (share / "platforms.toml").write_text(SECRET + MINIMAL.removeprefix("\nv = 1\n"))
+    (share / "platforms.toml").chmod(mode)
+    registry = Registry(share)
+    with pytest.raises(ConfigError) as caught:
+        registry.get("x")
+    assert caught.value.message.endswith(f"its mode is 0{mode:o}, and others may read the secret")
+    assert caught.value.hint == f"chmod 600 {share / 'platforms.toml'}"
+    assert "hunter2" not in caught.value.line
+    assert registry.get("mine").id == "mine"
+
+
+def test_a_wrong_client_secret_is_not_shown() -> None:
+    """What is wrong with a table is said without what the secret holds."""
+    for secret in ('"hunter2\\u0000"', '["hunter2"]', "{ hunter2 = 1 }"):
+        _, problems = parse(OAUTH + f"client_secret = {secret}\n", "mine.toml")
+        assert "hunter2" not in problems["x"].line
+
+
+def test_models_in_the_table() -> None:
+    """Where an API has no `/models`, the table names them, or says with an empty list that there are none."""
+    ((asked, named, none), problems) = parse(
+        MINIMAL
+        + MINIMAL.replace("v = 1", "").replace("mine", "named")
+        + 'models = [{ id = "m", context_length = 1000, supports_image_in = true }]\n'
+        + MINIMAL.replace("v = 1", "").replace("mine", "none")
+        + "models = []\n",
+        "mine.toml",
+    )
+    assert problems == {}
+    assert (asked.models, none.models) == (None, ())
+    assert named.models == (ListedModel(id="m", context_length=1000, supports_image_in=True),)
+
+
+@pytest.mark.parametrize(
     ("text", "where"),
     [
         ("v = ", "mine.toml: not TOML: Invalid value"),
@@ -244,7 +324,34 @@ OAUTH = (
             "mine.toml: platforms.mine.capability_rules.0",
         ),
         (MINIMAL + '[[capability_rules]]\nflag = "x"\ngives = []\n', "mine.toml: capability_rules.0.flag"),
-        (OAUTH.replace('"/t"', '"https://evil.example"'), "mine.toml: platforms.x.oauth.token_path"),
+        *(
+            (OAUTH.replace('"/t"', f'"{path}"'), "mine.toml: platforms.x.oauth.token_path: ")
+            for path in (
+                "http://evil.example/t",
+                "https://me@evil.example/t",
+                "https://evil.example/t?x=1",
+                "https://evil.example/a b",
+                "https://evil.example/../t",
+                "/a//b",
+                "/../t",
+                "/t%2",
+                "/t%zz",
+                "/t?x=1",
+                "/t#x",
+                "t",
+                "",
+            )
+        ),
+        (OAUTH + 'issuer = "https://x.example"\n', "mine.toml: platforms.x.oauth: host and issuer are two names"),
+        (OAUTH + 'token_endpoint_auth_method = "client_secret_post"\n', "mine.toml: platforms.x.oauth: "),
+        (OAUTH + 'client_secret = ""\n', "mine.toml: platforms.x.oauth.client_secret"),
+        (
+            OAUTH.replace("[platforms.x.oauth]", 'revocation = "none"\n[platforms.x.oauth]')
+            + 'revocation_path = "/r"\n',
+            'mine.toml: platforms.x: revocation = "none" contradicts',
+        ),
+        (MINIMAL + 'models = [{ name = "m" }]\n', "mine.toml: platforms.mine.models.0.id"),
+        (MINIMAL + 'models = [{ id = "a\\u200bb" }]\n', "mine.toml: platforms.mine.models.0.id"),
         (OAUTH.replace('"device"', '"api_key"'), "mine.toml: platforms.x: "),
         (OAUTH + 'resource = "no scheme"\n', "mine.toml: platforms.x.oauth.resource"),
         (OAUTH + 'resource = "https://a.example/#part"\n', "mine.toml: platforms.x.oauth.resource"),
@@ -256,24 +363,24 @@ def test_parse_refuses(text: str, where: str) -> None:
     if where.startswith("mine.toml: platforms."):
         beside = OAUTH.removeprefix("v = 1\n").replace("platforms.x", "platforms.beside")
         (other,), problems = parse(text + beside, "mine.toml")
-        ((key, trouble),) = problems.items()
+        ((key, error),) = problems.items()
         assert other.id == "beside"
-        assert trouble.message.startswith(f"mine.toml: platforms.{key}")
+        assert error.message.startswith(f"mine.toml: platforms.{key}")
     else:
         with pytest.raises(ConfigError) as caught:
             parse(text, "mine.toml")
-        trouble = caught.value
-    assert trouble.message.startswith(where)
-    assert "\n" not in trouble.line
-    assert "Value error" not in trouble.line
-    assert "Input should" not in trouble.line
+        error = caught.value
+    assert error.message.startswith(where)
+    assert "\n" not in error.line
+    assert "Value error" not in error.line
+    assert "Input should" not in error.line
 
 
 def test_parse_names_the_next_step() -> None:
     """The caller that gives the text gives the fix too, and it follows every problem with it."""
     _, problems = parse(MINIMAL + "colour = 1\n", "mine.toml", fix="vi mine.toml")
-    (trouble,) = problems.values()
-    assert trouble.line == "mine.toml: platforms.mine.colour: is a key that nothing reads (vi mine.toml)"
+    (error,) = problems.values()
+    assert error.line == "mine.toml: platforms.mine.colour: is an unknown key (vi mine.toml)"
     with pytest.raises(ConfigError, match="not TOML") as caught:
         parse("v = ", "mine.toml", fix="vi mine.toml")
     assert caught.value.hint == "vi mine.toml"
@@ -308,7 +415,12 @@ def test_built_in_platforms_pass_the_check_of_all_others() -> None:
 
 @pytest.mark.parametrize(
     ("value", "table"),
-    [(Platform, tables._Platform), (OAuthEndpoints, tables._OAuth), (CapabilityRule, tables._Rule)],
+    [
+        (Platform, tables._Platform),
+        (OAuthEndpoints, tables._OAuth),
+        (CapabilityRule, tables._Rule),
+        (ListedModel, tables._Model),
+    ],
 )
 def test_values_and_their_tables_have_the_same_keys(value: Any, table: Any) -> None:
     """No key is checked and lost, and none is there unchecked; defaults agree."""

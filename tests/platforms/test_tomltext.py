@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.models import ConfigFile, ModelEntry, plan, tomltext
-from kimi_auth.models.tomlscan import scan
-from kimi_auth.models.tomltext import REMOVED, Edit, diff, edited, loads
+from kimi_auth.models import ConfigFile, ModelEntry, plan, tomlsplice, tomltext
+from kimi_auth.models.tomlscan import Node, scan
+from kimi_auth.models.tomltext import REMOVED, Edit, applied, diff, edited, loads
 from kimi_auth.platforms import Platform
 
 
@@ -67,6 +67,40 @@ def test_edit(text: str, path: str, value: Any, expected: str) -> None:
     assert edited(text, [Edit(tuple(path.split("/")), value)]) == expected
 
 
+MANY = 400
+ABOUT_MANY = {
+    "added as tables": ("", [Edit(("t", str(n)), {"a": n}) for n in range(MANY)]),
+    "added to a table": ("[t] # c\n", [Edit(("t", str(n)), n) for n in range(MANY)]),
+    "added to an inline table": ("t = { }\n", [Edit(("t", str(n)), n) for n in range(MANY)]),
+    "changed": (
+        "".join(f"[t.{n}]\na = {n}\n" for n in range(MANY)),
+        [Edit(("t", str(n), "a"), 0) for n in range(MANY)],
+    ),
+    "removed": (
+        "".join(f"[t.{n}]\na = {n}\n" for n in range(MANY)),
+        [Edit(("t", str(n)), REMOVED) for n in range(MANY)],
+    ),
+    "removed from an inline table": (
+        f"t = {{ {', '.join(f'a{n} = {n}' for n in range(MANY))} }}\n",
+        [Edit(("t", f"a{n}"), REMOVED) for n in range(MANY)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "edits"), ABOUT_MANY.values(), ids=ABOUT_MANY)
+def test_many_edits_are_one_pass(text: str, edits: list[Edit], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many edits there are, the text is scanned once, or twice where inline tables lose something."""
+    scans: list[str] = []
+
+    def counted(text: str) -> list[Node]:
+        scans.append(text)
+        return scan(text)
+
+    monkeypatch.setattr(tomlsplice, "scan", counted)
+    assert loads(edited(text, edits)).get("t", {}).keys() == applied(loads(text), edits)["t"].keys()
+    assert len(scans) <= 2
+
+
 @pytest.mark.parametrize("value", [None, {1, 2}, object()])
 def test_value_that_toml_does_not_have(value: object) -> None:
     """A value without a spelling is refused."""
@@ -103,9 +137,9 @@ def test_wrong_text_never_gets_out(
 ) -> None:
     """If an edit did something else than the plan says, the file would stay as it is."""
     file.path.write_text("theme = 'dark'\n")
-    real = tomltext._with
-    for wrong in (lambda text, path, value: text, lambda text, path, value: real(text, path, value) + "x = 1\n"):
-        monkeypatch.setattr(tomltext, "_with", wrong)
+    real = tomltext.spliced
+    for wrong in (lambda text, removed, put: text, lambda text, removed, put: real(text, removed, put) + "x = 1\n"):
+        monkeypatch.setattr(tomltext, "spliced", wrong)
         for attempt in (file.writable, file.apply):
             error = config_error(attempt, lambda config: plan(config, kimi, models, reason="login"))
             assert "cannot be edited safely" in error.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from kimi_auth.models import ConfigFile, ModelEntry, holds, plan
 from kimi_auth.models.tomltext import REMOVED, Edit, edited, loads
-from kimi_auth.models.undo import Undo
+from kimi_auth.models.undo import UndoFile
 from kimi_auth.platforms import Platform, registry
 
 KIMI, KEYED = registry.get("kimi-code"), registry.get("moonshot-cn")
@@ -84,7 +83,7 @@ def test_every_order(share: Path, start: str | None, then: Callable[[ConfigFile,
             file.revert(platform)
             assert not holds(file.read(), platform)
         assert content_of(file) == start
-        assert not Undo(share).path.exists()
+        assert not UndoFile(share).path.exists()
 
 
 @pytest.mark.parametrize(("model", "thinking"), [("m1", False), ("m2", True), ("", False), (REMOVED, None)])
@@ -109,43 +108,30 @@ def test_thinking_chosen_since(share: Path) -> None:
     assert file.read()["default_thinking"] is False
 
 
-def test_what_is_remembered_holds_no_key_of_others(share: Path) -> None:
-    """Once a platform is signed out, its API key is not in what another login remembers either."""
-    file = ConfigFile(share)
-    sign_in(file, KEYED)
-    sign_in(file, KIMI)
-    entries = Undo(share).entries()
-    assert b"sk-1" in (entries[KIMI.id].before or b"")
-    file.revert(KEYED)
-    entries = Undo(share).entries()
-    assert (list(entries), entries[KIMI.id].before) == ([KIMI.id], None)
-
-
-def older(share: Path) -> None:
-    """The undo file as it was written before it knew of `default_thinking`."""
-    path = Undo(share).path
-    path.write_text(re.sub(r',"default_thinking":(true|false|null)', "", path.read_text()))
-
-
-@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
-def test_undo_of_older_versions(share: Path, start: str | None) -> None:
-    """What older versions have written gives the same bytes back, and after an edit what goes with the default model."""
-    for order in permutations((KIMI, ACME)):
+def test_what_is_remembered_holds_no_key_of_a_login(share: Path) -> None:
+    """An API key that a login has put into config.toml is in no remembered text, whatever the order of logins."""
+    for order in permutations(PLATFORMS):
         file = ConfigFile(share)
-        if start is not None:
-            file.path.write_text(start)
-        for platform in (KIMI, ACME):
+        for platform in order:
             sign_in(file, platform)
-        older(share)
+            assert b"sk-1" not in (UndoFile(share).read().before or b"")
         for platform in order:
             file.revert(platform)
-        assert content_of(file) == start
+
+
+def test_a_default_between_two_logins(share: Path) -> None:
+    """A login that goes gives back the default that it found; the one below it goes first and hands down its own."""
+    for order in ((KIMI, ACME), (ACME, KIMI)):
+        file = ConfigFile(share)
+        file.path.write_text(f"default_thinking = false\n{OWN}")
         sign_in(file, KIMI)
-        older(share)
-        file.path.write_text(file.path.read_text() + "# by hand\n")
-        file.revert(KIMI)
-        assert file.read().get("default_thinking") == loads(start or "").get("default_thinking")
-        file.path.unlink()
+        choose(file, "m2")
+        sign_in(file, ACME)
+        for platform in order:
+            file.revert(platform)
+            default = file.read()["default_model"]
+            assert default == ("m2" if platform is ACME or order[1] is platform else "acme/kimi-a")
+        assert file.read()["default_thinking"] is False
 
 
 def test_a_remembered_text_that_is_spoiled(share: Path) -> None:
@@ -153,7 +139,7 @@ def test_a_remembered_text_that_is_spoiled(share: Path) -> None:
     file = ConfigFile(share)
     file.path.write_text(OWN)
     sign_in(file, ACME)
-    path = Undo(share).path
+    path = UndoFile(share).path
     path.write_text(path.read_text().replace('"before":"', '"before":"YT0='))
     for step in (sign_in, sync, ConfigFile.revert):
         step(file, KIMI)

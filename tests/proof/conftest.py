@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from kimi_auth.credential.contracts import CredentialContext, Need
+from kimi_auth.credential.ports import Ports
 from kimi_auth.credential.token_lifecycle import CredentialHooks
-from kimi_auth.credential.token_refresh import Ports
 from kimi_auth.errors import ConfigError, StoreUnwritable, Unreachable
 from kimi_auth.machine import Library
 from kimi_auth.proof import effects as simulated
@@ -34,7 +34,7 @@ WRITES = {
     "renew_claim",
     "withdraw_claim",
     "stage",
-    "commit_staged",
+    "commit",
     "put",
     "sign_out",
     "tidy",
@@ -237,10 +237,11 @@ class Real:
         )
         self.work = CredentialHooks(effects, serve=self.served.append, config=self)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """What a logout does to the configuration."""
         if self.config is not None:
             raise self.config
+        return True
 
     def run(self, activity: str, given: Given) -> tuple[str, Facts]:
         """The hook's answer in that situation, and the state after it."""
@@ -274,21 +275,21 @@ class Real:
             if given.revoked:
                 store.mark_revoked(fp, RevokedMark(now_s, "no"))
             store.set_backoff(self._backoff(given, fp, now_s))
-            seen = store.read()
+            seen = store.view()
             if given.record != "p":
                 self._change(given.record, pairs)
             if given.seen == given.record:
-                seen = store.read()
+                seen = store.view()
         ctx = CredentialContext(
             need=self._need(given, p, fp),
-            snapshot=seen,
+            view=seen,
             claim=Claim(
                 {"made": "made", "found": "interrupted"}.get(given.found, "none"),  # type: ignore[arg-type]
                 fp,
                 nonce=OTHER_NONCE if given.claim == "open" else nonce,
             ),
             pair=pairs.get(given.pair),
-            trouble=Unreachable("no answer"),
+            error=Unreachable("no answer"),
             recoveries=given.recoveries,
         )
         ctx = replace(ctx, **self._waiting(given))

@@ -101,7 +101,31 @@ def style(copy: Path) -> set[str]:
 
 def test_everything_is_fresh(copy: Path) -> None:
     """As it is committed: nothing to say, exit 0."""
-    assert check(copy) == (0, set(), "")
+    said = check(copy)
+    assert said[:2] == (0, set())
+    assert re.fullmatch(rf"kimi-auth: machines read: {re.escape(str(copy))}/machines \([0-9a-f]{{12}}\)\n", said.last)
+
+
+def test_a_checkout_of_others(copy: Path) -> None:
+    """A kimi-auth that is installed elsewhere reads the machines of the checkout that it stands in, not its own, for every
+    question about them; it says which, and that those it runs are others."""
+    shutil.rmtree(copy / "kimi_auth")
+    (copy / "docs").mkdir()
+    before = copy / "before"
+    shutil.copytree(copy / "machines", before)
+    expected = retarget(copy)
+    others = f"this kimi-auth runs others: {CHECKOUT / 'machines'}"
+    asked = run(copy, "kimi_auth", "diagram", "--check")
+    assert asked.returncode == 1
+    assert expected <= {line.split(" ")[0] for line in asked.stdout.splitlines()}
+    assert others in asked.stderr
+    compared = run(copy / "docs", "kimi_auth", "diagram", "--diff", str(before))
+    assert (compared.returncode, "slow_down" in compared.stdout) == (1, True)
+    assert f"machines read: {copy / 'machines'} (" in compared.stderr
+    assert others in compared.stderr
+    drawn = run(copy, "kimi_auth.review.diagram", "--check", "diagrams")
+    assert drawn.returncode == 1
+    assert "diagrams/device_login.md is stale" in drawn.stderr
 
 
 @pytest.mark.parametrize("change", [retarget, reword, another_schema, another_view, style], ids=lambda f: f.__name__)
@@ -163,7 +187,7 @@ def test_findings_in_this_process(
         f"diagrams/login-done.svg is missing; {FIX}",
         "diagrams/login-gone.svg shows no state of the sign-in; remove it",
     ]
-    assert said.err.startswith("kimi-auth: 3 pages are not up to date")
+    assert said.err.splitlines()[-1].startswith("kimi-auth: 3 pages are not up to date")
 
 
 NEW_STATE = """
@@ -191,7 +215,7 @@ def test_a_state_without_its_hook(copy: Path) -> None:
         "add [token_refresh.rest_a_while]",
         "add it to HOOKS of kimi_auth/proof/hooks_outside.py",
     ]
-    assert "hooks and machines differ in 4 places" in done.stderr
+    assert "hooks and machines differ in 4 points" in done.stderr
 
 
 def test_a_machine_without_a_contract(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kimi_auth.machine import Library, Machine, SpecError
-from kimi_auth.review.difference import compare, main, pictures
+from kimi_auth.review.difference import Difference, compare, pictures
 from kimi_auth.review.revisions import revision
 from kimi_auth.review.styles import PICTURE
 from kimi_auth.review.svg import svg
@@ -278,37 +278,36 @@ tone = "good"
 """
 
 
-def test_revisions(checkout: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A revision of the checkout is compared with another, or with a folder; the exit status says how it went."""
+def between(before: str, after: str) -> Difference:
+    old, new = revision(before), revision(after)
+    return compare(old.machines, new.machines, new.problems)
+
+
+def test_revisions(checkout: Callable[..., None]) -> None:
+    """A revision of the checkout is compared with another, or with a folder."""
     checkout({"machines/switch.toml": SWITCH, "machines/README.md": "# Machines\n"})
     checkout({"machines/switch.toml": SWITCH.replace('tone = "good"', 'tone = "bad"')})
-    assert main(["HEAD", "HEAD"]) == 0
-    assert main(["HEAD~1", "HEAD"]) == 1
-    assert (
-        "~ switch: on: tone is bad, before good\n    pressed: rests in on (good), now rests in on (bad)\n"
-        in capsys.readouterr().out
-    )
-    assert main(["--markdown", "--svg", "out/pictures", "HEAD~1", "machines"]) == 1
-    assert capsys.readouterr().out.startswith("**1 change of")
-    assert (tmp_path / "out" / "pictures" / "switch.svg").read_text().startswith("<!-- Drawn from")
-    assert main(["HEAD"]) == 1, "against the machines of this package"
+    assert between("HEAD", "HEAD").text() == ""
+    for after in ("HEAD", "machines"):
+        assert between("HEAD~1", after).text() == (
+            "~ switch: on: tone is bad, before good\n    pressed: rests in on (good), now rests in on (bad)\n"
+        )
+    assert list(revision().machines) == ["switch"], "the machines of this checkout"
 
 
-def test_a_change_that_the_lints_refuse(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_that_the_lints_refuse(checkout: Callable[..., None]) -> None:
     """What a reviewer must not miss is named all the same, with its witness; why it cannot run stands behind it."""
     checkout({"machines/switch.toml": SWITCH + '[states.gone]\nabout = "It is gone."\ntone = "bad"\n'})
     with pytest.raises(SpecError):
         Library.load(Path("machines"))
     checkout({"machines/switch.toml": SWITCH})
-    assert main(["HEAD", "HEAD~1"]) == 1
-    out = capsys.readouterr().out
-    assert out.startswith("+ switch: state gone is added")
-    assert "\n! cannot run: switch.toml, [states.gone]: cannot be reached from 'off'" in out
-    assert main(["--markdown", "HEAD", "HEAD~1"]) == 1
-    assert "\n### These machines cannot run\n" in capsys.readouterr().out
+    found = between("HEAD", "HEAD~1")
+    assert found.text().startswith("+ switch: state gone is added")
+    assert "\n! cannot run: switch.toml, [states.gone]: cannot be reached from 'off'" in found.text()
+    assert "\n### These machines cannot run\n" in found.markdown()
     checkout({"machines/switch.toml": SWITCH.replace('"on"', '"nowhere"', 1)})
-    assert main(["HEAD", "HEAD~1"]) == 2, "an edge to no state is no walk that could be compared"
-    assert "is no state" in capsys.readouterr().err
+    with pytest.raises(SpecError, match="is no state"):  # no walk that could be compared
+        revision("HEAD")
 
 
 @pytest.mark.parametrize("where", ["--output=stolen", "-h", "a\0b"])
@@ -320,9 +319,7 @@ def test_what_looks_like_an_option(checkout: Callable[..., None], tmp_path: Path
     assert not (tmp_path / "stolen").exists()
 
 
-def test_a_checkout_that_is_not_trusted_runs_nothing(
-    checkout: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkout_that_is_not_trusted_runs_nothing(checkout: Callable[..., None], tmp_path: Path) -> None:
     """Comparing a revision runs no command of the checkout's config: no transport of a partial clone, no hook, no filter."""
     (tmp_path / "mark").write_text(f"#!/bin/sh\ntouch {tmp_path}/$1-ran\n")
     (tmp_path / "mark").chmod(0o755)
@@ -352,28 +349,18 @@ def test_a_checkout_that_is_not_trusted_runs_nothing(
     )
     blob = found.stdout.strip()
     (tmp_path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-    assert main(["HEAD"]) == 2
+    with pytest.raises(SpecError, match=r"^'HEAD' is not complete here \(.+\); fetch it with git, or name a folder$"):
+        revision("HEAD")
     assert not list(tmp_path.glob("*-ran")), "git has asked the remote of a partial clone"
-    said = capsys.readouterr().err
-    assert re.fullmatch(r"'HEAD' is not complete here \(.+\); fetch it with git, or name a folder\n", said)
 
 
-def test_where_nothing_can_be_written(checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    """That is a line, no traceback."""
-    checkout({"machines/switch.toml": SWITCH})
-    assert main(["--svg", "/proc/nowhere", "HEAD"]) == 2
-    assert "/proc/nowhere cannot be written" in capsys.readouterr().err
-
-
-def test_what_is_no_revision(
-    checkout: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Machines that cannot be compared are one line, with exit status 2."""
+def test_what_is_no_revision(checkout: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that cannot be compared are one line."""
     checkout({"README.md": "nothing here\n"})
-    assert main(["HEAD"]) == 2
-    assert capsys.readouterr().err == "HEAD has no machines/*.toml; name another revision, or a folder\n"
-    assert main(["yesterday"]) == 2
-    assert re.fullmatch(r"'yesterday' is no folder .*; name one of the two\n", capsys.readouterr().err)
+    with pytest.raises(SpecError, match=r"^HEAD has no machines/\*\.toml; name another revision, or a folder$"):
+        revision("HEAD")
+    with pytest.raises(SpecError, match=r"^'yesterday' is no folder .*; name one of the two$"):
+        revision("yesterday")
     checkout({"machines/switch.toml": "name = ="})
     with pytest.raises(SpecError, match=r"HEAD:machines/switch\.toml: is not TOML"):
         revision("HEAD")

@@ -17,7 +17,7 @@ from kimi_auth.review.geometry import Layout, Point, Rect
 from kimi_auth.review.graph import START, Graph, graph_of
 from kimi_auth.review.layout import column, fingerprint, layout_of, stored
 from kimi_auth.review.overlay import NO_OVERLAY, Overlay
-from kimi_auth.review.svg import label_rect
+from kimi_auth.review.svg import fitted, label_rect
 
 OWN = Library.load()
 LAYOUTS = Path(__file__).parents[2] / "diagrams" / "layouts"
@@ -47,11 +47,27 @@ def long_walk(machine: Machine) -> trace.Walk:
     return trace.Walk(tuple(found.traced))
 
 
+def many_polls(machine: Machine, times: int) -> trace.Walk:
+    """A walk that meets each round of two states so often, step for step."""
+    found, number = [], 0
+    for source, state in machine.states.items():
+        for event, middle in state.on.items():
+            back = next((back for back, target in machine.states[middle].on.items() if target == source), None)
+            for _ in range(times if back else 1):
+                round_ = [(source, event, middle), *([(middle, back, source)] if back else [])]
+                for one, what, other in round_:
+                    number += 1
+                    found.append(trace.Traced("w", machine.name, one, what, other, 1.0, number, 100.0 + 6.0 * number))
+    return trace.Walk(tuple(found))
+
+
 def overlays(machine: Machine, drawn: Graph) -> Iterator[Overlay]:
     yield NO_OVERLAY
     yield coverage(machine, drawn, {edge: {"test": 1234} for edge in edges(machine)}, {})
     yield coverage(machine, drawn, {}, {})
     yield walk_picture.overlay(machine, long_walk(machine), drawn)
+    for times in (1, 2, 3, 4, 46, 999):
+        yield walk_picture.overlay(machine, many_polls(machine, times), drawn)
 
 
 def between(start: Point, end: Point) -> Rect:
@@ -111,7 +127,21 @@ def test_committed_layouts(name: str) -> None:
     assert places is not None, "run `make diagrams`"
     drawn = graph_of(OWN[name])
     for overlay in overlays(OWN[name], drawn):
-        assert problems(drawn, places, overlay) == []
+        assert problems(drawn, places, fitted(drawn, places, overlay)) == []
+
+
+def test_a_label_hides_no_other() -> None:
+    """46 polls between the same two states: how often is told at both outcomes, and neither label cuts the other."""
+    machine = OWN["device_login"]
+    drawn, places = graph_of(machine), stored(machine, LAYOUTS)
+    assert places is not None
+    wide = walk_picture.overlay(machine, many_polls(machine, 46), drawn)
+    assert problems(drawn, places, wide) != []
+    fitting = fitted(drawn, places, wide)
+    assert problems(drawn, places, fitting) == []
+    for key in (("waiting", "elapsed", "polling"), ("polling", "authorization_pending", "waiting")):
+        assert "×" in fitting.marks[key].note
+    assert fitted(drawn, places, NO_OVERLAY) == NO_OVERLAY
 
 
 @pytest.mark.parametrize("name", list(OWN))
@@ -119,7 +149,7 @@ def test_column(name: str) -> None:
     """The layout without an engine is as clean, by construction."""
     drawn, places = in_a_column(OWN[name])
     for overlay in overlays(OWN[name], drawn):
-        assert problems(drawn, places, overlay) == []
+        assert problems(drawn, places, fitted(drawn, places, overlay)) == []
 
 
 EDITS: dict[str, dict[str, object]] = {
@@ -200,7 +230,7 @@ def test_a_crowded_machine() -> None:
     graph, places = layout_of(after)
     overlay = difference_picture.overlay(OWN["token_refresh"], after, graph)
     assert problems(graph, places, overlay) == []
-    assert sum(mark == ("added", "new") for mark in overlay.marks.values()) == 90
+    assert sum(mark[:2] == ("added", "new") for mark in overlay.marks.values()) == 90
 
 
 def test_problems_are_seen() -> None:

@@ -18,6 +18,7 @@ from kimi_auth.review import diagram
 from kimi_auth.review.coverage import condense, coverage, only_checked
 from kimi_auth.review.graph import graph_of
 from kimi_auth.review.html_page import html_page
+from kimi_auth.review.overlay import Mark
 from kimi_auth.review.page_data import NO_PAGE_DATA, PageData, read_page_data
 from kimi_auth.review.svg import svg
 
@@ -72,7 +73,7 @@ def measured() -> PageData:
     hooks = {"sign_out": {"revoke": {"implemented by": "a.b", "time limit": "5 s", "may touch": "x|y"}}}
     answers = {"poll": {"columns": ["status", "outcome"], "rows": [["200", "granted"], ["<400>", "refused"]]}}
     faults = {
-        "faults": [{"at": "code", "fault": "<500>", "ends": "signed_in", "shown": ["HOST has trouble.", "x" * 300]}]
+        "faults": [{"at": "code", "fault": "<500>", "ends": "signed_in", "shown": ["HOST has error.", "x" * 300]}]
     }
     return PageData(hooks, answers, condense(OWN, report()), checker, mutation, faults)
 
@@ -131,7 +132,7 @@ def test_everything_is_on_it() -> None:
         "<code>granted</code>",
         "&lt;400&gt;",
         "&lt;500&gt;",
-        "HOST has trouble.",
+        "HOST has error.",
         f"{len(edges(OWN['sign_out'])) - 1} of {len(edges(OWN['sign_out']))}",
         "<code>a.\u200bb</code>",
     ):
@@ -168,22 +169,22 @@ def test_coverage_overlay() -> None:
     tests = page_data.tests(refresh)
     assert tests is not None
     over = coverage(refresh, graph_of(refresh), tests, checked)
-    assert over.marks["committing", "gone", "revoking"] == ("checker", "N=2")
-    assert over.marks["committing", "committed", "renewed"] == ("walked", "×3")
+    assert over.marks["committing", "gone", "revoking"] == Mark("checker", "N=2")
+    assert over.marks["committing", "committed", "renewed"] == Mark("walked", "×3")
     assert [kind for kind, _ in over.legend] == ["walked", "checker"]
     unwalked = coverage(out, graph_of(out), page_data.tests(out) or {}, checked)
-    assert unwalked.marks["revoking", "failed", "clearing"] == ("unwalked", "never")
+    assert unwalked.marks["revoking", "failed", "clearing"] == Mark("unwalked", "never")
     drawn = graph_of(life)
     (frame,) = (name for name, frame in drawn.frames.items() if "expiring" in frame.states)
     found = dict(page_data.tests(life) or {})
-    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("walked", "×18")
+    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == Mark("walked", "×18")
     del found[next(edge for edge in found if edge.source == "in_doubt" and edge.event == "renew")]
-    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == ("unwalked", "never")
+    assert coverage(life, drawn, found, {}).marks[frame, "renew", "refreshing"] == Mark("unwalked", "never")
     renewals = [edge for edge in edges(life) if edge.source in drawn.frames[frame].states and edge.event == "renew"]
     some = {renewals[0]: 1, renewals[1]: 2}
     for reached, mark in ((some, ("checker", "N=2")), ({renewals[0]: 1}, ("unwalked", "never"))):
         walked = {edge: {"t": 1} for edge in edges(life) if edge not in renewals[:2]}
-        assert coverage(life, drawn, walked, reached).marks[frame, "renew", "refreshing"] == mark
+        assert coverage(life, drawn, walked, reached).marks[frame, "renew", "refreshing"] == Mark(*mark)
 
 
 def test_pictures_are_xml() -> None:
@@ -218,7 +219,7 @@ def test_read_page_data(tmp_path: Path) -> None:
 
 
 def test_folder_with_everything(tmp_path: Path) -> None:
-    """With figures there are coverage pictures and a table of hooks; they are checked and removed like the rest."""
+    """With figures there are coverage pictures and a table of hooks; without figures they stay as they were, and are named."""
     page_data = measured()
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "coverage.json").write_text(json.dumps(page_data.coverage))
@@ -233,8 +234,11 @@ def test_folder_with_everything(tmp_path: Path) -> None:
         f"{tmp_path}/sign_out.coverage.svg was measured on another revision; run `make test` first, then run `make diagrams`"
         in diagram.check(tmp_path)
     )
+    before = (tmp_path / "sign_out.coverage.svg").read_bytes()
+    (tmp_path / "gone.coverage.svg").write_bytes(before)
     diagram.write(tmp_path)
-    assert not (tmp_path / "sign_out.coverage.svg").exists()
+    assert (tmp_path / "sign_out.coverage.svg").read_bytes() == before
+    assert not (tmp_path / "gone.coverage.svg").exists()
 
 
 def test_a_layout_of_another_machine_is_told(tmp_path: Path) -> None:

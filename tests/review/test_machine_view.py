@@ -57,7 +57,7 @@ def test_where_you_are() -> None:
     ("event", "target", "end"),
     [
         ("refused", "failed", "✗ device_login ended in failed after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
-        ("slow_down", "waiting", "… device_login was broken off after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
+        ("slow_down", "waiting", "… device_login was interrupted after 1.00 s, begun 1970-01-01 00:01:39 UTC"),
     ],
 )
 def test_a_walk(event: str, target: str, end: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.clock import VirtualClock
-from kimi_auth.credential.token_refresh import Ports
+from kimi_auth.credential.ports import Ports
 from kimi_auth.errors import AccessDenied, Unreachable
 from kimi_auth.login.contracts import LoginContext
 from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, clock: VirtualClock) -> N
     """The walk goes on; the trace knows why it is not in the file, and still has everything in memory."""
     trace = Trace(tmp_path / "nowhere" / "login.ndjson", clock.wall_s)
     assert failed_login(trace, clock) == "denied"
-    assert isinstance(trace.trouble, FileNotFoundError)
+    assert isinstance(trace.error, FileNotFoundError)
     assert len(trace.traced) == 11
 
 
@@ -226,7 +226,7 @@ def test_broken_off(clock: VirtualClock) -> None:
     """A walk that was cancelled says so, and no state is its end."""
     walk = Walk((traced(1, "checking_store", "ready", "requesting_code", 100.0),))
     over = overlay(LOGIN, walk, graph_of(LOGIN))
-    assert over.caption == "walk of 1970-01-01 00:01:39 UTC: was broken off after 1.00 s"
+    assert over.caption == "walk of 1970-01-01 00:01:39 UTC: was interrupted after 1.00 s"
     assert walk.ended_in(OWN["sign_out"]) == ""
 
 

@@ -61,6 +61,11 @@ SERVERS: Final[dict[str, tuple[Callable[[], Missing | None], str, str]]] = {
     "emulator": (lambda: _lacking("starlette", "uvicorn"), "servers.emulator_server", "EmulatorServer"),
 }
 
+# Servers with paths of their own: the contract tests, which ask at auth.kimi.com's paths, are not for them.
+WITH_OTHER_PATHS: Final[dict[str, tuple[Callable[[], Missing | None], str, str]]] = {
+    "django-oauth-toolkit": (lambda: _lacking("oauth2_provider"), "servers.django_server", "DjangoServer"),
+}
+
 
 class Pool:
     """The servers of this run, by name and settings."""
@@ -70,7 +75,7 @@ class Pool:
 
     def get(self, name: str, **changes: Any) -> RealServer:
         """A running server with its clock at real time; `changes` are fields of Settings."""
-        missing, module, kind = SERVERS[name]
+        missing, module, kind = (SERVERS | WITH_OTHER_PATHS)[name]
         if lack := missing():
             unavailable(f"{name} cannot run: {lack[0]}", lack[1])
         key = name, replace(Settings(), **changes)

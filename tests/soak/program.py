@@ -33,7 +33,7 @@ class Http(Exception):
 
 def said(began_s: float, error: str = "", words: str = "") -> None:
     """One line, in one write: threads never mix theirs."""
-    line = {"at_s": time.time(), "waited_s": time.monotonic() - began_s, "error": error, "words": words}
+    line = {"at_s": time.time(), "waited_s": time.monotonic() - began_s, "error": error, "message": words}
     os.write(1, json.dumps(line).encode() + b"\n")
 
 

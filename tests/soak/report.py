@@ -35,7 +35,7 @@ def findings(soak: Soak) -> list[str]:
 
 def _unexpected(soak: Soak) -> Counter[tuple[str, str, str]]:
     found = [call for call in soak.calls if call.error and not _may_be(soak, call)]
-    return Counter((call.kind, call.error, SPAN.sub("for … s", call.words)) for call in found)
+    return Counter((call.kind, call.error, SPAN.sub("for … s", call.message)) for call in found)
 
 
 def _may_be(soak: Soak, call: Call) -> bool:

@@ -43,7 +43,7 @@ class Call:
     at_s: float
     waited_s: float
     error: str
-    words: str
+    message: str
 
 
 @dataclass

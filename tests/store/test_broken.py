@@ -55,7 +55,6 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "NUL bytes behind": (_record() + bytes(8), "not JSON"),
     "not UTF-8": (b'{"access_token": "' + SECRET.encode() + b'\xff"}', "not UTF-8"),
     "UTF-16": (_record().decode().encode("utf-16"), "not UTF-8"),
-    "byte order mark": (b"\xef\xbb\xbf" + _record(), "not JSON"),
     "deep nesting": (b"[" * 60_000, "nested too deeply"),
     "deep objects": (b'{"a":' * 12_000, "nested too deeply"),
     "a number": (b"7", "not a JSON object"),
@@ -176,6 +175,15 @@ def test_times_that_are_none_are_unknown(file_store: FileStore, times: str) -> N
     assert file_store.read().token == Token("a", "r", 0.0, 0.0)
 
 
+def test_a_byte_order_mark_is_no_damage(file_store: FileStore) -> None:
+    """A record that an editor saved with a byte order mark (RFC 8259 §8.1) is read as config.toml is."""
+    file_store.path.parent.mkdir(parents=True, exist_ok=True)
+    file_store.path.write_bytes(b"\xef\xbb\xbf" + GOOD)
+    token = file_store.read().token
+    assert token is not None
+    assert (token.access_token, token.refresh_token) == ("a", "r")
+
+
 def test_times_may_be_strings_and_unknown_keys_are_ignored(file_store: FileStore) -> None:
     """What other writers add or quote is read."""
     file_store.path.write_text('{"access_token": "a", "expires_at": "5.5", "expires_in": "900", "x": {"y": []}}')
@@ -189,7 +197,7 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
     """Whatever lies there decodes to a Token or to CorruptCredential, for the claim to a value that is classified."""
     with suppress(CorruptCredential):
         assert isinstance(formats.decode_record(data, Path("x")), Token)
-    claim = claims.judge(claims.parse(data, FP), claims.decode_meetings(data), owners.Owner("boot"), 5.0)
+    claim = claims.classify(claims.parse(data, FP), claims.decode_meetings(data), owners.Owner("boot"), 5.0)
     assert claim.state in {"staged", "interrupted", "in_flight"}
     assert isinstance(formats.decode_revoked(data), RevokedMark)
     assert isinstance(formats.decode_backoff(data), Backoff)

@@ -39,7 +39,7 @@ def test_any_host_name_and_boot_id(host: str, boot: str) -> None:
         with store.locked(0.0):
             store.stage(store.renew_claim(store.claim(fp)), ANSWER)
             assert store.peek_claim(fp).staged == ANSWER
-            store.commit_staged(fp)
+            store.commit(store.peek_claim(fp), ANSWER)
         assert store.read().token == ANSWER
 
 
@@ -76,7 +76,7 @@ def test_the_largest_record_is_kept(file_store: FileStore, monkeypatch: Any) -> 
         taken = path.stat().st_blocks
         file_store.stage(claim, largest())
         assert path.stat().st_blocks <= taken
-        file_store.commit_staged(fp)
+        file_store.commit(claim, largest())
         assert file_store.read().token == largest()
         assert parse_record(json.loads(file_store.path.read_bytes())) == largest()
         file_store.put(largest())

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from house.patience import NO_LIMIT_S, met
 
-from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
-from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, RevokedMark, Snapshot
+from kimi_auth.errors import CorruptCredential, LockLost, StorageError, StoreUnwritable
+from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, MemoryStore, RevokedMark, Snapshot, View
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint
 
@@ -41,7 +42,7 @@ WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
 }
 NEEDS_LOCK = WRITES | {
     "withdraw_claim": lambda store, _: store.withdraw_claim(MINE),
-    "commit_staged": lambda store, _: store.commit_staged(FP),
+    "commit": lambda store, token: store.commit(MINE, token),
     "tidy": lambda store, _: store.tidy(5.0),
 }
 
@@ -58,7 +59,7 @@ class TestRecord:
         assert store.backoff() == Backoff()
         assert store.binding() is None
         assert store.holder() == ""
-        assert store.place
+        assert store.location
 
     @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
     def test_what_is_put_is_read(self, place: Any, token: Token) -> None:
@@ -91,7 +92,8 @@ class TestRecord:
             store.stage(claim, pair(3))
             assert store.stamp() == stamps[-1]
             assert store.still(stamps[-1])
-            store.commit_staged(store.read().fp)
+            committed = store.commit(claim, pair(3))
+            assert committed == store.read()
             installed()
             store.sign_out(5.0)
             installed()
@@ -154,6 +156,68 @@ class TestRecord:
         assert len(store.leftovers()) == 1
 
 
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+class TestView:
+    def test_a_view_is_all_of_it(self, place: Any, pair: Any) -> None:
+        """The view of a store says what the single questions say."""
+        store: CredentialStore = place.store
+        assert store.view() == View()
+        with store.locked(0.0):
+            store.put(pair(1))
+            fp = store.read().fp
+            store.claim(fp)
+            store.mark_revoked(fp, RevokedMark(1.0, "no"))
+            store.set_backoff(Backoff(failures=1))
+            store.bind(Binding("https://a.example"))
+        view = store.view()
+        assert view == View(
+            store.read(), store.peek_claim(fp), store.revoked_mark(fp), store.backoff(), store.binding()
+        )
+        assert (view.claim.state, view.mark) == ("interrupted", RevokedMark(1.0, "no"))
+
+    def test_nothing_belongs_to_a_corrupt_record(self, place: Any, pair: Any) -> None:
+        """Beside a record that no reader understands there is no claim and no mark; the backoff is still shared."""
+        store: CredentialStore = place.store
+        with store.locked(0.0):
+            store.put(pair(1))
+            store.claim(store.read().fp)
+            store.set_backoff(Backoff(failures=1))
+        place.spoil()
+        view = store.view()
+        assert (view.snapshot.state, view.claim, view.mark) == ("corrupt", Claim("none"), None)
+        assert view.backoff == Backoff(failures=1)
+
+
+class TestHold:
+    def test_a_hold_ends_with_its_block(self, place: Any) -> None:
+        """A held lock can be checked any number of times; afterwards the lock counts as lost, which is exit status 8."""
+        with place.store.locked(0.0) as hold:
+            hold.check()
+            hold.check()
+        with pytest.raises(LockLost) as raised:
+            hold.check()
+        assert raised.value.exit_status == 8
+
+    def test_closing_frees_and_forgets_nothing(self, place: Any, pair: Any) -> None:
+        """A closed store holds no descriptor; the next call works as before, and a held lock stays held."""
+        store: CredentialStore = place.store
+        with store.locked(0.0) as hold:
+            assert hold is not None
+            store.put(pair(1))
+            assert store.still(store.stamp())
+            before = descriptors()
+            store.close()
+            store.close()
+            assert before - descriptors() == (0 if isinstance(store, MemoryStore) else 1)
+            hold.check()
+            assert store.still(store.stamp())
+            assert store.read().token == pair(1)
+
+
 class TestBeside:
     def test_a_refusal_is_kept_in_clean_words(self, place: Any) -> None:
         """A revoked mark belongs to its pair; the server's message loses control characters and length."""
@@ -161,7 +225,7 @@ class TestBeside:
         with store.locked(0.0):
             store.mark_revoked(FP, RevokedMark(1_800_000_000.5, "\x1b[31mthe token\r\nis  dead\x00" + "!" * 300))
         refusal = store.revoked_mark(FP)
-        assert refusal == RevokedMark(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:200])
+        assert refusal == RevokedMark(1_800_000_000.5, ("[31mthe token is dead" + "!" * 300)[:199] + "…")
         assert store.revoked_mark(OTHER_FP) is None
 
     def test_the_pace_is_kept(self, place: Any) -> None:
@@ -185,8 +249,7 @@ class TestBeside:
             store.bind(bound)
             assert store.stamp() == stamp, "no program has to read the record again"
             mine = store.read().fp
-            store.stage(store.claim(mine), pair(2))
-            store.commit_staged(mine)
+            store.commit(store.claim(mine), pair(2))
             store.tidy(5.0)
             store.put(pair(3))
             store.put(Token("", "", 0.0, 0.0))
@@ -213,7 +276,7 @@ class TestBeside:
             store.tidy(5.0)
         assert store.binding() is None
 
-    @pytest.mark.parametrize("write", ["put", "tidy", "commit_staged", "claim"])
+    @pytest.mark.parametrize("write", ["put", "tidy", "commit", "claim"])
     def test_what_is_bound_to_other_pairs_goes(self, place: Any, pair: Any, write: str) -> None:
         """Claims and refusals of pairs that are not the record are void and are removed."""
         store: CredentialStore = place.store
@@ -229,9 +292,8 @@ class TestBeside:
                     store.tidy(5.0)
                 case "claim":
                     store.claim(mine)
-                case "commit_staged":
-                    store.stage(store.claim(mine), pair(2))
-                    store.commit_staged(mine)
+                case "commit":
+                    store.commit(store.claim(mine), pair(2))
         assert store.peek_claim(OTHER_FP).state == "none"
         assert store.revoked_mark(OTHER_FP) is None
 
@@ -398,7 +460,7 @@ class TestClaim:
             store.renew_claim(late)
             store.stage(late, pair(2))
             assert store.peek_claim(old).staged == pair(2)
-            store.commit_staged(old)
+            store.commit(late, pair(2))
         assert store.read().token == pair(2)
 
     def test_the_answer_becomes_the_staged_and_the_staged_the_record(self, place: Any, pair: Any) -> None:
@@ -412,7 +474,7 @@ class TestClaim:
             assert (found.state, found.staged) == ("staged", pair(2))
             assert store.peek_claim(old) == found
             assert store.read().token == pair(1)
-            store.commit_staged(old)
+            store.commit(found, pair(2))
         assert store.read().token == pair(2)
         assert store.peek_claim(old).state == "none"
 
@@ -434,21 +496,56 @@ class TestClaim:
             claim = store.claim(old)
             store.withdraw_claim(claim)
             store.stage(claim, pair(2))
-            store.commit_staged(old)
+            store.commit(claim, pair(2))
         assert store.read().token == pair(2)
 
-    def test_without_an_answer_nothing_is_installed(self, place: Any, pair: Any) -> None:
-        """Neither a missing nor an unfinished claim can become the record."""
+    @pytest.mark.parametrize("staged", [True, False])
+    @pytest.mark.parametrize(
+        ("record", "outcome"),
+        [
+            ("the same", "committed"),
+            ("the new one", "committed"),
+            ("corrupt", "committed"),
+            ("a third", "superseded"),
+            ("signed out", "gone"),
+            ("a tombstone", "gone"),
+            ("absent", "gone"),
+        ],
+    )
+    def test_a_commit_compares_before_it_renames(
+        self, place: Any, pair: Any, record: str, outcome: str, staged: bool
+    ) -> None:
+        """The answer replaces the pair that was sent, whether it is still staged or not, and no other record."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
-            old = store.read().fp
-            with pytest.raises(StorageError):
-                store.commit_staged(old)
-            store.claim(old)
-            with pytest.raises(StorageError):
-                store.commit_staged(old)
-        assert store.read().token == pair(1)
+            claim = store.claim(store.read().fp)
+        if staged:
+            with store.locked(0.0):
+                store.stage(claim, pair(2))
+        self._becomes(place, pair, record)
+        before = store.read()
+        with store.locked(0.0):
+            committed = store.commit(claim, pair(2))
+        after = store.read()
+        if outcome == "committed":
+            assert committed == after
+            assert after.token == pair(2)
+        else:
+            assert (committed, after) == (outcome, before)
+
+    def _becomes(self, place: Any, pair: Any, record: str) -> None:
+        store: CredentialStore = place.store
+        others = {"a third": pair(3), "the new one": pair(2), "a tombstone": Token("", "", 0.0, 0.0)}
+        if record == "corrupt":
+            place.spoil()
+        with store.locked(0.0):
+            if record in others:
+                store.put(others[record])
+            if record in ("signed out", "absent"):
+                store.sign_out(5.0)
+            if record == "absent":
+                store.tidy(66.0)
 
     @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
     def test_a_silent_owner(self, place: Any, story: list[tuple[str, float, str, float]]) -> None:
@@ -512,7 +609,7 @@ class TestLock:
         store: CredentialStore = place.store
         with store.locked(0.0) as first:
             with store.locked(0.0) as second, store.locked(0.05) as third:
-                assert (first, second, third) == (True, False, False)
+                assert (bool(first), second, third) == (True, None, None)
             assert "pid" in store.holder()
         with store.locked(None) as again:
             assert again
@@ -583,7 +680,7 @@ class TestLock:
 
         def wait() -> None:
             with store.locked(NO_LIMIT_S, give_up=lambda: bool(waits.set())) as held:
-                result.append(held)
+                result.append(bool(held))
 
         thread = threading.Thread(target=wait)
         with store.locked(0.0):

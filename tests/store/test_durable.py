@@ -121,11 +121,12 @@ def test_the_order_of_an_install(file_store: FileStore, pair: Any, monkeypatch: 
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.stage(file_store.claim(fp), pair(2))
+        claim = file_store.claim(fp)
+        file_store.stage(claim, pair(2))
         file_store.mark_revoked(fp, RevokedMark(1.0))
         inode = file_store.path.with_name(f"kimi-code.{fp}.next").stat().st_ino
         recorder = Recorder(monkeypatch, "r" * 12)
-        file_store.commit_staged(fp)
+        file_store.commit(claim, pair(2))
         monkeypatch.undo()
     rename, sweep = f"replace kimi-code.{fp}.next kimi-code.json", f"unlink kimi-code.{fp}.revoked"
     assert recorder.steps == [rename, "fsync credentials", sweep]
@@ -139,15 +140,15 @@ def test_an_install_that_was_not_durable_is_tried_again(
     with file_store.locked(0.0):
         file_store.put(pair(1))
         fp = file_store.read().fp
-        file_store.stage(file_store.claim(fp), pair(2))
+        claim = file_store.claim(fp)
+        file_store.stage(claim, pair(2))
         fail("fsync", errno.EIO)
         with pytest.raises(StoreUnwritable, match="disk reports an error"):
-            file_store.commit_staged(fp)
+            file_store.commit(claim, pair(2))
         monkeypatch.undo()
-        file_store.commit_staged(fp)
+        file_store.commit(claim, pair(2))
         assert file_store.read().token == pair(2)
-        with pytest.raises(StorageError):
-            file_store.commit_staged(OTHER_FP)
+        assert file_store.commit(replace(claim, fp=OTHER_FP), pair(3)) == "superseded"
 
 
 # --- a medium that refuses -------------------------------------------------------------------------------------------
@@ -160,7 +161,6 @@ def test_an_install_that_was_not_durable_is_tried_again(
         ("posix_fallocate", errno.EFBIG, "larger than this process may write"),
         ("pwrite", errno.EDQUOT, "quota"),
         ("fsync", errno.EIO, "disk reports an error"),
-        ("fchmod", errno.EPERM, "not permitted"),
     ],
 )
 def test_a_claim_that_fails_leaves_nothing(
@@ -309,7 +309,7 @@ def test_a_claim_that_goes_while_it_is_looked_at(file_store: FileStore, monkeypa
     """Without a lock that excludes its owner may take it back in that moment: nothing is sent, and the next try makes one."""
     with file_store.locked(0.0):
         file_store.claim(FP)
-        monkeypatch.setattr(file_store, "peek_claim", lambda fp: Claim("none", fp))
+        monkeypatch.setattr(file_store, "_peek", lambda _, fp: Claim("none", fp))
         with pytest.raises(StorageError, match="came and went"):
             file_store.claim(FP)
 
@@ -389,7 +389,7 @@ def test_a_disk_that_is_really_full(small_disk: Path, clock: Any, pair: Any) -> 
         with pytest.raises(StoreUnwritable, match="the disk is full"):
             store.check_writable()
         store.stage(claim, pair(2))
-        store.commit_staged(fp)
+        store.commit(claim, pair(2))
         assert store.read().token == pair(2)
         fill(small_disk)
         before = names(store.path.parent)

@@ -20,7 +20,7 @@ import pytest
 from filelock import Timeout
 from house.patience import NO_LIMIT_S
 
-from kimi_auth.errors import StorageError, StoreUnwritable
+from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
 from kimi_auth.store import Claim, FileStore, lock
 from kimi_auth.token import Token
 
@@ -56,7 +56,7 @@ for _ in range(int(sys.argv[2])):
 
 HOLD = """
 with store().locked(0.0) as held:
-    print("held", held, flush=True)
+    print("held", bool(held), flush=True)
     sys.stdin.readline()
 print("left", flush=True)
 """
@@ -65,7 +65,7 @@ print("left", flush=True)
 FORK = """
 mine = store()
 def another_gets_it():
-    with store().locked(0.0) as held: return held
+    with store().locked(0.0) as held: return held is not None
 def use_in_child():
     problems = []
     if another_gets_it(): problems.append("the child got the parent's lock")
@@ -104,7 +104,7 @@ with mine.locked(0.0) as held:
     if pid == 0:
         os.read(reader, 1)
         os._exit(0)
-with store().locked(0.0) as again: print("again", again, flush=True)
+with store().locked(0.0) as again: print("again", bool(again), flush=True)
 os.write(writer, b"x")
 os.waitpid(pid, 0)
 """
@@ -318,7 +318,7 @@ def test_a_lock_that_does_not_exclude(file_store: FileStore, no_op_flock: None) 
             with pytest.raises(StorageError, match=re.escape(f"the lock {file_store.lock_paths[0]} does not keep")):
                 write()
         file_store.stage(claim, Token("a2", "r2", 1.0, 1.0))
-        file_store.commit_staged(fp)
+        file_store.commit(claim, Token("a2", "r2", 1.0, 1.0))
         file_store.sign_out(5.0)
     left = {path.name for path in file_store.path.parent.iterdir()}
     assert left == {file_store.path.name, file_store.lock_paths[0].name}
@@ -460,16 +460,20 @@ def test_a_lock_file_taken_away_while_it_is_held(
 ) -> None:
     """Nothing is sent under a lock that guards no name; an answer that is there already is saved all the same."""
     pair, answer = Token("a", "r", 1.0, 1.0), Token("a2", "r2", 1.0, 1.0)
-    with file_store.locked(0.0):
+    with file_store.locked(0.0) as hold:
+        assert hold is not None
+        hold.check()
         file_store.put(pair)
         fp = file_store.read().fp
         claim = file_store.claim(fp)
         take_away(file_store)
         for write in (lambda: file_store.claim(fp), lambda: file_store.renew_claim(claim)):
-            with pytest.raises(StorageError, match="removed or replaced while it was held"):
+            with pytest.raises(LockLost, match="removed or replaced while it was held"):
                 write()
+        with pytest.raises(LockLost):
+            hold.check()
         file_store.stage(claim, answer)
-        file_store.commit_staged(fp)
+        file_store.commit(claim, answer)
     assert file_store.read().token == answer
     with file_store.locked(0.0) as held:
         assert held
@@ -534,7 +538,7 @@ def test_the_second_of_two_locks_is_missing(file_store: FileStore, tmp_path: Pat
     file_store.path.symlink_to(tmp_path / "vault.json")
     first, second = file_store.lock_paths
     with lock.locked([second], 0.0) as hold, file_store.locked(0.02) as held:
-        assert (hold is not None, held) == (True, False)
+        assert (hold is not None, held) == (True, None)
         with lock.locked([first], 0.0) as free:
             assert free is not None
     with file_store.locked(0.0) as held:
@@ -549,7 +553,7 @@ def test_readers_and_waiters_meet_no_deadlock(file_store: FileStore) -> None:
     def wait() -> None:
         started.wait()
         with file_store.locked(0.05) as held:
-            results.append(held)
+            results.append(held is not None)
 
     threads = [threading.Thread(target=wait) for _ in range(3)]
     with file_store.locked(0.0):
@@ -592,8 +596,8 @@ def test_the_kernel_s_table(tmp_path: Path) -> None:
     ("pids", "hostname", "words"),
     [
         ([], "here", ""),
-        ([], "elsewhere", "pid {pid} on here (says its claim)"),
-        (None, "here", "pid {pid} on here (says its claim)"),
+        ([], "elsewhere", "pid {pid} on here (according to its claim)"),
+        (None, "here", "pid {pid} on here (according to its claim)"),
         ([4711], "here", "pid 4711"),
     ],
 )

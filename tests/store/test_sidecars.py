@@ -41,7 +41,7 @@ def test_an_unfinished_claim_takes_its_room_and_says_whose_it_is(file_store: Fil
     "answer", [Token("a2", "r2", 5.0, 9.0, issuer="https://x"), Token("a" * 20_000, "r", 5.0, 9.0)]
 )
 def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.MonkeyPatch, answer: Token) -> None:
-    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes the staged."""
+    """Cut off after any number of bytes a claim is still its owner's, without an answer; only the last byte makes it a staged pair."""
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
     states: list[bytes] = []
     original = os.pwrite
@@ -209,7 +209,7 @@ def test_without_free_descriptors_nothing_is_made_up(file_store: FileStore, refu
 # --- refusals and backoff as files --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"at_s": "x", "words": 7}', b"\xff"])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"at_s": "x", "message": 7}', b"\xff"])
 def test_an_unreadable_refusal_is_one(file_store: FileStore, data: bytes) -> None:
     """That the file is there is what counts."""
     file_store.path.with_name(f"kimi-code.{FP}.revoked").write_bytes(data)
@@ -219,7 +219,7 @@ def test_an_unreadable_refusal_is_one(file_store: FileStore, data: bytes) -> Non
 def test_a_refusal_of_a_later_version(file_store: FileStore) -> None:
     """Unknown keys and versions are tolerated, and messages are cleaned on reading too."""
     path = file_store.path.with_name(f"kimi-code.{FP}.revoked")
-    path.write_text(json.dumps({"v": 9, "at_s": 5, "words": "no\x1b[0m", "more": {}}))
+    path.write_text(json.dumps({"v": 9, "at_s": 5, "message": "no\x1b[0m", "more": {}}))
     assert file_store.revoked_mark(FP) == RevokedMark(5.0, "no[0m")
 
 
@@ -234,7 +234,7 @@ def test_a_refusal_of_a_later_version(file_store: FileStore) -> None:
         (b'{"retry_at_s": NaN, "failures": 2}', Backoff(failures=2)),
         (b'{"retry_at_s": "5", "failures": 2.5, "code": 7}', Backoff()),
         (b'{"failures": -1, "forced": true, "unrecognized_count": 99999999999999999999}', Backoff()),
-        (b'{"words": "a\\u0007b\\nc", "renewed_at_s": 1e999}', Backoff(words="ab c")),
+        (b'{"message": "a\\u0007b\\nc", "renewed_at_s": 1e999}', Backoff(message="ab c")),
     ],
 )
 def test_a_pace_that_is_half_right(file_store: FileStore, data: bytes, backoff: Backoff) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kimi_auth.store import FileStore
-from kimi_auth.store.file import LOOK_AGAIN_S
+from kimi_auth.store.file_reading import LOOK_AGAIN_S
 
 CALLS = ("open", "stat", "fstat", "close", "lstat", "readlink", "read")
 

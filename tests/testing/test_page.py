@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_auth.testing.emulator.authorization_server import GUESSES_PER_MINUTE
 from kimi_auth.testing.emulator.page import STYLE
+from kimi_auth.testing.emulator.visitors import FORMS_MAX, GUESSES_PER_MINUTE, VISITORS_MAX
 
 BADGE = "Emulator: not the real Kimi service"
 
@@ -33,7 +33,7 @@ def assert_safe(answer: httpx.Response) -> None:
     policy = answer.headers["content-security-policy"]
     for rule in ("default-src 'none'", "style-src 'sha256-", "frame-ancestors 'none'", "form-action 'self'"):
         assert rule in policy
-    assert (answer.headers["referrer-policy"], answer.headers["cache-control"]) == ("no-referrer", "no-store")
+    assert (answer.headers["referrer-policy"], answer.headers["cache-control"]) == ("same-origin", "no-store")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "<script" not in answer.text.lower()
 
@@ -48,12 +48,23 @@ def test_decide(visitor: Any, decision: str, said: str, outcome: str | None) -> 
     asked = confirm_page(visitor, code["user_code"])
     assert asked.status_code == 200
     assert_safe(asked)
-    done = visitor.http.post("/device", data={**hidden_fields(asked.text), "decision": decision})
-    assert (done.status_code, said in done.text) == (200, True)
-    assert_safe(done)
+    fields = {**hidden_fields(asked.text), "decision": decision}
+    sent = visitor.http.post("/device", data=fields)
+    assert (sent.status_code, sent.headers["location"]) == (303, f"/device?user_code={code['user_code']}")
     assert visitor.poll(code["device_code"]).json().get("error") == outcome
-    again = confirm_page(visitor, code["user_code"])
-    assert (again.status_code, "already answered" in again.text) == (400, True)
+    for again in (*[visitor.http.get(sent.headers["location"])] * 2, confirm_page(visitor, code["user_code"])):
+        assert (again.status_code, said in again.text) == (200, True)
+        assert_safe(again)
+
+
+@pytest.mark.parametrize(("first", "said"), [("approve", "Device approved"), ("refuse", "Device refused")])
+def test_a_second_answer_changes_nothing(visitor: Any, first: str, said: str) -> None:
+    """A double click, or another tab that answers otherwise: the page says what was decided first."""
+    code = visitor.ask_code()["user_code"]
+    fields = hidden_fields(confirm_page(visitor, code).text)
+    for decision in (first, first, "approve", "refuse"):
+        answer = visitor.http.post("/device", data={**fields, "decision": decision}, follow_redirects=True)
+        assert (answer.status_code, said in answer.text) == (200, True)
 
 
 def test_entry_form(visitor: Any) -> None:
@@ -83,7 +94,7 @@ def test_confirm_page_shows_who_asks(visitor: Any, clock: Any) -> None:
     })  # fmt: skip
     clock.pass_s(61)
     text = confirm_page(visitor, code["user_code"]).text
-    for shown in ("anna", "Linux 6.1.0 x86_64", "6.1.0", "kimi_cli 1.52.0", "61 seconds ago", "another 28 minutes"):
+    for shown in ("anna", "Linux 6.1.0 x86_64", "6.1.0", "kimi_cli 1.52.0", "61 seconds ago", "another 29 minutes"):
         assert f"<dd>{shown}</dd>" in text
     clock.pass_s(1738)
     assert "another 1 second<" in confirm_page(visitor, code["user_code"]).text
@@ -136,13 +147,42 @@ def test_expired_code(visitor: Any, clock: Any) -> None:
 
 
 def test_too_many_guesses(visitor: Any, clock: Any) -> None:
-    """Twenty wrong codes a minute, then even the right one has to wait."""
+    """Twenty wrong codes a minute from one browser, then even the right one has to wait there."""
     code = visitor.ask_code()["user_code"]
     for _ in range(GUESSES_PER_MINUTE):
         assert confirm_page(visitor, "BCDF-GHJK").status_code == 400
     assert confirm_page(visitor, code).status_code == 429
     clock.pass_s(60)
     assert confirm_page(visitor, code).status_code == 200
+
+
+@pytest.mark.parametrize("keeps_cookies", [True, False])
+def test_guesses_of_one_lock_out_no_other(visitor: Any, keeps_cookies: bool) -> None:
+    """A browser that guesses, or a program that guesses without cookies: another browser's right code is taken."""
+    code = visitor.ask_code()["user_code"]
+    for _ in range(3 * GUESSES_PER_MINUTE):
+        confirm_page(visitor, "BCDF-GHJK")
+        if not keeps_cookies:
+            visitor.http.cookies.clear()
+    visitor.http.cookies.clear()
+    assert confirm_page(visitor, code).status_code == 200
+
+
+def test_visitors_are_bounded(visitor: Any) -> None:
+    """A program that comes without its cookie again and again costs a fixed amount of memory, and so does one that asks on."""
+    code = visitor.ask_code()["user_code"]
+    fields = hidden_fields(confirm_page(visitor, code).text)
+    cookie = visitor.http.cookies["emulator_form"]
+    known = visitor.state.visitors
+    for _ in range(VISITORS_MAX):
+        known.admit()
+    assert len(known._known) == VISITORS_MAX
+    assert known.find(cookie) is None
+    assert visitor.http.post("/device", data={**fields, "decision": "approve"}).status_code == 403
+    one = known.admit()
+    for number in range(2 * FORMS_MAX):
+        one.form_for(str(number))
+    assert len(one.forms) == FORMS_MAX
 
 
 @pytest.mark.parametrize(
@@ -174,16 +214,45 @@ def test_form_of_another_media_type(visitor: Any) -> None:
     assert visitor.http.post("/device", json={"decision": "approve"}).status_code == 403
 
 
+OTHER_PORT = {"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        OTHER_PORT,
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+def test_a_cookie_from_another_port(visitor: Any, headers: dict[str, str]) -> None:
+    """Cookies know no ports: a page elsewhere on this machine plants its own cookie with its own form, and decides nothing."""
+    code = visitor.ask_code()
+    asked = confirm_page(visitor, code["user_code"])  # by the other page's program, whose cookie the browser then has
+    fields = {**hidden_fields(asked.text), "decision": "approve"}
+    answer = visitor.http.post("/device", data=fields, headers=headers)
+    assert (answer.status_code, "Nothing was decided" in answer.text) == (403, True)
+    assert visitor.poll(code["device_code"]).json()["error"] == "authorization_pending"
+    own = {"Origin": visitor.emulator.base_url, "Sec-Fetch-Site": "same-origin"}
+    assert visitor.http.post("/device", data=fields, headers=own).status_code == 303
+
+
 def test_cookie(visitor: Any) -> None:
-    """The cookie is for this page alone, survives a reload, and is replaced where it is not one of ours."""
+    """The cookie is for this page alone, survives a reload, and is replaced where this page did not give it."""
     code = visitor.ask_code()["user_code"]
     cookie = confirm_page(visitor, code).headers["set-cookie"]
     assert cookie.endswith("; Path=/device; HttpOnly; SameSite=Strict")
     assert confirm_page(visitor, code).headers["set-cookie"] == cookie
     visitor.http.cookies.clear()
-    forged = visitor.http.get("/device", params={"user_code": code}, headers={"Cookie": "emulator_form=x"})
-    assert forged.headers["set-cookie"] not in (cookie, "")
-    assert "emulator_form=x;" not in forged.headers["set-cookie"]
+    for forged in ("x", "A" * 43):
+        answer = visitor.http.get("/device", params={"user_code": code}, headers={"Cookie": f"emulator_form={forged}"})
+        assert answer.headers["set-cookie"] not in (cookie, "")
+        assert f"emulator_form={forged};" not in answer.headers["set-cookie"]
+        visitor.http.cookies.clear()
 
 
 def test_start_page(visit: Callable[..., Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,7 +58,7 @@ def heading(page: Any, text: str) -> Any:
 
 
 def test_approve(visitor: Any, page: Any) -> None:
-    """Type the code, Enter, Enter: approved, and the terminal's next poll gets its tokens."""
+    """Type the code, Enter; a second Enter by mistake decides nothing; Tab, Enter: approved, also when loaded again."""
     code = visitor.ask_code(**{"X-Msh-Device-Name": "anna"})
     page.goto(code["verification_uri"])
     page.locator("input:focus").wait_for()
@@ -63,22 +66,72 @@ def test_approve(visitor: Any, page: Any) -> None:
     page.keyboard.press("Enter")
     heading(page, "Let this device sign in?")
     assert "anna" in page.inner_text("dl")
+    for _ in range(2):
+        page.keyboard.press("Enter")
+    assert page.locator("button:focus").count() == 0
+    page.keyboard.press("Tab")
     page.locator("button:focus", has_text="Approve").wait_for()
+    assert visitor.poll(code["device_code"]).json()["error"] == "authorization_pending"
     page.keyboard.press("Enter")
     heading(page, "Device approved")
     assert "access_token" in visitor.poll(code["device_code"]).json()
+    page.reload()
+    heading(page, "Device approved")
+    assert page.get_by_role("alert").count() == 0
 
 
 def test_refuse(visitor: Any, page: Any) -> None:
     """From the complete link, Tab to the second button, Enter: refused."""
     code = visitor.ask_code()
     page.goto(code["verification_uri_complete"])
+    heading(page, "Let this device sign in?")
+    page.keyboard.press("Tab")
     page.locator("button:focus", has_text="Approve").wait_for()
     page.keyboard.press("Tab")
     page.locator("button:focus", has_text="Refuse").wait_for()
     page.keyboard.press("Enter")
     heading(page, "Device refused")
     assert visitor.poll(code["device_code"]).json()["error"] == "access_denied"
+
+
+PLANTING = """<!doctype html><title>another program</title><form method="post" action="{url}/device">
+<input type="hidden" name="user_code" value="{user_code}"><input type="hidden" name="form_token" value="{form_token}">
+<button name="decision" value="approve">Win a prize</button></form>"""
+
+
+def test_a_page_of_another_port(visitor: Any, page: Any) -> None:
+    """It plants its own cookie in the browser and sends its own form: nothing is decided, and our own form still works."""
+    code = visitor.ask_code()
+    theirs = visitor.http.get("/device", params={"user_code": code["user_code"]})
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', theirs.text))
+    text = PLANTING.format(url=visitor.emulator.base_url, **fields).encode()
+    cookie = theirs.headers["set-cookie"].partition(";")[0]
+
+    class Planting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Set-Cookie", f"{cookie}; Path=/device")
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Planting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            page.goto(f"http://127.0.0.1:{server.server_port}/")
+            page.get_by_role("button", name="Win a prize").click()
+            heading(page, "Please confirm again")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert {"name": "emulator_form", "value": cookie.partition("=")[2]}.items() <= page.context.cookies()[0].items()
+    assert visitor.poll(code["device_code"]).json()["error"] == "authorization_pending"
+    page.goto(code["verification_uri_complete"])
+    page.get_by_role("button", name="Approve").click()
+    heading(page, "Device approved")
 
 
 def test_wrong_code_then_right(visitor: Any, page: Any) -> None:
@@ -122,6 +175,8 @@ def test_every_view(visitor: Any, browser: Any, view: dict[str, Any]) -> None:
             assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
             ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert ground == {"light": "rgb(244, 243, 239)", "dark": "rgb(18, 20, 23)"}[view["color_scheme"]]
+            if "user_code=" in url and "nothing" not in url:
+                page.keyboard.press("Tab")
             if url != "/":
                 page.locator(":focus").wait_for()
                 assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -19,8 +19,8 @@ import pytest
 from house.patience import ended, heard
 
 from kimi_auth.testing.emulator import Emulator
+from kimi_auth.testing.emulator.loopback import listen
 from kimi_auth.testing.emulator.program import main
-from kimi_auth.testing.emulator.server import listen
 
 CLIENT_ID = "17e5f671-d194-4dfb-9706-5516cb48c098"
 COMMAND = [sys.executable, "-m", "kimi_auth.testing.emulator"]

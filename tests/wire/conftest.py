@@ -83,6 +83,8 @@ class World:
     plain_http: bool = False
     resource: str = ""
     audience: str = ""
+    client_secret: str = ""
+    auth_method: Any = "client_secret_basic"
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         request.read()
@@ -102,6 +104,8 @@ class World:
             revoked_codes=self.revoked_codes,
             resource=self.resource,
             audience=self.audience,
+            client_secret=self.client_secret,
+            auth_method=self.auth_method,
         )
         transport = httpx.MockTransport(self.handle)
         return OAuthClient(

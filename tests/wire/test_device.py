@@ -35,9 +35,9 @@ def test_a_first_id_is_made_and_kept(tmp_path: Path) -> None:
     assert files(share_dir) == ["device_id"]
 
 
-@pytest.mark.parametrize("content", [KNOWN, KNOWN + "\n", KNOWN.upper()])
+@pytest.mark.parametrize("content", [KNOWN, KNOWN + "\n", KNOWN.upper(), "\ufeff" + KNOWN])
 def test_an_id_that_is_there_is_read(tmp_path: Path, content: str) -> None:
-    """An id of the Kimi CLI, or one that an editor put a newline behind, is used and left as it is."""
+    """An id of the Kimi CLI, or one that an editor put a newline behind or a byte order mark before, is used and left as it is."""
     (tmp_path / "device_id").write_text(content)
     assert device_id(tmp_path) == KNOWN
     assert (tmp_path / "device_id").read_text() == content
@@ -213,3 +213,15 @@ def test_header_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     """Whatever a host is called, the header holds printable ASCII on one line."""
     monkeypatch.setattr(platform, "node", lambda: name)
     assert device_headers(tmp_path, version="1")["X-Msh-Device-Name"] == sent
+
+
+def test_headers_are_cleaned_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of sessions ask for the same headers: no text of this device is cleaned a second time."""
+    cleaned: list[str] = []
+    monkeypatch.setattr(device, "clean", lambda text, *limit: cleaned.append(text) or text)
+    device._header_value.cache_clear()
+    first = device.device_headers(tmp_path, version="0.0.1")
+    assert len(cleaned) == len(set(cleaned)) > 0
+    assert device.device_headers(tmp_path, version="0.0.1") == first
+    assert len(cleaned) == len(set(cleaned))
+    device._header_value.cache_clear()

@@ -99,11 +99,11 @@ def test_always_an_answer(
         stream = broken(body, failure=breaks_with(SECRET) if breaks_with else None)
         it = world(lambda request: httpx.Response(status, headers=headers, stream=stream))
     answer = it.ask(name, SECRET)
-    shown = answer.words + (answer.error.line if answer.error else "")
+    shown = answer.message + (answer.error.line if answer.error else "")
     assert shown.isprintable()
     assert SECRET not in shown or name == "device code"  # that request has no secret
     assert answer.outcome in get_args(OUTCOMES[name])
     assert answer.retry_after_s is None or 0 <= answer.retry_after_s <= 900
-    assert len(answer.words) <= 200
+    assert len(answer.message) <= 200
     assert answer.error is None or isinstance(answer.error, KimiAuthError)
     assert (answer.value is not None) == (answer.outcome in {"code", "granted", "tokens", "models"})

@@ -8,6 +8,7 @@ import errno
 import gzip
 import ipaddress
 import json
+import logging
 import socket
 import ssl
 import struct
@@ -27,16 +28,20 @@ import zstandard
 from house.patience import NO_LIMIT_S, OwnTime, joined, met
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.wire import Endpoints, OAuthClient, fetch_models, fetch_models_sync, http
+from kimi_auth.wire import Endpoints, OAuthClient, deadline, fetch_models, fetch_models_sync
 from kimi_auth.wire.clients import Clients
+from kimi_auth.wire.coding import BODY_MAX
+from kimi_auth.wire.deadline import Deadline
 from kimi_auth.wire.decode import INTERVAL_MAX_S
-from kimi_auth.wire.http import BODY_MAX, Ask, proxy_for
-from kimi_auth.wire.tables import UnsendableError
-from kimi_auth.wire.verdict import RawResponse
+from kimi_auth.wire.failures import UnsendableError
+from kimi_auth.wire.proxies import proxy_for
+from kimi_auth.wire.request import Request
+from kimi_auth.wire.response import RawResponse
+from kimi_auth.wire.sanitize import NOT_SHOWN
 
 PAIR = json.dumps({"access_token": "new-access", "refresh_token": "new-refresh"}).encode()
 FORM = {"refresh_token": "s3cret"}
-Send = Callable[[Ask], RawResponse]
+Send = Callable[[Request], RawResponse]
 
 
 def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, more: str = "") -> bytes:
@@ -44,15 +49,15 @@ def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, mo
     return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{more}\r\n".encode() + body
 
 
-def ask_of(url: str, **more: Any) -> Ask:
-    return replace(Ask("POST", f"{url}/token", {}, FORM, secrets=("s3cret",)), **more)
+def ask_of(url: str, **more: Any) -> Request:
+    return replace(Request("POST", f"{url}/token", {}, FORM, secrets=("s3cret",)), **more)
 
 
-def in_thread(ask: Ask) -> RawResponse:
+def in_thread(ask: Request) -> RawResponse:
     return Clients().send(ask)
 
 
-def in_loop(ask: Ask) -> RawResponse:
+def in_loop(ask: Request) -> RawResponse:
     async def run() -> RawResponse:
         clients = Clients()
         try:
@@ -66,7 +71,7 @@ def in_loop(ask: Ask) -> RawResponse:
 @pytest.fixture(params=[in_thread, in_loop])
 def send(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Send:
     """Both ways of sending."""
-    monkeypatch.setattr(http, "GRACE_S", 0.1)
+    monkeypatch.setattr(deadline, "GRACE_S", 0.1)
     return request.param  # type: ignore[no-any-return]
 
 
@@ -158,7 +163,7 @@ def test_nobody_listens(send: Send) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     seen = send(ask_of(f"http://127.0.0.1:{port}"))
-    assert (seen.failure, seen.trouble) == (httpx.ConnectError, "Connection refused")
+    assert (seen.failure, seen.message) == (httpx.ConnectError, "Connection refused")
     assert oauth_at(f"http://127.0.0.1:{port}").exchange("s3cret").outcome == "not_processed"
 
 
@@ -170,7 +175,7 @@ def test_no_such_host(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     seen = send(ask_of("https://auth.test"))
-    assert (seen.failure, seen.trouble) == (httpx.ConnectError, "Name or service not known")
+    assert (seen.failure, seen.message) == (httpx.ConnectError, "Name or service not known")
 
 
 def from_the_system(*causes: Exception) -> httpx.ConnectError:
@@ -195,7 +200,7 @@ def from_the_system(*causes: Exception) -> httpx.ConnectError:
 )
 def test_the_reason_of_a_failed_connection(world: Any, failure: Exception, words: str) -> None:
     """People read what the system said first, not how many attempts were made."""
-    assert world(failure).ask("exchange").words == words
+    assert world(failure).ask("exchange").message == words
 
 
 @pytest.mark.parametrize(
@@ -308,7 +313,7 @@ def test_a_whole_object_is_not_waited_on(raw_server: Any) -> None:
         ("text/html; charset=GBK", "text/html", "GBK"),
         ('text/html;a=b ; Charset = "utf-16le"', "text/html", "utf-16le"),
         ("text/html; xcharset=a", "text/html", ""),
-        ("text/s3cret", "text/[redacted]", ""),
+        ("text/s3cret", NOT_SHOWN, ""),
         ("", "", ""),
     ],
 )
@@ -323,7 +328,18 @@ def test_what_is_no_http_is_not_quoted(raw_server: Any, send: Send) -> None:
     """A server that answers bare JSON speaks no HTTP; the parser's complaint would hold the tokens, so ours stands there."""
     seen = send(ask_of(raw_server(lambda peer: peer.sendall(PAIR + b"\r\n\r\n")).url))
     assert seen.failure is httpx.RemoteProtocolError
-    assert "new-" not in seen.trouble
+    assert "new-" not in seen.message
+
+
+def test_what_httpx_logs_has_no_secret(raw_server: Any, send: Send, caplog: pytest.LogCaptureFixture) -> None:
+    """httpx logs the reason phrase of an answer, which the server chooses: one that repeats the token is not logged."""
+    server = raw_server(lambda peer: peer.sendall(answer(b"{}", status="400 s3cret")))
+    with caplog.at_level(logging.INFO):
+        send(ask_of(server.url))
+    assert [record.getMessage() for record in caplog.records if record.name == "httpx"] == [
+        f'HTTP Request: POST {server.url}/token "HTTP/1.1 400 Bad Request"'
+    ]
+    assert "s3cret" not in caplog.text
 
 
 def test_no_cookie_is_kept(raw_server: Any, next_request: Any) -> None:
@@ -450,18 +466,18 @@ def test_each_read_gets_what_is_left(clock: Any) -> None:
 
     stream = Stream()
     read = stream.read
-    deadline = http._Deadline(ask_of("https://auth.test", deadline_s=60.0), clock)
-    deadline.watch("http11.send_request_body.complete", {"return_value": stream})
+    limit = Deadline(ask_of("https://auth.test", deadline_s=60.0), clock)
+    limit.watch("http11.send_request_body.complete", {"return_value": stream})
     assert stream.read == read
-    deadline.watch("connection.connect_tcp.complete", {"return_value": stream})
+    limit.watch("connection.connect_tcp.complete", {"return_value": stream})
     assert stream.read(1, timeout=30.0) == b"x"
     clock.sleep(50)
     stream.read(1, timeout=30.0)
     stream.read(1)
     clock.sleep(500)
     stream.read(1, timeout=30.0)
-    assert stream.timeouts == [30.0, 10.0, 10.0, http.GRACE_S]
-    clock.sleep(http.GRACE_S)
+    assert stream.timeouts == [30.0, 10.0, 10.0, deadline.GRACE_S]
+    clock.sleep(deadline.GRACE_S)
     with pytest.raises(httpx.ReadTimeout):
         stream.read(1, timeout=30.0)
 
@@ -479,16 +495,16 @@ class StoppedClock(SystemClock):
 def test_connecting_has_one_deadline(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses a name has, they share the time for connecting, and the handshake gets the rest of it."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [object()] * 4)
-    deadline = http._Deadline(ask_of("https://auth.test", deadline_s=60.0, connect_timeout_s=5.0), clock)
+    limit = Deadline(ask_of("https://auth.test", deadline_s=60.0, connect_timeout_s=5.0), clock)
     connect: dict[str, Any] = {"host": "auth.test", "port": 443, "timeout": 5.0}
-    deadline.watch("connection.connect_tcp.started", connect)
+    limit.watch("connection.connect_tcp.started", connect)
     assert connect["timeout"] == 5.0 / 4
     clock.sleep(4.0)
     handshake: dict[str, Any] = {"timeout": 5.0}
-    deadline.watch("connection.start_tls.started", handshake)
+    limit.watch("connection.start_tls.started", handshake)
     assert handshake["timeout"] == 1.0
     clock.sleep(4.0)
-    deadline.watch("connection.start_tls.started", handshake)
+    limit.watch("connection.start_tls.started", handshake)
     assert 0 < handshake["timeout"] < 0.01
 
 
@@ -527,7 +543,7 @@ def test_polls_keep_their_connection() -> None:
         clients = Clients()
         client = clients._of_this_loop(ask_of("https://auth.test"))
         await clients.aclose()
-        pool: Any = client._transport
+        pool: Any = client._transport._inner  # type: ignore[attr-defined]
         return float(pool._pool._keepalive_expiry)
 
     assert asyncio.run(kept_s()) > 1.2 * (INTERVAL_MAX_S + 30)
@@ -619,13 +635,6 @@ def test_tls_with_a_certificate_of_the_environment(
     assert send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR))))).body == PAIR
     seen = send(ask_of(tls_server(drip(b"HTTP/1.1 200 OK\r\nX: ")), deadline_s=0.4))
     assert seen.failure is httpx.ReadTimeout
-
-
-def test_tls_with_a_stranger(tls_server: Any, send: Send) -> None:
-    """An untrusted certificate ends the request before anything is sent, and the message names it."""
-    seen = send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR)))))
-    assert seen.failure is httpx.ConnectError
-    assert "certificate" in seen.trouble.lower()
 
 
 AWAY = "https://auth.test/token"
@@ -720,7 +729,7 @@ def test_a_proxy_that_refuses_the_tunnel(raw_server: Any, send: Send, monkeypatc
     server = raw_server(lambda peer: peer.sendall(answer(b"", status="407 Proxy Authentication Required")))
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     seen = send(ask_of("https://auth.test"))
-    assert (seen.failure, seen.trouble) == (httpx.ProxyError, "the proxy answers HTTP 407")
+    assert (seen.failure, seen.message) == (httpx.ProxyError, "the proxy answers HTTP 407")
     assert server.requests[0].startswith(b"CONNECT auth.test:443")
     assert oauth_at("https://auth.test").exchange("s3cret").outcome == "not_processed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -252,6 +253,33 @@ def test_a_stored_token_goes_to_pinned_origins_only(
         if answer.outcome in {"not_processed", "failed"}:
             assert isinstance(answer.error, ConfigError)
             assert "tokens.test" in answer.error.message.lower()
+
+
+@pytest.mark.parametrize("pinned", [(), ELSEWHERE])
+def test_endpoints_elsewhere_that_the_platform_names(clock: Any, pinned: tuple[str, ...]) -> None:
+    """Endpoints at other origins need no metadata: the login is told of them, and a stored token goes to pinned ones only."""
+    split = Server(clock, SPLIT_ANSWERS)
+    endpoints = Endpoints(
+        ISSUER, "https://device.test/d", "https://tokens.test/t", "c", revocation_url=f"{ELSEWHERE[1]}/r"
+    )
+    transport = httpx.MockTransport(split.handle)
+    client = LocatedClient(
+        endpoints, {}, transport=transport, async_transport=transport, clock=clock, pinned=lambda: pinned
+    )
+    outcomes = [client.exchange("R").outcome, client.revoke("R", "refresh_token").outcome]
+    assert outcomes == (["tokens", "revoked"] if pinned else ["not_processed", "failed"])
+    answer = asyncio.run(client.request_code())
+    assert answer.value is not None
+    assert answer.value.origins == ELSEWHERE
+    assert set(split.asked) <= SPLIT_ANSWERS.keys()
+
+
+def test_a_revocation_endpoint_that_metadata_does_not_name(clock: Any) -> None:
+    """The platform's own revocation endpoint counts, whatever else the metadata names."""
+    server = Server(clock, {FIRST: METADATA, "https://auth.test/own": {}})
+    server.client._endpoints = replace(server.client._endpoints, revocation_url="https://auth.test/own")
+    assert server.client.revoke("R", "refresh_token").outcome == "revoked"
+    assert server.asked == [FIRST, "https://auth.test/own"]
 
 
 def test_a_code_pins_nothing(split: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 from collections.abc import Callable
@@ -70,6 +71,36 @@ def test_the_api_that_tokens_are_for(world: Any, request_name: str) -> None:
     assert (sent["resource"], sent["audience"]) == ("https://api.test", "api")
 
 
+@pytest.mark.parametrize("request_name", ["device code", "poll", "exchange", "revoke"])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_client_with_a_secret(world: Any, request_name: str, method: str) -> None:
+    """RFC 6749 §2.3.1: every request authenticates the client, in a header or in the form, and never in both."""
+    it = world(httpx.Response(200, json={}), client_secret="p:ss wörd%", auth_method=method)
+    it.ask(request_name, "x")
+    (request,) = it.requests
+    sent = form(request)
+    assert sent["client_id"] == "client"
+    in_header = "Basic " + base64.b64encode(b"client:p%3Ass+w%C3%B6rd%25").decode()
+    found = (request.headers.get("Authorization"), sent.get("client_secret"))
+    assert found == ((in_header, None) if method == "client_secret_basic" else (None, "p:ss wörd%"))
+
+
+@pytest.mark.parametrize("request_name", ["device code", "poll", "exchange", "revoke"])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_an_echoed_client_secret_never_shows(world: Any, request_name: str, method: str) -> None:
+    """A server that repeats the client's secret, as it is or as it was sent, does not get it into our messages."""
+    secret = "client-s3cret"
+    said = f"no client {secret} {base64.b64encode(f'client:{secret}'.encode()).decode()}"
+    answer = world(
+        httpx.Response(400, json={"error": "invalid_client", "error_description": said}),
+        client_secret=secret,
+        auth_method=method,
+    ).ask(request_name, "x-token-x")
+    shown = f"{answer!r} {answer.error!r} {answer.error} {answer.message}"
+    assert "s3cret" not in shown
+    assert base64.b64encode(f"client:{secret}".encode()).decode() not in shown
+
+
 def test_scope_is_sent_when_the_platform_has_one(world: Any) -> None:
     """A scope goes with the code request and nothing else."""
     it = world(OK)
@@ -100,7 +131,7 @@ def test_an_echoed_secret_never_shows(world: Any, request_name: str, status: int
     """A server that repeats what it was sent does not get it into our messages."""
     secret = "tiny-s3cret"
     answer = world(httpx.Response(status, **echo(secret))).ask(request_name, secret)
-    assert "s3cret" not in f"{answer!r} {answer.error!r} {answer.error} {answer.words}"
+    assert "s3cret" not in f"{answer!r} {answer.error!r} {answer.error} {answer.message}"
 
 
 def test_a_secret_from_the_server_never_shows(world: Any) -> None:
@@ -175,7 +206,7 @@ def test_a_token_that_cannot_be_written(world: Any) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "httpx[socks]"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "extra `socks`"),
         ("ALL_PROXY", "gopher://u:s3cret@proxy.test", "ALL_PROXY"),
         ("ALL_PROXY", "http://user:s3cret/word@proxy.test:3128", "ALL_PROXY"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
@@ -192,7 +223,10 @@ def test_settings_that_cannot_be_used(
         "https://a.test", "https://a.test/d", "https://a.test/t", "c", revocation_url="https://a.test/r"
     )
     client = OAuthClient(endpoints, {})
-    for answer, outcome in [(client.exchange("r"), "not_processed"), (asyncio.run(client.poll("d")), "refused")]:
+    for answer, outcome in [
+        (client.exchange("a-refresh-token"), "not_processed"),
+        (asyncio.run(client.poll("a-device-code")), "refused"),
+    ]:
         assert answer.outcome == outcome
         assert isinstance(answer.error, ConfigError)
         assert says in str(answer.error)
@@ -330,7 +364,7 @@ def test_metadata_urls() -> None:
             "http://LocalHost:1/r",
         ),
         (metadata(issuer=f"{ISSUER}/tenant"), ISSUER, ""),
-        (None, ISSUER, ""),
+        ({}, ISSUER, ""),
         (
             metadata(issuer="http://[::1]:1", revocation_endpoint="http://[::1]:1/r"),
             "http://[::1]:1",
@@ -339,7 +373,7 @@ def test_metadata_urls() -> None:
         (metadata(issuer="http://[::1]:1", revocation_endpoint="http://[::1]:2/r"), "http://[::1]:1", ""),
     ],
 )
-def test_revocation_endpoint(data: dict[str, Any] | None, issuer: str, found: str) -> None:
+def test_revocation_endpoint(data: dict[str, Any], issuer: str, found: str) -> None:
     """Metadata counts if it speaks for our issuer, and its endpoint if it is https or the issuer's own host."""
     assert endpoint(data, issuer, "revocation_endpoint") == found
 

@@ -14,16 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kimi_auth.urls import host_of, is_loopback, parsed, safe_url
 from kimi_auth.wire.sanitize import (
+    NOT_SHOWN,
     clean,
     excerpt,
-    host_of,
-    is_loopback,
     is_visible,
     redact,
     retry_after_s,
-    safe_url,
-    split_url,
 )
 
 NOW_S = datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp()
@@ -66,6 +64,24 @@ def test_clean_always_fits_a_terminal(text: str, limit: int) -> None:
     shown.encode()
 
 
+ECHOES = [
+    b"you sent my-own-secret back",
+    b"only my-own-secr is left",
+    "my-own-secret".encode("utf-16"),
+    "my-own-secret".encode("utf-32-be"),
+    b"<p>" + "my-own-secret".encode("utf-16-be"),
+    "sent: m\u200by-\u00adow\ufeffn-se\0cret!".encode(),
+    b"m\xffy-o\xffwn-\xffsecret",
+    b"my-own\r\n -secret",
+    b"sent my%2down%2Dsecret",
+    b"sent my\\u002down\\x2dsecret",
+    b"sent my&#x2D;own&#45;se&shy;cret",
+    b"sent my%252Down&amp;#45;secret",
+    b"%252525252525252525252D",
+]
+"""Pages that repeat `my-own-secret`, however it is written; the last one is escaped too often to know."""
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -77,23 +93,12 @@ def test_clean_always_fits_a_terminal(text: str, limit: int) -> None:
         (b'{"accessToken": "short"}', '{"accessToken": "[redacted]"}'),
         (b"refresh_token=short&x=1", "refresh_token=[redacted]&x=1"),
         (b"saw eyJhbGciOiJIUzI1NiIsInR5cCI6.IkpXVCJ9", "saw [redacted]"),
-        (b"you sent my-own-secret back", "you sent [redacted] back"),
-        (b"only my-own-secr is left", "only [redacted] is left"),
-        ("my-own-secret".encode("utf-16"), "[redacted]"),
-        ("my-own-secret".encode("utf-32-be"), "[redacted]"),
-        (b"<p>" + "my-own-secret".encode("utf-16-be"), "[redacted]"),
-        ("sent: m\u200by-\u00adow\ufeffn-se\0cret!".encode(), "sent: [redacted]!"),
-        (b"m\xffy-o\xffwn-\xffsecret", "[redacted]"),
-        (b"my-own\r\n -secret", "[redacted]"),
-        (b"sent my%2down%2Dsecret", "sent [redacted]"),
-        (b"sent my\\u002down\\x2dsecret", "sent [redacted]"),
-        (b"sent my&#x2D;own&#45;se&shy;cret", "sent [redacted]"),
-        (b"sent my%252Down&amp;#45;secret", "sent [redacted]"),
-        (b"%252525252525252525252D", "(23 bytes that are not shown)"),
-        (b'{\\"refresh_token\\":\\"short\\"}', '{\\"refresh_token\\":\\"[redacted]\\"}'),
-        (b'{"refresh_token": "sho\nrt"}', '{"refresh_token": "[redacted]"}'),
-        (b"refresh_token%3Dshort", "refresh_token%3D[redacted]"),
         (b"refresh_token=aB345678901234567890123456", "refresh_token=[redacted]"),
+        (b"you sent my-own too", "you sent my-own too"),
+        (b'{\\"refresh_token\\":\\"short\\"}', NOT_SHOWN),
+        (b'"refresh_token": "sho\nrt"', '"refresh_token": "[redacted] rt"'),
+        (b"refresh_token%3Dshort", NOT_SHOWN),
+        *((body, NOT_SHOWN) for body in ECHOES),
         (b"R&D &unknown; 100% of C:\\new", "R&D &unknown; 100% of C:\\new"),
     ],
 )
@@ -130,7 +135,7 @@ def test_excerpt_reads_the_declared_charset(body: bytes, charset: str, words: st
 )
 def test_a_secret_in_letters_that_stand_for_it(body: bytes, charset: str) -> None:
     """A page that is read as something that it is not may show a secret as other letters: it is not shown."""
-    assert excerpt(body, ["my-own-secret"], charset=charset) == f"({len(body)} bytes that are not shown)"
+    assert excerpt(body, ["my-own-secret"], charset=charset) == NOT_SHOWN
 
 
 HIDDEN = [
@@ -205,8 +210,8 @@ def test_excerpt_is_not_slowed_down(body: bytes) -> None:
 def test_redact_without_guessing_keeps_long_words() -> None:
     """A host name in a network error is not a token."""
     text = "no certificate for host-number-12345.internal.example.com"
-    assert redact(text, ["s"]) == text.replace("s", "[redacted]")
-    assert redact(text, []) == text
+    assert redact(text, ["another-secret"]) == redact(text, []) == text
+    assert redact(text, ["number"]) == NOT_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -279,12 +284,12 @@ def test_host_of(url: str, host: str) -> None:
     assert host_of(url) == host
 
 
-def test_split_url_is_for_http_only() -> None:
+def test_parts_are_for_http_only() -> None:
     """A URL of another scheme has no parts for us."""
-    assert split_url("ftp://a/") is None
-    parts = split_url("http://example.test/")
+    assert parsed("ftp://a/") is None
+    parts = parsed("http://example.test/")
     assert parts is not None
-    assert parts.hostname == "example.test"
+    assert parts.host == "example.test"
 
 
 @pytest.mark.parametrize(

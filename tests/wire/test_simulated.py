@@ -156,7 +156,7 @@ def test_strict_reuse(server: SimulatedServer, clock: Any) -> None:
     """A spent token ends the login, its newest tokens included."""
     answer, successor = exchange_twice(server, clock)
     assert (answer.outcome, type(answer.error)) == ("revoked", Revoked)
-    assert "invalid_grant: This refresh token was used before" in answer.words
+    assert "invalid_grant: This refresh token was used before" in answer.message
     assert server.state.reused == ["refresh-1"]
     assert not server.is_live(successor.access_token)
     assert server.exchange(successor.refresh_token).outcome == "revoked"

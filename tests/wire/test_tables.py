@@ -19,7 +19,9 @@ from kimi_auth.errors import (
     SignInEnded,
     Unreachable,
 )
-from kimi_auth.wire import TABLES, answers, columns, decide, markdown, tables, verdict
+from kimi_auth.wire import TABLES, answers, columns, decide, interpret, markdown, tables
+from kimi_auth.wire.failures import UnpinnedError, UntrustedError
+from kimi_auth.wire.response import RawResponse
 from kimi_auth.wire.rules import ANY_ERROR, Facts, Row
 
 OUTCOMES = {
@@ -101,27 +103,28 @@ TRANSIENT = [
     (httpx.ConnectError("refused"), None, "auth.test cannot be reached: refused"),
     (httpx.ReadTimeout("read"), None, "no complete answer in time"),
     (OSError("odd"), None, "OSError"),
-    (html(403), None, "no OAuth answer (HTTP 403, text/html)"),
-    (html(407), None, "no OAuth answer"),
-    (json(404, {"message": "not here"}), None, "no OAuth answer (HTTP 404, application/json)"),
-    (json(400, {"error": {"message": "not a string"}}), None, "no OAuth answer"),
-    (httpx.Response(302, headers={"Location": "https://portal.test/"}), None, "no OAuth answer (HTTP 302)"),
-    (error(302, "access_denied"), None, "no OAuth answer"),
-    (httpx.Response(400), None, "no OAuth answer (HTTP 400)"),
-    (httpx.Response(400, content=b'{"error": "access_denied", "error": "slow_down"}'), None, "no OAuth answer"),
-    (httpx.Response(400, content=b'{"error": "access_denied\xff"}'), None, "no OAuth answer"),
-    (
-        json(404, {"status": 404, "error": "Not Found", "path": "/token"}),
-        None,
-        "HTTP 404, application/json): Not Found",
-    ),
+    (html(403), None, "not OAuth (HTTP 403, text/html)"),
+    (html(407), None, "not OAuth"),
+    (httpx.Response(302, headers={"Location": "https://portal.test/"}), None, "not OAuth (HTTP 302)"),
+    (error(302, "access_denied"), None, "not OAuth"),
     (json(403, {"statusCode": 403, "message": "Forbidden resource", "error": "Forbidden"}), None, "): Forbidden"),
-    (error(408, "Request Timeout"), None, "no OAuth answer (HTTP 408"),
+    (error(408, "Request Timeout"), None, "not OAuth (HTTP 408"),
     (cut(400, b'{"error": "acc', RESET), None, "the connection broke"),
 ]
+REJECTED = [
+    (json(404, {"message": "not here"}), "(HTTP 404, application/json)"),
+    (json(400, {"error": {"message": "not a string"}}), ""),
+    (httpx.Response(400), "(HTTP 400)"),
+    (httpx.Response(400, content=b'{"error": "access_denied", "error": "slow_down"}'), ""),
+    (httpx.Response(400, content=b'{"error": "access_denied\xff"}'), ""),
+    (json(404, {"status": 404, "error": "Not Found", "path": "/token"}), "HTTP 404, application/json): Not Found"),
+    (html(415), "(HTTP 415, text/html)"),
+]
+UNTRUSTED = UntrustedError("its certificate is not trusted (expired)", hint="check the clock")
 
 CASES = [
     Case("device code", json(200, CODE), "code"),
+    *(Case("device code", reply, "unreachable", Unreachable, says) for reply, says in REJECTED),
     Case("device code", html(200), "unreachable", Unreachable, "HTTP 200, text/html"),
     Case("device code", json(404, CODE), "unreachable", Unreachable, "HTTP 404"),
     Case("device code", error(400, "slow_down"), "unreachable", Unreachable, "slow_down"),
@@ -147,7 +150,7 @@ CASES = [
         "not plain https",
     ),
     Case("device code", json(200, {"user_code": "A"}), "refused", ConfigError, "without a device code"),
-    Case("device code", httpx.UnsupportedProtocol("gopher"), "refused", ConfigError, "cannot be asked"),
+    Case("device code", httpx.UnsupportedProtocol("gopher"), "refused", ConfigError, "nothing was sent"),
     Case("poll", json(200, PAIR), "granted"),
     Case("poll", cut(200, b'{"access_token": "whole"}', RESET), "granted"),
     Case("poll", error(400, "authorization_pending"), "authorization_pending"),
@@ -167,7 +170,26 @@ CASES = [
     Case("poll", html(200), "unreachable", Unreachable, ""),
     Case("poll", json(200, {"access_token": "two words"}), "refused", SignInEnded, "could not be read"),
     Case("poll", cut(200, b'{"access_token": "ha', RESET), "unreachable", Unreachable, ""),
-    Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "cannot be asked"),
+    *(Case("poll", reply, "unreachable", SignInEnded, says) for reply, says in REJECTED),
+    *(Case("poll", html(status), "unreachable", Unreachable, "not OAuth") for status in (403, 407, 408, 421)),
+    Case("poll", error(400, "temporarily_unavailable"), "unreachable", Unreachable),
+    Case("poll", UNTRUSTED, "unreachable", ConfigError, "its certificate is not trusted (expired)"),
+    *(
+        Case(
+            request,
+            UNTRUSTED,
+            outcome,
+            ConfigError,
+            "nothing was sent to auth.test: its certificate is not trusted (expired)",
+        )
+        for request, outcome in {
+            "device code": "refused",
+            "exchange": "not_processed",
+            "revoke": "failed",
+            "models": "unavailable",
+        }.items()
+    ),
+    Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "nothing was sent"),
     Case("exchange", json(200, PAIR), "tokens"),
     Case("exchange", json(201, PAIR | {"error": None}), "tokens"),
     Case("exchange", json(200, PAIR | {"token_type": "mac"}), "tokens"),
@@ -201,7 +223,7 @@ CASES = [
         "exchange", error(500, "invalid_grant", **{"Retry-After": "12"}), "in_doubt", Unreachable, "server error", 12.0
     ),
     Case("exchange", error(400, "server_error"), "in_doubt", Unreachable, "server_error"),
-    Case("exchange", httpx.UnsupportedProtocol("x"), "not_processed", ConfigError, "cannot be asked"),
+    Case("exchange", httpx.UnsupportedProtocol("x"), "not_processed", ConfigError, "nothing was sent"),
     *(
         Case("exchange", failure(""), "not_processed", Unreachable, "cannot be reached")
         for failure in (
@@ -234,14 +256,14 @@ CASES = [
     *(
         Case("exchange", reply, "in_doubt", Unreachable, says)
         for reply, says in [
-            (httpx.Response(200, content=TWO_TOKENS), "no token that can be read (HTTP 200)"),
-            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "no token that can be read"),
-            (json(200, {"access_token": "caf\u00e9"}), "no token that can be read"),
-            (json(200, {"access_token": None}), "no token that can be read"),
-            (json(200, {"detail": "ok"}), "no token that can be read"),
-            (json(200, [PAIR]), "no token that can be read"),
-            (httpx.Response(200), "no token that can be read (HTTP 200)"),
-            (httpx.Response(204), "no token that can be read (HTTP 204)"),
+            (httpx.Response(200, content=TWO_TOKENS), "without a readable token (HTTP 200)"),
+            (httpx.Response(200, content=b'{"access_token": "a\xff"}'), "without a readable token"),
+            (json(200, {"access_token": "caf\u00e9"}), "without a readable token"),
+            (json(200, {"access_token": None}), "without a readable token"),
+            (json(200, {"detail": "ok"}), "without a readable token"),
+            (json(200, [PAIR]), "without a readable token"),
+            (httpx.Response(200), "without a readable token (HTTP 200)"),
+            (httpx.Response(204), "without a readable token (HTTP 204)"),
             (encoded(b"\0junk", "br"), "encoded as br): to read this encoding: pip install 'kimi-auth[compression]'"),
             (encoded(b"\0junk", "x\x1b[2J"), "encoded as unknown)"),
         ]
@@ -262,11 +284,11 @@ CASES = [
         "revoke", html(200), "failed", KimiAuthError, "did not confirm that the token is revoked (HTTP 200, text/html)"
     ),
     Case("revoke", httpx.Response(200, content=b" <!doctype html>"), "failed", KimiAuthError, "did not confirm"),
-    Case("revoke", httpx.Response(200, headers={"Content-Type": "text/html"}), "failed", KimiAuthError, "text/html"),
+    Case("revoke", httpx.Response(200, headers={"Content-Type": "text/html"}), "revoked"),  # django-oauth-toolkit
     Case("revoke", error(400, "unsupported_token_type"), "unsupported", KimiAuthError, "cannot revoke this kind"),
     Case("revoke", html(404), "unsupported", KimiAuthError, "HTTP 404"),
     Case("revoke", html(405), "unsupported", KimiAuthError, "HTTP 405"),
-    Case("revoke", httpx.InvalidURL("bad"), "failed", ConfigError, "cannot be asked"),
+    Case("revoke", httpx.InvalidURL("bad"), "failed", ConfigError, "nothing was sent"),
     Case("revoke", httpx.ConnectTimeout(""), "failed", Unreachable, "no connection in time"),
     Case("revoke", error(401, "invalid_client"), "failed", KimiAuthError, "invalid_client"),
     Case("revoke", html(503, **{"Retry-After": "3"}), "failed", KimiAuthError, "HTTP 503", 3.0),
@@ -277,7 +299,7 @@ CASES = [
     Case("models", json(401, {"error": {"message": "expired"}}), "rejected", KimiAuthError, "refuses the access token"),
     Case("models", json(402, {"error": {"message": "no membership"}}), "forbidden", KimiAuthError, "no membership"),
     Case("models", html(403), "forbidden", KimiAuthError, "HTTP 403"),
-    Case("models", httpx.InvalidURL("bad"), "unavailable", ConfigError, "cannot be asked"),
+    Case("models", httpx.InvalidURL("bad"), "unavailable", ConfigError, "nothing was sent"),
     Case("models", httpx.ConnectError("no route"), "unavailable", Unreachable, "no route"),
     Case("models", html(429, **{"Retry-After": "5"}), "unavailable", Unreachable, "HTTP 429", 5.0),
     Case("models", json(200, {"data": {}}), "unavailable", Unreachable, "gives no list of models"),
@@ -306,7 +328,7 @@ def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> No
     assert answer.retry_after_s == case.retry_after_s
     good = case.outcome in {"code", "granted", "tokens", "models"}
     assert (answer.value is not None) == good
-    assert "s3cret" not in f"{answer}{answer.error}{answer.words}".replace("device-s3cret", "")
+    assert "s3cret" not in f"{answer}{answer.error}{answer.message}".replace("device-s3cret", "")
     assert not good or "new-access" not in repr(answer)
 
 
@@ -328,7 +350,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         rows.add(table.index(row) + 1000 * [*TABLES.values()].index(table))
         return row
 
-    monkeypatch.setattr(verdict, "decide", recording)
+    monkeypatch.setattr(interpret, "decide", recording)
     return rows
 
 
@@ -337,9 +359,9 @@ def test_every_row_is_reached(run: Callable[[Case], answers.Answer[Any, Any]], w
     for case in CASES:
         run(case)
     world(html(404), revocation_url="").ask("revoke")
-    unpinned = verdict.RawResponse("tokens.test", failure=tables.UnpinnedError)
-    verdict.exchange_answer(unpinned)
-    verdict.revoke_answer(unpinned)
+    unpinned = RawResponse("tokens.test", failure=UnpinnedError)
+    interpret.exchange_answer(unpinned)
+    interpret.revoke_answer(unpinned)
     everything = {
         row + 1000 * table: (name, columns(rows[row]))
         for table, (name, rows) in enumerate(TABLES.items())

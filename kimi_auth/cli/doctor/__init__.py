@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
-from kimi_auth.cli.doctor.check import RENEW, Check, Look, public
+from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.options import Json, open_session, terminal_of
+from kimi_auth.cli.hints import for_platform
+from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import ConfigError
+from kimi_auth.models.account import sign_in_command
+from kimi_auth.selection import DEFAULT_PLATFORM
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -39,7 +42,7 @@ RUNBOOK: tuple[Look, ...] = (
 )
 """The checks, in this order."""
 
-ALL_WELL = "All is well: nothing stands in the way of this sign-in."
+ALL_WELL = "No problems found: this login works."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,12 +52,13 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(
     ctx: typer.Context,
+    platform: PlatformId = None,
     verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
     json: Json = False,
 ) -> None:
     """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
-    checks = _examine(out, verify=verify)
+    checks = _examine(out, platform, verify=verify)
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:
@@ -62,16 +66,16 @@ def doctor(
     else:
         _show(out, checks)
     if count:
-        found = Findings(f"{counted(count, 'finding')}: {', '.join(names)}", hint="the next step stands beside each")
+        found = Findings(f"{counted(count, 'finding')}: {', '.join(names)}", hint="the next step is listed with each")
         if not json:
             raise found
         out.say(found.line)  # raised, it would become a second JSON object
         raise typer.Exit(found.exit_status)
 
 
-def _examine(out: Terminal, *, verify: bool) -> list[Check]:
+def _examine(out: Terminal, platform: str | None, *, verify: bool) -> list[Check]:
     try:
-        session = open_session(None)
+        session = open_session(platform)
     except ConfigError as error:
         return [Check("environment", public(error.message), public(error.hint))]
     found = session.status()
@@ -79,13 +83,22 @@ def _examine(out: Terminal, *, verify: bool) -> list[Check]:
     checks = [check for look in looks for check in look(session, found)]
     if verify and found.fp:
         checks.append(_asked(out, session))
-    return [Check(check.name, public(check.evidence), public(check.step)) for check in checks]
+    return [Check(check.name, public(check.evidence), public(_step(session, check.step))) for check in checks]
+
+
+def _step(session: Session, step: str) -> str:
+    """The step with the platform in its commands, where it is not the one that they mean by themselves."""
+    if session.platform.id == DEFAULT_PLATFORM:
+        return step
+    if "--platform" not in step:
+        step = step.replace(LOGIN, sign_in_command(session.platform))
+    return for_platform(step, session.platform.id)
 
 
 def _asked(out: Terminal, session: Session) -> Check:
-    says, trouble = out.signals.run(session.models.verify())
-    steps = {"valid": "", "invalid": RENEW, "unknown": trouble.hint if trouble else ""}
-    return Check("API says", says + (f": {trouble.message}" if trouble else ""), steps[says])
+    says, error = out.signals.run(session.models.verify())
+    steps = {"valid": "", "invalid": RENEW, "unknown": error.hint if error else ""}
+    return Check("API says", says + (f": {error.message}" if error else ""), steps[says])
 
 
 def _show(out: Terminal, checks: Sequence[Check]) -> None:
@@ -114,7 +127,7 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
         grid.add_row(check.name, mark, Text(check.evidence))
         if check.step:
             grid.add_row("", Text("→", "bold"), Text(check.step, "bold"))
-    title = Text("What a sign-in depends on", "bold")
+    title = Text("Checks of this login", "bold")
     for part in ("", Padding(title, (0, MARGIN)), "", Padding(grid, (0, MARGIN)), ""):
         out.picture(part)
     if is_well:

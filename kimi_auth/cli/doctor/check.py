@@ -7,9 +7,9 @@ import pwd
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kimi_auth import files
 from kimi_auth.cli.terminal import one_line
 from kimi_auth.credential.status import Status
 
@@ -57,7 +57,7 @@ def public(text: str) -> str:
 
 def _homes() -> set[str]:
     try:
-        home = str(Path.home())
+        home = str(files.expanded("~"))
     except RuntimeError:  # a uid without a name, without HOME
         return set()
     return {home, os.path.realpath(home)} - {"/"}

@@ -15,6 +15,7 @@ from kimi_auth.cli.status import WORDS, duration
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
+from kimi_auth.extras import install
 from kimi_auth.login.keyring_migration import is_waiting
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.store import FileStore
@@ -38,36 +39,36 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
     """The credential's state. What a claim or a backoff explains is said by those."""
     if found.state == "absent" and is_waiting(components_of(session).config, session.platform):
         return  # said by `keyring`
-    trouble = found.trouble
+    error = found.error
     left = f", {duration(found.left_s)} left" if found.left_s else ""
-    evidence = f"{WORDS[found.state]}{left}: {'nothing in ' if found.state == 'absent' else ''}{found.place}"
+    evidence = f"{WORDS[found.state]}{left}: {'nothing in ' if found.state == 'absent' else ''}{found.location}"
     step = STEPS.get(found.state, "")
-    if isinstance(trouble, WrongIssuer):
-        evidence, step = trouble.message, addressed(trouble, sign_in_command(session.platform)).hint
-    elif found.state == "usable" and not isinstance(trouble, SignInEnded):
+    if isinstance(error, WrongIssuer):
+        evidence, step = error.message, addressed(error, sign_in_command(session.platform)).hint
+    elif found.state == "usable" and not isinstance(error, SignInEnded):
         step = ""
-    elif step and trouble is not None:
+    elif step and error is not None:
         evidence = (
-            trouble.message
-            if found.place.removeprefix("the file ") in trouble.message
-            else f"{trouble.message}, {found.place}"
+            error.message
+            if found.location.removeprefix("the file ") in error.message
+            else f"{error.message}, {found.location}"
         )
-        if found.state == "corrupt" and not isinstance(trouble, CorruptCredential):
-            evidence, step = trouble.message, _readable(session) or trouble.hint
+        if found.state == "corrupt" and not isinstance(error, CorruptCredential):
+            evidence, step = error.message, _readable(session) or error.hint
     yield Check("credential", evidence, step)
 
 
 def bound(session: Session, found: Status) -> Iterator[Check]:
     """The account of the login, and the source of that name. Obstacles to reading it are reported by `stored`."""
-    if not found.fp or session.platform.oauth is None or isinstance(found.trouble, WrongIssuer):
+    if not found.fp or session.platform.oauth is None or isinstance(found.error, WrongIssuer):
         return
     says = {
-        "record": "says the record; the next renewal binds it",
-        "binding": "says its binding; another program wrote the record",
-        "platform": "as nothing says otherwise; the next renewal binds it",
+        "record": "according to the record; the next renewal binds it",
+        "binding": "according to its binding; another program wrote the record",
+        "platform": "by default; the next renewal binds it",
     }.get(found.issuer_from, "")
     if found.binding and found.issuer_from == "record":
-        says = "say the record and its binding"
+        says = "according to the record and its binding"
     yield Check("issuer", f"{found.issuer}, {says}")
 
 
@@ -91,7 +92,7 @@ def keyring(session: Session, _: Status) -> Iterator[Check]:
     if not is_waiting(components_of(session).config, session.platform):
         yield Check("keyring", "nothing waits there")
         return
-    package = "" if find_spec("keyring") else "pip install keyring && "
+    package = "" if find_spec("keyring") else f"{install('keyring')} && "
     yield Check(
         "keyring",
         "config.toml says that the login is in the system keyring" + (", which needs a package" if package else ""),

@@ -17,6 +17,7 @@ from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
 from kimi_auth.models import ConfigFile
+from kimi_auth.models.account import PlatformConfig
 from kimi_auth.store.lock import locked, why_shared
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
         traces.append("the credential was last written by a Kimi CLI")
     if ages := sorted(_ages_s(path.parent)):
         traces.append(f"{counted(len(ages), 'unfinished write')} of a Kimi CLI, the last one {duration(ages[0])} ago")
-    lost = found.state in {"corrupt", "blocked"} or isinstance(found.trouble, SignInEnded)
-    step = f"end every Kimi CLI that is open, then: {LOGIN} --force"
+    lost = found.state in {"corrupt", "blocked"} or isinstance(found.error, SignInEnded)
+    step = f"close every running Kimi CLI, then: {LOGIN} --force"
     yield Check("writers", "; ".join(traces) or "kimi-auth alone", step if traces and lost else "")
 
 
@@ -74,7 +75,9 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
     except ConfigError:
         return  # said where models are looked at
     try:
-        ConfigFile(components_of(session).share_dir, lock_wait_s=CONFIG_PATIENCE_S).writable()
+        PlatformConfig(
+            ConfigFile(components_of(session).share_dir, lock_wait_s=CONFIG_PATIENCE_S), session.platform
+        ).check()
     except ConfigError as error:
         yield Check("writing", error.message, error.hint)
         return

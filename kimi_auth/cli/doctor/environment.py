@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.cli.options import components_of
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
+from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.models.variables import BASE_URL
 from kimi_auth.selection import API_BASE_VARIABLES, OAUTH_HOST_VARIABLES
 
@@ -60,17 +63,28 @@ def _obstacle(path: Path) -> tuple[str, str]:
     try:
         if os.path.lexists(path) and not path.is_dir():
             if not path.is_file():
-                return ", which is no directory", ELSEWHERE
-            return ", which is no directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
+                return ", which is not a directory", ELSEWHERE
+            return ", which is not a directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
         for directory in _directories(path):
             list(files.remarks(directory))
     except files.Unfit as error:
-        return f": {error}" if error.path != path else f" {error.words}", error.hint
+        return f": {error}" if error.path != path else f" {error.message}", error.hint
     except FileNotFoundError:
-        return "", ""
+        return ("", "") if path.exists() else _not_makeable(path)
     except OSError as error:
         words, hint = files.reason(error, path)
         return f": {words}", hint or ELSEWHERE
+    return "", ""
+
+
+def _not_makeable(path: Path) -> tuple[str, str]:
+    """Why the missing directory cannot be made; ("", "") where it can. Makes a directory beside it, and takes that away."""
+    above = next(directory for directory in path.parents if directory.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".kimi-auth-", dir=above))  # noqa: PTH106
+    except OSError as error:
+        words = "read-only" if error.errno == errno.EROFS else os.strerror(error.errno or 0)
+        return f", which cannot be made: {above}: {words}", ELSEWHERE
     return "", ""
 
 
@@ -104,14 +118,17 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     yield Check(
         "models",
         f"{len(ours)} of {session.platform.name} in config.toml",
-        SYNC if signed_in and not ours else "",
+        SYNC if signed_in and not ours and session.platform.models != () else "",
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
-        gone = f"{default}, which is none of the models in config.toml"
+        gone = f"{default}, which is not a model in config.toml"
         yield Check("default model", gone, f"{SYNC}, or name another default_model: {edit}")
     else:
         yield Check("default model", default or "none")
+    for place, host in elsewhere(config, session.platform).items():
+        evidence = f"{place} is not {session.platform.api_base}: the Kimi CLI sends this login's token to {host}"
+        yield Check("provider", evidence, f"correct it: {edit}")
     # One such model is enough for the Kimi CLI not to load the file at all.
     orphans = ", ".join(key for key, model in known.items() if _provider(model) not in providers)
     if orphans:

@@ -47,5 +47,5 @@ def _story(kept: WalkFile, walk: Walk) -> str:
     ]
     longest = max(alone, key=lambda traced: traced.seconds, default=None)
     slow = f", longest {longest.source} {longest.seconds:.2f} s" if longest else ""
-    end = "was broken off" if kept.end == UNFINISHED else f"ended in {kept.end}"
+    end = "was interrupted" if kept.end == UNFINISHED else f"ended in {kept.end}"
     return f"{walk.began}: {kept.machine} {end} after {walk.seconds:.2f} s{slow}"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kimi_auth.cli.doctor.check import RENEW, Check
+from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import claim_of, duration
+from kimi_auth.cli.status import claim_of, duration, is_too_long
 from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
@@ -29,28 +29,42 @@ often."""
 RENEWAL_S = 75.0
 """How long a renewal may take: one request's deadline and some. A process killed sooner loses the answer."""
 
-ELSEWHERE = "(says its claim)"
+ELSEWHERE = "(according to its claim)"
 """The end of a lock holder's description if that process is on another host or unknown."""
 
 CLAIMS = {
-    "interrupted": "a renewal was begun and its process is over: its answer is not known",
-    "in_flight": "a renewal was begun, and its process may still be at it: its answer is not known",
-    "staged": "a renewal was answered, and the answer is not installed yet",
+    "interrupted": "a renewal was started and its process has ended: the answer is unknown",
+    "in_flight": "a renewal was started, and its process may still be running: the answer is unknown",
+    "staged": "a renewed pair is staged, and not committed yet",
 }
 
 
-def lately(_: Session, found: Status) -> Iterator[Check]:
+def lately(session: Session, found: Status) -> Iterator[Check]:
     """When the pair was renewed last, as far as it was by us."""
     if found.fp:
+        yield from _unusual(session, found)
         ago_s = time.time() - found.renewed_at_s
         yield Check("last renewal", f"{duration(ago_s)} ago" if found.renewed_at_s else "none yet since the sign-in")
+
+
+def _unusual(session: Session, found: Status) -> Iterator[Check]:
+    """A record whose token cannot be renewed, or whose end cannot be right."""
+    if session.platform.oauth is None:
+        return
+    if not found.renewable:
+        evidence = "the record has no refresh token: the login ends with this token"
+        yield Check("renewal", evidence, f"sign in again: {LOGIN} --force")
+    elif is_too_long(found):
+        granted = f"{duration(found.left_s)} left, though the server granted {duration(found.lifetime_s)}"
+        granted = granted if found.left_s else f"expires_at is {found.expires_at_s:.0f}"
+        yield Check("token", f"{granted}: another clock, or another unit of time, wrote expires_at", RENEW)
 
 
 def lock(session: Session, found: Status) -> Iterator[Check]:
     """Who holds the credential's lock, and does not give it back."""
     holder = components_of(session).store.holder()
     if stopped := _stopped(holder):
-        yield Check("lock", f"held by {_who(holder)}, which is stopped", f"let it go on: kill -CONT {stopped}")
+        yield Check("lock", f"held by {_who(holder)}, which is stopped", f"resume it: kill -CONT {stopped}")
         return
     if holder and (since_s := _under_way_s(session, found)) is not None:
         yield Check("lock", f"held by {_who(holder)}, for a renewal that began {duration(since_s)} ago")
@@ -70,13 +84,13 @@ def claim(session: Session, found: Status) -> Iterator[Check]:
     """A renewal that was begun and not finished."""
     if not claim_of(found):
         if found.fp and not found.claim:
-            yield Check("claim", "none: no renewal was left behind")
+            yield Check("claim", "none: no unfinished renewal")
         return
     again = session.status()  # it may have been finished between the look at the claim and the one at the lock
     if not again.claim or again.fp != found.fp:
         yield Check("claim", "a renewal has just been finished")
     elif again.holder:
-        yield Check("claim", f"a renewal is under way, by {_who(again.holder)}")
+        yield Check("claim", f"a renewal is in progress, by {_who(again.holder)}")
     else:
         yield Check("claim", CLAIMS.get(again.claim, again.claim), RENEW)
 
@@ -90,7 +104,7 @@ def backoff(session: Session, found: Status) -> Iterator[Check]:
     failures = known.failures or known.unrecognized_count
     why = f" after {counted(failures, 'failure')}" if failures else ""
     step = ClientRefused.default_hint if known.code == ClientRefused.code else f"check the network, then: {RENEW}"
-    yield Check("backoff", f"no renewal for {left}{why}" + (f": {known.words}" if known.words else ""), step)
+    yield Check("backoff", f"no renewal for {left}{why}" + (f": {known.message}" if known.message else ""), step)
 
 
 def _under_way_s(session: Session, found: Status) -> float | None:

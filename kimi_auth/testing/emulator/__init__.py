@@ -5,8 +5,8 @@
     with Emulator(approve="auto", access_ttl_s=60) as emulator:
         ...  # emulator.base_url, .oauth_host, .api_base, .env, .state
 
-`python -m kimi_auth.testing.emulator` runs the same as a program. `Emulator` needs `pip install 'kimi-auth[emulator]'`;
-without it, importing the name raises `ExtraMissing`, an ImportError. `State`, `Settings`, `Reuse` and `Fault` need no
+`python -m kimi_auth.testing.emulator` runs the same as a program. `Emulator` needs the extra `emulator`; without it,
+ importing the name raises `ExtraMissing`, an ImportError. `State`, `Settings`, `Reuse` and `Fault` need no
 extra. Everything stays in memory, and no request reaches a real account.
 """
 
@@ -15,16 +15,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kimi_auth.extras import install
+
 if TYPE_CHECKING:
     from .authorization_server import State
     from .faults import Fault
+    from .loopback import Emulator
     from .records import Reuse, Settings
-    from .server import Emulator
 
 __all__ = ["Emulator", "ExtraMissing", "Fault", "Reuse", "Settings", "State"]
 
 _HOMES = {
-    "Emulator": "server",
+    "Emulator": "loopback",
     "Fault": "faults",
     "Reuse": "records",
     "Settings": "records",
@@ -50,5 +52,5 @@ def load(module: str) -> Any:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in _EXTRA:
             raise
-        advice = f"the emulator needs {missing.name}: pip install 'kimi-auth[emulator]'"
+        advice = f"the emulator needs {missing.name} ({install('emulator')})"
         raise ExtraMissing(advice, name=missing.name) from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .authorization_server import State
 from .call import Answer, Call, json_answer
@@ -61,25 +61,9 @@ def _models(state: State, body: Any) -> object:
     return {"models": len(state.models)}
 
 
-def _approve(state: State, body: Any) -> object:
-    return {"verdict": state.decide(_field(body, "user_code", str), "approved").verdict}
-
-
-def _deny(state: State, body: Any) -> object:
-    return {"verdict": state.decide(_field(body, "user_code", str), "denied").verdict}
-
-
 def _expire(state: State, body: Any) -> object:
     state.expire_code(_field(body, "user_code", str))
     return {"verdict": "expired"}
-
-
-def _expire_access(state: State, body: Any) -> object:
-    return {"expired": state.expire_access(_field(body, "family", int, optional=True))}
-
-
-def _revoke_family(state: State, body: Any) -> object:
-    return {"revoked": state.revoke_family(_field(body, "family", int, optional=True))}
 
 
 def _membership(state: State, body: Any) -> object:
@@ -92,14 +76,22 @@ def _reset(state: State, body: Any) -> object:
     return {"reset": True}
 
 
+def _decides(verdict: Literal["approved", "denied"]) -> Command:
+    return lambda state, body: {"verdict": state.decide(_field(body, "user_code", str), verdict).verdict}
+
+
+def _ends(what: str, end: Callable[[State, int | None], int]) -> Command:
+    return lambda state, body: {what: end(state, _field(body, "family", int, optional=True))}
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "faults": _faults,
     "models": _models,
-    "approve": _approve,
-    "deny": _deny,
+    "approve": _decides("approved"),
+    "deny": _decides("denied"),
     "expire": _expire,
-    "expire_access": _expire_access,
-    "revoke_family": _revoke_family,
+    "expire_access": _ends("expired", State.expire_access),
+    "revoke_family": _ends("revoked", State.revoke_family),
     "membership": _membership,
     "reset": _reset,
 }

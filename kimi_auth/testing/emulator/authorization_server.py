@@ -11,7 +11,6 @@ A *family* is every token that descends from one approval. Using a refresh token
 from __future__ import annotations
 
 import functools
-import secrets
 import threading
 import time
 from collections import Counter, deque
@@ -36,10 +35,10 @@ from .records import (
     normalise_user_code,
     random_name,
 )
+from .visitors import Visitors
 
 SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
 PACE_SLACK_S: Final = 0.001  # tolerance for float clocks: a poll this little too early is on time
-GUESSES_PER_MINUTE: Final = 20
 LOG_ENTRIES_MAX: Final = 10_000
 
 P = ParamSpec("P")
@@ -73,7 +72,6 @@ class State:
         self.settings = settings or Settings()
         self.now_s = now_s
         self._name = name
-        self.form_key = secrets.token_bytes(32)  # signs the approval page's forms
         self.on_record: Callable[[Mapping[str, Any]], None] = lambda entry: None
         self._changed = threading.Condition(threading.RLock())
         self.reset()
@@ -90,7 +88,7 @@ class State:
         self.families: list[Family] = []
         self._tokens: dict[str, Token] = {}
         self._faults: list[tuple[Fault, int | None]] = []
-        self._wrong_guesses_at_s: deque[float] = deque(maxlen=GUESSES_PER_MINUTE)
+        self.visitors = Visitors()
 
     # The client's side
 
@@ -197,21 +195,13 @@ class State:
     # The person's side
 
     @_atomic
-    def look_up(self, typed: str, *, guess: bool = False) -> DeviceCode:
-        """The undecided code that a person typed. Raises CodeProblem. With `guess`, limits wrong codes per minute."""
-        now_s, missed = self.now_s(), self._wrong_guesses_at_s
-        if guess and len(missed) == GUESSES_PER_MINUTE and now_s - missed[0] < 60:
-            raise CodeProblem("too_many_guesses")
-        try:
-            code = self.find_code(normalise_user_code(typed) or "nonsense")
-        except CodeProblem:
-            if guess:
-                missed.append(now_s)
-            raise
+    def look_up(self, typed: str) -> DeviceCode:
+        """The undecided code that a person typed. Raises CodeProblem."""
+        code = self.find_code(normalise_user_code(typed) or "nonsense")
         self._approve_by_itself(code)
         if code.verdict != "pending":
-            raise CodeProblem("decided")
-        if now_s >= code.expires_at_s:
+            raise CodeProblem("decided", is_approved=code.verdict != "denied")
+        if self.now_s() >= code.expires_at_s:
             raise CodeProblem("expired")
         return code
 
@@ -224,9 +214,9 @@ class State:
         return codes[-1]
 
     @_atomic
-    def decide(self, typed: str, verdict: Literal["approved", "denied"], *, guess: bool = False) -> DeviceCode:
+    def decide(self, typed: str, verdict: Literal["approved", "denied"]) -> DeviceCode:
         """Approves or refuses an undecided code. Raises CodeProblem."""
-        code = self.look_up(typed, guess=guess)
+        code = self.look_up(typed)
         code.verdict = verdict
         return code
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kimi_auth.text import clean
 from kimi_auth.wire.answers import Grant
 
 from .authorization_server import State
@@ -81,7 +82,9 @@ def _form_endpoint(handler: FormHandler) -> Endpoint:
 @_form_endpoint
 def device_authorization(state: State, call: Call, form: Mapping[str, str]) -> Answer:
     """RFC 8628 §3.1, 3.2."""
-    device = Device(**{name: _printable(call.headers.get(header, "")) for name, header in DEVICE_HEADERS.items()})
+    device = Device(
+        **{name: clean(call.headers.get(header, ""), DEVICE_TEXT_MAX) for name, header in DEVICE_HEADERS.items()}
+    )
     code = state.issue_code(device)
     page = f"{call.base_url}/device"
     return json_answer(
@@ -138,10 +141,6 @@ def _required(form: Mapping[str, str], name: str) -> str:
 
 def _secrets_in(form: Mapping[str, str]) -> dict[str, str]:
     return {name: form[name] for name in ("device_code", "refresh_token", "token") if name in form}
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:DEVICE_TEXT_MAX]
 
 
 def _number(seconds: float) -> float:

@@ -11,6 +11,7 @@ import hashlib
 import shlex
 from collections.abc import Mapping
 from html import escape
+from importlib import resources
 from typing import Final
 from urllib.parse import quote
 
@@ -27,83 +28,7 @@ def html(template: str, /, **values: object) -> Html:
     return Html(template.format_map(safe))
 
 
-STYLE: Final = """
-:root {
-  color-scheme: light dark;
-  --ground: #f4f3ef; --card: #ffffff; --ink: #1d2127; --soft: #5c636e; --line: #dddbd3; --well: #f7f6f2;
-  --accent: #2450c8; --accent-deep: #1b3fa5; --on-accent: #ffffff; --ring: #2450c8;
-  --badge: #fdf0cf; --badge-ink: #6b4700; --badge-line: #ecd48d;
-  --good: #1c7a46; --bad: #b3261e; --bad-ground: #fdeeec; --bad-line: #f0c4bf;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #121417; --card: #1b1e23; --ink: #eceef1; --soft: #a2a9b4; --line: #30353d; --well: #15181c;
-    --accent: #8fabff; --accent-deep: #b0c4ff; --on-accent: #0d1838; --ring: #8fabff;
-    --badge: #3a2f12; --badge-ink: #f6dc9a; --badge-line: #5d4c1e;
-    --good: #6fd39b; --bad: #ff9c93; --bad-ground: #381d1b; --bad-line: #663531;
-  }
-}
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body {
-  margin: 0; min-height: 100vh; padding: 24px 16px; display: flex; flex-direction: column; align-items: center;
-  justify-content: center; gap: 20px; background: var(--ground); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
-}
-.badge {
-  margin: 0; padding: 6px 14px; border: 1px solid var(--badge-line); border-radius: 999px; background: var(--badge);
-  color: var(--badge-ink); font-size: 14px; font-weight: 600; text-align: center;
-}
-main {
-  width: 100%; max-width: 460px; padding: 32px; border: 1px solid var(--line); border-radius: 16px;
-  background: var(--card); box-shadow: 0 1px 2px rgb(0 0 0 / 4%), 0 12px 32px rgb(0 0 0 / 6%);
-}
-main:has(pre) { max-width: 580px; }
-h1 { margin: 0 0 8px; font-size: 24px; line-height: 1.25; letter-spacing: -0.01em; }
-p { margin: 0 0 16px; }
-p:last-child { margin-bottom: 0; }
-.soft, dt, footer { color: var(--soft); }
-label { display: block; margin: 24px 0 6px; font-weight: 600; }
-input[type="text"], .code {
-  width: 100%; padding: 14px; border: 1px solid var(--line); border-radius: 10px; background: var(--well);
-  color: var(--ink); font: 600 26px/1.2 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  letter-spacing: 0.12em; text-align: center;
-}
-input[type="text"] { text-transform: uppercase; }
-input::placeholder { color: var(--soft); opacity: 0.6; }
-.code { display: block; margin: 20px 0; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 8px 20px; margin: 0 0 20px; }
-dt, dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
-button {
-  width: 100%; min-height: 50px; margin-top: 16px; padding: 12px 20px; border: 1px solid transparent;
-  border-radius: 10px; background: var(--accent); color: var(--on-accent); font: inherit; font-weight: 600;
-  cursor: pointer;
-}
-button:hover { background: var(--accent-deep); }
-button.quiet { border-color: var(--line); background: transparent; color: var(--ink); }
-button.quiet:hover { background: var(--well); }
-a { color: var(--accent); }
-:focus-visible { outline: 3px solid var(--ring); outline-offset: 3px; }
-.problem {
-  margin: 16px 0; padding: 12px 14px; border: 1px solid var(--bad-line); border-radius: 10px;
-  background: var(--bad-ground); color: var(--bad);
-}
-.mark { display: block; width: 44px; height: 44px; margin: 0 0 16px; fill: none; stroke-width: 2.5;
-  stroke-linecap: round; stroke-linejoin: round; }
-.good { stroke: var(--good); }
-.bad { stroke: var(--bad); }
-pre { margin: 0 0 16px; padding: 14px; border: 1px solid var(--line); border-radius: 10px; background: var(--well);
-  font: 13px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  white-space: pre-wrap; overflow-wrap: anywhere; }
-footer { max-width: 460px; font-size: 14px; text-align: center; }
-@media (max-width: 480px) {
-  main { padding: 24px 20px; }
-  input[type="text"], .code { font-size: 22px; }
-}
-@media (min-width: 481px) {
-  .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
-}
-"""
+STYLE: Final = resources.files(__package__).joinpath("page.css").read_text("utf-8")
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "; ".join(
@@ -115,7 +40,7 @@ SECURITY_HEADERS: Final = {
             "frame-ancestors 'none'",
         )
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # under no-referrer a browser hides the Origin of our own form, too
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
@@ -160,7 +85,7 @@ _CONFIRM: Final = """<h1>Let this device sign in?</h1>
 <input type="hidden" name="user_code" value="{user_code}">
 <input type="hidden" name="form_token" value="{form_token}">
 <div class="pair">
-<button type="submit" name="decision" value="approve" autofocus>Approve</button>
+<button type="submit" name="decision" value="approve">Approve</button>
 <button type="submit" name="decision" value="refuse" class="quiet">Refuse</button>
 </div>
 </form>"""
@@ -245,7 +170,7 @@ def _program(device: Device) -> str:
 
 
 def _span(seconds: float) -> str:
-    """`45 seconds`, `12 minutes`: rounded down, never negative."""
-    whole = max(0, int(seconds))
-    count, unit = (whole, "second") if whole < 120 else (whole // 60, "minute")
+    """`45 seconds`, `12 minutes`: the nearest, never negative."""
+    whole = max(0, round(seconds))
+    count, unit = (whole, "second") if whole < 120 else (round(seconds / 60), "minute")
     return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.allow_remote and not _names_loopback(options.host):
         parser.error(f"--host {options.host} is not a loopback address; --allow-remote permits it")
     try:
-        load("server")
+        load("loopback")
     except ExtraMissing as missing:
-        parser.error(str(missing))
+        parser.exit(2, f"{PROGRAM}: {missing}\n")
     from .app import build_app, describe_env
-    from .server import LoopbackServer, listen
+    from .loopback import LoopbackServer, listen
 
     try:
         log = _Log(options.log) if options.log else None
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"cannot listen on {options.host}, port {options.port}: {error.strerror}")
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    state = State(_settings(options))
+    state = State(Settings(**{name: getattr(options, name) for name in vars(Settings())}))
     if log:
         state.on_record = log.write
     env = describe_env(base_url, options.share_dir and str(Path(options.share_dir).absolute()))
@@ -90,19 +90,6 @@ class _Log:
             sys.stderr.write(f"{PROGRAM}: --log {self._path}: {error.strerror}; no more is logged\n")
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    return Settings(
-        approve=options.approve,
-        approve_after_s=options.approve_after,
-        access_ttl_s=options.access_ttl,
-        refresh_ttl_s=options.refresh_ttl,
-        code_ttl_s=options.code_ttl,
-        interval_s=options.interval,
-        latency_s=options.latency,
-        reuse=options.reuse,
-    )
-
-
 def _names_loopback(host: str) -> bool:
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
@@ -131,15 +118,16 @@ def _parser() -> argparse.ArgumentParser:
     option("--port", type=_port, default=0, help="port to listen on (0: a free one)")
     option("--allow-remote", action="store_true", help="permit a --host that other machines can reach")
     option("--approve", choices=("auto", "page"), default=d.approve, help="who approves: itself, or a person (auto)")
-    for flag, default, text in (
-        ("--approve-after", d.approve_after_s, "auto: seconds until it approves"),
-        ("--access-ttl", d.access_ttl_s, "life of an access token, seconds"),
-        ("--refresh-ttl", d.refresh_ttl_s, "life of a refresh token, seconds"),
-        ("--code-ttl", d.code_ttl_s, "life of a device code, seconds"),
-        ("--interval", d.interval_s, "seconds between polls"),
-        ("--latency", d.latency_s, "seconds that the token endpoint's answers take"),
+    for name, text in (
+        ("approve_after", "auto: seconds until it approves"),
+        ("access_ttl", "life of an access token, seconds"),
+        ("refresh_ttl", "life of a refresh token, seconds"),
+        ("code_ttl", "life of a device code, seconds"),
+        ("interval", "seconds between polls"),
+        ("latency", "seconds that the token endpoint's answers take"),
     ):
-        option(flag, type=_seconds, default=default, metavar="S", help=f"{text} ({default:g})")
+        flag, default = "--" + name.replace("_", "-"), getattr(d, f"{name}_s")
+        option(flag, dest=f"{name}_s", type=_seconds, default=default, metavar="S", help=f"{text} ({default:g})")
     option(
         "--reuse",
         type=_reuse,

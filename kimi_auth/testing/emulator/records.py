@@ -27,11 +27,12 @@ class OAuthError(Exception):
 
 
 class CodeProblem(Exception):
-    """The reason why a typed user code cannot be approved or refused."""
+    """The reason why a typed user code cannot be approved or refused; `is_approved`: how it was decided before."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, is_approved: bool = False) -> None:
         super().__init__(f"user code: {problem}")
         self.problem: Problem = problem
+        self.is_approved = is_approved
 
 
 @dataclass(frozen=True)

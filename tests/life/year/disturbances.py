@@ -71,7 +71,7 @@ class _Outage:
 
 HOST: Final = "auth.kimi.com"
 OUTAGES: Final = {
-    "offline": _Outage(RawResponse(HOST, failure=httpx.ConnectError, trouble="no route"), 125.0),
+    "offline": _Outage(RawResponse(HOST, failure=httpx.ConnectError, message="no route"), 125.0),
     "busy": _Outage(RawResponse(HOST, 429, retry_after_s=120.0), 245.0),
     "down": _Outage(RawResponse(HOST, 503, "text/plain", b"try later"), 125.0),
     "portal": _Outage(RawResponse(HOST, 200, "text/html", b"<html>Welcome to the hotel</html>"), 1030.0),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from kimi_auth.store import MemoryStore
+from kimi_auth.store import Claim, Committed, MemoryStore
+from kimi_auth.token import Token
 from kimi_auth.wire import Answer, ExchangeOutcome, Grant
 from life.year.laptop import Laptop
 
@@ -25,9 +26,9 @@ class SharedStore(MemoryStore):
         self._laptop = laptop
         self._before_install = before_install
 
-    def commit_staged(self, fp: str) -> None:
+    def commit(self, claim: Claim, token: Token) -> Committed:
         self._before_install()
-        super().commit_staged(fp)
+        return super().commit(claim, token)
 
     def _take(self, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
         deadline_s = self._laptop.monotonic_s() + (float("inf") if patience_s is None else patience_s)

@@ -37,8 +37,8 @@ MISHAPS: Final = {"reset": 60, "slow": 20, "staged": 8, "killed": 6, "nap": 3, "
 """What happens in the middle of an exchange, by weight: the answer is lost, or comes late; its reader dies when he has
 saved it, or before; the lid closes; nothing ever comes; the power fails."""
 
-BROKEN: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadError, trouble="reset"))
-SILENT: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadTimeout, trouble="no answer"))
+BROKEN: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadError, message="reset"))
+SILENT: Final = exchange_answer(RawResponse("auth.kimi.com", failure=httpx.ReadTimeout, message="no answer"))
 
 
 class World:

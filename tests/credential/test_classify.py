@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.judge import (
+from kimi_auth.credential.backoff import (
     attainable,
     forced_until_s,
     is_forced,
-    not_ours,
     postponed,
     retry_at_s,
     transient_error,
 )
+from kimi_auth.credential.classify import not_ours
+from kimi_auth.credential.contracts import Need
 from kimi_auth.errors import ClientRefused, Unreachable
 from kimi_auth.store import Backoff, Binding, Snapshot
 from kimi_auth.token import Token, fingerprint
@@ -90,9 +90,9 @@ def test_what_a_server_can_give(life_s: float, min_ttl_s: float, asks: float) ->
 )
 def test_the_pace_keeps_what_was_the_matter(code: str, kind: type) -> None:
     """The reason does not change while every process waits: a program that is refused is not offline."""
-    assert type(transient_error(Backoff(code=code, words="no"))) is kind
-    assert postponed(transient_error(Backoff(code=code, words="no")), 5.0).message == "no; not tried again for 5 s"
-    assert type(postponed(transient_error(Backoff(code=code, words="no")), 5.0)) is kind
+    assert type(transient_error(Backoff(code=code, message="no"))) is kind
+    assert postponed(transient_error(Backoff(code=code, message="no")), 5.0).message == "no; not tried again for 5 s"
+    assert type(postponed(transient_error(Backoff(code=code, message="no")), 5.0)) is kind
 
 
 HOME, OTHER = "https://auth.kimi.com", "https://other.example"

@@ -1,21 +1,13 @@
-"""Classifies a stored credential, and computes the next backoff: pure functions of the files read and the time."""
+"""The shared backoff: when a renewal may be tried again, and what each end of a try makes of it. Pure functions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from kimi_auth.credential.contracts import InspectOutcome, Need
-from kimi_auth.errors import (
-    Blocked,
-    ClientRefused,
-    CorruptCredential,
-    KimiAuthError,
-    Revoked,
-    Unreachable,
-    WrongIssuer,
-)
-from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot
-from kimi_auth.token import BACKOFF_AHEAD_MAX_S, WINDOW_SHARE, Token, is_ahead, left_s, phase
+from kimi_auth.credential.context import Need
+from kimi_auth.errors import Blocked, ClientRefused, KimiAuthError, Unreachable
+from kimi_auth.store import Backoff, Snapshot
+from kimi_auth.token import BACKOFF_AHEAD_MAX_S, WINDOW_SHARE, is_ahead, phase
 
 __all__ = [
     "after_failure",
@@ -27,12 +19,9 @@ __all__ = [
     "forced_until_s",
     "is_blocked",
     "is_forced",
-    "judge",
-    "not_ours",
     "postponed",
     "rejected_again",
     "retry_at_s",
-    "still_works",
     "transient_error",
 ]
 
@@ -43,55 +32,6 @@ UNRECOGNIZED_APART_S = 60.0
 FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
-def judge(
-    snapshot: Snapshot,
-    mark: RevokedMark | None,
-    claim: Claim,
-    backoff: Backoff,
-    foreign: WrongIssuer | None,
-    now_s: float,
-    wall_s: float,
-) -> tuple[InspectOutcome, KimiAuthError | None]:
-    """The credential's rest state in token_lifecycle, and why it is not fresh.
-
-    `foreign`: the error if the record belongs to another host (`not_ours`). `now_s`: the time for computing ages
-    (`AgeClock`); `wall_s`: the clock that backoffs are written with; both unix seconds.
-    """
-    token = snapshot.token
-    if snapshot.state == "corrupt":
-        return "corrupt", snapshot.problem or CorruptCredential("the credential cannot be read")
-    if token is None or (token.is_empty and token.signed_out_at_s):
-        return "absent", None
-    if token.is_empty:
-        return "revoked", Revoked("the server ended this login: another program recorded it")
-    if foreign is not None:
-        return "absent", foreign
-    now = phase(token, now_s)  # by time only: a bearer that one URL rejects may work at all others
-    # A revoked mark ends the refresh token. The access token stays usable until it expires, unless the API rejected it.
-    if mark is not None or (now != "fresh" and not token.refresh_token):
-        ended = now == "expired" or (mark is not None and snapshot.fp == backoff.rejected_fp)
-        return ("revoked" if ended else "usable"), _revoked(mark)
-    if now == "fresh":
-        return "fresh", None
-    # A file that cannot be replaced (`snapshot.problem`) counts as "cannot renew": the answer could not be stored.
-    held = retry_at_s(backoff, wall_s) > 0
-    trouble = snapshot.problem or (transient_error(backoff) if held else None)
-    # While the token works, a backoff changes nothing for callers; it only keeps them from starting a renewal.
-    if now == "expiring":
-        return ("usable", trouble) if trouble else ("expiring", None)
-    if is_blocked(backoff, snapshot.fp):
-        return "blocked", blocked(backoff)
-    if claim.state in {"interrupted", "in_flight"}:
-        return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
-    return "expired", trouble
-
-
-def still_works(snapshot: Snapshot, now_s: float) -> bool:
-    """True while the access token can be used at all: it has life left."""
-    token = snapshot.token
-    return bool(token and token.access_token and left_s(token, now_s) > 0)
-
-
 def attainable(need: Need, backoff: Backoff) -> Need:
     """`need`, but if it requires more life than this server ever granted, a fresh token instead: another rotation would
     not bring a longer one."""
@@ -99,26 +39,6 @@ def attainable(need: Need, backoff: Backoff) -> Need:
     if not 0 < backoff.life_s < need.min_ttl_s:
         return need
     return replace(need, min_ttl_s=WINDOW_SHARE * backoff.life_s)
-
-
-def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) -> WrongIssuer | None:
-    """Why this pair must not be sent to `issuer`; None if it belongs there.
-
-    The record's own key and the binding beside it name the owner, and must agree if both exist. With neither, the owner
-    is the platform's `built_in` host: an environment variable must not redirect a refresh token to another host.
-    """
-    if binding is not None and not binding.issuer:
-        return WrongIssuer("the binding of the stored credential to its OAuth host cannot be read")
-    named = [host.rstrip("/") for host in (token.issuer, binding.issuer if binding else "") if host]
-    if len(set(named)) > 1:
-        words = f"the stored credential says that it belongs to {named[0]}, its binding says {named[1]}"
-        return WrongIssuer(words)
-    owner = named[0] if named else built_in.rstrip("/")
-    if owner == issuer.rstrip("/"):
-        return None
-    why = "" if named else ", because nothing beside it names another host"
-    words = f"the stored credential belongs to {owner}{why}, not to {issuer}"
-    return WrongIssuer(words, hint=f"select that host; or {WrongIssuer.default_hint}")
 
 
 def is_blocked(backoff: Backoff, fp: str) -> bool:
@@ -179,7 +99,7 @@ def after_failure(
         retry_at_s=now_s + wait_s,
         failures=backoff.failures + 1,
         code=error.code if error else "",
-        words=error.message if error else "",
+        message=error.message if error else "",
     )
 
 
@@ -240,16 +160,10 @@ def _unrecognized_wait_s(count: int) -> float:
     return min(UNRECOGNIZED_FIRST_S * 2.0 ** min(max(count, 1) - 1, 10), UNRECOGNIZED_MAX_S)
 
 
-def _revoked(mark: RevokedMark | None) -> Revoked:
-    if mark is None:
-        return Revoked("the server gave no refresh token, so this login cannot be renewed")
-    return Revoked(mark.words or "the server ended this login")
-
-
 def transient_error(backoff: Backoff) -> KimiAuthError:
     """The stored error behind the current backoff."""
     kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
-    return kind(backoff.words or "the server could not be reached")
+    return kind(backoff.message or "the server could not be reached")
 
 
 def rejected_again() -> Unreachable:

@@ -1,0 +1,63 @@
+"""What a shell completes beside commands and options, and its script for a shell that is named.
+
+A completion never fails and says nothing: where a file cannot be read, what is known without it has to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.terminal import PROGRAM, Terminal
+from kimi_auth.errors import KimiAuthError
+
+__all__ = ["SHELLS", "complete_machines", "complete_platforms", "scripted"]
+
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
+
+def complete_platforms(incomplete: str) -> list[str]:
+    """The ids of every platform that begin so."""
+    from kimi_auth.components import share_dir_of  # a command that completes nothing does without
+    from kimi_auth.platforms import registry
+
+    known = registry.all()
+    with suppress(KimiAuthError, OSError):
+        known = registry.Registry(share_dir_of(os.environ)).all()
+    return [platform.id for platform in known if platform.id.startswith(incomplete)]
+
+
+def complete_machines(incomplete: str) -> list[str]:
+    """The names of the machines that begin so; none where the machines have mistakes."""
+    from kimi_auth.machine import Library, SpecError
+
+    try:
+        return [name for name in Library.load() if name.startswith(incomplete)]
+    except SpecError:
+        return []
+
+
+def scripted(args: Sequence[str], out: Terminal) -> bool:
+    """Does what `--show-completion SHELL` and `--install-completion SHELL` ask for; False for any other command line.
+
+    Without a shell, Typer finds out which one asks, and ignores one that is named. Raises Usage for an unknown shell, and
+    OSError where the script cannot be installed.
+    """
+    if len(args) != 2 or args[0] not in {"--show-completion", "--install-completion"}:
+        return False
+    typers: Any = import_module("typer.completion")  # the scripts have no public name
+
+    what, shell = args
+    if shell not in SHELLS:
+        raise Usage(f"{what}: no completion for {ascii(shell)[:40]}", hint=f"known: {', '.join(SHELLS)}")
+    variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
+    if what == "--show-completion":
+        out.block(typers.get_completion_script(prog_name=PROGRAM, complete_var=variable, shell=shell))
+    else:
+        _, path = typers.install(shell=shell, prog_name=PROGRAM, complete_var=variable)
+        out.line(f"{shell} completion installed in {path}; it takes effect in the next shell")
+    return True

@@ -1,0 +1,173 @@
+"""`kimi-auth platforms [list|check FILE]`: which platforms there are, and what a platform file says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kimi_auth.cli.errors import Findings, Usage
+from kimi_auth.cli.options import Json, at_home, components_of, open_session, terminal_of
+from kimi_auth.cli.terminal import Row, Terminal, counted, one_line
+from kimi_auth.errors import ConfigError
+from kimi_auth.platforms import Platform, registry, resolve
+
+if TYPE_CHECKING:
+    from kimi_auth.platforms import Registry
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(platforms)
+
+
+def platforms(
+    ctx: typer.Context,
+    action: Annotated[
+        Literal["list", "check"],
+        typer.Argument(help="list: all that can be used; check: what FILE says, and what is wrong with it."),
+    ] = "list",
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", callback=at_home, help="With check; default: platforms.toml in the share dir."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the platforms, or check a file of your own."""
+    out = terminal_of(ctx)
+    known = components_of(open_session(None)).registry
+    if action == "list":
+        if file is not None:
+            raise Usage("list takes no file", hint=f"check it: kimi-auth platforms check {file}")
+        _list(out, known)
+    else:
+        _check(out, known, file)
+
+
+def _list(out: Terminal, known: Registry) -> None:
+    """Every platform as requests use it, with its source; what is wrong goes to standard error."""
+    found, problems = [], list(known.problems)
+    for platform in known.all():
+        try:
+            found.append((resolve(platform, os.environ), known.source_of(platform)))
+        except ConfigError as wrong:
+            problems.append(wrong)
+    if out.json:
+        listed = [{**_data(platform), "source": source} for platform, source in found]
+        out.record({"platforms": listed, "problems": _problems(problems)})
+    elif out.is_lively:
+        _table(out, found)
+    else:
+        for platform, source in found:
+            out.line("\t".join((platform.id, platform.auth, platform.api_base, _host(platform), source)))
+    for problem in problems:
+        out.say(problem.line)
+    if problems:
+        raise typer.Exit(ConfigError.exit_status)
+
+
+def _table(out: Terminal, found: Iterable[tuple[Platform, str]]) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("platform", "sign-in", "API", "from"):
+        table.add_column(title, overflow="fold")
+    for platform, source in found:
+        sign_in = _host(platform) or "an API key"
+        table.add_row(Text(platform.id, style="bold"), Text(sign_in), Text(platform.api_base), Text(source))
+    out.picture(Padding(table, (1, 2)))
+
+
+def _check(out: Terminal, known: Registry, file: Path | None) -> None:
+    """What a file says, as requests will use it. Raises Findings for mistakes, ConfigError where there is no file."""
+    path = file or known.path
+    if path is None or (found := registry.read_file(path)) is None:
+        raise ConfigError(f"{path}: there is no such file", hint="see how to write one: docs/your-own-server.md")
+    platforms, problems = found
+    if out.json:
+        out.record({"platforms": [_data(one) for one in platforms], "problems": _problems(problems)})
+    else:
+        for platform in platforms:
+            out.rows(_rows(platform), title=platform.name)
+        for problem in problems:
+            out.line(problem.line)
+    if problems:
+        raise _said(out, Findings(f"{counted(len(problems), 'problem')} in {path}", hint="each line ends with its fix"))
+
+
+def _said(out: Terminal, findings: Findings) -> Exception:
+    """Raised, it would become a second JSON object."""
+    if not out.json:
+        return findings
+    out.say(findings.line)
+    return typer.Exit(findings.exit_status)
+
+
+def _rows(platform: Platform) -> list[Row]:
+    rows: list[Row] = [("platform", platform.id), ("API", platform.api_base)]
+    oauth = platform.oauth
+    if oauth is None:
+        rows.append(("sign-in", "an API key"))
+    else:
+        metadata = "as its metadata says (RFC 8414)"
+        revoked = metadata if platform.revocation != "none" else "nothing is revoked"
+        rows += [
+            ("issuer", oauth.host),
+            ("codes", oauth.device_authorization_url or metadata),
+            ("tokens", oauth.token_url or metadata),
+            ("revocation", oauth.revocation_url or revoked),
+            ("client", f"{oauth.client_id}, {_client(platform)}"),
+            ("scope", oauth.scope or "none is sent"),
+        ]
+    rows.append(("models", platform.models_url if platform.models is None else _named(platform)))
+    return rows
+
+
+def _named(platform: Platform) -> str:
+    return ", ".join(model.id for model in platform.models or ()) or "none"
+
+
+def _client(platform: Platform) -> str:
+    oauth = platform.oauth
+    return f"its secret by {oauth.token_endpoint_auth_method}" if oauth and oauth.client_secret else "without a secret"
+
+
+def _host(platform: Platform) -> str:
+    return platform.oauth.host if platform.oauth else ""
+
+
+def _data(platform: Platform) -> dict[str, Any]:
+    """What a program may know of a platform: everything but the secret."""
+    oauth = platform.oauth
+    described: dict[str, Any] = {
+        "id": platform.id,
+        "name": platform.name,
+        "auth": platform.auth,
+        "api_base": platform.api_base,
+        "models": None if platform.models is None else [model.id for model in platform.models],
+        "revocation": platform.revocation,
+    }
+    if oauth is None:
+        return described
+    return described | {
+        "issuer": oauth.host,
+        "device_authorization_url": oauth.device_authorization_url or None,
+        "token_url": oauth.token_url or None,
+        "revocation_url": oauth.revocation_url or None,
+        "client_id": oauth.client_id,
+        "token_endpoint_auth_method": oauth.token_endpoint_auth_method if oauth.client_secret else "none",
+        "scope": oauth.scope,
+    }
+
+
+def _problems(problems: Iterable[ConfigError]) -> list[dict[str, str]]:
+    return [{"message": one_line(problem.message), "hint": problem.hint} for problem in problems]

@@ -1,0 +1,88 @@
+"""What the hooks of a credential work with: its store, its server, its clock, and the policies of the program."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kimi_auth.clock import Clock
+from kimi_auth.credential.classify import Now, classify, not_ours
+from kimi_auth.credential.contracts import InspectOutcome
+from kimi_auth.errors import KimiAuthError, WrongIssuer
+from kimi_auth.store import CredentialStore, View
+from kimi_auth.token import DEFAULT_LIFETIME_S, Token
+
+if TYPE_CHECKING:
+    from kimi_auth.wire import Grant, OAuthServer
+
+__all__ = ["CONNECT_S", "UNSAVED_ONE_SHOT_S", "Ports", "token_from"]
+
+CONNECT_S = 5.0
+UNSAVED_ONE_SHOT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of the hooks: store, server, clock and policies. `issuer`: the OAuth host that requests go to.
+    `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
+
+    `keeps_trying(seconds)`: whether to retry a failing write of a new pair after so many seconds, with the lock held.
+    `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for computing
+    ages, None for the wall clock. `luck`: a number in 0..1 for jitter. `advisory_connect_s`: the connect timeout of an
+    advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer.
+    """
+
+    store: CredentialStore
+    server: OAuthServer
+    clock: Clock
+    issuer: str
+    keeps_trying: Callable[[float], bool] = lambda tried_s: tried_s < UNSAVED_ONE_SHOT_S
+    recovers: Callable[[float | None], bool] = lambda patience_s: True
+    now_s: Callable[[], float] | None = None
+    luck: Callable[[], float] = field(default=random.random)
+    advisory_connect_s: float = CONNECT_S
+    built_in: str = ""
+    is_ending: Callable[[], bool] = lambda: False
+
+    def look(self) -> tuple[View, InspectOutcome, KimiAuthError | None]:
+        """Views the credential and classifies it by the clock; another issuer's counts as absent. Sends nothing, writes
+        nothing."""
+        view = self.store.view()
+        return view, *self.classify(view)
+
+    def classify(self, view: View) -> tuple[InspectOutcome, KimiAuthError | None]:
+        """The rest state of the credential in `view`, and why it is not fresh."""
+        foreign = self.not_ours(view)
+        return ("absent", foreign) if foreign else classify(view, self.now())
+
+    def not_ours(self, view: View) -> WrongIssuer | None:
+        """Why the stored pair must not be sent to `issuer`; None if it may be, or if there is none."""
+        token = view.snapshot.token
+        if token is None or token.is_empty:
+            return None
+        return not_ours(token, view.binding, self.issuer, self.built_in or self.issuer)
+
+    def now(self) -> Now:
+        """This moment."""
+        wall_s = self.clock.wall_s()
+        return Now(self.now_s() if self.now_s else wall_s, wall_s)
+
+
+def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
+    """The pair in a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, before the request was sent.
+
+    A refresh answer may omit the refresh token and the scope (RFC 6749 §5.1, §6): then those of `before` stay valid. An
+    unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.
+    """
+    lifetime_s = grant.expires_in_s or DEFAULT_LIFETIME_S
+    return Token(
+        grant.access_token,
+        grant.refresh_token if grant.refresh_token is not None else before.refresh_token if before else "",
+        sent_at_s + lifetime_s,
+        lifetime_s,
+        grant.scope or (before.scope if before else ""),
+        grant.token_type,
+        issuer,
+    )

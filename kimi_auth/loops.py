@@ -1,0 +1,100 @@
+"""The event loop that a caller runs in: asyncio's, or trio's. Neither is imported here: what runs has been imported."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["Signal", "in_thread", "is_trio", "only_asyncio", "signal_here", "within"]
+
+Result = TypeVar("Result")
+
+
+def is_trio() -> bool:
+    """Whether this code runs in a task of trio's, also below anyio."""
+    trio = _trio()
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def only_asyncio(what: str) -> None:
+    """Raises RuntimeError in a task of trio's, for `what` works in asyncio only."""
+    if is_trio():
+        raise RuntimeError(f"{what} needs asyncio; under trio, BearerAuth and access_token keep a client signed in")
+
+
+class Signal(Protocol):
+    """Something that one task waits for; `set` may be called from any thread, and raises RuntimeError once the loop has ended."""
+
+    def set(self) -> None: ...
+    async def wait(self) -> None: ...
+
+
+def signal_here() -> Signal:
+    """A signal for a task of the running loop."""
+    return _TrioSignal() if is_trio() else _AsyncioSignal()
+
+
+async def within(seconds: float | None, wait: Callable[[], Awaitable[Result]]) -> Result:
+    """The result of `wait`, if it comes within `seconds` (None: no limit). Raises TimeoutError, and what `wait` raises."""
+    if trio := _trio() if is_trio() else None:
+        with trio.move_on_after(math.inf if seconds is None else seconds):
+            return await wait()
+        raise TimeoutError
+    import asyncio  # loaded already where a loop runs; most commands have none
+
+    async with asyncio.timeout(seconds):
+        return await wait()
+
+
+async def in_thread(work: Callable[[], Result]) -> Result:
+    """The result of `work`, run in a thread. Raises what it raises."""
+    if trio := _trio() if is_trio() else None:
+        result: Result = await trio.to_thread.run_sync(work)
+        return result
+    import asyncio
+
+    return await asyncio.to_thread(work)
+
+
+class _AsyncioSignal:
+    def __init__(self) -> None:
+        import asyncio
+
+        self._loop = asyncio.get_running_loop()
+        self._woken: asyncio.Future[None] = self._loop.create_future()
+
+    def set(self) -> None:
+        self._loop.call_soon_threadsafe(self._wake)
+
+    async def wait(self) -> None:
+        await self._woken
+
+    def _wake(self) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+
+class _TrioSignal:
+    def __init__(self) -> None:
+        trio = _trio()
+        self._event = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def set(self) -> None:
+        self._token.run_sync_soon(self._event.set)  # its RunFinishedError is a RuntimeError
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+def _trio() -> Any:
+    """The module, where the program has imported it."""
+    return sys.modules.get("trio")

@@ -1,0 +1,68 @@
+"""Questions about a config: pure functions from plain data, of whatever form that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kimi_auth.platforms.spec import Platform
+
+__all__ = ["field_of", "has_login", "has_models", "holds", "is_ours", "static_key", "values_of", "waits_in_keyring"]
+
+
+def holds(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config has anything of the platform: its provider, a model of it, a service with its credential."""
+    services = config.get("services")
+    return (
+        field_of(config.get("providers"), platform.provider_key) is not None
+        or has_models(config, platform)
+        or any(is_ours(field_of(services, name), platform, url) for name, url in platform.services.items())
+    )
+
+
+def has_models(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config has a model of the platform."""
+    return any(field_of(model, "provider") == platform.provider_key for model in values_of(config.get("models")))
+
+
+def has_login(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether what the config has of the platform is a login: it refers to the credential, or is one, where that is an API
+    key. A provider under our name that does neither is the user's own."""
+    if platform.oauth is None:
+        return holds(config, platform)
+    entries = [field_of(config.get("providers"), platform.provider_key), *values_of(config.get("services"))]
+    return any(field_of(field_of(entry, "oauth"), "key") == platform.credential_key for entry in entries)
+
+
+def static_key(config: Mapping[str, Any], platform: Platform) -> str:
+    """The API key that the config has for the platform, "" if there is none."""
+    key = field_of(field_of(config.get("providers"), platform.provider_key), "api_key")
+    return key if isinstance(key, str) else ""
+
+
+def waits_in_keyring(config: Mapping[str, Any], platform: Platform) -> bool:
+    """Whether the config says that the platform's credential is in the system keyring, as old Kimi CLIs kept it."""
+    entries = [entry for section in ("providers", "services") for entry in values_of(config.get(section))]
+    references = [field_of(entry, "oauth") for entry in entries]
+    return any(
+        field_of(oauth, "key") == platform.credential_key and field_of(oauth, "storage") == "keyring"
+        for oauth in references
+    )
+
+
+def is_ours(service: object, platform: Platform, url: str) -> bool:
+    """Whether a service of the config is the platform's own at that URL."""
+    if platform.oauth is None:
+        return field_of(service, "base_url") == url
+    return field_of(field_of(service, "oauth"), "key") == platform.credential_key
+
+
+def values_of(table: object) -> list[Any]:
+    """The values of a table, none of anything else."""
+    return list(table.values()) if isinstance(table, dict) else []
+
+
+def field_of(table: object, key: str) -> object:
+    """One value of a table, None if there is none, or no table."""
+    return table.get(key) if isinstance(table, dict) else None

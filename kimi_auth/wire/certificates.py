@@ -1,0 +1,117 @@
+"""Which certificates are trusted, and the message about one that is not."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .failures import UnsendableError, UntrustedError, reason_of
+from .proxies import setting
+from .sanitize import clean
+
+__all__ = ["VARIABLES", "trusted", "untrusted"]
+
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""The first one that is set names the only trusted certificates. The last two are those of requests and curl, which are
+often all that a company's machine sets."""
+
+_NAME_MAX = 45
+_CLOCK = frozenset({9, 10})
+_NAME = frozenset({62, 64})
+"""Codes of OpenSSL (X509_V_ERR_...): not yet valid, expired; another host's name, another host's address."""
+
+
+def trusted() -> ssl.SSLContext:
+    """The context of every connection of ours. Raises UnsendableError if the file that a variable names cannot be used."""
+    # Not `truststore`: on Linux it loads the same system store as we do; on macOS it verifies after the handshake through
+    # the system's framework, which gives no names to show; and it would be one more package on every machine. Where only
+    # the keychain knows a company's authority, SSL_CERT_FILE names it.
+    name = _variable()
+    if name:
+        path = setting(os.environ[name])
+        is_directory = name == "SSL_CERT_DIR" or Path(path).is_dir()
+        try:
+            context = ssl.create_default_context(
+                cafile=None if is_directory else path, capath=path if is_directory else None
+            )
+        except OSError as error:
+            raise UnsendableError(f"the certificates in {name} cannot be used ({reason_of(error)})") from None
+    else:
+        context = httpx.create_ssl_context(trust_env=False)
+        context.load_default_certs()  # an administrator adds a company's own authority there
+    context.sslsocket_class, context.sslobject_class = _Socket, _Object
+    return context
+
+
+def untrusted(failure: Exception) -> UntrustedError | None:
+    """The failure of a connection whose server presented a certificate that is not trusted; None for any other."""
+    cause: BaseException | None = failure
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    names: tuple[str, str] | None = getattr(cause, "presented", None)
+    shown = f": it is for {names[0]}, issued by {names[1]}" if names else ""
+    message = f"its certificate is not trusted ({clean(cause.verify_message, 60)}){shown}"
+    return UntrustedError(message, hint=_hint(cause.verify_code))
+
+
+def _hint(code: int) -> str:
+    if code in _CLOCK:
+        return "check the clock of this machine; if it is right, the certificate's owner must renew it"
+    if code in _NAME:
+        return "another server answered: check the address, the proxy and the network"
+    name = _variable()
+    if name:
+        return f"if you trust that issuer, add its certificate to {name}"
+    return "if you trust that issuer, set SSL_CERT_FILE (or SSL_CERT_DIR) to its certificate in PEM form"
+
+
+def _variable() -> str:
+    return next((name for name in VARIABLES if setting(os.environ.get(name, ""))), "")
+
+
+class _Socket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of ssl.SSLSocket
+        try:
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError as failure:
+            _note_presented(self, failure)
+            raise
+
+
+class _Object(ssl.SSLObject):
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as failure:
+            _note_presented(self, failure)
+            raise
+
+
+def _note_presented(connection: ssl.SSLSocket | ssl.SSLObject, failure: ssl.SSLCertVerificationError) -> None:
+    """Notes subject and issuer of the certificate on its failure.
+
+    OpenSSL keeps the chain that it tried to verify, and Python shows it by `_sslobj` only (3.13's public method gives
+    undecoded bytes). A second, unverified connection would cost a request and might meet another server.
+    """
+    try:
+        chain: list[Any] = connection._sslobj.get_verified_chain()  # type: ignore[union-attr]  # noqa: SLF001
+        info: dict[str, Any] = chain[0].get_info()
+    except (AttributeError, IndexError, TypeError, ValueError, ssl.SSLError):
+        return
+    subject = _name(info.get("subject", ())) or next((value for _, value in info.get("subjectAltName", ())), "")
+    failure.presented = (  # type: ignore[attr-defined]
+        clean(subject, _NAME_MAX) or "no name",
+        clean(_name(info.get("issuer", ())), _NAME_MAX) or "no name",
+    )
+
+
+def _name(parts: Any) -> str:
+    """A distinguished name in short: its common name, its organization."""
+    found = {key: value for part in parts for key, value in part}
+    return ", ".join(str(found[key]) for key in ("commonName", "organizationName") if key in found)

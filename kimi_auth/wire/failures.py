@@ -1,0 +1,79 @@
+"""Why a request has no complete answer: the failures of our own, and a message for each that repeats no secret."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+
+import httpx
+
+__all__ = [
+    "NoEndpointError",
+    "UnpinnedError",
+    "UnsendableError",
+    "UntrustedError",
+    "message_of",
+    "reason_of",
+]
+
+
+class UnsendableError(Exception):
+    """The request was not attempted: its URL, a header, or the proxy or certificate settings cannot be used. `hint` is
+    the next step, "" for the usual one."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UntrustedError(UnsendableError):
+    """The certificate that was presented is not trusted, so nothing was sent. Neither transient nor an answer."""
+
+
+class UnpinnedError(Exception):
+    """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
+
+
+class NoEndpointError(Exception):
+    """The server names no endpoint for this request, and the client never guesses one."""
+
+
+_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.PoolTimeout, "no connection in time"),
+    (httpx.WriteTimeout, "the request could not be sent in time"),
+    (httpx.TimeoutException, "no complete answer in time"),
+    (httpx.NetworkError, "the connection broke"),
+    (httpx.RemoteProtocolError, "the connection ended early or does not speak HTTP"),
+    (httpx.LocalProtocolError, "the request is not valid HTTP"),
+)
+_WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
+"""Failures whose own text may be shown; the text of others may quote a header or a body."""
+
+
+def message_of(failure: Exception) -> str:
+    """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
+    if isinstance(failure, httpx.ConnectError):
+        return reason_of(failure) or "no connection"
+    if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
+        return f"the proxy answers HTTP {status[0]}"  # the proxy chooses the rest, which may repeat its password
+    if isinstance(failure, _WITH_TEXT_OF_THEIR_OWN):
+        return str(failure)
+    return next((message for kind, message in _MESSAGES if isinstance(failure, kind)), type(failure).__name__)
+
+
+def reason_of(failure: BaseException) -> str:
+    """The first error of the system: "Connection refused" rather than "All connection attempts failed"."""
+    cause: BaseException | None = failure
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+    if isinstance(cause, OSError) and cause.strerror:
+        numbered_elsewhere = isinstance(cause, ssl.SSLError | socket.gaierror)
+        return cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+    return str(failure)

@@ -1,0 +1,65 @@
+"""One HTTP request as data, and the checks before it may leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import httpx
+
+from kimi_auth._version import __version__
+from kimi_auth.urls import host_of, parsed
+
+from .failures import UnsendableError, reason_of
+from .sanitize import clean
+
+__all__ = ["CONNECT_TIMEOUT_S", "DEADLINE_S", "Request"]
+
+DEADLINE_S = 15.0
+CONNECT_TIMEOUT_S = 5.0
+
+# Without Accept-Encoding httpx asks for gzip; identity needs no decoder (RFC 9110 §12.5.3).
+_HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`form` is sent form-encoded (RFC 6749 appendix B); times are seconds; `secrets` never show in messages.
+
+    Plain http goes to loopback only, unless `plain_http`.
+    """
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    form: Mapping[str, str] | None = field(repr=False, default=None)
+    deadline_s: float = DEADLINE_S
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    secrets: tuple[str, ...] = field(repr=False, default=())
+    plain_http: bool = False
+
+    @property
+    def host(self) -> str:
+        """The server's name for messages."""
+        return host_of(self.url)
+
+    def built(self, client: httpx.Client | httpx.AsyncClient, **extensions: object) -> httpx.Request:
+        """The request of `client`. Raises UnsendableError."""
+        url = parsed(self.url)
+        if url is None:
+            raise UnsendableError("its address is not a plain https URL")
+        if not (url.is_private or self.plain_http):
+            raise UnsendableError("plain http would let every host on the way read the login")
+        for name, value in self.headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")
+        headers = httpx.Headers(_HEADERS)
+        headers.update(self.headers)
+        timeout = httpx.Timeout(self.deadline_s, connect=self.connect_timeout_s, pool=self.connect_timeout_s)
+        try:
+            return client.build_request(
+                self.method, self.url, headers=headers, data=self.form, timeout=timeout, extensions=extensions
+            )
+        except (ValueError, httpx.InvalidURL) as problem:
+            raise UnsendableError(f"the request cannot be written ({reason_of(problem)})") from None
