@@ -141,7 +141,7 @@ _HOMES = {
         "OAuthServer",
     ),
 }
-"""The names of each module; what stands in none of them is an error."""
+"""The names of each module; a name in none of them is an error."""
 
 
 def __getattr__(name: str) -> object:

@@ -71,8 +71,8 @@ def select(
     file: str = "",
     default: str = "",
 ) -> tuple[str, str]:
-    """The value of a setting and its source: `ARGUMENT`, the variable's name, `CONFIG` or `DEFAULT`. What is empty does
-    not count, and neither does a variable of blanks."""
+    """The value of a setting and its source: `ARGUMENT`, the variable's name, `CONFIG` or `DEFAULT`. An empty value
+    does not count, and neither does a variable of blanks."""
     if argument:
         return argument, ARGUMENT
     for name in variables:

@@ -83,7 +83,7 @@ class Session:
 
     @property
     def api_origin(self) -> str:
-        """The platform's API base URL: the only place to which bearers go."""
+        """The platform's API base URL: the only URL to which bearers go."""
         return self._components.platform.api_base
 
     # --- tokens ------------------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Session:
         landing = self._components.credential.inspect()
         now_s = self._components.age_clock.now_s()
         status = self._components.told(status_of(landing, self.platform, self._store, now_s))
-        # An API key has no times: those that its store gives for judging it are no facts.
+        # An API key has no times: those that its store gives serve only to classify it.
         return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
     # --- signing in and out ------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class Session:
 
         `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
         code, and must not block. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
-        LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if nobody is signed in afterwards, and ConfigError
+        LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if no login is stored afterwards, and ConfigError
         for a platform that takes the other kind of sign-in. The report's `state` is `signed_in`, or `models_pending` with
         the reason in `error`: signed in, and `models.sync` brings the models later.
         """

@@ -20,7 +20,7 @@ __all__ = ["TokenSupply"]
 NO_NEED = Need()
 
 _SAID: set[str] = set()
-"""Places of credentials whose short-lived tokens a warning has named."""
+"""Locations of credentials whose short-lived tokens a warning has named."""
 
 log = logging.getLogger("kimi_auth.session")
 
@@ -111,5 +111,5 @@ class TokenSupply:
             log.warning(words, lifetime_s(token), need.min_ttl_s)
 
     def _no_other(self, error: KimiAuthError) -> None:
-        self.held = None  # what is on disk decides from now on, and that knows of the rejection
+        self.held = None  # the store decides from now on, and it knows of the rejection
         log.info("no other token instead of the rejected one: %s", error.line)

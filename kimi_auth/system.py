@@ -7,8 +7,8 @@
 | data safe from a power cut | fsync | F_FULLFSYNC: fsync leaves it in the drive's cache | fsync |
 | room for a file | posix_fallocate | zeros are written | zeros are written |
 
-What else is read from /proc (holders of a lock, processes, mounts, flags, namespaces) is unknown without it, and the reader says
-so: `store/lock.py`, `store/owners.py` (which asks proc_pidinfo on macOS), `files/mounts.py`, `files/unfit.py`,
+Other facts from /proc (holders of a lock, processes, mounts, flags, namespaces) are unknown without it, and the reader says so:
+`store/lock.py`, `store/owners.py` (which asks proc_pidinfo on macOS), `files/mounts.py`, `files/unfit.py`,
 `credential/detached.py`.
 """
 

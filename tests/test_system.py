@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Iterator[int]:
 
 
 class Calls:
-    """What is asked of the system, and what it answers to F_FULLFSYNC."""
+    """The calls to the system, and its answer to F_FULLFSYNC."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: int | None) -> None:
         self.made: list[str] = []

@@ -1,6 +1,6 @@
 """What a shell completes beside commands and options, and its script for a shell that is named.
 
-A completion never fails and says nothing: where a file cannot be read, what is known without it has to do.
+A completion never fails and says nothing: where a file cannot be read, it offers the values that are known without it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def for_platform(text: str, platform_id: str) -> str:
 
 
 def platform_named(args: list[str]) -> str:
-    """The platform that a command line names, "" for none; what stands behind `--` belongs to another program."""
+    """The platform that a command line names, "" for none; arguments after `--` belong to another program."""
     ours = args[: args.index("--")] if "--" in args else args
     pairs = zip(ours, [*ours, ""][1:], strict=True)
     named = [value if word == "--platform" else word.partition("=")[2] for word, value in pairs if _names(word)]

@@ -32,7 +32,7 @@ def supply_of(session: Session) -> TokenSupply:
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
     """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
     who else listens to every command. Raises Usage for a platform that is not known."""
-    from kimi_auth.credential.log_observer import (  # what is loaded from here on, drawing a machine does without
+    from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
         LogObserver,
     )
     from kimi_auth.machine import Observers, recorder_from_environ

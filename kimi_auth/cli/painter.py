@@ -1,6 +1,6 @@
 """A picture that stays in place on a terminal: of each frame only the lines that changed are written.
 
-What was not written again stays selected: a person can mark the link while the clock beside it runs. One frame is one
+Lines that are not written again stay selected: a person can mark the link while the clock beside it runs. One frame is one
 write, between the marks of synchronized output (DEC private mode 2026), which terminals without it ignore.
 """
 
@@ -55,11 +55,11 @@ class Painter:
             self.write(f"{BEGIN}{extra}{CLEAR if is_resized else ''}{changes}{END}")
 
     def forget(self) -> None:
-        """What is on the screen now is not drawn over any more: the next frame begins where the cursor is."""
+        """Leaves the screen's content as it is: the next frame begins where the cursor is."""
         self._lines, self._size = [], None
 
     def lift(self) -> None:
-        """Takes the frame off the screen, so that something else can be written in its place."""
+        """Takes the frame off the screen, so that something else can be written there."""
         if self._lines:
             self.write(f"\x1b[{len(self._lines)}A\r{ERASE_BELOW}")
         self.forget()

@@ -30,7 +30,7 @@ def platforms(
     ctx: typer.Context,
     action: Annotated[
         Literal["list", "check"],
-        typer.Argument(help="list: all that can be used; check: what FILE says, and what is wrong with it."),
+        typer.Argument(help="list: all that can be used; check: what FILE says, and its errors."),
     ] = "list",
     file: Annotated[
         Path | None,
@@ -52,7 +52,7 @@ def platforms(
 
 
 def _list(out: Terminal, known: Registry) -> None:
-    """Every platform as requests use it, with its source; what is wrong goes to standard error."""
+    """Every platform as requests use it, with its source; errors go to standard error."""
     found, problems = [], list(known.problems)
     for platform in known.all():
         try:

@@ -1,4 +1,4 @@
-"""The command line as Typer reads it: which commands there are, and what is said of one that it does not understand."""
+"""The command line as Typer reads it: which commands there are, and the message for one that it does not understand."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _models(session: Session) -> tuple[int, str, str]:
 
 
 def _elsewhere(session: Session) -> list[tuple[str, str]]:
-    """Places of config.toml that send this login to another API, with the host of each."""
+    """Keys of config.toml that send this login to another API, with the host of each."""
     try:
         return list(elsewhere(components_of(session).config.read(), session.platform).items())
     except ConfigError:

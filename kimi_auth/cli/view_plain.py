@@ -50,5 +50,5 @@ class PlainView:
 
 
 def _minutes(seconds: float) -> str:
-    """The nearest whole minutes: the answer took its part of the first second, and nobody approves by the second."""
+    """The nearest whole minutes: the answer took its part of the first second, and a person needs no seconds to approve."""
     return f"{round(seconds / 60)} min" if seconds >= 120 else f"{round(seconds)} s"

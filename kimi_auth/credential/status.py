@@ -85,7 +85,7 @@ class Verdict(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class LoginReport:
     """How a login ended: the rest state of device_login, the pair's fingerprint, models found, the error, if any, and
-    what was left out of the platform's list of models."""
+    notes on models and fields that were left out of the platform's list."""
 
     state: str
     fp: str = ""

@@ -1,4 +1,4 @@
-"""Places of config.toml that send a platform's login to another API than the platform's."""
+"""Keys of config.toml that send a platform's login to another API than the platform's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["elsewhere"]
 
 def elsewhere(config: Mapping[str, object], platform: Platform) -> dict[str, str]:
     """The host of each provider and service that refers to the platform's credential, or to its key, and is not at its API,
-    by its place in the file. The platform's own provider must name exactly its base URL."""
+    by its key in the file. The platform's own provider must name exactly its base URL."""
     found = {}
     for section, name, entry in _entries(config):
         is_own = (section, name) == ("providers", platform.provider_key)

@@ -169,7 +169,7 @@ def platforms_of(
 
 
 def read_file(path: Path) -> tuple[tuple[Platform, ...], tuple[ConfigError, ...]] | None:
-    """The platforms of the file, and what is wrong with it; None if there is no such file."""
+    """The platforms of the file, and its errors; None if there is no such file."""
     source = source_at(path)
     if not path.exists():
         return None

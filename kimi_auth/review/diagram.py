@@ -34,7 +34,7 @@ _FIX = "run `make diagrams`"
 def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
     """Make `folder` hold exactly the pages and pictures of `machines` (default: those beside it, else this package's).
 
-    Files without our mark stay, and so do pictures of what was measured on another revision: only a full run of the tests can
+    Files without our mark stay, and so do pictures of walks on another revision: only a full run of the tests can
     draw them again, and `check` names them. Figures and hooks are read from the folder, see `page_data`.
     """
     files = _files(folder, machines)

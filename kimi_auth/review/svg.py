@@ -175,7 +175,7 @@ def label_rect(arrow: Arrow, room: Rect, overlay: Overlay = NO_OVERLAY) -> Rect:
 
 def fitted(graph: Graph, layout: Layout, overlay: Overlay) -> Overlay:
     """The overlay with the longest notes whose labels cover nothing: no box, no line of another arrow, no other label. A
-    label hides what is behind it, so a note that is too long would cut another one."""
+    label hides everything behind it, so a note that is too long would cut another one."""
     chosen = {key: mark.at(len(mark.shorter)) for key, mark in overlay.marks.items()}
     labels = {
         number: label_rect(arrow, route.label, replace(overlay, marks=chosen))

@@ -49,12 +49,12 @@ class Screen:
 
     @property
     def echoes(self) -> bool:
-        """Whether the terminal shows what is typed, line by line."""
+        """Whether the terminal shows typed text, line by line."""
         flags = termios.tcgetattr(self.fd)[3]
         return bool(flags & termios.ECHO) and bool(flags & termios.ICANON)
 
     def until(self, is_so: Callable[[], bool]) -> None:
-        """Reads what is written until it is so; AssertionError, with the window, where that does not come."""
+        """Reads output until it is so; AssertionError, with the window, where that does not come."""
         own = OwnTime()
         while not is_so():
             assert own.read() < PATIENCE_S / 2, self.text
@@ -65,7 +65,7 @@ class Screen:
         self.until(lambda: text in self.text)
 
     def read(self) -> None:
-        """What has been written since."""
+        """Reads the output since the last call."""
         with suppress(OSError):  # the shell has ended
             data = os.read(self.fd, 65536)
             self.raw += data

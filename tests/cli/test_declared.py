@@ -59,7 +59,7 @@ def test_a_plain_line(argv: list[str], values: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("argv", TYPERS)
 def test_any_other_line_is_typers(argv: list[str]) -> None:
-    """Other spellings, mistakes and the options of every command are read by Typer, and refused in its words."""
+    """Other spellings, mistakes and the options of every command are read by Typer, and refused with its messages."""
     assert understood(argv) is None
 
 

@@ -173,7 +173,7 @@ RENEWALS: dict[str, tuple[Callable[[House], object], bool | None]] = {
 
 @pytest.mark.parametrize("name", RENEWALS)
 def test_a_renewal_that_is_due(house: House, name: str) -> None:
-    """The token is handed out, and a renewal started unless a backoff forbids it; what is not certain is the full program's."""
+    """The token is handed out, and a renewal started unless a backoff forbids it; the full program decides the rest."""
     arrange, starts = RENEWALS[name]
     arrange(house)
     try:
@@ -469,7 +469,7 @@ def test_a_renewal_is_started_without_the_full_program(login: House) -> None:
 
 @pytest.mark.parametrize("argv", HERE)
 def test_the_full_program_says_the_same(login: House, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """What is answered here is, byte for byte, what the program that knows every option answers; but for the time."""
+    """An answer here is, byte for byte, the answer of the program that knows every option; but for the time."""
     here, needs_renewal = answer(argv, os.environ, time.time())
     assert not needs_renewal
     assert full_program(argv) == 0

@@ -178,7 +178,7 @@ revocation = "none"
 
 
 def test_values_are_completed(tmp_path: Path) -> None:
-    """Platform ids, those of one's own too, machine names and formats; broken files complete what is known without them."""
+    """Platform ids, those of one's own too, machine names and formats; beside broken files the values that are known without them."""
     (tmp_path / "platforms.toml").write_text(OWN)
     assert completed("kimi-auth status --platform ", tmp_path) == [*(one.id for one in registry.all()), "acme"]
     assert completed("kimi-auth status --platform ac", tmp_path) == ["acme"]

@@ -30,7 +30,7 @@ CODE = DeviceCode(
 
 
 class Window(io.StringIO):
-    """What is written is shown at once; `written` are the lines of the window that the last write touched."""
+    """Text is shown as soon as it is written; `written` are the lines of the window that the last write touched."""
 
     def __init__(self, columns: int, lines: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ FRAMES = st.lists(st.lists(st.text("ab ", max_size=10), max_size=6), min_size=1,
 
 @given(frames=FRAMES, above=st.integers(0, 5))
 def test_the_window_shows_the_last_frame(frames: list[list[str]], above: int) -> None:
-    """Whatever frames follow each other, the last one is whole, what stood above has only moved up, and below is nothing."""
+    """Whatever frames follow each other, the last one is whole, the text above has only moved up, and below is nothing."""
     window = Window(10, 8)
     painter = Painter(window.console())
     window.write("".join(f"shell {number}\r\n" for number in range(above)))

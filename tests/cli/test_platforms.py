@@ -63,7 +63,7 @@ def test_list_with_a_mistake(kimi: Any, own: Any) -> None:
     own("colour = 1")
     said = kimi("platforms")
     assert said.status == 9
-    assert "platforms.mine.colour: is a key that nothing reads (correct it: " in said.err
+    assert "platforms.mine.colour: is an unknown key (correct it: " in said.err
     assert said.out.startswith("kimi-code\t")
 
 
@@ -182,5 +182,5 @@ def test_a_hint_for_a_platform(text: str, named: str) -> None:
     ],
 )
 def test_the_platform_of_a_command_line(args: str, named: str) -> None:
-    """The last one counts, as for the command itself; what cannot be an id goes into no command to be copied."""
+    """The last one counts, as for the command itself; a value that cannot be an id goes into no command to be copied."""
     assert platform_named(args.split()) == named

@@ -135,7 +135,7 @@ PUBLIC_MODULES = {"kimi_auth", "kimi_auth.testing"}
 ON_PURPOSE = {
     "draw_a_machine.py": {"kimi_auth.machine", "kimi_auth.review.mermaid"},  # shows the machines themselves
     "kimi_cli_dropin.py": {"kimi_auth.compat.kimi_cli"},  # stands in for another program's modules
-    "own_machine.py": {"kimi_auth.machine", "kimi_auth.proof.explore", "kimi_auth.proof.program", "kimi_auth.review"},
+    "own_machine.py": {"kimi_auth.machine", "kimi_auth.proof.explore", "kimi_auth.proof.locations", "kimi_auth.review"},
 }
 """Examples that are about other rooms than the library, and what they import of them."""
 

@@ -25,7 +25,7 @@ OTHER_CLIENT: Final = {"authlib": CLIENT_ID, "oidc-provider": CLIENT_ID}
 
 
 class Hurry(SystemClock):
-    """Nobody waits between two polls."""
+    """No wait between two polls."""
 
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(0)

@@ -136,7 +136,7 @@ def test_what_needs_asyncio_says_so(login: Login, name: str) -> None:
 
 
 def test_signed_out(login: Login) -> None:
-    """Signing out works under trio, and what follows says that nobody is signed in."""
+    """Signing out works under trio, and the next call raises NotSignedIn."""
     session = login.session()
     assert trio.run(session.logout).state == "absent"
     with pytest.raises(NotSignedIn):

@@ -280,7 +280,7 @@ def test_a_client_secret_that_others_read(share: Path, mode: int) -> None:
 
 
 def test_a_wrong_client_secret_is_not_shown() -> None:
-    """What is wrong with a table is said without what the secret holds."""
+    """An error in a table is reported without the secret's value."""
     for secret in ('"hunter2\\u0000"', '["hunter2"]', "{ hunter2 = 1 }"):
         _, problems = parse(OAUTH + f"client_secret = {secret}\n", "mine.toml")
         assert "hunter2" not in problems["x"].line

@@ -29,7 +29,7 @@ class Quiet(WSGIRequestHandler):
 
 
 def signed_in(get_response: Callable[..., Any]) -> Callable[..., Any]:
-    """A middleware: somebody is signed in to this site."""
+    """A middleware: each request comes from a user who is signed in to this site."""
 
     def middleware(request: Any) -> Any:
         from django.contrib.auth.models import User

@@ -59,7 +59,7 @@ def test_decide(visitor: Any, decision: str, said: str, outcome: str | None) -> 
 
 @pytest.mark.parametrize(("first", "said"), [("approve", "Device approved"), ("refuse", "Device refused")])
 def test_a_second_answer_changes_nothing(visitor: Any, first: str, said: str) -> None:
-    """A double click, or another tab that answers otherwise: the page says what was decided first."""
+    """A double click, or another tab that answers otherwise: the page shows the first decision."""
     code = visitor.ask_code()["user_code"]
     fields = hidden_fields(confirm_page(visitor, code).text)
     for decision in (first, first, "approve", "refuse"):

@@ -30,7 +30,7 @@ ELSEWHERE = "name another directory: export KIMI_SHARE_DIR=/a/directory"
 
 
 def location(session: Session, status: Status) -> Iterator[Check]:
-    """Which version looks where; a place that is none, or that depends on where a command is started."""
+    """Which version looks where; a share dir that cannot be one, or that depends on where a command is started."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
     yield Check("version", f"kimi-auth {__version__}" + "".join(f", {name} is set" for name in overrides))
     path = components_of(session).share_dir

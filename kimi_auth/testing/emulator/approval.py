@@ -22,8 +22,8 @@ DECISIONS: Final[dict[str, Literal["approved", "denied"]]] = {"approve": "approv
 
 
 def show(state: State, call: Call) -> Answer:
-    """GET /device: the form for a code, or with `user_code` the question whether to let that device sign in, or what was
-    answered."""
+    """GET /device: the form for a code, or with `user_code` the question whether to let that device sign in, or the
+    decision."""
     typed = call.query.get("user_code", "").strip()
     if not typed:
         return _html(page.entry(), outcome="entry")
@@ -94,7 +94,7 @@ def _foreign(typed: str) -> Answer:
 
 
 def _shown_again(typed: str, outcome: str) -> Answer:
-    """To the page that says what was answered: loading that again sends no form."""
+    """To the page that shows the decision: loading that again sends no form."""
     headers = {**page.SECURITY_HEADERS, "Location": f"/device?user_code={quote(typed)}"}
     return Answer(303, headers=headers, outcome=outcome)
 

@@ -1,6 +1,6 @@
 """The browsers that visit the approval page: each has its own forms and its own wrong guesses.
 
-A cookie is only a name for what is kept here, so a value that this page did not give means nothing. It does not say which page
+A cookie is only a name for an entry that is kept here, so a value that this page did not give means nothing. It does not say which page
 sent a form: cookies know no ports, and every program on this machine can have one. `approval` asks the browser for that.
 """
 
