@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal
 
 from kimi_auth import files
+from kimi_auth.cli.completion import scripted
 from kimi_auth.cli.declared import understood
 from kimi_auth.cli.hints import platform_named
 from kimi_auth.cli.privileges import settle
@@ -59,7 +60,7 @@ def _command(args: list[str]) -> str:
 def _run(args: list[str], out: Terminal) -> int:
     try:
         settle(_command(args), os.environ)
-        status = _obeyed(args, out)
+        status = 0 if scripted(args, out) else _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)
     except SpecError as error:

@@ -225,5 +225,5 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             why = f": {report.error.message}" if report.revocation == "failed" and report.error else ""
             rows.append(("server", REVOCATIONS[report.revocation] + why))
         rows.append(("config", CONFIGS[report.config]))
-        rows += [("left", f"{path}: may hold a token; look, then delete it") for path in report.left]
+        rows += [("left", f"{path}: may hold a token; check it, then delete it") for path in report.left]
         out.rows(rows, title=f"Signed out of {session.platform.name}.", platform=session.platform.id)

@@ -44,7 +44,7 @@ def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> 
     if error is not None:
         error = addressed(error, sign_in_command(session.platform))
     if not json:
-        out.rows(_rows(session, found, verdict), title=session.platform.name, platform=session.platform.id)
+        out.rows(_rows(session, found, verdict), title=session.platform.name)
         if error is not None:
             raise error
         if verdict is not None and verdict.says == "invalid":
@@ -83,8 +83,8 @@ def _elsewhere(session: Session) -> list[tuple[str, str]]:
 def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
     now_s = time.time()
     rows: list[Row] = [
-        ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
         ("platform", found.platform + _named(found, "platform")),
+        ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
         ("credential", found.location + _named(found, "share_dir")),
     ]
     if found.fp and session.platform.oauth is None:

@@ -515,7 +515,7 @@ def hold(row: Row, made: House, run: Callable[..., Any], emulator: Emulator, *, 
     before = made.seen()
     if is_looked_at:
         shown = run("status")
-        assert shown.out.startswith(f"state: {row.state} ")
+        assert f"\nstate: {row.state} " in shown.out
         assert made.seen() == before, "looking changes nothing"
         assert not emulator.state.log
         assert not any(secret in shown.out + shown.err for secret in made.secrets)

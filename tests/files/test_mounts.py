@@ -111,7 +111,7 @@ def test_only_the_credential_is_mounted(container: Container, read_only: bool) -
     )
     why = f"{container.box / 'credentials/kimi-code.json'} is a mount of its own"
     assert status[0] == 0
-    assert status[1].startswith("state: usable ")
+    assert "\nstate: usable " in status[1]
     assert why in status[1].replace("\n", " ")
     assert renewed[:2] == [0, f"{token.access_token}\n"]
     assert insisted[0] == 8
