@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from .login.view import LoginView, Notice, PrintingView, SilentView
     from .machine import Observer
-    from .models import Change, ModelEntry
+    from .models import Catalogue, Change, ModelEntry
     from .models.sync import Synced
     from .platform_models import PlatformModels
     from .platforms import Platform
@@ -56,6 +56,7 @@ __all__ = [
     "BearerAuth",
     "Binding",
     "Blocked",
+    "Catalogue",
     "Change",
     "ClientRefused",
     "Clock",
@@ -124,6 +125,7 @@ _HOMES = {
     ),
     "machine": ("Observer",),
     "models": (
+        "Catalogue",
         "Change",
         "ModelEntry",
     ),
