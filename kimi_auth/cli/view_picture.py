@@ -20,7 +20,7 @@ from kimi_auth.cli.view_state import STEPS, ViewState
 
 __all__ = ["render"]
 
-KEYS = ("o opens it · c copies the link · q or Esc leaves", "o opens · c copies · q leaves")
+KEYS = ("o opens it · c copies the link · q or Esc cancels", "o opens · c copies · q cancels")
 
 MARGIN = 2
 PICTURE_WIDTH = 80

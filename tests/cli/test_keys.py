@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -182,6 +182,15 @@ def test_what_leaves(data: bytes, left: bool) -> None:
     assert leaves(data) == left
 
 
+@contextmanager
+def ending(program: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A test that fails does not wait for its program."""
+    try:
+        yield
+    finally:
+        program.kill()
+
+
 def test_q_leaves_a_sign_in(tmp_path: Path) -> None:
     """The whole program on a terminal: the code is shown, q ends it with 130, nothing is stored, the modes are back."""
     terminal, side = pty.openpty()
@@ -190,7 +199,7 @@ def test_q_leaves_a_sign_in(tmp_path: Path) -> None:
         env = {**os.environ, **server.env, "KIMI_SHARE_DIR": str(tmp_path), "TERM": "xterm", "BROWSER": "true"}
         command = [sys.executable, "-c", ON_A_TERMINAL]
         program = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=env, start_new_session=True)
-        with os.fdopen(terminal, "r+b", buffering=0) as file, program:
+        with os.fdopen(terminal, "r+b", buffering=0) as file, program, ending(program):
             text = b""
             while b"q or Esc cancels" not in text:
                 text += file.read(1)

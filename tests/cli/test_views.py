@@ -123,7 +123,7 @@ ASKED = """
   ━━━━━━━━━━━━━━━━━━━━━━━━━━━───────────────────────────  5:00 left
 
   ⠋ Waiting for your approval.
-    next try in 6 s · o opens it · c copies the link · q or Esc leaves"""
+    next try in 6 s · o opens it · c copies the link · q or Esc cancels"""
 
 SIGNED_IN = """
   Sign in to Kimi Code
@@ -230,7 +230,7 @@ def test_it_fits_an_ordinary_terminal() -> None:
         "  Approve only if you started this sign-in.",
         f"  {'━' * 54}  10:00 left",
         "  ⠋ Waiting for your approval.",
-        "    next try in 6 s · o opens it · c copies the link · q or Esc leaves",
+        "    next try in 6 s · o opens it · c copies the link · q or Esc cancels",
     ]
 
 
