@@ -62,7 +62,7 @@ def code_of(emulator: Emulator) -> str:
 
 def is_drawn(screen: Screen) -> bool:
     """Whether a whole picture waits for a key."""
-    return "leaves" in screen.text.rpartition("fg\n")[2] and not screen.cursor_is_shown and not screen.echoes
+    return "cancels" in screen.text.rpartition("fg\n")[2] and not screen.cursor_is_shown and not screen.echoes
 
 
 def is_put_back(screen: Screen) -> bool:
@@ -99,7 +99,7 @@ def test_a_login_in_the_background(window: Open, emulator: Emulator, columns: in
     """`login &` writes lines and leaves keyboard and cursor to the shell; brought to the foreground, it is a picture."""
     screen = window(columns, lines)
     screen.type("$K login --no-browser &\n")
-    screen.until(lambda: "good for 30 min" in " ".join(screen.text.split()))
+    screen.until(lambda: "valid for 30 min" in " ".join(screen.text.split()))
     assert screen.cursor_is_shown
     assert screen.echoes
     assert b"\x1b[?25l" not in screen.raw
@@ -198,7 +198,7 @@ def test_plain_lines(window: Open, emulator: Emulator, option: str, term: str) -
     screen = window(80, 24)
     before = len(screen.raw)
     screen.type(f"TERM={term} $K login {option} --no-browser\n")
-    screen.until(lambda: "good for 30 min" in " ".join(screen.text.split()))
+    screen.until(lambda: "valid for 30 min" in " ".join(screen.text.split()))
     emulator.state.decide(code_of(emulator), "approved")
     screen.wait_for("\nSigned in to Kimi Code.")
     assert b"\x1b[" not in screen.raw[before:].replace(b"\x1b[?2004h", b"").replace(b"\x1b[?2004l", b"")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.cli.app import HOMES
 from kimi_auth.cli.privileges import READERS, WRITERS
+from kimi_auth.cli.program import HOMES
 from kimi_auth.testing.emulator import Emulator
 
 from .conftest import USER, made_by, needs_root
@@ -22,6 +22,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "status": (("status",), ("status", "--json")),
     "models": (("models",), ("models", "sync")),
     "run": (("run", "--", "true"),),
+    "platforms": (("platforms",),),
     "doctor": (("doctor", "--verify"),),
     "adopt": (("adopt", "--issuer", "{host}"),),
     "diagram": (("diagram",),),

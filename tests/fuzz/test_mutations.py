@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,8 +57,11 @@ def record(data: bytes) -> None:
         fast: Token | None = parse_record(fast_lane.decode(data))
     except (fast_lane.FallThrough, ValueError):
         fast = None
-    assert repr(fast) == repr(stored)
-    assert (fast and fast.access_token) == (stored and stored.access_token)
+    if data.startswith(codecs.BOM_UTF8):
+        assert fast is None, "a byte order mark is for the full program"
+    else:
+        assert repr(fast) == repr(stored)
+        assert (fast and fast.access_token) == (stored and stored.access_token)
     if stored is not None:
         assert phase(stored, 1_800_000_000.0) in {"fresh", "expiring", "expired"}
 

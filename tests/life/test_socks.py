@@ -11,6 +11,7 @@ import pytest
 
 from kimi_auth import ConfigError, Unreachable
 from kimi_auth.clock import VirtualClock
+from kimi_auth.signing import sign_in
 from life.authority import Authority
 from life.socks import SocksProxy
 from life.world import Home, Person, ScriptedServer
@@ -100,7 +101,7 @@ def test_a_socks_proxy_that_turns_us_away(
     proxy(spelling, *login).turns_away = turns_away
     with pytest.raises(Unreachable, match=message) as raised:
         life.session().access_token_sync()
-    report = asyncio.run(life.session().login(Person(), force=True))
+    report = asyncio.run(sign_in(life.session()._components, Person(), force=True))
     assert (report.state, message in str(report.error)) == ("failed", True)
     assert "s3cret" not in f"{raised.value.line} {report.error}"
     assert not [name for name in life.files if name.endswith(".next")]

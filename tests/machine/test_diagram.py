@@ -154,7 +154,7 @@ def test_the_command(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Writes this package's pages, or checks them and fails with one line for each."""
-    monkeypatch.setattr(Library, "load", lambda: library)
+    monkeypatch.setattr(Library, "load", lambda _=None: library)
     assert diagram.main(["--check", str(tmp_path)]) == 1
     made = ["review.html", *(f"{name}{ending}" for name in ("call", "door", "errand") for ending in (".md", ".svg"))]
     assert capsys.readouterr().err.splitlines() == [
