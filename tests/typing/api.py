@@ -18,7 +18,6 @@ from kimi_auth import (
     NotSignedIn,
     Session,
     SignInEnded,
-    Token,
     __version__,
     signals_deferred,
 )
@@ -58,17 +57,14 @@ def a_session() -> None:
     )
     Session("share")
     Session(platform=7)  # type: ignore[arg-type]
-    assert_type(session._components.share_dir, Path)
     assert_type(session.access_token_sync(min_ttl_s=60.0, refresh=True), str)
-    assert_type(session._supply.token_sync(), Token)
     assert_type(session.rejected_sync("bearer"), str | None)
     assert_type(session.status(), Status)
     assert_type(session.logout_sync(), LogoutReport)
     assert_type(session.attach(print), Callable[[], None])
     assert_type(session.api_origin, str)
     session.access_token_sync(60.0)  # type: ignore[call-arg]
-    token = session._supply.token_sync()
-    assert_type(token.expires_at_s, float)
+    assert_type(session.status().expires_at_s, float)
     with signals_deferred() as nothing:
         assert_type(nothing, None)
     assert_type(__version__, str)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from kimi_auth import Session
+from kimi_auth.advisory import renew_if_due
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.session import components_of
 from life.year.laptop import Killed
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ class Process:
         await self._world.ask(self, session)
         # A thread for what would do nothing takes its time.
         if session._supply.held is None and session.status().state == "expiring":
-            await self._world.laptop.call(self.pid, session.renew_at_leisure)
+            await self._world.laptop.call(self.pid, partial(renew_if_due, components_of(session)))
 
     async def _kept(self) -> None:
         session, ends_s = self._session(), self._ends_s()
