@@ -271,7 +271,7 @@ CREDENTIAL = [
             "NULs behind": (edited(r"\Z", "\0\0"), "it is not JSON, or not all of it"),
             "binary": (UNREADABLE["binary"], "it is not UTF-8"),
             "not UTF-8": (UNREADABLE["not UTF-8"], "it is not UTF-8"),
-            "marked": (UNREADABLE["marked"], "it is not JSON, or not all of it"),
+            "marked": (UNREADABLE["marked"], "access_token is missing"),
             "array": (UNREADABLE["array"], "it is not a JSON object"),
             "number": (UNREADABLE["number"], "it is not a JSON object"),
             "deep": (UNREADABLE["deep"], "it is nested too deeply"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def test_tables_fit_and_nothing_is_cut(kimi: Run, lively: None, environ: dict[st
     monkeypatch.setenv("KIMI_SHARE_DIR", f"{environ['KIMI_SHARE_DIR']}/{'a-long-name-' * 8}")
     assert kimi("login").status == 0
     for args in TABLES:
-        lines = kimi(*args).out.splitlines()
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", kimi(*args).out).splitlines()
         assert lines
         assert not [line for line in lines if len(line) > 80 or "…" in line]
         if args[0] in {"status", "doctor"}:
@@ -56,8 +57,8 @@ def test_tables_fit_and_nothing_is_cut(kimi: Run, lively: None, environ: dict[st
 STATUS = """
   Kimi Code
 
-  state       fresh  signed in
   platform    kimi-code  (config.toml)
+  state       fresh  signed in
   credential  the file {share}/credentials/kimi-code.json  (KIMI_SHARE_DIR)
   token       {token} left
   renewal     due in {renewal}
