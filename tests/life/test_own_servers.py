@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ from servers.fixtures import Pool
 from servers.real_server import CLIENT_ID, RealServer
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.errors import AccessDenied, NotSignedIn
+from kimi_auth.errors import AccessDenied, ClientRefused, NotSignedIn
 from kimi_auth.login.view import Notice
 from kimi_auth.session import Session
 
@@ -100,11 +100,11 @@ def test_a_wrong_secret(tmp_path: Path, server_pool: Pool, name: str) -> None:
     (tmp_path / "platforms.toml").write_text(text)
     (tmp_path / "platforms.toml").chmod(0o600)
     person = Person(server.approve)
-    report: Any = asyncio.run(Session(tmp_path, platform="mine", environ={}, clock=Hurry()).login(person))
-    assert report.state == "failed"
-    assert report.error.exit_status == 9
-    assert report.error.hint.endswith("kimi-auth platforms list")
-    assert "s3cret" not in f"{report!r} {report.error.line}"
+    with pytest.raises(ClientRefused) as raised:
+        asyncio.run(Session(tmp_path, platform="mine", environ={}, clock=Hurry()).login(person))
+    assert raised.value.exit_status == 9
+    assert raised.value.hint.endswith("kimi-auth platforms list")
+    assert "s3cret" not in f"{raised.value!r} {raised.value.line}"
 
 
 def test_the_page_has_an_example_for_each() -> None:
