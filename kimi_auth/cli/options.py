@@ -10,10 +10,21 @@ import typer
 from kimi_auth import files
 from kimi_auth.cli.completion import complete_platforms
 from kimi_auth.cli.declared import JSON, PLATFORM
+from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.opening import components_of, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
 
-__all__ = ["ConfigPath", "Json", "PlatformId", "at_home", "components_of", "open_session", "supply_of", "terminal_of"]
+__all__ = [
+    "ConfigPath",
+    "Json",
+    "PlatformId",
+    "at_home",
+    "components_of",
+    "concluded",
+    "open_session",
+    "supply_of",
+    "terminal_of",
+]
 
 PlatformId = Annotated[
     str | None,
@@ -39,6 +50,14 @@ ConfigPath = Annotated[
         help="Must be the default config.toml: others are refused.",
     ),
 ]
+
+
+def concluded(out: Terminal, findings: Findings) -> Exception:
+    """The exception that ends a command with findings; beside a JSON object that was printed it must print no second one."""
+    if not out.json:
+        return findings
+    out.say(findings.line)
+    return typer.Exit(findings.exit_status)
 
 
 def terminal_of(ctx: typer.Context) -> Terminal:

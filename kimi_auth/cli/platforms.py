@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kimi_auth.cli.errors import Findings, Usage
-from kimi_auth.cli.options import Json, at_home, components_of, open_session, terminal_of
+from kimi_auth.cli.options import Json, at_home, components_of, concluded, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, counted, one_line
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import Platform, registry, resolve
@@ -101,15 +101,9 @@ def _check(out: Terminal, known: Registry, file: Path | None) -> None:
         for problem in problems:
             out.line(problem.line)
     if problems:
-        raise _said(out, Findings(f"{counted(len(problems), 'problem')} in {path}", hint="each line ends with its fix"))
-
-
-def _said(out: Terminal, findings: Findings) -> Exception:
-    """Raised, it would become a second JSON object."""
-    if not out.json:
-        return findings
-    out.say(findings.line)
-    return typer.Exit(findings.exit_status)
+        raise concluded(
+            out, Findings(f"{counted(len(problems), 'problem')} in {path}", hint="each line ends with its fix")
+        )
 
 
 def _rows(platform: Platform) -> list[Row]:

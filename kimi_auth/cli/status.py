@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kimi_auth.cli.errors import Findings, status_error
 from kimi_auth.cli.opening import components_of, open_session
@@ -57,27 +57,30 @@ def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> 
     return Findings.exit_status if verdict is not None and verdict.says == "invalid" else 0
 
 
-def _models(session: Session) -> tuple[int, str, str]:
-    """How many models config.toml has of this platform, the default model, and why it cannot be told."""
+class _Configured(NamedTuple):
+    """config.toml as far as it is about this platform: the number of its models, the default model, the keys that send its
+    login to another API, each with its host, and why the file cannot be read."""
+
+    models: int = 0
+    default: str = ""
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+
+
+def _configured(session: Session) -> _Configured:
     try:
         config = components_of(session).config.read()
     except ConfigError as error:
-        return 0, "", error.message
+        return _Configured(problem=error.message)
     models = config.get("models")
     ours = [
         model
         for model in (models.values() if isinstance(models, dict) else ())
         if isinstance(model, dict) and model.get("provider") == session.platform.provider_key
     ]
-    return len(ours), str(config.get("default_model") or ""), ""
-
-
-def _elsewhere(session: Session) -> list[tuple[str, str]]:
-    """Keys of config.toml that send this login to another API, with the host of each."""
-    try:
-        return list(elsewhere(components_of(session).config.read(), session.platform).items())
-    except ConfigError:
-        return []
+    return _Configured(
+        len(ours), str(config.get("default_model") or ""), tuple(elsewhere(config, session.platform).items())
+    )
 
 
 def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
@@ -105,12 +108,15 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     if found.holder:
         rows.append(("lock", f"held by {found.holder}"))
     rows += [("variable", f"{name} {says}") for name, says in found.overridden_by.items()]
-    count, default, problem = _models(session)
+    in_config = _configured(session)
     rows += [
         (name, f"is not at this API: the Kimi CLI sends this login's token to {host}")
-        for name, host in _elsewhere(session)
+        for name, host in in_config.elsewhere
     ]
-    rows += [("models", problem or f"{count} in config.toml"), ("default", default or "none")]
+    rows += [
+        ("models", in_config.problem or f"{in_config.models} in config.toml"),
+        ("default", in_config.default or "none"),
+    ]
     if verdict:
         rows.append(("API says", verdict.says + (f": {verdict.error.line}" if verdict.error else "")))
     if found.error is not None:
@@ -170,7 +176,7 @@ def _named(found: Status, what: str) -> str:
 
 
 def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str, Any]:
-    count, default, problem = _models(session)
+    in_config = _configured(session)
     return {
         "platform": found.platform,
         "state": found.state,
@@ -190,10 +196,10 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "forced_retry_at": found.forced_retry_at_s or None,
         "claim": claim_of(found) or None,
         "lock_holder": found.holder or None,
-        "models": count,
-        "default_model": default or None,
-        "config_problem": problem or None,
-        "elsewhere": [{"location": place, "host": host} for place, host in _elsewhere(session)],
+        "models": in_config.models,
+        "default_model": in_config.default or None,
+        "config_problem": in_config.problem or None,
+        "elsewhere": [{"location": place, "host": host} for place, host in in_config.elsewhere],
         "sources": dict(sorted(found.sources.items())),
         "overridden_by": [{"variable": name, "says": says} for name, says in found.overridden_by.items()],
         "error": _about(found.error),

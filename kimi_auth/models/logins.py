@@ -83,15 +83,15 @@ def _handed_down(logins: Mapping[str, Found], platform: Platform) -> dict[str, F
     others = {name: found for name, found in logins.items() if name != platform.id}
     if platform.id not in names or names[-1] == platform.id:
         return others
-    gone, heir = logins[platform.id], names[names.index(platform.id) + 1]
-    found = others[heir]
+    gone, next_one = logins[platform.id], names[names.index(platform.id) + 1]
+    found = others[next_one]
     model = found.default_model
     update: dict[str, str | bool | None] = {}
     if model is not None and model.startswith(platform.model_key("")):
         update["default_model"] = gone.default_model
     if gone.put_thinking is not None and found.default_thinking is gone.put_thinking:
         update["default_thinking"] = gone.default_thinking
-    return others | {heir: found.model_copy(update=update)}
+    return others | {next_one: found.model_copy(update=update)}
 
 
 def _stepped(undo: Undo, platform: Platform, step: Callable[[Content], Content]) -> Content:

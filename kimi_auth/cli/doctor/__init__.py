@@ -11,7 +11,7 @@ from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.hints import for_platform
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, concluded, open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.account import sign_in_command
@@ -66,11 +66,8 @@ def doctor(
     else:
         _show(out, checks)
     if count:
-        found = Findings(f"{counted(count, 'finding')}: {', '.join(names)}", hint="the next step is listed with each")
-        if not json:
-            raise found
-        out.say(found.line)  # raised, it would become a second JSON object
-        raise typer.Exit(found.exit_status)
+        found = f"{counted(count, 'finding')}: {', '.join(names)}"
+        raise concluded(out, Findings(found, hint="the next step is listed with each"))
 
 
 def _examine(out: Terminal, platform: str | None, *, verify: bool) -> list[Check]:
