@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-from collections.abc import Callable
-from typing import Any, Self
 
-from house.patience import joined
+from life.proxy import Proxy
 
 
-class SocksProxy:
+class SocksProxy(Proxy):
     """Connects to the host that it is told and counts; asks for `user` and `password` if they are given.
 
     `turns_away`: the reply code for each CONNECT (RFC 1928 §6), 0 for a connection.
@@ -22,33 +19,9 @@ class SocksProxy:
         self.logins: list[tuple[str, str]] = []
         self.turns_away = 0
         self._user, self._password = user, password
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        super().__init__()
 
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for end in self._sockets:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            joined(thread)
-        for end in (self._listener, *self._sockets):
-            end.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client = self._listener.accept()[0]
-                self._sockets.append(client)
-                self._start(self._serve, client)
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, IndexError):
             if not self._greeted(client):
                 return
@@ -65,11 +38,7 @@ class SocksProxy:
                 client.sendall(bytes([5, self.turns_away, 0, 1, 0, 0, 0, 0, 0, 0]))
                 client.shutdown(socket.SHUT_RDWR)
                 return
-            far = socket.create_connection((host, port))
-            self._sockets.append(far)
-            client.sendall(bytes([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
-            self._start(_pump, far, client)
-            _pump(client, far)
+            self.connect(client, host, port, bytes([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
 
     def _greeted(self, client: socket.socket) -> bool:
         _, count = _read(client, 2)
@@ -87,10 +56,6 @@ class SocksProxy:
         client.sendall(bytes([1, 0 if is_right else 1]))
         return is_right
 
-    def _start(self, work: Callable[..., None], *args: Any) -> None:
-        self._threads.append(threading.Thread(target=work, args=args))
-        self._threads[-1].start()
-
 
 def _read(end: socket.socket, size: int) -> bytes:
     data = b""
@@ -100,10 +65,3 @@ def _read(end: socket.socket, size: int) -> bytes:
             raise OSError("the peer has gone")
         data += part
     return data
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while part := source.recv(65_536):
-            target.sendall(part)
-        target.shutdown(socket.SHUT_WR)

@@ -9,14 +9,12 @@ import asyncio
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 import pytest
-from house.patience import joined
 
 from kimi_auth import BearerAuth, ConfigError, Unreachable, signing
 from kimi_auth.clock import VirtualClock
@@ -24,12 +22,13 @@ from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.view import NoticeKind
 from kimi_auth.signing import adopt_login
 from life.authority import Authority
+from life.proxy import Proxy
 from life.world import Home, Person, ScriptedServer, oauth_error
 
 PENDING: Final = oauth_error("authorization_pending")
 
 
-class ConnectProxy:
+class ConnectProxy(Proxy):
     """An HTTP proxy on loopback: tunnels (RFC 9110 §9.3.6) and counts; turns away those that `refuse` is left for."""
 
     def __init__(self) -> None:
@@ -37,31 +36,10 @@ class ConnectProxy:
         self.refused = 0
         self.refuse = 0
         self.asked_for: list[str] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        super().__init__()
+        self.url = f"http://{self.address}"
 
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for end in self._sockets:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            joined(thread)
-        for end in (self._listener, *self._sockets):
-            end.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                self._start(self._serve, self._keep(self._listener.accept()[0]))
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head and (part := client.recv(4096)):
             head += part
@@ -77,25 +55,7 @@ class ConnectProxy:
             return
         host, _, port = where.rpartition(":")
         self.tunnels += 1
-        far = self._keep(socket.create_connection((host.strip("[]"), int(port))))
-        client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
-        self._start(_pump, far, client)
-        _pump(client, far)
-
-    def _keep(self, end: socket.socket) -> socket.socket:
-        self._sockets.append(end)
-        return end
-
-    def _start(self, work: Callable[..., None], *args: Any) -> None:
-        self._threads.append(threading.Thread(target=work, args=args))
-        self._threads[-1].start()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while part := source.recv(65_536):
-            target.sendall(part)
-        target.shutdown(socket.SHUT_WR)
+        self.connect(client, host.strip("[]"), int(port), b"HTTP/1.1 200 Connected\r\n\r\n")
 
 
 @pytest.fixture

@@ -20,14 +20,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from house.patience import NO_LIMIT_S, joined
+from wire.sending import Send, in_loop, in_thread
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.wire import Answer, Endpoints, LocatedClient, OAuthClient
 from kimi_auth.wire.certificates import VARIABLES
-from kimi_auth.wire.clients import Clients
 from kimi_auth.wire.failures import UntrustedError
 from kimi_auth.wire.request import Request
-from kimi_auth.wire.response import RawResponse
 
 DAY = datetime.timedelta(days=1)
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b'{"access_token":"a"}'
@@ -132,22 +131,6 @@ def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def in_thread(request: Request) -> RawResponse:
-    return Clients().send(request)
-
-
-def in_loop(request: Request) -> RawResponse:
-    async def run() -> RawResponse:
-        clients = Clients()
-        try:
-            return await clients.send_async(request)
-        finally:
-            await clients.aclose()
-
-    return asyncio.run(run())
-
-
-Send = Callable[[Request], RawResponse]
 both_ways = pytest.mark.parametrize("send", [in_thread, in_loop])
 
 

@@ -26,6 +26,7 @@ import httpx
 import pytest
 import zstandard
 from house.patience import NO_LIMIT_S, OwnTime, joined, met
+from wire.sending import Send, in_loop, in_thread
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.wire import Endpoints, OAuthClient, deadline, fetch_models, fetch_models_sync
@@ -36,12 +37,10 @@ from kimi_auth.wire.decode import INTERVAL_MAX_S
 from kimi_auth.wire.failures import UnsendableError
 from kimi_auth.wire.proxies import proxy_for
 from kimi_auth.wire.request import Request
-from kimi_auth.wire.response import RawResponse
 from kimi_auth.wire.sanitize import NOT_SHOWN
 
 PAIR = json.dumps({"access_token": "new-access", "refresh_token": "new-refresh"}).encode()
 FORM = {"refresh_token": "s3cret"}
-Send = Callable[[Request], RawResponse]
 
 
 def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, more: str = "") -> bytes:
@@ -51,21 +50,6 @@ def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, mo
 
 def ask_of(url: str, **more: Any) -> Request:
     return replace(Request("POST", f"{url}/token", {}, FORM, secrets=("s3cret",)), **more)
-
-
-def in_thread(ask: Request) -> RawResponse:
-    return Clients().send(ask)
-
-
-def in_loop(ask: Request) -> RawResponse:
-    async def run() -> RawResponse:
-        clients = Clients()
-        try:
-            return await clients.send_async(ask)
-        finally:
-            await clients.aclose()
-
-    return asyncio.run(run())
 
 
 @pytest.fixture(params=[in_thread, in_loop])

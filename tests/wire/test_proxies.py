@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import threading
@@ -12,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from house.patience import NO_LIMIT_S, joined
+from wire.sending import in_loop, in_thread
 
-from kimi_auth.wire.clients import Clients
 from kimi_auth.wire.failures import UnsendableError
 from kimi_auth.wire.proxies import proxy_for
 from kimi_auth.wire.request import Request
@@ -83,21 +82,6 @@ def test_socks_4_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsendableError, match="ALL_PROXY speaks socks4; only SOCKS 5") as raised:
         proxy_for(AWAY)
     assert "s3cret" not in str(raised.value)
-
-
-def in_thread(request: Request) -> RawResponse:
-    return Clients().send(request)
-
-
-def in_loop(request: Request) -> RawResponse:
-    async def run() -> RawResponse:
-        clients = Clients()
-        try:
-            return await clients.send_async(request)
-        finally:
-            await clients.aclose()
-
-    return asyncio.run(run())
 
 
 @pytest.fixture
