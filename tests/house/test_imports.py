@@ -161,7 +161,8 @@ def test_a_renewal_is_what_loads_http() -> None:
     code = (
         "import os\n"
         "from kimi_auth import KimiAuthError, Session\n"
-        "try: Session(environ=os.environ | {'KIMI_CODE_OAUTH_HOST': 'http://127.0.0.1:9'}).access_token_sync(refresh=True)\n"
+        "os.environ['HTTPS_PROXY'] = 'http://127.0.0.1:9'\n"
+        "try: Session().access_token_sync(refresh=True, timeout_s=10)\n"
         "except KimiAuthError: pass\n"
         "from kimi_auth.store import FileStore; from kimi_auth.clock import SystemClock; import pathlib\n"
         "store = FileStore(pathlib.Path.home() / '.kimi', clock=SystemClock())\n"
