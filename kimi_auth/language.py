@@ -1,0 +1,98 @@
+"""Sentences for people, in English or in Chinese.
+
+`tr("{host} did not answer", host=host)` marks a sentence and fills it in. The result is a `str` of English text: logs, JSON,
+events, files and programs get exactly that. It remembers its template and its values, from which `spoken` makes the
+same sentence in another language. Only the edge, where a terminal is written, calls `spoken`.
+
+`tools/catalogue.py` collects the templates for `kimi_auth/locale/`; placeholders are those of `str.format`, by name.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from gettext import NullTranslations
+
+__all__ = ["LANGUAGES", "Sentence", "joined", "selected", "spoken", "tr"]
+
+LANGUAGES = ("en", "zh")
+"""The first one is that of the source, and the one that is spoken where no other is asked for."""
+
+DOMAIN = "kimi_auth"
+
+_catalogues: dict[str, NullTranslations] = {}
+
+
+class Sentence(str):
+    """English text that can be said in another language. `template` is its entry in the catalogue; `values` fill the
+    template's placeholders, and may be sentences themselves."""
+
+    __slots__ = ("template", "values")
+    template: str
+    values: Mapping[str, object] | None
+
+    def __new__(cls, template: str, values: Mapping[str, object] | None = None) -> Sentence:
+        said = super().__new__(cls, template if values is None else template.format(**values))
+        said.template, said.values = template, values
+        return said
+
+    def format(self, *_: object, **values: object) -> Sentence:
+        """A template that was marked as data, filled in."""
+        return Sentence(self.template, {name: _kept(value) for name, value in values.items()})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Sentence, (self.template, self.values)
+
+
+def tr(template: str, **values: object) -> Sentence:
+    """Marks `template`, a literal, for the catalogue; `values` fill its placeholders. Without values it is the text itself, or
+    a template to be filled in with `format`."""
+    return Sentence(template).format(**values) if values else Sentence(template)
+
+
+def joined(separator: str, parts: Iterable[str]) -> Sentence:
+    """The parts as one text. `separator` and each part may be a sentence."""
+    values = {f"part{number}": part for number, part in enumerate(parts)}
+    return Sentence("{separator}".join(f"{{{name}}}" for name in values), {**values, "separator": separator})
+
+
+def spoken(text: str, language: str) -> str:
+    """`text` in `language`: as it is where that is English, where it is no sentence, or where the catalogue lacks it."""
+    if language == LANGUAGES[0] or not isinstance(text, Sentence):
+        return text
+    template = _catalogue(language).gettext(text.template) if text.template else ""
+    if text.values is None:
+        return template
+    return template.format(
+        **{name: spoken(value, language) if isinstance(value, str) else value for name, value in text.values.items()}
+    )
+
+
+def selected(environ: Mapping[str, str]) -> str:
+    """The language that the environment asks for, in the order of GNU gettext: the first of LC_ALL, LC_MESSAGES and LANG that
+    is set names a locale; unless that is C, the first language of LANGUAGE that we speak comes before it."""
+    named = next(filter(None, map(environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    first = [] if named.partition(".")[0] in {"C", "POSIX"} else environ.get("LANGUAGE", "").split(":")
+    asked = (name.replace("-", "_").partition(".")[0].partition("_")[0].lower() for name in (*first, named))
+    return next((language for language in asked if language in LANGUAGES), LANGUAGES[0])
+
+
+def _kept(value: object) -> object:
+    """A value as a sentence keeps it: a number, which may have a format, or text."""
+    return value if isinstance(value, str | int | float) else str(value)
+
+
+def _catalogue(language: str) -> NullTranslations:
+    """Read when it is first needed; from a zip file, too. Without its file, everything stays English."""
+    if language not in _catalogues:
+        import gettext
+        import io
+        import pkgutil
+
+        try:
+            raw = pkgutil.get_data("kimi_auth", f"locale/{language}/LC_MESSAGES/{DOMAIN}.mo")
+        except OSError:
+            raw = None
+        _catalogues[language] = gettext.GNUTranslations(io.BytesIO(raw)) if raw else gettext.NullTranslations()
+    return _catalogues[language]
