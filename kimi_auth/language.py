@@ -13,8 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from gettext import NullTranslations
+    from typing import Self
 
-__all__ = ["LANGUAGES", "Sentence", "joined", "selected", "spoken", "tr"]
+__all__ = ["LANGUAGES", "Sentence", "counted", "joined", "said_by", "selected", "spoken", "tr"]
 
 LANGUAGES = ("en", "zh")
 """The first one is that of the source, and the one that is spoken where no other is asked for."""
@@ -32,7 +33,7 @@ class Sentence(str):
     template: str
     values: Mapping[str, object] | None
 
-    def __new__(cls, template: str, values: Mapping[str, object] | None = None) -> Sentence:
+    def __new__(cls, template: str, values: Mapping[str, object] | None = None) -> Self:
         said = super().__new__(cls, template if values is None else template.format(**values))
         said.template, said.values = template, values
         return said
@@ -40,6 +41,12 @@ class Sentence(str):
     def format(self, *_: object, **values: object) -> Sentence:
         """A template that was marked as data, filled in."""
         return Sentence(self.template, {name: _kept(value) for name, value in values.items()})
+
+    def __add__(self, other: str) -> Sentence:
+        return joined("", (self, other))
+
+    def __radd__(self, other: str) -> Sentence:
+        return joined("", (other, self))
 
     def __reduce__(self) -> tuple[object, ...]:
         return Sentence, (self.template, self.values)
@@ -55,6 +62,16 @@ def joined(separator: str, parts: Iterable[str]) -> Sentence:
     """The parts as one text. `separator` and each part may be a sentence."""
     values = {f"part{number}": part for number, part in enumerate(parts)}
     return Sentence("{separator}".join(f"{{{name}}}" for name in values), {**values, "separator": separator})
+
+
+def said_by(error: BaseException) -> str:
+    """The message of an exception; a sentence where it was raised with one (`str` would make plain text of it)."""
+    return error.args[0] if error.args and isinstance(error.args[0], Sentence) else str(error)
+
+
+def counted(number: int, one: Sentence, many: Sentence) -> Sentence:
+    """`one`, or `many` with its `{number}`: "one change", "2 changes". Chinese has one form and two entries."""
+    return one if number == 1 else many.format(number=number)
 
 
 def spoken(text: str, language: str) -> str:
@@ -80,6 +97,8 @@ def selected(environ: Mapping[str, str]) -> str:
 
 def _kept(value: object) -> object:
     """A value as a sentence keeps it: a number, which may have a format, or text."""
+    if isinstance(value, BaseException):
+        return said_by(value)
     return value if isinstance(value, str | int | float) else str(value)
 
 

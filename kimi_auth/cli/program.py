@@ -9,10 +9,12 @@ from typing import Any
 import typer
 
 from kimi_auth._version import __version__
+from kimi_auth.cli.declared import LANG
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.cli.values import leave_as_they_are
+from kimi_auth.language import tr
 
 __all__ = ["obey", "program"]
 
@@ -41,7 +43,7 @@ FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": N
 app = typer.Typer(
     name=PROGRAM,
     help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
-    epilog="--version, --verbose and --help work with every command. TERM=dumb: plain lines everywhere, for screen readers.",
+    epilog="--version, --verbose, --lang and --help work with every command. TERM=dumb: plain lines everywhere, for screen readers.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     **FORM,
@@ -59,6 +61,11 @@ def _say_more(ctx: typer.Context, asked: bool) -> None:
         terminal_of(ctx).say_more()
 
 
+def _known_language(asked: str | None) -> None:
+    if asked is not None and asked not in LANG.choices:
+        raise typer.BadParameter(tr("there is no such language; known: {names}", names=", ".join(LANG.choices)))
+
+
 @app.callback()
 def _everywhere(
     verbose: bool = typer.Option(
@@ -72,6 +79,9 @@ def _everywhere(
         callback=_say_version,
         expose_value=False,
         is_eager=True,
+    ),
+    lang: str = typer.Option(
+        None, LANG.flag, metavar=LANG.metavar, help=LANG.help, callback=_known_language, expose_value=False
     ),
 ) -> None:
     """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
@@ -112,7 +122,7 @@ def program() -> Any:
             option.help = (
                 f"{option.name.partition('_')[0].title()} completion for this shell, or for the SHELL that follows."
             )
-    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
+    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version", "lang"}])
     return group
 
 
@@ -139,7 +149,7 @@ def _usage(error: Exception, args: list[str], out: Terminal) -> int:
     # A parser that misses a value knows no context.
     name = next((arg for arg in args if not arg.startswith("-")), "")
     path = getattr(getattr(error, "ctx", None), "command_path", f"{PROGRAM} {name}" if name in HOMES else PROGRAM)
-    return out.report(Usage(words, hint=f"see: {path} --help"))
+    return out.report(Usage(words, hint=tr("see: {path} --help", path=path)))
 
 
 def _named(words: str, error: Exception) -> str:

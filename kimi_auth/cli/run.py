@@ -19,6 +19,7 @@ from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
+from kimi_auth.language import tr
 
 __all__ = ["run", "with_pair"]
 
@@ -33,11 +34,11 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 def run(out: Terminal, *, command: list[str], platform: str | None, env: list[str]) -> int:
     """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
     if not command:
-        raise Usage("run needs a command", hint="for example: kimi-auth run -- env")
+        raise Usage(tr("run needs a command"), hint=tr("for example: kimi-auth run -- env"))
     for name in env:
         if not NAME.fullmatch(name):
-            words = f"--env: {ascii(name)[:80]} is not the name of a key's variable"
-            raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
+            words = tr("--env: {name} is not the name of a key's variable", name=ascii(name)[:80])
+            raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
     session = open_session(platform)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync()).access_token
@@ -88,9 +89,11 @@ def _start(command: list[str], environ: dict[str, str]) -> subprocess.Popen[byte
     try:
         return subprocess.Popen(command, env=environ)
     except FileNotFoundError:
-        raise CommandNotFound(f"run: there is no command {command[0]!r}") from None
+        raise CommandNotFound(tr("run: there is no command {command!r}", command=command[0])) from None
     except OSError as error:
-        raise CommandNotRunnable(f"run: {command[0]!r} cannot be run: {error.strerror}") from None
+        raise CommandNotRunnable(
+            tr("run: {command!r} cannot be run: {reason}", command=command[0], reason=error.strerror)
+        ) from None
 
 
 def _terminal_tells_both() -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 import httpx
 
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 from kimi_auth.logs import logger
 
 from .origins import bearer_origin, origin_of
@@ -27,7 +28,7 @@ NOT_RESENT = "kimi_auth.not_resent"
 URLS_MAX = 256
 """Of URLs that refuse a token which their origin accepts elsewhere, so many are remembered."""
 
-_NO_NEWER_TOKEN = "401, and no newer token: %s"
+_NO_NEWER_TOKEN = tr("401, and no newer token: %s")
 _log = logger("clients")
 
 
@@ -166,7 +167,7 @@ def _place_of(request: httpx.Request) -> tuple[str, str]:
 def _signed(request: httpx.Request, bearer: str) -> httpx.Request:
     """The request with this bearer and no other; a header that cannot be sent would be quoted in h11's error."""
     if not (bearer.isascii() and bearer.isprintable()) or " " in bearer or not bearer:
-        raise KimiAuthError("the token source returned a value that is not valid in a header (RFC 6750 §2.1)")
+        raise KimiAuthError(tr("the token source returned a value that is not valid in a header (RFC 6750 §2.1)"))
     request.headers["Authorization"] = f"Bearer {bearer}"
     return request
 

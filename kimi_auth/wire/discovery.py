@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from kimi_auth.language import tr
 from kimi_auth.urls import origin_of, parsed
 
 from .decode import JsonObject, json_object
@@ -84,7 +85,9 @@ def _has_none(response: RawResponse) -> bool:
 def _unavailable(response: RawResponse) -> RawResponse:
     """The response to report for a request that was not sent because this one, for the metadata, failed."""
     message = response.message or f"HTTP {response.status} {response.content_type}".rstrip()
-    return replace(response, status=0, body=b"", failure=httpx.ConnectError, message=f"its metadata: {message}")
+    return replace(
+        response, status=0, body=b"", failure=httpx.ConnectError, message=tr("its metadata: {reason}", reason=message)
+    )
 
 
 def endpoint(metadata: JsonObject, issuer: str, name: str) -> str:

@@ -9,6 +9,8 @@ import ssl
 
 import httpx
 
+from kimi_auth.language import said_by, tr
+
 __all__ = [
     "NoEndpointError",
     "UnpinnedError",
@@ -41,14 +43,29 @@ class NoEndpointError(Exception):
 
 
 _MESSAGES: tuple[tuple[type[Exception], str], ...] = (
-    (httpx.ConnectTimeout, "no connection in time"),
-    (httpx.PoolTimeout, "no connection in time"),
-    (httpx.WriteTimeout, "the request could not be sent in time"),
-    (httpx.TimeoutException, "no complete answer in time"),
-    (httpx.NetworkError, "the connection broke"),
-    (httpx.RemoteProtocolError, "the connection ended early or does not speak HTTP"),
-    (httpx.LocalProtocolError, "the request is not valid HTTP"),
+    (httpx.ConnectTimeout, tr("no connection in time")),
+    (httpx.PoolTimeout, tr("no connection in time")),
+    (httpx.WriteTimeout, tr("the request could not be sent in time")),
+    (httpx.TimeoutException, tr("no complete answer in time")),
+    (httpx.NetworkError, tr("the connection broke")),
+    (httpx.RemoteProtocolError, tr("the connection ended early or does not speak HTTP")),
+    (httpx.LocalProtocolError, tr("the request is not valid HTTP")),
 )
+_OF_THE_SYSTEM: dict[str, str] = {
+    said: said
+    for said in (
+        tr("Connection refused"),
+        tr("Connection reset by peer"),
+        tr("Connection timed out"),
+        tr("Network is unreachable"),
+        tr("No route to host"),
+        tr("Name or service not known"),
+        tr("No address associated with hostname"),
+        tr("Temporary failure in name resolution"),
+    )
+}
+"""The system's own messages for the commonest failures, as sentences."""
+
 _WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
 """Failures whose own text may be shown; the text of others may quote a header or a body."""
 
@@ -56,11 +73,13 @@ _WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
 def message_of(failure: Exception) -> str:
     """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
     if isinstance(failure, httpx.ConnectError):
-        return reason_of(failure) or "no connection"
+        return reason_of(failure) or tr("no connection")
     if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
-        return f"the proxy answers HTTP {status[0]}"  # the proxy chooses the rest, which may repeat its password
+        return tr(
+            "the proxy answers HTTP {status}", status=status[0]
+        )  # the proxy chooses the rest, which may repeat its password
     if isinstance(failure, _WITH_TEXT_OF_THEIR_OWN):
-        return str(failure)
+        return said_by(failure)
     return next((message for kind, message in _MESSAGES if isinstance(failure, kind)), type(failure).__name__)
 
 
@@ -75,5 +94,6 @@ def reason_of(failure: BaseException) -> str:
             cause = cause.exceptions[0]
     if isinstance(cause, OSError) and cause.strerror:
         numbered_elsewhere = isinstance(cause, ssl.SSLError | socket.gaierror)
-        return cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+        said = cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+        return _OF_THE_SYSTEM.get(said, said)
     return str(failure)

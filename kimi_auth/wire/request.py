@@ -9,6 +9,7 @@ from typing import Literal
 import httpx
 
 from kimi_auth._version import __version__
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of, parsed
 
 from .failures import UnsendableError, reason_of
@@ -48,12 +49,14 @@ class Request:
         """The request of `client`. Raises UnsendableError."""
         url = parsed(self.url)
         if url is None:
-            raise UnsendableError("its address is not a plain https URL")
+            raise UnsendableError(tr("its address is not a plain https URL"))
         if not (url.is_private or self.plain_http):
-            raise UnsendableError("plain http would let every host on the way read the login")
+            raise UnsendableError(tr("plain http would let every host on the way read the login"))
         for name, value in self.headers.items():
             if not (value.isascii() and value.isprintable()):
-                raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")
+                raise UnsendableError(
+                    tr("the header {name} holds characters that cannot be sent", name=clean(name, 40))
+                )
         headers = httpx.Headers(_HEADERS)
         headers.update(self.headers)
         timeout = httpx.Timeout(self.deadline_s, connect=self.connect_timeout_s, pool=self.connect_timeout_s)
@@ -62,4 +65,4 @@ class Request:
                 self.method, self.url, headers=headers, data=self.form, timeout=timeout, extensions=extensions
             )
         except (ValueError, httpx.InvalidURL) as problem:
-            raise UnsendableError(f"the request cannot be written ({reason_of(problem)})") from None
+            raise UnsendableError(tr("the request cannot be written ({problem})", problem=reason_of(problem))) from None
