@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from gettext import NullTranslations
-    from typing import Self
+    from typing import Self, SupportsIndex
 
 __all__ = ["LANGUAGES", "Sentence", "counted", "joined", "said_by", "selected", "spoken", "tr"]
 
@@ -27,20 +27,31 @@ _catalogues: dict[str, NullTranslations] = {}
 
 class Sentence(str):
     """English text that can be said in another language. `template` is its entry in the catalogue; `values` fill the
-    template's placeholders, and may be sentences themselves."""
+    template's placeholders, and may be sentences themselves; `swaps` are pairs of commands to exchange, old and new."""
 
-    __slots__ = ("template", "values")
+    __slots__ = ("swaps", "template", "values")
     template: str
     values: Mapping[str, object] | None
+    swaps: tuple[tuple[str, str], ...]
 
-    def __new__(cls, template: str, values: Mapping[str, object] | None = None) -> Self:
-        said = super().__new__(cls, template if values is None else template.format(**values))
-        said.template, said.values = template, values
+    def __new__(
+        cls, template: str, values: Mapping[str, object] | None = None, swaps: tuple[tuple[str, str], ...] = ()
+    ) -> Self:
+        said = super().__new__(cls, _filled(template, values, swaps))
+        said.template, said.values, said.swaps = template, values, swaps
         return said
 
     def format(self, *_: object, **values: object) -> Sentence:
         """A template that was marked as data, filled in."""
         return Sentence(self.template, {name: _kept(value) for name, value in values.items()})
+
+    def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Sentence:
+        """Exchanges a command, which is the same in every language; always all of them."""
+        return Sentence(self.template, self.values, (*self.swaps, (old, new)))
+
+    def removesuffix(self, suffix: str, /) -> Sentence:
+        """Cuts the end off the template, in English: without an entry of its own, the rest is not translated."""
+        return Sentence(self.template.removesuffix(suffix), self.values, self.swaps)
 
     def __add__(self, other: str) -> Sentence:
         return joined("", (self, other))
@@ -49,7 +60,7 @@ class Sentence(str):
         return joined("", (other, self))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Sentence, (self.template, self.values)
+        return Sentence, (self.template, self.values, self.swaps)
 
 
 def tr(template: str, **values: object) -> Sentence:
@@ -79,11 +90,10 @@ def spoken(text: str, language: str) -> str:
     if language == LANGUAGES[0] or not isinstance(text, Sentence):
         return text
     template = _catalogue(language).gettext(text.template) if text.template else ""
-    if text.values is None:
-        return template
-    return template.format(
-        **{name: spoken(value, language) if isinstance(value, str) else value for name, value in text.values.items()}
-    )
+    values = text.values and {
+        name: spoken(value, language) if isinstance(value, str) else value for name, value in text.values.items()
+    }
+    return _filled(template, values, text.swaps)
 
 
 def selected(environ: Mapping[str, str]) -> str:
@@ -93,6 +103,13 @@ def selected(environ: Mapping[str, str]) -> str:
     first = [] if named.partition(".")[0] in {"C", "POSIX"} else environ.get("LANGUAGE", "").split(":")
     asked = (name.replace("-", "_").partition(".")[0].partition("_")[0].lower() for name in (*first, named))
     return next((language for language in asked if language in LANGUAGES), LANGUAGES[0])
+
+
+def _filled(template: str, values: Mapping[str, object] | None, swaps: tuple[tuple[str, str], ...]) -> str:
+    text = template if values is None else template.format(**values)
+    for old, new in swaps:
+        text = text.replace(old, new)
+    return text
 
 
 def _kept(value: object) -> object:

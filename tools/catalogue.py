@@ -47,7 +47,7 @@ SAYING: Final = {"Check", "Notice", "Usage", "Findings", "BadParameter", "say", 
 COMMAND: Final = re.compile(
     r"\s*(kimi-auth|chmod|unset|export|mv|uv|pip|pipx|sudo|machines|X:X in|Xkimi-auth|X --force)\b"
 )
-"""A command line, which is the same in every language, or a line that has no words but names."""
+"""A command line, which is the same in every language, or a line of names."""
 
 
 def trees(package: Path) -> Iterator[tuple[Path, ast.Module]]:
@@ -161,7 +161,7 @@ def catalogue_findings(name: str, catalogue: Catalog, known: dict[str, list[str]
 
 
 def compiled_findings(file: Path, catalogue: Catalog) -> Iterator[str]:
-    """Compares what is said, not bytes: those depend on the version of Babel."""
+    """Compares messages, not bytes: those depend on the version of Babel."""
     compiled = file.with_suffix(".mo")
     said = {entry.id: str(entry.string) for entry in catalogue if entry.id and entry.string and not entry.fuzzy}
     if not compiled.exists():

@@ -55,8 +55,8 @@ def become_owner(share_dir: Path) -> None:
     except OSError as error:
         raise StorageError(
             tr(
-                "{place} belongs to uid {uid}, and this process may not become that user: {reason}",
-                place=place,
+                "{directory} belongs to uid {uid}, and this process may not become that user: {reason}",
+                directory=place,
                 uid=uid,
                 reason=error.strerror,
             ),
@@ -65,8 +65,8 @@ def become_owner(share_dir: Path) -> None:
     if hidden := next((path for path in program if not os.access(path, os.R_OK)), ""):
         raise StorageError(
             tr(
-                "{place} belongs to uid {uid}, who may not read this program: {hidden}",
-                place=place,
+                "{directory} belongs to uid {uid}, who may not read this program: {hidden}",
+                directory=place,
                 uid=uid,
                 hidden=hidden,
             ),
@@ -75,8 +75,8 @@ def become_owner(share_dir: Path) -> None:
     if not os.access(place, os.X_OK):
         raise StorageError(
             tr(
-                "{place} belongs to uid {uid}, who cannot reach it: a directory above it is closed to that user",
-                place=place,
+                "{directory} belongs to uid {uid}, who cannot reach it: a directory above it is closed to that user",
+                directory=place,
                 uid=uid,
             ),
             hint=tr("run as that user with a HOME of its own, or mount the directory where that user can reach it"),
@@ -111,8 +111,8 @@ def _on_the_way(share_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
         if is_open and not files.is_ours(found):
             raise StorageError(
                 tr(
-                    "{place} belongs to uid {uid}, who may have planted it: every user may write to {parent}",
-                    place=place,
+                    "{directory} belongs to uid {uid}, who may have planted it: every user may write to {parent}",
+                    directory=place,
                     uid=found.st_uid,
                     parent=place.parent,
                 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,17 @@ __all__ = ["obey", "program"]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand; it exports the subclass only."""
+
+_OF_TYPER = (
+    tr("No such option: {name}"),
+    tr("No such command {name}"),
+    tr("Missing argument {name}"),
+    tr("No such command {name}. Did you mean {other}?"),
+    tr("Got unexpected extra argument(s) ({name})"),
+    tr("Option {name} requires an argument"),
+    tr("Option {name} does not take a value"),
+    tr("Invalid value for {name}: {reason}"),
+)
 
 HOMES = {
     "login": "login",
@@ -141,15 +153,30 @@ def _usage(error: Exception, args: list[str], out: Terminal) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         out.block(str(error))
         return 2
-    words = _named(words, error)
+    words = _sentence(_named(words, error))
     if names := getattr(getattr(error, "param", None), "opts", None):
-        words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words
+        words = (
+            tr("{name}: {reason}", name=names[0], reason=words)
+            if names[0].startswith("-") and names[0] not in words
+            else words
+        )
     if alike := getattr(error, "possibilities", None):
-        words = f"{words}. Did you mean {alike[0]}?"
+        words = tr("{message}. Did you mean {name}?", message=words, name=alike[0])
     # A parser that misses a value knows no context.
     name = next((arg for arg in args if not arg.startswith("-")), "")
     path = getattr(getattr(error, "ctx", None), "command_path", f"{PROGRAM} {name}" if name in HOMES else PROGRAM)
     return out.report(Usage(words, hint=tr("see: {path} --help", path=path)))
+
+
+def _sentence(words: str) -> str:
+    """Typer's message as one of ours, where it is a common one: then it can be said in another language."""
+    for template in _OF_TYPER:
+        pattern = re.sub(
+            r"\\\{(\w+)\\\}", r"(?P<\1>.+)" if "{reason}" in template else r"(?P<\1>\\S+)", re.escape(template)
+        )
+        if found := re.fullmatch(pattern, words):
+            return template.format(**found.groupdict())
+    return words
 
 
 def _named(words: str, error: Exception) -> str:

@@ -28,7 +28,7 @@ NOT_RESENT = "kimi_auth.not_resent"
 URLS_MAX = 256
 """Of URLs that refuse a token which their origin accepts elsewhere, so many are remembered."""
 
-_NO_NEWER_TOKEN = tr("401, and no newer token: %s")
+_NO_NEWER_TOKEN = "401, and no newer token: %s"
 _log = logger("clients")
 
 

@@ -189,13 +189,15 @@ class Way:
             uid=found.st_uid,
             mode=stat.S_IMODE(found.st_mode),
         )
-        return NotOurs(Path(self._words or "/"), words, _AS_OWNER % found.st_uid if os.geteuid() == 0 else ELSEWHERE)
+        return NotOurs(
+            Path(self._words or "/"), words, _AS_OWNER.format(uid=found.st_uid) if os.geteuid() == 0 else ELSEWHERE
+        )
 
 
 _CLOSE = tr("keep others out: chmod go-w {path}")
 ELSEWHERE = tr("use a directory of your own: export KIMI_SHARE_DIR=/a/directory")
 _AS_OWNER = tr(
-    "run the program as that user: sudo -u '#%d' ...; or give root one of its own: export KIMI_SHARE_DIR=/a/directory"
+    "run the program as that user: sudo -u '#{uid}' ...; or give root one of its own: export KIMI_SHARE_DIR=/a/directory"
 )
 
 

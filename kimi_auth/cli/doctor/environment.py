@@ -136,8 +136,8 @@ def models(session: Session, found: Status) -> Iterator[Check]:
         yield Check(tr("default model"), default or tr("none"))
     for place, host in elsewhere(config, session.platform).items():
         evidence = tr(
-            "{place} is not {api_base}: the Kimi CLI sends this login's token to {host}",
-            place=place,
+            "{key} is not {api_base}: the Kimi CLI sends this login's token to {host}",
+            key=place,
             api_base=session.platform.api_base,
             host=host,
         )

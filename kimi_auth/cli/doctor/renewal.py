@@ -91,7 +91,7 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
         return
     for _ in range(LOOKS):
         if not holder:
-            yield Check(tr("lock"), "free")
+            yield Check(tr("lock"), tr("free"))
             return
         time.sleep(MOMENT_S / LOOKS)
         holder = now if (now := components_of(session).store.holder()) == holder else ""
