@@ -17,6 +17,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from kimi_auth.cli.drawing import Prose
 from kimi_auth.cli.letters import block_letters, can_draw
 from kimi_auth.cli.view_state import STEPS, ViewState
 from kimi_auth.language import tr
@@ -71,7 +72,7 @@ def render(
         return picture(width, height, foot)
     place = _room_for(qr, width, height)
     if not place:
-        return Group(picture(width, height - 1, foot), _line(Text(text(_no_room(qr, width)), style=QUIET)))
+        return Group(picture(width, height - 1, foot), _line(Prose(text(_no_room(qr, width)), style=QUIET)))
     if place == "below":
         return Group(picture(width, height, foot), BLANK, _line(qr))
     grid = Table.grid(padding=(0, BESIDE, 0, 0))
@@ -90,13 +91,13 @@ def _picture(
     text: Callable[[str], str],
 ) -> RenderableType:
     title = tr("Sign in to {platform}", platform=state.platform)
-    parts: list[RenderableType] = [BLANK, _line(Text(text(title), style="bold")), BLANK]
+    parts: list[RenderableType] = [BLANK, _line(Prose(text(title), style="bold")), BLANK]
     if state.is_asking:
         parts += _question(state, width, height, text)
         parts += [_countdown(state, now_s, width, text), BLANK]
     if state.done or state.is_over:
         parts += _progress(state, text)
-    parts += [_line(Text.assemble(("! ", WARN), text(warning))) for warning in state.warnings]
+    parts += [_line(Prose.assemble(("! ", WARN), text(warning))) for warning in state.warnings]
     parts.append(_mark(state, now_s, text))
     room = width - 2 * MARGIN - 2
     if state.mood in {"waiting", "slowed", "offline"} and (said := _foot(state, now_s, room, *foot, text)):
@@ -108,9 +109,9 @@ def _question(state: ViewState, width: int, height: int, text: Callable[[str], s
     room = width - 2 * MARGIN
     is_large = height >= FULL_HEIGHT and can_draw(state.user_code, room)
     task = tr("and type the code ") if state.url == state.typed_url else tr("It must show or ask for the code ")
-    page = [_line(Text(text(tr("Open this page in a browser")))), BLANK, _link(state.url, width), BLANK]
+    page = [_line(Prose(text(tr("Open this page in a browser")))), BLANK, _link(state.url, width), BLANK]
     asked = [
-        _line(Text.assemble(text(task), (state.user_code, "bold" if is_large else ACCENT))),
+        _line(Prose.assemble(text(task), (state.user_code, "bold" if is_large else ACCENT))),
         BLANK,
         *_code(state, room, is_large, text),
     ]
@@ -121,11 +122,11 @@ def _question(state: ViewState, width: int, height: int, text: Callable[[str], s
 def _code(state: ViewState, room: int, is_large: bool, text: Callable[[str], str]) -> list[RenderableType]:
     """The code in block letters, where they fit, and the caution, beside it where there is room."""
     if not is_large:
-        return [_line(Text(text(CAUTION), style=WARN)), BLANK]
+        return [_line(Prose(text(CAUTION), style=WARN)), BLANK]
     beside_it = text(CAUTION_LINES)
     code = Text("\n".join(block_letters(state.user_code)), style=ACCENT, no_wrap=True)
     if not can_draw(state.user_code, room - BESIDE - max(map(cells, beside_it.split("\n")))):
-        return [_line(code), BLANK, _line(Text(text(CAUTION), style=WARN)), BLANK]
+        return [_line(code), BLANK, _line(Prose(text(CAUTION), style=WARN)), BLANK]
     beside = Table.grid(padding=(0, BESIDE, 0, 0))
     beside.add_row(code, Text(beside_it, style=WARN))
     return [_line(beside), BLANK]
@@ -153,9 +154,9 @@ def _progress(state: ViewState, text: Callable[[str], str]) -> list[RenderableTy
     lines: list[RenderableType] = []
     for kind, label in STEPS.items():
         if kind in done:
-            lines.append(_line(Text.assemble(("✓ ", GOOD), text(done[kind]))))
+            lines.append(_line(Prose.assemble(("✓ ", GOOD), text(done[kind]))))
         elif not state.is_over:
-            lines.append(_line(Text(f"· {text(label)}", style=QUIET)))
+            lines.append(_line(Prose(f"· {text(label)}", style=QUIET)))
     return [*lines, BLANK] if lines else []
 
 
@@ -163,10 +164,10 @@ def _mark(state: ViewState, now_s: float, text: Callable[[str], str]) -> Rendera
     """One line: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
-        return _line(Text.assemble((f"{mark} ", style), (text(state.message), "bold")))
+        return _line(Prose.assemble((f"{mark} ", style), (text(state.message), "bold")))
     frame = SPINNER[int(now_s * SPINS_PER_S) % len(SPINNER)]
     style = WARN if state.mood in {"slowed", "offline"} else "cyan"
-    return _line(Text.assemble((f"{frame} ", style), text(state.message)))
+    return _line(Prose.assemble((f"{frame} ", style), text(state.message)))
 
 
 def _foot(state: ViewState, now_s: float, room: int, remark: str, has_keys: bool, text: Callable[[str], str]) -> str:

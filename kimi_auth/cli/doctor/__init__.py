@@ -136,7 +136,7 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from kimi_auth.cli.drawing import MARGIN
+    from kimi_auth.cli.drawing import MARGIN, Prose
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
@@ -144,11 +144,11 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
     grid.add_column(overflow="fold")
     for check in checks:
         mark = Text("✗", "bold red") if check.step else Text("✓", "green")
-        grid.add_row(out.text(check.name), mark, Text(check.evidence))
+        grid.add_row(out.text(check.name), mark, Prose(check.evidence))
         if check.step:
-            grid.add_row("", Text("→", "bold"), Text(check.step, "bold"))
+            grid.add_row("", Text("→", "bold"), Prose(check.step, "bold"))
     title = Text(out.text(tr("Checks of this login")), "bold")
     for part in ("", Padding(title, (0, MARGIN)), "", Padding(grid, (0, MARGIN)), ""):
         out.picture(part)
     if is_well:
-        out.picture(Padding(Text(out.text(ALL_WELL), "green"), (0, MARGIN, 1, MARGIN)))
+        out.picture(Padding(Prose(out.text(ALL_WELL), "green"), (0, MARGIN, 1, MARGIN)))
