@@ -165,7 +165,7 @@ class Terminal:
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
         """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
-        error = type(error)(error.message, hint=for_platform(error.hint, self.platform))
+        error = error.reworded(hint=for_platform(error.hint, self.platform))
         self.say(error.line)
         self._record(error.code, error.message, error.hint, error.exit_status, facts)
         return error.exit_status

@@ -166,12 +166,12 @@ def transient_error(backoff: Backoff) -> KimiAuthError:
     return kind(backoff.message or "the server could not be reached")
 
 
-def rejected_again() -> Unreachable:
-    """The error for a forced rotation that came too soon after the last one."""
+def rejected_again(wait_s: float) -> Unreachable:
+    """The error for a forced rotation that came too soon after the last one; the next may be made in `wait_s` seconds."""
     words = "the API rejected this access token soon after it was renewed for that reason"
-    return Unreachable(words, hint="wait, or look at it: kimi-auth doctor --verify")
+    return Unreachable(words, hint="wait, or look at it: kimi-auth doctor --verify", retry_after_s=wait_s)
 
 
 def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:
     """The same error, with the seconds until the next try in its message."""
-    return type(error)(f"{error.message}; not tried again for {wait_s:.0f} s", hint=error.hint)
+    return error.reworded(f"{error.message}; not tried again for {wait_s:.0f} s", retry_after_s=wait_s)

@@ -46,7 +46,7 @@ def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
     hint = error.hint
     if "--platform" not in hint:
         hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))
-    return type(error)(error.message, hint=hint)
+    return error.reworded(hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

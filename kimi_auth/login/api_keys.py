@@ -82,7 +82,7 @@ async def sign_in_with_key(
                 f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
             )
         if error is not None:
-            raise type(error)(error.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
+            raise error.reworded(hint=f"nothing was stored; try again: {sign_in_command(platform)}")
         await asyncio.to_thread(place.install, found.models, api_key=key)
     except KimiAuthError as problem:
         return LoginReport("failed", error=problem)

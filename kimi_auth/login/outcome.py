@@ -24,6 +24,5 @@ def login_error(report: LoginReport) -> KimiAuthError | None:
     kind, message = _ENDS[report.state]
     if report.error is None or isinstance(report.error, kind):
         return report.error or kind(message)
-    if report.state == "models_pending":
-        return ModelsPending(f"signed in, but {report.error.message}")
-    return kind(report.error.message)
+    said = f"signed in, but {report.error.message}" if kind is ModelsPending else report.error.message
+    return kind(said, retry_after_s=report.error.retry_after_s, is_transient=report.error.is_transient)

@@ -79,7 +79,7 @@ class MemoryStore:
     def read(self) -> Snapshot:
         found = self._found
         if found.problem is not None:  # a new error for each reader: a traceback stays with its error
-            return replace(found, problem=type(found.problem)(found.problem.message, hint=found.problem.hint))
+            return replace(found, problem=found.problem.reworded())
         if self.fixed and found.state == "present":
             return replace(found, problem=StoreUnwritable(FIXED))
         return found
