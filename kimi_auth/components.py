@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, resolve
 from kimi_auth.selection import DEFAULT_PLATFORM, REFUSED, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
-from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.store import CredentialStore, FileStore, lock
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
@@ -37,7 +39,28 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
 
 log = logging.getLogger("kimi_auth.session")
 
-__all__ = ["Components", "share_dir_of"]
+__all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_of"]
+
+TO_SERVE = ("kimi_auth.clients",)
+TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
+TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
+"""The modules that running clients, a request for the models and a sign-in need."""
+
+
+async def load(*modules: str) -> None:
+    """Loads modules, and the machines, in a thread: an event loop would stand still meanwhile, for 145 ms of httpx alone.
+
+    Where they are loaded already it returns at once, without a turn of the loop.
+    """
+    missing = [name for name in modules if name not in sys.modules]
+    if missing or not Library.is_loaded():
+        await in_thread(lambda: _load(missing))
+
+
+def _load(modules: list[str]) -> None:
+    Library.load()
+    for name in (*lock.BEFORE_LOCKS, *modules):
+        import_module(name)
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
@@ -208,7 +231,8 @@ class Components:
             raise NotSignedIn(f"{absent.message}: {error.message}", hint=error.hint) from None
 
     async def settle(self) -> None:
-        """`leave_keyring` for an event loop."""
+        """`leave_keyring` for an event loop, and `load` of what every walk needs."""
+        await load()
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
         self._keyring_asked = True

@@ -100,7 +100,11 @@ class KimiAuthError(Exception):
 
 
 def _rebuild(
-    kind: type[KimiAuthError], message: str, hint: str, retry_after_s: float | None, is_transient: bool
+    kind: type[KimiAuthError],
+    message: str,
+    hint: str,
+    retry_after_s: float | None,
+    is_transient: bool,  # noqa: FBT001 - pickle gives arguments by position
 ) -> KimiAuthError:
     return kind(message, hint=hint, retry_after_s=retry_after_s, is_transient=is_transient)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from kimi_auth.components import Components
+from kimi_auth.components import TO_ASK, Components, load
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, WrongIssuer
 from kimi_auth.models import static_key
@@ -48,6 +48,7 @@ class PlatformModels:
     async def fetch_catalogue(self) -> Catalogue:
         """`fetch` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
         result. Raises ConfigError."""
+        await load(*TO_ASK)
         from kimi_auth.models.sync import catalogue_of
 
         key = static_key(self._components.config.read(), self._components.platform)
@@ -72,6 +73,7 @@ class PlatformModels:
         """`sync` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all asked
         at the same time and each for itself, in the registry's order. Raises ConfigError where config.toml cannot be
         read; what else goes wrong is in the results."""
+        await load(*TO_ASK)
         from kimi_auth.models.sync import managed
 
         platforms = self._components.registry.all()
@@ -90,6 +92,7 @@ class PlatformModels:
     async def verify(self) -> Verdict:
         """Whether the platform lists its models for the stored access token as it is; nothing is renewed. A proxy's page, or
         an account without membership, says nothing of the token: that is `unknown`, with the reason."""
+        await load(*TO_ASK)
         from kimi_auth.wire import fetch_models
 
         platform = self._components.platform
@@ -112,6 +115,7 @@ class PlatformModels:
         return self._session_of(self._components.platform.id)
 
     async def _sync(self, sources: list[Sibling], *, dry_run: bool, finishes: bool) -> tuple[Synced, ...]:
+        await load(*TO_ASK)
         from kimi_auth.models import CatalogueCache
         from kimi_auth.models.sync import sync
 

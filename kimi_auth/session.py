@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
-from kimi_auth.components import Components
+from kimi_auth.components import TO_SERVE, Components, load
 from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
@@ -232,6 +232,7 @@ class Session:
         block ends is waited for. In the main thread, signals are deferred as by `kimi_auth.signals_deferred`.
         """
         only_asyncio("kept_fresh")
+        await load(*TO_SERVE)
         import asyncio
 
         from kimi_auth.clients import keep

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kimi_auth.components import Components
+from kimi_auth.components import TO_SIGN_IN, Components, load
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import ConfigError, WrongIssuer
@@ -30,6 +30,7 @@ async def sign_in(
 ) -> LoginReport:
     """Signs in as `Session.login` does, and reports every end: `state` is the rest state of device_login, or for an API
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
+    await load(*TO_SIGN_IN)
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -15,7 +14,8 @@ import httpx
 
 from kimi_auth.clock import Clock, SystemClock
 
-from .certificates import trusted
+from .certificates import are_read, trusted
+from .failures import UnsendableError
 from .http import send_async, send_sync
 from .proxies import proxy_for
 from .request import Request
@@ -27,12 +27,37 @@ KEPT_S = 900.0
 """How long an event loop's connection may be idle. Longer than any wait between two polls."""
 
 
+_loaded: list[str] = []
+"""Not empty once httpx has loaded what it loads late."""
+
+
+def is_ready() -> bool:
+    """True if a request from an event loop finds everything loaded that it needs."""
+    return bool(_loaded) and are_read()
+
+
+def get_ready() -> None:
+    """Loads in a thread what would stop an event loop for 20 to 150 ms at its first request: the certificates, and the
+    modules that httpx loads late, some with the first transport and some with the first connection.
+
+    The connection goes to port 0 of this machine, where no program can listen, so it fails at once.
+    """
+    with suppress(UnsendableError, httpx.HTTPError):  # certificates: said again, as the answer, by the request itself
+        asyncio.run(_connect_to_nothing(httpx.AsyncHTTPTransport(verify=trusted(), trust_env=False)))
+    _loaded.append("httpx")
+
+
+async def _connect_to_nothing(transport: httpx.AsyncHTTPTransport) -> None:
+    async with transport:
+        await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:0/"))
+
+
 class Clients:
     """Sends requests. `transport` and `async_transport` replace the network; this object never closes them.
 
     Each request of a thread uses a connection of its own and closes it: the request carries a single-use token, and
-    the server may be closing a kept connection at that moment. An event loop keeps its connections until `aclose`. The
-    trusted certificates are read once, because reading them takes longer than a request.
+    the server may be closing a kept connection at that moment. An event loop keeps its connections until `aclose`, and
+    never reads certificates itself.
     """
 
     def __init__(
@@ -53,6 +78,8 @@ class Clients:
 
     async def send_async(self, request: Request) -> RawResponse:
         """Sends in this event loop; see `send_async`."""
+        if self._async_transport is None and not is_ready():
+            await asyncio.to_thread(get_ready)
         return await send_async(partial(self._of_this_loop, request), request, self.clock)
 
     async def aclose(self) -> None:
@@ -98,12 +125,8 @@ class Clients:
         """
         proxy = proxy_for(request.url)
         if proxy is not None and proxy.url.scheme == "https":
-            proxy.ssl_context = self._trusted
-        return {"verify": self._trusted, "proxy": proxy, "trust_env": False}
-
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        return trusted()
+            proxy.ssl_context = trusted()
+        return {"verify": trusted(), "proxy": proxy, "trust_env": False}
 
 
 class _Transport(httpx.BaseTransport):
