@@ -105,14 +105,17 @@ class Refresher:
         """True if any program has written the credential since the last round."""
         return self._age_clock.stamp_now() != self._stamp
 
-    async def look(self) -> float:
-        """Runs one round; returns the seconds until the next one. Raises as `obtain` if no token is available."""
+    async def look(self, timeout_s: float | None = None) -> float:
+        """Runs one round; returns the seconds until the next one. Raises as `obtain` if no token is available within
+        `timeout_s`, by default the patience of every caller."""
         landing = self._credential.inspect()
         self._stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":
             self._credential.renew_in_background(landing)  # advisory: the current token works, so no caller waits
         elif landing.token is None and landing.state in RENEWABLE:
-            landing = await self._credential.wait(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
+            landing = await self._credential.wait(
+                lambda: self._credential.obtain(Need(), self._age_clock.now_s(), timeout_s), timeout_s
+            )
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
