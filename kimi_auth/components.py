@@ -95,23 +95,24 @@ class Components:
         observe: Observer | None,
         one_shot: bool,
     ) -> None:
-        self.environ = os.environ if environ is None else environ
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
         if store is None and (name := refused(self.environ)):
             raise ConfigError(f"{name} is set, and {REFUSED[name]} in this version", hint=f"run: unset {name}")
+        self.share_dir: Path
         self.share_dir, share_dir_source = _share_dir(self.environ, share_dir)
-        self.config = ConfigFile(self.share_dir)
-        self.registry = Registry(self.share_dir)
+        self.config: ConfigFile = ConfigFile(self.share_dir)
+        self.registry: Registry = Registry(self.share_dir)
         in_config = "" if platform else configured_platform(self.config, self.registry)
         name, platform_source = select(self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM)
         known = self.registry.get(name)
         self._sources = {"share_dir": share_dir_source, "platform": platform_source}
         self.platform: Platform = resolve(known, self.environ)
         self._built_in = known.oauth.host if known.oauth else ""
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
-        self.observe = observe or recorder_from_environ()
+        self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
+        self.walks: WalkHistory = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
         self._given_server = server

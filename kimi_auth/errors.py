@@ -77,9 +77,9 @@ class KimiAuthError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint or self.default_hint
+        self.hint: str = hint or self.default_hint
         self.retry_after_s = retry_after_s
-        self.is_transient = self.usually_transient if is_transient is None else is_transient
+        self.is_transient: bool = self.usually_transient if is_transient is None else is_transient
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.hint, self.retry_after_s, self.is_transient))

@@ -4,11 +4,13 @@
     token = await session.access_token()
 
 Sessions are cheap, thread-safe and free of process-wide state; any number of them, in any number of processes, may share
-one credential. Nothing is read before it is asked for.
+one credential. Nothing is read before it is asked for. A session can be pickled, without its token: the copy opens the same
+login in its process.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -75,6 +77,20 @@ class Session:
         self._clock = self._components.clock
         self._supply = TokenSupply(self._components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
+        self._made_from = (share_dir, platform, environ, one_shot, recheck_every_s)
+        only_here = {"clock": clock, "store": store, "server": server, "observe": observe}
+        self._only_here = [name for name, value in only_here.items() if value is not None]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A session is pickled as the arguments that it was made from: another process opens the same login by itself. Raises
+        TypeError where one of them exists in this process only."""
+        if self._only_here:
+            raise TypeError(
+                f"a Session with {'=, '.join(self._only_here)}= cannot be pickled: make one in the other process"
+            )
+        share_dir, platform, environ, one_shot, recheck_every_s = self._made_from
+        kept = None if environ is None or environ is os.environ else dict(environ)
+        return _opened, (share_dir, platform, kept, one_shot, recheck_every_s)
 
     @property
     def platform(self) -> Platform:
@@ -289,6 +305,16 @@ class Session:
             one_shot=self._components.one_shot,
             recheck_every_s=self._recheck_every_s,
         )
+
+
+def _opened(
+    share_dir: str | Path | None,
+    platform: str | None,
+    environ: Mapping[str, str] | None,
+    one_shot: bool,  # noqa: FBT001 - pickle gives arguments by position
+    recheck_every_s: float,
+) -> Session:
+    return Session(share_dir, platform=platform, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)
 
 
 def components_of(session: Session) -> Components:

@@ -53,7 +53,7 @@ class LiveView:
         keys: Keys | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.state = ViewState(platform)
+        self.state: ViewState = ViewState(platform)
         self._console = console
         self._painter = Painter(console)
         self._lines = PlainView(lambda text: None if self._has_terminal() else line(text), platform)

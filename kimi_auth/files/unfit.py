@@ -73,7 +73,7 @@ class Unfit(OSError):
         super().__init__(f"{path} {words}")
         self.path = path
         self.message = words
-        self.hint = _for_shell(hint, path)
+        self.hint: str = _for_shell(hint, path)
 
 
 class NotAFile(Unfit):

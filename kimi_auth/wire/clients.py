@@ -66,7 +66,7 @@ class Clients:
         async_transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self._transport = transport
         self._async_transport = async_transport
         self._guard = threading.Lock()

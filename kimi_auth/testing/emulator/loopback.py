@@ -59,7 +59,7 @@ class Emulator:
             latency_s=latency_s,
             reuse=Reuse.parse(reuse),
         )
-        self.state = State(settings, now_s)
+        self.state: State = State(settings, now_s)
         self._share_dir = share_dir
         self._port = port
         self._base_url = ""
