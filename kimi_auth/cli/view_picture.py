@@ -17,6 +17,7 @@ from rich.text import Text
 
 from kimi_auth.cli.letters import block_letters, can_draw
 from kimi_auth.cli.view_state import STEPS, ViewState
+from kimi_auth.login.view import CAUTION, SENT
 
 __all__ = ["render"]
 
@@ -27,15 +28,17 @@ PICTURE_WIDTH = 80
 """Columns that the picture keeps for itself where something stands beside it."""
 
 BAR_MAX = 54
-CAUTION = "Approve only if you started this sign-in."
 CAUTION_LINES = ("Approve only", "if you started", "this sign-in.")
 BESIDE = 3
 """Columns between the code and the caution."""
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SPINS_PER_S = 5
-FULL_HEIGHT = 19
+FULL_HEIGHT = 21
 """Lines that the picture takes with block letters and blank lines, and one for the cursor; a lower terminal gets neither."""
+
+LOW_HEIGHT = 13
+"""A lower terminal has room for the link, the code and the caution, and for nothing else."""
 
 LINK_LINES_MAX = 4
 
@@ -75,7 +78,10 @@ def render(
 
 
 def _picture(state: ViewState, now_s: float, width: int, height: int, foot: tuple[str, bool]) -> RenderableType:
-    parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold")), BLANK]
+    parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold"))]
+    if state.is_asking and state.asker and height >= LOW_HEIGHT:
+        parts += [_line(Text(f"{state.asker} asks for access to your account.")), _line(Text(SENT))]
+    parts.append(BLANK)
     if state.is_asking:
         parts += _question(state, width, height)
         parts += [_countdown(state, now_s, width), BLANK]

@@ -9,7 +9,7 @@ from typing import Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.login.view import Notice
+from kimi_auth.login.view import CAUTION, SENT, Notice
 
 __all__ = ["PlainView"]
 
@@ -33,9 +33,12 @@ class PlainView:
         before, self._state = self._state, fold(self._state, notice, 0.0)
         if notice.kind == "code" and notice.code is not None:
             complete = self._state.url != self._state.typed_url
+            if notice.asker:
+                self._line(f"{notice.asker} asks for access to your {self._state.platform} account.")
             self._line(f"Open this page to sign in to {self._state.platform}: {self._state.url}")
             self._line(f"{'It must show or ask for' if complete else 'Type'} the code: {self._state.user_code}")
-            self._line(f"Approve only if you started this sign-in. The code is valid for {_minutes(notice.left_s)}.")
+            self._line(f"{CAUTION} {SENT}")
+            self._line(f"The code is valid for {_minutes(notice.left_s)}.")
         elif notice.kind == "warning":
             self._line(f"Warning: {notice.message}")
         elif notice.message != before.message:

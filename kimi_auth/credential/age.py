@@ -9,6 +9,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.credential.backoff import forced_until_s
 from kimi_auth.credential.context import Need
 from kimi_auth.credential.credential import RENEWABLE, Credential, CredentialState
+from kimi_auth.credential.refresh_life import ends_soon, refresh_ends_at_s
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
 from kimi_auth.platforms import Platform
@@ -154,6 +155,8 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         lifetime_s=lifetime_s(token),
         renewable=bool(token.refresh_token),
         renews_in_s=max(0.0, left - window_s(token)),
+        refresh_ends_at_s=refresh_ends_at_s(token),
+        ends_soon=ends_soon(token, now_s),
         renewed_at_s=backoff.renewed_at_s,
         retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,
         rejected_at_s=backoff.rejected_at_s if backoff.rejected_fp == snapshot.fp else 0.0,

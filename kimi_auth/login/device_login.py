@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ REJECTIONS_MAX = 4
 does not know the server yet."""
 
 LOCK_NOTICE_S = 2.0
+HOST_SHOWN_MAX = 40
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
 
@@ -155,7 +157,11 @@ class DeviceLoginHooks:
             )
         self._view.tell(
             Notice(
-                "code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s
+                "code",
+                f"Open {code.verification_uri} and enter the code {code.user_code}.",
+                code=code,
+                left_s=left_s,
+                asker=f"kimi-auth on {socket.gethostname()[:HOST_SHOWN_MAX] or 'this computer'}",
             )
         )
         if self._around.open_browser is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import claim_of, duration, is_too_long
+from kimi_auth.cli.status import claim_of, duration, is_too_long, login_ends
 from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
@@ -51,6 +51,9 @@ def _unusual(session: Session, found: Status) -> Iterator[Check]:
     """A record whose token cannot be renewed, or whose end cannot be right."""
     if session.platform.oauth is None:
         return
+    if found.ends_soon and found.renewable:
+        step = LOGIN if found.refresh_ends_at_s <= time.time() else f"{RENEW}; if the date stays: {LOGIN} --force"
+        yield Check("refresh token", login_ends(found, time.time()), step)
     if not found.renewable:
         evidence = "the record has no refresh token: the login ends with this token"
         yield Check("renewal", evidence, f"sign in again: {LOGIN} --force")
