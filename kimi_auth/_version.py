@@ -1,3 +1,3 @@
 """The only definition of the version; pyproject.toml and the CHANGELOG's newest entry agree with it."""
 
-__version__: str = "0.1.0"
+__version__ = "0.1.0"

@@ -85,7 +85,7 @@ class KimiAuthError(Exception):
         return (_rebuild, (type(self), self.message, self.hint, self.retry_after_s, self.is_transient))
 
     def reworded(self, message: str = "", *, hint: str = "", retry_after_s: float | None = None) -> Self:
-        """An error of the same kind without this one's traceback; what is not given stays as it is."""
+        """An error of the same kind without this one's traceback. Arguments that are left out stay the same."""
         return type(self)(
             message or self.message,
             hint=hint or self.hint,

@@ -37,7 +37,7 @@ def test_a_refused_bearer_is_no_passing_matter() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_copies_keep_what_the_error_knows(kind: type[KimiAuthError]) -> None:
-    """Pickled, and said in other words, an error keeps its kind, its pause and whether it passes."""
+    """Pickled or reworded, an error keeps its kind, its pause and whether it passes."""
     error = kind("no", hint="try", retry_after_s=7.5, is_transient=True)
     for copy in (pickle.loads(pickle.dumps(error)), error.reworded("never"), error.reworded(hint="try")):
         assert (type(copy), copy.hint, copy.retry_after_s, copy.is_transient) == (kind, "try", 7.5, True)

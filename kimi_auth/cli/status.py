@@ -181,7 +181,7 @@ def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
 
 
 def login_ends(found: Status, now_s: float) -> str:
-    """When the refresh token ends, in words."""
+    """When the refresh token ends, for people."""
     left_s = found.refresh_ends_at_s - now_s
     return f"ends in {days(left_s)} if nothing renews it" if left_s > 0 else f"ended {days(-left_s)} ago"
 

@@ -19,6 +19,7 @@ THIRD_PARTY = {
     "httpx": {"wire", "clients", "cli"},  # cli: the demo is a client like any other
     "keyring": {"store"},
     "pydantic": {"platforms", "models"},
+    "pytest": {"testing"},
     "rich": {"cli"},
     "segno": {"cli"},
     "starlette": {"testing"},
