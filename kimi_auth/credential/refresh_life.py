@@ -7,8 +7,6 @@ is read without checking its signature: only the server knows whether the token 
 from __future__ import annotations
 
 import binascii
-import json
-from base64 import urlsafe_b64decode
 
 from kimi_auth.token import END_MAX_S, Token
 
@@ -19,6 +17,7 @@ SOON_SHARE = 0.25
 """A refresh token with less life than five days, and than a quarter of what it was given, ends soon."""
 
 _PAYLOAD_MAX = 8_192
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def refresh_ends_at_s(token: Token) -> float:
@@ -39,9 +38,11 @@ def _exp_of_jwt(text: str) -> float:
     parts = text.split(".")
     if len(parts) != 3 or len(parts[1]) > _PAYLOAD_MAX:
         return 0.0
+    import json  # `status` waits for no module that it does not need
+
     try:
-        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        claims = json.loads(binascii.a2b_base64(parts[1].translate(_URL_SAFE) + "=" * (-len(parts[1]) % 4)))
         exp = claims.get("exp") if isinstance(claims, dict) else None
         return float(exp) if isinstance(exp, int | float) and not isinstance(exp, bool) else 0.0
-    except (ValueError, OverflowError, RecursionError, binascii.Error):
+    except (ValueError, OverflowError, RecursionError):
         return 0.0

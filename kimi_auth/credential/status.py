@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -35,16 +34,18 @@ def error_of(state: str) -> KimiAuthError:
     return make() if make else Unreachable(f"the credential is {state}")
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+_NOTHING: Mapping[str, str] = {}
+
+
+class Status(NamedTuple):
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
     `location` names the credential's file or keyring, `issuer` its OAuth host ("" unknown): from the record, else from the
     `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `lifetime_s` the
     life that the server granted, `renews_in_s` the time until renewal becomes advisory; `renewable` is False for a record
     without a refresh token. `refresh_ends_at_s`: when the refresh token ends, and with it a login that no program renews, as
-    far as the server or the token says it; `ends_soon`: it has, or it has a few days left. `rejected_at_s`: when a program reported that the API rejected this access
-    token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
+    far as the server or the token says it; `ends_soon`: it has, or it has a few days left. `rejected_at_s`: when a program
+    reported that the API rejected this access token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
     for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
@@ -74,8 +75,8 @@ class Status:
     claim: str = ""
     holder: str = ""
     error: KimiAuthError | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)
-    overridden_by: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = _NOTHING
+    overridden_by: Mapping[str, str] = _NOTHING
 
 
 class Verdict(NamedTuple):
@@ -85,8 +86,7 @@ class Verdict(NamedTuple):
     error: KimiAuthError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoginReport:
+class LoginReport(NamedTuple):
     """How a login ended: the rest state of device_login, the pair's fingerprint, models found, the error, if any, and
     notes on models and fields that were left out of the platform's list."""
 
@@ -98,8 +98,7 @@ class LoginReport:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogoutReport:
+class LogoutReport(NamedTuple):
     """How a logout ended: the rest state of token_lifecycle, the server's revocation (`revoked`, `unsupported`,
     `failed`, `unread`, "" for none), the result for config.toml (`restored`, `kept`, ""), and the files `left` that may
     hold a pair: a person should inspect and delete them."""
