@@ -41,11 +41,12 @@ soak: $(DEV) ## a login under kills and faults for MINUTES=8, from SEED=...; not
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: $(DEV) $(DOCS) ## lint, format, types, plain words, translations, workflow files and the site; changes no source
-	@echo "check: ruff, its formatter, mypy --strict, the text check, the catalogue, zizmor and actionlint, and mkdocs --strict"
+	@echo "check: ruff, its formatter, mypy --strict, pyright, the text check, the catalogue, zizmor and actionlint, and mkdocs --strict"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
+	@$(PY) tools/typed.py || test $$? -eq 3
 	@$(PY) tools/words.py
 	@$(PY) tools/catalogue.py || { echo 'check: make messages brings the catalogue up to date'; exit 1; }
 	@$(PY) tools/workflows/run.py || test $$? -eq 3

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, resolve
 from kimi_auth.selection import DEFAULT_PLATFORM, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
-from kimi_auth.store import CredentialStore, FileStore
+from kimi_auth.store import CredentialStore, FileStore, lock
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
@@ -37,7 +39,29 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
 
 log = logging.getLogger("kimi_auth.session")
 
-__all__ = ["Components", "share_dir_of"]
+__all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_of"]
+
+TO_SERVE = ("kimi_auth.clients",)
+TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
+TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
+"""The modules that running clients, a request for the models and a sign-in need."""
+
+
+async def load(*modules: str) -> None:
+    """Loads modules, and the machines, in a thread: an event loop would stand still meanwhile, for 145 ms of httpx alone.
+
+    Where they are loaded already it returns at once, without a turn of the loop.
+    """
+    missing = [name for name in modules if name not in sys.modules]
+    if missing or not Library.is_loaded():
+        await in_thread(lambda: _load(missing))
+
+
+def _load(modules: list[str]) -> None:
+    Library.load()
+    for name in (*lock.BEFORE_LOCKS, *modules):
+        import_module(name)
+
 
 _WHY_REFUSED = {
     "KIMI_AUTH_STORE": tr("logins are kept in files only"),
@@ -78,26 +102,27 @@ class Components:
         observe: Observer | None,
         one_shot: bool,
     ) -> None:
-        self.environ = os.environ if environ is None else environ
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
         if store is None and (name := refused(self.environ)):
             raise ConfigError(
                 tr("{name} is set, and {why} in this version", name=name, why=_WHY_REFUSED[name]),
                 hint=tr("run: unset {name}", name=name),
             )
+        self.share_dir: Path
         self.share_dir, share_dir_source = _share_dir(self.environ, share_dir)
-        self.config = ConfigFile(self.share_dir)
-        self.registry = Registry(self.share_dir)
+        self.config: ConfigFile = ConfigFile(self.share_dir)
+        self.registry: Registry = Registry(self.share_dir)
         in_config = "" if platform else configured_platform(self.config, self.registry)
         name, platform_source = select(self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM)
         known = self.registry.get(name)
         self._sources = {"share_dir": share_dir_source, "platform": platform_source}
         self.platform: Platform = resolve(known, self.environ)
         self._built_in = known.oauth.host if known.oauth else ""
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
-        self.observe = observe or recorder_from_environ()
+        self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
+        self.walks: WalkHistory = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
         self._keyring_asked = store is not None or self.platform.oauth is None
         self._given_server = server
@@ -219,7 +244,8 @@ class Components:
             ) from None
 
     async def settle(self) -> None:
-        """`leave_keyring` for an event loop."""
+        """`leave_keyring` for an event loop, and `load` of what every walk needs."""
+        await load()
         if not self._keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
         self._keyring_asked = True

@@ -20,13 +20,14 @@
     ├── ModelsPending                10   signed in, but the models could not be fetched
     └── LoginCancelled              130   the person cancelled the login
 
-The number is the exit status of the command line; `code` is the stable name for programs. Hooks report expected
+The number is the exit status of the command line; `code` is the stable name for programs. `is_transient` says whether the
+same call may succeed later by itself, `retry_after_s` when. Hooks report expected
 failures by *returning* one of these in their context; only `Session` and the command line raise them.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from kimi_auth.language import tr
 
@@ -56,19 +57,43 @@ SIGN_IN_AGAIN = tr("sign in again: kimi-auth login")
 
 
 class KimiAuthError(Exception):
-    """Base of every deliberate error of kimi-auth: one sentence in `message`, the next step in `hint`."""
+    """Base of every deliberate error of kimi-auth: one sentence in `message`, the next step in `hint`.
+
+    `is_transient`: the same call may succeed later without a person's help. `retry_after_s`: seconds from the moment of
+    the error after which another try makes sense, because the server asked for the pause (RFC 9110 §10.2.3) or our backoff
+    lasts as long; None where nothing says it.
+    """
 
     code: ClassVar[str] = "unexpected"
     exit_status: ClassVar[int] = 1
     default_hint: ClassVar[str] = tr("look closer: kimi-auth doctor")
+    usually_transient: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        is_transient: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint or self.default_hint
+        self.hint: str = hint or self.default_hint
+        self.retry_after_s = retry_after_s
+        self.is_transient: bool = self.usually_transient if is_transient is None else is_transient
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.message, self.hint))
+        return (_rebuild, (type(self), self.message, self.hint, self.retry_after_s, self.is_transient))
+
+    def reworded(self, message: str = "", *, hint: str = "", retry_after_s: float | None = None) -> Self:
+        """An error of the same kind without this one's traceback. Arguments that are left out stay the same."""
+        return type(self)(
+            message or self.message,
+            hint=hint or self.hint,
+            retry_after_s=self.retry_after_s if retry_after_s is None else retry_after_s,
+            is_transient=self.is_transient,
+        )
 
     @property
     def line(self) -> str:
@@ -81,8 +106,14 @@ def with_hint(message: str, hint: str) -> str:
     return tr("{message} ({hint})", message=message, hint=hint) if hint else message
 
 
-def _rebuild(kind: type[KimiAuthError], message: str, hint: str) -> KimiAuthError:
-    return kind(message, hint=hint)
+def _rebuild(
+    kind: type[KimiAuthError],
+    message: str,
+    hint: str,
+    retry_after_s: float | None,
+    is_transient: bool,  # noqa: FBT001 - pickle gives arguments by position
+) -> KimiAuthError:
+    return kind(message, hint=hint, retry_after_s=retry_after_s, is_transient=is_transient)
 
 
 class NotSignedIn(KimiAuthError):
@@ -126,6 +157,7 @@ class Unreachable(KimiAuthError):
     code = "unreachable"
     exit_status = 5
     default_hint = tr("check the network and try again")
+    usually_transient = True
 
 
 class AccessDenied(KimiAuthError):
@@ -170,6 +202,7 @@ class CredentialLocked(StorageError):
 
     code = "locked"
     default_hint = tr("wait for that process, or end it, then try again")
+    usually_transient = True
 
 
 class LockLost(StorageError):
@@ -177,6 +210,7 @@ class LockLost(StorageError):
 
     code = "lock_lost"
     default_hint = tr("leave *.lock files alone; nothing was written, try again")
+    usually_transient = True
 
 
 class ConfigError(KimiAuthError):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Signal", "in_thread", "is_trio", "only_asyncio", "signal_here", "within"]
+__all__ = ["Signal", "checked_s", "in_thread", "is_trio", "only_asyncio", "signal_here", "within"]
 
 Result = TypeVar("Result")
 
@@ -40,6 +40,13 @@ class Signal(Protocol):
 def signal_here() -> Signal:
     """A signal for a task of the running loop."""
     return _TrioSignal() if is_trio() else _AsyncioSignal()
+
+
+def checked_s(timeout_s: float | None) -> float | None:
+    """`timeout_s` as it is. Raises ValueError for one that no caller can wait for."""
+    if timeout_s is not None and not 0 <= timeout_s < float("inf"):
+        raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
+    return timeout_s
 
 
 async def within(seconds: float | None, wait: Callable[[], Awaitable[Result]]) -> Result:

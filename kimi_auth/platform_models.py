@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from kimi_auth.components import Components
+from kimi_auth.components import TO_ASK, Components, load
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import ConfigError, WrongIssuer
+from kimi_auth.errors import ConfigError, Unreachable, WrongIssuer
 from kimi_auth.language import tr
+from kimi_auth.loops import checked_s, within
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
 
@@ -32,54 +33,62 @@ class Sibling(Protocol):
 
 
 class PlatformModels:
-    """The models of one platform, and of all those that its share directory has a login or a provider for."""
+    """The models of one platform, and of all those that its share directory has a login or a provider for.
+
+    `timeout_s` is how long each platform's answer is waited for, its bearer included, in seconds; without it as long as
+    each of its requests may take: 15 s, and 31 s for a renewal.
+    """
 
     def __init__(self, components: Components, session_of: Callable[[str], Sibling]) -> None:
         self._components = components
         self._session_of = session_of
 
-    async def fetch(self) -> tuple[ModelEntry, ...]:
+    async def fetch(self, *, timeout_s: float | None = None) -> tuple[ModelEntry, ...]:
         """The platform's models; a rejected token is renewed once, then config.toml's static key is tried. Raises
         Unreachable, ConfigError, and as `Session.access_token`."""
-        found = await self.fetch_catalogue()
+        found = await self.fetch_catalogue(timeout_s=timeout_s)
         if found.error is not None:
             raise found.error
         return found.models
 
-    async def fetch_catalogue(self) -> Catalogue:
+    async def fetch_catalogue(self, *, timeout_s: float | None = None) -> Catalogue:
         """`fetch` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
         result. Raises ConfigError."""
+        await load(*TO_ASK)
         from kimi_auth.models.sync import catalogue_of
 
         key = static_key(self._components.config.read(), self._components.platform)
-        return await catalogue_of(self._own, key, self._components.headers)
+        return await catalogue_of(self._own, key, self._components.headers, timeout_s=checked_s(timeout_s))
 
-    async def sync(self, *, dry_run: bool = False) -> Change:
+    async def sync(self, *, dry_run: bool = False, timeout_s: float | None = None) -> Change:
         """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
         platform (the models of its login were still to come), it is put there. Raises as `fetch`."""
-        synced = await self.sync_one(dry_run=dry_run)
+        synced = await self.sync_one(dry_run=dry_run, timeout_s=timeout_s)
         if synced.error is not None:
             raise synced.error
         assert synced.change is not None
         return synced.change
 
-    async def sync_one(self, *, dry_run: bool = False) -> Synced:
+    async def sync_one(self, *, dry_run: bool = False, timeout_s: float | None = None) -> Synced:
         """`sync` with notes on the parts of the platform's answer that were left out; errors are in the result. Raises
         ConfigError if config.toml cannot be read."""
-        (synced,) = await self._sync([self._own], dry_run=dry_run, finishes=True)
+        (synced,) = await self._sync([self._own], dry_run=dry_run, finishes=True, timeout_s=timeout_s)
         return synced
 
-    async def sync_all(self, *, dry_run: bool = False, finishes: bool = False) -> tuple[Synced, ...]:
+    async def sync_all(
+        self, *, dry_run: bool = False, finishes: bool = False, timeout_s: float | None = None
+    ) -> tuple[Synced, ...]:
         """`sync` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all asked
         at the same time and each for itself, in the registry's order. Raises ConfigError where config.toml cannot be
         read; what else goes wrong is in the results."""
+        await load(*TO_ASK)
         from kimi_auth.models.sync import managed
 
         platforms = self._components.registry.all()
         known = {platform.id for platform in managed(self._components.config.read(), platforms)}
         wanted = [self._session_of(one.id) for one in platforms if one.id in known or (finishes and one.oauth)]
         sources = [one for one in wanted if one.platform.id in known or one.status().state != "absent"]
-        return await self._sync(sources, dry_run=dry_run, finishes=finishes)
+        return await self._sync(sources, dry_run=dry_run, finishes=finishes, timeout_s=timeout_s)
 
     def sync_in_background(self) -> Future[tuple[Synced, ...]]:
         """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no
@@ -88,9 +97,11 @@ class PlatformModels:
 
         return in_background(self.sync_all, ())
 
-    async def verify(self) -> Verdict:
+    async def verify(self, *, timeout_s: float | None = None) -> Verdict:
         """Whether the platform lists its models for the stored access token as it is; nothing is renewed. A proxy's page, or
         an account without membership, says nothing of the token: that is `unknown`, with the reason."""
+        checked_s(timeout_s)
+        await load(*TO_ASK)
         from kimi_auth.wire import fetch_models
 
         platform = self._components.platform
@@ -103,7 +114,12 @@ class PlatformModels:
             return Verdict("unknown", ctx.error)  # it is another host's: this one must not see it
         if token is None or not token.access_token:
             return Verdict("invalid", ctx.error)
-        answer = await fetch_models(platform.api_base, token.access_token, self._components.headers)
+        bearer = token.access_token
+        try:
+            answer = await within(timeout_s, lambda: fetch_models(platform.api_base, bearer, self._components.headers))
+        except TimeoutError:
+            late = tr("{platform} did not answer within {seconds:g} s", platform=platform.name, seconds=timeout_s)
+            return Verdict("unknown", Unreachable(late))
         if answer.outcome == "models":
             return Verdict("valid")
         return Verdict("invalid" if answer.outcome == "rejected" else "unknown", answer.error)
@@ -112,12 +128,22 @@ class PlatformModels:
     def _own(self) -> Sibling:
         return self._session_of(self._components.platform.id)
 
-    async def _sync(self, sources: list[Sibling], *, dry_run: bool, finishes: bool) -> tuple[Synced, ...]:
+    async def _sync(
+        self, sources: list[Sibling], *, dry_run: bool, finishes: bool, timeout_s: float | None
+    ) -> tuple[Synced, ...]:
+        checked_s(timeout_s)
+        await load(*TO_ASK)
         from kimi_auth.models import CatalogueCache
         from kimi_auth.models.sync import sync
 
         components = self._components
         memory = CatalogueCache(components.share_dir)
         return await sync(
-            sources, components.config, components.headers, memory=memory, dry_run=dry_run, finishes=finishes
+            sources,
+            components.config,
+            components.headers,
+            memory=memory,
+            dry_run=dry_run,
+            finishes=finishes,
+            timeout_s=timeout_s,
         )

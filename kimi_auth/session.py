@@ -4,23 +4,25 @@
     token = await session.access_token()
 
 Sessions are cheap, thread-safe and free of process-wide state; any number of them, in any number of processes, may share
-one credential. Nothing is read before it is asked for.
+one credential. Nothing is read before it is asked for. A session can be pickled, without its token: the copy opens the same
+login in its process.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
-from kimi_auth.components import Components
+from kimi_auth.components import TO_SERVE, Components, load
 from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.loops import only_asyncio
+from kimi_auth.loops import checked_s, only_asyncio
 from kimi_auth.once import once
 from kimi_auth.supply import TokenSupply
 
@@ -74,6 +76,20 @@ class Session:
         self._clock = self._components.clock
         self._supply = TokenSupply(self._components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
+        self._made_from = (share_dir, platform, environ, one_shot, recheck_every_s)
+        only_here = {"clock": clock, "store": store, "server": server, "observe": observe}
+        self._only_here = [name for name, value in only_here.items() if value is not None]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A session is pickled as the arguments that it was made from: another process opens the same login by itself. Raises
+        TypeError where one of them exists in this process only."""
+        if self._only_here:
+            raise TypeError(
+                f"a Session with {'=, '.join(self._only_here)}= cannot be pickled: make one in the other process"
+            )
+        share_dir, platform, environ, one_shot, recheck_every_s = self._made_from
+        kept = None if environ is None or environ is os.environ else dict(environ)
+        return _opened, (share_dir, platform, kept, one_shot, recheck_every_s)
 
     @property
     def platform(self) -> Platform:
@@ -146,12 +162,14 @@ class Session:
         force: bool = False,
         open_browser: Callable[[str], object] | None = None,
         api_key: str | None = None,
+        timeout_s: float | None = None,
     ) -> LoginReport:
         """Signs in with the device grant (RFC 8628), or on a platform that takes API keys with `api_key`, once it has listed
         its models for it. A login that stands is left alone unless `force`.
 
         `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
-        code, and must not block. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
+        code, and must not block. `timeout_s`: how long it may take, in seconds; by default as long as its codes live, then
+        CodeExpired. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
         LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if no login is stored afterwards, and ConfigError
         for a platform that takes the other kind of sign-in. The report's `state` is `signed_in`, or `models_pending` with
         the reason in `error`: signed in, and `models.sync` brings the models later.
@@ -161,7 +179,9 @@ class Session:
         from kimi_auth.signing import sign_in
 
         view = PrintingView() if view is None else view
-        report = await sign_in(self._components, view, force=force, open_browser=open_browser, api_key=api_key)
+        report = await sign_in(
+            self._components, view, force=force, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s
+        )
         if report.state != "models_pending" and (error := login_error(report)) is not None:
             raise error
         return report
@@ -173,28 +193,33 @@ class Session:
         force: bool = False,
         open_browser: Callable[[str], object] | None = None,
         api_key: str | None = None,
+        timeout_s: float | None = None,
     ) -> LoginReport:
         """`login` for code without an event loop."""
         import asyncio
 
-        return asyncio.run(self.login(view, force=force, open_browser=open_browser, api_key=api_key))
+        return asyncio.run(
+            self.login(view, force=force, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s)
+        )
 
-    async def logout(self) -> LogoutReport:
+    async def logout(self, *, timeout_s: float | None = None) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
 
-        Raises WrongIssuer, StorageError or CredentialLocked if the login still stands.
+        `timeout_s`: how long this caller waits, in seconds; by default for the lock (half a minute) and the server (5 s).
+        Raises WrongIssuer, StorageError or CredentialLocked if the login still stands, and Unreachable when `timeout_s`
+        have passed: the sign-out goes on in its thread.
         """
         from kimi_auth.signing import sign_out
 
-        report = await sign_out(self._components)
+        report = await sign_out(self._components, timeout_s)
         self._forget_token()
         return report
 
-    def logout_sync(self) -> LogoutReport:
+    def logout_sync(self, *, timeout_s: float | None = None) -> LogoutReport:
         """`logout` for code without an event loop."""
         from kimi_auth.signing import sign_out_sync
 
-        report = sign_out_sync(self._components)
+        report = sign_out_sync(self._components, timeout_s)
         self._forget_token()
         return report
 
@@ -234,15 +259,17 @@ class Session:
         return detach
 
     @asynccontextmanager
-    async def kept_fresh(self, *targets: object) -> AsyncGenerator[Session, None]:
+    async def kept_fresh(self, *targets: object, timeout_s: float | None = None) -> AsyncGenerator[Session, None]:
         """While the block runs, the credential is renewed before it ends, and `targets` hold a token that works.
 
         Another process's renewal, a new login and a logout reach the targets within about a second; signed out or revoked,
         they have their static key or nothing. The block may begin offline or signed out: a first token is waited for while
-        it is being fetched, half a minute at most, and a later one comes by itself. A renewal that is in flight when the
+        it is being fetched, `timeout_s` seconds at most (31 by default), and a later one comes by itself. A renewal that is in flight when the
         block ends is waited for. In the main thread, signals are deferred as by `kimi_auth.signals_deferred`.
         """
         only_asyncio("kept_fresh")
+        checked_s(timeout_s)
+        await load(*TO_SERVE)
         import asyncio
 
         from kimi_auth.clients import keep
@@ -258,7 +285,7 @@ class Session:
                 with suppress(
                     KimiAuthError
                 ):  # a transient error, or not signed in yet: the keeper says so and tries again
-                    await freshness.look()
+                    await freshness.look(timeout_s)
                 keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
                 yield self
             finally:
@@ -289,6 +316,16 @@ class Session:
             one_shot=self._components.one_shot,
             recheck_every_s=self._recheck_every_s,
         )
+
+
+def _opened(
+    share_dir: str | Path | None,
+    platform: str | None,
+    environ: Mapping[str, str] | None,
+    one_shot: bool,  # noqa: FBT001 - pickle gives arguments by position
+    recheck_every_s: float,
+) -> Session:
+    return Session(share_dir, platform=platform, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)
 
 
 def components_of(session: Session) -> Components:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kimi_auth.components import Components
+from kimi_auth.components import TO_SIGN_IN, Components, load
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
-from kimi_auth.errors import ConfigError, WrongIssuer
+from kimi_auth.errors import CodeExpired, ConfigError, Unreachable, WrongIssuer
 from kimi_auth.language import tr
-from kimi_auth.loops import in_thread, only_asyncio
+from kimi_auth.loops import checked_s, in_thread, only_asyncio, within
 from kimi_auth.models.account import discover, endpoints_of, sign_in_command
 from kimi_auth.token import fingerprint
 
@@ -28,9 +28,39 @@ async def sign_in(
     force: bool = False,
     open_browser: Callable[[str], object] | None = None,
     api_key: str | None = None,
+    timeout_s: float | None = None,
+) -> LoginReport:
+    """`_sign_in` within `timeout_s` seconds (None: no limit). Raises CodeExpired when they are over, unless the login is
+    stored by then: that stands, and its models are pending."""
+    if timeout_s is None:
+        return await _sign_in(components, view, force=force, open_browser=open_browser, api_key=api_key)
+    checked_s(timeout_s)
+    before = components.store.read().fp
+    try:
+        return await within(
+            timeout_s,
+            lambda: _sign_in(components, view, force=force, open_browser=open_browser, api_key=api_key),
+        )
+    except TimeoutError:
+        found = components.credential.inspect()
+        late = tr("the sign-in was not finished within {seconds:g} s", seconds=timeout_s)
+        if found.token is None or found.ctx.snapshot.fp == before:
+            hint = tr("start again: {command}", command=sign_in_command(components.platform))
+            raise CodeExpired(late, hint=hint) from None
+        return LoginReport("models_pending", found.ctx.snapshot.fp, error=Unreachable(late))
+
+
+async def _sign_in(
+    components: Components,
+    view: LoginView,
+    *,
+    force: bool,
+    open_browser: Callable[[str], object] | None,
+    api_key: str | None,
 ) -> LoginReport:
     """Signs in as `Session.login` does, and reports every end: `state` is the rest state of device_login, or for an API
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
+    await load(*TO_SIGN_IN)
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 
@@ -62,24 +92,32 @@ async def sign_in(
     return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes)
 
 
-async def sign_out(components: Components) -> LogoutReport:
+async def sign_out(components: Components, timeout_s: float | None = None) -> LogoutReport:
     """As `Session.logout`; the caller forgets the token that it holds."""
+    checked_s(timeout_s)
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
     _refuse_foreign(components)
-    return _signed_out(components, await components.credential.sign_out().wait_async())
+    try:
+        return _signed_out(components, await components.credential.sign_out().wait_async(timeout_s))
+    except TimeoutError:
+        raise _still_signing_out(timeout_s) from None
 
 
-def sign_out_sync(components: Components) -> LogoutReport:
+def sign_out_sync(components: Components, timeout_s: float | None = None) -> LogoutReport:
     """`sign_out` for code without an event loop."""
+    checked_s(timeout_s)
     if components.platform.oauth is None:
         from kimi_auth.login.api_keys import sign_out_of_key
 
         return sign_out_of_key(components.platform, components.config)
     components.leave_keyring()
     _refuse_foreign(components)
-    return _signed_out(components, components.credential.sign_out().result())
+    try:
+        return _signed_out(components, components.credential.sign_out().result(timeout_s))
+    except TimeoutError:
+        raise _still_signing_out(timeout_s) from None
 
 
 def adopt_login(components: Components, issuer: str) -> Adoption:
@@ -92,6 +130,11 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
     endpoints_of(components.platform)
     components.leave_keyring()
     return adopt(components.store, issuer)
+
+
+def _still_signing_out(timeout_s: float | None) -> Unreachable:
+    late = tr("not signed out within {seconds:g} s, and the sign-out goes on", seconds=timeout_s)
+    return Unreachable(late, hint=tr("see: kimi-auth status"))
 
 
 def _refuse_foreign(components: Components) -> None:

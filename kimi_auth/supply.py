@@ -13,6 +13,7 @@ from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Ask, CredentialState
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
 from kimi_auth.language import tr
+from kimi_auth.loops import checked_s
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.token import Token, left_s, lifetime_s
 
@@ -71,8 +72,7 @@ class TokenSupply:
         return need, self._asking_for(need, timeout_s)
 
     def _asking_for(self, need: Need, timeout_s: float | None) -> Ask:
-        if timeout_s is not None and not 0 <= timeout_s < float("inf"):
-            raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
+        checked_s(timeout_s)
         return lambda: self._components.obtain(need, timeout_s)
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:

@@ -4,7 +4,8 @@ This module is the hot path of `kimi-auth token`, so it imports only C modules t
 The lifecycle machine's hook, Session and status use the same functions.
 
 The record on disk is the Kimi CLI's: one JSON object with `access_token`, `refresh_token`, `expires_at` (unix seconds),
-`expires_in` (seconds), `scope`, `token_type`; ours adds `issuer` and, after a logout, `signed_out_at`.
+`expires_in` (seconds), `scope`, `token_type`; ours adds `issuer`, `refresh_expires_at` (unix seconds) where the server said
+it, and after a logout `signed_out_at`.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Token:
     """One pair: `access_token` (sent as Bearer), `refresh_token` (single use), and the end of the first one.
 
     `expires_at_s` is unix seconds, `expires_in_s` the life that the server granted, in seconds; either is 0.0 if
-    unknown. `issuer` is the OAuth host that issued the pair, "" if the record has none. Immutable; its repr is
-    redacted.
+    unknown. `issuer` is the OAuth host that issued the pair, "" if the record has none. `refresh_expires_at_s`: when the
+    refresh token ends, as the server said it, 0.0 if it did not. Immutable; its repr is redacted.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Token:
         "expires_at_s",
         "expires_in_s",
         "issuer",
+        "refresh_expires_at_s",
         "refresh_token",
         "scope",
         "signed_out_at_s",
@@ -66,6 +68,7 @@ class Token:
     token_type: str
     issuer: str
     signed_out_at_s: float
+    refresh_expires_at_s: float
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Token:
         token_type: str = "Bearer",
         issuer: str = "",
         signed_out_at_s: float = 0.0,
+        refresh_expires_at_s: float = 0.0,
     ) -> None:
         put = object.__setattr__
         put(self, "access_token", access_token)
@@ -87,6 +91,7 @@ class Token:
         put(self, "token_type", token_type)
         put(self, "issuer", issuer)
         put(self, "signed_out_at_s", signed_out_at_s)
+        put(self, "refresh_expires_at_s", refresh_expires_at_s)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Token is immutable: {name}")
@@ -116,6 +121,7 @@ class Token:
             self.token_type,
             self.issuer,
             self.signed_out_at_s,
+            self.refresh_expires_at_s,
         ]
 
     @property
@@ -136,6 +142,8 @@ class Token:
         }
         if self.issuer:
             record["issuer"] = self.issuer
+        if self.refresh_expires_at_s:
+            record["refresh_expires_at"] = self.refresh_expires_at_s
         if self.signed_out_at_s:
             record["signed_out_at"] = self.signed_out_at_s
         return record
@@ -237,6 +245,7 @@ def parse_record(data: object) -> Token:
         _text(data, "token_type", optional=True) or "Bearer",
         _text(data, "issuer", optional=True),
         _number(data, "signed_out_at"),
+        _number(data, "refresh_expires_at"),
     )
 
 

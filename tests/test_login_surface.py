@@ -105,11 +105,13 @@ def test_what_a_server_chose_is_harmless_on_a_terminal(capsys: pytest.CaptureFix
     """Control characters in a notice or a code move no cursor."""
     code = DeviceCode("d", "AB\x1b[2J", "https://a.example/\r", "", 900.0, 5.0)
     view = PrintingView()
-    view.tell(Notice("code", "open\x1b]0;x\x07 it", code))
+    view.tell(Notice("code", "open\x1b]0;x\x07 it", code, asker="kimi-auth on a\x1b[2Jhost\r"))
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert "\r" not in said
-    assert len(said.splitlines()) == 3
+    assert len(said.splitlines()) == 5
+    assert "asks: kimi-auth on a" in said
+    assert "If another person sent you this code, do not approve" in said
 
 
 def test_nothing_to_print_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["claim_of", "duration", "is_too_long", "status"]
+__all__ = ["claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 WORDS = {
@@ -98,6 +98,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows += [
             (tr("token"), _left(found)),
             (tr("renewal"), _renewal(found)),
+            *_login_ends(session, found, now_s),
             (tr("pair"), found.fp),
         ]
     if found.renewed_at_s:
@@ -175,6 +176,25 @@ def _renewal(found: Status) -> str:
     return tr("due in {time}", time=duration(found.renews_in_s)) if found.renews_in_s else tr("due")
 
 
+def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
+    """How long the login lasts without a renewal, where that is known; with the next step when it is not long."""
+    if not found.refresh_ends_at_s:
+        return []
+    said = login_ends(found, now_s)
+    if not found.ends_soon:
+        return [(tr("login"), said)]
+    step = tr("{what}: {command} --force", what=said, command=sign_in_command(session.platform))
+    return [(tr("login"), Styled(((step, "yellow"),)))]
+
+
+def login_ends(found: Status, now_s: float) -> str:
+    """When the refresh token ends, for people."""
+    left_s = found.refresh_ends_at_s - now_s
+    if left_s > 0:
+        return tr("ends in {time} if nothing renews it", time=days(left_s))
+    return tr("ended {time} ago", time=days(-left_s))
+
+
 def _named(found: Status, what: str) -> str:
     """The source of a value, for people; nothing where it is the platform's own or the default."""
     source = found.sources[what]
@@ -196,6 +216,8 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "expires_at": found.expires_at_s or None,
         "left_s": round(found.left_s, 3) if session.platform.oauth else None,
         "renews_in_s": round(found.renews_in_s, 3) if session.platform.oauth and found.renewable else None,
+        "refresh_expires_at": found.refresh_ends_at_s or None,
+        "ends_soon": found.ends_soon,
         "renewed_at": found.renewed_at_s or None,
         "retry_at": found.retry_at_s or None,
         "rejected_at": found.rejected_at_s or None,
@@ -220,6 +242,11 @@ def _about(error: KimiAuthError | None) -> dict[str, str] | None:
 def claim_of(found: Status) -> str:
     """The claim as far as anything follows from it: where the server ended the login, no answer is waited for."""
     return "" if isinstance(found.error, Revoked) else found.claim
+
+
+def days(seconds: float) -> str:
+    """A long time for people: "29 days", "30 h 20 min"."""
+    return tr("{days} days", days=int(seconds // 86_400)) if seconds >= 2 * 86_400 else duration(seconds)
 
 
 def duration(seconds: float) -> str:

@@ -55,7 +55,7 @@ class LiveView:
         text: Callable[[str], str] = str,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.state = ViewState(platform)
+        self.state: ViewState = ViewState(platform)
         self._console = console
         self._painter = Painter(console)
         self._lines = PlainView(lambda text: None if self._has_terminal() else line(text), platform)

@@ -21,6 +21,7 @@ from kimi_auth.cli.drawing import Prose
 from kimi_auth.cli.letters import block_letters, can_draw
 from kimi_auth.cli.view_state import STEPS, ViewState
 from kimi_auth.language import tr
+from kimi_auth.login.view import CAUTION, SENT
 from kimi_auth.text import cells
 
 __all__ = ["render"]
@@ -32,15 +33,17 @@ PICTURE_WIDTH = 80
 """Columns that the picture keeps for itself where something stands beside it."""
 
 BAR_MAX = 54
-CAUTION = tr("Approve only if you started this sign-in.")
 CAUTION_LINES = tr("Approve only\nif you started\nthis sign-in.")
 BESIDE = 3
 """Columns between the code and the caution."""
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SPINS_PER_S = 5
-FULL_HEIGHT = 19
+FULL_HEIGHT = 21
 """Lines that the picture takes with block letters and blank lines, and one for the cursor; a lower terminal gets neither."""
+
+LOW_HEIGHT = 13
+"""A lower terminal has room for the link, the code and the caution, and for nothing else."""
 
 LINK_LINES_MAX = 4
 
@@ -91,7 +94,11 @@ def _picture(
     text: Callable[[str], str],
 ) -> RenderableType:
     title = tr("Sign in to {platform}", platform=state.platform)
-    parts: list[RenderableType] = [BLANK, _line(Prose(text(title), style="bold")), BLANK]
+    parts: list[RenderableType] = [BLANK, _line(Prose(text(title), style="bold"))]
+    if state.is_asking and state.asker and height >= LOW_HEIGHT:
+        asks = tr("{program} asks for access to your account.", program=state.asker)
+        parts += [_line(Prose(text(asks))), _line(Prose(text(SENT)))]
+    parts.append(BLANK)
     if state.is_asking:
         parts += _question(state, width, height, text)
         parts += [_countdown(state, now_s, width, text), BLANK]

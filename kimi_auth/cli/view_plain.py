@@ -9,8 +9,8 @@ from typing import Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.language import tr
-from kimi_auth.login.view import Notice
+from kimi_auth.language import joined, tr
+from kimi_auth.login.view import CAUTION, SENT, Notice
 
 __all__ = ["PlainView"]
 
@@ -34,16 +34,21 @@ class PlainView:
         before, self._state = self._state, fold(self._state, notice, 0.0)
         if notice.kind == "code" and notice.code is not None:
             complete = self._state.url != self._state.typed_url
+            if notice.asker:
+                asks = tr(
+                    "{program} asks for access to your {platform} account.",
+                    program=notice.asker,
+                    platform=self._state.platform,
+                )
+                self._line(asks)
             page = tr(
                 "Open this page to sign in to {platform}: {url}", platform=self._state.platform, url=self._state.url
             )
             self._line(page)
             asked = tr("It must show or ask for the code: {code}") if complete else tr("Type the code: {code}")
             self._line(asked.format(code=self._state.user_code))
-            caution = tr(
-                "Approve only if you started this sign-in. The code is valid for {time}.", time=_minutes(notice.left_s)
-            )
-            self._line(caution)
+            self._line(joined(" ", (CAUTION, SENT)))
+            self._line(tr("The code is valid for {time}.", time=_minutes(notice.left_s)))
         elif notice.kind == "warning":
             self._line(tr("Warning: {message}", message=notice.message))
         elif notice.message != before.message:

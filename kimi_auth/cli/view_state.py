@@ -50,6 +50,7 @@ _ENDS: dict[str, tuple[Mood, Sentence]] = {
 @dataclass(frozen=True, slots=True)
 class ViewState:
     """A sign-in to `platform` (its name). `url` is the best link and `typed_url` the short one that goes with the code.
+    `asker`: the program that asks, and its computer.
 
     `ends_at_s` and `life_s`: when the code dies and how long it had; `next_at_s`: when the next request goes out.
     `message`: the sentence to show now. `done`: steps of `STEPS` with their own texts; `warnings`: sentences.
@@ -61,6 +62,7 @@ class ViewState:
     user_code: str = ""
     url: str = ""
     typed_url: str = ""
+    asker: str = ""
     ends_at_s: float = 0.0
     life_s: float = 0.0
     next_at_s: float = 0.0
@@ -90,6 +92,7 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
             user_code=code.user_code,
             url=code.verification_uri_complete or code.verification_uri,
             typed_url=code.verification_uri,
+            asker=notice.asker,
             ends_at_s=now_s + notice.left_s,
             life_s=max(code.expires_in_s, notice.left_s),
         )

@@ -9,6 +9,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.credential.backoff import forced_until_s
 from kimi_auth.credential.context import Need
 from kimi_auth.credential.credential import RENEWABLE, Credential, CredentialState
+from kimi_auth.credential.refresh_life import ends_soon, refresh_ends_at_s
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
 from kimi_auth.platforms import Platform
@@ -105,14 +106,17 @@ class Refresher:
         """True if any program has written the credential since the last round."""
         return self._age_clock.stamp_now() != self._stamp
 
-    async def look(self) -> float:
-        """Runs one round; returns the seconds until the next one. Raises as `obtain` if no token is available."""
+    async def look(self, timeout_s: float | None = None) -> float:
+        """Runs one round; returns the seconds until the next one. Raises as `obtain` if no token is available within
+        `timeout_s`, by default the patience of every caller."""
         landing = self._credential.inspect()
         self._stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":
             self._credential.renew_in_background(landing)  # advisory: the current token works, so no caller waits
         elif landing.token is None and landing.state in RENEWABLE:
-            landing = await self._credential.wait(lambda: self._credential.obtain(Need(), self._age_clock.now_s()))
+            landing = await self._credential.wait(
+                lambda: self._credential.obtain(Need(), self._age_clock.now_s(), timeout_s), timeout_s
+            )
         self._stamp = landing.ctx.snapshot.stamp
         token = landing.token
         if token is None:
@@ -151,6 +155,8 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         lifetime_s=lifetime_s(token),
         renewable=bool(token.refresh_token),
         renews_in_s=max(0.0, left - window_s(token)),
+        refresh_ends_at_s=refresh_ends_at_s(token),
+        ends_soon=ends_soon(token, now_s),
         renewed_at_s=backoff.renewed_at_s,
         retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,
         rejected_at_s=backoff.rejected_at_s if backoff.rejected_fp == snapshot.fp else 0.0,

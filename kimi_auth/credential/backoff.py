@@ -163,14 +163,13 @@ def transient_error(backoff: Backoff) -> KimiAuthError:
     return kind(backoff.message or tr("the server could not be reached"))
 
 
-def rejected_again() -> Unreachable:
-    """The error for a forced rotation that came too soon after the last one."""
+def rejected_again(wait_s: float) -> Unreachable:
+    """The error for a forced rotation that came too soon after the last one; the next may be made in `wait_s` seconds."""
     words = tr("the API rejected this access token soon after it was renewed for that reason")
-    return Unreachable(words, hint=tr("wait, or look at it: kimi-auth doctor --verify"))
+    return Unreachable(words, hint=tr("wait, or look at it: kimi-auth doctor --verify"), retry_after_s=wait_s)
 
 
 def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:
     """The same error, with the seconds until the next try in its message."""
-    return type(error)(
-        tr("{error}; not tried again for {seconds:.0f} s", error=error.message, seconds=wait_s), hint=error.hint
-    )
+    words = tr("{error}; not tried again for {seconds:.0f} s", error=error.message, seconds=wait_s)
+    return error.reworded(words, retry_after_s=wait_s)

@@ -81,8 +81,8 @@ class Call(Generic[Result]):
         self._settle = settle
         self._gate = threading.Lock()
         self._waiters: list[Waiter[Result]] = []
-        self.has_started = False
-        self.is_done = False
+        self.has_started: bool = False
+        self.is_done: bool = False
         self.thread: threading.Thread | None = None
 
     @classmethod

@@ -48,7 +48,7 @@ def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
     hint = error.hint
     if "--platform" not in hint:
         hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))
-    return type(error)(error.message, hint=hint)
+    return error.reworded(hint=hint)
 
 
 class CredentialState(NamedTuple):

@@ -83,4 +83,11 @@ def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | N
         grant.scope or (before.scope if before else ""),
         grant.token_type,
         issuer,
+        refresh_expires_at_s=_refresh_ends_at_s(grant, sent_at_s, before),
     )
+
+
+def _refresh_ends_at_s(grant: Grant, sent_at_s: float, before: Token | None) -> float:
+    if grant.refresh_expires_in_s:
+        return sent_at_s + grant.refresh_expires_in_s
+    return before.refresh_expires_at_s if before and grant.refresh_token is None else 0.0

@@ -174,8 +174,8 @@ def in_flight() -> bool:
         return any(not call.is_done for call in _all)
 
 
-def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
-    """Waits until every call has finished, at most `patience_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
+def drain(timeout_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
+    """Waits until every call has finished, at most `timeout_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
 
     `on_wait` is called once if it takes longer than a second. True when nothing is left in flight.
     """
@@ -187,13 +187,13 @@ def drain(patience_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None
         if not calls:
             return True
         waited_s = time.monotonic() - began_s
-        if waited_s >= patience_s:
+        if waited_s >= timeout_s:
             return False
         if waited_s >= SAY_AFTER_S and not said and on_wait is not None:
             said = True
             on_wait()
         with suppress(KeyboardInterrupt, TimeoutError):
-            calls[0].wait(min(1.0, patience_s - waited_s))
+            calls[0].wait(min(1.0, timeout_s - waited_s))
         if calls[0].is_done or calls[0].never_started:
             with _all_lock:
                 _all.discard(calls[0])

@@ -44,8 +44,9 @@ class Status(NamedTuple):
     `location` names the credential's file or keyring, `issuer` its OAuth host ("" unknown): from the record, else from the
     `binding` beside it, else from the platform (`issuer_from`). `left_s` is the access token's life, `lifetime_s` the
     life that the server granted, `renews_in_s` the time until renewal becomes advisory; `renewable` is False for a record
-    without a refresh token. `rejected_at_s`: when a program reported that the API rejected this access
-    token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
+    without a refresh token. `refresh_ends_at_s`: when the refresh token ends, and with it a login that no program renews, as
+    far as the server or the token says it; `ends_soon`: it has, or it has a few days left. `rejected_at_s`: when a program
+    reported that the API rejected this access token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
     for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
@@ -66,6 +67,8 @@ class Status(NamedTuple):
     lifetime_s: float = 0.0
     renewable: bool = True
     renews_in_s: float = 0.0
+    refresh_ends_at_s: float = 0.0
+    ends_soon: bool = False
     renewed_at_s: float = 0.0
     retry_at_s: float = 0.0
     rejected_at_s: float = 0.0

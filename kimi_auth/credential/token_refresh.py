@@ -74,9 +74,10 @@ class TokenRefreshHooks:
             return "revoked", ctx._replace(error=error)
         if backoffs.attainable(ctx.need, backoff).met_by(snapshot, now.age_s):
             return "satisfied", ctx
-        if backoffs.is_forced(snapshot, ctx.need, now.age_s) and backoffs.forced_until_s(backoff, now.wall_s):
+        forced_until_s = backoffs.forced_until_s(backoff, now.wall_s)
+        if backoffs.is_forced(snapshot, ctx.need, now.age_s) and forced_until_s:
             # No `retry_at_s`: the token may work at other URLs, so its holders do not wait.
-            return "backing_off", ctx._replace(error=backoffs.rejected_again())
+            return "backing_off", ctx._replace(error=backoffs.rejected_again(forced_until_s - now.wall_s))
         until_s = backoffs.retry_at_s(
             backoff,
             now.wall_s,
@@ -126,7 +127,10 @@ class TokenRefreshHooks:
             else tr("recovered when this token has ended")
         )
         return ctx._replace(
-            error=Unreachable(tr("{owner} may still be renewing; {until}", owner=owner, until=until)),
+            error=Unreachable(
+                tr("{owner} may still be renewing; {until}", owner=owner, until=until),
+                retry_after_s=claim.wait_s or None,
+            ),
             retry_at_s=self._clock.wall_s() + claim.wait_s if claim.wait_s else 0.0,
         )
 
@@ -231,7 +235,7 @@ class TokenRefreshHooks:
     def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
         """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
         help."""
-        is_transient = isinstance(ctx.error, Unreachable)
+        is_transient = ctx.error is not None and ctx.error.is_transient
         return ctx._replace(retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
@@ -297,4 +301,4 @@ def _pair_of(snapshot: Snapshot) -> Token:
 
 
 def _kept(error: StorageError) -> StorageError:
-    return type(error)(tr("not renewed, nothing was sent: {error}", error=error.message), hint=error.hint)
+    return error.reworded(tr("not renewed, nothing was sent: {error}", error=error.message))

@@ -78,7 +78,7 @@ class Unfit(OSError):
         super().__init__(tr("{path} {message}", path=path, message=words))
         self.path = path
         self.message = words
-        self.hint = _for_shell(hint, path)
+        self.hint: str = _for_shell(hint, path)
 
 
 class NotAFile(Unfit):

@@ -90,9 +90,8 @@ async def sign_in_with_key(
                 hint=tr("check the key, then: {command}", command=sign_in_command(platform)),
             )
         if error is not None:
-            raise type(error)(
-                error.message, hint=tr("nothing was stored; try again: {command}", command=sign_in_command(platform))
-            )
+            hint = tr("nothing was stored; try again: {command}", command=sign_in_command(platform))
+            raise error.reworded(hint=hint)
         await asyncio.to_thread(place.install, found.models, api_key=key)
     except KimiAuthError as problem:
         return LoginReport("failed", error=problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -48,6 +49,7 @@ REJECTIONS_MAX = 4
 does not know the server yet."""
 
 LOCK_NOTICE_S = 2.0
+HOST_SHOWN_MAX = 40
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
 
@@ -169,6 +171,11 @@ class DeviceLoginHooks:
                 ),
                 code=code,
                 left_s=left_s,
+                asker=tr(
+                    "{program} on {host}",
+                    program="kimi-auth",
+                    host=socket.gethostname()[:HOST_SHOWN_MAX] or tr("this computer"),
+                ),
             )
         )
         if self._around.open_browser is not None:

@@ -25,6 +25,7 @@ def login_error(report: LoginReport) -> KimiAuthError | None:
     kind, message = _ENDS[report.state]
     if report.error is None or isinstance(report.error, kind):
         return report.error or kind(message)
-    if report.state == "models_pending":
-        return ModelsPending(tr("signed in, but {error}", error=report.error.message))
-    return kind(report.error.message)
+    said = report.error.message
+    if kind is ModelsPending:
+        said = tr("signed in, but {error}", error=said)
+    return kind(said, retry_after_s=report.error.retry_after_s, is_transient=report.error.is_transient)

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from kimi_auth.language import tr
 from kimi_auth.text import one_line
 from kimi_auth.wire import DeviceCode
 
-__all__ = ["LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]
+__all__ = ["CAUTION", "SENT", "LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]
 
 NoticeKind = Literal[
     "code",  # show these codes; `code`, `left_s`
@@ -31,7 +32,8 @@ NoticeKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that happened. `message` is a whole sentence without secrets; durations are in seconds."""
+    """One thing that happened. `message` is a whole sentence without secrets; durations are in seconds. `asker`, with a
+    code: the program that asks for the sign-in, and its computer."""
 
     kind: NoticeKind
     message: str
@@ -39,6 +41,12 @@ class Notice:
     left_s: float = 0.0
     wait_s: float = 0.0
     count: int = 0
+    asker: str = ""
+
+
+# A device login can be begun by one person and approved by another: RFC 8628 §5.4, and RFC 10027 for all such flows.
+CAUTION = tr("Approve only if you started this sign-in.")
+SENT = tr("If another person sent you this code, do not approve: it is a trap.")
 
 
 class LoginView(Protocol):
@@ -69,10 +77,11 @@ class PrintingView(SilentView):
     """
 
     def tell(self, notice: Notice) -> None:
-        """One line, or three for a code. Text that a server chose is made fit for a terminal."""
+        """One line, or more for a code. Text that a server chose is made fit for a terminal."""
         lines = [notice.message]
         if notice.code is not None:
             lines += [f"page: {notice.code.verification_uri}", f"code: {notice.code.user_code}"]
+            lines += [f"asks: {notice.asker}", f"{CAUTION} {SENT}"]
         with suppress(OSError, ValueError, AttributeError):  # closed, or none at all under pythonw
             sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
             sys.stderr.flush()

@@ -44,6 +44,11 @@ class Library(Mapping[str, Machine]):
         """
         return _own_machines() if folder is None else _read(folder)
 
+    @staticmethod
+    def is_loaded() -> bool:
+        """True if `load` of the package's own machines returns at once."""
+        return _own_machines.cache_info().currsize > 0
+
     @classmethod
     def from_data(cls, files: Mapping[str, Mapping[str, Any]]) -> Library:
         """What `load` does after parsing: `files` maps each file's stem to its tables."""

@@ -32,6 +32,7 @@ class BearerRejected(Unreachable):
     """The platform answered 401: it wants another access token."""
 
     code = "bearer_rejected"
+    usually_transient = False
     default_hint = tr("try again; if that does not help, sign in again: kimi-auth login --force")
 
 

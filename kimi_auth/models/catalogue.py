@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -57,7 +57,7 @@ class ModelEntry(BaseModel):
     `context_length` is in tokens, None where the server does not say; flags that are missing or null are False.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     id: Annotated[str, Field(min_length=1, max_length=_TEXT_MAX), AfterValidator(_clean_id)]
     context_length: Annotated[int | None, BeforeValidator(_tokens)] = None

@@ -7,7 +7,7 @@ Optional: a file that cannot be read or written counts as absent, and its conten
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,7 +22,7 @@ BYTES_MAX = 2 << 20
 class CachedCatalogue(BaseModel):
     """One platform's last answer: where it came from, its ETag and its decoded body."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     v: Literal[1] = 1
     api_base: str

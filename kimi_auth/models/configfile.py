@@ -60,8 +60,8 @@ class ConfigFile:
 
     def __init__(self, share_dir: Path, *, lock_wait_s: float = 10.0) -> None:
         self.share_dir = share_dir
-        self.path = share_dir / "config.toml"
-        self.lock_path = share_dir / "config.lock"
+        self.path: Path = share_dir / "config.toml"
+        self.lock_path: Path = share_dir / "config.lock"
         self._legacy_path = share_dir / "config.json"
         self._lock_wait_s = lock_wait_s
 

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kimi_auth.errors import KimiAuthError, SignInEnded
+from kimi_auth.errors import KimiAuthError, SignInEnded, Unreachable
+from kimi_auth.language import tr
+from kimi_auth.loops import within
 from kimi_auth.models import Catalogue, CatalogueCache, Change, ConfigFile, plan, static_key
 from kimi_auth.models.account import BearerRejected, PlatformConfig, discover
 from kimi_auth.models.tomltext import applied
@@ -45,9 +47,32 @@ class Synced:
 
 
 async def catalogue_of(
-    source: Source, static: str, headers: Mapping[str, str], memory: CatalogueCache | None = None
+    source: Source,
+    static: str,
+    headers: Mapping[str, str],
+    memory: CatalogueCache | None = None,
+    *,
+    timeout_s: float | None = None,
 ) -> Catalogue:
-    """One platform's models, with whatever bearer it takes. Raises nothing but a cancellation."""
+    """One platform's models, with whatever bearer it takes, within `timeout_s` seconds (None: no limit but that of each
+    request). Raises nothing but a cancellation."""
+    try:
+        return await within(timeout_s, lambda: _catalogue_of(source, static, headers, memory))
+    except TimeoutError:
+        return Catalogue(
+            error=Unreachable(
+                tr(
+                    "{platform} did not list its models within {seconds:g} s",
+                    platform=source.platform.name,
+                    seconds=timeout_s,
+                )
+            )
+        )
+
+
+async def _catalogue_of(
+    source: Source, static: str, headers: Mapping[str, str], memory: CatalogueCache | None
+) -> Catalogue:
     platform = source.platform
     found = Catalogue()
     tried = ""
@@ -94,6 +119,7 @@ async def sync(
     memory: CatalogueCache | None = None,
     dry_run: bool = False,
     finishes: bool = False,
+    timeout_s: float | None = None,
 ) -> tuple[Synced, ...]:
     """Brings the config up to every platform's catalogue, or with `dry_run` says what that would change. With `finishes`, a
     platform that the config does not know gets all that a login writes: its models were still to come at the time.
@@ -104,7 +130,10 @@ async def sync(
     sources = tuple(sources)
     data = config.read()
     asked = await asyncio.gather(
-        *(catalogue_of(source, static_key(data, source.platform), headers, memory) for source in sources)
+        *(
+            catalogue_of(source, static_key(data, source.platform), headers, memory, timeout_s=timeout_s)
+            for source in sources
+        )
     )
     known = {platform.id for platform in managed(data, (source.platform for source in sources))}
     unknown = {source.platform.id for source in sources} - known if finishes else set[str]()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,7 +31,7 @@ _BYTES_MAX = 16 << 20
 class Found(BaseModel):
     """The defaults that a login found, None for a key that was not there, and the `default_thinking` that it put there."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     default_model: str | None = None
     default_thinking: bool | None = None
@@ -56,7 +56,7 @@ class Found(BaseModel):
 class Undo(BaseModel):
     """The undo of all logins. The text may hold secrets: it is not in the repr."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     v: Literal[1] = 1
     before: Base64Bytes | None = Field(default=None, repr=False)
@@ -88,7 +88,7 @@ class UndoFile:
     """The undo file of one share dir. Everything that writes is called under the config's lock."""
 
     def __init__(self, share_dir: Path) -> None:
-        self.path = share_dir / UNDO_PATH
+        self.path: Path = share_dir / UNDO_PATH
 
     def read(self) -> Undo:
         """The stored undo; an empty one also if the file cannot be understood, because undo is a courtesy."""

@@ -87,6 +87,10 @@ class Hold:
                 )
 
 
+BEFORE_LOCKS = ("decimal", "platform", "secrets")
+"""What filelock loads in its turn, the half of its time. They may be loaded in any thread, filelock may not: see `load`."""
+
+
 def load() -> None:
     """Loads what takes locks, in the thread that is about to start a call that a fork waits for.
 

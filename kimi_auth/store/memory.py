@@ -79,7 +79,7 @@ class MemoryStore:
     def read(self) -> Snapshot:
         found = self._found
         if found.problem is not None:  # a new error for each reader: a traceback stays with its error
-            return found._replace(problem=type(found.problem)(found.problem.message, hint=found.problem.hint))
+            return found._replace(problem=found.problem.reworded())
         if self.fixed and found.state == "present":
             return found._replace(problem=StoreUnwritable(FIXED))
         return found

@@ -34,8 +34,8 @@ class Watch:
         except OSError:
             os.close(fd)
             raise
-        self.stamp = stamp_of(found)
-        self.until_s = until_s
+        self.stamp: Stamp = stamp_of(found)
+        self.until_s: float = until_s
         """When to check the path again, on the caller's clock."""
         self._fd = fd
         self._seen = _seen(found)

@@ -60,7 +60,7 @@ class SimulatedServer:
             interval_s=interval_s,
             reuse=Reuse.parse(reuse),
         )
-        self.state = State(settings, clock.wall_s, _counted_names())
+        self.state: State = State(settings, clock.wall_s, _counted_names())
         self.counts: Counter[Request] = Counter()
         self._faults: dict[Request, deque[tuple[Answer[Any, Any], bool]]] = {}
         self._guard = threading.RLock()

@@ -66,13 +66,15 @@ class DeviceCode:
 @dataclass(frozen=True, slots=True)
 class Grant:
     """RFC 6749 §5.1: a token answer. Only `access_token` is required. `refresh_token` None and `expires_in_s` 0.0 mean
-    absent; `refresh_token` "" means that the server sent one that no request could carry."""
+    absent; `refresh_token` "" means that the server sent one that no request could carry. `refresh_expires_in_s`: the life of
+    the refresh token, 0.0 where the server does not say it."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False, default=None)
     expires_in_s: float = 0.0
     scope: str = ""
     token_type: str = "Bearer"
+    refresh_expires_in_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from .failures import UnsendableError, UntrustedError, reason_of
 from .proxies import setting
 from .sanitize import clean
 
-__all__ = ["VARIABLES", "trusted", "untrusted"]
+__all__ = ["VARIABLES", "are_read", "trusted", "untrusted"]
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """The first one that is set names the only trusted certificates. The last two are those of requests and curl, which are
@@ -25,8 +26,48 @@ _NAME = frozenset({62, 64})
 """Codes of OpenSSL (X509_V_ERR_...): not yet valid, expired; another host's name, another host's address."""
 
 
+_Source = tuple[str, str, tuple[int, ...]]
+"""The variable that names the certificates, the name that it gives, and the file's inode, size and time of change."""
+
+_read: tuple[_Source, ssl.SSLContext] | None = None
+_reading = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A thread that the child does not have may hold it; what it was reading is read again.
+    os.register_at_fork(after_in_child=lambda: globals().update(_reading=threading.Lock()))
+
+
 def trusted() -> ssl.SSLContext:
-    """The context of every connection of ours. Raises UnsendableError if the file that a variable names cannot be used."""
+    """The context of every connection of this process. Raises UnsendableError if the file that a variable names cannot be
+    used.
+
+    Reading the system's authorities takes some 30 ms, longer than most requests: they are read once, and again when a
+    variable names another file or its file has changed. An event loop asks `are_read` first, and has a thread read them.
+    """
+    global _read  # noqa: PLW0603 - one context for the process
+    with _reading:
+        source = _source()
+        if _read is None or _read[0] != source:
+            _read = source, _context()
+        return _read[1]
+
+
+def are_read() -> bool:
+    """True if `trusted` returns at once."""
+    known = _read
+    return known is not None and known[0] == _source()
+
+
+def _source() -> _Source:
+    name = _variable()
+    path = setting(os.environ[name]) if name else ""
+    try:
+        found = Path(path).stat() if path else None
+    except (OSError, ValueError):
+        found = None
+    return name, path, (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
+
+
+def _context() -> ssl.SSLContext:
     # Not `truststore`: on Linux it loads the same system store as we do; on macOS it verifies after the handshake through
     # the system's framework, which gives no names to show; and it would be one more package on every machine. Where only
     # the keychain knows a company's authority, SSL_CERT_FILE names it.

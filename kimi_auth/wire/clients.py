@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self
 
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.http_libraries import library_for
+from kimi_auth.http_libraries import library_for, loaded
 
-from .certificates import trusted
+from .certificates import are_read, trusted
+from .failures import UnsendableError
 from .http import send_async, send_sync
 from .proxies import proxy_for
 from .request import Request
@@ -29,14 +29,41 @@ KEPT_S = 900.0
 """How long an event loop's connection may be idle. Longer than any wait between two polls."""
 
 
+_complete: set[str] = set()
+"""The libraries that have loaded what they load late."""
+
+
+def is_ready() -> bool:
+    """True if a request from an event loop finds everything loaded that it needs."""
+    library = next(iter(loaded()), None)
+    return library is not None and library.__name__ in _complete and are_read()
+
+
+def get_ready() -> None:
+    """Loads in a thread what would stop an event loop for 20 to 150 ms at its first request: the certificates, and the
+    modules that httpx and httpx2 load late, some with the first transport and some with the first connection.
+
+    The connection goes to port 0 of this machine, where no program can listen, so it fails at once.
+    """
+    library = library_for()
+    with suppress(UnsendableError, library.HTTPError):  # certificates: said again, as the answer, by the request itself
+        asyncio.run(_connect_to_nothing(library))
+    _complete.add(library.__name__)
+
+
+async def _connect_to_nothing(library: Any) -> None:
+    async with library.AsyncHTTPTransport(verify=trusted(), trust_env=False) as transport:
+        await transport.handle_async_request(library.Request("GET", "http://127.0.0.1:0/"))
+
+
 class Clients:
     """Sends requests. `transport` and `async_transport` replace the network; this object never closes them.
 
     Each request is sent with httpx2 where the program has loaded it, else with httpx; a given transport decides itself.
 
     Each request of a thread uses a connection of its own and closes it: the request carries a single-use token, and
-    the server may be closing a kept connection at that moment. An event loop keeps its connections until `aclose`. The
-    trusted certificates are read once, because reading them takes longer than a request.
+    the server may be closing a kept connection at that moment. An event loop keeps its connections until `aclose`, and
+    never reads certificates itself.
     """
 
     def __init__(
@@ -45,7 +72,7 @@ class Clients:
         async_transport: http_libraries.AsyncTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self._transport = transport
         self._async_transport = async_transport
         self._guard = threading.Lock()
@@ -57,6 +84,8 @@ class Clients:
 
     async def send_async(self, request: Request) -> RawResponse:
         """Sends in this event loop; see `send_async`."""
+        if self._async_transport is None and not is_ready():
+            await asyncio.to_thread(get_ready)
         return await send_async(partial(self._of_this_loop, request), request, self.clock)
 
     async def aclose(self) -> None:
@@ -105,12 +134,8 @@ class Clients:
         """
         proxy = proxy_for(request.url, library)
         if proxy is not None and proxy.url.scheme == "https":
-            proxy.ssl_context = self._trusted
-        return {"verify": self._trusted, "proxy": proxy, "trust_env": False}
-
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        return trusted()
+            proxy.ssl_context = trusted()
+        return {"verify": trusted(), "proxy": proxy, "trust_env": False}
 
 
 class _Transport:

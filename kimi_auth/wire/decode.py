@@ -125,11 +125,21 @@ def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
         access,
         _refresh_token(data),
         # Outside these bounds the value is implausible (milliseconds, a date): the lifetime counts as unknown.
-        life_s if LIFETIME_MIN_S <= life_s <= LIFETIME_MAX_S else 0.0,
+        life_s if _is_life(life_s) else 0.0,
         clean(_text(data, "scope"), 1000),
         # RFC 6749 §5.1 requires `token_type` and compares it without case; some servers omit it.
         "Bearer" if kind.lower() in {"", "bearer"} else kind,
+        min(filter(_is_life, (_number(data, name) for name in _REFRESH_LIVES)), default=0.0),
     )
+
+
+# `refresh_token_timeout` and `authorization_expires_in` are those of draft-ietf-oauth-refresh-token-expiration; the others
+# are what servers have sent before it. The first to end counts.
+_REFRESH_LIVES = ("refresh_token_timeout", "authorization_expires_in", "refresh_token_expires_in", "refresh_expires_in")
+
+
+def _is_life(life_s: float) -> bool:
+    return LIFETIME_MIN_S <= life_s <= LIFETIME_MAX_S
 
 
 def _refresh_token(data: JsonObject) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from kimi_auth.errors import KimiAuthError
 from kimi_auth.extras import install
 from kimi_auth.language import joined, tr
 
@@ -99,11 +100,15 @@ def _answer(
         row.outcome,
         # A row without a shape did not decide by the body, so its value must not get out: a 500 may carry a token.
         value if row.shape else None,
-        row.raises(_sentence(row, response, message), hint=response.hint or row.hint) if row.raises else None,
+        _error(row.raises, _sentence(row, response, message), response, row) if row.raises else None,
         response.retry_after_s,
         message,
         response.status,
     )
+
+
+def _error(kind: type[KimiAuthError], sentence: str, response: RawResponse, row: Row[object]) -> KimiAuthError:
+    return kind(sentence, hint=response.hint or row.hint, retry_after_s=response.retry_after_s)
 
 
 def _sentence(row: Row[object], response: RawResponse, message: str) -> str:

@@ -48,6 +48,7 @@ def _measure(options: argparse.Namespace) -> None:
         renewal,
         report,
         shell,
+        stalls,
         surroundings,
     )
 
@@ -61,6 +62,7 @@ def _measure(options: argparse.Namespace) -> None:
         "handover": partial(hand_over.table, quick=options.quick),
         "renewal": partial(renewal.table, quick=options.quick),
         "engine": partial(engine.table, quick=options.quick),
+        "stalls": partial(stalls.table, quick=options.quick),
     }
     with surroundings.at_home() as folder:
         heading = f"Measured on {report.machine_class(folder)}. Medians; the rows of a table take turns."
@@ -72,7 +74,7 @@ def _measure(options: argparse.Namespace) -> None:
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
-TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine")
+TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine", "stalls")
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 

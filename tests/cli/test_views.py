@@ -17,7 +17,7 @@ from rich.text import Text
 from kimi_auth.cli import letters, pictures, qr
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
-from kimi_auth.cli.view_picture import FULL_HEIGHT, render
+from kimi_auth.cli.view_picture import FULL_HEIGHT, LOW_HEIGHT, render
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.cli.view_state import STEPS, ViewState, finish, fold, interrupt
 from kimi_auth.credential.status import LoginReport
@@ -33,7 +33,7 @@ CODE = DeviceCode(
     expires_in_s=600.0,
     interval_s=5.0,
 )
-SHOWN = Notice("code", "Open the page.", code=CODE, left_s=600.0)
+SHOWN = Notice("code", "Open the page.", code=CODE, left_s=600.0, asker="kimi-auth on my-laptop")
 WAITING = Notice("waiting", "Waiting for your approval.", wait_s=6.0)
 SLOWED = Notice("slowed_down", "The server asks for a poll every 10 s.", wait_s=12.0)
 OFFLINE = Notice("unreachable", "auth.example did not answer.", wait_s=20.0)
@@ -108,6 +108,8 @@ def test_ends_that_are_not_of_the_machine() -> None:
 
 ASKED = """
   Sign in to Kimi Code
+  kimi-auth on my-laptop asks for access to your account.
+  If another person sent you this code, do not approve: it is a trap.
 
   Open this page in a browser
 
@@ -208,6 +210,9 @@ def test_nothing_is_cut_short(width: int, height: int, url: str, weather: Notice
     words = " ".join(" ".join(lines).split())
     for word in ("Approve", "only", "started", "sign-in."):
         assert word in words
+    if height >= LOW_HEIGHT:
+        assert "kimi-auth on my-laptop asks for access" in words
+        assert "sent you this code, do not approve" in words
 
 
 def test_a_long_link_starts_at_the_edge() -> None:
@@ -335,9 +340,11 @@ def test_as_lines() -> None:
             view.tell(notice)
         view.finish(LoginReport("signed_in", models=3))
     assert lines == [
+        "kimi-auth on my-laptop asks for access to your Kimi Code account.",
         f"Open this page to sign in to Kimi Code: {CODE.verification_uri_complete}",
         "It must show or ask for the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. The code is valid for 10 min.",
+        "Approve only if you started this sign-in. If another person sent you this code, do not approve: it is a trap.",
+        "The code is valid for 10 min.",
         "The server asks for a poll every 10 s.",
         "auth.example did not answer.",
         "Warning: Careful.",
@@ -352,10 +359,11 @@ def test_as_lines_with_a_code_to_type() -> None:
     PlainView(lines.append, "Kimi Code").tell(
         replace(SHOWN, code=replace(CODE, verification_uri_complete=""), left_s=42.0)
     )
-    assert lines[0].endswith(f": {CODE.verification_uri}")
-    assert lines[1:] == [
+    assert lines[1].endswith(f": {CODE.verification_uri}")
+    assert lines[2:] == [
         "Type the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. The code is valid for 42 s.",
+        "Approve only if you started this sign-in. If another person sent you this code, do not approve: it is a trap.",
+        "The code is valid for 42 s.",
     ]
 
 

@@ -24,6 +24,7 @@ SHOWN = {
     "never_a_401.py": "1 200\n2 200\n3 200\n4 200\n5 200\nrenewals: 1\n",
     "kept_alive_openai_style.py": "it has a token that works: True\nit has another one: True\nit has none: True\n",
     "draw_a_machine.py": rf"(?s){re.escape(mermaid(Library.load()['token_refresh']))}\n.*\nuncommitted rests, bad: the end\n",
+    "fixtures_test.py": r"(?s).*\b3 passed\b.*",
     "frozen_time_test.py": r"(?s).*\b1 passed\b.*",
 }
 

@@ -41,7 +41,7 @@ EVERY_MODULE = """
 import importlib, pkgutil
 import kimi_auth
 for found in pkgutil.walk_packages(kimi_auth.__path__, "kimi_auth."):
-    if not found.name.endswith("__main__") and "__pyinstaller." not in found.name:
+    if not found.name.endswith("__main__") and not found.name.endswith(".pytest_plugin") and "__pyinstaller." not in found.name:
         importlib.import_module(found.name)
 """
 EVERY_EXTRA = """

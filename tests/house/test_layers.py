@@ -25,6 +25,7 @@ THIRD_PARTY = {
     "keyring": {"store"},
     "pydantic": {"platforms", "models"},
     "requests": {"clients"},  # types only
+    "pytest": {"testing"},
     "rich": {"cli"},
     "segno": {"cli"},
     "starlette": {"testing"},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import claim_of, duration, is_too_long
+from kimi_auth.cli.status import claim_of, duration, is_too_long, login_ends
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
 from kimi_auth.language import counted, tr
@@ -54,6 +54,10 @@ def _unusual(session: Session, found: Status) -> Iterator[Check]:
     """A record whose token cannot be renewed, or whose end cannot be right."""
     if session.platform.oauth is None:
         return
+    if found.ends_soon and found.renewable:
+        anew = tr("{renew}; if the date stays: {login} --force", renew=RENEW, login=LOGIN)
+        step = LOGIN if found.refresh_ends_at_s <= time.time() else anew
+        yield Check(tr("refresh token"), login_ends(found, time.time()), step)
     if not found.renewable:
         evidence = tr("the record has no refresh token: the login ends with this token")
         yield Check(tr("renewal"), evidence, tr("sign in again: {login} --force", login=LOGIN))

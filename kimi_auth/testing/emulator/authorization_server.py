@@ -69,7 +69,7 @@ class State:
         now_s: Callable[[], float] = time.time,
         name: Callable[[str], str] = random_name,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings: Settings = settings or Settings()
         self.now_s = now_s
         self._name = name
         self.on_record: Callable[[Mapping[str, Any]], None] = lambda entry: None
@@ -88,7 +88,7 @@ class State:
         self.families: list[Family] = []
         self._tokens: dict[str, Token] = {}
         self._faults: list[tuple[Fault, int | None]] = []
-        self.visitors = Visitors()
+        self.visitors: Visitors = Visitors()
 
     # The client's side
 

@@ -10,12 +10,17 @@ import threading
 import time
 from asyncio import Transport
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.store import FileStore
+from kimi_auth.token import Token
 
 from .app import build_app, describe_env
 from .authorization_server import State
@@ -59,7 +64,7 @@ class Emulator:
             latency_s=latency_s,
             reuse=Reuse.parse(reuse),
         )
-        self.state = State(settings, now_s)
+        self.state: State = State(settings, now_s)
         self._share_dir = share_dir
         self._port = port
         self._base_url = ""
@@ -86,6 +91,26 @@ class Emulator:
     def env(self) -> dict[str, str]:
         """The environment variables that point a program at this emulator."""
         return describe_env(self.base_url, self._share_dir)
+
+    def sign_in(self, share_dir: str | Path | None = None) -> None:
+        """Stores a new login in `share_dir`, by default the emulator's own, as a sign-in does that was approved. Raises
+        ValueError where neither names a directory."""
+        folder = share_dir or self._share_dir
+        if folder is None:
+            raise ValueError("name the share directory to sign in")
+        given, life_s = self.state.issue(), self.state.settings.access_ttl_s
+        store = FileStore(Path(folder), clock=SystemClock())
+        with store.locked(None):
+            store.put(
+                Token(
+                    given.access_token,
+                    given.refresh_token or "",
+                    time.time() + life_s,
+                    life_s,
+                    given.scope,
+                    issuer=self.oauth_host,
+                )
+            )
 
     def __enter__(self) -> Self:
         listener, self._base_url = listen("127.0.0.1", self._port)

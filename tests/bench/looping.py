@@ -1,0 +1,87 @@
+"""A new process that does one thing in an event loop, and says for how long nothing else could run there; see `bench.stalls`.
+
+    python -m bench.looping THING SHARE_DIR
+
+The heartbeat is a task that sleeps a millisecond, again and again: the longest gap between two beats is the longest stall,
+with whatever the machine's other programs took of it. The CPU that this process used within a gap is its own part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench.worker import tell
+from kimi_auth import Session, SilentView
+
+BEAT_S = 0.001
+
+
+class _Client:
+    """What `kept_fresh` serves."""
+
+    api_key = ""
+
+
+async def login(session: Session) -> None:
+    await session.login(SilentView(), force=True)
+
+
+async def renewal(session: Session) -> None:
+    await session.access_token(refresh=True)
+
+
+async def kept_fresh(session: Session) -> None:
+    async with session.kept_fresh(client := _Client()):
+        assert client.api_key
+
+
+async def models(session: Session) -> None:
+    await session.models.fetch()
+
+
+async def verify(session: Session) -> None:
+    await session.models.verify()
+
+
+THINGS: dict[str, Callable[[Session], Awaitable[None]]] = {
+    thing.__name__: thing for thing in (login, renewal, kept_fresh, models, verify)
+}
+
+
+async def _stalled(thing: Callable[[Session], Awaitable[None]], session: Session) -> tuple[float, float]:
+    """The longest gap between two beats while `thing` runs, in seconds beyond the beat's own; and the most that this
+    process itself computed within one gap."""
+    gap_s, own_s, is_over = 0.0, 0.0, False
+
+    async def beat() -> None:
+        nonlocal gap_s, own_s
+        at_s, cpu_s = time.perf_counter(), time.process_time()
+        while not is_over:
+            await asyncio.sleep(BEAT_S)
+            passed_s, used_s = time.perf_counter() - at_s - BEAT_S, time.process_time() - cpu_s
+            gap_s, own_s = max(gap_s, passed_s), max(own_s, min(passed_s, used_s))
+            at_s, cpu_s = time.perf_counter(), time.process_time()
+
+    beating = asyncio.create_task(beat())
+    await asyncio.sleep(20 * BEAT_S)  # the loop's own first steps
+    gap_s = own_s = 0.0
+    await thing(session)
+    is_over = True
+    await beating
+    return gap_s, own_s
+
+
+def main() -> None:
+    name, share_dir = sys.argv[1], Path(sys.argv[2])
+    session = Session(share_dir, environ=os.environ)
+    gap_s, own_s = asyncio.run(_stalled(THINGS[name], session))
+    tell(gap_s=gap_s, own_s=own_s)
+
+
+if __name__ == "__main__":
+    main()
