@@ -17,9 +17,12 @@ import time
 from kimi_auth.selection import (
     API_BASE_VARIABLES,
     DEFAULT_PLATFORM,
+    LOGIN,
     OAUTH_HOST_VARIABLES,
     SHARE_DIR_DEFAULT,
     SHARE_DIR_VARIABLES,
+    key_before_login,
+    lent_token,
     select,
     unknown_variables,
 )
@@ -32,6 +35,7 @@ from kimi_auth.token import (
     fingerprint,
     is_ahead,
     is_due,
+    key_fingerprint,
     left_s,
     parse_record,
 )
@@ -113,7 +117,7 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
 
     `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter.
     """
-    if unknown_variables(environ):
+    if unknown_variables(environ) or not _login_comes_first(environ, is_named=is_named):
         raise FallThrough
     folder = _share_dir(environ)
     _look_at(folder)
@@ -129,6 +133,14 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
         raise FallThrough
     _must_be_missing(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.revoked")
     return token
+
+
+def _login_comes_first(environ: Mapping[str, str], *, is_named: bool) -> bool:
+    """Whether no key of the user's comes before the login of `PLATFORM`, and `kimi-auth run` lent no other login's token."""
+    if key_before_login(environ, key_fingerprint)[1] != LOGIN:
+        return False
+    lent = lent_token(environ, key_fingerprint)
+    return lent is None or is_named or lent[1] == PLATFORM
 
 
 def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float) -> bool:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["adopt_login", "sign_in", "sign_out", "sign_out_sync"]
 
 
+def _refuse_given(components: Components) -> None:
+    if components.given is not None:
+        raise components.given.refusal()
+
+
 async def sign_in(
     components: Components,
     view: LoginView,
@@ -30,6 +35,7 @@ async def sign_in(
 ) -> LoginReport:
     """Signs in as `Session.login` does, and reports every end: `state` is the rest state of device_login, or for an API
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
+    _refuse_given(components)
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 
@@ -63,6 +69,7 @@ async def sign_in(
 
 async def sign_out(components: Components) -> LogoutReport:
     """As `Session.logout`; the caller forgets the token that it holds."""
+    _refuse_given(components)
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
@@ -72,6 +79,7 @@ async def sign_out(components: Components) -> LogoutReport:
 
 def sign_out_sync(components: Components) -> LogoutReport:
     """`sign_out` for code without an event loop."""
+    _refuse_given(components)
     if components.platform.oauth is None:
         from kimi_auth.login.api_keys import sign_out_of_key
 

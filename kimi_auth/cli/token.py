@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, supply_of, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_default, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
@@ -40,7 +40,7 @@ def token(
 ) -> None:
     """Print a token that works, and nothing else."""
     out = terminal_of(ctx)
-    session = open_session(platform)
+    session = open_default(platform)
     with out.signals.held():
         pair = handed_out(session, supply_of(session).token_sync(min_ttl_s=min_ttl, refresh=refresh))
     now_s, ends = components_of(session).age_clock.now_s(), session.platform.oauth is not None  # an API key has no end
@@ -48,7 +48,8 @@ def token(
         out.record(described(pair, session.platform.id, now_s, ends=ends))
     else:
         out.line(pair.access_token)
-    if platform is None and session.platform.id != DEFAULT_PLATFORM:
+    is_chosen = platform is not None or components_of(session).given is not None
+    if not is_chosen and session.platform.id != DEFAULT_PLATFORM:
         api = session.platform.api_base
         out.say(f"this is {session.platform.name}'s, for {api} (choose: --platform {session.platform.id})")
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
