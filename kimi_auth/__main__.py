@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PLATFORM = DEFAULT_PLATFORM
+FORMATS = ("plain", "claude", "json")
+"""Those of `--format` that are answered here; the others depend on what their programs say."""
 OAUTH_HOST = "https://auth.kimi.com"
 CONFIG_MAX_BYTES = 1 << 20
 SECONDS_DIGITS_MAX = 9
@@ -104,11 +106,14 @@ def _options(words: Sequence[str]) -> dict[str, str]:
         is_known = (
             name == "--json"
             or (name == "--platform" and value == PLATFORM)
+            or (name == "--format" and value in FORMATS)
             or (name == "--min-ttl" and value.isascii() and value.isdigit() and len(value) <= SECONDS_DIGITS_MAX)
         )
         if not is_known or name in options:
             raise FallThrough
         options[name] = value
+    if options.pop("--format", "") == "json":
+        options["--json"] = ""
     return options
 
 
