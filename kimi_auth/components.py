@@ -33,6 +33,7 @@ from kimi_auth.store import CredentialStore, FileStore
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
     from kimi_auth.login.given import Given
+    from kimi_auth.models.kept_account import KeptAccount
     from kimi_auth.wire import OAuthServer
 
 log = logging.getLogger("kimi_auth.session")
@@ -153,6 +154,13 @@ class Components:
         )
 
     @once
+    def kept_account(self) -> KeptAccount | None:
+        """The account that the stored login was made with; None where none is kept: for another store, or a key."""
+        from kimi_auth.models.kept_account import KeptAccount
+
+        return KeptAccount(self.share_dir, self.platform) if isinstance(self.store, FileStore) else None
+
+    @once
     def targets(self) -> Targets:
         """The running clients that are served."""
         from kimi_auth.clients import Targets
@@ -190,7 +198,7 @@ class Components:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
-        status = status._replace(overridden_by=overriding(self.platform, self.environ))
+        status = status._replace(overridden_by=overriding(self.platform, self.environ), account=self._account(status))
         if status.fp and self.platform.oauth:
             status = self._owned(status)
         if not waits:
@@ -199,11 +207,15 @@ class Components:
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location="the system keyring", error=error)
 
+    def _account(self, status: Status) -> str:
+        token = self.store.read().token if status.fp and self.kept_account else None
+        return self.kept_account.recall(token) if token and self.kept_account else ""
+
     def _told_of_given(self, given: Given, status: Status) -> Status:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"api_base": given.base_source or sources["api_base"], "credential": given.source, **self._sources}
-        return replace(status, location=given.location, sources=sources)
+        return status._replace(location=given.location, sources=sources)
 
     def _owned(self, status: Status) -> Status:
         """The status with the OAuth host that the credential belongs to, and who says so."""

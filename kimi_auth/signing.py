@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kimi_auth.account import name_of_login
 from kimi_auth.components import Components
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
@@ -64,7 +65,11 @@ async def sign_in(
     finally:
         await components.server.aclose()
     fp = fingerprint(ctx.token) if ctx.token else ""
-    return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes)
+    is_in = state in {"signed_in", "models_pending"}
+    account = await name_of_login(components, ctx.token, already=ctx.already) if is_in else ""
+    return LoginReport(
+        state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes, account=account
+    )
 
 
 async def sign_out(components: Components) -> LogoutReport:
@@ -110,6 +115,8 @@ def _refuse_foreign(components: Components) -> None:
 def _signed_out(components: Components, landing: CredentialState) -> LogoutReport:
     if landing.state != "absent":
         raise landing.ctx.error or ConfigError("the login still stands")
+    if components.kept_account is not None:
+        components.kept_account.forget()
     ctx = landing.ctx
     error = ctx.error or components.keyring_error
     return LogoutReport(landing.state, ctx.revocation, ctx.config, error, components.store.leftovers())

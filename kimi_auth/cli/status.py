@@ -88,6 +88,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     rows: list[Row] = [
         ("platform", found.platform + _named(found, "platform")),
         ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
+        *([("account", f"{found.account}  (at sign-in)")] if found.account else []),
         ("credential", found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
     ]
     if found.fp and session.platform.oauth is None:
@@ -180,6 +181,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
     return {
         "platform": found.platform,
         "state": found.state,
+        "account": found.account or None,
         "location": found.location,
         "fp": found.fp,
         "region": session.platform.region,
