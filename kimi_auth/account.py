@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError, InvalidKey, KimiAuthError, Unreachable
+from kimi_auth.loops import in_thread
 from kimi_auth.models.profile import Account, Usage, account_of, usage_of
 from kimi_auth.token import Token
 
@@ -54,7 +56,7 @@ async def name_of_login(components: Components, token: Token | None, *, already:
     if token is None or kept is None or platform.me_path is None:
         return ""
     if already:
-        return kept.recall(token)
+        return await in_thread(partial(kept.recall, token))
     from kimi_auth.wire import fetch_account
 
     answer = await fetch_account(
@@ -64,7 +66,7 @@ async def name_of_login(components: Components, token: Token | None, *, already:
     if answer.error is not None:
         log.info("the account is not known: %s", answer.error.message)
     name = account.name if account else ""
-    kept.keep(token, name)
+    await in_thread(partial(kept.keep, token, name))
     return name
 
 
