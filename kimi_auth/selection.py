@@ -147,5 +147,6 @@ def lender(environ: Mapping[str, str]) -> str:
 
 
 def lent_mark(platform: str, fp: str, expires_at_s: float, lifetime_s: float) -> str:
-    """The value of `LENT` for a token; 0 and 0 for one without an end."""
-    return f"{platform} {fp} {int(expires_at_s)} {int(lifetime_s)}"
+    """The value of `LENT` for a token; 0 for an end or a lifetime that is unknown or none."""
+    numbers = (int(value) if 0 < value < 1e12 else 0 for value in (expires_at_s, lifetime_s))
+    return " ".join((platform, fp, *map(str, numbers)))

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kimi_auth.clock import Clock
-from kimi_auth.components import Components
+from kimi_auth.components import Components, share_dir_of
 from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
-from kimi_auth.errors import KimiAuthError
+from kimi_auth.errors import ConfigError, KimiAuthError
 from kimi_auth.loops import only_asyncio
 from kimi_auth.once import once
-from kimi_auth.selection import LENT, lender_of_token
+from kimi_auth.selection import LENT, LOGIN, key_before_login, lender_of_token
 from kimi_auth.supply import TokenSupply
 from kimi_auth.token import key_fingerprint
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a 
     from kimi_auth.wire import OAuthServer
 
 __all__ = ["Session", "components_of", "supply_of"]
+
+NO_HOME = f"{os.devnull}/kimi-auth"
+"""A share directory that cannot be made: nothing is found and nothing is written there."""
 
 
 class Session:
@@ -110,11 +113,17 @@ class Session:
         from kimi_auth.chain import given_after_login, given_before_login
 
         surroundings = os.environ if environ is None else environ
+        place: str | Path | None = share_dir
+        if key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
+            try:
+                share_dir_of(surroundings, share_dir)
+            except ConfigError:  # a user without a home directory: a key needs none
+                place = NO_HOME
         lender = None if api_key or platform else lender_of_token(surroundings, key_fingerprint)
 
         def components(given: Given | None = None) -> Components:
             return Components(
-                share_dir,
+                place,
                 platform=platform or lender,
                 environ=environ,
                 clock=clock,

@@ -31,20 +31,19 @@ def supply_of(session: Session) -> TokenSupply:
 
 def open_default(platform: str | None) -> Session:
     """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
-    login = open_session(platform)  # says that a platform is not known
-    return type(login).default(platform=platform, observe=components_of(login).observe, one_shot=True)
+    from kimi_auth.session import Session
+
+    if platform is not None:
+        open_session(platform)  # says that it is not known
+    return Session.default(platform=platform, observe=_observers(None), one_shot=True)
 
 
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
     """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
     who else listens to every command. Raises Usage for a platform that is not known."""
-    from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
-        LogObserver,
-    )
-    from kimi_auth.machine import Observers, recorder_from_environ
     from kimi_auth.session import Session
 
-    observe = Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))
+    observe = _observers(observe)
     usual = Session(observe=observe, one_shot=True)
     if platform is None:
         return usual
@@ -53,3 +52,12 @@ def open_session(platform: str | None, *, observe: Observer | None = None) -> Se
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
     return Session(platform=platform, observe=observe, one_shot=True)
+
+
+def _observers(observe: Observer | None) -> Observer:
+    from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
+        LogObserver,
+    )
+    from kimi_auth.machine import Observers, recorder_from_environ
+
+    return Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))

@@ -16,7 +16,7 @@ import pytest
 
 from kimi_auth import ConfigError, InvalidKey, Session
 from kimi_auth.__main__ import FallThrough, answer
-from kimi_auth.selection import LENT, lent_mark
+from kimi_auth.selection import LENT, lent_mark, lent_token
 from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token, key_fingerprint
 
@@ -200,6 +200,24 @@ def test_a_key_alone(kimi: Run, emulator: Emulator, share_dir: Path, monkeypatch
     assert not (share_dir / "credentials").exists()
 
 
+def test_a_user_without_a_home(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user may have neither HOME nor an entry in the list of users: a key works, a login does not."""
+
+    def no_home(path: object) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return Path(str(path))
+
+    monkeypatch.delenv("KIMI_SHARE_DIR")
+    monkeypatch.setattr("kimi_auth.files.expanded", no_home)
+    assert kimi("token").status == 9
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    assert kimi("token").out == "sk-kimi-1\n"
+    assert kimi("status", "--json").json["sources"]["credential"] == "KIMI_API_KEY"
+    assert child(kimi)["KIMI_BASE_URL"] == emulator.api_base
+    assert kimi("usage").status == InvalidKey.exit_status  # it was asked, with the key
+
+
 def test_signing_in_is_the_logins(kimi: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a key in the environment, login and logout still work on the login, and doctor says what comes first."""
     monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
@@ -240,6 +258,16 @@ def test_a_child_of_run_uses_the_login(kimi: Run, age: Callable[[float], Token],
     command = [sys.executable, "-m", "kimi_auth", "run", "--", "env"]
     passed_on = subprocess.run(command, env=again, capture_output=True, text=True, check=True).stdout
     assert f"{LENT}={environ[LENT]}" in passed_on.splitlines()
+
+
+@pytest.mark.parametrize(("end", "life"), [(float("inf"), 900.0), (float("nan"), -1.0), (1e300, 1e300), (-5.0, 0.0)])
+def test_a_mark_with_an_end_that_is_none(end: float, life: float) -> None:
+    """A record of another program may have any number: the mark stays readable, and the child's token has no end."""
+    mark = lent_mark("kimi-code", key_fingerprint(JWT), end, life)
+    environ = {"KIMI_API_KEY": JWT, LENT: mark}
+    lent = lent_token(environ, key_fingerprint)
+    assert lent is not None
+    assert (lent[0], lent[1], lent[2]) == (JWT, "kimi-code", 0.0)
 
 
 def test_run_lends_a_login_only(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
