@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import TO_ASK, Components, load
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import ConfigError, Unreachable, WrongIssuer
+from kimi_auth.errors import ConfigError, InvalidKey, Unreachable, WrongIssuer
 from kimi_auth.language import tr
 from kimi_auth.loops import checked_s, within
 from kimi_auth.models import static_key
@@ -55,10 +55,20 @@ class PlatformModels:
         """`fetch` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
         result. Raises ConfigError."""
         await load(*TO_ASK)
+        from kimi_auth.models import Catalogue
         from kimi_auth.models.sync import catalogue_of
 
-        key = static_key(self._components.config.read(), self._components.platform)
-        return await catalogue_of(self._own, key, self._components.headers, timeout_s=checked_s(timeout_s))
+        given = self._components.given
+        key = "" if given else static_key(self._components.config.read(), self._components.platform)
+        found = await catalogue_of(self._own, key, self._components.headers, timeout_s=checked_s(timeout_s))
+        if given is not None and found.error is not None and found.error.code == "bearer_rejected":
+            words = tr(
+                "{platform} rejected the credential in {location}",
+                platform=self._components.platform.name,
+                location=given.location.removeprefix("the "),
+            )
+            return Catalogue(error=InvalidKey(words, hint=given.hint))
+        return found
 
     async def sync(self, *, dry_run: bool = False, timeout_s: float | None = None) -> Change:
         """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
@@ -137,6 +147,8 @@ class PlatformModels:
         from kimi_auth.models.sync import sync
 
         components = self._components
+        if components.given is not None:
+            raise components.given.refusal()
         memory = CatalogueCache(components.share_dir)
         return await sync(
             sources,

@@ -13,22 +13,26 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kimi_auth.clock import Clock
-from kimi_auth.components import TO_SERVE, Components, load
+from kimi_auth.components import TO_SERVE, Components, load, share_dir_of
 from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
-from kimi_auth.errors import KimiAuthError
+from kimi_auth.errors import ConfigError, KimiAuthError
 from kimi_auth.loops import checked_s, only_asyncio
 from kimi_auth.once import once
+from kimi_auth.selection import LENT, LOGIN, key_before_login, lender_of_token
 from kimi_auth.supply import TokenSupply
+from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
 
+    from kimi_auth.login.given import Given
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -37,6 +41,9 @@ if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a 
     from kimi_auth.wire import OAuthServer
 
 __all__ = ["Session", "components_of", "supply_of"]
+
+NO_HOME = f"{os.devnull}/kimi-auth"
+"""A share directory that cannot be made: nothing is found and nothing is written there."""
 
 
 class Session:
@@ -62,23 +69,35 @@ class Session:
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
-        self._components = Components(
+        self._use(
+            Components(
+                share_dir,
+                platform=platform,
+                environ=environ,
+                clock=clock,
+                store=store,
+                server=server,
+                observe=observe,
+                one_shot=one_shot,
+            ),
+            recheck_every_s,
+        )
+        self._again: partial[Session] = partial(
+            Session,
             share_dir,
             platform=platform,
             environ=environ,
-            clock=clock,
-            store=store,
-            server=server,
-            observe=observe,
             one_shot=one_shot,
+            recheck_every_s=recheck_every_s,
         )
-        self._store = self._components.store
-        self._clock = self._components.clock
-        self._supply = TokenSupply(self._components, recheck_every_s)
+        self._only_here = _given(clock=clock, store=store, server=server, observe=observe)
+
+    def _use(self, components: Components, recheck_every_s: float) -> None:
+        self._components = components
+        self._store = components.store
+        self._clock = components.clock
+        self._supply = TokenSupply(components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
-        self._made_from = (share_dir, platform, environ, one_shot, recheck_every_s)
-        only_here = {"clock": clock, "store": store, "server": server, "observe": observe}
-        self._only_here = [name for name, value in only_here.items() if value is not None]
 
     def __reduce__(self) -> tuple[object, ...]:
         """A session is pickled as the arguments that it was made from: another process opens the same login by itself. Raises
@@ -87,9 +106,74 @@ class Session:
             raise TypeError(
                 f"a Session with {'=, '.join(self._only_here)}= cannot be pickled: make one in the other process"
             )
-        share_dir, platform, environ, one_shot, recheck_every_s = self._made_from
+        made = self._again
+        environ = made.keywords["environ"]
         kept = None if environ is None or environ is os.environ else dict(environ)
-        return _opened, (share_dir, platform, kept, one_shot, recheck_every_s)
+        return partial(made.func, *made.args, **{**made.keywords, "environ": kept}), ()
+
+    @classmethod
+    def default(
+        cls,
+        share_dir: str | Path | None = None,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        platform: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        observe: Observer | None = None,
+        one_shot: bool = False,
+        recheck_every_s: float = 0.0,
+    ) -> Self:
+        """A session over the first credential of the chain: `api_key`, the user's `KIMI_API_KEY`, the login, a token that
+        `kimi-auth run` lent to this process and that ends with its lifetime. `status().sources["credential"]` says which.
+
+        A key goes to one API: to `base_url` (for the variable: `KIMI_BASE_URL`), else to the platform whose keys begin like
+        it. A `platform` that is named ignores a variable's key for another one. A key's session can be asked for tokens,
+        models and status; what only a login can do raises ConfigError, as do a key that cannot be one and a key whose API is
+        not known. The other arguments are those of `Session`.
+        """
+        from kimi_auth.chain import given_after_login, given_before_login
+
+        surroundings = os.environ if environ is None else environ
+        place: str | Path | None = share_dir
+        if key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
+            try:
+                share_dir_of(surroundings, share_dir)
+            except ConfigError:  # a user without a home directory: a key needs none
+                place = NO_HOME
+        lender = None if api_key or platform else lender_of_token(surroundings, key_fingerprint)
+
+        def components(given: Given | None = None) -> Components:
+            return Components(
+                place,
+                platform=platform or lender,
+                environ=environ,
+                clock=clock,
+                store=None,
+                server=None,
+                observe=observe,
+                one_shot=one_shot,
+                given=given,
+                platform_from="" if platform else given.source if given else LENT if lender else "",
+            )
+
+        login = components()
+        given = given_before_login(login, api_key=api_key, base_url=base_url, is_named=platform is not None)
+        given = given or given_after_login(login)
+        session = cls.__new__(cls)
+        session._use(components(given) if given else login, recheck_every_s)  # noqa: SLF001 - it is ours
+        session._again = partial(  # noqa: SLF001
+            Session.default,
+            share_dir,
+            base_url=base_url,
+            platform=platform,
+            environ=environ,
+            one_shot=one_shot,
+            recheck_every_s=recheck_every_s,
+        )
+        session._only_here = _given(api_key=api_key, clock=clock, observe=observe)  # noqa: SLF001 - a key is no login
+        return session
 
     @property
     def platform(self) -> Platform:
@@ -318,14 +402,9 @@ class Session:
         )
 
 
-def _opened(
-    share_dir: str | Path | None,
-    platform: str | None,
-    environ: Mapping[str, str] | None,
-    one_shot: bool,  # noqa: FBT001 - pickle gives arguments by position
-    recheck_every_s: float,
-) -> Session:
-    return Session(share_dir, platform=platform, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)
+def _given(**arguments: object) -> list[str]:
+    """The names of the arguments that were given."""
+    return [name for name, value in arguments.items() if value is not None]
 
 
 def components_of(session: Session) -> Components:

@@ -81,10 +81,10 @@ class TokenSupply:
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         if self._components.platform.oauth is None:
+            given = self._components.given
             again = sign_in_command(self._components.platform)
-            raise ConfigError(
-                tr("an API key is not renewed"), hint=tr("give another one: {again} --force", again=again)
-            )
+            hint = given.hint if given else tr("give another one: {again} --force", again=again)
+            raise ConfigError(tr("an API key is not renewed"), hint=hint)
         return Need(min_ttl_s=min_ttl_s, not_fp=self._components.store.read().fp, insist=True)
 
     def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:

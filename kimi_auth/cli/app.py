@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
     command = _command(args)
-    if "--json" not in args or command in SPEAK_THEMSELVES:
+    is_asked = "--json" in args or (command == "token" and value_of(args, "--format") == "json")
+    if not is_asked or command in SPEAK_THEMSELVES:
         return ""
     return "events" if command == "login" else "object"
 

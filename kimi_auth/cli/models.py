@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, open_default, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 from kimi_auth.language import tr
 
@@ -42,7 +42,7 @@ def models(
         raise Usage(
             tr("--dry-run goes with sync: a list writes nothing"), hint=tr("try: kimi-auth models sync --dry-run")
         )
-    session = open_session(platform)
+    session = open_default(platform) if action == "list" else open_session(platform)
     if action == "list":
         _show_list(out, session, out.signals.run(session.models.fetch_catalogue()))
     elif platform is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kimi_auth.session import Session
     from kimi_auth.supply import TokenSupply
 
-__all__ = ["components_of", "open_session", "supply_of"]
+__all__ = ["components_of", "open_default", "open_session", "supply_of"]
 
 
 def components_of(session: Session) -> Components:
@@ -29,16 +29,21 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
-def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
-    """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
-    who else listens to every command. Raises Usage for a platform that is not known."""
-    from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
-        LogObserver,
-    )
-    from kimi_auth.machine import Observers, recorder_from_environ
+def open_default(platform: str | None) -> Session:
+    """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
     from kimi_auth.session import Session
 
-    observe = Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))
+    if platform is not None:
+        open_session(platform)  # says that it is not known
+    return Session.default(platform=platform, observe=_observers(None), one_shot=True)
+
+
+def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
+    """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
+    who else listens to every command. Raises Usage for a platform that is not known."""
+    from kimi_auth.session import Session
+
+    observe = _observers(observe)
     usual = Session(observe=observe, one_shot=True)
     if platform is None:
         return usual
@@ -47,3 +52,12 @@ def open_session(platform: str | None, *, observe: Observer | None = None) -> Se
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
     return Session(platform=platform, observe=observe, one_shot=True)
+
+
+def _observers(observe: Observer | None) -> Observer:
+    from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
+        LogObserver,
+    )
+    from kimi_auth.machine import Observers, recorder_from_environ
+
+    return Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kimi_auth.cli.errors import Findings, status_error
-from kimi_auth.cli.opening import components_of, open_session
+from kimi_auth.cli.opening import components_of, open_default
 from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
@@ -39,7 +39,7 @@ VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unkno
 
 def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
     """Shows the stored login and how long it lasts; returns the exit status, raises an error that is still to be said."""
-    session = open_session(platform)
+    session = open_default(platform)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
@@ -90,7 +90,8 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     rows: list[Row] = [
         (tr("platform"), found.platform + _named(found, "platform")),
         (tr("state"), Styled(((found.state, TONES.get(found.state, "bold red")), ("  " + WORDS[found.state], "")))),
-        (tr("credential"), found.location + _named(found, "share_dir")),
+        *([(tr("account"), tr("{account}  (at sign-in)", account=found.account))] if found.account else []),
+        (tr("credential"), found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
     ]
     if found.fp and session.platform.oauth is None:
         rows += [(tr("key"), tr("an API key, which does not expire")), (tr("print"), found.fp)]
@@ -206,6 +207,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
     return {
         "platform": found.platform,
         "state": found.state,
+        "account": found.account or None,
         "location": found.location,
         "fp": found.fp,
         "region": session.platform.region,

@@ -53,7 +53,9 @@ def test_a_whole_life(kimi: Run, key: str, give: Callable[[str], None], share_di
     assert key in (share_dir / "config.toml").read_text()
     give("other")
     again = kimi("login", "--platform", "acme", "--api-key-stdin", "--json")
-    assert [(event["type"], event["data"]) for event in again.events] == [("success", {"already": True})]
+    assert [(event["type"], event["data"]) for event in again.events] == [
+        ("success", {"already": True, "account": None})
+    ]
     status = kimi("status", "--platform", "acme", "--verify")
     assert "key: an API key, which does not expire\n" in status.out
     assert "expired" not in status.out

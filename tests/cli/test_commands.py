@@ -28,7 +28,7 @@ def test_a_whole_life(kimi: Run, share_dir: Path, emulator: Emulator) -> None:
     assert (login.status, login.err) == (0, "")
     assert "Approve only if you started this sign-in" in login.out
     assert "3 models found." in login.out
-    assert kimi("login").out.startswith("Signed in to Kimi Code already; nothing was changed.")
+    assert kimi("login").out.startswith("Signed in to Kimi Code as Emulated user already; nothing was changed.")
     status = kimi("status", "--verify")
     assert status.status == 0
     assert "state: fresh  signed in\n" in status.out
@@ -57,7 +57,9 @@ def test_events_of_a_login(kimi: Run) -> None:
     shown = events[1]["data"]
     assert shown["user_code"] in shown["verification_url"]
     again = kimi("login", "--json").events
-    assert [(event["type"], event["data"]) for event in again] == [("success", {"already": True})]
+    assert [(event["type"], event["data"]) for event in again] == [
+        ("success", {"already": True, "account": "Emulated user"})
+    ]
 
 
 def test_events_of_a_login_that_fails(kimi: Run, emulator: Emulator) -> None:

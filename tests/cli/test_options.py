@@ -87,7 +87,7 @@ def test_a_second_login_names_the_option(kimi: Run) -> None:
     again = kimi("login")
     assert (again.status, again.out) == (
         0,
-        "Signed in to Kimi Code already; nothing was changed. Option --force signs in again.\n",
+        "Signed in to Kimi Code as Emulated user already; nothing was changed. Option --force signs in again.\n",
     )
 
 

@@ -59,6 +59,7 @@ STATUS = """
 
   platform    kimi-code  (config.toml)
   state       fresh  signed in
+  account     Emulated user  (at sign-in)
   credential  the file {share}/credentials/kimi-code.json  (KIMI_SHARE_DIR)
   token       {token} left
   renewal     due in {renewal}
