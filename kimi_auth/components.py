@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.age import AgeClock
@@ -21,14 +20,33 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
+from kimi_auth.home import FOUND, Addresses, Home, choose, login_of
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
-from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured_platform, server_of, sign_in_command
+from kimi_auth.models.account import (
+    ConfigLeftAlone,
+    PlatformConfig,
+    ServerWhenAsked,
+    configured_platform,
+    server_of,
+    sign_in_command,
+)
 from kimi_auth.once import once
-from kimi_auth.platforms import Platform, Registry, overrides, resolve
-from kimi_auth.selection import DEFAULT_PLATFORM, REFUSED, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
+from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
+from kimi_auth.selection import (
+    API_BASE_VARIABLES,
+    ARGUMENT,
+    CONFIG,
+    DEFAULT,
+    DEFAULT_PLATFORM,
+    OAUTH_HOST_VARIABLES,
+    REFUSED,
+    USUAL_REGION,
+    refused,
+    select,
+)
 from kimi_auth.store import CredentialStore, FileStore
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
@@ -40,20 +58,10 @@ log = logging.getLogger("kimi_auth.session")
 __all__ = ["Components", "share_dir_of"]
 
 
-def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
-    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of an unknown user."""
-    return _share_dir(environ, given)[0]
-
-
-def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Path, str]:
-    """The share directory and the source of its name."""
-    argument = os.fspath(given) if given else None
-    named, source = select(environ, argument=argument, variables=SHARE_DIR_VARIABLES, default=SHARE_DIR_DEFAULT)
-    try:
-        return files.expanded(named), source
-    except RuntimeError:
-        hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
-        raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
+def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None, *, reads: bool = False) -> Path:
+    """The directory of the home that is meant, as `kimi_auth.home.choose` says. Raises ConfigError for the home of an
+    unknown user."""
+    return choose(environ, given, reads=reads).path
 
 
 class Components:
@@ -62,7 +70,7 @@ class Components:
 
     def __init__(
         self,
-        share_dir: str | Path | None,
+        home: str | os.PathLike[str] | None,
         *,
         platform: str | None,
         environ: Mapping[str, str] | None,
@@ -75,15 +83,12 @@ class Components:
         self.environ = os.environ if environ is None else environ
         if store is None and (name := refused(self.environ)):
             raise ConfigError(f"{name} is set, and {REFUSED[name]} in this version", hint=f"run: unset {name}")
-        self.share_dir, share_dir_source = _share_dir(self.environ, share_dir)
+        self.home = home if isinstance(home, Home) else choose(self.environ, home)
+        self.share_dir = self.home.path
         self.config = ConfigFile(self.share_dir)
         self.registry = Registry(self.share_dir)
-        in_config = "" if platform else configured_platform(self.config, self.registry)
-        name, platform_source = select(self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM)
-        known = self.registry.get(name)
-        self._sources = {"share_dir": share_dir_source, "platform": platform_source}
-        self.platform: Platform = resolve(known, self.environ)
-        self._built_in = known.oauth.host if known.oauth else ""
+        self._sources = {"share_dir": self.home.source}
+        self.platform: Platform = self._only_login(platform) if self.home.kind.binds_by_slot else self._chosen(platform)
         self.clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
@@ -104,7 +109,7 @@ class Components:
         """What every request says of this device; writes `device_id` if there is none."""
         from kimi_auth.wire import device_headers
 
-        return device_headers(self.share_dir, version=__version__)
+        return device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)
 
     @once
     def server(self) -> OAuthServer:
@@ -145,6 +150,7 @@ class Components:
             one_shot=self.one_shot,
             walks=self.walks,
             sign_in=sign_in_command(self.platform),
+            patience_s=self.home.kind.patience_s,
         )
 
     @once
@@ -167,9 +173,65 @@ class Components:
             return ""
 
     @property
-    def in_config(self) -> PlatformConfig:
+    def in_config(self) -> PlatformConfig | ConfigLeftAlone:
         """The platform's part of config.toml."""
-        return PlatformConfig(self.config, self.platform)
+        return PlatformConfig(self.config, self.platform) if self.home.kind.owns_config else ConfigLeftAlone()
+
+    def refuse_found(self, doing: str) -> None:
+        """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""
+        if self.home.source == FOUND:
+            name = self.home.kind.name
+            raise ConfigError(
+                f"{doing} needs a home that was named: the login that was found is {self.home.kind.writer}'s, in {self.share_dir}",
+                hint=f'--home {name}, or in a program: Session(home="{name}")',
+            )
+
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms whose logins this home can hold."""
+        if not self.home.kind.binds_by_slot:
+            return self.registry.all()
+        return tuple(one for one in registry.all() if one.oauth is not None)
+
+    def _chosen(self, platform: str | None) -> Platform:
+        in_config = "" if platform else configured_platform(self.config, self.registry)
+        name, self._sources["platform"] = select(
+            self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM
+        )
+        known = self.registry.get(name)
+        self._built_in = known.oauth.host if known.oauth else ""
+        return resolve(known, self.environ)
+
+    def _only_login(self, platform: str | None) -> Platform:
+        """On a home that has one provider in two regions, whose login says by its name whose it is."""
+        usual, by_region = (
+            self.registry.get(DEFAULT_PLATFORM),
+            {one.region or USUAL_REGION: one for one in self.platforms()},
+        )
+        if platform is not None and platform not in {one.id for one in by_region.values()}:
+            raise ConfigError(
+                f"{self.home.kind.writer}'s home has no logins of {ascii(platform)[:80]}",
+                hint="leave out --home, or name another one: --home kimi-cli",
+            )
+        addresses = {
+            name: Addresses(one.oauth.host, one.api_base) for name, one in by_region.items() if one.oauth is not None
+        }
+        try:
+            config = self.config.read()
+        except ConfigError:
+            config = {}
+        found = login_of(self.share_dir, config, self.environ, addresses)
+        known = by_region.get(found.region, usual) if platform is None else self.registry.get(platform)
+        self._sources["platform"] = DEFAULT if platform is None else ARGUMENT
+        environ = self.environ
+        if found.addresses is not None and known is usual:
+            environ = {
+                OAUTH_HOST_VARIABLES[0]: found.addresses.oauth_host,
+                API_BASE_VARIABLES[0]: found.addresses.api_base,
+            }
+            self._sources |= {"oauth_host": CONFIG, "api_base": CONFIG}
+        resolved = replace(resolve(known, environ), config_id=DEFAULT_PLATFORM)
+        self._built_in = resolved.oauth.host if resolved.oauth else ""
+        return resolved
 
     def told(self, status: Status) -> Status:
         """The status with the sources of its values, and with the state of a login that still waits in a keyring."""
@@ -180,6 +242,9 @@ class Components:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
+        status = replace(
+            status, home=self.home.kind.name, home_why=self.home.why, other_home=str(self.home.other or "")
+        )
         status = replace(status, overridden_by=overriding(self.platform, self.environ))
         if status.fp and self.platform.oauth:
             status = self._owned(status)
@@ -232,7 +297,9 @@ class Components:
             from kimi_auth.login.api_keys import KeyStore
 
             return KeyStore(self.config, self.platform, self.clock)
-        return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
+        kind, oauth = self.home.kind, self.platform.oauth
+        key = kind.slot(self.platform.credential_key, oauth.host, self.platform.api_base)
+        return FileStore(self.share_dir, key, clock=self.clock, layout=kind.layout(self.share_dir, key, self.clock))
 
     def _recovers(self, patience_s: float | None) -> bool:
         """Not where a one-shot command renews for the next one, nor when the program is to end, which would take twice as

@@ -116,6 +116,10 @@ class PlatformModels:
         from kimi_auth.models.sync import sync
 
         components = self._components
+        components.refuse_found("writing config.toml")
+        if not components.home.kind.owns_config:
+            words = f"{components.config.path} is {components.home.kind.writer}'s, which keeps its own list of models"
+            raise ConfigError(words, hint="kimi-auth models lists them")
         memory = CatalogueCache(components.share_dir)
         return await sync(
             sources, components.config, components.headers, memory=memory, dry_run=dry_run, finishes=finishes

@@ -9,6 +9,7 @@ one credential. Nothing is read before it is asked for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -41,7 +42,9 @@ __all__ = ["Session", "components_of", "supply_of"]
 class Session:
     """One login of one platform, as this process uses it.
 
-    `share_dir`: where credentials and config.toml are; default `$KIMI_SHARE_DIR`, else `~/.kimi`. `platform`: its id;
+    `home`: whose home holds the login, "kimi-cli" (`~/.kimi`), "kimi-code" (`~/.kimi-code`, shared with that program) or a
+    directory; `share_dir`: a directory, the older name. Default: `$KIMI_SHARE_DIR`, `$KIMI_CODE_HOME`, else the only one
+    of the two that holds a login, else `~/.kimi`; a home that was found so is never signed in to or out of. `platform`: its id;
     default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
     is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `store`,
     `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
@@ -52,6 +55,7 @@ class Session:
         self,
         share_dir: str | Path | None = None,
         *,
+        home: str | os.PathLike[str] | None = None,
         platform: str | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
@@ -61,8 +65,10 @@ class Session:
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
+        if share_dir is not None and home is not None:
+            raise ValueError("share_dir and home are two names of one directory: give one of them")
         self._components = Components(
-            share_dir,
+            share_dir if home is None else home,
             platform=platform,
             environ=environ,
             clock=clock,
@@ -270,7 +276,7 @@ class Session:
         if platform == self.platform.id:
             return self
         return Session(
-            self._components.share_dir,
+            home=self._components.home,
             platform=platform,
             environ=self._components.environ,
             clock=self._clock,

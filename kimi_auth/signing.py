@@ -30,6 +30,7 @@ async def sign_in(
 ) -> LoginReport:
     """Signs in as `Session.login` does, and reports every end: `state` is the rest state of device_login, or for an API
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
+    components.refuse_found("signing in")
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 
@@ -63,6 +64,7 @@ async def sign_in(
 
 async def sign_out(components: Components) -> LogoutReport:
     """As `Session.logout`; the caller forgets the token that it holds."""
+    components.refuse_found("signing out")
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
@@ -72,6 +74,7 @@ async def sign_out(components: Components) -> LogoutReport:
 
 def sign_out_sync(components: Components) -> LogoutReport:
     """`sign_out` for code without an event loop."""
+    components.refuse_found("signing out")
     if components.platform.oauth is None:
         from kimi_auth.login.api_keys import sign_out_of_key
 
@@ -88,6 +91,7 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
     """
     from kimi_auth.credential.adoption import adopt
 
+    components.refuse_found("adopting a login")
     endpoints_of(components.platform)
     components.leave_keyring()
     return adopt(components.store, issuer)

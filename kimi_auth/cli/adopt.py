@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
+from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
 from kimi_auth.models.account import endpoints_of
 from kimi_auth.urls import normal_url
@@ -26,6 +26,7 @@ def adopt(
         str | None, typer.Option("--issuer", metavar="URL", help="The OAuth host that issued the stored login.")
     ] = None,
     platform: PlatformId = None,
+    home: HomeName = None,
     json: Json = False,
 ) -> None:
     """Say which OAuth host the stored login belongs to."""
@@ -38,7 +39,7 @@ def adopt(
         normal_url(issuer)
     except ValueError as problem:
         raise Usage(f"--issuer: {ascii(issuer)[:80]} {problem}", hint="see: kimi-auth adopt --help") from None
-    session = open_session(platform)
+    session = open_session(platform, home=home, reads=False)
     selected = endpoints_of(session.platform).issuer
     with out.signals.held():
         done = adopt_login(components_of(session), issuer)

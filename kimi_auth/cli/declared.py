@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ENV", "JSON", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
+__all__ = ["ENV", "HOME", "JSON", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
 
 
 class Option(NamedTuple):
@@ -23,6 +23,7 @@ class Option(NamedTuple):
 
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
+HOME = Option("--home", "Whose home: kimi-cli, kimi-code, or a directory.", "HOME")
 JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
@@ -38,8 +39,8 @@ class Plain(NamedTuple):
 
 
 PLAIN = {
-    "status": Plain("status", {"platform": PLATFORM, "verify": VERIFY, "json": JSON}),
-    "run": Plain("run", {"platform": PLATFORM, "env": ENV}, takes_command=True),
+    "status": Plain("status", {"platform": PLATFORM, "home": HOME, "verify": VERIFY, "json": JSON}),
+    "run": Plain("run", {"platform": PLATFORM, "home": HOME, "env": ENV}, takes_command=True),
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import HomeName, Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 
 if TYPE_CHECKING:  # the help waits for none of it
@@ -32,6 +32,7 @@ def models(
         typer.Argument(help="list: the platform's models; sync: write them to config.toml, for every platform."),
     ] = "list",
     platform: PlatformId = None,
+    home: HomeName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With sync: print the changes, write nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def models(
     out = terminal_of(ctx)
     if dry_run and action == "list":
         raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
-    session = open_session(platform)
+    session = open_session(platform, home=home, reads=action == "list")
     if action == "list":
         _show_list(out, session, out.signals.run(session.models.fetch_catalogue()))
     elif platform is not None:

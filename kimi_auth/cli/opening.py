@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from kimi_auth.cli.errors import Usage
@@ -29,21 +30,28 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
-def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
+def open_session(
+    platform: str | None, *, home: str | None = None, reads: bool = True, observe: Observer | None = None
+) -> Session:
     """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
-    who else listens to every command. Raises Usage for a platform that is not known."""
+    who else listens to every command. `home`: as `--home` names it; `reads`: the command only uses a login, so it may find
+    kimi-code's. Raises Usage for a platform that is not known."""
     from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
         LogObserver,
     )
+    from kimi_auth.home import FOUND, KIMI_CLI, choose
     from kimi_auth.machine import Observers, recorder_from_environ
     from kimi_auth.session import Session
 
     observe = Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))
-    usual = Session(observe=observe, one_shot=True)
+    chosen = choose(os.environ, home, reads=reads)
+    usual = Session(home=chosen, observe=observe, one_shot=True)
     if platform is None:
         return usual
     registry = components_of(usual).registry
     if registry.find(platform) is None:
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
-    return Session(platform=platform, observe=observe, one_shot=True)
+    if chosen.source == FOUND and registry.get(platform).oauth is None:
+        chosen = choose(os.environ, KIMI_CLI.name)  # an API key is never in kimi-code's home
+    return Session(home=chosen, platform=platform, observe=observe, one_shot=True)

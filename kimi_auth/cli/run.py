@@ -30,7 +30,7 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 """What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
-def run(out: Terminal, *, command: list[str], platform: str | None, env: list[str]) -> int:
+def run(out: Terminal, *, command: list[str], platform: str | None, home: str | None, env: list[str]) -> int:
     """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
     if not command:
         raise Usage("run needs a command", hint="for example: kimi-auth run -- env")
@@ -38,7 +38,7 @@ def run(out: Terminal, *, command: list[str], platform: str | None, env: list[st
         if not NAME.fullmatch(name):
             words = f"--env: {ascii(name)[:80]} is not the name of a key's variable"
             raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
-    session = open_session(platform)
+    session = open_session(platform, home=home)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync()).access_token
         drain()

@@ -13,7 +13,7 @@ from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.models.elsewhere import elsewhere
-from kimi_auth.selection import DEFAULT
+from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["claim_of", "duration", "is_too_long", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
+CHOSEN = {ARGUMENT: "named by --home"}
+
 WORDS = {
     "fresh": "signed in",
     "expiring": "signed in, renewal is due",
@@ -35,9 +37,9 @@ WORDS = {
 }
 
 
-def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
+def status(out: Terminal, *, platform: str | None, home: str | None, verify: bool, json: bool) -> int:
     """Shows the stored login and how long it lasts; returns the exit status, raises an error that is still to be said."""
-    session = open_session(platform)
+    session = open_session(platform, home=home)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
@@ -90,6 +92,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
         ("credential", found.location + _named(found, "share_dir")),
     ]
+    rows += _home(found)
     if found.fp and session.platform.oauth is None:
         rows += [("key", "an API key, which does not expire"), ("print", found.fp)]
     elif found.fp:
@@ -121,6 +124,17 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows.append(("API says", verdict.says + (f": {verdict.error.line}" if verdict.error else "")))
     if found.error is not None:
         rows.append(("because", found.error.message))
+    return rows
+
+
+def _home(found: Status) -> list[Row]:
+    """Whose home it is and why, where that is not plain; the other home, if it holds a login too."""
+    rows: list[Row] = []
+    if found.home != HOME_KIMI_CLI:
+        chosen = found.home_why or CHOSEN.get(found.sources["share_dir"], found.sources["share_dir"])
+        rows.append(("home", f"{found.home}'s, shared with it  ({chosen})"))
+    if found.other_home:
+        rows.append(("also", f"{found.other_home} holds a login too (kimi-auth status --home {HOME_KIMI_CODE})"))
     return rows
 
 
@@ -181,6 +195,9 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "platform": found.platform,
         "state": found.state,
         "location": found.location,
+        "home": found.home,
+        "home_why": found.home_why or None,
+        "other_home": found.other_home or None,
         "fp": found.fp,
         "region": session.platform.region,
         "issuer": found.issuer,

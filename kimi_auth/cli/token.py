@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, supply_of, terminal_of
+from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
@@ -29,6 +29,7 @@ def seconds(value: float) -> float:
 def token(
     ctx: typer.Context,
     platform: PlatformId = None,
+    home: HomeName = None,
     min_ttl: Annotated[
         float,
         typer.Option(
@@ -40,7 +41,7 @@ def token(
 ) -> None:
     """Print a token that works, and nothing else."""
     out = terminal_of(ctx)
-    session = open_session(platform)
+    session = open_session(platform, home=home)
     with out.signals.held():
         pair = handed_out(session, supply_of(session).token_sync(min_ttl_s=min_ttl, refresh=refresh))
     now_s, ends = components_of(session).age_clock.now_s(), session.platform.oauth is not None  # an API key has no end

@@ -47,8 +47,9 @@ class Status:
     for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
-    "config.toml" or "default". `overridden_by`: variables that the Kimi
-    CLI prefers to this login, and how. No field holds a secret.
+    "config.toml", "default" or "login" (the only home that holds one). `overridden_by`: variables that the Kimi
+    CLI prefers to this login, and how. `home`: the kind of home, `home_why`: more about its choice; `other_home`: the
+    other home's directory, if that holds a login too. No field holds a secret.
     """
 
     platform: str
@@ -73,6 +74,9 @@ class Status:
     error: KimiAuthError | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     overridden_by: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
+    home_why: str = ""
+    other_home: str = ""
 
 
 class Verdict(NamedTuple):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded
 
 __all__ = [
     "BearerRejected",
+    "ConfigLeftAlone",
     "PlatformConfig",
     "configured_platform",
     "discover",
@@ -32,6 +33,22 @@ class BearerRejected(Unreachable):
 
     code = "bearer_rejected"
     default_hint = "try again; if that does not help, sign in again: kimi-auth login --force"
+
+
+class ConfigLeftAlone:
+    """The part of a config.toml that another program keeps: it is neither written nor found wanting."""
+
+    def lacks(self) -> bool:
+        return False
+
+    def check(self) -> None:
+        """Nothing can stop a write that is not made."""
+
+    def install(self, models: tuple[ModelEntry, ...]) -> None:
+        """Writes nothing, and says so by its result."""
+
+    def restore(self) -> bool:
+        return False
 
 
 class PlatformConfig:

@@ -115,7 +115,7 @@ class Platform:
     """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
     of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
     `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
-    the pair."""
+    the pair. `config_id`: the id under which config.toml knows it, where that is another platform's too."""
 
     id: str
     name: str
@@ -132,6 +132,7 @@ class Platform:
     assumed_context_length: int = 131_072
     revocation: Literal["none", "discover", "token"] = "none"
     rotation_ends_access: bool = False
+    config_id: str = ""
 
     @property
     def models_url(self) -> str:
@@ -157,7 +158,7 @@ class Platform:
     @property
     def provider_key(self) -> str:
         """The platform's provider in config.toml: `managed:<platform id>`."""
-        return managed_provider_key(self.id)
+        return managed_provider_key(self.config_id or self.id)
 
     @property
     def credential_key(self) -> str:
@@ -166,7 +167,7 @@ class Platform:
 
     def model_key(self, model_id: str) -> str:
         """A model's name in config.toml: `<platform id>/<model id>`."""
-        return managed_model_key(self.id, model_id)
+        return managed_model_key(self.config_id or self.id, model_id)
 
 
 def managed_provider_key(platform_id: str) -> str:

@@ -136,6 +136,7 @@ class _Platform(_Data):
     assumed_context_length: int = Field(default=131_072, gt=0)
     revocation: Literal["none", "discover", "token"] = "none"
     rotation_ends_access: bool = False
+    config_id: Literal[""] = ""  # a home says it: no table may claim the provider of another platform
 
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:

@@ -28,6 +28,7 @@ __all__ = [
     "encode_revoked",
     "has_served",
     "is_over",
+    "is_tombstone",
 ]
 
 URL_MAX = 2048
@@ -72,6 +73,11 @@ def is_over(found: Snapshot) -> bool:
     """True if no login is stored: no record, or a logout's empty one."""
     token = found.token
     return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
+
+
+def is_tombstone(token: Token | None) -> bool:
+    """True for another program's empty record: the server refused its refresh token. Ours, of a logout, is dated."""
+    return token is not None and token.is_empty and not token.signed_out_at_s
 
 
 def encode_revoked(refusal: RevokedMark) -> bytes:

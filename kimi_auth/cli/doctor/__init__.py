@@ -11,7 +11,7 @@ from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.hints import for_platform
-from kimi_auth.cli.options import Json, PlatformId, concluded, open_session, terminal_of
+from kimi_auth.cli.options import HomeName, Json, PlatformId, concluded, open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.account import sign_in_command
@@ -53,12 +53,13 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     ctx: typer.Context,
     platform: PlatformId = None,
+    home: HomeName = None,
     verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
     json: Json = False,
 ) -> None:
     """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
-    checks = _examine(out, platform, verify=verify)
+    checks = _examine(out, platform, home=home, verify=verify)
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:
@@ -70,9 +71,9 @@ def doctor(
         raise concluded(out, Findings(found, hint="the next step is listed with each"))
 
 
-def _examine(out: Terminal, platform: str | None, *, verify: bool) -> list[Check]:
+def _examine(out: Terminal, platform: str | None, *, home: str | None, verify: bool) -> list[Check]:
     try:
-        session = open_session(platform)
+        session = open_session(platform, home=home)
     except ConfigError as error:
         return [Check("environment", public(error.message), public(error.hint))]
     found = session.status()
