@@ -179,7 +179,9 @@ class Credential:
             return landing
         if landing.state not in RENEWABLE:
             raise landing.error
-        why = landing.ctx.error.message if landing.ctx.error else "no answer from the server"
+        holder = self.work.other_holder()
+        unsaid = f"{holder} holds the lock" if holder else "no answer from the server"
+        why = landing.ctx.error.message if landing.ctx.error else unsaid
         raise Unreachable(f"{why}; no token within {self._patience_of(timeout_s):g} s, and the renewal goes on")
 
     def _patience_of(self, timeout_s: float | None) -> float:
