@@ -65,7 +65,7 @@ class LoginConfig(Protocol):
         """Says now what would stop `install` later."""
 
     def install(self, models: tuple[ModelEntry, ...]) -> object:
-        """Writes the platform, its models, the default and the services. None: config.toml is another program's, and was
+        """Writes the platform, its models, the default and the services. False: config.toml is another program's, and was
         left alone."""
 
 
@@ -272,7 +272,7 @@ class DeviceLoginHooks:
             written = await asyncio.to_thread(self._around.config.install, ctx.catalogue)
         except ConfigError as error:
             return "unwritable", replace(ctx, error=error)
-        if written is not None:
+        if written is not False:
             self._tell("configured", "The configuration is written.")
         return "configured", ctx
 

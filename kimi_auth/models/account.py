@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
@@ -44,8 +44,9 @@ class ConfigLeftAlone:
     def check(self) -> None:
         """Nothing can stop a write that is not made."""
 
-    def install(self, models: tuple[ModelEntry, ...]) -> None:
-        """Writes nothing, and says so by its result."""
+    def install(self, models: tuple[ModelEntry, ...]) -> Literal[False]:
+        """Writes nothing, and says so."""
+        return False
 
     def restore(self) -> bool:
         return False

@@ -130,7 +130,7 @@ class FileStore(FileReader):
         with self._opened("make a claim beside") as folder:
             place = folder.claim(fp)
             medium.refuse_fixed(folder.record)
-            if formats.is_tombstone(folder.snapshot().token):
+            if fp == formats.EMPTY_FP:
                 return _staged_or_refuse(folder.staged(), place.path)
             folder.sweep(fp, self._clock.wall_s())
             mine = claims.new(fp, self._me())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
 from kimi_auth.text import clean
-from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
+from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, fingerprint, parse_record
 
 from .contract import Backoff, Binding, RevokedMark, Snapshot
 
@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 URL_MAX = 2048
+EMPTY_FP = fingerprint(Token("", "", 0.0, 0.0))
+"""The fingerprint of a record without tokens: a logout's, or another program's tombstone."""
+
 SIGNED_OUT_MAX_AGE_S = 60.0
 VERSION = 1
 

@@ -17,7 +17,7 @@ from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners
 from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, Stamp, View
-from .formats import has_served, is_over, is_tombstone
+from .formats import EMPTY_FP, has_served, is_over, is_tombstone
 
 __all__ = ["MemoryStore"]
 
@@ -158,7 +158,7 @@ class MemoryStore:
     def claim(self, fp: str) -> Claim:
         self._need()
         self.check_writable()
-        if is_tombstone(self._found.token):
+        if fp == EMPTY_FP:
             if (staged := self._staged()) is None:
                 raise StorageError("memory: no answer is staged", hint="sign in again: kimi-auth login")
             return staged
