@@ -51,6 +51,7 @@ from kimi_auth.store import CredentialStore, FileStore
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
+    from kimi_auth.login.device_login import LoginConfig
     from kimi_auth.wire import OAuthServer
 
 log = logging.getLogger("kimi_auth.session")
@@ -177,6 +178,14 @@ class Components:
         """The platform's part of config.toml."""
         return PlatformConfig(self.config, self.platform) if self.home.kind.owns_config else ConfigLeftAlone()
 
+    def configured_by(self, *, request: bool) -> LoginConfig:
+        """What a login writes to config.toml; in the home of another program only on `request`."""
+        if self.home.kind.owns_config or not request:
+            return self.in_config
+        from kimi_auth.models.for_kimi_code import KimiCodeConfig
+
+        return KimiCodeConfig(self.config, self.platform, self._key)
+
     def refuse_found(self, doing: str) -> None:
         """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""
         if self.home.source == FOUND:
@@ -297,9 +306,14 @@ class Components:
             from kimi_auth.login.api_keys import KeyStore
 
             return KeyStore(self.config, self.platform, self.clock)
-        kind, oauth = self.home.kind, self.platform.oauth
-        key = kind.slot(self.platform.credential_key, oauth.host, self.platform.api_base)
-        return FileStore(self.share_dir, key, clock=self.clock, layout=kind.layout(self.share_dir, key, self.clock))
+        layout = self.home.kind.layout(self.share_dir, self._key, self.clock)
+        return FileStore(self.share_dir, self._key, clock=self.clock, layout=layout)
+
+    @property
+    def _key(self) -> str:
+        """The key of the credential in this home."""
+        host = self.platform.oauth.host if self.platform.oauth else ""
+        return self.home.kind.slot(self.platform.credential_key, host, self.platform.api_base)
 
     def _recovers(self, patience_s: float | None) -> bool:
         """Not where a one-shot command renews for the next one, nor when the program is to end, which would take twice as

@@ -151,13 +151,15 @@ class Session:
         view: LoginView | None = None,
         *,
         force: bool = False,
+        configure: bool = False,
         open_browser: Callable[[str], object] | None = None,
         api_key: str | None = None,
     ) -> LoginReport:
         """Signs in with the device grant (RFC 8628), or on a platform that takes API keys with `api_key`, once it has listed
         its models for it. A login that stands is left alone unless `force`.
 
-        `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
+        `configure`: kimi-code's config.toml is written too, which is left to that program otherwise; in another home it always
+        is. `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
         code, and must not block. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
         LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if no login is stored afterwards, and ConfigError
         for a platform that takes the other kind of sign-in. The report's `state` is `signed_in`, or `models_pending` with
@@ -168,7 +170,9 @@ class Session:
         from kimi_auth.signing import sign_in
 
         view = PrintingView() if view is None else view
-        report = await sign_in(self._components, view, force=force, open_browser=open_browser, api_key=api_key)
+        report = await sign_in(
+            self._components, view, force=force, configure=configure, open_browser=open_browser, api_key=api_key
+        )
         if report.state != "models_pending" and (error := login_error(report)) is not None:
             raise error
         return report
@@ -178,13 +182,16 @@ class Session:
         view: LoginView | None = None,
         *,
         force: bool = False,
+        configure: bool = False,
         open_browser: Callable[[str], object] | None = None,
         api_key: str | None = None,
     ) -> LoginReport:
         """`login` for code without an event loop."""
         import asyncio
 
-        return asyncio.run(self.login(view, force=force, open_browser=open_browser, api_key=api_key))
+        return asyncio.run(
+            self.login(view, force=force, configure=configure, open_browser=open_browser, api_key=api_key)
+        )
 
     async def logout(self) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.

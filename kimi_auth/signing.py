@@ -25,6 +25,7 @@ async def sign_in(
     view: LoginView,
     *,
     force: bool = False,
+    configure: bool = False,
     open_browser: Callable[[str], object] | None = None,
     api_key: str | None = None,
 ) -> LoginReport:
@@ -44,7 +45,7 @@ async def sign_in(
     endpoints_of(platform)
     await components.settle()
     ports = LoginPorts(
-        config=components.in_config,
+        config=components.configured_by(request=configure),
         view=view,
         discover=lambda bearer: discover(platform, bearer, components.headers),
         serve=components.targets.inject,

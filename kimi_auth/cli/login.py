@@ -72,6 +72,9 @@ def login(
     api_key_stdin: Annotated[
         bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
     ] = False,
+    configure: Annotated[
+        bool, typer.Option("--configure", help="In kimi-code's home: write its config.toml, too.")
+    ] = False,
     config_file: ConfigPath = None,
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Record the walk as NDJSON.")] = None,
 ) -> None:
@@ -89,7 +92,9 @@ def login(
             hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
         )
     else:
-        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
+        report = sign_in(
+            session, out, force=force, configure=configure, browser=not no_browser, qr=not no_qr, plain=plain
+        )
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
         report_failure(recorded, trace, out)
@@ -102,6 +107,7 @@ def sign_in(
     out: Terminal,
     *,
     force: bool = False,
+    configure: bool = False,
     browser: bool = True,
     qr: bool = True,
     plain: bool = False,
@@ -134,7 +140,13 @@ def sign_in(
     opens = browser and out.json == "" and is_tty(sys.stdout) and can_open()
     with view:
         report = out.signals.run(
-            signing.sign_in(components_of(session), view, force=force, open_browser=open_browser if opens else None)
+            signing.sign_in(
+                components_of(session),
+                view,
+                force=force,
+                configure=configure,
+                open_browser=open_browser if opens else None,
+            )
         )
         view.finish(report)
     return report

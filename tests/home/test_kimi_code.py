@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,3 +174,25 @@ def test_a_shared_life(stage_with: Callable[..., Stage], access_ttl_s: float) ->
     assert stage.rotated["kimi_cli"] <= needs + 3, stage.rotated
     assert stage.rotated.total() == state.counts["rotations"]
     assert access_ttl_s < 300 or stage.rotated.total() == 0
+
+
+def test_configured_by_us(stage_with: Callable[..., Stage]) -> None:
+    """Asked to, a login of ours writes config.toml so that kimi-code needs no login of its own: its own check passes, what
+    the user wrote stays, and its login then changes nothing that it reads."""
+    stage = stage_with()
+    config = stage.home / ".kimi-code/config.toml"
+    config.parent.mkdir(mode=0o700)
+    config.write_text('# mine\ntheme = "dark" # too\n\n[providers.other]\ntype = "openai"\napi_key = "k"\n')
+    assert stage.ours("login", "--plain", "--configure").returncode == 0
+    written = config.read_text()
+    assert written.startswith('# mine\ntheme = "dark" # too\n')
+    checked = stage.theirs("doctor", "config")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    said = stage.theirs("-p", "hello")
+    assert said.returncode == 0, said.stderr
+    by_us = tomllib.loads(written)
+    assert stage.theirs("login").returncode == 0
+    by_them = tomllib.loads(config.read_text())
+    for part in ("providers", "models", "services", "default_model", "thinking"):
+        assert by_us[part] == by_them[part], part
+    assert stage.emulator.state.counts["device_codes"] == 1
