@@ -231,7 +231,8 @@ def _signed_in(home: str | None) -> list[str]:
     return [
         known.id
         for known in parts.platforms()
-        if (known.auth == "device" and known.region is None) or open_session(known.id, home=home, reads=False).status().state != "absent"
+        if (known.auth == "device" and known.region is None)
+        or open_session(known.id, home=home, reads=False).status().state != "absent"
     ]
 
 

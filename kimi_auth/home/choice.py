@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import AmbiguousHome, ConfigError
@@ -24,8 +24,7 @@ MARKS_MIN = 2
 CONFIG_BYTES_MAX = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):
     """A chosen home. `source`: as in `kimi_auth.selection`, or `FOUND`. `why`: more about that for people, "" for
     nothing. `other`: the other home, where that one holds a login too."""
 

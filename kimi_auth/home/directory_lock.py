@@ -21,7 +21,6 @@ import os
 import stat
 import threading
 from contextlib import suppress
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +157,7 @@ class DirectoryLock:
 
     def _write_note(self, hold: DirectoryHold) -> None:
         device, inode = hold.identity
-        about = {"owner": asdict(self._me()), "dev": device, "ino": inode, "digits": hold.digits}
+        about = {"owner": self._me()._asdict(), "dev": device, "ino": inode, "digits": hold.digits}
         new = files.temporary(self.note)
         files.create(new, json.dumps(about).encode())
         files.rename(new, self.note)
@@ -171,8 +170,7 @@ class DirectoryLock:
             if (about["dev"], about["ino"], about["digits"]) != (*_seen(found)[:2], found.st_mtime_ns % DIGITS):
                 return None
             owner = Owner(**about["owner"])
-            are_known = all(type(getattr(owner, one.name)) is type(one.default) for one in fields(Owner))
-            return owner if are_known else None
+            return owner if list(map(type, owner)) == list(map(type, Owner())) else None
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kimi_auth.clock import Clock
 from kimi_auth.selection import (
@@ -25,8 +25,7 @@ __all__ = ["KIMI_CLI", "KIMI_CODE", "KINDS", "Kind", "slot"]
 DEFAULT_ADDRESSES = ("https://auth.kimi.com", "https://api.kimi.com/coding/v1")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """`name`: its word on the command line. `directory`: where it is by default. `variable`: what moves it. `writer`: the
     other program that writes there. `patience_s`: how long a caller without a token waits for the locks.
 

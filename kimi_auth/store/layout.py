@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kimi_auth.token import Token
 
@@ -36,8 +35,7 @@ class PeerLock(Protocol):
         """Who holds it, for people; "" if it is free. Called without any lock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """`encode`: a record's bytes. `keeps_sign_out`: the empty record of a logout stays for good. `peer_lock`: the second
     lock, taken after ours; None where no other program has one of its own."""
 
