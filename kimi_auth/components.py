@@ -96,7 +96,7 @@ class Components:
         # The walk history of a credential is stored beside it; another store may be on another host.
         self.walks = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
-        self._keyring_asked = store is not None or self.platform.oauth is None
+        self.keyring_asked = store is not None or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -184,7 +184,7 @@ class Components:
             return self.in_config
         from kimi_auth.models.for_kimi_code import KimiCodeConfig
 
-        return KimiCodeConfig(self.config, self.platform, self._key)
+        return KimiCodeConfig(self.config, self.platform, self.key)
 
     def refuse_found(self, doing: str) -> None:
         """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""
@@ -285,18 +285,18 @@ class Components:
 
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""
-        if not self._keyring_asked and is_waiting(self.config, self.platform):
+        if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
-        self._keyring_asked = True
+        self.keyring_asked = True
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
         reports."""
-        if not self._keyring_asked and is_waiting(self.config, self.platform):
+        if not self.keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 
             self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).error
-        self._keyring_asked = True
+        self.keyring_asked = True
 
     def _pinned(self) -> tuple[str, ...]:
         """The origins beside its issuer's own that the stored login is bound to."""
@@ -308,11 +308,11 @@ class Components:
             from kimi_auth.login.api_keys import KeyStore
 
             return KeyStore(self.config, self.platform, self.clock)
-        layout = self.home.kind.layout(self.share_dir, self._key, self.clock)
-        return FileStore(self.share_dir, self._key, clock=self.clock, layout=layout)
+        layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
+        return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
 
     @property
-    def _key(self) -> str:
+    def key(self) -> str:
         """The key of the credential in this home."""
         host = self.platform.oauth.host if self.platform.oauth else ""
         return self.home.kind.slot(self.platform.credential_key, host, self.platform.api_base)

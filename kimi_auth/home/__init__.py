@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from .choice import FOUND, Home, choose, holds_login
-from .kinds import KIMI_CLI, KIMI_CODE, Kind, slot
+from .kinds import KIMI_CLI, KIMI_CODE, KINDS, Kind, slot
 from .region import Addresses, Login, login_of
 
 __all__ = [
     "FOUND",
     "KIMI_CLI",
     "KIMI_CODE",
+    "KINDS",
     "Addresses",
     "Home",
     "Kind",

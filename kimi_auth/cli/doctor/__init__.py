@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
+from kimi_auth.cli.doctor import credential, disk, environment, history, homes, renewal
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.hints import for_platform
@@ -24,6 +24,8 @@ __all__ = ["RUNBOOK", "add_to"]
 
 RUNBOOK: tuple[Look, ...] = (
     environment.location,
+    homes.home,
+    homes.pairs,
     environment.variables,
     credential.stored,
     credential.bound,
@@ -32,6 +34,10 @@ RUNBOOK: tuple[Look, ...] = (
     environment.models,
     renewal.lately,
     renewal.lock,
+    homes.peer_lock,
+    homes.leftovers,
+    homes.skew,
+    homes.remote_control,
     renewal.claim,
     renewal.backoff,
     history.walks,

@@ -36,13 +36,15 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
     path = file_of(session)
     if path is None:
         return
+    kind = components_of(session).home.kind
+    writer = "a Kimi CLI" if kind.owns_config else kind.writer
     traces = []
     if found.fp and found.issuer_from in {"binding", "platform"}:
-        traces.append("the credential was last written by a Kimi CLI")
+        traces.append(f"the credential was last written by {writer}")
     if ages := sorted(_ages_s(path.parent)):
         traces.append(f"{counted(len(ages), 'unfinished write')} of a Kimi CLI, the last one {duration(ages[0])} ago")
     lost = found.state in {"corrupt", "blocked"} or isinstance(found.error, SignInEnded)
-    step = f"close every running Kimi CLI, then: {LOGIN} --force"
+    step = f"close every running {kind.writer.removeprefix('the ')}, then: {LOGIN} --force"
     yield Check("writers", "; ".join(traces) or "kimi-auth alone", step if traces and lost else "")
 
 
