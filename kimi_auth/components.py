@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.home import FOUND, Addresses, Home, choose, login_of
+from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
@@ -150,7 +151,7 @@ class Components:
             observe=self.observe,
             one_shot=self.one_shot,
             walks=self.walks,
-            sign_in=sign_in_command(self.platform),
+            sign_in=self.sign_in,
             patience_s=self.home.kind.patience_s,
         )
 
@@ -185,6 +186,17 @@ class Components:
         from kimi_auth.models.for_kimi_code import KimiCodeConfig
 
         return KimiCodeConfig(self.config, self.platform, self.key)
+
+    @property
+    def sign_in(self) -> str:
+        """The command that signs in to this login: with the home, where no variable names it."""
+        is_named = self.home.kind.variable == self.home.source or self.home.kind is KIMI_CLI
+        return sign_in_command(self.platform) + ("" if is_named else f" --home {self._home_word}")
+
+    @property
+    def _home_word(self) -> str:
+        usual = choose(self.environ, self.home.kind.name).path
+        return self.home.kind.name if self.share_dir == usual else shlex.quote(str(self.share_dir))
 
     def refuse_found(self, doing: str) -> None:
         """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
 
-__all__ = ["adopt_login", "sign_in", "sign_out", "sign_out_sync"]
+__all__ = ["adopt_login", "move_login", "sign_in", "sign_out", "sign_out_sync"]
 
 
 async def sign_in(
@@ -96,6 +96,16 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
     endpoints_of(components.platform)
     components.leave_keyring()
     return adopt(components.store, issuer)
+
+
+def move_login(source: Components, target: Components) -> str:
+    """Moves the stored login from one home to another, as `kimi_auth.credential.adoption.move` says; returns its
+    fingerprint."""
+    from kimi_auth.credential.adoption import move
+
+    issuer = endpoints_of(source.platform).issuer
+    _refuse_foreign(source)
+    return move(source.store, target.store, issuer, source.clock.wall_s())
 
 
 def _refuse_foreign(components: Components) -> None:

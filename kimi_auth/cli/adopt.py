@@ -8,7 +8,7 @@ import typer
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, terminal_of
-from kimi_auth.cli.terminal import Row
+from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.models.account import endpoints_of
 from kimi_auth.urls import normal_url
 
@@ -25,16 +25,24 @@ def adopt(
     issuer: Annotated[
         str | None, typer.Option("--issuer", metavar="URL", help="The OAuth host that issued the stored login.")
     ] = None,
+    move: Annotated[
+        bool, typer.Option("--move", help="Move kimi-code's login into our home, and sign out there.")
+    ] = False,
     platform: PlatformId = None,
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Say which OAuth host the stored login belongs to."""
+    """Say which OAuth host the stored login belongs to; or move kimi-code's login here."""
     from kimi_auth.signing import adopt_login
 
     out = terminal_of(ctx)
+    if move:
+        _move(out, platform, issuer, home)
+        return
     if issuer is None:
-        raise Usage("adopt needs --issuer", hint="for example: kimi-auth adopt --issuer https://auth.kimi.com")
+        raise Usage(
+            "adopt needs --issuer, or --move", hint="for example: kimi-auth adopt --issuer https://auth.kimi.com"
+        )
     try:
         normal_url(issuer)
     except ValueError as problem:
@@ -59,3 +67,24 @@ def adopt(
         name = (*(session.platform.oauth.host_env if session.platform.oauth else ()), "")[0]
         way = f"export {name}={done.issuer}" if name else "name it in platforms.toml"
         out.say(f"this environment selects {selected}, so the login is still not used ({way})")
+
+
+def _move(out: Terminal, platform: str | None, issuer: str | None, home: str | None) -> None:
+    from kimi_auth.home import KIMI_CLI, KIMI_CODE
+    from kimi_auth.signing import move_login
+
+    if issuer is not None:
+        raise Usage("--move and --issuer cannot be used together")
+    source = components_of(open_session(platform, home=home or KIMI_CODE.name, reads=False))
+    target = components_of(open_session(source.platform.id, home=KIMI_CLI.name, reads=False))
+    if target.home.kind is not KIMI_CLI or target.share_dir == source.share_dir:
+        raise Usage(f"{target.share_dir} is {target.home.kind.writer}'s home too", hint="unset KIMI_SHARE_DIR")
+    with out.signals.held():
+        fp = move_login(source, target)
+    if out.json:
+        out.record(
+            {"platform": target.platform.id, "fp": fp, "from": source.store.location, "to": target.store.location}
+        )
+        return
+    rows: list[Row] = [("from", source.store.location), ("credential", target.store.location), ("pair", fp)]
+    out.rows(rows, title=target.platform.name, platform=target.platform.id)

@@ -17,10 +17,10 @@ from kimi_auth.errors import ConfigError, StorageError
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor", "platforms"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt"})
+WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend"})
 """Commands that work on the share directory; a writer may change modes there."""
 
-FINDERS = READERS | {"token", "run"}
+FINDERS = READERS | {"token", "run", "lend"}
 """Commands that may take kimi-code's home where only that one holds a login."""
 
 

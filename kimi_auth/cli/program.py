@@ -25,6 +25,7 @@ HOMES = {
     "status": "plain",
     "token": "token",
     "adopt": "adopt",
+    "lend": "lend",
     "run": "plain",
     "models": "models",
     "platforms": "platforms",

@@ -11,7 +11,6 @@ from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
-from kimi_auth.models.account import sign_in_command
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
@@ -44,7 +43,7 @@ def status(out: Terminal, *, platform: str | None, home: str | None, verify: boo
     verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
     if error is not None:
-        error = addressed(error, sign_in_command(session.platform))
+        error = addressed(error, components_of(session).sign_in)
     if not json:
         out.rows(_rows(session, found, verdict), title=session.platform.name)
         if error is not None:

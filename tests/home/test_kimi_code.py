@@ -196,3 +196,28 @@ def test_configured_by_us(stage_with: Callable[..., Stage]) -> None:
     for part in ("providers", "models", "services", "default_model", "thinking"):
         assert by_us[part] == by_them[part], part
     assert stage.emulator.state.counts["device_codes"] == 1
+
+
+@pytest.mark.root
+def test_lent(stage_with: Callable[..., Stage]) -> None:
+    """A kimi-code in a mount namespace of its own, which sees the lent directory and not the home of the login, takes turns
+    across three rotations; no refresh token is readable there."""
+    stage = stage_with(access_ttl_s=12.0)
+    assert stage.ours("login", "--plain").returncode == 0
+    box = stage.home.parent / f"{stage.home.name} lent"
+    turns = """
+        mount -t tmpfs none "$HOME" || exit 99
+        end=$(($(date +%s) + 40))
+        while [ "$(date +%s)" -lt "$end" ]; do
+            "$NODE" "$KIMI" -p hello > /dev/null || exit 98
+            grep -rl '"refresh_token": "[^"]' "$HOME" "$KIMI_CODE_HOME" && exit 97
+        done
+        exit 0
+    """
+    stage.environ |= {"NODE": str(install.tool("node")), "KIMI": str(install.KIMI_CODE)}
+    ran = stage.ours("lend", str(box), "--", "unshare", "--mount", "sh", "-c", turns)
+    counts = stage.emulator.state.counts
+    assert ran.returncode == 0, ran.stderr
+    assert counts["rotations"] >= 3
+    assert (counts["reuse_seen"], counts["device_codes"]) == (0, 1)
+    assert list((box / "credentials").iterdir()) == []
