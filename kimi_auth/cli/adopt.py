@@ -32,7 +32,7 @@ def adopt(
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Say which OAuth host the stored login belongs to; or move kimi-code's login here."""
+    """Say which host a login is from, or move one here."""
     from kimi_auth.signing import adopt_login
 
     out = terminal_of(ctx)

@@ -40,7 +40,7 @@ def lend(
     platform: PlatformId = None,
     home: HomeName = None,
 ) -> int:
-    """Lend access tokens, and no refresh token, to a kimi-code in a sandbox."""
+    """Lend access tokens to a kimi-code in a sandbox."""
     from kimi_auth.home import KIMI_CODE
     from kimi_auth.home.lending import Loan
     from kimi_auth.session import Session
