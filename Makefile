@@ -1,5 +1,5 @@
 # Four commands to begin with: make demo, make test, make check, make bench. `make` lists all.
-# Needs a Python of 3.11 or newer and nothing else. Installs into .venv* and tests/servers/oidc/node_modules, nowhere else.
+# Needs a Python of 3.11 or newer and nothing else. Installs into .venv*, tests/servers/oidc/node_modules and tests/home/node/node_modules, nowhere else.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -107,6 +107,7 @@ clean: ## removes everything that the other targets made, .venv included
 # oidc-provider is one of the servers that we did not write; without npm its tests say so and are skipped (fail in CI).
 servers: $(DEV)
 	@$(PY) tests/servers/install.py || test $$? -eq 3
+	@$(PY) tests/home/install.py || test $$? -eq 3
 
 $(DEMO): pyproject.toml | $(PY)
 	@echo "installing kimi-auth into $(VENV)"

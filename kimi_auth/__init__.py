@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .credential.status import LoginReport, LogoutReport, Status, Verdict
     from .errors import (
         AccessDenied,
+        AmbiguousHome,
         Blocked,
         ClientRefused,
         CodeExpired,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "AmbiguousHome",
     "BearerAuth",
     "Binding",
     "Blocked",

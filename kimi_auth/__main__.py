@@ -16,6 +16,7 @@ import time
 
 from kimi_auth.selection import (
     API_BASE_VARIABLES,
+    CODE_HOME_MARKS,
     DEFAULT_PLATFORM,
     LOGIN,
     OAUTH_HOST_VARIABLES,
@@ -252,8 +253,11 @@ def _share_dir(environ: Mapping[str, str]) -> str:
 
 
 def _look_at(folder: str) -> None:
-    """Falls through unless both directories, or links to them, are mine, and no one else's to write to."""
+    """Falls through unless both directories, or links to them, are mine, and no one else's to write to; and for a home that
+    may be kimi-code's: its logins have other names, and it has a second lock."""
     me = os.geteuid()
+    for name in CODE_HOME_MARKS:
+        _must_be_missing(f"{folder}/{name}")
     for path in (folder, f"{folder}/credentials"):
         try:
             found = os.stat(path, follow_symlinks=False)

@@ -49,7 +49,8 @@ def renew_detached(components: Components) -> Callable[[], bool] | None:
     platform = components.platform
     names = (*platform.api_base_env, *(platform.oauth.host_env if platform.oauth else ()))
     try:
-        pid = start(str(components.share_dir), platform.id, components.environ, names)
+        home = components.home.kind.variable
+        pid = start(str(components.share_dir), platform.id, components.environ, names, home)
     except OSError as error:
         log.info("no process for the renewal could be started: %s", error.strerror)
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.age import AgeClock
@@ -22,19 +23,38 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
+from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
 from kimi_auth.language import tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
-from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured_platform, server_of, sign_in_command
+from kimi_auth.models.account import (
+    ConfigLeftAlone,
+    PlatformConfig,
+    ServerWhenAsked,
+    configured_platform,
+    server_of,
+    sign_in_command,
+)
 from kimi_auth.once import once
-from kimi_auth.platforms import Platform, Registry, overrides, resolve
-from kimi_auth.selection import DEFAULT_PLATFORM, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
+from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
+from kimi_auth.selection import (
+    API_BASE_VARIABLES,
+    ARGUMENT,
+    CONFIG,
+    DEFAULT,
+    DEFAULT_PLATFORM,
+    OAUTH_HOST_VARIABLES,
+    USUAL_REGION,
+    refused,
+    select,
+)
 from kimi_auth.store import CredentialStore, FileStore, lock
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
+    from kimi_auth.login.device_login import LoginConfig
     from kimi_auth.login.given import Given
     from kimi_auth.models.kept_account import KeptAccount
     from kimi_auth.wire import OAuthServer
@@ -72,20 +92,12 @@ _WHY_REFUSED = {
 """For each of `selection.REFUSED`."""
 
 
-def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
-    """`given`, else `$KIMI_SHARE_DIR`, else `~/.kimi`. Raises ConfigError for the home of an unknown user."""
-    return _share_dir(environ, given)[0]
-
-
-def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Path, str]:
-    """The share directory and the source of its name."""
-    argument = os.fspath(given) if given else None
-    named, source = select(environ, argument=argument, variables=SHARE_DIR_VARIABLES, default=SHARE_DIR_DEFAULT)
-    try:
-        return files.expanded(named), source
-    except RuntimeError:
-        hint = tr("write it in full: export KIMI_SHARE_DIR=/a/directory")
-        raise ConfigError(tr("{named}: there is no such home directory", named=named), hint=hint) from None
+def share_dir_of(
+    environ: Mapping[str, str], given: str | os.PathLike[str] | None = None, *, reads: bool = False
+) -> Path:
+    """The directory of the home that is meant, as `kimi_auth.home.choose` says. Raises ConfigError for the home of an
+    unknown user."""
+    return choose(environ, given, reads=reads).path
 
 
 class Components:
@@ -94,7 +106,7 @@ class Components:
 
     def __init__(
         self,
-        share_dir: str | Path | None,
+        home: str | os.PathLike[str] | None,
         *,
         platform: str | None,
         environ: Mapping[str, str] | None,
@@ -112,26 +124,26 @@ class Components:
                 tr("{name} is set, and {why} in this version", name=name, why=_WHY_REFUSED[name]),
                 hint=tr("run: unset {name}", name=name),
             )
-        self.share_dir: Path
-        self.share_dir, share_dir_source = _share_dir(self.environ, share_dir)
+        self.home: Home = home if isinstance(home, Home) else choose(self.environ, home)
+        self.share_dir: Path = self.home.path
         self.config: ConfigFile = ConfigFile(self.share_dir)
         self.registry: Registry = Registry(self.share_dir)
-        in_config = "" if platform else configured_platform(self.config, self.registry)
-        name, platform_source = select(self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM)
-        known = self.registry.get(name)
-        self._sources = {"share_dir": share_dir_source, "platform": platform_from or platform_source}
-        self.platform: Platform = resolve(known, self.environ)
+        self._sources = {"share_dir": self.home.source}
+        self._built_in: str = ""
+        self.platform: Platform = self._only_login(platform) if self.home.kind.binds_by_slot else self._chosen(platform)
+        if platform_from:
+            self._sources["platform"] = platform_from
         self.given = given
         if given is not None:
             self.platform, store = given.platform, given.store
-        self._built_in = known.oauth.host if known.oauth and self.platform.oauth else ""
+            self._built_in = self._built_in if self.platform.oauth else ""
         self.clock: Clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
         self.walks: WalkHistory = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
-        self._keyring_asked = store is not None or self.platform.oauth is None
+        self.keyring_asked = store is not None or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -145,7 +157,7 @@ class Components:
         """What every request says of this device; writes `device_id` if there is none."""
         from kimi_auth.wire import device_headers
 
-        return device_headers(self.share_dir, version=__version__)
+        return device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)
 
     @once
     def server(self) -> OAuthServer:
@@ -185,7 +197,8 @@ class Components:
             observe=self.observe,
             one_shot=self.one_shot,
             walks=self.walks,
-            sign_in=sign_in_command(self.platform),
+            sign_in=self.sign_in,
+            patience_s=self.home.kind.patience_s,
         )
 
     @once
@@ -218,9 +231,84 @@ class Components:
             return ""
 
     @property
-    def in_config(self) -> PlatformConfig:
+    def in_config(self) -> PlatformConfig | ConfigLeftAlone:
         """The platform's part of config.toml."""
-        return PlatformConfig(self.config, self.platform)
+        return PlatformConfig(self.config, self.platform) if self.home.kind.owns_config else ConfigLeftAlone()
+
+    def configured_by(self, *, request: bool) -> LoginConfig:
+        """What a login writes to config.toml; in the home of another program only on `request`."""
+        if self.home.kind.owns_config or not request:
+            return self.in_config
+        from kimi_auth.models.for_kimi_code import KimiCodeConfig
+
+        return KimiCodeConfig(self.config, self.platform, self.key)
+
+    @property
+    def sign_in(self) -> str:
+        """The command that signs in to this login: with the home, where no variable names it."""
+        is_named = self.home.kind.variable == self.home.source or self.home.kind is KIMI_CLI
+        return sign_in_command(self.platform) + ("" if is_named else f" --home {self._home_word}")
+
+    @property
+    def _home_word(self) -> str:
+        usual = choose(self.environ, self.home.kind.name).path
+        return self.home.kind.name if self.share_dir == usual else shlex.quote(str(self.share_dir))
+
+    def refuse_found(self, doing: str) -> None:
+        """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""
+        if self.home.source == FOUND:
+            name = self.home.kind.name
+            raise ConfigError(
+                f"{doing} needs a home that was named: the login that was found is {self.home.kind.writer}'s, in {self.share_dir}",
+                hint=f'--home {name}, or in a program: Session(home="{name}")',
+            )
+
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms whose logins this home can hold."""
+        if not self.home.kind.binds_by_slot:
+            return self.registry.all()
+        return tuple(one for one in registry.all() if one.oauth is not None)
+
+    def _chosen(self, platform: str | None) -> Platform:
+        in_config = "" if platform else configured_platform(self.config, self.registry)
+        name, self._sources["platform"] = select(
+            self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM
+        )
+        known = self.registry.get(name)
+        self._built_in = known.oauth.host if known.oauth else ""
+        return resolve(known, self.environ)
+
+    def _only_login(self, platform: str | None) -> Platform:
+        """On a home that has one provider in two regions, whose login says by its name whose it is."""
+        usual, by_region = (
+            self.registry.get(DEFAULT_PLATFORM),
+            {one.region or USUAL_REGION: one for one in self.platforms()},
+        )
+        if platform is not None and platform not in {one.id for one in by_region.values()}:
+            raise ConfigError(
+                f"{self.home.kind.writer}'s home has no logins of {ascii(platform)[:80]}",
+                hint="leave out --home, or name another one: --home kimi-cli",
+            )
+        addresses = {
+            name: Addresses(one.oauth.host, one.api_base) for name, one in by_region.items() if one.oauth is not None
+        }
+        try:
+            config = self.config.read()
+        except ConfigError:
+            config = {}
+        found = login_of(self.share_dir, config, self.environ, addresses)
+        known = by_region.get(found.region, usual) if platform is None else self.registry.get(platform)
+        self._sources["platform"] = DEFAULT if platform is None else ARGUMENT
+        environ = self.environ
+        if found.addresses is not None and known is usual:
+            environ = {
+                OAUTH_HOST_VARIABLES[0]: found.addresses.oauth_host,
+                API_BASE_VARIABLES[0]: found.addresses.api_base,
+            }
+            self._sources |= {"oauth_host": CONFIG, "api_base": CONFIG}
+        resolved = replace(resolve(known, environ), config_id=DEFAULT_PLATFORM)
+        self._built_in = resolved.oauth.host if resolved.oauth else ""
+        return resolved
 
     def told(self, status: Status) -> Status:
         """The status with the sources of its values, and with the state of a login that still waits in a keyring."""
@@ -233,7 +321,13 @@ class Components:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
-        status = status._replace(overridden_by=overriding(self.platform, self.environ), account=self._account(status))
+        status = status._replace(
+            overridden_by=overriding(self.platform, self.environ),
+            account=self._account(status),
+            home=self.home.kind.name,
+            home_why=self.home.why,
+            other_home=str(self.home.other or ""),
+        )
         if status.fp and self.platform.oauth:
             status = self._owned(status)
         if not waits:
@@ -275,18 +369,18 @@ class Components:
     async def settle(self) -> None:
         """`leave_keyring` for an event loop, and `load` of what every walk needs."""
         await load()
-        if not self._keyring_asked and is_waiting(self.config, self.platform):
+        if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
-        self._keyring_asked = True
+        self.keyring_asked = True
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
         reports."""
-        if not self._keyring_asked and is_waiting(self.config, self.platform):
+        if not self.keyring_asked and is_waiting(self.config, self.platform):
             from kimi_auth.store import SystemKeyring
 
             self.keyring_error = migrate(self.platform, self.store, self.config, SystemKeyring()).error
-        self._keyring_asked = True
+        self.keyring_asked = True
 
     def _pinned(self) -> tuple[str, ...]:
         """The origins beside its issuer's own that the stored login is bound to."""
@@ -298,7 +392,14 @@ class Components:
             from kimi_auth.login.api_keys import KeyStore
 
             return KeyStore(self.config, self.platform, self.clock)
-        return FileStore(self.share_dir, self.platform.credential_key, clock=self.clock)
+        layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
+        return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
+
+    @property
+    def key(self) -> str:
+        """The key of the credential in this home."""
+        host = self.platform.oauth.host if self.platform.oauth else ""
+        return self.home.kind.slot(self.platform.credential_key, host, self.platform.api_base)
 
     def _recovers(self, patience_s: float | None) -> bool:
         """Not where a one-shot command renews for the next one, nor when the program is to end, which would take twice as

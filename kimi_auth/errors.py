@@ -15,6 +15,7 @@
     │   ├── CredentialLocked              another process held its lock for longer than the caller waits
     │   └── LockLost                      its lock was taken away while this process worked under it
     ├── ConfigError                   9   a configuration error
+    │   ├── AmbiguousHome             2   two variables name two homes
     │   ├── WrongIssuer                   the credential belongs to another OAuth host
     │   └── ClientRefused                 the server refuses this program, not this login
     ├── ModelsPending                10   signed in, but the models could not be fetched
@@ -33,6 +34,7 @@ from kimi_auth.language import tr
 
 __all__ = [
     "AccessDenied",
+    "AmbiguousHome",
     "Blocked",
     "ClientRefused",
     "CodeExpired",
@@ -219,6 +221,14 @@ class ConfigError(KimiAuthError):
     code = "config"
     exit_status = 9
     default_hint = tr("fix it and try again")
+
+
+class AmbiguousHome(ConfigError):
+    """Two environment variables name two homes, and nothing says which one is meant."""
+
+    code = "ambiguous_home"
+    exit_status = 2
+    default_hint = tr("name one: --home kimi-cli, or --home kimi-code")
 
 
 class WrongIssuer(ConfigError):

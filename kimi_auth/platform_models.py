@@ -149,6 +149,14 @@ class PlatformModels:
         components = self._components
         if components.given is not None:
             raise components.given.refusal()
+        components.refuse_found("writing config.toml")
+        if not components.home.kind.owns_config:
+            words = tr(
+                "{path} is {writer}'s, which keeps its own list of models",
+                path=components.config.path,
+                writer=components.home.kind.writer,
+            )
+            raise ConfigError(words, hint=tr("kimi-auth models lists them"))
         memory = CatalogueCache(components.share_dir)
         return await sync(
             sources,

@@ -5,7 +5,7 @@ imports nothing.
 
 | setting | argument, option | variables | file | default |
 |---|---|---|---|---|
-| share_dir | `Session(share_dir)` | `KIMI_SHARE_DIR` | | `~/.kimi` |
+| home | `Session(home=)`, `Session(share_dir)`, `--home` | `KIMI_SHARE_DIR`, `KIMI_CODE_HOME` | the only home with a login, where it is only used | `~/.kimi` |
 | platform | `platform=`, `--platform` | | the default model in config.toml | `kimi-code` |
 | oauth_host, api_base | | those of the platform | | the platform's own |
 | store | `store=` | `KIMI_AUTH_STORE`, refused | | a file in the share directory |
@@ -28,14 +28,20 @@ __all__ = [
     "API_KEY",
     "ARGUMENT",
     "BASE_URL",
+    "CODE_HOME_DEFAULT",
+    "CODE_HOME_MARKS",
+    "CODE_HOME_VARIABLES",
     "DEFAULT",
     "DEFAULT_PLATFORM",
+    "HOME_KIMI_CLI",
+    "HOME_KIMI_CODE",
     "LENT",
     "LOGIN",
     "OAUTH_HOST_VARIABLES",
     "REFUSED",
     "SHARE_DIR_DEFAULT",
     "SHARE_DIR_VARIABLES",
+    "USUAL_REGION",
     "key_before_login",
     "lender",
     "lent_mark",
@@ -51,6 +57,18 @@ ARGUMENT, DEFAULT, CONFIG, LOGIN = "argument", "default", "config.toml", "login"
 DEFAULT_PLATFORM = "kimi-code"
 SHARE_DIR_DEFAULT = "~/.kimi"
 SHARE_DIR_VARIABLES = ("KIMI_SHARE_DIR",)
+HOME_KIMI_CLI, HOME_KIMI_CODE = "kimi-cli", "kimi-code"
+"""The kinds of homes, by the program whose home it is (`kimi_auth.home`)."""
+
+CODE_HOME_DEFAULT = "~/.kimi-code"
+CODE_HOME_VARIABLES = ("KIMI_CODE_HOME",)
+"""Unknown to the fast lane, which then steps aside."""
+
+USUAL_REGION = "mainland-cn"
+"""kimi-code's word for the region of the platform `kimi-code`."""
+
+CODE_HOME_MARKS = ("oauth", "tui.toml", "session_index.jsonl", "region", "updates")
+"""Names that a home of kimi-code has. The fast lane steps aside for any of them, the full program asks for two."""
 OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
 API_BASE_VARIABLES = ("KIMI_CODE_BASE_URL",)
 """The variables of the platform `kimi-code`, as `platforms/builtin.toml` has them."""

@@ -49,7 +49,9 @@ NO_HOME = f"{os.devnull}/kimi-auth"
 class Session:
     """One login of one platform, as this process uses it.
 
-    `share_dir`: where credentials and config.toml are; default `$KIMI_SHARE_DIR`, else `~/.kimi`. `platform`: its id;
+    `home`: whose home holds the login, "kimi-cli" (`~/.kimi`), "kimi-code" (`~/.kimi-code`, shared with that program) or a
+    directory; `share_dir`: a directory, the older name. Default: `$KIMI_SHARE_DIR`, `$KIMI_CODE_HOME`, else the only one
+    of the two that holds a login, else `~/.kimi`; a home that was found so is never signed in to or out of. `platform`: its id;
     default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
     is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `store`,
     `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
@@ -60,6 +62,7 @@ class Session:
         self,
         share_dir: str | Path | None = None,
         *,
+        home: str | os.PathLike[str] | None = None,
         platform: str | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
@@ -69,9 +72,11 @@ class Session:
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
+        if share_dir is not None and home is not None:
+            raise ValueError("share_dir and home are two names of one directory: give one of them")
         self._use(
             Components(
-                share_dir,
+                share_dir if home is None else home,
                 platform=platform,
                 environ=environ,
                 clock=clock,
@@ -85,6 +90,7 @@ class Session:
         self._again: partial[Session] = partial(
             Session,
             share_dir,
+            home=home,
             platform=platform,
             environ=environ,
             one_shot=one_shot,
@@ -116,6 +122,7 @@ class Session:
         cls,
         share_dir: str | Path | None = None,
         *,
+        home: str | os.PathLike[str] | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
         platform: str | None = None,
@@ -136,10 +143,10 @@ class Session:
         from kimi_auth.chain import given_after_login, given_before_login
 
         surroundings = os.environ if environ is None else environ
-        place: str | Path | None = share_dir
+        place: str | os.PathLike[str] | None = share_dir if home is None else home
         if key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
             try:
-                share_dir_of(surroundings, share_dir)
+                share_dir_of(surroundings, place)
             except ConfigError:  # a user without a home directory: a key needs none
                 place = NO_HOME
         lender = None if api_key or platform else lender_of_token(surroundings, key_fingerprint)
@@ -166,6 +173,7 @@ class Session:
         session._again = partial(  # noqa: SLF001
             Session.default,
             share_dir,
+            home=home,
             base_url=base_url,
             platform=platform,
             environ=environ,
@@ -244,6 +252,7 @@ class Session:
         view: LoginView | None = None,
         *,
         force: bool = False,
+        configure: bool = False,
         open_browser: Callable[[str], object] | None = None,
         api_key: str | None = None,
         timeout_s: float | None = None,
@@ -251,7 +260,8 @@ class Session:
         """Signs in with the device grant (RFC 8628), or on a platform that takes API keys with `api_key`, once it has listed
         its models for it. A login that stands is left alone unless `force`.
 
-        `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
+        `configure`: kimi-code's config.toml is written too, which is left to that program otherwise; in another home it always
+        is. `view` shows it, by default on standard error; `open_browser` is given the checked verification URL, without the user
         code, and must not block. `timeout_s`: how long it may take, in seconds; by default as long as its codes live, then
         CodeExpired. Cancellation leaves nothing half-written. Raises AccessDenied, CodeExpired,
         LoginCancelled, InvalidKey, Unreachable or another KimiAuthError if no login is stored afterwards, and ConfigError
@@ -264,7 +274,13 @@ class Session:
 
         view = PrintingView() if view is None else view
         report = await sign_in(
-            self._components, view, force=force, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s
+            self._components,
+            view,
+            force=force,
+            configure=configure,
+            open_browser=open_browser,
+            api_key=api_key,
+            timeout_s=timeout_s,
         )
         if report.state != "models_pending" and (error := login_error(report)) is not None:
             raise error
@@ -275,6 +291,7 @@ class Session:
         view: LoginView | None = None,
         *,
         force: bool = False,
+        configure: bool = False,
         open_browser: Callable[[str], object] | None = None,
         api_key: str | None = None,
         timeout_s: float | None = None,
@@ -283,7 +300,14 @@ class Session:
         import asyncio
 
         return asyncio.run(
-            self.login(view, force=force, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s)
+            self.login(
+                view,
+                force=force,
+                configure=configure,
+                open_browser=open_browser,
+                api_key=api_key,
+                timeout_s=timeout_s,
+            )
         )
 
     async def logout(self, *, timeout_s: float | None = None) -> LogoutReport:
@@ -392,7 +416,7 @@ class Session:
         if platform == self.platform.id:
             return self
         return Session(
-            self._components.share_dir,
+            home=self._components.home,
             platform=platform,
             environ=self._components.environ,
             clock=self._clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kimi_auth.account import name_of_login
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
 
-__all__ = ["adopt_login", "sign_in", "sign_out", "sign_out_sync"]
+__all__ = ["adopt_login", "move_login", "sign_in", "sign_out", "sign_out_sync"]
 
 
 def _refuse_given(components: Components) -> None:
@@ -32,26 +33,27 @@ async def sign_in(
     view: LoginView,
     *,
     force: bool = False,
+    configure: bool = False,
     open_browser: Callable[[str], object] | None = None,
     api_key: str | None = None,
     timeout_s: float | None = None,
 ) -> LoginReport:
     """`_sign_in` within `timeout_s` seconds (None: no limit). Raises CodeExpired when they are over, unless the login is
     stored by then: that stands, and its models are pending."""
+    work = partial(
+        _sign_in, components, view, force=force, configure=configure, open_browser=open_browser, api_key=api_key
+    )
     if timeout_s is None:
-        return await _sign_in(components, view, force=force, open_browser=open_browser, api_key=api_key)
+        return await work()
     checked_s(timeout_s)
     before = components.store.read().fp
     try:
-        return await within(
-            timeout_s,
-            lambda: _sign_in(components, view, force=force, open_browser=open_browser, api_key=api_key),
-        )
+        return await within(timeout_s, work)
     except TimeoutError:
         found = components.credential.inspect()
         late = tr("the sign-in was not finished within {seconds:g} s", seconds=timeout_s)
         if found.token is None or found.ctx.snapshot.fp == before:
-            hint = tr("start again: {command}", command=sign_in_command(components.platform))
+            hint = tr("start again: {command}", command=components.sign_in)
             raise CodeExpired(late, hint=hint) from None
         return LoginReport("models_pending", found.ctx.snapshot.fp, error=Unreachable(late))
 
@@ -61,6 +63,7 @@ async def _sign_in(
     view: LoginView,
     *,
     force: bool,
+    configure: bool,
     open_browser: Callable[[str], object] | None,
     api_key: str | None,
 ) -> LoginReport:
@@ -68,6 +71,7 @@ async def _sign_in(
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
     await load(*TO_SIGN_IN)
     _refuse_given(components)
+    components.refuse_found("signing in")
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 
@@ -81,7 +85,7 @@ async def _sign_in(
     endpoints_of(platform)
     await components.settle()
     ports = LoginPorts(
-        config=components.in_config,
+        config=components.configured_by(request=configure),
         view=view,
         discover=lambda bearer: discover(platform, bearer, components.headers),
         serve=components.targets.inject,
@@ -107,6 +111,7 @@ async def sign_out(components: Components, timeout_s: float | None = None) -> Lo
     """As `Session.logout`; the caller forgets the token that it holds."""
     checked_s(timeout_s)
     _refuse_given(components)
+    components.refuse_found("signing out")
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
@@ -121,6 +126,7 @@ def sign_out_sync(components: Components, timeout_s: float | None = None) -> Log
     """`sign_out` for code without an event loop."""
     checked_s(timeout_s)
     _refuse_given(components)
+    components.refuse_found("signing out")
     if components.platform.oauth is None:
         from kimi_auth.login.api_keys import sign_out_of_key
 
@@ -140,6 +146,7 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
     """
     from kimi_auth.credential.adoption import adopt
 
+    components.refuse_found("adopting a login")
     endpoints_of(components.platform)
     components.leave_keyring()
     return adopt(components.store, issuer)
@@ -148,6 +155,16 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
 def _still_signing_out(timeout_s: float | None) -> Unreachable:
     late = tr("not signed out within {seconds:g} s, and the sign-out goes on", seconds=timeout_s)
     return Unreachable(late, hint=tr("see: kimi-auth status"))
+
+
+def move_login(source: Components, target: Components) -> str:
+    """Moves the stored login from one home to another, as `kimi_auth.credential.adoption.move` says; returns its
+    fingerprint."""
+    from kimi_auth.credential.adoption import move
+
+    issuer = endpoints_of(source.platform).issuer
+    _refuse_foreign(source)
+    return move(source.store, target.store, issuer, source.clock.wall_s())
 
 
 def _refuse_foreign(components: Components) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
-from kimi_auth.cli.declared import LANG, understood
+from kimi_auth.cli.declared import HOME, LANG, understood
 from kimi_auth.cli.hints import platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
@@ -64,9 +64,19 @@ def _command(args: list[str]) -> str:
     return next((word for word in args if not word.startswith("-")), "")
 
 
+def _home(args: list[str]) -> str | None:
+    """The value of `--home` among our own options; None for none. Typer, or `declared`, reads it for the command."""
+    own = args[: args.index("--")] if "--" in args else args
+    for at, word in enumerate(own):
+        name, equals, value = word.partition("=")
+        if name == HOME.flag:
+            return value if equals else next(iter(own[at + 1 :]), None)
+    return None
+
+
 def _run(args: list[str], out: Terminal) -> int:
     try:
-        settle(_command(args), os.environ)
+        settle(_command(args), os.environ, _home(args))
         status = 0 if scripted(args, out) else _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)

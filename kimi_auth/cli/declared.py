@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kimi_auth.language import LANGUAGES
 
-__all__ = ["ENV", "JSON", "LANG", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
+__all__ = ["ENV", "HOME", "JSON", "LANG", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
 
 
 class Option(NamedTuple):
@@ -26,6 +26,7 @@ class Option(NamedTuple):
 
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
+HOME = Option("--home", "Whose home: kimi-cli, kimi-code, or a directory.", "HOME")
 JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
@@ -44,8 +45,8 @@ class Plain(NamedTuple):
 
 
 PLAIN = {
-    "status": Plain("status", {"platform": PLATFORM, "verify": VERIFY, "json": JSON}),
-    "run": Plain("run", {"platform": PLATFORM, "env": ENV}, takes_command=True),
+    "status": Plain("status", {"platform": PLATFORM, "home": HOME, "verify": VERIFY, "json": JSON}),
+    "run": Plain("run", {"platform": PLATFORM, "home": HOME, "env": ENV}, takes_command=True),
 }
 
 

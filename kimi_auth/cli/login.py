@@ -10,7 +10,17 @@ import typer
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.models import say_notes
-from kimi_auth.cli.options import ConfigPath, Json, PlatformId, components_of, open_session, terminal_of
+from kimi_auth.cli.options import (
+    ConfigPath,
+    HomeName,
+    Json,
+    PlatformId,
+    Region,
+    components_of,
+    in_region,
+    open_session,
+    terminal_of,
+)
 from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
@@ -51,6 +61,8 @@ def add_to(app: typer.Typer) -> None:
 def login(
     ctx: typer.Context,
     platform: PlatformId = None,
+    region: Region = None,
+    home: HomeName = None,
     force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login works.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print events, one JSON object per line.")] = False,
@@ -61,13 +73,17 @@ def login(
     api_key_stdin: Annotated[
         bool, typer.Option("--api-key-stdin", help="Read an API key; for API-key platforms.")
     ] = False,
+    configure: Annotated[
+        bool, typer.Option("--configure", help="In kimi-code's home: write its config.toml, too.")
+    ] = False,
     config_file: ConfigPath = None,
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Record the walk as NDJSON.")] = None,
 ) -> None:
     """Sign in with a code that you approve in a browser."""
     out = terminal_of(ctx)
     recorded = trace_into(trace) if trace else None
-    session = _session(platform, observe=recorded, with_key=api_key_stdin)
+    platform = in_region(platform, region)
+    session = _session(platform, home=home, observe=recorded, with_key=api_key_stdin)
     default_location(components_of(session).share_dir, config_file)
     if session.platform.auth == "api_key":
         report = sign_in_with_key(session, out, _key(out, session, from_stdin=api_key_stdin), force=force)
@@ -77,7 +93,9 @@ def login(
             hint=tr("name a platform that does: kimi-auth login --platform ID --api-key-stdin"),
         )
     else:
-        report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
+        report = sign_in(
+            session, out, force=force, configure=configure, browser=not no_browser, qr=not no_qr, plain=plain
+        )
     if report.state in {"signed_in", "models_pending"} and not report.already and not out.json:
         out.line(tr("Not what you meant? Take it back at once: {command}", command=_sign_out_command(session)))
     say_notes(out, session.platform, report.notes)
@@ -97,6 +115,7 @@ def sign_in(
     out: Terminal,
     *,
     force: bool = False,
+    configure: bool = False,
     browser: bool = True,
     qr: bool = True,
     plain: bool = False,
@@ -130,7 +149,13 @@ def sign_in(
     opens = browser and out.json == "" and is_tty(sys.stdout) and can_open()
     with view:
         report = out.signals.run(
-            signing.sign_in(components_of(session), view, force=force, open_browser=open_browser if opens else None)
+            signing.sign_in(
+                components_of(session),
+                view,
+                force=force,
+                configure=configure,
+                open_browser=open_browser if opens else None,
+            )
         )
         view.finish(report)
     return report
@@ -171,6 +196,8 @@ def _key(out: Terminal, session: Session, *, from_stdin: bool) -> str:
 def logout(
     ctx: typer.Context,
     platform: PlatformId = None,
+    region: Region = None,
+    home: HomeName = None,
     every: Annotated[bool, typer.Option("--all", help="Sign out of every platform.")] = False,
     json: Json = False,
     config_file: ConfigPath = None,
@@ -179,10 +206,10 @@ def logout(
     out = terminal_of(ctx)
     if every and platform is not None:
         raise Usage(tr("--all and --platform cannot be used together"))
-    names = _signed_in() if every else [platform]
+    names = _signed_in(home) if every else [in_region(platform, region)]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
-        session = open_session(name)
+        session = open_session(name, home=home, reads=False)
         default_location(components_of(session).share_dir, config_file)
         try:
             with out.signals.held():
@@ -197,19 +224,24 @@ def logout(
             raise report.error
 
 
-def _session(platform: str | None, *, observe: Observer | None = None, with_key: bool = False) -> Session:
+def _session(
+    platform: str | None, *, home: str | None = None, observe: Observer | None = None, with_key: bool = False
+) -> Session:
     """The named platform's session, else the default model's: unless that one takes a key that was not offered."""
-    session = open_session(platform, observe=observe)
+    session = open_session(platform, home=home, reads=False, observe=observe)
     if platform is None and session.platform.oauth is None and not with_key:
-        return open_session(DEFAULT_PLATFORM, observe=observe)
+        return open_session(DEFAULT_PLATFORM, home=home, reads=False, observe=observe)
     return session
 
 
-def _signed_in() -> list[str]:
+def _signed_in(home: str | None) -> list[str]:
     """Every platform that may have something to sign out of."""
-    platforms = components_of(open_session(None)).registry.all()
+    parts = components_of(open_session(None, home=home, reads=False))
     return [
-        known.id for known in platforms if known.auth == "device" or open_session(known.id).status().state != "absent"
+        known.id
+        for known in parts.platforms()
+        if (known.auth == "device" and known.region is None)
+        or open_session(known.id, home=home, reads=False).status().state != "absent"
     ]
 
 

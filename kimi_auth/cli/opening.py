@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from kimi_auth.cli.errors import Usage
@@ -29,29 +30,36 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
-def open_default(platform: str | None) -> Session:
+def open_default(platform: str | None, *, home: str | None = None) -> Session:
     """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
     from kimi_auth.session import Session
 
     if platform is not None:
-        open_session(platform)  # says that it is not known
-    return Session.default(platform=platform, observe=_observers(None), one_shot=True)
+        open_session(platform, home=home)  # says that it is not known
+    return Session.default(home=home, platform=platform, observe=_observers(None), one_shot=True)
 
 
-def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
-    """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
-    who else listens to every command. Raises Usage for a platform that is not known."""
+def open_session(
+    platform: str | None, *, home: str | None = None, reads: bool = True, observe: Observer | None = None
+) -> Session:
+    """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose
+    shows and who else listens to every command. `home`: as `--home` names it; `reads`: the command only uses a login, so it
+    may find kimi-code's. Raises Usage for a platform that is not known."""
+    from kimi_auth.home import FOUND, KIMI_CLI, choose
     from kimi_auth.session import Session
 
     observe = _observers(observe)
-    usual = Session(observe=observe, one_shot=True)
+    chosen = choose(os.environ, home, reads=reads)
+    usual = Session(home=chosen, observe=observe, one_shot=True)
     if platform is None:
         return usual
     registry = components_of(usual).registry
     if registry.find(platform) is None:
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
-    return Session(platform=platform, observe=observe, one_shot=True)
+    if chosen.source == FOUND and registry.get(platform).oauth is None:
+        chosen = choose(os.environ, KIMI_CLI.name)  # an API key is never in kimi-code's home
+    return Session(home=chosen, platform=platform, observe=observe, one_shot=True)
 
 
 def _observers(observe: Observer | None) -> Observer:

@@ -9,19 +9,23 @@ import typer
 
 from kimi_auth import files
 from kimi_auth.cli.completion import complete_platforms
-from kimi_auth.cli.declared import JSON, PLATFORM
-from kimi_auth.cli.errors import Findings
+from kimi_auth.cli.declared import HOME, JSON, PLATFORM
+from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.opening import components_of, open_default, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.language import tr
+from kimi_auth.selection import USUAL_REGION
 
 __all__ = [
     "ConfigPath",
+    "HomeName",
     "Json",
     "PlatformId",
+    "Region",
     "at_home",
     "components_of",
     "concluded",
+    "in_region",
     "open_default",
     "open_session",
     "supply_of",
@@ -31,6 +35,10 @@ __all__ = [
 PlatformId = Annotated[
     str | None,
     typer.Option(PLATFORM.flag, metavar=PLATFORM.metavar, help=PLATFORM.help, autocompletion=complete_platforms),
+]
+HomeName = Annotated[str | None, typer.Option(HOME.flag, metavar=HOME.metavar, help=HOME.help)]
+Region = Annotated[
+    str | None, typer.Option("--region", metavar="REGION", help="Region of Kimi Code: mainland-cn, or global.")
 ]
 Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
@@ -52,6 +60,20 @@ ConfigPath = Annotated[
         help="Must be the default config.toml: others are refused.",
     ),
 ]
+
+
+def in_region(platform: str | None, region: str | None) -> str | None:
+    """The id of the platform that serves `region`; `platform` where none is given. Raises Usage."""
+    from kimi_auth.platforms import registry
+
+    if region is None:
+        return platform
+    if platform is not None:
+        raise Usage("--region and --platform cannot be used together")
+    served = {one.region or USUAL_REGION: one.id for one in registry.all() if one.oauth is not None}
+    if region not in served:
+        raise Usage(f"no region is called {ascii(region)[:80]}", hint=f"known: {', '.join(served)}")
+    return served[region]
 
 
 def concluded(out: Terminal, findings: Findings) -> Exception:

@@ -43,7 +43,7 @@ def platforms(
 ) -> None:
     """List the platforms, or check a file of your own."""
     out = terminal_of(ctx)
-    known = components_of(open_session(None)).registry
+    known = components_of(open_session(None, reads=False)).registry
     if action == "list":
         if file is not None:
             raise Usage(tr("list takes no file"), hint=tr("check it: kimi-auth platforms check {file}", file=file))

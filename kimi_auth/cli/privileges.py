@@ -18,18 +18,22 @@ from kimi_auth.language import tr
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor", "platforms"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "me", "usage"})
+WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend", "me", "usage"})
 """Commands that work on the share directory; a writer may change modes there."""
 
+FINDERS = READERS | {"token", "run", "lend"}
+"""Commands that may take kimi-code's home where only that one holds a login."""
 
-def settle(command: str, environ: Mapping[str, str]) -> None:
-    """Before a command of the share directory runs: whose hands it has, and that others are kept out."""
+
+def settle(command: str, environ: Mapping[str, str], home: str | None = None) -> None:
+    """Before a command of the share directory runs: whose hands it has, and that others are kept out. `home`: the value of
+    `--home`."""
     if command not in READERS | WRITERS:
         return
     from kimi_auth.components import share_dir_of  # loads what drawing a machine does without
 
     try:
-        share_dir = share_dir_of(environ)
+        share_dir = share_dir_of(environ, home, reads=command in FINDERS)
     except ConfigError:
         return  # the command says it in its own form
     become_owner(share_dir)

@@ -39,6 +39,7 @@ HOMES = {
     "status": "plain",
     "token": "token",
     "adopt": "adopt",
+    "lend": "lend",
     "run": "plain",
     "models": "models",
     "me": "account",

@@ -38,7 +38,7 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 """What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
-def run(out: Terminal, *, command: list[str], platform: str | None, env: list[str]) -> int:
+def run(out: Terminal, *, command: list[str], platform: str | None, home: str | None, env: list[str]) -> int:
     """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
     if not command:
         raise Usage(tr("run needs a command"), hint=tr("for example: kimi-auth run -- env"))
@@ -46,7 +46,7 @@ def run(out: Terminal, *, command: list[str], platform: str | None, env: list[st
         if not NAME.fullmatch(name):
             words = tr("--env: {name} is not the name of a key's variable", name=ascii(name)[:80])
             raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
-    session = open_default(platform)
+    session = open_default(platform, home=home)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync())
         drain()

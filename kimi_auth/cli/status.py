@@ -12,9 +12,8 @@ from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
 from kimi_auth.language import joined, tr
-from kimi_auth.models.account import sign_in_command
 from kimi_auth.models.elsewhere import elsewhere
-from kimi_auth.selection import DEFAULT
+from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
+CHOSEN = {ARGUMENT: "named by --home"}
+
 WORDS = {
     "fresh": tr("signed in"),
     "expiring": tr("signed in, renewal is due"),
@@ -37,14 +38,14 @@ WORDS = {
 VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unknown")}
 
 
-def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
+def status(out: Terminal, *, platform: str | None, home: str | None, verify: bool, json: bool) -> int:
     """Shows the stored login and how long it lasts; returns the exit status, raises an error that is still to be said."""
-    session = open_default(platform)
+    session = open_default(platform, home=home)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
     if error is not None:
-        error = addressed(error, sign_in_command(session.platform))
+        error = addressed(error, components_of(session).sign_in)
     if not json:
         out.rows(_rows(session, found, verdict), title=session.platform.name)
         if error is not None:
@@ -93,6 +94,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         *([(tr("account"), tr("{account}  (at sign-in)", account=found.account))] if found.account else []),
         (tr("credential"), found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
     ]
+    rows += _home(found)
     if found.fp and session.platform.oauth is None:
         rows += [(tr("key"), tr("an API key, which does not expire")), (tr("print"), found.fp)]
     elif found.fp:
@@ -126,6 +128,17 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows.append((tr("API says"), VERDICTS[verdict.says] + why))
     if found.error is not None:
         rows.append((tr("because"), found.error.message))
+    return rows
+
+
+def _home(found: Status) -> list[Row]:
+    """Whose home it is and why, where that is not plain; the other home, if it holds a login too."""
+    rows: list[Row] = []
+    if found.home != HOME_KIMI_CLI:
+        chosen = found.home_why or CHOSEN.get(found.sources["share_dir"], found.sources["share_dir"])
+        rows.append(("home", f"{found.home}'s, shared with it  ({chosen})"))
+    if found.other_home:
+        rows.append(("also", f"{found.other_home} holds a login too (kimi-auth status --home {HOME_KIMI_CODE})"))
     return rows
 
 
@@ -184,7 +197,7 @@ def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
     said = login_ends(found, now_s)
     if not found.ends_soon:
         return [(tr("login"), said)]
-    step = tr("{what}: {command} --force", what=said, command=sign_in_command(session.platform))
+    step = tr("{what}: {command} --force", what=said, command=components_of(session).sign_in)
     return [(tr("login"), Styled(((step, "yellow"),)))]
 
 
@@ -209,6 +222,9 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "state": found.state,
         "account": found.account or None,
         "location": found.location,
+        "home": found.home,
+        "home_why": found.home_why or None,
+        "other_home": found.other_home or None,
         "fp": found.fp,
         "region": session.platform.region,
         "issuer": found.issuer,

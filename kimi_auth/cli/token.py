@@ -21,7 +21,7 @@ from kimi_auth.cli.helpers import (
     kubectl_answer,
     read_request,
 )
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_default, supply_of, terminal_of
+from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_default, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal, one_line
 from kimi_auth.errors import ConfigError
@@ -51,6 +51,7 @@ def seconds(value: float) -> float:
 def token(
     ctx: typer.Context,
     platform: PlatformId = None,
+    home: HomeName = None,
     min_ttl: Annotated[
         float,
         typer.Option(
@@ -68,7 +69,7 @@ def token(
     out = terminal_of(ctx)
     form = _form(form, operation, json=json)
     request = read_request(form) if form in OPERATIONS and operation != "list" else Request()
-    session = open_default(platform)
+    session = open_default(platform, home=home)
     if form in OPERATIONS and not _is_to_be_answered(out, session, form, operation or "get", request):
         return
     if form == "kubectl":

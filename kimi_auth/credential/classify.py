@@ -30,6 +30,11 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
         return "corrupt", snapshot.problem or CorruptCredential(tr("the credential cannot be read"))
     if token is None or (token.is_empty and token.signed_out_at_s):
         return "absent", None
+    if token.is_empty and view.claim.state == "staged":
+        return (
+            "expired",
+            None,
+        )  # the refusal that another program recorded came of our rotation: its answer is the login
     if token.is_empty:
         return "revoked", Revoked(tr("the server ended this login: another program recorded it"))
     age = phase(token, now.age_s)  # by time only: a bearer that one URL rejects may work at all others

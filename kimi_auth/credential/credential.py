@@ -80,6 +80,8 @@ class Credential:
     walks: WalkHistory = field(default_factory=lambda: WalkHistory(None))
     flights: SingleFlight[CredentialState] = field(default_factory=SingleFlight)
     sign_in: str = SIGN_IN
+    patience_s: float = PATIENCE_S
+    """Of a caller that names none."""
 
     def inspect(self) -> CredentialState:
         """Reads and classifies the stored credential: no network, no lock, no write."""
@@ -106,7 +108,7 @@ class Credential:
             if landing.state == "absent":
                 self.work.remove_old_logout(landing.ctx.snapshot)
             raise landing.error
-        patience_s = max(PATIENCE_S, timeout_s or 0.0) - LAST_WORD_S
+        patience_s = max(self.patience_s, timeout_s or 0.0) - LAST_WORD_S
         walk = partial(self._walk, landing, need, patience_s, _event(need))
         return self._join(("mandatory", need, patience_s), walk)
 
@@ -144,7 +146,7 @@ class Credential:
         self, ask: Ask, timeout_s: float | None
     ) -> Generator[tuple[Waiter[CredentialState], float], CredentialState | None, CredentialState]:
         """Yields each call to wait for, and for how many seconds; takes its result; returns the last one."""
-        deadline_s = self.work.deadline_s(_patience_of(timeout_s))
+        deadline_s = self.work.deadline_s(self._patience_of(timeout_s))
         while not isinstance(start := ask(), CredentialState):
             landing = yield start, min(self.work.left_s(deadline_s), threading.TIMEOUT_MAX)
             assert landing is not None
@@ -165,7 +167,7 @@ class Credential:
 
     def sign_out(self) -> Waiter[CredentialState]:
         """Walks a logout in a call of its own; the result's state is `absent` after a complete one."""
-        return self._join("logout", lambda: self._walk(self.inspect(), Need(), PATIENCE_S, "logout"))
+        return self._join("logout", lambda: self._walk(self.inspect(), Need(), self.patience_s, "logout"))
 
     def _join(self, key: Hashable, walk: Callable[[], CredentialState]) -> Waiter[CredentialState]:
         lock.load()
@@ -178,14 +180,20 @@ class Credential:
             return landing
         if landing.state not in RENEWABLE:
             raise landing.error
-        why = landing.ctx.error.message if landing.ctx.error else tr("no answer from the server")
+        holder = self.work.other_holder()
+        unsaid = tr("{holder} holds the lock", holder=holder) if holder else tr("no answer from the server")
+        why = landing.ctx.error.message if landing.ctx.error else unsaid
         raise Unreachable(
             tr(
                 "{why}; no token within {seconds:g} s, and the renewal goes on",
                 why=why,
-                seconds=_patience_of(timeout_s),
+                seconds=self._patience_of(timeout_s),
             )
         )
+
+    def _patience_of(self, timeout_s: float | None) -> float:
+        """A caller's patience in seconds, given its `timeout_s`."""
+        return self.patience_s if timeout_s is None else timeout_s
 
     def _landed(self, state: str, ctx: CredentialContext) -> CredentialState:
         return CredentialState(state, ctx, self.sign_in)
@@ -210,11 +218,6 @@ class Credential:
 
 Ask = Callable[[], CredentialState | Waiter[CredentialState]]
 """An `obtain` with its arguments."""
-
-
-def _patience_of(timeout_s: float | None) -> float:
-    """A caller's patience in seconds, given its `timeout_s`."""
-    return PATIENCE_S if timeout_s is None else timeout_s
 
 
 def _event(need: Need) -> str:

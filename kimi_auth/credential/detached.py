@@ -11,6 +11,7 @@ import os
 import sys
 
 from kimi_auth.children import python_command
+from kimi_auth.selection import SHARE_DIR_VARIABLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,16 +45,23 @@ def can_outlive_us() -> bool:
         return False
 
 
-def renew_detached(share_dir: str, platform: str, environ: Mapping[str, str], variables: Collection[str]) -> int | None:
+def renew_detached(
+    share_dir: str,
+    platform: str,
+    environ: Mapping[str, str],
+    variables: Collection[str],
+    home_variable: str = SHARE_DIR_VARIABLES[0],
+) -> int | None:
     """Starts the renewal of the login of `platform` and returns its pid without waiting for it. None if it would not
     survive this process, or no Python can be started; raises OSError if the system starts no process.
 
-    `variables`: the environment variables that the platform's addresses are read from.
+    `variables`: the environment variables that the platform's addresses are read from; `home_variable`: the one that names
+    `share_dir` and says whose home it is.
     """
     command = python_command(PROGRAM, platform)
     if command is None or not can_outlive_us():
         return None
-    return spawn(command, environment(share_dir, environ, variables))
+    return spawn(command, environment(share_dir, environ, variables, home_variable))
 
 
 def spawn(command: list[str], environ: Mapping[str, str]) -> int:
@@ -63,7 +71,9 @@ def spawn(command: list[str], environ: Mapping[str, str]) -> int:
     return os.posix_spawn(command[0], command, environ, file_actions=[*streams, *inherited], setsid=True)
 
 
-def environment(share_dir: str, environ: Mapping[str, str], variables: Collection[str]) -> dict[str, str]:
+def environment(
+    share_dir: str, environ: Mapping[str, str], variables: Collection[str], home_variable: str = SHARE_DIR_VARIABLES[0]
+) -> dict[str, str]:
     """The child's environment. Relative paths become absolute, because the child runs in /."""
     kept = {
         name: value
@@ -73,7 +83,7 @@ def environment(share_dir: str, environ: Mapping[str, str], variables: Collectio
     for name in ("PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         if value := kept.get(name):
             kept[name] = os.pathsep.join(_absolute(part) for part in value.split(os.pathsep))
-    return {**kept, "KIMI_SHARE_DIR": _absolute(share_dir)}
+    return {**kept, home_variable: _absolute(share_dir)}
 
 
 def _absolute(path: str) -> str:

@@ -50,8 +50,10 @@ class Status(NamedTuple):
     for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
-    "config.toml" or "default". `overridden_by`: variables that the Kimi
-    CLI prefers to this login, and how. `account`: the name that the platform had for it at sign-in, "" unknown. No field holds a secret.
+    "config.toml", "default" or "login" (the only home that holds one). `overridden_by`: variables that the Kimi
+    CLI prefers to this login, and how. `account`: the name that the platform had for it at sign-in, "" unknown. `home`: the
+    kind of home, `home_why`: more about its choice; `other_home`: the other home's directory, if that holds a login too. No
+    field holds a secret.
     """
 
     platform: str
@@ -79,6 +81,9 @@ class Status(NamedTuple):
     sources: Mapping[str, str] = _NOTHING
     overridden_by: Mapping[str, str] = _NOTHING
     account: str = ""
+    home: str = ""
+    home_why: str = ""
+    other_home: str = ""
 
 
 class Verdict(NamedTuple):

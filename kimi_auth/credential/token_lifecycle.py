@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
@@ -217,6 +218,11 @@ class CredentialHooks(TokenRefreshHooks):
         return CredentialLocked(
             tr("{holder} holds the lock of {location}", holder=holder, location=self._store.location)
         )
+
+    def other_holder(self) -> str:
+        """The other process that holds the lock, for people; "" for none."""
+        holder = self._store.holder()
+        return "" if holder.startswith(f"pid {os.getpid()} ") else holder
 
     def deadline_s(self, patience_s: float) -> float:
         """The deadline of a patience that begins now, monotonic seconds."""

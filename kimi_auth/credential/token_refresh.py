@@ -70,6 +70,8 @@ class TokenRefreshHooks:
         if token.access_token == ctx.need.not_bearer and snapshot.fp != view.backoff.rejected_fp:
             ctx = self._backing_off(ctx, backoffs.after_rejection(view.backoff, snapshot.fp, now.wall_s))
         backoff = ctx.view.backoff
+        if token.is_empty and error is None:
+            return "renewable", ctx  # another program's tombstone: a staged answer of ours is installed over it
         if isinstance(error, Revoked) or not token.refresh_token:
             return "revoked", ctx._replace(error=error)
         if backoffs.attainable(ctx.need, backoff).met_by(snapshot, now.age_s):

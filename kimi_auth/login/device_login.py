@@ -68,7 +68,8 @@ class LoginConfig(Protocol):
         """Says now what would stop `install` later."""
 
     def install(self, models: tuple[ModelEntry, ...]) -> object:
-        """Writes the platform, its models, the default and the services."""
+        """Writes the platform, its models, the default and the services. False: config.toml is another program's, and was
+        left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +293,11 @@ class DeviceLoginHooks:
 
     async def write_config(self, ctx: LoginContext, /) -> tuple[WriteConfigOutcome, LoginContext]:
         try:
-            await asyncio.to_thread(self._around.config.install, ctx.catalogue)
+            written = await asyncio.to_thread(self._around.config.install, ctx.catalogue)
         except ConfigError as error:
             return "unwritable", replace(ctx, error=error)
-        self._tell("configured", tr("The configuration is written."))
+        if written is not False:
+            self._tell("configured", tr("The configuration is written."))
         return "configured", ctx
 
     async def inject(self, ctx: LoginContext, /) -> tuple[InjectOutcome, LoginContext]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.language import tr
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what asks a server, and what changes config.toml, is loaded
 
 __all__ = [
     "BearerRejected",
+    "ConfigLeftAlone",
     "PlatformConfig",
     "configured_platform",
     "discover",
@@ -34,6 +35,23 @@ class BearerRejected(Unreachable):
     code = "bearer_rejected"
     usually_transient = False
     default_hint = tr("try again; if that does not help, sign in again: kimi-auth login --force")
+
+
+class ConfigLeftAlone:
+    """The part of a config.toml that another program keeps: it is neither written nor found wanting."""
+
+    def lacks(self) -> bool:
+        return False
+
+    def check(self) -> None:
+        """Nothing can stop a write that is not made."""
+
+    def install(self, models: tuple[ModelEntry, ...]) -> Literal[False]:
+        """Writes nothing, and says so."""
+        return False
+
+    def restore(self) -> bool:
+        return False
 
 
 class PlatformConfig:

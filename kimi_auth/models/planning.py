@@ -19,13 +19,15 @@ from kimi_auth.models.contents import field_of, has_login, is_ours
 if TYPE_CHECKING:  # what a config says is asked far more often than it is changed
     from kimi_auth.models.catalogue import ModelEntry
     from kimi_auth.models.tomltext import Edit
-    from kimi_auth.platforms.spec import Capability, Platform
+    from kimi_auth.platforms.spec import Platform
 
 __all__ = [
     "Change",
     "Reason",
     "plan",
+    "put_models",
     "refer_to_file",
+    "table_at",
     "unplan",
 ]
 
@@ -95,11 +97,11 @@ def plan(
     after = deepcopy(dict(config))
     if reason == "login":
         _put_provider(after, platform, api_key)
-    elif not isinstance(_table(after, "providers").get(platform.provider_key), dict):
+    elif not isinstance(table_at(after, "providers").get(platform.provider_key), dict):
         return Change.between(platform, reason, config, config)
     models = offered(platform, models)
     if models:
-        _put_models(after, platform, models)
+        put_models(after, platform, models)
         first = models[0]
         if reason == "login" or not _is_default_valid(after):
             after["default_model"] = platform.model_key(first.id)
@@ -127,8 +129,8 @@ def unplan(
     `thinking_goes`; None: where the default model goes. Raises `ConfigError` as `plan`.
     """
     after = deepcopy(dict(config))
-    models, services = _table(after, "models"), _table(after, "services")
-    _table(after, "providers").pop(platform.provider_key, None)
+    models, services = table_at(after, "models"), table_at(after, "services")
+    table_at(after, "providers").pop(platform.provider_key, None)
     for key in [key for key, model in models.items() if field_of(model, "provider") == platform.provider_key]:
         del models[key]
     for name in [name for name, url in platform.services.items() if is_ours(services.get(name), platform, url)]:
@@ -148,7 +150,7 @@ def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
     """Every reference to the platform's credential says `storage = "file"`: for a login that has left the keyring."""
     after = deepcopy(dict(config))
     for section in ("providers", "services"):
-        for entry in _table(after, section).values():
+        for entry in table_at(after, section).values():
             oauth = field_of(entry, "oauth")
             if isinstance(oauth, dict) and oauth.get("key") == platform.credential_key:
                 oauth["storage"] = "file"
@@ -156,12 +158,12 @@ def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
 
 
 def _put_provider(config: dict[str, Any], platform: Platform, api_key: str | None) -> None:
-    provider = _table(config, "providers", platform.provider_key)
+    provider = table_at(config, "providers", platform.provider_key)
     provider |= {"type": "kimi", "base_url": platform.api_base} | _access(provider, platform, api_key)
 
 
 def _put_services(config: dict[str, Any], platform: Platform, api_key: str | None) -> None:
-    services = _table(config, "services")
+    services = table_at(config, "services")
     for name, url in platform.services.items():
         service = services.get(name, {})
         if service == {} or is_ours(service, platform, url):
@@ -180,17 +182,20 @@ def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -
     return {"api_key": api_key, "oauth": (oauth if isinstance(oauth, dict) else {}) | reference}
 
 
-def _put_models(config: dict[str, Any], platform: Platform, models: tuple[ModelEntry, ...]) -> None:
+def put_models(
+    config: dict[str, Any], platform: Platform, models: tuple[ModelEntry, ...], *, always: tuple[str, ...] = ()
+) -> None:
+    """Writes the platform's models, and takes out those that it serves no longer. `always`: capabilities of every model."""
     from kimi_auth.models.catalogue import capabilities
 
-    table = _table(config, "models")
+    table = table_at(config, "models")
     served = {model.id for model in models}
     for key, entry in list(table.items()):
         # A second name that a user gave to a model which is still served is the user's to keep.
         if field_of(entry, "provider") == platform.provider_key and field_of(entry, "model") not in served:
             del table[key]
     for model in models:
-        entry = _table(table, platform.model_key(model.id))
+        entry = table_at(table, platform.model_key(model.id))
         known = entry.get("max_context_size")
         known = known if isinstance(known, int) and known > 0 else platform.assumed_context_length
         entry |= {
@@ -198,12 +203,12 @@ def _put_models(config: dict[str, Any], platform: Platform, models: tuple[ModelE
             "model": model.id,
             "max_context_size": model.context_length or known,
         }
-        _put_capabilities(entry, capabilities(platform, model))
+        _put_capabilities(entry, (*capabilities(platform, model), *always))
         if model.display_name:
             entry["display_name"] = model.display_name
 
 
-def _put_capabilities(entry: dict[str, Any], wanted: tuple[Capability, ...]) -> None:
+def _put_capabilities(entry: dict[str, Any], wanted: tuple[str, ...]) -> None:
     """A set: another order is no change. The Kimi CLI writes an empty one as no key at all, and so do we."""
     written = entry.get("capabilities")
     if isinstance(written, list) and all(isinstance(name, str) for name in written) and set(written) == set(wanted):
@@ -218,11 +223,11 @@ def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platf
     """The provider that the user had under our name, with its models."""
     provider = field_of(before.get("providers"), platform.provider_key)
     if isinstance(provider, dict):
-        _table(config, "providers")[platform.provider_key] = deepcopy(provider)
+        table_at(config, "providers")[platform.provider_key] = deepcopy(provider)
         own = {
             key: model for key, model in _models(before).items() if field_of(model, "provider") == platform.provider_key
         }
-        _table(config, "models").update(deepcopy(own))
+        table_at(config, "models").update(deepcopy(own))
 
 
 def _put_default(config: dict[str, Any], before: Mapping[str, Any] | None) -> None:
@@ -258,7 +263,7 @@ def _models(config: Mapping[str, Any]) -> dict[str, Any]:
     return models if isinstance(models, dict) else {}
 
 
-def _table(config: dict[str, Any], *path: str) -> dict[str, Any]:
+def table_at(config: dict[str, Any], *path: str) -> dict[str, Any]:
     """The table at `path`, made if it is missing."""
     table: Any = config
     for depth, key in enumerate(path, start=1):

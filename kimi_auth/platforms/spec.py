@@ -117,7 +117,8 @@ class Platform:
     of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
     `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
     the pair. `key_prefixes`: how its API keys begin. `me_path`, `usage_path`: below the
-    API base, who is signed in and the remaining quota; None: it does not say."""
+    API base, who is signed in and the remaining quota; None: it does not say. `config_id`: the id under which config.toml
+    knows it, where that is another platform's too."""
 
     id: str
     name: str
@@ -137,6 +138,7 @@ class Platform:
     key_prefixes: tuple[str, ...] = ()
     me_path: str | None = None
     usage_path: str | None = None
+    config_id: str = ""
 
     @property
     def models_url(self) -> str:
@@ -162,7 +164,7 @@ class Platform:
     @property
     def provider_key(self) -> str:
         """The platform's provider in config.toml: `managed:<platform id>`."""
-        return managed_provider_key(self.id)
+        return managed_provider_key(self.config_id or self.id)
 
     @property
     def credential_key(self) -> str:
@@ -171,7 +173,7 @@ class Platform:
 
     def model_key(self, model_id: str) -> str:
         """A model's name in config.toml: `<platform id>/<model id>`."""
-        return managed_model_key(self.id, model_id)
+        return managed_model_key(self.config_id or self.id, model_id)
 
 
 def managed_provider_key(platform_id: str) -> str:

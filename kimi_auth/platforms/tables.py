@@ -140,6 +140,7 @@ class _Platform(_Data):
     key_prefixes: tuple[Line, ...] = ()
     me_path: UrlPath | None = None
     usage_path: UrlPath | None = None
+    config_id: Literal[""] = ""  # a home says it: no table may claim the provider of another platform
 
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:

@@ -133,7 +133,8 @@ class Binding(NamedTuple):
 
 
 class View(NamedTuple):
-    """The record at one moment, and what lay beside it: claim and revoked mark are those of its pair."""
+    """The record at one moment, and what lay beside it: claim and revoked mark are those of its pair. With another
+    program's tombstone, `claim` is the newest staged pair, on any pair."""
 
     snapshot: Snapshot = Snapshot("absent")
     claim: Claim = Claim("none")
@@ -216,7 +217,8 @@ class CredentialStore(Protocol):
         A claim whose owner neither closed it nor is certainly dead is `in_flight`; each boot notes beside it when it
         first met it, and `wait_s` runs from then. Holding the lock proves nothing about an owner: shared folders grant
         one lock twice. Raises StorageError, with nothing made, if the lock is known not to exclude others, or if the
-        answer could not replace the record (a mount of its own, a protected file, another file under its name).
+        answer could not replace the record (a mount of its own, a protected file, another file under its name). On
+        another program's tombstone no claim is made: the newest staged pair is returned, whichever pair it is on.
         """
 
     def renew_claim(self, claim: Claim) -> Claim:
@@ -239,8 +241,8 @@ class CredentialStore(Protocol):
         if it is no longer staged. Returns the durable record; sidecars of older pairs are removed. May be repeated
         after an error.
 
-        `gone`: the record is absent or empty; `superseded`: it is a third pair. Then it is unchanged, and the staged
-        pair stays.
+        `gone`: the record is absent or a logout's; `superseded`: it is a third pair. Then it is unchanged, and the staged
+        pair stays. Another program's tombstone is replaced: its refusal came of the rotation that brought `token`.
         """
 
     def put(self, token: Token) -> None:

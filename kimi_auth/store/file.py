@@ -24,7 +24,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +38,8 @@ from . import claims, formats, lock, medium
 from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot
 from .file_reading import FileReader
 from .folder import Folder, checked, name_of
+from .layout import Layout
+from .two_locks import both
 from .watch import stamp_of
 
 __all__ = ["FileStore"]
@@ -50,17 +52,19 @@ _KEY = re.compile(r"oauth/([a-z0-9-]+)")
 
 
 class FileStore(FileReader):
-    """The `CredentialStore` in files. `share_dir` is the Kimi CLI's home; `key` is `oauth/<name>`, the name of the
-    file.
+    """The `CredentialStore` in files. `share_dir` is the home of a Kimi program; `key` is `oauth/<name>`, the name of the
+    file; `layout`: how that home keeps it, the Kimi CLI's way by default.
 
     Safe for any number of threads and processes. Raises ConfigError for any other key.
     """
 
-    def __init__(self, share_dir: Path, key: str = "oauth/kimi-code", *, clock: Clock) -> None:
+    def __init__(
+        self, share_dir: Path, key: str = "oauth/kimi-code", *, clock: Clock, layout: Layout | None = None
+    ) -> None:
         match = _KEY.fullmatch(key)
         if not match:
             raise ConfigError(tr("the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->", key=key))
-        super().__init__(Path(share_dir) / "credentials" / f"{match[1]}.json", clock)
+        super().__init__(Path(share_dir) / "credentials" / f"{match[1]}.json", clock, layout or Layout())
         self._hold: lock.Hold | None = None
         self._mine: list[Claim] = []  # made or renewed under this hold, and not staged yet
 
@@ -85,6 +89,8 @@ class FileStore(FileReader):
             files.remove(probe)
         with lock.locked([path for path in self.lock_paths if os.path.lexists(path)], 0.0):
             pass
+        if self._layout.peer_lock is not None:
+            self._layout.peer_lock.prepare()
 
     @contextmanager
     def locked(
@@ -97,7 +103,7 @@ class FileStore(FileReader):
             with suppress(OSError), files.reached(path, private=False) as place:
                 files.tighten(place)
                 files.tighten(place.beside(f"{name_of(path)}.lock"))
-        with lock.locked(self.lock_paths, patience_s, give_up, wanted=lambda: self.lock_paths) as hold:
+        with self._all_locks(patience_s, give_up) as hold:
             if hold is None:
                 yield None
                 return
@@ -109,6 +115,15 @@ class FileStore(FileReader):
                     self._close_claims()
                 self._hold = None
 
+    def _all_locks(
+        self, patience_s: float | None, give_up: Callable[[], bool] | None
+    ) -> AbstractContextManager[lock.Hold | None]:
+        def ours(left_s: float | None) -> AbstractContextManager[lock.Hold | None]:
+            return lock.locked(self.lock_paths, left_s, give_up, wanted=lambda: self.lock_paths)
+
+        peer = self._layout.peer_lock
+        return ours(patience_s) if peer is None else both(ours, peer, patience_s, give_up)
+
     # --- under the lock ----------------------------------------------------------------------------------------------
 
     def claim(self, fp: str) -> Claim:
@@ -116,6 +131,8 @@ class FileStore(FileReader):
         with self._opened(tr("cannot make a claim beside {path}")) as folder:
             place = folder.claim(fp)
             medium.refuse_fixed(folder.record)
+            if fp == formats.EMPTY_FP:
+                return _staged_or_refuse(folder.staged(), place.path)
             folder.sweep(fp, self._clock.wall_s())
             mine = claims.new(fp, self._me())
             if medium.create_durably(place, claims.unfinished(mine), allocate=claims.ALLOCATE):
@@ -190,11 +207,11 @@ class FileStore(FileReader):
         new = fingerprint(token)
         with self._opened(tr("cannot replace {path}")) as folder:
             found = folder.snapshot()
-            if found.state == "absent" or (found.token is not None and found.token.is_empty):
+            if formats.is_over(found):
                 return "gone"
             if found.fp == new != claim.fp:  # an earlier try renamed it and failed after that; now it is made durable
                 files.sync_directory(folder.record)
-            elif found.state == "present" and found.fp != claim.fp:
+            elif found.state == "present" and found.fp != claim.fp and not formats.is_tombstone(found.token):
                 return "superseded"
             else:
                 found = self._rename(folder, claim, token)
@@ -226,7 +243,7 @@ class FileStore(FileReader):
         self._need_lock()
         found = self.read()
         with self._opened(tr("cannot remove {path}")) as folder:
-            if formats.has_served(found.token, now_s):
+            if formats.has_served(found.token, now_s) and not self._layout.keeps_sign_out:
                 medium.remove_durably(folder.record)
             if found.state != "corrupt":  # the pair of a corrupt record is unknown, and its claim may still count
                 folder.sweep(found.fp, self._clock.wall_s())
@@ -262,8 +279,8 @@ class FileStore(FileReader):
 
     def _install(self, token: Token) -> None:
         """`token` replaces the record, whichever it is; a corrupt one is set aside."""
-        self._need_lock()
-        data = formats.encode_record(token)
+        self._need_lock().check_peer()
+        data = self._layout.encode(token)
         problem = self.read().problem
         if problem:
             problem = self.read().problem  # read twice: a writer without a lock may have been in the middle of a write
@@ -295,3 +312,10 @@ class FileStore(FileReader):
                             medium.overwrite_durably(place, found.line, claims.CLOSED)
                         except StorageError as problem:
                             log.warning("a claim stays open, the next renewal waits for it: %s", problem.line)
+
+
+def _staged_or_refuse(staged: Claim | None, place: Path) -> Claim:
+    """The answer to install over a tombstone. A tombstone has nothing to send, so no claim is made on it."""
+    if staged is None:
+        raise StorageError(f"no answer is staged beside {place.parent}", hint="sign in again: kimi-auth login")
+    return staged

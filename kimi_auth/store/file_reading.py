@@ -16,6 +16,8 @@ from kimi_auth.language import tr
 from . import lock, medium, owners
 from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp, View
 from .folder import Folder, name_of
+from .formats import is_tombstone
+from .layout import Layout
 from .watch import Watch, stamp_of
 
 __all__ = ["FileReader"]
@@ -30,8 +32,9 @@ LOOK_AGAIN_S = 1.0
 class FileReader:
     """The reading half of `FileStore`, for the record `path`."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, layout: Layout) -> None:
         self.path = path
+        self._layout = layout
         self._record = os.fspath(path)
         self._clock = clock
         self._watch: Watch | None = None
@@ -122,6 +125,8 @@ class FileReader:
         pids = lock.holder_pids(self.lock_paths)
         if pids:
             return lock.process(pids[0])
+        if (peer := self._layout.peer_lock) is not None and (holder := peer.holder()):
+            return holder
         owner = self._claim_owner()
         # The kernel knows every holder on this host; only the claim can name a holder on another host.
         elsewhere = owner is not None and (pids is None or owner.host != owners.host_name())
@@ -150,9 +155,12 @@ class FileReader:
 
     def _with_sidecars(self, folder: Folder, snapshot: Snapshot) -> View:
         fp = snapshot.fp
+        claim = self._peek(folder, fp) if fp else Claim("none")
+        if is_tombstone(snapshot.token):
+            claim = folder.staged() or claim
         return View(
             snapshot,
-            self._peek(folder, fp) if fp else Claim("none"),
+            claim,
             folder.mark(fp) if fp else None,
             folder.backoff(),
             folder.binding(),

@@ -17,6 +17,7 @@ from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint
 
 from . import claims, formats, medium
 from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
+from .formats import is_tombstone
 from .owners import Owner
 from .watch import stamp_of
 
@@ -115,6 +116,24 @@ class Folder(NamedTuple):
             return Claim("none", fp)
         return claims.classify(chain[-1][1], self.meetings(fp), me(), boottime_s)
 
+    def staged(self) -> Claim | None:
+        """The newest complete answer beside the record, for any pair; None if there is none. It is the login where the
+        record is another program's tombstone: that program's refusal came of the rotation that brought the answer."""
+        claim = re.compile(re.escape(name_of(self.record.path)) + r"\.([0-9a-f]{16})\.next")
+        with suppress(OSError):
+            found = [
+                (self.record.beside(name), match[1])
+                for name in files.names(self.record)
+                if (match := claim.fullmatch(name))
+            ]
+            chains = [(files.stat_at(place), fp, self.claims_on(fp)) for place, fp in found]
+            answers = [
+                (at.st_mtime_ns, fp, chain[-1][1]) for at, fp, chain in chains if at and chain and chain[-1][1].answer
+            ]
+            for _, fp, last in sorted(answers, key=lambda one: one[:2], reverse=True)[:1]:
+                return Claim("staged", fp, last.answer, owner=last.header.owner.text, nonce=last.header.nonce)
+        return None
+
     @staticmethod
     def _read(place: files.Location) -> bytes | None:
         """The content of a sidecar, None if it does not exist, b"" if it cannot be read."""
@@ -137,8 +156,9 @@ class Folder(NamedTuple):
             names = files.names(self.record)
             others = [(match[1], name) for name in names if (match := bound.fullmatch(name)) and match[1] != fp]
             # Read after the names: a sidecar of a pair that is no longer the record is void for good.
-            record = self.snapshot().fp if others else ""
-            void = [name for of, name in others if of != record]
+            record = self.snapshot() if others else Snapshot("absent")
+            kept = ".next" if is_tombstone(record.token) else ()  # see `staged`
+            void = [name for of, name in others if of != record.fp and not name.endswith(kept)]
             for name in void + [name for name in names if self._is_forgotten(name, wall_s)]:
                 files.remove(self.record.beside(name))
 

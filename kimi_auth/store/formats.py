@@ -12,7 +12,7 @@ from pathlib import Path
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
 from kimi_auth.language import tr
 from kimi_auth.text import clean
-from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
+from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, fingerprint, parse_record
 
 from .contract import Backoff, Binding, RevokedMark, Snapshot
 
@@ -28,9 +28,13 @@ __all__ = [
     "encode_revoked",
     "has_served",
     "is_over",
+    "is_tombstone",
 ]
 
 URL_MAX = 2048
+EMPTY_FP = fingerprint(Token("", "", 0.0, 0.0))
+"""The fingerprint of a record without tokens: a logout's, or another program's tombstone."""
+
 SIGNED_OUT_MAX_AGE_S = 60.0
 VERSION = 1
 
@@ -76,6 +80,11 @@ def is_over(found: Snapshot) -> bool:
     """True if no login is stored: no record, or a logout's empty one."""
     token = found.token
     return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
+
+
+def is_tombstone(token: Token | None) -> bool:
+    """True for another program's empty record: the server refused its refresh token. Ours, of a logout, is dated."""
+    return token is not None and token.is_empty and not token.signed_out_at_s
 
 
 def encode_revoked(refusal: RevokedMark) -> bytes:

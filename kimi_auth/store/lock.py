@@ -28,6 +28,8 @@ from .holders import holder_pids
 if TYPE_CHECKING:
     from filelock import FileLock
 
+    from .layout import PeerHold
+
 __all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
 
 quiet("filelock")
@@ -58,12 +60,13 @@ class _Moved(Exception):
 @dataclass(slots=True)
 class Hold:
     """The held locks. `inodes`: of each path; `pid`: the process that holds them; `wanted`: the paths whose locks are
-    needed now, which change with a link on the way."""
+    needed now, which change with a link on the way; `peer`: another program's lock, where one is held too."""
 
     inodes: dict[Path, Inode]
     pid: int
     wanted: Callable[[], Sequence[Path]]
     is_released: bool = False
+    peer: PeerHold | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -85,6 +88,12 @@ class Hold:
                     tr("the lock {path} does not keep others out: {why}", path=path, why=why),
                     hint=tr("set KIMI_SHARE_DIR to a directory on a local disk"),
                 )
+        self.check_peer()
+
+    def check_peer(self) -> None:
+        """Raises LockLost if the other program's lock was taken away."""
+        if self.peer is not None:
+            self.peer.check()
 
 
 BEFORE_LOCKS = ("decimal", "platform", "secrets")

@@ -17,7 +17,7 @@ from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners
 from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, Stamp, View
-from .formats import has_served, is_over
+from .formats import EMPTY_FP, has_served, is_over, is_tombstone
 
 __all__ = ["MemoryStore"]
 
@@ -74,6 +74,8 @@ class MemoryStore:
         snapshot = self.read()
         fp = snapshot.fp
         claim, mark = (self.peek_claim(fp), self.revoked_mark(fp)) if fp else (Claim("none"), None)
+        if is_tombstone(snapshot.token):
+            claim = self._staged() or claim
         return View(snapshot, claim, mark, self.backoff(), self.binding())
 
     def read(self) -> Snapshot:
@@ -156,6 +158,10 @@ class MemoryStore:
     def claim(self, fp: str) -> Claim:
         self._need()
         self.check_writable()
+        if fp == EMPTY_FP:
+            if (staged := self._staged()) is None:
+                raise StorageError("memory: no answer is staged", hint="sign in again: kimi-auth login")
+            return staged
         self._sweep(fp)
         if fp not in self._claims:
             return self._own("made", fp)
@@ -188,9 +194,9 @@ class MemoryStore:
     def commit(self, claim: Claim, token: Token) -> Committed:
         self._need()
         found, new = self.read(), fingerprint(token)
-        if found.state == "absent" or (found.token is not None and found.token.is_empty):
+        if is_over(found):
             return "gone"
-        if found.state == "present" and found.fp not in (claim.fp, new):
+        if found.state == "present" and found.fp not in (claim.fp, new) and not is_tombstone(found.token):
             return "superseded"
         if found.fp != new:
             self._install(token)
@@ -257,6 +263,11 @@ class MemoryStore:
         self._installed += 1
         self._found = Snapshot("present", (self._installed,), token, fingerprint(token))
 
+    def _staged(self) -> Claim | None:
+        staged = [self.peek_claim(fp) for fp, found in self._claims.items() if found.answer]
+        return staged[-1] if staged else None
+
     def _sweep(self, fp: str) -> None:
-        self._claims = {key: value for key, value in self._claims.items() if key == fp}
+        keeps = is_tombstone(self._found.token)
+        self._claims = {key: value for key, value in self._claims.items() if keeps or key == fp}
         self._revoked = {key: value for key, value in self._revoked.items() if key == fp}

@@ -18,11 +18,14 @@ __all__ = ["device_headers", "device_id"]
 
 _UNKNOWN = "unknown"
 _HEADER_MAX = 200
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The Kimi CLI's form, or kimi-code's, a UUID with dashes. Each program takes what the other one wrote."""
 _TRIES = 8
 
 
-def device_headers(share_dir: str | Path, *, version: str, platform: str = "kimi_cli") -> dict[str, str]:
+def device_headers(
+    share_dir: str | Path, *, version: str, platform: str = "kimi_cli", dashed: bool = False
+) -> dict[str, str]:
     """The headers of OAuth and API requests. Printable ASCII each, `unknown` where the system has no value."""
     values = {
         "X-Msh-Platform": platform,
@@ -30,7 +33,7 @@ def device_headers(share_dir: str | Path, *, version: str, platform: str = "kimi
         "X-Msh-Device-Name": system.node(),
         "X-Msh-Device-Model": _model(),
         "X-Msh-Os-Version": system.version(),
-        "X-Msh-Device-Id": device_id(share_dir),
+        "X-Msh-Device-Id": device_id(share_dir, dashed=dashed),
     }
     return {name: _header_value(value) for name, value in values.items()}
 
@@ -50,9 +53,9 @@ def _header_value(text: str) -> str:
     return clean(ascii_only, 10 * _HEADER_MAX)[:_HEADER_MAX].rstrip() or _UNKNOWN
 
 
-def device_id(share_dir: str | Path) -> str:
-    """32 hex digits that name this device, from `share_dir/device_id`; creates the file (0600) if it is missing or
-    broken.
+def device_id(share_dir: str | Path, *, dashed: bool = False) -> str:
+    """The id of this device, from `share_dir/device_id`; creates the file (0600) if it is missing or broken. 32 hex digits,
+    or with `dashed` a UUID; either is taken from a file.
 
     Never raises: where the file cannot be stored, the id lasts for this process.
     """
@@ -61,7 +64,7 @@ def device_id(share_dir: str | Path) -> str:
         for _ in range(_TRIES):
             found = _read(path)
             if found is None:
-                _create(path)
+                _create(path, dashed=dashed)
             elif _ID.fullmatch(found):
                 return found
             else:
@@ -85,11 +88,14 @@ def _read(path: Path) -> str | None:
     return found.data.decode("utf-8-sig", "replace").strip().lower() if found else None
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, *, dashed: bool) -> None:
     """Puts a new id at `path` unless another process was faster. The file appears complete, so no reader sees half an
     id."""
     files.make_directories(path.parent)
-    files.link_durably(path, secrets.token_hex(16).encode())
+    from uuid import uuid4
+
+    made = uuid4()
+    files.link_durably(path, (str(made) if dashed else made.hex).encode())
 
 
 def _remove_broken(path: Path) -> None:

@@ -13,18 +13,18 @@ from kimi_auth.cli.program import program
 
 Run = Callable[..., Any]
 
-STATUS = {"platform": None, "verify": False, "json": False}
-RUN = {"platform": None, "env": []}
+STATUS = {"platform": None, "home": None, "verify": False, "json": False}
+RUN = {"platform": None, "home": None, "env": []}
 
 UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
     (["status"], STATUS),
     (["status", "--json"], {**STATUS, "json": True}),
-    (["status", "--platform", "acme", "--verify"], {**STATUS, "platform": "acme", "verify": True}),
+    (["status", "--platform", "acme", "--verify"], {**STATUS, "platform": "acme", "home": None, "verify": True}),
     (["run", "--", "true"], {**RUN, "command": ["true"]}),
     (["run", "--", "sh", "-c", "x", "--", "--env"], {**RUN, "command": ["sh", "-c", "x", "--", "--env"]}),
     (
         ["run", "--env", "A_API_KEY", "--platform", "p", "--env", "B_API_KEY", "--", "true"],
-        {"platform": "p", "env": ["A_API_KEY", "B_API_KEY"], "command": ["true"]},
+        {"platform": "p", "home": None, "env": ["A_API_KEY", "B_API_KEY"], "command": ["true"]},
     ),
 ]
 

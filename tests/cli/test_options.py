@@ -187,7 +187,7 @@ def test_values_are_completed(tmp_path: Path) -> None:
     assert completed("kimi-auth diagram ", tmp_path) == list(Library.load())
     assert completed("kimi-auth diagram --format m", tmp_path) == ["mermaid"]
     (tmp_path / "platforms.toml").write_text("[")
-    assert completed("kimi-auth status --platform kimi", tmp_path) == ["kimi-code"]
+    assert completed("kimi-auth status --platform kimi", tmp_path) == ["kimi-code", "kimi-code-global"]
 
 
 @pytest.mark.parametrize(

@@ -507,14 +507,14 @@ class TestClaim:
             ("corrupt", "committed"),
             ("a third", "superseded"),
             ("signed out", "gone"),
-            ("a tombstone", "gone"),
+            ("a tombstone", "committed"),
             ("absent", "gone"),
         ],
     )
     def test_a_commit_compares_before_it_renames(
         self, place: Any, pair: Any, record: str, outcome: str, staged: bool
     ) -> None:
-        """The answer replaces the pair that was sent, whether it is still staged or not, and no other record."""
+        """The answer replaces the pair that was sent, staged still or not, or another program's tombstone; nothing else."""
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))

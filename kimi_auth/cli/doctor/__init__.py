@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kimi_auth.cli.doctor import credential, disk, environment, history, renewal
+from kimi_auth.cli.doctor import credential, disk, environment, history, homes, renewal
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.hints import for_platform
-from kimi_auth.cli.options import Json, PlatformId, concluded, open_session, terminal_of
+from kimi_auth.cli.options import HomeName, Json, PlatformId, concluded, open_session, terminal_of
 from kimi_auth.cli.status import VERDICTS
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError
@@ -27,6 +27,8 @@ __all__ = ["RUNBOOK", "add_to"]
 
 RUNBOOK: tuple[Look, ...] = (
     environment.location,
+    homes.home,
+    homes.pairs,
     environment.variables,
     credential.stored,
     credential.bound,
@@ -35,6 +37,10 @@ RUNBOOK: tuple[Look, ...] = (
     environment.models,
     renewal.lately,
     renewal.lock,
+    homes.peer_lock,
+    homes.leftovers,
+    homes.skew,
+    homes.remote_control,
     renewal.claim,
     renewal.backoff,
     history.walks,
@@ -57,12 +63,13 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     ctx: typer.Context,
     platform: PlatformId = None,
+    home: HomeName = None,
     verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
     json: Json = False,
 ) -> None:
     """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
-    checks = _examine(out, platform, verify=verify)
+    checks = _examine(out, platform, home=home, verify=verify)
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:
@@ -75,10 +82,10 @@ def doctor(
         raise concluded(out, Findings(found, hint=tr("the next step is listed with each")))
 
 
-def _examine(out: Terminal, platform: str | None, *, verify: bool) -> list[Check]:
+def _examine(out: Terminal, platform: str | None, *, home: str | None, verify: bool) -> list[Check]:
     text = str if out.json else out.text
     try:
-        session = open_session(platform)
+        session = open_session(platform, home=home)
     except ConfigError as error:
         return [Check(tr("environment"), public(text(error.message)), public(text(error.hint)))]
     found = session.status()

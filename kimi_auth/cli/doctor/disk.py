@@ -36,14 +36,17 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
     path = file_of(session)
     if path is None:
         return
+    kind = components_of(session).home.kind
+    writer = "a Kimi CLI" if kind.owns_config else kind.writer
     traces = []
     if found.fp and found.issuer_from in {"binding", "platform"}:
-        traces.append(tr("the credential was last written by a Kimi CLI"))
+        traces.append(tr("the credential was last written by {writer}", writer=writer))
     if ages := sorted(_ages_s(path.parent)):
         many = counted(len(ages), tr("one unfinished write"), tr("{number} unfinished writes"))
         traces.append(tr("{writes} of a Kimi CLI, the last one {time} ago", writes=many, time=duration(ages[0])))
     lost = found.state in {"corrupt", "blocked"} or isinstance(found.error, SignInEnded)
-    step = tr("close every running Kimi CLI, then: {login} --force", login=LOGIN)
+    program = kind.writer.removeprefix("the ")
+    step = tr("close every running {program}, then: {login} --force", program=program, login=LOGIN)
     yield Check(tr("writers"), joined(tr("; "), traces) or tr("kimi-auth alone"), step if traces and lost else "")
 
 

@@ -1,0 +1,108 @@
+"""`kimi-auth lend DIR [-- CMD...]`: lends access tokens to a kimi-code in a sandbox that sees only DIR."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.options import HomeName, PlatformId, at_home, components_of, open_session, supply_of, terminal_of
+from kimi_auth.cli.terminal import Terminal
+from kimi_auth.errors import KimiAuthError
+
+if TYPE_CHECKING:
+    from kimi_auth.home.lending import Loan
+    from kimi_auth.session import Session
+
+__all__ = ["add_to"]
+
+LOOK_S = 1.0
+"""So often the lent record is compared with the login, in seconds."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(lend)
+
+
+def lend(
+    ctx: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", callback=at_home, help="The sandbox's KIMI_CODE_HOME.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- CMD...", help="Lend for as long as it runs; else until Ctrl-C.")
+    ] = None,
+    platform: PlatformId = None,
+    home: HomeName = None,
+) -> int:
+    """Lend access tokens to a kimi-code in a sandbox."""
+    from kimi_auth.home import KIMI_CODE
+    from kimi_auth.home.lending import Loan
+    from kimi_auth.session import Session
+
+    out = terminal_of(ctx)
+    chosen = components_of(open_session(platform, home=home))
+    oauth = chosen.platform.oauth
+    if oauth is None:
+        raise Usage(f"{chosen.platform.name} takes an API key, and lend needs a login")
+    if directory.resolve() == chosen.share_dir.resolve():
+        raise Usage("that is the home of the login itself", hint="lend to a directory of the sandbox's own")
+    loan = Loan(directory, KIMI_CODE.slot("", oauth.host, chosen.platform.api_base))
+    session = Session(home=chosen.home, platform=chosen.platform.id)
+    with _lent(out, session, loan):
+        _provision(out, session, directory, loan)
+        words = (command or [])[1:] if (command or [""])[0] == "--" else command  # left there, behind the directory
+        if not words:
+            out.say(f"lending to {directory} until Ctrl-C")
+            threading.Event().wait()
+            return 0
+        from kimi_auth.cli.run import _status_of as status_of
+
+        return status_of(words, {**os.environ, KIMI_CODE.variable: str(directory)})
+
+
+@contextmanager
+def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
+    """Replaces the lent record as the login is renewed, from a thread; removes it at the end."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        said = ""
+        while not over.wait(LOOK_S):
+            try:
+                loan.put(supply_of(session).token_sync())
+                said = ""
+            except KimiAuthError as error:
+                if error.line != said:
+                    out.say(f"not lent anew: {error.line}")
+                said = error.line
+
+    loan.put(supply_of(session).token_sync())
+    lender = threading.Thread(target=go_on, name="kimi-auth lend", daemon=True)
+    lender.start()
+    try:
+        yield
+    finally:
+        over.set()
+        lender.join()
+        if not loan.end():
+            out.say(f"another program has replaced {loan.path}, so it stays there")
+
+
+def _provision(out: Terminal, session: Session, directory: Path, loan: Loan) -> None:
+    """Writes the sandbox's config.toml where it knows no login: then kimi-code needs none of its own."""
+    from kimi_auth.models import ConfigFile
+    from kimi_auth.models.for_kimi_code import KimiCodeConfig
+
+    config = KimiCodeConfig(ConfigFile(directory), session.platform, f"oauth/{loan.path.stem}")
+    if not config.lacks():
+        return
+    try:
+        config.install(out.signals.run(session.models.fetch()))
+    except KimiAuthError as error:
+        out.say(f"its config.toml could not be written: {error.line}")
