@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 from kimi_auth.logs import logger
 
 from .origins import bearer_origin
@@ -177,5 +178,5 @@ class _Seen:
 def _checked(bearer: str) -> str:
     """Raises KimiAuthError for a bearer that cannot be sent, which would be quoted in the error of an HTTP library."""
     if not (bearer.isascii() and bearer.isprintable()) or " " in bearer or not bearer:
-        raise KimiAuthError("the token source returned a value that is not valid in a header (RFC 6750 §2.1)")
+        raise KimiAuthError(tr("the token source returned a value that is not valid in a header (RFC 6750 §2.1)"))
     return bearer

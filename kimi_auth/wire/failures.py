@@ -7,6 +7,8 @@ import re
 import socket
 import ssl
 
+from kimi_auth.language import said_by, tr
+
 __all__ = [
     "DeadlineError",
     "NoEndpointError",
@@ -50,15 +52,30 @@ class NoEndpointError(Exception):
 
 
 _MESSAGES = (
-    ("ConnectTimeout", "no connection in time"),
-    ("PoolTimeout", "no connection in time"),
-    ("WriteTimeout", "the request could not be sent in time"),
-    ("TimeoutException", "no complete answer in time"),
-    ("DeadlineError", "no complete answer in time"),
-    ("NetworkError", "the connection broke"),
-    ("RemoteProtocolError", "the connection ended early or does not speak HTTP"),
-    ("LocalProtocolError", "the request is not valid HTTP"),
+    ("ConnectTimeout", tr("no connection in time")),
+    ("PoolTimeout", tr("no connection in time")),
+    ("WriteTimeout", tr("the request could not be sent in time")),
+    ("TimeoutException", tr("no complete answer in time")),
+    ("DeadlineError", tr("no complete answer in time")),
+    ("NetworkError", tr("the connection broke")),
+    ("RemoteProtocolError", tr("the connection ended early or does not speak HTTP")),
+    ("LocalProtocolError", tr("the request is not valid HTTP")),
 )
+_OF_THE_SYSTEM: dict[str, str] = {
+    said: said
+    for said in (
+        tr("Connection refused"),
+        tr("Connection reset by peer"),
+        tr("Connection timed out"),
+        tr("Network is unreachable"),
+        tr("No route to host"),
+        tr("Name or service not known"),
+        tr("No address associated with hostname"),
+        tr("Temporary failure in name resolution"),
+    )
+}
+"""The system's own messages for the commonest failures, as sentences."""
+
 _WITH_TEXT_OF_THEIR_OWN = ("ProxyError", "NotSentError", "UnsendableError")
 """Failures whose own text may be shown; the text of others may quote a header or a body."""
 
@@ -75,11 +92,12 @@ def message_of(failure: Exception) -> str:
     """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
     kind = type(failure)
     if is_any_of(kind, "ConnectError"):
-        return reason_of(failure) or "no connection"
+        return reason_of(failure) or tr("no connection")
     if is_any_of(kind, "ProxyError") and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
-        return f"the proxy answers HTTP {status[0]}"  # the proxy chooses the rest, which may repeat its password
+        # The proxy chooses the rest, which may repeat its password.
+        return tr("the proxy answers HTTP {status}", status=status[0])
     if is_any_of(kind, *_WITH_TEXT_OF_THEIR_OWN):
-        return str(failure)
+        return said_by(failure)
     return next((message for name, message in _MESSAGES if is_any_of(kind, name)), kind.__name__)
 
 
@@ -94,5 +112,6 @@ def reason_of(failure: BaseException) -> str:
             cause = cause.exceptions[0]
     if isinstance(cause, OSError) and cause.strerror:
         numbered_elsewhere = isinstance(cause, ssl.SSLError | socket.gaierror)
-        return cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+        said = cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+        return _OF_THE_SYSTEM.get(said, said)
     return str(failure)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kimi_auth.clock import Clock
 from kimi_auth.http_libraries import classes
+from kimi_auth.language import tr
 
 from .deadline import SOCKS_FAILED, SOCKS_STARTED, Deadline
 from .failures import DeadlineError, NotSentError, UnsendableError
@@ -110,5 +111,5 @@ def _through_socks() -> Iterator[None]:
     except Exception as failure:
         frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(failure.__traceback__)]
         if frames[-1].startswith("socksio.") or (isinstance(failure, AssertionError) and "socks_proxy" in frames[-1]):
-            raise NotSentError("the proxy does not speak SOCKS 5") from None
+            raise NotSentError(tr("the proxy does not speak SOCKS 5")) from None
         raise

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
@@ -134,7 +135,7 @@ class LocatedClient:
         return self._found or (self._keep(self._endpoints) if self._endpoints.token_url else None)
 
     def _search(self) -> Search[Endpoints]:
-        message = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
+        message = tr("it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)")
         missing = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, message=message)
         return search(self._endpoints.issuer, lambda metadata: _endpoints_in(metadata, self._endpoints), missing)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from kimi_auth.clock import Clock
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
@@ -117,7 +118,7 @@ class OAuthClient:
     def _send_before(self, ends_at_s: float, request: Request) -> RawResponse:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
-            return RawResponse(request.host, failure=NotSentError, message="no time was left")
+            return RawResponse(request.host, failure=NotSentError, message=tr("no time was left"))
         return self._clients.send(replace(request, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_auth.extras import install
+from kimi_auth.language import tr
 from kimi_auth.urls import Url, is_loopback, parsed
 
 from .failures import UnsendableError
@@ -38,14 +39,22 @@ def proxy_for(text: str, library: Any) -> Any:
         return None
     if _is_exempt(url, proxies.get("no", "")):
         return None
-    names = " or ".join(sorted(it for it in os.environ if it.lower() == f"{scheme}_proxy")) or "the system's settings"
+    names = " or ".join(sorted(it for it in os.environ if it.lower() == f"{scheme}_proxy")) or tr(
+        "the system's settings"
+    )
     kind, separator, address = proxies[scheme].partition("://")
     kind, address = (kind.lower(), address) if separator else ("http", kind)
     if kind in {"socks4", "socks4a"}:
-        raise UnsendableError(f"the proxy in {names} speaks {kind}; only SOCKS 5 can be used: socks5://host:port")
+        raise UnsendableError(
+            tr(
+                "the proxy in {names} speaks {kind}; only SOCKS 5 can be used: socks5://host:port",
+                names=names,
+                kind=kind,
+            )
+        )
     if kind in _SOCKS and find_spec("socksio") is None:
-        message = f"the proxy in {names} speaks SOCKS, which needs the extra `socks`"
-        raise UnsendableError(message, hint=f"install it: {install('socks')}")
+        message = tr("the proxy in {names} speaks SOCKS, which needs the extra `socks`", names=names)
+        raise UnsendableError(message, hint=tr("install it: {command}", command=install("socks")))
     try:
         proxy = library.Proxy(f"{_SOCKS.get(kind, kind)}://{address}")
         if proxy.url.host:
@@ -53,8 +62,10 @@ def proxy_for(text: str, library: Any) -> Any:
     except (ValueError, library.InvalidURL):
         pass
     raise UnsendableError(
-        f"the proxy in {names} has no address like http://host:port or socks5://host:port; "
-        "in its password, write / as %2F, # as %23, ? as %3F"
+        tr(
+            "the proxy in {names} has no address like http://host:port or socks5://host:port; in its password, write / as %2F, # as %23, ? as %3F",
+            names=names,
+        )
     )
 
 

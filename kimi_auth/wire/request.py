@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth._version import __version__
 from kimi_auth.http_libraries import classes
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of, parsed
 
 from .failures import UnsendableError, reason_of
@@ -50,12 +51,14 @@ class Request:
         """The request of `client`. Raises UnsendableError."""
         url = parsed(self.url)
         if url is None:
-            raise UnsendableError("its address is not a plain https URL")
+            raise UnsendableError(tr("its address is not a plain https URL"))
         if not (url.is_private or self.plain_http):
-            raise UnsendableError("plain http would let every host on the way read the login")
+            raise UnsendableError(tr("plain http would let every host on the way read the login"))
         for name, value in self.headers.items():
             if not (value.isascii() and value.isprintable()):
-                raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")
+                raise UnsendableError(
+                    tr("the header {name} holds characters that cannot be sent", name=clean(name, 40))
+                )
         said = {name.lower() for name in self.headers}
         headers = {name: value for name, value in _HEADERS.items() if name.lower() not in said} | dict(self.headers)
         timeout = self.connect_timeout_s, self.deadline_s, self.deadline_s, self.connect_timeout_s
@@ -65,4 +68,4 @@ class Request:
                 self.method, self.url, headers=headers, data=self.form, timeout=timeout, extensions=extensions
             )
         except unwritable as problem:
-            raise UnsendableError(f"the request cannot be written ({reason_of(problem)})") from None
+            raise UnsendableError(tr("the request cannot be written ({problem})", problem=reason_of(problem))) from None
