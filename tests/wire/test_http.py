@@ -60,7 +60,7 @@ def send(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, librar
 
 
 on_httpx = pytest.mark.parametrize("library", ["httpx"], indirect=True)
-"""For what is done with the bytes of an answer, which no library has a part in."""
+"""For tests of the decoding of an answer, in which no library has a part."""
 
 
 def oauth_at(url: str) -> OAuthClient:
