@@ -46,10 +46,11 @@ def library_for(transport: Transport | AsyncTransport | None = None) -> Any:
     else httpx2 if the program has loaded it, else httpx, our declared dependency, which is imported here."""
     from importlib import import_module
 
-    bases = classes("BaseTransport", "AsyncBaseTransport")
-    own = next((base.__module__ for base in bases if isinstance(transport, base)), "")
-    there = next((module.__name__ for module in loaded()), NAMES[-1])
-    return import_module(own or there)  # waits for a thread that is importing it
+    for module in loaded():
+        # Not by the class's `__module__`: openai writes its own name into httpx2's classes.
+        if isinstance(transport, tuple(getattr(module, name, ()) for name in ("BaseTransport", "AsyncBaseTransport"))):
+            return module
+    return import_module(next((module.__name__ for module in loaded()), NAMES[-1]))  # waits while a thread imports it
 
 
 def is_client(it: object) -> bool:

@@ -115,6 +115,8 @@ def test_which_library_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library_for() is httpx2
     assert library_for(httpx.MockTransport(lambda _: httpx.Response(200))) is httpx
     assert library_for(httpx2.AsyncHTTPTransport()) is httpx2
+    monkeypatch.setattr(httpx2.BaseTransport, "__module__", "openai")  # as openai does it
+    assert library_for(httpx2.MockTransport(lambda _: httpx2.Response(200))) is httpx2
     monkeypatch.delitem(sys.modules, "httpx2")
     assert library_for() is httpx
 

@@ -59,6 +59,10 @@ def send(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, librar
     return request.param  # type: ignore[no-any-return]
 
 
+on_httpx = pytest.mark.parametrize("library", ["httpx"], indirect=True)
+"""For tests of the decoding of an answer, in which no library has a part."""
+
+
 def oauth_at(url: str) -> OAuthClient:
     return OAuthClient(Endpoints(url, f"{url}/device", f"{url}/token", "client", revocation_url=f"{url}/revoke"), {})
 
@@ -216,6 +220,7 @@ def test_compressed_answers(raw_server: Any, send: Send) -> None:
 BOMB = b"x" * (64 * BODY_MAX)
 
 
+@on_httpx
 @pytest.mark.parametrize(
     ("coding", "body", "plain"),
     [
@@ -237,6 +242,7 @@ def test_other_codings(raw_server: Any, send: Send, coding: str, body: bytes, pl
     assert (seen.body == plain, seen.coding) == (True, "")
 
 
+@on_httpx
 @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "dcb"])
 def test_a_coding_that_cannot_be_undone_is_named(
     raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch, coding: str
@@ -250,6 +256,7 @@ def test_a_coding_that_cannot_be_undone_is_named(
     assert (seen.body, seen.coding) == (b"", coding)
 
 
+@on_httpx
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
@@ -291,6 +298,7 @@ def test_a_whole_object_is_not_waited_on(raw_server: Any) -> None:
     assert (seen.failure, seen.body) == (None, PAIR)
 
 
+@on_httpx
 @pytest.mark.parametrize(
     ("header", "content_type", "charset"),
     [
