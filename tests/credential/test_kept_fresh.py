@@ -161,7 +161,7 @@ def test_begins_offline(world: World, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_bug_still_ends_the_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that is no expected failure is not swallowed."""
-    monkeypatch.setattr("kimi_auth.credential.age.Refresher.look", lambda _: 1 / 0)
+    monkeypatch.setattr("kimi_auth.credential.age.Refresher.look", lambda *_: 1 / 0)
 
     async def main() -> None:
         async with world.session.kept_fresh():
