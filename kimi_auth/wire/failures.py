@@ -7,15 +7,16 @@ import re
 import socket
 import ssl
 
-import httpx
-
 from kimi_auth.language import said_by, tr
 
 __all__ = [
+    "DeadlineError",
     "NoEndpointError",
+    "NotSentError",
     "UnpinnedError",
     "UnsendableError",
     "UntrustedError",
+    "is_any_of",
     "message_of",
     "reason_of",
 ]
@@ -38,18 +39,27 @@ class UnpinnedError(Exception):
     """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
 
 
+class NotSentError(Exception):
+    """Nothing of the request reached the server, and waiting may help. Its text may be shown."""
+
+
+class DeadlineError(Exception):
+    """The deadline of the request passed; the server may have received it."""
+
+
 class NoEndpointError(Exception):
     """The server names no endpoint for this request, and the client never guesses one."""
 
 
-_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
-    (httpx.ConnectTimeout, tr("no connection in time")),
-    (httpx.PoolTimeout, tr("no connection in time")),
-    (httpx.WriteTimeout, tr("the request could not be sent in time")),
-    (httpx.TimeoutException, tr("no complete answer in time")),
-    (httpx.NetworkError, tr("the connection broke")),
-    (httpx.RemoteProtocolError, tr("the connection ended early or does not speak HTTP")),
-    (httpx.LocalProtocolError, tr("the request is not valid HTTP")),
+_MESSAGES = (
+    ("ConnectTimeout", tr("no connection in time")),
+    ("PoolTimeout", tr("no connection in time")),
+    ("WriteTimeout", tr("the request could not be sent in time")),
+    ("TimeoutException", tr("no complete answer in time")),
+    ("DeadlineError", tr("no complete answer in time")),
+    ("NetworkError", tr("the connection broke")),
+    ("RemoteProtocolError", tr("the connection ended early or does not speak HTTP")),
+    ("LocalProtocolError", tr("the request is not valid HTTP")),
 )
 _OF_THE_SYSTEM: dict[str, str] = {
     said: said
@@ -66,21 +76,29 @@ _OF_THE_SYSTEM: dict[str, str] = {
 }
 """The system's own messages for the commonest failures, as sentences."""
 
-_WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
+_WITH_TEXT_OF_THEIR_OWN = ("ProxyError", "NotSentError", "UnsendableError")
 """Failures whose own text may be shown; the text of others may quote a header or a body."""
+
+
+def is_any_of(failure: type[BaseException], *names: str) -> bool:
+    """Whether a failure is of a class of one of these names, or of one below it.
+
+    httpx and httpx2 have the same names for classes that are not the same, and neither is loaded to classify a failure.
+    """
+    return not {kind.__name__ for kind in failure.__mro__}.isdisjoint(names)
 
 
 def message_of(failure: Exception) -> str:
     """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
-    if isinstance(failure, httpx.ConnectError):
+    kind = type(failure)
+    if is_any_of(kind, "ConnectError"):
         return reason_of(failure) or tr("no connection")
-    if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
-        return tr(
-            "the proxy answers HTTP {status}", status=status[0]
-        )  # the proxy chooses the rest, which may repeat its password
-    if isinstance(failure, _WITH_TEXT_OF_THEIR_OWN):
+    if is_any_of(kind, "ProxyError") and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
+        # The proxy chooses the rest, which may repeat its password.
+        return tr("the proxy answers HTTP {status}", status=status[0])
+    if is_any_of(kind, *_WITH_TEXT_OF_THEIR_OWN):
         return said_by(failure)
-    return next((message for kind, message in _MESSAGES if isinstance(failure, kind)), type(failure).__name__)
+    return next((message for name, message in _MESSAGES if is_any_of(kind, name)), kind.__name__)
 
 
 def reason_of(failure: BaseException) -> str:
