@@ -1,6 +1,6 @@
 """A hook of mkdocs (`hooks:` in mkdocs.yml): the site has the pages of docs/ and those that live elsewhere in the repository.
 
-SECURITY.md, CONTRIBUTING.md, CHANGELOG.md, machines/README.md and diagrams/ stay where a reader of the repository looks for
+README.zh-CN.md, SECURITY.md, CONTRIBUTING.md, CHANGELOG.md, machines/README.md and diagrams/ stay where a reader of the repository looks for
 them, and are pages of the site as well. A link to one of them leads to that page. A link to a file that is no page, such as a
 source file, becomes the path of that file: the site does not know where the repository is published.
 """
@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ADDED: Final = (
+    "README.zh-CN.md",
     "SECURITY.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",

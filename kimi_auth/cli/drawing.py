@@ -46,7 +46,8 @@ def breaks(text: str, width: int) -> list[int]:
         if _may_break(text[at - 1], text[at]):
             best = at
         if cell_len(text[start : at + 1].rstrip()) > width:
-            start = best if best > start else at
+            folded = at - 1 if text[at] in NEVER_FIRST and at - 1 > start else at
+            start = best if best > start else folded
             found.append(start)
     return found
 

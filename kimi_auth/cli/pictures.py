@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from html import unescape
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -19,6 +20,7 @@ from kimi_auth.credential.status import LoginReport
 from kimi_auth.language import spoken, tr
 from kimi_auth.login.view import Notice
 from kimi_auth.review.diagram import not_fresh
+from kimi_auth.text import cells
 from kimi_auth.wire import DeviceCode
 
 __all__ = ["check", "files", "main", "scenes", "svg"]
@@ -74,6 +76,8 @@ _BLOCKS = re.compile(
     r'<text class="(?P<style>[^"]+)" x="(?P<x>[^"]+)" y="(?P<y>[^"]+)"[^>]*>(?P<run>(?:&#160;)*[█▀▄](?:[█▀▄]|&#160;)*)</text>'
 )
 
+_TEXT = re.compile(r'(?P<before><text [^>]*)textLength="[^"]*"(?P<after>[^>]*>)(?P<run>[^<]*)</text>')
+
 CODE = DeviceCode(
     device_code="",
     user_code="BCDF-GHJK",
@@ -123,7 +127,12 @@ def svg(picture: RenderableType, name: str, title: str = "kimi-auth login") -> s
     console.print(picture)
     console.print()
     text = console.export_svg(title=title, theme=THEME, code_format=FRAME, unique_id=f"kimi-auth-{name}")
-    return _BLOCKS.sub(_drawn, text)
+    return _TEXT.sub(_measured, _BLOCKS.sub(_drawn, text))
+
+
+def _measured(found: re.Match[str]) -> str:
+    """A run of text as long as its cells; rich counts characters, and would draw wide ones one over the other."""
+    return f'{found["before"]}textLength="{CELL_WIDTH * cells(unescape(found["run"])):g}"{found["after"]}{found["run"]}</text>'
 
 
 def _drawn(found: re.Match[str]) -> str:

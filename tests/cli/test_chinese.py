@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -291,3 +292,25 @@ def test_a_person_reads_chinese(window: Callable[[int], Screen], columns: int) -
     ours = [line for line in written if HAN.search(line) and not line.startswith("kimi-auth: ")]
     assert len(ours) > 20
     assert max(map(cell_len, ours)) <= columns
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("登录在批准之前已取消，未保存任何内容。", 20, ["登录在批准之前已取", "消，未保存任何内容。"]),
+        ("• 登录在批准之前已取消。", 12, ["• 登录在批准", "之前已取消。"]),
+        ("已登录（请重新登录）", 8, ["已登录", "（请重新", "登录）"]),
+        ("文件 /a/long/path 中", 10, ["文件", "/a/long/pa", "th 中"]),
+        ("请运行：kimi-auth login", 12, ["请运行：", "kimi-auth", "login"]),
+        ("0123456789，依据", 10, ["012345678", "9，依据"]),
+        ("a", 1, ["a"]),
+        ("中", 1, ["中"]),
+        ("", 5, [""]),
+    ],
+)
+def test_where_lines_break(text: str, width: int, lines: list[str]) -> None:
+    """Between Chinese characters and at blanks; no line begins with a closing mark or ends with an opening one."""
+    from kimi_auth.cli.drawing import breaks
+
+    places = [0, *breaks(text, width), len(text)]
+    assert [text[start:end].rstrip() for start, end in pairwise(places)] == lines

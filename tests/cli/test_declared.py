@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.cli.declared import PLAIN, understood
+from kimi_auth.cli.declared import LANG, PLAIN, understood
 from kimi_auth.cli.program import program
 
 Run = Callable[..., Any]
@@ -20,6 +20,7 @@ UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
     (["status"], STATUS),
     (["status", "--json"], {**STATUS, "json": True}),
     (["status", "--platform", "acme", "--verify"], {**STATUS, "platform": "acme", "home": None, "verify": True}),
+    (["status", "--lang", "zh", "--json"], {**STATUS, "json": True}),
     (["run", "--", "true"], {**RUN, "command": ["true"]}),
     (["run", "--", "sh", "-c", "x", "--", "--env"], {**RUN, "command": ["sh", "-c", "x", "--", "--env"]}),
     (
@@ -41,6 +42,9 @@ TYPERS = [
     ["status", "--platform", ""],
     ["status", "--platform=acme"],
     ["status", "--platform", "a\udcff"],
+    ["status", "--lang", "fr"],
+    ["status", "--lang=zh"],
+    ["status", "--lang", "en", "--lang", "zh"],
     ["status", "--", "x"],
     ["status", "x"],
     ["run"],
@@ -66,13 +70,14 @@ def test_any_other_line_is_typers(argv: list[str]) -> None:
 @pytest.mark.parametrize("name", PLAIN)
 def test_typer_declares_the_same(name: str) -> None:
     """Flag, help, value and repetition of each option are those of the data, and no option is missing there."""
-    declared = {one.flag: one for one in PLAIN[name].options.values()}
+    options = {**PLAIN[name].options, "lang": LANG}
+    declared = {one.flag: one for one in options.values()}
     typed = {one.opts[0]: one for one in program().commands[name].params if one.opts[0].startswith("--")}
     assert typed.keys() - {"--verbose", "--version", "--help"} == declared.keys()
     for flag, option in declared.items():
         one = typed[flag]
         assert (one.help, one.multiple, one.is_flag) == (option.help, option.is_repeated, not option.metavar)
-        assert PLAIN[name].options[one.name] == option
+        assert options[one.name] == option
     assert callable(getattr(import_module(f"kimi_auth.cli.{PLAIN[name].module}"), name))
 
 

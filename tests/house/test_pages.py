@@ -148,7 +148,7 @@ def test_readme_runs(tmp_path: Path) -> None:
     with Emulator(approve_after_s=0, interval_s=1) as emulator:
         environ = {**os.environ, **emulator.env, "KIMI_SHARE_DIR": str(tmp_path)}
         asyncio.run(Session(tmp_path, environ=environ).login(SilentView()))
-        for page in ("README.md", "docs/index.md"):
+        for page in ("README.md", "README.zh-CN.md", "docs/index.md"):
             (program,) = re.findall(r"```python\n(.*?)```", read(page), flags=re.DOTALL)
             done = subprocess.run(
                 [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
