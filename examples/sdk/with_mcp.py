@@ -1,0 +1,21 @@
+"""An MCP client of a server that takes the login's tokens. After a 401 the request is sent again."""
+
+import asyncio
+import sys
+
+from httpx2 import AsyncClient
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from kimi_auth import BearerAuth, Session
+
+
+async def main() -> None:
+    session = Session()
+    http = AsyncClient(auth=BearerAuth(session))
+    async with http, Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            print((await client.call_tool("echo", {"text": line})).content[0].text, flush=True)
+
+
+asyncio.run(main())
