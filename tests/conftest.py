@@ -18,6 +18,7 @@ pytest_plugins = (
     "house.environments",
     "house.installed",
     "house.ids",
+    "house.libraries",
 )
 
 # freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.

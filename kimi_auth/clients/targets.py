@@ -4,7 +4,7 @@ A **target** is a callable that takes the access token, or "" after a sign-out. 
 one: the first row that fits. A client that had a static key when it was attached gets it back on "", any other client the
 one that `Targets` knows, if there is one.
 
-Tokens are meant for one origin. An httpx client signs each request by its own address, redirects included; a client that
+Tokens are meant for one origin. A client of httpx or httpx2 signs each request by its own address, redirects included; a client that
 says where it sends (`base_url`) is served only if that is there; a callable, and a client that does not say, is its owner's
 to point at the right host.
 """
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-import httpx
+from kimi_auth.http_libraries import is_client
 
 from .origins import bearer_origin
 from .signer import put_signer
@@ -89,7 +89,7 @@ KINDS = (
     # `auth=BearerAuth(...)` can renew within a request, too.
     Kind(
         "httpx client",
-        lambda it: isinstance(it, (httpx.Client, httpx.AsyncClient)),
+        is_client,
         lambda it: it.headers.get("Authorization"),
         put_signer,
         base=lambda _: None,
@@ -112,7 +112,7 @@ def _kind_of(target: object) -> Kind:
         return kind
     raise TypeError(
         f"a token cannot be put into {_name_of(target)}: give a callable that takes one str and is not async, "
-        "an object whose `api_key` or `client.api_key` is a str, or an httpx client"
+        "an object whose `api_key` or `client.api_key` is a str, or a client of httpx or httpx2"
     )
 
 
@@ -151,7 +151,7 @@ def _goes_to(home: str, kind: Kind, target: object) -> bool:
 
 
 def _refuse_elsewhere(kind: Kind, target: object, home: str) -> None:
-    if not home and isinstance(target, (httpx.Client, httpx.AsyncClient)):
+    if not home and is_client(target):
         raise ValueError(f"where may {_name_of(target)} send the token? Name the only origin with origin=")
     if not _goes_to(home, kind, target):
         raise ValueError(

@@ -7,8 +7,6 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from .failures import UnsendableError, UntrustedError, reason_of
 from .proxies import setting
 from .sanitize import clean
@@ -41,7 +39,7 @@ def trusted() -> ssl.SSLContext:
         except OSError as error:
             raise UnsendableError(f"the certificates in {name} cannot be used ({reason_of(error)})") from None
     else:
-        context = httpx.create_ssl_context(trust_env=False)
+        context = ssl.create_default_context(cafile=_bundle())
         context.load_default_certs()  # an administrator adds a company's own authority there
     context.sslsocket_class, context.sslobject_class = _Socket, _Object
     return context
@@ -69,6 +67,15 @@ def _hint(code: int) -> str:
     if name:
         return f"if you trust that issuer, add its certificate to {name}"
     return "if you trust that issuer, set SSL_CERT_FILE (or SSL_CERT_DIR) to its certificate in PEM form"
+
+
+def _bundle() -> str | None:
+    """Mozilla's certificates, which httpx brings; httpx2 asks the system instead, and so do we where they are missing."""
+    try:
+        import certifi
+    except ImportError:
+        return None
+    return certifi.where()
 
 
 def _variable() -> str:

@@ -7,13 +7,14 @@ import re
 import socket
 import ssl
 
-import httpx
-
 __all__ = [
+    "DeadlineError",
     "NoEndpointError",
+    "NotSentError",
     "UnpinnedError",
     "UnsendableError",
     "UntrustedError",
+    "is_any_of",
     "message_of",
     "reason_of",
 ]
@@ -36,32 +37,50 @@ class UnpinnedError(Exception):
     """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
 
 
+class NotSentError(Exception):
+    """Nothing of the request reached the server, and waiting may help. Its text may be shown."""
+
+
+class DeadlineError(Exception):
+    """The deadline of the request passed; the server may have received it."""
+
+
 class NoEndpointError(Exception):
     """The server names no endpoint for this request, and the client never guesses one."""
 
 
-_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
-    (httpx.ConnectTimeout, "no connection in time"),
-    (httpx.PoolTimeout, "no connection in time"),
-    (httpx.WriteTimeout, "the request could not be sent in time"),
-    (httpx.TimeoutException, "no complete answer in time"),
-    (httpx.NetworkError, "the connection broke"),
-    (httpx.RemoteProtocolError, "the connection ended early or does not speak HTTP"),
-    (httpx.LocalProtocolError, "the request is not valid HTTP"),
+_MESSAGES = (
+    ("ConnectTimeout", "no connection in time"),
+    ("PoolTimeout", "no connection in time"),
+    ("WriteTimeout", "the request could not be sent in time"),
+    ("TimeoutException", "no complete answer in time"),
+    ("DeadlineError", "no complete answer in time"),
+    ("NetworkError", "the connection broke"),
+    ("RemoteProtocolError", "the connection ended early or does not speak HTTP"),
+    ("LocalProtocolError", "the request is not valid HTTP"),
 )
-_WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
+_WITH_TEXT_OF_THEIR_OWN = ("ProxyError", "NotSentError", "UnsendableError")
 """Failures whose own text may be shown; the text of others may quote a header or a body."""
+
+
+def is_any_of(failure: type[BaseException], *names: str) -> bool:
+    """Whether a failure is of a class of one of these names, or of one below it.
+
+    httpx and httpx2 have the same names for classes that are not the same, and neither is loaded to classify a failure.
+    """
+    return not {kind.__name__ for kind in failure.__mro__}.isdisjoint(names)
 
 
 def message_of(failure: Exception) -> str:
     """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
-    if isinstance(failure, httpx.ConnectError):
+    kind = type(failure)
+    if is_any_of(kind, "ConnectError"):
         return reason_of(failure) or "no connection"
-    if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
+    if is_any_of(kind, "ProxyError") and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
         return f"the proxy answers HTTP {status[0]}"  # the proxy chooses the rest, which may repeat its password
-    if isinstance(failure, _WITH_TEXT_OF_THEIR_OWN):
+    if is_any_of(kind, *_WITH_TEXT_OF_THEIR_OWN):
         return str(failure)
-    return next((message for kind, message in _MESSAGES if isinstance(failure, kind)), type(failure).__name__)
+    return next((message for name, message in _MESSAGES if is_any_of(kind, name)), kind.__name__)
 
 
 def reason_of(failure: BaseException) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-
-import httpx
+from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
 from kimi_auth.urls import host_of
@@ -21,6 +20,9 @@ from .interpret import code_answer, exchange_answer, poll_answer, revoke_answer
 from .oauth import OAuthClient
 from .request import CONNECT_TIMEOUT_S, Request
 from .response import RawResponse
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["LocatedClient"]
 
@@ -43,8 +45,8 @@ class LocatedClient:
         endpoints: Endpoints,
         headers: Mapping[str, str],
         *,
-        transport: httpx.BaseTransport | None = None,
-        async_transport: httpx.AsyncBaseTransport | None = None,
+        transport: http_libraries.Transport | None = None,
+        async_transport: http_libraries.AsyncTransport | None = None,
         clock: Clock | None = None,
         pinned: Callable[[], Collection[str]] = tuple,
     ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 from importlib.util import find_spec
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
-
-import httpx
 
 from kimi_auth.extras import install
 from kimi_auth.urls import Url, is_loopback, parsed
@@ -26,11 +25,11 @@ def setting(value: str) -> str:
     return value[1:-1].strip() if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
-def proxy_for(text: str) -> httpx.Proxy | None:
-    """The proxy that the environment sets for a URL. None if NO_PROXY exempts it, and for plain http to loopback,
+def proxy_for(text: str, library: Any) -> Any:
+    """The `Proxy` of this library that the environment sets for a URL. None if NO_PROXY exempts it, and for plain http to loopback,
     which is allowed only because it stays on this machine.
 
-    Raises UnsendableError with the name of the variable, never its value: that may hold a password.
+    `library`: httpx or httpx2. Raises UnsendableError with the name of the variable, never its value: that may hold a password.
     """
     url = parsed(text)
     proxies = {name: setting(value) for name, value in getproxies().items()}
@@ -48,10 +47,10 @@ def proxy_for(text: str) -> httpx.Proxy | None:
         message = f"the proxy in {names} speaks SOCKS, which needs the extra `socks`"
         raise UnsendableError(message, hint=f"install it: {install('socks')}")
     try:
-        proxy = httpx.Proxy(f"{_SOCKS.get(kind, kind)}://{address}")
+        proxy = library.Proxy(f"{_SOCKS.get(kind, kind)}://{address}")
         if proxy.url.host:
             return proxy
-    except (ValueError, httpx.InvalidURL):
+    except (ValueError, library.InvalidURL):
         pass
     raise UnsendableError(
         f"the proxy in {names} has no address like http://host:port or socks5://host:port; "

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import httpx
-
 from kimi_auth.errors import (
     AccessDenied,
     Blocked,
@@ -26,7 +24,6 @@ from kimi_auth.errors import (
 )
 
 from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
-from .failures import NoEndpointError, UnpinnedError, UnsendableError, UntrustedError
 from .rules import ANY_ERROR, Row, Table
 
 __all__ = [
@@ -64,28 +61,32 @@ NOT_NOW = frozenset({"temporarily_unavailable", "server_error"})
 CLIENT_IS_WRONG = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type"})
 REQUEST_IS_WRONG = CLIENT_IS_WRONG | {"invalid_scope", "invalid_request"}
 
-UNUSABLE = (UnsendableError, httpx.UnsupportedProtocol, httpx.InvalidURL)
+UNUSABLE = ("UnsendableError", "UnsupportedProtocol", "InvalidURL")
+# Names of classes: httpx, httpx2 and `failures` have them (see `is_any_of`).
 # ProxyError: the proxy refused the tunnel, so the request never reached the server. LocalProtocolError: h11 rejected
 # the request before it wrote a byte.
 NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.LocalProtocolError,
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ProxyError",
+    "LocalProtocolError",
+    "NotSentError",
 )
 # WriteTimeout and WriteError included: the bytes written so far may be the whole request.
 MAYBE_SENT = (
-    httpx.ReadTimeout,
-    httpx.WriteTimeout,
-    httpx.ReadError,
-    httpx.WriteError,
-    httpx.CloseError,
-    httpx.RemoteProtocolError,
-    httpx.DecodingError,
-    httpx.TooManyRedirects,
+    "ReadTimeout",
+    "WriteTimeout",
+    "ReadError",
+    "WriteError",
+    "CloseError",
+    "RemoteProtocolError",
+    "DecodingError",
+    "TooManyRedirects",
+    "SSEError",
+    "DeadlineError",
 )
-ANY_FAILURE = (Exception,)
+ANY_FAILURE = ("Exception",)
 
 START_AGAIN = "start again: kimi-auth login"
 TRY_LOGIN_AGAIN = "check the network and try again: kimi-auth login"
@@ -250,7 +251,7 @@ POLL: Table[PollOutcome] = (
     replace(
         _NETWORK,
         why="another network, a portal: nothing was sent, and the code may still be approved",
-        failure=(UntrustedError,),
+        failure=("UntrustedError",),
         raises=ConfigError,
         says=CANNOT_BE_ASKED,
     ),
@@ -323,7 +324,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         "not_processed",
         "the metadata names an origin that this login is not bound to: nothing was sent",
         NO_ANSWER,
-        failure=(UnpinnedError,),
+        failure=("UnpinnedError",),
         raises=ConfigError,
         says=NOT_PINNED,
         hint=PIN_IT,
@@ -397,7 +398,7 @@ REVOKE: Table[RevokeOutcome] = (
     Row(
         "unsupported",
         "neither the platform nor the server's metadata (RFC 8414 §2) names an endpoint",
-        failure=(NoEndpointError,),
+        failure=("NoEndpointError",),
         raises=KimiAuthError,
         says="{host} names no address for revoking tokens",
         hint=NOT_REVOKED_HINT,
@@ -406,7 +407,7 @@ REVOKE: Table[RevokeOutcome] = (
     Row(
         "failed",
         "the metadata names an origin that this login is not bound to: nothing was sent",
-        failure=(UnpinnedError,),
+        failure=("UnpinnedError",),
         raises=ConfigError,
         says=NOT_PINNED,
         hint=NOT_REVOKED_HINT,

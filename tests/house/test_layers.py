@@ -16,7 +16,10 @@ THIRD_PARTY = {
     "PyInstaller": {"__pyinstaller"},
     "brotli": {"wire"},
     "filelock": {"store", "models"},
-    "httpx": {"wire", "clients", "cli"},  # cli: the demo is a client like any other
+    "certifi": {"wire"},
+    "httpx": {"http_libraries", "clients", "cli"},  # types only, but for the demo, which is a client like any other
+    "httpx2": {"http_libraries", "clients"},  # types only
+    "idna": {"clients"},
     "keyring": {"store"},
     "pydantic": {"platforms", "models"},
     "rich": {"cli"},
