@@ -9,13 +9,15 @@ from mcp.client.streamable_http import streamable_http_client
 
 from kimi_auth import BearerAuth, Session
 
+session = Session()
+
 
 async def main() -> None:
-    session = Session()
     http = AsyncClient(auth=BearerAuth(session))
     async with http, Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client:
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            print((await client.call_tool("echo", {"text": line})).content[0].text, flush=True)
+        for line in sys.stdin:
+            answer = await client.call_tool("echo", {"text": line})
+            print(*(part.text for part in answer.content if part.type == "text"), flush=True)
 
 
 asyncio.run(main())

@@ -54,7 +54,9 @@ class Observed:
     def course(self) -> Course:
         asyncio.run(self._session.login(SilentView()))
         with self._program() as program:
-            fresh, renewed = self._fresh(program), self._renewed(program)
+            fresh = self._fresh(program)
+            assert fresh == ANSWERS, f"{fresh}: {program.errors}"
+            renewed = self._renewed(program)
             rejected = self._rejected(program)
             if rejected == UNSEEN:
                 return Course(fresh, renewed, rejected, self._signed_out(program))

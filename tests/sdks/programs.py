@@ -67,12 +67,13 @@ class Piped:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            os.write(self._process.stdin.fileno(), f"{line}\n".encode())  # without a buffer that a dead program leaves full
+            os.write(
+                self._process.stdin.fileno(), f"{line}\n".encode()
+            )  # without a buffer that a dead program leaves full
         except BrokenPipeError:
             return Reply(error=error_of(self.errors))
         for answer in self._process.stdout:
-            # The question came with its line end, which the answer repeats; what is coloured is LiteLLM's advice.
-            if answer.strip() and not answer.startswith("\x1b"):
+            if answer.strip():  # the question came with its line end, which the answer repeats
                 return Reply(answer.strip())
         ended(self._process)
         return Reply(error=error_of(self.errors))
@@ -147,7 +148,7 @@ def queued(recipe: Recipe, python: str, environ: Mapping[str, str], folder: Path
     """Celery's worker processes and a program that sends them tasks; Celery's queue in files leads from one to the other."""
     for name in ("worker", "asker", "queue", "results"):
         (folder / name).mkdir()
-    for link in ("worker/data_in", "asker/data_out"):
+    for link in ("worker/data_in", "worker/data_out", "asker/data_in", "asker/data_out"):
         (folder / link).symlink_to(folder / "queue")
     results = {"CELERY_BROKER_URL": "filesystem://", "CELERY_RESULT_BACKEND": f"file://{folder / 'results'}"}
     environ = {**environ, **results, "PYTHONPATH": str(FOLDER)}
