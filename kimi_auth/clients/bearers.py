@@ -83,21 +83,25 @@ class Bearers:
         """The other bearer to send the request again with, after this answer to `bearer`; None if there is none, or if the
         answer says nothing about `bearer`. Why there is none after a 401 is logged."""
         refuses, is_the_url = self._seen.look(answer, bearer)
-        if not refuses:
-            return None
-        try:
-            return self._other(None if is_the_url else await self._source.rejected(bearer), bearer)
-        except KimiAuthError as error:
-            _log.warning(_NO_NEWER_TOKEN, error.line)
-            return None
+        return await self.other(bearer, reports=not is_the_url) if refuses else None
 
     def newer_sync(self, answer: Answer, bearer: str) -> str | None:
         """The same, blocking the calling thread."""
         refuses, is_the_url = self._seen.look(answer, bearer)
-        if not refuses:
-            return None
+        return self.other_sync(bearer, reports=not is_the_url) if refuses else None
+
+    async def other(self, bearer: str, *, reports: bool = True) -> str | None:
+        """Another bearer than this one, which got a 401, or None; `reports` it to the source, which may have it renewed."""
         try:
-            return self._other(None if is_the_url else self._source.rejected_sync(bearer), bearer)
+            return self._other(await self._source.rejected(bearer) if reports else None, bearer)
+        except KimiAuthError as error:
+            _log.warning(_NO_NEWER_TOKEN, error.line)
+            return None
+
+    def other_sync(self, bearer: str, *, reports: bool = True) -> str | None:
+        """The same, blocking the calling thread."""
+        try:
+            return self._other(self._source.rejected_sync(bearer) if reports else None, bearer)
         except KimiAuthError as error:
             _log.warning(_NO_NEWER_TOKEN, error.line)
             return None

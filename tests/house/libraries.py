@@ -1,25 +1,34 @@
-"""A test that asks for `library` runs once for each library that our requests can be sent with."""
+"""Which HTTP libraries a test's program has loaded, as far as this package is told.
+
+The tests' own process has loaded both. A test sees httpx alone, as most programs do; one that asks for `library` runs once
+for each; the tests of `clients` see both.
+"""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
+from kimi_auth import http_libraries
+
 __all__ = ["LIBRARIES", "in_library"]
 
 LIBRARIES = {"httpx": httpx, "httpx2": httpx2}
 
 
+@pytest.fixture(autouse=True)
+def loaded_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx alone is loaded."""
+    monkeypatch.setattr(http_libraries, "NAMES", ("httpx",))
+
+
 @pytest.fixture(params=LIBRARIES)
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loaded_libraries: None) -> Any:
     """The library that the program of this test has loaded; the other one counts as not loaded."""
-    for name in LIBRARIES:
-        if name != request.param:
-            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(http_libraries, "NAMES", (request.param,))
     return LIBRARIES[request.param]
 
 
