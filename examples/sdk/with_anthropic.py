@@ -3,18 +3,13 @@
 import sys
 
 from anthropic import Anthropic
-from anthropic.lib.credentials import AccessToken
 
 from kimi_auth import Session
+from kimi_auth.clients import AnthropicCredentials
 
 session = Session()
-
-
-def token(*, force_refresh: bool = False) -> AccessToken:
-    return AccessToken(session.access_token_sync(refresh=force_refresh), expires_at=0)
-
-
-client = Anthropic(base_url=session.api_origin.removesuffix("/v1"), credentials=token)
+credentials = AnthropicCredentials(session)
+client = Anthropic(base_url=session.api_origin.removesuffix("/v1"), credentials=credentials)
 for line in sys.stdin:
     answer = client.messages.create(
         model="kimi-for-coding", max_tokens=100, messages=[{"role": "user", "content": line}]

@@ -13,11 +13,13 @@ session = Session()
 
 
 async def main() -> None:
-    http = AsyncClient(auth=BearerAuth(session))
-    async with http, Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client:
+    async with (
+        AsyncClient(auth=BearerAuth(session)) as http,
+        Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client,
+    ):
         for line in sys.stdin:
-            answer = await client.call_tool("echo", {"text": line})
-            print(*(part.text for part in answer.content if part.type == "text"), flush=True)
+            content = (await client.call_tool("echo", {"text": line})).content
+            print(*(part.text for part in content if part.type == "text"), flush=True)
 
 
 asyncio.run(main())
