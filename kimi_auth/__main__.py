@@ -17,9 +17,12 @@ import time
 from kimi_auth.selection import (
     API_BASE_VARIABLES,
     DEFAULT_PLATFORM,
+    LOGIN,
     OAUTH_HOST_VARIABLES,
     SHARE_DIR_DEFAULT,
     SHARE_DIR_VARIABLES,
+    key_before_login,
+    lent_token,
     select,
     unknown_variables,
 )
@@ -32,6 +35,7 @@ from kimi_auth.token import (
     fingerprint,
     is_ahead,
     is_due,
+    key_fingerprint,
     left_s,
     parse_record,
 )
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PLATFORM = DEFAULT_PLATFORM
+FORMATS = ("plain", "claude", "json")
+"""Those of `--format` that are answered here; the others depend on what their programs say."""
 OAUTH_HOST = "https://auth.kimi.com"
 CONFIG_MAX_BYTES = 1 << 20
 SECONDS_DIGITS_MAX = 9
@@ -100,11 +106,14 @@ def _options(words: Sequence[str]) -> dict[str, str]:
         is_known = (
             name == "--json"
             or (name == "--platform" and value == PLATFORM)
+            or (name == "--format" and value in FORMATS)
             or (name == "--min-ttl" and value.isascii() and value.isdigit() and len(value) <= SECONDS_DIGITS_MAX)
         )
         if not is_known or name in options:
             raise FallThrough
         options[name] = value
+    if options.pop("--format", "") == "json":
+        options["--json"] = ""
     return options
 
 
@@ -113,7 +122,7 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
 
     `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter.
     """
-    if unknown_variables(environ):
+    if unknown_variables(environ) or not _login_comes_first(environ, is_named=is_named):
         raise FallThrough
     folder = _share_dir(environ)
     _look_at(folder)
@@ -129,6 +138,14 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
         raise FallThrough
     _must_be_missing(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.revoked")
     return token
+
+
+def _login_comes_first(environ: Mapping[str, str], *, is_named: bool) -> bool:
+    """Whether no key of the user's comes before the login of `PLATFORM`, and `kimi-auth run` lent no other login's token."""
+    if key_before_login(environ, key_fingerprint)[1] != LOGIN:
+        return False
+    lent = lent_token(environ, key_fingerprint)
+    return lent is None or is_named or lent[1] == PLATFORM
 
 
 def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float) -> bool:

@@ -32,6 +32,8 @@ from kimi_auth.store import CredentialStore, FileStore
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
+    from kimi_auth.login.given import Given
+    from kimi_auth.models.kept_account import KeptAccount
     from kimi_auth.wire import OAuthServer
 
 log = logging.getLogger("kimi_auth.session")
@@ -56,8 +58,8 @@ def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Pa
 
 
 class Components:
-    """One login of one platform. The arguments are those of `Session`. Raises ConfigError for a platform that is not
-    known."""
+    """One login of one platform. The arguments are those of `Session`; `given`: a credential that is used instead of the
+    stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
 
     def __init__(
         self,
@@ -70,6 +72,8 @@ class Components:
         server: OAuthServer | None,
         observe: Observer | None,
         one_shot: bool,
+        given: Given | None = None,
+        platform_from: str = "",
     ) -> None:
         self.environ = os.environ if environ is None else environ
         if store is None and (name := refused(self.environ)):
@@ -80,9 +84,12 @@ class Components:
         in_config = "" if platform else configured_platform(self.config, self.registry)
         name, platform_source = select(self.environ, argument=platform, file=in_config, default=DEFAULT_PLATFORM)
         known = self.registry.get(name)
-        self._sources = {"share_dir": share_dir_source, "platform": platform_source}
+        self._sources = {"share_dir": share_dir_source, "platform": platform_from or platform_source}
         self.platform: Platform = resolve(known, self.environ)
-        self._built_in = known.oauth.host if known.oauth else ""
+        self.given = given
+        if given is not None:
+            self.platform, store = given.platform, given.store
+        self._built_in = known.oauth.host if known.oauth and self.platform.oauth else ""
         self.clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe = observe or recorder_from_environ()
@@ -147,6 +154,13 @@ class Components:
         )
 
     @once
+    def kept_account(self) -> KeptAccount | None:
+        """The account that the stored login was made with; None where none is kept: for another store, or a key."""
+        from kimi_auth.models.kept_account import KeptAccount
+
+        return KeptAccount(self.share_dir, self.platform) if isinstance(self.store, FileStore) else None
+
+    @once
     def targets(self) -> Targets:
         """The running clients that are served."""
         from kimi_auth.clients import Targets
@@ -158,7 +172,10 @@ class Components:
         self.targets.inject(token)
 
     def static_key(self) -> str:
-        """The API key that config.toml has for the platform, "" for none or where it cannot be read."""
+        """The API key that config.toml has for the platform, "" for none or where it cannot be read. A given credential has
+        no substitute."""
+        if self.given is not None:
+            return ""
         try:
             return static_key(self.config.read(), self.platform)
         except ConfigError as error:
@@ -174,12 +191,14 @@ class Components:
         """The status with the sources of its values, and with the state of a login that still waits in a keyring."""
         from kimi_auth.models.variables import overriding
 
+        if self.given is not None:
+            return self._told_of_given(self.given, status)
         waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
         kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
-        status = status._replace(overridden_by=overriding(self.platform, self.environ))
+        status = status._replace(overridden_by=overriding(self.platform, self.environ), account=self._account(status))
         if status.fp and self.platform.oauth:
             status = self._owned(status)
         if not waits:
@@ -187,6 +206,16 @@ class Components:
         words = "not signed in here: config.toml says that the login is in the system keyring"
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location="the system keyring", error=error)
+
+    def _account(self, status: Status) -> str:
+        token = self.store.read().token if status.fp and self.kept_account else None
+        return self.kept_account.recall(token) if token and self.kept_account else ""
+
+    def _told_of_given(self, given: Given, status: Status) -> Status:
+        usual = {"oauth_host": "platform"} if self.platform.oauth else {}
+        sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
+        sources |= {"api_base": given.base_source or sources["api_base"], "credential": given.source, **self._sources}
+        return status._replace(location=given.location, sources=sources)
 
     def _owned(self, status: Status) -> Status:
         """The status with the OAuth host that the credential belongs to, and who says so."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import ConfigError, WrongIssuer
+from kimi_auth.errors import ConfigError, InvalidKey, WrongIssuer
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
 
@@ -48,10 +48,16 @@ class PlatformModels:
     async def fetch_catalogue(self) -> Catalogue:
         """`fetch` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
         result. Raises ConfigError."""
+        from kimi_auth.models import Catalogue
         from kimi_auth.models.sync import catalogue_of
 
-        key = static_key(self._components.config.read(), self._components.platform)
-        return await catalogue_of(self._own, key, self._components.headers)
+        given = self._components.given
+        key = "" if given else static_key(self._components.config.read(), self._components.platform)
+        found = await catalogue_of(self._own, key, self._components.headers)
+        if given is not None and found.error is not None and found.error.code == "bearer_rejected":
+            words = f"{self._components.platform.name} rejected the credential in {given.location.removeprefix('the ')}"
+            return Catalogue(error=InvalidKey(words, hint=given.hint))
+        return found
 
     async def sync(self, *, dry_run: bool = False) -> Change:
         """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
@@ -116,6 +122,8 @@ class PlatformModels:
         from kimi_auth.models.sync import sync
 
         components = self._components
+        if components.given is not None:
+            raise components.given.refusal()
         memory = CatalogueCache(components.share_dir)
         return await sync(
             sources, components.config, components.headers, memory=memory, dry_run=dry_run, finishes=finishes

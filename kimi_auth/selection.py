@@ -10,29 +10,42 @@ imports nothing.
 | oauth_host, api_base | | those of the platform | | the platform's own |
 | store | `store=` | `KIMI_AUTH_STORE`, refused | | a file in the share directory |
 | account | | `KIMI_AUTH_ACCOUNT`, refused | | the platform's one login |
+| credential | `Session.default(api_key=)` | `KIMI_API_KEY` of the user's | | the login, then the token that `run` lent |
+| its API | `base_url=` | `KIMI_BASE_URL`, for the key beside it | | the platform that the key is for |
+
+`kimi-auth run` sets `KIMI_API_KEY` too, and marks it in `KIMI_API_KEY_LENT`: such a token ends with its 15 minutes, so a
+program that can reach the login uses the login.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
     "API_BASE_VARIABLES",
+    "API_KEY",
     "ARGUMENT",
+    "BASE_URL",
     "DEFAULT",
     "DEFAULT_PLATFORM",
+    "LENT",
+    "LOGIN",
     "OAUTH_HOST_VARIABLES",
     "REFUSED",
     "SHARE_DIR_DEFAULT",
     "SHARE_DIR_VARIABLES",
+    "key_before_login",
+    "lender",
+    "lent_mark",
+    "lent_token",
     "refused",
     "select",
     "unknown_variables",
 ]
 
-ARGUMENT, DEFAULT, CONFIG = "argument", "default", "config.toml"
+ARGUMENT, DEFAULT, CONFIG, LOGIN = "argument", "default", "config.toml", "login"
 """Sources of a value, beside the names of variables."""
 
 DEFAULT_PLATFORM = "kimi-code"
@@ -42,6 +55,13 @@ OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
 API_BASE_VARIABLES = ("KIMI_CODE_BASE_URL",)
 """The variables of the platform `kimi-code`, as `platforms/builtin.toml` has them."""
 
+API_KEY, BASE_URL = "KIMI_API_KEY", "KIMI_BASE_URL"
+"""A key of the user's, and the API that it is for."""
+
+LENT = "KIMI_API_KEY_LENT"
+"""What `kimi-auth run` says of the token that it put into `KIMI_API_KEY`: the platform's id, the token's fingerprint, its
+end (unix seconds, 0 for none) and its lifetime (seconds), separated by spaces."""
+
 REFUSED = {
     "KIMI_AUTH_STORE": "logins are kept in files only",
     "KIMI_AUTH_ACCOUNT": "a platform has one login",
@@ -50,8 +70,6 @@ REFUSED = {
 the token of a login that its user did not mean."""
 
 _SELECT_NOTHING = (
-    "KIMI_API_KEY",
-    "KIMI_BASE_URL",
     "KIMI_MODEL_NAME",
     "KIMI_MODEL_MAX_CONTEXT_SIZE",
     "KIMI_MODEL_CAPABILITIES",
@@ -60,7 +78,9 @@ _SELECT_NOTHING = (
 )
 """Variables of the Kimi CLI and of our tests that do not matter for a stored token."""
 
-_KNOWN = frozenset((*SHARE_DIR_VARIABLES, *OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES, *_SELECT_NOTHING))
+_CREDENTIAL = (API_KEY, BASE_URL, LENT)
+
+_KNOWN = frozenset((*SHARE_DIR_VARIABLES, *OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES, *_CREDENTIAL, *_SELECT_NOTHING))
 
 
 def select(
@@ -90,3 +110,42 @@ def refused(environ: Mapping[str, str]) -> str:
     """The first variable of `REFUSED` that is set, "" for none."""
     value, source = select(environ, variables=REFUSED)
     return source if value else ""
+
+
+def key_before_login(
+    environ: Mapping[str, str], fingerprint_of: Callable[[str], str], *, argument: str | None = None
+) -> tuple[str, str]:
+    """The API key that is used instead of the login, and its source; ("", `LOGIN`) where the login comes first."""
+    key, source = select(environ, argument=argument, variables=(API_KEY,))
+    if not key or (source == API_KEY and lent_token(environ, fingerprint_of) is not None):
+        return "", LOGIN
+    return key.strip(), source
+
+
+def lent_token(
+    environ: Mapping[str, str], fingerprint_of: Callable[[str], str]
+) -> tuple[str, str, float, float] | None:
+    """The token that `kimi-auth run` put into `KIMI_API_KEY`, its platform's id, its end (unix seconds, 0.0 for none) and
+    its lifetime in seconds; None for a key of the user's, or no key."""
+    token, mark = environ.get(API_KEY, ""), environ.get(LENT, "").split(" ")
+    if not token or len(mark) != 4 or mark[1] != fingerprint_of(token):
+        return None
+    if not all(number.isascii() and number.isdigit() and len(number) < 13 for number in mark[2:]):
+        return None
+    return token, mark[0], float(mark[2]), float(mark[3])
+
+
+def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], str]) -> str:
+    """The id of the platform of a lent token, "" for none."""
+    lent = lent_token(environ, fingerprint_of)
+    return lent[1] if lent else ""
+
+
+def lender(environ: Mapping[str, str]) -> str:
+    """The id of the platform in the mark of `kimi-auth run`, whether or not its token is still there; "" for no mark."""
+    return environ.get(LENT, "").partition(" ")[0]
+
+
+def lent_mark(platform: str, fp: str, expires_at_s: float, lifetime_s: float) -> str:
+    """The value of `LENT` for a token; 0 and 0 for one without an end."""
+    return f"{platform} {fp} {int(expires_at_s)} {int(lifetime_s)}"

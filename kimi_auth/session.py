@@ -9,10 +9,11 @@ one credential. Nothing is read before it is asked for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kimi_auth.clock import Clock
 from kimi_auth.components import Components
@@ -22,11 +23,14 @@ from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.loops import only_asyncio
 from kimi_auth.once import once
+from kimi_auth.selection import LENT, lender_of_token
 from kimi_auth.supply import TokenSupply
+from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
 
+    from kimi_auth.login.given import Given
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -60,20 +64,74 @@ class Session:
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
-        self._components = Components(
-            share_dir,
-            platform=platform,
-            environ=environ,
-            clock=clock,
-            store=store,
-            server=server,
-            observe=observe,
-            one_shot=one_shot,
+        self._use(
+            Components(
+                share_dir,
+                platform=platform,
+                environ=environ,
+                clock=clock,
+                store=store,
+                server=server,
+                observe=observe,
+                one_shot=one_shot,
+            ),
+            recheck_every_s,
         )
-        self._store = self._components.store
-        self._clock = self._components.clock
-        self._supply = TokenSupply(self._components, recheck_every_s)
+
+    def _use(self, components: Components, recheck_every_s: float) -> None:
+        self._components = components
+        self._store = components.store
+        self._clock = components.clock
+        self._supply = TokenSupply(components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
+
+    @classmethod
+    def default(
+        cls,
+        share_dir: str | Path | None = None,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        platform: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        observe: Observer | None = None,
+        one_shot: bool = False,
+        recheck_every_s: float = 0.0,
+    ) -> Self:
+        """A session over the first credential of the chain: `api_key`, the user's `KIMI_API_KEY`, the login, a token that
+        `kimi-auth run` lent to this process and that ends with its lifetime. `status().sources["credential"]` says which.
+
+        A key goes to one API: to `base_url` (for the variable: `KIMI_BASE_URL`), else to the platform whose keys begin like
+        it. A `platform` that is named ignores a variable's key for another one. A key's session can be asked for tokens,
+        models and status; what only a login can do raises ConfigError, as do a key that cannot be one and a key whose API is
+        not known. The other arguments are those of `Session`.
+        """
+        from kimi_auth.chain import given_after_login, given_before_login
+
+        surroundings = os.environ if environ is None else environ
+        lender = None if api_key or platform else lender_of_token(surroundings, key_fingerprint)
+
+        def components(given: Given | None = None) -> Components:
+            return Components(
+                share_dir,
+                platform=platform or lender,
+                environ=environ,
+                clock=clock,
+                store=None,
+                server=None,
+                observe=observe,
+                one_shot=one_shot,
+                given=given,
+                platform_from="" if platform else given.source if given else LENT if lender else "",
+            )
+
+        login = components()
+        given = given_before_login(login, api_key=api_key, base_url=base_url, is_named=platform is not None)
+        given = given or given_after_login(login)
+        session = cls.__new__(cls)
+        session._use(components(given) if given else login, recheck_every_s)  # noqa: SLF001 - it is ours
+        return session
 
     @property
     def platform(self) -> Platform:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kimi_auth.account import name_of_login
 from kimi_auth.components import Components
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["adopt_login", "sign_in", "sign_out", "sign_out_sync"]
 
 
+def _refuse_given(components: Components) -> None:
+    if components.given is not None:
+        raise components.given.refusal()
+
+
 async def sign_in(
     components: Components,
     view: LoginView,
@@ -30,6 +36,7 @@ async def sign_in(
 ) -> LoginReport:
     """Signs in as `Session.login` does, and reports every end: `state` is the rest state of device_login, or for an API
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
+    _refuse_given(components)
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 
@@ -58,11 +65,16 @@ async def sign_in(
     finally:
         await components.server.aclose()
     fp = fingerprint(ctx.token) if ctx.token else ""
-    return LoginReport(state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes)
+    is_in = state in {"signed_in", "models_pending"}
+    account = await name_of_login(components, ctx.token, already=ctx.already) if is_in else ""
+    return LoginReport(
+        state, fp, models=len(ctx.catalogue), already=ctx.already, error=ctx.error, notes=ctx.notes, account=account
+    )
 
 
 async def sign_out(components: Components) -> LogoutReport:
     """As `Session.logout`; the caller forgets the token that it holds."""
+    _refuse_given(components)
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
@@ -72,6 +84,7 @@ async def sign_out(components: Components) -> LogoutReport:
 
 def sign_out_sync(components: Components) -> LogoutReport:
     """`sign_out` for code without an event loop."""
+    _refuse_given(components)
     if components.platform.oauth is None:
         from kimi_auth.login.api_keys import sign_out_of_key
 
@@ -102,6 +115,8 @@ def _refuse_foreign(components: Components) -> None:
 def _signed_out(components: Components, landing: CredentialState) -> LogoutReport:
     if landing.state != "absent":
         raise landing.ctx.error or ConfigError("the login still stands")
+    if components.kept_account is not None:
+        components.kept_account.forget()
     ctx = landing.ctx
     error = ctx.error or components.keyring_error
     return LogoutReport(landing.state, ctx.revocation, ctx.config, error, components.store.leftovers())

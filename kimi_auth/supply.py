@@ -80,8 +80,9 @@ class TokenSupply:
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         if self._components.platform.oauth is None:
-            again = sign_in_command(self._components.platform)
-            raise ConfigError("an API key is not renewed", hint=f"give another one: {again} --force")
+            given = self._components.given
+            again = given.hint if given else f"give another one: {sign_in_command(self._components.platform)} --force"
+            raise ConfigError("an API key is not renewed", hint=again)
         return Need(min_ttl_s=min_ttl_s, not_fp=self._components.store.read().fp, insist=True)
 
     def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:

@@ -148,6 +148,11 @@ def fingerprint(token: Token) -> str:
     return digest[:16]
 
 
+def key_fingerprint(key: str) -> str:
+    """The fingerprint of an API key, or of an access token alone."""
+    return fingerprint(Token(key, "", 0.0, 0.0))
+
+
 def lifetime_s(token: Token) -> float:
     """The life that the server granted, in seconds; a missing, negative, NaN or absurd one counts as 900."""
     return token.expires_in_s if LIFETIME_MIN_S <= token.expires_in_s <= LIFETIME_MAX_S else DEFAULT_LIFETIME_S

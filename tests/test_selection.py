@@ -95,8 +95,10 @@ def test_the_fast_lane_steps_aside_for_what_it_does_not_know(tmp_path: Path) -> 
     record = {"access_token": "a", "refresh_token": "r", "expires_at": time.time() + 900, "expires_in": 900}
     (tmp_path / "credentials").mkdir(mode=0o700)
     (tmp_path / "credentials" / "kimi-code.json").write_text(json.dumps(record))
-    environ = {"KIMI_SHARE_DIR": str(tmp_path), "KIMI_API_KEY": "k", "KIMI_MODEL_NAME": "m", "PATH": "/bin"}
+    environ = {"KIMI_SHARE_DIR": str(tmp_path), "KIMI_BASE_URL": "b", "KIMI_MODEL_NAME": "m", "PATH": "/bin"}
     assert answer(["token"], environ, time.time()) == ("a", False)
+    with pytest.raises(FallThrough):
+        answer(["token"], {**environ, "KIMI_API_KEY": "k"}, time.time())
     for name in (*REFUSED, "KIMI_CODE_HOME", "KIMI_SOMETHING_NEW"):
         assert unknown_variables({**environ, name: "x"}) == [name]
         assert unknown_variables({**environ, name: ""}) == []

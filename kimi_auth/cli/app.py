@@ -48,9 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
     command = _command(args)
-    if "--json" not in args or command in SPEAK_THEMSELVES:
+    is_asked = "--json" in args or (command == "token" and _value(args, "--format") == "json")
+    if not is_asked or command in SPEAK_THEMSELVES:
         return ""
     return "events" if command == "login" else "object"
+
+
+def _value(args: list[str], name: str) -> str:
+    """The value of an option, "" for none."""
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    return next(
+        (after if word == name else word.partition("=")[2] for word, after in pairs if word.partition("=")[0] == name),
+        "",
+    )
 
 
 def _command(args: list[str]) -> str:

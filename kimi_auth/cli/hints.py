@@ -9,7 +9,7 @@ from kimi_auth.platforms.spec import ID
 __all__ = ["for_platform", "platform_named"]
 
 _COMMANDS = re.compile(
-    r"kimi-auth (?:login|logout|status|token|doctor|adopt|models(?: sync| list)?)\b(?! --help)(?![^;:]*--platform)"
+    r"kimi-auth (?:login|logout|status|token|doctor|adopt|me|usage|models(?: sync| list)?)\b(?! --help)(?![^;:]*--platform)"
 )
 
 

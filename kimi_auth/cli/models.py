@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
+from kimi_auth.cli.options import Json, PlatformId, open_default, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 
 if TYPE_CHECKING:  # the help waits for none of it
@@ -39,7 +39,7 @@ def models(
     out = terminal_of(ctx)
     if dry_run and action == "list":
         raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
-    session = open_session(platform)
+    session = open_default(platform) if action == "list" else open_session(platform)
     if action == "list":
         _show_list(out, session, out.signals.run(session.models.fetch_catalogue()))
     elif platform is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kimi_auth.session import Session
     from kimi_auth.supply import TokenSupply
 
-__all__ = ["components_of", "open_session", "supply_of"]
+__all__ = ["components_of", "open_default", "open_session", "supply_of"]
 
 
 def components_of(session: Session) -> Components:
@@ -29,8 +29,14 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
+def open_default(platform: str | None) -> Session:
+    """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
+    login = open_session(platform)  # says that a platform is not known
+    return type(login).default(platform=platform, observe=components_of(login).observe, one_shot=True)
+
+
 def open_session(platform: str | None, *, observe: Observer | None = None) -> Session:
-    """A session of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
+    """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose shows and
     who else listens to every command. Raises Usage for a platform that is not known."""
     from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
         LogObserver,

@@ -11,7 +11,7 @@ from kimi_auth import files
 from kimi_auth.cli.completion import complete_platforms
 from kimi_auth.cli.declared import JSON, PLATFORM
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.opening import components_of, open_session, supply_of
+from kimi_auth.cli.opening import components_of, open_default, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "at_home",
     "components_of",
     "concluded",
+    "open_default",
     "open_session",
     "supply_of",
     "terminal_of",

@@ -17,7 +17,7 @@ from kimi_auth.errors import ConfigError, StorageError
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor", "platforms"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt"})
+WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "me", "usage"})
 """Commands that work on the share directory; a writer may change modes there."""
 
 

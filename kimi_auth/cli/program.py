@@ -27,6 +27,8 @@ HOMES = {
     "adopt": "adopt",
     "run": "plain",
     "models": "models",
+    "me": "account",
+    "usage": "account",
     "platforms": "platforms",
     "doctor": "doctor",
     "diagram": "diagram",

@@ -23,6 +23,8 @@ def handed_out(session: Session, pair: Token) -> Token:
     from kimi_auth import advisory  # the help waits for none of it
 
     parts = components_of(session)
+    if parts.given is not None:
+        return pair
     is_running = advisory.renew_detached(parts) if advisory.is_renewal_due(parts) else None
     if not parts.platform.rotation_ends_access:
         return pair

@@ -11,17 +11,22 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
-from kimi_auth.cli.opening import open_session, supply_of
+from kimi_auth.cli.opening import components_of, open_default, supply_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
+from kimi_auth.selection import API_KEY, LENT, lent_mark
+from kimi_auth.token import Token, key_fingerprint, lifetime_s
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["run", "with_pair"]
 
-VARIABLE = "KIMI_API_KEY"
 ENDING = "_API_KEY"
 NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
 
@@ -40,14 +45,27 @@ def run(out: Terminal, *, command: list[str], platform: str | None, env: list[st
         if not NAME.fullmatch(name):
             words = f"--env: {ascii(name)[:80]} is not the name of a key's variable"
             raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
-    session = open_session(platform)
+    session = open_default(platform)
     with out.signals.held():
-        token = handed_out(session, supply_of(session).token_sync()).access_token
+        token = handed_out(session, supply_of(session).token_sync())
         drain()
-    environ = dict(os.environ)
-    for name in (VARIABLE, *env):
-        environ = with_pair(environ, name, token, session.platform.api_base)
+    environ = marked(dict(os.environ), session, token)
+    for name in (API_KEY, *env):
+        environ = with_pair(environ, name, token.access_token, session.platform.api_base)
     return _status_of(command, environ)
+
+
+def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[str, str]:
+    """The environment with the mark of a token that the child may replace by the login's own; a key of the user's has
+    none."""
+    given = components_of(session).given
+    kept = {name: value for name, value in environ.items() if name != LENT or (given and given.source == LENT)}
+    if given is not None:
+        return kept
+    ends = session.platform.oauth is not None
+    lifetime = lifetime_s(token) if ends else 0.0
+    mark = lent_mark(session.platform.id, key_fingerprint(token.access_token), token.expires_at_s * ends, lifetime)
+    return {**kept, LENT: mark}
 
 
 def with_pair(environ: Mapping[str, str], name: str, token: str, base: str) -> dict[str, str]:

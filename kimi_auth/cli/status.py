@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kimi_auth.cli.errors import Findings, status_error
-from kimi_auth.cli.opening import components_of, open_session
+from kimi_auth.cli.opening import components_of, open_default
 from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
@@ -37,7 +37,7 @@ WORDS = {
 
 def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
     """Shows the stored login and how long it lasts; returns the exit status, raises an error that is still to be said."""
-    session = open_session(platform)
+    session = open_default(platform)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
@@ -88,7 +88,8 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     rows: list[Row] = [
         ("platform", found.platform + _named(found, "platform")),
         ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
-        ("credential", found.location + _named(found, "share_dir")),
+        *([("account", f"{found.account}  (at sign-in)")] if found.account else []),
+        ("credential", found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
     ]
     if found.fp and session.platform.oauth is None:
         rows += [("key", "an API key, which does not expire"), ("print", found.fp)]
@@ -180,6 +181,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
     return {
         "platform": found.platform,
         "state": found.state,
+        "account": found.account or None,
         "location": found.location,
         "fp": found.fp,
         "region": session.platform.region,

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, supply_of, terminal_of
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.helpers import (
+    NOT_FOUND,
+    OPERATIONS,
+    USERNAME,
+    Format,
+    Request,
+    cluster_of,
+    docker_answer,
+    git_answer,
+    is_for,
+    kubectl_answer,
+    read_request,
+)
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_default, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
+from kimi_auth.cli.terminal import Terminal, one_line
+from kimi_auth.errors import ConfigError
 from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
+from kimi_auth.urls import origin_of
+
+if TYPE_CHECKING:
+    from kimi_auth.session import Session
 
 __all__ = ["add_to"]
 
@@ -37,19 +58,76 @@ def token(
     ] = 0.0,
     refresh: Annotated[bool, typer.Option("--refresh", help="Renew now, even if the stored token works.")] = False,
     json: Json = False,
+    form: Annotated[Format, typer.Option("--format", help="The shape for the program that asks.")] = "plain",
+    operation: Annotated[
+        str | None, typer.Argument(metavar="OPERATION", help="get, store, erase or list: what git or docker asks for.")
+    ] = None,
 ) -> None:
     """Print a token that works, and nothing else."""
     out = terminal_of(ctx)
-    session = open_session(platform)
+    form = _form(form, operation, json=json)
+    request = read_request(form) if form in OPERATIONS and operation != "list" else Request()
+    session = open_default(platform)
+    if form in OPERATIONS and not _is_to_be_answered(out, session, form, operation or "get", request):
+        return
+    if form == "kubectl":
+        _refuse_other_cluster(session)
     with out.signals.held():
         pair = handed_out(session, supply_of(session).token_sync(min_ttl_s=min_ttl, refresh=refresh))
     now_s, ends = components_of(session).age_clock.now_s(), session.platform.oauth is not None  # an API key has no end
-    if json:
-        out.record(described(pair, session.platform.id, now_s, ends=ends))
-    else:
+    if form == "git":
+        out.block("\n".join(git_answer(pair, request, ends=ends)))
+    elif form in {"plain", "claude"}:
         out.line(pair.access_token)
-    if platform is None and session.platform.id != DEFAULT_PLATFORM:
+    else:
+        objects: dict[str, dict[str, Any]] = {
+            "json": described(pair, session.platform.id, now_s, ends=ends),
+            "docker": {**docker_answer(pair, request)},
+            "kubectl": kubectl_answer(pair, os.environ, ends=ends),
+        }
+        out.record(objects[form])
+    is_chosen = platform is not None or components_of(session).given is not None
+    if not is_chosen and session.platform.id != DEFAULT_PLATFORM:
         api = session.platform.api_base
         out.say(f"this is {session.platform.name}'s, for {api} (choose: --platform {session.platform.id})")
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
         out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: it could not be renewed now")
+
+
+def _form(form: Format, operation: str | None, *, json: bool) -> Format:
+    """The format that options and operation mean together. Raises Usage where they contradict each other."""
+    if json and form not in {"plain", "json"}:
+        raise Usage(f"--json and --format {form} cannot be used together")
+    if operation is not None and form not in OPERATIONS:
+        raise Usage(f"token takes no argument {ascii(operation)[:80]}", hint="for a helper: --format git, or docker")
+    return "json" if json else form
+
+
+def _refuse_other_cluster(session: Session) -> None:
+    cluster = cluster_of(os.environ)
+    if cluster and not is_for(Request(cluster, origin_of(cluster)), session.api_origin):
+        words = f"this token is for {session.api_origin}, and kubectl asks for the cluster at {cluster[:200]}"
+        raise ConfigError(words, hint="name that cluster's platform in the kubeconfig: --platform ID")
+
+
+def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: str, request: Request) -> bool:
+    """Whether the request is for a token, and from the server that tokens are for; other operations are done here.
+
+    kimi-auth signs in by itself, so nothing is stored. What git erases, its server has refused: that token is replaced, if
+    it is the stored one, as after any 401. An unknown operation is ignored, as git asks of helpers.
+    """
+    if operation == "get" and is_for(request, session.api_origin):
+        return True
+    if operation == "get":
+        out.say(f"no token for {one_line(request.server)[:200]}: this platform's is for {session.api_origin}")
+        if form == "docker":
+            out.line(NOT_FOUND)
+            raise typer.Exit(1)
+    elif operation == "list":
+        out.record({origin_of(session.api_origin): USERNAME})
+    elif operation == "store" and form == "docker":
+        raise Usage("docker login stores nothing in kimi-auth", hint="sign in: kimi-auth login")
+    elif operation == "erase" and form == "git" and request.password and is_for(request, session.api_origin):
+        with out.signals.held():
+            session.rejected_sync(request.password)
+    return False

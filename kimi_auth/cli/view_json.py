@@ -73,9 +73,14 @@ class JsonView:
         """The last event of a sign-in that stands; why another one ended is an error event, which is not ours to write."""
         if report.state == "signed_in":
             data = (
-                {"already": True}
+                {"already": True, "account": report.account or None}
                 if report.already
-                else {"already": False, "models": report.models, "notes": list(report.notes)}
+                else {
+                    "already": False,
+                    "account": report.account or None,
+                    "models": report.models,
+                    "notes": list(report.notes),
+                }
             )
             self._emit("success", finish(self._state, report).message, data)
 

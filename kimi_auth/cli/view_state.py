@@ -45,6 +45,15 @@ _ENDS: dict[str, tuple[Mood, str]] = {
 }
 """The rest states of device_login: how each looks, and its sentence. What to do next is the error line's business."""
 
+_ALREADY = "Signed in to {platform} already; nothing was changed. Option --force signs in again."
+
+_WITH_NAME = {
+    _ENDS["signed_in"][1]: "Signed in to {platform} as {account}.",
+    _ENDS["models_pending"][1]: "Signed in to {platform} as {account}; its models are still to be fetched.",
+    _ALREADY: "Signed in to {platform} as {account} already; nothing was changed. Option --force signs in again.",
+}
+"""The sentences of a sign-in that stands, where the platform says whose it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
@@ -103,8 +112,10 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
     """The state after the sign-in has ended as `report` says."""
     mood, sentence = _ENDS[report.state]
     if report.already:
-        sentence = "Signed in to {platform} already; nothing was changed. Option --force signs in again."
-    return replace(state, mood=mood, message=sentence.format(platform=state.platform))
+        sentence = _ALREADY
+    if report.account:
+        sentence = _WITH_NAME[sentence]
+    return replace(state, mood=mood, message=sentence.format(platform=state.platform, account=report.account))
 
 
 def interrupt(state: ViewState) -> ViewState:

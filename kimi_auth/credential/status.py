@@ -49,7 +49,7 @@ class Status(NamedTuple):
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
     the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
     "config.toml" or "default". `overridden_by`: variables that the Kimi
-    CLI prefers to this login, and how. No field holds a secret.
+    CLI prefers to this login, and how. `account`: the name that the platform had for it at sign-in, "" unknown. No field holds a secret.
     """
 
     platform: str
@@ -74,6 +74,7 @@ class Status(NamedTuple):
     error: KimiAuthError | None = None
     sources: Mapping[str, str] = _NOTHING
     overridden_by: Mapping[str, str] = _NOTHING
+    account: str = ""
 
 
 class Verdict(NamedTuple):
@@ -85,7 +86,8 @@ class Verdict(NamedTuple):
 
 class LoginReport(NamedTuple):
     """How a login ended: the rest state of device_login, the pair's fingerprint, models found, the error, if any, and
-    notes on models and fields that were left out of the platform's list."""
+    notes on models and fields that were left out of the platform's list. `account`: the name of the account that is signed
+    in, "" where the platform did not say it."""
 
     state: str
     fp: str = ""
@@ -93,6 +95,7 @@ class LoginReport(NamedTuple):
     already: bool = False
     error: KimiAuthError | None = None
     notes: tuple[str, ...] = ()
+    account: str = ""
 
 
 class LogoutReport(NamedTuple):

@@ -13,7 +13,7 @@ from kimi_auth.platforms import Platform
 from kimi_auth.store import MemoryStore, Snapshot, Stamp
 from kimi_auth.token import LIFETIME_MAX_S, Token, fingerprint
 
-__all__ = ["KeyStore", "sign_in_with_key", "sign_out_of_key"]
+__all__ = ["KeyStore", "is_key", "sign_in_with_key", "sign_out_of_key"]
 
 KEY_CHARACTERS_MAX = 4096
 
@@ -44,7 +44,7 @@ class KeyStore(MemoryStore):
             return Snapshot("corrupt", stamp, problem=CorruptCredential(problem.message, hint=problem.hint))
         if not key:
             return Snapshot("absent", stamp)
-        if not _is_key(key):
+        if not is_key(key):
             words = f"{self._config.path}: the api_key of {self._platform.provider_key} is not an API key"
             return Snapshot(
                 "corrupt", stamp, problem=CorruptCredential(words, hint=f"{sign_in_command(self._platform)} --force")
@@ -67,7 +67,7 @@ async def sign_in_with_key(
         if platform.oauth is not None:
             hint = f"sign in: kimi-auth login --platform {platform.id}"
             raise ConfigError(f"{platform.name} takes no API key", hint=hint)
-        if not _is_key(key):
+        if not is_key(key):
             raise ConfigError(
                 "this is not an API key: it is empty, or has characters that cannot be sent",
                 hint=sign_in_command(platform),
@@ -95,5 +95,6 @@ def sign_out_of_key(platform: Platform, config: ConfigFile) -> LogoutReport:
     return LogoutReport("absent", config="restored")
 
 
-def _is_key(text: str) -> bool:
+def is_key(text: str) -> bool:
+    """Whether this can be sent as an API key: visible ASCII, not too long."""
     return 0 < len(text) <= KEY_CHARACTERS_MAX and text.isascii() and text.isprintable() and " " not in text

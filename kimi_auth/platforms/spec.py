@@ -115,7 +115,8 @@ class Platform:
     """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
     of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
     `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
-    the pair."""
+    the pair. `key_prefixes`: how its API keys begin. `me_path`, `usage_path`: below the
+    API base, who is signed in and the remaining quota; None: it does not say."""
 
     id: str
     name: str
@@ -132,6 +133,9 @@ class Platform:
     assumed_context_length: int = 131_072
     revocation: Literal["none", "discover", "token"] = "none"
     rotation_ends_access: bool = False
+    key_prefixes: tuple[str, ...] = ()
+    me_path: str | None = None
+    usage_path: str | None = None
 
     @property
     def models_url(self) -> str:

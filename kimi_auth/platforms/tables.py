@@ -136,6 +136,9 @@ class _Platform(_Data):
     assumed_context_length: int = Field(default=131_072, gt=0)
     revocation: Literal["none", "discover", "token"] = "none"
     rotation_ends_access: bool = False
+    key_prefixes: tuple[Line, ...] = ()
+    me_path: UrlPath | None = None
+    usage_path: UrlPath | None = None
 
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from kimi_auth.lazily import lazily
 
 if TYPE_CHECKING:
+    from .account_api import fetch_account
     from .answers import (
+        AccountOutcome,
         Answer,
         CodeOutcome,
         DeviceCode,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TABLES",
+    "AccountOutcome",
     "Answer",
     "CodeOutcome",
     "DeviceCode",
@@ -56,6 +59,7 @@ __all__ = [
     "device_headers",
     "device_id",
     "exchange_answer",
+    "fetch_account",
     "fetch_models",
     "fetch_models_sync",
     "markdown",
@@ -67,7 +71,9 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "account_api": ("fetch_account",),
         "answers": (
+            "AccountOutcome",
             "Answer",
             "CodeOutcome",
             "DeviceCode",

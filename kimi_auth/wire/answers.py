@@ -10,9 +10,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 from kimi_auth.errors import KimiAuthError
 
-from .outcomes import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
+from .outcomes import AccountOutcome, CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 
 __all__ = [
+    "AccountOutcome",
     "Answer",
     "CodeOutcome",
     "DeviceCode",

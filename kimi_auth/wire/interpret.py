@@ -13,6 +13,7 @@ from typing import TypeVar
 from kimi_auth.extras import install
 
 from .answers import (
+    AccountOutcome,
     Answer,
     CodeOutcome,
     DeviceCode,
@@ -28,14 +29,15 @@ from .decode import JsonObject, catalogue, device_code, grant, json_object, oaut
 from .response import RawResponse
 from .rules import Facts, Row, Table, decide
 from .sanitize import clean, echoes, excerpt, redact
-from .tables import CODE, EXCHANGE, MODELS, POLL, REVOKE
+from .tables import ACCOUNT, CODE, EXCHANGE, MODELS, POLL, REVOKE
 
-__all__ = ["code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"]
+__all__ = ["account_answer", "code_answer", "exchange_answer", "models_answer", "poll_answer", "revoke_answer"]
 
 Outcome = TypeVar("Outcome")
 Value = TypeVar("Value")
 
 _CODE_SHOWN_MAX = 60
+_ACCOUNT_MEMBERS_MAX = 50
 
 
 def code_answer(response: RawResponse) -> Answer[CodeOutcome, DeviceCode]:
@@ -71,6 +73,24 @@ def models_answer(response: RawResponse, *, asked_by_etag: bool = False) -> Answ
         return shape or ("asked_by_etag" if asked_by_etag else ""), page
 
     return _answer(MODELS, response, read)
+
+
+def account_answer(response: RawResponse) -> Answer[AccountOutcome, JsonObject]:
+    """The answer to a request for the account or its usage, without texts that repeat the bearer."""
+
+    def read(data: JsonObject | None) -> tuple[str, JsonObject | None]:
+        if not data or "error" in data:
+            return "", None
+        if echoes(json.dumps(data, ensure_ascii=False), response.secrets):
+            data = {key: _silent(value, response.secrets) for key, value in list(data.items())[:_ACCOUNT_MEMBERS_MAX]}
+        return "account", data
+
+    return _answer(ACCOUNT, response, read)
+
+
+def _silent(value: object, secrets: tuple[str, ...]) -> object:
+    """A member of an account's answer; None for one with a text that repeats a secret."""
+    return None if echoes(json.dumps(value, ensure_ascii=False), secrets) else value
 
 
 def _unechoed(models: JsonObject, response: RawResponse) -> ModelsPage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["CodeOutcome", "ExchangeOutcome", "ModelsOutcome", "PollOutcome", "RevokeOutcome"]
+__all__ = ["AccountOutcome", "CodeOutcome", "ExchangeOutcome", "ModelsOutcome", "PollOutcome", "RevokeOutcome"]
 
 CodeOutcome = Literal["code", "unreachable", "refused"]
 PollOutcome = Literal[
@@ -13,3 +13,4 @@ PollOutcome = Literal[
 ExchangeOutcome = Literal["tokens", "revoked", "unrecognized", "not_processed", "in_doubt", "misconfigured"]
 RevokeOutcome = Literal["revoked", "unsupported", "failed"]
 ModelsOutcome = Literal["models", "unchanged", "rejected", "forbidden", "unavailable"]
+AccountOutcome = Literal["account", "rejected", "forbidden", "unavailable"]

@@ -1,4 +1,4 @@
-"""The five tables: the meaning of each request's answers. Every result is decided here and nowhere else.
+"""The six tables: the meaning of each request's answers. Every result is decided here and nowhere else.
 
 Two rules hold in all of them. A part of the answer that arrived completely counts, even if the connection broke
 afterwards: so rows with a status or a body come before rows with a failure. And only an OAuth error ends a login: no
@@ -23,10 +23,11 @@ from kimi_auth.errors import (
     Unreachable,
 )
 
-from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
+from .answers import AccountOutcome, CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 from .rules import ANY_ERROR, Row, Table
 
 __all__ = [
+    "ACCOUNT",
     "CODE",
     "EXCHANGE",
     "MODELS",
@@ -458,11 +459,41 @@ MODELS: Table[ModelsOutcome] = (
     ),
 )
 
+ACCOUNT: Table[AccountOutcome] = (
+    Row("account", "a JSON object that is no error", SUCCESS, shape="account"),
+    Row(
+        "rejected",
+        "this bearer is refused by the API's own origin: redirects are not followed (RFC 6750 §3.1)",
+        (range(401, 402),),
+        raises=KimiAuthError,
+        says="{host} refuses the access token ({got}){said}",
+        hint="renew it: kimi-auth token --refresh",
+    ),
+    Row(
+        "forbidden",
+        "membership or a proxy, never the login",
+        (range(402, 404),),
+        raises=KimiAuthError,
+        says="{host} refuses this account, or a proxy refuses the request ({got}){said}",
+        hint="check the membership on the web page of the platform, and the proxy",
+    ),
+    Row("unavailable", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
+    Row("unavailable", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED),
+    Row(
+        "unavailable",
+        "anything else",
+        raises=Unreachable,
+        says="{host} says nothing of the account ({got}){said}",
+        hint="try again later",
+    ),
+)
+
 TABLES: Mapping[str, Table[Any]] = {
     "device code": CODE,
     "poll": POLL,
     "exchange": EXCHANGE,
     "revoke": REVOKE,
     "models": MODELS,
+    "account": ACCOUNT,
 }
 """All tables by request: for tests that visit every row and for pages that show them."""

@@ -155,7 +155,7 @@ def test_what_the_process_is(
 ) -> None:
     """A session of its own, nothing but /dev/null and its own files open, in /, child of none of ours, without the keys of
     others."""
-    monkeypatch.setenv("KIMI_API_KEY", "sk-of-another-program")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-program")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     extra = os.pipe()
     assert program("token", pass_fds=extra).returncode == 0
@@ -170,7 +170,7 @@ def test_what_the_process_is(
     environ = dict(pair.split("=", 1) for pair in (proc / "environ").read_text().split("\0") if pair)
     assert environ["KIMI_SHARE_DIR"] == str(share_dir)
     assert environ["https_proxy"] == "http://127.0.0.1:1"
-    assert "KIMI_API_KEY" not in environ
+    assert "OPENAI_API_KEY" not in environ
     held.gate.set()
     until_renewed(store, due)
     ended(pid)

@@ -385,7 +385,7 @@ def test_as_events() -> None:
     assert [event["data"] for event in events if event["type"] == "info"][-5:] == [
         {"step": "approved"}, {"step": "stored"}, {"step": "models", "count": 3}, {"step": "configured"}, {"step": "live"},
     ]  # fmt: skip
-    assert events[-1]["data"] == {"already": False, "models": 3, "notes": []}
+    assert events[-1]["data"] == {"already": False, "account": None, "models": 3, "notes": []}
     assert "the-device-code" not in json.dumps(events)
 
 

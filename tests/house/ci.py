@@ -1,4 +1,4 @@
-"""With CI=true, a skipped test of a real server, a browser, other users or containers has failed: there, everything must run."""
+"""With CI=true, a skipped test of a real server or program, a browser, other users or containers has failed: there, everything must run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-MUST_RUN = ("real_server", "browser", "root", "containers")
+MUST_RUN = ("real_server", "real_program", "browser", "root", "containers")
 
 
 @pytest.hookimpl(wrapper=True)

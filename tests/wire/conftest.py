@@ -17,7 +17,7 @@ import pytest
 from house.libraries import in_library
 from house.patience import NO_LIMIT_S, joined
 
-from kimi_auth.wire import Answer, Endpoints, OAuthClient, fetch_models, fetch_models_sync
+from kimi_auth.wire import Answer, Endpoints, OAuthClient, fetch_account, fetch_models, fetch_models_sync
 
 HOST = "https://auth.test"
 NOW_S = 1_800_000_000.0
@@ -144,6 +144,10 @@ class World:
                 return asyncio.run(self.models(secret))
             case "models by etag":
                 return self.models_sync(secret, etag='"v1"')
+            case "account":
+                transport = httpx.MockTransport(self.handle)
+                asked = fetch_account(f"{self.host}/me", secret, self.headers, clock=self.clock, transport=transport)
+                return asyncio.run(asked)
         raise KeyError(request)
 
     async def models(self, bearer: str, **more: Any) -> Answer[Any, Any]:

@@ -1,4 +1,4 @@
-"""The five tables: every row is reached over a scripted network, and what the tables promise holds for all rows."""
+"""The six tables: every row is reached over a scripted network, and what the tables promise holds for all rows."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ OUTCOMES = {
     "exchange": answers.ExchangeOutcome,
     "revoke": answers.RevokeOutcome,
     "models": answers.ModelsOutcome,
+    "account": answers.AccountOutcome,
 }
 CODE = {
     "device_code": "device-s3cret",
@@ -195,6 +196,7 @@ CASES = [
             "exchange": "not_processed",
             "revoke": "failed",
             "models": "unavailable",
+            "account": "unavailable",
         }.items()
     ),
     Case("poll", httpx.InvalidURL("bad"), "refused", ConfigError, "nothing was sent"),
@@ -313,6 +315,16 @@ CASES = [
     Case("models", html(429, **{"Retry-After": "5"}), "unavailable", Unreachable, "HTTP 429", 5.0),
     Case("models", json(200, {"data": {}}), "unavailable", Unreachable, "gives no list of models"),
     Case("models", html(200), "unavailable", Unreachable, "HTTP 200"),
+    Case("account", json(200, {"user_id": "u"}), "account"),
+    Case(
+        "account", json(401, {"error": {"message": "expired"}}), "rejected", KimiAuthError, "refuses the access token"
+    ),
+    Case("account", json(402, {"error": {"message": "no membership"}}), "forbidden", KimiAuthError, "no membership"),
+    Case("account", httpx.InvalidURL("bad"), "unavailable", ConfigError, "nothing was sent"),
+    Case("account", httpx.ConnectError("no route"), "unavailable", Unreachable, "no route"),
+    Case("account", html(200), "unavailable", Unreachable, "says nothing of the account"),
+    Case("account", json(200, {"error": "no"}), "unavailable", Unreachable, "HTTP 200"),
+    Case("account", json(404, {"user_id": "u"}), "unavailable", Unreachable, "HTTP 404"),
 ]
 
 
@@ -335,7 +347,7 @@ def test_case(case: Case, run: Callable[[Case], answers.Answer[Any, Any]]) -> No
     assert type(answer.error) is (case.raises or type(None))
     assert case.says in str(answer.error or "")
     assert answer.retry_after_s == case.retry_after_s
-    good = case.outcome in {"code", "granted", "tokens", "models"}
+    good = case.outcome in {"code", "granted", "tokens", "models", "account"}
     assert (answer.value is not None) == good
     assert "s3cret" not in f"{answer}{answer.error}{answer.message}".replace("device-s3cret", "")
     assert not good or "new-access" not in repr(answer)

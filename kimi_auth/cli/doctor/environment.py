@@ -18,7 +18,8 @@ from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.models.variables import BASE_URL
-from kimi_auth.selection import API_BASE_VARIABLES, OAUTH_HOST_VARIABLES
+from kimi_auth.selection import API_BASE_VARIABLES, LOGIN, OAUTH_HOST_VARIABLES, key_before_login
+from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -47,8 +48,14 @@ def location(session: Session, status: Status) -> Iterator[Check]:
             yield Check("share dir", words, step)
 
 
-def variables(_: Session, found: Status) -> Iterator[Check]:
-    """What the Kimi CLI takes from the environment instead of this login; a finding where that sends its token elsewhere."""
+def variables(session: Session, found: Status) -> Iterator[Check]:
+    """What our own commands and the Kimi CLI take from the environment instead of this login; a finding where the latter
+    sends its token elsewhere."""
+    _, source = key_before_login(components_of(session).environ, key_fingerprint)
+    if source != LOGIN:
+        yield Check(
+            "credential chain", f"{source} is set: token, run, status and models use it instead of this login", ""
+        )
     for name, says in found.overridden_by.items():
         yield Check("variable", f"{name} {says}", f"unset {name}" if name == BASE_URL else "")
 

@@ -1,4 +1,4 @@
-"""The coding API below `/coding/v1`: models, chat that echoes, search, fetch and usages. All need a bearer token."""
+"""The coding API below `/coding/v1`: models, chat that echoes, search, fetch, usages and me. All need a bearer token."""
 
 from __future__ import annotations
 
@@ -175,6 +175,22 @@ def usages(state: State, call: Call) -> Answer:
                     "detail": {"limit": 200, "used": 0, "remaining": 200},
                 }
             ],
+        },
+        headers={},
+    )
+
+
+@bearer_checked
+def me(state: State, call: Call) -> Answer:
+    """An invented account."""
+    return json_answer(
+        {
+            "user_id": "user-1000001",
+            "nickname": "Emulated user",
+            "region": "REGION_CN",
+            "user_level_name": "Allegretto",
+            "email": "user@example.com",
+            "phone": "",
         },
         headers={},
     )

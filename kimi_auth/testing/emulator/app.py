@@ -44,6 +44,7 @@ ENDPOINTS: Final[tuple[tuple[str, str, str, Endpoint], ...]] = (
     ("search", "POST", "/coding/v1/search", api.search),
     ("fetch", "POST", "/coding/v1/fetch", api.fetch),
     ("usages", "GET", "/coding/v1/usages", api.usages),
+    ("me", "GET", "/coding/v1/me", api.me),
     ("page", "GET", "/device", approval.show),
     ("page", "POST", "/device", approval.decide),
 )

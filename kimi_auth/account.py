@@ -1,0 +1,101 @@
+"""Who is signed in and the remaining quota, asked with the session's own tokens."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from kimi_auth.components import Components
+from kimi_auth.errors import ConfigError, InvalidKey, KimiAuthError, Unreachable
+from kimi_auth.models.profile import Account, Usage, account_of, usage_of
+from kimi_auth.token import Token
+
+if TYPE_CHECKING:
+    from kimi_auth.wire import AccountOutcome, Answer
+    from kimi_auth.wire.decode import JsonObject
+
+__all__ = ["fetch_me", "fetch_usage", "name_of_login"]
+
+LOGIN_PATIENCE_S = 4.0
+"""How long the end of a login waits for the account's name."""
+
+log = logging.getLogger("kimi_auth.session")
+
+
+class Source(Protocol):
+    """A session: both methods as Session's."""
+
+    async def access_token(self) -> str: ...
+    async def rejected(self, bearer: str) -> str | None: ...
+
+
+async def fetch_me(components: Components, source: Source) -> Account:
+    """Who is signed in. Raises ConfigError for a platform that does not say so, Unreachable, and as
+    `Session.access_token`."""
+    found = account_of(await _ask(components, source, components.platform.me_path, "who is signed in"))
+    if found is None:
+        raise _unreadable(components, "who is signed in")
+    return found
+
+
+async def fetch_usage(components: Components, source: Source) -> Usage:
+    """The remaining quota. Raises as `fetch_me`."""
+    found = usage_of(await _ask(components, source, components.platform.usage_path, "the remaining quota"))
+    if found is None:
+        raise _unreadable(components, "the remaining quota")
+    return found
+
+
+async def name_of_login(components: Components, token: Token | None, *, already: bool) -> str:
+    """The name of the account that has just signed in, "" if the platform does not say it in 4 s; it is kept for `status`. A
+    login that stood `already` has the kept one. Never raises."""
+    platform = components.platform
+    kept = components.kept_account
+    if token is None or kept is None or platform.me_path is None:
+        return ""
+    if already:
+        return kept.recall(token)
+    from kimi_auth.wire import fetch_account
+
+    answer = await fetch_account(
+        platform.api_base + platform.me_path, token.access_token, components.headers, deadline_s=LOGIN_PATIENCE_S
+    )
+    account = account_of(answer.value) if answer.value is not None else None
+    if answer.error is not None:
+        log.info("the account is not known: %s", answer.error.message)
+    name = account.name if account else ""
+    kept.keep(token, name)
+    return name
+
+
+async def _ask(components: Components, source: Source, path: str | None, what: str) -> JsonObject:
+    """The API's answer; a rejected token is replaced once."""
+    from kimi_auth.wire import fetch_account
+
+    platform = components.platform
+    if path is None:
+        raise ConfigError(
+            f"{platform.name} does not say {what}", hint="name a platform that does: --platform kimi-code"
+        )
+    bearer: str | None = await source.access_token()
+    while bearer:
+        answer = await fetch_account(platform.api_base + path, bearer, components.headers)
+        if answer.value is not None:
+            return answer.value
+        newer = await source.rejected(bearer) if answer.outcome == "rejected" else None
+        if newer is None or newer == bearer:
+            raise _refusal(components, answer)
+        bearer = newer
+    raise _unreadable(components, what)
+
+
+def _refusal(components: Components, answer: Answer[AccountOutcome, JsonObject]) -> KimiAuthError:
+    given = components.given
+    if given is not None and answer.outcome == "rejected":
+        words = f"{components.platform.name} rejected the credential in {given.location.removeprefix('the ')}"
+        return InvalidKey(words, hint=given.hint)
+    return answer.error or _unreadable(components, "anything of the account")
+
+
+def _unreadable(components: Components, what: str) -> KimiAuthError:
+    return Unreachable(f"{components.platform.name} does not say {what}", hint="try again later")

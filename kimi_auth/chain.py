@@ -1,0 +1,97 @@
+"""The credential chain of `Session.default()`: an argument, the user's `KIMI_API_KEY`, the login, a token that was lent.
+
+`kimi_auth.selection` has the order; here a key gets the one API that it may be sent to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kimi_auth.components import Components
+from kimi_auth.errors import ConfigError
+from kimi_auth.platforms import Platform, resolve
+from kimi_auth.selection import (
+    ARGUMENT,
+    BASE_URL,
+    LOGIN,
+    key_before_login,
+    lender,
+    lent_token,
+    select,
+)
+from kimi_auth.token import key_fingerprint
+from kimi_auth.urls import normal_url
+
+if TYPE_CHECKING:
+    from kimi_auth.login.given import Given
+
+__all__ = ["given_after_login", "given_before_login"]
+
+
+def given_before_login(
+    components: Components, *, api_key: str | None = None, base_url: str | None = None, is_named: bool = False
+) -> Given | None:
+    """The API key that is used instead of the login of `components`, None for none. `is_named`: the platform was chosen, so
+    that a key of the environment for another one does not count. Raises ConfigError for a key that cannot be one, or whose
+    API is not known."""
+    environ = components.environ
+    key, source = key_before_login(environ, key_fingerprint, argument=api_key)
+    if source == LOGIN:
+        return None
+    base, base_source = select(environ, argument=base_url, variables=() if source == ARGUMENT else (BASE_URL,))
+    from kimi_auth.platforms.keys import platform_of_key
+
+    if base_source == BASE_URL and _is_of_a_lender(base, components):
+        base = ""
+    try:
+        platform = platform_of_key(
+            key,
+            base.strip(),
+            selected=components.platform,
+            is_named=is_named,
+            known=_resolved(components),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{base_source}: {error}", hint="correct it: it is the API that the key is for") from None
+    if platform is None:
+        if source != ARGUMENT:
+            return None
+        raise ConfigError(f"this API key is not for {components.platform.name}", hint="name the key's own platform")
+    from kimi_auth.login.given import given_key
+
+    return given_key(key, source, platform, components.clock, base_source=base_source if base else "")
+
+
+def given_after_login(components: Components) -> Given | None:
+    """The token that `kimi-auth run` lent this process, where there is no login of its platform; None otherwise."""
+    lent = lent_token(components.environ, key_fingerprint)
+    if lent is None or lent[1] != components.platform.id:
+        return None
+    stored = components.store.read()
+    if stored.state != "absent" and not (stored.token is not None and stored.token.is_empty):
+        return None
+    from kimi_auth.login.given import given_token
+
+    token, _, expires_at_s, lifetime_s = lent
+    return given_token(token, expires_at_s, lifetime_s, components.platform, components.clock)
+
+
+def _is_of_a_lender(base: str, components: Components) -> bool:
+    """Whether `kimi-auth run` set this base URL, for a token that a user's key has replaced since."""
+    name = lender(components.environ)
+    platform = components.registry.find(name) if name else None
+    try:
+        return platform is not None and normal_url(base.strip()) == resolve(platform, components.environ).api_base
+    except ValueError:
+        return False
+
+
+def _resolved(components: Components) -> list[Platform]:
+    """The known platforms with their overrides; one whose override is wrong is left out, its own commands say so."""
+    found = []
+    for platform in components.registry.all():
+        try:
+            found.append(resolve(platform, components.environ))
+        except ConfigError:
+            continue
+    return found

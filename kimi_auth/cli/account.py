@@ -1,0 +1,81 @@
+"""`kimi-auth me` and `kimi-auth usage`: who is signed in, and the remaining quota."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_default, terminal_of
+from kimi_auth.cli.terminal import Row
+
+if TYPE_CHECKING:  # the help, which knows every command, waits for none of it
+    from kimi_auth.models.profile import Limit
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    app.command()(me)
+    app.command()(usage)
+
+
+def me(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> None:
+    """Show who is signed in, as the platform says."""
+    from kimi_auth.account import fetch_me
+
+    out, session = terminal_of(ctx), open_default(platform)
+    account = out.signals.run(fetch_me(components_of(session), session))
+    values = {name: getattr(account, name) for name in ("id", "nickname", "region", "level", "email", "phone")}
+    if json:
+        told = {name: value or None for name, value in values.items()}
+        out.record({"platform": session.platform.id, "api_base": session.api_origin, **told})
+        return
+    out.rows([(name, value) for name, value in values.items() if value], title=session.platform.name)
+
+
+def usage(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> None:
+    """Show the remaining quota."""
+    from kimi_auth.account import fetch_usage
+
+    out, session = terminal_of(ctx), open_default(platform)
+    found = out.signals.run(fetch_usage(components_of(session), session))
+    if json:
+        out.record(
+            {
+                "platform": session.platform.id,
+                "api_base": session.api_origin,
+                "level": found.level or None,
+                "parallel": found.parallel,
+                "limits": [
+                    {
+                        "name": one.name,
+                        "window_s": one.window_s,
+                        "limit": one.limit,
+                        "used": one.used,
+                        "remaining": one.remaining,
+                        "left_share": None if one.left_share is None else round(one.left_share, 4),
+                        "resets_at": one.resets_at_s,
+                    }
+                    for one in found.limits
+                ],
+            }
+        )
+        return
+    now_s = time.time()
+    rows: list[Row] = [("level", found.level)] if found.level else []
+    rows += [(one.name, _left(one, now_s)) for one in found.limits]
+    if found.parallel is not None:
+        rows.append(("parallel", f"{found.parallel} requests at the same time"))
+    out.rows(rows, title=session.platform.name)
+
+
+def _left(one: Limit, now_s: float) -> str:
+    from kimi_auth.cli.status import duration
+
+    share = "" if one.left_share is None else f"{one.left_share:.0%} left"
+    numbers = "" if one.limit is None or one.remaining is None else f"{one.remaining:g} of {one.limit:g}"
+    resets = "" if one.resets_at_s is None else f"resets in {duration(one.resets_at_s - now_s)}"
+    return ", ".join(filter(None, (share, numbers, resets))) or f"{one.limit:g}"

@@ -1,0 +1,254 @@
+"""The credential chain: an argument, the user's KIMI_API_KEY, the login, a token that `kimi-auth run` lent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_auth import ConfigError, InvalidKey, Session
+from kimi_auth.__main__ import FallThrough, answer
+from kimi_auth.selection import LENT, lent_mark
+from kimi_auth.testing.emulator import Emulator
+from kimi_auth.token import Token, key_fingerprint
+
+Run = Callable[..., Any]
+
+KIMI, CN, AI = "https://api.kimi.com/coding/v1", "https://api.moonshot.cn/v1", "https://api.moonshot.ai/v1"
+GATEWAY = "https://gateway.example/v1"
+JWT = "eyJ.lent.token"
+MARK = f"kimi-code {key_fingerprint(JWT)} END 900"
+RUN = {"KIMI_API_KEY": JWT, "KIMI_BASE_URL": KIMI, LENT: MARK}
+CONFIG = """
+default_model = "moonshot-ai/m"
+[providers."managed:moonshot-ai"]
+type = "kimi"
+base_url = "https://api.moonshot.ai/v1"
+api_key = "sk-in-the-file"
+[models."moonshot-ai/m"]
+provider = "managed:moonshot-ai"
+model = "m"
+max_context_size = 1000
+"""
+LOGIN_TOKEN = "access-of-the-login"
+
+E, A, L = "KIMI_API_KEY", "argument", "file"
+PRECEDENCE: dict[str, tuple[dict[str, str], dict[str, Any], set[str], tuple[str, str, str]]] = {
+    # environment, arguments, files: source of the credential, the API that it goes to, the credential
+    "the login": ({}, {}, {"login"}, (L, KIMI, LOGIN_TOKEN)),
+    "a key before the login": ({"KIMI_API_KEY": "sk-kimi-1"}, {}, {"login"}, (E, KIMI, "sk-kimi-1")),
+    "a key alone": ({"KIMI_API_KEY": "sk-kimi-1\n"}, {}, set(), (E, KIMI, "sk-kimi-1")),
+    "a blank key": ({"KIMI_API_KEY": " "}, {}, {"login"}, (L, KIMI, LOGIN_TOKEN)),
+    "an argument before the variable": (
+        {"KIMI_API_KEY": "sk-kimi-1", "KIMI_BASE_URL": GATEWAY},
+        {"api_key": "sk-kimi-2"},
+        {"login"},
+        (A, KIMI, "sk-kimi-2"),
+    ),
+    "an argument with its address": ({}, {"api_key": "k", "base_url": GATEWAY}, set(), (A, GATEWAY, "k")),
+    "an argument with its platform": ({}, {"api_key": "sk-1", "platform": "moonshot-cn"}, set(), (A, CN, "sk-1")),
+    "a key with its address": ({"KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": f"{CN}/"}, {}, {"login"}, (E, CN, "sk-1")),
+    "a key of a gateway": ({"KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": GATEWAY}, {}, {"login"}, (E, GATEWAY, "sk-1")),
+    "a key of the configured platform": ({"KIMI_API_KEY": "sk-1"}, {}, {"config"}, (E, AI, "sk-1")),
+    "a Kimi Code key beside another default": ({"KIMI_API_KEY": "sk-kimi-1"}, {}, {"config"}, (E, KIMI, "sk-kimi-1")),
+    "a key that no platform knows": ({"KIMI_API_KEY": "abc"}, {}, set(), (E, KIMI, "abc")),
+    "a named platform's key": ({"KIMI_API_KEY": "sk-1"}, {"platform": "moonshot-cn"}, set(), (E, CN, "sk-1")),
+    "a named platform before another's key": (
+        {"KIMI_API_KEY": "sk-1"},
+        {"platform": "kimi-code"},
+        {"login"},
+        (L, KIMI, LOGIN_TOKEN),
+    ),
+    "a named platform before another address": (
+        {"KIMI_API_KEY": "sk-kimi-1", "KIMI_BASE_URL": GATEWAY},
+        {"platform": "kimi-code"},
+        {"login"},
+        (L, KIMI, LOGIN_TOKEN),
+    ),
+    "an address alone": ({"KIMI_BASE_URL": GATEWAY}, {}, {"login"}, (L, KIMI, LOGIN_TOKEN)),
+    "the login before a lent token": (RUN, {}, {"login"}, (L, KIMI, LOGIN_TOKEN)),
+    "the lender's login before the default": (RUN, {}, {"login", "config"}, (L, KIMI, LOGIN_TOKEN)),
+    "a lent token without a login": (RUN, {}, set(), (LENT, KIMI, JWT)),
+    "a lent token after a sign-out": (RUN, {}, {"signed out"}, (LENT, KIMI, JWT)),
+    "a lent key": (
+        {"KIMI_API_KEY": "sk-3", LENT: lent_mark("moonshot-cn", key_fingerprint("sk-3"), 0.0, 0.0)},
+        {},
+        {"login"},
+        (LENT, CN, "sk-3"),
+    ),
+    "the user's key in a program that run started": (
+        {**RUN, "KIMI_API_KEY": "sk-1"},
+        {},
+        {"login", "config"},
+        (E, AI, "sk-1"),
+    ),
+    "the user's key and address there": (
+        {**RUN, "KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": CN},
+        {},
+        {"login"},
+        (E, CN, "sk-1"),
+    ),
+    "a mark that is none": ({**RUN, LENT: "kimi-code x"}, {}, {"login"}, (E, KIMI, JWT)),
+    "a mark with a wrong number": ({**RUN, LENT: MARK + "٣"}, {}, {"login"}, (E, KIMI, JWT)),
+    "a key in config.toml": ({}, {}, {"config"}, ("config.toml", AI, "sk-in-the-file")),
+}
+
+
+FAST = {"the login", "a blank key", "an address alone", "the login before a lent token"}
+"""Where the fast lane of `token` must answer."""
+
+
+def on_disk(share_dir: Path, what: set[str]) -> None:
+    (share_dir / "credentials").mkdir(parents=True, mode=0o700)
+    record = {"access_token": LOGIN_TOKEN, "refresh_token": "r", "expires_at": time.time() + 900, "expires_in": 900}
+    if "signed out" in what:
+        record |= {"access_token": "", "refresh_token": ""}
+    if what & {"login", "signed out"}:
+        path = share_dir / "credentials" / "kimi-code.json"
+        path.write_text(json.dumps(record))
+        path.chmod(0o600)
+    if "config" in what:
+        (share_dir / "config.toml").write_text(CONFIG)
+
+
+@pytest.mark.parametrize("case", PRECEDENCE)
+def test_precedence(tmp_path: Path, case: str) -> None:
+    """The first credential of the chain wins, is named in the status, and is for one API; the fast lane says the same, or
+    steps aside."""
+    environ, arguments, disk, expected = PRECEDENCE[case]
+    on_disk(tmp_path, disk)
+    end = str(int(time.time()) + 800)
+    environ = {name: value.replace("END", end) for name, value in environ.items()} | {"KIMI_SHARE_DIR": str(tmp_path)}
+    session = Session.default(environ=environ, **arguments)
+    status = session.status()
+    assert (status.sources["credential"], session.api_origin, session.access_token_sync()) == expected
+    assert status.error is None
+    if expected[0] in {E, A, LENT}:
+        assert session.static_key() == ""
+    if "api_key" not in arguments:
+        try:
+            named = ["--platform", arguments["platform"]] if "platform" in arguments else []
+            token, _ = answer(["token", *named], environ, time.time())
+        except FallThrough:
+            assert case not in FAST
+        else:
+            assert (token, expected[0]) == (expected[2], L)
+
+
+REFUSALS: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "a key of two platforms": ({"KIMI_API_KEY": "sk-1"}, {}, "moonshot-cn, moonshot-ai"),
+    "an argument of two platforms": ({}, {"api_key": "sk-1"}, "moonshot-cn, moonshot-ai"),
+    "an argument for another platform": ({}, {"api_key": "sk-1", "platform": "kimi-code"}, "not for Kimi Code"),
+    "an address that is none": ({"KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": "x"}, {}, "KIMI_BASE_URL"),
+    "an address without TLS": ({"KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": "http://x.example"}, {}, "KIMI_BASE_URL"),
+    "a key with a line break": ({"KIMI_API_KEY": "sk-kimi-1\nsk-kimi-2"}, {}, "KIMI_API_KEY is not an API key"),
+    "a key that is too long": ({"KIMI_API_KEY": "x" * 5000}, {}, "KIMI_API_KEY is not an API key"),
+    "an inherited address of run": ({**RUN, "KIMI_API_KEY": "sk-1"}, {}, "moonshot-cn, moonshot-ai"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_key_without_one_api_is_refused(tmp_path: Path, case: str) -> None:
+    """A key whose API is not certain is sent nowhere; the error names variable and next step, and quotes no key."""
+    environ, arguments, words = REFUSALS[case]
+    with pytest.raises(ConfigError, match=words) as raised:
+        Session.default(environ={**environ, "KIMI_SHARE_DIR": str(tmp_path)}, **arguments)
+    assert raised.value.hint
+    assert "sk-" not in raised.value.line
+
+
+def test_what_only_a_login_can_do(tmp_path: Path) -> None:
+    """A key's session signs nothing in or out and writes no config.toml: nothing of the share directory changes."""
+    session = Session.default(tmp_path, api_key="sk-kimi-1", environ={})
+    for refused in (
+        session.login(),
+        session.login(api_key="sk-kimi-2"),
+        session.logout(),
+        session.models.sync(),
+        session.models.sync_all(),
+        session.access_token(refresh=True),
+    ):
+        with pytest.raises(ConfigError):
+            asyncio.run(refused)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError):
+        session.logout_sync()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_alone(kimi: Run, emulator: Emulator, share_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CI job without a login: token, status, run, and the models where the API takes the key; nothing is stored."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    assert kimi("token").out == "sk-kimi-1\n"
+    assert kimi("token", "--json").json["expires_at"] is None
+    shown = kimi("status")
+    assert "credential: the variable KIMI_API_KEY\n" in shown.out
+    assert kimi("status", "--json").json["sources"]["credential"] == "KIMI_API_KEY"
+    said = kimi("models")
+    assert said.status == InvalidKey.exit_status
+    assert "KIMI_API_KEY" in said.err
+    found = child(kimi)
+    assert (found["KIMI_API_KEY"], found["KIMI_BASE_URL"]) == ("sk-kimi-1", emulator.api_base)
+    assert LENT not in found
+    assert not (share_dir / "credentials").exists()
+
+
+def test_signing_in_is_the_logins(kimi: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key in the environment, login and logout still work on the login, and doctor says what comes first."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    assert kimi("login").status == 0
+    assert kimi("token").out == "sk-kimi-1\n"
+    said = kimi("doctor", "--json")
+    assert "KIMI_API_KEY" in " ".join(
+        each["evidence"] for each in said.json["checks"] if each["check"] == "credential chain"
+    )
+    monkeypatch.delenv("KIMI_API_KEY")
+    assert kimi("token").out != "sk-kimi-1\n"
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    assert kimi("logout").status == 0
+
+
+def child(kimi: Run, *options: str) -> dict[str, str]:
+    """The environment of a program that `run` starts."""
+    return dict(line.split("=", 1) for line in kimi("run", *options, "--", "env").out.splitlines() if "=" in line)
+
+
+def test_a_child_of_run_uses_the_login(kimi: Run, age: Callable[[float], Token], share_dir: Path) -> None:
+    """A program that outlives the token it was started with gets the renewed one, by the library and by `token`; one that
+    cannot reach the login has the lent token, with its end."""
+    kimi("login")
+    age(100)
+    environ = child(kimi)
+    lent = environ["KIMI_API_KEY"]
+    renewed = kimi("token", "--refresh").out.strip()
+    assert renewed != lent
+    within = os.environ | environ
+    command = [sys.executable, "-m", "kimi_auth", "token"]
+    assert subprocess.run(command, env=within, capture_output=True, text=True, check=True).stdout.strip() == renewed
+    assert Session.default(environ=within).access_token_sync() == renewed
+    alone = Session.default(share_dir / "elsewhere", environ=within)
+    assert alone.access_token_sync() == lent
+    assert 0 < alone.status().left_s <= 100
+    again = {**within, "KIMI_SHARE_DIR": str(share_dir / "elsewhere")}
+    command = [sys.executable, "-m", "kimi_auth", "run", "--", "env"]
+    passed_on = subprocess.run(command, env=again, capture_output=True, text=True, check=True).stdout
+    assert f"{LENT}={environ[LENT]}" in passed_on.splitlines()
+
+
+def test_run_lends_a_login_only(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inherited mark does not survive a key of the user's, and the mark holds no secret."""
+    kimi("login")
+    environ = child(kimi)
+    name, fp, _, _ = environ[LENT].split(" ")
+    assert (name, fp) == ("kimi-code", key_fingerprint(environ["KIMI_API_KEY"]))
+    assert environ["KIMI_API_KEY"] not in environ[LENT]
+    monkeypatch.setenv(LENT, environ[LENT])
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    assert LENT not in child(kimi)
