@@ -9,14 +9,15 @@ from openai import DefaultAsyncHttpxClient
 
 from kimi_auth import BearerAuth, Session
 
+session = Session()
+http = DefaultAsyncHttpxClient(auth=BearerAuth(session))
+
 
 async def main() -> None:
-    session = Session()
-    http = DefaultAsyncHttpxClient(auth=BearerAuth(session))
     kimi = Kimi(model="kimi-for-coding", base_url=session.api_origin, api_key="unused", http_client=http)
     for line in sys.stdin:
-        stream = await kimi.generate("", [], [Message(role="user", content=line)])
-        print("".join([getattr(part, "text", "") async for part in stream]), flush=True)
+        parts = [part async for part in await kimi.generate("", [], [Message(role="user", content=line)])]
+        print("".join(getattr(part, "text", "") for part in parts), flush=True)
 
 
 asyncio.run(main())

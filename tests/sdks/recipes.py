@@ -71,7 +71,7 @@ RECIPES: Final = (
     Recipe("with_llamaindex.py", "llama-index-llms-openai-like", "`BearerAuth`", "httpx", unseen_401=True),
     Recipe("with_pydantic_ai.py", "pydantic-ai-slim", "`BearerAuth`", unseen_401=True),
     Recipe("with_openai_agents.py", "openai-agents", "`api_key=session.access_token`"),
-    Recipe("with_smolagents.py", "smolagents", "`api_key=session.access_token_sync`"),
+    Recipe("with_smolagents.py", "smolagents", "`BearerAuth`", unseen_401=True),
     Recipe(
         "with_instructor.py",
         "instructor",

@@ -21,7 +21,8 @@ ENDPOINTS = [
 
 @pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS)
 def test_bearer_is_checked(visitor: Any, clock: Any, method: str, path: str, body: object) -> None:
-    """Every endpoint answers 401 to a missing, unknown, expired or revoked token, and 402 without membership."""
+    """Every endpoint answers 401 to a missing, unknown, expired or revoked token, 402 without membership, and takes a static
+    key that it was given."""
     headers = visitor.bearer()
 
     def ask(**other: str) -> tuple[int, str | None, str | None]:
@@ -43,6 +44,8 @@ def test_bearer_is_checked(visitor: Any, clock: Any, method: str, path: str, bod
     headers = visitor.bearer()
     visitor.state.revoke_family()
     assert ask() == rejected
+    visitor.state.api_keys.add("sk-emulated")
+    assert ask(authorization="Bearer sk-emulated") == (200, None, None)
 
 
 def test_models(visitor: Any) -> None:
