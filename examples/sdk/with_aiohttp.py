@@ -15,8 +15,8 @@ async def main() -> None:
     async with ClientSession(middlewares=[AiohttpMiddleware(session)], raise_for_status=True) as http:
         for line in sys.stdin:
             body = {"model": "kimi-for-coding", "messages": [{"role": "user", "content": line}]}
-            async with http.post(f"{session.api_origin}/chat/completions", json=body) as answer:
-                print((await answer.json())["choices"][0]["message"]["content"], flush=True)
+            answer = await http.post(f"{session.api_origin}/chat/completions", json=body)
+            print((await answer.json())["choices"][0]["message"]["content"], flush=True)
 
 
 asyncio.run(main())

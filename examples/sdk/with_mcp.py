@@ -18,8 +18,7 @@ async def main() -> None:
         Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client,
     ):
         for line in sys.stdin:
-            content = (await client.call_tool("echo", {"text": line})).content
-            print(*(part.text for part in content if part.type == "text"), flush=True)
+            print((await client.call_tool("echo", {"text": line})).content[0].model_dump()["text"], flush=True)
 
 
 asyncio.run(main())
