@@ -282,7 +282,8 @@ class Session:
         """Serves a running client with every token from now on (see `kimi_auth.clients.as_target`); returns how to stop.
 
         Tokens go to the platform's API only: an httpx client signs no request to another origin, and a client whose
-        `base_url` is elsewhere is refused with a ValueError.
+        `base_url` is elsewhere is refused with a ValueError. An object that copies its key is refused with a TypeError that
+        names another way.
         """
         detach = self._components.targets.attach(target)
         token = self._components.credential.inspect().token

@@ -90,7 +90,7 @@ class _Conversation:
 
 
 def _position(body: Any) -> int | None:
-    """Where a file will be read from; None for what cannot seek."""
+    """Where a file will be read from; None for a body that cannot seek."""
     seekable = getattr(body, "seekable", None)
     if seekable is None or not seekable():
         return None

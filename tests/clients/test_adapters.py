@@ -249,6 +249,19 @@ def test_a_bearer_provider(login: Session, emulator: Emulator) -> None:
     assert emulator.state.counts["refreshes"] == 1
 
 
+def test_a_client_that_is_kept_fresh(login: Session, emulator: Emulator) -> None:
+    """openai's client, which reads its key for each request, has each new token; where it sends elsewhere it is refused."""
+    with openai.OpenAI(api_key="-", base_url=login.api_origin, max_retries=0) as client:
+        login.attach(client)
+        client.models.list()
+        emulator.state.expire_access()
+        login.access_token_sync(refresh=True)
+        client.models.list()
+    with openai.OpenAI(api_key="-") as client, pytest.raises(ValueError, match="base_url"):
+        login.attach(client)
+    assert emulator.state.counts["refreshes"] == 1
+
+
 def test_a_provider_for_a_loop(login: Session) -> None:
     """An async client takes the session's own method."""
 

@@ -7,12 +7,14 @@ import functools
 import gc
 import logging
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import httpx2
+import pydantic
 import pytest
 from house.libraries import LIBRARIES
 from house.patience import met
@@ -295,6 +297,82 @@ def test_an_httpx_client_needs_an_origin(make: Any) -> None:
     for put in (as_target, Targets().attach):
         with pytest.raises(ValueError, match="origin="):
             put(make())
+
+
+class Settings(pydantic.BaseModel):
+    """LlamaIndex's OpenAILike in short: a description, from which it makes its clients."""
+
+    api_key: str | None = STATIC
+    api_base: str = HOME
+
+
+class LangChainLike(pydantic.BaseModel):
+    """A description that can be called as well."""
+
+    openai_api_key: str = STATIC
+
+    def __call__(self, prompt: str) -> None:
+        raise AssertionError(f"a model was sent {len(prompt)} characters")
+
+
+class ThroughAModule:
+    """smolagents' LiteLLMModel in short: it gives its own key to a module that has another one."""
+
+    def __init__(self) -> None:
+        self.api_key, self.client = STATIC, litellm
+
+
+class Wrapper(Provider):
+    """It has a key of its own, which it may send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.api_key = STATIC
+
+
+class Delegate(Provider):
+    """instructor's way: what it does not have is its client's."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+
+litellm = types.ModuleType("litellm")
+litellm.api_key = None  # type: ignore[attr-defined]
+
+REFUSED: list[tuple[str, Callable[[], Any], str]] = [
+    ("a description", Settings, "http_client"),
+    ("a description that can be called", LangChainLike, "http_client"),
+    ("a module", lambda: litellm, "api_key=session"),
+    ("a client that is a module", ThroughAModule, "api_key=session"),
+    ("two keys", Wrapper, "attach its client"),
+]
+
+
+@pytest.mark.parametrize(("make", "instead"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
+def test_a_client_that_copies_its_key_is_refused(make: Callable[[], Any], instead: str) -> None:
+    """It would get a 401 when the token of that moment has ended; the sentence names another way, and no key."""
+    for put in (lambda it: as_target(it, origin=HOME), Targets(origin=HOME).attach):
+        with pytest.raises(TypeError, match=instead) as caught:
+            put(make())
+        assert "BearerAuth(session)" in str(caught.value)
+        assert STATIC not in str(caught.value)
+    assert litellm.api_key is None
+
+
+def test_a_client_that_delegates_is_served() -> None:
+    """The key that it shows is its client's, which gets the token."""
+    delegate = Delegate()
+    as_target(delegate, origin=HOME)("T")
+    assert (delegate.client.api_key, "api_key" in vars(delegate)) == ("T", False)
+
+
+def test_an_api_base_counts_as_a_base_url() -> None:
+    """A client that says so where it sends is served only if that is there."""
+    client: Any = Client()
+    client.api_base = "https://api.openai.com/v1"
+    with pytest.raises(ValueError, match="does not send to"):
+        Targets(origin=HOME).attach(client)
 
 
 def _at(base_url: object, make: Callable[[], Any]) -> Any:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 import trio
 from house.patience import until
@@ -16,6 +15,7 @@ from servers.fixtures import Pool
 from servers.real_server import RealServer
 
 from kimi_auth import BearerAuth, NotSignedIn, Unreachable, drain
+from kimi_auth.http_libraries import library_for
 from kimi_auth.login.view import SilentView
 from kimi_auth.session import Session
 from life.world import Home, Person, SharedTime
@@ -50,11 +50,11 @@ def login(life: Home, server_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Log
 
 
 async def ask(session: Session, times: int = 1) -> list[int]:
-    """The statuses of so many requests at once, with one client."""
+    """The statuses of so many requests at once, with one client of the library that is loaded."""
     url = f"{session.api_origin}/models"
     statuses: list[int] = []
     async with (
-        httpx.AsyncClient(auth=BearerAuth(session), trust_env=False) as client,
+        library_for().AsyncClient(auth=BearerAuth(session), trust_env=False) as client,
         anyio.create_task_group() as group,
     ):
 
@@ -66,6 +66,7 @@ async def ask(session: Session, times: int = 1) -> list[int]:
     return statuses
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("run", LOOPS.values(), ids=LOOPS)
 def test_a_day(login: Login, run: Any) -> None:
     """Fresh, expiring, expired and rejected, with twenty tasks at once: every request is answered, each renewal is one."""

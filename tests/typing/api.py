@@ -10,7 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, assert_type
 
+import aiohttp
+import anthropic
 import httpx
+import httpx2
+import openai
+import requests
+from websockets.asyncio.client import ClientConnection
 
 from kimi_auth import (
     BearerAuth,
@@ -21,7 +27,16 @@ from kimi_auth import (
     __version__,
     signals_deferred,
 )
-from kimi_auth.clients import Target, TokenSource, as_target
+from kimi_auth.clients import (
+    AiohttpMiddleware,
+    AnthropicCredentials,
+    AsyncAnthropicCredentials,
+    RequestsAuth,
+    Target,
+    TokenSource,
+    WebsocketAuth,
+    as_target,
+)
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.contracts import (
     CanStillUseOutcome,
@@ -83,7 +98,21 @@ async def a_program(session: Session, client: object) -> None:
     async with httpx.AsyncClient(auth=BearerAuth(session)) as http:
         await http.get("https://api.kimi.com/coding/v1/models")
     httpx.Client(auth=BearerAuth(session, origin="https://api.kimi.com"))
+    async with httpx2.AsyncClient(auth=BearerAuth(session)) as http2:
+        await http2.get("https://api.kimi.com/coding/v1/models")
+    httpx2.Client(auth=BearerAuth(session, origin="https://api.kimi.com"))
     BearerAuth("token")  # type: ignore[arg-type]
+
+
+async def other_clients(session: Session) -> None:
+    requests.get("https://api.kimi.com", auth=RequestsAuth(session), timeout=60)
+    aiohttp.ClientSession(middlewares=[AiohttpMiddleware(session)])
+    anthropic.Anthropic(credentials=AnthropicCredentials(session))
+    anthropic.AsyncAnthropic(credentials=AsyncAnthropicCredentials(session))
+    anthropic.Anthropic(credentials=AsyncAnthropicCredentials(session))  # type: ignore[arg-type]
+    openai.OpenAI(api_key=session.bearer_provider(), http_client=httpx2.Client(auth=BearerAuth(session)))
+    openai.AsyncOpenAI(api_key=session.access_token)
+    assert_type(await WebsocketAuth(session).connect("wss://api.kimi.com"), ClientConnection)
 
 
 def errors(error: KimiAuthError) -> None:
