@@ -1,4 +1,4 @@
-"""Programs of others in environments of their own, beside `.venv`: installed once, and again when what is wanted changes."""
+"""Programs of others in environments of their own, beside `.venv`: installed once, and again when the requirements change."""
 
 from __future__ import annotations
 

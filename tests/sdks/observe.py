@@ -33,7 +33,7 @@ AGAIN: Final = "; answers with the next token"
 
 @dataclass(frozen=True)
 class Course:
-    """What happened in each phase, in words that do not change from run to run."""
+    """The outcome of each phase, in text that does not change from run to run."""
 
     fresh: str
     renewed: str

@@ -180,7 +180,7 @@ def test_messages_echo(visitor: Any, content: object) -> None:
     ],
 )
 def test_bad_messages(visitor: Any, body: object, status: int, kind: str) -> None:
-    """What cannot be answered is an error in the shape that Anthropic clients read."""
+    """A request without an answer is an error in the shape that Anthropic clients read."""
     answer = visitor.http.post(f"{API}/messages", headers=visitor.bearer(), json=body)
     assert (answer.status_code, answer.json()["type"], answer.json()["error"]["type"]) == (status, "error", kind)
 
