@@ -101,7 +101,7 @@ publish: $(DEMO) ## attests and uploads what `make wheel` built, as the version 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
 	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-bench
+	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-sdks-* .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # oidc-provider is one of the servers that we did not write; without npm its tests say so and are skipped (fail in CI).

@@ -16,6 +16,7 @@ pytest_plugins = (
     "house.measured",
     "house.timeouts",
     "house.environments",
+    "house.installed",
     "house.ids",
     "house.libraries",
 )

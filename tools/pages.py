@@ -1,7 +1,9 @@
-"""The measured parts of docs/protocol.md: `python tools/pages.py` writes them, `make diagrams` calls it, a test compares them.
+"""The made parts of docs/: `python tools/pages.py` writes them, `make diagrams` calls it, a test compares them.
 
-They come from diagrams/measured/checker.json, the figures of the last whole proof. A part stands between two comments,
-`<!-- measured: NAME -->` and `<!-- end -->`; the text around it was written by people and stays.
+A part stands between two comments, `<!-- measured: NAME -->` and `<!-- end -->`; the text around it was written by people and
+stays. Figures of docs/protocol.md come from diagrams/measured/checker.json, of the last whole proof; the matrix of
+docs/sdk-matrix.md from diagrams/measured/sdks.json, of the last measurement of tests/sdks. `<!-- recipe: FILE -->` gives a
+file of examples/sdk.
 """
 
 from __future__ import annotations
@@ -14,21 +16,59 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGE: Final = ROOT / "docs" / "protocol.md"
-FIGURES: Final = ROOT / "diagrams" / "measured" / "checker.json"
+MEASURED: Final = ROOT / "diagrams" / "measured"
+RECIPES: Final = ROOT / "examples" / "sdk"
+PAGES: Final = {"protocol.md": "checker.json", "sdk-matrix.md": "sdks.json", "with-your-sdk.md": "sdks.json"}
+"""Each page of docs/ that has made parts, and the figures that they are made of."""
+
 PART: Final = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+RECIPE: Final = re.compile(r"(<!-- recipe: (\w+\.py) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+TRIPLE: Final = '"""'
 
 Figures = dict[str, Any]
 
 
 def main() -> int:
-    PAGE.write_text(page(PAGE.read_text("utf-8"), json.loads(FIGURES.read_text("utf-8"))), "utf-8", newline="\n")
+    for name, text in made().items():
+        (ROOT / "docs" / name).write_text(text, "utf-8", newline="\n")
     return 0
 
 
+def made() -> dict[str, str]:
+    """Each page that has made parts, as it should be."""
+    return {
+        name: page((ROOT / "docs" / name).read_text("utf-8"), json.loads((MEASURED / figures).read_text("utf-8")))
+        for name, figures in PAGES.items()
+    }
+
+
 def page(text: str, figures: Figures) -> str:
-    """`text` with its measured parts made of `figures`. Raises KeyError for a part that no function makes."""
-    return PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]](figures)}\n{found[3]}", text)
+    """`text` with its measured parts made of `figures`. Raises KeyError for a part that no function makes, OSError for a
+    recipe that is not there."""
+    text = PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]](figures)}\n{found[3]}", text)
+    return RECIPE.sub(lambda found: f"{found[1]}\n{recipe(found[2])}\n{found[3]}", text)
+
+
+def recipe(file: str) -> str:
+    """A recipe's program, without the sentence above it."""
+    text = (RECIPES / file).read_text("utf-8")
+    return f"```python\n{text.partition(TRIPLE)[2].partition(TRIPLE)[2].strip()}\n```\n"
+
+
+def matrix(figures: Figures) -> str:
+    """What each recipe's program saw in the four phases."""
+    head = ("SDK", "version", "token by", "fresh", "renewed under way", "401 under way", "signed out")
+    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for file, row in figures.items():
+        cells = [
+            row["version"],
+            row["takes"],
+            *(row[name] for name in ("fresh", "renewed", "rejected", "signed_out")),
+        ]
+        rows.append(f"| [{row['sdk']}](../examples/sdk/{file}) | " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join([*rows, ""])
 
 
 def rules(figures: Figures) -> str:
@@ -63,7 +103,12 @@ def ablations(figures: Figures) -> str:
     return "\n".join([*rows, "", *told])
 
 
-PARTS: Final[dict[str, Callable[[Figures], str]]] = {"rules": rules, "worlds": worlds, "ablations": ablations}
+PARTS: Final[dict[str, Callable[[Figures], str]]] = {
+    "rules": rules,
+    "worlds": worlds,
+    "ablations": ablations,
+    "matrix": matrix,
+}
 
 
 def _cell(text: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from filelock import FileLock
-from house.interpreters import NEWER_MIN, is_newer, newer
 from house.patience import heard
 from pydantic import BaseModel, Field, SecretStr
-from servers.fixtures import unavailable
 
 from kimi_auth.compat.oauth import KIMI_CODE_OAUTH_KEY, OAuthRef, OAuthToken, save_tokens
 from kimi_auth.session import Session
@@ -156,40 +151,6 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 # --- the real one ----------------------------------------------------------------------------------------------------
-
-KIMI_CLI = "kimi-cli==1.52.0"
-ENVIRONMENT = CHECKOUT / ".venv-kimi-cli"
-COMMAND = "install Python 3.13 (pyenv install 3.13, or your system's package), then pytest -m prove tests/compat"
-
-
-def _installed(environ: dict[str, str]) -> Path:
-    """The interpreter of an environment with the Kimi CLI and this checkout, made if it is not there yet."""
-    python = ENVIRONMENT / "bin" / "python"
-    wanted = hashlib.sha256(f"{KIMI_CLI} {NEWER_MIN} {(CHECKOUT / 'pyproject.toml').read_text()}".encode()).hexdigest()
-    stamp = ENVIRONMENT / "installed"
-    with FileLock(Path(tempfile.gettempdir()) / f"kimi-auth-compat-{os.getuid()}.lock"):
-        if stamp.exists() and stamp.read_text() == wanted and is_newer(str(python), environ):
-            return python
-        base = next(newer(environ), None)
-        if base is None:
-            unavailable(f"the Kimi CLI needs a Python of {'.'.join(map(str, NEWER_MIN))} or newer", COMMAND)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        for command in (
-            [base, "-m", "venv", "--clear", str(ENVIRONMENT)],
-            [*pip, "install", KIMI_CLI, "--editable", str(CHECKOUT)],
-        ):
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-            if done.returncode:
-                unavailable(f"the Kimi CLI cannot be installed: {done.stderr.strip()[-500:]}", " ".join(command))
-        stamp.write_text(wanted)
-    return python
-
-
-@pytest.fixture(scope="session")
-def kimi_cli_python(outside: dict[str, str]) -> str:
-    """A Python that has the real Kimi CLI, its kosong, and this checkout; without one: skipped, and failed when CI=true."""
-    environ = {name: value for name, value in outside.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    return str(_installed(environ))
 
 
 @pytest.fixture

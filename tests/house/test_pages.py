@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -109,9 +108,9 @@ def test_a_dead_anchor_is_seen(tmp_path: Path) -> None:
 
 
 def test_measured_parts_are_fresh() -> None:
-    """docs/protocol.md holds the figures of diagrams/measured/checker.json; `make diagrams` writes them."""
-    text, figures = read("docs/protocol.md"), json.loads(read("diagrams/measured/checker.json"))
-    assert pages_tool().page(text, figures) == text
+    """Pages hold the figures of diagrams/measured and the recipes of examples/sdk; `make diagrams` writes them."""
+    pages = pages_tool().made()
+    assert pages == {name: read(f"docs/{name}") for name in pages}
 
 
 def test_a_counterexample_is_told() -> None:

@@ -11,6 +11,8 @@ API = "/coding/v1"
 ENDPOINTS = [
     ("GET", "/models", None),
     ("POST", "/chat/completions", {"model": "kimi-for-coding", "messages": [{"role": "user", "content": "hi"}]}),
+    ("POST", "/messages", {"model": "kimi-for-coding", "messages": [{"role": "user", "content": "hi"}]}),
+    ("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "ping"}),
     ("POST", "/search", {"text_query": "x"}),
     ("POST", "/fetch", {"url": "https://example.com"}),
     ("GET", "/usages", None),
@@ -19,7 +21,8 @@ ENDPOINTS = [
 
 @pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS)
 def test_bearer_is_checked(visitor: Any, clock: Any, method: str, path: str, body: object) -> None:
-    """Every endpoint answers 401 to a missing, unknown, expired or revoked token, and 402 without membership."""
+    """Every endpoint answers 401 to a missing, unknown, expired or revoked token, 402 without membership, and takes a static
+    key that it was given."""
     headers = visitor.bearer()
 
     def ask(**other: str) -> tuple[int, str | None, str | None]:
@@ -41,6 +44,8 @@ def test_bearer_is_checked(visitor: Any, clock: Any, method: str, path: str, bod
     headers = visitor.bearer()
     visitor.state.revoke_family()
     assert ask() == rejected
+    visitor.state.api_keys.add("sk-emulated")
+    assert ask(authorization="Bearer sk-emulated") == (200, None, None)
 
 
 def test_models(visitor: Any) -> None:
@@ -148,3 +153,57 @@ def test_usages(visitor: Any) -> None:
     body = visitor.http.get(f"{API}/usages", headers=visitor.bearer()).json()
     assert body["usage"]["remaining"] == 1000
     assert body["limits"][0]["window"] == {"duration": 300, "timeUnit": "TIME_UNIT_MINUTE"}
+
+
+@pytest.mark.parametrize("content", ["Hello big world", [{"type": "text", "text": "Hello big world"}]])
+def test_messages_echo(visitor: Any, content: object) -> None:
+    """An Anthropic message says the last user message again, whole or as events, with the tokens counted."""
+    said = [{"role": "user", "content": "first"}, {"role": "user", "content": content}]
+    request = {"model": "kimi-for-coding", "max_tokens": 9, "messages": said}
+    headers = visitor.bearer()
+    whole = visitor.http.post(f"{API}/messages", headers=headers, json=request).json()
+    assert (whole["type"], whole["content"]) == ("message", [{"type": "text", "text": "Hello big world"}])
+    assert whole["usage"] == {"input_tokens": 4, "output_tokens": 3}
+    streamed = visitor.http.post(f"{API}/messages", headers=headers, json={**request, "stream": True}).text
+    kinds, events = zip(*(event.split("\ndata: ") for event in streamed.split("\n\n") if event), strict=True)
+    assert [kind.removeprefix("event: ") for kind in kinds] == [json.loads(event)["type"] for event in events]
+    assert [kinds[0], kinds[-1]] == ["event: message_start", "event: message_stop"]
+    assert json.loads(events[2])["delta"] == {"type": "text_delta", "text": "Hello big world"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ({"model": "gpt", "messages": []}, 404, "not_found_error"),
+        ({"model": "kimi-latest", "messages": "hi"}, 400, "invalid_request_error"),
+        ({"model": "kimi-latest", "messages": []}, 400, "invalid_request_error"),
+    ],
+)
+def test_bad_messages(visitor: Any, body: object, status: int, kind: str) -> None:
+    """A request without an answer is an error in the shape that Anthropic clients read."""
+    answer = visitor.http.post(f"{API}/messages", headers=visitor.bearer(), json=body)
+    assert (answer.status_code, answer.json()["type"], answer.json()["error"]["type"]) == (status, "error", kind)
+
+
+def test_mcp(visitor: Any) -> None:
+    """The MCP server shakes hands, lists its tool and runs it; a notification needs no answer, a stream there is none."""
+    headers = visitor.bearer()
+
+    def call(method: str, **params: object) -> dict[str, Any]:
+        body = {"jsonrpc": "2.0", "id": "a", "method": method, "params": params}
+        return dict(visitor.http.post(f"{API}/mcp", headers=headers, json=body).json())
+
+    assert call("initialize", protocolVersion="2025-06-18")["result"]["protocolVersion"] == "2025-06-18"
+    assert call("initialize", protocolVersion="1999-01-01")["result"]["protocolVersion"] == "2025-11-25"
+    assert call("ping") == {"jsonrpc": "2.0", "id": "a", "result": {}}
+    assert [tool["name"] for tool in call("tools/list")["result"]["tools"]] == ["echo"]
+    said = call("tools/call", name="echo", arguments={"text": "hi"})["result"]
+    assert said == {"content": [{"type": "text", "text": "hi"}], "isError": False}
+    assert call("tools/call", name="other")["result"]["isError"] is True
+    assert call("server/discover")["error"]["code"] == -32601
+    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    assert visitor.http.post(f"{API}/mcp", headers=headers, json=note).status_code == 202
+    assert visitor.http.post(f"{API}/mcp", headers=headers, json={"id": 1}).json()["error"]["code"] == -32600
+    for method in ("GET", "DELETE"):
+        assert visitor.http.request(method, f"{API}/mcp", headers=headers).status_code == 405
+        assert visitor.http.request(method, f"{API}/mcp").status_code == 401

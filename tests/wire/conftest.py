@@ -145,9 +145,8 @@ class World:
             case "models by etag":
                 return self.models_sync(secret, etag='"v1"')
             case "account":
-                transport = httpx.MockTransport(self.handle)
-                asked = fetch_account(f"{self.host}/me", secret, self.headers, clock=self.clock, transport=transport)
-                return asyncio.run(asked)
+                transport, url = self.transport, f"{self.host}/me"
+                return asyncio.run(fetch_account(url, secret, self.headers, clock=self.clock, transport=transport))
         raise KeyError(request)
 
     async def models(self, bearer: str, **more: Any) -> Answer[Any, Any]:

@@ -27,7 +27,7 @@ def api_error(status: int, kind: str, message: str, headers: Mapping[str, str] |
     return json_answer(body, status, headers=headers or {}, outcome=kind)
 
 
-def _bearer_checked(handler: Endpoint) -> Endpoint:
+def bearer_checked(handler: Endpoint) -> Endpoint:
     """Answers 401 for a bearer that is not valid (RFC 6750 §3), then 402 while membership is switched off."""
 
     @functools.wraps(handler)
@@ -46,7 +46,7 @@ def _bearer_checked(handler: Endpoint) -> Endpoint:
     return endpoint
 
 
-def _json_checked(handler: BodyHandler) -> Endpoint:
+def json_checked(handler: BodyHandler) -> Endpoint:
     """Passes the request's JSON object to the handler; answers anything else with a 400."""
 
     @functools.wraps(handler)
@@ -62,7 +62,7 @@ def _json_checked(handler: BodyHandler) -> Endpoint:
     return endpoint
 
 
-@_bearer_checked
+@bearer_checked
 def models(state: State, call: Call) -> Answer:
     """The catalogue, with an ETag (RFC 9110 §8.8.3) for If-None-Match."""
     value = {"object": "list", "data": [model.to_json() for model in state.models]}
@@ -74,8 +74,8 @@ def models(state: State, call: Call) -> Answer:
     return json_answer(value, headers=headers)
 
 
-@_bearer_checked
-@_json_checked
+@bearer_checked
+@json_checked
 def chat(state: State, body: dict[str, Any]) -> Answer:
     """An OpenAI chat completion that answers with the last user message, whole or as server-sent events."""
     model, messages = body.get("model"), body.get("messages")
@@ -83,10 +83,10 @@ def chat(state: State, body: dict[str, Any]) -> Answer:
         return api_error(404, "model_not_found", "The model does not exist; GET /coding/v1/models lists those that do.")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         return api_error(400, "invalid_request_error", "messages must be a list of objects.")
-    said = [_text_of(message) for message in messages if message.get("role") == "user"]
+    said = [text_of(message) for message in messages if message.get("role") == "user"]
     if not said:
         return api_error(400, "invalid_request_error", "messages has no user message to echo.")
-    prompt_tokens = sum(len(_text_of(message).split()) for message in messages)
+    prompt_tokens = sum(len(text_of(message).split()) for message in messages)
     completion_tokens = len(said[-1].split())
     usage = {
         "prompt_tokens": prompt_tokens,
@@ -101,7 +101,7 @@ def chat(state: State, body: dict[str, Any]) -> Answer:
     return json_answer({**_completion(str(model), "chat.completion"), "choices": [choice], "usage": usage}, headers={})
 
 
-def _text_of(message: Mapping[str, Any]) -> str:
+def text_of(message: Mapping[str, Any]) -> str:
     """The text of a message, whose content is a string or a list of parts."""
     content = message.get("content")
     if isinstance(content, str):
@@ -132,8 +132,8 @@ def _stream(model: str, text: str, usage: Mapping[str, int], *, apart: bool) -> 
     return Answer(200, chunks, "text/event-stream", {"Cache-Control": "no-cache"})
 
 
-@_bearer_checked
-@_json_checked
+@bearer_checked
+@json_checked
 def search(state: State, body: dict[str, Any]) -> Answer:
     """One invented result that names the query."""
     query = body.get("text_query")
@@ -152,8 +152,8 @@ def search(state: State, body: dict[str, Any]) -> Answer:
     return json_answer({"search_results": [result]}, headers={})
 
 
-@_bearer_checked
-@_json_checked
+@bearer_checked
+@json_checked
 def fetch(state: State, body: dict[str, Any]) -> Answer:
     """Markdown that names the URL; nothing is fetched."""
     url = body.get("url")
@@ -163,7 +163,7 @@ def fetch(state: State, body: dict[str, Any]) -> Answer:
     return Answer(200, (text.encode(errors="replace"),), "text/markdown; charset=utf-8")
 
 
-@_bearer_checked
+@bearer_checked
 def usages(state: State, call: Call) -> Answer:
     """A weekly quota and a five-hour window, in requests."""
     return json_answer(
@@ -180,7 +180,7 @@ def usages(state: State, call: Call) -> Answer:
     )
 
 
-@_bearer_checked
+@bearer_checked
 def me(state: State, call: Call) -> Answer:
     """An invented account."""
     return json_answer(

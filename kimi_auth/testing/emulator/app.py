@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from . import admin, api, approval, oauth, page
+from . import admin, agents, api, approval, oauth, page
 from .authorization_server import State
 from .call import Answer, Call, Endpoint, json_answer
 from .faults import Fault
@@ -37,6 +37,10 @@ ENDPOINTS: Final[tuple[tuple[str, str, str, Endpoint], ...]] = (
     ("revoke", "POST", "/api/oauth/revoke", oauth.revoke),
     ("models", "GET", "/coding/v1/models", api.models),
     ("chat", "POST", "/coding/v1/chat/completions", api.chat),
+    ("messages", "POST", "/coding/v1/messages", agents.messages),
+    ("mcp", "POST", "/coding/v1/mcp", agents.mcp),
+    ("mcp", "GET", "/coding/v1/mcp", agents.no_stream),
+    ("mcp", "DELETE", "/coding/v1/mcp", agents.no_stream),
     ("search", "POST", "/coding/v1/search", api.search),
     ("fetch", "POST", "/coding/v1/fetch", api.fetch),
     ("usages", "GET", "/coding/v1/usages", api.usages),

@@ -82,6 +82,7 @@ class State:
         self.counts: Counter[str] = Counter()
         self.log: deque[Mapping[str, Any]] = deque(maxlen=LOG_ENTRIES_MAX)
         self.membership = True
+        self.api_keys: set[str] = set()  # static keys that the API accepts beside its access tokens
         self.models: tuple[Model, ...] = DEFAULT_MODELS
         self.reused: list[str] = []  # spent refresh tokens that came again
         self._codes: dict[str, DeviceCode] = {}
@@ -184,7 +185,9 @@ class State:
 
     @_atomic
     def judge(self, bearer: str) -> Judgement:
-        """The API's answer to an access token."""
+        """The API's answer to an access token, or to a static key."""
+        if bearer in self.api_keys:
+            return "ok"
         token = self._tokens.get(bearer)
         if token is None or token.kind != "access":
             return "unknown"

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
-Endpoint = Literal["metadata", "device", "token", "revoke", "models", "chat", "search", "fetch", "usages", "me"]
+Endpoint = Literal[
+    "metadata", "device", "token", "revoke", "models", "chat", "messages", "mcp", "search", "fetch", "usages", "me"
+]
 GrantName = Literal["device_code", "refresh_token"]
 Drop = Literal["before", "after", "during"]
 
