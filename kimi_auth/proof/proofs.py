@@ -21,7 +21,7 @@ from .ablations import ABLATIONS, Ablation, leave_out
 from .equivalent_mutants import ARGUMENTS
 from .mutation import Mutant, Score, merged, mutants, score
 from .revision import revision
-from .rules import RULES, not_asked
+from .rules import RULES
 from .verdicts import Verdict, faults_of, verdicts, visit
 from .workers import WORKERS, Pool, side_by_side
 from .world import ROOTS
@@ -158,7 +158,6 @@ def _run(verdict: Verdict) -> Figures:
         "depth": report.depth,
         "longest_walk": report.longest_walk,
         "holds": verdict.holds,
-        "not asked": not_asked(verdict.config),
     }
 
 

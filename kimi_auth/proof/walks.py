@@ -19,10 +19,11 @@ from kimi_auth.machine import Library, digest
 
 from .ablations import ABLATIONS, world_without
 from .replay import Frame, replayed
-from .rules import RULES
+from .rules import RULES, not_asked
 from .scenarios import SCENARIOS, Scenario
 from .walkable import Walkable, dying, gates, walkable
 from .world import World
+from .worlds import WORLDS
 
 __all__ = ["counterexample", "main", "scenario_rows", "stories", "walks"]
 
@@ -40,6 +41,7 @@ def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None 
         "sent again": gates(world),
         "stories": list(stories(machines, checker.get("ablations", ()) if is_of_these else ())),
         "scenarios": scenario_rows(SCENARIOS),
+        "not asked": {name: not_asked(config) for name, config in WORLDS.items()},
     }
 
 
@@ -52,8 +54,8 @@ def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[di
             yield story(f"without {row['about']}", row["rule"], replayed(world, row["course"]))
 
 
-def counterexample(machines: Library, name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:
-    """The story of a rule that `machines` break in the world of that name."""
+def counterexample(name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:
+    """The story of a rule that breaks in the `world` of that name."""
     return story(name, rule, replayed(world, course))
 
 

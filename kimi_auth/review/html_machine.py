@@ -129,7 +129,7 @@ def _hooks(machine: Machine, hooks: list[tuple[str, ...]]) -> str:
     for activity, method, *others in hooks:
         said = promise(machine.name, activity)
         contract = f"<details><summary>contract</summary><p>{prose(said)}</p></details>" if said else ""
-        shown = mono(method.replace(".", ".\u200b"))
+        shown = mono(method).replace(".", ".<wbr>")
         line = source_line(machine.name, activity)
         where = f'<a href="../{escape(line)}">{shown}</a>' if line else shown
         rows.append((mono(activity), where + contract, *map(escape, others)))

@@ -33,11 +33,13 @@ function show() {
   row?.classList.add("addressed");
   const arrows = arrowsOf(shown, row?.dataset.edge);
   for (const arrow of arrows) arrow.classList.add("addressed");
-  // The browser's own jump to the fragment comes after this script.
-  requestAnimationFrame(() => {
+  const settle = () => {
     (row ?? place).scrollIntoView({ block: "center" });
     showLens(row, arrows);
-  });
+  };
+  settle();
+  // While the page is loaded, the browser's own jump to the fragment comes after this script.
+  if (document.readyState !== "complete") addEventListener("load", () => setTimeout(settle), { once: true });
 }
 function center(box, part) {
   if (!part) return;
