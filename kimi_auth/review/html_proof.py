@@ -66,7 +66,7 @@ def _holds(run: Figures) -> bool:
 def _worlds(checked: Figures, left: Figures) -> Iterator[str]:
     yield "<h3>Worlds</h3>\n"
     rows: list[Row] = []
-    ids = []
+    ids: list[str] = []
     for run in checked["runs"]:
         name = run.get("world", "")
         columns = ("processes", "policy", "states", "edges", "depth", "longest_walk")
@@ -124,7 +124,7 @@ def _ablations(checked: Figures, stories: Any) -> Iterator[str]:
     )
     playable = {(story["title"], story["rule"]): story["id"] for story in stories}
     rows: list[Row] = []
-    ids = []
+    ids: list[str] = []
     for gone in checked.get("ablations", ()):
         story = playable.get((f"without {gone['about']}", gone["rule"]))
         play = link(f"story/{story}", "play it") if story else ""

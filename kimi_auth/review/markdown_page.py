@@ -68,7 +68,7 @@ def _anchor(address: str) -> str:
 
 
 def _linked(text: str, line: str) -> str:
-    return f"[{text}](../{line})" if line else text
+    return f"[{text}](../{line})" if line and text.strip("`") else text
 
 
 def _cell(text: str) -> str:
