@@ -7,7 +7,7 @@ without our lock. States that look the same and lead on in the same ways are one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,9 +65,9 @@ class Walkable:
         }
 
 
-def walkable(machines: Mapping[str, Machine]) -> Walkable:
-    """The states and moves of the one process in `machines`."""
-    return _merged(*_explored(World(machines, WORLD, chained=False)))
+def walkable(machines: Mapping[str, Machine], config: Config = WORLD) -> Walkable:
+    """The states and moves of the one process in `machines`; `config` may be another world of one process."""
+    return _merged(*_explored(World(machines, config, chained=False)))
 
 
 def _explored(world: World) -> tuple[list[tuple[str, Disk]], list[list[tuple[Label, int]]]]:
@@ -136,11 +136,23 @@ def _merged(views: list[tuple[str, Disk]], moves: list[list[tuple[Label, int]]])
 
 
 def dying(world: Walkable) -> dict[str, dict[str, list[str]]]:
-    """By location: what may be on disk after the process died there, each column with its possible values. Nothing else
-    but sign-ins and sign-outs of our own program touched the disk."""
-    found: dict[str, dict[str, set[str]]] = {}
+    """By location: what may be on disk after the process died there, each column with its possible values.
+
+    Only our own program touched the disk before; a location that another program's interference alone leads to has what
+    is found after that.
+    """
     foreign = {number for number, label in enumerate(world.labels) if any(part in label.text for part in FOREIGN_MOVES)}
-    for state in sorted(_reachable(world, foreign)):
+    found = _left_by_deaths(world, _reachable(world, foreign))
+    every = _left_by_deaths(world, set(range(len(world.states))))
+    return {
+        place: {column: sorted(values, key=WORDS.index) for column, values in {**every, **found}[place].items()}
+        for place in sorted(every)
+    }
+
+
+def _left_by_deaths(world: Walkable, states: Iterable[int]) -> dict[str, dict[str, set[str]]]:
+    found: dict[str, dict[str, set[str]]] = {}
+    for state in states:
         place, _ = world.states[state]
         for label, target in world.moves[state]:
             if world.labels[label].text == DIES:
@@ -148,10 +160,7 @@ def dying(world: Walkable) -> dict[str, dict[str, list[str]]]:
                 columns = found.setdefault(world.locations[place], {column: set() for column in ON_DISK})
                 for column, value in zip(ON_DISK, disk, strict=False):
                     columns[column].add(value)
-    return {
-        place: {column: sorted(values) for column, values in columns.items()}
-        for place, columns in sorted(found.items())
-    }
+    return found
 
 
 def gates(world: Walkable) -> list[str]:
@@ -192,9 +201,3 @@ def _reachable(world: Walkable, shut: set[int]) -> set[int]:
                 seen.add(target)
                 front.append(target)
     return seen
-
-
-def unwalked(world: Walkable, edges: Iterable[str]) -> Iterator[str]:
-    """Those of `edges` that no move walks."""
-    walked = {edge for label in world.labels for edge in label.edges}
-    yield from (edge for edge in edges if edge not in walked)

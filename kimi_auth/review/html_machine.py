@@ -111,7 +111,8 @@ def _deaths(machine: Machine, dying: Mapping[str, Mapping[str, Any]]) -> Iterato
     yield (
         "<h3>If the process dies</h3><p>The files that the model checker finds after the process was killed in a state, before "
         "its activity took effect. The kernel frees the lock. The next walk begins at the initial state and decides from "
-        "these files alone. Where several values are listed, earlier walks decide which.</p>\n"
+        "these files alone. Where several values are listed, earlier walks decide which. A state that only the interference of "
+        "another program leads to is listed with the files that this leaves.</p>\n"
     )
     rows = []
     for name, disk in found.items():
@@ -119,7 +120,7 @@ def _deaths(machine: Machine, dying: Mapping[str, Mapping[str, Any]]) -> Iterato
         if disk is None:
             rows.append((head, "no credential is touched yet: the files stay as they were", *[""] * (len(columns) - 1)))
         else:
-            rows.append((head, *(escape(" | ".join(disk[column])) for column in columns)))
+            rows.append((head, *(escape(" or ".join(disk[column])) for column in columns)))
     ids = [f"{machine.name}.{name}.dies" for name in found]
     yield table(("state", *columns), rows, heading=1, ids=ids)
 

@@ -34,7 +34,10 @@ const walking = (({ machines, world, stories }) => {
   const choices = (moment) => {
     const place = moment.stack.at(-1);
     const spec = place ? parts(place).spec : null;
-    const declared = spec ? [...(spec.walks ? ["acquired"] : []), ...Object.keys(spec.on ?? {})] : [];
+    // The ends of a child come from walking it.
+    const ends = new Set(Object.keys(machines[spec?.walks]?.states ?? {}));
+    const own = Object.keys(spec?.on ?? {}).filter((one) => !ends.has(one));
+    const declared = spec?.walks ? ["acquired", ...own] : own;
     const ofWorld = moment.world === null ? [] : moves(moment.world);
     const known = new Set(ofWorld.map((one) => one.name));
     const off = declared.filter((one) => !known.has(one)).map((one) => ({ word: one, name: one, text: "", off: true }));
@@ -111,18 +114,13 @@ const walking = (({ machines, world, stories }) => {
       );
       if (words) return ["world", ...words];
     }
-    const { machine, state } = parts(edge);
-    const outcome = edge.split(".")[2];
-    const aim = `${machine}.${state}`;
-    for (const first of [machine, ...Object.keys(machines[machine]?.states ?? {}).map((one) => `${machine}.${one}`)]) {
+    const { machine } = parts(edge);
+    const rests = Object.keys(machines[machine]?.states ?? {}).map((state) => `${machine}.${state}`).filter(isRest);
+    for (const first of [machine, ...rests, ...(parentOf[machine] ? [parentOf[machine].split(".")[0]] : [])]) {
       const at = start(first);
-      if (!at || (first !== machine && !isRest(first))) continue;
-      const words = search(
-        { key: at.stack[0] },
-        (node) =>
-          Object.entries(parts(node.key).spec.on ?? {}).map(([word, to]) => ({ word, from: node.key, key: `${machine}.${to}` })),
-        (one) => one.from === aim && one.word === outcome,
-      );
+      const keyed = (moment, word) => ({ moment, word, key: moment.stack.join(">") });
+      const next = ({ moment }) => choices(moment).map((one) => keyed(take(moment, one), one.word));
+      const words = at && search(keyed(at, ""), next, (one) => one.moment.edges.includes(edge));
       if (words) return [first, ...words];
     }
     return null;

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kimi_auth.machine.spec import ACQUIRED, Machine
+from kimi_auth.machine.spec import ACQUIRED, Machine, State
 from kimi_auth.machine.trace import Walk
 
 from .page_data import PageData
@@ -67,21 +67,24 @@ def walk_address(machines: Mapping[str, Machine], walk: Walk) -> str:
             if step != implied.pop(0):
                 return ""
             continue
-        child = machines[stack[-1][0]].states[stack[-1][1]].walks
-        if child is not None and child == traced.machine:
+        child = _state(machines, stack[-1]).walks or ""
+        if child and child == traced.machine:
             words.append(ACQUIRED)
             stack.append((child, machines[child].initial))
-        machine, state = stack[-1]
-        if (
-            step != (machine, state, traced.event)
-            or machines[machine].states[state].on.get(traced.event) != traced.target
-        ):
+        elif child and traced.event in machines[child].rest:
+            return ""  # the end of a child that was not walked
+        if step[:2] != stack[-1] or _state(machines, stack[-1]).on.get(traced.event) != traced.target:
             return ""
         words.append(traced.event)
-        stack[-1] = (machine, traced.target)
-        while len(stack) > 1 and machines[stack[-1][0]].states[stack[-1][1]].is_rest:
+        stack[-1] = (traced.machine, traced.target)
+        while len(stack) > 1 and _state(machines, stack[-1]).is_rest:
             _, end = stack.pop()
-            machine, state = stack[-1]
-            implied.append((machine, state, end))
-            stack[-1] = (machine, machines[machine].states[state].on[end])
+            parent = stack[-1]
+            implied.append((*parent, end))
+            stack[-1] = (parent[0], _state(machines, parent).on[end])
     return "/".join(["walk", *words])
+
+
+def _state(machines: Mapping[str, Machine], at: tuple[str, str]) -> State:
+    machine, state = at
+    return machines[machine].states[state]
