@@ -1,4 +1,4 @@
-"""The simulated world in words: the record, its sidecars, the lock and the server, as a reader of a walk sees them."""
+"""The simulated world as text: the record, its sidecars, the lock and the server, as a reader of a walk sees them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .state import (
     Shared,
 )
 
-__all__ = ["COLUMNS", "ON_DISK", "WORDS", "Disk", "disk_of", "numbered"]
+__all__ = ["COLUMNS", "ON_DISK", "VALUES", "Disk", "disk_of", "numbered"]
 
 Disk = tuple[str, ...]
 """A value for each of `COLUMNS`."""
@@ -52,7 +52,7 @@ _RECORDS = {
 _PHASES = {FRESH: "a pair, fresh", EXPIRING: "a pair, expiring", EXPIRED: "a pair, expired"}
 _ANSWERS = ("none", "one", "two or more")
 
-WORDS = (
+VALUES = (
     *_RECORDS.values(),
     *_PHASES.values(),
     *_ANSWERS,
@@ -80,11 +80,11 @@ WORDS = (
 
 def numbered(disk: Disk) -> list[int]:
     """The numbers of its values."""
-    return [WORDS.index(word) for word in disk]
+    return [VALUES.index(word) for word in disk]
 
 
 def disk_of(shared: Shared, process: Process) -> Disk:
-    """The world in words, with what `process` alone knows. Sidecars are those of the record."""
+    """The world as text, with the facts that `process` alone knows. Sidecars are those of the record."""
     has_pair = shared.record >= 0
     pair = pair_at(shared, shared.record)
     claimed = has_pair and pair.owner != NO_CLAIM

@@ -22,7 +22,7 @@ from .worlds import FAST
 __all__ = ["Mutant", "Score", "killer", "merged", "mutants", "score"]
 
 SURVIVED = ""
-SCENARIO = "scenario"
+LINT, SCENARIO = "lint", "scenario"
 SMALLEST = next(iter(FAST))
 LIMIT = 400_000
 
@@ -51,11 +51,11 @@ def mutants(machine: Machine) -> Iterator[Mutant]:
 
 
 def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -> str:
-    """The killer of the mutant: `lint`, `checker: RULE` or `scenario: SENTENCE`; "" if it survives."""
+    """The killer of the mutant: `lint: PROBLEM`, `checker: RULE` or `scenario: SENTENCE`; "" if it survives."""
     try:
         edited = mutant.library(machines)
-    except SpecError:
-        return "lint"
+    except SpecError as error:
+        return f"{LINT}: {error.problems[0].partition('; ')[0]}"
     for name in (SMALLEST, SCENARIO, *(name for name in FAST if name != SMALLEST)):
         if name == SCENARIO:
             if says := broken_scenario(edited, SCENARIOS):
@@ -75,7 +75,7 @@ def _broken_rule(machines: Library, config: Config) -> str:
 
 @dataclass(slots=True)
 class Score:
-    """The results: how many mutants each killer found, the scenarios together; by edge and killer the states that the
+    """The results: how many mutants each killer found, all lints and all scenarios together; by edge and killer the states that the
     edge was led to; and the names of the surviving mutants."""
 
     killed: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,8 @@ class Score:
         if not by:
             self.survivors.append(str(mutant))
             return
-        self.killed[SCENARIO if by.startswith(SCENARIO) else by] += 1
+        kind = by.partition(":")[0]
+        self.killed[kind if kind in (LINT, SCENARIO) else by] += 1
         self.killers.setdefault(str(mutant.edge), {}).setdefault(by, []).append(mutant.target)
 
     @property

@@ -1,4 +1,4 @@
-"""A counterexample played again: its sentences, each with the states of the processes and the world in words.
+"""A counterexample played again: its sentences, each with the states of the processes and the world as text.
 
 The checker keeps sentences. In the world that they come from, each sentence fits one or a few moves, so the course can be
 followed again within milliseconds, and a course that no longer fits its world is found.
@@ -15,7 +15,7 @@ from .world import World
 __all__ = ["Frame", "frame", "replayed"]
 
 Frame = dict[str, Any]
-"""A moment of a story: `text`, `edges` (`machine.state.outcome`), `at` (location by process), `disk` (numbers of `WORDS`)."""
+"""A moment of a story: `text`, `edges` (`machine.state.outcome`), `at` (location by process), `disk` (numbers of `VALUES`)."""
 
 _Path = list[tuple[int, list[str], str, tuple[int, ...]]]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from kimi_auth.machine import Machine
 
-from .disk import COLUMNS, ON_DISK, WORDS, Disk, disk_of, numbered
+from .disk import COLUMNS, ON_DISK, VALUES, Disk, disk_of, numbered
 from .effects import Config
 from .replay import edge_id
 from .world import ToldMove, World
@@ -52,11 +52,11 @@ class Walkable:
     moves: list[list[tuple[int, int]]] = field(default_factory=list)
 
     def data(self) -> dict[str, Any]:
-        """As JSON. States and moves are flat lists; the values of a disk are numbers into `WORDS`."""
+        """As JSON. States and moves are flat lists; the values of a disk are numbers into `VALUES`."""
         return {
             "columns": list(COLUMNS),
             "on disk": len(ON_DISK),
-            "words": list(WORDS),
+            "values": list(VALUES),
             "locations": self.locations,
             "labels": [[label.text, label.word, list(label.edges)] for label in self.labels],
             "disks": [numbered(disk) for disk in self.disks],
@@ -136,16 +136,16 @@ def _merged(views: list[tuple[str, Disk]], moves: list[list[tuple[Label, int]]])
 
 
 def dying(world: Walkable) -> dict[str, dict[str, list[str]]]:
-    """By location: what may be on disk after the process died there, each column with its possible values.
+    """By location: the files that a death of the process may leave there, each column with its possible values.
 
-    Only our own program touched the disk before; a location that another program's interference alone leads to has what
-    is found after that.
+    Only our own program touched the disk before; a location that another program's interference alone leads to has the
+    files that this leaves.
     """
     foreign = {number for number, label in enumerate(world.labels) if any(part in label.text for part in FOREIGN_MOVES)}
     found = _left_by_deaths(world, _reachable(world, foreign))
     every = _left_by_deaths(world, set(range(len(world.states))))
     return {
-        place: {column: sorted(values, key=WORDS.index) for column, values in {**every, **found}[place].items()}
+        place: {column: sorted(values, key=VALUES.index) for column, values in {**every, **found}[place].items()}
         for place in sorted(every)
     }
 

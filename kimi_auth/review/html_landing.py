@@ -52,7 +52,7 @@ def _story(machines: Mapping[str, Machine]) -> Iterator[str]:
 
 
 def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
-    """What a reviewer asks first, each with the place that answers it, as far as the figures beside the machines do."""
+    """What a reviewer asks first, each with the link that answers it, as far as the figures beside the machines do."""
     walks = page_data.played(machines) or {}
     rows = []
     if again := walks.get("sent again"):
@@ -69,7 +69,7 @@ def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator
             if any(place.startswith(f"{name}.") for place in walks["dying"])
         )
         rows.append(
-            ("What is on disk if the process dies in a state?", f"The table “If the process dies” of {places}.")
+            ("Which files does a process leave that dies in a state?", f"The table “If the process dies” of {places}.")
         )
     tests = [name for name, machine in machines.items() if page_data.tests(machine) is not None]
     if tests:

@@ -12,8 +12,8 @@ const element = (name, properties = {}, ...parts) => {
 function show() {
   const address = decodeURIComponent(location.hash.slice(1)) || pageData.opened;
   const isWalk = /^(walk|to|story)\//.test(address);
-  const place = isWalk ? null : document.getElementById(address);
-  const shown = sections.find((one) => (isWalk ? one.id === "walk" : one.contains(place))) ?? sections[0];
+  const target = isWalk ? null : document.getElementById(address);
+  const shown = sections.find((one) => (isWalk ? one.id === "walk" : one.contains(target))) ?? sections[0];
   for (const section of sections) section.toggleAttribute("data-shown", section === shown);
   for (const tab of tabs) {
     if (tab.hash === "#" + shown.id) tab.setAttribute("aria-current", "page");
@@ -24,17 +24,17 @@ function show() {
   for (const picture of shown.querySelectorAll(".scroll")) center(picture, picture.querySelector(".dot"));
   for (const lit of document.querySelectorAll(".addressed")) lit.classList.remove("addressed");
   if (isWalk || shown.id === "walk") player.open(isWalk ? address : "");
-  if (!place || place === shown) {
+  if (!target || target === shown) {
     scrollTo(0, 0);
     return;
   }
-  for (let around = place; around; around = around.parentElement) if (around.localName === "details") around.open = true;
-  const row = place.closest("tr");
+  for (let around = target; around; around = around.parentElement) if (around.localName === "details") around.open = true;
+  const row = target.closest("tr");
   row?.classList.add("addressed");
   const arrows = arrowsOf(shown, row?.dataset.edge);
   for (const arrow of arrows) arrow.classList.add("addressed");
   const settle = () => {
-    (row ?? place).scrollIntoView({ block: "center" });
+    (row ?? target).scrollIntoView({ block: "center" });
     showLens(row, arrows);
   };
   settle();
@@ -160,20 +160,20 @@ for (const frame of document.querySelectorAll("figure .scroll")) zoomable(frame)
 // The faults are many: a search shows those in which every word occurs.
 const search = document.getElementById("faults-search");
 search?.addEventListener("input", () => {
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const parts = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   let found = 0;
   for (const group of document.querySelectorAll("#faults details.group")) {
     let here = 0;
     for (const row of group.querySelectorAll("tbody tr")) {
       const text = (group.firstChild.textContent + row.textContent).toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
+      row.hidden = !parts.every((word) => text.includes(word));
       here += !row.hidden;
     }
     group.hidden = !here;
-    group.open = words.length > 0 && here > 0;
+    group.open = parts.length > 0 && here > 0;
     found += here;
   }
-  document.getElementById("faults-found").textContent = words.length ? `${found} found` : "";
+  document.getElementById("faults-found").textContent = parts.length ? `${found} found` : "";
 });
 
 const pageData = JSON.parse(document.getElementById("page-data").textContent);

@@ -1,4 +1,4 @@
-"""The page's sections of figures: what was proven, which faults were lived through, and what each answer means."""
+"""The page's sections of figures: proofs, faults that were lived through, and the outcome of each answer."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     hooks.toml               by machine and activity: the method, its time limit, the files it may touch, ...
     answers.json             tables for reviewers: title -> {"columns": [...], "rows": [[...], ...]}
-    walks.json               what can be played: the checker's world of one process, its stories, the scenarios, and the
+    walks.json               the walks to play: the checker's world of one process, its stories, the scenarios, and the
                              disk that a death leaves in each state (`kimi_auth.proof.walks`)
     measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
     measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
@@ -82,7 +82,7 @@ class PageData:
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
 
     def played(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """What can be played, if it is about exactly these machines."""
+        """The walks to play, if they are about exactly these machines."""
         return self.walks if self.walks.get("machines") == digest(machines) else None
 
 

@@ -3,23 +3,23 @@
 // A walk is a list of moments: where each process is, a sentence, the edges taken, and the disk (null: not followed). In the
 // checker's world a move leads from one numbered state to another; everywhere else the machines alone are followed.
 const walking = (({ machines, world, stories }) => {
-  const parts = (place) => {
-    const [machine, state] = place.split(".");
+  const parts = (node) => {
+    const [machine, state] = node.split(".");
     return { machine, state, spec: machines[machine]?.states[state] };
   };
-  const isRest = (place) => !parts(place).spec?.activity;
+  const isRest = (node) => !parts(node).spec?.activity;
   const parentOf = {};
   for (const [name, machine] of Object.entries(machines)) {
     for (const [state, spec] of Object.entries(machine.states)) if (spec.walks) parentOf[spec.walks] ??= `${name}.${state}`;
   }
-  const stackOf = (place) => {
-    const parent = parentOf[parts(place).machine];
-    return parent ? [...stackOf(parent), place] : [place];
+  const stackOf = (node) => {
+    const parent = parentOf[parts(node).machine];
+    return parent ? [...stackOf(parent), node] : [node];
   };
-  const begin = (place) => ({ text: `begins in ${place}`, edges: [], stack: [place], world: null });
+  const begin = (node) => ({ text: `begins in ${node}`, edges: [], stack: [node], world: null });
   const inWorld = (number, text, edges, rest) => {
-    const place = world.locations[world.states[2 * number]];
-    return { text, edges, stack: place ? stackOf(place) : rest ? [rest] : [], world: number };
+    const node = world.locations[world.states[2 * number]];
+    return { text, edges, stack: node ? stackOf(node) : rest ? [rest] : [], world: number };
   };
   const moves = (number) => {
     const flat = world.moves[number];
@@ -30,10 +30,10 @@ const walking = (({ machines, world, stories }) => {
       return { word: seen[word] > 1 ? `${word}.${seen[word]}` : word, name: word, text, edges, target: flat[2 * at + 1] };
     });
   };
-  // What may happen next: the moves of the world, then the declared outcomes that its disk does not allow.
+  // The next steps: the moves of the world, then the declared outcomes that its disk does not allow.
   const choices = (moment) => {
-    const place = moment.stack.at(-1);
-    const spec = place ? parts(place).spec : null;
+    const node = moment.stack.at(-1);
+    const spec = node ? parts(node).spec : null;
     // The ends of a child come from walking it.
     const ends = new Set(Object.keys(machines[spec?.walks]?.states ?? {}));
     const own = Object.keys(spec?.on ?? {}).filter((one) => !ends.has(one));
@@ -48,13 +48,13 @@ const walking = (({ machines, world, stories }) => {
     ];
   };
   const along = (stack, outcome) => {
-    const place = stack.at(-1);
-    const { machine, spec } = parts(place);
+    const node = stack.at(-1);
+    const { machine, spec } = parts(node);
     if (outcome === "acquired" && spec.walks) {
       return { stack: [...stack, `${spec.walks}.${machines[spec.walks].initial}`], edges: [] };
     }
     const after = [...stack.slice(0, -1), `${machine}.${spec.on[outcome]}`];
-    const edges = [`${place}.${outcome}`];
+    const edges = [`${node}.${outcome}`];
     if (after.length === 1 || !isRest(after.at(-1))) return { stack: after, edges };
     const outer = along(after.slice(0, -1), parts(after.at(-1)).state); // a child's end is an outcome of its parent
     return { stack: outer.stack, edges: [...edges, ...outer.edges] };
@@ -74,31 +74,31 @@ const walking = (({ machines, world, stories }) => {
     if (name === "world" && world) {
       return inWorld(0, "signed in a moment ago; no walk is under way", [], "token_lifecycle.fresh");
     }
-    const place = machines[name] ? `${name}.${machines[name].initial}` : name;
-    return parts(place).spec ? begin(place) : null;
+    const node = machines[name] ? `${name}.${machines[name].initial}` : name;
+    return parts(node).spec ? begin(node) : null;
   };
   // The moments of #walk/START/word/word/...; ends where a word is not possible.
-  const follow = (words) => {
-    const walk = [start(words[0])];
+  const follow = (taken) => {
+    const walk = [start(taken[0])];
     if (!walk[0]) return [];
-    for (const word of words.slice(1)) {
+    for (const word of taken.slice(1)) {
       const choice = choices(walk.at(-1)).find((one) => one.word === word);
       if (!choice) break;
       walk.push(take(walk.at(-1), choice));
     }
     return walk;
   };
-  // The words of a shortest walk that ends with `edge`: in the world, else along the machine alone.
+  // The taken of a shortest walk that ends with `edge`: in the world, else along the machine alone.
   const search = (from, next, isEnd) => {
     const seen = new Set([from.key]);
     for (let front = [[from, []]]; front.length; ) {
       const later = [];
-      for (const [node, words] of front) {
+      for (const [node, taken] of front) {
         for (const one of next(node)) {
-          if (isEnd(one)) return [...words, one.word];
+          if (isEnd(one)) return [...taken, one.word];
           if (seen.has(one.key)) continue;
           seen.add(one.key);
-          later.push([one, [...words, one.word]]);
+          later.push([one, [...taken, one.word]]);
         }
       }
       front = later;
@@ -107,12 +107,12 @@ const walking = (({ machines, world, stories }) => {
   };
   const wayTo = (edge) => {
     if (world) {
-      const words = search(
+      const taken = search(
         { key: 0 },
         (node) => moves(node.key).map((one) => ({ ...one, key: one.target })),
         (one) => one.edges.includes(edge),
       );
-      if (words) return ["world", ...words];
+      if (taken) return ["world", ...taken];
     }
     const { machine } = parts(edge);
     const rests = Object.keys(machines[machine]?.states ?? {}).map((state) => `${machine}.${state}`).filter(isRest);
@@ -120,8 +120,8 @@ const walking = (({ machines, world, stories }) => {
       const at = start(first);
       const keyed = (moment, word) => ({ moment, word, key: moment.stack.join(">") });
       const next = ({ moment }) => choices(moment).map((one) => keyed(take(moment, one), one.word));
-      const words = at && search(keyed(at, ""), next, (one) => one.moment.edges.includes(edge));
-      if (words) return [first, ...words];
+      const taken = at && search(keyed(at, ""), next, (one) => one.moment.edges.includes(edge));
+      if (taken) return [first, ...taken];
     }
     return null;
   };
@@ -158,18 +158,18 @@ const walking = (({ machines, world, stories }) => {
   };
   const asMoment = (frame) => {
     const who = frame.text.match(/^([A-H]): /)?.[1] ?? Object.keys(frame.at)[0] ?? "";
-    const place = frame.at[who] || Object.values(frame.at).find(Boolean) || "";
-    return { ...frame, stack: place && parts(place).spec ? stackOf(place) : [], disk: frame.disk ?? null };
+    const node = frame.at[who] || Object.values(frame.at).find(Boolean) || "";
+    return { ...frame, stack: node && parts(node).spec ? stackOf(node) : [], disk: frame.disk ?? null };
   };
   const diskOf = (moment) =>
     moment.disk ?? (typeof moment.world === "number" ? world.disks[world.states[2 * moment.world + 1]] : null);
-  return { parts, isRest, choices, take, follow, wayTo, parse, asMoment, diskOf, columns: world?.columns, words: world?.words, stories };
+  return { parts, isRest, choices, take, follow, wayTo, parse, asMoment, diskOf, columns: world?.columns, values: world?.values, stories };
 })(pageData);
 
 const player = (() => {
   const box = document.getElementById("player");
   let walk = []; // moments
-  let words = []; // of the address, a start and a word for each step; empty for a story
+  let taken = []; // of the address, a start and a word for each step; empty for a story
   let story = null;
   let page = 0; // of the story
 
@@ -180,12 +180,12 @@ const player = (() => {
       const found = [given, ...walking.stories].find((one) => one?.id === rest[0]);
       if (found) return read(found, Number(rest[1] ?? 0));
     }
-    words = kind === "walk" ? rest : kind === "to" ? walking.wayTo(rest.join("/")) : null;
-    words = words?.length ? words : [pageData.world ? "world" : Object.keys(pageData.machines)[0]];
-    walk = walking.follow(words);
+    taken = kind === "walk" ? rest : kind === "to" ? walking.wayTo(rest.join("/")) : null;
+    taken = taken?.length ? taken : [pageData.world ? "world" : Object.keys(pageData.machines)[0]];
+    walk = walking.follow(taken);
     if (!walk.length) return address ? open("") : box.replaceChildren();
-    const cut = walk.length < words.length;
-    words = words.slice(0, walk.length);
+    const cut = walk.length < taken.length;
+    taken = taken.slice(0, walk.length);
     if (kind === "to") history.replaceState(null, "", "#" + here());
     draw(cut ? "The rest of this address is not possible on these machines." : "");
   };
@@ -195,19 +195,19 @@ const player = (() => {
     page = Math.min(Math.max(at || 0, 0), walk.length - 1);
     draw("");
   };
-  const here = () => (story ? `story/${story.id}/${page}` : `walk/${words.join("/")}`);
+  const here = () => (story ? `story/${story.id}/${page}` : `walk/${taken.join("/")}`);
   const moved = () => {
     history.replaceState(null, "", "#" + here());
     draw("");
   };
   const choose = (choice) => {
     walk.push(walking.take(walk.at(-1), choice));
-    words.push(choice.word);
+    taken.push(choice.word);
     moved();
   };
   const back = (length) => {
     if (story || length < 1) return;
-    walk.length = words.length = length;
+    walk.length = taken.length = length;
     moved();
   };
   const turn = (to) => {
@@ -215,7 +215,7 @@ const player = (() => {
     moved();
   };
 
-  // --- what is drawn ------------------------------------------------------------------------------------------------
+  // --- drawing ------------------------------------------------------------------------------------------------
   const draw = (note) => {
     const had = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const at = story ? page : walk.length - 1;
@@ -244,14 +244,14 @@ const player = (() => {
     return made;
   };
   const where = (now) => {
-    const places = story ? Object.entries(now.at).filter(([, place]) => place) : [["", now.stack.at(-1)]];
-    if (!story && now.stack.length > 1) places.unshift(...now.stack.slice(0, -1).map((place) => ["inside", place]));
-    const lines = places.filter(([, place]) => place).map(([who, place]) => {
-      const { spec } = walking.parts(place);
-      const line = element("p", {}, element("a", { href: `#${place}`, className: "mono state-name", textContent: place }));
+    const nodes = story ? Object.entries(now.at).filter(([, node]) => node) : [["", now.stack.at(-1)]];
+    if (!story && now.stack.length > 1) nodes.unshift(...now.stack.slice(0, -1).map((node) => ["inside", node]));
+    const lines = nodes.filter(([, node]) => node).map(([who, node]) => {
+      const { spec } = walking.parts(node);
+      const line = element("p", {}, element("a", { href: `#${node}`, className: "mono state-name", textContent: node }));
       if (who) line.prepend(who.length === 1 ? `${who}: ` : `${who} `);
       line.append(` ${spec?.about ?? "is not a state of these machines"}`);
-      if (spec && walking.isRest(place)) line.append(element("span", { className: `tag ${spec.tone}`, textContent: `rest, ${spec.tone}` }));
+      if (spec && walking.isRest(node)) line.append(element("span", { className: `tag ${spec.tone}`, textContent: `rest, ${spec.tone}` }));
       return line;
     });
     return lines.length ? lines : [element("p", { textContent: "No walk is under way." })];
@@ -297,11 +297,11 @@ const player = (() => {
     if (!values) return made;
     walking.columns.forEach((title, at) => {
       const head = element("th", { scope: "row", textContent: title });
-      const cell = element("td", { textContent: walking.words[values[at]] });
+      const cell = element("td", { textContent: walking.values[values[at]] });
       const row = element("tr", {}, head, cell);
       if (old && old[at] !== values[at]) {
         row.className = "changed";
-        cell.append(element("small", { textContent: ` (was: ${walking.words[old[at]]})` }));
+        cell.append(element("small", { textContent: ` (was: ${walking.values[old[at]]})` }));
       }
       made.append(row);
     });
@@ -324,13 +324,13 @@ const player = (() => {
     return story?.id === "given" ? element("p", { className: "muted", textContent: "What you gave has no address: it stays in this window." }) : line;
   };
   const picture = (moments) => {
-    const place = moments.findLast((one) => one.stack.length)?.stack.at(-1);
-    const section = place && document.getElementById(walking.parts(place).machine);
+    const node = moments.findLast((one) => one.stack.length)?.stack.at(-1);
+    const section = node && document.getElementById(walking.parts(node).machine);
     const original = section?.querySelector("figure svg");
     const frame = element("div", { className: "scroll", tabIndex: 0 });
     frame.setAttribute("role", "group");
     if (!original) return frame;
-    const { machine, state } = walking.parts(place);
+    const { machine, state } = walking.parts(node);
     frame.setAttribute("aria-label", `picture of ${machine}`);
     const copy = original.cloneNode(true);
     for (const named of [copy, ...copy.querySelectorAll("[id]")]) named.removeAttribute("id");
@@ -346,7 +346,7 @@ const player = (() => {
     for (const moment of moments) mark(moment.edges, "been");
     mark(moments.at(-1).edges, "lit");
     for (const arrow of copy.querySelectorAll(".lit, .addressed")) arrow.classList.remove("addressed");
-    if (moments.at(-1).stack.at(-1) === place) copy.querySelector(`[data-state="${CSS.escape(state)}"]`)?.classList.add("lit");
+    if (moments.at(-1).stack.at(-1) === node) copy.querySelector(`[data-state="${CSS.escape(state)}"]`)?.classList.add("lit");
     copy.addEventListener("click", (click) => {
       const arrow = click.target.closest?.("g[data-edges]");
       const keys = arrow?.dataset.edges.split(" ") ?? [];

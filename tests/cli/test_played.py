@@ -88,7 +88,7 @@ def test_a_counterexample_opens_in_the_player(kimi: Run, tmp_path: Path, monkeyp
 
 
 def test_an_address_of_a_recorded_walk() -> None:
-    """The outcomes as words, with the lock where a child begins; none for a walk that these machines do not allow."""
+    """The outcomes in order, with the lock where a child begins; none for a walk that these machines do not allow."""
     own = Library.load()
     steps = [
         ("token_lifecycle", "expired", "renew", "refreshing"),

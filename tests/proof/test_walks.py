@@ -12,7 +12,7 @@ import pytest
 
 from kimi_auth.machine import Library, edges, steps
 from kimi_auth.proof.ablations import ABLATIONS, world_without
-from kimi_auth.proof.disk import COLUMNS, WORDS, disk_of
+from kimi_auth.proof.disk import COLUMNS, VALUES, disk_of
 from kimi_auth.proof.effects import Config
 from kimi_auth.proof.explore import ANY, explore
 from kimi_auth.proof.replay import replayed
@@ -125,7 +125,7 @@ def test_every_kept_counterexample_is_played_again(own: Library) -> None:
     for story in told:
         for frame in story["frames"]:
             assert len(frame["disk"]) == len(COLUMNS)
-            assert all(WORDS[value] for value in frame["disk"])
+            assert all(VALUES[value] for value in frame["disk"])
             assert set(frame["at"]) == set(story["frames"][0]["at"])
 
 

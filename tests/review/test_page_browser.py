@@ -28,7 +28,7 @@ INTERRUPTED = "token_refresh.claiming.interrupted"
 pytestmark = pytest.mark.browser
 
 DISK = ["record", "claim"]
-WORDS = ["a pair", "none", "open: its owner died"]
+VALUES = ["a pair", "none", "open: its owner died"]
 
 
 def world() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def world() -> dict[str, Any]:
     return {
         "columns": DISK,
         "on disk": 2,
-        "words": WORDS,
+        "values": VALUES,
         "locations": places,
         "labels": labels,
         "disks": [[0, 1], [0, 2]],
@@ -274,8 +274,8 @@ def test_the_way_to_an_edge(desk: Page, page_file: Path) -> None:
     assert desk.locator("#player .state-name").last.inner_text() == "token_refresh.reclaiming"
     missed = desk.evaluate(
         """() => [...document.querySelectorAll("a.script")].map((one) => one.hash.slice(4)).filter((edge) => {
-            const words = walking.wayTo(edge);
-            return !words || !walking.follow(words).at(-1).edges.includes(edge);
+            const way = walking.wayTo(edge);
+            return !way || !walking.follow(way).at(-1).edges.includes(edge);
         })"""
     )
     assert missed == []
@@ -380,7 +380,7 @@ def test_few_stops_before_the_content(desk: Page, page_file: Path) -> None:
 
 
 def test_the_tree_of_a_screen_reader(desk: Page, page_file: Path) -> None:
-    """Each row begins with its state as a header; pictures and groups have names; the player speaks what is new."""
+    """Each row begins with its state as a header; pictures and groups have names; the player speaks its news."""
     go(desk, page_file, "token_refresh")
     tree = desk.locator("#token_refresh table").first.aria_snapshot()
     rows = desk.locator("#token_refresh table").first.locator("tbody tr").count()

@@ -32,7 +32,10 @@ def walks(session: Session, _: Status) -> Iterator[Check]:
     for kept, walk in told:
         yield Check("last walks", _story(kept, walk))
     if told:
-        yield Check("all walks", f"to see one drawn over its machine: kimi-auth diagram --trace {last.folder}/FILE")
+        yield Check(
+            "all walks",
+            f"the newest drawn over its machine: kimi-auth diagram --trace last; another: --trace {last.folder}/FILE",
+        )
 
 
 def _story(kept: WalkFile, walk: Walk) -> str:
