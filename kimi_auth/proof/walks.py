@@ -51,7 +51,7 @@ def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[di
     for row in rows:
         if row.get("course"):
             world = world_without(parts[row["about"]], machines)
-            yield story(f"without {row['about']}", row["rule"], replayed(world, row["course"]))
+            yield story(f"left out: {row['about']}", row["rule"], replayed(world, row["course"]))
 
 
 def counterexample(name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:

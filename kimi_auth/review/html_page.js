@@ -176,4 +176,15 @@ search?.addEventListener("input", () => {
   document.getElementById("faults-found").textContent = parts.length ? `${found} found` : "";
 });
 
+// On paper nothing can be unfolded.
+const folded = () => [...document.querySelectorAll("details.group:not([open])")];
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = folded();
+  for (const group of unfolded) group.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const group of unfolded) group.open = false;
+});
+
 const pageData = JSON.parse(document.getElementById("page-data").textContent);

@@ -99,7 +99,7 @@ def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[s
         rows.append(
             (f"{mono(name)} {link(_id('rule', name))}", escape(rule["about"]), verdict, states, without, killed)
         )
-    head = ("invariant", "rule", "verdict", "states", "breaks without", "mutants it kills")
+    head = ("invariant", "rule", "verdict", "states", "breaks when this is left out", "mutants it kills")
     yield table(head, rows, heading=1, ids=[_id("rule", rule["name"]) for rule in checked.get("invariants", ())])
 
 
@@ -126,13 +126,13 @@ def _ablations(checked: Figures, stories: Any) -> Iterator[str]:
     rows: list[Row] = []
     ids: list[str] = []
     for gone in checked.get("ablations", ()):
-        story = playable.get((f"without {gone['about']}", gone["rule"]))
+        story = playable.get((f"left out: {gone['about']}", gone["rule"]))
         play = link(f"story/{story}", "play it") if story else ""
         course = "".join(f"<li>{escape(step)}</li>" for step in gone.get("course", ()))
         told = f"<details><summary>read it</summary><ol>{course}</ol></details>" if course else ""
         ids.append(_id("without", f"{gone['about']} {gone['rule']}"))
         rows.append((escape(gone["about"]), mono(gone["rule"]), number(gone["steps"]), f"{play} {told}".strip()))
-    yield table(("without", "breaks", "in steps", "shortest counterexample"), rows, heading=1, ids=ids)
+    yield table(("part that is left out", "breaks", "in steps", "shortest counterexample"), rows, heading=1, ids=ids)
 
 
 def _scenarios(scenarios: Any, mutated: Figures) -> Iterator[str]:

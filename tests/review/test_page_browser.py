@@ -92,7 +92,7 @@ def page_data() -> PageData:
         "dying": {"token_refresh.claiming": {"record": ["a pair"], "claim": ["none", "open: its owner died"]}},
         "sent again": [INTERRUPTED],
         "stories": [
-            {"id": "without-it", "title": "without it", "rule": "I1", "says": "Never twice.", "frames": frames}
+            {"id": "without-it", "title": "left out: it", "rule": "I1", "says": "Never twice.", "frames": frames}
         ],
         "scenarios": [
             {
@@ -470,6 +470,7 @@ def test_on_paper(desk: Page, page_file: Path, tmp_path: Path) -> None:
     if pdftotext is None:
         pytest.skip("pdftotext is not on PATH; to enable: apt-get install poppler-utils")
     text = subprocess.run([pdftotext, "-layout", paper, "-"], capture_output=True, text=True, check=True).stdout
+    assert page_data().faults["faults"][-1]["shown"][0][:30] in text, "folded parts are unfolded"
     last = [sheet.strip().splitlines()[-1].strip() for sheet in text.split("\f") if sheet.strip()]
     assert len(last) > len(OWN)
     assert [line for line in last if line in headings] == []
