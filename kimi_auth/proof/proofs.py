@@ -79,8 +79,10 @@ def _proved(machines: Library, pool: Pool, folder: Path | None) -> list[str]:
     problems += _mutants_that_live(found)
     if folder and not problems:
         seen = [Verdict(name, WORLDS[name], visits[name].result()) for name in WORLDS]
-        _write(folder / "checker.json", {**checker_figures(machines, seen, parts), "revision": revision()})
+        _write(folder / "checker.json", checker_figures(machines, seen, parts))
         _write(folder / "mutation.json", mutation_figures(machines, found))
+        # Apart from the figures, which are the same bytes at every revision with these machines.
+        _write(folder / "revision.json", {"machines": digest(machines), **revision()})
         _say(f"the figures are in {folder}; draw the pages with them: make diagrams")
     return problems
 

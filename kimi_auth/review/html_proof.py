@@ -26,7 +26,7 @@ def proof_section(machines: Mapping[str, Machine], page_data: PageData) -> Itera
     if checked is None:
         yield _MISSING
     else:
-        yield _verdict(checked)
+        yield _verdict(checked, page_data.proved(machines))
         left = walks.get("not asked", {})
         yield from _worlds(checked, left)
         yield from _invariants(checked, left, mutated or {})
@@ -36,7 +36,7 @@ def proof_section(machines: Mapping[str, Machine], page_data: PageData) -> Itera
     yield from _mutants(mutated) if mutated is not None else [_MISSING]
 
 
-def _verdict(checked: Figures) -> str:
+def _verdict(checked: Figures, revision: Figures) -> str:
     runs = checked["runs"]
     broken = [run for run in runs if not _holds(run)]
     states = sum(run["states"] for run in runs)
@@ -44,7 +44,6 @@ def _verdict(checked: Figures) -> str:
     told = (
         f"{len(broken)} of {len(runs)} worlds break a rule" if broken else f"every rule holds in all {len(runs)} worlds"
     )
-    revision = checked.get("revision") or {}
     edited = ", with edits that were not committed" if revision.get("edited") == "yes" else ""
     when = (
         f"Proved at revision <code>{escape(revision['commit'])}</code> of {escape(revision['date'])}{edited}."

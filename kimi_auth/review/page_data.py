@@ -9,6 +9,7 @@
                              walked, the invariants, and the one that breaks when a part of the protocol is left out
     measured/faults.json     the effect of each fault: {"faults": [{"at", "fault", "ends", "shown": [...], "walk"}, ...]};
                              `walk` is its address in the player
+    measured/revision.json   the revision that was proved: its commit, the date of that, and whether files were edited since
     measured/mutation.json   how many edited machines were caught and by which check, for each edge by what, and why the
                              others survive
 
@@ -51,6 +52,7 @@ class PageData:
     mutation: _Json = field(default_factory=_empty)
     faults: _Json = field(default_factory=_empty)
     walks: _Json = field(default_factory=_empty)
+    revision: _Json = field(default_factory=_empty)
 
     def hook_rows(self, machine: Machine) -> list[tuple[str, ...]]:
         """By activity of `machine`: its name, and its hook's values by `HOOK_COLUMNS`. Empty if no hook is described."""
@@ -81,6 +83,10 @@ class PageData:
         """The figures of the edge mutations, if they are about exactly these machines."""
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
 
+    def proved(self, machines: Mapping[str, Machine]) -> _Json:
+        """The revision that was proved, if it has exactly these machines and was recorded; else empty."""
+        return self.revision if self.revision.get("machines") == digest(machines) and "commit" in self.revision else {}
+
     def played(self, machines: Mapping[str, Machine]) -> _Json | None:
         """The walks to play, if they are about exactly these machines."""
         return self.walks if self.walks.get("machines") == digest(machines) else None
@@ -93,7 +99,7 @@ def read_page_data(folder: Path) -> PageData:
     """The files of `folder`. Raises ValueError, with the file's name, for a file that cannot be read."""
     measured = {
         name: _read(folder / "measured" / f"{name}.json", json.loads)
-        for name in ("coverage", "checker", "mutation", "faults")
+        for name in ("coverage", "checker", "mutation", "faults", "revision")
     }
     return PageData(
         hooks=_read(folder / "hooks.toml", tomllib.loads),

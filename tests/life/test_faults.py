@@ -33,7 +33,7 @@ MEASURED: Final = Path(__file__).parents[2] / "diagrams" / "measured" / "faults.
 PENDING: Final = oauth_error("authorization_pending")
 CODE_LIFE_MAX_S: Final = 1800.0
 WAIT_MAX_S: Final = 60.0
-STEPS_MAX: Final = 40
+STEPS_MAX: Final = 80
 MACHINES: Final = Library.load()
 
 

@@ -110,7 +110,6 @@ def page_data() -> PageData:
         ],
         "invariants": [{"name": "I1", "about": "Never twice."}, {"name": "I9", "about": "One at a time."}],
         "ablations": [{"about": "it", "rule": "I1", "steps": 2, "course": ["a", "b"]}],
-        "revision": {"commit": "0123456789ab", "date": "2026-01-02", "edited": "no"},
     }
     edge = next(edge for edge in edges(OWN["device_login"]) if edge.event == "access_denied")
     by = {"scenario: a refusal ends it": ["waiting"], "checker: I1": ["polling"]}
@@ -122,7 +121,8 @@ def page_data() -> PageData:
         "killers": {str(edge): by},
         "survivors": [],
     }
-    return PageData(kept.hooks, kept.answers, {}, checker, mutation, kept.faults, walks)
+    revision = {"machines": digest(OWN), "commit": "0123456789ab", "date": "2026-01-02", "edited": "no"}
+    return PageData(kept.hooks, kept.answers, {}, checker, mutation, kept.faults, walks, revision)
 
 
 @pytest.fixture(scope="module")
@@ -349,6 +349,21 @@ def test_a_page_opens_with_its_story(desk: Page, tmp_path: Path) -> None:
     file.write_text(html_page(OWN, PageData(), [story]), encoding="utf-8")
     go(desk, file, "")
     assert desk.locator("#player h3").first.inner_text() == story["title"]
+
+
+def test_the_proof_tells_its_verdict(desk: Page, page_file: Path) -> None:
+    """Verdict, states, revision and date; of each rule its worlds and mutants; what a scenario forbids."""
+    go(desk, page_file, "proof")
+    said = desk.locator("#proof .verdict").inner_text()
+    assert said.startswith("holds every rule holds in all 1 worlds, 10 states")
+    assert "at revision 0123456789ab of 2026-01-02." in said
+    rules = desk.locator('#proof tr[id^="rule-"]').all_inner_texts()
+    assert "holds in 1 of 1 worlds" in rules[0]
+    assert "holds in 0 of 1 worlds" in rules[1], "its only world leaves it to others"
+    assert "any end but failed, and any detour" in desk.locator('#proof tr[id^="scenario-"]').inner_text()
+    go(desk, page_file, "device_login.polling.access_denied")
+    desk.locator("tr.addressed summary").last.click()
+    assert "to waiting: scenario: a refusal ends it" in desk.locator("tr.addressed").inner_text()
 
 
 # --- reading it anywhere ------------------------------------------------------------------------------------------------
