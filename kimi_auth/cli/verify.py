@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.terminal import counted
+from kimi_auth.language import counted, tr
 from kimi_auth.machine import Library, digest
 from kimi_auth.proof.verdicts import faults_of, unknown_to, verdicts
 from kimi_auth.proof.walks import counterexample
@@ -18,7 +18,7 @@ from kimi_auth.proof.worlds import QUICK, WORLDS
 __all__ = ["verify"]
 
 WIDTH = 80
-AGAIN = "fix the machines and verify again"
+AGAIN = tr("fix the machines and verify again")
 
 
 def verify(say: Callable[[str], None], machines: Library, stories: list[dict[str, Any]], *, everything: bool) -> None:
@@ -32,7 +32,7 @@ def verify(say: Callable[[str], None], machines: Library, stories: list[dict[str
         for line in textwrap.wrap(fault, WIDTH, subsequent_indent="  "):
             say(line)
     if unknown_to(machines):
-        raise Findings("these machines cannot be walked in any world", hint=AGAIN)
+        raise Findings(tr("these machines cannot be walked in any world"), hint=AGAIN)
     names = list(WORLDS if everything else QUICK)
     broken = 0
     with side_by_side() as pool:
@@ -44,7 +44,9 @@ def verify(say: Callable[[str], None], machines: Library, stories: list[dict[str
                 world = World(machines, verdict.config)
                 stories.append(counterexample(verdict.world, world, rule, story.steps))
     if faults or broken:
-        raise Findings(f"{counted(len(faults), 'fault')}, {broken} of {len(names)} worlds broken", hint=AGAIN)
-    say(f"every rule holds in {len(names)} of {len(WORLDS)} worlds")
+        many = counted(len(faults), tr("one fault"), tr("{number} faults"))
+        said = tr("{faults}, {broken} of {number} worlds broken", faults=many, broken=broken, number=len(names))
+        raise Findings(said, hint=AGAIN)
+    say(tr("every rule holds in {number} of {all} worlds", number=len(names), all=len(WORLDS)))
     if not everything:
-        say("the others take minutes: kimi-auth diagram --verify --all")
+        say(tr("the others take minutes: kimi-auth diagram --verify --all"))
