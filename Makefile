@@ -60,6 +60,7 @@ diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test`
 	@echo "diagrams: machines, sign-in view, and what the tests walked"
 	@$(PY) tools/layout/run.py || test $$? -eq 3
 	@$(PY) tools/measure.py || test $$? -eq 3
+	@$(PY) -m kimi_auth.proof.walks diagrams
 	@$(PY) -m kimi_auth.cli.pictures diagrams
 	@$(PY) -m kimi_auth.review.diagram diagrams
 	@$(PY) tools/pages.py

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kimi_auth.cli.completion import complete_machines
 from kimi_auth.cli.errors import Findings, Usage
-from kimi_auth.cli.options import open_session, terminal_of
+from kimi_auth.cli.options import components_of, open_session, terminal_of
+from kimi_auth.cli.paging import paged
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.language import counted, joined, tr
@@ -24,18 +25,26 @@ from kimi_auth.machine.library import holds_machines, in_checkout
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from kimi_auth.machine.trace import Walk
+
 __all__ = ["add_to"]
 
 FORMATS = {"mermaid": "mermaid", "svg": "svg", "table": "markdown_page"}
 """Each format with the module of `kimi_auth.review` that has a function of its name. It is loaded when the format is asked
 for: one picture does not wait for the imports of the whole review."""
 
+PAGE = "html"
+"""The page for reviewers, in which walks can be played."""
+
+LAST = Path("last")
+"""Instead of a file: the newest walk that doctor keeps."""
+
 QUESTIONS: dict[str, tuple[str, ...]] = {
-    "": tuple(FORMATS),
+    "": (*FORMATS, PAGE),
     "--check": (),
     "--diff": ("svg", "table"),
-    "--trace": ("svg",),
-    "--verify": (),
+    "--trace": ("svg", "html"),
+    "--verify": ("html",),
 }
 """The questions about the machines, one at a time ("": how they look), each with the formats of its answer."""
 
@@ -50,7 +59,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _forms(incomplete: str) -> list[str]:
     """The formats that begin so, for a shell."""
-    return [form for form in FORMATS if form.startswith(incomplete)]
+    return [form for form in (*FORMATS, PAGE) if form.startswith(incomplete)]
 
 
 def diagram(
@@ -64,12 +73,12 @@ def diagram(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="mermaid, svg or table.",
+            help="mermaid, svg, table or html.",
             autocompletion=_forms,
         ),
     ] = "",
     check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
-    walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Overlay a recorded walk.")] = None,
+    walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE|last", help="Overlay a recorded walk.")] = None,
     diff: Annotated[
         str | None, typer.Option("--diff", metavar="REV_OR_DIR", help="Compare with another revision.")
     ] = None,
@@ -83,7 +92,7 @@ def diagram(
     if check and name is not None:
         raise Usage(tr("--check looks at the pages of all machines"), hint=tr("try: kimi-auth diagram --check"))
     if verify:
-        _verify(out, name, everything=everything)
+        _verify(out, name, form, everything=everything)
         return
     if everything:
         raise Usage(tr("--all extends --verify to every world"), hint=tr("try: kimi-auth diagram --verify --all"))
@@ -97,12 +106,15 @@ def diagram(
     _refuse_unknown(name, library)
     if walk is not None:
         _trace(out, library, walk, form, name)
+    elif form == PAGE:
+        _page(out, library)
     else:
         if form == "svg" and name is None:
             raise Usage(tr("an SVG is one picture"), hint=tr("name a machine: {names}", names=", ".join(library)))
         draw = _drawing(form) if form else _view()
-        for machine in [library[name]] if name is not None else library.values():
-            _show(out, draw(machine))
+        with paged(out):
+            for machine in [library[name]] if name is not None else library.values():
+                _show(out, draw(machine))
 
 
 def _check_options(asked: list[str], form: str) -> None:
@@ -141,6 +153,17 @@ def _problems_printed(out: Terminal, failure: str) -> Iterator[None]:
         many = counted(len(error.problems), tr("one problem"), tr("{number} problems"))
         said = tr("{failure}: {problems}", failure=failure, problems=many)
         raise Findings(said, hint=tr("each line ends with its fix")) from None
+
+
+def _page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] = ()) -> None:
+    """The page of these machines, with the figures of ./diagrams as far as they are about them; it opens with a story."""
+    from kimi_auth.review.html_page import html_page
+    from kimi_auth.review.page_data import read_page_data
+
+    try:
+        _show(out, html_page(machines, read_page_data(FOLDER), stories))
+    except ValueError as error:
+        raise Usage(str(error), hint=tr("make it again: make diagrams")) from None
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
@@ -222,7 +245,7 @@ def _check(out: Terminal) -> None:
         raise Findings(many, hint=tr("draw them: make diagrams"))
 
 
-def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
+def _verify(out: Terminal, folder: str | None, form: str, *, everything: bool) -> None:
     if folder is not None and not os.path.isdir(folder):  # noqa: PTH112 - the other one raises
         raise Usage(
             tr("{folder!r} is no folder", folder=folder),
@@ -234,7 +257,13 @@ def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
         _say_which(out, machines, where, only_others=True)
     from kimi_auth.cli.verify import verify
 
-    verify(out, machines, everything=everything)
+    stories: list[dict[str, Any]] = []
+    try:
+        # With a page, the page alone goes to standard output.
+        verify(out.say if form else out.line, machines, stories, everything=everything)
+    finally:
+        if form and stories:
+            _page(out, machines, stories)
 
 
 def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
@@ -285,18 +314,10 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
 
 def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | None) -> None:
     from kimi_auth.cli.machine_view import trace_view
-    from kimi_auth.machine import trace
     from kimi_auth.review import svg, walk_picture
 
-    try:
-        walks = [
-            walk for walk in trace.read(file) if walk.machine in library and (name or walk.machine) in walk.machines
-        ]
-    except OSError as error:
-        raise Usage(
-            tr("cannot read {file}: {reason}", file=file, reason=error.strerror),
-            hint=tr("record one: kimi-auth login --trace FILE"),
-        ) from None
+    recorded = _newest() if file == LAST and not file.exists() else _recorded(file)
+    walks = [walk for walk in recorded if walk.machine in library and (name or walk.machine) in walk.machines]
     if not walks:
         raise Usage(
             tr("{file} holds no walk of {name}", file=file, name=name or tr("these machines")),
@@ -304,6 +325,11 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
         )
     last = walks[-1]
     machine = library[name or last.machine]
+    if form == PAGE:
+        from kimi_auth.review.player_data import walk_story
+
+        _page(out, library, [walk_story(walk, number) for number, walk in enumerate(reversed(walks[-WALKS_SHOWN:]), 1)])
+        return
     if form == "svg":
         _show(out, svg.svg(machine, partial(walk_picture.overlay, machine, last)))
         return
@@ -312,3 +338,26 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
         out.line(tr("… {walks} …", walks=earlier))
     for walk in walks[-WALKS_SHOWN:]:
         _show(out, trace_view(library[walk.machine], walk))
+
+
+def _recorded(file: Path) -> list[Walk]:
+    from kimi_auth.machine import trace
+
+    try:
+        return trace.read(file)
+    except OSError as error:
+        raise Usage(
+            tr("cannot read {file}: {reason}", file=file, reason=error.strerror),
+            hint=tr("record one: kimi-auth login --trace FILE"),
+        ) from None
+
+
+def _newest() -> list[Walk]:
+    """The newest walk that doctor keeps. Raises Usage where it keeps none."""
+    from kimi_auth.credential.history import WalkHistory
+
+    history = WalkHistory(components_of(open_session(None)).share_dir)
+    for kept in reversed(history.kept()):
+        if (walk := history.read(kept)) is not None:
+            return [walk]
+    raise Usage(tr("no walk is kept here yet"), hint=tr("a login or a renewal leaves one; look: kimi-auth doctor"))

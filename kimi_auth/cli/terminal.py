@@ -118,6 +118,12 @@ class Terminal:
         with self._writing():
             self.console.print(content)
 
+    def drawn(self, text: str) -> None:
+        """What the console drew and kept back. Raises KimiAuthError where it cannot be written."""
+        with self._writing():
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     def rows(self, rows: Iterable[Row], title: str = "", *, platform: str = "") -> None:
         """Facts with labels: aligned under `title` on a terminal, `label: value` where a program or a file reads; there
         the id of the `platform` that they are about comes first, as a fact like the others."""

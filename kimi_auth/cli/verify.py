@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
+from typing import Any
 
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.terminal import Terminal
 from kimi_auth.language import counted, tr
 from kimi_auth.machine import Library, digest
 from kimi_auth.proof.verdicts import faults_of, unknown_to, verdicts
+from kimi_auth.proof.walks import counterexample
 from kimi_auth.proof.workers import side_by_side
+from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import QUICK, WORLDS
 
 __all__ = ["verify"]
@@ -18,13 +21,16 @@ WIDTH = 80
 AGAIN = tr("fix the machines and verify again")
 
 
-def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
-    """Says what each world finds, as soon as it is known. Raises Findings where anything is not as it must be."""
-    out.line(f"machines {digest(machines)[:12]}: {', '.join(machines)}")
+def verify(say: Callable[[str], None], machines: Library, stories: list[dict[str, Any]], *, everything: bool) -> None:
+    """Says what each world finds, as soon as it is known, and adds each counterexample to `stories`.
+
+    Raises Findings where anything is not as it must be.
+    """
+    say(f"machines {digest(machines)[:12]}: {', '.join(machines)}")
     faults = faults_of(machines)
     for fault in faults:
         for line in textwrap.wrap(fault, WIDTH, subsequent_indent="  "):
-            out.line(line)
+            say(line)
     if unknown_to(machines):
         raise Findings(tr("these machines cannot be walked in any world"), hint=AGAIN)
     names = list(WORLDS if everything else QUICK)
@@ -33,11 +39,14 @@ def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
         for verdict in verdicts(machines, names, pool):
             broken += not verdict.holds
             for line in verdict.lines(WIDTH):
-                out.line(line)
+                say(line)
+            for rule, story in verdict.report.stories.items() if verdict.report else ():
+                world = World(machines, verdict.config)
+                stories.append(counterexample(verdict.world, world, rule, story.steps))
     if faults or broken:
         many = counted(len(faults), tr("one fault"), tr("{number} faults"))
         said = tr("{faults}, {broken} of {number} worlds broken", faults=many, broken=broken, number=len(names))
         raise Findings(said, hint=AGAIN)
-    out.line(tr("every rule holds in {number} of {all} worlds", number=len(names), all=len(WORLDS)))
+    say(tr("every rule holds in {number} of {all} worlds", number=len(names), all=len(WORLDS)))
     if not everything:
-        out.line(tr("the others take minutes: kimi-auth diagram --verify --all"))
+        say(tr("the others take minutes: kimi-auth diagram --verify --all"))

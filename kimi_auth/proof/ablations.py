@@ -38,7 +38,7 @@ from .verdicts import Data
 from .world import Cancel, Leave, World
 from .worlds import HOSTS, QUIET, SMALL, UNSURE, WAITERS
 
-__all__ = ["ABLATIONS", "Ablation", "leave_out", "without"]
+__all__ = ["ABLATIONS", "Ablation", "leave_out", "without", "world_without"]
 
 Editable = dict[str, Any]
 
@@ -59,16 +59,21 @@ class Ablation:
 
 def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) -> Report:
     """Explores the world without that part."""
+    world = world_without(ablation, machines)
+    lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
+    return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)
+
+
+def world_without(ablation: Ablation, machines: Library) -> World:
+    """The world without that part."""
     edited: Mapping[str, Machine] = machines
     if ablation.edit:
         data = machines.data()
         ablation.edit(data)
         edited = Library.from_data(data)
-    world = World(
+    return World(
         edited, ablation.config, hooks={**HOOKS, **ablation.hooks}, cancel=ablation.cancel, leave=ablation.leave
     )
-    lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
-    return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)
 
 
 def leave_out(data: Data, number: int) -> Report:

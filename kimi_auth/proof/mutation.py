@@ -22,7 +22,7 @@ from .worlds import FAST
 __all__ = ["Mutant", "Score", "killer", "merged", "mutants", "score"]
 
 SURVIVED = ""
-SCENARIO = "scenario"
+LINT, SCENARIO = "lint", "scenario"
 SMALLEST = next(iter(FAST))
 LIMIT = 400_000
 
@@ -51,15 +51,15 @@ def mutants(machine: Machine) -> Iterator[Mutant]:
 
 
 def killer(mutant: Mutant, machines: Library, walked: Mapping[str, set[Edge]]) -> str:
-    """The killer of the mutant: `lint`, `checker: RULE` or `scenario`; "" if it survives."""
+    """The killer of the mutant: `lint: PROBLEM`, `checker: RULE` or `scenario: SENTENCE`; "" if it survives."""
     try:
         edited = mutant.library(machines)
-    except SpecError:
-        return "lint"
+    except SpecError as error:
+        return f"{LINT}: {error.problems[0].partition('; ')[0]}"
     for name in (SMALLEST, SCENARIO, *(name for name in FAST if name != SMALLEST)):
         if name == SCENARIO:
-            if broken_scenario(edited, SCENARIOS):
-                return SCENARIO
+            if says := broken_scenario(edited, SCENARIOS):
+                return f"{SCENARIO}: {says}"
         elif mutant.edge in walked.get(name, ()) and (rule := _broken_rule(edited, FAST[name])):
             return f"checker: {rule}"
     return SURVIVED
@@ -75,10 +75,21 @@ def _broken_rule(machines: Library, config: Config) -> str:
 
 @dataclass(slots=True)
 class Score:
-    """The results: how many mutants each killer found, and the names of the surviving mutants."""
+    """The results: how many mutants each killer found, all lints and all scenarios together; by edge and killer the states that the
+    edge was led to; and the names of the surviving mutants."""
 
     killed: Counter[str] = field(default_factory=Counter)
+    killers: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     survivors: list[str] = field(default_factory=list)
+
+    def add(self, mutant: Mutant, by: str) -> None:
+        """`by`: its killer, "" for a survivor."""
+        if not by:
+            self.survivors.append(str(mutant))
+            return
+        kind = by.partition(":")[0]
+        self.killed[kind if kind in (LINT, SCENARIO) else by] += 1
+        self.killers.setdefault(str(mutant.edge), {}).setdefault(by, []).append(mutant.target)
 
     @property
     def mutants(self) -> int:
@@ -91,10 +102,7 @@ def score(data: Data, walked: Mapping[str, set[Edge]], hunted: Iterable[Mutant])
     machines = Library.from_data(data)
     found = Score()
     for mutant in hunted:
-        if by := killer(mutant, machines, walked):
-            found.killed[by] += 1
-        else:
-            found.survivors.append(str(mutant))
+        found.add(mutant, killer(mutant, machines, walked))
     return found
 
 
@@ -104,4 +112,7 @@ def merged(scores: Iterable[Score]) -> Score:
     for part in scores:
         whole.killed += part.killed
         whole.survivors += part.survivors
+        for edge, by in part.killers.items():
+            for killed_by, targets in by.items():
+                whole.killers.setdefault(edge, {}).setdefault(killed_by, []).extend(targets)
     return whole

@@ -20,6 +20,7 @@ from kimi_auth.proof.locations import Program
 from .ablations import ABLATIONS, Ablation, leave_out
 from .equivalent_mutants import ARGUMENTS
 from .mutation import Mutant, Score, merged, mutants, score
+from .revision import revision
 from .rules import RULES
 from .verdicts import Verdict, faults_of, verdicts, visit
 from .workers import WORKERS, Pool, side_by_side
@@ -80,6 +81,8 @@ def _proved(machines: Library, pool: Pool, folder: Path | None) -> list[str]:
         seen = [Verdict(name, WORLDS[name], visits[name].result()) for name in WORLDS]
         _write(folder / "checker.json", checker_figures(machines, seen, parts))
         _write(folder / "mutation.json", mutation_figures(machines, found))
+        # Apart from the figures, which are the same bytes at every revision with these machines.
+        _write(folder / "revision.json", {"machines": digest(machines), **revision()})
         _say(f"the figures are in {folder}; draw the pages with them: make diagrams")
     return problems
 
@@ -156,6 +159,7 @@ def _run(verdict: Verdict) -> Figures:
         "edges": report.edges,
         "depth": report.depth,
         "longest_walk": report.longest_walk,
+        "holds": verdict.holds,
     }
 
 
@@ -172,6 +176,10 @@ def mutation_figures(machines: Library, found: Score) -> Figures:
         "mutants": found.mutants,
         "killed": found.mutants - len(found.survivors),
         "by": dict(sorted(found.killed.items())),
+        "killers": {
+            edge: {killed_by: sorted(targets) for killed_by, targets in sorted(by.items())}
+            for edge, by in sorted(found.killers.items())
+        },
         "survivors": [{"mutant": mutant, "argument": ARGUMENTS[mutant]} for mutant in sorted(found.survivors)],
     }
 

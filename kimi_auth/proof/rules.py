@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from kimi_auth.proof.explore import SETTLES, TERMINATES
 
+from .effects import Config
 from .predicates import OWED
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "not_asked"]
 
 RULES: Mapping[str, str] = {
     "I1": "No refresh token is sent twice, unless a claim on disk declares that an earlier sending may have happened.",
@@ -32,3 +33,14 @@ RULES: Mapping[str, str] = {
     "crash": "No activity runs without what it works on.",
     "undeclared outcome": "An activity answers only what its state declares.",
 }
+
+
+def not_asked(config: Config) -> dict[str, str]:
+    """The rules that the world of `config` does not ask, each with the reason. All others hold or break there."""
+    found = {}
+    if not config.excludes:
+        found["I8"] = "without a lock that excludes, a fact may change before the walk ends"
+        found["I9"] = "its lock does not exclude"
+    if not config.waiters:
+        found["I10"] = "its callers have no patience"
+    return found

@@ -35,7 +35,7 @@ from .predicates import PREDICATES, owed
 from .state import NOTHING, Process, Shared
 from .state import idle as resting
 
-__all__ = ["Cancel", "World"]
+__all__ = ["Cancel", "ToldMove", "World"]
 
 ROOTS = ("token_lifecycle", "device_login")
 BEGINNINGS = frozenset({Kind.BEGIN, Kind.FAULT})
@@ -69,10 +69,23 @@ class Step(NamedTuple):
     unheld: int
 
 
+class ToldMove(NamedTuple):
+    """One move as a reader follows it: its kind, a sentence, the state that it leads to, the names of the processes in
+    their order there, the numbers of the edges that are walked, and the rules that it breaks."""
+
+    kind: int
+    text: str
+    target: int
+    names: list[str]
+    edges: tuple[int, ...]
+    broken: tuple[str, ...]
+
+
 class World:
     """Implements `kimi_auth.proof.explore.Model` for `machines` in the world of `config`.
 
-    An ablation may replace `hooks`, `cancel` and `leave`.
+    An ablation may replace `hooks`, `cancel` and `leave`. `chained`: moves between which no interleaving matters are
+    taken as one; a reader who follows a walk wants each alone.
     """
 
     def __init__(
@@ -83,6 +96,7 @@ class World:
         hooks: Mapping[str, Hook] = HOOKS,
         cancel: Cancel = environment.cancelled,
         leave: Leave = closed,
+        chained: bool = True,
     ) -> None:
         self.program = Program(machines, ROOTS)
         self.config = config
@@ -97,6 +111,8 @@ class World:
         if not (config.waits or config.waiters):
             self._at_once |= {"back_off"}
         self._taken_at_once = TAKING if alone else frozenset()
+        if not chained:
+            self._at_once = self._taken_at_once = frozenset()
         self._excludes = config.excludes
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}
@@ -161,13 +177,43 @@ class World:
         return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].revoked)
 
     def story(self, path: Sequence[int], rule: str) -> list[str]:
-        _, processes = self._known.opened(path[0])
-        names = list("ABCDEFGH"[: len(processes)])
+        names = self.names(path[0])
         told = []
         for before, after in pairwise(path):
-            text, names = self._told(before, after, names, rule if after == path[-1] else "")
-            told.append(text)
+            breaks = rule if after == path[-1] else ""
+            moves = [move for move in self.told(before, names) if move.target == after]
+            found = max(moves, key=lambda move: breaks in move.broken)
+            told.append(found.text)
+            names = found.names
         return told
+
+    # --- for readers ---------------------------------------------------------------------------------------------------
+
+    def names(self, state: int) -> list[str]:
+        """A letter for each process of `state`."""
+        return list("ABCDEFGH"[: len(self._known.opened(state)[1])])
+
+    def opened(self, state: int) -> tuple[Shared, list[Process]]:
+        """The shared world and the processes of `state`."""
+        shared, processes = self._known.opened(state)
+        return self._known.shared[shared], [self._known.processes[number] for number in processes]
+
+    def told(self, state: int, names: list[str]) -> Iterator[ToldMove]:
+        """Every move of `state`; `names` are those of its processes, in their order."""
+        shared, processes = self._known.opened(state)
+        for slot, process in enumerate(processes):
+            for step in self._steps_of(shared, process):
+                moved = [step.process if at == slot else number for at, number in enumerate(processes)]
+                yield self._told(step, f"{names[slot]}: {step.text}", moved, names)
+        for step in self._steps_around(shared, processes):
+            yield self._told(step, step.text, self._others(step, processes), names, broken=())
+
+    def _told(
+        self, step: Step, text: str, moved: list[int], names: list[str], broken: tuple[str, ...] | None = None
+    ) -> ToldMove:
+        target = self._known.state(step.shared, moved)
+        breaks = step.broken if broken is None else broken
+        return ToldMove(step.kind, text, target, self._sorted_names(step.shared, moved, names), step.edges, breaks)
 
     # --- moves of one process -----------------------------------------------------------------------------------------
 
@@ -331,25 +377,6 @@ class World:
         after = known.share(shared)
         moved = -1 if process is None else known.forgetting(known.join(process), known.records[after])
         return Step(kind, after, moved, tuple(dict.fromkeys(broken)), edges, text, known.unheld(after, moved))
-
-    # --- texts --------------------------------------------------------------------------------------------------------
-
-    def _told(self, before: int, after: int, names: list[str], rule: str) -> tuple[str, list[str]]:
-        """One step as a sentence, and the names of the processes in their order after it."""
-        shared, processes = self._known.opened(before)
-        found: list[tuple[bool, str, list[str]]] = []
-        for slot in range(len(processes)):
-            for step in self._steps_of(shared, processes[slot]):
-                moved = [step.process if at == slot else number for at, number in enumerate(processes)]
-                if self._known.state(step.shared, moved) == after:
-                    said = f"{names[slot]}: {step.text}"
-                    found.append((rule in step.broken, said, self._sorted_names(step.shared, moved, names)))
-        for step in self._steps_around(shared, processes):
-            moved = self._others(step, processes)
-            if self._known.state(step.shared, moved) == after:
-                found.append((False, step.text, self._sorted_names(step.shared, moved, names)))
-        _, text, names = max(found, key=lambda story: story[0])
-        return text, names
 
     def _sorted_names(self, shared: int, processes: list[int], names: list[str]) -> list[str]:
         _, canonical = self._known.canonical(shared, processes)

@@ -50,7 +50,7 @@ def write(folder: Path, machines: Iterable[Machine] | None = None) -> None:
 def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
     """The files that `write` would change, one line for each that is missing, stale or left over. Compares bytes.
 
-    A layout in the folder that was computed for another machine is a line, too.
+    A layout or a world to walk in that was made for other machines is a line, too.
     """
     files = _files(folder, machines)
     found = not_fresh(folder, files)
@@ -59,6 +59,9 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
         is_old = _is_measured(path, library)
         why = "was measured on another revision; run `make test` first, then" if is_old else "belongs to no machine;"
         found.append(f"{path} {why} {_FIX}")
+    page_data = read_page_data(folder)
+    if page_data.walks and page_data.played(library) is None:
+        found.append(f"{folder / 'walks.json'} is of other machines; {_FIX}")
     for machine in library.values():
         path = folder / "layouts" / f"{machine.name}.json"
         if path.is_file() and stored(machine, path.parent) is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kimi_auth.machine.lint import NAME
 from kimi_auth.machine.spec import Machine, State
 
 from .mermaid import mermaid
 from .page_data import HOOK_COLUMNS, NO_PAGE_DATA, PageData
+from .source_lines import source_line
 
 __all__ = ["MARK", "page", "table"]
 
@@ -34,8 +36,8 @@ def table(machine: Machine) -> str:
     """Every state and every edge of the machine as a Markdown table, ending in a newline."""
     rows = []
     for name, state in machine.states.items():
-        first = (f"**{name}**", _cell(state.about), _work(state))
-        targets = [(f"`{event}`", to) for event, to in state.on.items()] or [("", "")]
+        first = (f"{_anchor(name)}**{name}**", _cell(state.about), _work(state))
+        targets = [(f"{_anchor(f'{name}.{event}')}`{event}`", to) for event, to in state.on.items()] or [("", "")]
         rows += [(*(first if number == 0 else ("", "", "")), *target) for number, target in enumerate(targets)]
     return _table(("state", "about", "activity", "outcome", "target"), rows)
 
@@ -43,7 +45,7 @@ def table(machine: Machine) -> str:
 def _hooks(machine: Machine, page_data: PageData) -> str:
     """The descriptions of the machine's hooks as a table; "" if there are none."""
     rows = [
-        (f"`{activity}`", f"`{_cell(method)}`", *map(_cell, others))
+        (f"`{activity}`", _linked(f"`{_cell(method)}`", source_line(machine.name, activity)), *map(_cell, others))
         for activity, method, *others in page_data.hook_rows(machine)
     ]
     return _table(("activity", *HOOK_COLUMNS), rows) if rows else ""
@@ -58,6 +60,15 @@ def _work(state: State) -> str:
         return f"*rest, {state.tone}*"
     walks = f", walks [{state.walks}]({state.walks}.md)" if state.walks else ""
     return f"`{state.activity}`" + (f", holds `{state.holds}`" if state.holds else "") + walks
+
+
+def _anchor(address: str) -> str:
+    """Where a link to `NAME.md#state.outcome` leads. A name that no machine may have gets none."""
+    return f'<a id="{address}"></a>' if all(map(NAME.fullmatch, address.split("."))) else ""
+
+
+def _linked(text: str, line: str) -> str:
+    return f"[{text}](../{line})" if line and text.strip("`") else text
 
 
 def _cell(text: str) -> str:

@@ -2,11 +2,16 @@
 
     hooks.toml               by machine and activity: the method, its time limit, the files it may touch, ...
     answers.json             tables for reviewers: title -> {"columns": [...], "rows": [[...], ...]}
+    walks.json               the walks to play: the checker's world of one process, its stories, the scenarios, and the
+                             disk that a death leaves in each state (`kimi_auth.proof.walks`)
     measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
     measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
                              walked, the invariants, and the one that breaks when a part of the protocol is left out
-    measured/faults.json     the effect of each fault: {"faults": [{"at", "fault", "ends", "shown": [...]}, ...]}
-    measured/mutation.json   how many edited machines were caught and by which check, and why the others survive
+    measured/faults.json     the effect of each fault: {"faults": [{"at", "fault", "ends", "shown": [...], "walk"}, ...]};
+                             `walk` is its address in the player
+    measured/revision.json   the revision that was proved: its commit, the date of that, and whether files were edited since
+    measured/mutation.json   how many edited machines were caught and by which check, for each edge by what, and why the
+                             others survive
 
 All are optional: a page shows "not measured" instead. Figures name the digest of the machines that they were measured on;
 for other machines they count as not measured, so a page never shows a figure of another revision.
@@ -46,6 +51,8 @@ class PageData:
     checker: _Json = field(default_factory=_empty)
     mutation: _Json = field(default_factory=_empty)
     faults: _Json = field(default_factory=_empty)
+    walks: _Json = field(default_factory=_empty)
+    revision: _Json = field(default_factory=_empty)
 
     def hook_rows(self, machine: Machine) -> list[tuple[str, ...]]:
         """By activity of `machine`: its name, and its hook's values by `HOOK_COLUMNS`. Empty if no hook is described."""
@@ -76,19 +83,29 @@ class PageData:
         """The figures of the edge mutations, if they are about exactly these machines."""
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
 
+    def proved(self, machines: Mapping[str, Machine]) -> _Json:
+        """The revision that was proved, if it has exactly these machines and was recorded; else empty."""
+        return self.revision if self.revision.get("machines") == digest(machines) and "commit" in self.revision else {}
+
+    def played(self, machines: Mapping[str, Machine]) -> _Json | None:
+        """The walks to play, if they are about exactly these machines."""
+        return self.walks if self.walks.get("machines") == digest(machines) else None
+
 
 NO_PAGE_DATA = PageData()
 
 
 def read_page_data(folder: Path) -> PageData:
     """The files of `folder`. Raises ValueError, with the file's name, for a file that cannot be read."""
+    measured = {
+        name: _read(folder / "measured" / f"{name}.json", json.loads)
+        for name in ("coverage", "checker", "mutation", "faults", "revision")
+    }
     return PageData(
-        _read(folder / "hooks.toml", tomllib.loads),
-        _read(folder / "answers.json", json.loads),
-        *(
-            _read(folder / "measured" / f"{name}.json", json.loads)
-            for name in ("coverage", "checker", "mutation", "faults")
-        ),
+        hooks=_read(folder / "hooks.toml", tomllib.loads),
+        answers=_read(folder / "answers.json", json.loads),
+        walks=_read(folder / "walks.json", json.loads),
+        **measured,
     )
 
 

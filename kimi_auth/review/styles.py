@@ -58,9 +58,12 @@ PICTURE: tuple[Rule, ...] = (
             (f".state.{kind} .box, .state.{kind} .ring", "stroke", *colour),
         )
     ),
-    (".lit path", "stroke", *_BLUE),
-    (".lit .tip", "fill", *_BLUE),
+    (".been path", "stroke", *_VIOLET),
+    (".been .tip", "fill", *_VIOLET),
+    (".lit path, .addressed path", "stroke", *_BLUE),
+    (".lit .tip, .addressed .tip", "fill", *_BLUE),
     (".state.lit .box", "stroke", *_BLUE),
+    (".state.lit .box", "fill", "#e8efff", "#1b2740"),
 )
 
 SHAPES = (
@@ -72,7 +75,7 @@ SHAPES = (
     ".pale path,.pale .tip{opacity:.4}.pale text{opacity:.75}"
     ".traced path,.unwalked path,.added path,.changed path{stroke-width:2.4}"
     ".state.traced .box,.state.added .box,.state.changed .box,.state.lit .box{stroke-width:2.8}"
-    ".edge.lit path{stroke-width:3}.m a text{text-decoration:underline}"
+    ".edge.lit path,.edge.addressed path{stroke-width:3}.edge.been path{stroke-width:2.2}.m a text{text-decoration:underline}"
 )
 
 PAGE: tuple[Rule, ...] = (
@@ -80,9 +83,12 @@ PAGE: tuple[Rule, ...] = (
     ("body", "color", *_INK),
     (".muted, nav a", "color", *_QUIET),
     ("a, nav a[aria-current]", "color", *_BLUE),
-    ("th, td, tr, nav, header, details, #lens", "border-color", "#d9dee5", "#2d3540"),
+    ("th, td, tr, nav, header, details, #lens, .card, .now", "border-color", "#d9dee5", "#2d3540"),
+    ("button, input, textarea", "border-color", "#b8c1cc", "#46505d"),
     ("thead th", "background", "#f4f6f9", "#1a2029"),
-    ("tr.lit td", "background", "#e8efff", "#1b2740"),
+    ("tr.lit td, tr.lit th, tr.addressed td, tr.addressed th, button:hover", "background", "#e8efff", "#1b2740"),
+    (".disk .changed", "background", "#fff6de", "#2a2414"),
+    (".now", "border-color", *_BLUE),
     (".tag", "background", "#eef1f5", "#1c232d"),
     ("table .walked", "color", *_GOOD),
     ("table .checker", "color", *_VIOLET),

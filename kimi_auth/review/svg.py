@@ -22,7 +22,7 @@ from .layout import layout_of
 from .overlay import NO_OVERLAY, Mark, Overlay, Text
 from .styles import PICTURE, SHAPES, css
 
-__all__ = ["MARK", "drawing", "fitted", "label_rect", "svg"]
+__all__ = ["MARK", "drawing", "fitted", "label_rect", "line", "svg"]
 
 _STYLE = SHAPES + css(PICTURE) + "@media print{.m{width:100%;height:100%}}"
 """A file of its own fits the page that it is printed on; a wide one asks for a wide page."""
@@ -207,7 +207,7 @@ def _noted(arrow: Arrow, overlay: Overlay) -> list[tuple[str, str, str]]:
 def _edge(graph: Graph, arrow: Arrow, route: Route, overlay: Overlay) -> str:
     if arrow.source == START:
         (x, y) = route.points[0]
-        return f'<g class="edge happy"><circle class="dot" cx="{x}" cy="{y - 7}" r="7"/>{_line(route.points)}</g>'
+        return f'<g class="edge happy"><circle class="dot" cx="{x}" cy="{y - 7}" r="7"/>{line(route.points)}</g>'
     noted = _noted(arrow, overlay)
     # One line can carry several outcomes. It takes the gravest colour; each outcome keeps its own beside its name.
     kinds = {mark for _, mark, _ in noted}
@@ -219,7 +219,7 @@ def _edge(graph: Graph, arrow: Arrow, route: Route, overlay: Overlay) -> str:
     title = "\n".join(f"{', '.join(sources)} · {event} → {arrow.target} {note}".strip() for event, _, note in noted)
     return (
         f'<g class="{" ".join(filter(None, classes))}" data-edges="{attribute(keys)}"><title>{escape(title)}</title>'
-        f"{_line(route.points)}{_label(noted, label_rect(arrow, route.label, overlay)) if route.label else ''}</g>"
+        f"{line(route.points)}{_label(noted, label_rect(arrow, route.label, overlay)) if route.label else ''}</g>"
     )
 
 
@@ -235,7 +235,7 @@ _NO_MARK = Mark("")
 _GRAVEST = ("unwalked", "changed", "added", "traced", "checker", "walked")
 
 
-def _line(points: tuple[Point, ...]) -> str:
+def line(points: tuple[Point, ...]) -> str:
     """A line through the points with round corners, and its tip."""
     points = tuple(point for number, point in enumerate(points) if number == 0 or point != points[number - 1])
     path = f"M{points[0][0]} {points[0][1]}"

@@ -72,7 +72,7 @@ def test_the_last_of_each_kind(share: Path) -> None:
     assert told() == [
         "last walks: 2025-11-23 12:14:20 UTC: token_lifecycle was interrupted after 4.60 s, longest exchanging 2.00 s",
         "last walks: 2025-11-23 12:13:20 UTC: device_login ended in denied after 5.75 s, longest waiting 5.00 s",
-        f"all walks: to see one drawn over its machine: kimi-auth diagram --trace {share}/kimi-auth/walks/FILE",
+        f"all walks: the newest drawn over its machine: kimi-auth diagram --trace last; another: --trace {share}/kimi-auth/walks/FILE",
     ]
 
 

@@ -21,8 +21,11 @@ import pytest
 
 from kimi_auth import signing
 from kimi_auth.clock import VirtualClock
+from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.machine import Library
+from kimi_auth.review.player_data import walk_address
 from life.faults import FAULTS, TRIES, Fault
 from life.world import Home, Person, Reply, ScriptedServer, oauth_error
 
@@ -30,6 +33,8 @@ MEASURED: Final = Path(__file__).parents[2] / "diagrams" / "measured" / "faults.
 PENDING: Final = oauth_error("authorization_pending")
 CODE_LIFE_MAX_S: Final = 1800.0
 WAIT_MAX_S: Final = 60.0
+STEPS_MAX: Final = 80
+MACHINES: Final = Library.load()
 
 
 @dataclass
@@ -68,8 +73,19 @@ class Life:
             "shown": [self._plain(line) for line in self.shown],
             "requests": {word: count for word, count in requests.items() if count},
             "left": [self._plain(name) for name in self.home.files],
+            **self.walked(),
         }
         return {**row, "then": self.then} if self.fault.stage == "refresh" else row
+
+    def walked(self) -> dict[str, str]:
+        """The address of its first walk in the page's player; without one of more steps than a reader follows."""
+        history = WalkHistory(self.home.share_dir)
+        kept = [one for one in history.kept() if one.began == history.kept()[0].began]  # time is virtual: a tie
+        walks = [walk for walk in map(history.read, kept) if walk is not None]
+        longest = max(walks, key=lambda walk: len(walk.traced), default=None)
+        if longest is None or len(longest.traced) > STEPS_MAX:
+            return {}
+        return {"walk": walk_address(MACHINES, longest)}
 
     def _plain(self, text: str) -> str:
         """Without the parts that differ in every run: port, folder, fingerprints, jitter."""

@@ -212,18 +212,33 @@ KILLED = {
 """By what kills it: a mutant. The last one is the machine itself, which nothing must kill."""
 
 
+SAID = {
+    "lint": [["lint: device_login.toml, [states.denied]: cannot be reached from 'checking_store'"]],
+    "scenario": [["scenario: pending, slow_down and a lost answer all wait and ask again, with the same code"]],
+    "checker: I1": [["checker: I1"]],
+    "": [],
+}
+"""By what kills it: the killers that the figures keep for its edge."""
+
+
 def test_mutants_are_killed(machines: Library, pool: Pool) -> None:
     """An edge that leads elsewhere is found wrong by a lint, a scenario or a world, and it is said by which."""
     walked = {"one quiet process": set(edges(machines["token_refresh"]))}
+    scores = []
     for by, mutant in KILLED.items():
         walks = walked | {name: set() for name in FAST if name not in walked}
         found = pool.submit(score, machines.data(), walks, [mutant]).result()
+        scores.append(found)
         assert dict(found.killed) == ({by: 1} if by else {})
         assert found.survivors == ([] if by else [str(mutant)])
+        assert [list(killers) for killers in found.killers.values()] == SAID[by]
     assert len(list(mutants(machines["device_login"]))) == len(edges(machines["device_login"])) * (
         len(machines["device_login"].states) - 1
     )
     assert merged([found, found]).mutants == 2
+    assert merged(scores).killers == {
+        str(KILLED[by].edge): {said[0][0]: [KILLED[by].target]} for by, said in SAID.items() if said
+    }
 
 
 def test_every_scenario_holds(machines: Library) -> None:

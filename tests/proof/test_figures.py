@@ -71,7 +71,7 @@ def test_a_reviewer_sees_them(machines: Library) -> None:
     """The page shows each world with its size, each rule, and what caught the mutants."""
     page = html_page(machines, PageData(checker=kept("checker"), mutation=kept("mutation")))
     for run in kept("checker")["runs"]:
-        assert f">{run['world']}</td>" in page
+        assert f">{run['world']}</th>" in page
         assert f"{run['states']:,}".replace(",", "\u202f") in page
     for words in ("N processes share one credential", "A logout is final", "checker: I8"):
         assert words in page
@@ -105,6 +105,7 @@ def test_the_proof_is_told_and_kept(
     full = next(run for run in kept("checker")["runs"] if run["world"] == SMALL)
     same = ("states", "edges", "depth", "longest_walk", "processes", "policy")
     assert {key: run[key] for key in same} == {key: full[key] for key in same}, STALE
+    assert json.loads((tmp_path / "revision.json").read_text("utf-8"))["machines"] == checker["machines"]
 
 
 def test_a_survivor_without_a_reason_fails(

@@ -67,14 +67,17 @@ def retarget(copy: Path) -> set[str]:
     file.write_text(edited, "utf-8")
     # The overlay shows measurements of the earlier machine: it is of no machine now.
     drawn = {f"diagrams/device_login{ending}" for ending in (".md", ".svg", ".coverage.svg")}
-    return {*drawn, "diagrams/review.html", "diagrams/layouts/device_login.json"}
+    return {*drawn, "diagrams/review.html", "diagrams/walks.json", "diagrams/layouts/device_login.json"}
 
 
 def reword(copy: Path) -> set[str]:
     """A sentence of one machine."""
     file = copy / "machines" / "sign_out.toml"
     file.write_text(file.read_text("utf-8").replace('about = "', 'about = "Now: ', 1), "utf-8")
-    return {f"diagrams/sign_out{ending}" for ending in (".md", ".svg", ".coverage.svg")} | {"diagrams/review.html"}
+    return {f"diagrams/sign_out{ending}" for ending in (".md", ".svg", ".coverage.svg")} | {
+        "diagrams/review.html",
+        "diagrams/walks.json",
+    }
 
 
 def another_schema(copy: Path) -> set[str]:

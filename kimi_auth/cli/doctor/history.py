@@ -35,7 +35,10 @@ def walks(session: Session, _: Status) -> Iterator[Check]:
     if told:
         yield Check(
             tr("all walks"),
-            tr("to see one drawn over its machine: kimi-auth diagram --trace {folder}/FILE", folder=last.folder),
+            tr(
+                "the newest drawn over its machine: kimi-auth diagram --trace last; another: --trace {folder}/FILE",
+                folder=last.folder,
+            ),
         )
 
 

@@ -1,0 +1,88 @@
+"""What the pages can play, as `walks.json`: the world of one process, the stories of the ablations, and the scenarios.
+
+    python -m kimi_auth.proof.walks FOLDER
+
+writes `FOLDER/walks.json`. The stories are the courses that `FOLDER/measured/checker.json` keeps, played again; courses
+of other machines are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kimi_auth.machine import Library, digest
+
+from .ablations import ABLATIONS, world_without
+from .replay import Frame, replayed
+from .rules import RULES, not_asked
+from .scenarios import SCENARIOS, Scenario
+from .walkable import Walkable, dying, gates, walkable
+from .world import World
+from .worlds import WORLDS
+
+__all__ = ["counterexample", "main", "scenario_rows", "stories", "walks"]
+
+NAME = "walks.json"
+
+
+def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None = None) -> dict[str, Any]:
+    """The content of the file. `checker`: the kept figures; `world`: the one process, explored here by default."""
+    world = walkable(machines) if world is None else world
+    is_of_these = checker.get("machines") == digest(machines)
+    return {
+        "machines": digest(machines),
+        "world": world.data(),
+        "dying": dying(world),
+        "sent again": gates(world),
+        "stories": list(stories(machines, checker.get("ablations", ()) if is_of_these else ())),
+        "scenarios": scenario_rows(SCENARIOS),
+        "not asked": {name: not_asked(config) for name, config in WORLDS.items()},
+    }
+
+
+def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A story for each row of the ablations that has a course. Raises ValueError for one that cannot be played again."""
+    parts = {ablation.part: ablation for ablation in ABLATIONS}
+    for row in rows:
+        if row.get("course"):
+            world = world_without(parts[row["about"]], machines)
+            yield story(f"left out: {row['about']}", row["rule"], replayed(world, row["course"]))
+
+
+def counterexample(name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:
+    """The story of a rule that breaks in the `world` of that name."""
+    return story(name, rule, replayed(world, course))
+
+
+def story(title: str, rule: str, frames: Sequence[Frame]) -> dict[str, Any]:
+    """One story: `id` for its address, `title`, the `rule` that its last step breaks, and `frames`."""
+    words = re.sub(r"[^a-z0-9]+", "-", f"{title} {rule}".lower()).strip("-")
+    return {"id": words, "title": title, "rule": rule, "says": RULES.get(rule, ""), "frames": list(frames)}
+
+
+def scenario_rows(scenarios: Iterable[Scenario]) -> list[dict[str, Any]]:
+    """By machine and sentence: the walks that must go exactly so, each as `start`, `course` and `end`."""
+    found: dict[tuple[str, str], list[list[str]]] = {}
+    for one in scenarios:
+        found.setdefault((one.machine, one.says), []).append([one.start, one.course, one.end])
+    return [{"machine": machine, "says": says, "walks": walked} for (machine, says), walked in found.items()]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command at the top of this file."""
+    (folder,) = map(Path, sys.argv[1:] if argv is None else argv)
+    kept = folder / "measured" / "checker.json"
+    checker = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    text = json.dumps(walks(Library.load(), checker), ensure_ascii=False, separators=(",", ":"))
+    # A line for each state of the world would be longer than the machines; one for each part shows what changed.
+    (folder / NAME).write_text(text.replace('},"', '},\n"') + "\n", "utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The first section of the page: the machines as pictures, a login in seven pictures, and where a reviewer looks first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kimi_auth.machine.spec import Edge, Machine, digest
+
+from .html_machine import edge_count
+from .html_parts import escape, identifier, link, mono, prose, table
+from .login_story import STORY, strip
+from .page_data import PageData
+from .sketch import sketch
+
+__all__ = ["landing_section"]
+
+
+def landing_section(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
+    """The section as HTML."""
+    yield "<h2>Overview</h2>\n"
+    cards = "".join(
+        f'<article class="card"><h3><a class="mono" href="#{escape(name)}">{escape(name)}</a></h3>{sketch(machine)}'
+        f"<p>{prose(machine.about)}</p></article>\n"
+        for name, machine in machines.items()
+    )
+    yield f'<div class="cards">\n{cards}</div>\n'
+    yield from _story(machines)
+    yield from _questions(machines, page_data)
+    yield _sizes(machines, page_data)
+    yield (
+        "<h3>How to read the pictures</h3><p>A box is a state; under its name is the activity that runs in it. An arrow is "
+        "an outcome of that activity. A double border is a rest state: a walk ends there, and arrows that leave it are "
+        "events from outside. The strong line is the walk on which everything goes well. Amber marks states in which a resource "
+        "is held. Point at a row of a table, and its arrow lights up; click an arrow to come to its row. The sign # in a row is "
+        'its address, to be copied; <span class="script">▶ leads the walk there, step by step</span>.</p>\n'
+        f'<p class="muted">Digest of these machines: <code>{digest(machines)[:16]}</code></p>\n'
+    )
+
+
+def _story(machines: Mapping[str, Machine]) -> Iterator[str]:
+    panels = [(chapter, picture) for chapter in STORY if (picture := strip(machines, chapter))]
+    if not panels:
+        return
+    yield "<h3>A login in seven pictures</h3>\n<ol class=story>\n"
+    for number, (chapter, picture) in enumerate(panels, 1):
+        address = f"{chapter.machine}.{chapter.begin}"
+        yield (
+            f"<li><h4>{number}. {escape(chapter.title)}</h4><p>{escape(chapter.says)}</p>{picture}"
+            f"<p>{link(address, f'in {escape(chapter.machine)}')}</p></li>\n"
+        )
+    yield "</ol>\n"
+
+
+def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
+    """What a reviewer asks first, each with the link that answers it, as far as the figures beside the machines do."""
+    walks = page_data.played(machines) or {}
+    rows = []
+    if again := walks.get("sent again"):
+        where = ", ".join(link(edge, mono(edge)) for edge in again)
+        says = (
+            f"Only on a walk that takes {where}: a claim on disk declares that the first sending may have happened. Without "
+            f"these edges the model checker's process never sends one again. Rule: {link(_rule('I1'), 'I1')}."
+        )
+        rows.append(("Where may a refresh token be sent twice?", says))
+    if walks.get("dying"):
+        places = ", ".join(
+            link(f"{name}.{machine.initial}.dies", escape(name))
+            for name, machine in machines.items()
+            if any(place.startswith(f"{name}.") for place in walks["dying"])
+        )
+        rows.append(
+            ("Which files does a process leave that dies in a state?", f"The table “If the process dies” of {places}.")
+        )
+    tests = [name for name, machine in machines.items() if page_data.tests(machine) is not None]
+    if tests:
+        rows.append(
+            (
+                "Which test walks an outcome?",
+                f"The column “walked” of {', '.join(link(name, escape(name)) for name in tests)}.",
+            )
+        )
+    if page_data.answers:
+        listed = ", ".join(link(f"answer-{identifier(title)}-1", escape(title)) for title in page_data.answers if title)
+        rows.append(
+            (
+                "What happens after an answer of the server, or of a proxy?",
+                f"The tables of answers ({listed}) name the outcome and lead to its edge.",
+            )
+        )
+    if "killers" in (page_data.mutated(machines) or {}):
+        example = Edge("device_login", "polling", "access_denied", "denied")
+        known = str(example) in page_data.mutation["killers"]
+        place = link("device_login.polling.access_denied", "an example") if known else "each machine"
+        rows.append(
+            (
+                "Which rule notices if an edge led elsewhere?",
+                f"The column “led elsewhere” of each edge ({place}); by rule: {link('proof', 'Proof')}.",
+            )
+        )
+    if rows:
+        yield "<h3>Questions of a reviewer</h3>\n" + table(("question", "answer"), rows, heading=1)
+
+
+def _rule(name: str) -> str:
+    return f"rule-{identifier(name)}"
+
+
+def _sizes(machines: Mapping[str, Machine], page_data: PageData) -> str:
+    rows = []
+    for name, machine in machines.items():
+        tests = page_data.tests(machine)
+        walked = "not measured" if tests is None else f"{sum(map(bool, tests.values()))} of {edge_count(machine)}"
+        working = len(machine.states) - len(machine.rest)
+        counts = (str(working), str(len(machine.rest)), str(edge_count(machine)))
+        rows.append((f'<a class="mono" href="#{escape(name)}">{escape(name)}</a>', *counts, walked))
+    head = ("machine", "working states", "rest states", "edges", "walked by tests")
+    return "<h3>Sizes</h3>\n" + table(head, rows, heading=1)

@@ -1,0 +1,137 @@
+"""The page's section of one machine: its picture, its transitions, its hooks, its tests, and what a death leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kimi_auth.machine.spec import Edge, Machine, edges
+
+from .coverage import coverage, only_checked
+from .html_parts import Row, escape, figure, link, mono, prose, table, tag, work
+from .layout import layout_of
+from .page_data import HOOK_COLUMNS, PageData
+from .source_lines import promise, source_line
+from .svg import drawing
+
+__all__ = ["edge_count", "machine_section"]
+
+Killers = Mapping[str, Mapping[str, Any]]
+
+
+def machine_section(machine: Machine, machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
+    """The section as HTML."""
+    tests, checked = page_data.tests(machine), only_checked(page_data, machines)
+    graph, layout = layout_of(machine)
+    yield f'<h2 class="mono">{escape(machine.name)}</h2>\n<p>{prose(machine.about)}</p>\n'
+    if machine.holds:
+        yield f"<p>Every state of this machine runs while {mono(machine.holds)} is held.</p>\n"
+    yield figure(drawing(machine, graph, layout, link="#{}".format, titled=False), f"picture of {machine.name}")
+    killers = (page_data.mutated(machines) or {}).get("killers", {})
+    yield "<h3>Transitions</h3>\n" + _transitions(machine, tests, checked, killers)
+    yield from _deaths(machine, (page_data.played(machines) or {}).get("dying", {}))
+    if hooks := page_data.hook_rows(machine):
+        yield "<h3>Hooks</h3>\n" + _hooks(machine, hooks)
+    yield "<h3>Tests that walk it</h3>\n"
+    if tests is None:
+        yield '<p class="muted">Not measured on this machine. Run <code>make test</code>, then <code>make diagrams</code>.</p>\n'
+        return
+    over = coverage(machine, graph, tests, checked)
+    label = f"picture of {machine.name}, with the tests that walk it"
+    yield figure(drawing(machine, graph, layout, over, link="#{}".format, titled=False), label)
+
+
+def edge_count(machine: Machine) -> int:
+    """How many edges it has."""
+    return len(edges(machine))
+
+
+def _transitions(
+    machine: Machine,
+    tests: Mapping[Edge, Mapping[str, int]] | None,
+    checked: Mapping[Edge, int],
+    killers: Killers,
+) -> str:
+    rows: list[Row] = []
+    keys, ids, quiet = [], [], []
+    for name, state in machine.states.items():
+        at = f"{machine.name}.{name}"
+        for count, (event, target) in enumerate(list(state.on.items()) or [("", "")]):
+            edge = Edge(machine.name, name, event, target)
+            address = f"{at}.{event}" if event else at
+            # A state has an address of its own, at its first row.
+            named = f'<span class="mono"{f" id={chr(34)}{escape(at)}{chr(34)}" if event and not count else ""}>'
+            headed = f"{named}{escape(name)}</span>" + ("" if count else f" {tag(state)}")
+            about = ("", "") if count else (work(state), prose(state.about))
+            walks = _walks(edge, tests, checked) if event else ""
+            rows.append((headed, *about, _outcome(address, event), mono(target), walks, _noticed(edge, killers)))
+            keys.append(f"{name}.{event}" if event else name)
+            ids.append(address)
+            quiet.append(count > 0)
+    head = ["state", "activity", "about", "outcome", "leads to", "walked", "led elsewhere"]
+    shown = len(head) if killers else len(head) - 1
+    return table(head[:shown], [row[:shown] for row in rows], keys, heading=1, ids=ids, quiet=quiet)
+
+
+def _outcome(address: str, event: str) -> str:
+    walk = (
+        f' <a class="script" href="#to/{escape(address)}" aria-label="walk to {escape(address)}">▶</a>' if event else ""
+    )
+    return f"{mono(event)} {link(address)}{walk}"
+
+
+def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: Mapping[Edge, int]) -> str:
+    if tests is None:
+        return '<span class="muted">not measured</span>'
+    found = tests[edge]
+    if not found:
+        reached = f"by the checker, N={checked[edge]}" if edge in checked else "never"
+        return f'<span class="{"checker" if edge in checked else "unwalked"}">{reached}</span>'
+    lines = "".join(f"<li><code>{escape(test)}</code> ×{count}</li>" for test, count in found.items())
+    many = f"{len(found)} test{'s' if len(found) > 1 else ''}"
+    return f'<details><summary><span class="walked">×{sum(found.values())}</span> {many}</summary><ul>{lines}</ul></details>'
+
+
+def _noticed(edge: Edge, killers: Killers) -> str:
+    """What notices that the edge leads to another state."""
+    by = killers.get(str(edge), {})
+    if not by:
+        return ""
+    lines = "".join(
+        f"<li>to {', '.join(map(mono, targets))}: {escape(killed_by)}</li>" for killed_by, targets in by.items()
+    )
+    return f"<details><summary>{sum(map(len, by.values()))} noticed</summary><ul>{lines}</ul></details>"
+
+
+def _deaths(machine: Machine, dying: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    found = {name: dying.get(f"{machine.name}.{name}") for name, state in machine.states.items() if not state.is_rest}
+    columns = next((list(disk) for disk in found.values() if disk), [])
+    if not columns:
+        return
+    yield (
+        "<h3>If the process dies</h3><p>The files that the model checker finds after the process was killed in a state, before "
+        "its activity took effect. The kernel frees the lock. The next walk begins at the initial state and decides from "
+        "these files alone. Where several values are listed, earlier walks decide which. A state that only the interference of "
+        "another program leads to is listed with the files that this leaves.</p>\n"
+    )
+    rows = []
+    for name, disk in found.items():
+        head = f'<span class="mono">{escape(name)}</span> {link(f"{machine.name}.{name}.dies")}'
+        if disk is None:
+            rows.append((head, "no credential is touched yet: the files stay as they were", *[""] * (len(columns) - 1)))
+        else:
+            rows.append((head, *(escape(" or ".join(disk[column])) for column in columns)))
+    ids = [f"{machine.name}.{name}.dies" for name in found]
+    yield table(("state", *columns), rows, heading=1, ids=ids)
+
+
+def _hooks(machine: Machine, hooks: list[tuple[str, ...]]) -> str:
+    rows = []
+    for activity, method, *others in hooks:
+        said = promise(machine.name, activity)
+        contract = f"<details><summary>contract</summary><p>{prose(said)}</p></details>" if said else ""
+        shown = mono(method).replace(".", ".<wbr>")
+        line = source_line(machine.name, activity)
+        where = f'<a href="../{escape(line)}">{shown}</a>' if line else shown
+        rows.append((mono(activity), where + contract, *map(escape, others)))
+    return table(("activity", *HOOK_COLUMNS), rows, heading=1)

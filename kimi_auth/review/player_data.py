@@ -1,0 +1,90 @@
+"""What the page's script needs to lead a reader through the machines: one JSON value, made from machines and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kimi_auth.machine.spec import ACQUIRED, Machine, State
+from kimi_auth.machine.trace import Walk
+
+from .page_data import PageData
+
+__all__ = ["embedded", "player_data", "walk_address", "walk_story"]
+
+
+def player_data(
+    machines: Mapping[str, Machine], page_data: PageData, stories: Sequence[Mapping[str, Any]] = (), opened: str = ""
+) -> dict[str, Any]:
+    """`machines` as their files have them, the `world` of one process, and `stories`: those kept, and the given ones.
+
+    `opened`: the address at which the page opens when it is asked for none.
+    """
+    walks = page_data.played(machines) or {}
+    return {
+        "machines": {name: machine.data() for name, machine in machines.items()},
+        "world": walks.get("world"),
+        "stories": [*stories, *walks.get("stories", ())],
+        "opened": opened,
+    }
+
+
+def embedded(data: Mapping[str, Any]) -> str:
+    """The data as the text of an element that a browser does not run; no text in it can end the element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def walk_story(walk: Walk, number: int = 1) -> dict[str, Any]:
+    """A recorded walk as a story; it knows no disk."""
+    frames: list[dict[str, Any]] = [{"text": f"recorded from {walk.began} on", "edges": [], "at": {"": ""}}]
+    for traced, since_s in zip(walk.traced, walk.since_s, strict=True):
+        frames.append(
+            {
+                "text": f"{since_s:.2f} s: {traced.machine}.{traced.source} --{traced.event}--> {traced.machine}.{traced.target}",
+                "edges": [f"{traced.machine}.{traced.source}.{traced.event}"],
+                "at": {"": f"{traced.machine}.{traced.target}"},
+            }
+        )
+    title = f"walk of {walk.machine}, {walk.began}"
+    return {"id": f"recorded-{number}", "title": title, "rule": "", "says": "", "frames": frames}
+
+
+def walk_address(machines: Mapping[str, Machine], walk: Walk) -> str:
+    """The address of a recorded walk in the player: a start, then a word for each outcome. "" if `machines` do not allow
+    it, or a part of it is missing."""
+    root, first = walk.machine, walk.traced[0]
+    if root not in machines:
+        return ""
+    begins_at_rest = first.machine == root and first.source != machines[root].initial
+    words = [f"{root}.{first.source}" if begins_at_rest else root]
+    stack = [(root, first.source if begins_at_rest else machines[root].initial)]
+    implied: list[tuple[str, str, str]] = []
+    for traced in walk.traced:
+        step = (traced.machine, traced.source, traced.event)
+        if implied:  # the end of a child is an outcome of its parent, which is no choice
+            if step != implied.pop(0):
+                return ""
+            continue
+        child = _state(machines, stack[-1]).walks or ""
+        if child and child == traced.machine:
+            words.append(ACQUIRED)
+            stack.append((child, machines[child].initial))
+        elif child and traced.event in machines[child].rest:
+            return ""  # the end of a child that was not walked
+        if step[:2] != stack[-1] or _state(machines, stack[-1]).on.get(traced.event) != traced.target:
+            return ""
+        words.append(traced.event)
+        stack[-1] = (traced.machine, traced.target)
+        while len(stack) > 1 and _state(machines, stack[-1]).is_rest:
+            _, end = stack.pop()
+            parent = stack[-1]
+            implied.append((*parent, end))
+            stack[-1] = (parent[0], _state(machines, parent).on[end])
+    return "/".join(["walk", *words])
+
+
+def _state(machines: Mapping[str, Machine], at: tuple[str, str]) -> State:
+    machine, state = at
+    return machines[machine].states[state]
