@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kimi_auth.clock import SystemClock
-from kimi_auth.compat.host import Ref, session_of, share_dir
+from kimi_auth.compat.host import Ref, session_of
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, NotSignedIn, SignInEnded
+from kimi_auth.home import choose
 from kimi_auth.login.keyring_migration import migrate
+from kimi_auth.selection import HOME_KIMI_CLI
 from kimi_auth.session import components_of
 from kimi_auth.store import Binding, FileStore, SystemKeyring
 from kimi_auth.token import Token, parse_record
@@ -148,7 +151,8 @@ def _leave_keyring(ref: Ref) -> KimiAuthError | None:
 
 
 def _store(ref: Ref) -> FileStore:
-    return FileStore(share_dir(), ref.key, clock=SystemClock())
+    home, clock = choose(os.environ, HOME_KIMI_CLI), SystemClock()
+    return FileStore(home.path, ref.key, clock=clock, layout=home.kind.layout(home.path, ref.key, clock))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from kimi_auth._version import __version__
 from kimi_auth.components import share_dir_of
 from kimi_auth.platforms import Platform, Registry, resolve
+from kimi_auth.selection import HOME_KIMI_CLI
 from kimi_auth.session import Session
 
 __all__ = [
@@ -71,8 +72,8 @@ class Config(Protocol):
 
 
 def share_dir() -> Path:
-    """`$KIMI_SHARE_DIR`, else `~/.kimi`, as it is now. Raises as `share_dir_of`."""
-    return share_dir_of(os.environ)
+    """`$KIMI_SHARE_DIR`, else `~/.kimi`, as it is now; never kimi-code's by its own variable. Raises as `share_dir_of`."""
+    return share_dir_of(os.environ, HOME_KIMI_CLI)
 
 
 def host_version() -> str:

@@ -178,3 +178,16 @@ def test_a_session_says_it(code_home: Path, record: Callable[..., str]) -> None:
     assert (status.home, status.state, status.other_home) == ("kimi-code", "expiring", "")
     assert "tui.toml" in status.home_why
     assert json.loads((code_home / "credentials/kimi-code.json").read_text())["expires_in"] == 900
+
+
+def test_in_the_kimi_cli(code_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Kimi CLI's host never follows kimi-code's variable; where its own leads to such a home, both locks are taken."""
+    from kimi_auth.compat import host
+    from kimi_auth.compat.credentials import OAuthRef, _store
+
+    monkeypatch.setenv("KIMI_CODE_HOME", str(code_home))
+    monkeypatch.setenv("KIMI_SHARE_DIR", str(tmp_path / "cli"))
+    assert host.share_dir() == tmp_path / "cli"
+    assert _store(OAuthRef("file", "oauth/kimi-code"))._layout.peer_lock is None
+    monkeypatch.setenv("KIMI_SHARE_DIR", str(code_home))
+    assert _store(OAuthRef("file", "oauth/kimi-code"))._layout.peer_lock is not None

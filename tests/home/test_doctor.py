@@ -96,14 +96,20 @@ def test_a_switch_of_kimi_code(monkeypatch: pytest.MonkeyPatch, doctor: Callable
     assert doctor()["lock of kimi-code"][0][1] == "unset KIMI_DISABLE_OAUTH_LOCK"
 
 
-def test_remote_control(tmp_path: Path, doctor: Callable[[], Told]) -> None:
-    """A running `kimi rc` is named with its pid."""
+def test_remote_control(tmp_path: Path, code_home: Path, doctor: Callable[[], Told]) -> None:
+    """A running `kimi rc` of this home is named with its pid, one of another home is not."""
     program = tmp_path / "kimi"
     program.write_text("import sys; sys.stdin.read()")
-    child = subprocess.Popen([sys.executable, str(program), "rc"], stdin=subprocess.PIPE, text=True)
+    command = [sys.executable, str(program), "rc"]
+    homes = (code_home, tmp_path / "else")
+    child, other = (
+        subprocess.Popen(command, env={"KIMI_CODE_HOME": str(home)}, stdin=subprocess.PIPE, text=True) for home in homes
+    )
     told = doctor()["remote control"]
     heard(child)
-    assert any(f"pid {child.pid}" in evidence and f"kill {child.pid}" in step for evidence, step in told)
+    heard(other)
+    ((evidence, step),) = told
+    assert (f"pid {child.pid}" in evidence, f"kill {child.pid}" in step) == (True, True)
 
 
 def test_another_clock(code_home: Path, monkeypatch: pytest.MonkeyPatch, doctor: Callable[[], Told]) -> None:

@@ -130,15 +130,24 @@ def skew(session: Session, _: Status) -> Iterator[Check]:
 
 def remote_control(session: Session, _: Status) -> Iterator[Check]:
     """`kimi rc` has taken the refresh token at its start: after the next rotation, its own or ours, it holds a stale one."""
-    if components_of(session).home.kind is not KIMI_CODE:
+    parts = components_of(session)
+    if parts.home.kind is not KIMI_CODE:
         return
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            words = process.read_bytes().split(b"\0")
-            if b"rc" in words[1:4] and any(b"kimi" in word for word in words[:3]):
-                pid = process.parent.name
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            is_rc = b"rc" in words[1:4] and any(b"kimi" in word for word in words[:3])
+            if is_rc and _home_of(process) == parts.share_dir.resolve():
+                pid = process.name
                 evidence = f"`kimi rc` runs (pid {pid}): it keeps the refresh token of its start, and any renewal makes that stale"
                 yield Check("remote control", evidence, f"after a renewal start it again: kill {pid}")
+
+
+def _home_of(process: Path) -> Path:
+    """kimi-code's home for a process of ours, by its environment. Raises OSError for another user's."""
+    pairs = (word.partition(b"=") for word in (process / "environ").read_bytes().split(b"\0"))
+    environ = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    return Path(environ.get(KIMI_CODE.variable) or f"{environ.get('HOME', '')}/.kimi-code").resolve()
 
 
 def _is_dead(path: Path) -> bool:
