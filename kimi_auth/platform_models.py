@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from kimi_auth.components import Components
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, InvalidKey, WrongIssuer
+from kimi_auth.language import tr
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
 
@@ -55,7 +56,9 @@ class PlatformModels:
         key = "" if given else static_key(self._components.config.read(), self._components.platform)
         found = await catalogue_of(self._own, key, self._components.headers)
         if given is not None and found.error is not None and found.error.code == "bearer_rejected":
-            words = f"{self._components.platform.name} rejected the credential in {given.location.removeprefix('the ')}"
+            words = tr(
+                "{platform} rejected {location}", platform=self._components.platform.name, location=given.location
+            )
             return Catalogue(error=InvalidKey(words, hint=given.hint))
         return found
 
@@ -100,8 +103,8 @@ class PlatformModels:
 
         platform = self._components.platform
         if platform.models is not None:
-            message = f"{platform.name} has no list of models to ask for"
-            return Verdict("unknown", ConfigError(message, hint="use the token at its API"))
+            message = tr("{platform} has no list of models to ask for", platform=platform.name)
+            return Verdict("unknown", ConfigError(message, hint=tr("use the token at its API")))
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.error, WrongIssuer):

@@ -62,12 +62,9 @@ LENT = "KIMI_API_KEY_LENT"
 """What `kimi-auth run` says of the token that it put into `KIMI_API_KEY`: the platform's id, the token's fingerprint, its
 end (unix seconds, 0 for none) and its lifetime (seconds), separated by spaces."""
 
-REFUSED = {
-    "KIMI_AUTH_STORE": "logins are kept in files only",
-    "KIMI_AUTH_ACCOUNT": "a platform has one login",
-}
-"""Variables that would select another login and that this version does not follow, and why. Ignoring one would hand out
-the token of a login that its user did not mean."""
+REFUSED = ("KIMI_AUTH_STORE", "KIMI_AUTH_ACCOUNT")
+"""Variables that would select another login and that this version does not follow. Ignoring one would hand out the token of a
+login that its user did not mean."""
 
 _SELECT_NOTHING = (
     "KIMI_MODEL_NAME",

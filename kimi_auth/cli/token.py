@@ -25,6 +25,7 @@ from kimi_auth.cli.options import Json, PlatformId, components_of, open_default,
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal, one_line
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
 from kimi_auth.urls import origin_of
@@ -43,7 +44,7 @@ def add_to(app: typer.Typer) -> None:
 def seconds(value: float) -> float:
     """A number of seconds; NaN is refused, because it compares with nothing and would pass every bound."""
     if value != value:  # noqa: PLR0124 - NaN
-        raise typer.BadParameter("it is not a number")
+        raise typer.BadParameter(tr("it is not a number"))
     return value
 
 
@@ -88,26 +89,44 @@ def token(
         out.record(objects[form])
     is_chosen = platform is not None or components_of(session).given is not None
     if not is_chosen and session.platform.id != DEFAULT_PLATFORM:
-        api = session.platform.api_base
-        out.say(f"this is {session.platform.name}'s, for {api} (choose: --platform {session.platform.id})")
+        out.say(
+            tr(
+                "this is {platform}'s, for {api} (choose: --platform {id})",
+                platform=session.platform.name,
+                api=session.platform.api_base,
+                id=session.platform.id,
+            )
+        )
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
-        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: it could not be renewed now")
+        out.say(
+            tr(
+                "this token lives {left:.0f} s, less than --min-ttl: it could not be renewed now",
+                left=left_s(pair, now_s),
+            )
+        )
 
 
 def _form(form: Format, operation: str | None, *, json: bool) -> Format:
     """The format that options and operation mean together. Raises Usage where they contradict each other."""
     if json and form not in {"plain", "json"}:
-        raise Usage(f"--json and --format {form} cannot be used together")
+        raise Usage(tr("--json and --format {form} cannot be used together", form=form))
     if operation is not None and form not in OPERATIONS:
-        raise Usage(f"token takes no argument {ascii(operation)[:80]}", hint="for a helper: --format git, or docker")
+        raise Usage(
+            tr("token takes no argument {argument}", argument=ascii(operation)[:80]),
+            hint=tr("for a helper: --format git, or docker"),
+        )
     return "json" if json else form
 
 
 def _refuse_other_cluster(session: Session) -> None:
     cluster = cluster_of(os.environ)
     if cluster and not is_for(Request(cluster, origin_of(cluster)), session.api_origin):
-        words = f"this token is for {session.api_origin}, and kubectl asks for the cluster at {cluster[:200]}"
-        raise ConfigError(words, hint="name that cluster's platform in the kubeconfig: --platform ID")
+        words = tr(
+            "this token is for {api}, and kubectl asks for the cluster at {cluster}",
+            api=session.api_origin,
+            cluster=cluster[:200],
+        )
+        raise ConfigError(words, hint=tr("name that cluster's platform in the kubeconfig: --platform ID"))
 
 
 def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: str, request: Request) -> bool:
@@ -119,14 +138,20 @@ def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: st
     if operation == "get" and is_for(request, session.api_origin):
         return True
     if operation == "get":
-        out.say(f"no token for {one_line(request.server)[:200]}: this platform's is for {session.api_origin}")
+        out.say(
+            tr(
+                "no token for {server}: this platform's is for {api}",
+                server=one_line(request.server)[:200],
+                api=session.api_origin,
+            )
+        )
         if form == "docker":
             out.line(NOT_FOUND)
             raise typer.Exit(1)
     elif operation == "list":
         out.record({origin_of(session.api_origin): USERNAME})
     elif operation == "store" and form == "docker":
-        raise Usage("docker login stores nothing in kimi-auth", hint="sign in: kimi-auth login")
+        raise Usage(tr("docker login stores nothing in kimi-auth"), hint=tr("sign in: kimi-auth login"))
     elif operation == "erase" and form == "git" and request.password and is_for(request, session.api_origin):
         with out.signals.held():
             session.rejected_sync(request.password)
