@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import httpx
+from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
 
@@ -13,6 +12,9 @@ from .clients import Clients
 from .decode import JsonObject
 from .interpret import account_answer
 from .request import CONNECT_TIMEOUT_S, DEADLINE_S, Request
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["fetch_account"]
 
@@ -24,7 +26,7 @@ async def fetch_account(
     *,
     deadline_s: float = DEADLINE_S,
     clock: Clock | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: http_libraries.AsyncTransport | None = None,
 ) -> Answer[AccountOutcome, JsonObject]:
     """Asks once, `deadline_s` seconds at most; `transport` replaces the network. `account` carries the decoded object, of which nothing has been checked but
     that no member repeats the bearer.
