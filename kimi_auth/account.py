@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError, InvalidKey, KimiAuthError, Unreachable
+from kimi_auth.language import Sentence, tr
 from kimi_auth.loops import in_thread
 from kimi_auth.models.profile import Account, Usage, account_of, usage_of
 from kimi_auth.token import Token
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kimi_auth.wire.decode import JsonObject
 
 __all__ = ["fetch_me", "fetch_usage", "name_of_login"]
+
+ACCOUNT, QUOTA = tr("who is signed in"), tr("the remaining quota")
 
 LOGIN_PATIENCE_S = 4.0
 """How long the end of a login waits for the account's name."""
@@ -34,17 +37,17 @@ class Source(Protocol):
 async def fetch_me(components: Components, source: Source) -> Account:
     """Who is signed in. Raises ConfigError for a platform that does not say so, Unreachable, and as
     `Session.access_token`."""
-    found = account_of(await _ask(components, source, components.platform.me_path, "who is signed in"))
+    found = account_of(await _ask(components, source, components.platform.me_path, ACCOUNT))
     if found is None:
-        raise _unreadable(components, "who is signed in")
+        raise _unreadable(components, ACCOUNT)
     return found
 
 
 async def fetch_usage(components: Components, source: Source) -> Usage:
     """The remaining quota. Raises as `fetch_me`."""
-    found = usage_of(await _ask(components, source, components.platform.usage_path, "the remaining quota"))
+    found = usage_of(await _ask(components, source, components.platform.usage_path, QUOTA))
     if found is None:
-        raise _unreadable(components, "the remaining quota")
+        raise _unreadable(components, QUOTA)
     return found
 
 
@@ -70,14 +73,15 @@ async def name_of_login(components: Components, token: Token | None, *, already:
     return name
 
 
-async def _ask(components: Components, source: Source, path: str | None, what: str) -> JsonObject:
+async def _ask(components: Components, source: Source, path: str | None, what: Sentence) -> JsonObject:
     """The API's answer; a rejected token is replaced once."""
     from kimi_auth.wire import fetch_account
 
     platform = components.platform
     if path is None:
         raise ConfigError(
-            f"{platform.name} does not say {what}", hint="name a platform that does: --platform kimi-code"
+            tr("{platform} does not say {what}", platform=platform.name, what=what),
+            hint=tr("name a platform that does: --platform kimi-code"),
         )
     bearer: str | None = await source.access_token()
     while bearer:
@@ -94,10 +98,11 @@ async def _ask(components: Components, source: Source, path: str | None, what: s
 def _refusal(components: Components, answer: Answer[AccountOutcome, JsonObject]) -> KimiAuthError:
     given = components.given
     if given is not None and answer.outcome == "rejected":
-        words = f"{components.platform.name} rejected the credential in {given.location.removeprefix('the ')}"
+        words = tr("{platform} rejected {location}", platform=components.platform.name, location=given.location)
         return InvalidKey(words, hint=given.hint)
-    return answer.error or _unreadable(components, "anything of the account")
+    return answer.error or _unreadable(components, ACCOUNT)
 
 
-def _unreadable(components: Components, what: str) -> KimiAuthError:
-    return Unreachable(f"{components.platform.name} does not say {what}", hint="try again later")
+def _unreadable(components: Components, what: Sentence) -> KimiAuthError:
+    words = tr("{platform} does not say {what}", platform=components.platform.name, what=what)
+    return Unreachable(words, hint=tr("try again later"))

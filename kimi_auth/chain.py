@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import said_by, tr
 from kimi_auth.platforms import Platform, resolve
 from kimi_auth.selection import (
     ARGUMENT,
@@ -52,11 +53,17 @@ def given_before_login(
             known=_resolved(components),
         )
     except ValueError as error:
-        raise ConfigError(f"{base_source}: {error}", hint="correct it: it is the API that the key is for") from None
+        raise ConfigError(
+            tr("{source}: {error}", source=base_source, error=said_by(error)),
+            hint=tr("correct it: it is the API that the key is for"),
+        ) from None
     if platform is None:
         if source != ARGUMENT:
             return None
-        raise ConfigError(f"this API key is not for {components.platform.name}", hint="name the key's own platform")
+        raise ConfigError(
+            tr("this API key is not for {platform}", platform=components.platform.name),
+            hint=tr("name the key's own platform"),
+        )
     from kimi_auth.login.given import given_key
 
     return given_key(key, source, platform, components.clock, base_source=base_source if base else "")

@@ -63,9 +63,7 @@ class PlatformModels:
         found = await catalogue_of(self._own, key, self._components.headers, timeout_s=checked_s(timeout_s))
         if given is not None and found.error is not None and found.error.code == "bearer_rejected":
             words = tr(
-                "{platform} rejected the credential in {location}",
-                platform=self._components.platform.name,
-                location=given.location.removeprefix("the "),
+                "{platform} rejected {location}", platform=self._components.platform.name, location=given.location
             )
             return Catalogue(error=InvalidKey(words, hint=given.hint))
         return found

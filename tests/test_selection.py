@@ -111,4 +111,4 @@ def test_the_table_is_that_of_the_platform() -> None:
     platform = next(one for one in builtin() if one.id == DEFAULT_PLATFORM)
     assert platform.oauth is not None
     assert (platform.oauth.host_env, platform.api_base_env) == (OAUTH_HOST_VARIABLES, API_BASE_VARIABLES)
-    assert not {*SHARE_DIR_VARIABLES, *OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES} & set(REFUSED)
+    assert not {*SHARE_DIR_VARIABLES, *OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES} & {*REFUSED}

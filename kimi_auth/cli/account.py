@@ -9,11 +9,21 @@ import typer
 
 from kimi_auth.cli.options import Json, PlatformId, components_of, open_default, terminal_of
 from kimi_auth.cli.terminal import Row
+from kimi_auth.language import joined, tr
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for none of it
     from kimi_auth.models.profile import Limit
 
 __all__ = ["add_to"]
+
+LABELS = {
+    "id": tr("id"),
+    "nickname": tr("nickname"),
+    "region": tr("region"),
+    "level": tr("level"),
+    "email": tr("email"),
+    "phone": tr("phone"),
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,12 +38,12 @@ def me(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> N
 
     out, session = terminal_of(ctx), open_default(platform)
     account = out.signals.run(fetch_me(components_of(session), session))
-    values = {name: getattr(account, name) for name in ("id", "nickname", "region", "level", "email", "phone")}
+    values = {name: getattr(account, name) for name in LABELS}
     if json:
         told = {name: value or None for name, value in values.items()}
         out.record({"platform": session.platform.id, "api_base": session.api_origin, **told})
         return
-    out.rows([(name, value) for name, value in values.items() if value], title=session.platform.name)
+    out.rows([(LABELS[name], value) for name, value in values.items() if value], title=session.platform.name)
 
 
 def usage(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> None:
@@ -65,17 +75,19 @@ def usage(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -
         )
         return
     now_s = time.time()
-    rows: list[Row] = [("level", found.level)] if found.level else []
+    rows: list[Row] = [(LABELS["level"], found.level)] if found.level else []
     rows += [(one.name, _left(one, now_s)) for one in found.limits]
     if found.parallel is not None:
-        rows.append(("parallel", f"{found.parallel} requests at the same time"))
+        rows.append((tr("parallel"), tr("{number} requests at the same time", number=found.parallel)))
     out.rows(rows, title=session.platform.name)
 
 
 def _left(one: Limit, now_s: float) -> str:
     from kimi_auth.cli.status import duration
 
-    share = "" if one.left_share is None else f"{one.left_share:.0%} left"
-    numbers = "" if one.limit is None or one.remaining is None else f"{one.remaining:g} of {one.limit:g}"
-    resets = "" if one.resets_at_s is None else f"resets in {duration(one.resets_at_s - now_s)}"
-    return ", ".join(filter(None, (share, numbers, resets))) or f"{one.limit:g}"
+    parts: list[str] = [] if one.left_share is None else [tr("{share:.0%} left", share=one.left_share)]
+    if one.limit is not None and one.remaining is not None:
+        parts.append(tr("{remaining:g} of {limit:g}", remaining=one.remaining, limit=one.limit))
+    if one.resets_at_s is not None:
+        parts.append(tr("resets in {time}", time=duration(one.resets_at_s - now_s)))
+    return joined(tr(", "), parts) if parts else f"{one.limit:g}"

@@ -112,8 +112,10 @@ def _form(form: Format, operation: str | None, *, json: bool) -> Format:
     if json and form not in {"plain", "json"}:
         raise Usage(tr("--json and --format {form} cannot be used together", form=form))
     if operation is not None and form not in OPERATIONS:
-        words = tr("token takes no argument {argument}", argument=ascii(operation)[:80])
-        raise Usage(words, hint=tr("for a helper: --format git, or docker"))
+        raise Usage(
+            tr("token takes no argument {argument}", argument=ascii(operation)[:80]),
+            hint=tr("for a helper: --format git, or docker"),
+        )
     return "json" if json else form
 
 
@@ -137,8 +139,13 @@ def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: st
     if operation == "get" and is_for(request, session.api_origin):
         return True
     if operation == "get":
-        server = one_line(request.server)[:200]
-        out.say(tr("no token for {server}: this platform's is for {api}", server=server, api=session.api_origin))
+        out.say(
+            tr(
+                "no token for {server}: this platform's is for {api}",
+                server=one_line(request.server)[:200],
+                api=session.api_origin,
+            )
+        )
         if form == "docker":
             out.line(NOT_FOUND)
             raise typer.Exit(1)

@@ -48,7 +48,7 @@ _ENDS: dict[str, tuple[Mood, Sentence]] = {
 
 _ALREADY = tr("Signed in to {platform} already; nothing was changed. Option --force signs in again.")
 
-_WITH_NAME = {
+_WITH_NAME: dict[Sentence, Sentence] = {
     _ENDS["signed_in"][1]: tr("Signed in to {platform} as {account}."),
     _ENDS["models_pending"][1]: tr("Signed in to {platform} as {account}; its models are still to be fetched."),
     _ALREADY: tr("Signed in to {platform} as {account} already; nothing was changed. Option --force signs in again."),

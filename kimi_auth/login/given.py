@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.login.api_keys import is_key
 from kimi_auth.platforms import Platform
 from kimi_auth.selection import ARGUMENT, LENT
@@ -28,12 +29,16 @@ class Given:
     @property
     def hint(self) -> str:
         """How to use another credential instead."""
-        return "give another api_key" if self.source == ARGUMENT else f"use the login: unset {self._variable}"
+        if self.source == ARGUMENT:
+            return tr("give another api_key")
+        return tr("use the login: unset {variable}", variable=self._variable)
 
     @property
     def location(self) -> str:
         """The credential's location, for people."""
-        return "the argument api_key" if self.source == ARGUMENT else f"the variable {self._variable}"
+        if self.source == ARGUMENT:
+            return tr("the argument api_key")
+        return tr("the variable {variable}", variable=self._variable)
 
     @property
     def _variable(self) -> str:
@@ -41,7 +46,7 @@ class Given:
 
     def refusal(self) -> ConfigError:
         """The error for what only a login can do."""
-        return ConfigError(f"{self.location} is used instead of a login", hint=self.hint)
+        return ConfigError(tr("{location} is used instead of a login", location=self.location), hint=self.hint)
 
 
 class _GivenStore(MemoryStore):
@@ -56,7 +61,9 @@ def given_key(key: str, source: str, platform: Platform, clock: Clock, *, base_s
     token = Token(key, "", clock.wall_s() + LIFETIME_MAX_S, LIFETIME_MAX_S)
     given = Given(source, platform, _GivenStore(token, clock), base_source)
     if not is_key(key):
-        words = f"{given.location} is not an API key: it has characters that cannot be sent, or too many"
+        words = tr(
+            "{location} is not an API key: it has characters that cannot be sent, or too many", location=given.location
+        )
         raise ConfigError(words, hint=given.hint)
     return given
 

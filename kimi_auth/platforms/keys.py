@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.platforms.spec import Platform
 from kimi_auth.urls import host_of, normal_url
 
@@ -35,8 +36,10 @@ def platform_of_key(
         return _taking_keys(found[0])
     one = found[0]
     raise ConfigError(
-        f"several platforms have keys like the given one: {', '.join(each.id for each in found)}",
-        hint=f"say which one, for example: --platform {one.id}, or export KIMI_BASE_URL={one.api_base}",
+        tr("several platforms have keys like the given one: {ids}", ids=", ".join(each.id for each in found)),
+        hint=tr(
+            "say which one, for example: --platform {id}, or export KIMI_BASE_URL={base}", id=one.id, base=one.api_base
+        ),
     )
 
 

@@ -22,6 +22,8 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "status": (("status",), ("status", "--json")),
     "models": (("models",), ("models", "sync")),
     "run": (("run", "--", "true"),),
+    "me": (("me",),),
+    "usage": (("usage", "--json"),),
     "platforms": (("platforms",),),
     "doctor": (("doctor", "--verify"),),
     "adopt": (("adopt", "--issuer", "{host}"),),

@@ -55,9 +55,8 @@ def variables(session: Session, found: Status) -> Iterator[Check]:
     sends its token elsewhere."""
     _, source = key_before_login(components_of(session).environ, key_fingerprint)
     if source != LOGIN:
-        yield Check(
-            "credential chain", f"{source} is set: token, run, status and models use it instead of this login", ""
-        )
+        told = tr("{name} is set: token, run, status and models use it instead of this login", name=source)
+        yield Check(tr("credential chain"), told, "")
     for name, says in found.overridden_by.items():
         yield Check(
             tr("variable"), tr("{name} {says}", name=name, says=says), f"unset {name}" if name == BASE_URL else ""
