@@ -14,7 +14,7 @@ import typer
 
 from kimi_auth.cli.completion import complete_machines
 from kimi_auth.cli.errors import Findings, Usage
-from kimi_auth.cli.options import open_session, terminal_of
+from kimi_auth.cli.options import Json, open_session, terminal_of
 from kimi_auth.cli.terminal import Terminal, counted
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import Library, Machine, SpecError
@@ -32,7 +32,9 @@ for: one picture does not wait for the imports of the whole review."""
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "": tuple(FORMATS),
     "--check": (),
+    "--conforms": (),
     "--diff": ("svg", "table"),
+    "--export": (),
     "--trace": ("svg",),
     "--verify": (),
 }
@@ -52,12 +54,20 @@ def _forms(incomplete: str) -> list[str]:
     return [form for form in FORMATS if form.startswith(incomplete)]
 
 
+def _exports(incomplete: str) -> list[str]:
+    """The exports that begin so, for a shell."""
+    from kimi_auth.cli.export import EXPORTS
+
+    return [form for form in EXPORTS if form.startswith(incomplete)]
+
+
 def diagram(
     ctx: typer.Context,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME]", help="A machine; default: all of them.", autocompletion=complete_machines),
     ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files for --conforms.")] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -74,11 +84,40 @@ def diagram(
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Model-check them, or those of the folder NAME.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="With --verify: every world, which takes minutes.")] = False,
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--conforms", metavar="FILE...", help="Name the first step of recorded walks that is not allowed."
+        ),
+    ] = None,
+    export: Annotated[
+        str,
+        typer.Option(
+            "--export",
+            metavar="FORMAT",
+            help="promela (the explored model, for spin), scxml or dot.",
+            autocompletion=_exports,
+        ),
+    ] = "",
+    world: Annotated[str, typer.Option("--world", metavar="WORLD", help="With --export promela: which world.")] = "",
+    json: Json = False,
 ) -> None:
     """Read, draw or verify the machines that run."""
     out = terminal_of(ctx)
     given = {"--check": check, "--diff": diff is not None, "--trace": walk is not None, "--verify": verify}
+    given |= {"--conforms": bool(logs), "--export": bool(export)}
     _check_options([option for option, is_asked in given.items() if is_asked], form)
+    _check_companions(given, more, world, json=json)
+    if logs:
+        from kimi_auth.cli.conforms import conforms
+
+        conforms(out, _library(out), [*logs, *([Path(name)] if name is not None else []), *(more or [])])
+        return
+    if export:
+        from kimi_auth.cli.export import exports
+
+        exports(out, _library(out, in_checkout()), export, name, world)
+        return
     if check and name is not None:
         raise Usage("--check looks at the pages of all machines", hint="try: kimi-auth diagram --check")
     if verify:
@@ -97,11 +136,15 @@ def diagram(
     if walk is not None:
         _trace(out, library, walk, form, name)
     else:
-        if form == "svg" and name is None:
-            raise Usage("an SVG is one picture", hint=f"name a machine: {', '.join(library)}")
-        draw = _drawing(form) if form else _view()
-        for machine in [library[name]] if name is not None else library.values():
-            _show(out, draw(machine))
+        _draw(out, library, form, name)
+
+
+def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
+    if form == "svg" and name is None:
+        raise Usage("an SVG is one picture", hint=f"name a machine: {', '.join(library)}")
+    draw = _drawing(form) if form else _view()
+    for machine in [library[name]] if name is not None else library.values():
+        _show(out, draw(machine))
 
 
 def _check_options(asked: list[str], form: str) -> None:
@@ -113,6 +156,16 @@ def _check_options(asked: list[str], form: str) -> None:
     if form and form not in formats:
         hint = f"known: {', '.join(formats)}" if formats else "leave out --format"
         raise Usage(f"{question or 'a machine'} cannot be shown as {form!r}", hint=hint)
+
+
+def _check_companions(given: Mapping[str, bool], more: list[Path] | None, world: str, *, json: bool) -> None:
+    """Raises Usage for what belongs to a question that was not asked."""
+    if more and not given["--conforms"]:
+        raise Usage("one machine at a time", hint="several files belong to --conforms")
+    if world and not given["--export"]:
+        raise Usage("--world belongs to --export", hint="try: kimi-auth diagram --export promela --world WORLD")
+    if json and not given["--conforms"]:
+        raise Usage("--json belongs to --conforms", hint="a picture has no JSON form")
 
 
 def _refuse_unknown(name: str | None, machines: Iterable[str]) -> None:

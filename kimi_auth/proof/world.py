@@ -72,7 +72,8 @@ class Step(NamedTuple):
 class World:
     """Implements `kimi_auth.proof.explore.Model` for `machines` in the world of `config`.
 
-    An ablation may replace `hooks`, `cancel` and `leave`.
+    An ablation may replace `hooks`, `cancel` and `leave`. Without `reduced`, each step of a walk is a move of its own, which
+    takes far more states.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class World:
         hooks: Mapping[str, Hook] = HOOKS,
         cancel: Cancel = environment.cancelled,
         leave: Leave = closed,
+        reduced: bool = True,
     ) -> None:
         self.program = Program(machines, ROOTS)
         self.config = config
@@ -97,6 +99,8 @@ class World:
         if not (config.waits or config.waiters):
             self._at_once |= {"back_off"}
         self._taken_at_once = TAKING if alone else frozenset()
+        if not reduced:
+            self._at_once = self._taken_at_once = frozenset()
         self._excludes = config.excludes
         self._steps: dict[int, list[Step]] = {}
         self._around: dict[int, list[Step]] = {}

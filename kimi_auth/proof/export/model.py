@@ -8,9 +8,9 @@ or a sentence here, and each exporter writes it in the language of another check
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kimi_auth.machine import Machine
 from kimi_auth.proof import environment
@@ -38,7 +38,7 @@ from kimi_auth.proof.state import (
 )
 from kimi_auth.proof.world import ROOTS, Cancel, Leave
 
-from .relation import Change, Domains, Leaf, Node, Var, changes, relation
+from .relation import Change, Domains, Leaf, Node, changes, relation
 
 __all__ = ["Exported", "Move", "NotExportable", "Place", "exported"]
 
@@ -119,43 +119,35 @@ def exported(
     one move for each step of a walk. Raises NotExportable for power cuts and directories that are not synchronised."""
     if config.power or not config.synchronous:
         raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
-    domains = _domains(config, pairs)
-    relate = partial(relation, domains)
     roots, children = _places(machines)
-    activities = {place.activity for place in (*roots, *children) if place.activity}
+    activities = sorted({place.activity for place in (*roots, *children) if place.activity})
     alone = config.excludes and not config.unlocked_writers
     at_once = LOCAL | (UNDISTURBED if alone and not config.old_program else frozenset())
     if not (config.waits or config.waiters):
         at_once |= {"back_off"}
+    domains = _domains(config, pairs)
     return Exported(
         config,
         domains,
         roots,
         children,
         next((place.name for place in roots if place.activity == "store_credential"), ""),
-        {name: relate(_effects(domains, config, hooks[name])) for name in sorted(activities) if name in hooks},
+        {name: _of_hook(config, pairs, hooks[name]) for name in activities if name in hooks},
         {
-            (place.state, event): relate(_begun(domains, config, place.state, event))
+            (place.state, event): _of_beginning(config, pairs, place.state, event)
             for place in roots
             if place.machine == ROOTS[0] and not place.activity
             for event in place.on
         },
-        relate(lambda shared, process: tuple(
-            Move("", changes(domains, *found)) for found in environment.logins(config, shared, process)
-        )),
-        tuple(_around(domains, config, relate)),
-        relate(lambda shared, process: (
-            Move("", changes(domains, environment.killed(config, shared, process), None), note="is killed"),
-        )),
-        {name: relate(_cancelled(domains, config, cancel, name)) for name in sorted(activities)},
-        relate(lambda shared, process: (Move("", changes(domains, leave(config, shared, process), None)),)),
-        relate(lambda shared, process: owns(shared, process) and is_incomplete(pair_at(shared, process.record))),
-        {key: relate(_truth(fact)) for key, fact in PREDICATES.items()} if config.excludes else {},
+        *_of_environment(config, pairs),
+        {name: relation(domains, _cancelled(domains, config, cancel, name)) for name in activities},
+        *_of_leaving(config, pairs, leave),
+        _of_predicates(config, pairs) if config.excludes else {},
         {
-            (place.state, rule): relate(partial(_owed, duty, place.state))
+            (place.state, rule): _of_duty(config, pairs, place.state, rule)
             for place in roots
             if place.machine == ROOTS[0] and not place.activity
-            for rule, duty in DUTIES.items()
+            for rule in DUTIES
         },
         frozenset(at_once) if reduced else frozenset(),
         TAKING if alone and reduced else frozenset(),
@@ -163,6 +155,59 @@ def exported(
         WRITES,
         environment.beginning(config),
     )
+
+
+# Ablations change one hook each; the relations of the others are worked out once.
+
+
+@cache
+def _of_hook(config: Config, pairs: int, hook: Hook) -> Node:
+    domains = _domains(config, pairs)
+    return relation(domains, _effects(domains, config, hook))
+
+
+@cache
+def _of_beginning(config: Config, pairs: int, state: str, event: str) -> Node:
+    domains = _domains(config, pairs)
+    return relation(domains, _begun(domains, config, state, event))
+
+
+@cache
+def _of_environment(config: Config, pairs: int) -> tuple[Node, tuple[Node, ...], Node]:
+    """New logins, the moves around, and what a kill leaves."""
+    domains = _domains(config, pairs)
+
+    def logins(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return tuple(Move("", changes(domains, *found)) for found in environment.logins(config, shared, process))
+
+    def killed(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return (Move("", changes(domains, environment.killed(config, shared, process), None)),)
+
+    return relation(domains, logins), tuple(_around(domains, config)), relation(domains, killed)
+
+
+@cache
+def _of_leaving(config: Config, pairs: int, leave: Leave) -> tuple[Node, Node]:
+    domains = _domains(config, pairs)
+
+    def left(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return (Move("", changes(domains, leave(config, shared, process), None)),)
+
+    def is_open(shared: Shared, process: Process) -> bool:
+        return owns(shared, process) and is_incomplete(pair_at(shared, process.record))
+
+    return relation(domains, left), relation(domains, is_open)
+
+
+@cache
+def _of_predicates(config: Config, pairs: int) -> Mapping[tuple[str, str], Node]:
+    domains = _domains(config, pairs)
+    return {key: relation(domains, _truth(fact)) for key, fact in PREDICATES.items()}
+
+
+@cache
+def _of_duty(config: Config, pairs: int, state: str, rule: str) -> Node:
+    return relation(_domains(config, pairs), partial(_owed, DUTIES[rule], state))
 
 
 def _owed(duty: Duty, state: str, shared: Shared, process: Process) -> bool:
@@ -185,9 +230,7 @@ def _move(domains: Domains, effect: Effect) -> Move:
     return Move(effect.outcome, change, effect.broken, bool(effect.hurt), effect.note)
 
 
-def _begun(
-    domains: Domains, config: Config, state: str, event: str
-) -> Callable[[Shared, Process], tuple[Move, ...]]:
+def _begun(domains: Domains, config: Config, state: str, event: str) -> Callable[[Shared, Process], tuple[Move, ...]]:
     def moves(shared: Shared, process: Process) -> tuple[Move, ...]:
         return tuple(
             Move(event, changes(domains, after, begins), note=f"finds {state}")
@@ -207,23 +250,25 @@ def _cancelled(
     return moves
 
 
-def _around(
-    domains: Domains, config: Config, relate: Callable[[Callable[[Shared, Process], Any]], Node]
-) -> Iterable[Node]:
+def _around(domains: Domains, config: Config) -> Iterable[Node]:
     """The moves of the environment, without those that this world never has."""
     found: list[Callable[[Config, Shared], Iterable[environment.EnvironmentMove]]] = list(environment.OF_THE_WORLD)
     for number in range(domains.pairs):
         found += [partial(_numbered, move, number) for move in environment.OF_A_PAIR]
     for number in range(domains.logins):
         found += [partial(_numbered, move, number) for move in environment.OF_A_LOGIN]
-    for function in found:
-        node = relate(
-            lambda shared, _, function=function: tuple(
-                Move("", changes(domains, after, None), note=text) for _, after, text in function(config, shared)
-            )
-        )
-        if node != Leaf(()):
-            yield node
+    nodes = (relation(domains, partial(_moved_around, domains, config, function)) for function in found)
+    yield from (node for node in nodes if node != Leaf(()))
+
+
+def _moved_around(
+    domains: Domains,
+    config: Config,
+    function: Callable[[Config, Shared], Iterable[environment.EnvironmentMove]],
+    shared: Shared,
+    process: Process,
+) -> tuple[Move, ...]:
+    return tuple(Move("", changes(domains, after, None), note=text) for _, after, text in function(config, shared))
 
 
 def _numbered(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from importlib import resources
+from typing import Any
 
 from kimi_auth.machine import ACQUIRED
 from kimi_auth.proof.rules import RULES
@@ -82,7 +83,9 @@ class _Writer:
         yield from _blocks(WALKS.split("\n\n"))
         for me in range(self._n):
             yield from _blocks([f"\\#define CAN_{me}_{slot} can({me}, {slot})" for slot in range(SLOTS)])
-        yield from _blocks([f"\\#define CAN_AROUND_{slot} can_around({slot})" for slot in range(2 * len(self._model.around))])
+        yield from _blocks(
+            [f"\\#define CAN_AROUND_{slot} can_around({slot})" for slot in range(2 * len(self._model.around))]
+        )
         yield from self._moves()
 
     # --- the state ----------------------------------------------------------------------------------------------------
@@ -94,7 +97,12 @@ class _Writer:
         yield from ((f"o_{name}", number) for name, number in self._outcomes.items())
         yield from self._places.items()
         yield from ((f"w_{text or 'none'}", number) for number, text in enumerate(TEXTS))
-        yield from (("PROCESSES", self._n), ("PAIRS", self._pairs), ("LOGINS", self._logins), ("NOT_MET", self._met[()]))
+        yield from (
+            ("PROCESSES", self._n),
+            ("PAIRS", self._pairs),
+            ("LOGINS", self._logins),
+            ("NOT_MET", self._met[()]),
+        )
         yield "LOCK_WORKS", int(config.lock == "works")
         yield "SHARED_LOCK", int(config.shared_lock)
         yield "EXCLUDES", int(config.excludes)
@@ -131,9 +139,9 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
         if var.owner == "world":
             return "now.disk_full" if var.name == "full" else f"now.{var.name}"
         if var.owner == "pair":
-            return f"now.pair[{var.index}].{var.name}"
+            return f"now.pair[{var.number}].{var.name}"
         if var.owner == "login":
-            return f"now.login[{var.index}].login"
+            return f"now.login[{var.number}].login"
         return f"now.p[me].{var.name}"
 
     def _value(self, var: Var, value: Value) -> str:
@@ -254,7 +262,9 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
         resting = [place for place in places if not place.activity]
         roots = [place for place in model.roots if place.machine == "token_lifecycle"]
         self._outcome(ACQUIRED)
-        yield self._switch("const char *name_of(int place)", ((p, f'return "{p.machine}.{p.state}"') for p in places), '""')
+        yield self._switch(
+            "const char *name_of(int place)", ((p, f'return "{p.machine}.{p.state}"') for p in places), '""'
+        )
         yield self._switch(
             "int perform(int place, int me, int c)",
             ((p, f"return h_{p.activity}(me, c)") for p in places if p.activity in model.hooks),
@@ -274,7 +284,9 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
             ("waits", model.waiting),
             ("is_stage", frozenset({"stage"})),
         ):
-            yield self._switch(f"int {name}(int place)", ((p, "return 1") for p in places if p.activity in activities), "0")
+            yield self._switch(
+                f"int {name}(int place)", ((p, "return 1") for p in places if p.activity in activities), "0"
+            )
         yield self._switch("int first_of(int place)", ((p, f"return {p.child}") for p in places if p.child), "0")
         yield self._switch(
             "int holds_true(int place, int me)",
@@ -285,30 +297,47 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
         yield self._switch(
             "void duties(int place, int me)",
             (
-                (p, " ".join(
-                    f"if (d_{number}(me, 0)) breaks({rule_number(rule)});"
-                    for number, (state, rule) in enumerate(duties) if state == p.state
-                ) + " return")
-                for p in roots if not p.activity
+                (
+                    p,
+                    " ".join(
+                        f"if (d_{number}(me, 0)) breaks({rule_number(rule)});"
+                        for number, (state, rule) in enumerate(duties)
+                        if state == p.state
+                    )
+                    + " return",
+                )
+                for p in roots
+                if not p.activity
             ),
             "",
         )
         yield self._switch(
             "int begin(int place, int event, int me, int c)",
             (
-                (p, " ".join(
-                    f"if (event == {number}) return b_{p.state}_{event}(me, c);" for number, event in enumerate(p.on)
-                ) + " return 0")
-                for p in roots if not p.activity
+                (
+                    p,
+                    " ".join(
+                        f"if (event == {number}) return b_{p.state}_{event}(me, c);"
+                        for number, event in enumerate(p.on)
+                    )
+                    + " return 0",
+                )
+                for p in roots
+                if not p.activity
             ),
             "0",
         )
         yield self._switch(
             "int after(int place, int out)",
             (
-                (p, "switch (out) { "
-                 + " ".join(f"case {self._outcome(event)}: return {p.machine}_{target};" for event, target in p.on.items())
-                 + " default: return 0; }")
+                (
+                    p,
+                    "switch (out) { "
+                    + " ".join(
+                        f"case {self._outcome(event)}: return {p.machine}_{target};" for event, target in p.on.items()
+                    )
+                    + " default: return 0; }",
+                )
                 for p in places
             ),
             "0",
@@ -358,7 +387,7 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
         yield "  od"
         yield "}"
 
-    def _plain(self, var: Var, value: Value) -> str:
+    def _plain(self, var: Var, value: Any) -> str:
         """A value outside of C, where the names of constants are not known."""
         text = self._value(var, value)
         return str({**CODES, "UNCLAIMED": 0}.get(text, text))

@@ -18,11 +18,11 @@ Value = int | str | tuple[int, ...]
 
 
 class Var(NamedTuple):
-    """A field of the state. `owner`: "world", "pair", "login" or "me" (the process that moves); `index`: the number of the
+    """A field of the state. `owner`: "world", "pair", "login" or "me" (the process that moves); `number`: of the
     pair or login, else 0."""
 
     owner: str
-    index: int
+    number: int
     name: str
 
 
@@ -60,10 +60,13 @@ class _Unread(BaseException):
         self.on = on
 
 
-class _Run(NamedTuple):
-    """The values of one run."""
+class _Values:
+    """The values of the run in progress."""
 
-    values: Mapping[Var | Flag, Value]
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values: Mapping[Var | Flag, Value] = {}
 
     def read(self, on: Var | Flag) -> Value:
         if on not in self.values:
@@ -76,7 +79,7 @@ class Symbolic:
 
     __slots__ = ("_run", "var")
 
-    def __init__(self, run: _Run, var: Var) -> None:
+    def __init__(self, run: _Values, var: Var) -> None:
         self._run = run
         self.var = var
 
@@ -108,7 +111,22 @@ def _reads(name: str) -> Callable[..., Any]:
     return operate
 
 
-for _name in ("eq", "ne", "lt", "le", "gt", "ge", "add", "radd", "sub", "rsub", "lshift", "rlshift", "rshift", "contains"):
+for _name in (
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "add",
+    "radd",
+    "sub",
+    "rsub",
+    "lshift",
+    "rlshift",
+    "rshift",
+    "contains",
+):
     setattr(Symbolic, f"__{_name}__", _reads(f"__{_name}__"))
 
 
@@ -117,7 +135,7 @@ class Bits:
 
     __slots__ = ("_run", "clear", "put", "var", "width")
 
-    def __init__(self, run: _Run, var: Var, width: int, clear: int = 0, put: int = 0) -> None:
+    def __init__(self, run: _Values, var: Var, width: int, clear: int = 0, put: int = 0) -> None:
         self._run = run
         self.var = var
         self.width = width
@@ -187,9 +205,12 @@ def relation(domains: Domains, function: Callable[[Shared, Process], Any]) -> No
     what it returns must have gone through `changes`."""
     leaves: dict[Any, Leaf] = {}
     branches: dict[Any, Branch] = {}
+    run = _Values()
+    world = _symbolic(domains, run)
 
     def build(values: dict[Var | Flag, Value]) -> Node:
-        found = _run(domains, function, values)
+        run.values = values
+        found = _outcome(function, *world)
         if isinstance(found, Leaf):
             return leaves.setdefault(found.result, found)
         on = found.on
@@ -203,11 +224,9 @@ def relation(domains: Domains, function: Callable[[Shared, Process], Any]) -> No
     return build({})
 
 
-def _run(
-    domains: Domains, function: Callable[[Shared, Process], Any], values: Mapping[Var | Flag, Value]
-) -> Leaf | _Unread:
+def _outcome(function: Callable[[Shared, Process], Any], shared: Shared, process: Process) -> Leaf | _Unread:
     try:
-        return Leaf(function(*_symbolic(domains, _Run(values))))
+        return Leaf(function(shared, process))
     except _Unread as unread:
         return unread
     except IndexError:
@@ -218,9 +237,9 @@ def _domain(domains: Domains, on: Var | Flag) -> tuple[Value, ...]:
     return (0, 1) if isinstance(on, Flag) else domains.values[on.owner, on.name]
 
 
-def _symbolic(domains: Domains, run: _Run) -> tuple[Any, Any]:
-    def field(owner: str, index: int, name: str) -> Any:
-        var = Var(owner, index, name)
+def _symbolic(domains: Domains, run: _Values) -> tuple[Any, Any]:
+    def field(owner: str, number: int, name: str) -> Any:
+        var = Var(owner, number, name)
         width = domains.bits.get((owner, name))
         if width:
             return Bits(run, var, width)
@@ -248,11 +267,11 @@ def changes(domains: Domains, shared: Shared, process: Process | None) -> Change
 
 
 def _changed(
-    owner: str, index: int, after: Any, *, skip: tuple[str, ...] = (), than: Any = None
+    owner: str, number: int, after: Any, *, skip: tuple[str, ...] = (), than: Any = None
 ) -> Iterator[tuple[Var, object]]:
     for name in after._fields:
         if name not in skip:
-            yield from _compared(Var(owner, index, name), getattr(after, name), getattr(than, name, None))
+            yield from _compared(Var(owner, number, name), getattr(after, name), getattr(than, name, None))
 
 
 def _compared(var: Var, after: object, before: object) -> Iterator[tuple[Var, object]]:
