@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,22 +179,22 @@ class Components:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
-        status = replace(status, overridden_by=overriding(self.platform, self.environ))
+        status = status._replace(overridden_by=overriding(self.platform, self.environ))
         if status.fp and self.platform.oauth:
             status = self._owned(status)
         if not waits:
-            return replace(status, sources=sources)
+            return status._replace(sources=sources)
         words = "not signed in here: config.toml says that the login is in the system keyring"
         error = NotSignedIn(words, hint="kimi-auth models sync")
-        return replace(status, sources=sources, location="the system keyring", error=error)
+        return status._replace(sources=sources, location="the system keyring", error=error)
 
     def _owned(self, status: Status) -> Status:
         """The status with the OAuth host that the credential belongs to, and who says so."""
         if status.issuer:
-            return replace(status, issuer_from="record")
+            return status._replace(issuer_from="record")
         if status.binding and status.binding.issuer:
-            return replace(status, issuer=status.binding.issuer, issuer_from="binding")
-        return replace(status, issuer=self._built_in, issuer_from="platform")
+            return status._replace(issuer=status.binding.issuer, issuer_from="binding")
+        return status._replace(issuer=self._built_in, issuer_from="platform")
 
     def obtain(self, need: Need, timeout_s: float | None = None) -> CredentialState | Waiter[CredentialState]:
         """`Credential.obtain` now; when not signed in, the error says what keeps the keyring's login from being

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +135,7 @@ class Session:
         now_s = self._components.age_clock.now_s()
         status = self._components.told(status_of(landing, self.platform, self._store, now_s))
         # An API key has no times: those that its store gives serve only to classify it.
-        return status if self.platform.oauth else replace(status, expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
+        return status if self.platform.oauth else status._replace(expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
     # --- signing in and out ------------------------------------------------------------------------------------------
 

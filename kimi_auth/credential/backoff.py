@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from kimi_auth.credential.context import Need
 from kimi_auth.errors import Blocked, ClientRefused, KimiAuthError, Unreachable
 from kimi_auth.store import Backoff, Snapshot
@@ -38,7 +36,7 @@ def attainable(need: Need, backoff: Backoff) -> Need:
     # Without this a `min_ttl_s` above the server's lifetime rotates at every call.
     if not 0 < backoff.life_s < need.min_ttl_s:
         return need
-    return replace(need, min_ttl_s=WINDOW_SHARE * backoff.life_s)
+    return need._replace(min_ttl_s=WINDOW_SHARE * backoff.life_s)
 
 
 def is_blocked(backoff: Backoff, fp: str) -> bool:
@@ -94,8 +92,7 @@ def after_failure(
     # Jitter: after an outage, processes must not retry in the same moment.
     wait_s = min(BACKOFF_FIRST_S * 2 ** min(backoff.failures, 10), BACKOFF_MAX_S) * (1 - luck / 4)
     wait_s = max(wait_s, min(retry_after_s or 0.0, BACKOFF_AHEAD_MAX_S))
-    return replace(
-        backoff,
+    return backoff._replace(
         retry_at_s=now_s + wait_s,
         failures=backoff.failures + 1,
         code=error.code if error else "",
@@ -115,9 +112,8 @@ def after_unrecognized(
     count = (backoff.unrecognized_count if again else 0) + counts
     backing_off = after_failure(backoff, error, None, now_s, luck)
     if works:
-        backing_off = replace(backing_off, retry_at_s=now_s + _unrecognized_wait_s(count))
-    return replace(
-        backing_off,
+        backing_off = backing_off._replace(retry_at_s=now_s + _unrecognized_wait_s(count))
+    return backing_off._replace(
         unrecognized_fp=fp,
         unrecognized_count=count,
         unrecognized_first_at_s=backoff.unrecognized_first_at_s if again else now_s,
@@ -131,8 +127,8 @@ def after_rejection(backoff: Backoff, fp: str, now_s: float) -> Backoff:
     """The backoff after the platform rejected the access token of pair `fp`. The delay of forced rotations starts again
     at 30 s once the last delay has been over for 15 min."""
     calm = now_s > backoff.forced_retry_at_s + FORCED_MAX_S
-    noted = replace(backoff, rejected_fp=fp, rejected_at_s=now_s)
-    return replace(noted, forced=0, forced_retry_at_s=0.0) if calm else noted
+    noted = backoff._replace(rejected_fp=fp, rejected_at_s=now_s)
+    return noted._replace(forced=0, forced_retry_at_s=0.0) if calm else noted
 
 
 def after_renewal(
@@ -153,7 +149,7 @@ def after_renewal(
     if not forced:
         return after
     wait_s = min(FORCED_FIRST_S * 2 ** min(backoff.forced, 10), FORCED_MAX_S)
-    return replace(after, forced=backoff.forced + 1, forced_retry_at_s=now_s + wait_s)
+    return after._replace(forced=backoff.forced + 1, forced_retry_at_s=now_s + wait_s)
 
 
 def _unrecognized_wait_s(count: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.store import Claim, Snapshot, View
@@ -11,8 +11,7 @@ from kimi_auth.token import Token, left_s, phase
 __all__ = ["SERVES", "CredentialContext", "Need"]
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """The token that a caller needs; with nothing set, a fresh one.
 
     `min_ttl_s`: life left, in seconds. `not_bearer`: this access token got a 401 from the platform. `not_fp`: any pair
@@ -20,9 +19,13 @@ class Need:
     """
 
     min_ttl_s: float = 0.0
-    not_bearer: str = field(default="", repr=False)
+    not_bearer: str = ""
     not_fp: str = ""
     insist: bool = False
+
+    def __repr__(self) -> str:
+        """Every field but the access token."""
+        return f"Need(min_ttl_s={self.min_ttl_s}, not_fp={self.not_fp!r}, insist={self.insist})"
 
     def met_by(self, snapshot: Snapshot, now_s: float) -> bool:
         """True if the stored pair is fresh at `now_s` and meets every other condition."""
@@ -56,8 +59,7 @@ NOTHING_VIEWED = View()
 NO_CLAIM = Claim("none")
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialContext:
+class CredentialContext(NamedTuple):
     """The state that a walk of token_lifecycle, token_refresh or sign_out carries.
 
     `patience_s`: how long its caller waits, in seconds (0: *advisory*, one try for the lock; None: no limit).

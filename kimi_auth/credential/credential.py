@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from kimi_auth.credential.backoff import attainable
 from kimi_auth.credential.context import SERVES, CredentialContext, Need
@@ -49,8 +50,7 @@ def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
     return type(error)(error.message, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialState:
+class CredentialState(NamedTuple):
     """The rest state that a walk of token_lifecycle reached, and its context."""
 
     state: str

@@ -29,5 +29,5 @@ class LogObserver:
             log.debug(
                 "%s: %s --%s--> %s (step %d, %.1f ms)",
                 *(at.machine, at.source, at.event, at.target, at.step, at.seconds * 1000),
-                extra={name: getattr(at, name) for name in Transition.__slots__},
+                extra={name: getattr(at, name) for name in Transition._fields},
             )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.clock import Clock
 from kimi_auth.credential.classify import Now, classify, not_ours
@@ -23,8 +22,7 @@ CONNECT_S = 5.0
 UNSAVED_ONE_SHOT_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(NamedTuple):
     """The ports of the hooks: store, server, clock and policies. `issuer`: the OAuth host that requests go to.
     `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
 
@@ -41,7 +39,7 @@ class Ports:
     keeps_trying: Callable[[float], bool] = lambda tried_s: tried_s < UNSAVED_ONE_SHOT_S
     recovers: Callable[[float | None], bool] = lambda patience_s: True
     now_s: Callable[[], float] | None = None
-    luck: Callable[[], float] = field(default=random.random)
+    luck: Callable[[], float] = random.random
     advisory_connect_s: float = CONNECT_S
     built_in: str = ""
     is_ending: Callable[[], bool] = lambda: False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -35,8 +34,10 @@ def error_of(state: str) -> KimiAuthError:
     return make() if make else Unreachable(f"the credential is {state}")
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+_NOTHING: Mapping[str, str] = {}
+
+
+class Status(NamedTuple):
     """`state` is the rest state of token_lifecycle. Times are unix seconds and 0.0 when unknown; durations are seconds.
 
     `location` names the credential's file or keyring, `issuer` its OAuth host ("" unknown): from the record, else from the
@@ -71,8 +72,8 @@ class Status:
     claim: str = ""
     holder: str = ""
     error: KimiAuthError | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)
-    overridden_by: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = _NOTHING
+    overridden_by: Mapping[str, str] = _NOTHING
 
 
 class Verdict(NamedTuple):
@@ -82,8 +83,7 @@ class Verdict(NamedTuple):
     error: KimiAuthError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoginReport:
+class LoginReport(NamedTuple):
     """How a login ended: the rest state of device_login, the pair's fingerprint, models found, the error, if any, and
     notes on models and fields that were left out of the platform's list."""
 
@@ -95,8 +95,7 @@ class LoginReport:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogoutReport:
+class LogoutReport(NamedTuple):
     """How a logout ended: the rest state of token_lifecycle, the server's revocation (`revoked`, `unsupported`,
     `failed`, `unread`, "" for none), the result for config.toml (`restored`, `kept`, ""), and the files `left` that may
     hold a pair: a person should inspect and delete them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Protocol
 
 from kimi_auth.credential import backoff as backoffs
@@ -72,7 +71,7 @@ class CredentialHooks(TokenRefreshHooks):
 
     def inspect(self, ctx: CredentialContext, /) -> tuple[InspectOutcome, CredentialContext]:
         view, state, error = self._ports.look()
-        return state, replace(ctx, view=view, error=error or ctx.error)
+        return state, ctx._replace(view=view, error=error or ctx.error)
 
     @contextmanager
     def hold_credential(
@@ -92,7 +91,7 @@ class CredentialHooks(TokenRefreshHooks):
             elif changed():
                 yield "changed", ctx
             else:
-                yield "busy", replace(ctx, error=error)
+                yield "busy", ctx._replace(error=error)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
         """Waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline even if
@@ -105,7 +104,7 @@ class CredentialHooks(TokenRefreshHooks):
             if is_useless:
                 return "gave_up", _told(ctx, wait_s)
             if is_claimed and self._store.peek_claim(ctx.snapshot.fp).state != ctx.claim.state:
-                return "over", replace(ctx, retry_at_s=0.0)
+                return "over", ctx._replace(retry_at_s=0.0)
             if waited_s >= left_s or not self._left_s(ctx) or not self._ports.recovers(ctx.patience_s):
                 return "gave_up", _told(ctx, wait_s - waited_s)
             shortest_s, longest_s = WATCH_S
@@ -114,8 +113,8 @@ class CredentialHooks(TokenRefreshHooks):
             self._clock.sleep(slice_s)
             waited_s += slice_s
             if waited_s >= wait_s or self._clock.wall_s() >= ctx.retry_at_s:
-                return "over", replace(ctx, retry_at_s=0.0)
-        return "changed", replace(ctx, retry_at_s=0.0, error=None)
+                return "over", ctx._replace(retry_at_s=0.0)
+        return "changed", ctx._replace(retry_at_s=0.0, error=None)
 
     def can_still_use(self, ctx: CredentialContext, /) -> tuple[CanStillUseOutcome, CredentialContext]:
         # A failed renewal must not take away a token that still works: a transient error signs no user out.
@@ -123,10 +122,10 @@ class CredentialHooks(TokenRefreshHooks):
             return "usable", ctx
         backoff = self._store.backoff()
         if ctx.snapshot.fp and backoffs.is_blocked(backoff, ctx.snapshot.fp):
-            return "blocked", replace(ctx, error=backoffs.blocked(backoff))
+            return "blocked", ctx._replace(error=backoffs.blocked(backoff))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
-            return "in_doubt", replace(
-                ctx, error=ctx.error or Unreachable("a renewal was sent and its answer is not known")
+            return "in_doubt", ctx._replace(
+                error=ctx.error or Unreachable("a renewal was sent and its answer is not known")
             )
         return "expired", ctx
 
@@ -136,7 +135,7 @@ class CredentialHooks(TokenRefreshHooks):
         state, _ = self._ports.classify(view)
         token = None if state in {"absent", "revoked", "corrupt"} else view.snapshot.token
         self._serve(token.access_token if token else "")
-        return "injected", replace(ctx, view=view)
+        return "injected", ctx._replace(view=view)
 
     @contextmanager
     def hold_credential_to_sign_out(
@@ -148,40 +147,40 @@ class CredentialHooks(TokenRefreshHooks):
             if error is None:
                 yield "acquired", ctx
             else:
-                yield "busy", replace(ctx, error=error)
+                yield "busy", ctx._replace(error=error)
 
     def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]:
         if self._config is None:
-            return "kept", replace(ctx, config="kept")
+            return "kept", ctx._replace(config="kept")
         try:
             is_clean = self._config.restore()
         except ConfigError as error:
-            return "kept", replace(ctx, config="kept", error=error)
-        return "restored", replace(ctx, config="restored" if is_clean else "")
+            return "kept", ctx._replace(config="kept", error=error)
+        return "restored", ctx._replace(config="restored" if is_clean else "")
 
     # --- sign_out ----------------------------------------------------------------------------------------------------
 
     def empty_record(self, ctx: CredentialContext, /) -> tuple[EmptyRecordOutcome, CredentialContext]:
         view = self._store.view()
         token = view.snapshot.token
-        ctx = replace(ctx, view=view)
+        ctx = ctx._replace(view=view)
         if view.snapshot.state == "absent" or (token is not None and token.signed_out_at_s):
             return "nothing", ctx
         # The revocation request goes to this issuer, and must never carry another issuer's token.
         if foreign := self._ports.not_ours(view):
-            return "foreign", replace(ctx, error=foreign)
-        ctx = replace(ctx, pair=token)  # kept in memory: after the next line the disk no longer has it
+            return "foreign", ctx._replace(error=foreign)
+        ctx = ctx._replace(pair=token)  # kept in memory: after the next line the disk no longer has it
         try:
             self._store.sign_out(self._clock.wall_s())
         except StorageError as error:
-            return "unwritable", replace(ctx, error=error)
+            return "unwritable", ctx._replace(error=error)
         return "emptied", ctx
 
     def discard_staged(self, ctx: CredentialContext, /) -> tuple[DiscardStagedOutcome, CredentialContext]:
         # The staged pair replaced the record's pair at the server, so revoking the old one would leave it alive.
         if ctx.view.claim.state == "staged":
             self._drop_claim(ctx.view.claim)
-            return "discarded", replace(ctx, pair=ctx.view.claim.staged)
+            return "discarded", ctx._replace(pair=ctx.view.claim.staged)
         return "discarded", ctx
 
     def clear_sidecars(self, ctx: CredentialContext, /) -> tuple[ClearSidecarsOutcome, CredentialContext]:
@@ -240,4 +239,4 @@ def _told(ctx: CredentialContext, wait_s: float) -> CredentialContext:
     """Adds the time until the next try to the error, if the backoff is why the walk gives up."""
     if ctx.error is None or wait_s <= 0 or ctx.claim.state == "in_flight":
         return ctx
-    return replace(ctx, error=backoffs.postponed(ctx.error, wait_s))
+    return ctx._replace(error=backoffs.postponed(ctx.error, wait_s))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from kimi_auth.credential import backoff as backoffs
@@ -58,11 +57,11 @@ class TokenRefreshHooks:
         view, state, error = self._ports.look()
         snapshot, token, now = view.snapshot, view.snapshot.token, self._ports.now()
         # Results of an earlier try of this walk must not steer this one.
-        ctx = replace(ctx, view=view, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
+        ctx = ctx._replace(view=view, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
         if state == "corrupt":
-            return "corrupt", replace(ctx, error=error)
+            return "corrupt", ctx._replace(error=error)
         if isinstance(error, WrongIssuer):
-            return "foreign", replace(ctx, error=error)
+            return "foreign", ctx._replace(error=error)
         if state == "absent" or token is None:
             return "gone", ctx
         # Noted on disk before anything else: with a note in memory only, processes rotate in turn for one rejected
@@ -71,12 +70,12 @@ class TokenRefreshHooks:
             ctx = self._backing_off(ctx, backoffs.after_rejection(view.backoff, snapshot.fp, now.wall_s))
         backoff = ctx.view.backoff
         if isinstance(error, Revoked) or not token.refresh_token:
-            return "revoked", replace(ctx, error=error)
+            return "revoked", ctx._replace(error=error)
         if backoffs.attainable(ctx.need, backoff).met_by(snapshot, now.age_s):
             return "satisfied", ctx
         if backoffs.is_forced(snapshot, ctx.need, now.age_s) and backoffs.forced_until_s(backoff, now.wall_s):
             # No `retry_at_s`: the token may work at other URLs, so its holders do not wait.
-            return "backing_off", replace(ctx, error=backoffs.rejected_again())
+            return "backing_off", ctx._replace(error=backoffs.rejected_again())
         until_s = backoffs.retry_at_s(
             backoff,
             now.wall_s,
@@ -85,18 +84,18 @@ class TokenRefreshHooks:
             own_retry_at_s=ctx.backoff_until_s,
         )
         if until_s:
-            return "backing_off", self._retrying_at(until_s, replace(ctx, error=backoffs.transient_error(backoff)))
+            return "backing_off", self._retrying_at(until_s, ctx._replace(error=backoffs.transient_error(backoff)))
         return "renewable", ctx
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
         try:
             claim = self._store.claim(ctx.snapshot.fp)
         except StorageError as error:
-            return "unwritable", replace(ctx, error=_kept(error))
-        ctx = replace(ctx, claim=claim)
+            return "unwritable", ctx._replace(error=_kept(error))
+        ctx = ctx._replace(claim=claim)
         match claim.state:
             case "staged":
-                return "staged", replace(ctx, pair=claim.staged)
+                return "staged", ctx._replace(pair=claim.staged)
             case "interrupted":
                 return "interrupted", ctx
             case "in_flight" if claim.wait_s > 0 or self._can_wait(ctx):
@@ -110,8 +109,8 @@ class TokenRefreshHooks:
         try:
             claim = self._store.renew_claim(ctx.claim)
         except StorageError as error:
-            return "unwritable", replace(ctx, error=_kept(error))
-        return "claimed", replace(ctx, claim=claim)
+            return "unwritable", ctx._replace(error=_kept(error))
+        return "claimed", ctx._replace(claim=claim)
 
     def _can_wait(self, ctx: CredentialContext) -> bool:
         """True while the stored token serves this caller: a disconnected owner may still receive the answer."""
@@ -121,8 +120,7 @@ class TokenRefreshHooks:
     def _met_in_flight(self, ctx: CredentialContext, claim: Claim) -> CredentialContext:
         owner = claim.owner or "another process"
         until = f"recovered in {claim.wait_s:.0f} s" if claim.wait_s else "recovered when this token has ended"
-        return replace(
-            ctx,
+        return ctx._replace(
             error=Unreachable(f"{owner} may still be renewing; {until}"),
             retry_at_s=self._clock.wall_s() + claim.wait_s if claim.wait_s else 0.0,
         )
@@ -145,21 +143,21 @@ class TokenRefreshHooks:
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
-        ctx = replace(ctx, sent_at_s=self._clock.monotonic_s())
+        ctx = ctx._replace(sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
         answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
-        ctx = replace(ctx, error=answer.error, retry_after_s=answer.retry_after_s)
+        ctx = ctx._replace(error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
-            return "tokens", replace(ctx, pair=pair, error=None)
-        return answer.outcome, replace(ctx, in_doubt=answer.outcome == "in_doubt")
+            return "tokens", ctx._replace(pair=pair, error=None)
+        return answer.outcome, ctx._replace(in_doubt=answer.outcome == "in_doubt")
 
     def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]:
         pair = ctx.pair
         assert pair is not None
         error = self._insist(lambda: self._store.stage(ctx.claim, pair))
-        return ("unwritable", replace(ctx, error=error)) if error else ("staged", ctx)
+        return ("unwritable", ctx._replace(error=error)) if error else ("staged", ctx)
 
     def commit(self, ctx: CredentialContext, /) -> tuple[CommitOutcome, CredentialContext]:
         new = ctx.pair or ctx.claim.staged
@@ -167,7 +165,7 @@ class TokenRefreshHooks:
         # Each try compares again: while the disk fails, a program that takes no lock may sign in or out.
         there = self._insist(lambda: self._store.commit(ctx.claim, new))
         if isinstance(there, KimiAuthError):
-            return "unwritable", replace(ctx, error=there)
+            return "unwritable", ctx._replace(error=there)
         if not isinstance(there, Snapshot):
             # A login or logout is newer than the answer; a live pair must not stay on disk unused.
             self._drop_claim(ctx.claim)
@@ -181,21 +179,21 @@ class TokenRefreshHooks:
             life_s=life_s,
             too_short=0 < life_s < ctx.need.min_ttl_s,
         )
-        ctx = self._backing_off(replace(ctx, view=View(there, binding=self._bound(ctx.view.binding))), renewed)
+        ctx = self._backing_off(ctx._replace(view=View(there, binding=self._bound(ctx.view.binding))), renewed)
         took = f"{(self._clock.monotonic_s() - ctx.sent_at_s) * 1000:.0f} ms" if ctx.sent_at_s else "staged before"
         log.info("renewed: pair %s, %.0f s of life, %s", there.fp, life_s, took)
-        return "committed", replace(ctx, error=None)
+        return "committed", ctx._replace(error=None)
 
     def revoke(self, ctx: CredentialContext, /) -> tuple[RevokeOutcome, CredentialContext]:
         pair = ctx.pair
         if pair is None or not (pair.refresh_token or pair.access_token):
-            return "unsupported", replace(ctx, revocation="unread")
+            return "unsupported", ctx._replace(revocation="unread")
         # Revoking a refresh token should end its access tokens too (RFC 7009 §2.1), so one request suffices.
         if pair.refresh_token:
             answer = self._server.revoke(pair.refresh_token, "refresh_token")
         else:
             answer = self._server.revoke(pair.access_token, "access_token")
-        return answer.outcome, replace(ctx, revocation=answer.outcome, error=ctx.error or answer.error)
+        return answer.outcome, ctx._replace(revocation=answer.outcome, error=ctx.error or answer.error)
 
     def record_revoked(self, ctx: CredentialContext, /) -> tuple[RecordRevokedOutcome, CredentialContext]:
         mark = RevokedMark(self._clock.wall_s(), ctx.error.message if ctx.error else "")
@@ -204,7 +202,7 @@ class TokenRefreshHooks:
         except StorageError as error:
             log.warning("the server's refusal could not be recorded: %s", error.line)
             return "unrecorded", ctx
-        return "recorded", replace(ctx, view=replace(ctx.view, mark=mark))
+        return "recorded", ctx._replace(view=ctx.view._replace(mark=mark))
 
     def record_unrecognized(self, ctx: CredentialContext, /) -> tuple[RecordUnrecognizedOutcome, CredentialContext]:
         words = ctx.error.message if ctx.error else "an answer that is no OAuth answer"
@@ -215,7 +213,7 @@ class TokenRefreshHooks:
         until_s = backoffs.retry_at_s(
             backoff, now.wall_s, is_blocked_now=not works and backoffs.is_blocked(backoff, fp)
         )
-        ctx = self._backing_off(replace(ctx, error=error), backoff)
+        ctx = self._backing_off(ctx._replace(error=error), backoff)
         return "recorded", self._retrying_at(until_s, ctx)
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
@@ -229,7 +227,7 @@ class TokenRefreshHooks:
         """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
         help."""
         is_transient = isinstance(ctx.error, Unreachable)
-        return replace(ctx, retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
+        return ctx._replace(retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
         """After the first lost answer, this process alone tries again after a second, whatever its patience is: a reuse
@@ -240,7 +238,7 @@ class TokenRefreshHooks:
         retry_at_s = min(ctx.retry_at_s or math.inf, self._clock.wall_s() + RECOVERY_PAUSE_S)
         # The deadline grows too: an advisory walk has none left, and would give up before its recovery.
         deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
-        return replace(ctx, retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
+        return ctx._replace(retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
 
     def retry_in_s(self, view: View) -> float:
         """Seconds until the backoff that was viewed is over; 0.0 if a renewal may start now."""
@@ -267,7 +265,7 @@ class TokenRefreshHooks:
             self._store.set_backoff(backoff)
         except StorageError as error:
             log.warning("the shared backoff could not be written: %s", error.line)
-        return replace(ctx, view=replace(ctx.view, backoff=backoff))
+        return ctx._replace(view=ctx.view._replace(backoff=backoff))
 
     def _bound(self, binding: Binding | None) -> Binding | None:
         """The binding, written if there is none: the first successful renewal proves the issuer. It is kept beside the

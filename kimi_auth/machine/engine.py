@@ -41,7 +41,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -63,8 +62,7 @@ STEP_LIMIT = 10_000
 _SHOWN_OUTCOME_MAX = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """The next work: `activity`, in `state` of `machine`. `child` is the machine to walk while the resource is held."""
 
     machine: str
@@ -73,8 +71,7 @@ class Step:
     child: Machine | None
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One edge that was walked.
 
     `seconds`: how long the activity took, a child's walk included; 0.0 for an event from outside.

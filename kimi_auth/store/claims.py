@@ -21,8 +21,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, parse_record
 
@@ -62,8 +62,7 @@ VERSION = 1
 _NONCE = re.compile(r"[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The first line: the claim `nonce` on pair `fp`, made by `owner`."""
 
     fp: str
@@ -71,8 +70,7 @@ class Header:
     owner: Owner
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A claim as read from disk. `line`: the bytes of its first line, b"" if that is not a claim's.
 
     An unreadable claim has an unknown owner, and a nonce derived from its bytes.
@@ -84,12 +82,14 @@ class Found:
     answer: Token | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Meetings:
+_NOT_MET: Mapping[str, float] = {}
+
+
+class Meetings(NamedTuple):
     """When (`CLOCK_BOOTTIME`, seconds) each boot first met the claim `nonce`."""
 
     nonce: str = ""
-    met: Mapping[str, float] = field(default_factory=dict)
+    met: Mapping[str, float] = _NOT_MET
 
     def met_at_s(self, nonce: str, boot: str, boottime_s: float) -> float | None:
         """When `boot` first met the claim `nonce`; None if never, or if another clock wrote the time."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from kimi_auth.errors import StorageError
 from kimi_auth.token import Token
@@ -43,8 +42,7 @@ RecordState = Literal["absent", "present", "corrupt"]
 ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_flight"]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The content of the location at one moment.
 
     `present`: `token` and its fingerprint `fp`; a record whose tokens are both empty is `present` too
@@ -64,8 +62,7 @@ Committed = Snapshot | Literal["superseded", "gone"]
 """The new record, or why there is none: another pair is the record, or no pair."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A rotation of the pair `fp` that was, or is about to be, sent.
 
     `none`: no claim exists. `made`: this call created it. `renewed`: this call took it over. `staged`: it holds the
@@ -86,8 +83,7 @@ class Claim:
     nonce: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RevokedMark:
+class RevokedMark(NamedTuple):
     """The server ended a pair at `at_s` (unix seconds). `message`: its error text, control characters removed, at most
     200."""
 
@@ -95,8 +91,7 @@ class RevokedMark:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(NamedTuple):
     """When any process may retry, shared by all of them. Times are unix seconds; a `retry_at_s` more than 15 min
     ahead is void (the clock was set back).
 
@@ -126,8 +121,7 @@ class Backoff:
     unrecognized_retry_at_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """The OAuth host that the credential belongs to, kept beside the record.
 
     `issuer`: its URL; "" for an unreadable binding, which fits no host. `origins`: the other https origins of the
@@ -138,8 +132,7 @@ class Binding:
     origins: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """The record at one moment, and what lay beside it: claim and revoked mark are those of its pair."""
 
     snapshot: Snapshot = Snapshot("absent")

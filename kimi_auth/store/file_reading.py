@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from kimi_auth import files
@@ -139,9 +138,9 @@ class FileReader:
                 folder = self._folder_at(place)
                 snapshot = folder.snapshot(stamp)
                 if snapshot.state == "present":
-                    snapshot = replace(snapshot, problem=folder.why_fixed())
+                    snapshot = snapshot._replace(problem=folder.why_fixed())
                 elif snapshot.state == "corrupt":
-                    snapshot = replace(snapshot, problem=self._why_not_followed() or snapshot.problem)
+                    snapshot = snapshot._replace(problem=self._why_not_followed() or snapshot.problem)
                 return beside(folder, snapshot)
         except StorageError as problem:
             problem = self._why_not_followed() or problem.with_traceback(None)

@@ -7,8 +7,8 @@ import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import StorageError
@@ -41,8 +41,7 @@ def checked(fp: str) -> str:
     return fp
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """`record`: the record, in its open directory. `is_linked`: the record's link leads here, so that other programs'
     files may lie beside it."""
 

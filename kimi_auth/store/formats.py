@@ -7,7 +7,6 @@ versions share the files.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
@@ -88,14 +87,14 @@ def decode_revoked(data: bytes) -> RevokedMark:
 
 def encode_backoff(backoff: Backoff) -> bytes:
     """The backoff file's bytes: `v` and the fields of `Backoff` by their names."""
-    values = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(backoff).items()}
+    values = {key: clean(value) if isinstance(value, str) else value for key, value in backoff._asdict().items()}
     return json.dumps({"v": VERSION, **values}).encode() + b"\n"
 
 
 def decode_backoff(data: bytes) -> Backoff:
     """The backoff in `data`; a missing key or one of another type has its default."""
     value = _tolerant(data)
-    known = {spec.name: _like(spec.default, value.get(spec.name)) for spec in fields(Backoff)}
+    known = {name: _like(default, value.get(name)) for name, default in Backoff._field_defaults.items()}
     return Backoff(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
 
 

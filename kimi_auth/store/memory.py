@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from kimi_auth.clock import Clock
@@ -79,9 +79,9 @@ class MemoryStore:
     def read(self) -> Snapshot:
         found = self._found
         if found.problem is not None:  # a new error for each reader: a traceback stays with its error
-            return replace(found, problem=type(found.problem)(found.problem.message, hint=found.problem.hint))
+            return found._replace(problem=type(found.problem)(found.problem.message, hint=found.problem.hint))
         if self.fixed and found.state == "present":
-            return replace(found, problem=StoreUnwritable(FIXED))
+            return found._replace(problem=StoreUnwritable(FIXED))
         return found
 
     def stamp(self) -> Stamp:
@@ -132,7 +132,7 @@ class MemoryStore:
         finally:
             hold.is_released = True
             self._claims = {
-                fp: replace(found, is_closed=True) if found.header.nonce in self._mine else found
+                fp: found._replace(is_closed=True) if found.header.nonce in self._mine else found
                 for fp, found in self._claims.items()
             }
             self._thread = 0
@@ -183,7 +183,7 @@ class MemoryStore:
         found = self._claims.get(claim.fp)
         if found is None or found.header.nonce != claim.nonce:
             found = claims.Found(claims.new(claim.fp, self._me()))
-        self._claims[claim.fp] = replace(found, answer=token)
+        self._claims[claim.fp] = found._replace(answer=token)
 
     def commit(self, claim: Claim, token: Token) -> Committed:
         self._need()

@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Owner", "host_name", "is_certainly_dead", "this_process"]
 
@@ -22,8 +21,7 @@ TEXT_MAX = 64
 """Characters of a name in a claim: the header of a claim has a bounded size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """A process. "" and 0 mean unknown.
 
     `boot`: boot id. `namespace`: the PID namespace of `pid` and the time namespace of `started`. `started`: the

@@ -52,7 +52,7 @@ def test_a_record_has_its_parts(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, LOGGER):
         LogObserver().moved(moved)
     (record,) = caplog.records
-    assert Transition(*(vars(record)[name] for name in Transition.__slots__)) == moved
+    assert Transition(*(vars(record)[name] for name in Transition._fields)) == moved
 
 
 def test_a_bystander_changes_nothing(life: Any) -> None:

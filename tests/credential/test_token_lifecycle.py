@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -68,12 +67,12 @@ def ends_in_milliseconds(life: Life) -> None:
 
 def backing_off(life: Life) -> None:
     expiring(life)
-    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, message="503"))
+    life.store.theirs.set_backoff(life.store.backoff()._replace(retry_at_s=life.clock.wall_s() + 60, message="503"))
 
 
 def paced_and_ended(life: Life) -> None:
     ended(life)
-    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 60, message="503"))
+    life.store.theirs.set_backoff(life.store.backoff()._replace(retry_at_s=life.clock.wall_s() + 60, message="503"))
 
 
 def interrupted(life: Life) -> None:
@@ -99,7 +98,7 @@ def owner_alive(life: Life) -> None:
 
 def owner_dead(life: Life) -> None:
     """The kernel knows no such process."""
-    left_open(life, owner=replace(owners.this_process(life.clock.boot_id()), pid=2**31 - 2))
+    left_open(life, owner=owners.this_process(life.clock.boot_id())._replace(pid=2**31 - 2))
 
 
 def silent_too_long(life: Life, age_s: float = 901.0, owner: Owner = SILENT) -> None:
@@ -142,8 +141,7 @@ def blocked(life: Life) -> None:
     token = life.sign_in(age_s=901)
     now_s = life.clock.wall_s()
     life.store.theirs.set_backoff(
-        replace(
-            life.store.backoff(),
+        life.store.backoff()._replace(
             unrecognized_fp=fingerprint(token),
             unrecognized_count=2,
             unrecognized_first_at_s=now_s - 1300,
@@ -163,7 +161,7 @@ def unrecognized_a_moment_ago(life: Life) -> None:
 def blocked_lately(life: Life) -> None:
     blocked(life)
     backoff = life.store.backoff()
-    life.store.theirs.set_backoff(replace(backoff, unrecognized_last_at_s=life.clock.wall_s() - 100))
+    life.store.theirs.set_backoff(backoff._replace(unrecognized_last_at_s=life.clock.wall_s() - 100))
 
 
 def paced_as_a_stranger(life: Life) -> None:
@@ -175,7 +173,7 @@ def paced_as_a_stranger(life: Life) -> None:
 
 def blocked_and_backing_off(life: Life) -> None:
     blocked(life)
-    life.store.theirs.set_backoff(replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 600))
+    life.store.theirs.set_backoff(life.store.backoff()._replace(retry_at_s=life.clock.wall_s() + 600))
 
 
 def refused_but_alive(life: Life) -> None:
@@ -571,7 +569,7 @@ def test_a_walk_ends_where_it_must(life: Life, name: str) -> None:
     """Every situation and fault: the end, its reason, the number of exchanges, and no login that is lost."""
     row = ROWS[name]
     row.situation(life)
-    need = replace(row.need, not_fp=life.store.read().fp) if row.need.not_fp else row.need
+    need = row.need._replace(not_fp=life.store.read().fp) if row.need.not_fp else row.need
     row.fault(life)
     landing = life.walk(row.event, need, patience_s=row.patience_s)
     error = landing.ctx.error
@@ -721,7 +719,7 @@ def test_a_rejected_token_that_ends_is_renewed_as_any_other(life: Life) -> None:
     life.sign_in()
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "fresh"
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "usable"
-    life.store.theirs.set_backoff(replace(life.store.backoff(), forced_retry_at_s=life.clock.wall_s() + 1700))
+    life.store.theirs.set_backoff(life.store.backoff()._replace(forced_retry_at_s=life.clock.wall_s() + 1700))
     life.clock.advance(850)
     assert life.walk("rejected", Need(not_bearer=life.stored.access_token)).state == "usable"
     life.clock.advance(49)
@@ -756,7 +754,7 @@ def test_a_large_pair_is_kept(life: Life) -> None:
 def test_a_program_that_is_to_end_does_not_recover(life: Life) -> None:
     """A lost answer would cost it another minute: the claim stays, and the next program recovers."""
     life.sign_in(age_s=901)
-    ending = replace(life.effects, recovers=lambda patience_s: False)
+    ending = life.effects._replace(recovers=lambda patience_s: False)
     life.work._ports = ending
     life.server.fault("exchange", LOST)
     assert life.walk("renew").state == "in_doubt"
@@ -773,7 +771,7 @@ def test_a_recovery_obeys_what_others_were_told_meanwhile(life: Life) -> None:
 
     def asked_to_wait() -> None:
         life.store.theirs.set_backoff(
-            replace(life.store.backoff(), retry_at_s=life.clock.wall_s() + 900, message="429")
+            life.store.backoff()._replace(retry_at_s=life.clock.wall_s() + 900, message="429")
         )
 
     slept = life.clock.sleep
@@ -792,7 +790,7 @@ def test_a_clock_that_is_set_back_does_not_undo_the_pace(life: Life) -> None:
     """A backoff is written and read by the wall clock, whatever clock the ages of tokens are computed with."""
     life.sign_in(age_s=901)
     steady_s = life.clock.wall_s() + 3600
-    life.work._ports = replace(life.effects, now_s=lambda: max(steady_s, life.clock.wall_s()))
+    life.work._ports = life.effects._replace(now_s=lambda: max(steady_s, life.clock.wall_s()))
     life.server.fault("exchange", OFFLINE)
     for _ in range(2):
         assert life.walk("renew", patience_s=0.0).state == "expired"
@@ -854,7 +852,7 @@ def test_how_long_an_unrecognized_refusal_is_waited_for(life: Life, age_s: float
         seen.append(life.store.backoff().retry_at_s - life.clock.wall_s())
         if age_s == 400:
             life.store.theirs.set_backoff(
-                replace(life.store.backoff(), unrecognized_last_at_s=life.clock.wall_s() - 61)
+                life.store.backoff()._replace(unrecognized_last_at_s=life.clock.wall_s() - 61)
             )
     assert seen == waits
 

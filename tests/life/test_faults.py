@@ -13,7 +13,7 @@ import re
 import time
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -140,7 +140,7 @@ def refresh(life: Life, clock: VirtualClock) -> None:
 def token(home: Home) -> tuple[str, KimiAuthError | None]:
     try:
         session = home.session(one_shot=True)
-        session._components.ports = replace(session._components.ports, luck=lambda: 0.0)  # type: ignore[method-assign]
+        session._components.ports = session._components.ports._replace(luck=lambda: 0.0)  # type: ignore[method-assign]
         session.access_token_sync()
     except KimiAuthError as error:
         return error.code, error

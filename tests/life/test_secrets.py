@@ -183,7 +183,7 @@ class Witness:
 
     def look_at(self, session: Session) -> None:
         status = session.status()
-        self.gleanings.add("status", status, dataclasses.asdict(status))
+        self.gleanings.add("status", status, status._asdict())
         if status.error is not None:
             self.gleanings.add("status", status.error.line)
 

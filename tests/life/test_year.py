@@ -163,7 +163,7 @@ def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:
 
     def judge_by_the_lock(*args: Any) -> Claim:
         claim = rule(*args)
-        return replace(claim, state="interrupted") if claim.state == "in_flight" else claim
+        return claim._replace(state="interrupted") if claim.state == "in_flight" else claim
 
     patch.setattr(claims, "classify", judge_by_the_lock)
 

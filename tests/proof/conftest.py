@@ -292,7 +292,7 @@ class Real:
             error=Unreachable("no answer"),
             recoveries=given.recoveries,
         )
-        ctx = replace(ctx, **self._waiting(given))
+        ctx = ctx._replace(**self._waiting(given))
         self._break(given)
         return pairs, ctx
 
@@ -306,8 +306,8 @@ class Real:
             "open": me,
             "closed": me,
             "staged": me,
-            "dead": replace(me, pid=2**31 - 2),
-        }.get(kind, replace(me, namespace="another"))
+            "dead": me._replace(pid=2**31 - 2),
+        }.get(kind, me._replace(namespace="another"))
         found = claims.Found(
             claims.new(fp, owner), is_closed=kind == "closed", answer=staged if kind == "staged" else None
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,8 @@ TOKENS = {
 
 WRITES: dict[str, Callable[[CredentialStore, Token], object]] = {
     "claim": lambda store, _: store.claim(OTHER_FP),
-    "renew_claim": lambda store, _: store.renew_claim(replace(MINE, nonce=store.peek_claim(FP).nonce or MINE.nonce)),
-    "stage": lambda store, token: store.stage(replace(MINE, nonce=store.peek_claim(FP).nonce), token),
+    "renew_claim": lambda store, _: store.renew_claim(MINE._replace(nonce=store.peek_claim(FP).nonce or MINE.nonce)),
+    "stage": lambda store, token: store.stage(MINE._replace(nonce=store.peek_claim(FP).nonce), token),
     "put": lambda store, token: store.put(token),
     "sign_out": lambda store, _: store.sign_out(5.0),
     "refuse": lambda store, _: store.mark_revoked(FP, RevokedMark(1.0, "no")),
@@ -231,7 +230,7 @@ class TestBeside:
     def test_the_pace_is_kept(self, place: Any) -> None:
         """Every field of the backoff comes back, and the last one set counts."""
         store: CredentialStore = place.store
-        kinds = {field.name: type(field.default) for field in fields(Backoff)}
+        kinds = {name: type(default) for name, default in Backoff._field_defaults.items()}
         backoff = Backoff(**{name: kind(number) for number, (name, kind) in enumerate(kinds.items(), 1)})  # type: ignore[arg-type]
         with store.locked(0.0):
             store.set_backoff(Backoff(failures=9))
@@ -399,7 +398,7 @@ class TestClaim:
             assert (renewed.state, renewed.fp) == ("renewed", FP)
             assert renewed.nonce != made.nonce
             assert store.peek_claim(FP).state == "in_flight"
-        assert store.peek_claim(FP) == replace(closed, nonce=renewed.nonce)
+        assert store.peek_claim(FP) == closed._replace(nonce=renewed.nonce)
 
     def test_only_the_owner_closes_it(self, place: Any) -> None:
         """A holder that has met another's claim leaves it as it is."""
@@ -447,7 +446,7 @@ class TestClaim:
             made = store.claim(FP)
             store.stage(made, pair(2))
             with pytest.raises(StorageError, match="taken over"):
-                store.renew_claim(replace(made, state="in_flight"))
+                store.renew_claim(made._replace(state="in_flight"))
         assert store.peek_claim(FP).staged == pair(2)
 
     def test_the_answer_of_an_owner_that_was_given_up(self, place: Any, pair: Any) -> None:

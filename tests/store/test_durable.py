@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -148,7 +147,7 @@ def test_an_install_that_was_not_durable_is_tried_again(
         monkeypatch.undo()
         file_store.commit(claim, pair(2))
         assert file_store.read().token == pair(2)
-        assert file_store.commit(replace(claim, fp=OTHER_FP), pair(3)) == "superseded"
+        assert file_store.commit(claim._replace(fp=OTHER_FP), pair(3)) == "superseded"
 
 
 # --- a medium that refuses -------------------------------------------------------------------------------------------
@@ -290,18 +289,18 @@ def test_a_process_killed_while_it_takes_a_claim_over(file_store: FileStore, clo
     """What it has made counts as the claim, its owner as the owner: waited for, and taken over in its turn."""
     me = owners.this_process(clock.boot)
     path = file_store.path.with_name(f"kimi-code.{FP}.next")
-    first, second = claims.new(FP, me), claims.new(FP, replace(me, namespace="another"))
+    first, second = claims.new(FP, me), claims.new(FP, me._replace(namespace="another"))
     path.write_bytes(claims.unfinished(first)[:-2] + claims.CLOSED)
     path.with_name(f"kimi-code.{FP}.{first.nonce}.next").write_bytes(claims.unfinished(second))
     with file_store.locked(0.0):
         found = file_store.claim(FP)
         assert (found.state, found.nonce) == ("in_flight", second.nonce)
         with pytest.raises(StorageError, match="taken over"):
-            file_store.renew_claim(replace(found, nonce=first.nonce))
+            file_store.renew_claim(found._replace(nonce=first.nonce))
         clock.boottime += 75.0
         renewed = file_store.renew_claim(file_store.claim(FP))
         assert renewed.state == "renewed"
-    assert file_store.peek_claim(FP) == replace(renewed, state="interrupted")
+    assert file_store.peek_claim(FP) == renewed._replace(state="interrupted")
     assert json.loads(path.read_bytes())["claim"]["nonce"] == renewed.nonce
 
 

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def me() -> Owner:
 
 
 def owner_of(pid: int) -> Owner:
-    return replace(me(), pid=pid, started=owners._system().started(pid))
+    return me()._replace(pid=pid, started=owners._system().started(pid))
 
 
 @contextmanager
@@ -111,36 +110,36 @@ def without_its_first_thread() -> Iterator[Owner]:
 @contextmanager
 def reused() -> Iterator[Owner]:
     """Another process has its number by now."""
-    yield replace(me(), started="1")
+    yield me()._replace(started="1")
 
 
 @contextmanager
 def reused_by_one_of_unknown_age() -> Iterator[Owner]:
-    yield replace(me(), started="")
+    yield me()._replace(started="")
 
 
 @contextmanager
 def another_boot() -> Iterator[Owner]:
     with dead() as owner:
-        yield replace(owner, boot="boot-b")
+        yield owner._replace(boot="boot-b")
 
 
 @contextmanager
 def unknown_boot() -> Iterator[Owner]:
     with dead() as owner:
-        yield replace(owner, boot="")
+        yield owner._replace(boot="")
 
 
 @contextmanager
 def another_namespace() -> Iterator[Owner]:
     with dead() as owner:
-        yield replace(owner, namespace="1/2")
+        yield owner._replace(namespace="1/2")
 
 
 @contextmanager
 def unknown_namespace() -> Iterator[Owner]:
     with dead() as owner:
-        yield replace(owner, namespace="")
+        yield owner._replace(namespace="")
 
 
 @contextmanager
@@ -218,7 +217,7 @@ def test_a_proc_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(owners, "_system", lambda: hidden)
     assert not owners.is_certainly_dead(Owner(BOOT, "n", os.getpid(), "5"), Owner(BOOT, "n", os.getpid(), "5"))
     with dead() as owner:
-        assert owners.is_certainly_dead(replace(owner, namespace="n"), Owner(BOOT, "n"))
+        assert owners.is_certainly_dead(owner._replace(namespace="n"), Owner(BOOT, "n"))
 
 
 def test_a_name_with_parentheses(tmp_path: Path) -> None:
@@ -260,12 +259,11 @@ def test_in_another_pid_namespace(tmp_path: Path) -> None:
     unshare = shutil.which("unshare")
     code = f"""
 import os, subprocess
-from dataclasses import replace
 from kimi_auth.store.owners import Owner, is_certainly_dead, this_process
 me = this_process({BOOT!r})
 print(me.namespace == {me().namespace!r}, bool(me.started), end=" ")
 print(is_certainly_dead(Owner({BOOT!r}, {me().namespace!r}, 999999, "5"), me), end=" ")
-print(is_certainly_dead(replace(me, pid=999999), me), is_certainly_dead(me, me))
+print(is_certainly_dead(me._replace(pid=999999), me), is_certainly_dead(me, me))
 """
     if os.geteuid() != 0 or not unshare:
         pytest.skip("making namespaces needs root and unshare(1); OWNERS covers the judgement")

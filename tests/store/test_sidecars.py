@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import socket
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,7 +60,7 @@ def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.M
         whole = path.read_bytes()
         for state in states:
             path.write_bytes(state)
-            assert file_store.peek_claim(FP) == replace(claim, state="in_flight", wait_s=75.0)
+            assert file_store.peek_claim(FP) == claim._replace(state="in_flight", wait_s=75.0)
         for state in states[:: len(states) // 7]:
             path.write_bytes(state)
             file_store.stage(claim, answer)
@@ -70,7 +69,7 @@ def test_an_answer_torn_at_any_byte(file_store: FileStore, monkeypatch: pytest.M
         path.write_bytes(state)
         with file_store.locked(0.0):
             file_store._mine = [claim]
-        assert file_store.peek_claim(FP) == replace(claim, state="interrupted")
+        assert file_store.peek_claim(FP) == claim._replace(state="interrupted")
 
 
 def test_an_answer_with_one_wrong_byte_is_none(file_store: FileStore) -> None:

@@ -138,6 +138,9 @@ class LoopbackServer(uvicorn.Server):
             date_header=False,
             server_header=False,
             proxy_headers=False,
+            # Longer than clients keep an idle connection (httpx: 5 s, as uvicorn's default): otherwise both ends may close
+            # it at once, and a request that is just being sent fails.
+            timeout_keep_alive=75,
         )
         super().__init__(config)
         self._listener = listener
