@@ -18,7 +18,7 @@ WORLD = "two processes"
 
 
 def exports(out: Terminal, machines: Library, form: str, name: str | None, world: str) -> None:
-    """Prints a machine, or the explored model of a world. Raises Usage for what has no such form."""
+    """Prints a machine, or the explored model of a world. Raises Usage for a form that does not exist."""
     if form in OF_MACHINES:
         _machine(out, machines, form, name, world)
     elif form in OF_WORLDS:

@@ -22,7 +22,7 @@ CLAIMS = ("machine", "from", "event", "to")
 
 
 class Deviation(NamedTuple):
-    """The first line (counted from 1) that no machine allows, its step in words, and the reason."""
+    """The first line (counted from 1) that no machine allows, its step as text, and the reason."""
 
     line: int
     walk: str

@@ -151,7 +151,7 @@ def test_worlds_that_cannot_be_exported(machines: Library) -> None:
 
 
 def test_the_text_names_rules_and_machines(machines: Library) -> None:
-    """The Promela file is the same each time, says which rule has which number, and has each place of a walk."""
+    """The Promela file is the same each time, says which rule has which number, and has each state of a machine."""
     text = promela(exported(machines, ALONE), "one quiet process")
     assert text == promela(exported(machines, ALONE), "one quiet process")
     for rule, about in RULES.items():

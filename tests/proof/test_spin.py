@@ -76,7 +76,7 @@ def test_a_model_that_is_too_small_says_so(machines: Library) -> None:
 
 
 def test_the_figures_are_whole(machines: Library) -> None:
-    """The kept figures are about today's machines, agree with ours, and leave out only what is argued for."""
+    """The kept figures are about today's machines, agree with ours, and leave out only ablations with an argument."""
     figures: Any = json.loads((MEASURED / "spin.json").read_text("utf-8"))
     stale = "the figures are of other machines; measure again: make verify"
     assert figures["machines"] == digest(machines), stale

@@ -159,7 +159,7 @@ def file(tmp_path: Path, renewal: list[str]) -> Path:
 
 
 def test_the_command(file: Path, tmp_path: Path, renewal: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit status 0 for what conforms, 1 for what does not; several files, the wrong line in words, and as JSON."""
+    """Exit status 0 for what conforms, 1 for what does not; several files, the wrong line as text and as JSON."""
     assert main(["diagram", "--conforms", str(file), str(file)]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{file}: conforms: one walk, 10 transitions"] * 2
     bad = tmp_path / "bad.ndjson"

@@ -1,8 +1,8 @@
 """`python -m kimi_auth.proof.export`: spin's verdict on worlds and ablations beside ours, and the figures as JSON.
 
-What is compared. A *class* is a state between two moves after forgetting (`state`, `numbering`): the places of all
+The comparison: a *class* is a state between two moves after forgetting (`state`, `numbering`): the positions of all
 processes, what each knows, and everything on disk and at the server, without the names of the processes and without
-what has no effect any more. Both checkers store exactly one state for each class, so equal worlds have equal counts.
+differences that have no effect any more. Both checkers store exactly one state for each class, so equal worlds have equal counts.
 A counterexample is compared by the rule that it breaks and its length: both search breadth first.
 """
 
@@ -41,7 +41,7 @@ revocation with sign-in, sign-out, kills and every fault but a full disk."""
 NOT_COMPARED: Mapping[str, str] = {
     "rejection on disk": (
         "its rule, I3, says that from every state some path settles; spin checks what holds on every path. Both count the "
-        "same states, and only ours judges them"
+        "same states, and only ours classifies them"
     ),
     "directories are synchronised": (
         "a power cut ends all processes in one move and restores older directories, which the export does not have"

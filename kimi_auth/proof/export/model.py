@@ -40,7 +40,7 @@ from kimi_auth.proof.world import ROOTS, Cancel, Leave
 
 from .relation import Change, Domains, Leaf, Node, changes, relation
 
-__all__ = ["Exported", "Move", "NotExportable", "Place", "exported"]
+__all__ = ["Exported", "Move", "NotExportable", "Position", "exported"]
 
 PAIRS_MAX = 3
 """Pairs that exist between two moves; the exported model asserts that no more are needed."""
@@ -52,8 +52,8 @@ class NotExportable(Exception):
     """The world has a part that no export expresses. The message says which."""
 
 
-class Place(NamedTuple):
-    """A state of a machine as a place of a walk. `child`: the initial state of the machine that it walks; `parents`:
+class Position(NamedTuple):
+    """A state of a machine as a position of a walk. `child`: the initial state of the machine that it walks; `parents`:
     where a child's rest state leads, by the state that walks it."""
 
     machine: str
@@ -78,15 +78,15 @@ class Move(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """A world, ready to be written down. `roots` and `children`: the places of walks and of the machines inside the lock.
+    """A world, ready to be written down. `roots` and `children`: the positions of walks and of the machines inside the lock.
     The leaves of `hooks`, `begun`, `logins`, `around`, `killed`, `cancelled` and `leave` are tuples of `Move`s; those of
     `is_left_open`, `lies` and `owed` are truths. `at_once`: activities taken in the move before them;
     `taken_at_once`: the same for a walk that begins; `waiting`: where a walk forgets what it read."""
 
     config: Config
     domains: Domains
-    roots: tuple[Place, ...]
-    children: tuple[Place, ...]
+    roots: tuple[Position, ...]
+    children: tuple[Position, ...]
     storing: str
     hooks: Mapping[str, Node]
     begun: Mapping[tuple[str, str], Node]
@@ -119,8 +119,8 @@ def exported(
     one move for each step of a walk. Raises NotExportable for power cuts and directories that are not synchronised."""
     if config.power or not config.synchronous:
         raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
-    roots, children = _places(machines)
-    activities = sorted({place.activity for place in (*roots, *children) if place.activity})
+    roots, children = _positions(machines)
+    activities = sorted({position.activity for position in (*roots, *children) if position.activity})
     alone = config.excludes and not config.unlocked_writers
     at_once = LOCAL | (UNDISTURBED if alone and not config.old_program else frozenset())
     if not (config.waits or config.waiters):
@@ -131,22 +131,22 @@ def exported(
         domains,
         roots,
         children,
-        next((place.name for place in roots if place.activity == "store_credential"), ""),
+        next((position.name for position in roots if position.activity == "store_credential"), ""),
         {name: _of_hook(config, pairs, hooks[name]) for name in activities if name in hooks},
         {
-            (place.state, event): _of_beginning(config, pairs, place.state, event)
-            for place in roots
-            if place.machine == ROOTS[0] and not place.activity
-            for event in place.on
+            (position.state, event): _of_beginning(config, pairs, position.state, event)
+            for position in roots
+            if position.machine == ROOTS[0] and not position.activity
+            for event in position.on
         },
         *_of_environment(config, pairs),
         {name: relation(domains, _cancelled(domains, config, cancel, name)) for name in activities},
         *_of_leaving(config, pairs, leave),
         _of_predicates(config, pairs) if config.excludes else {},
         {
-            (place.state, rule): _of_duty(config, pairs, place.state, rule)
-            for place in roots
-            if place.machine == ROOTS[0] and not place.activity
+            (position.state, rule): _of_duty(config, pairs, position.state, rule)
+            for position in roots
+            if position.machine == ROOTS[0] and not position.activity
             for rule in DUTIES
         },
         frozenset(at_once) if reduced else frozenset(),
@@ -280,30 +280,30 @@ def _numbered(
     return move(config, shared, number)
 
 
-def _places(machines: Mapping[str, Machine]) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
-    """The places that a simulated process can come to: all of token_lifecycle, and device_login from the storing on."""
-    roots: dict[str, Place] = {}
-    children: dict[str, Place] = {}
+def _positions(machines: Mapping[str, Machine]) -> tuple[tuple[Position, ...], tuple[Position, ...]]:
+    """The positions that a simulated process can come to: all of token_lifecycle, and device_login from the storing on."""
+    roots: dict[str, Position] = {}
+    children: dict[str, Position] = {}
     lifecycle, login = (machines[name] for name in ROOTS)
     storing = [state for state, spec in login.states.items() if spec.activity == "store_credential"]
     ahead = [(lifecycle, state) for state in lifecycle.states] + [(login, state) for state in storing[:1]]
     while ahead:
         machine, state = ahead.pop(0)
-        place = _place(machine, state)
+        position = _position(machine, state)
         child = machine.child(state)
         if child is not None:
-            children.update({found.name: found for found in (_place(child, inner) for inner in child.states)})
-        if place.name not in roots:
-            roots[place.name] = place
-            ahead += [(machine, target) for target in place.on.values()]
+            children.update({found.name: found for found in (_position(child, inner) for inner in child.states)})
+        if position.name not in roots:
+            roots[position.name] = position
+            ahead += [(machine, target) for target in position.on.values()]
     return tuple(roots.values()), tuple(children.values())
 
 
-def _place(machine: Machine, state: str) -> Place:
+def _position(machine: Machine, state: str) -> Position:
     spec = machine.states[state]
     child = machine.child(state)
     inner = f"{child.name}_{child.initial}" if child is not None else ""
-    return Place(machine.name, state, spec.activity, inner, dict(spec.on))
+    return Position(machine.name, state, spec.activity, inner, dict(spec.on))
 
 
 def _domains(config: Config, pairs: int) -> Domains:

@@ -25,7 +25,7 @@ from kimi_auth.proof.state import (
     STALE,
 )
 
-from .model import Exported, Move, Place
+from .model import Exported, Move, Position
 from .relation import IMPOSSIBLE, Branch, Change, Flag, Leaf, Node, Value, Var
 
 __all__ = ["STORY", "promela", "rule_number"]
@@ -67,7 +67,7 @@ class _Writer:
         self._n = model.config.processes
         self._pairs = model.domains.pairs
         self._logins = model.domains.logins
-        self._places = {place.name: number for number, place in enumerate((*model.roots, *model.children), 1)}
+        self._positions = {position.name: number for number, position in enumerate((*model.roots, *model.children), 1)}
 
     def file(self, title: str) -> Lines:
         functions = ["\n".join(lines) for lines in (*self._functions(), *self._tables())]
@@ -95,7 +95,7 @@ class _Writer:
         yield from CODES.items()
         yield from (("UNCLAIMED", 0), ("GONE", 6), ("CLOSED", 7), ("STAYS", 0), ("CONTINUES", 1))
         yield from ((f"o_{name}", number) for name, number in self._outcomes.items())
-        yield from self._places.items()
+        yield from self._positions.items()
         yield from ((f"w_{text or 'none'}", number) for number, text in enumerate(TEXTS))
         yield from (
             ("PROCESSES", self._n),
@@ -256,27 +256,27 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
     # --- tables -------------------------------------------------------------------------------------------------------
 
     def _tables(self) -> Iterator[list[str]]:
-        """What `walks.c` asks of the machines: switches over places."""
+        """What `walks.c` asks of the machines: switches over positions."""
         model = self._model
-        places = (*model.roots, *model.children)
-        resting = [place for place in places if not place.activity]
-        roots = [place for place in model.roots if place.machine == "token_lifecycle"]
+        positions = (*model.roots, *model.children)
+        resting = [position for position in positions if not position.activity]
+        roots = [position for position in model.roots if position.machine == "token_lifecycle"]
         self._outcome(ACQUIRED)
         yield self._switch(
-            "const char *name_of(int place)", ((p, f'return "{p.machine}.{p.state}"') for p in places), '""'
+            "const char *name_of(int position)", ((p, f'return "{p.machine}.{p.state}"') for p in positions), '""'
         )
         yield self._switch(
-            "int perform(int place, int me, int c)",
-            ((p, f"return h_{p.activity}(me, c)") for p in places if p.activity in model.hooks),
+            "int perform(int position, int me, int c)",
+            ((p, f"return h_{p.activity}(me, c)") for p in positions if p.activity in model.hooks),
             "c < 0 ? 1 : (breaks(RULE_CRASH), STAYS)",
         )
         yield self._switch(
-            "int cancel(int place, int me, int c)",
-            ((p, f"return c_{p.activity}(me, c)") for p in places if p.activity),
+            "int cancel(int position, int me, int c)",
+            ((p, f"return c_{p.activity}(me, c)") for p in positions if p.activity),
             "0",
         )
-        yield self._switch("int rests(int place)", ((p, "return 1") for p in resting), "0")
-        yield self._switch("int is_root(int place)", ((p, "return 1") for p in roots if not p.activity), "0")
+        yield self._switch("int rests(int position)", ((p, "return 1") for p in resting), "0")
+        yield self._switch("int is_root(int position)", ((p, "return 1") for p in roots if not p.activity), "0")
         for name, activities in (
             ("is_guarded", model.guarded),
             ("is_at_once", model.at_once),
@@ -285,17 +285,17 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
             ("is_stage", frozenset({"stage"})),
         ):
             yield self._switch(
-                f"int {name}(int place)", ((p, "return 1") for p in places if p.activity in activities), "0"
+                f"int {name}(int position)", ((p, "return 1") for p in positions if p.activity in activities), "0"
             )
-        yield self._switch("int first_of(int place)", ((p, f"return {p.child}") for p in places if p.child), "0")
+        yield self._switch("int first_of(int position)", ((p, f"return {p.child}") for p in positions if p.child), "0")
         yield self._switch(
-            "int holds_true(int place, int me)",
+            "int holds_true(int position, int me)",
             ((p, f"return p_{p.name}(me, 0)") for p in resting if (p.machine, p.state) in model.lies),
             "1",
         )
         duties = list(model.owed)
         yield self._switch(
-            "void duties(int place, int me)",
+            "void duties(int position, int me)",
             (
                 (
                     p,
@@ -312,7 +312,7 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
             "",
         )
         yield self._switch(
-            "int begin(int place, int event, int me, int c)",
+            "int begin(int position, int event, int me, int c)",
             (
                 (
                     p,
@@ -328,7 +328,7 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
             "0",
         )
         yield self._switch(
-            "int after(int place, int out)",
+            "int after(int position, int out)",
             (
                 (
                     p,
@@ -338,24 +338,24 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
                     )
                     + " default: return 0; }",
                 )
-                for p in places
+                for p in positions
             ),
             "0",
         )
         yield self._switch(
-            "int rest_as_outcome(int place)",
+            "int rest_as_outcome(int position)",
             ((p, f"return {self._outcome(p.state)}") for p in model.children if not p.activity),
             "0",
         )
-        inspecting = next(place for place in roots if place.activity == "inspect")
+        inspecting = next(position for position in roots if position.activity == "inspect")
         yield [f"static int inspected(int out) {{ return after({inspecting.name}, out); }}"]
         yield [f"static const int storing = {model.storing or 0};"]
         calls = "".join(f"case {number}: return e_{number}(0, c); " for number in range(len(model.around)))
         yield [f"static int around(int number, int c) {{ switch (number) {{ {calls}default: return 0; }} }}"]
 
-    def _switch(self, head: str, rows: Iterable[tuple[Place, str]], otherwise: str) -> list[str]:
-        cases = [f"  case {place.name}: {code};" for place, code in rows]
-        return [f"static {head} {{", "  switch (place) {", *cases, f"  default: return {otherwise};", "  }", "}"]
+    def _switch(self, head: str, rows: Iterable[tuple[Position, str]], otherwise: str) -> list[str]:
+        cases = [f"  case {position.name}: {code};" for position, code in rows]
+        return [f"static {head} {{", "  switch (position) {", *cases, f"  default: return {otherwise};", "  }", "}"]
 
     # --- moves --------------------------------------------------------------------------------------------------------
 

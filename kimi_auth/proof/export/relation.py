@@ -201,7 +201,7 @@ class Domains(NamedTuple):
 
 
 def relation(domains: Domains, function: Callable[[Shared, Process], Any]) -> Node:
-    """The tree of `function`, which gets a world and a process and returns what is hashable. `Shared` and `Process` in
+    """The tree of `function`, which gets a world and a process and returns a hashable value. `Shared` and `Process` in
     what it returns must have gone through `changes`."""
     leaves: dict[Any, Leaf] = {}
     branches: dict[Any, Branch] = {}

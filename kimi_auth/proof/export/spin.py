@@ -107,8 +107,8 @@ def _story(told: str) -> Iterator[str]:
         if kind in {STORY + "move", STORY + "around"}:
             if parts:
                 yield " ".join(parts)
-            number, _, place = rest.partition(" ")
-            parts = [f"{letters[int(number)]}: {place or 'begins a walk'}"] if kind == STORY + "move" else []
+            number, _, position = rest.partition(" ")
+            parts = [f"{letters[int(number)]}: {position or 'begins a walk'}"] if kind == STORY + "move" else []
         elif kind == STORY + "say":
             parts.append(
                 rest.partition(" ")[2] if not parts or parts[0][1:2] != ":" else f"--{rest.partition(' ')[2]}-->"

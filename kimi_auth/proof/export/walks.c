@@ -18,7 +18,7 @@ static void release(int me, int marks) {
   now.locks &= ~(SHARED_LOCK ? 2 : 1 << now.p[me].host);
 }
 
-static int place_of(int me) { return now.p[me].sub ? now.p[me].sub : now.p[me].at; }
+static int position_of(int me) { return now.p[me].sub ? now.p[me].sub : now.p[me].at; }
 
 /* --- forgetting ------------------------------------------------------------------------------------------------------ */
 
@@ -140,7 +140,7 @@ static void leave_the_lock(int me, int rest) {
 /* The outcome leads on, through the rest of a child, to where another move begins. */
 static void arrive(int me, int out, int began) {
   while (out != STAYS && out != CONTINUES) {
-    int from = place_of(me), at = now.p[me].sub ? 0 : first_of(from), to;
+    int from = position_of(me), at = now.p[me].sub ? 0 : first_of(from), to;
     if (at && out == o_acquired) {
       now.p[me].sub = at;
     } else {
@@ -153,7 +153,7 @@ static void arrive(int me, int out, int began) {
       }
       if (now.p[me].sub) now.p[me].sub = to; else now.p[me].at = to;
     }
-    at = place_of(me);
+    at = position_of(me);
     if (story_told) printf("@to %d %s\n", me, name_of(at));
     if (rests(at)) {
       if (is_root(at)) {
@@ -184,7 +184,7 @@ static int begin_with(int me, int slot, int c) {
 }
 
 static int can(int me, int slot) {
-  int at = place_of(me), count;
+  int at = position_of(me), count;
   struct Process kept;
   const char *told = story_told;
   if (!at && slot == 8) return storing && f_logins(me, -1);
@@ -203,7 +203,7 @@ static int can(int me, int slot) {
 }
 
 static void move(int me, int slot) {
-  int at = place_of(me), marks = now.p[me].marks, out;
+  int at = position_of(me), marks = now.p[me].marks, out;
   broke = 0;
   if (!rule_wanted) rule_wanted = getenv("KIMI_AUTH_RULE");
   if (!story_told) story_told = getenv("KIMI_AUTH_STORY");
