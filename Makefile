@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 8
 # Three on two processors: many a test waits for a slow server, or for a process that waits.
 WORKERS ?= 3
-.PHONY: help demo test prove soak check bench diagrams docs verify fuzz floors wheel publish clean servers
+.PHONY: help demo test prove soak check bench diagrams messages docs verify fuzz floors wheel publish clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,13 +40,14 @@ prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matri
 soak: $(DEV) ## a login under kills and faults for MINUTES=8, from SEED=...; not a part of any other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-check: $(DEV) $(DOCS) ## lint, format, types, plain words, workflow files and the site; changes no source
-	@echo "check: ruff, its formatter, mypy --strict, the text check, zizmor and actionlint, and mkdocs --strict"
+check: $(DEV) $(DOCS) ## lint, format, types, plain words, translations, workflow files and the site; changes no source
+	@echo "check: ruff, its formatter, mypy --strict, the text check, the catalogue, zizmor and actionlint, and mkdocs --strict"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/typing/api.py
 	@$(PY) tools/words.py
+	@$(PY) tools/catalogue.py || { echo 'check: make messages brings the catalogue up to date'; exit 1; }
 	@$(PY) tools/workflows/run.py || test $$? -eq 3
 	@$(SITE)
 
@@ -61,6 +62,10 @@ diagrams: $(DEMO) ## draws machines/*.toml into diagrams/, with what `make test`
 	@$(PY) -m kimi_auth.cli.pictures diagrams
 	@$(PY) -m kimi_auth.review.diagram diagrams
 	@$(PY) tools/pages.py
+
+messages: $(DEV) ## brings the catalogues of messages up to date with the source, and lists the messages without a translation
+	@echo "messages: kimi_auth/locale, from the source"
+	@$(PY) tools/catalogue.py --update
 
 docs: $(DOCS) ## the pages of docs/ as a site, in build/site; a dead link or an unknown name fails
 	@echo "docs: the site, in build/site"

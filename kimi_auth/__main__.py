@@ -319,10 +319,18 @@ def _hand_out(text: str) -> int:
     except BrokenPipeError:
         return 1  # the reader has gone, and a message would not arrive
     except OSError as error:
-        said = f"cannot write to standard output: {error.strerror} (send the output somewhere else)"
-        os.write(2, f"kimi-auth: {said}\n".encode())
+        os.write(2, f"kimi-auth: {_unwritten(error)}\n".encode())
         return 1
     return 0
+
+
+def _unwritten(error: OSError) -> str:
+    from kimi_auth.language import selected, spoken, tr  # a token that arrives needs no sentences
+
+    said = tr("cannot write to standard output: {reason}", reason=error.strerror)
+    return spoken(
+        tr("{message} ({hint})", message=said, hint=tr("send the output somewhere else")), selected(os.environ)
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
+from kimi_auth.language import tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
@@ -27,7 +28,7 @@ from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.account import PlatformConfig, ServerWhenAsked, configured_platform, server_of, sign_in_command
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, resolve
-from kimi_auth.selection import DEFAULT_PLATFORM, REFUSED, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
+from kimi_auth.selection import DEFAULT_PLATFORM, SHARE_DIR_DEFAULT, SHARE_DIR_VARIABLES, refused, select
 from kimi_auth.store import CredentialStore, FileStore
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
@@ -37,6 +38,12 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
 log = logging.getLogger("kimi_auth.session")
 
 __all__ = ["Components", "share_dir_of"]
+
+_WHY_REFUSED = {
+    "KIMI_AUTH_STORE": tr("logins are kept in files only"),
+    "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
+}
+"""For each of `selection.REFUSED`."""
 
 
 def share_dir_of(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
@@ -51,8 +58,8 @@ def _share_dir(environ: Mapping[str, str], given: str | Path | None) -> tuple[Pa
     try:
         return files.expanded(named), source
     except RuntimeError:
-        hint = "write it in full: export KIMI_SHARE_DIR=/a/directory"
-        raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
+        hint = tr("write it in full: export KIMI_SHARE_DIR=/a/directory")
+        raise ConfigError(tr("{named}: there is no such home directory", named=named), hint=hint) from None
 
 
 class Components:
@@ -73,7 +80,10 @@ class Components:
     ) -> None:
         self.environ = os.environ if environ is None else environ
         if store is None and (name := refused(self.environ)):
-            raise ConfigError(f"{name} is set, and {REFUSED[name]} in this version", hint=f"run: unset {name}")
+            raise ConfigError(
+                tr("{name} is set, and {why} in this version", name=name, why=_WHY_REFUSED[name]),
+                hint=tr("run: unset {name}", name=name),
+            )
         self.share_dir, share_dir_source = _share_dir(self.environ, share_dir)
         self.config = ConfigFile(self.share_dir)
         self.registry = Registry(self.share_dir)
@@ -184,9 +194,9 @@ class Components:
             status = self._owned(status)
         if not waits:
             return status._replace(sources=sources)
-        words = "not signed in here: config.toml says that the login is in the system keyring"
+        words = tr("not signed in here: config.toml says that the login is in the system keyring")
         error = NotSignedIn(words, hint="kimi-auth models sync")
-        return status._replace(sources=sources, location="the system keyring", error=error)
+        return status._replace(sources=sources, location=tr("the system keyring"), error=error)
 
     def _owned(self, status: Status) -> Status:
         """The status with the OAuth host that the credential belongs to, and who says so."""
@@ -204,7 +214,9 @@ class Components:
         except NotSignedIn as absent:
             if (error := self.keyring_error) is None:
                 raise
-            raise NotSignedIn(f"{absent.message}: {error.message}", hint=error.hint) from None
+            raise NotSignedIn(
+                tr("{absent}: {error}", absent=absent.message, error=error.message), hint=error.hint
+            ) from None
 
     async def settle(self) -> None:
         """`leave_keyring` for an event loop."""

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from kimi_auth.language import tr
+
 __all__ = [
     "AccessDenied",
     "Blocked",
@@ -50,7 +52,7 @@ __all__ = [
     "WrongIssuer",
 ]
 
-SIGN_IN_AGAIN = "sign in again: kimi-auth login"
+SIGN_IN_AGAIN = tr("sign in again: kimi-auth login")
 
 
 class KimiAuthError(Exception):
@@ -58,7 +60,7 @@ class KimiAuthError(Exception):
 
     code: ClassVar[str] = "unexpected"
     exit_status: ClassVar[int] = 1
-    default_hint: ClassVar[str] = "look closer: kimi-auth doctor"
+    default_hint: ClassVar[str] = tr("look closer: kimi-auth doctor")
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -71,7 +73,12 @@ class KimiAuthError(Exception):
     @property
     def line(self) -> str:
         """The message and the next step, on one line for a terminal or a log."""
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        return with_hint(self.message, self.hint)
+
+
+def with_hint(message: str, hint: str) -> str:
+    """A message and the next step, on one line."""
+    return tr("{message} ({hint})", message=message, hint=hint) if hint else message
 
 
 def _rebuild(kind: type[KimiAuthError], message: str, hint: str) -> KimiAuthError:
@@ -83,7 +90,7 @@ class NotSignedIn(KimiAuthError):
 
     code = "not_signed_in"
     exit_status = 3
-    default_hint = "sign in: kimi-auth login"
+    default_hint = tr("sign in: kimi-auth login")
 
 
 class SignInEnded(KimiAuthError):
@@ -110,7 +117,7 @@ class InvalidKey(SignInEnded):
     """The platform refuses this API key."""
 
     code = "invalid_key"
-    default_hint = "check the key, then: kimi-auth login --api-key-stdin"
+    default_hint = tr("check the key, then: kimi-auth login --api-key-stdin")
 
 
 class Unreachable(KimiAuthError):
@@ -118,7 +125,7 @@ class Unreachable(KimiAuthError):
 
     code = "unreachable"
     exit_status = 5
-    default_hint = "check the network and try again"
+    default_hint = tr("check the network and try again")
 
 
 class AccessDenied(KimiAuthError):
@@ -126,7 +133,7 @@ class AccessDenied(KimiAuthError):
 
     code = "access_denied"
     exit_status = 6
-    default_hint = "start again when you want to approve: kimi-auth login"
+    default_hint = tr("start again when you want to approve: kimi-auth login")
 
 
 class CodeExpired(KimiAuthError):
@@ -134,7 +141,7 @@ class CodeExpired(KimiAuthError):
 
     code = "expired_token"
     exit_status = 7
-    default_hint = "start again: kimi-auth login"
+    default_hint = tr("start again: kimi-auth login")
 
 
 class StorageError(KimiAuthError):
@@ -148,28 +155,28 @@ class CorruptCredential(StorageError):
     """The credential file exists and cannot be parsed; it is never deleted."""
 
     code = "corrupt"
-    default_hint = "sign in again, the broken file is set aside: kimi-auth login"
+    default_hint = tr("sign in again, the broken file is set aside: kimi-auth login")
 
 
 class StoreUnwritable(StorageError):
     """Disk full, read-only, or not permitted."""
 
     code = "unwritable"
-    default_hint = "make room or fix the permissions, then try again"
+    default_hint = tr("make room or fix the permissions, then try again")
 
 
 class CredentialLocked(StorageError):
     """Another process held the credential's lock for longer than the caller waits."""
 
     code = "locked"
-    default_hint = "wait for that process, or end it, then try again"
+    default_hint = tr("wait for that process, or end it, then try again")
 
 
 class LockLost(StorageError):
     """The credential's lock was taken away while this process worked under it; nothing more was written."""
 
     code = "lock_lost"
-    default_hint = "leave *.lock files alone; nothing was written, try again"
+    default_hint = tr("leave *.lock files alone; nothing was written, try again")
 
 
 class ConfigError(KimiAuthError):
@@ -177,21 +184,23 @@ class ConfigError(KimiAuthError):
 
     code = "config"
     exit_status = 9
-    default_hint = "fix it and try again"
+    default_hint = tr("fix it and try again")
 
 
 class WrongIssuer(ConfigError):
     """The stored credential belongs to another OAuth host; it is sent to its own host only."""
 
     code = "wrong_issuer"
-    default_hint = "name the host that it is from: kimi-auth adopt --issuer URL; or sign in: kimi-auth login --force"
+    default_hint = tr(
+        "name the host that it is from: kimi-auth adopt --issuer URL; or sign in: kimi-auth login --force"
+    )
 
 
 class ClientRefused(ConfigError):
     """The server refuses this program (invalid_client and similar, RFC 6749 §5.2), not this login."""
 
     code = "client_refused"
-    default_hint = "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list"
+    default_hint = tr("update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list")
 
 
 class ModelsPending(KimiAuthError):
@@ -199,7 +208,7 @@ class ModelsPending(KimiAuthError):
 
     code = "models_pending"
     exit_status = 10
-    default_hint = "fetch them later: kimi-auth models sync"
+    default_hint = tr("fetch them later: kimi-auth models sync")
 
 
 class LoginCancelled(KimiAuthError):
@@ -207,4 +216,4 @@ class LoginCancelled(KimiAuthError):
 
     code = "cancelled"
     exit_status = 130
-    default_hint = "start again: kimi-auth login"
+    default_hint = tr("start again: kimi-auth login")

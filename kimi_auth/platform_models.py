@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from kimi_auth.components import Components
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, WrongIssuer
+from kimi_auth.language import tr
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
 
@@ -94,8 +95,8 @@ class PlatformModels:
 
         platform = self._components.platform
         if platform.models is not None:
-            message = f"{platform.name} has no list of models to ask for"
-            return Verdict("unknown", ConfigError(message, hint="use the token at its API"))
+            message = tr("{platform} has no list of models to ask for", platform=platform.name)
+            return Verdict("unknown", ConfigError(message, hint=tr("use the token at its API")))
         ctx = self._components.credential.inspect().ctx
         token = ctx.snapshot.token
         if isinstance(ctx.error, WrongIssuer):

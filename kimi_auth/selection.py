@@ -42,12 +42,9 @@ OAUTH_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
 API_BASE_VARIABLES = ("KIMI_CODE_BASE_URL",)
 """The variables of the platform `kimi-code`, as `platforms/builtin.toml` has them."""
 
-REFUSED = {
-    "KIMI_AUTH_STORE": "logins are kept in files only",
-    "KIMI_AUTH_ACCOUNT": "a platform has one login",
-}
-"""Variables that would select another login and that this version does not follow, and why. Ignoring one would hand out
-the token of a login that its user did not mean."""
+REFUSED = ("KIMI_AUTH_STORE", "KIMI_AUTH_ACCOUNT")
+"""Variables that would select another login and that this version does not follow. Ignoring one would hand out the token of a
+login that its user did not mean."""
 
 _SELECT_NOTHING = (
     "KIMI_API_KEY",

@@ -209,11 +209,23 @@ class Session:
 
     # --- running clients ---------------------------------------------------------------------------------------------
 
+    def bearer_provider(self) -> Callable[[], str]:
+        """A callable that returns a token that works, or the static key where there is none; in the shape of azure-identity's
+        `get_bearer_token_provider`, for clients that ask before each request: `OpenAI(api_key=session.bearer_provider())`.
+
+        It blocks the calling thread as `access_token_sync` does, and raises its errors. A client in an event loop takes
+        `session.access_token` itself. It knows nothing of a 401: `BearerAuth` and the classes of `kimi_auth.clients` do.
+        """
+        from kimi_auth.clients.bearers import Bearers
+
+        return Bearers(self, None).token_sync
+
     def attach(self, target: object) -> Callable[[], None]:
         """Serves a running client with every token from now on (see `kimi_auth.clients.as_target`); returns how to stop.
 
         Tokens go to the platform's API only: an httpx client signs no request to another origin, and a client whose
-        `base_url` is elsewhere is refused with a ValueError.
+        `base_url` is elsewhere is refused with a ValueError. An object that copies its key is refused with a TypeError that
+        names another way.
         """
         detach = self._components.targets.attach(target)
         token = self._components.credential.inspect().token

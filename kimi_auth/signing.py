@@ -9,6 +9,7 @@ from kimi_auth.components import Components
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import ConfigError, WrongIssuer
+from kimi_auth.language import tr
 from kimi_auth.loops import in_thread, only_asyncio
 from kimi_auth.models.account import discover, endpoints_of, sign_in_command
 from kimi_auth.token import fingerprint
@@ -101,7 +102,7 @@ def _refuse_foreign(components: Components) -> None:
 
 def _signed_out(components: Components, landing: CredentialState) -> LogoutReport:
     if landing.state != "absent":
-        raise landing.ctx.error or ConfigError("the login still stands")
+        raise landing.ctx.error or ConfigError(tr("the login still stands"))
     ctx = landing.ctx
     error = ctx.error or components.keyring_error
     return LogoutReport(landing.state, ctx.revocation, ctx.config, error, components.store.leftovers())

@@ -12,6 +12,7 @@ from kimi_auth.credential.age import CachedToken
 from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Ask, CredentialState
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
+from kimi_auth.language import tr
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.token import Token, left_s, lifetime_s
 
@@ -81,7 +82,9 @@ class TokenSupply:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         if self._components.platform.oauth is None:
             again = sign_in_command(self._components.platform)
-            raise ConfigError("an API key is not renewed", hint=f"give another one: {again} --force")
+            raise ConfigError(
+                tr("an API key is not renewed"), hint=tr("give another one: {again} --force", again=again)
+            )
         return Need(min_ttl_s=min_ttl_s, not_fp=self._components.store.read().fp, insist=True)
 
     def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:
@@ -91,7 +94,7 @@ class TokenSupply:
         if need.not_fp == landing.ctx.snapshot.fp:
             if landing.ctx.error is not None:
                 raise landing.error
-            raise Unreachable("the pair could not be renewed; the stored token still works")
+            raise Unreachable(tr("the pair could not be renewed; the stored token still works"))
         fresh = landing.state == "fresh"
         stamp, now_s = landing.ctx.snapshot.stamp, self._components.age_clock.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["clean", "one_line", "visible", "visible_lines"]
+__all__ = ["cells", "clean", "one_line", "same", "visible", "visible_lines"]
 
 # Unicode's Default_Ignorable_Code_Point outside category C, and blank symbols that are no spaces: all render as
 # nothing.
@@ -32,13 +32,23 @@ def visible_lines(text: str) -> str:
 
 def one_line(text: str) -> str:
     """The same with single spaces."""
-    return " ".join(visible(text).split())
+    return same(text, " ".join(visible(text).split()))
 
 
 def clean(text: str, limit: int = 200) -> str:
     """The same, at most `limit` characters; "…" marks a cut."""
-    line = one_line(text[: 16 * limit])
+    line = same(text, one_line(text[: 16 * limit]))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def same(text: str, cleaned: str) -> str:
+    """`text` itself where nothing had to be cleaned: a sentence (`kimi_auth.language`) remains one."""
+    return text if text == cleaned else cleaned
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal `text` takes: two for each wide character (Unicode's East Asian Width)."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "FW") for character in text)
 
 
 def _is_invisible(character: str) -> bool:

@@ -221,13 +221,13 @@ def parse_record(data: object) -> Token:
     6749 appendix A.17); both empty is a record too (`is_empty`).
     """
     if not isinstance(data, dict):
-        raise RecordError("it is not a JSON object")
+        raise RecordError(tr("it is not a JSON object"))
     access, refresh = _text(data, "access_token"), _text(data, "refresh_token", optional=True)
     if refresh and not access:
-        raise RecordError("access_token is empty")
+        raise RecordError(tr("access_token is empty"))
     for name, value, spaces in (("access_token", access, False), ("refresh_token", refresh, True)):
         if not (value.isascii() and value.isprintable()) or (" " in value and not spaces):
-            raise RecordError(f"{name} holds characters that cannot be sent")
+            raise RecordError(tr("{name} holds characters that cannot be sent", name=name))
     return Token(
         access,
         refresh,
@@ -240,12 +240,21 @@ def parse_record(data: object) -> Token:
     )
 
 
+def tr(template: str, **values: object) -> str:
+    """As `language.tr`, which only a broken record needs: a stored token is handed out without loading it."""
+    from kimi_auth import language
+
+    return language.tr(template, **values)
+
+
 def _text(data: dict[object, object], key: str, *, optional: bool = False) -> str:
     value = data.get(key)
     if value is None and optional:
         return ""
     if not isinstance(value, str):
-        raise RecordError(f"{key} is missing" if value is None else f"{key} is not a string")
+        raise RecordError(
+            tr("{name} is missing", name=key) if value is None else tr("{name} is not a string", name=key)
+        )
     return value
 
 

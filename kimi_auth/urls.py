@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from kimi_auth.language import tr
+
 __all__ = ["Url", "host_of", "is_loopback", "normal_url", "origin_of", "parsed", "safe_url"]
 
 URL_MAX = 2048
@@ -67,9 +69,9 @@ def normal_url(text: str) -> str:
     user names, queries and fragments."""
     url = parsed(text)
     if url is None or "?" in text or "#" in text:
-        raise ValueError("must be a plain base URL: no user name, query, fragment, spaces or special characters")
+        raise ValueError(tr("must be a plain base URL: no user name, query, fragment, spaces or special characters"))
     if not url.is_private:
-        raise ValueError("must be an https URL (http only on a loopback host)")
+        raise ValueError(tr("must be an https URL (http only on a loopback host)"))
     return url.origin + url.path
 
 
@@ -91,7 +93,7 @@ def safe_url(text: str) -> str:
 def host_of(text: str) -> str:
     """The server's name for messages: host and port, "the server" when the URL has none."""
     url = parsed(text)
-    return url.netloc if url else "the server"
+    return url.netloc if url else tr("the server")
 
 
 def is_loopback(host: str) -> bool:

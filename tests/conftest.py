@@ -17,6 +17,7 @@ pytest_plugins = (
     "house.timeouts",
     "house.environments",
     "house.ids",
+    "house.libraries",
 )
 
 # freezegun leaves these their real clock: pytest's durations, and the lock, which would wait for ever.

@@ -9,6 +9,7 @@ import typer
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row
+from kimi_auth.language import tr
 from kimi_auth.models.account import endpoints_of
 from kimi_auth.urls import normal_url
 
@@ -33,11 +34,14 @@ def adopt(
 
     out = terminal_of(ctx)
     if issuer is None:
-        raise Usage("adopt needs --issuer", hint="for example: kimi-auth adopt --issuer https://auth.kimi.com")
+        raise Usage(tr("adopt needs --issuer"), hint=tr("for example: kimi-auth adopt --issuer https://auth.kimi.com"))
     try:
         normal_url(issuer)
     except ValueError as problem:
-        raise Usage(f"--issuer: {ascii(issuer)[:80]} {problem}", hint="see: kimi-auth adopt --help") from None
+        raise Usage(
+            tr("--issuer: {issuer} {problem}", issuer=ascii(issuer)[:80], problem=problem),
+            hint=tr("see: kimi-auth adopt --help"),
+        ) from None
     session = open_session(platform)
     selected = endpoints_of(session.platform).issuer
     with out.signals.held():
@@ -47,14 +51,20 @@ def adopt(
         out.record({"platform": session.platform.id, "fp": done.fp, "issuer": done.issuer, "was": was})
     else:
         rows: list[Row] = [
-            ("credential", components_of(session).store.location),
-            ("pair", done.fp),
-            ("record said", done.record_said or "nothing"),
-            ("binding said", done.binding_said or "nothing"),
-            ("belongs to", done.issuer),
+            (tr("credential"), components_of(session).store.location),
+            (tr("pair"), done.fp),
+            (tr("record said"), done.record_said or tr("nothing")),
+            (tr("binding said"), done.binding_said or tr("nothing")),
+            (tr("belongs to"), done.issuer),
         ]
         out.rows(rows, title=session.platform.name, platform=session.platform.id)
     if done.issuer != selected:
         name = (*(session.platform.oauth.host_env if session.platform.oauth else ()), "")[0]
-        way = f"export {name}={done.issuer}" if name else "name it in platforms.toml"
-        out.say(f"this environment selects {selected}, so the login is still not used ({way})")
+        way = f"export {name}={done.issuer}" if name else tr("name it in platforms.toml")
+        out.say(
+            tr(
+                "this environment selects {selected}, so the login is still not used ({way})",
+                selected=selected,
+                way=way,
+            )
+        )

@@ -14,13 +14,14 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
-from kimi_auth.cli.declared import understood
-from kimi_auth.cli.hints import platform_named
+from kimi_auth.cli.declared import LANG, understood
+from kimi_auth.cli.hints import platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
-from kimi_auth.cli.terminal import PROGRAM, Terminal
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import selected, tr
 from kimi_auth.machine import SpecError
 
 __all__ = ["main"]
@@ -32,7 +33,7 @@ SPEAK_THEMSELVES = {"run", "emulator"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with Terminal(json=_json(args), platform=platform_named(args)) as out:
+    with Terminal(json=_json(args), platform=platform_named(args), language=_language(args)) as out:
         try:
             with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
                 try:
@@ -51,6 +52,11 @@ def _json(args: list[str]) -> Literal["", "object", "events"]:
     if "--json" not in args or command in SPEAK_THEMSELVES:
         return ""
     return "events" if command == "login" else "object"
+
+
+def _language(args: list[str]) -> str:
+    asked = value_of(args, LANG.flag)
+    return asked if asked in LANG.choices else selected(os.environ)
 
 
 def _command(args: list[str]) -> str:
@@ -94,22 +100,27 @@ def _obeyed(args: list[str], out: Terminal) -> object:
 def _land(out: Terminal) -> None:
     """The end of the program does not interrupt a renewal: the program waits for it, and says so to the caller."""
     with suppress(Stopped), out.signals.held():
-        drain(on_wait=lambda: out.say("a renewal is in progress; exiting as soon as its result is stored"))
+        drain(on_wait=lambda: out.say(tr("a renewal is in progress; exiting as soon as its result is stored")))
 
 
 def _untrusted(error: SpecError) -> KimiAuthError:
     """Machine files with mistakes, reported to a command that needs them for anything but showing the mistakes."""
-    more = f", and {len(error.problems) - 1} more" if error.problems[1:] else ""
-    return KimiAuthError(f"the machines cannot run: {error.problems[0]}{more}", hint=f"see it all: {PROGRAM} diagram")
+    more = tr(", and {number} more", number=len(error.problems) - 1) if error.problems[1:] else ""
+    return KimiAuthError(
+        tr("the machines cannot run: {problem}{more}", problem=error.problems[0], more=more),
+        hint=tr("see it all: kimi-auth diagram"),
+    )
 
 
 def _incomplete(missing: ImportError) -> KimiAuthError:
     """A module that cannot be loaded: of an installation with a part missing, or of a zip file, which has no native ones."""
     name = (missing.name or "a module").partition(".")[0]
     if any(above.is_file() for above in Path(__file__).parents):  # the zip file itself
-        message = f"{name} cannot be loaded from a zip file, because it is, or needs, a native module"
-        return KimiAuthError(message, hint="build the program with shiv, which unpacks itself")
-    return KimiAuthError(f"{name} cannot be imported: the installation is incomplete", hint="install kimi-auth again")
+        message = tr("{name} cannot be loaded from a zip file, because it is, or needs, a native module", name=name)
+        return KimiAuthError(message, hint=tr("build the program with shiv, which unpacks itself"))
+    return KimiAuthError(
+        tr("{name} cannot be imported: the installation is incomplete", name=name), hint=tr("install kimi-auth again")
+    )
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:
@@ -120,7 +131,7 @@ def _refused(refusal: OSError, out: Terminal) -> int:
     _say_where(refusal, out)
     path = Path(os.fsdecode(refusal.filename))
     words, hint = files.reason(refusal, path)
-    return out.report(KimiAuthError(f"{path}: {words}", hint=hint))
+    return out.report(KimiAuthError(tr("{path}: {reason}", path=path, reason=words), hint=hint))
 
 
 def _bug(bug: Exception, out: Terminal) -> int:
@@ -129,8 +140,13 @@ def _bug(bug: Exception, out: Terminal) -> int:
     place = _last(bug)
     return out.report(
         KimiAuthError(
-            f"unexpected {type(bug).__name__} at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}",
-            hint=f"please report it, with the output of: {PROGRAM} doctor",
+            tr(
+                "unexpected {kind} at {file}:{line}",
+                kind=type(bug).__name__,
+                file=Path(place.tb_frame.f_code.co_filename).name,
+                line=place.tb_lineno,
+            ),
+            hint=tr("please report it, with the output of: kimi-auth doctor"),
         )
     )
 

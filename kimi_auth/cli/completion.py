@@ -14,6 +14,7 @@ from typing import Any
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import PROGRAM, Terminal
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 
 __all__ = ["SHELLS", "complete_machines", "complete_platforms", "scripted"]
 
@@ -53,11 +54,16 @@ def scripted(args: Sequence[str], out: Terminal) -> bool:
 
     what, shell = args
     if shell not in SHELLS:
-        raise Usage(f"{what}: no completion for {ascii(shell)[:40]}", hint=f"known: {', '.join(SHELLS)}")
+        raise Usage(
+            tr("{what}: no completion for {shell}", what=what, shell=ascii(shell)[:40]),
+            hint=tr("known: {names}", names=", ".join(SHELLS)),
+        )
     variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
     if what == "--show-completion":
         out.block(typers.get_completion_script(prog_name=PROGRAM, complete_var=variable, shell=shell))
     else:
         _, path = typers.install(shell=shell, prog_name=PROGRAM, complete_var=variable)
-        out.line(f"{shell} completion installed in {path}; it takes effect in the next shell")
+        out.line(
+            tr("{shell} completion installed in {path}; it takes effect in the next shell", shell=shell, path=path)
+        )
     return True

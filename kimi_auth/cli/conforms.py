@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import concluded
-from kimi_auth.cli.terminal import Terminal, counted
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.files.reading import SAFELY
+from kimi_auth.language import counted, joined, tr
 from kimi_auth.machine import Machine
 from kimi_auth.machine.trace import BYTES_MAX
 from kimi_auth.review.conformance import Checked, as_data, checked, totals
@@ -28,30 +29,33 @@ def conforms(out: Terminal, machines: Mapping[str, Machine], files: Sequence[Pat
         out.record(dict(totals(log for _, log in found)) | {"files": [as_data(name, log) for name, log in found]})
     else:
         for name, log in found:
-            out.line(f"{name}: {_said(log)}")
+            out.line(joined(": ", (name, _said(log))))
     wrong = [name for name, log in found if log.deviation or not log.walks]
     if wrong:
-        many = f"{counted(len(wrong), 'file')} of {len(found)}"
-        findings = Findings(
-            f"{many}: a step that the machines do not allow, or no walk", hint="compare it with: kimi-auth diagram NAME"
+        said = tr(
+            "{wrong} of {number} files: a step that the machines do not allow, or no walk",
+            wrong=len(wrong),
+            number=len(found),
         )
-        raise concluded(out, findings)
+        raise concluded(out, Findings(said, hint=tr("compare it with: kimi-auth diagram NAME")))
 
 
 def _said(log: Checked) -> str:
     if log.deviation is not None:
         return log.deviation.text
     if not log.walks:
-        return "holds no walk"
-    return ", ".join(_parts(log))
+        return tr("holds no walk")
+    return joined(", ", _parts(log))
 
 
 def _parts(log: Checked) -> Iterable[str]:
-    yield f"conforms: {counted(log.walks, 'walk')}, {counted(log.transitions, 'transition')}"
+    walks = counted(log.walks, tr("one walk"), tr("{number} walks"))
+    steps = counted(log.transitions, tr("one transition"), tr("{number} transitions"))
+    yield tr("conforms: {walks}, {steps}", walks=walks, steps=steps)
     if log.interrupted:
-        yield f"{log.interrupted} interrupted"
+        yield tr("{number} interrupted", number=log.interrupted)
     if log.others:
-        yield f"{counted(log.others, 'other line')} passed over"
+        yield counted(log.others, tr("one other line passed over"), tr("{number} other lines passed over"))
 
 
 def _read(file: Path) -> str:
@@ -59,12 +63,10 @@ def _read(file: Path) -> str:
     try:
         return b"".join(_pieces(file)).decode("utf-8", "replace")
     except OSError as error:
-        reason = error.strerror or "it cannot be read"
-        raise Usage(
-            f"cannot read {clean(str(file))}: {reason}", hint="record one: kimi-auth login --trace FILE"
-        ) from None
+        said = tr("cannot read {file}: {reason}", file=clean(str(file)), reason=error.strerror or type(error).__name__)
+        raise Usage(said, hint=tr("record one: kimi-auth login --trace FILE")) from None
     except ValueError:  # a null byte in its name
-        raise Usage("a file's name holds a null byte", hint="name another file") from None
+        raise Usage(tr("a file's name holds a null byte"), hint=tr("name another file")) from None
 
 
 def _pieces(file: Path) -> Iterator[bytes]:

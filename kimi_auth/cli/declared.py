@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ENV", "JSON", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
+from kimi_auth.language import LANGUAGES
+
+__all__ = ["ENV", "JSON", "LANG", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
 
 
 class Option(NamedTuple):
@@ -20,12 +22,16 @@ class Option(NamedTuple):
     help: str
     metavar: str = ""
     is_repeated: bool = False
+    choices: tuple[str, ...] = ()
 
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
 JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
+
+LANG = Option("--lang", "Language of messages; default: the environment's.", "|".join(LANGUAGES), choices=LANGUAGES)
+"""Every command has it. It is obeyed before the command line is understood."""
 
 
 class Plain(NamedTuple):
@@ -65,15 +71,18 @@ def understood(args: Sequence[str]) -> tuple[Plain, dict[str, object]] | None:
 
 
 def _values(plain: Plain, words: list[str]) -> dict[str, object] | None:
-    names = {option.flag: name for name, option in plain.options.items()}
+    options = {**plain.options, "lang": LANG}
+    names = {option.flag: name for name, option in options.items()}
     found: dict[str, list[str]] = {}
     rest = iter(words)
     for word in rest:
         name = names.get(word, "")
-        if not name or (name in found and not plain.options[name].is_repeated):
+        if not name or (name in found and not options[name].is_repeated):
             return None
-        value = next(rest, "") if plain.options[name].metavar else word
-        if plain.options[name].metavar and (not value or value.startswith("-")):
+        value = next(rest, "") if options[name].metavar else word
+        if options[name].metavar and (not value or value.startswith("-")):
+            return None
+        if options[name].choices and value not in options[name].choices:
             return None
         found.setdefault(name, []).append(value)
     return {name: _value(option, found.get(name, [])) for name, option in plain.options.items()}

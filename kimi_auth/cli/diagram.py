@@ -15,8 +15,9 @@ import typer
 from kimi_auth.cli.completion import complete_machines
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import Json, open_session, terminal_of
-from kimi_auth.cli.terminal import Terminal, counted
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import counted, joined, tr
 from kimi_auth.machine import Library, Machine, SpecError
 from kimi_auth.machine.library import holds_machines, in_checkout
 
@@ -119,12 +120,12 @@ def diagram(
         exports(out, _library(out, in_checkout()), export, name, world)
         return
     if check and name is not None:
-        raise Usage("--check looks at the pages of all machines", hint="try: kimi-auth diagram --check")
+        raise Usage(tr("--check looks at the pages of all machines"), hint=tr("try: kimi-auth diagram --check"))
     if verify:
         _verify(out, name, everything=everything)
         return
     if everything:
-        raise Usage("--all extends --verify to every world", hint="try: kimi-auth diagram --verify --all")
+        raise Usage(tr("--all extends --verify to every world"), hint=tr("try: kimi-auth diagram --verify --all"))
     if diff is not None:
         _difference(out, diff, form, name)
         return
@@ -141,7 +142,7 @@ def diagram(
 
 def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
     if form == "svg" and name is None:
-        raise Usage("an SVG is one picture", hint=f"name a machine: {', '.join(library)}")
+        raise Usage(tr("an SVG is one picture"), hint=tr("name a machine: {names}", names=", ".join(library)))
     draw = _drawing(form) if form else _view()
     for machine in [library[name]] if name is not None else library.values():
         _show(out, draw(machine))
@@ -150,32 +151,36 @@ def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
 def _check_options(asked: list[str], form: str) -> None:
     """Raises Usage for options that would have no effect: a second question, or a format that its answer does not have."""
     if len(asked) > 1:
-        raise Usage(f"{' and '.join(asked)} exclude each other", hint="ask for one at a time")
+        raise Usage(
+            tr("{options} exclude each other", options=joined(tr(" and "), asked)), hint=tr("ask for one at a time")
+        )
     question = "".join(asked)
     formats = QUESTIONS[question]
     if form and form not in formats:
-        hint = f"known: {', '.join(formats)}" if formats else "leave out --format"
-        raise Usage(f"{question or 'a machine'} cannot be shown as {form!r}", hint=hint)
+        hint = tr("known: {names}", names=", ".join(formats)) if formats else tr("leave out --format")
+        raise Usage(tr("{shown} cannot be shown as {form!r}", shown=question or tr("a machine"), form=form), hint=hint)
 
 
 def _check_companions(given: Mapping[str, bool], more: list[Path] | None, world: str, *, json: bool) -> None:
     """Raises Usage for what belongs to a question that was not asked."""
     if more and not given["--conforms"]:
-        raise Usage("one machine at a time", hint="several files belong to --conforms")
+        raise Usage(tr("one machine at a time"), hint=tr("several files belong to --conforms"))
     if world and not given["--export"]:
-        raise Usage("--world belongs to --export", hint="try: kimi-auth diagram --export promela --world WORLD")
+        raise Usage(tr("--world belongs to --export"), hint=tr("try: kimi-auth diagram --export promela --world WORLD"))
     if json and not given["--conforms"]:
-        raise Usage("--json belongs to --conforms", hint="a picture has no JSON form")
+        raise Usage(tr("--json belongs to --conforms"), hint=tr("a picture has no JSON form"))
 
 
 def _refuse_unknown(name: str | None, machines: Iterable[str]) -> None:
     if name is not None and name not in machines:
-        raise Usage(f"no machine is called {name!r}", hint=f"known: {', '.join(machines)}")
+        raise Usage(
+            tr("no machine is called {name!r}", name=name), hint=tr("known: {names}", names=", ".join(machines))
+        )
 
 
 def _library(out: Terminal, folder: Path | None = None) -> Library:
     """The machines that run, or those of `folder`; problems with them are printed, for a user who is editing them."""
-    with _problems_printed(out, "the machines cannot run"):
+    with _problems_printed(out, tr("the machines cannot run")):
         return Library.load(folder)
 
 
@@ -186,8 +191,9 @@ def _problems_printed(out: Terminal, failure: str) -> Iterator[None]:
     except SpecError as error:
         for problem in error.problems:
             out.line(problem)
-        many = counted(len(error.problems), "problem")
-        raise Findings(f"{failure}: {many}", hint="each line ends with its fix") from None
+        many = counted(len(error.problems), tr("one problem"), tr("{number} problems"))
+        said = tr("{failure}: {problems}", failure=failure, problems=many)
+        raise Findings(said, hint=tr("each line ends with its fix")) from None
 
 
 def _drawing(form: str) -> Callable[[Machine], str]:
@@ -229,10 +235,19 @@ def _say_which(
     try:
         own = read if folder is None else digest(drafts())
     except SpecError:
-        own = "they cannot be read"
-    others = f"; this kimi-auth runs others: {own_folder()} ({own[:12]})" if own != read else ""
+        own = tr("they cannot be read")
+    others = ""
+    if own != read:
+        others = tr("; this kimi-auth runs others: {folder} ({digest})", folder=own_folder(), digest=own[:12])
     if others or not only_others:
-        out.say(f"machines read: {folder or own_folder()} ({read[:12]}){others}")
+        out.say(
+            tr(
+                "machines read: {folder} ({digest}){others}",
+                folder=folder or own_folder(),
+                digest=read[:12],
+                others=others,
+            )
+        )
 
 
 def _check(out: Terminal) -> None:
@@ -242,7 +257,7 @@ def _check(out: Terminal) -> None:
     from kimi_auth.review.hooks import missing
 
     if not FOLDER.is_dir():
-        raise Usage("there is no folder ./diagrams here", hint="go to the checkout's root and try again")
+        raise Usage(tr("there is no folder ./diagrams here"), hint=tr("go to the checkout's root and try again"))
     beside = FOLDER.absolute().parent / "machines"
     folder = beside if holds_machines(beside) else None
     library = _library(out, folder)
@@ -252,17 +267,19 @@ def _check(out: Terminal) -> None:
     for finding in [*gaps, *findings]:
         out.line(finding)
     if gaps:
-        words = f"hooks and machines differ in {counted(len(gaps), 'point')}"
-        raise Findings(words, hint="each line ends with its fix; then: make diagrams")
+        many = counted(len(gaps), tr("one point"), tr("{number} points"))
+        words = tr("hooks and machines differ in {points}", points=many)
+        raise Findings(words, hint=tr("each line ends with its fix; then: make diagrams"))
     if findings:
-        many = "one page is" if len(findings) == 1 else f"{len(findings)} pages are"
-        raise Findings(f"{many} not up to date", hint="draw them: make diagrams")
+        many = counted(len(findings), tr("one page is not up to date"), tr("{number} pages are not up to date"))
+        raise Findings(many, hint=tr("draw them: make diagrams"))
 
 
 def _verify(out: Terminal, folder: str | None, *, everything: bool) -> None:
     if folder is not None and not os.path.isdir(folder):  # noqa: PTH112 - the other one raises
         raise Usage(
-            f"{folder!r} is no folder", hint="all machines are verified together: leave it out, or name a folder"
+            tr("{folder!r} is no folder", folder=folder),
+            hint=tr("all machines are verified together: leave it out, or name a folder"),
         )
     where = Path(folder) if folder is not None else in_checkout()
     machines = _library(out, where)
@@ -286,7 +303,7 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
             out.line(problem)
         message, _, fix = last.rpartition("; ")
         raise Usage(message, hint=fix) from None
-    with _problems_printed(out, "the machines cannot be compared"):
+    with _problems_printed(out, tr("the machines cannot be compared")):
         after = revision()
     _say_which(out, after.machines, in_checkout())
     _refuse_unknown(name, [*after.machines, *before.machines])
@@ -295,13 +312,14 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     )
     found = compare(old, new, after.problems)
     if form == "svg":
-        with _problems_printed(out, "machines that the lints refuse are not drawn"):
+        with _problems_printed(out, tr("machines that the lints refuse are not drawn")):
             if problems := undrawable(before, after):
                 raise SpecError(list(problems))
         drawn = pictures(found)
         if len(drawn) > 1:
             raise Usage(
-                "an SVG is one picture, and more than one machine changed", hint=f"name one: {', '.join(drawn)}"
+                tr("an SVG is one picture, and more than one machine changed"),
+                hint=tr("name one: {names}", names=", ".join(drawn)),
             )
         for picture in drawn.values():
             _show(out, picture)
@@ -309,11 +327,13 @@ def _difference(out: Terminal, where: str, form: str, name: str | None) -> None:
         _show(out, found.markdown())
     else:
         _show(out, difference_view(found))
+    many = counted(len(found.changes), tr("one change"), tr("{number} changes"))
     if found.problems:
-        message = f"{counted(len(found.changes), 'change')}, and the machines cannot run"
-        raise Findings(message, hint="each line ends with its fix")
+        raise Findings(
+            tr("{changes}, and the machines cannot run", changes=many), hint=tr("each line ends with its fix")
+        )
     if found.changes:
-        raise Findings(counted(len(found.changes), "change"), hint="read them, then: make diagrams")
+        raise Findings(many, hint=tr("read them, then: make diagrams"))
 
 
 def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | None) -> None:
@@ -326,10 +346,14 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
             walk for walk in trace.read(file) if walk.machine in library and (name or walk.machine) in walk.machines
         ]
     except OSError as error:
-        raise Usage(f"cannot read {file}: {error.strerror}", hint="record one: kimi-auth login --trace FILE") from None
+        raise Usage(
+            tr("cannot read {file}: {reason}", file=file, reason=error.strerror),
+            hint=tr("record one: kimi-auth login --trace FILE"),
+        ) from None
     if not walks:
         raise Usage(
-            f"{file} holds no walk of {name or 'these machines'}", hint="record one: kimi-auth login --trace FILE"
+            tr("{file} holds no walk of {name}", file=file, name=name or tr("these machines")),
+            hint=tr("record one: kimi-auth login --trace FILE"),
         )
     last = walks[-1]
     machine = library[name or last.machine]
@@ -337,6 +361,7 @@ def _trace(out: Terminal, library: Library, file: Path, form: str, name: str | N
         _show(out, svg.svg(machine, partial(walk_picture.overlay, machine, last)))
         return
     if len(walks) > WALKS_SHOWN:
-        out.line(f"… {counted(len(walks) - WALKS_SHOWN, 'earlier walk')} …")
+        earlier = counted(len(walks) - WALKS_SHOWN, tr("one earlier walk"), tr("{number} earlier walks"))
+        out.line(tr("… {walks} …", walks=earlier))
     for walk in walks[-WALKS_SHOWN:]:
         _show(out, trace_view(library[walk.machine], walk))

@@ -9,6 +9,7 @@ import typer
 
 from kimi_auth.children import python_command
 from kimi_auth.cli.errors import Usage
+from kimi_auth.language import tr
 
 __all__ = ["add_to", "child"]
 
@@ -23,8 +24,8 @@ def child(module: str, *args: str) -> list[str]:
     """The command line that runs a module of this package. Raises Usage where there is no Python to start it in."""
     if (line := python_command(module, *args)) is None:
         raise Usage(
-            "this program is frozen, or embedded in another one: there is no Python to start",
-            hint="install kimi-auth with pip, pipx or uv",
+            tr("this program is frozen, or embedded in another one: there is no Python to start"),
+            hint=tr("install kimi-auth with pip, pipx or uv"),
         )
     return line
 

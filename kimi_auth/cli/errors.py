@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kimi_auth.credential.status import NO_TOKEN, Status
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 
 __all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "status_error"]
 
@@ -13,7 +14,7 @@ class Usage(KimiAuthError):
 
     code = "usage"
     exit_status = 2
-    default_hint = "see: kimi-auth --help"
+    default_hint = tr("see: kimi-auth --help")
 
 
 class Findings(KimiAuthError):
@@ -28,7 +29,7 @@ class CommandNotFound(KimiAuthError):
 
     code = "command_not_found"
     exit_status = 127
-    default_hint = "check its name and PATH"
+    default_hint = tr("check its name and PATH")
 
 
 class CommandNotRunnable(KimiAuthError):
@@ -36,7 +37,7 @@ class CommandNotRunnable(KimiAuthError):
 
     code = "command_not_runnable"
     exit_status = 126
-    default_hint = "make it executable: chmod +x"
+    default_hint = tr("make it executable: chmod +x")
 
 
 def status_error(status: Status) -> KimiAuthError | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import import_module
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
+from kimi_auth.language import tr
 from kimi_auth.machine import Library, Machine
 
 __all__ = ["EXPORTS", "exports"]
@@ -24,19 +24,20 @@ def exports(out: Terminal, machines: Library, form: str, name: str | None, world
     elif form in OF_WORLDS:
         _world(out, machines, form, name, world or WORLD)
     else:
-        raise Usage(f"there is no export {form!r}", hint=f"known: {', '.join(EXPORTS)}")
+        raise Usage(tr("there is no export {form!r}", form=form), hint=tr("known: {names}", names=", ".join(EXPORTS)))
 
 
 def _machine(out: Terminal, machines: Library, form: str, name: str | None, world: str) -> None:
     if world:
-        raise Usage(f"{form} is about one machine, not about a world", hint="leave out --world")
+        raise Usage(tr("{form} is about one machine, not about a world", form=form), hint=tr("leave out --world"))
     out.block(getattr(import_module(OF_MACHINES[form]), form)(_named(machines, name, form)))
 
 
 def _named(machines: Library, name: str | None, form: str) -> Machine:
     if name is None or name not in machines:
-        fault = f"no machine is called {name!r}" if name is not None else f"{form} is about one machine"
-        raise Usage(fault, hint=f"name one: {', '.join(machines)}")
+        unknown = tr("no machine is called {name!r}", name=name or "")
+        fault = unknown if name is not None else tr("{form} is about one machine", form=form)
+        raise Usage(fault, hint=tr("name a machine: {names}", names=", ".join(machines)))
     return machines[name]
 
 
@@ -47,17 +48,16 @@ def _world(out: Terminal, machines: Library, form: str, name: str | None, world:
 
     known = {**FAST, **WORLDS}
     if name is not None:
-        raise Usage(f"{form} is about all machines in one world", hint=f"leave out {name!r}; choose with --world")
+        raise Usage(tr("{form} is about all machines in one world", form=form), hint=tr("choose it with --world WORLD"))
     if world not in known:
-        raise Usage(f"there is no world {world!r}", hint=f"known: {_listed(known)}")
+        names = " · ".join(known)
+        raise Usage(tr("there is no world {world!r}", world=world), hint=tr("known: {names}", names=names))
     if unknown := unknown_to(machines):
-        raise Usage(f"there is no machine {unknown[0]}, and the worlds are about it", hint="name another checkout")
+        said = tr("there is no machine {name}, and the worlds are about it", name=unknown[0])
+        raise Usage(said, hint=tr("fix the machines and verify again"))
     try:
         model = exported(machines, known[world], pairs=3 if known[world].processes < 3 else 4)
     except NotExportable as error:
-        raise Usage(f"{world!r} cannot be exported: {error}", hint=f"the default is {WORLD!r}") from None
+        said = tr("{world!r} cannot be exported: {reason}", world=world, reason=str(error))
+        raise Usage(said, hint=tr("try: kimi-auth diagram --export promela")) from None
     out.block(getattr(import_module(OF_WORLDS[form]), form)(model, world))
-
-
-def _listed(worlds: Iterable[str]) -> str:
-    return "; ".join(worlds)

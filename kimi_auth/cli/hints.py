@@ -6,10 +6,10 @@ import re
 
 from kimi_auth.platforms.spec import ID
 
-__all__ = ["for_platform", "platform_named"]
+__all__ = ["for_platform", "platform_named", "value_of"]
 
 _COMMANDS = re.compile(
-    r"kimi-auth (?:login|logout|status|token|doctor|adopt|models(?: sync| list)?)\b(?! --help)(?![^;:]*--platform)"
+    r"kimi-auth (?:login|logout|status|token|doctor|adopt|models(?: sync| list)?)\b(?! --help)(?![^;:；：]*--platform)"
 )
 
 
@@ -22,11 +22,19 @@ def for_platform(text: str, platform_id: str) -> str:
 
 def platform_named(args: list[str]) -> str:
     """The platform that a command line names, "" for none; arguments after `--` belong to another program."""
+    named = value_of(args, "--platform")
+    return named if re.fullmatch(ID, named) else ""
+
+
+def value_of(args: list[str], flag: str) -> str:
+    """The value of an option that has to be known before the command line is understood, "" for none."""
     ours = args[: args.index("--")] if "--" in args else args
     pairs = zip(ours, [*ours, ""][1:], strict=True)
-    named = [value if word == "--platform" else word.partition("=")[2] for word, value in pairs if _names(word)]
-    return named[-1] if named and re.fullmatch(ID, named[-1]) else ""
-
-
-def _names(word: str) -> bool:
-    return word == "--platform" or word.startswith("--platform=")
+    return next(
+        (
+            after if word == flag else word.partition("=")[2]
+            for word, after in reversed(list(pairs))
+            if word == flag or word.startswith(f"{flag}=")
+        ),
+        "",
+    )

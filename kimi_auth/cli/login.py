@@ -15,6 +15,7 @@ from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 from kimi_auth.login.outcome import login_error
 from kimi_auth.models import default_location
 from kimi_auth.models.account import sign_in_command
@@ -28,16 +29,16 @@ if TYPE_CHECKING:  # the help, which knows every command, waits for no view
 __all__ = ["add_to", "sign_in"]
 
 REVOCATIONS = {
-    "revoked": "the server has revoked the tokens",
-    "unsupported": "the server offers no revocation; the tokens expire on their own",
-    "failed": "the server could not be reached; the tokens expire on their own",
-    "unread": "the tokens could not be read, so they were not revoked; they expire on their own",
-    "": "not signed in",
+    "revoked": tr("the server has revoked the tokens"),
+    "unsupported": tr("the server offers no revocation; the tokens expire on their own"),
+    "failed": tr("the server could not be reached; the tokens expire on their own"),
+    "unread": tr("the tokens could not be read, so they were not revoked; they expire on their own"),
+    "": tr("not signed in"),
 }
 CONFIGS = {
-    "restored": "nothing of this platform is left in config.toml",
-    "kept": "config.toml could not be restored",
-    "": "config.toml was not touched",
+    "restored": tr("nothing of this platform is left in config.toml"),
+    "kept": tr("config.toml could not be restored"),
+    "": tr("config.toml was not touched"),
 }
 
 
@@ -69,11 +70,11 @@ def login(
     session = _session(platform, observe=recorded, with_key=api_key_stdin)
     default_location(components_of(session).share_dir, config_file)
     if session.platform.auth == "api_key":
-        report = sign_in_with_key(session, out, _key(session, from_stdin=api_key_stdin), force=force)
+        report = sign_in_with_key(session, out, _key(out, session, from_stdin=api_key_stdin), force=force)
     elif api_key_stdin:
         raise Usage(
-            f"{session.platform.name} takes no API key",
-            hint="name a platform that does: kimi-auth login --platform ID --api-key-stdin",
+            tr("{platform} takes no API key", platform=session.platform.name),
+            hint=tr("name a platform that does: kimi-auth login --platform ID --api-key-stdin"),
         )
     else:
         report = sign_in(session, out, force=force, browser=not no_browser, qr=not no_qr, plain=plain)
@@ -114,6 +115,7 @@ def sign_in(
             line=out.line,
             draw_qr=draw_qr if qr and in_colour else None,
             open_page=open_browser if can_open() else None,
+            text=out.text,
         )
     else:
         view = PlainView(out.line, name)
@@ -142,7 +144,7 @@ def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) 
     return report
 
 
-def _key(session: Session, *, from_stdin: bool) -> str:
+def _key(out: Terminal, session: Session, *, from_stdin: bool) -> str:
     """The API key: a line of standard input, or what a person types unseen. Raises Usage where there is neither."""
     if from_stdin and sys.stdin is not None:
         from kimi_auth.login.api_keys import KEY_CHARACTERS_MAX
@@ -152,10 +154,10 @@ def _key(session: Session, *, from_stdin: bool) -> str:
     if sys.stdin is not None and sys.stdin.isatty():
         from kimi_auth.cli.hidden_prompt import hidden_prompt
 
-        return hidden_prompt(one_line(f"API key for {session.platform.name}"))
+        return hidden_prompt(one_line(out.text(tr("API key for {platform}", platform=session.platform.name))))
     raise Usage(
-        f"{session.platform.name} takes an API key, and standard input is not a terminal",
-        hint=f"give it on standard input: {sign_in_command(session.platform)}",
+        tr("{platform} takes an API key, and standard input is not a terminal", platform=session.platform.name),
+        hint=tr("give it on standard input: {command}", command=sign_in_command(session.platform)),
     )
 
 
@@ -169,7 +171,7 @@ def logout(
     """Sign out, here and at the server, and clean config.toml."""
     out = terminal_of(ctx)
     if every and platform is not None:
-        raise Usage("--all and --platform cannot be used together")
+        raise Usage(tr("--all and --platform cannot be used together"))
     names = _signed_in() if every else [platform]
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
     for name in names:
@@ -222,8 +224,14 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
     for session, report in done:
         rows: list[Row] = []
         if session.platform.oauth is not None:
-            why = f": {report.error.message}" if report.revocation == "failed" and report.error else ""
-            rows.append(("server", REVOCATIONS[report.revocation] + why))
-        rows.append(("config", CONFIGS[report.config]))
-        rows += [("left", f"{path}: may hold a token; check it, then delete it") for path in report.left]
-        out.rows(rows, title=f"Signed out of {session.platform.name}.", platform=session.platform.id)
+            why = (
+                tr(": {reason}", reason=report.error.message) if report.revocation == "failed" and report.error else ""
+            )
+            rows.append((tr("server"), REVOCATIONS[report.revocation] + why))
+        rows.append((tr("config"), CONFIGS[report.config]))
+        rows += [
+            (tr("left"), tr("{path}: may hold a token; check it, then delete it", path=path)) for path in report.left
+        ]
+        out.rows(
+            rows, title=tr("Signed out of {platform}.", platform=session.platform.name), platform=session.platform.id
+        )

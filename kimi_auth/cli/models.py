@@ -10,6 +10,7 @@ import typer
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import Json, PlatformId, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
+from kimi_auth.language import tr
 
 if TYPE_CHECKING:  # the help waits for none of it
     from kimi_auth.models import Catalogue, Change
@@ -38,7 +39,9 @@ def models(
     """List the models, or bring config.toml up to them."""
     out = terminal_of(ctx)
     if dry_run and action == "list":
-        raise Usage("--dry-run goes with sync: a list writes nothing", hint="try: kimi-auth models sync --dry-run")
+        raise Usage(
+            tr("--dry-run goes with sync: a list writes nothing"), hint=tr("try: kimi-auth models sync --dry-run")
+        )
     session = open_session(platform)
     if action == "list":
         _show_list(out, session, out.signals.run(session.models.fetch_catalogue()))
@@ -72,7 +75,7 @@ def _show_one(out: Terminal, synced: Synced, *, dry_run: bool) -> None:
 def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
     """Notes on the parts of a platform's answer that were left out, on standard error."""
     for note in notes:
-        out.say(f"{platform.name}: {note}")
+        out.say(tr("{platform}: {note}", platform=platform.name, note=note))
 
 
 def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
@@ -85,7 +88,11 @@ def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> No
             _show_change(out, one.platform, one.change, dry_run=dry_run)
         if one.error is not None:
             name = one.platform.name
-            out.say(one.error.line if one.error.message.startswith(name) else f"{name}: {one.error.line}")
+            out.say(
+                one.error.line
+                if one.error.message.startswith(name)
+                else tr("{name}: {error}", name=name, error=one.error.line)
+            )
     if status := max((one.error.exit_status for one in synced if one.error is not None), default=0):
         raise typer.Exit(status)
 
@@ -119,8 +126,8 @@ def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("model", "context", "can"):
-        table.add_column(title, justify="right" if title == "context" else "left", overflow="fold")
+    for title in (tr("model"), tr("context"), tr("can")):
+        table.add_column(out.text(title), justify="right" if title == "context" else "left", overflow="fold")
     for model in found:
         context = f"{model.context_length:,}" if model.context_length else ""
         table.add_row(Text(model.id, style="bold"), context, " ".join(capabilities(session.platform, model)))
@@ -154,9 +161,10 @@ def _show_change(out: Terminal, platform: Platform, change: Change, *, dry_run: 
     signs = (("+", change.added), ("~", change.changed), ("-", change.removed))
     rows: list[Row] = [(sign, key) for sign, keys in signs for key in keys]
     if change.default_before != change.default_after:
-        rows.append(("default", f"{change.default_before or 'none'} becomes {change.default_after or 'none'}"))
+        before, after = change.default_before or tr("none"), change.default_after or tr("none")
+        rows.append((tr("default"), tr("{before} becomes {after}", before=before, after=after)))
     if not change:
-        rows.append(("models", "config.toml is up to date"))
+        rows.append((tr("models"), tr("config.toml is up to date")))
     elif dry_run:
-        rows.append(("models", "nothing was written"))
+        rows.append((tr("models"), tr("nothing was written")))
     out.rows(rows, title=platform.name, platform=platform.id)

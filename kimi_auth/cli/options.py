@@ -13,6 +13,7 @@ from kimi_auth.cli.declared import JSON, PLATFORM
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.opening import components_of, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
+from kimi_auth.language import tr
 
 __all__ = [
     "ConfigPath",
@@ -38,7 +39,7 @@ def at_home(given: Path | None) -> Path | None:
     try:
         return given and files.expanded(given)
     except RuntimeError:
-        raise typer.BadParameter(f"{given}: there is no such home directory") from None
+        raise typer.BadParameter(tr("{given}: there is no such home directory", given=given)) from None
 
 
 ConfigPath = Annotated[

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -15,6 +16,7 @@ from rich.terminal_theme import TerminalTheme
 from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
+from kimi_auth.language import spoken, tr
 from kimi_auth.login.view import Notice
 from kimi_auth.review.diagram import not_fresh
 from kimi_auth.wire import DeviceCode
@@ -86,9 +88,9 @@ def scenes() -> Iterator[tuple[str, ViewState]]:
     """Each state of the view that is worth a picture, by name."""
     start = ViewState("Kimi Code")
     asking = fold(start, Notice("code", "", code=CODE, left_s=1800.0), NOW_S - 321.0)
-    waiting = fold(asking, Notice("waiting", "Waiting for your approval.", wait_s=6.0), NOW_S - 2.0)
+    waiting = fold(asking, Notice("waiting", tr("Waiting for your approval."), wait_s=6.0), NOW_S - 2.0)
     yield "waiting", waiting
-    slowed = Notice("slowed_down", "The server asks for a poll every 10 s.", wait_s=12.0)
+    slowed = Notice("slowed_down", tr("The server asks for a poll every {seconds:.0f} s.", seconds=10), wait_s=12.0)
     yield "slowed", fold(waiting, slowed, NOW_S - 3.0)
     offline = Notice("unreachable", "auth.kimi.com did not answer: the connection was refused.", wait_s=20.0)
     yield "offline", fold(waiting, offline, NOW_S - 4.0)
@@ -137,8 +139,11 @@ def _drawn(found: re.Match[str]) -> str:
 
 
 def files() -> dict[str, str]:
-    """Each scene as the text of `login-<state>.svg`, by that name."""
-    return {f"login-{name}.svg": svg(render(state, NOW_S, WIDTH, HEIGHT), name) for name, state in scenes()}
+    """Each scene as the text of `login-<state>.svg`, by that name; the first one in Chinese as `login-zh.svg`, too."""
+    drawn = {f"login-{name}.svg": svg(render(state, NOW_S, WIDTH, HEIGHT), name) for name, state in scenes()}
+    _, waiting = next(scenes())
+    in_chinese = render(waiting, NOW_S, WIDTH, HEIGHT, text=partial(spoken, language="zh"))
+    return drawn | {"login-zh.svg": svg(in_chinese, "zh")}
 
 
 def check(folder: Path) -> list[str]:

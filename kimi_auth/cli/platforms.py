@@ -11,8 +11,9 @@ import typer
 
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import Json, at_home, components_of, concluded, open_session, terminal_of
-from kimi_auth.cli.terminal import Row, Terminal, counted, one_line
+from kimi_auth.cli.terminal import Row, Terminal, one_line
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import counted, joined, tr
 from kimi_auth.platforms import Platform, registry, resolve
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def platforms(
     known = components_of(open_session(None)).registry
     if action == "list":
         if file is not None:
-            raise Usage("list takes no file", hint=f"check it: kimi-auth platforms check {file}")
+            raise Usage(tr("list takes no file"), hint=tr("check it: kimi-auth platforms check {file}", file=file))
         _list(out, known)
     else:
         _check(out, known, file)
@@ -79,10 +80,10 @@ def _table(out: Terminal, found: Iterable[tuple[Platform, str]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("platform", "sign-in", "API", "from"):
-        table.add_column(title, overflow="fold")
+    for title in (tr("platform"), tr("sign-in"), tr("API"), tr("from")):
+        table.add_column(out.text(title), overflow="fold")
     for platform, source in found:
-        sign_in = _host(platform) or "an API key"
+        sign_in = _host(platform) or out.text(tr("an API key"))
         table.add_row(Text(platform.id, style="bold"), Text(sign_in), Text(platform.api_base), Text(source))
     out.picture(Padding(table, (1, 2)))
 
@@ -91,7 +92,9 @@ def _check(out: Terminal, known: Registry, file: Path | None) -> None:
     """What a file says, as requests will use it. Raises Findings for mistakes, ConfigError where there is no file."""
     path = file or known.path
     if path is None or (found := registry.read_file(path)) is None:
-        raise ConfigError(f"{path}: there is no such file", hint="see how to write one: docs/your-own-server.md")
+        raise ConfigError(
+            tr("{path}: there is no such file", path=path), hint=tr("see how to write one: docs/your-own-server.md")
+        )
     platforms, problems = found
     if out.json:
         out.record({"platforms": [_data(one) for one in platforms], "problems": _problems(problems)})
@@ -101,38 +104,45 @@ def _check(out: Terminal, known: Registry, file: Path | None) -> None:
         for problem in problems:
             out.line(problem.line)
     if problems:
+        many = counted(len(problems), tr("one problem"), tr("{number} problems"))
         raise concluded(
-            out, Findings(f"{counted(len(problems), 'problem')} in {path}", hint="each line ends with its fix")
+            out,
+            Findings(
+                tr("{problems} in {path}", problems=many, path=path),
+                hint=tr("each line ends with its fix"),
+            ),
         )
 
 
 def _rows(platform: Platform) -> list[Row]:
-    rows: list[Row] = [("platform", platform.id), ("API", platform.api_base)]
+    rows: list[Row] = [(tr("platform"), platform.id), (tr("API"), platform.api_base)]
     oauth = platform.oauth
     if oauth is None:
-        rows.append(("sign-in", "an API key"))
+        rows.append((tr("sign-in"), tr("an API key")))
     else:
-        metadata = "as its metadata says (RFC 8414)"
-        revoked = metadata if platform.revocation != "none" else "nothing is revoked"
+        metadata = tr("as its metadata says (RFC 8414)")
+        revoked = metadata if platform.revocation != "none" else tr("nothing is revoked")
         rows += [
-            ("issuer", oauth.host),
-            ("codes", oauth.device_authorization_url or metadata),
-            ("tokens", oauth.token_url or metadata),
-            ("revocation", oauth.revocation_url or revoked),
-            ("client", f"{oauth.client_id}, {_client(platform)}"),
-            ("scope", oauth.scope or "none is sent"),
+            (tr("issuer"), oauth.host),
+            (tr("codes"), oauth.device_authorization_url or metadata),
+            (tr("tokens"), oauth.token_url or metadata),
+            (tr("revocation"), oauth.revocation_url or revoked),
+            (tr("client"), joined(tr(", "), (oauth.client_id, _client(platform)))),
+            (tr("scope"), oauth.scope or tr("none is sent")),
         ]
-    rows.append(("models", platform.models_url if platform.models is None else _named(platform)))
+    rows.append((tr("models"), platform.models_url if platform.models is None else _named(platform)))
     return rows
 
 
 def _named(platform: Platform) -> str:
-    return ", ".join(model.id for model in platform.models or ()) or "none"
+    return ", ".join(model.id for model in platform.models or ()) or tr("none")
 
 
 def _client(platform: Platform) -> str:
     oauth = platform.oauth
-    return f"its secret by {oauth.token_endpoint_auth_method}" if oauth and oauth.client_secret else "without a secret"
+    if oauth and oauth.client_secret:
+        return tr("its secret by {method}", method=oauth.token_endpoint_auth_method)
+    return tr("without a secret")
 
 
 def _host(platform: Platform) -> str:

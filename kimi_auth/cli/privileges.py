@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError
+from kimi_auth.language import tr
 
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
@@ -53,18 +54,32 @@ def become_owner(share_dir: Path) -> None:
         os.setuid(uid)
     except OSError as error:
         raise StorageError(
-            f"{place} belongs to uid {uid}, and this process may not become that user: {error.strerror}",
-            hint=f"run it as that user: sudo -u '#{uid}' kimi-auth ...",
+            tr(
+                "{directory} belongs to uid {uid}, and this process may not become that user: {reason}",
+                directory=place,
+                uid=uid,
+                reason=error.strerror,
+            ),
+            hint=tr("run it as that user: sudo -u '#{uid}' kimi-auth ...", uid=uid),
         ) from None
     if hidden := next((path for path in program if not os.access(path, os.R_OK)), ""):
         raise StorageError(
-            f"{place} belongs to uid {uid}, who may not read this program: {hidden}",
-            hint=f"install it where that user can use it, then: sudo -u '#{uid}' kimi-auth ...",
+            tr(
+                "{directory} belongs to uid {uid}, who may not read this program: {hidden}",
+                directory=place,
+                uid=uid,
+                hidden=hidden,
+            ),
+            hint=tr("install it where that user can use it, then: sudo -u '#{uid}' kimi-auth ...", uid=uid),
         )
     if not os.access(place, os.X_OK):
         raise StorageError(
-            f"{place} belongs to uid {uid}, who cannot reach it: a directory above it is closed to that user",
-            hint="run as that user with a HOME of its own, or mount the directory where that user can reach it",
+            tr(
+                "{directory} belongs to uid {uid}, who cannot reach it: a directory above it is closed to that user",
+                directory=place,
+                uid=uid,
+            ),
+            hint=tr("run as that user with a HOME of its own, or mount the directory where that user can reach it"),
         )
 
 
@@ -95,8 +110,13 @@ def _on_the_way(share_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
             return
         if is_open and not files.is_ours(found):
             raise StorageError(
-                f"{place} belongs to uid {found.st_uid}, who may have planted it: every user may write to {place.parent}",
-                hint="use a directory that root owns: export KIMI_SHARE_DIR=/a/directory",
+                tr(
+                    "{directory} belongs to uid {uid}, who may have planted it: every user may write to {parent}",
+                    directory=place,
+                    uid=found.st_uid,
+                    parent=place.parent,
+                ),
+                hint=tr("use a directory that root owns: export KIMI_SHARE_DIR=/a/directory"),
             )
         is_open = found.st_uid == 0 and files.exposed_to(found) != ""
         yield place, found

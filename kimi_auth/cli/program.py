@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -9,15 +10,28 @@ from typing import Any
 import typer
 
 from kimi_auth._version import __version__
+from kimi_auth.cli.declared import LANG
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.cli.values import leave_as_they_are
+from kimi_auth.language import tr
 
 __all__ = ["obey", "program"]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand; it exports the subclass only."""
+
+_OF_TYPER = (
+    tr("No such option: {name}"),
+    tr("No such command {name}"),
+    tr("Missing argument {name}"),
+    tr("No such command {name}. Did you mean {other}?"),
+    tr("Got unexpected extra argument(s) ({name})"),
+    tr("Option {name} requires an argument"),
+    tr("Option {name} does not take a value"),
+    tr("Invalid value for {name}: {reason}"),
+)
 
 HOMES = {
     "login": "login",
@@ -41,7 +55,7 @@ FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": N
 app = typer.Typer(
     name=PROGRAM,
     help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
-    epilog="--version, --verbose and --help work with every command. TERM=dumb: plain lines everywhere, for screen readers.",
+    epilog="--version, --verbose, --lang and --help work with every command. TERM=dumb: plain lines everywhere, for screen readers.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     **FORM,
@@ -59,6 +73,11 @@ def _say_more(ctx: typer.Context, asked: bool) -> None:
         terminal_of(ctx).say_more()
 
 
+def _known_language(asked: str | None) -> None:
+    if asked is not None and asked not in LANG.choices:
+        raise typer.BadParameter(tr("there is no such language; known: {names}", names=", ".join(LANG.choices)))
+
+
 @app.callback()
 def _everywhere(
     verbose: bool = typer.Option(
@@ -72,6 +91,9 @@ def _everywhere(
         callback=_say_version,
         expose_value=False,
         is_eager=True,
+    ),
+    lang: str = typer.Option(
+        None, LANG.flag, metavar=LANG.metavar, help=LANG.help, callback=_known_language, expose_value=False
     ),
 ) -> None:
     """Sign in to Kimi once, stay signed in, and hand every program a token that works."""
@@ -112,7 +134,7 @@ def program() -> Any:
             option.help = (
                 f"{option.name.partition('_')[0].title()} completion for this shell, or for the SHELL that follows."
             )
-    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version"}])
+    group.commands = _Commands([option for option in group.params if option.name in {"verbose", "version", "lang"}])
     return group
 
 
@@ -131,15 +153,30 @@ def _usage(error: Exception, args: list[str], out: Terminal) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         out.block(str(error))
         return 2
-    words = _named(words, error)
+    words = _sentence(_named(words, error))
     if names := getattr(getattr(error, "param", None), "opts", None):
-        words = f"{names[0]}: {words}" if names[0].startswith("-") and names[0] not in words else words
+        words = (
+            tr("{name}: {reason}", name=names[0], reason=words)
+            if names[0].startswith("-") and names[0] not in words
+            else words
+        )
     if alike := getattr(error, "possibilities", None):
-        words = f"{words}. Did you mean {alike[0]}?"
+        words = tr("{message}. Did you mean {name}?", message=words, name=alike[0])
     # A parser that misses a value knows no context.
     name = next((arg for arg in args if not arg.startswith("-")), "")
     path = getattr(getattr(error, "ctx", None), "command_path", f"{PROGRAM} {name}" if name in HOMES else PROGRAM)
-    return out.report(Usage(words, hint=f"see: {path} --help"))
+    return out.report(Usage(words, hint=tr("see: {path} --help", path=path)))
+
+
+def _sentence(words: str) -> str:
+    """Typer's message as one of ours, where it is a common one: then it can be said in another language."""
+    for template in _OF_TYPER:
+        pattern = re.sub(
+            r"\\\{(\w+)\\\}", r"(?P<\1>.+)" if "{reason}" in template else r"(?P<\1>\\S+)", re.escape(template)
+        )
+        if found := re.fullmatch(pattern, words):
+            return template.format(**found.groupdict())
+    return words
 
 
 def _named(words: str, error: Exception) -> str:

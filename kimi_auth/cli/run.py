@@ -18,6 +18,7 @@ from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
+from kimi_auth.language import tr
 
 __all__ = ["run", "with_pair"]
 
@@ -35,11 +36,11 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 def run(out: Terminal, *, command: list[str], platform: str | None, env: list[str]) -> int:
     """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
     if not command:
-        raise Usage("run needs a command", hint="for example: kimi-auth run -- env")
+        raise Usage(tr("run needs a command"), hint=tr("for example: kimi-auth run -- env"))
     for name in env:
         if not NAME.fullmatch(name):
-            words = f"--env: {ascii(name)[:80]} is not the name of a key's variable"
-            raise Usage(words, hint="for example: kimi-auth run --env OPENAI_API_KEY -- env")
+            words = tr("--env: {name} is not the name of a key's variable", name=ascii(name)[:80])
+            raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
     session = open_session(platform)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync()).access_token
@@ -93,10 +94,12 @@ def _start(command: list[str], environ: dict[str, str]) -> int:
     try:
         return os.posix_spawnp(command[0], command, environ, setsigdef=default)
     except FileNotFoundError:
-        raise CommandNotFound(f"run: there is no command {command[0]!r}") from None
+        raise CommandNotFound(tr("run: there is no command {command!r}", command=command[0])) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise CommandNotRunnable(f"run: {command[0]!r} cannot be run: {reason}") from None
+        raise CommandNotRunnable(
+            tr("run: {command!r} cannot be run: {reason}", command=command[0], reason=reason)
+        ) from None
 
 
 def _terminal_tells_both() -> bool:

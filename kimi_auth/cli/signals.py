@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 
 from kimi_auth.credential.signals import HELD, Announcement, is_main_thread
 from kimi_auth.credential.single_flight import ask_for_the_end
+from kimi_auth.language import tr
 
 __all__ = ["Signals", "Stopped"]
 
 T = TypeVar("T")
 
 AGAIN_S = 0.01
-WORDS = "stopping as soon as the renewal in progress is stored"
+WORDS = tr("stopping as soon as the renewal in progress is stored")
 
 
 class Stopped(BaseException):

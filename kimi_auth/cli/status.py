@@ -11,6 +11,7 @@ from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
+from kimi_auth.language import joined, tr
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.selection import DEFAULT
@@ -23,16 +24,17 @@ __all__ = ["claim_of", "duration", "is_too_long", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 WORDS = {
-    "fresh": "signed in",
-    "expiring": "signed in, renewal is due",
-    "usable": "signed in, cannot be renewed now",
-    "expired": "signed in, the token has expired and will be renewed when it is needed",
-    "in_doubt": "signed in, the answer to the last renewal was lost; the next one recovers",
-    "blocked": "the server keeps refusing to renew",
-    "revoked": "the server ended this login",
-    "corrupt": "the credential cannot be read",
-    "absent": "not signed in",
+    "fresh": tr("signed in"),
+    "expiring": tr("signed in, renewal is due"),
+    "usable": tr("signed in, cannot be renewed now"),
+    "expired": tr("signed in, the token has expired and will be renewed when it is needed"),
+    "in_doubt": tr("signed in, the answer to the last renewal was lost; the next one recovers"),
+    "blocked": tr("the server keeps refusing to renew"),
+    "revoked": tr("the server ended this login"),
+    "corrupt": tr("the credential cannot be read"),
+    "absent": tr("not signed in"),
 }
+VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unknown")}
 
 
 def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> int:
@@ -48,7 +50,7 @@ def status(out: Terminal, *, platform: str | None, verify: bool, json: bool) -> 
         if error is not None:
             raise error
         if verdict is not None and verdict.says == "invalid":
-            raise Findings("the API refuses the stored token", hint="kimi-auth token --refresh")
+            raise Findings(tr("the API refuses the stored token"), hint="kimi-auth token --refresh")
         return 0
     facts = _data(session, found, verdict)
     if error is not None:
@@ -86,74 +88,78 @@ def _configured(session: Session) -> _Configured:
 def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]:
     now_s = time.time()
     rows: list[Row] = [
-        ("platform", found.platform + _named(found, "platform")),
-        ("state", Styled(((found.state, TONES.get(found.state, "bold red")), (f"  {WORDS[found.state]}", "")))),
-        ("credential", found.location + _named(found, "share_dir")),
+        (tr("platform"), found.platform + _named(found, "platform")),
+        (tr("state"), Styled(((found.state, TONES.get(found.state, "bold red")), ("  " + WORDS[found.state], "")))),
+        (tr("credential"), found.location + _named(found, "share_dir")),
     ]
     if found.fp and session.platform.oauth is None:
-        rows += [("key", "an API key, which does not expire"), ("print", found.fp)]
+        rows += [(tr("key"), tr("an API key, which does not expire")), (tr("print"), found.fp)]
     elif found.fp:
         rows += [
-            ("token", _left(found)),
-            ("renewal", _renewal(found)),
-            ("pair", found.fp),
+            (tr("token"), _left(found)),
+            (tr("renewal"), _renewal(found)),
+            (tr("pair"), found.fp),
         ]
     if found.renewed_at_s:
-        rows.append(("renewed", f"{duration(max(0.0, now_s - found.renewed_at_s))} ago"))
+        rows.append((tr("renewed"), tr("{time} ago", time=duration(max(0.0, now_s - found.renewed_at_s)))))
     rows += _owner(found)
-    rows.append(("API", session.platform.api_base + _named(found, "api_base")))
+    rows.append((tr("API"), session.platform.api_base + _named(found, "api_base")))
     rows += _waits(found, now_s)
     if claim := claim_of(found):
-        rows.append(("claim", f"{claim}: a renewal was started"))
+        rows.append((tr("claim"), tr("{claim}: a renewal was started", claim=claim)))
     if found.holder:
-        rows.append(("lock", f"held by {found.holder}"))
-    rows += [("variable", f"{name} {says}") for name, says in found.overridden_by.items()]
+        rows.append((tr("lock"), tr("held by {holder}", holder=found.holder)))
+    rows += [(tr("variable"), tr("{name} {says}", name=name, says=says)) for name, says in found.overridden_by.items()]
     in_config = _configured(session)
     rows += [
-        (name, f"is not at this API: the Kimi CLI sends this login's token to {host}")
+        (name, tr("is not at this API: the Kimi CLI sends this login's token to {host}", host=host))
         for name, host in in_config.elsewhere
     ]
     rows += [
-        ("models", in_config.problem or f"{in_config.models} in config.toml"),
-        ("default", in_config.default or "none"),
+        (tr("models"), in_config.problem or tr("{number} in config.toml", number=in_config.models)),
+        (tr("default"), in_config.default or tr("none")),
     ]
     if verdict:
-        rows.append(("API says", verdict.says + (f": {verdict.error.line}" if verdict.error else "")))
+        why = tr(": {reason}", reason=verdict.error.line) if verdict.error else ""
+        rows.append((tr("API says"), VERDICTS[verdict.says] + why))
     if found.error is not None:
-        rows.append(("because", found.error.message))
+        rows.append((tr("because"), found.error.message))
     return rows
 
 
 def _owner(found: Status) -> list[Row]:
     """Whose the login is; what its binding says where that is more, or something else."""
-    rows: list[Row] = [("issuer", found.issuer + _named(found, "oauth_host"))] if found.issuer else []
+    rows: list[Row] = [(tr("issuer"), found.issuer + _named(found, "oauth_host"))] if found.issuer else []
     if (bound := found.binding) and (bound.issuer != found.issuer or bound.origins):
-        rows.append(("bound to", ", ".join((bound.issuer or "cannot be read", *bound.origins))))
+        rows.append((tr("bound to"), joined(tr(", "), (bound.issuer or tr("cannot be read"), *bound.origins))))
     return rows
 
 
 def _waits(found: Status, now_s: float) -> list[Row]:
     rows: list[Row] = []
     if found.retry_at_s:
-        rows.append(("next try", f"in {duration(found.retry_at_s - now_s)}"))
+        rows.append((tr("next try"), tr("in {time}", time=duration(found.retry_at_s - now_s))))
     if found.rejected_at_s:
-        rows.append(("rejected", _rejected(found, now_s)))
+        rows.append((tr("rejected"), _rejected(found, now_s)))
     return rows
 
 
 def _rejected(found: Status, now_s: float) -> str:
     """What a program reported of the stored token; it goes on being handed out, since one URL is not the whole API."""
-    said = f"the API rejected this token {duration(max(0.0, now_s - found.rejected_at_s))} ago, at one URL at least"
+    ago = duration(max(0.0, now_s - found.rejected_at_s))
+    said = tr("the API rejected this token {time} ago, at one URL at least", time=ago)
     if not found.forced_retry_at_s:
         return said
-    return f"{said}; no rotation for that reason for {duration(found.forced_retry_at_s - now_s)}"
+    return said + tr("; no rotation for that reason for {time}", time=duration(found.forced_retry_at_s - now_s))
 
 
 def _left(found: Status) -> str:
     if not found.left_s:
-        return "expired"
-    granted = f", though the server granted {duration(found.lifetime_s)}" if is_too_long(found) else ""
-    return f"{duration(found.left_s)} left{granted}"
+        return tr("expired")
+    left = duration(found.left_s)
+    if not is_too_long(found):
+        return tr("{left} left", left=left)
+    return tr("{left} left, though the server granted {granted}", left=left, granted=duration(found.lifetime_s))
 
 
 def is_too_long(found: Status) -> bool:
@@ -163,10 +169,10 @@ def is_too_long(found: Status) -> bool:
 
 def _renewal(found: Status) -> str:
     if not found.renewable:
-        return "never: the record has no refresh token, so the login ends with this token"
+        return tr("never: the record has no refresh token, so the login ends with this token")
     if isinstance(found.error, SignInEnded):
-        return "never: sign in again"
-    return f"due in {duration(found.renews_in_s)}" if found.renews_in_s else "due"
+        return tr("never: sign in again")
+    return tr("due in {time}", time=duration(found.renews_in_s)) if found.renews_in_s else tr("due")
 
 
 def _named(found: Status, what: str) -> str:
@@ -220,7 +226,7 @@ def duration(seconds: float) -> str:
     """A length of time for people: "12 s", "8 min 05 s", "3 h 20 min"."""
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return tr("{seconds} s", seconds=whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+        return tr("{minutes} min {seconds:02} s", minutes=whole // 60, seconds=whole % 60)
+    return tr("{hours} h {minutes:02} min", hours=whole // 3600, minutes=whole % 3600 // 60)

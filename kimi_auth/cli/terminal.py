@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
 from kimi_auth.cli.hints import for_platform
 from kimi_auth.cli.signals import Signals
-from kimi_auth.errors import KimiAuthError
+from kimi_auth.errors import KimiAuthError, with_hint
+from kimi_auth.language import LANGUAGES, Sentence, joined, spoken, tr
 from kimi_auth.text import one_line, visible
 
 if TYPE_CHECKING:  # only what a person looks at is drawn
     from rich.console import Console, RenderableType
 
-__all__ = ["PROGRAM", "Row", "Styled", "Terminal", "counted", "one_line"]
+__all__ = ["PROGRAM", "Row", "Styled", "Terminal", "one_line"]
 
 PROGRAM = "kimi-auth"
 
@@ -36,17 +37,14 @@ class Styled(NamedTuple):
 
     pieces: tuple[tuple[str, str], ...]
 
-    def __str__(self) -> str:
-        return "".join(text for text, _ in self.pieces)
+    @property
+    def text(self) -> Sentence:
+        """The pieces without their styles."""
+        return joined("", (text for text, _ in self.pieces))
 
 
 Row = tuple[str, str | Styled]
 """A label and its value."""
-
-
-def counted(number: int, noun: str) -> str:
-    """`noun` in its number: "one change", "2 changes"."""
-    return f"one {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shown(text: str) -> str:
@@ -61,17 +59,25 @@ class Terminal:
     What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
 
     `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`: the one
-    that the command line names; hints repeat it. `signals`: what SIGINT and its kin do to the command.
+    that the command line names; hints repeat it. `language`: that of the sentences for people; a program gets English in JSON.
+    `signals`: what SIGINT and its kin do to the command.
     """
 
     json: Literal["", "object", "events"] = ""
     verbose: bool = False
     platform: str = ""
+    language: str = LANGUAGES[0]
     signals: Signals = field(init=False, repr=False)
     _logs: logging.Handler | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.signals = Signals(self.say)
+        if not (_can_show(sys.stdout, self.language) and _can_show(sys.stderr, self.language)):
+            self.language = LANGUAGES[0]
+
+    def text(self, said: str) -> str:
+        """A sentence in this terminal's language; any other text as it is."""
+        return spoken(said, self.language)
 
     @cached_property
     def console(self) -> Console:
@@ -91,7 +97,7 @@ class Terminal:
     def line(self, text: str = "") -> None:
         """One line of facts, there at once. Raises KimiAuthError where it cannot be written."""
         with self._writing():
-            sys.stdout.write(shown(text) + "\n")
+            sys.stdout.write(shown(self.text(text)) + "\n")
             sys.stdout.flush()
 
     def block(self, text: str) -> None:
@@ -118,14 +124,20 @@ class Terminal:
         rows = list(rows)
         if not self.is_lively:
             if platform:
-                self.line(f"platform: {platform}")
+                self.line(tr("platform: {platform}", platform=platform))
             for label, value in rows:
-                self.line(f"{label}: {value}")
+                self.line(tr("{label}: {value}", label=label, value=value.text if isinstance(value, Styled) else value))
             return
         from kimi_auth.cli.drawing import sheet_of
 
-        for part in sheet_of(rows, title):
+        spelt = [(self.text(label), self._spelt(value)) for label, value in rows]
+        for part in sheet_of(spelt, self.text(title)):
             self.picture(part)
+
+    def _spelt(self, value: str | Styled) -> str | Styled:
+        if isinstance(value, Styled):
+            return Styled(tuple((self.text(text), style) for text, style in value.pieces))
+        return self.text(value)
 
     def let_go(self) -> None:
         """Closes standard output for its reader; anything written from now on goes nowhere and cannot fail."""
@@ -137,7 +149,7 @@ class Terminal:
     @contextmanager
     def _writing(self) -> Generator[None, None, None]:
         if sys.stdout is None:
-            raise KimiAuthError("standard output is closed", hint="run it with standard output open")
+            raise KimiAuthError(tr("standard output is closed"), hint=tr("run it with standard output open"))
         try:
             yield
         except BrokenPipeError:
@@ -149,14 +161,15 @@ class Terminal:
         """Why standard output takes nothing, as our message; nothing is written to it any more."""
         self.let_go()
         return KimiAuthError(
-            f"cannot write to standard output: {error.strerror}", hint="send the output somewhere else"
+            tr("cannot write to standard output: {reason}", reason=error.strerror),
+            hint=tr("send the output somewhere else"),
         )
 
     # --- standard error ----------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """One line of diagnostics; where it cannot be written, the exit status has to do."""
-        line = f"{PROGRAM}: {one_line(shown(text))}\n"
+        line = f"{PROGRAM}: {one_line(shown(self.text(text)))}\n"
         if sys.stderr is not None:
             with suppress(OSError):
                 sys.stderr.write(line)
@@ -165,9 +178,9 @@ class Terminal:
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
         """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
-        error = type(error)(error.message, hint=for_platform(error.hint, self.platform))
-        self.say(error.line)
-        self._record(error.code, error.message, error.hint, error.exit_status, facts)
+        hint = for_platform(self.text(error.hint), self.platform)
+        self.say(with_hint(error.message, hint))
+        self._record(error.code, error.message, for_platform(error.hint, self.platform), error.exit_status, facts)
         return error.exit_status
 
     def interrupted(self, exit_status: int) -> int:
@@ -220,6 +233,15 @@ class _Said(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._terminal.say(record.getMessage())
+
+
+def _can_show(stream: TextIO | None, language: str) -> bool:
+    """Whether the stream's encoding has the characters of the language; a stream without one is no obstacle."""
+    try:
+        tr("approved") and spoken(tr("approved"), language).encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def is_tty(stream: TextIO | None) -> bool:

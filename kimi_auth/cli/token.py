@@ -8,6 +8,7 @@ import typer
 
 from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, supply_of, terminal_of
 from kimi_auth.cli.renewing import handed_out
+from kimi_auth.language import tr
 from kimi_auth.selection import DEFAULT_PLATFORM
 from kimi_auth.token import described, left_s, phase
 
@@ -22,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 def seconds(value: float) -> float:
     """A number of seconds; NaN is refused, because it compares with nothing and would pass every bound."""
     if value != value:  # noqa: PLR0124 - NaN
-        raise typer.BadParameter("it is not a number")
+        raise typer.BadParameter(tr("it is not a number"))
     return value
 
 
@@ -49,7 +50,18 @@ def token(
     else:
         out.line(pair.access_token)
     if platform is None and session.platform.id != DEFAULT_PLATFORM:
-        api = session.platform.api_base
-        out.say(f"this is {session.platform.name}'s, for {api} (choose: --platform {session.platform.id})")
+        out.say(
+            tr(
+                "this is {platform}'s, for {api} (choose: --platform {id})",
+                platform=session.platform.name,
+                api=session.platform.api_base,
+                id=session.platform.id,
+            )
+        )
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
-        out.say(f"this token lives {left_s(pair, now_s):.0f} s, less than --min-ttl: it could not be renewed now")
+        out.say(
+            tr(
+                "this token lives {left:.0f} s, less than --min-ttl: it could not be renewed now",
+                left=left_s(pair, now_s),
+            )
+        )

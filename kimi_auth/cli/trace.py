@@ -7,11 +7,12 @@ from pathlib import Path
 
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import StoreUnwritable
+from kimi_auth.language import tr
 from kimi_auth.machine.trace import Trace
 
 __all__ = ["report_failure", "trace_into"]
 
-NAME_ANOTHER = "name a file that can be written: --trace FILE"
+NAME_ANOTHER = tr("name a file that can be written: --trace FILE")
 
 
 def trace_into(path: Path) -> Trace:
@@ -20,11 +21,20 @@ def trace_into(path: Path) -> Trace:
         # Private where it is made now; a file that is there keeps its mode.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StoreUnwritable(f"cannot write {path}: {error.strerror}", hint=NAME_ANOTHER) from None
+        raise StoreUnwritable(
+            tr("cannot write {path}: {reason}", path=path, reason=error.strerror), hint=NAME_ANOTHER
+        ) from None
     return Trace(path)
 
 
 def report_failure(trace: Trace, path: Path, out: Terminal) -> None:
     """A line for a walk that is not, or not whole, in its file `path`: the walk itself went on."""
     if trace.error is not None:
-        out.say(f"the walk could not be written to {path}: {trace.error.strerror} ({NAME_ANOTHER})")
+        out.say(
+            tr(
+                "the walk could not be written to {path}: {reason} ({hint})",
+                path=path,
+                reason=trace.error.strerror,
+                hint=NAME_ANOTHER,
+            )
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.terminal import Terminal, counted
+from kimi_auth.cli.terminal import Terminal
+from kimi_auth.language import counted, tr
 from kimi_auth.machine import Library, digest
 from kimi_auth.proof.verdicts import faults_of, unknown_to, verdicts
 from kimi_auth.proof.workers import side_by_side
@@ -14,7 +15,7 @@ from kimi_auth.proof.worlds import QUICK, WORLDS
 __all__ = ["verify"]
 
 WIDTH = 80
-AGAIN = "fix the machines and verify again"
+AGAIN = tr("fix the machines and verify again")
 
 
 def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
@@ -25,7 +26,7 @@ def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
         for line in textwrap.wrap(fault, WIDTH, subsequent_indent="  "):
             out.line(line)
     if unknown_to(machines):
-        raise Findings("these machines cannot be walked in any world", hint=AGAIN)
+        raise Findings(tr("these machines cannot be walked in any world"), hint=AGAIN)
     names = list(WORLDS if everything else QUICK)
     broken = 0
     with side_by_side() as pool:
@@ -34,7 +35,9 @@ def verify(out: Terminal, machines: Library, *, everything: bool) -> None:
             for line in verdict.lines(WIDTH):
                 out.line(line)
     if faults or broken:
-        raise Findings(f"{counted(len(faults), 'fault')}, {broken} of {len(names)} worlds broken", hint=AGAIN)
-    out.line(f"every rule holds in {len(names)} of {len(WORLDS)} worlds")
+        many = counted(len(faults), tr("one fault"), tr("{number} faults"))
+        said = tr("{faults}, {broken} of {number} worlds broken", faults=many, broken=broken, number=len(names))
+        raise Findings(said, hint=AGAIN)
+    out.line(tr("every rule holds in {number} of {all} worlds", number=len(names), all=len(WORLDS)))
     if not everything:
-        out.line("the others take minutes: kimi-auth diagram --verify --all")
+        out.line(tr("the others take minutes: kimi-auth diagram --verify --all"))

@@ -22,6 +22,7 @@ from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.cli.view_state import ViewState, finish, fold, interrupt
 from kimi_auth.credential.status import LoginReport
+from kimi_auth.language import tr
 from kimi_auth.login.view import Notice
 
 __all__ = ["LiveView"]
@@ -38,8 +39,8 @@ class LiveView:
     """A `LoginView` on `console` for the length of a `with` block; q and Esc leave it, o opens the page, c copies the link.
 
     `line` writes one line of text, for the time in which the terminal belongs to another job. `draw_qr` makes the drawing of
-    a link, None for none. `open_page` opens a link in a browser, None where there is none. `now_s` is any clock that never
-    goes back, in seconds.
+    a link, None for none. `open_page` opens a link in a browser, None where there is none. `text` gives a sentence its language.
+    `now_s` is any clock that never goes back, in seconds.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class LiveView:
         draw_qr: Callable[[str], Text | None] | None = None,
         open_page: Callable[[str], object] | None = None,
         keys: Keys | None = None,
+        text: Callable[[str], str] = str,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state = ViewState(platform)
@@ -62,6 +64,7 @@ class LiveView:
         self._open_page = open_page
         self._keys = keys or Keys()
         self._keys.on = {"o": self._open, "c": self._copy}
+        self._text = text
         self._now_s = now_s
         self._remark = ("", 0.0)
         self._extra = ""
@@ -105,6 +108,7 @@ class LiveView:
             qr=self._qr,
             has_keys=self._keys.are_heard,
             remark=remark if now_s < until_s else "",
+            text=self._text,
         )
 
     def tell(self, notice: Notice) -> None:
@@ -146,7 +150,7 @@ class LiveView:
     def _open(self) -> None:
         """Without the code, as at the beginning of a sign-in: every user of the machine can read a browser's command line."""
         if self.state.is_asking:
-            self._say("opening the page" if self._open_page else "no browser to open here")
+            self._say(tr("opening the page") if self._open_page else tr("no browser to open here"))
             if self._open_page is not None:
                 self._open_page(self.state.typed_url)
 
@@ -156,7 +160,7 @@ class LiveView:
         if self.state.is_asking:
             text = base64.b64encode(one_line(self.state.url).encode()).decode()
             self._extra = f"\x1b]52;c;{text}\x07"
-            self._say("sent to the clipboard")
+            self._say(tr("sent to the clipboard"))
 
     def _say(self, remark: str) -> None:
         self._remark = (remark, self._now_s() + REMARK_S)

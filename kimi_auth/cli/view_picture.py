@@ -7,6 +7,8 @@ when it is long, so that it can be selected and copied whole; nothing is ever cu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from rich.console import Group, RenderableType
@@ -15,20 +17,23 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from kimi_auth.cli.drawing import Prose
 from kimi_auth.cli.letters import block_letters, can_draw
 from kimi_auth.cli.view_state import STEPS, ViewState
+from kimi_auth.language import tr
+from kimi_auth.text import cells
 
 __all__ = ["render"]
 
-KEYS = ("o opens it · c copies the link · q or Esc cancels", "o opens · c copies · q cancels")
+KEYS = (tr("o opens it · c copies the link · q or Esc cancels"), tr("o opens · c copies · q cancels"))
 
 MARGIN = 2
 PICTURE_WIDTH = 80
 """Columns that the picture keeps for itself where something stands beside it."""
 
 BAR_MAX = 54
-CAUTION = "Approve only if you started this sign-in."
-CAUTION_LINES = ("Approve only", "if you started", "this sign-in.")
+CAUTION = tr("Approve only if you started this sign-in.")
+CAUTION_LINES = tr("Approve only\nif you started\nthis sign-in.")
 BESIDE = 3
 """Columns between the code and the caution."""
 
@@ -54,63 +59,76 @@ def render(
     qr: Text | None = None,
     has_keys: bool = True,
     remark: str = "",
+    text: Callable[[str], str] = str,
 ) -> RenderableType:
     """The picture of `state` at `now_s` (the clock of its times, seconds) for a terminal of `width` by `height`.
 
     `qr`: a drawing of the link; where there is no room for it, a line says how much it needs. `has_keys`: whether keys are
-    read. `remark`: the answer to one. The last line is always free for the cursor.
+    read. `remark`: the answer to one. `text` gives a sentence its language. The last line is always free for the cursor.
     """
     foot = remark, has_keys
+    picture = partial(_picture, state, now_s, text=text)
     if qr is None or not state.is_asking:
-        return _picture(state, now_s, width, height, foot)
+        return picture(width, height, foot)
     place = _room_for(qr, width, height)
     if not place:
-        return Group(_picture(state, now_s, width, height - 1, foot), _line(Text(_no_room(qr, width), style=QUIET)))
+        return Group(picture(width, height - 1, foot), _line(Prose(text(_no_room(qr, width)), style=QUIET)))
     if place == "below":
-        return Group(_picture(state, now_s, width, height, foot), BLANK, _line(qr))
+        return Group(picture(width, height, foot), BLANK, _line(qr))
     grid = Table.grid(padding=(0, BESIDE, 0, 0))
     grid.add_column(width=PICTURE_WIDTH)
-    grid.add_row(_picture(state, now_s, PICTURE_WIDTH, height, foot), qr)
+    grid.add_row(picture(PICTURE_WIDTH, height, foot), qr)
     return grid
 
 
-def _picture(state: ViewState, now_s: float, width: int, height: int, foot: tuple[str, bool]) -> RenderableType:
-    parts: list[RenderableType] = [BLANK, _line(Text(f"Sign in to {state.platform}", style="bold")), BLANK]
+def _picture(
+    state: ViewState,
+    now_s: float,
+    width: int,
+    height: int,
+    foot: tuple[str, bool],
+    *,
+    text: Callable[[str], str],
+) -> RenderableType:
+    title = tr("Sign in to {platform}", platform=state.platform)
+    parts: list[RenderableType] = [BLANK, _line(Prose(text(title), style="bold")), BLANK]
     if state.is_asking:
-        parts += _question(state, width, height)
-        parts += [_countdown(state, now_s, width), BLANK]
+        parts += _question(state, width, height, text)
+        parts += [_countdown(state, now_s, width, text), BLANK]
     if state.done or state.is_over:
-        parts += _progress(state)
-    parts += [_line(Text.assemble(("! ", WARN), warning)) for warning in state.warnings]
-    parts.append(_mark(state, now_s))
-    if state.mood in {"waiting", "slowed", "offline"} and (said := _foot(state, now_s, width - 2 * MARGIN - 2, *foot)):
+        parts += _progress(state, text)
+    parts += [_line(Prose.assemble(("! ", WARN), text(warning))) for warning in state.warnings]
+    parts.append(_mark(state, now_s, text))
+    room = width - 2 * MARGIN - 2
+    if state.mood in {"waiting", "slowed", "offline"} and (said := _foot(state, now_s, room, *foot, text)):
         parts.append(_line(Text(f"  {said}", style=QUIET)))
     return Group(*(part for part in parts if part is not BLANK or height >= FULL_HEIGHT))
 
 
-def _question(state: ViewState, width: int, height: int) -> list[RenderableType]:
+def _question(state: ViewState, width: int, height: int, text: Callable[[str], str]) -> list[RenderableType]:
     room = width - 2 * MARGIN
     is_large = height >= FULL_HEIGHT and can_draw(state.user_code, room)
-    task = "and type the code " if state.url == state.typed_url else "It must show or ask for the code "
-    page = [_line(Text("Open this page in a browser")), BLANK, _link(state.url, width), BLANK]
+    task = tr("and type the code ") if state.url == state.typed_url else tr("It must show or ask for the code ")
+    page = [_line(Prose(text(tr("Open this page in a browser")))), BLANK, _link(state.url, width), BLANK]
     asked = [
-        _line(Text.assemble(task, (state.user_code, "bold" if is_large else ACCENT))),
+        _line(Prose.assemble(text(task), (state.user_code, "bold" if is_large else ACCENT))),
         BLANK,
-        *_code(state, room, is_large),
+        *_code(state, room, is_large, text),
     ]
     # A terminal cuts off the end of a picture that is too high. The code comes first then: the sign-in needs it.
     return [*asked, *page] if len(state.url) > LINK_LINES_MAX * width else [*page, *asked]
 
 
-def _code(state: ViewState, room: int, is_large: bool) -> list[RenderableType]:
+def _code(state: ViewState, room: int, is_large: bool, text: Callable[[str], str]) -> list[RenderableType]:
     """The code in block letters, where they fit, and the caution, beside it where there is room."""
     if not is_large:
-        return [_line(Text(CAUTION, style=WARN)), BLANK]
+        return [_line(Prose(text(CAUTION), style=WARN)), BLANK]
+    beside_it = text(CAUTION_LINES)
     code = Text("\n".join(block_letters(state.user_code)), style=ACCENT, no_wrap=True)
-    if not can_draw(state.user_code, room - BESIDE - max(map(len, CAUTION_LINES))):
-        return [_line(code), BLANK, _line(Text(CAUTION, style=WARN)), BLANK]
+    if not can_draw(state.user_code, room - BESIDE - max(map(cells, beside_it.split("\n")))):
+        return [_line(code), BLANK, _line(Prose(text(CAUTION), style=WARN)), BLANK]
     beside = Table.grid(padding=(0, BESIDE, 0, 0))
-    beside.add_row(code, Text("\n".join(CAUTION_LINES), style=WARN))
+    beside.add_row(code, Text(beside_it, style=WARN))
     return [_line(beside), BLANK]
 
 
@@ -120,49 +138,50 @@ def _link(url: str, width: int) -> RenderableType:
     return _line(text) if len(url) <= width - 2 * MARGIN else text
 
 
-def _countdown(state: ViewState, now_s: float, width: int) -> RenderableType:
+def _countdown(state: ViewState, now_s: float, width: int, text: Callable[[str], str]) -> RenderableType:
     left_s = max(0.0, state.ends_at_s - now_s)
     share = min(1.0, left_s / state.life_s) if state.life_s > 0 else 0.0
-    words = f"  {_clock(left_s)} left"
-    columns = max(0, min(BAR_MAX, width - 2 * MARGIN - len(words)))
+    words = "  " + text(tr("{clock} left", clock=_clock(left_s)))
+    columns = max(0, min(BAR_MAX, width - 2 * MARGIN - cells(words)))
     full = round(columns * share)
     urgent = WARN if share < 0.1 else "cyan"
     return _line(Text.assemble(("━" * full, urgent), ("─" * (columns - full), QUIET), (words, QUIET), no_wrap=True))
 
 
-def _progress(state: ViewState) -> list[RenderableType]:
+def _progress(state: ViewState, text: Callable[[str], str]) -> list[RenderableType]:
     """The steps that are done, ticked off, and while there is still hope those to come."""
     done = dict(state.done)
     lines: list[RenderableType] = []
     for kind, label in STEPS.items():
         if kind in done:
-            lines.append(_line(Text.assemble(("✓ ", GOOD), done[kind])))
+            lines.append(_line(Prose.assemble(("✓ ", GOOD), text(done[kind]))))
         elif not state.is_over:
-            lines.append(_line(Text(f"· {label}", style=QUIET)))
+            lines.append(_line(Prose(f"· {text(label)}", style=QUIET)))
     return [*lines, BLANK] if lines else []
 
 
-def _mark(state: ViewState, now_s: float) -> RenderableType:
+def _mark(state: ViewState, now_s: float, text: Callable[[str], str]) -> RenderableType:
     """One line: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
-        return _line(Text.assemble((f"{mark} ", style), (state.message, "bold")))
+        return _line(Prose.assemble((f"{mark} ", style), (text(state.message), "bold")))
     frame = SPINNER[int(now_s * SPINS_PER_S) % len(SPINNER)]
     style = WARN if state.mood in {"slowed", "offline"} else "cyan"
-    return _line(Text.assemble((f"{frame} ", style), state.message))
+    return _line(Prose.assemble((f"{frame} ", style), text(state.message)))
 
 
-def _foot(state: ViewState, now_s: float, room: int, remark: str, has_keys: bool) -> str:
+def _foot(state: ViewState, now_s: float, room: int, remark: str, has_keys: bool, text: Callable[[str], str]) -> str:
     """What the keys do and when the next request goes out, as much as fits on one line; an answer to a key comes first."""
-    keys = next((keys for keys in KEYS if len(keys) <= room), KEYS[-1]) if has_keys else ""
-    said = remark or _next_try(state, now_s)
+    lines = [text(keys) for keys in KEYS] if has_keys else [""]
+    keys = next((keys for keys in lines if cells(keys) <= room), lines[-1])
+    said = text(remark or _next_try(state, now_s))
     both = " · ".join(filter(None, (said, keys)))
-    return both if len(both) <= room else remark or keys or said
+    return both if cells(both) <= room else text(remark) or keys or said
 
 
 def _next_try(state: ViewState, now_s: float) -> str:
     wait_s = math.ceil(state.next_at_s - now_s)
-    return f"next try in {wait_s} s" if wait_s > 0 else ""
+    return tr("next try in {seconds} s", seconds=wait_s) if wait_s > 0 else ""
 
 
 def _room_for(qr: Text, width: int, height: int) -> Literal["beside", "below", ""]:
@@ -175,9 +194,10 @@ def _room_for(qr: Text, width: int, height: int) -> Literal["beside", "below", "
 def _no_room(qr: Text, width: int) -> str:
     """How much room the QR code needs, in the direction that this window can grow in."""
     columns, lines = _size_of(qr)
-    wide = f"{PICTURE_WIDTH + BESIDE + columns} columns"
-    needed = f"{wide} or {FULL_HEIGHT + lines + 1} lines" if width >= columns + 2 * MARGIN else wide
-    return f"No room for the QR code: it needs {needed}."
+    wide, high = PICTURE_WIDTH + BESIDE + columns, FULL_HEIGHT + lines + 1
+    if width >= columns + 2 * MARGIN:
+        return tr("No room for the QR code: it needs {columns} columns or {lines} lines.", columns=wide, lines=high)
+    return tr("No room for the QR code: it needs {columns} columns.", columns=wide)
 
 
 def _size_of(qr: Text) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
+from kimi_auth.language import tr
 from kimi_auth.login.view import Notice
 
 __all__ = ["PlainView"]
@@ -33,11 +34,18 @@ class PlainView:
         before, self._state = self._state, fold(self._state, notice, 0.0)
         if notice.kind == "code" and notice.code is not None:
             complete = self._state.url != self._state.typed_url
-            self._line(f"Open this page to sign in to {self._state.platform}: {self._state.url}")
-            self._line(f"{'It must show or ask for' if complete else 'Type'} the code: {self._state.user_code}")
-            self._line(f"Approve only if you started this sign-in. The code is valid for {_minutes(notice.left_s)}.")
+            page = tr(
+                "Open this page to sign in to {platform}: {url}", platform=self._state.platform, url=self._state.url
+            )
+            self._line(page)
+            asked = tr("It must show or ask for the code: {code}") if complete else tr("Type the code: {code}")
+            self._line(asked.format(code=self._state.user_code))
+            caution = tr(
+                "Approve only if you started this sign-in. The code is valid for {time}.", time=_minutes(notice.left_s)
+            )
+            self._line(caution)
         elif notice.kind == "warning":
-            self._line(f"Warning: {notice.message}")
+            self._line(tr("Warning: {message}", message=notice.message))
         elif notice.message != before.message:
             self._line(notice.message)
 
@@ -51,4 +59,6 @@ class PlainView:
 
 def _minutes(seconds: float) -> str:
     """The nearest whole minutes: the answer took its part of the first second, and a person needs no seconds to approve."""
-    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{round(seconds)} s"
+    if seconds >= 120:
+        return tr("{minutes} min", minutes=round(seconds / 60))
+    return tr("{seconds} s", seconds=round(seconds))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kimi_auth.credential.status import LoginReport
+from kimi_auth.language import Sentence, counted, tr
 from kimi_auth.login.view import Notice, NoticeKind
 
 __all__ = ["STEPS", "Mood", "ViewState", "finish", "fold", "interrupt"]
@@ -17,11 +18,11 @@ Mood = Literal["starting", "waiting", "slowed", "offline", "finishing", "good", 
 """The stage of the sign-in; the last three are ends."""
 
 STEPS: dict[NoticeKind, str] = {
-    "approved": "approved",
-    "stored": "stored",
-    "models": "models found",
-    "configured": "config.toml written",
-    "live": "token live",
+    "approved": tr("approved"),
+    "stored": tr("stored"),
+    "models": tr("models found"),
+    "configured": tr("config.toml written"),
+    "live": tr("token live"),
 }
 """The steps after an approval, in order, as a list shows them."""
 
@@ -35,13 +36,13 @@ _MOODS: dict[NoticeKind, Mood] = {
     **dict.fromkeys(STEPS, "finishing"),
 }
 
-_ENDS: dict[str, tuple[Mood, str]] = {
-    "signed_in": ("good", "Signed in to {platform}."),
-    "models_pending": ("plain", "Signed in to {platform}; its models are still to be fetched."),
-    "cancelled": ("plain", "Cancelled before it was approved; nothing was stored."),
-    "denied": ("bad", "Denied; nothing was stored."),
-    "expired": ("bad", "Not approved in time; nothing was stored."),
-    "failed": ("bad", "The sign-in failed."),
+_ENDS: dict[str, tuple[Mood, Sentence]] = {
+    "signed_in": ("good", tr("Signed in to {platform}.")),
+    "models_pending": ("plain", tr("Signed in to {platform}; its models are still to be fetched.")),
+    "cancelled": ("plain", tr("Cancelled before it was approved; nothing was stored.")),
+    "denied": ("bad", tr("Denied; nothing was stored.")),
+    "expired": ("bad", tr("Not approved in time; nothing was stored.")),
+    "failed": ("bad", tr("The sign-in failed.")),
 }
 """The rest states of device_login: how each looks, and its sentence. What to do next is the error line's business."""
 
@@ -56,7 +57,7 @@ class ViewState:
 
     platform: str
     mood: Mood = "starting"
-    message: str = "Requesting a code."
+    message: str = tr("Requesting a code.")
     user_code: str = ""
     url: str = ""
     typed_url: str = ""
@@ -85,7 +86,7 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
     if notice.kind == "code" and (code := notice.code) is not None:
         return replace(
             state,
-            message="Waiting for your approval.",
+            message=tr("Waiting for your approval."),
             user_code=code.user_code,
             url=code.verification_uri_complete or code.verification_uri,
             typed_url=code.verification_uri,
@@ -94,8 +95,9 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
         )
     if notice.kind in STEPS:
         label = STEPS[notice.kind]
-        label = f"{notice.count} {label}".replace("1 models", "1 model") if notice.kind == "models" else label
-        return replace(state, message="Getting everything ready.", done=(*state.done, (notice.kind, label)))
+        if notice.kind == "models":
+            label = counted(notice.count, tr("1 model found"), tr("{number} models found"))
+        return replace(state, message=tr("Getting everything ready."), done=(*state.done, (notice.kind, label)))
     return state
 
 
@@ -103,10 +105,10 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
     """The state after the sign-in has ended as `report` says."""
     mood, sentence = _ENDS[report.state]
     if report.already:
-        sentence = "Signed in to {platform} already; nothing was changed. Option --force signs in again."
+        sentence = tr("Signed in to {platform} already; nothing was changed. Option --force signs in again.")
     return replace(state, mood=mood, message=sentence.format(platform=state.platform))
 
 
 def interrupt(state: ViewState) -> ViewState:
     """The state after a sign-in that came to no end of its own."""
-    return replace(state, mood="plain", message="Interrupted.")
+    return replace(state, mood="plain", message=tr("Interrupted."))

@@ -1,37 +1,46 @@
-"""A token in every request: `BearerAuth` is what an httpx client takes as `auth`.
+"""A token in every request: `BearerAuth` is what an httpx or httpx2 client takes as `auth`.
 
     client = httpx.AsyncClient(auth=BearerAuth(session))
 
-The two flows below are the same conversation with the source in two colours; what they decide is in the functions after
-them, which do no I/O. httpx itself reads the body of a refused response before it sends the request that a flow yields
-next, so the connection is free again.
+The two flows below are the same conversation with the source in two colours; what they decide is in `bearers`, which does
+no I/O. The client itself reads the body of a refused response before it sends the request that a flow yields next, so the
+connection is free again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import httpx
+from kimi_auth.http_libraries import classes
 
-from kimi_auth.errors import KimiAuthError
-from kimi_auth.logs import logger
-
-from .origins import bearer_origin, origin_of
+from .bearers import SPENT_BODY, Answer, Bearers, bearer_of
+from .origins import origin_of
 from .source import TokenSource
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+    from kimi_auth import http_libraries
+
+    class _Auth(httpx.Auth, httpx2.Auth):
+        """For a type checker: an auth of both libraries. At run time see `BearerAuth`."""
+
+        def auth_flow(self, request: Any) -> Generator[Any, Any, None]: ...
+        def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]: ...
+        def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]: ...
+else:
+    _Auth = object
 
 __all__ = ["NOT_RESENT", "BearerAuth"]
 
 NOT_RESENT = "kimi_auth.not_resent"
 """In the `extensions` of a 401 response: why a newer token was there and the request was not sent again."""
 
-URLS_MAX = 256
-"""Of URLs that refuse a token which their origin accepts elsewhere, so many are remembered."""
 
-_NO_NEWER_TOKEN = "401, and no newer token: %s"
-_log = logger("clients")
-
-
-class BearerAuth(httpx.Auth):
+class BearerAuth(_Auth):
     """Signs requests with `Authorization: Bearer` (RFC 6750 §2.1), and once more with a newer token after a 401.
 
     `origin` is a URL at the only origin that gets the token; without it, the source's `api_origin`. It is https, or http on
@@ -49,156 +58,86 @@ class BearerAuth(httpx.Auth):
 
     A URL that answers 401 again, while the same token is accepted at another URL of its origin, refuses what the token may
     do and not the token: such a 401 is the caller's, and is not reported to the source, where it would force a rotation.
+
+    One class for clients of httpx and of httpx2, which accept an object that is an instance of their own `Auth`. Neither
+    library is imported for it. `isinstance` asks an object for its `__class__` after its type, as it does with a proxy or a
+    mock, and this class answers with a subclass that has the `Auth` of each library loaded by then: so one instance fits a
+    client of a library that was imported after it was made.
     """
 
     def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
         """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
-        known = getattr(source, "api_origin", None) if origin is None else origin
-        self._source = source
-        self._static_key: Callable[[], str] = getattr(source, "static_key", lambda: "")
-        if known is None:
-            raise ValueError("the token source knows no origin: name the only one that gets its tokens with origin=")
-        self._origin = bearer_origin(known)
-        self._seen = _Seen(self._origin)
+        self._bearers = Bearers(source, origin)
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            return _joined(type(self), classes("Auth"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # pickle and copy compare `__class__` with the type.
+        return object.__new__, (type(self),), vars(self)
 
     def __repr__(self) -> str:
-        return f"BearerAuth(origin={self._origin!r})"
+        return f"BearerAuth(origin={self._bearers.origin!r})"
 
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if not self._is_at_home(request):
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """The requests that a client sends for this one, of its own library: it is called by the client."""
+        if not self._bearers.is_at_home(origin_of(request.url)):
             yield request
             return
-        try:
-            bearer = self._source.access_token_sync()
-        except KimiAuthError as error:
-            bearer = self._static_instead(error)
+        bearer = self._bearers.token_sync()
         response = yield _signed(request, bearer)
-        is_the_url = self._seen.is_the_url(response, bearer)
-        if _refuses(response, self._origin, bearer):
-            try:
-                newer = None if is_the_url else self._source.rejected_sync(bearer)
-                again = _again(response, bearer, newer or self._static_key())
-            except KimiAuthError as error:
-                _log.warning(_NO_NEWER_TOKEN, error.line)
-                return
-            if again is not None:
-                self._seen.note((yield again))
+        newer = self._bearers.newer_sync(_answer(response), bearer)
+        if newer is not None and self._can_send_again(response):
+            self._bearers.note(_answer((yield _signed(response.request, newer))))
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        if not self._is_at_home(request):
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """The same for a client in an event loop."""
+        if not self._bearers.is_at_home(origin_of(request.url)):
             yield request
             return
-        try:
-            bearer = await self._source.access_token()
-        except KimiAuthError as error:
-            bearer = self._static_instead(error)
+        bearer = await self._bearers.token()
         response = yield _signed(request, bearer)
-        is_the_url = self._seen.is_the_url(response, bearer)
-        if _refuses(response, self._origin, bearer):
-            try:
-                newer = None if is_the_url else await self._source.rejected(bearer)
-                again = _again(response, bearer, newer or self._static_key())
-            except KimiAuthError as error:
-                _log.warning(_NO_NEWER_TOKEN, error.line)
-                return
-            if again is not None:
-                self._seen.note((yield again))
+        newer = await self._bearers.newer(_answer(response), bearer)
+        if newer is not None and self._can_send_again(response):
+            self._bearers.note(_answer((yield _signed(response.request, newer))))
 
-    def _is_at_home(self, request: httpx.Request) -> bool:
-        at_home = origin_of(request.url) == self._origin
-        if not at_home:
-            _log.debug("not signed: %s is not %s", origin_of(request.url), self._origin)
-        return at_home
-
-    def _static_instead(self, error: KimiAuthError) -> str:
-        """The static key, where there is no token; raises `error`, which says why there is none, if there is no key either."""
-        if not (key := self._static_key()):
-            raise error
-        _log.info("the static key is used: %s", error.line)
-        return key
-
-
-class _Seen:
-    """Which URLs of the `origin` refuse a token that it accepts elsewhere.
-
-    `_accepted`: the last bearer that was answered with 2xx, since when no 401 was reported. `_refusing`: URLs (method, path)
-    that answered 401 and not 2xx since; the oldest of too many is forgotten, and is then reported once more.
-    """
-
-    def __init__(self, origin: str) -> None:
-        self._origin = origin
-        self._accepted = ""
-        self._refusing: dict[tuple[str, str], None] = {}
-
-    def is_the_url(self, response: httpx.Response, bearer: str) -> bool:
-        """Notes what the answer says, and is True for a 401 that is about the URL and not about the token."""
-        url = _place_of(response.request)
-        if not _refuses(response, self._origin, bearer):
-            self.note(response)
-            return False
-        if url in self._refusing and self._accepted == bearer:
-            _log.info("401 from %s again, which accepts this token at other URLs: not reported", self._origin)
+    def _can_send_again(self, response: http_libraries.Response) -> bool:
+        """Whether the *refused* request can be: a POST that was redirected to a GET has been processed and must not be sent
+        again. Tells the caller if its body is spent."""
+        if _replayable(response.request):
             return True
-        self._accepted = ""
-        self._refuse(url)
+        response.extensions[NOT_RESENT] = SPENT_BODY
+        self._bearers.spent()
         return False
 
-    def note(self, response: httpx.Response) -> None:
-        """Notes what the answer to a signed request says."""
-        if origin_of(response.request.url) != self._origin:
-            return
-        if response.is_success:
-            self._accepted = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
-            self._refusing.pop(_place_of(response.request), None)
-        elif response.status_code == httpx.codes.UNAUTHORIZED:
-            self._refuse(_place_of(response.request))
 
-    def _refuse(self, url: tuple[str, str]) -> None:
-        self._refusing[url] = None
-        if len(self._refusing) > URLS_MAX:
-            self._refusing.pop(next(iter(self._refusing), url), None)
+@cache
+def _joined(kind: type, auths: tuple[type, ...]) -> type:
+    """The class that is `kind` and each of these. It has no instances."""
+    if not auths:
+        return kind
+    return type(kind.__name__, (kind, *auths), {"__module__": kind.__module__, "__doc__": kind.__doc__})
 
 
-def _place_of(request: httpx.Request) -> tuple[str, str]:
-    return request.method, request.url.path
-
-
-def _signed(request: httpx.Request, bearer: str) -> httpx.Request:
-    """The request with this bearer and no other; a header that cannot be sent would be quoted in h11's error."""
-    if not (bearer.isascii() and bearer.isprintable()) or " " in bearer or not bearer:
-        raise KimiAuthError("the token source returned a value that is not valid in a header (RFC 6750 §2.1)")
+def _signed(request: http_libraries.Request, bearer: str) -> http_libraries.Request:
+    """The request with this bearer and no other."""
     request.headers["Authorization"] = f"Bearer {bearer}"
     return request
 
 
-def _refuses(response: httpx.Response, home: str, bearer: str) -> bool:
-    """Whether this is the token's own origin saying 401 to this very token; redirects may have led elsewhere."""
-    return (
-        response.status_code == httpx.codes.UNAUTHORIZED
-        and origin_of(response.request.url) == home
-        and response.request.headers.get("Authorization") == f"Bearer {bearer}"
-    )
+def _answer(response: http_libraries.Response) -> Answer:
+    to = response.request
+    authorization = to.headers.get("Authorization")
+    return Answer(response.status_code, to.method, origin_of(to.url), to.url.path, bearer_of(authorization))
 
 
-def _again(response: httpx.Response, bearer: str, newer: str | None) -> httpx.Request | None:
-    """The refused request with the newer token; None if there is none, or if its body cannot be sent twice.
-
-    It is the *refused* one: a POST that was redirected to a GET has been processed and must not be sent again.
-    """
-    if not newer or newer == bearer:
-        return None
-    if not _replayable(response.request):
-        reason = "the request body was a stream and is consumed: send the request again, a newer token is available"
-        response.extensions[NOT_RESENT] = reason
-        _log.warning("401 from %s: %s", origin_of(response.request.url), reason)
-        return None
-    return _signed(response.request, newer)
-
-
-def _replayable(request: httpx.Request) -> bool:
-    """Whether the body can be sent twice: bytes can; httpx's multipart rewinds its files; every other stream is spent."""
+def _replayable(request: http_libraries.Request) -> bool:
+    """Whether the body can be sent twice: bytes can; a multipart stream rewinds its files; every other stream is spent."""
     stream = request.stream
-    if isinstance(stream, httpx.ByteStream):
+    if isinstance(stream, classes("ByteStream")):
         return True
     parts = getattr(stream, "fields", None)
     return isinstance(parts, list) and all(_rereadable(getattr(part, "file", b"")) for part in parts)

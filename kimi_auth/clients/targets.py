@@ -4,7 +4,7 @@ A **target** is a callable that takes the access token, or "" after a sign-out. 
 one: the first row that fits. A client that had a static key when it was attached gets it back on "", any other client the
 one that `Targets` knows, if there is one.
 
-Tokens are meant for one origin. An httpx client signs each request by its own address, redirects included; a client that
+Tokens are meant for one origin. A client of httpx or httpx2 signs each request by its own address, redirects included; a client that
 says where it sends (`base_url`) is served only if that is there; a callable, and a client that does not say, is its owner's
 to point at the right host.
 """
@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-import httpx
+from kimi_auth.http_libraries import is_client
 
 from .origins import bearer_origin
+from .refusals import refusal_of
 from .signer import put_signer
 
 __all__ = ["Target", "Targets", "as_target"]
@@ -37,6 +38,12 @@ Target = Callable[[str], None]
 TOKENS_REMEMBERED = 256
 
 _log = logging.getLogger("kimi_auth.clients")
+
+
+def _base_of(client: Any) -> object:
+    """Where a client says that it sends; None if it does not."""
+    base = getattr(client, "base_url", None)
+    return getattr(client, "api_base", None) if base is None else base
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Kind:
     fits: Callable[[Any], bool]
     read: Callable[[Any], str | None]
     put: Callable[[Any, str, str | None, str], None]
-    base: Callable[[Any], object] = lambda it: getattr(it, "base_url", None)
+    base: Callable[[Any], object] = _base_of
     is_client: bool = True
 
 
@@ -83,13 +90,13 @@ KINDS = (
         lambda it: _has_key(getattr(it, "client", None)),
         lambda it: it.client.api_key,
         lambda it, token, static, origin: _put_key(it.client, token, static, origin),
-        base=lambda it: getattr(it.client, "base_url", None),
+        base=lambda it: _base_of(it.client),
     ),
     Kind("openai style client", _has_key, lambda it: it.api_key, _put_key),
     # `auth=BearerAuth(...)` can renew within a request, too.
     Kind(
         "httpx client",
-        lambda it: isinstance(it, (httpx.Client, httpx.AsyncClient)),
+        is_client,
         lambda it: it.headers.get("Authorization"),
         put_signer,
         base=lambda _: None,
@@ -107,12 +114,14 @@ KINDS = (
 
 
 def _kind_of(target: object) -> Kind:
+    if refusal := refusal_of(target):
+        raise TypeError(f"a token cannot be put into {_name_of(target)}: {refusal.why}; {refusal.instead}")
     kind = next((kind for kind in KINDS if kind.fits(target)), None)
     if kind is not None and not isinstance(target, type):
         return kind
     raise TypeError(
         f"a token cannot be put into {_name_of(target)}: give a callable that takes one str and is not async, "
-        "an object whose `api_key` or `client.api_key` is a str, or an httpx client"
+        "an object whose `api_key` or `client.api_key` is a str, or a client of httpx or httpx2"
     )
 
 
@@ -126,7 +135,7 @@ def as_target(target: object, *, origin: str | None = None) -> Target:
     """The callable that puts a token into `target`, and on "" the static key that is there now.
 
     `origin`: a URL at the only origin that gets the tokens; an httpx client cannot do without. It keeps `target` alive.
-    Raises TypeError for an object of none of the `KINDS`, ValueError for a client that sends to another origin.
+    Raises TypeError for an object of none of the `KINDS` and for one of the `REFUSALS`, ValueError for a client that sends to another origin.
     """
     kind, home = _kind_of(target), _home_of(origin)
     _refuse_elsewhere(kind, target, home)
@@ -151,7 +160,7 @@ def _goes_to(home: str, kind: Kind, target: object) -> bool:
 
 
 def _refuse_elsewhere(kind: Kind, target: object, home: str) -> None:
-    if not home and isinstance(target, (httpx.Client, httpx.AsyncClient)):
+    if not home and is_client(target):
         raise ValueError(f"where may {_name_of(target)} send the token? Name the only origin with origin=")
     if not _goes_to(home, kind, target):
         raise ValueError(

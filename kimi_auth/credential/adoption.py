@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
+from kimi_auth.language import tr
 from kimi_auth.store import Binding, CredentialStore
 from kimi_auth.token import fingerprint, parse_record
 from kimi_auth.urls import normal_url
@@ -37,18 +38,26 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
     try:
         issuer = normal_url(issuer)
     except ValueError as problem:
-        raise ConfigError(f"{ascii(issuer)[:80]} {problem}", hint="give the OAuth host's URL") from None
+        raise ConfigError(
+            tr("{issuer} {problem}", issuer=ascii(issuer)[:80], problem=problem), hint=tr("give the OAuth host's URL")
+        ) from None
     with store.locked(LOCK_PATIENCE_S) as held:
         if not held:
-            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.location}")
+            raise CredentialLocked(
+                tr(
+                    "{holder} holds the lock of {location}",
+                    holder=store.holder() or tr("another process"),
+                    location=store.location,
+                )
+            )
         found, before = store.read(), store.binding()
         if found.problem is not None:
             raise found.problem
         token = found.token
         if token is None or token.signed_out_at_s:
-            raise NotSignedIn("nothing is stored that could belong to a host")
+            raise NotSignedIn(tr("nothing is stored that could belong to a host"))
         if token.is_empty:
-            raise Revoked("the server ended this login: another program recorded it")
+            raise Revoked(tr("the server ended this login: another program recorded it"))
         # The recorded origins are evidence for their own issuer only: another host's endpoints get no token.
         store.bind(Binding(issuer, before.origins if before and before.issuer == issuer else ()))
         if token.issuer and token.issuer.rstrip("/") != issuer:

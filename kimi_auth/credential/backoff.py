@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kimi_auth.credential.context import Need
 from kimi_auth.errors import Blocked, ClientRefused, KimiAuthError, Unreachable
+from kimi_auth.language import tr
 from kimi_auth.store import Backoff, Snapshot
 from kimi_auth.token import BACKOFF_AHEAD_MAX_S, WINDOW_SHARE, is_ahead, phase
 
@@ -51,7 +52,7 @@ def is_blocked(backoff: Backoff, fp: str) -> bool:
 
 def blocked(backoff: Backoff) -> Blocked:
     """The error for `blocked`. It quotes the stored answer, so that a person can tell a proxy from an ended login."""
-    return Blocked(f"the server keeps refusing to renew: {backoff.unrecognized_words}")
+    return Blocked(tr("the server keeps refusing to renew: {reason}", reason=backoff.unrecognized_words))
 
 
 def retry_at_s(
@@ -159,15 +160,17 @@ def _unrecognized_wait_s(count: int) -> float:
 def transient_error(backoff: Backoff) -> KimiAuthError:
     """The stored error behind the current backoff."""
     kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
-    return kind(backoff.message or "the server could not be reached")
+    return kind(backoff.message or tr("the server could not be reached"))
 
 
 def rejected_again() -> Unreachable:
     """The error for a forced rotation that came too soon after the last one."""
-    words = "the API rejected this access token soon after it was renewed for that reason"
-    return Unreachable(words, hint="wait, or look at it: kimi-auth doctor --verify")
+    words = tr("the API rejected this access token soon after it was renewed for that reason")
+    return Unreachable(words, hint=tr("wait, or look at it: kimi-auth doctor --verify"))
 
 
 def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:
     """The same error, with the seconds until the next try in its message."""
-    return type(error)(f"{error.message}; not tried again for {wait_s:.0f} s", hint=error.hint)
+    return type(error)(
+        tr("{error}; not tried again for {seconds:.0f} s", error=error.message, seconds=wait_s), hint=error.hint
+    )

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from kimi_auth.errors import Unreachable
+from kimi_auth.language import tr
 from kimi_auth.loops import signal_here, within
 
 __all__ = ["Call", "Waiter"]
@@ -146,4 +147,4 @@ class Call(Generic[Result]):
 
 
 def _refuse() -> Any:
-    raise Unreachable("the program is ending: nothing is renewed any more", hint="the next one renews")
+    raise Unreachable(tr("the program is ending: nothing is renewed any more"), hint=tr("the next one renews"))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from kimi_auth.credential.backoff import blocked, is_blocked, retry_at_s, transient_error
 from kimi_auth.credential.contracts import InspectOutcome
 from kimi_auth.errors import CorruptCredential, KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
+from kimi_auth.language import tr
 from kimi_auth.store import Binding, RevokedMark, Snapshot, View
 from kimi_auth.token import END_MAX_S, Token, left_s, phase
 
@@ -26,11 +27,11 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
     snapshot, mark, backoff = view.snapshot, view.mark, view.backoff
     token = snapshot.token
     if snapshot.state == "corrupt":
-        return "corrupt", snapshot.problem or CorruptCredential("the credential cannot be read")
+        return "corrupt", snapshot.problem or CorruptCredential(tr("the credential cannot be read"))
     if token is None or (token.is_empty and token.signed_out_at_s):
         return "absent", None
     if token.is_empty:
-        return "revoked", Revoked("the server ended this login: another program recorded it")
+        return "revoked", Revoked(tr("the server ended this login: another program recorded it"))
     age = phase(token, now.age_s)  # by time only: a bearer that one URL rejects may work at all others
     # A revoked mark ends the refresh token. The access token stays usable until it expires, unless the API rejected it.
     if mark is not None or (age != "fresh" and not token.refresh_token):
@@ -47,7 +48,7 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
     if is_blocked(backoff, snapshot.fp):
         return "blocked", blocked(backoff)
     if view.claim.state in {"interrupted", "in_flight"}:
-        return "in_doubt", Unreachable("a renewal was sent and its answer is not known")
+        return "in_doubt", Unreachable(tr("a renewal was sent and its answer is not known"))
     return "expired", error or implausible_end(token)
 
 
@@ -56,8 +57,11 @@ def implausible_end(token: Token) -> StorageError | None:
     if token.expires_at_s <= END_MAX_S:
         return None
     return StorageError(
-        f"the stored expires_at, {token.expires_at_s:.0f}, is not a time in seconds, so the token counts as expired",
-        hint="renew it: kimi-auth token",
+        tr(
+            "the stored expires_at, {expires_at:.0f}, is not a time in seconds, so the token counts as expired",
+            expires_at=token.expires_at_s,
+        ),
+        hint=tr("renew it: kimi-auth token"),
     )
 
 
@@ -74,20 +78,24 @@ def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) 
     is the platform's `built_in` host: an environment variable must not redirect a refresh token to another host.
     """
     if binding is not None and not binding.issuer:
-        return WrongIssuer("the binding of the stored credential to its OAuth host cannot be read")
+        return WrongIssuer(tr("the binding of the stored credential to its OAuth host cannot be read"))
     named = [host.rstrip("/") for host in (token.issuer, binding.issuer if binding else "") if host]
     if len(set(named)) > 1:
-        words = f"the stored credential says that it belongs to {named[0]}, its binding says {named[1]}"
+        words = tr(
+            "the stored credential says that it belongs to {host}, its binding says {bound}",
+            host=named[0],
+            bound=named[1],
+        )
         return WrongIssuer(words)
     owner = named[0] if named else built_in.rstrip("/")
     if owner == issuer.rstrip("/"):
         return None
-    why = "" if named else ", because nothing beside it names another host"
-    words = f"the stored credential belongs to {owner}{why}, not to {issuer}"
-    return WrongIssuer(words, hint=f"select that host; or {WrongIssuer.default_hint}")
+    why = "" if named else tr(", because nothing beside it names another host")
+    words = tr("the stored credential belongs to {owner}{why}, not to {issuer}", owner=owner, why=why, issuer=issuer)
+    return WrongIssuer(words, hint=tr("select that host; or {hint}", hint=WrongIssuer.default_hint))
 
 
 def _revoked(mark: RevokedMark | None) -> Revoked:
     if mark is None:
-        return Revoked("the server gave no refresh token, so this login cannot be renewed")
-    return Revoked(mark.message or "the server ended this login")
+        return Revoked(tr("the server gave no refresh token, so this login cannot be renewed"))
+    return Revoked(mark.message or tr("the server ended this login"))

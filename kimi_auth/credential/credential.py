@@ -16,6 +16,7 @@ from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, 
 from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
+from kimi_auth.language import tr
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.store import lock
 from kimi_auth.token import Token, left_s
@@ -177,8 +178,14 @@ class Credential:
             return landing
         if landing.state not in RENEWABLE:
             raise landing.error
-        why = landing.ctx.error.message if landing.ctx.error else "no answer from the server"
-        raise Unreachable(f"{why}; no token within {_patience_of(timeout_s):g} s, and the renewal goes on")
+        why = landing.ctx.error.message if landing.ctx.error else tr("no answer from the server")
+        raise Unreachable(
+            tr(
+                "{why}; no token within {seconds:g} s, and the renewal goes on",
+                why=why,
+                seconds=_patience_of(timeout_s),
+            )
+        )
 
     def _landed(self, state: str, ctx: CredentialContext) -> CredentialState:
         return CredentialState(state, ctx, self.sign_in)

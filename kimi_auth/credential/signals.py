@@ -25,6 +25,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from kimi_auth.language import tr
+
 __all__ = ["HELD", "SAY_AFTER_S", "Announcement", "Deferral", "is_main_thread", "say"]
 
 HELD = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
@@ -164,7 +166,7 @@ class Deferral:
 
     def _note(self, number: int) -> None:
         if not (self._noted or self._is_announced):
-            self._soon = Announcement(say, "stopping as soon as the renewal in progress is stored")
+            self._soon = Announcement(say, tr("stopping as soon as the renewal in progress is stored"))
         self._noted.append(number)
 
     def _act(self, number: int, frame: FrameType | None) -> None:

@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from kimi_auth.credential.calls import Call, Waiter
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
+from kimi_auth.language import tr
 
 __all__ = [
     "DRAIN_MAX_S",
@@ -211,7 +212,7 @@ def _fresh_start() -> None:
 def _wait_at_the_end() -> None:
     """The program is done, so a Ctrl-C now means impatience, and would print a traceback."""
     with suppress(KeyboardInterrupt), _signals.block(is_announced=True):
-        drain(on_wait=lambda: say("a renewal is in progress; exiting as soon as its result is stored"))
+        drain(on_wait=lambda: say(tr("a renewal is in progress; exiting as soon as its result is stored")))
 
 
 def _main_thread_ends() -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked, Unreachable
+from kimi_auth.language import tr
 
 if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
     from kimi_auth.store import Binding
@@ -14,24 +15,24 @@ if TYPE_CHECKING:  # the store brings the lock, for which --version does not wai
 __all__ = ["NO_TOKEN", "LoginReport", "LogoutReport", "Status", "Verdict", "error_of"]
 
 NO_TOKEN: Mapping[str, Callable[[], KimiAuthError]] = {
-    "absent": partial(NotSignedIn, "not signed in"),
-    "revoked": partial(Revoked, "the server ended this login"),
-    "corrupt": partial(CorruptCredential, "the credential cannot be read"),
-    "blocked": partial(Blocked, "the server keeps refusing to renew this login"),
+    "absent": partial(NotSignedIn, tr("not signed in")),
+    "revoked": partial(Revoked, tr("the server ended this login")),
+    "corrupt": partial(CorruptCredential, tr("the credential cannot be read")),
+    "blocked": partial(Blocked, tr("the server keeps refusing to renew this login")),
 }
 """Rest states without a usable token, and what makes the default error of each: a new one each time, because a traceback
 stays with its error. Only `blocked` may still be renewed."""
 
 _NOT_RENEWED: Mapping[str, Callable[[], KimiAuthError]] = {
-    "expired": partial(Unreachable, "the token has expired and could not be renewed"),
-    "in_doubt": partial(Unreachable, "a renewal was sent and its answer is not known"),
+    "expired": partial(Unreachable, tr("the token has expired and could not be renewed")),
+    "in_doubt": partial(Unreachable, tr("a renewal was sent and its answer is not known")),
 }
 
 
 def error_of(state: str) -> KimiAuthError:
     """A new error for a rest state without a usable token, for which no walk recorded a better one."""
     make = NO_TOKEN.get(state) or _NOT_RENEWED.get(state)
-    return make() if make else Unreachable(f"the credential is {state}")
+    return make() if make else Unreachable(tr("the credential is {state}", state=state))
 
 
 _NOTHING: Mapping[str, str] = {}

@@ -25,6 +25,7 @@ from kimi_auth.credential.contracts import (
 from kimi_auth.credential.ports import Ports
 from kimi_auth.credential.token_refresh import TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
+from kimi_auth.language import tr
 from kimi_auth.store import Snapshot
 
 __all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
@@ -125,7 +126,7 @@ class CredentialHooks(TokenRefreshHooks):
             return "blocked", ctx._replace(error=backoffs.blocked(backoff))
         if ctx.snapshot.fp and self._store.peek_claim(ctx.snapshot.fp).state in {"interrupted", "in_flight"}:
             return "in_doubt", ctx._replace(
-                error=ctx.error or Unreachable("a renewal was sent and its answer is not known")
+                error=ctx.error or Unreachable(tr("a renewal was sent and its answer is not known"))
             )
         return "expired", ctx
 
@@ -212,8 +213,10 @@ class CredentialHooks(TokenRefreshHooks):
                 return None
         except StorageError as error:
             return error
-        holder = self._store.holder() or "another process"
-        return CredentialLocked(f"{holder} holds the lock of {self._store.location}")
+        holder = self._store.holder() or tr("another process")
+        return CredentialLocked(
+            tr("{holder} holds the lock of {location}", holder=holder, location=self._store.location)
+        )
 
     def deadline_s(self, patience_s: float) -> float:
         """The deadline of a patience that begins now, monotonic seconds."""

@@ -26,6 +26,7 @@ from kimi_auth.credential.contracts import (
 )
 from kimi_auth.credential.ports import CONNECT_S, Ports, token_from
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
+from kimi_auth.language import tr
 from kimi_auth.logs import logger
 from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot, View
 from kimi_auth.token import Token, left_s
@@ -118,10 +119,14 @@ class TokenRefreshHooks:
         return ctx.need.waits(state, ctx.snapshot, self._ports.now().age_s)
 
     def _met_in_flight(self, ctx: CredentialContext, claim: Claim) -> CredentialContext:
-        owner = claim.owner or "another process"
-        until = f"recovered in {claim.wait_s:.0f} s" if claim.wait_s else "recovered when this token has ended"
+        owner = claim.owner or tr("another process")
+        until = (
+            tr("recovered in {seconds:.0f} s", seconds=claim.wait_s)
+            if claim.wait_s
+            else tr("recovered when this token has ended")
+        )
         return ctx._replace(
-            error=Unreachable(f"{owner} may still be renewing; {until}"),
+            error=Unreachable(tr("{owner} may still be renewing; {until}", owner=owner, until=until)),
             retry_at_s=self._clock.wall_s() + claim.wait_s if claim.wait_s else 0.0,
         )
 
@@ -205,7 +210,7 @@ class TokenRefreshHooks:
         return "recorded", ctx._replace(view=ctx.view._replace(mark=mark))
 
     def record_unrecognized(self, ctx: CredentialContext, /) -> tuple[RecordUnrecognizedOutcome, CredentialContext]:
-        words = ctx.error.message if ctx.error else "an answer that is no OAuth answer"
+        words = ctx.error.message if ctx.error else tr("an answer that is no OAuth answer")
         error = Unreachable(words, hint=ctx.error.hint if ctx.error else "")
         fp, now = ctx.snapshot.fp, self._ports.now()
         works = still_works(ctx.snapshot, now.age_s)
@@ -292,4 +297,4 @@ def _pair_of(snapshot: Snapshot) -> Token:
 
 
 def _kept(error: StorageError) -> StorageError:
-    return type(error)(f"not renewed, nothing was sent: {error.message}", hint=error.hint)
+    return type(error)(tr("not renewed, nothing was sent: {error}", error=error.message), hint=error.hint)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from kimi_auth.language import tr
+
 __all__ = ["GROUP", "OTHERS", "exposed_to", "group_name"]
 
 OTHERS, GROUP = 0o002, 0o020
@@ -13,9 +15,9 @@ def exposed_to(found: os.stat_result) -> str:
     """The others who may write to the directory, for people; "" if none are known."""
     mode = found.st_mode
     if mode & OTHERS:
-        return "every user"
+        return tr("every user")
     if mode & GROUP and not _is_group_ours(found.st_gid):
-        return f"the group {group_name(found.st_gid)}"
+        return tr("the group {name}", name=group_name(found.st_gid))
     return ""
 
 

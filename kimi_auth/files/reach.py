@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kimi_auth.language import tr
+
 from .exposure import GROUP, exposed_to, group_name
 from .mounts import keeps_modes
 from .walk import ELSEWHERE, Location, Way, readable
@@ -115,13 +117,18 @@ def remarks(directory: Path) -> Iterator[tuple[str, str]]:
         way.close()
     for path, found in way.seen:
         if not keeps_modes(found.st_dev):
-            words = f"{path} is on a file system that stores no owners or modes: how it is mounted keeps others out"
+            words = tr(
+                "{path} is on a file system that stores no owners or modes: how it is mounted keeps others out",
+                path=path,
+            )
             yield words, ELSEWHERE
             return
-        who = exposed_to(found) or (f"the group {group_name(found.st_gid)}" if found.st_mode & GROUP else "")
+        who = exposed_to(found) or (
+            tr("the group {name}", name=group_name(found.st_gid)) if found.st_mode & GROUP else ""
+        )
         if who and not found.st_mode & stat.S_ISVTX:
             mode = stat.S_IMODE(found.st_mode)
             yield (
-                f"{path} can be written by {who} (mode {mode:04o})",
-                f"if that is not intended: chmod go-w {shlex.quote(path)}",
+                tr("{path} can be written by {who} (mode {mode:04o})", path=path, who=who, mode=mode),
+                tr("if that is not intended: chmod go-w {path}", path=shlex.quote(path)),
             )

@@ -6,6 +6,8 @@ import errno
 import os
 from typing import NamedTuple
 
+from kimi_auth.language import tr
+
 from .reach import Where, path_of, reached
 from .unfit import TooLarge, refuse_foreign_link, refuse_strange
 
@@ -49,7 +51,7 @@ def read_bounded(where: Where, limit: int, *, follow: bool = False) -> Found | N
     finally:
         os.close(descriptor)
     if len(data) > limit:
-        raise TooLarge(path, f"holds more than {limit} bytes, the limit for such a file")
+        raise TooLarge(path, tr("holds more than {limit} bytes, the limit for such a file", limit=limit))
     return Found(data, found)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 
+from kimi_auth.language import tr
+
 from .mounts import is_protected, mount_of_its_own
 from .reach import Location, Where, reached
 from .unfit import Fixed
 
 __all__ = ["refuse_fixed"]
 
-_MOUNT_IT = "mount the directory that holds it instead of the file: {directory}"
+_MOUNT_IT = tr("mount the directory that holds it instead of the file: {directory}")
 
 
 def refuse_fixed(where: Where) -> None:
@@ -27,15 +29,19 @@ def refuse_fixed(where: Where) -> None:
 
 def _why_fixed(place: Location) -> tuple[str, str]:
     if point := mount_of_its_own(place.name, place.directory):
-        words = f"is a mount of its own ({point}), so it cannot be replaced by a new file"
+        words = tr("is a mount of its own ({point}), so it cannot be replaced by a new file", point=point)
         return words, _MOUNT_IT
     found, around = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False), os.fstat(place.directory)
     if found.st_nlink == 0:
-        return "is not in its directory any more", _MOUNT_IT
+        return tr("is not in its directory any more"), _MOUNT_IT
     me = os.geteuid()
     if around.st_mode & stat.S_ISVTX and me not in {0, found.st_uid, around.st_uid}:
-        words = f"belongs to uid {found.st_uid} in a sticky directory, so it cannot be replaced by a new file"
-        return words, "move it out of the way, then try again: {path}"
+        words = tr(
+            "belongs to uid {uid} in a sticky directory, so it cannot be replaced by a new file", uid=found.st_uid
+        )
+        return words, tr("move it out of the way, then try again: {path}")
     if is_protected(place.name, place.directory):
-        return "is protected from changes (chattr +i or +a)", "remove the flag: sudo chattr -ia {path} {directory}"
+        return tr("is protected from changes (chattr +i or +a)"), tr(
+            "remove the flag: sudo chattr -ia {path} {directory}"
+        )
     return "", ""

@@ -8,6 +8,8 @@ import shlex
 import stat
 from pathlib import Path
 
+from kimi_auth.language import tr
+
 from .mounts import keeps_modes
 
 __all__ = [
@@ -23,46 +25,49 @@ __all__ = [
     "refuse_strange",
 ]
 
-_MAKE_ROOM = "make room, then try again"
-_WHOSE = "check owner and mode: ls -ld {directory} {path}"
-_BLOCKED = "move it out of the way, then try again: {path}"
-_INCAPABLE = "this file system cannot do that"
-_LOCAL_DISK = "set KIMI_SHARE_DIR to a directory on a local disk"
+_MAKE_ROOM = tr("make room, then try again")
+_WHOSE = tr("check owner and mode: ls -ld {directory} {path}")
+_BLOCKED = tr("move it out of the way, then try again: {path}")
+_INCAPABLE = tr("this file system cannot do that")
+_LOCAL_DISK = tr("set KIMI_SHARE_DIR to a directory on a local disk")
 _WORDS: dict[int, tuple[str, str]] = {
-    errno.ENOSPC: ("the disk is full", _MAKE_ROOM),
-    errno.EDQUOT: ("the disk quota is used up", _MAKE_ROOM),
+    errno.ENOSPC: (tr("the disk is full"), _MAKE_ROOM),
+    errno.EDQUOT: (tr("the disk quota is used up"), _MAKE_ROOM),
     errno.EFBIG: (
-        "the file would be larger than this process may write",
-        "raise the limit (ulimit -f), then try again",
+        tr("the file would be larger than this process may write"),
+        tr("raise the limit (ulimit -f), then try again"),
     ),
-    errno.EROFS: ("the file system is read-only", "make it writable, or set KIMI_SHARE_DIR to another directory"),
-    errno.EACCES: ("permission denied", _WHOSE),
-    errno.EPERM: ("not permitted", _WHOSE),
-    errno.EMFILE: ("this process has too many files open", "raise the limit (ulimit -n), then try again"),
-    errno.ENFILE: ("the system has too many files open", "try again later"),
+    errno.EROFS: (
+        tr("the file system is read-only"),
+        tr("make it writable, or set KIMI_SHARE_DIR to another directory"),
+    ),
+    errno.EACCES: (tr("permission denied"), _WHOSE),
+    errno.EPERM: (tr("not permitted"), _WHOSE),
+    errno.EMFILE: (tr("this process has too many files open"), tr("raise the limit (ulimit -n), then try again")),
+    errno.ENFILE: (tr("the system has too many files open"), tr("try again later")),
     errno.EBUSY: (
-        "it is a mount of its own, which cannot be replaced",
-        "mount the directory that holds it instead of the file: {directory}",
+        tr("it is a mount of its own, which cannot be replaced"),
+        tr("mount the directory that holds it instead of the file: {directory}"),
     ),
-    errno.EIO: ("the disk reports an error", "check the disk, then try again"),
-    errno.ELOOP: ("it is a symbolic link that leads to no file", _BLOCKED),
-    errno.EISDIR: ("it is a directory", _BLOCKED),
-    errno.ENOTEMPTY: ("it is a directory", _BLOCKED),
-    errno.ENOTDIR: ("a part of its path is not a directory", "look at each part of the path: {path}"),
-    errno.EEXIST: ("it exists and is not a directory", _BLOCKED),
-    errno.ENOENT: ("its directory does not exist", "make the directory, then try again"),
-    errno.ENXIO: ("it is a socket or a device", _BLOCKED),
+    errno.EIO: (tr("the disk reports an error"), tr("check the disk, then try again")),
+    errno.ELOOP: (tr("it is a symbolic link that leads to no file"), _BLOCKED),
+    errno.EISDIR: (tr("it is a directory"), _BLOCKED),
+    errno.ENOTEMPTY: (tr("it is a directory"), _BLOCKED),
+    errno.ENOTDIR: (tr("a part of its path is not a directory"), tr("look at each part of the path: {path}")),
+    errno.EEXIST: (tr("it exists and is not a directory"), _BLOCKED),
+    errno.ENOENT: (tr("its directory does not exist"), tr("make the directory, then try again")),
+    errno.ENXIO: (tr("it is a socket or a device"), _BLOCKED),
     errno.ENOSYS: (_INCAPABLE, _LOCAL_DISK),
     errno.ENOLCK: (_INCAPABLE, _LOCAL_DISK),
     errno.EOPNOTSUPP: (_INCAPABLE, _LOCAL_DISK),
 }
 _KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
+    (stat.S_ISDIR, tr("a directory")),
+    (stat.S_ISFIFO, tr("a FIFO")),
+    (stat.S_ISSOCK, tr("a socket")),
+    (stat.S_ISLNK, tr("a symbolic link")),
+    (stat.S_ISCHR, tr("a device")),
+    (stat.S_ISBLK, tr("a device")),
 )
 
 
@@ -70,7 +75,7 @@ class Unfit(OSError):
     """A file that fails the rules. `path` + " " + `message` is a sentence; `hint` is the next step."""
 
     def __init__(self, path: Path, words: str, hint: str = "") -> None:
-        super().__init__(f"{path} {words}")
+        super().__init__(tr("{path} {message}", path=path, message=words))
         self.path = path
         self.message = words
         self.hint = _for_shell(hint, path)
@@ -124,13 +129,13 @@ def is_outside(uid: int) -> bool:
 def refuse_strange(found: os.stat_result, path: Path) -> None:
     """Raises `NotAFile` or `NotOurs` unless `found` (of `path`) is a regular file and ours."""
     if not stat.S_ISREG(found.st_mode):
-        words = next((words for test, words in _KINDS if test(found.st_mode)), "something strange")
-        raise NotAFile(path, f"is {words}, not a file", _BLOCKED)
+        words = next((words for test, words in _KINDS if test(found.st_mode)), tr("something strange"))
+        raise NotAFile(path, tr("is {kind}, not a file", kind=words), _BLOCKED)
     if not is_ours(found) and keeps_modes(found.st_dev):
-        raise NotOurs(path, f"belongs to another user (uid {found.st_uid})", _BLOCKED)
+        raise NotOurs(path, tr("belongs to another user (uid {uid})", uid=found.st_uid), _BLOCKED)
 
 
 def refuse_foreign_link(found: os.stat_result, path: Path) -> None:
     """Raises `NotOurs` for a symbolic link that is not ours: its own owner counts, not its target's."""
     if stat.S_ISLNK(found.st_mode) and not is_ours(found) and keeps_modes(found.st_dev):
-        raise NotOurs(path, f"is a symbolic link that another user made (uid {found.st_uid})", _BLOCKED)
+        raise NotOurs(path, tr("is a symbolic link that another user made (uid {uid})", uid=found.st_uid), _BLOCKED)

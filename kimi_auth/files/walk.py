@@ -22,6 +22,8 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from kimi_auth.language import tr
+
 from .exposure import GROUP, OTHERS, exposed_to
 from .mounts import keeps_modes
 from .unfit import Exposed, NotOurs, Unfit, is_ours, is_outside, refuse_foreign_link
@@ -173,18 +175,29 @@ class Way:
 
     def _refuse_exposed(self, found: os.stat_result) -> None:
         if found.st_mode & (OTHERS | GROUP) and (who := exposed_to(found)) and keeps_modes(found.st_dev):
-            words = f"can be written by {who} (mode {stat.S_IMODE(found.st_mode):04o}, owner uid {found.st_uid})"
+            words = tr(
+                "can be written by {who} (mode {mode:04o}, owner uid {uid})",
+                who=who,
+                mode=stat.S_IMODE(found.st_mode),
+                uid=found.st_uid,
+            )
             raise Exposed(Path(self._words or "/"), words, _CLOSE if found.st_uid == os.geteuid() else ELSEWHERE)
 
     def _foreign(self, found: os.stat_result) -> NotOurs:
-        words = f"belongs to another user (uid {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o})"
-        return NotOurs(Path(self._words or "/"), words, _AS_OWNER % found.st_uid if os.geteuid() == 0 else ELSEWHERE)
+        words = tr(
+            "belongs to another user (uid {uid}, mode {mode:04o})",
+            uid=found.st_uid,
+            mode=stat.S_IMODE(found.st_mode),
+        )
+        return NotOurs(
+            Path(self._words or "/"), words, _AS_OWNER.format(uid=found.st_uid) if os.geteuid() == 0 else ELSEWHERE
+        )
 
 
-_CLOSE = "keep others out: chmod go-w {path}"
-ELSEWHERE = "use a directory of your own: export KIMI_SHARE_DIR=/a/directory"
-_AS_OWNER = (
-    "run the program as that user: sudo -u '#%d' ...; or give root one of its own: export KIMI_SHARE_DIR=/a/directory"
+_CLOSE = tr("keep others out: chmod go-w {path}")
+ELSEWHERE = tr("use a directory of your own: export KIMI_SHARE_DIR=/a/directory")
+_AS_OWNER = tr(
+    "run the program as that user: sudo -u '#{uid}' ...; or give root one of its own: export KIMI_SHARE_DIR=/a/directory"
 )
 
 

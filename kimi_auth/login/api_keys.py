@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kimi_auth.clock import Clock
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import ConfigError, CorruptCredential, InvalidKey, KimiAuthError
+from kimi_auth.language import tr
 from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.account import BearerRejected, PlatformConfig, discover, sign_in_command
 from kimi_auth.platforms import Platform
@@ -31,7 +32,7 @@ class KeyStore(MemoryStore):
 
     @property
     def location(self) -> str:
-        return f"the file {self._config.path}"
+        return tr("the file {path}", path=self._config.path)
 
     def stamp(self) -> Stamp:
         return self._config.stamp()
@@ -45,9 +46,15 @@ class KeyStore(MemoryStore):
         if not key:
             return Snapshot("absent", stamp)
         if not _is_key(key):
-            words = f"{self._config.path}: the api_key of {self._platform.provider_key} is not an API key"
+            words = tr(
+                "{path}: the api_key of {provider} is not an API key",
+                path=self._config.path,
+                provider=self._platform.provider_key,
+            )
             return Snapshot(
-                "corrupt", stamp, problem=CorruptCredential(words, hint=f"{sign_in_command(self._platform)} --force")
+                "corrupt",
+                stamp,
+                problem=CorruptCredential(words, hint=f"{sign_in_command(self._platform)} --force"),
             )
         token = Token(key, "", self._clock.wall_s() + LIFETIME_MAX_S, LIFETIME_MAX_S)
         return Snapshot("present", stamp, token, fingerprint(token))
@@ -65,11 +72,11 @@ async def sign_in_with_key(
     key, place = key.strip(), PlatformConfig(config, platform)
     try:
         if platform.oauth is not None:
-            hint = f"sign in: kimi-auth login --platform {platform.id}"
-            raise ConfigError(f"{platform.name} takes no API key", hint=hint)
+            hint = tr("sign in: kimi-auth login --platform {platform}", platform=platform.id)
+            raise ConfigError(tr("{platform} takes no API key", platform=platform.name), hint=hint)
         if not _is_key(key):
             raise ConfigError(
-                "this is not an API key: it is empty, or has characters that cannot be sent",
+                tr("this is not an API key: it is empty, or has characters that cannot be sent"),
                 hint=sign_in_command(platform),
             )
         if static_key(config.read(), platform) and not force:
@@ -79,10 +86,13 @@ async def sign_in_with_key(
         error = found.error
         if isinstance(error, BearerRejected):
             raise InvalidKey(
-                f"{platform.name} refuses this API key", hint=f"check the key, then: {sign_in_command(platform)}"
+                tr("{platform} refuses this API key", platform=platform.name),
+                hint=tr("check the key, then: {command}", command=sign_in_command(platform)),
             )
         if error is not None:
-            raise type(error)(error.message, hint=f"nothing was stored; try again: {sign_in_command(platform)}")
+            raise type(error)(
+                error.message, hint=tr("nothing was stored; try again: {command}", command=sign_in_command(platform))
+            )
         await asyncio.to_thread(place.install, found.models, api_key=key)
     except KimiAuthError as problem:
         return LoginReport("failed", error=problem)

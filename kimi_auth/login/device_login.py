@@ -13,6 +13,7 @@ from kimi_auth.credential.contracts import InjectOutcome
 from kimi_auth.credential.ports import Ports, token_from
 from kimi_auth.credential.token_lifecycle import no_targets
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
+from kimi_auth.language import counted, tr
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
     LoginContext,
@@ -141,7 +142,7 @@ class DeviceLoginHooks:
     async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]:
         if ctx.failures >= CODE_TRIES_MAX:
             return "gave_up", ctx
-        self._tell("unreachable", _sentence(ctx.error, "the server did not answer"), wait_s=ctx.wait_s)
+        self._tell("unreachable", _sentence(ctx.error, tr("the server did not answer")), wait_s=ctx.wait_s)
         if not await self._rest(ctx.wait_s):
             return "cancelled", _left(ctx)
         return "again", ctx
@@ -151,11 +152,23 @@ class DeviceLoginHooks:
         left_s = ctx.deadline_s - self._clock.boottime_s()
         if code.origins and ctx.codes == 1:
             self._tell(
-                "warning", f"{self._issuer} has tokens handled at {', '.join(code.origins)}: your tokens will go there."
+                "warning",
+                tr(
+                    "{issuer} has tokens handled at {origins}: your tokens will go there.",
+                    issuer=self._issuer,
+                    origins=", ".join(code.origins),
+                ),
             )
         self._view.tell(
             Notice(
-                "code", f"Open {code.verification_uri} and enter the code {code.user_code}.", code=code, left_s=left_s
+                "code",
+                tr(
+                    "Open {url} and enter the code {code}.",
+                    url=code.verification_uri,
+                    code=code.user_code,
+                ),
+                code=code,
+                left_s=left_s,
             )
         )
         if self._around.open_browser is not None:
@@ -168,7 +181,7 @@ class DeviceLoginHooks:
         if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
             return "cancelled", _left(ctx)
         if self._clock.boottime_s() >= ctx.deadline_s:
-            return "lapsed", replace(ctx, error=CodeExpired("the code expired before it was approved"))
+            return "lapsed", replace(ctx, error=CodeExpired(tr("the code expired before it was approved")))
         return "elapsed", ctx
 
     async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]:
@@ -181,7 +194,7 @@ class DeviceLoginHooks:
             raise
         if answer.outcome == "granted" and answer.value is not None:
             token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
-            self._tell("approved", "The sign-in was approved.")
+            self._tell("approved", tr("The sign-in was approved."))
             return "granted", replace(ctx, token=token, error=None)
         failures = ctx.failures + 1 if answer.outcome == "unreachable" else 0
         is_rejected = answer.outcome == "unreachable" and isinstance(answer.error, SignInEnded)
@@ -192,9 +205,12 @@ class DeviceLoginHooks:
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
         wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
         told: dict[str, tuple[NoticeKind, str]] = {
-            "authorization_pending": ("waiting", "Waiting for your approval."),
-            "slow_down": ("slowed_down", f"The server asks for a poll every {interval_s:.0f} s."),
-            "unreachable": ("unreachable", _sentence(answer.error, "the server did not answer")),
+            "authorization_pending": ("waiting", tr("Waiting for your approval.")),
+            "slow_down": (
+                "slowed_down",
+                tr("The server asks for a poll every {seconds:.0f} s.", seconds=interval_s),
+            ),
+            "unreachable": ("unreachable", _sentence(answer.error, tr("the server did not answer"))),
         }
         if answer.outcome in told:
             self._tell(*told[answer.outcome], wait_s=wait_s)
@@ -209,8 +225,8 @@ class DeviceLoginHooks:
 
     async def renew_code(self, ctx: LoginContext, /) -> tuple[RenewCodeOutcome, LoginContext]:
         if ctx.codes > NEW_CODES_MAX:
-            return "exhausted", replace(ctx, error=CodeExpired("none of the codes was approved in time"))
-        self._tell("code_expired", "The code expired; requesting a new one.")
+            return "exhausted", replace(ctx, error=CodeExpired(tr("none of the codes was approved in time")))
+        self._tell("code_expired", tr("The code expired; requesting a new one."))
         next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
         if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
             return "cancelled", _left(ctx)
@@ -222,8 +238,8 @@ class DeviceLoginHooks:
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
             unfit = ConfigError(
-                f"{self._issuer} issued tokens that are not bearer tokens, so they were not stored",
-                hint="check the OAuth host and the client id of the platform",
+                tr("{issuer} issued tokens that are not bearer tokens, so they were not stored", issuer=self._issuer),
+                hint=tr("check the OAuth host and the client id of the platform"),
             )
             return "unwritable", replace(ctx, error=unfit)
         give_up = threading.Event()
@@ -231,8 +247,8 @@ class DeviceLoginHooks:
         try:
             done, _ = await asyncio.wait({storing}, timeout=LOCK_NOTICE_S)
             if not done:
-                holder = self._store.holder() or "another process"
-                self._tell("locked", f"{holder} holds the credential; waiting for it.")
+                holder = self._store.holder() or tr("another process")
+                self._tell("locked", tr("{holder} holds the credential; waiting for it.", holder=holder))
             before = await asyncio.shield(storing)
         except asyncio.CancelledError:
             give_up.set()
@@ -241,7 +257,7 @@ class DeviceLoginHooks:
             raise
         if not isinstance(before, View):
             return "unwritable", replace(ctx, error=before)
-        self._tell("stored", f"Stored in {self._store.location}.")
+        self._tell("stored", tr("Stored in {location}.", location=self._store.location))
         replaced = before.snapshot.token
         if replaced is not None and self._around.revokes_replaced and self._is_ours(before):
             await asyncio.to_thread(self._give_back, replaced)
@@ -262,7 +278,8 @@ class DeviceLoginHooks:
         if found.error is not None:
             return "unavailable", replace(ctx, error=found.error)
         number = len(found.models)
-        said = f"{number} model{'s' if number > 1 else ''} found." if number else "The platform lists no models."
+        said = counted(number, tr("1 model found."), tr("{number} models found."))
+        said = said if number else tr("The platform lists no models.")
         self._tell("models", said, count=number)
         return "synced", replace(ctx, catalogue=found.models)
 
@@ -271,12 +288,12 @@ class DeviceLoginHooks:
             await asyncio.to_thread(self._around.config.install, ctx.catalogue)
         except ConfigError as error:
             return "unwritable", replace(ctx, error=error)
-        self._tell("configured", "The configuration is written.")
+        self._tell("configured", tr("The configuration is written."))
         return "configured", ctx
 
     async def inject(self, ctx: LoginContext, /) -> tuple[InjectOutcome, LoginContext]:
         self._around.serve(_token_of(ctx).access_token)
-        self._tell("live", "The token is live.")
+        self._tell("live", tr("The token is live."))
         return "injected", ctx
 
     # --- hands -------------------------------------------------------------------------------------------------------
@@ -304,7 +321,7 @@ class DeviceLoginHooks:
         try:
             with self._store.locked(None, give_up=give_up.is_set) as held:
                 if not held:
-                    return LoginCancelled("the login was interrupted before it could be stored")
+                    return LoginCancelled(tr("the login was interrupted before it could be stored"))
                 before = self._store.view()
                 self._store.put(token)
                 self._bind(binding)
@@ -358,7 +375,7 @@ async def _put_down(*tasks: asyncio.Future[T]) -> None:
 
 
 def _left(ctx: LoginContext) -> LoginContext:
-    return replace(ctx, error=LoginCancelled("the login was cancelled before it was approved"))
+    return replace(ctx, error=LoginCancelled(tr("the login was cancelled before it was approved")))
 
 
 def _asked_for_s(answer: Answer[object, object]) -> float:

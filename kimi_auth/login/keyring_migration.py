@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
+from kimi_auth.language import tr
 from kimi_auth.models import ConfigFile, refer_to_file, waits_in_keyring
 from kimi_auth.platforms import Platform
 from kimi_auth.token import Token
@@ -78,7 +79,13 @@ def _keep(token: Token | None, store: CredentialStore) -> bool:
     """The store has a login, or a logout, when this returns True: the keyring's, unless it had one of its own."""
     with store.locked(LOCK_PATIENCE_S) as held:
         if not held:
-            raise CredentialLocked(f"{store.holder() or 'another process'} holds the lock of {store.location}")
+            raise CredentialLocked(
+                tr(
+                    "{holder} holds the lock of {location}",
+                    holder=store.holder() or "another process",
+                    location=store.location,
+                )
+            )
         found = store.read()
         if found.problem is not None:
             raise found.problem
@@ -87,5 +94,7 @@ def _keep(token: Token | None, store: CredentialStore) -> bool:
         store.bind(None)  # what another login here was bound to says nothing of this one
         store.put(token)
         if store.read().token != token:
-            raise StorageError(f"the record read back from {store.location} is not the one that was written")
+            raise StorageError(
+                tr("the record read back from {location} is not the one that was written", location=store.location)
+            )
     return True

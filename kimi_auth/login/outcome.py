@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import AccessDenied, CodeExpired, KimiAuthError, LoginCancelled, ModelsPending
+from kimi_auth.language import tr
 
 __all__ = ["login_error"]
 
 _ENDS: dict[str, tuple[type[KimiAuthError], str]] = {
-    "denied": (AccessDenied, "the sign-in was denied on the approval page"),
-    "expired": (CodeExpired, "the sign-in was not approved in time"),
-    "cancelled": (LoginCancelled, "the sign-in was left before it was approved"),
-    "models_pending": (ModelsPending, "signed in, but the models are not in config.toml yet"),
-    "failed": (KimiAuthError, "the sign-in failed"),
+    "denied": (AccessDenied, tr("the sign-in was denied on the approval page")),
+    "expired": (CodeExpired, tr("the sign-in was not approved in time")),
+    "cancelled": (LoginCancelled, tr("the sign-in was left before it was approved")),
+    "models_pending": (ModelsPending, tr("signed in, but the models are not in config.toml yet")),
+    "failed": (KimiAuthError, tr("the sign-in failed")),
 }
 
 
@@ -25,5 +26,5 @@ def login_error(report: LoginReport) -> KimiAuthError | None:
     if report.error is None or isinstance(report.error, kind):
         return report.error or kind(message)
     if report.state == "models_pending":
-        return ModelsPending(f"signed in, but {report.error.message}")
+        return ModelsPending(tr("signed in, but {error}", error=report.error.message))
     return kind(report.error.message)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError, Unreachable
+from kimi_auth.language import tr
 from kimi_auth.platforms import Platform, Registry, parse_managed_provider_key
 from kimi_auth.selection import DEFAULT_PLATFORM
 
@@ -31,7 +32,7 @@ class BearerRejected(Unreachable):
     """The platform answered 401: it wants another access token."""
 
     code = "bearer_rejected"
-    default_hint = "try again; if that does not help, sign in again: kimi-auth login --force"
+    default_hint = tr("try again; if that does not help, sign in again: kimi-auth login --force")
 
 
 class PlatformConfig:
@@ -117,8 +118,8 @@ def endpoints_of(platform: Platform) -> Endpoints:
     oauth = platform.oauth
     if oauth is None:
         raise ConfigError(
-            f"{platform.name} has no sign-in: it takes an API key",
-            hint=f"give it one: {sign_in_command(platform)}",
+            tr("{platform} has no sign-in: it takes an API key", platform=platform.name),
+            hint=tr("give it one: {command}", command=sign_in_command(platform)),
         )
     return Endpoints(
         issuer=oauth.host,
@@ -181,11 +182,13 @@ async def discover(
     memo = memory.recall(platform) if memory else None
     answer = await fetch_models(platform.api_base, bearer, headers, etag=memo.etag if memo else "")
     if answer.outcome == "rejected":
-        return Catalogue(error=BearerRejected(f"{platform.name} rejected the access token"))
+        return Catalogue(error=BearerRejected(tr("{platform} rejected the access token", platform=platform.name)))
     if answer.outcome == "unchanged" and memo is not None:
         return _offered(platform, memo.data)
     if answer.outcome != "models" or answer.value is None:
-        return Catalogue(error=answer.error or Unreachable(f"{platform.name} did not list its models"))
+        return Catalogue(
+            error=answer.error or Unreachable(tr("{platform} did not list its models", platform=platform.name))
+        )
     listing: ModelsPage = answer.value
     found = _offered(platform, listing.data)
     if memory is not None and found.error is None:
@@ -201,5 +204,7 @@ def _offered(platform: Platform, data: object) -> Catalogue:
         log.info("%s: %s", platform.id, note)
     if models:
         return Catalogue(models, notes)
-    hint = "try again later: kimi-auth models sync"
-    return Catalogue((), notes, Unreachable(f"{platform.name} lists no models that can be used", hint=hint))
+    hint = tr("try again later: kimi-auth models sync")
+    return Catalogue(
+        (), notes, Unreachable(tr("{platform} lists no models that can be used", platform=platform.name), hint=hint)
+    )

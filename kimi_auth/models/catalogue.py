@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
 from kimi_auth.text import clean
 
@@ -22,7 +23,7 @@ _TEXT_MAX = 200
 
 def _clean_id(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("has characters that cannot be printed")
+        raise ValueError(tr("has characters that cannot be printed"))
     return text
 
 
@@ -85,19 +86,19 @@ def parse_catalogue(answer: object, prefixes: tuple[str, ...] = ()) -> tuple[tup
     """
     items = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(items, list):
-        return (), ("the answer has no list `data`",)
+        return (), (tr("the answer has no list `data`"),)
     models: dict[str, ModelEntry] = {}
     left_out: dict[tuple[str, str], list[str]] = {}
     for number, item in enumerate(items, start=1):
         model, problems = _parsed(item, prefixes)
         if model is not None and model.id in models:
-            problems = [("", "listed twice, the first one counts")]
+            problems = [("", tr("listed twice, the first one counts"))]
         elif model is not None and len(models) == MODELS_MAX:
-            problems = [("", f"more than {MODELS_MAX} are listed")]
+            problems = [("", tr("more than {number} are listed", number=MODELS_MAX))]
         elif model is not None:
             models[model.id] = model
         for problem in problems:
-            left_out.setdefault(problem, []).append(model.id if model else f"model {number}")
+            left_out.setdefault(problem, []).append(model.id if model else tr("model {number}", number=number))
     notes = (_note(field, problem, places) for (field, problem), places in left_out.items())
     return tuple(models.values()), tuple(notes)
 
@@ -118,8 +119,10 @@ def _parsed(item: object, prefixes: tuple[str, ...]) -> tuple[ModelEntry | None,
 
 
 def _note(field: str, problem: str, places: list[str]) -> str:
-    more = f" and of {len(places) - 1} more" if field else f" and {len(places) - 1} more"
-    return f"{f'{field} of ' if field else ''}{places[0]}{more if places[1:] else ''} left out: {problem}"
+    left_out = tr("{field} of {model}{more} left out: {problem}") if field else tr("{model}{more} left out: {problem}")
+    more = tr(" and of {number} more") if field else tr(" and {number} more")
+    others = more.format(number=len(places) - 1) if places[1:] else ""
+    return left_out.format(field=field, model=places[0], more=others, problem=problem)
 
 
 def offered(platform: Platform, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.models.configtext import CONFIG_BYTES_MAX, Content, parse, rendered, toml_of_json
 from kimi_auth.once import once
 
@@ -44,8 +45,12 @@ def default_location(share_dir: Path, given: Path | None) -> Path:
     path = share_dir / "config.toml"
     if given is not None and os.path.realpath(files.expanded(given)) != os.path.realpath(path):
         raise ConfigError(
-            f"{given}: sign-in works with the default config file only, {path}, because the Kimi CLI reads it from there",
-            hint="leave out --config-file, or set KIMI_SHARE_DIR to the directory of that file",
+            tr(
+                "{given}: sign-in works with the default config file only, {path}, because the Kimi CLI reads it from there",
+                given=given,
+                path=path,
+            ),
+            hint=tr("leave out --config-file, or set KIMI_SHARE_DIR to the directory of that file"),
         )
     return path
 
@@ -156,7 +161,9 @@ class ConfigFile:
                     if change.reason == "logout" and change.platform in remembered.logins:
                         self._undo.keep(remembered.less(change.platform))
                     return change
-        raise ConfigError(f"{self.path}: another program keeps writing it; nothing was changed", hint="try again")
+        raise ConfigError(
+            tr("{path}: another program keeps writing it; nothing was changed", path=self.path), hint=tr("try again")
+        )
 
     # -- the file --------------------------------------------------------------------------------------------------------
 
@@ -171,8 +178,13 @@ class ConfigFile:
             held = lock.acquire(timeout=self._lock_wait_s)
         except Timeout:
             raise ConfigError(
-                f"{self.path}: locked: another process has held {self.lock_path} for more than {self._lock_wait_s:g} s",
-                hint="wait for that process, or end it, then try again",
+                tr(
+                    "{path}: locked: another process has held {lock} for more than {seconds:g} s",
+                    path=self.path,
+                    lock=self.lock_path,
+                    seconds=self._lock_wait_s,
+                ),
+                hint=tr("wait for that process, or end it, then try again"),
             ) from None
         with held:
             self._sweep()
@@ -202,8 +214,12 @@ class ConfigFile:
         except FileNotFoundError:
             target = os.path.realpath(self.path)
             raise ConfigError(
-                f"{self.path}: it leads to {target}, whose directory does not exist; nothing was changed",
-                hint=f"make that directory: mkdir -p {shlex.quote(os.path.dirname(target))}",  # noqa: PTH120
+                tr(
+                    "{path}: it leads to {target}, whose directory does not exist; nothing was changed",
+                    path=self.path,
+                    target=target,
+                ),
+                hint=tr("make that directory: mkdir -p {directory}", directory=shlex.quote(os.path.dirname(target))),  # noqa: PTH120
             ) from None
 
     def _is_link(self) -> bool:
@@ -213,7 +229,10 @@ class ConfigFile:
     def _refuse_target(self) -> None:
         target = self._target()
         if files.stat_at(target) and not os.access(target, os.W_OK):
-            raise ConfigError(f"{target}: read-only; nothing was changed", hint=f"make it writable: chmod u+w {target}")
+            raise ConfigError(
+                tr("{target}: read-only; nothing was changed", target=target),
+                hint=tr("make it writable: chmod u+w {target}", target=target),
+            )
         files.refuse_fixed(target)
 
     def _is_declared(self) -> bool:
@@ -258,11 +277,11 @@ def _errors_at(path: Path) -> Iterator[None]:
     try:
         yield
     except files.Unfit as exc:
-        raise ConfigError(f"{exc}; nothing was changed", hint=exc.hint) from exc
+        raise ConfigError(tr("{error}; nothing was changed", error=exc), hint=exc.hint) from exc
     except OSError as exc:
         where = Path(exc.filename) if isinstance(exc.filename, str) else path
         words, hint = files.reason(exc, where)
-        raise ConfigError(f"{where}: {words}; nothing was changed", hint=hint) from exc
+        raise ConfigError(tr("{where}: {reason}; nothing was changed", where=where, reason=words), hint=hint) from exc
 
 
 def _content_of(path: Path) -> Content:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import said_by, tr
 
 if TYPE_CHECKING:  # to read a config needs none of what changes one
     from kimi_auth.models.planning import Change
@@ -27,12 +28,12 @@ def parse(path: Path, content: Content) -> dict[str, Any]:
         return tomllib.loads((content or b"").decode().removeprefix(_BOM))
     except UnicodeDecodeError as exc:
         lines = exc.object[: exc.start].split(b"\n")
-        problem = f"not UTF-8 (at line {len(lines)}, column {len(lines[-1]) + 1})"
+        problem = tr("not UTF-8 (at line {line}, column {column})", line=len(lines), column=len(lines[-1]) + 1)
     except RecursionError:
-        problem = "nested too deeply"
+        problem = tr("nested too deeply")
     except ValueError as exc:
-        problem = f"not TOML: {exc}"
-    raise ConfigError(f"{path}: {problem}", hint="correct that line and try again")
+        problem = tr("not TOML: {error}", error=exc)
+    raise ConfigError(tr("{path}: {problem}", path=path, problem=problem), hint=tr("correct that line and try again"))
 
 
 def parse_if_valid(content: Content) -> dict[str, Any] | None:
@@ -58,13 +59,17 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
         new = (text[: len(text) - len(body)] + edited(body, change.edits, change.before)).encode()
     except ValueError as exc:
         raise ConfigError(
-            f"{path}: cannot be edited safely: {exc}; nothing was changed",
-            hint="write providers, models and services as [tables], one key a line, and try again",
+            tr("{path}: cannot be edited safely: {error}; nothing was changed", path=path, error=exc),
+            hint=tr("write providers, models and services as [tables], one key a line, and try again"),
         ) from None
     if len(new) > max(bytes_max, len(old or b"")):
         raise ConfigError(
-            f"{path}: has no room for more models: it may have {CONFIG_BYTES_MAX} bytes; nothing was changed",
-            hint="remove entries that you do not need, and try again",
+            tr(
+                "{path}: has no room for more models: it may have {limit} bytes; nothing was changed",
+                path=path,
+                limit=CONFIG_BYTES_MAX,
+            ),
+            hint=tr("remove entries that you do not need, and try again"),
         )
     return new
 
@@ -76,15 +81,20 @@ def toml_of_json(path: Path, content: bytes) -> bytes:
     try:
         data = json.loads(content.decode("utf-8-sig"))
         if not isinstance(data, dict):
-            raise ValueError("not an object")
+            raise ValueError(tr("not an object"))
         return edited("", diff({}, _without_null(data))).encode()
     except json.JSONDecodeError as exc:
-        problem = f"{exc.msg} (at line {exc.lineno}, column {exc.colno})"
+        problem: str = tr(
+            "{problem} (at line {line}, column {column})", problem=exc.msg, line=exc.lineno, column=exc.colno
+        )
     except RecursionError:
-        problem = "nested too deeply"
+        problem = tr("nested too deeply")
     except ValueError as exc:
-        problem = str(exc)
-    raise ConfigError(f"{path}: cannot become config.toml: {problem}", hint=f"correct {path} or move it away")
+        problem = said_by(exc)
+    raise ConfigError(
+        tr("{path}: cannot become config.toml: {problem}", path=path, problem=problem),
+        hint=tr("correct {path} or move it away", path=path),
+    )
 
 
 def _without_null(value: Any) -> Any:

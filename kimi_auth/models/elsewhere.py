@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from kimi_auth.language import tr
 from kimi_auth.platforms import Platform
 from kimi_auth.urls import normal_url
 
@@ -45,6 +46,6 @@ def _host(url: str) -> str:
     """The host with its port, and the path: never a user name or a query, which may be secret."""
     try:
         parts = urlsplit(url.strip())
-        return (parts.netloc.rpartition("@")[2] + parts.path)[:200] or "an address that is no URL"
+        return (parts.netloc.rpartition("@")[2] + parts.path)[:200] or tr("an address that is no URL")
     except ValueError:
-        return "an address that is no URL"
+        return tr("an address that is no URL")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.models.contents import field_of, has_login, is_ours
 
 if TYPE_CHECKING:  # what a config says is asked far more often than it is changed
@@ -263,6 +264,8 @@ def _table(config: dict[str, Any], *path: str) -> dict[str, Any]:
     for depth, key in enumerate(path, start=1):
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"config.toml: {'.'.join(path[:depth])} is not a table; nothing was changed")
+            raise ConfigError(
+                tr("config.toml: {path} is not a table; nothing was changed", path=".".join(path[:depth]))
+            )
     found: dict[str, Any] = table
     return found

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from kimi_auth.language import tr
+
 __all__ = ["GAP", "KeyPath", "Node", "match", "scan"]
 
 KeyPath = tuple[str, ...]
@@ -97,7 +99,9 @@ def match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
     """The match of `pattern` in `text` at this very offset. Raises `ValueError`, with the line, if there is none."""
     found = pattern.match(text, at)
     if found is None:
-        raise ValueError(f"line {text.count(chr(10), 0, at) + 1} is laid out in a way that cannot be edited")
+        raise ValueError(
+            tr("line {line} is laid out in a way that cannot be edited", line=text.count(chr(10), 0, at) + 1)
+        )
     return found
 
 

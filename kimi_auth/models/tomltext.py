@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kimi_auth.language import tr
 from kimi_auth.models.tomlscan import KeyPath
 from kimi_auth.models.tomlsplice import TABLE_DEPTH, spliced
 
@@ -86,9 +87,9 @@ def edited(text: str, edits: Iterable[Edit], data: Mapping[str, Any] | None = No
         result = spliced(text, removed, ((edit.path, edit.value) for edit in edits if edit.value is not REMOVED))
         got, wanted = loads(result), applied(loads(text) if data is None else data, edits)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(tr("it is nested too deeply")) from None
     if not _same(_settled(got, edits), _settled(wanted, edits)):
-        raise ValueError("the edited text would not mean what it should")
+        raise ValueError(tr("the edited text would not mean what it should"))
     return result
 
 

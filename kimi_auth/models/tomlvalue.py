@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import Any
 
+from kimi_auth.language import tr
 from kimi_auth.models.tomlscan import KeyPath
 
 __all__ = ["key_text", "pair_text", "value_text"]
@@ -30,7 +31,7 @@ def value_text(value: Any) -> str:
         case Mapping():
             pairs = ", ".join(f"{key_text((key,))} = {value_text(item)}" for key, item in value.items())
             return f"{{ {pairs} }}" if pairs else "{}"
-    raise ValueError(f"TOML has no {type(value).__name__}")
+    raise ValueError(tr("TOML has no {name}", name=type(value).__name__))
 
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kimi_auth.language import tr
 from kimi_auth.platforms import Platform
 from kimi_auth.urls import normal_url
 
@@ -16,22 +17,22 @@ __all__ = ["BASE_URL", "overriding"]
 API_KEY, BASE_URL = "KIMI_API_KEY", "KIMI_BASE_URL"
 MODEL = {
     "KIMI_MODEL_NAME": "name",
-    "KIMI_MODEL_MAX_CONTEXT_SIZE": "context size",
-    "KIMI_MODEL_CAPABILITIES": "capabilities",
+    "KIMI_MODEL_MAX_CONTEXT_SIZE": tr("context size"),
+    "KIMI_MODEL_CAPABILITIES": tr("capabilities"),
 }
 
 
 def overriding(platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:
     """What the Kimi CLI makes of each variable that is set beside this login: a sentence for each variable's name."""
-    said = {}
+    said: dict[str, str] = {}
     if environ.get(API_KEY):
-        wins = "is set and takes precedence in the Kimi CLI wherever this login has no token"
-        said[API_KEY] = wins if platform.oauth else "is set and takes precedence in the Kimi CLI over this key"
+        wins = tr("is set and takes precedence in the Kimi CLI wherever this login has no token")
+        said[API_KEY] = wins if platform.oauth else tr("is set and takes precedence in the Kimi CLI over this key")
     if (base := environ.get(BASE_URL)) and not _is_same(base, platform.api_base):
-        said[BASE_URL] = "is set and takes precedence in the Kimi CLI: this login's token goes there"
+        said[BASE_URL] = tr("is set and takes precedence in the Kimi CLI: this login's token goes there")
     for name, what in MODEL.items():
         if environ.get(name):
-            said[name] = f"is set and takes precedence in the Kimi CLI over the model's {what}"
+            said[name] = tr("is set and takes precedence in the Kimi CLI over the model's {what}", what=what)
     return said
 
 

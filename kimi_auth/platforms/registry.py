@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import said_by, tr
 from kimi_auth.platforms.spec import CapabilityRule, Platform, builtin, managed_model_key, resolve
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Registry:
 
     def source_of(self, platform: Platform) -> str:
         """Where the platform comes from: "built in", the user's file, or a package."""
-        return self._read[2].get(platform.id, "built in")
+        return self._read[2].get(platform.id, tr("built in"))
 
     @property
     def problems(self) -> tuple[ConfigError, ...]:
@@ -96,7 +97,10 @@ class Registry:
     def unknown(self, platform_id: str) -> ConfigError:
         """The error for an id that no source has."""
         ids = ", ".join(platform.id for platform in self.all())
-        return ConfigError(f"no platform is called {ascii(platform_id)[:80]}", hint=f"known: {ids}")
+        return ConfigError(
+            tr("no platform is called {platform}", platform=ascii(platform_id)[:80]),
+            hint=tr("known: {names}", names=ids),
+        )
 
     @cached_property
     def _read(self) -> tuple[tuple[Platform, ...], list[tuple[str | None, ConfigError]], dict[str, str]]:
@@ -128,7 +132,7 @@ class Registry:
         for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
             package = entry.dist.name if entry.dist else entry.module
             text = partial(_text_of_package, entry)
-            yield Source(f"the package {package}", text, "update or uninstall that package")
+            yield Source(tr("the package {package}", package=package), text, tr("update or uninstall that package"))
 
 
 def all() -> tuple[Platform, ...]:  # noqa: A001  (read as registry.all())
@@ -150,9 +154,14 @@ def platforms_of(
         found = source.text()
     except OSError as exc:
         words, hint = files.reason(exc, Path(source.name))
-        raise ConfigError(str(exc) if isinstance(exc, files.Unfit) else f"{source.name}: {words}", hint=hint) from None
+        raise ConfigError(
+            said_by(exc)
+            if isinstance(exc, files.Unfit)
+            else tr("{source}: {reason}", source=source.name, reason=words),
+            hint=hint,
+        ) from None
     except Exception as exc:  # noqa: BLE001  (what a package does when it is loaded is its own affair)
-        words = f"{source.name}: its platforms cannot be loaded: {type(exc).__name__}"
+        words = tr("{source}: its platforms cannot be loaded: {error}", source=source.name, error=type(exc).__name__)
         raise ConfigError(words, hint=source.fix) from None
     if found is None:
         return (), {}
@@ -163,7 +172,12 @@ def platforms_of(
     platforms, problems = parse(found.text, source.name, rules=rules, fix=source.fix)
     exposed = [one.id for one in platforms if found.exposed and one.oauth and one.oauth.client_secret]
     for one in exposed:
-        message = f"{source.name}: platforms.{one}.oauth.client_secret: {found.exposed}"
+        message = tr(
+            "{source}: platforms.{platform}.oauth.client_secret: {problem}",
+            source=source.name,
+            platform=one,
+            problem=found.exposed,
+        )
         problems[one] = ConfigError(message, hint=found.fix)
     return tuple(one for one in platforms if one.id not in exposed), problems
 
@@ -183,15 +197,17 @@ def read_file(path: Path) -> tuple[tuple[Platform, ...], tuple[ConfigError, ...]
 
 def taken(source: Source, platform_id: str) -> ConfigError:
     """What to say about a platform whose id an earlier source has."""
-    message = f"{source.name}: platforms.{platform_id}: that id is taken"
-    return ConfigError(message, hint="give that platform another id")
+    message = tr("{source}: platforms.{platform}: that id is taken", source=source.name, platform=platform_id)
+    return ConfigError(message, hint=tr("give that platform another id"))
 
 
 def source_at(path: Path) -> Source:
     """A platform file as a source."""
     import shlex
 
-    return Source(str(path), lambda: text_of(path), f"correct it: ${{EDITOR:-vi}} {shlex.quote(str(path))}")
+    return Source(
+        str(path), lambda: text_of(path), tr("correct it: ${{EDITOR:-vi}} {path}", path=shlex.quote(str(path)))
+    )
 
 
 def _builtin_ids() -> frozenset[str]:
@@ -209,7 +225,9 @@ def text_of(path: Path) -> Text | None:
     mode = stat.S_IMODE(found.stat.st_mode)
     if mode & 0o077:
         return Text(
-            text, f"its mode is {mode:04o}, and others may read the secret", f"chmod 600 {shlex.quote(str(path))}"
+            text,
+            tr("its mode is {mode:04o}, and others may read the secret", mode=mode),
+            f"chmod 600 {shlex.quote(str(path))}",
         )
     return Text(text)
 
@@ -218,5 +236,5 @@ def _text_of_package(entry: EntryPoint) -> Text:
     loaded = entry.load()
     text = loaded() if callable(loaded) else loaded
     if not isinstance(text, str):
-        raise TypeError("not a text")
+        raise TypeError(tr("not a text"))
     return Text(text)

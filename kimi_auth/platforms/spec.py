@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.selection import DEFAULT, select
 from kimi_auth.urls import normal_url
 
@@ -243,4 +244,7 @@ def _override(url: str, names: tuple[str, ...], environ: Mapping[str, str]) -> s
     try:
         return normal_url(value.strip())
     except ValueError as exc:
-        raise ConfigError(f"{name}: {exc}", hint=f"correct it, or unset {name} to use {url}") from None
+        raise ConfigError(
+            tr("{name}: {error}", name=name, error=exc),
+            hint=tr("correct it, or unset {name} to use {url}", name=name, url=url),
+        ) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import said_by, tr
 from kimi_auth.platforms.spec import (
     ID,
     AuthMethod,
@@ -29,7 +30,7 @@ _PATH = re.compile(rf"/|(?:{_SEGMENT})+/?")
 
 def _path(text: str) -> str:
     if not _PATH.fullmatch(text):
-        raise ValueError("must be a path such as /oauth/token or /o/token/")
+        raise ValueError(tr("must be a path such as /oauth/token or /o/token/"))
     return text
 
 
@@ -67,7 +68,7 @@ class _Rule(_Data):
     @model_validator(mode="after")
     def _one_condition(self) -> Self:
         if sum(condition is not None for condition in (self.flag, self.id_prefix, self.id_contains)) != 1:
-            raise ValueError("needs exactly one of flag, id_prefix, id_contains")
+            raise ValueError(tr("needs exactly one of flag, id_prefix, id_contains"))
         return self
 
 
@@ -89,25 +90,25 @@ class _OAuth(_Data):
     @classmethod
     def _one_issuer(cls, table: Any) -> Any:
         if isinstance(table, dict) and {"host", "issuer"} <= table.keys():
-            raise ValueError("host and issuer are two names of one key: keep one of them")
+            raise ValueError(tr("host and issuer are two names of one key: keep one of them"))
         return table
 
     @model_validator(mode="after")
     def _method_has_its_secret(self) -> Self:
         if "token_endpoint_auth_method" in self.model_fields_set and self.client_secret is None:
-            raise ValueError("token_endpoint_auth_method says how client_secret is sent, and there is none")
+            raise ValueError(tr("token_endpoint_auth_method says how client_secret is sent, and there is none"))
         return self
 
     @model_validator(mode="after")
     def _both_paths_or_none(self) -> Self:
         if (self.device_authorization_path is None) != (self.token_path is None):
-            raise ValueError("needs both device_authorization_path and token_path, or neither (RFC 8414 metadata)")
+            raise ValueError(tr("needs both device_authorization_path and token_path, or neither (RFC 8414 metadata)"))
         return self
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("has characters that cannot be printed")
+        raise ValueError(tr("has characters that cannot be printed"))
     return text
 
 
@@ -140,14 +141,14 @@ class _Platform(_Data):
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:
         if (self.auth == "device") != (self.oauth is not None):
-            raise ValueError('auth = "device" needs [oauth], and nothing else has it')
+            raise ValueError(tr('auth = "device" needs [oauth], and nothing else has it'))
         return self
 
     @model_validator(mode="after")
     def _revocation_fits_its_path(self) -> Self:
         is_none = self.revocation == "none" and "revocation" in self.model_fields_set
         if is_none and self.oauth is not None and self.oauth.revocation_path:
-            raise ValueError('revocation = "none" contradicts oauth.revocation_path: keep one of them')
+            raise ValueError(tr('revocation = "none" contradicts oauth.revocation_path: keep one of them'))
         return self
 
 
@@ -160,15 +161,15 @@ class _File(_Data):
 
 
 _WORDS = {
-    "missing": "is missing",
-    "extra_forbidden": "is an unknown key",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
-    "tuple_type": "must be a list",
-    "string_type": "must be a text",
-    "literal_error": "must be {expected}",
-    "string_pattern_mismatch": "must have the form {pattern}",
-    "greater_than": "must be more than {gt}",
+    "missing": tr("is missing"),
+    "extra_forbidden": tr("is an unknown key"),
+    "model_type": tr("must be a table"),
+    "dict_type": tr("must be a table"),
+    "tuple_type": tr("must be a list"),
+    "string_type": tr("must be a text"),
+    "literal_error": tr("must be {expected}"),
+    "string_pattern_mismatch": tr("must have the form {pattern}"),
+    "greater_than": tr("must be more than {gt}"),
 }
 """Our names for the checks of a text, with pydantic's values filled in; other checks keep pydantic's message."""
 
@@ -188,15 +189,18 @@ def parse(
     except ValidationError as exc:
         raise _problem(source, fix, exc) from None
     except RecursionError:
-        raise ConfigError(f"{source}: nested too deeply", hint=fix) from None
+        raise ConfigError(tr("{source}: nested too deeply", source=source), hint=fix) from None
     except ValueError as exc:
-        raise ConfigError(f"{source}: not TOML: {exc}", hint=fix) from None
+        raise ConfigError(tr("{source}: not TOML: {error}", source=source, error=exc), hint=fix) from None
     if "capability_rules" in file.model_fields_set:
         rules = rules_of(rule.model_dump() for rule in file.capability_rules)
     for key, table in file.platforms.items():
         if not re.fullmatch(ID, key):
-            words = "a platform's name has a-z, 0-9 and - in it, at most 64 of them"
-            problems[key] = ConfigError(f"{source}: platforms.{ascii(key)[1:-1][:80]}: {words}", hint=fix)
+            words = tr("a platform's name has a-z, 0-9 and - in it, at most 64 of them")
+            problems[key] = ConfigError(
+                tr("{source}: platforms.{key}: {problem}", source=source, key=ascii(key)[1:-1][:80], problem=words),
+                hint=fix,
+            )
             continue
         try:
             checked = _Platform.model_validate({**table, "id": key} if isinstance(table, dict) else table)
@@ -213,5 +217,10 @@ def parse(
 def _problem(source: str, fix: str, exc: ValidationError, *place: str) -> ConfigError:
     first = exc.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in (*place, *first["loc"]))
-    words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ")).format_map(first.get("ctx", {}))
-    return ConfigError(f"{source}: {where or 'the file'}: {words}", hint=fix)
+    context = first.get("ctx", {})
+    words = (
+        said_by(context["error"]) if "error" in context else _WORDS.get(first["type"], first["msg"]).format(**context)
+    )
+    return ConfigError(
+        tr("{source}: {where}: {problem}", source=source, where=where or tr("the file"), problem=words), hint=fix
+    )

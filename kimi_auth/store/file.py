@@ -31,6 +31,7 @@ from typing import Literal
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
+from kimi_auth.language import Sentence, tr
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, formats, lock, medium
@@ -58,7 +59,7 @@ class FileStore(FileReader):
     def __init__(self, share_dir: Path, key: str = "oauth/kimi-code", *, clock: Clock) -> None:
         match = _KEY.fullmatch(key)
         if not match:
-            raise ConfigError(f"the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->")
+            raise ConfigError(tr("the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->", key=key))
         super().__init__(Path(share_dir) / "credentials" / f"{match[1]}.json", clock)
         self._hold: lock.Hold | None = None
         self._mine: list[Claim] = []  # made or renewed under this hold, and not staged yet
@@ -112,7 +113,7 @@ class FileStore(FileReader):
 
     def claim(self, fp: str) -> Claim:
         self._need_lock().check()  # again before anything is sent: the lock file may have been removed
-        with self._opened("make a claim beside") as folder:
+        with self._opened(tr("cannot make a claim beside {path}")) as folder:
             place = folder.claim(fp)
             medium.refuse_fixed(folder.record)
             folder.sweep(fp, self._clock.wall_s())
@@ -121,7 +122,9 @@ class FileStore(FileReader):
                 return self._own("made", mine)
             claim = self._peek(folder, fp)
             if claim.state == "none":
-                raise StorageError(f"{place.path} came and went", hint="another process is renewing; try again")
+                raise StorageError(
+                    tr("{path} came and went", path=place.path), hint=tr("another process is renewing; try again")
+                )
             if claim.state == "in_flight":
                 self._meet(folder, claim, mine.owner.boot)
             return claim
@@ -130,7 +133,7 @@ class FileStore(FileReader):
         """Notes when this boot first met `claim`."""
         path = folder.claim(claim.fp).path
         if path.is_dir():  # not made by any program here, and a rename cannot replace it
-            with medium.doing("make", path):
+            with medium.doing(tr("cannot make {path}"), path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         boottime_s, meetings = self._clock.boottime_s(), folder.meetings(claim.fp)
         if meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
@@ -139,7 +142,7 @@ class FileStore(FileReader):
 
     def renew_claim(self, claim: Claim) -> Claim:
         self._need_lock().check()
-        with self._opened("make a claim beside") as folder:
+        with self._opened(tr("cannot make a claim beside {path}")) as folder:
             place, taking = folder.claim(claim.fp), folder.taking(claim)
             mine = claims.new(claim.fp, self._me())
             # O_EXCL on a name that contains the old nonce: exactly one process takes this claim over, even without a
@@ -149,9 +152,9 @@ class FileStore(FileReader):
                 # Between the read and the creation, the old claim may have been staged, withdrawn or taken over.
                 nonces = [found.header.nonce for _, found in folder.claims_on(claim.fp)]
                 if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
-                    words = f"{place.path} was taken over by another process"
-                    raise StorageError(words, hint="it is renewing; try again")
-                with medium.doing("replace", place.path):
+                    words = tr("{path} was taken over by another process", path=place.path)
+                    raise StorageError(words, hint=tr("it is renewing; try again"))
+                with medium.doing(tr("cannot replace {path}"), place.path):
                     files.rename_durably(taking, place)
             finally:
                 if is_first:
@@ -160,7 +163,7 @@ class FileStore(FileReader):
 
     def withdraw_claim(self, claim: Claim) -> None:
         self._need_lock()
-        with self._opened("remove a claim beside") as folder:
+        with self._opened(tr("cannot remove a claim beside {path}")) as folder:
             first = folder.claims_on(claim.fp)[:1]
             if first and first[0][1].header.nonce == claim.nonce:
                 medium.remove_durably(first[0][0])
@@ -168,7 +171,7 @@ class FileStore(FileReader):
     def stage(self, claim: Claim, token: Token) -> None:
         self._need_lock()
         formats.encode_record(token)  # raises for a pair that no reader would accept
-        with self._opened("write") as folder:
+        with self._opened(tr("cannot write {path}")) as folder:
             self._stage(folder, claim, token)
 
     def _stage(self, folder: Folder, claim: Claim, token: Token) -> None:
@@ -185,7 +188,7 @@ class FileStore(FileReader):
     def commit(self, claim: Claim, token: Token) -> Committed:
         self._need_lock()
         new = fingerprint(token)
-        with self._opened("replace") as folder:
+        with self._opened(tr("cannot replace {path}")) as folder:
             found = folder.snapshot()
             if found.state == "absent" or (found.token is not None and found.token.is_empty):
                 return "gone"
@@ -211,18 +214,18 @@ class FileStore(FileReader):
 
     def put(self, token: Token) -> None:
         self._install(token)
-        with self._opened("write") as folder:
+        with self._opened(tr("cannot write {path}")) as folder:
             folder.sweep(fingerprint(token), self._clock.wall_s())
 
     def sign_out(self, now_s: float) -> None:
         self._install(Token("", "", 0.0, 0.0, signed_out_at_s=max(now_s, 1.0)))  # 0 would read as "not signed out"
-        with self._opened("write") as folder:
+        with self._opened(tr("cannot write {path}")) as folder:
             folder.clear_temporaries()
 
     def tidy(self, now_s: float) -> None:
         self._need_lock()
         found = self.read()
-        with self._opened("remove") as folder:
+        with self._opened(tr("cannot remove {path}")) as folder:
             if formats.has_served(found.token, now_s):
                 medium.remove_durably(folder.record)
             if found.state != "corrupt":  # the pair of a corrupt record is unknown, and its claim may still count
@@ -242,16 +245,16 @@ class FileStore(FileReader):
     # --- helpers -----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _opened(self, doing: str) -> Iterator[Folder]:
+    def _opened(self, failure: Sentence) -> Iterator[Folder]:
         """The folder, for one operation under the lock. Raises StorageError, also for an `OSError` of the body."""
         target = self.target
-        with medium.doing(doing, target), files.reached(target) as place:
+        with medium.doing(failure, target), files.reached(target) as place:
             yield self._folder_at(place)
 
     def _write(self, ending: str, data: bytes | None) -> None:
         """Replaces the sidecar with that ending; None removes it."""
         self._need_lock()
-        with self._opened("write beside") as folder:
+        with self._opened(tr("cannot write beside {path}")) as folder:
             if data is None:
                 medium.remove_durably(folder.beside(ending))
             else:
@@ -266,7 +269,7 @@ class FileStore(FileReader):
             problem = self.read().problem  # read twice: a writer without a lock may have been in the middle of a write
         if problem and not isinstance(problem, CorruptCredential):
             raise problem
-        with self._opened("write") as folder:
+        with self._opened(tr("cannot write {path}")) as folder:
             if problem:
                 folder.set_aside(self._clock.wall_s())
             medium.write_durably(folder.record, data)

@@ -11,6 +11,7 @@ from pathlib import Path
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import StorageError
+from kimi_auth.language import tr
 
 from . import lock, medium, owners
 from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp, View
@@ -37,7 +38,7 @@ class FileReader:
 
     @property
     def location(self) -> str:
-        return f"the file {self.path}"
+        return tr("the file {path}", path=self.path)
 
     @property
     def target(self) -> Path:
@@ -188,7 +189,7 @@ class FileReader:
         try:
             files.followed(self.path)
         except files.Unfit as error:
-            return medium.explain(error, "read", self.path, StorageError)
+            return medium.explain(error, tr("cannot read {path}"), self.path, StorageError)
         except OSError:
             return None
         return None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import StorageError
+from kimi_auth.language import tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint
 
 from . import claims, formats, medium
@@ -155,7 +156,7 @@ class Folder(NamedTuple):
         wanted = f"{self.record.name}.corrupt-{datetime.fromtimestamp(wall_s, UTC):%Y%m%dT%H%M%SZ}"
         names = (wanted, *(f"{wanted}-{n}" for n in range(2, 100)))
         free = next(place for place in map(self.record.beside, names) if not os.path.lexists(place.path))
-        with medium.doing("set aside", self.record.path), suppress(FileNotFoundError):
+        with medium.doing(tr("cannot set aside {path}"), self.record.path), suppress(FileNotFoundError):
             files.rename(self.record, free)
 
     def leftovers(self) -> list[str]:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
+from kimi_auth.language import tr
 from kimi_auth.text import clean
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, parse_record
 
@@ -44,8 +45,12 @@ def bounded(data: bytes) -> bytes:
     """Returns `data` if a reader would accept its size. A larger record must not be stored: it could never be read."""
     if len(data) > RECORD_MAX_BYTES:
         raise StoreUnwritable(
-            f"the credential would hold {len(data)} bytes, more than the {RECORD_MAX_BYTES} that are ever read",
-            hint="the server's tokens are not usable; sign in again: kimi-auth login",
+            tr(
+                "the credential would hold {size} bytes, more than the {limit} that are ever read",
+                size=len(data),
+                limit=RECORD_MAX_BYTES,
+            ),
+            hint=tr("the server's tokens are not usable; sign in again: kimi-auth login"),
         )
     return data
 
@@ -56,7 +61,7 @@ def decode_record(data: bytes, path: Path) -> Token:
         return parse_record(_load(data))
     except RecordError as error:
         # From None: the chained JSON error would carry the content.
-        raise CorruptCredential(f"{path} is no credential: {error}") from None
+        raise CorruptCredential(tr("{path} is no credential: {error}", path=path, error=error)) from None
 
 
 def has_served(token: Token | None, now_s: float) -> bool:
@@ -121,17 +126,17 @@ def _is_url(value: object) -> bool:
 
 def _load(data: bytes) -> object:
     if not data:
-        raise RecordError("it is empty")
+        raise RecordError(tr("it is empty"))
     try:
         text = data.decode("utf-8-sig")  # an editor's byte order mark, as in config.toml
     except UnicodeDecodeError:
-        raise RecordError("it is not UTF-8") from None
+        raise RecordError(tr("it is not UTF-8")) from None
     try:
         value: object = json.loads(text)
     except RecursionError:
-        raise RecordError("it is nested too deeply") from None
+        raise RecordError(tr("it is nested too deeply")) from None
     except ValueError:
-        raise RecordError("it is not JSON, or not all of it") from None
+        raise RecordError(tr("it is not JSON, or not all of it")) from None
     return value
 
 

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from kimi_auth.errors import StorageError
 from kimi_auth.extras import install
+from kimi_auth.language import tr
 from kimi_auth.token import Token
 
 from . import formats
@@ -58,7 +59,7 @@ class SystemKeyring:
 
     def read(self, key: str) -> Token | None:
         text = self._ask(lambda keyring: keyring.get_password(SERVICE, key))
-        return formats.decode_record(text.encode(), Path(f"the keyring entry {key}")) if text else None
+        return formats.decode_record(text.encode(), Path(tr("the keyring entry {key}", key=key))) if text else None
 
     def delete(self, key: str) -> None:
         def gone(keyring: Backend) -> None:
@@ -85,9 +86,9 @@ class SystemKeyring:
         try:
             return answers.get(timeout=self._patience_s)()
         except queue.Empty:
-            words = f"the system keyring did not answer within {self._patience_s:g} s"
+            words = tr("the system keyring did not answer within {seconds:g} s", seconds=self._patience_s)
             raise StorageError(
-                words, hint="unlock the keyring and try again, or sign in: kimi-auth login --force"
+                words, hint=tr("unlock the keyring and try again, or sign in: kimi-auth login --force")
             ) from None
 
 
@@ -101,17 +102,19 @@ def _storage_error(error: BaseException) -> StorageError:
     """Maps the exception by its class name: the service's own message may contain anything, even the secret."""
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
-        return StorageError("the login is in the system keyring, which needs a package", hint=install("keyring"))
+        return StorageError(tr("the login is in the system keyring, which needs a package"), hint=install("keyring"))
     if name in {"NoKeyringError", "InitError"}:
         return NoKeyring(
-            "this session has no system keyring",
-            hint="try again where there is one, or sign in: kimi-auth login --force",
+            tr("this session has no system keyring"),
+            hint=tr("try again where there is one, or sign in: kimi-auth login --force"),
         )
     if name == "KeyringLocked":
         return StorageError(
-            "the system keyring is locked", hint="unlock it and try again, or sign in: kimi-auth login --force"
+            tr("the system keyring is locked"), hint=tr("unlock it and try again, or sign in: kimi-auth login --force")
         )
-    return StorageError(f"the system keyring does not work ({name})", hint="sign in again: kimi-auth login --force")
+    return StorageError(
+        tr("the system keyring does not work ({name})", name=name), hint=tr("sign in again: kimi-auth login --force")
+    )
 
 
 def _raise(error: StorageError) -> T:  # type: ignore[type-var]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kimi_auth import files
 from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
+from kimi_auth.language import tr
 from kimi_auth.logs import quiet
 
 from . import medium
@@ -73,16 +74,16 @@ class Hold:
         """Raises LockLost unless all wanted locks are held and each path still names the locked file; StorageError if
         another process can hold one of them too, as far as this host knows."""
         if not self.is_ours:
-            raise LockLost("the credential's lock is not held by this process any more")
+            raise LockLost(tr("the credential's lock is not held by this process any more"))
         # Checked before sending: a removed lock file lets the next process lock a new one, and both would send the
         # token.
         for path in self.wanted():
             if self.inodes.get(path) != _inode(path):
-                raise LockLost(f"the lock {path} was removed or replaced while it was held")
+                raise LockLost(tr("the lock {path} was removed or replaced while it was held", path=path))
             if why := why_shared(path):
                 raise StorageError(
-                    f"the lock {path} does not keep others out: {why}",
-                    hint="set KIMI_SHARE_DIR to a directory on a local disk",
+                    tr("the lock {path} does not keep others out: {why}", path=path, why=why),
+                    hint=tr("set KIMI_SHARE_DIR to a directory on a local disk"),
                 )
 
 
@@ -148,13 +149,15 @@ def _take(stack: ExitStack, path: Path, patience_s: float | None, give_up: Calla
             continue
         except OSError as error:
             if error.errno == errno.ELOOP:  # a symbolic link: another user could lead us to lock any file
-                with medium.doing("lock", path):
+                with medium.doing(tr("cannot lock {path}"), path):
                     files.refuse_strange(path.lstat(), path)
             kind = StoreUnwritable if error.errno in _MEDIUM else StorageError
-            raise medium.explain(error, "lock", path, kind) from error
+            raise medium.explain(error, tr("cannot lock {path}"), path, kind) from error
         stack.callback(_release, lock)
         return held[0]
-    raise StorageError(f"cannot lock {path}: it is replaced again and again", hint="leave *.lock files alone")
+    raise StorageError(
+        tr("cannot lock {path}: it is replaced again and again", path=path), hint=tr("leave *.lock files alone")
+    )
 
 
 def _wait(lock: FileLock, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
@@ -190,7 +193,7 @@ def _release(lock: FileLock) -> None:
 def _examine(descriptor: int, path: Path) -> Inode:
     """Checks that the locked file is ours and still has the name `path`."""
     found = os.fstat(descriptor)
-    with medium.doing("lock", path, StorageError):
+    with medium.doing(tr("cannot lock {path}"), path, StorageError):
         files.refuse_strange(found, path)
     inode = (found.st_dev, found.st_ino)
     if inode != _inode(path):
@@ -214,7 +217,7 @@ def why_shared(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     host knows. It tries that on this host; for other hosts it reads the mount options (proc_pid_mountinfo(5))."""
     # Some shared folders of virtual machines grant every `flock`: a second one that succeeds proves it.
     if _is_free(path):
-        return "it can be taken twice at the same time"
+        return tr("it can be taken twice at the same time")
     try:
         device, lines = path.stat().st_dev, mounts.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -227,7 +230,9 @@ def why_shared(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
         source, _, options = rest.rpartition(" ")
         local = _LOCAL_LOCKS.get(kind, frozenset()) & set(options.split(","))
         if local and left.split()[2:3] == [name]:
-            return f"{source} is mounted with {min(local)}, so other hosts do not see it"
+            return tr(
+                "{source} is mounted with {option}, so other hosts do not see it", source=source, option=min(local)
+            )
     return ""
 
 
@@ -251,12 +256,16 @@ def _is_free(path: Path) -> bool:
 def process(pid: int) -> str:
     """Describes process `pid`; for another user's process, with the command that ends it."""
     name = process_name(pid)
-    words = f"pid {pid} ({name})" if name else f"pid {pid}"
+    words = tr("pid {pid} ({name})", pid=pid, name=name) if name else tr("pid {pid}", pid=pid)
     try:
         uid = Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         return words
-    return words if uid in {os.geteuid(), 0} else f"{words} of uid {uid} (to end it: sudo kill {pid})"
+    return (
+        words
+        if uid in {os.geteuid(), 0}
+        else tr("{process} of uid {uid} (to end it: sudo kill {pid})", process=words, uid=uid, pid=pid)
+    )
 
 
 def process_name(pid: int) -> str:

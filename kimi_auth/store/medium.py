@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from kimi_auth import files
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
+from kimi_auth.language import Sentence, said_by, tr
 
 __all__ = [
     "create_durably",
@@ -34,22 +35,22 @@ At = TypeVar("At", bound=files.Where)
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
-def explain(error: OSError, doing: str, path: Path, kind: type[StorageError]) -> StorageError:
-    """`error` as a `kind`: the operation, the file, the reason and the next step."""
+def explain(error: OSError, failure: Sentence, path: Path, kind: type[StorageError]) -> StorageError:
+    """`error` as a `kind`: `failure` ("cannot read {path}"), the reason and the next step."""
     if isinstance(error, files.Unfit):
-        return (StoreUnwritable if isinstance(error, files.Fixed) else StorageError)(str(error), hint=error.hint)
+        return (StoreUnwritable if isinstance(error, files.Fixed) else StorageError)(said_by(error), hint=error.hint)
     words, hint = files.reason(error, path)
-    return kind(f"cannot {doing} {path}: {words}", hint=hint)
+    return kind(tr("{failure}: {reason}", failure=failure.format(path=path), reason=words), hint=hint)
 
 
 @contextmanager
-def doing(what: str, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
-    """Turns an `OSError` of its body into a `kind`, "cannot {what} {path}"; a file that fails the rules of `kimi_auth.files` keeps its own
+def doing(failure: Sentence, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
+    """Turns an `OSError` of its body into a `kind`, as `explain`; a file that fails the rules of `kimi_auth.files` keeps its own
     message."""
     try:
         yield
     except OSError as error:
-        raise explain(error, what, path, kind) from error
+        raise explain(error, failure, path, kind) from error
 
 
 @contextmanager
@@ -59,11 +60,13 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (files.NotAFile, files.TooLarge) as error:
-        raise CorruptCredential(str(error)) from error
+        raise CorruptCredential(said_by(error)) from error
     except OSError as error:
         if error.errno in _NOT_A_FILE:  # no own hint: a login moves it away by itself
-            raise CorruptCredential(f"cannot read {path}: {files.reason(error, path)[0]}") from error
-        raise explain(error, "read", path, StorageError) from error
+            raise CorruptCredential(
+                tr("cannot read {path}: {error}", path=path, error=files.reason(error, path)[0])
+            ) from error
+        raise explain(error, tr("cannot read {path}"), path, StorageError) from error
 
 
 def read_bounded(where: files.Where, limit: int) -> files.Found | None:
@@ -72,19 +75,19 @@ def read_bounded(where: files.Where, limit: int) -> files.Found | None:
         return files.read_bounded(where, limit)
 
 
-def _guarded(what: str, call: Callable[Concatenate[At, P], T]) -> Callable[Concatenate[At, P], T]:
+def _guarded(failure: Sentence, call: Callable[Concatenate[At, P], T]) -> Callable[Concatenate[At, P], T]:
     @wraps(call)
     def guarded(where: At, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with doing(what, files.path_of(where)):
+        with doing(failure, files.path_of(where)):
             return call(where, *args, **kwargs)
 
     return guarded
 
 
-create_durably = _guarded("write", files.create_durably)
-make_directories = _guarded("make the directory", files.make_directories)
-refuse_fixed = _guarded("replace", files.refuse_fixed)
-overwrite_durably = _guarded("write", files.overwrite_durably)
-remove_durably = _guarded("remove", files.remove_durably)
-touch = _guarded("make", files.touch)
-write_durably = _guarded("write", files.write_durably)
+create_durably = _guarded(tr("cannot write {path}"), files.create_durably)
+make_directories = _guarded(tr("cannot make the directory {path}"), files.make_directories)
+refuse_fixed = _guarded(tr("cannot replace {path}"), files.refuse_fixed)
+overwrite_durably = _guarded(tr("cannot write {path}"), files.overwrite_durably)
+remove_durably = _guarded(tr("cannot remove {path}"), files.remove_durably)
+touch = _guarded(tr("cannot make {path}"), files.touch)
+write_durably = _guarded(tr("cannot write {path}"), files.write_durably)

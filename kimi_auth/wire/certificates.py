@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import httpx
+from kimi_auth.language import tr
 
 from .failures import UnsendableError, UntrustedError, reason_of
 from .proxies import setting
@@ -39,9 +39,11 @@ def trusted() -> ssl.SSLContext:
                 cafile=None if is_directory else path, capath=path if is_directory else None
             )
         except OSError as error:
-            raise UnsendableError(f"the certificates in {name} cannot be used ({reason_of(error)})") from None
+            raise UnsendableError(
+                tr("the certificates in {name} cannot be used ({error})", name=name, error=reason_of(error))
+            ) from None
     else:
-        context = httpx.create_ssl_context(trust_env=False)
+        context = ssl.create_default_context(cafile=_bundle())
         context.load_default_certs()  # an administrator adds a company's own authority there
     context.sslsocket_class, context.sslobject_class = _Socket, _Object
     return context
@@ -55,20 +57,33 @@ def untrusted(failure: Exception) -> UntrustedError | None:
     if cause is None:
         return None
     names: tuple[str, str] | None = getattr(cause, "presented", None)
-    shown = f": it is for {names[0]}, issued by {names[1]}" if names else ""
-    message = f"its certificate is not trusted ({clean(cause.verify_message, 60)}){shown}"
+    shown = tr(": it is for {subject}, issued by {issuer}", subject=names[0], issuer=names[1]) if names else ""
+    message = tr(
+        "its certificate is not trusted ({reason}){shown}",
+        reason=clean(cause.verify_message, 60),
+        shown=shown,
+    )
     return UntrustedError(message, hint=_hint(cause.verify_code))
 
 
 def _hint(code: int) -> str:
     if code in _CLOCK:
-        return "check the clock of this machine; if it is right, the certificate's owner must renew it"
+        return tr("check the clock of this machine; if it is right, the certificate's owner must renew it")
     if code in _NAME:
-        return "another server answered: check the address, the proxy and the network"
+        return tr("another server answered: check the address, the proxy and the network")
     name = _variable()
     if name:
-        return f"if you trust that issuer, add its certificate to {name}"
-    return "if you trust that issuer, set SSL_CERT_FILE (or SSL_CERT_DIR) to its certificate in PEM form"
+        return tr("if you trust that issuer, add its certificate to {name}", name=name)
+    return tr("if you trust that issuer, set SSL_CERT_FILE (or SSL_CERT_DIR) to its certificate in PEM form")
+
+
+def _bundle() -> str | None:
+    """Mozilla's certificates, which httpx brings; httpx2 asks the system instead, and so do we where they are missing."""
+    try:
+        import certifi
+    except ImportError:
+        return None
+    return certifi.where()
 
 
 def _variable() -> str:
@@ -106,8 +121,8 @@ def _note_presented(connection: ssl.SSLSocket | ssl.SSLObject, failure: ssl.SSLC
         return
     subject = _name(info.get("subject", ())) or next((value for _, value in info.get("subjectAltName", ())), "")
     failure.presented = (  # type: ignore[attr-defined]
-        clean(subject, _NAME_MAX) or "no name",
-        clean(_name(info.get("issuer", ())), _NAME_MAX) or "no name",
+        clean(subject, _NAME_MAX) or tr("no name"),
+        clean(_name(info.get("issuer", ())), _NAME_MAX) or tr("no name"),
     )
 
 

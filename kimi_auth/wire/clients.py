@@ -9,17 +9,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from kimi_auth.clock import Clock, SystemClock
+from kimi_auth.http_libraries import library_for
 
 from .certificates import trusted
 from .http import send_async, send_sync
 from .proxies import proxy_for
 from .request import Request
 from .response import RawResponse
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["Clients"]
 
@@ -30,6 +32,8 @@ KEPT_S = 900.0
 class Clients:
     """Sends requests. `transport` and `async_transport` replace the network; this object never closes them.
 
+    Each request is sent with httpx2 where the program has loaded it, else with httpx; a given transport decides itself.
+
     Each request of a thread uses a connection of its own and closes it: the request carries a single-use token, and
     the server may be closing a kept connection at that moment. An event loop keeps its connections until `aclose`. The
     trusted certificates are read once, because reading them takes longer than a request.
@@ -37,15 +41,15 @@ class Clients:
 
     def __init__(
         self,
-        transport: httpx.BaseTransport | None = None,
-        async_transport: httpx.AsyncBaseTransport | None = None,
+        transport: http_libraries.Transport | None = None,
+        async_transport: http_libraries.AsyncTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self._transport = transport
         self._async_transport = async_transport
         self._guard = threading.Lock()
-        self._by_loop: dict[tuple[asyncio.AbstractEventLoop, httpx.URL | None], httpx.AsyncClient] = {}
+        self._by_loop: dict[tuple[asyncio.AbstractEventLoop, object], http_libraries.AsyncClient] = {}
 
     def send(self, request: Request) -> RawResponse:
         """Sends in this thread; see `send_sync`."""
@@ -63,15 +67,18 @@ class Clients:
         for client in closing:
             await client.aclose()
 
-    def _lend(self, request: Request) -> AbstractContextManager[httpx.Client]:
-        return httpx.Client(
-            transport=_Transport(self._transport, lambda: httpx.HTTPTransport(**self._settings(request))),
+    def _lend(self, request: Request) -> AbstractContextManager[http_libraries.Client]:
+        library = library_for(self._transport)
+        client: AbstractContextManager[http_libraries.Client] = library.Client(
+            transport=_Transport(self._transport, lambda: library.HTTPTransport(**self._settings(request, library))),
             trust_env=False,
             cookies=_no_cookies(),
         )
+        return client
 
-    def _of_this_loop(self, request: Request) -> httpx.AsyncClient:
-        settings = self._settings(request) if self._async_transport is None else {}
+    def _of_this_loop(self, request: Request) -> http_libraries.AsyncClient:
+        library = library_for(self._async_transport)
+        settings = self._settings(request, library) if self._async_transport is None else {}
         proxy = settings.get("proxy")
         wanted = asyncio.get_running_loop(), proxy.url if proxy else None
         with self._guard:
@@ -80,23 +87,23 @@ class Clients:
             for ended in [known for known in self._by_loop if known[0].is_closed()]:
                 del self._by_loop[ended]
             if wanted not in self._by_loop:
-                limits = httpx.Limits(keepalive_expiry=KEPT_S)
-                self._by_loop[wanted] = httpx.AsyncClient(
+                limits = library.Limits(keepalive_expiry=KEPT_S)
+                self._by_loop[wanted] = library.AsyncClient(
                     transport=_AsyncTransport(
-                        self._async_transport, lambda: httpx.AsyncHTTPTransport(**settings, limits=limits)
+                        self._async_transport, lambda: library.AsyncHTTPTransport(**settings, limits=limits)
                     ),
                     trust_env=False,
                     cookies=_no_cookies(),
                 )
             return self._by_loop[wanted]
 
-    def _settings(self, request: Request) -> dict[str, Any]:
+    def _settings(self, request: Request, library: Any) -> dict[str, Any]:
         """Certificates and proxy for `request`. Raises UnsendableError.
 
         `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
         certificates.
         """
-        proxy = proxy_for(request.url)
+        proxy = proxy_for(request.url, library)
         if proxy is not None and proxy.url.scheme == "https":
             proxy.ssl_context = self._trusted
         return {"verify": self._trusted, "proxy": proxy, "trust_env": False}
@@ -106,39 +113,56 @@ class Clients:
         return trusted()
 
 
-class _Transport(httpx.BaseTransport):
-    """A transport whose responses are safe for httpx's client. Closes the one that it made, never a `given` one."""
+class _Transport:
+    """A transport whose responses are safe for the client. Closes the one that it made, never a `given` one.
 
-    def __init__(self, given: httpx.BaseTransport | None, make: Callable[[], httpx.BaseTransport]) -> None:
+    The clients of both libraries call these four methods and ask for no base class.
+    """
+
+    def __init__(self, given: http_libraries.Transport | None, make: Callable[[], http_libraries.Transport]) -> None:
         self._inner = given or make()
         self._owns = given is None
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: Any) -> http_libraries.Response:
         return _safe(self._inner.handle_request(request))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._owns:
             self._inner.close()
 
 
-class _AsyncTransport(httpx.AsyncBaseTransport):
+class _AsyncTransport:
     """The same for an event loop."""
 
-    def __init__(self, given: httpx.AsyncBaseTransport | None, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+    def __init__(
+        self, given: http_libraries.AsyncTransport | None, make: Callable[[], http_libraries.AsyncTransport]
+    ) -> None:
         self._inner = given or make()
         self._owns = given is None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: Any) -> http_libraries.Response:
         return _safe(await self._inner.handle_async_request(request))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         if self._owns:
             await self._inner.aclose()
 
 
-def _safe(response: httpx.Response) -> httpx.Response:
-    """Without Location: httpx builds the next request even if redirects are off, and raises for a bad URL. Without the
-    reason phrase: the server chooses it, it may repeat a secret, and httpx logs it at INFO."""
+def _safe(response: http_libraries.Response) -> http_libraries.Response:
+    """Without Location: the client builds the next request even if redirects are off, and raises for a bad URL. Without the
+    reason phrase: the server chooses it, it may repeat a secret, and the client logs it at INFO."""
     response.headers.pop("Location", None)
     response.extensions.pop("reason_phrase", None)
     return response

@@ -6,10 +6,9 @@ import socket
 from collections.abc import Mapping
 from typing import Any, cast
 
-import httpx
-
 from kimi_auth.clock import Clock
 
+from .failures import DeadlineError
 from .request import Request
 
 __all__ = ["SOCKS_FAILED", "SOCKS_STARTED", "Deadline"]
@@ -34,11 +33,11 @@ class Deadline:
         self._socks: Any = None
 
     def left_s(self) -> float:
-        """Seconds left; raises httpx.ReadTimeout when there are none."""
+        """Seconds left; raises DeadlineError when there are none."""
         now_s = self._clock.monotonic_s()
         if now_s >= self._ends_at_s:
             if self._in_grace:
-                raise httpx.ReadTimeout("")
+                raise DeadlineError
             self._in_grace, self._ends_at_s = True, now_s + GRACE_S
         return self._ends_at_s - now_s
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
-import httpx
-
+from kimi_auth.language import tr
 from kimi_auth.urls import origin_of, parsed
 
 from .decode import JsonObject, json_object
-from .failures import UnsendableError
+from .failures import NotSentError, UnsendableError
 from .response import RawResponse
 
 __all__ = ["Search", "endpoint", "metadata_urls", "other_origins", "search", "searched", "searched_async"]
@@ -84,7 +83,8 @@ def _has_none(response: RawResponse) -> bool:
 def _unavailable(response: RawResponse) -> RawResponse:
     """The response to report for a request that was not sent because this one, for the metadata, failed."""
     message = response.message or f"HTTP {response.status} {response.content_type}".rstrip()
-    return replace(response, status=0, body=b"", failure=httpx.ConnectError, message=f"its metadata: {message}")
+    message = tr("its metadata: {reason}", reason=message)
+    return replace(response, status=0, body=b"", failure=NotSentError, message=message)
 
 
 def endpoint(metadata: JsonObject, issuer: str, name: str) -> str:

@@ -7,13 +7,16 @@ import re
 import socket
 import ssl
 
-import httpx
+from kimi_auth.language import said_by, tr
 
 __all__ = [
+    "DeadlineError",
     "NoEndpointError",
+    "NotSentError",
     "UnpinnedError",
     "UnsendableError",
     "UntrustedError",
+    "is_any_of",
     "message_of",
     "reason_of",
 ]
@@ -36,32 +39,66 @@ class UnpinnedError(Exception):
     """The endpoint's origin is not the issuer's and was not known when the person signed in: nothing was sent."""
 
 
+class NotSentError(Exception):
+    """Nothing of the request reached the server, and waiting may help. Its text may be shown."""
+
+
+class DeadlineError(Exception):
+    """The deadline of the request passed; the server may have received it."""
+
+
 class NoEndpointError(Exception):
     """The server names no endpoint for this request, and the client never guesses one."""
 
 
-_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
-    (httpx.ConnectTimeout, "no connection in time"),
-    (httpx.PoolTimeout, "no connection in time"),
-    (httpx.WriteTimeout, "the request could not be sent in time"),
-    (httpx.TimeoutException, "no complete answer in time"),
-    (httpx.NetworkError, "the connection broke"),
-    (httpx.RemoteProtocolError, "the connection ended early or does not speak HTTP"),
-    (httpx.LocalProtocolError, "the request is not valid HTTP"),
+_MESSAGES = (
+    ("ConnectTimeout", tr("no connection in time")),
+    ("PoolTimeout", tr("no connection in time")),
+    ("WriteTimeout", tr("the request could not be sent in time")),
+    ("TimeoutException", tr("no complete answer in time")),
+    ("DeadlineError", tr("no complete answer in time")),
+    ("NetworkError", tr("the connection broke")),
+    ("RemoteProtocolError", tr("the connection ended early or does not speak HTTP")),
+    ("LocalProtocolError", tr("the request is not valid HTTP")),
 )
-_WITH_TEXT_OF_THEIR_OWN = (httpx.ProxyError, UnsendableError)
+_OF_THE_SYSTEM: dict[str, str] = {
+    said: said
+    for said in (
+        tr("Connection refused"),
+        tr("Connection reset by peer"),
+        tr("Connection timed out"),
+        tr("Network is unreachable"),
+        tr("No route to host"),
+        tr("Name or service not known"),
+        tr("No address associated with hostname"),
+        tr("Temporary failure in name resolution"),
+    )
+}
+"""The system's own messages for the commonest failures, as sentences."""
+
+_WITH_TEXT_OF_THEIR_OWN = ("ProxyError", "NotSentError", "UnsendableError")
 """Failures whose own text may be shown; the text of others may quote a header or a body."""
+
+
+def is_any_of(failure: type[BaseException], *names: str) -> bool:
+    """Whether a failure is of a class of one of these names, or of one below it.
+
+    httpx and httpx2 have the same names for classes that are not the same, and neither is loaded to classify a failure.
+    """
+    return not {kind.__name__ for kind in failure.__mro__}.isdisjoint(names)
 
 
 def message_of(failure: Exception) -> str:
     """A short text for the failure. The text of most exceptions is not shown: it may quote a header or a body."""
-    if isinstance(failure, httpx.ConnectError):
-        return reason_of(failure) or "no connection"
-    if isinstance(failure, httpx.ProxyError) and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
-        return f"the proxy answers HTTP {status[0]}"  # the proxy chooses the rest, which may repeat its password
-    if isinstance(failure, _WITH_TEXT_OF_THEIR_OWN):
-        return str(failure)
-    return next((message for kind, message in _MESSAGES if isinstance(failure, kind)), type(failure).__name__)
+    kind = type(failure)
+    if is_any_of(kind, "ConnectError"):
+        return reason_of(failure) or tr("no connection")
+    if is_any_of(kind, "ProxyError") and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
+        # The proxy chooses the rest, which may repeat its password.
+        return tr("the proxy answers HTTP {status}", status=status[0])
+    if is_any_of(kind, *_WITH_TEXT_OF_THEIR_OWN):
+        return said_by(failure)
+    return next((message for name, message in _MESSAGES if is_any_of(kind, name)), kind.__name__)
 
 
 def reason_of(failure: BaseException) -> str:
@@ -75,5 +112,6 @@ def reason_of(failure: BaseException) -> str:
             cause = cause.exceptions[0]
     if isinstance(cause, OSError) and cause.strerror:
         numbered_elsewhere = isinstance(cause, ssl.SSLError | socket.gaierror)
-        return cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+        said = cause.strerror if numbered_elsewhere or not cause.errno else os.strerror(cause.errno)
+        return _OF_THE_SYSTEM.get(said, said)
     return str(failure)

@@ -10,26 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
-from typing import Any, cast
-
-import httpx
+from typing import TYPE_CHECKING, Any, cast
 
 from kimi_auth.clock import Clock
+from kimi_auth.http_libraries import classes
+from kimi_auth.language import tr
 
 from .deadline import SOCKS_FAILED, SOCKS_STARTED, Deadline
-from .failures import UnsendableError
+from .failures import DeadlineError, NotSentError, UnsendableError
 from .request import Request
 from .response import RawResponse, ResponseBuffer
 
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
+
 __all__ = ["send_async", "send_sync"]
 
-_FAILURES = (UnsendableError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a request may end with; asked once it has, so that the library it was sent with is loaded."""
+    theirs = classes("HTTPError", "InvalidURL", "StreamError")
+    return (UnsendableError, NotSentError, DeadlineError, *theirs, OSError, ValueError)
 
 
 def send_sync(
-    client_of: Callable[[], AbstractContextManager[httpx.Client]], request: Request, clock: Clock
+    client_of: Callable[[], AbstractContextManager[http_libraries.Client]], request: Request, clock: Clock
 ) -> RawResponse:
     """Sends `request` in this thread over the client that `client_of` lends, and returns the result. Never raises.
 
@@ -49,16 +56,18 @@ def send_sync(
                 buffer.head(response)
                 # `response.stream` is the raw body. httpx's own decoders raise for a wrong label and have no limit;
                 # see `coding`.
-                for chunk in cast("httpx.SyncByteStream", response.stream):
+                for chunk in cast("Iterable[bytes]", response.stream):
                     if not buffer.take(chunk) or buffer.is_whole(chunk):
                         break
                     deadline.left_s()
-    except _FAILURES as failure:
+    except _failures() as failure:
         return buffer.response(failure)
     return buffer.response()
 
 
-async def send_async(client_of: Callable[[], httpx.AsyncClient], request: Request, clock: Clock) -> RawResponse:
+async def send_async(
+    client_of: Callable[[], http_libraries.AsyncClient], request: Request, clock: Clock
+) -> RawResponse:
     """Sends `request` in this event loop, as `send_sync` does in a thread. Raises nothing but a cancellation of the
     caller."""
     buffer = ResponseBuffer(request, clock)
@@ -70,12 +79,12 @@ async def send_async(client_of: Callable[[], httpx.AsyncClient], request: Reques
                 answered = await client.send(built, stream=True, auth=None, follow_redirects=False)
             async with aclosing(answered) as response:
                 buffer.head(response)
-                async for chunk in cast("httpx.AsyncByteStream", response.stream):
+                async for chunk in cast("AsyncIterable[bytes]", response.stream):
                     if not buffer.take(chunk):
                         break
     except TimeoutError:
-        return buffer.response(httpx.ReadTimeout(""))
-    except _FAILURES as failure:
+        return buffer.response(DeadlineError())
+    except _failures() as failure:
         return buffer.response(failure)
     return buffer.response()
 
@@ -95,12 +104,12 @@ class _SocksCloser:
 
 @contextmanager
 def _through_socks() -> Iterator[None]:
-    """Makes a ProxyError of the exceptions for a proxy that does not speak SOCKS 5: httpcore lets socksio's own errors
+    """Makes a NotSentError of the exceptions for a proxy that does not speak SOCKS 5: httpcore lets socksio's own errors
     and its assertions about the kind of reply pass. That conversation ends before the request is written."""
     try:
         yield
     except Exception as failure:
         frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(failure.__traceback__)]
         if frames[-1].startswith("socksio.") or (isinstance(failure, AssertionError) and "socks_proxy" in frames[-1]):
-            raise httpx.ProxyError("the proxy does not speak SOCKS 5") from None
+            raise NotSentError(tr("the proxy does not speak SOCKS 5")) from None
         raise

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kimi_auth.extras import install
+from kimi_auth.language import joined, tr
 
 from .answers import (
     Answer,
@@ -106,9 +107,9 @@ def _answer(
 
 
 def _sentence(row: Row[object], response: RawResponse, message: str) -> str:
-    coding = f"encoded as {response.coding}" if response.coding else ""
-    got = ", ".join(filter(None, (f"HTTP {response.status}", response.content_type, coding)))
-    return row.says.format(host=response.host, got=got, said=f": {message}" if message else "")
+    coding = tr("encoded as {coding}", coding=response.coding) if response.coding else ""
+    got = joined(tr(", "), filter(None, (f"HTTP {response.status}", response.content_type, coding)))
+    return row.says.format(host=response.host, got=got, said=tr(": {reason}", reason=message) if message else "")
 
 
 def _message(response: RawResponse, error: str, description: str) -> str:
@@ -119,5 +120,5 @@ def _message(response: RawResponse, error: str, description: str) -> str:
     if response.failure is not None:
         return clean(redact(response.message, response.secrets))
     if response.coding in COMPRESSION:
-        return f"to read this encoding: {install('compression')}"
+        return tr("to read this encoding: {command}", command=install("compression"))
     return excerpt(response.body, response.secrets, charset=response.charset)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-
-import httpx
+from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
@@ -21,6 +21,9 @@ from .interpret import code_answer, exchange_answer, poll_answer, revoke_answer
 from .oauth import OAuthClient
 from .request import CONNECT_TIMEOUT_S, Request
 from .response import RawResponse
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["LocatedClient"]
 
@@ -43,8 +46,8 @@ class LocatedClient:
         endpoints: Endpoints,
         headers: Mapping[str, str],
         *,
-        transport: httpx.BaseTransport | None = None,
-        async_transport: httpx.AsyncBaseTransport | None = None,
+        transport: http_libraries.Transport | None = None,
+        async_transport: http_libraries.AsyncTransport | None = None,
         clock: Clock | None = None,
         pinned: Callable[[], Collection[str]] = tuple,
     ) -> None:
@@ -132,7 +135,7 @@ class LocatedClient:
         return self._found or (self._keep(self._endpoints) if self._endpoints.token_url else None)
 
     def _search(self) -> Search[Endpoints]:
-        message = "it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)"
+        message = tr("it has no metadata for this issuer with the endpoints of the device grant (RFC 8414)")
         missing = RawResponse(host_of(self._endpoints.issuer), failure=UnsendableError, message=message)
         return search(self._endpoints.issuer, lambda metadata: _endpoints_in(metadata, self._endpoints), missing)
 

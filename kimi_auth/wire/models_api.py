@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-
-import httpx
+from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock, SystemClock
 
@@ -14,6 +13,9 @@ from .clients import Clients
 from .http import send_async, send_sync
 from .interpret import models_answer
 from .request import Request
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["fetch_models", "fetch_models_sync"]
 
@@ -24,7 +26,7 @@ async def fetch_models(
     headers: Mapping[str, str],
     *,
     etag: str = "",
-    client: httpx.AsyncClient | None = None,
+    client: http_libraries.AsyncClient | None = None,
     clock: Clock | None = None,
     plain_http: bool = False,
 ) -> Answer[ModelsOutcome, ModelsPage]:
@@ -51,7 +53,7 @@ def fetch_models_sync(
     headers: Mapping[str, str],
     *,
     etag: str = "",
-    client: httpx.Client | None = None,
+    client: http_libraries.Client | None = None,
     clock: Clock | None = None,
     plain_http: bool = False,
 ) -> Answer[ModelsOutcome, ModelsPage]:

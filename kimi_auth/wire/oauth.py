@@ -5,21 +5,24 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-import httpx
-
 from kimi_auth.clock import Clock
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from .clients import Clients
 from .contract import TokenHint
 from .discovery import endpoint, other_origins, search, searched
-from .failures import NoEndpointError, UnpinnedError
+from .failures import NoEndpointError, NotSentError, UnpinnedError
 from .interpret import code_answer, exchange_answer, poll_answer, revoke_answer
 from .request import CONNECT_TIMEOUT_S, DEADLINE_S, Request
 from .response import RawResponse
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["OAuthClient"]
 
@@ -44,8 +47,8 @@ class OAuthClient:
         endpoints: Endpoints,
         headers: Mapping[str, str],
         *,
-        transport: httpx.BaseTransport | None = None,
-        async_transport: httpx.AsyncBaseTransport | None = None,
+        transport: http_libraries.Transport | None = None,
+        async_transport: http_libraries.AsyncTransport | None = None,
         clock: Clock | None = None,
         plain_http: bool = False,
         pinned: Callable[[], Collection[str]] = tuple,
@@ -115,7 +118,7 @@ class OAuthClient:
     def _send_before(self, ends_at_s: float, request: Request) -> RawResponse:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
-            return RawResponse(request.host, failure=httpx.ConnectTimeout, message="no time was left")
+            return RawResponse(request.host, failure=NotSentError, message=tr("no time was left"))
         return self._clients.send(replace(request, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 from importlib.util import find_spec
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
-
 from kimi_auth.extras import install
+from kimi_auth.language import tr
 from kimi_auth.urls import Url, is_loopback, parsed
 
 from .failures import UnsendableError
@@ -26,11 +26,11 @@ def setting(value: str) -> str:
     return value[1:-1].strip() if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
-def proxy_for(text: str) -> httpx.Proxy | None:
-    """The proxy that the environment sets for a URL. None if NO_PROXY exempts it, and for plain http to loopback,
+def proxy_for(text: str, library: Any) -> Any:
+    """The `Proxy` of this library that the environment sets for a URL. None if NO_PROXY exempts it, and for plain http to loopback,
     which is allowed only because it stays on this machine.
 
-    Raises UnsendableError with the name of the variable, never its value: that may hold a password.
+    `library`: httpx or httpx2. Raises UnsendableError with the name of the variable, never its value: that may hold a password.
     """
     url = parsed(text)
     proxies = {name: setting(value) for name, value in getproxies().items()}
@@ -39,23 +39,33 @@ def proxy_for(text: str) -> httpx.Proxy | None:
         return None
     if _is_exempt(url, proxies.get("no", "")):
         return None
-    names = " or ".join(sorted(it for it in os.environ if it.lower() == f"{scheme}_proxy")) or "the system's settings"
+    names = " or ".join(sorted(it for it in os.environ if it.lower() == f"{scheme}_proxy")) or tr(
+        "the system's settings"
+    )
     kind, separator, address = proxies[scheme].partition("://")
     kind, address = (kind.lower(), address) if separator else ("http", kind)
     if kind in {"socks4", "socks4a"}:
-        raise UnsendableError(f"the proxy in {names} speaks {kind}; only SOCKS 5 can be used: socks5://host:port")
+        raise UnsendableError(
+            tr(
+                "the proxy in {names} speaks {kind}; only SOCKS 5 can be used: socks5://host:port",
+                names=names,
+                kind=kind,
+            )
+        )
     if kind in _SOCKS and find_spec("socksio") is None:
-        message = f"the proxy in {names} speaks SOCKS, which needs the extra `socks`"
-        raise UnsendableError(message, hint=f"install it: {install('socks')}")
+        message = tr("the proxy in {names} speaks SOCKS, which needs the extra `socks`", names=names)
+        raise UnsendableError(message, hint=tr("install it: {command}", command=install("socks")))
     try:
-        proxy = httpx.Proxy(f"{_SOCKS.get(kind, kind)}://{address}")
+        proxy = library.Proxy(f"{_SOCKS.get(kind, kind)}://{address}")
         if proxy.url.host:
             return proxy
-    except (ValueError, httpx.InvalidURL):
+    except (ValueError, library.InvalidURL):
         pass
     raise UnsendableError(
-        f"the proxy in {names} has no address like http://host:port or socks5://host:port; "
-        "in its password, write / as %2F, # as %23, ? as %3F"
+        tr(
+            "the proxy in {names} has no address like http://host:port or socks5://host:port; in its password, write / as %2F, # as %23, ? as %3F",
+            names=names,
+        )
     )
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth._version import __version__
+from kimi_auth.http_libraries import classes
+from kimi_auth.language import tr
 from kimi_auth.urls import host_of, parsed
 
 from .failures import UnsendableError, reason_of
 from .sanitize import clean
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["CONNECT_TIMEOUT_S", "DEADLINE_S", "Request"]
 
 DEADLINE_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 
-# Without Accept-Encoding httpx asks for gzip; identity needs no decoder (RFC 9110 §12.5.3).
+# Without Accept-Encoding the client asks for gzip; identity needs no decoder (RFC 9110 §12.5.3).
 _HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -44,22 +47,25 @@ class Request:
         """The server's name for messages."""
         return host_of(self.url)
 
-    def built(self, client: httpx.Client | httpx.AsyncClient, **extensions: object) -> httpx.Request:
+    def built(self, client: http_libraries.Client | http_libraries.AsyncClient, **extensions: object) -> Any:
         """The request of `client`. Raises UnsendableError."""
         url = parsed(self.url)
         if url is None:
-            raise UnsendableError("its address is not a plain https URL")
+            raise UnsendableError(tr("its address is not a plain https URL"))
         if not (url.is_private or self.plain_http):
-            raise UnsendableError("plain http would let every host on the way read the login")
+            raise UnsendableError(tr("plain http would let every host on the way read the login"))
         for name, value in self.headers.items():
             if not (value.isascii() and value.isprintable()):
-                raise UnsendableError(f"the header {clean(name, 40)} holds characters that cannot be sent")
-        headers = httpx.Headers(_HEADERS)
-        headers.update(self.headers)
-        timeout = httpx.Timeout(self.deadline_s, connect=self.connect_timeout_s, pool=self.connect_timeout_s)
+                raise UnsendableError(
+                    tr("the header {name} holds characters that cannot be sent", name=clean(name, 40))
+                )
+        said = {name.lower() for name in self.headers}
+        headers = {name: value for name, value in _HEADERS.items() if name.lower() not in said} | dict(self.headers)
+        timeout = self.connect_timeout_s, self.deadline_s, self.deadline_s, self.connect_timeout_s
+        unwritable: tuple[type[Exception], ...] = (ValueError, *classes("InvalidURL"))
         try:
             return client.build_request(
                 self.method, self.url, headers=headers, data=self.form, timeout=timeout, extensions=extensions
             )
-        except (ValueError, httpx.InvalidURL) as problem:
-            raise UnsendableError(f"the request cannot be written ({reason_of(problem)})") from None
+        except unwritable as problem:
+            raise UnsendableError(tr("the request cannot be written ({problem})", problem=reason_of(problem))) from None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-
-import httpx
+from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
 
@@ -15,6 +14,9 @@ from .decode import json_object
 from .failures import message_of
 from .request import Request
 from .sanitize import clean, is_visible, redact, retry_after_s
+
+if TYPE_CHECKING:
+    from kimi_auth import http_libraries
 
 __all__ = ["RawResponse", "ResponseBuffer"]
 
@@ -59,12 +61,12 @@ class ResponseBuffer:
         self._request = request
         self._clock = clock
         self._status = 0
-        self._headers = httpx.Headers()
+        self._headers: list[tuple[str, str]] = []
         self._raw = bytearray()
         self._looks = 0
 
-    def head(self, response: httpx.Response) -> None:
-        self._status, self._headers = response.status_code, response.headers
+    def head(self, response: http_libraries.Response) -> None:
+        self._status, self._headers = response.status_code, response.headers.multi_items()
 
     def take(self, chunk: bytes) -> bool:
         """Stores `chunk`; False when the buffer is full."""
@@ -80,10 +82,10 @@ class ResponseBuffer:
 
     def response(self, failure: Exception | None = None) -> RawResponse:
         failure = (failure and untrusted(failure)) or failure
-        etag = self._headers.get("etag", "")
-        content_type, _, parameters = self._headers.get("content-type", "").partition(";")
+        etag = self._header("etag")
+        content_type, _, parameters = self._header("content-type").partition(";")
         charset = _CHARSET.search(f";{parameters}")
-        body, coding = decoded(bytes(self._raw), self._headers.get("content-encoding", ""))
+        body, coding = decoded(bytes(self._raw), self._header("content-encoding"))
         return RawResponse(
             self._request.host,
             self._status,
@@ -99,7 +101,14 @@ class ResponseBuffer:
             getattr(failure, "hint", ""),
         )
 
+    def _lines(self, name: str) -> list[str]:
+        return [value for known, value in self._headers if known.lower() == name]
+
+    def _header(self, name: str) -> str:
+        """A header that may be repeated counts as one list (RFC 9110 §5.3)."""
+        return ", ".join(self._lines(name))
+
     def _retry_after_s(self) -> float | None:
         """The longest wait, if the header is repeated."""
-        said = (retry_after_s(line, self._clock.wall_s()) for line in self._headers.get_list("retry-after"))
+        said = (retry_after_s(line, self._clock.wall_s()) for line in self._lines("retry-after"))
         return max((wait_s for wait_s in said if wait_s is not None), default=None)

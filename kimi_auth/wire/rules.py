@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 from kimi_auth.errors import KimiAuthError
 
+from .failures import is_any_of
+
 __all__ = ["ANY_ERROR", "Facts", "Row", "Table", "columns", "decide", "markdown"]
 
 Outcome_co = TypeVar("Outcome_co", covariant=True)
@@ -42,8 +44,8 @@ class Facts:
 class Row(Generic[Outcome_co]):
     """One line of a table.
 
-    Conditions: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of one of the
-    classes. Result: `outcome`, and unless `raises` is None an error with the sentence `says`, in which `{host}` is the
+    Conditions: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of a class of
+    one of these names. Result: `outcome`, and unless `raises` is None an error with the sentence `says`, in which `{host}` is the
     server, `{got}` the status and content type, and `{said}` is ": " and the message of the server or the network, or
     nothing. `why` is for the reader.
     """
@@ -53,7 +55,7 @@ class Row(Generic[Outcome_co]):
     status: tuple[range, ...] = ()
     error: frozenset[str] = frozenset()
     shape: str = ""
-    failure: tuple[type[Exception], ...] = ()
+    failure: tuple[str, ...] = ()
     raises: type[KimiAuthError] | None = None
     says: str = ""
     hint: str = ""
@@ -63,7 +65,7 @@ class Row(Generic[Outcome_co]):
             (not self.status or any(facts.status in statuses for statuses in self.status))
             and (not self.error or facts.error in self.error or (self.error == ANY_ERROR and _is_code(facts.error)))
             and (not self.shape or facts.shape == self.shape)
-            and (not self.failure or (facts.failure is not None and issubclass(facts.failure, self.failure)))
+            and (not self.failure or (facts.failure is not None and is_any_of(facts.failure, *self.failure)))
         )
 
 
@@ -85,7 +87,7 @@ def columns(row: Row[object]) -> tuple[str, str, str, str, str, str, str]:
         ", ".join(map(_statuses, row.status)),
         "any" if row.error == ANY_ERROR else ", ".join(sorted(row.error)),
         row.shape,
-        ", ".join("any" if kind is Exception else kind.__name__ for kind in row.failure),
+        ", ".join("any" if name == "Exception" else name for name in row.failure),
         str(row.outcome),
         row.raises.__name__ if row.raises else "",
         row.why,

@@ -13,12 +13,13 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
-from kimi_auth.text import clean, one_line, visible
+from kimi_auth.language import tr
+from kimi_auth.text import clean, one_line, same, visible
 
 __all__ = ["clean", "echoes", "excerpt", "is_visible", "redact", "retry_after_s"]
 
 RETRY_AFTER_MAX_S = 900.0
-NOT_SHOWN = "(text that may hold a token is not shown)"
+NOT_SHOWN = tr("(text that may hold a token is not shown)")
 _SOURCE_MAX = 8192
 _PIECE = 8
 """A text with this many consecutive characters of a secret repeats it; fewer do not help an attacker."""
@@ -71,7 +72,7 @@ def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
     if guess:
         line = _SECRET_SHAPED.sub(_without_secret, _NAMED_SECRET.sub(rf"\1{_REDACTED}", line))
         hides = hides or any(map(_looks_secret, _layers(line)))
-    return NOT_SHOWN if hides else line
+    return NOT_SHOWN if hides else same(text, line)
 
 
 def echoes(text: str, secrets: Iterable[str]) -> bool:

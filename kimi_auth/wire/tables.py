@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import httpx
-
 from kimi_auth.errors import (
     AccessDenied,
     Blocked,
@@ -24,9 +22,9 @@ from kimi_auth.errors import (
     SignInEnded,
     Unreachable,
 )
+from kimi_auth.language import tr
 
 from .answers import CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
-from .failures import NoEndpointError, UnpinnedError, UnsendableError, UntrustedError
 from .rules import ANY_ERROR, Row, Table
 
 __all__ = [
@@ -64,49 +62,53 @@ NOT_NOW = frozenset({"temporarily_unavailable", "server_error"})
 CLIENT_IS_WRONG = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type"})
 REQUEST_IS_WRONG = CLIENT_IS_WRONG | {"invalid_scope", "invalid_request"}
 
-UNUSABLE = (UnsendableError, httpx.UnsupportedProtocol, httpx.InvalidURL)
+UNUSABLE = ("UnsendableError", "UnsupportedProtocol", "InvalidURL")
+# Names of classes: httpx, httpx2 and `failures` have them (see `is_any_of`).
 # ProxyError: the proxy refused the tunnel, so the request never reached the server. LocalProtocolError: h11 rejected
 # the request before it wrote a byte.
 NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.LocalProtocolError,
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ProxyError",
+    "LocalProtocolError",
+    "NotSentError",
 )
 # WriteTimeout and WriteError included: the bytes written so far may be the whole request.
 MAYBE_SENT = (
-    httpx.ReadTimeout,
-    httpx.WriteTimeout,
-    httpx.ReadError,
-    httpx.WriteError,
-    httpx.CloseError,
-    httpx.RemoteProtocolError,
-    httpx.DecodingError,
-    httpx.TooManyRedirects,
+    "ReadTimeout",
+    "WriteTimeout",
+    "ReadError",
+    "WriteError",
+    "CloseError",
+    "RemoteProtocolError",
+    "DecodingError",
+    "TooManyRedirects",
+    "SSEError",
+    "DeadlineError",
 )
-ANY_FAILURE = (Exception,)
+ANY_FAILURE = ("Exception",)
 
-START_AGAIN = "start again: kimi-auth login"
-TRY_LOGIN_AGAIN = "check the network and try again: kimi-auth login"
-PROXY_OR_ENDED = "a proxy, or the login has ended; look closer: kimi-auth doctor"
+START_AGAIN = tr("start again: kimi-auth login")
+TRY_LOGIN_AGAIN = tr("check the network and try again: kimi-auth login")
+PROXY_OR_ENDED = tr("a proxy, or the login has ended; look closer: kimi-auth doctor")
 
-CANNOT_BE_REACHED = "{host} cannot be reached{said}"
-RETURNED_AN_ERROR = "{host} returned a server error ({got}){said}"
-TOO_FAST = "{host} is rate-limiting this client ({got}){said}"
-CANNOT_BE_ASKED = "nothing was sent to {host}{said}"
-CLIENT_REFUSED = "{host} refuses this program{said}"
-ANSWERS_SOMETHING_ELSE = "{host} sent an answer that is not OAuth ({got}){said}"
-REQUEST_REJECTED = "{host} rejects the request ({got}){said}"
-ANSWER_INCOMPLETE = "{host} did not answer completely{said}"
-APPROVAL_UNREADABLE = "the approval was used but its answer could not be read ({got}){said}"
-ANSWER_UNREADABLE = "{host} sent an answer without a readable token ({got}){said}"
-NOT_SENT_HINT = "check the network and try again; you are still signed in"
-IN_DOUBT_HINT = "whether the login was renewed is not known; the next try finds out: kimi-auth token"
-NOT_REVOKED_HINT = "the tokens end by themselves"
-NOT_PINNED = "{host} did not handle tokens for this login's issuer when you signed in, so nothing is sent there"
-PIN_IT = "if that is right, sign in again: kimi-auth login --force"
-CHECK_HOST = "check its OAuth host: kimi-auth platforms list"
+CANNOT_BE_REACHED = tr("{host} cannot be reached{said}")
+RETURNED_AN_ERROR = tr("{host} returned a server error ({got}){said}")
+TOO_FAST = tr("{host} is rate-limiting this client ({got}){said}")
+CANNOT_BE_ASKED = tr("nothing was sent to {host}{said}")
+CLIENT_REFUSED = tr("{host} refuses this program{said}")
+ANSWERS_SOMETHING_ELSE = tr("{host} sent an answer that is not OAuth ({got}){said}")
+REQUEST_REJECTED = tr("{host} rejects the request ({got}){said}")
+ANSWER_INCOMPLETE = tr("{host} did not answer completely{said}")
+APPROVAL_UNREADABLE = tr("the approval was used but its answer could not be read ({got}){said}")
+ANSWER_UNREADABLE = tr("{host} sent an answer without a readable token ({got}){said}")
+NOT_SENT_HINT = tr("check the network and try again; you are still signed in")
+IN_DOUBT_HINT = tr("whether the login was renewed is not known; the next try finds out: kimi-auth token")
+NOT_REVOKED_HINT = tr("the tokens end by themselves")
+NOT_PINNED = tr("{host} did not handle tokens for this login's issuer when you signed in, so nothing is sent there")
+PIN_IT = tr("if that is right, sign in again: kimi-auth login --force")
+CHECK_HOST = tr("check its OAuth host: kimi-auth platforms list")
 
 # Rows that the two requests of a sign-in share.
 _PAUSE: Row[Literal["unreachable"]] = Row(
@@ -154,7 +156,7 @@ CODE: Table[CodeOutcome] = (
         OAUTH,
         ANY_ERROR,
         raises=SignInEnded,
-        says="{host} gives no code{said}",
+        says=tr("{host} gives no code{said}"),
         hint=START_AGAIN,
     ),
     Row(
@@ -163,7 +165,7 @@ CODE: Table[CodeOutcome] = (
         SUCCESS,
         shape="unsafe_uri",
         raises=ConfigError,
-        says="{host} names a verification address that is not plain https, so it is not shown",
+        says=tr("{host} names a verification address that is not plain https, so it is not shown"),
         hint=CHECK_HOST,
     ),
     Row(
@@ -172,7 +174,7 @@ CODE: Table[CodeOutcome] = (
         SUCCESS,
         shape="incomplete",
         raises=ConfigError,
-        says="{host} answers without a device code, a user code or a verification address that can be used",
+        says=tr("{host} answers without a device code, a user code or a verification address that can be used"),
         hint=CHECK_HOST,
     ),
     _UNUSABLE,
@@ -190,7 +192,7 @@ POLL: Table[PollOutcome] = (
         OAUTH,
         frozenset({"access_denied"}),
         raises=AccessDenied,
-        says="the request was refused on the approval page",
+        says=tr("the request was refused on the approval page"),
     ),
     Row(
         "expired_token",
@@ -198,7 +200,7 @@ POLL: Table[PollOutcome] = (
         OAUTH,
         frozenset({"expired_token"}),
         raises=CodeExpired,
-        says="the code expired before it was approved",
+        says=tr("the code expired before it was approved"),
     ),
     _PAUSE,
     _SERVER_ERROR,
@@ -209,7 +211,7 @@ POLL: Table[PollOutcome] = (
         OAUTH,
         GRANT_GONE,
         raises=SignInEnded,
-        says="the approval was used but its answer was lost{said}",
+        says=tr("the approval was used but its answer was lost{said}"),
         hint=START_AGAIN,
     ),
     Row(
@@ -226,7 +228,7 @@ POLL: Table[PollOutcome] = (
         OAUTH,
         ANY_ERROR,
         raises=SignInEnded,
-        says="{host} ended the request{said}",
+        says=tr("{host} ended the request{said}"),
         hint=START_AGAIN,
     ),
     Row(
@@ -250,7 +252,7 @@ POLL: Table[PollOutcome] = (
     replace(
         _NETWORK,
         why="another network, a portal: nothing was sent, and the code may still be approved",
-        failure=(UntrustedError,),
+        failure=("UntrustedError",),
         raises=ConfigError,
         says=CANNOT_BE_ASKED,
     ),
@@ -283,7 +285,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         CLIENT_ERROR,
         GRANT_GONE,
         raises=Revoked,
-        says="{host} ended the login{said}",
+        says=tr("{host} ended the login{said}"),
     ),
     Row(
         "misconfigured",
@@ -323,7 +325,7 @@ EXCHANGE: Table[ExchangeOutcome] = (
         "not_processed",
         "the metadata names an origin that this login is not bound to: nothing was sent",
         NO_ANSWER,
-        failure=(UnpinnedError,),
+        failure=("UnpinnedError",),
         raises=ConfigError,
         says=NOT_PINNED,
         hint=PIN_IT,
@@ -373,7 +375,7 @@ REVOKE: Table[RevokeOutcome] = (
         SUCCESS,
         shape="page",
         raises=KimiAuthError,
-        says="{host} did not confirm that the token is revoked ({got}){said}",
+        says=tr("{host} did not confirm that the token is revoked ({got}){said}"),
         hint=NOT_REVOKED_HINT,
     ),
     Row("revoked", "RFC 7009 §2.2: the status says it, whatever else the body", SUCCESS),
@@ -383,7 +385,7 @@ REVOKE: Table[RevokeOutcome] = (
         CLIENT_ERROR,
         frozenset({"unsupported_token_type"}),
         raises=KimiAuthError,
-        says="{host} cannot revoke this kind of token",
+        says=tr("{host} cannot revoke this kind of token"),
         hint=NOT_REVOKED_HINT,
     ),
     Row(
@@ -391,22 +393,22 @@ REVOKE: Table[RevokeOutcome] = (
         "there is nothing at this address",
         (range(404, 406),),
         raises=KimiAuthError,
-        says="{host} has no revocation at the address it names ({got})",
+        says=tr("{host} has no revocation at the address it names ({got})"),
         hint=NOT_REVOKED_HINT,
     ),
     Row(
         "unsupported",
         "neither the platform nor the server's metadata (RFC 8414 §2) names an endpoint",
-        failure=(NoEndpointError,),
+        failure=("NoEndpointError",),
         raises=KimiAuthError,
-        says="{host} names no address for revoking tokens",
+        says=tr("{host} names no address for revoking tokens"),
         hint=NOT_REVOKED_HINT,
     ),
     Row("failed", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
     Row(
         "failed",
         "the metadata names an origin that this login is not bound to: nothing was sent",
-        failure=(UnpinnedError,),
+        failure=("UnpinnedError",),
         raises=ConfigError,
         says=NOT_PINNED,
         hint=NOT_REVOKED_HINT,
@@ -418,7 +420,7 @@ REVOKE: Table[RevokeOutcome] = (
         "failed",
         "anything else, 503 included (RFC 7009 §2.2.1)",
         raises=KimiAuthError,
-        says="{host} did not revoke the token ({got}){said}",
+        says=tr("{host} did not revoke the token ({got}){said}"),
         hint=NOT_REVOKED_HINT,
     ),
 )
@@ -436,16 +438,16 @@ MODELS: Table[ModelsOutcome] = (
         "this bearer is refused by the API's own origin: redirects are not followed (RFC 6750 §3.1)",
         (range(401, 402),),
         raises=KimiAuthError,
-        says="{host} refuses the access token ({got}){said}",
-        hint="renew it: kimi-auth token --refresh",
+        says=tr("{host} refuses the access token ({got}){said}"),
+        hint=tr("renew it: kimi-auth token --refresh"),
     ),
     Row(
         "forbidden",
         "membership or a proxy, never the login",
         (range(402, 404),),
         raises=KimiAuthError,
-        says="{host} refuses this account, or a proxy refuses the request ({got}){said}",
-        hint="check the membership on the web page of the platform, and the proxy",
+        says=tr("{host} refuses this account, or a proxy refuses the request ({got}){said}"),
+        hint=tr("check the membership on the web page of the platform, and the proxy"),
     ),
     Row("unavailable", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
     Row("unavailable", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED),
@@ -453,7 +455,7 @@ MODELS: Table[ModelsOutcome] = (
         "unavailable",
         "anything else",
         raises=Unreachable,
-        says="{host} gives no list of models ({got}){said}",
+        says=tr("{host} gives no list of models ({got}){said}"),
     ),
 )
 

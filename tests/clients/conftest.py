@@ -38,6 +38,11 @@ def _given(answer: str | KimiAuthError) -> str:
     return answer
 
 
+@pytest.fixture(autouse=True)
+def loaded_libraries() -> None:
+    """Both libraries are loaded."""
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """The async tests run on asyncio."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.libraries import LIBRARIES
 
 from kimi_auth.clients import NOT_RESENT, BearerAuth
 from kimi_auth.errors import KimiAuthError, NotSignedIn, Revoked, Unreachable
@@ -57,6 +58,12 @@ def drive(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
+def each(request: pytest.FixtureRequest) -> Any:
+    """Each library, in a process that has loaded both."""
+    return request.param
+
+
 class Server:
     """Answers with the given statuses in turn, and notes which Authorization each request carried."""
 
@@ -66,7 +73,7 @@ class Server:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.saw.append(request.headers.get("Authorization"))
-        return httpx.Response(next(self.statuses), request=request)
+        return LIBRARIES[type(request).__module__].Response(next(self.statuses), request=request)
 
 
 # --- requests, and calls of the source --------------------------------------------------------------------------------
@@ -95,11 +102,11 @@ CONVERSATIONS: list[tuple[str, tuple[int, ...], Any, list[str], list[str]]] = [
     ("statuses", "newer", "saw", "asked"), [pytest.param(*row[1:], id=row[0]) for row in CONVERSATIONS]
 )
 def test_conversation(
-    drive: Any, scripted: Any, statuses: tuple[int, ...], newer: Any, saw: list[str], asked: list[str]
+    each: Any, drive: Any, scripted: Any, statuses: tuple[int, ...], newer: Any, saw: list[str], asked: list[str]
 ) -> None:
     """One complaint and one retry for a 401, nothing for anything else, and the last answer is the caller's."""
     source, server = scripted(newer=newer), Server(*statuses)
-    responses = drive(BearerAuth(source, origin=HOME), httpx.Request("GET", f"{HOME}/models"), server)
+    responses = drive(BearerAuth(source, origin=HOME), each.Request("GET", f"{HOME}/models"), server)
     assert [response.status_code for response in responses] == list(statuses)
     assert (server.saw, source.asked) == (saw, asked)
 
@@ -221,7 +228,7 @@ def test_so_many_urls_are_remembered_and_no_more(drive: Any, scripted: Any) -> N
     auth = BearerAuth(source, origin=HOME)
     for number in range(600):
         drive(auth, httpx.Request("GET", f"{HOME}/{number}"), Api(f"/{number}"))
-    assert len(auth._seen._refusing) == 256
+    assert len(auth._bearers._seen._refusing) == 256
     assert "first" not in repr(vars(auth))
 
 
@@ -248,12 +255,12 @@ ORIGINS = [
 
 
 @pytest.mark.parametrize(("origin", "url", "at_home"), [pytest.param(*row[1:], id=row[0]) for row in ORIGINS])
-def test_origin(drive: Any, scripted: Any, caplog: Any, origin: str, url: str, at_home: bool) -> None:
+def test_origin(each: Any, drive: Any, scripted: Any, caplog: Any, origin: str, url: str, at_home: bool) -> None:
     """Abroad no bearer is sent, the source is not even asked, and a 401 is passed on; other headers stay. The reason is
     logged at DEBUG."""
     caplog.set_level(logging.DEBUG)
     source, server = scripted(), Server(401, 200)
-    request = httpx.Request("GET", url, headers={"Authorization": "Bearer theirs"})
+    request = each.Request("GET", url, headers={"Authorization": "Bearer theirs"})
     drive(BearerAuth(source, origin=origin), request, server)
     assert server.saw == ([FIRST, SECOND] if at_home else ["Bearer theirs"])
     assert source.asked == (ASKED if at_home else [])
@@ -403,24 +410,24 @@ def _closed() -> io.BytesIO:
     return file
 
 
-def _read_beforehand() -> httpx.Request:
-    request = httpx.Request("POST", HOME, content=_generator())
+def _read_beforehand(library: Any) -> Any:
+    request = library.Request("POST", HOME, content=_generator())
     request.read()
     return request
 
 
-def _with_closed_file() -> httpx.Request:
+def _with_closed_file(library: Any) -> Any:
     file = io.BytesIO(b"x")
-    request = httpx.Request("POST", HOME, files={"f": file})
+    request = library.Request("POST", HOME, files={"f": file})
     file.close()
     return request
 
 
-def post(**body: Any) -> Callable[[], httpx.Request]:
-    return lambda: httpx.Request("POST", HOME, **body)
+def post(**body: Any) -> Callable[[Any], Any]:
+    return lambda library: library.Request("POST", HOME, **body)
 
 
-BODIES: list[tuple[str, Callable[[], httpx.Request], bool]] = [
+BODIES: list[tuple[str, Callable[[Any], Any], bool]] = [
     ("none", post(), True),
     ("bytes", post(content=b"x"), True),
     ("text", post(content="x"), True),
@@ -433,21 +440,21 @@ BODIES: list[tuple[str, Callable[[], httpx.Request], bool]] = [
     ("multipart of a pipe", post(files={"f": Pipe()}), False),
     ("multipart of a seekable file and a pipe", post(files=[("f", io.BytesIO(b"x")), ("g", Pipe())]), False),
     ("a file as content", post(content=io.BytesIO(b"x")), False),
-    ("a generator", lambda: httpx.Request("POST", HOME, content=_generator()), False),
+    ("a generator", lambda library: library.Request("POST", HOME, content=_generator()), False),
     ("a list of chunks", post(content=[b"x", b"y"]), False),
-    ("an async generator", lambda: httpx.Request("POST", HOME, content=_async_generator()), False),
+    ("an async generator", lambda library: library.Request("POST", HOME, content=_async_generator()), False),
     ("a generator that was read", _read_beforehand, True),
-    ("a stream of a stranger", post(stream=httpx.SyncByteStream()), False),
+    ("a stream of a stranger", lambda library: library.Request("POST", HOME, stream=library.SyncByteStream()), False),
 ]
 
 
 @pytest.mark.parametrize(("make", "resent"), [pytest.param(*row[1:], id=row[0]) for row in BODIES])
 def test_which_bodies_are_sent_again(
-    drive: Any, scripted: Any, caplog: pytest.LogCaptureFixture, make: Callable[[], httpx.Request], resent: bool
+    drive: Any, scripted: Any, caplog: pytest.LogCaptureFixture, each: Any, make: Callable[[Any], Any], resent: bool
 ) -> None:
     """A spent body is never sent short: the 401 says so, the log says so, and the source knows the bearer is bad."""
     source, server = scripted(), Server(401, 200)
-    responses = drive(BearerAuth(source, origin=HOME), make(), server)
+    responses = drive(BearerAuth(source, origin=HOME), make(each), server)
     assert server.saw == ([FIRST, SECOND] if resent else [FIRST])
     assert source.asked == ASKED
     assert (NOT_RESENT in responses[0].extensions) is not resent

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.libraries import LIBRARIES, in_library
 
 from kimi_auth.clients import NOT_RESENT, BearerAuth
 
@@ -20,20 +21,21 @@ FIRST, SECOND = "Bearer first", "Bearer second"
 
 
 class Fetch:
-    """One way to use httpx: `fetch(auth, handler, **request)` gives the response, its body read."""
+    """One way to use a library: `fetch(auth, handler, **request)` gives the response, its body read. The handler's
+    responses are httpx's, whichever library is used."""
 
-    def __init__(self, colour: str, *, stream: bool) -> None:
-        self.colour, self.stream = colour, stream
+    def __init__(self, library: Any, colour: str, *, stream: bool) -> None:
+        self.library, self.colour, self.stream = library, colour, stream
 
-    def __call__(self, auth: httpx.Auth, handler: Any, method: str, url: str, **request: Any) -> httpx.Response:
+    def __call__(self, auth: BearerAuth, handler: Any, method: str, url: str, **request: Any) -> httpx.Response:
         options: dict[str, Any] = {"auth": auth, "follow_redirects": True, "trust_env": False}
         if handler is not None:
-            options["transport"] = httpx.MockTransport(handler)
+            options["transport"] = self.library.MockTransport(lambda sent: in_library(handler(sent), self.library))
         work = self._sync if self.colour == "sync" else self._async
         return work(options, method, url, request)
 
     def _sync(self, options: dict[str, Any], method: str, url: str, request: dict[str, Any]) -> httpx.Response:
-        with httpx.Client(**options) as client:
+        with self.library.Client(**options) as client:
             if not self.stream:
                 return client.request(method, url, **request)
             with client.stream(method, url, **request) as response:
@@ -42,7 +44,7 @@ class Fetch:
 
     def _async(self, options: dict[str, Any], method: str, url: str, request: dict[str, Any]) -> httpx.Response:
         async def work() -> httpx.Response:
-            async with httpx.AsyncClient(**options) as client:
+            async with self.library.AsyncClient(**options) as client:
                 if not self.stream:
                     return await client.request(method, url, **request)
                 async with client.stream(method, url, **request) as response:
@@ -52,11 +54,17 @@ class Fetch:
         return asyncio.run(work())
 
 
+@pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
+def each(request: pytest.FixtureRequest) -> Any:
+    """Each library, in a process that has loaded both."""
+    return request.param
+
+
 @pytest.fixture(params=["sync", "sync stream", "async", "async stream"])
-def fetch(request: pytest.FixtureRequest) -> Fetch:
-    """Both clients, with whole and with streamed responses."""
+def fetch(request: pytest.FixtureRequest, each: Any) -> Fetch:
+    """Both clients of each library, with whole and with streamed responses."""
     colour, _, stream = request.param.partition(" ")
-    return Fetch(colour, stream=bool(stream))
+    return Fetch(each, colour, stream=bool(stream))
 
 
 # --- redirects, in memory ---------------------------------------------------------------------------------------------
@@ -290,10 +298,10 @@ def test_spent_body_is_not_sent_again(fetch: Fetch, scripted: Any, loopback: Loo
 
 
 @pytest.mark.anyio
-async def test_one_instance_serves_many_tasks(scripted: Any, loopback: Loopback) -> None:
+async def test_one_instance_serves_many_tasks(each: Any, scripted: Any, loopback: Loopback) -> None:
     """Requests that are refused together are each retried once, and know nothing of each other."""
     source = scripted()
-    async with httpx.AsyncClient(auth=BearerAuth(source, origin=loopback.url), trust_env=False) as client:
+    async with each.AsyncClient(auth=BearerAuth(source, origin=loopback.url), trust_env=False) as client:
         responses = await asyncio.gather(*(client.post(loopback.url, content=b"%d" % n) for n in range(8)))
     assert [response.status_code for response in responses] == [200] * 8
     assert sorted(loopback.bodies) == sorted([b"%d" % n for n in range(8)] * 2)
@@ -301,7 +309,7 @@ async def test_one_instance_serves_many_tasks(scripted: Any, loopback: Loopback)
 
 
 @pytest.mark.anyio
-async def test_cancelled_while_it_asks(scripted: Any) -> None:
+async def test_cancelled_while_it_asks(each: Any, scripted: Any) -> None:
     """A request that is cancelled while it waits for a newer token ends there, and is not sent again."""
     source, asked, sent = scripted(), asyncio.Event(), []
 
@@ -310,14 +318,12 @@ async def test_cancelled_while_it_asks(scripted: Any) -> None:
         await asyncio.Event().wait()
         return "second"
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: Any) -> Any:
         sent.append(request)
-        return httpx.Response(401)
+        return each.Response(401)
 
     source.rejected = rejected
-    async with httpx.AsyncClient(
-        auth=BearerAuth(source, origin=HOME), transport=httpx.MockTransport(handler)
-    ) as client:
+    async with each.AsyncClient(auth=BearerAuth(source, origin=HOME), transport=each.MockTransport(handler)) as client:
         request = asyncio.create_task(client.get(HOME))
         await asked.wait()
         request.cancel()

@@ -7,12 +7,16 @@ import functools
 import gc
 import logging
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import httpx2
+import pydantic
 import pytest
+from house.libraries import LIBRARIES
 from house.patience import met
 
 from kimi_auth.clients import Targets, as_target
@@ -84,17 +88,26 @@ class AsyncRecorder:
 HOME = "https://api.kimi.com"
 
 
-def sent_to(url: str, client: httpx.Client | httpx.AsyncClient) -> str | None:
-    """The Authorization that an httpx client sends there."""
+CLIENTS = [httpx.Client, httpx.AsyncClient, httpx2.Client, httpx2.AsyncClient]
+CLIENT_IDS = [f"{kind.__module__} {kind.__name__}" for kind in CLIENTS]
+
+
+def library_of(client: object) -> Any:
+    return LIBRARIES[type(client).__module__]
+
+
+def sent_to(url: str, client: Any) -> str | None:
+    """The Authorization that a client of either library sends there."""
     seen: list[str | None] = []
+    library = library_of(client)
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: Any) -> Any:
         seen.append(request.headers.get("Authorization"))
-        return httpx.Response(200)
+        return library.Response(200)
 
-    client._transport = httpx.MockTransport(answer)
+    client._transport = library.MockTransport(answer)
     client._mounts = {}
-    if isinstance(client, httpx.Client):
+    if isinstance(client, library.Client):
         client.get(url)
     else:
         asyncio.run(client.get(url))
@@ -113,8 +126,7 @@ KINDS: list[tuple[str, Callable[[], Any], Callable[[Any], Any], Any, Any]] = [
     ("kosong provider", Provider, lambda it: it.client.api_key, "T", STATIC),
     ("client that is callable", CallableClient, lambda it: it.api_key, "T", STATIC),
     ("slotted client", SlottedClient, lambda it: it.api_key, "T", STATIC),
-    ("httpx client", httpx.Client, header_of, "Bearer T", None),
-    ("httpx async client", httpx.AsyncClient, header_of, "Bearer T", None),
+    *((name, kind, header_of, "Bearer T", None) for name, kind in zip(CLIENT_IDS, CLIENTS, strict=True)),
     (
         "httpx client with a header",
         lambda: httpx.Client(headers={"authorization": "Basic x"}),
@@ -135,7 +147,7 @@ def test_kinds(make: Callable[[], Any], read: Callable[[Any], Any], given: Any, 
     assert read(client) == given
     target("")
     assert read(client) == signed_out
-    if isinstance(client, httpx.Client):
+    if isinstance(client, httpx.Client | httpx2.Client):
         client.close()
 
 
@@ -207,7 +219,7 @@ ABROAD = [
 
 @pytest.mark.parametrize("own", [None, "Basic theirs"], ids=["no header", "a header of its own"])
 @pytest.mark.parametrize("url", ABROAD)
-@pytest.mark.parametrize("make", [httpx.Client, httpx.AsyncClient])
+@pytest.mark.parametrize("make", CLIENTS, ids=CLIENT_IDS)
 def test_an_httpx_client_signs_by_the_address(make: Any, url: str, own: str | None, caplog: Any) -> None:
     """The token, and the registry's key, go to the platform's origin; elsewhere the client sends what it always did."""
     caplog.set_level(logging.DEBUG)
@@ -234,34 +246,36 @@ REDIRECTS = [
 
 
 @pytest.mark.parametrize(("location", "carried"), REDIRECTS)
-@pytest.mark.parametrize("make", [httpx.Client, httpx.AsyncClient])
+@pytest.mark.parametrize("make", CLIENTS, ids=CLIENT_IDS)
 def test_a_redirect_leads_no_token_away(make: Any, location: str, carried: str | None) -> None:
     """Each hop is signed by its own address."""
     seen: list[str | None] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers.get("Authorization"))
-        return httpx.Response(302, headers={"Location": location}) if len(seen) == 1 else httpx.Response(200)
+    library = LIBRARIES[make.__module__]
 
-    client = make(transport=httpx.MockTransport(answer), follow_redirects=True)
+    def answer(request: Any) -> Any:
+        seen.append(request.headers.get("Authorization"))
+        return library.Response(302, headers={"Location": location}) if len(seen) == 1 else library.Response(200)
+
+    client = make(transport=library.MockTransport(answer), follow_redirects=True)
     as_target(client, origin=HOME)("T")
     response = client.get(f"{HOME}/a")
-    if isinstance(client, httpx.AsyncClient):
+    if asyncio.iscoroutine(response):
         asyncio.run(response)
     assert seen == ["Bearer T", carried]
 
 
-def test_an_upgrade_to_tls_leads_no_token_away() -> None:
-    """httpx keeps the header on the way from http to https of one host: that is another origin all the same."""
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_an_upgrade_to_tls_leads_no_token_away(library: Any) -> None:
+    """Both libraries keep the header on the way from http to https of one host: that is another origin all the same."""
     seen: list[str | None] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: Any) -> Any:
         seen.append(request.headers.get("Authorization"))
-        return (
-            httpx.Response(302, headers={"Location": "https://localhost/"}) if len(seen) == 1 else httpx.Response(200)
-        )
+        upgrade = {"Location": "https://localhost/"}
+        return library.Response(302, headers=upgrade) if len(seen) == 1 else library.Response(200)
 
-    client = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True)
+    client = library.Client(transport=library.MockTransport(answer), follow_redirects=True)
     as_target(client, origin="http://localhost")("T")
     client.get("http://localhost/")
     assert seen == ["Bearer T", None]
@@ -277,11 +291,88 @@ def test_a_client_of_two_logins() -> None:
     assert len(client.event_hooks["request"]) == 2
 
 
-def test_an_httpx_client_needs_an_origin() -> None:
+@pytest.mark.parametrize("make", CLIENTS, ids=CLIENT_IDS)
+def test_an_httpx_client_needs_an_origin(make: Any) -> None:
     """Where its token may go has to be known."""
     for put in (as_target, Targets().attach):
         with pytest.raises(ValueError, match="origin="):
-            put(httpx.Client())
+            put(make())
+
+
+class Settings(pydantic.BaseModel):
+    """LlamaIndex's OpenAILike in short: a description, from which it makes its clients."""
+
+    api_key: str | None = STATIC
+    api_base: str = HOME
+
+
+class LangChainLike(pydantic.BaseModel):
+    """A description that can be called as well."""
+
+    openai_api_key: str = STATIC
+
+    def __call__(self, prompt: str) -> None:
+        raise AssertionError(f"a model was sent {len(prompt)} characters")
+
+
+class ThroughAModule:
+    """smolagents' LiteLLMModel in short: it gives its own key to a module that has another one."""
+
+    def __init__(self) -> None:
+        self.api_key, self.client = STATIC, litellm
+
+
+class Wrapper(Provider):
+    """It has a key of its own, which it may send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.api_key = STATIC
+
+
+class Delegate(Provider):
+    """instructor's way: what it does not have is its client's."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+
+litellm = types.ModuleType("litellm")
+litellm.api_key = None  # type: ignore[attr-defined]
+
+REFUSED: list[tuple[str, Callable[[], Any], str]] = [
+    ("a description", Settings, "http_client"),
+    ("a description that can be called", LangChainLike, "http_client"),
+    ("a module", lambda: litellm, "api_key=session"),
+    ("a client that is a module", ThroughAModule, "api_key=session"),
+    ("two keys", Wrapper, "attach its client"),
+]
+
+
+@pytest.mark.parametrize(("make", "instead"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
+def test_a_client_that_copies_its_key_is_refused(make: Callable[[], Any], instead: str) -> None:
+    """It would get a 401 when the token of that moment has ended; the sentence names another way, and no key."""
+    for put in (lambda it: as_target(it, origin=HOME), Targets(origin=HOME).attach):
+        with pytest.raises(TypeError, match=instead) as caught:
+            put(make())
+        assert "BearerAuth(session)" in str(caught.value)
+        assert STATIC not in str(caught.value)
+    assert litellm.api_key is None
+
+
+def test_a_client_that_delegates_is_served() -> None:
+    """The key that it shows is its client's, which gets the token."""
+    delegate = Delegate()
+    as_target(delegate, origin=HOME)("T")
+    assert (delegate.client.api_key, "api_key" in vars(delegate)) == ("T", False)
+
+
+def test_an_api_base_counts_as_a_base_url() -> None:
+    """A client that says so where it sends is served only if that is there."""
+    client: Any = Client()
+    client.api_base = "https://api.openai.com/v1"
+    with pytest.raises(ValueError, match="does not send to"):
+        Targets(origin=HOME).attach(client)
 
 
 def _at(base_url: object, make: Callable[[], Any]) -> Any:
@@ -305,8 +396,8 @@ def test_a_client_that_sends_elsewhere_is_refused(make: Callable[[], Any], base:
 
 @pytest.mark.parametrize("make", [Client, Provider])
 def test_a_client_that_sends_home_is_served(make: Callable[[], Any], caplog: Any) -> None:
-    """Its base URL may be a text or httpx's; turned elsewhere later, it has its own key again, and that is said."""
-    for base in (f"{HOME}/coding/v1", httpx.URL(f"{HOME}:443/"), None):
+    """Its base URL may be a text or either library's; turned elsewhere later, it has its own key again, and that is said."""
+    for base in (f"{HOME}/coding/v1", httpx.URL(f"{HOME}:443/"), httpx2.URL(HOME), None):
         client = _at(base, make)
         inner = getattr(client, "client", client)
         targets = Targets(lambda: "sk-config", origin=HOME)
@@ -342,7 +433,7 @@ OTHERWISE: list[tuple[str, Callable[[], Any], Callable[[Any], Any], Any]] = [
     ("no key", lambda: Client(None), lambda it: it.api_key, "sk-config"),
     ("the token of that time", lambda: Client("T1"), lambda it: it.api_key, "sk-config"),
     ("kosong provider", lambda: Provider(""), lambda it: it.client.api_key, "sk-config"),
-    ("httpx client", httpx.Client, header_of, "Bearer sk-config"),
+    *((name, kind, header_of, "Bearer sk-config") for name, kind in zip(CLIENT_IDS, CLIENTS, strict=True)),
     ("a callable is told", Recorder, lambda it: it.got[-1], ""),
 ]
 
@@ -361,7 +452,7 @@ def test_the_static_key_of_the_registry(make: Callable[[], Any], read: Callable[
     keys[0] = ""
     targets.inject("")
     assert read(client) == STATIC if left == STATIC else not read(client)
-    if isinstance(client, httpx.Client):
+    if isinstance(client, httpx.Client | httpx2.Client):
         client.close()
 
 
@@ -444,6 +535,7 @@ def test_attached_turn_by_turn(meanwhile: Callable[[Client], None], last: str, s
     [
         pytest.param(lambda: Client("T1"), lambda it: it.api_key, "", id="client"),
         pytest.param(lambda: httpx.AsyncClient(headers={"Authorization": "Bearer T1"}), header_of, None, id="httpx"),
+        pytest.param(lambda: httpx2.AsyncClient(headers={"Authorization": "Bearer T1"}), header_of, None, id="httpx2"),
     ],
 )
 def test_a_token_is_nobodys_static_key(make: Callable[[], Any], read: Callable[[Any], Any], left: Any) -> None:

@@ -75,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.lower().startswith(tuple(foreign.lower() for foreign in FOREIGN)):
             patch.delenv(name)
     # Caches are found through HOME, and downloading a browser again for each run would be waste.
+    patch.setenv("LANGUAGE", "en")  # a developer may read Chinese; tests of that say so
     patch.setenv("XDG_CACHE_HOME", outside.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
     move_in(config, patch, "between-tests")
     for number in INHERITED:

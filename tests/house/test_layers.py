@@ -16,15 +16,22 @@ THIRD_PARTY = {
     "PyInstaller": {"__pyinstaller"},
     "brotli": {"wire"},
     "filelock": {"store", "models"},
-    "httpx": {"wire", "clients", "cli"},  # cli: the demo is a client like any other
+    "aiohttp": {"clients"},  # types only
+    "anthropic": {"clients"},
+    "certifi": {"wire"},
+    "httpx": {"http_libraries", "clients", "cli"},  # types only, but for the demo, which is a client like any other
+    "httpx2": {"http_libraries", "clients"},  # types only
+    "idna": {"clients"},
     "keyring": {"store"},
     "pydantic": {"platforms", "models"},
+    "requests": {"clients"},  # types only
     "rich": {"cli"},
     "segno": {"cli"},
     "starlette": {"testing"},
     "transitions": {"machine"},
     "typer": {"cli"},
     "uvicorn": {"testing"},
+    "websockets": {"clients"},
     "zstandard": {"wire"},
 }
 """Which rooms may import what: a package that is to be replaced one day is imported by one room."""

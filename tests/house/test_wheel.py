@@ -65,6 +65,7 @@ def test_wheel_contents(dist: Path) -> None:
     for file in (CHECKOUT / "machines").glob("*.toml"):
         assert f"kimi_auth/machines/{file.name}" in names
     assert {"kimi_auth/py.typed", "kimi_auth/platforms/builtin.toml"} <= names
+    assert [name for name in names if "/locale/" in name] == ["kimi_auth/locale/zh/LC_MESSAGES/kimi_auth.mo"]
     info = f"kimi_auth-{kimi_auth.__version__}.dist-info/"
     assert f"{info}licenses/LICENSE" in names
     assert all(name.startswith(("kimi_auth/", info)) for name in names)
@@ -77,6 +78,7 @@ def test_sdist_contents(dist: Path) -> None:
     with tarfile.open(file) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     pages = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "Makefile", "machines/README.md"}
+    pages |= {"README.zh-CN.md", *(f"kimi_auth/locale/zh/LC_MESSAGES/kimi_auth.{end}" for end in ("po", "mo"))}
     assert {*pages, "tests/conftest.py", "tests/servers/oidc/server.mjs", "examples/first_login.py"} <= names
     assert not [name for name in names if "node_modules" in name or "__pycache__" in name or ".venv" in name]
 

@@ -20,7 +20,7 @@ FORBIDDEN = {
     "an issue number": r"(?i)\b(?:issue|bug|ticket|pull request|pr)\s+#\d+|\(#\d+\)",
 }
 LEFT_BY_TOOLS = re.compile(r"(^|/)(\.(?!ci/|gitignore$)|node_modules|__pycache__|build/|dist/|htmlcov)")
-BINARY = {".png", ".gif", ".ico", ".woff2"}
+BINARY = {".mo", ".png", ".gif", ".ico", ".woff2"}
 
 
 def files() -> Iterator[Path]:

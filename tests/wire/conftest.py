@@ -8,10 +8,13 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
+from house.libraries import in_library
 from house.patience import NO_LIMIT_S, joined
 
 from kimi_auth.wire import Answer, Endpoints, OAuthClient, fetch_models, fetch_models_sync
@@ -45,13 +48,16 @@ class StillClock:
         self.now_s += seconds
 
 
-class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
+class Broken(httpx.SyncByteStream, httpx.AsyncByteStream, httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """A body that gives its chunks and then fails."""
 
     def __init__(
         self, *chunks: bytes, failure: Exception | None = None, between: Callable[[], None] | None = None
     ) -> None:
         self._chunks, self._failure, self._between = chunks, failure, between
+
+    def in_library(self, library: Any) -> Broken:
+        return Broken(*self._chunks, failure=in_library(self._failure, library), between=self._between)
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
@@ -71,9 +77,10 @@ Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 @dataclass
 class World:
-    """A client whose network is a script: each request is kept and gets `reply`."""
+    """A client whose network is a script: each request is kept and gets `reply`, in the classes of `library`."""
 
     reply: Reply
+    library: Any = httpx
     clock: StillClock = field(default_factory=StillClock)
     requests: list[httpx.Request] = field(default_factory=list)
     revoked_codes: frozenset[str] = frozenset({"invalid_grant", "login_gone"})
@@ -89,9 +96,15 @@ class World:
     def handle(self, request: httpx.Request) -> httpx.Response:
         request.read()
         self.requests.append(request)
-        if isinstance(self.reply, Exception):
-            raise self.reply
-        return self.reply(request) if callable(self.reply) else self.reply
+        reply = self.reply(request) if callable(self.reply) else self.reply
+        reply = in_library(reply, self.library)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply  # type: ignore[no-any-return]
+
+    @property
+    def transport(self) -> Any:
+        return self.library.MockTransport(self.handle)
 
     @property
     def oauth(self) -> OAuthClient:
@@ -107,12 +120,11 @@ class World:
             client_secret=self.client_secret,
             auth_method=self.auth_method,
         )
-        transport = httpx.MockTransport(self.handle)
         return OAuthClient(
             endpoints,
             self.headers,
-            transport=transport,
-            async_transport=transport,
+            transport=self.transport,
+            async_transport=self.transport,
             clock=self.clock,
             plain_http=self.plain_http,
         )
@@ -135,11 +147,11 @@ class World:
         raise KeyError(request)
 
     async def models(self, bearer: str, **more: Any) -> Answer[Any, Any]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self.handle)) as client:
+        async with self.library.AsyncClient(transport=self.transport) as client:
             return await fetch_models(self.host, bearer, self.headers, client=client, clock=self.clock, **more)
 
     def models_sync(self, bearer: str, **more: Any) -> Answer[Any, Any]:
-        with httpx.Client(transport=httpx.MockTransport(self.handle)) as client:
+        with self.library.Client(transport=self.transport) as client:
             return fetch_models_sync(self.host, bearer, self.headers, client=client, clock=self.clock, **more)
 
 
@@ -151,8 +163,9 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world() -> type[World]:
-    return World
+def world(library: Any) -> Callable[..., World]:
+    """Worlds whose programs have loaded one library, first the one and then the other."""
+    return partial(World, library=library)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -131,7 +130,9 @@ def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-both_ways = pytest.mark.parametrize("send", [in_thread, in_loop])
+def both_ways(test: Any) -> Any:
+    """From a thread and from an event loop, over both libraries."""
+    return pytest.mark.usefixtures("library")(pytest.mark.parametrize("send", [in_thread, in_loop])(test))
 
 
 def post(url: str) -> Request:
@@ -285,7 +286,7 @@ def test_each_request(
     assert (server.requests, len(server.connections)) == ([], 1)
 
 
-def test_other_failures_of_tls_stay_failures_of_the_network(raw_server: Any) -> None:
+def test_other_failures_of_tls_stay_failures_of_the_network(library: Any, raw_server: Any) -> None:
     """A port that does not speak TLS presents no certificate."""
     url = raw_server(lambda peer: None).url.replace("http://", "https://")
-    assert in_thread(post(url)).failure in {httpx.ConnectError, httpx.ConnectTimeout}
+    assert in_thread(post(url)).failure in {library.ConnectError, library.ConnectTimeout}

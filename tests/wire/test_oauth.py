@@ -105,7 +105,7 @@ def test_scope_is_sent_when_the_platform_has_one(world: Any) -> None:
     """A scope goes with the code request and nothing else."""
     it = world(OK)
     endpoints = Endpoints("https://a.test", "https://a.test/d", "https://a.test/t", "c", scope="openid offline")
-    client = OAuthClient(endpoints, {}, async_transport=httpx.MockTransport(it.handle))
+    client = OAuthClient(endpoints, {}, async_transport=it.transport)
     asyncio.run(client.request_code())
     assert form(it.requests[0]) == {"client_id": "c", "scope": "openid offline"}
 
@@ -305,7 +305,7 @@ def test_discovery_can_be_forbidden(world: Any) -> None:
     client = OAuthClient(
         Endpoints(ISSUER, f"{ISSUER}/d", f"{ISSUER}/t", "c", discover_revocation=False),
         {},
-        transport=httpx.MockTransport(it.handle),
+        transport=it.transport,
     )
     answer = client.revoke("t", "refresh_token")
     assert (answer.outcome, it.requests) == ("unsupported", [])
@@ -403,18 +403,18 @@ def test_a_strange_etag_is_forgotten(world: Any, etag: str) -> None:
     assert it.models_sync("token").value.etag == ""
 
 
-def habitual(kind: type[Any], handle: Any) -> Any:
-    return kind(transport=httpx.MockTransport(handle), auth=("u", "p"), follow_redirects=True)
+def habitual(kind: type[Any], it: Any) -> Any:
+    return kind(transport=it.transport, auth=("u", "p"), follow_redirects=True)
 
 
-def ask_in_thread(handle: Any) -> str:
-    with habitual(httpx.Client, handle) as client:
+def ask_in_thread(it: Any) -> str:
+    with habitual(it.library.Client, it) as client:
         return fetch_models_sync("https://api.test/v1/", "token", {}, client=client).outcome
 
 
-def ask_in_loop(handle: Any) -> str:
+def ask_in_loop(it: Any) -> str:
     async def run() -> str:
-        async with habitual(httpx.AsyncClient, handle) as client:
+        async with habitual(it.library.AsyncClient, it) as client:
             return (await fetch_models("https://api.test/v1/", "token", {}, client=client)).outcome
 
     return asyncio.run(run())
@@ -424,7 +424,7 @@ def ask_in_loop(handle: Any) -> str:
 def test_a_given_clients_habits_do_not_count(world: Any, ask: Callable[[Any], str]) -> None:
     """Neither the auth nor the redirects of the client that is lent to us change the request."""
     it = world(lambda request: httpx.Response(302, headers={"Location": "https://portal.test/"}))
-    assert ask(it.handle) == "unavailable"
+    assert ask(it) == "unavailable"
     assert [str(request.url) for request in it.requests] == ["https://api.test/v1/models"]
     assert it.requests[0].headers["Authorization"] == "Bearer token"
 

@@ -13,7 +13,7 @@ import pytest
 from house.patience import NO_LIMIT_S, joined
 from wire.sending import in_loop, in_thread
 
-from kimi_auth.wire.failures import UnsendableError
+from kimi_auth.wire.failures import UnsendableError, is_any_of
 from kimi_auth.wire.proxies import proxy_for
 from kimi_auth.wire.request import Request
 from kimi_auth.wire.response import RawResponse
@@ -37,7 +37,7 @@ PROXY = "http://u:s3cret@proxy.test:3128"
 def test_how_a_proxy_may_be_spelt(monkeypatch: pytest.MonkeyPatch, value: str, proxy: str | None) -> None:
     """`socks` is SOCKS 5, no scheme is http, and quotes that no shell has removed do not count."""
     monkeypatch.setenv("ALL_PROXY", value)
-    found = proxy_for(AWAY)
+    found = proxy_for(AWAY, httpx)
     assert (str(found.url) if found else None) == proxy
 
 
@@ -73,14 +73,14 @@ def test_what_no_proxy_exempts(monkeypatch: pytest.MonkeyPatch, exempt: str, url
     """Hosts, domains, blocks of addresses, ports: as curl reads them; entries without a meaning are passed over."""
     monkeypatch.setenv("ALL_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", exempt)
-    assert (proxy_for(url) is None) == is_exempt
+    assert (proxy_for(url, httpx) is None) == is_exempt
 
 
 def test_socks_4_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A protocol that cannot be used is told as such, with the one that can."""
     monkeypatch.setenv("ALL_PROXY", "socks4://u:s3cret@proxy.test:1080")
     with pytest.raises(UnsendableError, match="ALL_PROXY speaks socks4; only SOCKS 5") as raised:
-        proxy_for(AWAY)
+        proxy_for(AWAY, httpx)
     assert "s3cret" not in str(raised.value)
 
 
@@ -112,6 +112,7 @@ def no_socks() -> Iterator[Callable[..., str]]:
         joined(thread)
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("send", [in_thread, in_loop])
 @pytest.mark.parametrize(
     "parts",
@@ -132,5 +133,6 @@ def test_what_is_no_socks_proxy(
     """Whatever answers instead of a SOCKS proxy: nothing raises, and the token was certainly not sent."""
     monkeypatch.setenv("ALL_PROXY", no_socks(*parts))
     response = send(Request("POST", AWAY, {}, {"refresh_token": "s3cret-token"}, secrets=("s3cret-token",)))
-    assert response.failure is httpx.ProxyError
+    assert response.failure is not None
+    assert is_any_of(response.failure, "ProxyError", "NotSentError")
     assert "s3cret" not in response.message

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_args
 
 import httpx
+import httpx2
 import pytest
+from house.libraries import LIBRARIES
 
 from kimi_auth.errors import (
     AccessDenied,
@@ -19,7 +21,7 @@ from kimi_auth.errors import (
     SignInEnded,
     Unreachable,
 )
-from kimi_auth.wire import TABLES, answers, columns, decide, interpret, markdown, tables
+from kimi_auth.wire import TABLES, answers, columns, decide, failures, interpret, markdown, tables
 from kimi_auth.wire.failures import UnpinnedError, UntrustedError
 from kimi_auth.wire.response import RawResponse
 from kimi_auth.wire.rules import ANY_ERROR, Facts, Row
@@ -72,6 +74,12 @@ class Case(NamedTuple):
 def cut(status: int, body: bytes, failure: Exception) -> Callable[[type], httpx.Response]:
     """An answer whose body breaks after `body`."""
     return lambda broken: httpx.Response(status, stream=broken(body, failure=failure))
+
+
+def named(name: str) -> type[Exception]:
+    """The class of this name: httpx's, httpx2's, or one of ours."""
+    found: type[Exception] = next(getattr(it, name) for it in (httpx, httpx2, failures) if hasattr(it, name))
+    return found
 
 
 RESET = httpx.ReadError("reset")
@@ -235,8 +243,9 @@ CASES = [
         )
     ),
     *(
-        Case("exchange", failure(""), "in_doubt", Unreachable, "did not answer completely")
+        Case("exchange", named(failure)(""), "in_doubt", Unreachable, "did not answer completely")
         for failure in tables.MAYBE_SENT
+        if hasattr(httpx, failure) or hasattr(failures, failure)
     ),
     Case("exchange", ValueError("never seen before"), "in_doubt", Unreachable, "completely: ValueError"),
     Case("exchange", cut(200, b'{"access_token": "ha', RESET), "in_doubt", Unreachable, "the connection broke"),
@@ -398,17 +407,26 @@ def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
         yield from subclasses(child)
 
 
-def test_every_transport_error_is_classified() -> None:
-    """Each error class of httpx that a request can end with is named in the exchange table, in one row."""
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_every_transport_error_is_classified(library: Any) -> None:
+    """Each error class of both libraries that a request can end with is named in the exchange table, in one row."""
     leaves = {
-        kind
-        for kind in subclasses(httpx.RequestError)
-        if not kind.__subclasses__() and kind.__module__.startswith("httpx")
-    } | {httpx.InvalidURL}
-    assert {httpx.ConnectError, httpx.RemoteProtocolError} < leaves
-    named = [kind for row in TABLES["exchange"] for kind in row.failure]
-    assert {kind.__name__ for kind in leaves} <= {kind.__name__ for kind in named}
+        kind.__name__
+        for kind in subclasses(library.RequestError)
+        if not kind.__subclasses__() and kind.__module__.partition(".")[0] == library.__name__
+    } | {"InvalidURL"}
+    assert {"ConnectError", "RemoteProtocolError"} < leaves
+    named = [name for row in TABLES["exchange"] for name in row.failure]
+    assert leaves <= set(named)
     assert len(named) == len(set(named))
+
+
+def test_failures_in_the_tables_exist() -> None:
+    """A name in a table is a class of ours, or of both libraries, but for httpx2's own server-sent events."""
+    named = {name for rows in TABLES.values() for row in rows for name in row.failure} - {"Exception"}
+    ours = {name for name in named if hasattr(failures, name)}
+    assert {name for name in named - ours if not hasattr(httpx2, name)} == set()
+    assert {name for name in named - ours if not hasattr(httpx, name)} == {"SSEError"}
 
 
 @pytest.mark.parametrize(
@@ -421,6 +439,10 @@ def test_every_transport_error_is_classified() -> None:
         (httpx.WriteError, 0, "in_doubt"),
         (httpx.WriteTimeout, 0, "in_doubt"),
         (httpx.RemoteProtocolError, 0, "in_doubt"),
+        (httpx2.ConnectError, 0, "not_processed"),
+        (httpx2.SSEError, 200, "in_doubt"),
+        (failures.NotSentError, 0, "not_processed"),
+        (failures.DeadlineError, 0, "in_doubt"),
         (KeyError, 0, "in_doubt"),
     ],
 )
@@ -432,7 +454,7 @@ def test_only_what_was_surely_not_sent_is_not_processed(failure: type[Exception]
 def test_nothing_transient_ends_a_login() -> None:
     """Of all statuses without an OAuth error, and of all failures, none is `refused` or `misconfigured`."""
     for status in range(600):
-        for failure in (None, *tables.NEVER_SENT, *tables.MAYBE_SENT):
+        for failure in (None, *map(named, tables.NEVER_SENT), *map(named, tables.MAYBE_SENT)):
             outcome = decide(tables.EXCHANGE, Facts(status, failure=failure)).outcome
             assert outcome not in {"refused", "misconfigured", "tokens"}, (status, failure)
 
@@ -442,9 +464,7 @@ def test_tables_can_be_shown() -> None:
     page = markdown(tables.EXCHANGE)
     assert page.count("\n") == len(tables.EXCHANGE) + 2
     assert "| 1 | 200 to 299 |  | token |  | tokens |  | RFC 6749 §5.1" in page
-    assert (
-        "| none |  |  | ConnectError, ConnectTimeout, PoolTimeout, ProxyError, LocalProtocolError | not_processed |"
-        in page
-    )
+    never_sent = "ConnectError, ConnectTimeout, PoolTimeout, ProxyError, LocalProtocolError, NotSentError"
+    assert f"| none |  |  | {never_sent} | not_processed |" in page
     assert "| 429 |" in page
-    assert columns(Row("x", "y", error=ANY_ERROR, failure=(Exception,))) == ("", "any", "", "any", "x", "", "y")
+    assert columns(Row("x", "y", error=ANY_ERROR, failure=("Exception",))) == ("", "any", "", "any", "x", "", "y")

@@ -12,10 +12,13 @@ from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.hints import for_platform
 from kimi_auth.cli.options import Json, PlatformId, concluded, open_session, terminal_of
-from kimi_auth.cli.terminal import Terminal, counted
+from kimi_auth.cli.status import VERDICTS
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import counted, joined, tr
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.selection import DEFAULT_PLATFORM
+from kimi_auth.text import cells
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -42,7 +45,8 @@ RUNBOOK: tuple[Look, ...] = (
 )
 """The checks, in this order."""
 
-ALL_WELL = "No problems found: this login works."
+MARKS = {"ok": tr("ok"), "finding": tr("finding"), "next": tr("next")}
+ALL_WELL = tr("No problems found: this login works.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -66,21 +70,25 @@ def doctor(
     else:
         _show(out, checks)
     if count:
-        found = f"{counted(count, 'finding')}: {', '.join(names)}"
-        raise concluded(out, Findings(found, hint="the next step is listed with each"))
+        many = counted(count, tr("one finding"), tr("{number} findings"))
+        found = tr("{findings}: {names}", findings=many, names=joined(tr(", "), names))
+        raise concluded(out, Findings(found, hint=tr("the next step is listed with each")))
 
 
 def _examine(out: Terminal, platform: str | None, *, verify: bool) -> list[Check]:
+    text = str if out.json else out.text
     try:
         session = open_session(platform)
     except ConfigError as error:
-        return [Check("environment", public(error.message), public(error.hint))]
+        return [Check(tr("environment"), public(text(error.message)), public(text(error.hint)))]
     found = session.status()
     looks = RUNBOOK[:1] if environment.is_blocked(session) else RUNBOOK  # the other checks would report the same again
     checks = [check for look in looks for check in look(session, found)]
     if verify and found.fp:
         checks.append(_asked(out, session))
-    return [Check(check.name, public(check.evidence), public(_step(session, check.step))) for check in checks]
+    return [
+        Check(check.name, public(text(check.evidence)), public(_step(session, text(check.step)))) for check in checks
+    ]
 
 
 def _step(session: Session, step: str) -> str:
@@ -95,7 +103,15 @@ def _step(session: Session, step: str) -> str:
 def _asked(out: Terminal, session: Session) -> Check:
     says, error = out.signals.run(session.models.verify())
     steps = {"valid": "", "invalid": RENEW, "unknown": error.hint if error else ""}
-    return Check("API says", says + (f": {error.message}" if error else ""), steps[says])
+    return Check(
+        tr("API says"), VERDICTS[says] + (tr(": {reason}", reason=error.message) if error else ""), steps[says]
+    )
+
+
+def _mark(out: Terminal, mark: str) -> str:
+    """The first column of a line, in seven cells."""
+    text = out.text(MARKS[mark])
+    return text + " " * (7 - cells(text))
 
 
 def _show(out: Terminal, checks: Sequence[Check]) -> None:
@@ -103,9 +119,16 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
     is_well = not any(check.step for check in checks)
     if not out.is_lively:
         for check in checks:
-            out.line(f"{check.verdict:7} {check.name}: {check.evidence}")
+            out.line(
+                tr(
+                    "{verdict} {check}: {told}",
+                    verdict=_mark(out, check.verdict),
+                    check=check.name,
+                    told=check.evidence,
+                )
+            )
             if check.step:
-                out.line(f"{'next':7} {check.name}: {check.step}")
+                out.line(tr("{verdict} {check}: {told}", verdict=_mark(out, "next"), check=check.name, told=check.step))
         if is_well:
             out.line(ALL_WELL)
         return
@@ -113,7 +136,7 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from kimi_auth.cli.drawing import MARGIN
+    from kimi_auth.cli.drawing import MARGIN, Prose
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
@@ -121,11 +144,11 @@ def _show(out: Terminal, checks: Sequence[Check]) -> None:
     grid.add_column(overflow="fold")
     for check in checks:
         mark = Text("✗", "bold red") if check.step else Text("✓", "green")
-        grid.add_row(check.name, mark, Text(check.evidence))
+        grid.add_row(out.text(check.name), mark, Prose(check.evidence))
         if check.step:
-            grid.add_row("", Text("→", "bold"), Text(check.step, "bold"))
-    title = Text("Checks of this login", "bold")
+            grid.add_row("", Text("→", "bold"), Prose(check.step, "bold"))
+    title = Text(out.text(tr("Checks of this login")), "bold")
     for part in ("", Padding(title, (0, MARGIN)), "", Padding(grid, (0, MARGIN)), ""):
         out.picture(part)
     if is_well:
-        out.picture(Padding(Text(ALL_WELL, "green"), (0, MARGIN, 1, MARGIN)))
+        out.picture(Padding(Prose(out.text(ALL_WELL), "green"), (0, MARGIN, 1, MARGIN)))

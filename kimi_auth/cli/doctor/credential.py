@@ -16,6 +16,7 @@ from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
 from kimi_auth.extras import install
+from kimi_auth.language import joined, tr
 from kimi_auth.login.keyring_migration import is_waiting
 from kimi_auth.models.account import sign_in_command
 from kimi_auth.store import FileStore
@@ -29,7 +30,7 @@ STEPS = {
     "absent": LOGIN,
     "corrupt": LOGIN,
     "revoked": LOGIN,
-    "blocked": f"{RENEW}; if the server still refuses: {LOGIN}",
+    "blocked": tr("{renew}; if the server still refuses: {login}", renew=RENEW, login=LOGIN),
     "usable": f"{LOGIN} --force",
 }
 """For states that are findings; `usable` is one only where the server ended the login."""
@@ -40,8 +41,9 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
     if found.state == "absent" and is_waiting(components_of(session).config, session.platform):
         return  # said by `keyring`
     error = found.error
-    left = f", {duration(found.left_s)} left" if found.left_s else ""
-    evidence = f"{WORDS[found.state]}{left}: {'nothing in ' if found.state == 'absent' else ''}{found.location}"
+    left = tr(", {time} left", time=duration(found.left_s)) if found.left_s else ""
+    where = tr("nothing in {location}", location=found.location) if found.state == "absent" else found.location
+    evidence: str = tr("{state}{left}: {location}", state=WORDS[found.state], left=left, location=where)
     step = STEPS.get(found.state, "")
     if isinstance(error, WrongIssuer):
         evidence, step = error.message, addressed(error, sign_in_command(session.platform)).hint
@@ -51,11 +53,11 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
         evidence = (
             error.message
             if found.location.removeprefix("the file ") in error.message
-            else f"{error.message}, {found.location}"
+            else tr("{error}, {location}", error=error.message, location=found.location)
         )
         if found.state == "corrupt" and not isinstance(error, CorruptCredential):
             evidence, step = error.message, _readable(session) or error.hint
-    yield Check("credential", evidence, step)
+    yield Check(tr("credential"), evidence, step)
 
 
 def bound(session: Session, found: Status) -> Iterator[Check]:
@@ -63,13 +65,13 @@ def bound(session: Session, found: Status) -> Iterator[Check]:
     if not found.fp or session.platform.oauth is None or isinstance(found.error, WrongIssuer):
         return
     says = {
-        "record": "according to the record; the next renewal binds it",
-        "binding": "according to its binding; another program wrote the record",
-        "platform": "by default; the next renewal binds it",
+        "record": tr("according to the record; the next renewal binds it"),
+        "binding": tr("according to its binding; another program wrote the record"),
+        "platform": tr("by default; the next renewal binds it"),
     }.get(found.issuer_from, "")
     if found.binding and found.issuer_from == "record":
-        says = "according to the record and its binding"
-    yield Check("issuer", f"{found.issuer}, {says}")
+        says = tr("according to the record and its binding")
+    yield Check(tr("issuer"), joined(tr(", "), (found.issuer, says)))
 
 
 def private(session: Session, found: Status) -> Iterator[Check]:
@@ -80,22 +82,25 @@ def private(session: Session, found: Status) -> Iterator[Check]:
         return
     quoted = shlex.quote(str(path))
     if mode & 0o077:
-        yield Check("file mode", f"{mode:04o}: others may read or write it", f"chmod 600 {quoted}")
+        yield Check(tr("file mode"), tr("{mode:04o}: others may read or write it", mode=mode), f"chmod 600 {quoted}")
     elif mode & 0o600 != 0o600:
-        yield Check("file mode", f"{mode:04o}: its owner may not read and write it", f"chmod 600 {quoted}")
+        yield Check(
+            tr("file mode"), tr("{mode:04o}: its owner may not read and write it", mode=mode), f"chmod 600 {quoted}"
+        )
     else:
-        yield Check("file mode", f"{mode:04o}: yours alone")
+        yield Check(tr("file mode"), tr("{mode:04o}: yours alone", mode=mode))
 
 
 def keyring(session: Session, _: Status) -> Iterator[Check]:
     """An old Kimi CLI's login in the system keyring moves into the file with the next command that needs a token."""
     if not is_waiting(components_of(session).config, session.platform):
-        yield Check("keyring", "nothing waits there")
+        yield Check(tr("keyring"), tr("nothing waits there"))
         return
     package = "" if find_spec("keyring") else f"{install('keyring')} && "
     yield Check(
-        "keyring",
-        "config.toml says that the login is in the system keyring" + (", which needs a package" if package else ""),
+        tr("keyring"),
+        tr("config.toml says that the login is in the system keyring")
+        + (tr(", which needs a package") if package else ""),
         f"{package}kimi-auth models sync",
     )
 

@@ -13,9 +13,9 @@ from kimi_auth.cli.doctor.check import LOGIN, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import duration
-from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
+from kimi_auth.language import counted, joined, tr
 from kimi_auth.models import ConfigFile
 from kimi_auth.models.account import PlatformConfig
 from kimi_auth.store.lock import locked, why_shared
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["locks", "why_locks_are_shared", "writable", "writers"]
 
 CONFIG_PATIENCE_S = 1.0
-LOCAL_DISK = "move it to a local disk: export KIMI_SHARE_DIR=/a/directory/on/a/local/disk"
+LOCAL_DISK = tr("move it to a local disk: export KIMI_SHARE_DIR=/a/directory/on/a/local/disk")
 
 _KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
 
@@ -38,12 +38,13 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
         return
     traces = []
     if found.fp and found.issuer_from in {"binding", "platform"}:
-        traces.append("the credential was last written by a Kimi CLI")
+        traces.append(tr("the credential was last written by a Kimi CLI"))
     if ages := sorted(_ages_s(path.parent)):
-        traces.append(f"{counted(len(ages), 'unfinished write')} of a Kimi CLI, the last one {duration(ages[0])} ago")
+        many = counted(len(ages), tr("one unfinished write"), tr("{number} unfinished writes"))
+        traces.append(tr("{writes} of a Kimi CLI, the last one {time} ago", writes=many, time=duration(ages[0])))
     lost = found.state in {"corrupt", "blocked"} or isinstance(found.error, SignInEnded)
-    step = f"close every running Kimi CLI, then: {LOGIN} --force"
-    yield Check("writers", "; ".join(traces) or "kimi-auth alone", step if traces and lost else "")
+    step = tr("close every running Kimi CLI, then: {login} --force", login=LOGIN)
+    yield Check(tr("writers"), joined(tr("; "), traces) or tr("kimi-auth alone"), step if traces and lost else "")
 
 
 def locks(session: Session, _: Status) -> Iterator[Check]:
@@ -55,10 +56,10 @@ def locks(session: Session, _: Status) -> Iterator[Check]:
     try:
         why = why_locks_are_shared(place)
     except StorageError as error:
-        yield Check("locks", error.message, error.hint)
+        yield Check(tr("locks"), error.message, error.hint)
         return
-    words = f"a lock in {place.parent} does not keep others out: {why}" if why else "exclude each other"
-    yield Check("locks", words, LOCAL_DISK if why else "")
+    told = tr("a lock in {directory} does not keep others out: {why}", directory=place.parent, why=why)
+    yield Check(tr("locks"), told if why else tr("exclude each other"), LOCAL_DISK if why else "")
 
 
 def writable(session: Session, found: Status) -> Iterator[Check]:
@@ -70,7 +71,7 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
         components_of(session).store.check_writable()
         components_of(session).config.read()
     except StorageError as error:
-        yield Check("writing", error.message, error.hint)
+        yield Check(tr("writing"), error.message, error.hint)
         return
     except ConfigError:
         return  # said where models are looked at
@@ -79,9 +80,9 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
             ConfigFile(components_of(session).share_dir, lock_wait_s=CONFIG_PATIENCE_S), session.platform
         ).check()
     except ConfigError as error:
-        yield Check("writing", error.message, error.hint)
+        yield Check(tr("writing"), error.message, error.hint)
         return
-    yield Check("writing", "credential and config.toml can be written")
+    yield Check(tr("writing"), tr("credential and config.toml can be written"))
 
 
 def why_locks_are_shared(path: Path) -> str:

@@ -16,6 +16,7 @@ from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.cli.options import components_of
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import joined, tr
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.models.variables import BASE_URL
 from kimi_auth.selection import API_BASE_VARIABLES, OAUTH_HOST_VARIABLES
@@ -26,31 +27,34 @@ if TYPE_CHECKING:
 __all__ = ["is_blocked", "location", "models", "platforms", "variables"]
 
 OVERRIDES = (*OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES)
-ELSEWHERE = "name another directory: export KIMI_SHARE_DIR=/a/directory"
+ELSEWHERE = tr("name another directory: export KIMI_SHARE_DIR=/a/directory")
 
 
 def location(session: Session, status: Status) -> Iterator[Check]:
     """Which version looks where; a share dir that cannot be one, or that depends on where a command is started."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
-    yield Check("version", f"kimi-auth {__version__}" + "".join(f", {name} is set" for name in overrides))
+    told = joined("", (f"kimi-auth {__version__}", *(tr(", {name} is set", name=name) for name in overrides)))
+    yield Check(tr("version"), told)
     path = components_of(session).share_dir
-    evidence, step = f"{path} ({status.sources['share_dir']})", ""
+    evidence, step = tr("{path} ({source})", path=path, source=status.sources["share_dir"]), ""
     if not path.is_absolute():
-        evidence += ", which is a different location in every directory"
+        evidence += tr(", which is a different location in every directory")
         step = f"export KIMI_SHARE_DIR={shlex.quote(str(Path.cwd() / path))}"
     else:
         words, step = _obstacle(path)
         evidence += words
-    yield Check("share dir", evidence, step)
+    yield Check(tr("share dir"), evidence, step)
     if path.is_absolute() and not step:
         for words, step in _remarks(path).items():
-            yield Check("share dir", words, step)
+            yield Check(tr("share dir"), words, step)
 
 
 def variables(_: Session, found: Status) -> Iterator[Check]:
     """What the Kimi CLI takes from the environment instead of this login; a finding where that sends its token elsewhere."""
     for name, says in found.overridden_by.items():
-        yield Check("variable", f"{name} {says}", f"unset {name}" if name == BASE_URL else "")
+        yield Check(
+            tr("variable"), tr("{name} {says}", name=name, says=says), f"unset {name}" if name == BASE_URL else ""
+        )
 
 
 def is_blocked(session: Session) -> bool:
@@ -63,17 +67,17 @@ def _obstacle(path: Path) -> tuple[str, str]:
     try:
         if os.path.lexists(path) and not path.is_dir():
             if not path.is_file():
-                return ", which is not a directory", ELSEWHERE
-            return ", which is not a directory", f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
+                return tr(", which is not a directory"), ELSEWHERE
+            return tr(", which is not a directory"), f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
         for directory in _directories(path):
             list(files.remarks(directory))
     except files.Unfit as error:
-        return f": {error}" if error.path != path else f" {error.message}", error.hint
+        return tr(": {reason}", reason=error) if error.path != path else " " + error.message, error.hint
     except FileNotFoundError:
         return ("", "") if path.exists() else _not_makeable(path)
     except OSError as error:
         words, hint = files.reason(error, path)
-        return f": {words}", hint or ELSEWHERE
+        return tr(": {reason}", reason=words), hint or ELSEWHERE
     return "", ""
 
 
@@ -83,8 +87,8 @@ def _not_makeable(path: Path) -> tuple[str, str]:
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".kimi-auth-", dir=above))  # noqa: PTH106
     except OSError as error:
-        words = "read-only" if error.errno == errno.EROFS else os.strerror(error.errno or 0)
-        return f", which cannot be made: {above}: {words}", ELSEWHERE
+        words = tr("read-only") if error.errno == errno.EROFS else os.strerror(error.errno or 0)
+        return tr(", which cannot be made: {above}: {reason}", above=above, reason=words), ELSEWHERE
     return "", ""
 
 
@@ -109,40 +113,51 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     except ConfigError as error:
         evidence = error.message.removesuffix("; nothing was changed")
         yield Check(
-            "config.toml", evidence, error.hint if isinstance(error.__cause__, OSError) else f"correct it: {edit}"
+            "config.toml",
+            evidence,
+            error.hint if isinstance(error.__cause__, OSError) else tr("correct it: {edit}", edit=edit),
         )
         return
     known, providers = _table(config, "models"), _table(config, "providers")
     ours = [key for key, model in known.items() if _provider(model) == session.platform.provider_key]
     signed_in = found.state not in {"absent", "revoked", "corrupt"}
     yield Check(
-        "models",
-        f"{len(ours)} of {session.platform.name} in config.toml",
+        tr("models"),
+        tr("{number} of {platform} in config.toml", number=len(ours), platform=session.platform.name),
         SYNC if signed_in and not ours and session.platform.models != () else "",
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
-        gone = f"{default}, which is not a model in config.toml"
-        yield Check("default model", gone, f"{SYNC}, or name another default_model: {edit}")
+        gone = tr("{default}, which is not a model in config.toml", default=default)
+        yield Check(
+            tr("default model"), gone, tr("{sync}, or name another default_model: {edit}", sync=SYNC, edit=edit)
+        )
     else:
-        yield Check("default model", default or "none")
+        yield Check(tr("default model"), default or tr("none"))
     for place, host in elsewhere(config, session.platform).items():
-        evidence = f"{place} is not {session.platform.api_base}: the Kimi CLI sends this login's token to {host}"
-        yield Check("provider", evidence, f"correct it: {edit}")
+        evidence = tr(
+            "{key} is not {api_base}: the Kimi CLI sends this login's token to {host}",
+            key=place,
+            api_base=session.platform.api_base,
+            host=host,
+        )
+        yield Check(tr("provider"), evidence, tr("correct it: {edit}", edit=edit))
     # One such model is enough for the Kimi CLI not to load the file at all.
     orphans = ", ".join(key for key, model in known.items() if _provider(model) not in providers)
     if orphans:
         yield Check(
-            "providers", f"config.toml has no provider for: {orphans}", f"add it, or take the model out: {edit}"
+            tr("providers"),
+            tr("config.toml has no provider for: {orphans}", orphans=orphans),
+            tr("add it, or take the model out: {edit}", edit=edit),
         )
 
 
 def platforms(session: Session, _: Status) -> Iterator[Check]:
     """Platforms that the user or a package brings, and that cannot be used."""
     for problem in components_of(session).registry.problems:
-        yield Check("platforms", problem.message, problem.hint)
+        yield Check(tr("platforms"), problem.message, problem.hint)
     if not components_of(session).registry.problems:
-        yield Check("platforms", f"{len(components_of(session).registry.all())} known")
+        yield Check(tr("platforms"), tr("{number} known", number=len(components_of(session).registry.all())))
 
 
 def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

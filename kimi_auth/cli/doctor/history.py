@@ -10,6 +10,7 @@ from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
 from kimi_auth.credential.history import UNFINISHED, WalkFile, WalkHistory
 from kimi_auth.credential.status import Status
+from kimi_auth.language import tr
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Walk
 
@@ -30,9 +31,12 @@ def walks(session: Session, _: Status) -> Iterator[Check]:
     newest = sorted(by_kind.values(), reverse=True)[:SHOWN]
     told = [(kept, walk) for kept in newest if (walk := last.read(kept)) is not None]
     for kept, walk in told:
-        yield Check("last walks", _story(kept, walk))
+        yield Check(tr("last walks"), _story(kept, walk))
     if told:
-        yield Check("all walks", f"to see one drawn over its machine: kimi-auth diagram --trace {last.folder}/FILE")
+        yield Check(
+            tr("all walks"),
+            tr("to see one drawn over its machine: kimi-auth diagram --trace {folder}/FILE", folder=last.folder),
+        )
 
 
 def _story(kept: WalkFile, walk: Walk) -> str:
@@ -46,6 +50,13 @@ def _story(kept: WalkFile, walk: Walk) -> str:
         and state.walks is None
     ]
     longest = max(alone, key=lambda traced: traced.seconds, default=None)
-    slow = f", longest {longest.source} {longest.seconds:.2f} s" if longest else ""
-    end = "was interrupted" if kept.end == UNFINISHED else f"ended in {kept.end}"
-    return f"{walk.began}: {kept.machine} {end} after {walk.seconds:.2f} s{slow}"
+    slow = tr(", longest {state} {seconds:.2f} s", state=longest.source, seconds=longest.seconds) if longest else ""
+    end = tr("was interrupted") if kept.end == UNFINISHED else tr("ended in {state}", state=kept.end)
+    return tr(
+        "{began}: {machine} {end} after {seconds:.2f} s{slow}",
+        began=walk.began,
+        machine=kept.machine,
+        end=end,
+        seconds=walk.seconds,
+        slow=slow,
+    )

@@ -12,9 +12,9 @@ from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import claim_of, duration, is_too_long
-from kimi_auth.cli.terminal import counted
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
+from kimi_auth.language import counted, tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -33,9 +33,9 @@ ELSEWHERE = "(according to its claim)"
 """The end of a lock holder's description if that process is on another host or unknown."""
 
 CLAIMS = {
-    "interrupted": "a renewal was started and its process has ended: the answer is unknown",
-    "in_flight": "a renewal was started, and its process may still be running: the answer is unknown",
-    "staged": "a renewed pair is staged, and not committed yet",
+    "interrupted": tr("a renewal was started and its process has ended: the answer is unknown"),
+    "in_flight": tr("a renewal was started, and its process may still be running: the answer is unknown"),
+    "staged": tr("a renewed pair is staged, and not committed yet"),
 }
 
 
@@ -44,7 +44,10 @@ def lately(session: Session, found: Status) -> Iterator[Check]:
     if found.fp:
         yield from _unusual(session, found)
         ago_s = time.time() - found.renewed_at_s
-        yield Check("last renewal", f"{duration(ago_s)} ago" if found.renewed_at_s else "none yet since the sign-in")
+        yield Check(
+            tr("last renewal"),
+            tr("{time} ago", time=duration(ago_s)) if found.renewed_at_s else tr("none yet since the sign-in"),
+        )
 
 
 def _unusual(session: Session, found: Status) -> Iterator[Check]:
@@ -52,47 +55,64 @@ def _unusual(session: Session, found: Status) -> Iterator[Check]:
     if session.platform.oauth is None:
         return
     if not found.renewable:
-        evidence = "the record has no refresh token: the login ends with this token"
-        yield Check("renewal", evidence, f"sign in again: {LOGIN} --force")
+        evidence = tr("the record has no refresh token: the login ends with this token")
+        yield Check(tr("renewal"), evidence, tr("sign in again: {login} --force", login=LOGIN))
     elif is_too_long(found):
-        granted = f"{duration(found.left_s)} left, though the server granted {duration(found.lifetime_s)}"
-        granted = granted if found.left_s else f"expires_at is {found.expires_at_s:.0f}"
-        yield Check("token", f"{granted}: another clock, or another unit of time, wrote expires_at", RENEW)
+        left, granted = duration(found.left_s), duration(found.lifetime_s)
+        told = (
+            tr("{left} left, though the server granted {granted}", left=left, granted=granted)
+            if found.left_s
+            else tr("expires_at is {expires_at:.0f}", expires_at=found.expires_at_s)
+        )
+        yield Check(
+            tr("token"), tr("{told}: another clock, or another unit of time, wrote expires_at", told=told), RENEW
+        )
 
 
 def lock(session: Session, found: Status) -> Iterator[Check]:
     """Who holds the credential's lock, and does not give it back."""
     holder = components_of(session).store.holder()
     if stopped := _stopped(holder):
-        yield Check("lock", f"held by {_who(holder)}, which is stopped", f"resume it: kill -CONT {stopped}")
+        yield Check(
+            tr("lock"),
+            tr("held by {holder}, which is stopped", holder=_who(holder)),
+            tr("resume it: kill -CONT {pid}", pid=stopped),
+        )
         return
     if holder and (since_s := _under_way_s(session, found)) is not None:
-        yield Check("lock", f"held by {_who(holder)}, for a renewal that began {duration(since_s)} ago")
+        yield Check(
+            tr("lock"),
+            tr(
+                "held by {holder}, for a renewal that began {time} ago",
+                holder=_who(holder),
+                time=duration(since_s),
+            ),
+        )
         return
     for _ in range(LOOKS):
         if not holder:
-            yield Check("lock", "free")
+            yield Check(tr("lock"), tr("free"))
             return
         time.sleep(MOMENT_S / LOOKS)
         holder = now if (now := components_of(session).store.holder()) == holder else ""
     pid = _pid(holder)
-    step = f"if it does not end soon: kill {pid}" if pid else "wait for that process, or end it"
-    yield Check("lock", f"held by {_who(holder)}", step)
+    step = tr("if it does not end soon: kill {pid}", pid=pid) if pid else tr("wait for that process, or end it")
+    yield Check(tr("lock"), tr("held by {holder}", holder=_who(holder)), step)
 
 
 def claim(session: Session, found: Status) -> Iterator[Check]:
     """A renewal that was begun and not finished."""
     if not claim_of(found):
         if found.fp and not found.claim:
-            yield Check("claim", "none: no unfinished renewal")
+            yield Check(tr("claim"), tr("none: no unfinished renewal"))
         return
     again = session.status()  # it may have been finished between the look at the claim and the one at the lock
     if not again.claim or again.fp != found.fp:
-        yield Check("claim", "a renewal has just been finished")
+        yield Check(tr("claim"), tr("a renewal has just been finished"))
     elif again.holder:
-        yield Check("claim", f"a renewal is in progress, by {_who(again.holder)}")
+        yield Check(tr("claim"), tr("a renewal is in progress, by {holder}", holder=_who(again.holder)))
     else:
-        yield Check("claim", CLAIMS.get(again.claim, again.claim), RENEW)
+        yield Check(tr("claim"), CLAIMS.get(again.claim, again.claim), RENEW)
 
 
 def backoff(session: Session, found: Status) -> Iterator[Check]:
@@ -102,9 +122,15 @@ def backoff(session: Session, found: Status) -> Iterator[Check]:
     known = components_of(session).store.backoff()
     left = duration(found.retry_at_s - time.time())
     failures = known.failures or known.unrecognized_count
-    why = f" after {counted(failures, 'failure')}" if failures else ""
-    step = ClientRefused.default_hint if known.code == ClientRefused.code else f"check the network, then: {RENEW}"
-    yield Check("backoff", f"no renewal for {left}{why}" + (f": {known.message}" if known.message else ""), step)
+    many = counted(failures, tr("one failure"), tr("{number} failures"))
+    why = tr(" after {failures}", failures=many) if failures else ""
+    step = (
+        ClientRefused.default_hint
+        if known.code == ClientRefused.code
+        else tr("check the network, then: {renew}", renew=RENEW)
+    )
+    said = tr(": {reason}", reason=known.message) if known.message else ""
+    yield Check(tr("backoff"), tr("no renewal for {time}{why}", time=left, why=why) + said, step)
 
 
 def _under_way_s(session: Session, found: Status) -> float | None:
@@ -136,4 +162,4 @@ def _stopped(holder: str) -> str:
 
 def _who(holder: str) -> str:
     """The holder without the name of its host, which is often a person's."""
-    return f"{holder.partition(' on ')[0]} of another host" if holder.endswith(ELSEWHERE) else holder
+    return tr("{holder} of another host", holder=holder.partition(" on ")[0]) if holder.endswith(ELSEWHERE) else holder

@@ -1,0 +1,74 @@
+"""A token in the handshake of a WebSocket connection (RFC 6455 §4.1) of the package `websockets`.
+
+async with await WebsocketAuth(login).connect("wss://api.kimi.com/v1/realtime") as connection: ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .bearers import Answer, Bearers
+from .origins import origin_of_text
+from .source import TokenSource
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = ["WebsocketAuth"]
+
+_SCHEMES = {"wss": "https", "ws": "http"}
+
+
+class WebsocketAuth:
+    """Signs handshakes; the promises are those of `BearerAuth`, and wss counts as https.
+
+    A token is looked at once, when the connection is made: an open connection outlives it.
+    """
+
+    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
+        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
+        self._bearers = Bearers(source, origin)
+
+    def __repr__(self) -> str:
+        return f"WebsocketAuth(origin={self._bearers.origin!r})"
+
+    async def headers(self, uri: str) -> dict[str, str]:
+        """The `additional_headers` of one handshake with `uri`, none for another origin. Raises KimiAuthError where there
+        is neither a token nor a static key."""
+        if not self._bearers.is_at_home(_origin(uri)):
+            return {}
+        return _signed(await self._bearers.token())
+
+    async def connect(self, uri: str, **options: Any) -> ClientConnection:
+        """A connection to `uri`; after a 401 the handshake is made once more with a newer token.
+
+        `options` are those of `websockets.asyncio.client.connect`; a dict of `additional_headers` is added to. Raises what
+        `connect` raises, InvalidStatus for a handshake that is refused in the end, and the errors of `headers`.
+        """
+        from websockets.asyncio.client import connect
+        from websockets.exceptions import InvalidStatus
+
+        own = dict(options.pop("additional_headers", None) or {})
+        headers = await self.headers(uri)
+        try:
+            return await connect(uri, additional_headers=own | headers, **options)
+        except InvalidStatus as refused:
+            if not headers:
+                raise
+            bearer = headers["Authorization"].removeprefix("Bearer ")
+            status = refused.response.status_code
+            answer = Answer(status, "GET", self._bearers.origin, urlsplit(uri).path, bearer)
+            newer = await self._bearers.newer(answer, bearer)
+            if newer is None:
+                raise
+        return await connect(uri, additional_headers=own | _signed(newer), **options)
+
+
+def _signed(bearer: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {bearer}"}
+
+
+def _origin(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return origin_of_text(f"{_SCHEMES.get(scheme.lower(), '')}{separator}{rest}")

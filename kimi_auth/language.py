@@ -1,0 +1,134 @@
+"""Sentences for people, in English or in Chinese.
+
+`tr("{host} did not answer", host=host)` marks a sentence and fills it in. The result is a `str` of English text: logs, JSON,
+events, files and programs get exactly that. It remembers its template and its values, from which `spoken` makes the
+same sentence in another language. Only the edge, where a terminal is written, calls `spoken`.
+
+`tools/catalogue.py` collects the templates for `kimi_auth/locale/`; placeholders are those of `str.format`, by name.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from gettext import NullTranslations
+    from typing import Self, SupportsIndex
+
+__all__ = ["LANGUAGES", "Sentence", "counted", "joined", "said_by", "selected", "spoken", "tr"]
+
+LANGUAGES = ("en", "zh")
+"""The first one is that of the source, and the one that is spoken where no other is asked for."""
+
+DOMAIN = "kimi_auth"
+
+_catalogues: dict[str, NullTranslations] = {}
+
+
+class Sentence(str):
+    """English text that can be said in another language. `template` is its entry in the catalogue; `values` fill the
+    template's placeholders, and may be sentences themselves; `swaps` are pairs of commands to exchange, old and new."""
+
+    __slots__ = ("swaps", "template", "values")
+    template: str
+    values: Mapping[str, object] | None
+    swaps: tuple[tuple[str, str], ...]
+
+    def __new__(
+        cls, template: str, values: Mapping[str, object] | None = None, swaps: tuple[tuple[str, str], ...] = ()
+    ) -> Self:
+        said = super().__new__(cls, _filled(template, values, swaps))
+        said.template, said.values, said.swaps = template, values, swaps
+        return said
+
+    def format(self, *_: object, **values: object) -> Sentence:
+        """A template that was marked as data, filled in."""
+        return Sentence(self.template, {name: _kept(value) for name, value in values.items()})
+
+    def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Sentence:
+        """Exchanges a command, which is the same in every language; always all of them."""
+        return Sentence(self.template, self.values, (*self.swaps, (old, new)))
+
+    def removesuffix(self, suffix: str, /) -> Sentence:
+        """Cuts the end off the template, in English: without an entry of its own, the rest is not translated."""
+        return Sentence(self.template.removesuffix(suffix), self.values, self.swaps)
+
+    def __add__(self, other: str) -> Sentence:
+        return joined("", (self, other))
+
+    def __radd__(self, other: str) -> Sentence:
+        return joined("", (other, self))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Sentence, (self.template, self.values, self.swaps)
+
+
+def tr(template: str, **values: object) -> Sentence:
+    """Marks `template`, a literal, for the catalogue; `values` fill its placeholders. Without values it is the text itself, or
+    a template to be filled in with `format`."""
+    return Sentence(template).format(**values) if values else Sentence(template)
+
+
+def joined(separator: str, parts: Iterable[str]) -> Sentence:
+    """The parts as one text. `separator` and each part may be a sentence."""
+    values = {f"part{number}": part for number, part in enumerate(parts)}
+    return Sentence("{separator}".join(f"{{{name}}}" for name in values), {**values, "separator": separator})
+
+
+def said_by(error: BaseException) -> str:
+    """The message of an exception; a sentence where it was raised with one (`str` would make plain text of it)."""
+    return error.args[0] if error.args and isinstance(error.args[0], Sentence) else str(error)
+
+
+def counted(number: int, one: Sentence, many: Sentence) -> Sentence:
+    """`one`, or `many` with its `{number}`: "one change", "2 changes". Chinese has one form and two entries."""
+    return one if number == 1 else many.format(number=number)
+
+
+def spoken(text: str, language: str) -> str:
+    """`text` in `language`: as it is where that is English, where it is no sentence, or where the catalogue lacks it."""
+    if language == LANGUAGES[0] or not isinstance(text, Sentence):
+        return text
+    template = _catalogue(language).gettext(text.template) if text.template else ""
+    values = text.values and {
+        name: spoken(value, language) if isinstance(value, str) else value for name, value in text.values.items()
+    }
+    return _filled(template, values, text.swaps)
+
+
+def selected(environ: Mapping[str, str]) -> str:
+    """The language that the environment asks for, in the order of GNU gettext: the first of LC_ALL, LC_MESSAGES and LANG that
+    is set names a locale; unless that is C, the first language of LANGUAGE that we speak comes before it."""
+    named = next(filter(None, map(environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    first = [] if named.partition(".")[0] in {"C", "POSIX"} else environ.get("LANGUAGE", "").split(":")
+    asked = (name.replace("-", "_").partition(".")[0].partition("_")[0].lower() for name in (*first, named))
+    return next((language for language in asked if language in LANGUAGES), LANGUAGES[0])
+
+
+def _filled(template: str, values: Mapping[str, object] | None, swaps: tuple[tuple[str, str], ...]) -> str:
+    text = template if values is None else template.format(**values)
+    for old, new in swaps:
+        text = text.replace(old, new)
+    return text
+
+
+def _kept(value: object) -> object:
+    """A value as a sentence keeps it: a number, which may have a format, or text."""
+    if isinstance(value, BaseException):
+        return said_by(value)
+    return value if isinstance(value, str | int | float) else str(value)
+
+
+def _catalogue(language: str) -> NullTranslations:
+    """Read when it is first needed; from a zip file, too. Without its file, everything stays English."""
+    if language not in _catalogues:
+        import gettext
+        import io
+        import pkgutil
+
+        try:
+            raw = pkgutil.get_data("kimi_auth", f"locale/{language}/LC_MESSAGES/{DOMAIN}.mo")
+        except OSError:
+            raw = None
+        _catalogues[language] = gettext.GNUTranslations(io.BytesIO(raw)) if raw else gettext.NullTranslations()
+    return _catalogues[language]
