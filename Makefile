@@ -77,6 +77,7 @@ docs: $(DOCS) ## the pages of docs/ as a site, in build/site; a dead link or an 
 verify: $(DEV) ## the model checker over the machines as they are, and its figures for the pages
 	@echo "verify: every interleaving, crash and fault that the model knows (some fifteen minutes)"
 	@$(PY) -m kimi_auth.proof --write diagrams/measured
+	@$(PY) -m kimi_auth.proof.export --write diagrams/measured || test $$? -eq 3
 
 fuzz: $(DEV) ## the property tests with many more examples
 	@echo "fuzz: the property tests, with many more examples"

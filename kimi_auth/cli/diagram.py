@@ -14,7 +14,7 @@ import typer
 
 from kimi_auth.cli.completion import complete_machines
 from kimi_auth.cli.errors import Findings, Usage
-from kimi_auth.cli.options import components_of, open_session, terminal_of
+from kimi_auth.cli.options import Json, components_of, open_session, terminal_of
 from kimi_auth.cli.paging import paged
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
@@ -42,7 +42,9 @@ LAST = Path("last")
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "": (*FORMATS, PAGE),
     "--check": (),
+    "--conforms": (),
     "--diff": ("svg", "table"),
+    "--export": (),
     "--trace": ("svg", "html"),
     "--verify": ("html",),
 }
@@ -62,12 +64,20 @@ def _forms(incomplete: str) -> list[str]:
     return [form for form in (*FORMATS, PAGE) if form.startswith(incomplete)]
 
 
+def _exports(incomplete: str) -> list[str]:
+    """The exports that begin so, for a shell."""
+    from kimi_auth.cli.export import EXPORTS
+
+    return [form for form in EXPORTS if form.startswith(incomplete)]
+
+
 def diagram(
     ctx: typer.Context,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME]", help="A machine; default: all of them.", autocompletion=complete_machines),
     ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files for --conforms.")] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -84,11 +94,40 @@ def diagram(
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Model-check them, or those of the folder NAME.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="With --verify: every world, which takes minutes.")] = False,
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--conforms", metavar="FILE...", help="Name the first step of recorded walks that is not allowed."
+        ),
+    ] = None,
+    export: Annotated[
+        str,
+        typer.Option(
+            "--export",
+            metavar="FORMAT",
+            help="promela (the explored model, for spin), scxml or dot.",
+            autocompletion=_exports,
+        ),
+    ] = "",
+    world: Annotated[str, typer.Option("--world", metavar="WORLD", help="With --export promela: which world.")] = "",
+    json: Json = False,
 ) -> None:
     """Read, draw or verify the machines that run."""
     out = terminal_of(ctx)
     given = {"--check": check, "--diff": diff is not None, "--trace": walk is not None, "--verify": verify}
+    given |= {"--conforms": bool(logs), "--export": bool(export)}
     _check_options([option for option, is_asked in given.items() if is_asked], form)
+    _check_companions(given, more, world, json=json)
+    if logs:
+        from kimi_auth.cli.conforms import conforms
+
+        conforms(out, _library(out), [*logs, *([Path(name)] if name is not None else []), *(more or [])])
+        return
+    if export:
+        from kimi_auth.cli.export import exports
+
+        exports(out, _library(out, in_checkout()), export, name, world)
+        return
     if check and name is not None:
         raise Usage(tr("--check looks at the pages of all machines"), hint=tr("try: kimi-auth diagram --check"))
     if verify:
@@ -109,12 +148,16 @@ def diagram(
     elif form == PAGE:
         _page(out, library)
     else:
-        if form == "svg" and name is None:
-            raise Usage(tr("an SVG is one picture"), hint=tr("name a machine: {names}", names=", ".join(library)))
-        draw = _drawing(form) if form else _view()
-        with paged(out):
-            for machine in [library[name]] if name is not None else library.values():
-                _show(out, draw(machine))
+        _draw(out, library, form, name)
+
+
+def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
+    if form == "svg" and name is None:
+        raise Usage(tr("an SVG is one picture"), hint=tr("name a machine: {names}", names=", ".join(library)))
+    draw = _drawing(form) if form else _view()
+    with paged(out):
+        for machine in [library[name]] if name is not None else library.values():
+            _show(out, draw(machine))
 
 
 def _check_options(asked: list[str], form: str) -> None:
@@ -128,6 +171,16 @@ def _check_options(asked: list[str], form: str) -> None:
     if form and form not in formats:
         hint = tr("known: {names}", names=", ".join(formats)) if formats else tr("leave out --format")
         raise Usage(tr("{shown} cannot be shown as {form!r}", shown=question or tr("a machine"), form=form), hint=hint)
+
+
+def _check_companions(given: Mapping[str, bool], more: list[Path] | None, world: str, *, json: bool) -> None:
+    """Raises Usage for what belongs to a question that was not asked."""
+    if more and not given["--conforms"]:
+        raise Usage(tr("one machine at a time"), hint=tr("several files belong to --conforms"))
+    if world and not given["--export"]:
+        raise Usage(tr("--world belongs to --export"), hint=tr("try: kimi-auth diagram --export promela --world WORLD"))
+    if json and not given["--conforms"]:
+        raise Usage(tr("--json belongs to --conforms"), hint=tr("a picture has no JSON form"))
 
 
 def _refuse_unknown(name: str | None, machines: Iterable[str]) -> None:

@@ -97,46 +97,78 @@ def killed(config: Config, shared: Shared, process: Process) -> Shared:
 
 def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     """Moves that do not depend on any process."""
-    pairs = shared.pairs
-    if any(pair.phase != EXPIRED for pair in pairs) and not config.waiters:
-        older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in pairs)
+    for move in OF_THE_WORLD[:3]:
+        yield from move(config, shared)
+    for number in range(len(shared.pairs)):
+        for of_pair in OF_A_PAIR:
+            yield from of_pair(config, shared, number)
+    for number in range(len(shared.logins)):
+        for of_login in OF_A_LOGIN:
+            yield from of_login(config, shared, number)
+    for move in OF_THE_WORLD[3:]:
+        yield from move(config, shared)
+
+
+def _ages(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
+    if not config.waiters and any(pair.phase != EXPIRED for pair in shared.pairs):
+        older = tuple(pair._replace(phase=min(pair.phase + 1, EXPIRED)) for pair in shared.pairs)
         yield Kind.WORLD, shared._replace(pairs=older), "tokens grow older"
+
+
+def _backoff_ends(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     if shared.held or shared.forced:
         yield Kind.WORLD, shared._replace(held=0, forced=0), "the backoff is over"
-    if any(pair.good == SPENT_LATELY for pair in pairs):
-        over = tuple(pair._replace(good=SPENT) if pair.good == SPENT_LATELY else pair for pair in pairs)
+
+
+def _grace_closes(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
+    if config.policy == "grace" and any(pair.good == SPENT_LATELY for pair in shared.pairs):
+        over = tuple(pair._replace(good=SPENT) if pair.good == SPENT_LATELY else pair for pair in shared.pairs)
         yield Kind.WORLD, shared._replace(pairs=over), "the grace window of the server closes"
-    for number, pair in enumerate(pairs):
-        if pair.late:
-            taken = tuple(p._replace(late=p.late - 1) if at == number else p for at, p in enumerate(pairs))
-            after, _, _ = served(config, shared._replace(pairs=taken), number, has_reader=False)
-            yield Kind.WORLD, after, "a late request reaches the server; no process reads the answer"
-        if pair.owner == GONE and 1 in pair.met:
-            met = tuple(2 if digit == 1 else digit for digit in pair.met)
-            yield Kind.WORLD, with_pair(shared, number, met=met, late=0), "75 s pass, and no request takes longer"
-    for number, login in enumerate(shared.logins):
-        if login & AWAITED:
-            yield (
-                Kind.WORLD,
-                ended(shared, number),
-                "a late request with a spent token reaches the server and ends the login",
-            )
+
+
+def _late_request(config: Config, shared: Shared, number: int) -> Iterator[EnvironmentMove]:
+    pair = shared.pairs[number]
+    if pair.late:
+        after, _, _ = served(config, with_pair(shared, number, late=pair.late - 1), number, has_reader=False)
+        yield Kind.WORLD, after, "a late request reaches the server; no process reads the answer"
+
+
+def _silence(config: Config, shared: Shared, number: int) -> Iterator[EnvironmentMove]:
+    pair = shared.pairs[number]
+    if pair.owner == GONE and 1 in pair.met:
+        met = tuple(2 if digit == 1 else digit for digit in pair.met)
+        yield Kind.WORLD, with_pair(shared, number, met=met, late=0), "75 s pass, and no request takes longer"
+
+
+def _awaited(config: Config, shared: Shared, number: int) -> Iterator[EnvironmentMove]:
+    if shared.logins[number] & AWAITED:
+        text = "a late request with a spent token reaches the server and ends the login"
+        yield Kind.WORLD, ended(shared, number), text
+
+
+def _directories(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     if shared.lasting:
         yield Kind.WORLD, shared._replace(lasting=None), "the kernel writes its directories to disk"
+
+
+def _disk(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     if shared.full:
         yield Kind.WORLD, shared._replace(full=0), "the disk takes writes again"
     elif config.full_disk:
         yield Kind.FAULT, shared._replace(full=1), "the disk takes no more writes"
+
+
+def _spoils(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     if shared.spoils_left and shared.record not in (CORRUPT, FOREIGN):
         after = shared._replace(spoils_left=shared.spoils_left - 1)
         yield Kind.FAULT, after._replace(record=CORRUPT), "the record is spoiled"
         yield Kind.FAULT, after._replace(record=FOREIGN), "another OAuth host is asked for: the record is not its own"
-    if config.old_program:
-        yield from _old_program(config, shared)
 
 
 def _old_program(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
     """A program without lock and claim. Each of its actions is one move."""
+    if not config.old_program:
+        return
     if shared.logins_left:
         for after, process in logins(config, shared, Process(1)):
             yield Kind.FAULT, after._replace(record=process.pair), "an old program signs in, without the lock"
@@ -151,6 +183,12 @@ def _old_program(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
         login = after.pairs[pair].login
         bits = tuple(bits | MEDDLED if at == login else bits for at, bits in enumerate(after.logins))
         yield Kind.FAULT, after._replace(record=pair, logins=bits), "an old program renews, without the lock"
+
+
+OF_THE_WORLD = (_ages, _backoff_ends, _grace_closes, _directories, _disk, _spoils, _old_program)
+OF_A_PAIR = (_late_request, _silence)
+OF_A_LOGIN = (_awaited,)
+"""The moves of the environment, one function each: those about all, about one pair and about one login."""
 
 
 def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> tuple[Shared, str]:

@@ -20,7 +20,7 @@ from .effects import (
 )
 from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, FOREIGN, Process, Shared
 
-__all__ = ["PREDICATES", "owed"]
+__all__ = ["DUTIES", "PREDICATES", "owed"]
 
 Fact = Callable[[Shared, Process], bool]
 
@@ -96,19 +96,29 @@ OWED = {
 }
 
 
+Duty = Callable[[Shared, Process, str], bool]
+
+
+def _owes(bit: int) -> Duty:
+    return lambda shared, process, state: bool(process.marks & bit)
+
+
+DUTIES: dict[str, Duty] = {
+    **{rule: _owes(bit) for bit, rule in OWED.items()},
+    "an event is acted on": lambda shared, process, state: process.event in ("renew", "rejected", "logout"),
+    "progress": lambda shared, process, state: (
+        state in TRANSIENT and bool(process.marks & INSTALLED) and is_fresh(shared)
+    ),
+    "I4b": lambda shared, process, state: state in WITHOUT_TOKEN and _is_withheld(shared, process),
+    "I10": lambda shared, process, state: state in WITHOUT_TOKEN and bool(process.marks & MUST_HAVE),
+}
+"""By rule: whether a walk of token_lifecycle that ends in a state now breaks it."""
+
+
 def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
     """The rules broken by a walk of token_lifecycle that ends in `state` now: the duties that it began and did not
     finish."""
-    broken = tuple(rule for bit, rule in OWED.items() if process.marks & bit)
-    if process.event in ("renew", "rejected", "logout"):
-        broken += ("an event is acted on",)
-    if process.marks & INSTALLED and state in TRANSIENT and is_fresh(shared):
-        broken += ("progress",)
-    if state in WITHOUT_TOKEN and _is_withheld(shared, process):
-        broken += ("I4b",)
-    if process.marks & MUST_HAVE and state in WITHOUT_TOKEN:
-        broken += ("I10",)
-    return broken
+    return tuple(rule for rule, is_broken in DUTIES.items() if is_broken(shared, process, state))
 
 
 def _is_withheld(shared: Shared, process: Process) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-MUST_RUN = ("real_server", "real_program", "browser", "root", "containers")
+MUST_RUN = ("real_server", "real_program", "browser", "root", "containers", "spin")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,8 @@
+"""The explored model for other checkers: `spin` runs it, and `compare` puts its verdict beside ours.
+
+relation    a hook as a decision tree, found by running the hook's own Python function
+model       a world as data: machines, relations, and which steps are one move
+promela     the same for spin, with `walks.c`: what a walk is, and what the model forgets
+spin        runs spin on it
+compare     worlds and ablations, theirs beside ours: `python -m kimi_auth.proof.export`
+"""

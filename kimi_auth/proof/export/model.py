@@ -1,0 +1,354 @@
+"""The explored model as data: the machines' edges, and the relation of each hook, of the environment and of each predicate.
+
+Everything that a hook may do comes from the Python function that our own checker runs (`relation`). Everything about
+walks (locations, children, the lock's region, which steps are one move, which differences are forgotten) is data
+or a sentence here, and each exporter writes it in the language of another checker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from itertools import product
+from typing import NamedTuple
+
+from kimi_auth.machine import Machine
+from kimi_auth.proof import environment
+from kimi_auth.proof.effects import Config, Effect, closed, is_incomplete, owns, pair_at
+from kimi_auth.proof.hooks_inside import WRITES, Hook
+from kimi_auth.proof.hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
+from kimi_auth.proof.predicates import DUTIES, PREDICATES, Duty
+from kimi_auth.proof.state import (
+    ABSENT,
+    CLOSED,
+    CORRUPT,
+    EMPTY,
+    EXPIRED,
+    FOREIGN,
+    GONE,
+    GOOD,
+    NO_CLAIM,
+    NOTHING,
+    SPENT,
+    SPENT_LATELY,
+    STALE,
+    Pair,
+    Process,
+    Shared,
+)
+from kimi_auth.proof.world import ROOTS, Cancel, Leave
+
+from .relation import Change, Domains, Leaf, Node, changes, relation
+
+__all__ = ["Exported", "Move", "NotExportable", "Position", "exported"]
+
+PAIRS_MAX = 3
+"""Pairs that exist between two moves; the exported model asserts that no more are needed."""
+
+MARKS = 14
+
+
+class NotExportable(Exception):
+    """The world has a part that no export expresses. The message says which."""
+
+
+class Position(NamedTuple):
+    """A state of a machine as a position of a walk. `child`: the initial state of the machine that it walks; `parents`:
+    where a child's rest state leads, by the state that walks it."""
+
+    machine: str
+    state: str
+    activity: str | None
+    child: str
+    on: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.machine}_{self.state}"
+
+
+class Move(NamedTuple):
+    """One way in which a function can go. `outcome` None: the activity continues."""
+
+    outcome: str | None
+    change: Change
+    broken: tuple[str, ...] = ()
+    hurt: bool = False
+    note: str = ""
+
+
+class Exported(NamedTuple):
+    """A world, ready to be written down. `roots` and `children`: the positions of walks and of the machines inside the lock.
+    The leaves of `hooks`, `begun`, `logins`, `around`, `killed`, `cancelled` and `leave` are tuples of `Move`s; those of
+    `is_left_open`, `lies` and `owed` are truths. `at_once`: activities taken in the move before them;
+    `taken_at_once`: the same for a walk that begins; `waiting`: where a walk forgets what it read."""
+
+    config: Config
+    domains: Domains
+    roots: tuple[Position, ...]
+    children: tuple[Position, ...]
+    storing: str
+    hooks: Mapping[str, Node]
+    begun: Mapping[tuple[str, str], Node]
+    logins: Node
+    around: tuple[Node, ...]
+    killed: Node
+    cancelled: Mapping[str, Node]
+    leave: Node
+    is_left_open: Node
+    lies: Mapping[tuple[str, str], Node]
+    owed: Mapping[tuple[str, str], Node]
+    at_once: frozenset[str]
+    taken_at_once: frozenset[str]
+    waiting: frozenset[str]
+    guarded: frozenset[str]
+    beginning: Shared
+
+
+def exported(
+    machines: Mapping[str, Machine],
+    config: Config,
+    *,
+    hooks: Mapping[str, Hook] = HOOKS,
+    cancel: Cancel = environment.cancelled,
+    leave: Leave = closed,
+    pairs: int = PAIRS_MAX,
+    chained: bool = True,
+) -> Exported:
+    """The world of `config`, as `World` has it. `chained`: with the moves that `World` takes together in one move; else
+    one move for each step of a walk. Raises NotExportable for power cuts and directories that are not synchronised."""
+    if config.power or not config.synchronous:
+        raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
+    roots, children = _positions(machines)
+    activities = sorted({position.activity for position in (*roots, *children) if position.activity})
+    alone = config.excludes and not config.unlocked_writers
+    at_once = LOCAL | (UNDISTURBED if alone and not config.old_program else frozenset())
+    if not (config.waits or config.waiters):
+        at_once |= {"back_off"}
+    domains = _domains(config, pairs)
+    return Exported(
+        config,
+        domains,
+        roots,
+        children,
+        next((position.name for position in roots if position.activity == "store_credential"), ""),
+        {name: _of_hook(config, pairs, hooks[name]) for name in activities if name in hooks},
+        {
+            (position.state, event): _of_beginning(config, pairs, position.state, event)
+            for position in roots
+            if position.machine == ROOTS[0] and not position.activity
+            for event in position.on
+        },
+        *_of_environment(config, pairs),
+        {name: relation(domains, _cancelled(domains, config, cancel, name)) for name in activities},
+        *_of_leaving(config, pairs, leave),
+        _of_predicates(config, pairs) if config.excludes else {},
+        {
+            (position.state, rule): _of_duty(config, pairs, position.state, rule)
+            for position in roots
+            if position.machine == ROOTS[0] and not position.activity
+            for rule in DUTIES
+        },
+        frozenset(at_once) if chained else frozenset(),
+        TAKING if alone and chained else frozenset(),
+        frozenset() if config.memory else WAITING,
+        WRITES,
+        environment.beginning(config),
+    )
+
+
+# Ablations change one hook each; the relations of the others are worked out once.
+
+
+@cache
+def _of_hook(config: Config, pairs: int, hook: Hook) -> Node:
+    domains = _domains(config, pairs)
+    return relation(domains, _effects(domains, config, hook))
+
+
+@cache
+def _of_beginning(config: Config, pairs: int, state: str, event: str) -> Node:
+    domains = _domains(config, pairs)
+    return relation(domains, _begun(domains, config, state, event))
+
+
+@cache
+def _of_environment(config: Config, pairs: int) -> tuple[Node, tuple[Node, ...], Node]:
+    """New logins, the moves around, and what a kill leaves."""
+    domains = _domains(config, pairs)
+
+    def logins(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return tuple(Move("", changes(domains, *found)) for found in environment.logins(config, shared, process))
+
+    def killed(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return (Move("", changes(domains, environment.killed(config, shared, process), None)),)
+
+    return relation(domains, logins), tuple(_around(domains, config)), relation(domains, killed)
+
+
+@cache
+def _of_leaving(config: Config, pairs: int, leave: Leave) -> tuple[Node, Node]:
+    domains = _domains(config, pairs)
+
+    def left(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return (Move("", changes(domains, leave(config, shared, process), None)),)
+
+    def is_open(shared: Shared, process: Process) -> bool:
+        return owns(shared, process) and is_incomplete(pair_at(shared, process.record))
+
+    return relation(domains, left), relation(domains, is_open)
+
+
+@cache
+def _of_predicates(config: Config, pairs: int) -> Mapping[tuple[str, str], Node]:
+    domains = _domains(config, pairs)
+    return {key: relation(domains, _truth(fact)) for key, fact in PREDICATES.items()}
+
+
+@cache
+def _of_duty(config: Config, pairs: int, state: str, rule: str) -> Node:
+    return relation(_domains(config, pairs), partial(_owed, DUTIES[rule], state))
+
+
+def _owed(duty: Duty, state: str, shared: Shared, process: Process) -> bool:
+    return bool(duty(shared, process, state))
+
+
+def _truth(fact: Callable[[Shared, Process], bool]) -> Callable[[Shared, Process], bool]:
+    return lambda shared, process: bool(fact(shared, process))
+
+
+def _effects(domains: Domains, config: Config, hook: Hook) -> Callable[[Shared, Process], tuple[Move, ...]]:
+    def moves(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return tuple(dict.fromkeys(_move(domains, effect) for effect in hook(config, shared, process)))
+
+    return moves
+
+
+def _move(domains: Domains, effect: Effect) -> Move:
+    change = changes(domains, effect.shared, effect.process)
+    return Move(effect.outcome, change, effect.broken, bool(effect.hurt), effect.note)
+
+
+def _begun(domains: Domains, config: Config, state: str, event: str) -> Callable[[Shared, Process], tuple[Move, ...]]:
+    def moves(shared: Shared, process: Process) -> tuple[Move, ...]:
+        return tuple(
+            Move(event, changes(domains, after, begins), note=f"finds {state}")
+            for _, after, begins in environment.begun(config, shared, process, state, event)
+        )
+
+    return moves
+
+
+def _cancelled(
+    domains: Domains, config: Config, cancel: Cancel, activity: str
+) -> Callable[[Shared, Process], tuple[Move, ...]]:
+    def moves(shared: Shared, process: Process) -> tuple[Move, ...]:
+        effect = cancel(config, shared, process, activity)
+        return () if effect is None else (_move(domains, effect),)
+
+    return moves
+
+
+def _around(domains: Domains, config: Config) -> Iterable[Node]:
+    """The moves of the environment, without those that this world never has."""
+    found: list[Callable[[Config, Shared], Iterable[environment.EnvironmentMove]]] = list(environment.OF_THE_WORLD)
+    for number in range(domains.pairs):
+        found += [partial(_numbered, move, number) for move in environment.OF_A_PAIR]
+    for number in range(domains.logins):
+        found += [partial(_numbered, move, number) for move in environment.OF_A_LOGIN]
+    nodes = (relation(domains, partial(_moved_around, domains, config, function)) for function in found)
+    yield from (node for node in nodes if node != Leaf(()))
+
+
+def _moved_around(
+    domains: Domains,
+    config: Config,
+    function: Callable[[Config, Shared], Iterable[environment.EnvironmentMove]],
+    shared: Shared,
+    process: Process,
+) -> tuple[Move, ...]:
+    return tuple(Move("", changes(domains, after, None), note=text) for _, after, text in function(config, shared))
+
+
+def _numbered(
+    move: Callable[[Config, Shared, int], Iterable[environment.EnvironmentMove]],
+    number: int,
+    config: Config,
+    shared: Shared,
+) -> Iterable[environment.EnvironmentMove]:
+    return move(config, shared, number)
+
+
+def _positions(machines: Mapping[str, Machine]) -> tuple[tuple[Position, ...], tuple[Position, ...]]:
+    """The positions that a simulated process can come to: all of token_lifecycle, and device_login from the storing on."""
+    roots: dict[str, Position] = {}
+    children: dict[str, Position] = {}
+    lifecycle, login = (machines[name] for name in ROOTS)
+    storing = [state for state, spec in login.states.items() if spec.activity == "store_credential"]
+    ahead = [(lifecycle, state) for state in lifecycle.states] + [(login, state) for state in storing[:1]]
+    while ahead:
+        machine, state = ahead.pop(0)
+        position = _position(machine, state)
+        child = machine.child(state)
+        if child is not None:
+            children.update({found.name: found for found in (_position(child, inner) for inner in child.states)})
+        if position.name not in roots:
+            roots[position.name] = position
+            ahead += [(machine, target) for target in position.on.values()]
+    return tuple(roots.values()), tuple(children.values())
+
+
+def _position(machine: Machine, state: str) -> Position:
+    spec = machine.states[state]
+    child = machine.child(state)
+    inner = f"{child.name}_{child.initial}" if child is not None else ""
+    return Position(machine.name, state, spec.activity, inner, dict(spec.on))
+
+
+def _domains(config: Config, pairs: int) -> Domains:
+    hosts = (1,) if config.shared_lock else tuple(range(1, config.processes + 1))
+    numbers = tuple(range(pairs))
+    spoiled = (CORRUPT, FOREIGN) if config.spoils else ()
+    boots = 1 if config.shared_lock else config.processes
+    digits = (0, 1, 2) if config.hidden else (0,)
+    logins = config.logins + 1
+    flag = (0, 1)
+    some = (0, 1, 2)
+    return Domains(
+        pairs,
+        logins,
+        {
+            ("world", "record"): (*numbers, EMPTY, ABSENT, *spoiled),
+            ("world", "held"): flag,
+            ("world", "forced"): flag,
+            ("world", "full"): flag if config.full_disk else (0,),
+            ("world", "logins_left"): tuple(range(config.logins + 1)),
+            ("world", "logouts_left"): tuple(range(config.logouts + 1)),
+            ("world", "spoils_left"): tuple(range(config.spoils + 1)),
+            ("world", "faults_left"): flag if config.waiters else (0,),
+            ("pair", "login"): tuple(range(logins)),
+            ("pair", "good"): (SPENT, SPENT_LATELY, GOOD) if config.policy == "grace" else (SPENT, GOOD),
+            ("pair", "phase"): some,
+            ("pair", "sent"): flag,
+            ("pair", "denied"): flag,
+            ("pair", "revoked"): flag,
+            ("pair", "unrecognized"): some,
+            ("pair", "rejected"): flag,
+            ("pair", "late"): some,
+            ("pair", "owner"): (NO_CLAIM, *hosts, CLOSED, *((GONE,) if config.hidden else ())),
+            ("pair", "staged"): (NOTHING, *numbers),
+            ("pair", "met"): ((), *product(digits, repeat=boots)),
+            ("me", "host"): hosts,
+            ("me", "event"): ("", "touched", "renew", "rejected", "logout"),
+            ("me", "need"): ("", "not_bearer", "not_pair"),
+            ("me", "bearer"): (NOTHING, *numbers),
+            ("me", "record"): (NOTHING, STALE, *numbers, EMPTY, ABSENT, *spoiled),
+            ("me", "claim"): ("", "made", "staged", "found"),
+            ("me", "pair"): (NOTHING, *numbers),
+            ("me", "recoveries"): flag,
+            ("me", "stage"): (0, 1, 2, 3),
+        },
+        {("world", "locks"): config.processes + 1, ("login", "login"): 4, ("me", "marks"): MARKS},
+        Pair(0, good=SPENT, phase=EXPIRED),
+    )
