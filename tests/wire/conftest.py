@@ -145,7 +145,7 @@ class World:
             case "models by etag":
                 return self.models_sync(secret, etag='"v1"')
             case "account":
-                transport = httpx.MockTransport(self.handle)
+                transport = self.library.MockTransport(self.handle)
                 asked = fetch_account(f"{self.host}/me", secret, self.headers, clock=self.clock, transport=transport)
                 return asyncio.run(asked)
         raise KeyError(request)
