@@ -24,6 +24,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "run": (("run", "--", "true"),),
     "platforms": (("platforms",),),
     "doctor": (("doctor", "--verify"),),
+    "lend": (("lend", "{home}/box", "--", "true"),),
     "adopt": (("adopt", "--issuer", "{host}"),),
     "diagram": (("diagram",),),
     "logout": (("logout",), ("logout", "--all")),
