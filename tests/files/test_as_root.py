@@ -26,6 +26,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "usage": (("usage", "--json"),),
     "platforms": (("platforms",),),
     "doctor": (("doctor", "--verify"),),
+    "lend": (("lend", "{home}/box", "--", "true"),),
     "adopt": (("adopt", "--issuer", "{host}"),),
     "diagram": (("diagram",),),
     "logout": (("logout",), ("logout", "--all")),
