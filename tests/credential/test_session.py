@@ -706,7 +706,7 @@ def test_the_keyring_is_thought_of_once(world: World, monkeypatch: pytest.Monkey
     """Whether a login waits there is read from config.toml with the first token only, with and without an event loop."""
     asked: list[object] = []
     monkeypatch.setattr("kimi_auth.components.is_waiting", lambda *args: asked.append(args))
-    monkeypatch.setattr(world.session._components, "_keyring_asked", False)
+    monkeypatch.setattr(world.session._components, "keyring_asked", False)
     world.sign_in()
     for _ in range(3):
         asyncio.run(world.session.access_token(min_ttl_s=60.0))

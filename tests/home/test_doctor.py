@@ -85,7 +85,7 @@ def test_unfinished_writes(code_home: Path, doctor: Callable[[], Told]) -> None:
         path.touch()
         os.utime(path, (time.time() - age_s,) * 2)
     ((evidence, step),) = doctor()["unfinished writes"]
-    assert evidence.startswith("one file")
+    assert evidence.startswith("1 file")
     assert str(dead.pid) in step
     assert str(os.getpid()) not in step
 
