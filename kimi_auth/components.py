@@ -143,7 +143,7 @@ class Components:
         # The walk history of a credential is stored beside it; another store may be on another host.
         self.walks: WalkHistory = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
-        self.keyring_asked = store is not None or self.platform.oauth is None
+        self.keyring_asked: bool = store is not None or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -371,7 +371,7 @@ class Components:
         await load()
         if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
-        self.keyring_asked = True
+        self.keyring_asked: bool = True
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later

@@ -123,7 +123,7 @@ class NotSignedIn(KimiAuthError):
 
     code = "not_signed_in"
     exit_status = 3
-    default_hint = tr("sign in: kimi-auth login")
+    default_hint: ClassVar[str] = tr("sign in: kimi-auth login")
 
 
 class SignInEnded(KimiAuthError):
@@ -131,7 +131,7 @@ class SignInEnded(KimiAuthError):
 
     code = "sign_in_ended"
     exit_status = 4
-    default_hint = SIGN_IN_AGAIN
+    default_hint: ClassVar[str] = SIGN_IN_AGAIN
 
 
 class Revoked(SignInEnded):
@@ -150,7 +150,7 @@ class InvalidKey(SignInEnded):
     """The platform refuses this API key."""
 
     code = "invalid_key"
-    default_hint = tr("check the key, then: kimi-auth login --api-key-stdin")
+    default_hint: ClassVar[str] = tr("check the key, then: kimi-auth login --api-key-stdin")
 
 
 class Unreachable(KimiAuthError):
@@ -158,7 +158,7 @@ class Unreachable(KimiAuthError):
 
     code = "unreachable"
     exit_status = 5
-    default_hint = tr("check the network and try again")
+    default_hint: ClassVar[str] = tr("check the network and try again")
     usually_transient = True
 
 
@@ -167,7 +167,7 @@ class AccessDenied(KimiAuthError):
 
     code = "access_denied"
     exit_status = 6
-    default_hint = tr("start again when you want to approve: kimi-auth login")
+    default_hint: ClassVar[str] = tr("start again when you want to approve: kimi-auth login")
 
 
 class CodeExpired(KimiAuthError):
@@ -175,7 +175,7 @@ class CodeExpired(KimiAuthError):
 
     code = "expired_token"
     exit_status = 7
-    default_hint = tr("start again: kimi-auth login")
+    default_hint: ClassVar[str] = tr("start again: kimi-auth login")
 
 
 class StorageError(KimiAuthError):
@@ -189,21 +189,21 @@ class CorruptCredential(StorageError):
     """The credential file exists and cannot be parsed; it is never deleted."""
 
     code = "corrupt"
-    default_hint = tr("sign in again, the broken file is set aside: kimi-auth login")
+    default_hint: ClassVar[str] = tr("sign in again, the broken file is set aside: kimi-auth login")
 
 
 class StoreUnwritable(StorageError):
     """Disk full, read-only, or not permitted."""
 
     code = "unwritable"
-    default_hint = tr("make room or fix the permissions, then try again")
+    default_hint: ClassVar[str] = tr("make room or fix the permissions, then try again")
 
 
 class CredentialLocked(StorageError):
     """Another process held the credential's lock for longer than the caller waits."""
 
     code = "locked"
-    default_hint = tr("wait for that process, or end it, then try again")
+    default_hint: ClassVar[str] = tr("wait for that process, or end it, then try again")
     usually_transient = True
 
 
@@ -211,7 +211,7 @@ class LockLost(StorageError):
     """The credential's lock was taken away while this process worked under it; nothing more was written."""
 
     code = "lock_lost"
-    default_hint = tr("leave *.lock files alone; nothing was written, try again")
+    default_hint: ClassVar[str] = tr("leave *.lock files alone; nothing was written, try again")
     usually_transient = True
 
 
@@ -220,7 +220,7 @@ class ConfigError(KimiAuthError):
 
     code = "config"
     exit_status = 9
-    default_hint = tr("fix it and try again")
+    default_hint: ClassVar[str] = tr("fix it and try again")
 
 
 class AmbiguousHome(ConfigError):
@@ -228,14 +228,14 @@ class AmbiguousHome(ConfigError):
 
     code = "ambiguous_home"
     exit_status = 2
-    default_hint = tr("name one: --home kimi-cli, or --home kimi-code")
+    default_hint: ClassVar[str] = tr("name one: --home kimi-cli, or --home kimi-code")
 
 
 class WrongIssuer(ConfigError):
     """The stored credential belongs to another OAuth host; it is sent to its own host only."""
 
     code = "wrong_issuer"
-    default_hint = tr(
+    default_hint: ClassVar[str] = tr(
         "name the host that it is from: kimi-auth adopt --issuer URL; or sign in: kimi-auth login --force"
     )
 
@@ -244,7 +244,9 @@ class ClientRefused(ConfigError):
     """The server refuses this program (invalid_client and similar, RFC 6749 §5.2), not this login."""
 
     code = "client_refused"
-    default_hint = tr("update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list")
+    default_hint: ClassVar[str] = tr(
+        "update kimi-auth, or check its OAuth host and client id: kimi-auth platforms list"
+    )
 
 
 class ModelsPending(KimiAuthError):
@@ -252,7 +254,7 @@ class ModelsPending(KimiAuthError):
 
     code = "models_pending"
     exit_status = 10
-    default_hint = tr("fetch them later: kimi-auth models sync")
+    default_hint: ClassVar[str] = tr("fetch them later: kimi-auth models sync")
 
 
 class LoginCancelled(KimiAuthError):
@@ -260,4 +262,4 @@ class LoginCancelled(KimiAuthError):
 
     code = "cancelled"
     exit_status = 130
-    default_hint = tr("start again: kimi-auth login")
+    default_hint: ClassVar[str] = tr("start again: kimi-auth login")

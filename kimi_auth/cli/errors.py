@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from kimi_auth.credential.status import NO_TOKEN, Status
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.language import tr
@@ -14,7 +16,7 @@ class Usage(KimiAuthError):
 
     code = "usage"
     exit_status = 2
-    default_hint = tr("see: kimi-auth --help")
+    default_hint: ClassVar[str] = tr("see: kimi-auth --help")
 
 
 class Findings(KimiAuthError):
@@ -29,7 +31,7 @@ class CommandNotFound(KimiAuthError):
 
     code = "command_not_found"
     exit_status = 127
-    default_hint = tr("check its name and PATH")
+    default_hint: ClassVar[str] = tr("check its name and PATH")
 
 
 class CommandNotRunnable(KimiAuthError):
@@ -37,7 +39,7 @@ class CommandNotRunnable(KimiAuthError):
 
     code = "command_not_runnable"
     exit_status = 126
-    default_hint = tr("make it executable: chmod +x")
+    default_hint: ClassVar[str] = tr("make it executable: chmod +x")
 
 
 def status_error(status: Status) -> KimiAuthError | None:

@@ -59,7 +59,7 @@ class DirectoryLock:
     """The lock of `sentinel`, an empty file that must exist; the lock is the directory beside it."""
 
     def __init__(self, sentinel: Path, clock: Clock) -> None:
-        self.path = sentinel.with_name(f"{sentinel.name}.lock")
+        self.path: Path = sentinel.with_name(f"{sentinel.name}.lock")
         self._sentinel = sentinel
         self._clock = clock
         self._watched: Seen | None = None
@@ -184,7 +184,7 @@ class DirectoryHold:
 
     def __init__(self, descriptor: int, path: Path, clock: Clock, digits: int) -> None:
         self.digits = digits
-        self.path = path
+        self.path: Path = path
         self._descriptor = descriptor
         self._clock = clock
         self._pid = os.getpid()

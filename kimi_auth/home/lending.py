@@ -21,7 +21,7 @@ class Loan:
     """The record of the slot `key` in the home `directory`. Raises ConfigError for a home that has a login of its own."""
 
     def __init__(self, directory: Path, key: str) -> None:
-        self.path = directory / "credentials" / f"{key.removeprefix('oauth/')}.json"
+        self.path: Path = directory / "credentials" / f"{key.removeprefix('oauth/')}.json"
         self._lent = ""
         if self._record().get("refresh_token"):
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kimi_auth.errors import ConfigError, Unreachable
 from kimi_auth.language import tr
@@ -34,7 +34,7 @@ class BearerRejected(Unreachable):
 
     code = "bearer_rejected"
     usually_transient = False
-    default_hint = tr("try again; if that does not help, sign in again: kimi-auth login --force")
+    default_hint: ClassVar[str] = tr("try again; if that does not help, sign in again: kimi-auth login --force")
 
 
 class ConfigLeftAlone:
