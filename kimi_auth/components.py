@@ -371,7 +371,7 @@ class Components:
         await load()
         if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
-        self.keyring_asked: bool = True
+        self.keyring_asked = True
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
