@@ -19,8 +19,9 @@ from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
+from kimi_auth.home import KINDS, Home
 from kimi_auth.language import tr
-from kimi_auth.selection import API_KEY, LENT, lent_mark
+from kimi_auth.selection import API_KEY, ARGUMENT, LENT, lent_mark
 from kimi_auth.token import Token, key_fingerprint, lifetime_s
 
 if TYPE_CHECKING:
@@ -66,7 +67,18 @@ def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[s
     ends = session.platform.oauth is not None
     lifetime = lifetime_s(token) if ends else 0.0
     mark = lent_mark(session.platform.id, key_fingerprint(token.access_token), token.expires_at_s * ends, lifetime)
-    return {**kept, LENT: mark}
+    return {**_led_home(kept, components_of(session).home), LENT: mark}
+
+
+def _led_home(environ: Mapping[str, str], home: Home) -> dict[str, str]:
+    """The environment in which a child finds the login, where only an option led to its home."""
+    if home.source != ARGUMENT:
+        return dict(environ)
+    others = {kind.variable for kind in KINDS.values()} - {home.kind.variable}
+    return {
+        **{name: value for name, value in environ.items() if name not in others},
+        home.kind.variable: str(home.path),
+    }
 
 
 def with_pair(environ: Mapping[str, str], name: str, token: str, base: str) -> dict[str, str]:

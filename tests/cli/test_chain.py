@@ -260,6 +260,16 @@ def test_a_child_of_run_uses_the_login(kimi: Run, age: Callable[[float], Token],
     assert f"{LENT}={environ[LENT]}" in passed_on.splitlines()
 
 
+def test_a_child_of_run_finds_a_home_that_an_option_named(kimi: Run, share_dir: Path) -> None:
+    """`--home` leads the child there too: it uses the login, not the token that it was started with."""
+    kimi("login")
+    environ = child(kimi, "--home", str(share_dir))
+    assert environ["KIMI_SHARE_DIR"] == str(share_dir)
+    assert "KIMI_CODE_HOME" not in environ
+    renewed = kimi("token", "--refresh").out.strip()
+    assert Session.default(environ=os.environ | environ).access_token_sync() == renewed != environ["KIMI_API_KEY"]
+
+
 @pytest.mark.parametrize(("end", "life"), [(float("inf"), 900.0), (float("nan"), -1.0), (1e300, 1e300), (-5.0, 0.0)])
 def test_a_mark_with_an_end_that_is_none(end: float, life: float) -> None:
     """A record of another program may have any number: the mark stays readable, and the child's token has no end."""
