@@ -259,8 +259,13 @@ class Components:
         if self.home.source == FOUND:
             name = self.home.kind.name
             raise ConfigError(
-                f"{doing} needs a home that was named: the login that was found is {self.home.kind.writer}'s, in {self.share_dir}",
-                hint=f'--home {name}, or in a program: Session(home="{name}")',
+                tr(
+                    "{doing} needs a home that was named: the login that was found is {writer}'s, in {directory}",
+                    doing=doing,
+                    writer=self.home.kind.writer,
+                    directory=self.share_dir,
+                ),
+                hint=tr('--home {name}, or in a program: Session(home="{name}")', name=name),
             )
 
     def platforms(self) -> tuple[Platform, ...]:
@@ -286,8 +291,12 @@ class Components:
         )
         if platform is not None and platform not in {one.id for one in by_region.values()}:
             raise ConfigError(
-                f"{self.home.kind.writer}'s home has no logins of {ascii(platform)[:80]}",
-                hint="leave out --home, or name another one: --home kimi-cli",
+                tr(
+                    "{writer}'s home has no logins of {platform}",
+                    writer=self.home.kind.writer,
+                    platform=ascii(platform)[:80],
+                ),
+                hint=tr("leave out --home, or name another one: --home kimi-cli"),
             )
         addresses = {
             name: Addresses(one.oauth.host, one.api_base) for name, one in by_region.items() if one.oauth is not None

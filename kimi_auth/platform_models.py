@@ -147,7 +147,7 @@ class PlatformModels:
         components = self._components
         if components.given is not None:
             raise components.given.refusal()
-        components.refuse_found("writing config.toml")
+        components.refuse_found(tr("writing config.toml"))
         if not components.home.kind.owns_config:
             words = tr(
                 "{path} is {writer}'s, which keeps its own list of models",

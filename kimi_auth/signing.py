@@ -71,7 +71,7 @@ async def _sign_in(
     key `signed_in` or `failed`. Raises for bugs, and ConfigError for a platform that takes the other kind of sign-in."""
     await load(*TO_SIGN_IN)
     _refuse_given(components)
-    components.refuse_found("signing in")
+    components.refuse_found(tr("signing in"))
     if api_key is not None:
         from kimi_auth.login.api_keys import sign_in_with_key
 
@@ -111,7 +111,7 @@ async def sign_out(components: Components, timeout_s: float | None = None) -> Lo
     """As `Session.logout`; the caller forgets the token that it holds."""
     checked_s(timeout_s)
     _refuse_given(components)
-    components.refuse_found("signing out")
+    components.refuse_found(tr("signing out"))
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
     await components.settle()
@@ -126,7 +126,7 @@ def sign_out_sync(components: Components, timeout_s: float | None = None) -> Log
     """`sign_out` for code without an event loop."""
     checked_s(timeout_s)
     _refuse_given(components)
-    components.refuse_found("signing out")
+    components.refuse_found(tr("signing out"))
     if components.platform.oauth is None:
         from kimi_auth.login.api_keys import sign_out_of_key
 
@@ -146,7 +146,7 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
     """
     from kimi_auth.credential.adoption import adopt
 
-    components.refuse_found("adopting a login")
+    components.refuse_found(tr("adopting a login"))
     endpoints_of(components.platform)
     components.leave_keyring()
     return adopt(components.store, issuer)

@@ -45,7 +45,7 @@ SAYING: Final = {"Check", "Notice", "Usage", "Findings", "BadParameter", "say", 
 """Calls whose arguments are sentences, beside every class that ends in a `KimiAuthError`."""
 
 COMMAND: Final = re.compile(
-    r"\s*(kimi-auth|chmod|unset|export|mv|uv|pip|pipx|sudo|machines|X:X in|Xkimi-auth|X --force)\b"
+    r"\s*(kimi-auth|chmod|rm|unset|export|mv|uv|pip|pipx|sudo|machines|X:X in|Xkimi-auth|X --force)\b"
 )
 """A command line, which is the same in every language, or a line of names."""
 

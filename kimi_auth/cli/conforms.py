@@ -73,8 +73,9 @@ def _pieces(file: Path) -> Iterator[bytes]:
     descriptor = os.open(file, os.O_RDONLY | SAFELY)
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
+            raise OSError(errno.EINVAL, tr("it is not a regular file"))
         data = opened.read(BYTES_MAX + 1)
         if len(data) > BYTES_MAX:
-            raise OSError(errno.EFBIG, f"it holds more than {BYTES_MAX >> 20} MiB; split it at the end of a walk")
+            said = tr("it holds more than {size} MiB; split it at the end of a walk", size=BYTES_MAX >> 20)
+            raise OSError(errno.EFBIG, said)
         yield data

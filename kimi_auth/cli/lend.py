@@ -15,6 +15,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import HomeName, PlatformId, at_home, components_of, open_session, supply_of, terminal_of
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.home.lending import Loan
@@ -49,16 +50,16 @@ def lend(
     chosen = components_of(open_session(platform, home=home))
     oauth = chosen.platform.oauth
     if oauth is None:
-        raise Usage(f"{chosen.platform.name} takes an API key, and lend needs a login")
+        raise Usage(tr("{platform} takes an API key, and lend needs a login", platform=chosen.platform.name))
     if directory.resolve() == chosen.share_dir.resolve():
-        raise Usage("that is the home of the login itself", hint="lend to a directory of the sandbox's own")
+        raise Usage(tr("that is the home of the login itself"), hint=tr("lend to a directory of the sandbox's own"))
     loan = Loan(directory, KIMI_CODE.slot("", oauth.host, chosen.platform.api_base))
     session = Session(home=chosen.home, platform=chosen.platform.id)
     with _lent(out, session, loan):
         _provision(out, session, directory, loan)
         words = (command or [])[1:] if (command or [""])[0] == "--" else command  # left there, behind the directory
         if not words:
-            out.say(f"lending to {directory} until Ctrl-C")
+            out.say(tr("lending to {directory} until Ctrl-C", directory=directory))
             threading.Event().wait()
             return 0
         from kimi_auth.cli.run import _status_of as status_of
@@ -79,7 +80,7 @@ def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
                 said = ""
             except KimiAuthError as error:
                 if error.line != said:
-                    out.say(f"not lent anew: {error.line}")
+                    out.say(tr("not lent anew: {error}", error=error.line))
                 said = error.line
 
     loan.put(supply_of(session).token_sync())
@@ -91,7 +92,7 @@ def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
         over.set()
         lender.join()
         if not loan.end():
-            out.say(f"another program has replaced {loan.path}, so it stays there")
+            out.say(tr("another program has replaced {path}, so it stays there", path=loan.path))
 
 
 def _provision(out: Terminal, session: Session, directory: Path, loan: Loan) -> None:
@@ -105,4 +106,4 @@ def _provision(out: Terminal, session: Session, directory: Path, loan: Loan) -> 
     try:
         config.install(out.signals.run(session.models.fetch()))
     except KimiAuthError as error:
-        out.say(f"its config.toml could not be written: {error.line}")
+        out.say(tr("its config.toml could not be written: {error}", error=error.line))

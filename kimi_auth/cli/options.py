@@ -69,10 +69,13 @@ def in_region(platform: str | None, region: str | None) -> str | None:
     if region is None:
         return platform
     if platform is not None:
-        raise Usage("--region and --platform cannot be used together")
+        raise Usage(tr("--region and --platform cannot be used together"))
     served = {one.region or USUAL_REGION: one.id for one in registry.all() if one.oauth is not None}
     if region not in served:
-        raise Usage(f"no region is called {ascii(region)[:80]}", hint=f"known: {', '.join(served)}")
+        raise Usage(
+            tr("no region is called {region}", region=ascii(region)[:80]),
+            hint=tr("known: {names}", names=", ".join(served)),
+        )
     return served[region]
 
 

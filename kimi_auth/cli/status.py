@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
-CHOSEN = {ARGUMENT: "named by --home"}
+CHOSEN = {ARGUMENT: tr("named by --home")}
 
 WORDS = {
     "fresh": tr("signed in"),
@@ -136,9 +136,12 @@ def _home(found: Status) -> list[Row]:
     rows: list[Row] = []
     if found.home != HOME_KIMI_CLI:
         chosen = found.home_why or CHOSEN.get(found.sources["share_dir"], found.sources["share_dir"])
-        rows.append(("home", f"{found.home}'s, shared with it  ({chosen})"))
+        rows.append((tr("home"), tr("{kind}'s, shared with it  ({chosen})", kind=found.home, chosen=chosen)))
     if found.other_home:
-        rows.append(("also", f"{found.other_home} holds a login too (kimi-auth status --home {HOME_KIMI_CODE})"))
+        told = tr(
+            "{other} holds a login too (kimi-auth status --home {kind})", other=found.other_home, kind=HOME_KIMI_CODE
+        )
+        rows.append((tr("also"), told))
     return rows
 
 

@@ -44,15 +44,18 @@ def move(source: CredentialStore, target: CredentialStore, issuer: str, now_s: f
     with source.locked(PATIENCE_MAX_S) as held, target.locked(LOCK_PATIENCE_S) as ours:
         if not held or not ours:
             busy = source if not held else target
-            raise CredentialLocked(f"{busy.holder() or 'another process'} holds the lock of {busy.location}")
+            raise _locked(busy)
         found, there = source.view().snapshot, target.read()
         if problem := found.problem or there.problem:
             raise problem
         token = found.token
         if token is None or token.is_empty:
-            raise NotSignedIn(f"there is no login in {source.location}")
+            raise NotSignedIn(tr("there is no login in {location}", location=source.location))
         if there.token is not None and not there.token.is_empty and there.fp != found.fp:
-            raise ConfigError(f"{target.location} holds another login", hint="sign out of that one: kimi-auth logout")
+            raise ConfigError(
+                tr("{location} holds another login", location=target.location),
+                hint=tr("sign out of that one: kimi-auth logout"),
+            )
         target.put(parse_record({**token.record(), "issuer": issuer}))
         target.bind(Binding(issuer))
         source.sign_out(now_s)
@@ -71,13 +74,7 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
         ) from None
     with store.locked(LOCK_PATIENCE_S) as held:
         if not held:
-            raise CredentialLocked(
-                tr(
-                    "{holder} holds the lock of {location}",
-                    holder=store.holder() or tr("another process"),
-                    location=store.location,
-                )
-            )
+            raise _locked(store)
         found, before = store.read(), store.binding()
         if found.problem is not None:
             raise found.problem
@@ -92,3 +89,8 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
             store.put(parse_record({**token.record(), "issuer": issuer}))
     said = (before.issuer or "unreadable") if before else ""
     return Adoption(issuer, fingerprint(token), token.issuer, said)
+
+
+def _locked(store: CredentialStore) -> CredentialLocked:
+    holder = store.holder() or tr("another process")
+    return CredentialLocked(tr("{holder} holds the lock of {location}", holder=holder, location=store.location))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import AmbiguousHome, ConfigError
+from kimi_auth.language import joined, tr
 from kimi_auth.selection import ARGUMENT, CODE_HOME_MARKS, DEFAULT, select
 from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
@@ -53,8 +54,10 @@ def choose(environ: Mapping[str, str], given: str | os.PathLike[str] | None = No
     homes = {kind: select(environ, variables=(kind.variable,), default=kind.directory) for kind in KINDS.values()}
     named_kinds = [kind for kind, (_, source) in homes.items() if source != DEFAULT]
     if len(named_kinds) > 1 and len({os.path.realpath(_expanded(homes[kind][0], kind)) for kind in named_kinds}) > 1:
-        words = " and ".join(f"{kind.variable}={homes[kind][0]}" for kind in named_kinds)
-        raise AmbiguousHome(f"two homes are named: {words}", hint="name one: --home kimi-cli, or --home kimi-code")
+        names = joined(tr(" and "), (f"{kind.variable}={homes[kind][0]}" for kind in named_kinds))
+        raise AmbiguousHome(
+            tr("two homes are named: {names}", names=names), hint=tr("name one: --home kimi-cli, or --home kimi-code")
+        )
     if named_kinds:
         kind = named_kinds[-1]  # both name one directory: it takes both locks
         return _home(kind, *homes[kind])
@@ -66,14 +69,14 @@ def _by_itself(*, reads: bool) -> Home:
     if not holds_login(theirs):
         return ours
     if reads and not holds_login(ours):
-        return Home(theirs.kind, theirs.path, FOUND, f"no login in {ours.path}")
+        return Home(theirs.kind, theirs.path, FOUND, tr("no login in {path}", path=ours.path))
     return Home(ours.kind, ours.path, DEFAULT, ours.why, other=theirs.path)
 
 
 def _home(kind: Kind, named: str, source: str) -> Home:
     path = _expanded(named, kind)
     if kind is KIMI_CLI and (marks := looks_like_kimi_code(path)):
-        return Home(KIMI_CODE, path, source, f"it is kimi-code's: {', '.join(marks)}")
+        return Home(KIMI_CODE, path, source, tr("it is kimi-code's: {marks}", marks=", ".join(marks)))
     return Home(kind, path, source)
 
 
@@ -81,8 +84,8 @@ def _expanded(named: str, kind: Kind) -> Path:
     try:
         return files.expanded(named)
     except RuntimeError:
-        hint = f"write it in full: export {kind.variable}=/a/directory"
-        raise ConfigError(f"{named}: there is no such home directory", hint=hint) from None
+        hint = tr("write it in full: export {variable}=/a/directory", variable=kind.variable)
+        raise ConfigError(tr("{given}: there is no such home directory", given=named), hint=hint) from None
 
 
 def looks_like_kimi_code(home: Path) -> list[str]:

@@ -94,7 +94,7 @@ class DirectoryLock:
         except OSError:
             return ""
         owner = self._owner_of(found)
-        return owner.text if owner and owner.text else f"kimi-code (it has made {self.path})"
+        return owner.text if owner and owner.text else tr("kimi-code (it has made {path})", path=self.path)
 
     def _opened(self, place: files.Location, began_s: float) -> DirectoryHold | None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -146,8 +146,8 @@ class DirectoryLock:
 
     def _refuse_file(self, found: os.stat_result) -> None:
         if not stat.S_ISDIR(found.st_mode):
-            words = f"{self.path} is no directory, so kimi-code cannot renew any more"
-            raise StorageError(words, hint=f"remove it: rm {self.path}")
+            words = tr("{path} is no directory, so kimi-code cannot renew any more", path=self.path)
+            raise StorageError(words, hint=tr("remove it: rm {path}", path=self.path))
 
     # --- the note beside it ------------------------------------------------------------------------------------------
 
@@ -211,8 +211,8 @@ class DirectoryHold:
     def check(self) -> None:
         if self._pid != os.getpid() or not self._is_held():
             raise LockLost(
-                f"kimi-code took the lock {self.path} over: this process was stopped for too long",
-                hint="nothing was sent or written, try again",
+                tr("kimi-code took the lock {path} over: this process was stopped for too long", path=self.path),
+                hint=tr("nothing was sent or written, try again"),
             )
 
     def release(self) -> None:

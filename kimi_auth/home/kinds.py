@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kimi_auth.clock import Clock
+from kimi_auth.language import tr
 from kimi_auth.selection import (
     CODE_HOME_DEFAULT,
     CODE_HOME_VARIABLES,
@@ -85,7 +86,7 @@ KIMI_CLI = Kind(
     name=HOME_KIMI_CLI,
     directory=SHARE_DIR_DEFAULT,
     variable=SHARE_DIR_VARIABLES[0],
-    writer="the Kimi CLI",
+    writer=tr("the Kimi CLI"),
     patience_s=31.0,
     slot=lambda key, _host, _base: key,
     layout=lambda _home, _key, _clock: Layout(encode=encode_record),

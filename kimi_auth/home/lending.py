@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.store import medium
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, Token
 
@@ -25,7 +26,8 @@ class Loan:
         self._lent = ""
         if self._record().get("refresh_token"):
             raise ConfigError(
-                f"{directory} has a login of its own, which would be lost", hint="lend to another, empty directory"
+                tr("{directory} has a login of its own, which would be lost", directory=directory),
+                hint=tr("lend to another, empty directory"),
             )
 
     def put(self, token: Token) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.models.contents import field_of
 from kimi_auth.models.planning import Change, put_models, table_at
 
@@ -67,8 +68,12 @@ def plan_for_kimi_code(
     provider = table_at(after, "providers", platform.provider_key)
     if own := [name for name in KEYS if provider.get(name)]:
         raise ConfigError(
-            f"config.toml: providers.{platform.provider_key} has {own[0]}, which excludes a login; nothing was changed",
-            hint=f"take {own[0]} out, then: kimi-auth login --configure",
+            tr(
+                "config.toml: providers.{provider} has {key}, which excludes a login; nothing was changed",
+                provider=platform.provider_key,
+                key=own[0],
+            ),
+            hint=tr("take {key} out, then: kimi-auth login --configure", key=own[0]),
         )
     provider |= {"type": "kimi", "base_url": platform.api_base, "api_key": "", "oauth": oauth}
     # kimi-code goes by the server's flags alone, not by the names of models.

@@ -317,5 +317,7 @@ class FileStore(FileReader):
 def _staged_or_refuse(staged: Claim | None, place: Path) -> Claim:
     """The answer to install over a tombstone. A tombstone has nothing to send, so no claim is made on it."""
     if staged is None:
-        raise StorageError(f"no answer is staged beside {place.parent}", hint="sign in again: kimi-auth login")
+        raise StorageError(
+            tr("no answer is staged beside {path}", path=place.parent), hint=tr("sign in again: kimi-auth login")
+        )
     return staged

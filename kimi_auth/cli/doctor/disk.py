@@ -37,7 +37,7 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
     if path is None:
         return
     kind = components_of(session).home.kind
-    writer = "a Kimi CLI" if kind.owns_config else kind.writer
+    writer = tr("a Kimi CLI") if kind.owns_config else kind.writer
     traces = []
     if found.fp and found.issuer_from in {"binding", "platform"}:
         traces.append(tr("the credential was last written by {writer}", writer=writer))

@@ -33,6 +33,7 @@ SKEW_S = 2.0
 STILL_S = 30.0
 TEMPORARY = re.compile(r".+\.json\.tmp\.(\d+)\.[0-9a-f]{8}")
 NO_LOCK = "KIMI_DISABLE_OAUTH_LOCK"
+THEIR_LOCK = tr("lock of kimi-code")
 
 
 def home(session: Session, found: Status) -> Iterator[Check]:
@@ -40,12 +41,17 @@ def home(session: Session, found: Status) -> Iterator[Check]:
     chosen = components_of(session).home
     if chosen.kind is not KIMI_CODE:
         if chosen.other:
-            yield Check("home", f"{chosen.kind.name}'s; {chosen.other} holds a login too")
+            told = tr("{kind}'s; {other} holds a login too", kind=chosen.kind.name, other=chosen.other)
+            yield Check(tr("home"), told)
         return
-    yield Check("home", f"{chosen.kind.name}'s, shared with it" + (f": {chosen.why}" if chosen.why else ""))
+    why = tr(": {reason}", reason=chosen.why) if chosen.why else ""
+    yield Check(tr("home"), tr("{kind}'s, shared with it", kind=chosen.kind.name) + why)
     if os.environ.get(NO_LOCK) == "1":
-        words = f"{NO_LOCK}=1: a kimi-code that is started here takes no lock, and both can spend one refresh token"
-        yield Check("lock of kimi-code", words, f"unset {NO_LOCK}")
+        words = tr(
+            "{name}=1: a kimi-code that is started here takes no lock, and both can spend one refresh token",
+            name=NO_LOCK,
+        )
+        yield Check(THEIR_LOCK, words, f"unset {NO_LOCK}")
 
 
 def pairs(session: Session, found: Status) -> Iterator[Check]:
@@ -55,10 +61,12 @@ def pairs(session: Session, found: Status) -> Iterator[Check]:
     for other in sorted(others):
         for record in sorted(other.glob("credentials/*.json")):
             if found.fp and _fp(record) == found.fp:
-                step = f"keep one of them: kimi-auth logout --home {shlex.quote(str(other))}, then sign in again there"
-                yield Check(
-                    "pairs", f"this login's pair is in {record} too: the first renewal ends the other copy", step
+                step = tr(
+                    "keep one of them: kimi-auth logout --home {home}, then sign in again there",
+                    home=shlex.quote(str(other)),
                 )
+                told = tr("this login's pair is in {path} too: the first renewal ends the other copy", path=record)
+                yield Check(tr("pairs"), told, step)
 
 
 def peer_lock(session: Session, _: Status) -> Iterator[Check]:
@@ -70,19 +78,21 @@ def peer_lock(session: Session, _: Status) -> Iterator[Check]:
     try:
         seen = path.lstat()
     except OSError:
-        yield Check("lock of kimi-code", "free")
+        yield Check(THEIR_LOCK, tr("free"))
         return
     if not stat.S_ISDIR(seen.st_mode):
-        yield Check(
-            "lock of kimi-code", f"{path} is no directory: kimi-code can never renew", f"rm {shlex.quote(str(path))}"
-        )
+        words = tr("{path} is no directory: kimi-code can never renew", path=path)
+        yield Check(THEIR_LOCK, words, f"rm {shlex.quote(str(path))}")
         return
     age_s = time.time() - seen.st_mtime
     if age_s < STILL_S:
-        yield Check("lock of kimi-code", f"held by {parts.store.holder() or 'a process that has just ended'}")
+        holder = parts.store.holder() or tr("a process that has just ended")
+        yield Check(THEIR_LOCK, tr("held by {holder}", holder=holder))
     else:
-        words = f"left behind {duration(age_s)} ago by a process that has ended; the next renewal removes it"
-        yield Check("lock of kimi-code", words)
+        words = tr(
+            "left behind {time} ago by a process that has ended; the next renewal removes it", time=duration(age_s)
+        )
+        yield Check(THEIR_LOCK, words)
 
 
 def leftovers(session: Session, _: Status) -> Iterator[Check]:
@@ -96,7 +106,7 @@ def leftovers(session: Session, _: Status) -> Iterator[Check]:
     if names:
         quoted = " ".join(shlex.quote(str(parts.share_dir / "credentials" / name)) for name in sorted(names))
         yield Check(
-            "unfinished writes",
+            tr("unfinished writes"),
             counted(
                 len(names),
                 tr("1 file of a kimi-code that has ended"),
@@ -122,10 +132,13 @@ def skew(session: Session, _: Status) -> Iterator[Check]:
     finally:
         files.remove(probe)
     if not -SKEW_S < off_s < SKEW_S + late_s:
-        words = f"the file system's clock differs from this host's by {off_s:.0f} s: live locks can look stale"
-        yield Check("clocks", words, "set both clocks by NTP, or sign in with a home on a local disk")
+        words = tr(
+            "the file system's clock differs from this host's by {seconds:.0f} s: live locks can look stale",
+            seconds=off_s,
+        )
+        yield Check(tr("clocks"), words, tr("set both clocks by NTP, or sign in with a home on a local disk"))
     else:
-        yield Check("clocks", "the file system's and this host's agree")
+        yield Check(tr("clocks"), tr("the file system's and this host's agree"))
 
 
 def remote_control(session: Session, _: Status) -> Iterator[Check]:
@@ -139,8 +152,11 @@ def remote_control(session: Session, _: Status) -> Iterator[Check]:
             is_rc = b"rc" in words[1:4] and any(b"kimi" in word for word in words[:3])
             if is_rc and _home_of(process) == parts.share_dir.resolve():
                 pid = process.name
-                evidence = f"`kimi rc` runs (pid {pid}): it keeps the refresh token of its start, and any renewal makes that stale"
-                yield Check("remote control", evidence, f"after a renewal start it again: kill {pid}")
+                evidence = tr(
+                    "`kimi rc` runs (pid {pid}): it keeps the refresh token of its start, and any renewal makes that stale",
+                    pid=pid,
+                )
+                yield Check(tr("remote control"), evidence, tr("after a renewal start it again: kill {pid}", pid=pid))
 
 
 def _home_of(process: Path) -> Path:
