@@ -246,13 +246,21 @@ class Components:
     @property
     def sign_in(self) -> str:
         """The command that signs in to this login: with the home, where no variable names it."""
-        is_named = self.home.kind.variable == self.home.source or self.home.kind is KIMI_CLI
-        return sign_in_command(self.platform) + ("" if is_named else f" --home {self._home_word}")
+        return sign_in_command(self.platform) + self._home_option
 
     @property
-    def _home_word(self) -> str:
+    def sign_out(self) -> str:
+        """The command that signs out of this login, as `sign_in`."""
+        named = "" if self.platform.id == DEFAULT_PLATFORM else f" --platform {self.platform.id}"
+        return f"kimi-auth logout{named}{self._home_option}"
+
+    @property
+    def _home_option(self) -> str:
+        if self.home.kind.variable == self.home.source or self.home.kind is KIMI_CLI:
+            return ""
         usual = choose(self.environ, self.home.kind.name).path
-        return self.home.kind.name if self.share_dir == usual else shlex.quote(str(self.share_dir))
+        word = self.home.kind.name if self.share_dir == usual else shlex.quote(str(self.share_dir))
+        return f" --home {word}"
 
     def refuse_found(self, doing: str) -> None:
         """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""

@@ -154,7 +154,7 @@ class Session:
         def components(given: Given | None = None) -> Components:
             return Components(
                 place,
-                platform=platform or lender,
+                platform=platform or lender or None,
                 environ=environ,
                 clock=clock,
                 store=None,

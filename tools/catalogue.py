@@ -90,7 +90,7 @@ def unmarked(name: str, tree: ast.AST, errors: set[str]) -> Iterator[str]:
             called = getattr(node.func, "id", getattr(node.func, "attr", ""))
             told = [*node.args] if called in SAYING | errors else []
             told += [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "default_hint":
+        elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "default_hint" and node.value:
             told = [node.value]
         else:
             continue

@@ -97,17 +97,12 @@ def login(
             session, out, force=force, configure=configure, browser=not no_browser, qr=not no_qr, plain=plain
         )
     if report.state in {"signed_in", "models_pending"} and not report.already and not out.json:
-        out.line(tr("Not what you meant? Take it back at once: {command}", command=_sign_out_command(session)))
+        out.line(tr("Not what you meant? Take it back at once: {command}", command=components_of(session).sign_out))
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
         report_failure(recorded, trace, out)
     if (error := login_error(report)) is not None:
         raise error
-
-
-def _sign_out_command(session: Session) -> str:
-    named = "" if session.platform.id == DEFAULT_PLATFORM else f" --platform {session.platform.id}"
-    return f"kimi-auth logout{named}"
 
 
 def sign_in(

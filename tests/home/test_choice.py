@@ -142,7 +142,7 @@ def test_a_found_login_is_only_used(sign_in: Callable[[str], None], call: str) -
     """A session that found kimi-code's login hands out its token; to sign in or out there, it must be named."""
     sign_in("kimi-code")
     session = Session(environ={})
-    assert session.access_token_sync() == "access-1"
+    assert session.access_token_sync() == Session.default(environ={}).access_token_sync() == "access-1"
     assert session.status().sources["share_dir"] == "login"
     with pytest.raises(ConfigError, match="kimi-code"):
         getattr(session, call)()
