@@ -90,7 +90,7 @@ def unmarked(name: str, tree: ast.AST, errors: set[str]) -> Iterator[str]:
             called = getattr(node.func, "id", getattr(node.func, "attr", ""))
             told = [*node.args] if called in SAYING | errors else []
             told += [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
-        elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "default_hint" and node.value:
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and _target_of(node) == "default_hint" and node.value:
             told = [node.value]
         else:
             continue
@@ -98,6 +98,11 @@ def unmarked(name: str, tree: ast.AST, errors: set[str]) -> Iterator[str]:
             for text in (one.body, one.orelse) if isinstance(one, ast.IfExp) else (one,):
                 if _is_sentence(text):
                     yield f"{name}:{text.lineno}: not marked: {ast.unparse(text)}"
+
+
+def _target_of(node: ast.Assign | ast.AnnAssign) -> str:
+    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def _is_sentence(node: ast.AST) -> bool:

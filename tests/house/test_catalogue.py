@@ -69,6 +69,11 @@ def test_every_sentence_is_translated(tool: ModuleType) -> None:
             'default_hint = "sign in"',
             "errors.py:3: not marked: 'sign in'",
         ),
+        (
+            'default_hint = tr("sign in: kimi-auth login")',
+            'default_hint: str = "sign in"',
+            "errors.py:3: not marked: 'sign in'",
+        ),
         ('tr("repair it")', "tr(x)", "errors.py:7: tr() takes one literal, the template"),
     ],
 )
