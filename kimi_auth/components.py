@@ -16,7 +16,7 @@ from kimi_auth._version import __version__
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.credential.age import AgeClock
 from kimi_auth.credential.contracts import Need
-from kimi_auth.credential.credential import Credential, CredentialState
+from kimi_auth.credential.credential import PATIENCE_S, Credential, CredentialState
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
@@ -198,7 +198,7 @@ class Components:
             one_shot=self.one_shot,
             walks=self.walks,
             sign_in=self.sign_in,
-            patience_s=self.home.kind.patience_s,
+            patience_s=max(PATIENCE_S, self.home.kind.patience_s),
         )
 
     @once

@@ -42,8 +42,10 @@ class Sentence(str):
         return said
 
     def format(self, *_: object, **values: object) -> Sentence:
-        """A template that was marked as data, filled in."""
-        return Sentence(self.template, {name: _kept(value) for name, value in values.items()})
+        """A template that was marked as data, filled in. Values that it has already stay."""
+        return Sentence(
+            self.template, {**(self.values or {}), **{n: _kept(it) for n, it in values.items()}}, self.swaps
+        )
 
     def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Sentence:
         """Exchanges a command, which is the same in every language; always all of them."""

@@ -105,3 +105,10 @@ def test_values_are_no_templates() -> None:
 def test_the_language_of_the_environment(language: str, environ: dict[str, str]) -> None:
     """LC_ALL, LC_MESSAGES, LANG in this order name the locale; LANGUAGE comes before it, unless it is C."""
     assert selected(environ) == language
+
+
+def test_a_sentence_that_is_filled_in_takes_more_values() -> None:
+    """A hint with a value of its own is filled in again where the path is known; what it lacks is ignored there."""
+    hint = tr("as {uid}: {what}").format(uid=7, what="x")
+    assert hint.format(path="/p") == hint == "as 7: x"
+    assert hint.format(what="y") == "as 7: y"

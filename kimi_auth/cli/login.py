@@ -96,7 +96,8 @@ def login(
         report = sign_in(
             session, out, force=force, configure=configure, browser=not no_browser, qr=not no_qr, plain=plain
         )
-    if report.state in {"signed_in", "models_pending"} and not report.already and not out.json:
+    is_by_code = session.platform.oauth is not None and not report.already
+    if is_by_code and report.state in {"signed_in", "models_pending"} and not out.json:
         out.line(tr("Not what you meant? Take it back at once: {command}", command=components_of(session).sign_out))
     say_notes(out, session.platform, report.notes)
     if trace and recorded:

@@ -42,6 +42,9 @@ SPINS_PER_S = 5
 FULL_HEIGHT = 21
 """Lines that the picture takes with block letters and blank lines, and one for the cursor; a lower terminal gets neither."""
 
+ASKED_HEIGHT = FULL_HEIGHT + 2
+"""A lower terminal does not show who asks."""
+
 LOW_HEIGHT = 13
 """A lower terminal has room for the link, the code and the caution, and for nothing else."""
 
@@ -95,7 +98,7 @@ def _picture(
 ) -> RenderableType:
     title = tr("Sign in to {platform}", platform=state.platform)
     parts: list[RenderableType] = [BLANK, _line(Prose(text(title), style="bold"))]
-    if state.is_asking and state.asker and height >= LOW_HEIGHT:
+    if state.is_asking and state.asker and height >= ASKED_HEIGHT:
         asks = tr("{program} asks for access to your account.", program=state.asker)
         parts += [_line(Prose(text(asks))), _line(Prose(text(SENT)))]
     parts.append(BLANK)

@@ -28,7 +28,8 @@ DEFAULT_ADDRESSES = ("https://auth.kimi.com", "https://api.kimi.com/coding/v1")
 
 class Kind(NamedTuple):
     """`name`: its word on the command line. `directory`: where it is by default. `variable`: what moves it. `writer`: the
-    other program that writes there. `patience_s`: how long a caller without a token waits for the locks.
+    other program that writes there. `patience_s`: how long a caller without a token waits for
+    the locks, where that is longer than the usual patience.
 
     `slot(platform key, OAuth host, API base)`: the key of a login. `layout(home, that key, clock)`: how its record is
     kept. `binds_by_slot`: the key alone says which host a login belongs to. `owns_config`: kimi-auth keeps config.toml up
@@ -39,9 +40,9 @@ class Kind(NamedTuple):
     directory: str
     variable: str
     writer: str
-    patience_s: float
     slot: Callable[[str, str, str], str]
     layout: Callable[[Path, str, Clock], Layout]
+    patience_s: float = 0.0
     binds_by_slot: bool = False
     owns_config: bool = True
     dashed_id: bool = False
@@ -87,7 +88,6 @@ KIMI_CLI = Kind(
     directory=SHARE_DIR_DEFAULT,
     variable=SHARE_DIR_VARIABLES[0],
     writer=tr("the Kimi CLI"),
-    patience_s=31.0,
     slot=lambda key, _host, _base: key,
     layout=lambda _home, _key, _clock: Layout(encode=encode_record),
 )

@@ -16,6 +16,7 @@ from cli.screen import Screen
 
 from kimi_auth.testing.emulator import Emulator
 
+SIGNED_IN = "Signed in to Kimi Code as Emulated user."
 SIZES = pytest.mark.parametrize(("columns", "lines"), [(80, 24), (40, 15)])
 Open = Callable[[int, int], Screen]
 
@@ -87,7 +88,11 @@ def test_ctrl_z_and_back(window: Open, emulator: Emulator, columns: int, lines: 
         seen = screen.text
         assert code_of(emulator) in seen.replace("\n", " ")
         if lines == 24:
-            assert seen.startswith(f"{shown.removesuffix('$')}$ fg\n")
+            above = seen.partition("  Sign in to Kimi Code")[
+                0
+            ]  # the picture is high: the first of these lines may be gone
+            assert above.strip()
+            assert f"{shown.removesuffix('$')}$ fg\n$K login --no-browser\n\n".endswith(above)
             assert seen.count("Sign in to Kimi Code") == 1
     screen.type("q")
     screen.until(lambda: is_put_back(screen))
@@ -108,7 +113,7 @@ def test_a_login_in_the_background(window: Open, emulator: Emulator, columns: in
     screen.type("fg\n")
     screen.until(lambda: is_drawn(screen))
     emulator.state.decide(code_of(emulator), "approved")
-    screen.until(lambda: "✓ Signed in to Kimi Code." in screen.text and is_put_back(screen))
+    screen.until(lambda: SIGNED_IN in " ".join(screen.text.split()) and is_put_back(screen))
 
 
 def test_a_picture_that_goes_to_the_background(window: Open, emulator: Emulator) -> None:
@@ -122,7 +127,7 @@ def test_a_picture_that_goes_to_the_background(window: Open, emulator: Emulator)
     screen.until(lambda: "login --no-browser &\n" in screen.text and screen.text.endswith("$"))
     drawn = screen.raw.count(b"\x1b[?2026h")
     emulator.state.decide(code_of(emulator), "approved")
-    screen.wait_for("\nSigned in to Kimi Code.")
+    screen.until(lambda: SIGNED_IN in " ".join(screen.text.split()))
     assert "The sign-in was approved.\n" in screen.text
     assert screen.raw.count(b"\x1b[?2026h") == drawn
     assert (screen.cursor_is_shown, screen.echoes) == (True, True)
@@ -158,7 +163,9 @@ def test_a_stop_that_no_program_hears(window: Open, emulator: Emulator) -> None:
     screen.until(lambda: "\nkept\n" in f"\n{screen.text}\n" and screen.text.endswith("$"))
     screen.type("fg\n")
     screen.until(lambda: is_drawn(screen))
-    assert screen.text.startswith("kept\n$ fg\n")
+    above = screen.text.partition("  Sign in to Kimi Code")[0]
+    assert above.strip()
+    assert "kept\n$ fg\n$K login --no-browser\n\n".endswith(above)
     screen.type("q")
     screen.until(lambda: is_put_back(screen))
 
@@ -200,5 +207,5 @@ def test_plain_lines(window: Open, emulator: Emulator, option: str, term: str) -
     screen.type(f"TERM={term} $K login {option} --no-browser\n")
     screen.until(lambda: "valid for 30 min" in " ".join(screen.text.split()))
     emulator.state.decide(code_of(emulator), "approved")
-    screen.wait_for("\nSigned in to Kimi Code.")
+    screen.until(lambda: SIGNED_IN in " ".join(screen.text.split()))
     assert b"\x1b[" not in screen.raw[before:].replace(b"\x1b[?2004h", b"").replace(b"\x1b[?2004l", b"")

@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parents[2]
 # Written so that this file does not find itself.
 FORBIDDEN = {
     "a package registry's host name": r"pypi\.(?:org)|python(?:hosted)\.org|npm(?:js)\.(?:org|com)|yarn(?:pkg)\.com|proxy\.golang\.(?:org)",
-    "a path of one machine": r"(?<![\w.<])/(?:work|root|Users)/|/home/(?!user\b)[a-z]+/",
+    "a path of one machine": r"(?<![\w.<])/(?:work|root|Users)/|(?<![\w.])/home/(?!user\b)[a-z]+/",
     "a note to self": r"\b(?:TO[D]O|FIX[M]E|XX[X]|HAC[K])\b",
     "an unwritten document": r"\b(?:DESI[G]N|PROTOCO[L]|COMPA[T]|WIR[E]|MODEL[S])\.md\b",
     "an issue number": r"(?i)\b(?:issue|bug|ticket|pull request|pr)\s+#\d+|\(#\d+\)",
