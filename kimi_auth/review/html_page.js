@@ -9,10 +9,16 @@ const element = (name, properties = {}, ...parts) => {
   return made;
 };
 
+const unknown = element("p", { id: "unknown", hidden: true });
+unknown.setAttribute("role", "status");
+document.querySelector("main").prepend(unknown);
+
 function show() {
   const address = decodeURIComponent(location.hash.slice(1)) || pageData.opened;
   const isWalk = /^(walk|to|story)\//.test(address);
   const target = isWalk ? null : document.getElementById(address);
+  unknown.hidden = isWalk || target !== null;
+  unknown.textContent = unknown.hidden ? "" : `This page has no address “${address}”.`;
   const shown = sections.find((one) => (isWalk ? one.id === "walk" : one.contains(target))) ?? sections[0];
   for (const section of sections) section.toggleAttribute("data-shown", section === shown);
   for (const tab of tabs) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
@@ -184,20 +185,23 @@ def _mutants(mutated: Figures) -> Iterator[str]:
 def faults_section(page_data: PageData) -> Iterator[str]:
     """Each fault that was lived through, by where it happens."""
     yield (
-        "<h2>Faults</h2>\n<p>The effect of each fault: where it happens, how the walk ends, and the messages that the user "
+        "<h2>Faults</h2>\n<p>The effect of each fault: where it happens, the token or the error that its caller gets, and the messages that the user "
         "reads. Each was lived through once against a server on loopback.</p>\n"
         '<p class="script"><label>Search the faults <input type="search" id="faults-search" size="30"></label> '
         '<span id="faults-found" role="status"></span></p>\n'
     )
+    seen: Counter[str] = Counter()
     for at, faults in groupby(page_data.faults.get("faults", ()), key=lambda one: str(one["at"])):
         rows: list[Row] = []
         ids = []
         for one in faults:
             said = "<br>".join(map(escape, one.get("shown", ())))
-            ids.append(_id("fault", f"{at} {one['fault']}"))
+            name = _id("fault", f"{at} {one['fault']}")
+            seen[name] += 1
+            ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
             play = f" {link(one['walk'], '▶ play')}" if one.get("walk") else ""
-            rows.append((f"{escape(one['fault'])} {link(ids[-1])}{play}", mono(one["ends"]), said))
-        listed = table(("fault", "ends in", "messages"), rows, heading=1, ids=ids)
+            rows.append((f"{escape(one['fault'])} {link(ids[-1])}{play}", mono(one["ends"]) or "a token", said))
+        listed = table(("fault", "the caller gets", "messages"), rows, heading=1, ids=ids)
         many = f"{len(rows)} fault{'s' if len(rows) > 1 else ''}"
         yield f'<details class="group"><summary><b>{escape(at)}</b> {many}</summary>\n{listed}</details>\n'
 

@@ -186,6 +186,16 @@ def test_an_address_opens_its_edge(desk: Page, page_file: Path, width: int) -> N
     assert desk.locator("tr.addressed").get_attribute("data-edge") == "emptying.emptied", "a state's first row"
 
 
+def test_an_address_that_is_none_is_told(desk: Page, page_file: Path) -> None:
+    """The page opens at its beginning, and says that it has no such place; the next address takes that back."""
+    go(desk, page_file, "token_refresh.claiming.nope")
+    told = desk.get_by_role("status").filter(has_text="token_refresh.claiming.nope")
+    assert told.count() == 1
+    desk.evaluate("location.hash = 'token_refresh'")
+    desk.wait_for_function("document.querySelector('#token_refresh[data-shown]')")
+    assert told.count() == 0
+
+
 def test_every_edge_has_an_address_that_can_be_copied(desk: Page, page_file: Path) -> None:
     """Each row's sign # leads to the row; a click puts the whole address into the clipboard and into the bar."""
     desk.context.grant_permissions(["clipboard-read", "clipboard-write"])
