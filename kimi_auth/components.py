@@ -353,6 +353,14 @@ class Components:
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location=tr("the system keyring"), error=error)
 
+    def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
+        """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
+        if self.given is not None:
+            return self.given.rejected()
+        if error is None or self.platform.oauth is not None:
+            return error
+        return error.reworded(hint=tr("give another one: {again} --force", again=self.sign_in))
+
     def _account(self, status: Status) -> str:
         token = self.store.read().token if status.fp and self.kept_account else None
         return self.kept_account.recall(token) if token and self.kept_account else ""

@@ -80,11 +80,11 @@ class TokenSupply:
             raise ValueError(f"min_ttl_s is {min_ttl_s}: it must be a number of seconds, not negative and finite")
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
-        if self._components.platform.oauth is None:
-            given = self._components.given
-            again = sign_in_command(self._components.platform)
-            hint = given.hint if given else tr("give another one: {again} --force", again=again)
-            raise ConfigError(tr("an API key is not renewed"), hint=hint)
+        given, platform = self._components.given, self._components.platform
+        if given is not None or platform.oauth is None:
+            hint = given.hint if given else tr("give another one: {again} --force", again=sign_in_command(platform))
+            said = tr("a token that kimi-auth run lent is not renewed")
+            raise ConfigError(said if platform.oauth else tr("an API key is not renewed"), hint=hint)
         return Need(min_ttl_s=min_ttl_s, not_fp=self._components.store.read().fp, insist=True)
 
     def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:

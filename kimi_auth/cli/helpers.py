@@ -126,7 +126,7 @@ def cluster_of(environ: Mapping[str, str]) -> str | None:
 
 
 def _exec_info(environ: Mapping[str, str]) -> dict[str, object]:
-    """What kubectl says of its request, {} where it says nothing. Raises ConfigError for what cannot be read."""
+    """What kubectl says of its request, {} where it says nothing. Raises ConfigError where it cannot be read."""
     text = environ.get(EXEC_INFO, "")
     try:
         info = json.loads(text or "{}") if len(text) <= REQUEST_BYTES_MAX else None

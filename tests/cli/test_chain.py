@@ -18,6 +18,7 @@ from kimi_auth import ConfigError, InvalidKey, Session
 from kimi_auth.__main__ import FallThrough, answer
 from kimi_auth.selection import LENT, PASSED_ON, lent_mark, lent_token
 from kimi_auth.testing.emulator import Emulator
+from kimi_auth.testing.emulator.faults import Fault
 from kimi_auth.token import Token, key_fingerprint
 
 Run = Callable[..., Any]
@@ -339,3 +340,43 @@ def test_an_address_of_run_is_for_its_key_only(
         other = {"KIMI_SHARE_DIR": str(place), "KIMI_API_KEY": "sk-moonshot-secret"}
         with pytest.raises(ConfigError, match="moonshot-cn, moonshot-ai"):
             Session.default(environ=os.environ | environ | other)
+
+
+def lent(monkeypatch: pytest.MonkeyPatch, base: str) -> None:
+    """A token that `run` lent to this process, which has no login."""
+    monkeypatch.setenv("KIMI_API_KEY", JWT)
+    mark = lent_mark("kimi-code", key_fingerprint(JWT), time.time() + 800, 900.0, base)
+    monkeypatch.setenv(LENT, mark)
+
+
+@pytest.mark.parametrize("is_lent", [False, True], ids=["key", "lent"])
+def test_a_given_credential_has_no_home(
+    kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *, is_lent: bool
+) -> None:
+    """The status names the variable, and no program's home."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    if is_lent:
+        lent(monkeypatch, emulator.api_base)
+    assert "home:" not in kimi("status").out
+    told = kimi("status", "--json").json
+    assert (told["home"], told["home_why"], told["other_home"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("is_lent", [False, True], ids=["key", "lent"])
+def test_a_given_credential_that_is_refused(
+    kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *, is_lent: bool
+) -> None:
+    """`status --verify` names the variable and the way back to the login; nothing offers a renewal, which is refused."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    if is_lent:
+        lent(monkeypatch, emulator.api_base)
+    emulator.state.inject(Fault("models", status=401, body="", times=None))
+    said = kimi("status", "--verify")
+    assert said.status == 1
+    assert "rejected the variable KIMI_API_KEY" in said.err
+    assert "unset KIMI_API_KEY" in said.err
+    assert "--refresh" not in said.err + said.out
+    said = kimi("token", "--refresh")
+    assert (said.status, said.out) == (9, "")
+    assert "is not renewed" in said.err
+    assert "unset KIMI_API_KEY" in said.err

@@ -472,6 +472,21 @@ def test_logout_of_the_default_platform_with_a_key(kimi: Run, share_dir: Path, e
     assert "sk-1" not in (share_dir / "config.toml").read_text()
 
 
+def test_the_api_refuses_a_stored_key(kimi: Run, share_dir: Path, emulator: Emulator) -> None:
+    """A key in config.toml is not renewed: the next step of `status --verify` replaces it."""
+    share_dir.mkdir(parents=True, exist_ok=True)
+    (share_dir / "platforms.toml").write_text(
+        f'v = 1\n[platforms.keyed]\nname = "Keyed"\nauth = "api_key"\napi_base = "{emulator.api_base}"\n'
+    )
+    (share_dir / "config.toml").write_text(
+        f'[providers."managed:keyed"]\ntype = "kimi"\nbase_url = "{emulator.api_base}"\napi_key = "sk-1"\n'
+    )
+    said = kimi("status", "--platform", "keyed", "--verify")
+    assert said.status == 1
+    assert "kimi-auth login --platform keyed --api-key-stdin --force" in said.err
+    assert "--refresh" not in said.err
+
+
 def test_the_api_refuses_the_token(kimi: Run, emulator: Emulator) -> None:
     """status --verify: a finding with its next step; a page of a proxy says nothing of the token, and is told."""
     kimi("login")
