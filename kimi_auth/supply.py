@@ -109,7 +109,7 @@ class TokenSupply:
         if self._components.store.location not in _SAID:
             _SAID.add(self._components.store.location)
             words = (
-                "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
+                "the server's tokens live %.0f s: the freshest one is used, with less left than the %.0f s asked for"
             )
             log.warning(words, lifetime_s(token), need.min_ttl_s)
 

@@ -195,6 +195,14 @@ def test_a_key_without_one_api_is_refused(tmp_path: Path, case: str) -> None:
     assert "sk-" not in raised.value.line
 
 
+def test_a_mark_of_an_unknown_platform(tmp_path: Path) -> None:
+    """The error names the variable that names the platform, and the way to the login."""
+    environ = {**RUN, LENT: lent_mark("mine", key_fingerprint(JWT), 0.0, 0.0, KIMI), "KIMI_SHARE_DIR": str(tmp_path)}
+    with pytest.raises(ConfigError, match=f"{LENT}: no platform is called 'mine'") as raised:
+        Session.default(environ=environ)
+    assert raised.value.hint == "use the login: unset KIMI_API_KEY"
+
+
 def test_what_only_a_login_can_do(tmp_path: Path) -> None:
     """A key's session signs nothing in or out and writes no config.toml: nothing of the share directory changes."""
     session = Session.default(tmp_path, api_key="sk-kimi-1", environ={})
@@ -255,9 +263,8 @@ def test_signing_in_is_the_logins(kimi: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert kimi("login").status == 0
     assert kimi("token").out == "sk-kimi-1\n"
     said = kimi("doctor", "--json")
-    assert "KIMI_API_KEY" in " ".join(
-        each["evidence"] for each in said.json["checks"] if each["check"] == "credential chain"
-    )
+    (told,) = [each["evidence"] for each in said.json["checks"] if each["check"] == "credential chain"]
+    assert told == "KIMI_API_KEY is set: token, run, status, models, me and usage use it instead of this login"
     monkeypatch.delenv("KIMI_API_KEY")
     assert kimi("token").out != "sk-kimi-1\n"
     monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")

@@ -517,10 +517,21 @@ def test_a_short_life_is_said(kimi: Run, emulator: Emulator, monkeypatch: pytest
         said = kimi("token", "--min-ttl", "5000")
         assert said.status == 0
         assert "the server's tokens live" in said.err
-        assert "less than the 5000 s that were asked for" in said.err
+        assert "with less left than the 5000 s asked for" in said.err
         assert said.err.count("\n") == 1
         printed.add(said.out)
     assert (len(printed), emulator.state.counts["rotations"]) == (1, 1)
+
+
+def test_as_much_life_as_the_server_gives(kimi: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token has lost a moment of its life when it is printed: no number is called less than itself."""
+    kimi("login")
+    monkeypatch.setattr("kimi_auth.supply._SAID", set())
+    said = kimi("token", "--min-ttl", "900")
+    assert said.status == 0
+    assert (
+        "the server's tokens live 900 s: the freshest one is used, with less left than the 900 s asked for" in said.err
+    )
 
 
 def test_a_short_life_that_could_not_be_mended_is_said(kimi: Run, emulator: Emulator, age: Any) -> None:
