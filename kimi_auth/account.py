@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
-from kimi_auth.errors import ConfigError, InvalidKey, KimiAuthError, Unreachable
+from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
 from kimi_auth.language import Sentence, tr
 from kimi_auth.loops import in_thread
 from kimi_auth.models.profile import Account, Usage, account_of, usage_of
@@ -98,8 +98,7 @@ async def _ask(components: Components, source: Source, path: str | None, what: S
 def _refusal(components: Components, answer: Answer[AccountOutcome, JsonObject]) -> KimiAuthError:
     given = components.given
     if given is not None and answer.outcome == "rejected":
-        words = tr("{platform} rejected {location}", platform=components.platform.name, location=given.location)
-        return InvalidKey(words, hint=given.hint)
+        return given.rejected()
     return answer.error or _unreadable(components, ACCOUNT)
 
 

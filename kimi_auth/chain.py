@@ -16,7 +16,7 @@ from kimi_auth.selection import (
     BASE_URL,
     LOGIN,
     key_before_login,
-    lender,
+    lent_base,
     lent_token,
     select,
 )
@@ -24,6 +24,8 @@ from kimi_auth.token import key_fingerprint
 from kimi_auth.urls import normal_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kimi_auth.login.given import Given
 
 __all__ = ["given_after_login", "given_before_login"]
@@ -42,7 +44,7 @@ def given_before_login(
     base, base_source = select(environ, argument=base_url, variables=() if source == ARGUMENT else (BASE_URL,))
     from kimi_auth.platforms.keys import platform_of_key
 
-    if base_source == BASE_URL and _is_of_a_lender(base, components):
+    if base_source == BASE_URL and _is_of_another_key(base, key, environ):
         base = ""
     try:
         platform = platform_of_key(
@@ -83,12 +85,11 @@ def given_after_login(components: Components) -> Given | None:
     return given_token(token, expires_at_s, lifetime_s, components.platform, components.clock)
 
 
-def _is_of_a_lender(base: str, components: Components) -> bool:
-    """Whether `kimi-auth run` set this base URL, for a token that a user's key has replaced since."""
-    name = lender(components.environ)
-    platform = components.registry.find(name) if name else None
+def _is_of_another_key(base: str, key: str, environ: Mapping[str, str]) -> bool:
+    """Whether `kimi-auth run` set this base URL, for a token or key that `key` has replaced since."""
+    others = lent_base(environ, key_fingerprint, key)
     try:
-        return platform is not None and normal_url(base.strip()) == resolve(platform, components.environ).api_base
+        return bool(others) and normal_url(base.strip()) == others
     except ValueError:
         return False
 

@@ -24,7 +24,7 @@ from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
-from kimi_auth.language import tr
+from kimi_auth.language import said_by, tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
@@ -41,6 +41,7 @@ from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
 from kimi_auth.selection import (
     API_BASE_VARIABLES,
+    API_KEY,
     ARGUMENT,
     CONFIG,
     DEFAULT,
@@ -100,6 +101,14 @@ def share_dir_of(
     return choose(environ, given, reads=reads).path
 
 
+def _named_by(variable: str, error: ConfigError) -> ConfigError:
+    """The error for a lent token's platform, with the variable that names it."""
+    return error.reworded(
+        tr("{source}: {error}", source=variable, error=said_by(error)),
+        hint=tr("use the login: unset {variable}", variable=API_KEY),
+    )
+
+
 class Components:
     """One login of one platform. The arguments are those of `Session`; `given`: a credential that is used instead of the
     stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
@@ -130,6 +139,8 @@ class Components:
         self.registry: Registry = Registry(self.share_dir)
         self._sources = {"share_dir": self.home.source}
         self._built_in: str = ""
+        if platform and platform_from and self.registry.find(platform) is None:
+            raise _named_by(platform_from, self.registry.unknown(platform))
         self.platform: Platform = self._only_login(platform) if self.home.kind.binds_by_slot else self._chosen(platform)
         if platform_from:
             self._sources["platform"] = platform_from
@@ -352,6 +363,14 @@ class Components:
         words = tr("not signed in here: config.toml says that the login is in the system keyring")
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location=tr("the system keyring"), error=error)
+
+    def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
+        """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
+        if self.given is not None:
+            return self.given.rejected()
+        if error is None or self.platform.oauth is not None:
+            return error
+        return error.reworded(hint=tr("give another one: {again} --force", again=self.sign_in))
 
     def _account(self, status: Status) -> str:
         token = self.store.read().token if status.fp and self.kept_account else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import TO_ASK, Components, load
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import ConfigError, InvalidKey, Unreachable, WrongIssuer
+from kimi_auth.errors import ConfigError, Unreachable, WrongIssuer
 from kimi_auth.language import tr
 from kimi_auth.loops import checked_s, within
 from kimi_auth.models import static_key
@@ -62,10 +62,7 @@ class PlatformModels:
         key = "" if given else static_key(self._components.config.read(), self._components.platform)
         found = await catalogue_of(self._own, key, self._components.headers, timeout_s=checked_s(timeout_s))
         if given is not None and found.error is not None and found.error.code == "bearer_rejected":
-            words = tr(
-                "{platform} rejected {location}", platform=self._components.platform.name, location=given.location
-            )
-            return Catalogue(error=InvalidKey(words, hint=given.hint))
+            return Catalogue(error=given.rejected())
         return found
 
     async def sync(self, *, dry_run: bool = False, timeout_s: float | None = None) -> Change:
@@ -130,7 +127,9 @@ class PlatformModels:
             return Verdict("unknown", Unreachable(late))
         if answer.outcome == "models":
             return Verdict("valid")
-        return Verdict("invalid" if answer.outcome == "rejected" else "unknown", answer.error)
+        if answer.outcome == "rejected":
+            return Verdict("invalid", self._components.rejected(answer.error))
+        return Verdict("unknown", answer.error)
 
     @property
     def _own(self) -> Sibling:

@@ -14,7 +14,8 @@ imports nothing.
 | its API | `base_url=` | `KIMI_BASE_URL`, for the key beside it | | the platform that the key is for |
 
 `kimi-auth run` sets `KIMI_API_KEY` too, and marks it in `KIMI_API_KEY_LENT`: such a token ends with its 15 minutes, so a
-program that can reach the login uses the login.
+program that can reach the login uses the login. A key of the user's that `run` passes on is marked too: the `KIMI_BASE_URL`
+that `run` sets is for the key that it sets, and for no other.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ __all__ = [
     "LENT",
     "LOGIN",
     "OAUTH_HOST_VARIABLES",
+    "PASSED_ON",
     "REFUSED",
     "SHARE_DIR_DEFAULT",
     "SHARE_DIR_VARIABLES",
     "USUAL_REGION",
     "key_before_login",
-    "lender",
+    "lender_of_token",
+    "lent_base",
     "lent_mark",
     "lent_token",
     "refused",
@@ -77,8 +80,12 @@ API_KEY, BASE_URL = "KIMI_API_KEY", "KIMI_BASE_URL"
 """A key of the user's, and the API that it is for."""
 
 LENT = "KIMI_API_KEY_LENT"
-"""What `kimi-auth run` says of the token that it put into `KIMI_API_KEY`: the platform's id, the token's fingerprint, its
-end (unix seconds, 0 for none) and its lifetime (seconds), separated by spaces."""
+"""What `kimi-auth run` says of the token or key that it put into `KIMI_API_KEY`: the platform's id (`PASSED_ON` for a key of
+the user's), the token's fingerprint, its end (unix seconds, 0 for none), its lifetime (seconds), and the base URL that goes
+with it, separated by spaces."""
+
+PASSED_ON = "-"
+"""In the mark of a key of the user's, which comes before the login in a child as well."""
 
 REFUSED = ("KIMI_AUTH_STORE", "KIMI_AUTH_ACCOUNT")
 """Variables that would select another login and that this version does not follow. Ignoring one would hand out the token of a
@@ -142,12 +149,12 @@ def lent_token(
 ) -> tuple[str, str, float, float] | None:
     """The token that `kimi-auth run` put into `KIMI_API_KEY`, its platform's id, its end (unix seconds, 0.0 for none) and
     its lifetime in seconds; None for a key of the user's, or no key."""
-    token, mark = environ.get(API_KEY, ""), environ.get(LENT, "").split(" ")
-    if not token or len(mark) != 4 or mark[1] != fingerprint_of(token):
+    token, (platform, fp, *numbers, _) = environ.get(API_KEY, ""), _mark(environ)
+    if not token or platform == PASSED_ON or fp != fingerprint_of(token):
         return None
-    if not all(number.isascii() and number.isdigit() and len(number) < 13 for number in mark[2:]):
+    if not all(number.isascii() and number.isdigit() and len(number) < 13 for number in numbers):
         return None
-    return token, mark[0], float(mark[2]), float(mark[3])
+    return token, platform, float(numbers[0]), float(numbers[1])
 
 
 def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], str]) -> str:
@@ -156,12 +163,19 @@ def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], 
     return lent[1] if lent else ""
 
 
-def lender(environ: Mapping[str, str]) -> str:
-    """The id of the platform in the mark of `kimi-auth run`, whether or not its token is still there; "" for no mark."""
-    return environ.get(LENT, "").partition(" ")[0]
+def lent_base(environ: Mapping[str, str], fingerprint_of: Callable[[str], str], key: str) -> str:
+    """The base URL that `kimi-auth run` set for another key than `key`; "" for none."""
+    _, fp, _, _, base = _mark(environ)
+    return "" if fp == fingerprint_of(key) else base
 
 
-def lent_mark(platform: str, fp: str, expires_at_s: float, lifetime_s: float) -> str:
+def lent_mark(platform: str, fp: str, expires_at_s: float, lifetime_s: float, base: str) -> str:
     """The value of `LENT` for a token; 0 for an end or a lifetime that is unknown or none."""
     numbers = (int(value) if 0 < value < 1e12 else 0 for value in (expires_at_s, lifetime_s))
-    return " ".join((platform, fp, *map(str, numbers)))
+    return " ".join((platform, fp, *map(str, numbers), base))
+
+
+def _mark(environ: Mapping[str, str]) -> list[str]:
+    """The five parts of `LENT`, all "" where it is not set or no mark."""
+    parts = environ.get(LENT, "").split(" ")
+    return parts if len(parts) == 5 else [""] * 5

@@ -80,11 +80,11 @@ class TokenSupply:
             raise ValueError(f"min_ttl_s is {min_ttl_s}: it must be a number of seconds, not negative and finite")
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
-        if self._components.platform.oauth is None:
-            given = self._components.given
-            again = sign_in_command(self._components.platform)
-            hint = given.hint if given else tr("give another one: {again} --force", again=again)
-            raise ConfigError(tr("an API key is not renewed"), hint=hint)
+        given, platform = self._components.given, self._components.platform
+        if given is not None or platform.oauth is None:
+            hint = given.hint if given else tr("give another one: {again} --force", again=sign_in_command(platform))
+            said = tr("a token that kimi-auth run lent is not renewed")
+            raise ConfigError(said if platform.oauth else tr("an API key is not renewed"), hint=hint)
         return Need(min_ttl_s=min_ttl_s, not_fp=self._components.store.read().fp, insist=True)
 
     def _hold(self, landing: CredentialState, need: Need = NO_NEED) -> Token:
@@ -109,7 +109,7 @@ class TokenSupply:
         if self._components.store.location not in _SAID:
             _SAID.add(self._components.store.location)
             words = (
-                "the server's tokens live %.0f s, less than the %.0f s that were asked for: the freshest one is used"
+                "the server's tokens live %.0f s: the freshest one is used, with less left than the %.0f s asked for"
             )
             log.warning(words, lifetime_s(token), need.min_ttl_s)
 

@@ -7,11 +7,14 @@ client.authentication.k8s.io. Where the program says for which host it asks, onl
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from kimi_auth.errors import ConfigError
+from kimi_auth.language import tr
 from kimi_auth.token import Token
 from kimi_auth.urls import origin_of
 
@@ -38,6 +41,11 @@ NOT_FOUND = "credentials not found in native keychain"
 """What docker expects of a helper on standard output where it has no credential for a server."""
 
 REQUEST_BYTES_MAX = 1 << 16
+GIT_SERVER = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+"""A server as git names it: host[:port]. git decodes percents first, so a host may hold any character, and be read as the
+start of a URL that is another host's for git."""
+
+EXEC_INFO = "KUBERNETES_EXEC_INFO"
 EXEC_APIS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
 
@@ -64,7 +72,8 @@ def read_request(form: str) -> Request:
 def _of_git(text: str) -> Request:
     said = dict(line.partition("=")[::2] for line in text.partition("\n\n")[0].split("\n"))
     server = f"{said.get('protocol', '')}://{said.get('host', '')}"
-    return Request(server, origin_of(server), said.get("username", ""), said.get("password", ""))
+    origin = origin_of(server) if GIT_SERVER.fullmatch(server) else ""
+    return Request(server, origin, said.get("username", ""), said.get("password", ""))
 
 
 def _of_docker(text: str) -> Request:
@@ -102,17 +111,34 @@ def kubectl_answer(pair: Token, environ: Mapping[str, str], *, ends: bool) -> di
     return {"apiVersion": version, "kind": "ExecCredential", "status": status}
 
 
-def cluster_of(environ: Mapping[str, str]) -> str:
-    """The URL of the API server that kubectl asks for, where the kubeconfig has `provideClusterInfo: true`; else ""."""
-    spec = _exec_info(environ).get("spec")
-    cluster = spec.get("cluster") if isinstance(spec, dict) else None
-    server = cluster.get("server") if isinstance(cluster, dict) else None
-    return server if isinstance(server, str) else ""
+def cluster_of(environ: Mapping[str, str]) -> str | None:
+    """The URL of the API server that kubectl asks for, where the kubeconfig has `provideClusterInfo: true`; else None.
+    Raises ConfigError where it is not certain."""
+    spec = _exec_info(environ).get("spec", {})
+    if not isinstance(spec, dict):
+        raise _unreadable()
+    if "cluster" not in spec:
+        return None
+    server = spec["cluster"].get("server") if isinstance(spec["cluster"], dict) else None
+    if not isinstance(server, str):
+        raise _unreadable()
+    return server
 
 
 def _exec_info(environ: Mapping[str, str]) -> dict[str, object]:
+    """What kubectl says of its request, {} where it says nothing. Raises ConfigError where it cannot be read."""
+    text = environ.get(EXEC_INFO, "")
     try:
-        info = json.loads(environ.get("KUBERNETES_EXEC_INFO", "")[:REQUEST_BYTES_MAX])
+        info = json.loads(text or "{}") if len(text) <= REQUEST_BYTES_MAX else None
     except (ValueError, RecursionError):
-        return {}
-    return info if isinstance(info, dict) else {}
+        info = None
+    if not isinstance(info, dict):
+        raise _unreadable()
+    return info
+
+
+def _unreadable() -> ConfigError:
+    return ConfigError(
+        tr("{variable} cannot be read, so the cluster is not known", variable=EXEC_INFO),
+        hint=tr("kubectl sets it; in a shell: unset {variable}", variable=EXEC_INFO),
+    )

@@ -21,7 +21,7 @@ from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.home import KINDS, Home
 from kimi_auth.language import tr
-from kimi_auth.selection import API_KEY, ARGUMENT, LENT, lent_mark
+from kimi_auth.selection import API_KEY, ARGUMENT, LENT, PASSED_ON, lent_mark
 from kimi_auth.token import Token, key_fingerprint, lifetime_s
 
 if TYPE_CHECKING:
@@ -58,16 +58,20 @@ def run(out: Terminal, *, command: list[str], platform: str | None, home: str | 
 
 
 def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[str, str]:
-    """The environment with the mark of a token that the child may replace by the login's own; a key of the user's has
-    none."""
-    given = components_of(session).given
-    kept = {name: value for name, value in environ.items() if name != LENT or (given and given.source == LENT)}
-    if given is not None:
-        return kept
-    ends = session.platform.oauth is not None
-    lifetime = lifetime_s(token) if ends else 0.0
-    mark = lent_mark(session.platform.id, key_fingerprint(token.access_token), token.expires_at_s * ends, lifetime)
-    return {**_led_home(kept, components_of(session).home), LENT: mark}
+    """The environment with the mark of `token` and of the base URL that is for it alone; a child may replace a token by the
+    login's own, and not a key of the user's."""
+    given, platform = components_of(session).given, session.platform
+    is_users = given is not None and given.source != LENT
+    ends = platform.oauth is not None
+    mark = lent_mark(
+        PASSED_ON if is_users else platform.id,
+        key_fingerprint(token.access_token),
+        token.expires_at_s * ends,
+        lifetime_s(token) * ends,
+        platform.api_base,
+    )
+    led = dict(environ) if given else _led_home(environ, components_of(session).home)
+    return {**led, LENT: mark}
 
 
 def _led_home(environ: Mapping[str, str], home: Home) -> dict[str, str]:

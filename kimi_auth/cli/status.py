@@ -51,13 +51,19 @@ def status(out: Terminal, *, platform: str | None, home: str | None, verify: boo
         if error is not None:
             raise error
         if verdict is not None and verdict.says == "invalid":
-            raise Findings(tr("the API refuses the stored token"), hint="kimi-auth token --refresh")
+            raise _refused(session, verdict)
         return 0
     facts = _data(session, found, verdict)
     if error is not None:
         return out.report(error, facts)
     out.record(facts)
     return Findings.exit_status if verdict is not None and verdict.says == "invalid" else 0
+
+
+def _refused(session: Session, verdict: Verdict) -> Findings:
+    given = components_of(session).given
+    words = given.rejected().message if given else tr("the API refuses the stored token")
+    return Findings(words, hint=verdict.error.hint if verdict.error else "kimi-auth token --refresh")
 
 
 class _Configured(NamedTuple):
@@ -132,9 +138,9 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
 
 
 def _home(found: Status) -> list[Row]:
-    """Whose home it is and why, where that is not plain; the other home, if it holds a login too."""
+    """Whose home it is and why, where that is not plain; the other home, if it holds a login too. A key has no home."""
     rows: list[Row] = []
-    if found.home != HOME_KIMI_CLI:
+    if found.home not in {"", HOME_KIMI_CLI}:
         chosen = found.home_why or CHOSEN.get(found.sources["share_dir"], found.sources["share_dir"])
         rows.append((tr("home"), tr("{kind}'s, shared with it  ({chosen})", kind=found.home, chosen=chosen)))
     if found.other_home:
@@ -225,7 +231,7 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
         "state": found.state,
         "account": found.account or None,
         "location": found.location,
-        "home": found.home,
+        "home": found.home or None,
         "home_why": found.home_why or None,
         "other_home": found.other_home or None,
         "fp": found.fp,

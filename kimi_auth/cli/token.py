@@ -121,7 +121,7 @@ def _form(form: Format, operation: str | None, *, json: bool) -> Format:
 
 def _refuse_other_cluster(session: Session) -> None:
     cluster = cluster_of(os.environ)
-    if cluster and not is_for(Request(cluster, origin_of(cluster)), session.api_origin):
+    if cluster is not None and not is_for(Request(cluster, origin_of(cluster)), session.api_origin):
         words = tr(
             "this token is for {api}, and kubectl asks for the cluster at {cluster}",
             api=session.api_origin,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kimi_auth.clock import Clock
-from kimi_auth.errors import ConfigError
+from kimi_auth.errors import ConfigError, InvalidKey
 from kimi_auth.language import tr
 from kimi_auth.login.api_keys import is_key
 from kimi_auth.platforms import Platform
@@ -47,6 +47,11 @@ class Given:
     def refusal(self) -> ConfigError:
         """The error for what only a login can do."""
         return ConfigError(tr("{location} is used instead of a login", location=self.location), hint=self.hint)
+
+    def rejected(self) -> InvalidKey:
+        """The error for a credential that the API refuses."""
+        words = tr("{platform} rejected {location}", platform=self.platform.name, location=self.location)
+        return InvalidKey(words, hint=self.hint)
 
 
 class _GivenStore(MemoryStore):

@@ -16,8 +16,9 @@ import pytest
 
 from kimi_auth import ConfigError, InvalidKey, Session
 from kimi_auth.__main__ import FallThrough, answer
-from kimi_auth.selection import LENT, lent_mark, lent_token
+from kimi_auth.selection import LENT, PASSED_ON, lent_mark, lent_token
 from kimi_auth.testing.emulator import Emulator
+from kimi_auth.testing.emulator.faults import Fault
 from kimi_auth.token import Token, key_fingerprint
 
 Run = Callable[..., Any]
@@ -25,8 +26,13 @@ Run = Callable[..., Any]
 KIMI, CN, AI = "https://api.kimi.com/coding/v1", "https://api.moonshot.cn/v1", "https://api.moonshot.ai/v1"
 GATEWAY = "https://gateway.example/v1"
 JWT = "eyJ.lent.token"
-MARK = f"kimi-code {key_fingerprint(JWT)} END 900"
+MARK = f"kimi-code {key_fingerprint(JWT)} END 900 {KIMI}"
 RUN = {"KIMI_API_KEY": JWT, "KIMI_BASE_URL": KIMI, LENT: MARK}
+KEY_RUN = {
+    "KIMI_API_KEY": "sk-kimi-1",
+    "KIMI_BASE_URL": GATEWAY,
+    LENT: lent_mark(PASSED_ON, key_fingerprint("sk-kimi-1"), 0.0, 0.0, GATEWAY),
+}
 CONFIG = """
 default_model = "moonshot-ai/m"
 [providers."managed:moonshot-ai"]
@@ -79,7 +85,7 @@ PRECEDENCE: dict[str, tuple[dict[str, str], dict[str, Any], set[str], tuple[str,
     "a lent token without a login": (RUN, {}, set(), (LENT, KIMI, JWT)),
     "a lent token after a sign-out": (RUN, {}, {"signed out"}, (LENT, KIMI, JWT)),
     "a lent key": (
-        {"KIMI_API_KEY": "sk-3", LENT: lent_mark("moonshot-cn", key_fingerprint("sk-3"), 0.0, 0.0)},
+        {"KIMI_API_KEY": "sk-3", LENT: lent_mark("moonshot-cn", key_fingerprint("sk-3"), 0.0, 0.0, CN)},
         {},
         {"login"},
         (LENT, CN, "sk-3"),
@@ -96,8 +102,21 @@ PRECEDENCE: dict[str, tuple[dict[str, str], dict[str, Any], set[str], tuple[str,
         {"login"},
         (E, CN, "sk-1"),
     ),
+    "the user's key that run passed on": (KEY_RUN, {}, {"login"}, (E, GATEWAY, "sk-kimi-1")),
+    "another key than run's": (
+        {**KEY_RUN, "KIMI_API_KEY": "sk-kimi-2"},
+        {},
+        {"login"},
+        (E, KIMI, "sk-kimi-2"),
+    ),
+    "another key with an address of its own": (
+        {**KEY_RUN, "KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": CN},
+        {},
+        {"login"},
+        (E, CN, "sk-1"),
+    ),
     "a mark that is none": ({**RUN, LENT: "kimi-code x"}, {}, {"login"}, (E, KIMI, JWT)),
-    "a mark with a wrong number": ({**RUN, LENT: MARK + "٣"}, {}, {"login"}, (E, KIMI, JWT)),
+    "a mark with a wrong number": ({**RUN, LENT: MARK.replace("900", "900٣")}, {}, {"login"}, (E, KIMI, JWT)),
     "a key in config.toml": ({}, {}, {"config"}, ("config.toml", AI, "sk-in-the-file")),
 }
 
@@ -152,6 +171,17 @@ REFUSALS: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "a key with a line break": ({"KIMI_API_KEY": "sk-kimi-1\nsk-kimi-2"}, {}, "KIMI_API_KEY is not an API key"),
     "a key that is too long": ({"KIMI_API_KEY": "x" * 5000}, {}, "KIMI_API_KEY is not an API key"),
     "an inherited address of run": ({**RUN, "KIMI_API_KEY": "sk-1"}, {}, "moonshot-cn, moonshot-ai"),
+    "an inherited address of another key": ({**KEY_RUN, "KIMI_API_KEY": "sk-1"}, {}, "moonshot-cn, moonshot-ai"),
+    "the same with a slash": (
+        {**KEY_RUN, "KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": f" {GATEWAY}/"},
+        {},
+        "moonshot-cn, moonshot-ai",
+    ),
+    "run's address of an unknown platform": (
+        {"KIMI_API_KEY": "sk-1", "KIMI_BASE_URL": GATEWAY, LENT: f"mine {key_fingerprint(JWT)} 0 0 {GATEWAY}"},
+        {},
+        "moonshot-cn, moonshot-ai",
+    ),
 }
 
 
@@ -163,6 +193,14 @@ def test_a_key_without_one_api_is_refused(tmp_path: Path, case: str) -> None:
         Session.default(environ={**environ, "KIMI_SHARE_DIR": str(tmp_path)}, **arguments)
     assert raised.value.hint
     assert "sk-" not in raised.value.line
+
+
+def test_a_mark_of_an_unknown_platform(tmp_path: Path) -> None:
+    """The error names the variable that names the platform, and the way to the login."""
+    environ = {**RUN, LENT: lent_mark("mine", key_fingerprint(JWT), 0.0, 0.0, KIMI), "KIMI_SHARE_DIR": str(tmp_path)}
+    with pytest.raises(ConfigError, match=f"{LENT}: no platform is called 'mine'") as raised:
+        Session.default(environ=environ)
+    assert raised.value.hint == "use the login: unset KIMI_API_KEY"
 
 
 def test_what_only_a_login_can_do(tmp_path: Path) -> None:
@@ -196,7 +234,8 @@ def test_a_key_alone(kimi: Run, emulator: Emulator, share_dir: Path, monkeypatch
     assert "KIMI_API_KEY" in said.err
     found = child(kimi)
     assert (found["KIMI_API_KEY"], found["KIMI_BASE_URL"]) == ("sk-kimi-1", emulator.api_base)
-    assert LENT not in found
+    assert found[LENT].startswith(f"{PASSED_ON} ")
+    assert "sk-kimi-1" not in found[LENT]
     assert not (share_dir / "credentials").exists()
 
 
@@ -224,9 +263,8 @@ def test_signing_in_is_the_logins(kimi: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert kimi("login").status == 0
     assert kimi("token").out == "sk-kimi-1\n"
     said = kimi("doctor", "--json")
-    assert "KIMI_API_KEY" in " ".join(
-        each["evidence"] for each in said.json["checks"] if each["check"] == "credential chain"
-    )
+    (told,) = [each["evidence"] for each in said.json["checks"] if each["check"] == "credential chain"]
+    assert told == "KIMI_API_KEY is set: token, run, status, models, me and usage use it instead of this login"
     monkeypatch.delenv("KIMI_API_KEY")
     assert kimi("token").out != "sk-kimi-1\n"
     monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
@@ -273,7 +311,7 @@ def test_a_child_of_run_finds_a_home_that_an_option_named(kimi: Run, share_dir: 
 @pytest.mark.parametrize(("end", "life"), [(float("inf"), 900.0), (float("nan"), -1.0), (1e300, 1e300), (-5.0, 0.0)])
 def test_a_mark_with_an_end_that_is_none(end: float, life: float) -> None:
     """A record of another program may have any number: the mark stays readable, and the child's token has no end."""
-    mark = lent_mark("kimi-code", key_fingerprint(JWT), end, life)
+    mark = lent_mark("kimi-code", key_fingerprint(JWT), end, life, KIMI)
     environ = {"KIMI_API_KEY": JWT, LENT: mark}
     lent = lent_token(environ, key_fingerprint)
     assert lent is not None
@@ -281,12 +319,71 @@ def test_a_mark_with_an_end_that_is_none(end: float, life: float) -> None:
 
 
 def test_run_lends_a_login_only(kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An inherited mark does not survive a key of the user's, and the mark holds no secret."""
+    """A mark holds no secret; an inherited one does not survive a key of the user's, which stays before the login."""
     kimi("login")
     environ = child(kimi)
-    name, fp, _, _ = environ[LENT].split(" ")
-    assert (name, fp) == ("kimi-code", key_fingerprint(environ["KIMI_API_KEY"]))
+    name, fp, _, _, base = environ[LENT].split(" ")
+    assert (name, fp, base) == ("kimi-code", key_fingerprint(environ["KIMI_API_KEY"]), emulator.api_base)
     assert environ["KIMI_API_KEY"] not in environ[LENT]
     monkeypatch.setenv(LENT, environ[LENT])
     monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
-    assert LENT not in child(kimi)
+    environ = child(kimi)
+    assert environ[LENT] == lent_mark(PASSED_ON, key_fingerprint("sk-kimi-1"), 0.0, 0.0, emulator.api_base)
+    assert Session.default(environ=os.environ | environ).access_token_sync() == "sk-kimi-1"
+
+
+@pytest.mark.parametrize("base", [None, GATEWAY], ids=["the platform's", "a gateway's"])
+def test_an_address_of_run_is_for_its_key_only(
+    kimi: Run, share_dir: Path, monkeypatch: pytest.MonkeyPatch, base: str | None
+) -> None:
+    """A child that sets another key never sends it to the address that `run` set, whatever platforms it knows."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    if base:
+        monkeypatch.setenv("KIMI_BASE_URL", base)
+    environ = child(kimi)
+    same = Session.default(environ=os.environ | environ)
+    assert (same.api_origin, same.access_token_sync()) == (environ["KIMI_BASE_URL"], "sk-kimi-1")
+    for place in (share_dir, share_dir / "elsewhere"):
+        other = {"KIMI_SHARE_DIR": str(place), "KIMI_API_KEY": "sk-moonshot-secret"}
+        with pytest.raises(ConfigError, match="moonshot-cn, moonshot-ai"):
+            Session.default(environ=os.environ | environ | other)
+
+
+def lent(monkeypatch: pytest.MonkeyPatch, base: str) -> None:
+    """A token that `run` lent to this process, which has no login."""
+    monkeypatch.setenv("KIMI_API_KEY", JWT)
+    mark = lent_mark("kimi-code", key_fingerprint(JWT), time.time() + 800, 900.0, base)
+    monkeypatch.setenv(LENT, mark)
+
+
+@pytest.mark.parametrize("is_lent", [False, True], ids=["key", "lent"])
+def test_a_given_credential_has_no_home(
+    kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *, is_lent: bool
+) -> None:
+    """The status names the variable, and no program's home."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    if is_lent:
+        lent(monkeypatch, emulator.api_base)
+    assert "home:" not in kimi("status").out
+    told = kimi("status", "--json").json
+    assert (told["home"], told["home_why"], told["other_home"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("is_lent", [False, True], ids=["key", "lent"])
+def test_a_given_credential_that_is_refused(
+    kimi: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *, is_lent: bool
+) -> None:
+    """`status --verify` names the variable and the way back to the login; nothing offers a renewal, which is refused."""
+    monkeypatch.setenv("KIMI_API_KEY", "sk-kimi-1")
+    if is_lent:
+        lent(monkeypatch, emulator.api_base)
+    emulator.state.inject(Fault("models", status=401, body="", times=None))
+    said = kimi("status", "--verify")
+    assert said.status == 1
+    assert "rejected the variable KIMI_API_KEY" in said.err
+    assert "unset KIMI_API_KEY" in said.err
+    assert "--refresh" not in said.err + said.out
+    said = kimi("token", "--refresh")
+    assert (said.status, said.out) == (9, "")
+    assert "is not renewed" in said.err
+    assert "unset KIMI_API_KEY" in said.err

@@ -472,6 +472,21 @@ def test_logout_of_the_default_platform_with_a_key(kimi: Run, share_dir: Path, e
     assert "sk-1" not in (share_dir / "config.toml").read_text()
 
 
+def test_the_api_refuses_a_stored_key(kimi: Run, share_dir: Path, emulator: Emulator) -> None:
+    """A key in config.toml is not renewed: the next step of `status --verify` replaces it."""
+    share_dir.mkdir(parents=True, exist_ok=True)
+    (share_dir / "platforms.toml").write_text(
+        f'v = 1\n[platforms.keyed]\nname = "Keyed"\nauth = "api_key"\napi_base = "{emulator.api_base}"\n'
+    )
+    (share_dir / "config.toml").write_text(
+        f'[providers."managed:keyed"]\ntype = "kimi"\nbase_url = "{emulator.api_base}"\napi_key = "sk-1"\n'
+    )
+    said = kimi("status", "--platform", "keyed", "--verify")
+    assert said.status == 1
+    assert "kimi-auth login --platform keyed --api-key-stdin --force" in said.err
+    assert "--refresh" not in said.err
+
+
 def test_the_api_refuses_the_token(kimi: Run, emulator: Emulator) -> None:
     """status --verify: a finding with its next step; a page of a proxy says nothing of the token, and is told."""
     kimi("login")
@@ -502,10 +517,21 @@ def test_a_short_life_is_said(kimi: Run, emulator: Emulator, monkeypatch: pytest
         said = kimi("token", "--min-ttl", "5000")
         assert said.status == 0
         assert "the server's tokens live" in said.err
-        assert "less than the 5000 s that were asked for" in said.err
+        assert "with less left than the 5000 s asked for" in said.err
         assert said.err.count("\n") == 1
         printed.add(said.out)
     assert (len(printed), emulator.state.counts["rotations"]) == (1, 1)
+
+
+def test_as_much_life_as_the_server_gives(kimi: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token has lost a moment of its life when it is printed: no number is called less than itself."""
+    kimi("login")
+    monkeypatch.setattr("kimi_auth.supply._SAID", set())
+    said = kimi("token", "--min-ttl", "900")
+    assert said.status == 0
+    assert (
+        "the server's tokens live 900 s: the freshest one is used, with less left than the 900 s asked for" in said.err
+    )
 
 
 def test_a_short_life_that_could_not_be_mended_is_said(kimi: Run, emulator: Emulator, age: Any) -> None:

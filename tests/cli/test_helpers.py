@@ -92,6 +92,16 @@ ELSEWHERE = {
     "another port": "protocol=http\nhost=127.0.0.1:1\n\n",
     "another scheme": "protocol=https\nhost={host}\n\n",
     "a host that is none": "protocol=https\nhost=a b\x1b[2J\n\n",
+    "a host with a path": "protocol=http\nhost={host}/x\n\n",
+    "a host with a query": "protocol=http\nhost={host}?.git.example\n\n",
+    "a host with a fragment": "protocol=http\nhost={host}#.git.example\n\n",
+    "a host with a user": "protocol=http\nhost=me@{host}\n\n",
+    "a host with a backslash": "protocol=http\nhost={host}\\.git.example\n\n",
+    "a host with a carriage return": "protocol=http\nhost={host}\r\n\n",
+    "a host with a tab": "protocol=http\nhost={host}\t\n\n",
+    "a host in percents": "protocol=http\nhost={host}%2f.git.example\n\n",
+    "a protocol with a host": "protocol=http://{host}/?\nhost=git.example\n\n",
+    "no protocol": "host={host}\n\n",
     "nothing": "",
     "no text": b"\xff\xfe",
     "too much": "protocol=http\nhost={host}\n" + "x" * 70_000,
@@ -156,7 +166,7 @@ V1, BETA = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1be
 
 @pytest.mark.parametrize(
     ("info", "version"),
-    [("", V1), ("[]", V1), ("{", V1), (exec_info(V1), V1), (exec_info(BETA), BETA), (exec_info("evil/v9"), V1)],
+    [("", V1), ("{}", V1), (exec_info(V1), V1), (exec_info(BETA), BETA), (exec_info("evil/v9"), V1)],
 )
 def test_kubectl(kimi: Run, token: str, monkeypatch: pytest.MonkeyPatch, info: str, version: str) -> None:
     """An ExecCredential in the version that kubectl speaks, with an end as RFC 3339 has it."""
@@ -166,6 +176,29 @@ def test_kubectl(kimi: Run, token: str, monkeypatch: pytest.MonkeyPatch, info: s
     stamp = given["status"]["expirationTimestamp"]
     assert datetime.datetime.fromisoformat(stamp).timestamp() == int(ends)
     assert stamp.endswith("Z")
+
+
+UNREADABLE = {
+    "another shape": "[]",
+    "half": exec_info(V1, "https://other.example")[:-1],
+    "no JSON": "x",
+    "too deep": "[" * 20_000,
+    "too long": exec_info(V1) + " " * 70_000,
+    "a spec that is none": json.dumps({"spec": "x"}),
+    "a cluster that is none": json.dumps({"spec": {"cluster": None}}),
+    "a cluster without a server": json.dumps({"spec": {"cluster": {}}}),
+    "a server that is none": json.dumps({"spec": {"cluster": {"server": 1}}}),
+    "an empty server": json.dumps({"spec": {"cluster": {"server": ""}}}),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_cluster_that_cannot_be_read(kimi: Run, token: str, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """Where it is not certain which cluster kubectl asks for, no cluster gets the token."""
+    monkeypatch.setenv("KUBERNETES_EXEC_INFO", UNREADABLE[case])
+    said = kimi("token", "--format", "kubectl")
+    assert (said.status, said.out) == (9, "")
+    assert "Traceback" not in said.err
 
 
 def test_kubectl_of_another_cluster(kimi: Run, token: str, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:

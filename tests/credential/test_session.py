@@ -215,7 +215,7 @@ def test_more_life_than_the_server_gives_is_one_rotation(
             world.clock.advance(60)
     assert world.exchanges == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "the server's tokens live 900 s, less than the 3600 s that were asked for: the freshest one is used"
+        "the server's tokens live 900 s: the freshest one is used, with less left than the 3600 s asked for"
     ]
     world.clock.advance(100)  # 400 s old: the server makes fresher ones than this
     assert world.session._supply.token_sync(min_ttl_s=3600.0) != token

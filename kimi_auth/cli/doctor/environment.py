@@ -55,7 +55,7 @@ def variables(session: Session, found: Status) -> Iterator[Check]:
     sends its token elsewhere."""
     _, source = key_before_login(components_of(session).environ, key_fingerprint)
     if source != LOGIN:
-        told = tr("{name} is set: token, run, status and models use it instead of this login", name=source)
+        told = tr("{name} is set: token, run, status, models, me and usage use it instead of this login", name=source)
         yield Check(tr("credential chain"), told, "")
     for name, says in found.overridden_by.items():
         yield Check(
