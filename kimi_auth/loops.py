@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Signal", "checked_s", "in_thread", "is_trio", "only_asyncio", "signal_here", "within"]
+__all__ = ["Signal", "checked_s", "in_thread", "is_trio", "no_loop_here", "only_asyncio", "signal_here", "within"]
 
 Result = TypeVar("Result")
 
@@ -30,6 +30,17 @@ def only_asyncio(what: str) -> None:
         raise RuntimeError(f"{what} needs asyncio; under trio, BearerAuth and access_token keep a client signed in")
 
 
+def no_loop_here(what: str, instead: str) -> None:
+    """Raises RuntimeError in a thread whose asyncio loop runs, which `what` would block: `instead` works there."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(f"{what} would block the event loop that runs in this thread: use {instead}")
+
+
 class Signal(Protocol):
     """Something that one task waits for; `set` may be called from any thread, and raises RuntimeError once the loop has ended."""
 
@@ -42,11 +53,11 @@ def signal_here() -> Signal:
     return _TrioSignal() if is_trio() else _AsyncioSignal()
 
 
-def checked_s(timeout_s: float | None) -> float | None:
-    """`timeout_s` as it is. Raises ValueError for one that no caller can wait for."""
-    if timeout_s is not None and not 0 <= timeout_s < float("inf"):
-        raise ValueError(f"timeout_s is {timeout_s}: it must be a number of seconds, not negative and finite")
-    return timeout_s
+def checked_s(seconds: float | None, name: str = "timeout_s") -> float | None:
+    """`seconds` as they are. Raises ValueError, with the argument's `name`, for seconds that no clock can measure."""
+    if seconds is not None and not 0 <= seconds < float("inf"):
+        raise ValueError(f"{name} is {seconds}: it must be a number of seconds, not negative and finite")
+    return seconds
 
 
 async def within(seconds: float | None, wait: Callable[[], Awaitable[Result]]) -> Result:

@@ -51,6 +51,7 @@ __all__ = [
     "lent_token",
     "refused",
     "select",
+    "selecting_variables",
     "unknown_variables",
 ]
 
@@ -126,6 +127,11 @@ def select(
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """The variables of a Kimi program that are set and may select something that this table does not know."""
     return [name for name in environ if name.startswith("KIMI_") and name not in _KNOWN and environ[name].strip()]
+
+
+def selecting_variables(environ: Mapping[str, str]) -> list[str]:
+    """The variables of a Kimi program that select something, known to this table or not."""
+    return [name for name in environ if name.startswith("KIMI_") and name not in _SELECT_NOTHING]
 
 
 def refused(environ: Mapping[str, str]) -> str:

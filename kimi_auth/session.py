@@ -23,9 +23,9 @@ from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import ConfigError, KimiAuthError
-from kimi_auth.loops import checked_s, only_asyncio
+from kimi_auth.loops import checked_s, no_loop_here, only_asyncio
 from kimi_auth.once import once
-from kimi_auth.selection import LENT, LOGIN, key_before_login, lender_of_token
+from kimi_auth.selection import API_KEY, LENT, LOGIN, key_before_login, lender_of_token
 from kimi_auth.supply import TokenSupply
 from kimi_auth.token import key_fingerprint
 
@@ -55,7 +55,7 @@ class Session:
     default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
     is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `store`,
     `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
-    environment variable that holds no URL.
+    environment variable that holds no URL; ValueError for two directories, or seconds that are negative or not finite.
     """
 
     def __init__(
@@ -72,11 +72,9 @@ class Session:
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
-        if share_dir is not None and home is not None:
-            raise ValueError("share_dir and home are two names of one directory: give one of them")
         self._use(
             Components(
-                share_dir if home is None else home,
+                _directory(share_dir, home),
                 platform=platform,
                 environ=environ,
                 clock=clock,
@@ -107,7 +105,7 @@ class Session:
 
     def __reduce__(self) -> tuple[object, ...]:
         """A session is pickled as the arguments that it was made from: another process opens the same login by itself. Raises
-        TypeError where one of them exists in this process only."""
+        TypeError where one of them exists in this process only, and for an `environ` with a key, which the pickle would hold."""
         if self._only_here:
             raise TypeError(
                 f"a Session with {'=, '.join(self._only_here)}= cannot be pickled: make one in the other process"
@@ -115,6 +113,10 @@ class Session:
         made = self._again
         environ = made.keywords["environ"]
         kept = None if environ is None or environ is os.environ else dict(environ)
+        if kept and kept.get(API_KEY):
+            raise TypeError(
+                f"a Session with {API_KEY} in environ= cannot be pickled: put the key into the environment of the other process"
+            )
         return partial(made.func, *made.args, **{**made.keywords, "environ": kept}), ()
 
     @classmethod
@@ -138,12 +140,14 @@ class Session:
         A key goes to one API: to `base_url` (for the variable: `KIMI_BASE_URL`), else to the platform whose keys begin like
         it. A `platform` that is named ignores a variable's key for another one. A key's session can be asked for tokens,
         models and status; what only a login can do raises ConfigError, as do a key that cannot be one and a key whose API is
-        not known. The other arguments are those of `Session`.
+        not known. Raises ValueError for a `base_url` without a key, and TypeError for either that is no str. The other
+        arguments are those of `Session`.
         """
         from kimi_auth.chain import given_after_login, given_before_login
 
         surroundings = os.environ if environ is None else environ
-        place: str | os.PathLike[str] | None = share_dir if home is None else home
+        place = _directory(share_dir, home)
+        _checked_text(api_key=api_key, base_url=base_url)
         if key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
             try:
                 share_dir_of(surroundings, place)
@@ -167,6 +171,8 @@ class Session:
 
         login = components()
         given = given_before_login(login, api_key=api_key, base_url=base_url, is_named=platform is not None)
+        if base_url and given is None:
+            raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
         given = given or given_after_login(login)
         session = cls.__new__(cls)
         session._use(components(given) if given else login, recheck_every_s)  # noqa: SLF001 - it is ours
@@ -206,6 +212,8 @@ class Session:
         patience ends. Raises the errors of `kimi_auth.errors`: NotSignedIn, Revoked, Blocked, Unreachable, StorageError,
         ConfigError; ValueError for seconds that are negative or not finite.
         """
+        if timeout_s is not None:
+            checked_s(timeout_s)
         held = self._supply.held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self._store):
             return held.access_token
@@ -215,6 +223,8 @@ class Session:
         self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
     ) -> str:
         """`access_token` for code without an event loop."""
+        if timeout_s is not None:
+            checked_s(timeout_s)
         held = self._supply.held
         if held is not None and not min_ttl_s and not refresh and held.serves(self._clock, self._store):
             return held.access_token
@@ -296,9 +306,10 @@ class Session:
         api_key: str | None = None,
         timeout_s: float | None = None,
     ) -> LoginReport:
-        """`login` for code without an event loop."""
+        """`login` for code without an event loop. Raises RuntimeError where one runs in this thread."""
         import asyncio
 
+        no_loop_here("login_sync", "await session.login()")
         return asyncio.run(
             self.login(
                 view,
@@ -424,6 +435,22 @@ class Session:
             one_shot=self._components.one_shot,
             recheck_every_s=self._recheck_every_s,
         )
+
+
+def _directory(
+    share_dir: str | os.PathLike[str] | None, home: str | os.PathLike[str] | None
+) -> str | os.PathLike[str] | None:
+    """The one that is given, None for neither. Raises ValueError for both."""
+    if share_dir is not None and home is not None:
+        raise ValueError("share_dir and home are two names of one directory: give one of them")
+    return share_dir if home is None else home
+
+
+def _checked_text(**arguments: object) -> None:
+    """Raises TypeError, without the value, for an argument that is given and is no str."""
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a str, not {type(value).__name__}")
 
 
 def _given(**arguments: object) -> list[str]:

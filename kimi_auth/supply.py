@@ -31,6 +31,7 @@ class TokenSupply:
     """The tokens of one login. `held` is the fresh one in memory; it is looked at before anything else."""
 
     def __init__(self, components: Components, recheck_every_s: float) -> None:
+        checked_s(recheck_every_s, "recheck_every_s")
         self._components = components
         self._recheck_every_s = recheck_every_s
         self.held: CachedToken | None = None
@@ -76,8 +77,7 @@ class TokenSupply:
         return lambda: self._components.obtain(need, timeout_s)
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
-        if not 0 <= min_ttl_s < float("inf"):
-            raise ValueError(f"min_ttl_s is {min_ttl_s}: it must be a number of seconds, not negative and finite")
+        checked_s(min_ttl_s, "min_ttl_s")
         if not refresh:
             return Need(min_ttl_s=min_ttl_s) if min_ttl_s else NO_NEED
         given, platform = self._components.given, self._components.platform

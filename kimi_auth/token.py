@@ -5,7 +5,7 @@ The lifecycle machine's hook, Session and status use the same functions.
 
 The record on disk is the Kimi CLI's: one JSON object with `access_token`, `refresh_token`, `expires_at` (unix seconds),
 `expires_in` (seconds), `scope`, `token_type`; ours adds `issuer`, `refresh_expires_at` (unix seconds) where the server said
-it, and after a logout `signed_out_at`.
+it, `refresh_granted_at` where the end is known, and after a logout `signed_out_at`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Token:
 
     `expires_at_s` is unix seconds, `expires_in_s` the life that the server granted, in seconds; either is 0.0 if
     unknown. `issuer` is the OAuth host that issued the pair, "" if the record has none. `refresh_expires_at_s`: when the
-    refresh token ends, as the server said it, 0.0 if it did not. Immutable; its repr is redacted.
+    refresh token ends, as the server said it, 0.0 if it did not; `refresh_granted_at_s`: when it was given that end, 0.0 if
+    unknown. Immutable; its repr is redacted.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Token:
         "expires_in_s",
         "issuer",
         "refresh_expires_at_s",
+        "refresh_granted_at_s",
         "refresh_token",
         "scope",
         "signed_out_at_s",
@@ -69,6 +71,7 @@ class Token:
     issuer: str
     signed_out_at_s: float
     refresh_expires_at_s: float
+    refresh_granted_at_s: float
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Token:
         issuer: str = "",
         signed_out_at_s: float = 0.0,
         refresh_expires_at_s: float = 0.0,
+        refresh_granted_at_s: float = 0.0,
     ) -> None:
         put = object.__setattr__
         put(self, "access_token", access_token)
@@ -92,6 +96,7 @@ class Token:
         put(self, "issuer", issuer)
         put(self, "signed_out_at_s", signed_out_at_s)
         put(self, "refresh_expires_at_s", refresh_expires_at_s)
+        put(self, "refresh_granted_at_s", refresh_granted_at_s)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Token is immutable: {name}")
@@ -122,6 +127,7 @@ class Token:
             self.issuer,
             self.signed_out_at_s,
             self.refresh_expires_at_s,
+            self.refresh_granted_at_s,
         ]
 
     @property
@@ -144,6 +150,8 @@ class Token:
             record["issuer"] = self.issuer
         if self.refresh_expires_at_s:
             record["refresh_expires_at"] = self.refresh_expires_at_s
+        if self.refresh_granted_at_s:
+            record["refresh_granted_at"] = self.refresh_granted_at_s
         if self.signed_out_at_s:
             record["signed_out_at"] = self.signed_out_at_s
         return record
@@ -251,6 +259,7 @@ def parse_record(data: object) -> Token:
         _text(data, "issuer", optional=True),
         _number(data, "signed_out_at"),
         _number(data, "refresh_expires_at"),
+        _number(data, "refresh_granted_at"),
     )
 
 

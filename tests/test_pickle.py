@@ -69,6 +69,15 @@ def test_what_cannot_leave_the_process_is_named(tmp_path: Path, name: str) -> No
         pickle.dumps(Session(tmp_path, environ={}, **{name: given[name]}))
 
 
+@pytest.mark.parametrize("make", [Session, Session.default], ids=["Session", "default"])
+def test_no_key_of_an_environment_is_in_a_pickle(tmp_path: Path, make: Any) -> None:
+    """TypeError for an environ= with a key, which the pickle would hold; the process's own environment stays out of it."""
+    session = make(tmp_path, environ={"KIMI_API_KEY": "sk-kimi-of-the-test"})
+    with pytest.raises(TypeError, match=r"KIMI_API_KEY.* environment of the other process") as refused:
+        pickle.dumps(session)
+    assert "of-the-test" not in str(refused.value)
+
+
 def test_the_auth_of_a_client_goes_with_its_session(tmp_path: Path) -> None:
     """BearerAuth is pickled with its session and origin."""
     auth = pickle.loads(pickle.dumps(BearerAuth(signed_in(tmp_path))))

@@ -175,8 +175,8 @@ class _Seen:
             self._refusing.pop(next(iter(self._refusing), url), None)
 
 
-def _checked(bearer: str) -> str:
+def _checked(bearer: object) -> str:
     """Raises KimiAuthError for a bearer that cannot be sent, which would be quoted in the error of an HTTP library."""
-    if not (bearer.isascii() and bearer.isprintable()) or " " in bearer or not bearer:
-        raise KimiAuthError(tr("the token source returned a value that is not valid in a header (RFC 6750 §2.1)"))
-    return bearer
+    if isinstance(bearer, str) and bearer and bearer.isascii() and bearer.isprintable() and " " not in bearer:
+        return bearer
+    raise KimiAuthError(tr("the token source returned a value that is not valid in a header (RFC 6750 §2.1)"))

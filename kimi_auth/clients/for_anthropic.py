@@ -50,6 +50,10 @@ class AnthropicCredentials(_Credentials):
     The client then sends the request again with the newer token, whatever its body. Waits for the source in the thread that
     asks; `AsyncAnthropic` asks it in a thread of its own. Give each client an instance of its own: the client does not say
     which token was refused, so it is the one that was given last.
+
+    The client's `base_url` is checked when the client is made, and when `copy` or `with_options` gives it another one. The
+    client does not say where a request goes: after `client.base_url = ...`, or for a call with an absolute URL, the token goes
+    there too.
     """
 
     def __call__(self, *, force_refresh: bool = False) -> AccessToken:

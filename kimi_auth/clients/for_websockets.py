@@ -43,14 +43,17 @@ class WebsocketAuth:
     async def connect(self, uri: str, **options: Any) -> ClientConnection:
         """A connection to `uri`; after a 401 the handshake is made once more with a newer token.
 
-        `options` are those of `websockets.asyncio.client.connect`; a dict of `additional_headers` is added to. Raises what
-        `connect` raises, InvalidStatus for a handshake that is refused in the end, and the errors of `headers`.
+        `options` are those of `websockets.asyncio.client.connect`; a dict of `additional_headers` is added to, and where the
+        handshake is signed, an `Authorization` of the caller's, in any case of letters, is left out. Raises what `connect`
+        raises, InvalidStatus for a handshake that is refused in the end, and the errors of `headers`.
         """
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidStatus
 
         own = dict(options.pop("additional_headers", None) or {})
         headers = await self.headers(uri)
+        if headers:
+            own = {name: value for name, value in own.items() if name.lower() != "authorization"}
         try:
             return await connect(uri, additional_headers=own | headers, **options)
         except InvalidStatus as refused:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kimi_auth.clock import Clock
 from kimi_auth.credential.classify import Now, classify, not_ours
 from kimi_auth.credential.contracts import InspectOutcome
+from kimi_auth.credential.refresh_life import end_of, granted_at_s
 from kimi_auth.errors import KimiAuthError, WrongIssuer
 from kimi_auth.store import CredentialStore, View
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token
@@ -75,19 +76,23 @@ def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | N
     unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.
     """
     lifetime_s = grant.expires_in_s or DEFAULT_LIFETIME_S
+    refresh_token = grant.refresh_token if grant.refresh_token is not None else before.refresh_token if before else ""
+    said_s = _refresh_ends_at_s(grant, sent_at_s, before)
     return Token(
         grant.access_token,
-        grant.refresh_token if grant.refresh_token is not None else before.refresh_token if before else "",
+        refresh_token,
         sent_at_s + lifetime_s,
         lifetime_s,
         grant.scope or (before.scope if before else ""),
         grant.token_type,
         issuer,
-        refresh_expires_at_s=_refresh_ends_at_s(grant, sent_at_s, before),
+        refresh_expires_at_s=said_s,
+        refresh_granted_at_s=granted_at_s(end_of(refresh_token, said_s), sent_at_s, before),
     )
 
 
 def _refresh_ends_at_s(grant: Grant, sent_at_s: float, before: Token | None) -> float:
     if grant.refresh_expires_in_s:
         return sent_at_s + grant.refresh_expires_in_s
-    return before.refresh_expires_at_s if before and grant.refresh_token is None else 0.0
+    is_kept = before is not None and grant.refresh_token in {None, before.refresh_token}
+    return before.refresh_expires_at_s if before and is_kept else 0.0

@@ -5,6 +5,7 @@ Until a test asks for one of them nothing is loaded but this module. `-p no:kimi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,10 +41,14 @@ def kimi_login(kimi_clock: VirtualClock, tmp_path: Path) -> Login:
 @pytest.fixture
 def kimi_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """A Kimi on a loopback port. The environment of the test names it, and a share directory of its own, so that `Session()`
-    and every program that the test starts use it; sign-ins are approved at once. Raises ImportError without the extra
-    `emulator`."""
+    and every program that the test starts use it; sign-ins are approved at once. The developer's own `KIMI_...` variables, a
+    key among them, are taken out until the test ends. Raises ImportError without the extra `emulator`."""
+    from kimi_auth.selection import selecting_variables
+
     from .emulator import Emulator
 
+    for name in selecting_variables(os.environ):
+        monkeypatch.delenv(name)
     share_dir = tmp_path / "kimi-auth-share"
     with Emulator(approve="auto", approve_after_s=0, interval_s=0, share_dir=str(share_dir)) as emulator:
         for name, value in emulator.env.items():

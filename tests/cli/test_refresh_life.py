@@ -71,8 +71,69 @@ def test_the_servers_word_comes_first() -> None:
 def test_soon_is_five_days_or_a_quarter(left_days: float, given_days: float, soon: bool) -> None:
     """A warning comes days ahead, and none about a short life that programs renew all the time."""
     granted_s = NOW_S - (given_days - left_days) * DAY_S
-    token = Token("a", "r", granted_s + 900, 900.0, refresh_expires_at_s=NOW_S + left_days * DAY_S)
+    end_s = NOW_S + left_days * DAY_S
+    token = Token("a", "r", granted_s + 900, 900.0, refresh_expires_at_s=end_s, refresh_granted_at_s=granted_s)
     assert ends_soon(token, NOW_S) is soon
+
+
+def renewed_until(left_s: float, life_days: float, renewals: str) -> Token:
+    """A pair that a program has renewed every ten days until shortly before NOW_S, when the login has `left_s` left."""
+    end_s = NOW_S + left_s
+    start_s = end_s - life_days * DAY_S
+
+    def grant_at(at_s: float) -> Token:
+        moving = at_s + life_days * DAY_S
+        body: dict[str, Any] = {"access_token": f"a{at_s}"}
+        if renewals == "kept":
+            body |= {"refresh_token": "r", "refresh_token_timeout": end_s - at_s} if at_s == start_s else {}
+        elif renewals == "echoed":
+            body |= {"refresh_token": "r", "refresh_token_timeout": end_s - at_s}
+        elif renewals == "rotated":
+            body |= {"refresh_token": f"r{at_s}", "refresh_token_timeout": moving - at_s}
+        else:
+            exp = moving if renewals == "jwt rotated" else end_s
+            body |= {"refresh_token": jwt({"exp": exp, "iat": at_s})}
+        found = exchange_answer(RawResponse("host", 200, "application/json", json.dumps(body).encode())).value
+        assert found is not None
+        return token_from(found, sent_at_s=at_s, issuer="i", before=token)
+
+    token, at_s = None, start_s
+    while at_s < NOW_S - 600:
+        token, at_s = grant_at(at_s), at_s + min(10 * DAY_S, life_days * DAY_S / 3)
+    token = grant_at(NOW_S - 600)
+    return parse_record(json.loads(json.dumps(token.record())))
+
+
+@pytest.mark.parametrize(
+    ("renewals", "left_s", "life_days", "soon"),
+    [
+        ("kept", 3_600, 30, True),
+        ("kept", 6 * DAY_S, 30, False),
+        ("echoed", 3_600, 30, True),
+        ("jwt fixed", 3_600, 30, True),
+        ("jwt fixed", 6 * DAY_S, 30, False),
+        ("rotated", DAY_S / 2, 1, False),
+        ("jwt rotated", DAY_S / 2, 1, False),
+        ("rotated", DAY_S, 30, False),
+        ("jwt rotated", DAY_S, 30, False),
+    ],
+)
+def test_renewals_that_move_the_end_and_those_that_do_not(
+    renewals: str, left_s: float, life_days: float, soon: bool
+) -> None:
+    """An end that renewals do not move comes however young the pair is; one that they move along is not warned of."""
+    assert ends_soon(renewed_until(left_s, life_days, renewals), NOW_S) is soon
+
+
+def test_a_token_that_another_program_stored() -> None:
+    """The start is the JWT's own `iat`; where nothing says it, five days count."""
+    for claims, soon in (
+        ({"exp": NOW_S + 3_600, "iat": NOW_S - 29 * DAY_S}, True),
+        ({"exp": NOW_S + DAY_S, "iat": NOW_S - 600}, False),
+        ({"exp": NOW_S + 3_600}, True),
+        ({"exp": NOW_S + 6 * DAY_S}, False),
+    ):
+        assert ends_soon(pair(jwt(claims)), NOW_S) is soon
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from kimi_auth.clients import (
     RequestsAuth,
     WebsocketAuth,
 )
-from kimi_auth.errors import NotSignedIn
+from kimi_auth.clients.bearers import Bearers
+from kimi_auth.errors import KimiAuthError, NotSignedIn
 
 FIRST, SECOND = "Bearer first", "Bearer second"
 Seen = tuple[str, str, str | None, bytes]
@@ -245,13 +246,15 @@ def test_an_upgrade_to_tls_is_another_origin(scripted: Any) -> None:
 
 @pytest.mark.parametrize("kind", [AnthropicCredentials, AsyncAnthropicCredentials])
 def test_an_anthropic_client_that_sends_elsewhere(kind: Any, scripted: Any) -> None:
-    """It is refused when it is made, before it has a token."""
+    """It is refused when it is made or copied, before it has a token."""
     client = anthropic.Anthropic if kind is AnthropicCredentials else anthropic.AsyncAnthropic
     source = scripted()
     with pytest.raises(ValueError, match="base_url"):
         client(credentials=kind(source, origin="https://api.kimi.com"))
     assert source.asked == []
-    client(base_url="https://api.kimi.com/coding", credentials=kind(source, origin="https://api.kimi.com"))
+    made = client(base_url="https://api.kimi.com/coding", credentials=kind(source, origin="https://api.kimi.com"))
+    with pytest.raises(ValueError, match="base_url"):
+        made.copy(base_url="https://api.example")
 
 
 @pytest.mark.parametrize(
@@ -263,3 +266,14 @@ def test_made_with_care(kind: Any, scripted: Any) -> None:
         with pytest.raises(ValueError, match=r"origin=|no bearer"):
             kind(scripted(), origin=origin)
     assert repr(kind(scripted(), origin="https://api.kimi.com")) == f"{kind.__name__}(origin='https://api.kimi.com')"
+
+
+@pytest.mark.parametrize("given", [None, b"access", 7], ids=["none", "bytes", "number"])
+def test_a_source_that_gives_no_text(given: Any, scripted: Any) -> None:
+    """KimiAuthError, as for every token that no header can hold; as a newer token it counts as none."""
+    bearers = Bearers(scripted(given), "https://api.kimi.com")
+    with pytest.raises(KimiAuthError, match="not valid in a header"):
+        bearers.token_sync()
+    with pytest.raises(KimiAuthError, match="not valid in a header"):
+        asyncio.run(bearers.token())
+    assert Bearers(scripted("access", given), "https://api.kimi.com").other_sync("access") is None

@@ -284,8 +284,8 @@ def test_a_websocket(login: Session, emulator: Emulator) -> None:
     saw: list[str | None] = []
 
     def check(connection: Any, request: Any) -> Any:
-        authorization = request.headers.get("Authorization")
-        saw.append(authorization)
+        saw.extend(request.headers.get_all("Authorization") or [None])
+        authorization = saw[-1]
         bearer = (authorization or "").removeprefix("Bearer ")
         return None if emulator.state.judge(bearer) == "ok" else connection.respond(401, "no\n")
 
@@ -297,14 +297,17 @@ def test_a_websocket(login: Session, emulator: Emulator) -> None:
             uri = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
             auth = WebsocketAuth(login, origin=uri.replace("ws:", "http:"))
             emulator.state.expire_access()
-            async with await auth.connect(uri, additional_headers={"X-Own": "yes"}) as connection:
+            own = {"X-Own": "yes", "authorization": "Bearer of-the-caller"}
+            async with await auth.connect(uri, additional_headers=own) as connection:
                 await connection.send("hello")
                 assert await connection.recv() == "hello"
             elsewhere = WebsocketAuth(login)
             assert await elsewhere.headers(uri) == {}
             with pytest.raises(InvalidStatus):
                 await elsewhere.connect(uri)
+            with pytest.raises(InvalidStatus):
+                await elsewhere.connect(uri, additional_headers=own)
 
     asyncio.run(run())
     assert emulator.state.counts["refreshes"] == 1
-    assert [it and it.startswith("Bearer ") for it in saw] == [True, True, None]
+    assert [it and it.startswith("Bearer ") and it != "Bearer of-the-caller" for it in saw] == [True, True, None, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import threading
 import time
@@ -57,6 +58,19 @@ def test_a_login_that_is_not_approved_in_time(emulator: Emulator, tmp_path: Path
     with pytest.raises(CodeExpired):
         asyncio.run(session.login(SilentView(), timeout_s=SOON_S))
     assert session.status().state == "absent"
+
+
+def test_a_blocking_login_in_a_running_loop(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """RuntimeError, which names the call to await; no coroutine is left behind."""
+    session = Session(tmp_path, environ={})
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"await session\.login\(\)"):
+            session.login_sync(SilentView())
+
+    asyncio.run(main())
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []
 
 
 def test_a_login_that_is_stored_when_its_time_is_over_stands(

@@ -244,6 +244,19 @@ def test_seconds_that_are_none(world: World, seconds: float) -> None:
     with pytest.raises(ValueError, match="not negative and finite"):
         world.session.rejected_sync("access-1", timeout_s=seconds)
     assert world.exchanges == 0
+    with pytest.raises(ValueError, match=r"recheck_every_s is .* not negative and finite"):
+        Session(world.share_dir, environ={}, recheck_every_s=seconds)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan")])
+def test_a_patience_that_is_none_while_a_token_is_held(world: World, seconds: float) -> None:
+    """It is refused also where the token in memory would serve."""
+    world.sign_in()
+    world.session.access_token_sync()
+    with pytest.raises(ValueError, match="not negative and finite"):
+        world.session.access_token_sync(timeout_s=seconds)
+    with pytest.raises(ValueError, match="not negative and finite"):
+        asyncio.run(world.session.access_token(timeout_s=seconds))
 
 
 @pytest.mark.parametrize("cancelled", [0, 1])
@@ -646,6 +659,19 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         Session(tmp_path, environ={"KIMI_CODE_OAUTH_HOST": "ftp://x"})
     with pytest.raises(NotSignedIn):
         Session(tmp_path, platform="moonshot-cn", environ={}).access_token_sync()
+
+
+def test_arguments_of_the_chain_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    """An API without a key for it, two names of one directory, and a key or an API that is no text; no value is quoted."""
+    with pytest.raises(ValueError, match="base_url"):
+        Session.default(tmp_path, base_url="https://api.example/v1", environ={})
+    with pytest.raises(ValueError, match="two names of one directory"):
+        Session.default("/a", home="/b", environ={})
+    wrong: Any = b"sk-of-the-test"
+    with pytest.raises(TypeError, match=r"^api_key must be a str, not bytes$"):
+        Session.default(tmp_path, api_key=wrong, environ={})
+    with pytest.raises(TypeError, match=r"^base_url must be a str, not bytes$"):
+        Session.default(tmp_path, api_key="sk-of-the-test", base_url=wrong, environ={})
 
 
 ACME = 'v = 1\n[platforms.acme]\nname = "Acme"\nauth = "device"\napi_base = "https://a.example/v1"\n'

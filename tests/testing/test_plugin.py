@@ -111,6 +111,38 @@ def test_what_happens_to_a_login(project: tuple[Path, dict[str, str]]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_setting_of_the_developer_reaches_a_test(project: tuple[Path, dict[str, str]]) -> None:
+    """A key, another home or another host in the developer's environment: the tests use the emulator's login all the same."""
+    project[1].update(
+        KIMI_API_KEY="sk-kimi-of-the-developer",
+        KIMI_BASE_URL="https://api.example/v1",
+        KIMI_API_KEY_LENT="kimi-code 0123456789abcdef 0 0",
+        KIMI_CODE_HOME="/nowhere",
+        KIMI_OAUTH_HOST="https://auth.example",
+        KIMI_CODE_OAUTH_KEY="oauth/other",
+        KIMI_AUTH_ACCOUNT="other",
+        KIMI_MODEL_NAME="kept",
+    )
+    (project[0] / "test_it.py").write_text(
+        "import os\n"
+        "from kimi_auth import Session\n"
+        "def test_emulator(kimi_emulator):\n"
+        "    kimi_emulator.sign_in()\n"
+        "    session = Session.default()\n"
+        "    assert session.api_origin.startswith('http://127.0.0.1:')\n"
+        "    assert session.status().sources['credential'] == 'file'\n"
+        "    assert session.access_token_sync() == Session().access_token_sync()\n"
+        "    own = {name for name in os.environ if name.startswith('KIMI_')} - set(kimi_emulator.env)\n"
+        "    assert own == {'KIMI_MODEL_NAME'}\n"
+        "def test_login(kimi_login):\n"
+        "    assert kimi_login.session.access_token_sync() == 'access-1'\n"
+        "def test_the_environment_is_put_back():\n"
+        "    assert os.environ['KIMI_CODE_HOME'] == '/nowhere'\n"
+    )
+    done = pytest_in(project, "-W", "error")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_source_of_one_token() -> None:
     """`StaticTokens` is a token source for `BearerAuth`; it notes refused bearers, and shows no token."""
     source = StaticTokens("token-of-the-test", api_origin="https://api.example")
