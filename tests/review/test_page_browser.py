@@ -187,7 +187,7 @@ def test_an_address_opens_its_edge(desk: Page, page_file: Path, width: int) -> N
 
 
 def test_an_address_that_is_none_is_told(desk: Page, page_file: Path) -> None:
-    """The page opens at its beginning, and says that it has no such place; the next address takes that back."""
+    """The page opens at its beginning, and says that it has no such address; the next one takes that back."""
     go(desk, page_file, "token_refresh.claiming.nope")
     told = desk.get_by_role("status").filter(has_text="token_refresh.claiming.nope")
     assert told.count() == 1
