@@ -133,10 +133,9 @@ class Components:
                 tr("{name} is set, and {why} in this version", name=name, why=_WHY_REFUSED[name]),
                 hint=tr("run: unset {name}", name=name),
             )
-        self.home: Home = home if isinstance(home, Home) else choose(self.environ, home)
-        self.share_dir: Path = self.home.path
-        self.config: ConfigFile = ConfigFile(self.share_dir)
-        self.registry: Registry = Registry(self.share_dir)
+        self._enter(home if isinstance(home, Home) else choose(self.environ, home))
+        if platform and self.home.source == FOUND and platform not in {one.id for one in self.platforms()}:
+            self._enter(choose(self.environ, KIMI_CLI.name))  # the home that was found holds other logins only
         self._sources = {"share_dir": self.home.source}
         self._built_in: str = ""
         if platform and platform_from and self.registry.find(platform) is None:
@@ -286,6 +285,12 @@ class Components:
                 ),
                 hint=tr('--home {name}, or in a program: Session(home="{name}")', name=name),
             )
+
+    def _enter(self, home: Home) -> None:
+        self.home: Home = home
+        self.share_dir: Path = home.path
+        self.config: ConfigFile = ConfigFile(self.share_dir)
+        self.registry: Registry = Registry(self.share_dir)
 
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms whose logins this home can hold."""

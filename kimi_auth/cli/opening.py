@@ -45,7 +45,7 @@ def open_session(
     """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose
     shows and who else listens to every command. `home`: as `--home` names it; `reads`: the command only uses a login, so it
     may find kimi-code's. Raises Usage for a platform that is not known."""
-    from kimi_auth.home import FOUND, KIMI_CLI, choose
+    from kimi_auth.home import choose
     from kimi_auth.session import Session
 
     observe = _observers(observe)
@@ -57,8 +57,6 @@ def open_session(
     if registry.find(platform) is None:
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
-    if chosen.source == FOUND and registry.get(platform).oauth is None:
-        chosen = choose(os.environ, KIMI_CLI.name)  # an API key is never in kimi-code's home
     return Session(home=chosen, platform=platform, observe=observe, one_shot=True)
 
 

@@ -11,7 +11,9 @@ import pytest
 from kimi_auth import AmbiguousHome, ConfigError, Session
 from kimi_auth.__main__ import FallThrough, answer
 from kimi_auth.home import choose, holds_login
+from kimi_auth.selection import LENT, lent_mark
 from kimi_auth.session import components_of
+from kimi_auth.token import key_fingerprint
 
 HOMES = ("kimi", "kimi-code")
 
@@ -147,6 +149,16 @@ def test_a_found_login_is_only_used(sign_in: Callable[[str], None], call: str) -
     with pytest.raises(ConfigError, match="kimi-code"):
         getattr(session, call)()
     assert Session(environ={}).access_token_sync() == "access-1"
+
+
+def test_a_platform_that_a_found_home_cannot_hold(sign_in: Callable[[str], None]) -> None:
+    """An API key of another platform is looked for in our own home, by a session and by a child of run."""
+    sign_in("kimi-code")
+    assert Session(platform="moonshot-cn", environ={}).status().home == "kimi-cli"
+    mark = lent_mark("moonshot-cn", key_fingerprint("sk-lent"), 0.0, 0.0, "https://api.moonshot.cn/v1")
+    child = {"KIMI_API_KEY": "sk-lent", "KIMI_BASE_URL": "https://api.moonshot.cn/v1", LENT: mark}
+    session = Session.default(environ=child)
+    assert (session.access_token_sync(), session.platform.id) == ("sk-lent", "moonshot-cn")
 
 
 def test_one_name() -> None:
