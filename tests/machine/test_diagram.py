@@ -40,13 +40,13 @@ stateDiagram-v2
 CALL_TABLE = """\
 | state | about | activity | outcome | target |
 | --- | --- | --- | --- | --- |
-| **dialling** | Dials the number. | `dial` | `answered` | talking |
-|  |  |  | `engaged` | dialling |
-|  |  |  | `dead` | gave_up |
-| **talking** | Somebody answered. | `talk` | `done` | hung_up |
-|  |  |  | `cut_off` | dialling |
-| **hung_up** | All was said. | *rest, good* | `ring` | talking |
-| **gave_up** | Nobody \\| is there. | *rest, bad* |  |  |
+| <a id="dialling"></a>**dialling** | Dials the number. | `dial` | <a id="dialling.answered"></a>`answered` | talking |
+|  |  |  | <a id="dialling.engaged"></a>`engaged` | dialling |
+|  |  |  | <a id="dialling.dead"></a>`dead` | gave_up |
+| <a id="talking"></a>**talking** | Somebody answered. | `talk` | <a id="talking.done"></a>`done` | hung_up |
+|  |  |  | <a id="talking.cut_off"></a>`cut_off` | dialling |
+| <a id="hung_up"></a>**hung_up** | All was said. | *rest, good* | <a id="hung_up.ring"></a>`ring` | talking |
+| <a id="gave_up"></a>**gave_up** | Nobody \\| is there. | *rest, bad* |  |  |
 """
 
 
@@ -79,9 +79,11 @@ def test_words_of_mermaid_are_no_ids(load: Callable[..., Library], word: str) ->
 
 
 def test_table(library: Library) -> None:
-    """One row for each edge and one for a rest state without; a bar in a sentence stays inside its cell."""
+    """One row for each edge and one for a rest state without, each with its address; a bar in a sentence stays inside its
+    cell."""
     assert table(library["call"]) == CALL_TABLE
-    walking = "| `take_key`, holds `key`, walks [door](door.md) | `inside` | at_home |\n"
+    address = '<a id="waiting_for_key.inside"></a>'
+    walking = f"| `take_key`, holds `key`, walks [door](door.md) | {address}`inside` | at_home |\n"
     assert walking in table(library["errand"])
 
 
@@ -106,7 +108,8 @@ def test_every_edge_is_drawn_and_listed(library: Library) -> None:
         shown = {(arrow, event) for arrow, _, events in arrows for event in events.split("<br/>")}
         assert shown == {(f"{edge.source} --> {edge.target}", edge.event) for edge in edges(machine)}
         for edge in edges(machine):
-            assert f"| `{edge.event}` | {edge.target} |" in listed
+            address = f"{edge.source}.{edge.event}"
+            assert f'| <a id="{address}"></a>`{edge.event}` | {edge.target} |' in listed
 
 
 def test_same_machine_same_bytes(library: Library, load: Callable[..., Library], texts: dict[str, str]) -> None:
