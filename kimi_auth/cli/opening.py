@@ -34,9 +34,9 @@ def open_default(platform: str | None, *, home: str | None = None) -> Session:
     """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
     from kimi_auth.session import Session
 
-    # A platform that is named may need another home, and may be unknown: `open_session` has the rule.
-    chosen = home if platform is None else components_of(open_session(platform, home=home)).home
-    return Session.default(home=chosen, platform=platform, observe=_observers(None), one_shot=True)
+    if platform is not None:
+        open_session(platform, home=home)  # says that it is not known
+    return Session.default(home=home, platform=platform, observe=_observers(None), one_shot=True)
 
 
 def open_session(

@@ -426,14 +426,7 @@ REVOKE: Table[RevokeOutcome] = (
     ),
 )
 
-MODELS: Table[ModelsOutcome] = (
-    Row("models", "a JSON object with a list `data`", SUCCESS, shape="models"),
-    Row(
-        "unchanged",
-        "the resource named by ETag is unchanged (RFC 9110 §15.4.5)",
-        (range(304, 305),),
-        shape="asked_by_etag",
-    ),
+_API_REFUSALS: Table[Literal["rejected", "forbidden", "unavailable"]] = (
     Row(
         "rejected",
         "this bearer is refused by the API's own origin: redirects are not followed (RFC 6750 §3.1)",
@@ -452,6 +445,18 @@ MODELS: Table[ModelsOutcome] = (
     ),
     Row("unavailable", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
     Row("unavailable", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED),
+)
+"""The answers of an API to a bearer that give nothing, whatever was asked."""
+
+MODELS: Table[ModelsOutcome] = (
+    Row("models", "a JSON object with a list `data`", SUCCESS, shape="models"),
+    Row(
+        "unchanged",
+        "the resource named by ETag is unchanged (RFC 9110 §15.4.5)",
+        (range(304, 305),),
+        shape="asked_by_etag",
+    ),
+    *_API_REFUSALS,
     Row(
         "unavailable",
         "anything else",
@@ -462,24 +467,7 @@ MODELS: Table[ModelsOutcome] = (
 
 ACCOUNT: Table[AccountOutcome] = (
     Row("account", "a JSON object that is no error", SUCCESS, shape="account"),
-    Row(
-        "rejected",
-        "this bearer is refused by the API's own origin: redirects are not followed (RFC 6750 §3.1)",
-        (range(401, 402),),
-        raises=KimiAuthError,
-        says=tr("{host} refuses the access token ({got}){said}"),
-        hint=tr("renew it: kimi-auth token --refresh"),
-    ),
-    Row(
-        "forbidden",
-        "membership or a proxy, never the login",
-        (range(402, 404),),
-        raises=KimiAuthError,
-        says=tr("{host} refuses this account, or a proxy refuses the request ({got}){said}"),
-        hint=tr("check the membership on the web page of the platform, and the proxy"),
-    ),
-    Row("unavailable", "nothing was sent", failure=UNUSABLE, raises=ConfigError, says=CANNOT_BE_ASKED),
-    Row("unavailable", "the network", failure=ANY_FAILURE, raises=Unreachable, says=CANNOT_BE_REACHED),
+    *_API_REFUSALS,
     Row(
         "unavailable",
         "anything else",
