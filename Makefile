@@ -39,7 +39,7 @@ prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matri
 
 soak: $(DEV) servers ## a login under kills and faults for MINUTES=8, from SEED=..., then 5 min beside kimi-code; in no other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
-	@MINUTES_BESIDE_KIMI_CODE=5 $(PYTEST) -m prove -k shared_life --timeout=900 tests/home
+	@MINUTES_BESIDE_KIMI_CODE=5 $(PYTEST) -m prove --timeout=900 tests/home/test_beside_kimi_code.py
 
 check: $(DEV) $(DOCS) ## lint, format, types, plain words, translations, workflow files and the site; changes no source
 	@echo "check: ruff, its formatter, mypy --strict, pyright, the text check, the catalogue, zizmor and actionlint, and mkdocs --strict"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -31,6 +32,9 @@ OURS, THEIRS = "kimi_cli", "kimi_code_cli"
 """What each program says of itself in X-Msh-Platform."""
 
 
+JUST_S: Final = 1.0
+
+
 class Gate:
     """Holds the answers to one program's exchanges, which the server has processed, until it opens."""
 
@@ -48,6 +52,7 @@ class Stage:
         self.home = home
         self.emulator = emulator
         self.rotated: Counter[str] = Counter()
+        self.renewed_s: dict[str, float] = {}
         self.gate: Gate | None = None
         self.chat: Callable[[Call], Answer | None] = lambda call: None
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "KIMI_"))}
@@ -60,6 +65,10 @@ class Stage:
     @property
     def record(self) -> dict[str, Any]:
         return json.loads(self.record_path.read_text())  # type: ignore[no-any-return]
+
+    def is_renewing(self, platform: str) -> bool:
+        """True if an exchange of that program is under way, or its answer has just gone out."""
+        return time.monotonic() - self.renewed_s.get(platform, -math.inf) < JUST_S
 
     def theirs(self, *args: str) -> subprocess.CompletedProcess[str]:
         return self.done(self.start_theirs(*args))
@@ -119,8 +128,12 @@ def stages(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
 
     async def watched(state: State, name: str, endpoint: Endpoint, call: Call) -> Response:
         platform, stage = call.headers.get("x-msh-platform", ""), made[-1]
+        is_renewal = name == "token" and oauth.grant_name(call) == "refresh_token"
+        if is_renewal:
+            stage.renewed_s[platform] = math.inf
         response = await serve(state, name, _instead(stage, endpoint) if name == "chat" else endpoint, call)
-        if name == "token" and oauth.grant_name(call) == "refresh_token":
+        if is_renewal:
+            stage.renewed_s[platform] = time.monotonic()
             stage.rotated[platform] += response.status_code == 200
             if stage.gate and stage.gate.platform == platform:
                 stage.gate.reached.set()
