@@ -12,12 +12,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from house import npm
-from house.patience import heard
+from house.patience import heard, until
 from servers.fixtures import unavailable
 from starlette.responses import Response
 
@@ -42,6 +43,30 @@ class Gate:
         self.platform = platform
         self.reached = threading.Event()
         self.open = threading.Event()
+
+
+class Editor:
+    """kimi-code that answers an editor (ACP): it has no command for its logout, and this is where it can be asked for."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._asked = 0
+        self._ask("initialize", protocolVersion=1, clientCapabilities={})
+
+    def sign_out(self) -> None:
+        self._ask("logout")
+        heard(self.process)
+
+    def _ask(self, method: str, **params: object) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self._asked += 1
+        order = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": params}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        while (said := json.loads(self.process.stdout.readline())).get("id") != self._asked:
+            pass
+        assert "error" not in said, said
 
 
 class Stage:
@@ -88,19 +113,21 @@ class Stage:
         assert child.stdout.readline() == "served\n"
         return child
 
-    def sign_out_theirs(self) -> None:
-        """kimi-code's own logout: it has no command for it, so it is asked as an editor asks (ACP)."""
-        child = self.start([str(npm.tool("node")), str(PROGRAM), "acp"], stdin=subprocess.PIPE)
-        assert child.stdin
-        assert child.stdout
-        hello = {"protocolVersion": 1, "clientCapabilities": {}}
-        for number, (method, params) in enumerate((("initialize", hello), ("logout", {}))):
-            child.stdin.write(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}) + "\n")
-            child.stdin.flush()
-            while (said := json.loads(child.stdout.readline())).get("id") != number:
-                pass
-            assert "error" not in said, said
-        heard(child)
+    def editor(self) -> Editor:
+        """kimi-code as an editor starts it."""
+        return Editor(self.start([str(npm.tool("node")), str(PROGRAM), "acp"], stdin=subprocess.PIPE))
+
+    def signing_in(self, start: Callable[..., subprocess.Popen[str]], *args: str) -> subprocess.Popen[str]:
+        """A sign-in that has its code, and waits for `approve`."""
+        state = self.emulator.state
+        state.settings = replace(state.settings, approve="page")
+        before = state.counts["device_codes"]
+        child = start(*args)
+        until(lambda _: state.counts["device_codes"] > before, "a code")
+        return child
+
+    def approve(self) -> None:
+        self.emulator.state.decide(self.emulator.state.find_code().user_code, "approved")
 
     def start(self, command: list[str], *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         return subprocess.Popen(
