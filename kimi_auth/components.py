@@ -23,7 +23,7 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
+from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of, other_login
 from kimi_auth.language import said_by, tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
@@ -359,7 +359,7 @@ class Components:
             account=self._account(status),
             home=self.home.kind.name,
             home_why=self.home.why,
-            other_home=str(self.home.other or ""),
+            other_home=str(other_login(self.home, self.environ) or ""),
         )
         if status.fp and self.platform.oauth:
             status = self._owned(status)

@@ -1,7 +1,8 @@
-"""The real kimi-code in a sandbox that sees only what was lent to it, through a long turn in which the login is renewed."""
+"""The real kimi-code, and the real Kimi CLI, in a sandbox that sees only what was lent to it, through a long turn in which the login is renewed."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +21,12 @@ TURN_S = 60.0
 LIFE_S = 30.0
 """Three renewals of a life of 30 s, each at 7/12 of it, fit into a turn."""
 
-SANDBOX = """
+SEES_ONLY_THE_BOX = """
     mount --make-rprivate / && mount --bind "$OUTSIDE" /mnt && mount -t tmpfs none "$HIDDEN" || exit 99
-    mkdir "$BOX" && mount --move /mnt "$BOX" || exit 99
-    export HOME="$BOX" KIMI_CODE_HOME="$BOX"
-    cd / && exec "$NODE" "$KIMI" -p "wait a while"
+    mkdir "$BOX" && mount --move /mnt "$BOX" && cd / || exit 99
+"""
+KIMI_CODE_TURN = """
+    HOME="$BOX" KIMI_CODE_HOME="$BOX" exec "$NODE" "$KIMI" -p "wait a while"
 """
 
 
@@ -110,7 +112,16 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
     before = stage.emulator.state.counts["rotations"]
     spy = Spy(stage)
     try:
-        command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", SANDBOX]
+        command = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            SEES_ONLY_THE_BOX + KIMI_CODE_TURN,
+        ]
         ran = stage.ours("lend", str(box), "--", *command)
     finally:
         spy.end()
@@ -123,3 +134,38 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
     assert list((box / "credentials").iterdir()) == []
     refused = [entry for entry in stage.emulator.state.log if entry["endpoint"] == "chat" and entry["status"] == 401]
     assert refused == []
+
+
+KIMI_CLI_TURNS = """
+    (for turn in 1 2 3 4 5 6; do echo '{"do": "refresh"}'; sleep 6; done) | HOME="$BOX" KIMI_SHARE_DIR="$BOX" "$KIMI_PYTHON" "$WORKER"
+"""
+
+
+def test_lent_to_a_kimi_cli(
+    stage_with: Callable[..., Stage], tmp_path_factory: pytest.TempPathFactory, kimi_cli_python: str
+) -> None:
+    """The real Kimi CLI's own code, which sees only what was lent, has a token that works before each turn across three
+    renewals, knows the models, and sends no renewal of its own."""
+    stage = stage_with(access_ttl_s=15.0)
+    assert stage.ours("login", "--plain").returncode == 0
+    box, hidden = stage.home.parent / f"{stage.home.name} lent", tmp_path_factory.getbasetemp()
+    worker = Path(__file__).parents[1] / "compat/worker_theirs.py"
+    stage.environ |= {"KIMI_PYTHON": kimi_cli_python, "WORKER": str(worker), "HIDDEN": str(hidden)}
+    stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box")}
+    stage.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+    before, log = stage.emulator.state.counts["rotations"], stage.emulator.state.log
+    command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", SEES_ONLY_THE_BOX + KIMI_CLI_TURNS]
+    spy = Spy(stage)
+    try:
+        ran = stage.ours("lend", "--for", "kimi-cli", str(box), "--", *command)
+    finally:
+        spy.end()
+    said = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.returncode == 0, ran.stderr
+    assert [turn["status"] for turn in said] == [200] * 6, ran.stderr
+    assert (len({turn["pair"] for turn in said}) >= 3, bool(said[0]["models"])) == (True, True)
+    assert stage.emulator.state.counts["rotations"] - before >= 3
+    assert stage.emulator.state.counts["reuse_seen"] == 0
+    assert not [entry for entry in log if entry["grant"] == "refresh_token" and entry["status"] != 200]
+    assert (spy.found, spy.saw > 0) == (set(), True), (spy.looks, spy.saw)
+    assert list((box / "credentials").iterdir()) == []

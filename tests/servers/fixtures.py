@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 import pytest
-
 from house import npm
+
 from servers.real_server import RealServer, Settings
 
 if TYPE_CHECKING:

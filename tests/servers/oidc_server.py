@@ -9,9 +9,9 @@ import tempfile
 import threading
 from typing import Any, ClassVar
 
+from house.npm import OIDC_PROVIDER, SEARCH_PATH, tool
 from house.patience import heard
 
-from house.npm import OIDC_PROVIDER, SEARCH_PATH, tool
 from servers.real_server import RealServer, Settings
 
 
