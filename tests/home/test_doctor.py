@@ -65,7 +65,7 @@ def test_the_lock(code_home: Path, doctor: Callable[[], Told]) -> None:
 
 Harm = Callable[[Path], object]
 UNUSABLE: dict[str, tuple[Harm, str, str]] = {
-    # what lies at the lock's place: the evidence, and the step
+    # how the lock's name is taken: the evidence, and the step
     "a file": (lambda lock: lock.touch(), "no directory", "rm "),
     "a file inside": (lambda lock: (lock.mkdir(), (lock / "pid").touch()), "not empty", "rm -r "),
     "stamped far ahead": (
@@ -138,7 +138,7 @@ TABLE = """\
 35 34 8:3 / /mnt/d rw - ext4 /dev/sdc1 rw
 """
 BORDERS = [
-    # where a home lies, the kernel: words of the evidence, is it a finding
+    # where a home lies, the kernel: text of the evidence, is it a finding
     ("/home/me/.kimi-code", "6.1.0-amd64", None),
     ("/home/me/.kimi-code", "5.15.153.1-microsoft-standard-WSL2", None),
     ("/mnt/c/Users/me/.kimi-code", "5.15.153.1-microsoft-standard-WSL2", ("Windows", True)),

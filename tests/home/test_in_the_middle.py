@@ -74,7 +74,7 @@ def test_we_sign_out_during_their_exchange(stage: Stage) -> None:
     gate.open.set()
     done = stage.done(theirs)
     assert (stage.done(ours).returncode, "ECOMPROMISED" in done.stderr) == (0, False), done.stderr
-    assert done.returncode in {0, 1}  # its turn may end with the login, in its own words
+    assert done.returncode in {0, 1}  # its turn may end with the login
     assert stage.record["access_token"] == ""
     state = stage.emulator.state
     assert (state.families[0].revoked_because is not None, state.counts["reuse_seen"]) == (True, 0)
