@@ -9,7 +9,6 @@ fails when CI=true.
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import signal
@@ -27,10 +26,9 @@ PORT = 5432
 
 def program(name: str) -> str:
     """The path of a program of PostgreSQL, "" where it is missing. Debian keeps most of them out of PATH."""
-    places = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
-    return next((path for place in reversed(places) if os.access(path := f"{place}/{name}", os.X_OK)), "") or (
-        shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") or ""
-    )
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    path = ":".join([*map(str, places), os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    return shutil.which(name, path=path) or ""
 
 
 def missing(*names: str) -> tuple[str, str] | None:

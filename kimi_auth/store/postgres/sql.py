@@ -185,7 +185,7 @@ RETURNING {_SHOWN}
 """No row: another process has the lease. `dead`: the fence under which a process held it that certainly has ended, or
 NULL."""
 
-_MINE = f"c.key = %(key)s AND c.fence = %(fence)s AND c.lease_until IS NOT NULL"
+_MINE = "c.key = %(key)s AND c.fence = %(fence)s AND c.lease_until IS NOT NULL"
 _LONGER = f"lease_until = greatest(c.lease_until, clock_timestamp() + interval '{LEASE_S} s')"
 _CLAIM = (
     "claim_fp", "claim_nonce", "claim_owner", "claim_at", "claim_under", "claim_witness", "claim_closed", "staged",
