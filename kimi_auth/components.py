@@ -48,6 +48,7 @@ from kimi_auth.selection import (
     DEFAULT,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
+    STORE,
     USUAL_REGION,
     refused,
     select,
@@ -91,7 +92,6 @@ def _load(modules: list[str]) -> None:
 
 
 _WHY_REFUSED = {
-    "KIMI_AUTH_STORE": tr("logins are kept in files only"),
     "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
 }
 """For each of `selection.REFUSED`."""
@@ -154,6 +154,12 @@ class Components:
             self._built_in = self._built_in if self.platform.oauth else ""
         self.clock: Clock = clock or SystemClock()
         self.stores = stores
+        if store is None and stores is None and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+            from kimi_auth.login.elsewhere import opened
+
+            store, renewing = opened(url, self.platform, self.clock)
+            server = server or renewing
+            self._sources["store"] = STORE
         self.store: CredentialStore = store or self._place()
         self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
