@@ -39,14 +39,30 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 """What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
-def run(out: Terminal, *, command: list[str], platform: str | None, home: str | None, env: list[str]) -> int:
-    """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
+def run(
+    out: Terminal,
+    *,
+    command: list[str],
+    platform: str | None,
+    home: str | None,
+    env: list[str],
+    proxy: bool = False,
+    brokered: bool = False,
+) -> int:
+    """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status. With `proxy` or
+    `brokered` as `kimi_auth.cli.served_run` says."""
     if not command:
         raise Usage(tr("run needs a command"), hint=tr("for example: kimi-auth run -- env"))
     for name in env:
         if not NAME.fullmatch(name):
             words = tr("--env: {name} is not the name of a key's variable", name=ascii(name)[:80])
             raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
+    if proxy and brokered:
+        raise Usage(tr("--proxy and --brokered cannot be used together"))
+    if proxy:
+        from kimi_auth.cli import served_run  # it loads a web server
+
+        return served_run.run_proxied(out, command=command, platform=platform, home=home, env=env)
     session = open_default(platform, home=home)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync())

@@ -178,7 +178,7 @@ class Guarded:
         limit = self._limit(scope["path"])
         if (refusal := self._refusal(scope, limit)) is not None:
             self.on_refusal(scope, refusal)
-            await refuse(send, refusal)
+            await self.answer(scope, send, refusal)
             return
         has_begun = False
 
@@ -193,7 +193,11 @@ class Guarded:
             if has_begun:
                 raise
             self.on_refusal(scope, too_large(limit))
-            await refuse(send, too_large(limit))
+            await self.answer(scope, send, too_large(limit))
+
+    async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Sends a refusal. For subclasses: its form, which clients of some paths expect."""
+        await refuse(send, refusal)
 
     def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
         """For subclasses: a log, a counter."""
