@@ -68,8 +68,12 @@ def declared_length(fields: Iterable[tuple[bytes, bytes]]) -> int | None:
 
 def keys_in(fields: Iterable[tuple[bytes, bytes]], query: bytes = b"") -> list[bytes]:
     """Every key that a request carries, in header fields and in the query."""
-    found = [value.removeprefix(b"Bearer ").strip() for name, value in fields if name in KEYS]
-    return [*found, *keys_of_query(query)]
+    return [*(_key(value) for name, value in fields if name in KEYS), *keys_of_query(query)]
+
+
+def _key(value: bytes) -> bytes:
+    scheme, blank, key = value.partition(b" ")
+    return key.strip() if blank and scheme.lower() == b"bearer" else value
 
 
 def request_fields(fields: Fields, host: bytes, bearer: str, length: int | None) -> Fields:

@@ -63,7 +63,6 @@ class CommandProxy:
         self._server.stop()
         self._thread.join()
 
-
     async def _keep(self) -> None:
         """Closes the connections to the API when the server ends."""
         try:

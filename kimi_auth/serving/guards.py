@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -39,6 +40,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 BODY_BYTES_MAX = 1 << 20
 ONCE = (b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type")
 """Headers that two readers may understand differently where they are given twice."""
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""`urlsplit` reads `[::1].evil.example` as the host `::1`."""
 
 BY_BROWSERS = (b"origin", b"access-control-request-method", b"access-control-request-headers")
 """With every `sec-fetch-*`: what browsers add, and pages cannot leave out."""
@@ -101,7 +105,7 @@ def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | N
     """The refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
     text = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
     try:
-        host = (urlsplit(f"//{text}").hostname or "") if "@" not in text and "/" not in text else ""
+        host = (urlsplit(f"//{text}").hostname or "") if _HOST.fullmatch(text) else ""
     except ValueError:
         host = ""
     if host and (is_loopback(host) or host in allowed):
