@@ -47,6 +47,7 @@ from kimi_auth.selection import (
     DEFAULT,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
+    STORE,
     USUAL_REGION,
     refused,
     select,
@@ -87,7 +88,6 @@ def _load(modules: list[str]) -> None:
 
 
 _WHY_REFUSED = {
-    "KIMI_AUTH_STORE": tr("logins are kept in files only"),
     "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
 }
 """For each of `selection.REFUSED`."""
@@ -148,6 +148,12 @@ class Components:
             self.platform, store = given.platform, given.store
             self._built_in = self._built_in if self.platform.oauth else ""
         self.clock: Clock = clock or SystemClock()
+        if store is None and self.platform.oauth is not None and (url := self.environ.get(STORE, "").strip()):
+            from kimi_auth.login.elsewhere import opened
+
+            store, renewing = opened(url, self.platform, self.clock)
+            server = server or renewing
+            self._sources["store"] = STORE
         self.store: CredentialStore = store or self._place()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
