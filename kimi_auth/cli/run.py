@@ -59,10 +59,8 @@ def run(
             raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
     if proxy and brokered:
         raise Usage(tr("--proxy and --brokered cannot be used together"))
-    if proxy:
-        from kimi_auth.cli import served_run  # it loads a web server
-
-        return served_run.run_proxied(out, command=command, platform=platform, home=home, env=env)
+    if proxy or brokered:
+        return _status_beside(out, command, platform, home, env, proxy=proxy)
     session = open_default(platform, home=home)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync())
@@ -71,6 +69,24 @@ def run(
     for name in (API_KEY, *env):
         environ = with_pair(environ, name, token.access_token, session.platform.api_base)
     return _status_of(command, environ)
+
+
+def _status_beside(
+    out: Terminal, command: list[str], platform: str | None, home: str | None, env: list[str], *, proxy: bool
+) -> int:
+    """Runs a command beside a proxy or a broker that ends with it."""
+    from kimi_auth.cli import served_run  # loaded for these two options only
+
+    if not proxy:
+        if env:
+            raise Usage(tr("--env and --brokered cannot be used together"), hint=tr("use --proxy, which sets a key"))
+        with served_run.brokered(out, platform, home) as environ:
+            return _status_of(command, environ)
+    with served_run.proxied(out, platform, home) as (key, base):
+        environ = served_run.reaching_loopback(os.environ)
+        for name in (*served_run.KEYS, *env):
+            environ = with_pair(environ, name, key, base)
+        return _status_of(command, environ)
 
 
 def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[str, str]:

@@ -18,10 +18,11 @@ from . import api_errors
 from .api_headers import keys_in
 from .api_paths import PREFIX, VERSION
 from .guards import Guarded, Refusal, SlowDown, is_same_secret
+from .proxied import refuse_as_api
 from .proxy import BODY_BYTES_MAX, Proxy
 from .server import LoopbackServer, listen
 
-__all__ = ["CommandProxy", "GuardedProxy", "refuse_as_api"]
+__all__ = ["CommandProxy", "GuardedProxy"]
 
 
 class Source(TokenSource, Protocol):
@@ -94,9 +95,3 @@ class GuardedProxy(Guarded):
         message = tr("this is not the key of this proxy: it is in OPENAI_API_KEY and ANTHROPIC_API_KEY of the command")
         hint = tr("start the program by kimi-auth run --proxy, and give it no other key")
         await api_errors.refuse(send, api_errors.Refusal(401, "wrong_key", message, hint))
-
-
-async def refuse_as_api(send: Send, refusal: Refusal) -> None:
-    """Sends a refusal of the guards in the form of the API's errors. The connection is closed, for its request was not read."""
-    shaped = api_errors.Refusal(refusal.status, refusal.word, refusal.message, closes=True)
-    await api_errors.refuse(send, shaped)

@@ -31,6 +31,7 @@ __all__ = [
     "is_from_browser",
     "is_same_secret",
     "peer_refusal",
+    "refuse",
     "request_refusal",
 ]
 

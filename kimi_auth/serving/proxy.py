@@ -91,7 +91,7 @@ class Proxy:
     ) -> Served:
         """Answers a request that the guards have let in; `allowed` are the paths of its grant."""
         method: str = scope["method"]
-        target = self._target(scope, allowed)
+        target = self.target(scope, allowed)
         if isinstance(target, Refusal):
             await refuse(send, target)
             return Served(method, "", target.status, target.code)
@@ -99,17 +99,18 @@ class Proxy:
         log.debug("%s %s: %d %s", method, target.path, status, code)
         return Served(method, target.path, status, code)
 
+    def target(self, scope: MutableMapping[str, Any], allowed: AllowedPaths = EVERYTHING) -> Target | Refusal:
+        """What a request asks for, below the API's base."""
+        if scope["method"] not in METHODS:
+            return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=", ".join(METHODS)))
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        return target_of(raw_path, scope["query_string"], has_version=self._has_version, allowed=allowed)
+
     async def aclose(self) -> None:
         """Closes the connections to the API."""
         await self._upstream.aclose()
 
     # --- one request -------------------------------------------------------------------------------------------------
-
-    def _target(self, scope: MutableMapping[str, Any], allowed: AllowedPaths) -> Target | Refusal:
-        if scope["method"] not in METHODS:
-            return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=", ".join(METHODS)))
-        raw_path = scope.get("raw_path") or scope["path"].encode()
-        return target_of(raw_path, scope["query_string"], has_version=self._has_version, allowed=allowed)
 
     async def _served(
         self, scope: MutableMapping[str, Any], target: Target, receive: Receive, send: Send
