@@ -77,6 +77,12 @@ def serve(
     per_minute: Annotated[
         int, typer.Option("--per-minute", metavar="N", min=1, help="With grant: how often it may ask.")
     ] = 600,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path", metavar="PATH", help="With grant: a path of the API, /files/* with all below it; default: any."
+        ),
+    ] = None,
     write: Annotated[
         Path | None,
         typer.Option("--write", metavar="DIR", callback=at_home, help="With grant: write the sandbox's home there."),
@@ -106,7 +112,7 @@ def serve(
         _no_words(words)
         _start(out, session, places, listen, allow_remote, certificate, key, host)
     elif action == "grant":
-        _grant(out, session, places, words, uid, ttl, per_minute, write, form, port)
+        _grant(out, session, places, words, uid, ttl, per_minute, path, write, form, port)
     else:
         _grants(out, places, words)
     return 0
@@ -125,6 +131,7 @@ def _start(
     try:
         from kimi_auth.serving.program import Options, inherited
         from kimi_auth.serving.program import serve as serve_until_the_end
+        from kimi_auth.serving.proxied import routes_of
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
             raise
@@ -146,7 +153,7 @@ def _start(
             out.say(tr("and at {url}", url=told["url"]))
 
     try:
-        serve_until_the_end(lasting, places, options, ready)
+        serve_until_the_end(lasting, places, options, ready, more=routes_of(lasting))
     except OSError as error:
         what = listen or str(error.filename or places.sockets)
         raise Usage(
@@ -171,6 +178,7 @@ def _grant(
     uids: list[int] | None,
     ttl_s: float,
     per_minute: int,
+    paths: list[str] | None,
     home: Path | None,
     form: str,
     port: int,
@@ -183,7 +191,8 @@ def _grant(
     users = tuple(uids or (os.geteuid(),))
     files = places.grants()
     try:
-        grant = Grant.new(name, users, time.time(), ttl_s=ttl_s, per_minute=per_minute)
+        allowed = tuple(paths or ("*",))
+        grant = Grant.new(name, users, time.time(), ttl_s=ttl_s, per_minute=per_minute, paths=allowed)
     except ValueError as error:
         raise Usage(str(error)) from None
     if name == OWNER or any(one.name == name for one in _standing(files)):

@@ -5,6 +5,7 @@
 | `POST /api/oauth/token`, `/api/oauth/revoke` | a handle | a handle of that grant | a handle |
 | `GET /v1/token`, `POST /v1/rejected` | the owner | its secret | a grant's secret |
 | `GET /metrics` | the owner | | a grant's secret |
+| `/api/*` (`more`: `proxied`) | the owner | its secret | a grant's secret |
 | `/healthz`, `/readyz`, `/openapi.json`, metadata | everyone whom the socket admits | | everyone on this machine |
 
 A router of the same shape may be added beside these (`more`): it gets the `Service`, whose `admitted` says whose request it is.
@@ -20,10 +21,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Scope, Send
 
 from . import oauth, tokens
-from .guards import BodyTooLarge, Guarded, Refusal
+from .guards import BodyTooLarge, Guarded, Refusal, refuse
+from .proxied import refuse_as_api
 from .service import Denied, Endpoint, Service, caller_of, json_response
 
 __all__ = ["build_app"]
@@ -54,6 +56,11 @@ class _Guarded(Guarded):
     def __init__(self, app: ASGIApp, service: Service, hosts: Sequence[str]) -> None:
         super().__init__(app, hosts=hosts, body_max={"/": 64 * 1024, "/api/oauth/": 64 * 1024, "/api/": 32 << 20})
         self._service = service
+
+    async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Clients of the proxied API expect the form of its errors."""
+        is_of_api = scope["path"].startswith("/api/") and not scope["path"].startswith("/api/oauth/")
+        await (refuse_as_api if is_of_api else refuse)(send, refusal)
 
     def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
         self._service.refused(caller_of(Request(scope)), refusal.word)

@@ -28,10 +28,13 @@ RevokeOutcome = Literal["revoked", "unwritable"]
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a request asks for. `has_fp`: the fingerprint of the access token that the client has and wants another one for,
-    because the API refused it or its end is near; "" for none. `min_ttl_s`: life that the token must have left."""
+    because the API refused it or its end is near; "" for none. `min_ttl_s`: life that the token must have left. `what`: the
+    word for the audit log, and `about`: more of it."""
 
     has_fp: str = ""
     min_ttl_s: float = 0.0
+    what: str = "token"
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

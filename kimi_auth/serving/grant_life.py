@@ -104,7 +104,8 @@ class GrantHooks:
         if self._files.standing(ctx.id, self._now_s()).phase in ENDED:
             return "ended", replace(ctx, token=None)
         try:
-            self._audit.write("token", ctx.caller, ctx.grant, fp=key_fingerprint(ctx.token.access_token))
+            fp = key_fingerprint(ctx.token.access_token)
+            self._audit.write(ctx.wish.what, ctx.caller, ctx.grant, fp=fp, about=ctx.wish.about)
         except StorageError as error:
             return "unwritable", replace(ctx, token=None, error=error)
         return "recorded", ctx

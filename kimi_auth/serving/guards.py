@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -30,6 +31,7 @@ __all__ = [
     "is_from_browser",
     "is_same_secret",
     "peer_refusal",
+    "refuse",
     "request_refusal",
 ]
 
@@ -39,6 +41,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 BODY_BYTES_MAX = 1 << 20
 ONCE = (b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type")
 """Headers that two readers may understand differently where they are given twice."""
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""`urlsplit` reads `[::1].evil.example` as the host `::1`."""
 
 BY_BROWSERS = (b"origin", b"access-control-request-method", b"access-control-request-headers")
 """With every `sec-fetch-*`: what browsers add, and pages cannot leave out."""
@@ -101,7 +106,7 @@ def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | N
     """The refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
     text = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
     try:
-        host = (urlsplit(f"//{text}").hostname or "") if "@" not in text and "/" not in text else ""
+        host = (urlsplit(f"//{text}").hostname or "") if _HOST.fullmatch(text) else ""
     except ValueError:
         host = ""
     if host and (is_loopback(host) or host in allowed):
@@ -178,7 +183,7 @@ class Guarded:
         limit = self._limit(scope["path"])
         if (refusal := self._refusal(scope, limit)) is not None:
             self.on_refusal(scope, refusal)
-            await refuse(send, refusal)
+            await self.answer(scope, send, refusal)
             return
         has_begun = False
 
@@ -193,7 +198,11 @@ class Guarded:
             if has_begun:
                 raise
             self.on_refusal(scope, too_large(limit))
-            await refuse(send, too_large(limit))
+            await self.answer(scope, send, too_large(limit))
+
+    async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Sends a refusal. For subclasses: its form, which clients of some paths expect."""
+        await refuse(send, refusal)
 
     def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
         """For subclasses: a log, a counter."""

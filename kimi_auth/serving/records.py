@@ -17,6 +17,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,13 +25,14 @@ from kimi_auth import files
 from kimi_auth.errors import StorageError
 from kimi_auth.language import tr
 
+from .api_paths import AllowedPaths
 from .handles import KEY_BYTES, Handles
 
 __all__ = ["GRANT_NAME", "Caller", "Grant", "GrantFiles", "Phase"]
 
 GRANT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 FILE_BYTES_MAX = 16 * 1024
-UIDS_MAX = 64
+UIDS_MAX = PATHS_MAX = 64
 PER_MINUTE = 600
 Phase = Literal["active", "issued", "expired", "revoked", "corrupt", "absent"]
 
@@ -45,7 +47,7 @@ class Caller(NamedTuple):
 
 class Grant(NamedTuple):
     """One grant as it was issued. `uids`: the users who may use its socket. `expires_at_s`: unix seconds, 0.0 for no end.
-    `per_minute`: how often it may ask."""
+    `per_minute`: how often it may ask. `paths`: of the API that it may ask for through the proxy, as in `AllowedPaths`."""
 
     id: str
     name: str
@@ -53,19 +55,35 @@ class Grant(NamedTuple):
     made_at_s: float
     expires_at_s: float = 0.0
     per_minute: int = PER_MINUTE
+    paths: tuple[str, ...] = ("*",)
+
+    @property
+    def allowed(self) -> AllowedPaths:
+        """Which paths of the API it covers."""
+        return _allowed(self.paths)
 
     @classmethod
     def new(
-        cls, name: str, uids: tuple[int, ...], now_s: float, *, ttl_s: float = 0.0, per_minute: int = PER_MINUTE
+        cls,
+        name: str,
+        uids: tuple[int, ...],
+        now_s: float,
+        *,
+        ttl_s: float = 0.0,
+        per_minute: int = PER_MINUTE,
+        paths: tuple[str, ...] = ("*",),
     ) -> Grant:
-        """A grant with an id of its own. Raises ValueError for a name, users, a time or a rate that none can have."""
+        """A grant with an id of its own. Raises ValueError for a name, users, a time, a rate or paths that none can have."""
         if not GRANT_NAME.fullmatch(name):
             raise ValueError(tr("a grant's name is of a-z, 0-9, dots, dashes and underscores, 63 at most"))
         if not 0 < len(uids) <= UIDS_MAX or any(not 0 <= uid < 2**32 - 1 for uid in uids):
             raise ValueError(tr("a grant is for one user or more, by number"))
         if not 0 <= ttl_s < 1e10 or not 0 < per_minute <= 1_000_000:
             raise ValueError(tr("a grant's time and rate are above zero"))
-        return cls(secrets.token_hex(8), name, uids, now_s, now_s + ttl_s if ttl_s else 0.0, per_minute)
+        if len(paths) > PATHS_MAX:
+            raise ValueError(tr("a grant has {most} paths at most", most=PATHS_MAX))
+        _allowed(paths)
+        return cls(secrets.token_hex(8), name, uids, now_s, now_s + ttl_s if ttl_s else 0.0, per_minute, paths)
 
     @classmethod
     def parsed(cls, grant_id: str, data: bytes) -> Grant:
@@ -80,7 +98,8 @@ class Grant(NamedTuple):
             raise ValueError("users that are none")
         if type(per_minute) is not int or not 0 < per_minute <= 1_000_000:
             raise ValueError("no rate")
-        return cls(grant_id, name, tuple(uids), _time(told, "made_at"), _time(told, "expires_at"), per_minute)
+        times = _time(told, "made_at"), _time(told, "expires_at")
+        return cls(grant_id, name, tuple(uids), *times, per_minute, _paths(told.get("paths")))
 
     def record(self) -> dict[str, object]:
         """The content of its file, and what `grants list --json` says."""
@@ -90,6 +109,7 @@ class Grant(NamedTuple):
             "made_at": self.made_at_s,
             "expires_at": self.expires_at_s,
             "per_minute": self.per_minute,
+            "paths": list(self.paths),
         }
 
 
@@ -211,6 +231,18 @@ class GrantFiles:
             return 0.0
         except OSError:
             return 1.0 if kind == "revoked" else 0.0  # in doubt it has ended
+
+
+@lru_cache(maxsize=256)
+def _allowed(paths: tuple[str, ...]) -> AllowedPaths:
+    return AllowedPaths(paths)
+
+
+def _paths(told: object) -> tuple[str, ...]:
+    if not isinstance(told, list) or len(told) > PATHS_MAX or not all(isinstance(path, str) for path in told):
+        raise ValueError("no paths")
+    _allowed(tuple(told))
+    return tuple(told)
 
 
 def _time(told: Mapping[str, object], key: str) -> float:

@@ -120,16 +120,16 @@ class Service:
             raise Denied(429, "slow_down", "this grant asks too often", retry_after_s=ctx.retry_after_s)
         if ctx.error is not None or ctx.token is None:
             raise self.unavailable(ctx.error)
-        self.counts["token", "grant"] += 1
+        self.counts[wish.what, "grant"] += 1
         return ctx
 
     async def _ask_as_owner(self, caller: Caller, wish: Wish) -> GrantContext:
         try:
             token = await self.login.token_for(wish)
-            self.audit.write("token", caller, fp=key_fingerprint(token.access_token))
+            self.audit.write(wish.what, caller, fp=key_fingerprint(token.access_token), about=wish.about)
         except KimiAuthError as error:
             raise self.unavailable(error) from None
-        self.counts["token", "owner"] += 1
+        self.counts[wish.what, "owner"] += 1
         return GrantContext("", caller, wish, token=token)
 
     def unavailable(self, error: KimiAuthError | None) -> Denied:

@@ -87,6 +87,8 @@ async def metrics(service: Service, request: Request) -> Response:
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _FAMILIES = (
     ("token", "to", "Access tokens handed out."),
+    ("proxied", "to", "Requests that were passed on to the API."),
+    ("answered", "status", "Answers to them; 499: the client hung up."),
     ("refused", "why", "Requests refused."),
     ("unavailable", "why", "Requests for which there was no token."),
     ("revoked", "how", "Grants ended by a request."),

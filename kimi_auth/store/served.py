@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-__all__ = ["MARK", "SCHEME", "Address", "ask", "parsed", "token_in"]
+__all__ = ["MARK", "SCHEME", "SECRET_FILE", "Address", "ask", "parsed", "token_in"]
 
 SCHEME = "unix://"
 MARK = "served."

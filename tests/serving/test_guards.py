@@ -55,6 +55,7 @@ def test_a_loopback_host_is_served(host: str) -> None:
         "127.0.0.1@evil.example",
         "127.0.0.1/evil.example",
         "[::1",
+        "[::1].evil.example",
         "192.168.1.2",
         "0.0.0.0",
         "0x7f000001",
