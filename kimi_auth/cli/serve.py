@@ -332,6 +332,7 @@ def _told(one: Standing) -> dict[str, object]:
 def _rows(one: Standing) -> list[Row]:
     rows: list[Row] = [(tr("state"), one.phase)]
     if one.grant is not None:
+        rows.insert(0, (tr("grant"), one.grant.name))
         rows += [(tr("id"), one.grant.id), (tr("users"), ", ".join(map(str, one.grant.uids)))]
         if one.grant.expires_at_s:
             rows.append((tr("ends"), time.strftime("%Y-%m-%d %H:%M", time.localtime(one.grant.expires_at_s))))

@@ -59,6 +59,19 @@ class Clock(SystemClock):
         return self.now_s
 
 
+class Standstill(SystemClock):
+    """The ages of tokens and the steps of backoffs stand still, however slow the machine is; waits and patience do not."""
+
+    def __init__(self) -> None:
+        self._wall_s, self._boottime_s = super().wall_s(), super().boottime_s()
+
+    def wall_s(self) -> float:
+        return self._wall_s
+
+    def boottime_s(self) -> float:
+        return self._boottime_s
+
+
 class FakeLogin:
     """A login whose token a test chooses; `error`: there is none now. `asked` are the wishes."""
 
@@ -206,6 +219,7 @@ class Serving:
         self.env.pop("KIMI_AUTH_STORE", None)
         self.places = Places(share_dir, "kimi-code", sockets)
         self.owner = self.places.socket("owner")
+        self.clock = Standstill()
         self.process: subprocess.Popen[str] | None = None
         self.here: Program | None = None
         self.thread: threading.Thread | None = None
@@ -235,7 +249,7 @@ class Serving:
     @property
     def session(self) -> Session:
         """The owner's session, as any process of theirs has one."""
-        return Session(self.share_dir, environ=self.env, platform="kimi-code")
+        return Session(self.share_dir, environ=self.env, platform="kimi-code", clock=self.clock)
 
     def start_here(self, **options: Any) -> dict[str, Any]:
         """Serves in a thread of this process; returns what the ready line would say."""
