@@ -70,10 +70,21 @@ def serve(
         if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
             hint = tr("--allow-remote, with --certificate and --key")
             raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=tr(why)), hint=hint)
+    for inherited_socket in options.inherited:
+        _refuse_exposed(inherited_socket, options, tls)
     with _alone(places.folder):
         program = Program(session, places, options, tls)
         with _ended_by_signals(program):
             program.run(ready, more)
+
+
+def _refuse_exposed(listener: socket.socket, options: Options, tls: ssl.SSLContext | None) -> None:
+    """The same for a socket that the service manager opened."""
+    if listener.family == socket.AF_UNIX:
+        return
+    host, port = listener.getsockname()[:2]
+    if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
+        raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=tr(why)))
 
 
 class Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_a_grant_is_issued_listed_and_revoked(command: Command) -> None:
         ["grants", "revoke"],
         ["grants", "burn"],
         ["relay"],
-        ["relay", "/x.sock", "port"],
+        ["relay", "/x.sock", "99999"],
         ["start", "now"],
         ["--listen", "nonsense"],
     ],
@@ -118,3 +119,17 @@ def test_signed_out_there_is_nothing_to_grant(command: Command, serving: Serving
     assert status == 3
     assert "kimi-auth login" in said
     assert serving.places.grants().ids() == []
+
+
+def test_a_relay_serves_a_command(command: Command, serving: Serving) -> None:
+    """`serve relay SOCKET PORT -- CMD` runs CMD beside the relay, tells it where that is, and ends as it ends."""
+    serving.start_here()
+    box = serving.grant("agent")
+    program = (
+        "import os,sys,urllib.request,urllib.parse as p; host=os.environ['KIMI_CODE_OAUTH_HOST'];"
+        "form=p.urlencode({'grant_type':'refresh_token','refresh_token':sys.argv[1]}).encode();"
+        "print(urllib.request.urlopen(host+'/api/oauth/token', form).status); sys.exit(7)"
+    )
+    words = ["relay", f"{box.socket_dir}/kimi.sock", "0", "--", sys.executable, "-c", program, box.pair.refresh_token]
+    assert command(*words) == (7, "200\n", "")
+    assert command("relay", f"{box.socket_dir}/kimi.sock", "0", "--", "/nowhere/program")[0] == 127
