@@ -45,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
 def serve(
     ctx: typer.Context,
     action: Annotated[Literal["start", "grant", "grants", "relay"], typer.Argument(help=SOME_ACTIONS)] = "start",
-    words: Annotated[list[str] | None, typer.Argument(metavar="[WORDS]...", help="What the action is about.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="What the action is about.")] = None,
     listen: Annotated[
         str | None,
         typer.Option("--listen", metavar="HOST:PORT", help="Serve on TCP, too; a client needs a grant's secret."),

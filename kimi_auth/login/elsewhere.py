@@ -15,7 +15,7 @@ from kimi_auth.wire.contract import OAuthServer
 __all__ = ["SCHEMES", "opened"]
 
 Opened = tuple[CredentialStore, OAuthServer | None]
-"""A store, and the server that renews what is in it; None for the platform's own."""
+"""A store, and the server that renews its pair; None for the platform's own."""
 
 
 def _served(url: str, platform: Platform, clock: Clock) -> Opened:

@@ -1,7 +1,7 @@
 """A login that `kimi-auth serve` has: a store that holds what the server handed out, and the server asked for more.
 
 The machines of a login run as ever: a renewal is an exchange with the server, which renews the login at most once however many
-ask. What stands for the refresh token is only the fingerprint of the access token, and is worth nothing elsewhere.
+ask. The fingerprint of the access token stands for the refresh token; it is worth nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class ServedStore(MemoryStore):
             self._found = Snapshot("present", (self._installed,), token, fingerprint(token))
 
     def _lack(self, refused: _Refused) -> None:
-        """What was seen last is kept while there is no answer; a grant that has ended takes its token along."""
+        """The token that was seen last is kept while there is no answer; a grant that has ended takes its token along."""
         if refused.status == 401:
             self._installed += 1
             self._found = Snapshot("absent", (self._installed,))

@@ -1,4 +1,4 @@
-"""The world of `machines/grant.toml`: a grant's files, processes that serve, issue and revoke it, and what may go wrong.
+"""The world of `machines/grant.toml`: a grant's files, processes that serve, issue and revoke it, and faults.
 
 It is apart from the credential's world, with which it shares nothing but the login that is asked. Two processes walk the machine
 at once, interleaved at every hook; any of them may be killed at any step, the disk may refuse any write, time may pass the
@@ -37,7 +37,7 @@ STEPS_MAX = 12
 
 
 class Files(NamedTuple):
-    """What is on disk, and what has passed."""
+    """The files, and whether the end has passed."""
 
     grant: bool = False
     used: bool = False

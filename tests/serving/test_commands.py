@@ -68,7 +68,7 @@ def test_a_grant_is_issued_listed_and_revoked(command: Command) -> None:
     ],
 )
 def test_what_means_nothing_is_refused(command: Command, words: list[str]) -> None:
-    """Names that lead out of a directory, missing words and numbers that are none end in one line and exit status 2."""
+    """Names that lead out of a directory, missing names and numbers that are none end in one line and exit status 2."""
     status, out, said = command(*words)
     assert (status, out) == (2, "")
     assert said.count("\n") == 1

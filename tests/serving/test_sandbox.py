@@ -1,5 +1,5 @@
-"""A stock kimi-auth in namespaces of its own: no network but loopback, and of the host's files only the socket and what was written
-for it. It lives a whole life there, and the login's refresh token is nowhere to be found."""
+"""A stock kimi-auth in namespaces of its own: no network but loopback, and of the host's files only the socket and the home that was
+written for it. It lives a whole life there, and the login's refresh token is nowhere to be found."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def test_another_url_is_refused(url: str) -> None:
 
 
 def test_an_unknown_scheme_is_said_without_its_url() -> None:
-    """The error names the variable and what is known, never the URL, in which a password may stand."""
+    """The error names the variable and the known schemes, never the URL, in which a password may stand."""
     with pytest.raises(ConfigError) as caught:
         Session(environ=os.environ | {"KIMI_AUTH_STORE": "gopher://user:hunter2@host/db"})
     assert "hunter2" not in caught.value.line
