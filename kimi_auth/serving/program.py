@@ -69,7 +69,7 @@ def serve(
         host, port = options.listen
         if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
             hint = tr("--allow-remote, with --certificate and --key")
-            raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=tr(why)), hint=hint)
+            raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
     for inherited_socket in options.inherited:
         _refuse_exposed(inherited_socket, options, tls)
     with _alone(places.folder):
@@ -84,7 +84,7 @@ def _refuse_exposed(listener: socket.socket, options: Options, tls: ssl.SSLConte
         return
     host, port = listener.getsockname()[:2]
     if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
-        raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=tr(why)))
+        raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why))
 
 
 class Program:

@@ -47,6 +47,7 @@ def _measure(options: argparse.Namespace) -> None:
         hand_over,
         renewal,
         report,
+        served,
         shell,
         stalls,
         surroundings,
@@ -63,6 +64,7 @@ def _measure(options: argparse.Namespace) -> None:
         "renewal": partial(renewal.table, quick=options.quick),
         "engine": partial(engine.table, quick=options.quick),
         "stalls": partial(stalls.table, quick=options.quick),
+        "served": partial(served.table, quick=options.quick),
     }
     with surroundings.at_home() as folder:
         heading = f"Measured on {report.machine_class(folder)}. Medians; the rows of a table take turns."
@@ -74,7 +76,7 @@ def _measure(options: argparse.Namespace) -> None:
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
-TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine", "stalls")
+TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine", "stalls", "served")
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 

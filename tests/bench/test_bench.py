@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from bench import config_lock, contended, door, due, engine, environment, fresh_token, report, run, shell, stalls
+from bench import (
+    config_lock,
+    contended,
+    door,
+    due,
+    engine,
+    environment,
+    fresh_token,
+    report,
+    run,
+    served,
+    shell,
+    stalls,
+)
 from bench.surroundings import at_home, file_store, pair, sign_in
 from bench.worker import started
 
@@ -38,7 +51,9 @@ def test_fresh_token(folder: Path) -> None:
     assert calls["kimi-auth, sync, recheck_every_s=1"] == calls["kimi-auth, async, recheck_every_s=1"] == "0"
 
 
-@pytest.mark.parametrize("table", [engine.table, shell.table, door.table, due.table, config_lock.table, stalls.table])
+@pytest.mark.parametrize(
+    "table", [engine.table, shell.table, door.table, due.table, config_lock.table, stalls.table, served.table]
+)
 def test_quick_tables(folder: Path, table: object) -> None:
     """They run, and what they print fits."""
     check(table(folder, quick=True))  # type: ignore[operator]
