@@ -22,8 +22,8 @@ from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
-from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
+from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, NotSignedIn
+from kimi_auth.home import FOUND, KIMI_CLI, Accounts, Addresses, Home, checked_label, choose, login_of
 from kimi_auth.language import said_by, tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread
@@ -40,6 +40,7 @@ from kimi_auth.models.account import (
 from kimi_auth.once import once
 from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
 from kimi_auth.selection import (
+    ACCOUNT_VARIABLES,
     API_BASE_VARIABLES,
     API_KEY,
     ARGUMENT,
@@ -47,7 +48,9 @@ from kimi_auth.selection import (
     DEFAULT,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
+    UNLABELLED,
     USUAL_REGION,
+    account_meant,
     refused,
     select,
 )
@@ -57,7 +60,7 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
     from kimi_auth.login.device_login import LoginConfig
     from kimi_auth.login.given import Given
-    from kimi_auth.models.kept_account import KeptAccount
+    from kimi_auth.models.kept_account import KeptAccount, SignIn
     from kimi_auth.wire import OAuthServer
 
 log = logging.getLogger("kimi_auth.session")
@@ -88,7 +91,6 @@ def _load(modules: list[str]) -> None:
 
 _WHY_REFUSED = {
     "KIMI_AUTH_STORE": tr("logins are kept in files only"),
-    "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
 }
 """For each of `selection.REFUSED`."""
 
@@ -110,14 +112,15 @@ def _named_by(variable: str, error: ConfigError) -> ConfigError:
 
 
 class Components:
-    """One login of one platform. The arguments are those of `Session`; `given`: a credential that is used instead of the
-    stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
+    """One login of one platform. The arguments are those of `Session`; `account`: the label of one of
+    the platform's; `given`: a credential that is used instead of the stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
 
     def __init__(
         self,
         home: str | os.PathLike[str] | None,
         *,
         platform: str | None,
+        account: str | None = None,
         environ: Mapping[str, str] | None,
         clock: Clock | None,
         store: CredentialStore | None,
@@ -134,7 +137,9 @@ class Components:
                 hint=tr("run: unset {name}", name=name),
             )
         self._enter(home if isinstance(home, Home) else choose(self.environ, home))
-        if platform and self.home.source == FOUND and platform not in {one.id for one in self.platforms()}:
+        named, _ = select(self.environ, argument=account, variables=ACCOUNT_VARIABLES)
+        is_held = not named and (not platform or platform in {one.id for one in self.platforms()})
+        if self.home.source == FOUND and not is_held:
             self._enter(choose(self.environ, KIMI_CLI.name))  # the home that was found holds other logins only
         self._sources = {"share_dir": self.home.source}
         self._built_in: str = ""
@@ -143,6 +148,9 @@ class Components:
         self.platform: Platform = self._only_login(platform) if self.home.kind.binds_by_slot else self._chosen(platform)
         if platform_from:
             self._sources["platform"] = platform_from
+        self.account: str = self._account_of_login(account)
+        if self.account not in {"", UNLABELLED}:
+            self.platform = replace(self.platform, account=self.account)
         self.given = given
         if given is not None:
             self.platform, store = given.platform, given.store
@@ -151,7 +159,11 @@ class Components:
         self.store: CredentialStore = store or self._place()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        self.walks: WalkHistory = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
+        self.walks: WalkHistory = WalkHistory(
+            self.share_dir if store is None else None,
+            self.clock.wall_s,
+            self.platform.account and self.platform.login_name,
+        )
         self.keyring_error: KimiAuthError | None = None
         self.keyring_asked: bool = store is not None or self.platform.oauth is None
         self._given_server = server
@@ -231,10 +243,12 @@ class Components:
 
     def static_key(self) -> str:
         """The API key that config.toml has for the platform, "" for none or where it cannot be read. A given credential has
-        no substitute."""
+        no substitute, and neither has an account that is not in use: the key is not known to be its."""
         if self.given is not None:
             return ""
         try:
+            if not self.is_in_use():
+                return ""
             return static_key(self.config.read(), self.platform)
         except ConfigError as error:
             log.info("no static key: %s", error.line)
@@ -243,7 +257,9 @@ class Components:
     @property
     def in_config(self) -> PlatformConfig | ConfigLeftAlone:
         """The platform's part of config.toml."""
-        return PlatformConfig(self.config, self.platform) if self.home.kind.owns_config else ConfigLeftAlone()
+        if not self.home.kind.owns_config:
+            return ConfigLeftAlone()
+        return PlatformConfig(self.config, self.platform, self.is_in_use)
 
     def configured_by(self, *, request: bool) -> LoginConfig:
         """What a login writes to config.toml; in the home of another program only on `request`."""
@@ -253,16 +269,36 @@ class Components:
 
         return KimiCodeConfig(self.config, self.platform, self.key)
 
+    def is_in_use(self) -> bool:
+        """Whether this is the account in use of its platform, which owns the provider in config.toml. Raises ConfigError."""
+        return not self.account or self.accounts.is_in_use(self.platform.id, self.account)
+
+    def account_beside(self, platform_id: str) -> str | None:
+        """The account in use of another platform of this home, None where it has none. Raises ConfigError."""
+        platform = self.registry.find(platform_id)
+        if self.home.kind.binds_by_slot or platform is None or platform.oauth is None:
+            return None
+        return self.accounts.in_use(platform_id) or UNLABELLED
+
     @property
     def sign_in(self) -> str:
-        """The command that signs in to this login: with the home, where no variable names it."""
-        return sign_in_command(self.platform) + self._home_option
+        """The command that signs in to this login: with the home and the account, where no variable names them."""
+        return sign_in_command(self.platform) + self._account_option + self._home_option
 
     @property
     def sign_out(self) -> str:
         """The command that signs out of this login, as `sign_in`."""
         named = "" if self.platform.id == DEFAULT_PLATFORM else f" --platform {self.platform.id}"
-        return f"kimi-auth logout{named}{self._home_option}"
+        return f"kimi-auth logout{named}{self._account_option}{self._home_option}"
+
+    @property
+    def source_of_account(self) -> str:
+        """What chose the account, as in `kimi_auth.selection`."""
+        return self._sources["account"]
+
+    @property
+    def _account_option(self) -> str:
+        return f" --account {self.account}" if self.source_of_account == ARGUMENT else ""
 
     @property
     def _home_option(self) -> str:
@@ -291,6 +327,7 @@ class Components:
         self.share_dir: Path = home.path
         self.config: ConfigFile = ConfigFile(self.share_dir)
         self.registry: Registry = Registry(self.share_dir)
+        self.accounts: Accounts = Accounts(self.share_dir)
 
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms whose logins this home can hold."""
@@ -306,6 +343,33 @@ class Components:
         known = self.registry.get(name)
         self._built_in = known.oauth.host if known.oauth else ""
         return resolve(known, self.environ)
+
+    def _account_of_login(self, given: str | None) -> str:
+        """The label of the account that is meant, "" where there are no accounts. Raises NoSuchAccount, ConfigError."""
+        self._sources["account"] = DEFAULT
+        if self.platform.oauth is None:
+            if given:
+                raise NoSuchAccount(
+                    tr("{platform} takes an API key, and has no accounts", platform=self.platform.name),
+                    hint=tr("leave out --account"),
+                )
+            return ""
+        if self.home.kind.binds_by_slot:
+            named, source = select(self.environ, argument=given, variables=ACCOUNT_VARIABLES)
+            if named:
+                words = tr(
+                    "{directory} is {writer}'s home, which holds one account: two accounts are two homes",
+                    directory=self.share_dir,
+                    writer=self.home.kind.writer,
+                )
+                unset = tr("run: unset {name}", name=source)
+                way = tr("leave out --account, or name our own: --home kimi-cli")
+                raise NoSuchAccount(words, hint=way if source == ARGUMENT else unset)
+            return ""
+        label, self._sources["account"] = account_meant(
+            self.environ, lambda: self.accounts.in_use(self.platform.id), argument=given
+        )
+        return checked_label(label)
 
     def _only_login(self, platform: str | None) -> Platform:
         """On a home that has one provider in two regions, whose login says by its name whose it is."""
@@ -354,9 +418,12 @@ class Components:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
+        made = self._sign_in_of(status)
         status = status._replace(
             overridden_by=overriding(self.platform, self.environ),
-            account=self._account(status),
+            account=made.name,
+            label=self.account,
+            signed_in_at_s=made.at_s,
             home=self.home.kind.name,
             home_why=self.home.why,
             other_home=str(self.home.other or ""),
@@ -377,9 +444,11 @@ class Components:
             return error
         return error.reworded(hint=tr("give another one: {again} --force", again=self.sign_in))
 
-    def _account(self, status: Status) -> str:
+    def _sign_in_of(self, status: Status) -> SignIn:
+        from kimi_auth.models.kept_account import SignIn
+
         token = self.store.read().token if status.fp and self.kept_account else None
-        return self.kept_account.recall(token) if token and self.kept_account else ""
+        return self.kept_account.recall(token) if token and self.kept_account else SignIn()
 
     def _told_of_given(self, given: Given, status: Status) -> Status:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}

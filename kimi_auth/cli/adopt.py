@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, terminal_of
+from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.language import tr
 from kimi_auth.models.account import endpoints_of
@@ -30,6 +30,7 @@ def adopt(
         bool, typer.Option("--move", help="Move kimi-code's login into our home, and sign out there.")
     ] = False,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
     json: Json = False,
 ) -> None:
@@ -38,7 +39,7 @@ def adopt(
 
     out = terminal_of(ctx)
     if move:
-        _move(out, platform, issuer, home)
+        _move(out, platform, issuer, home, account)
         return
     if issuer is None:
         raise Usage(
@@ -52,7 +53,7 @@ def adopt(
             tr("--issuer: {issuer} {problem}", issuer=ascii(issuer)[:80], problem=problem),
             hint=tr("see: kimi-auth adopt --help"),
         ) from None
-    session = open_session(platform, home=home, reads=False)
+    session = open_session(platform, home=home, account=account, reads=False)
     selected = endpoints_of(session.platform).issuer
     with out.signals.held():
         done = adopt_login(components_of(session), issuer)
@@ -80,14 +81,14 @@ def adopt(
         )
 
 
-def _move(out: Terminal, platform: str | None, issuer: str | None, home: str | None) -> None:
+def _move(out: Terminal, platform: str | None, issuer: str | None, home: str | None, account: str | None) -> None:
     from kimi_auth.home import KIMI_CLI, KIMI_CODE
     from kimi_auth.signing import move_login
 
     if issuer is not None:
         raise Usage(tr("--move and --issuer cannot be used together"))
     source = components_of(open_session(platform, home=home or KIMI_CODE.name, reads=False))
-    target = components_of(open_session(source.platform.id, home=KIMI_CLI.name, reads=False))
+    target = components_of(open_session(source.platform.id, home=KIMI_CLI.name, account=account, reads=False))
     if target.home.kind is not KIMI_CLI or target.share_dir == source.share_dir:
         words = tr("{directory} is {writer}'s home too", directory=target.share_dir, writer=target.home.kind.writer)
         raise Usage(words, hint=tr("run: unset {name}", name="KIMI_SHARE_DIR"))

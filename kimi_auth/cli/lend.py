@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import HomeName, PlatformId, at_home, components_of, open_session, supply_of, terminal_of
+from kimi_auth.cli.options import (
+    AccountName,
+    HomeName,
+    PlatformId,
+    at_home,
+    components_of,
+    open_session,
+    supply_of,
+    terminal_of,
+)
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.language import tr
@@ -39,6 +48,7 @@ def lend(
         list[str] | None, typer.Argument(metavar="-- CMD...", help="Lend for as long as it runs; else until Ctrl-C.")
     ] = None,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
 ) -> int:
     """Lend access tokens to a kimi-code in a sandbox."""
@@ -47,14 +57,14 @@ def lend(
     from kimi_auth.session import Session
 
     out = terminal_of(ctx)
-    chosen = components_of(open_session(platform, home=home))
+    chosen = components_of(open_session(platform, home=home, account=account))
     oauth = chosen.platform.oauth
     if oauth is None:
         raise Usage(tr("{platform} takes an API key, and lend needs a login", platform=chosen.platform.name))
     if directory.resolve() == chosen.share_dir.resolve():
         raise Usage(tr("that is the home of the login itself"), hint=tr("lend to a directory of the sandbox's own"))
     loan = Loan(directory, KIMI_CODE.slot("", oauth.host, chosen.platform.api_base))
-    session = Session(home=chosen.home, platform=chosen.platform.id)
+    session = Session(home=chosen.home, platform=chosen.platform.id, account=chosen.account or None)
     with _lent(out, session, loan):
         _provision(out, session, directory, loan)
         words = (command or [])[1:] if (command or [""])[0] == "--" else command  # left there, behind the directory

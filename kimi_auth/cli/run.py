@@ -21,10 +21,11 @@ from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.home import KINDS, Home
 from kimi_auth.language import tr
-from kimi_auth.selection import API_KEY, ARGUMENT, LENT, PASSED_ON, lent_mark
+from kimi_auth.selection import ACCOUNT_VARIABLES, API_KEY, ARGUMENT, DEFAULT, LENT, PASSED_ON, lent_mark
 from kimi_auth.token import Token, key_fingerprint, lifetime_s
 
 if TYPE_CHECKING:
+    from kimi_auth.components import Components
     from kimi_auth.session import Session
 
 __all__ = ["run", "with_pair"]
@@ -39,7 +40,15 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 """What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
-def run(out: Terminal, *, command: list[str], platform: str | None, home: str | None, env: list[str]) -> int:
+def run(
+    out: Terminal,
+    *,
+    command: list[str],
+    platform: str | None,
+    account: str | None = None,
+    home: str | None,
+    env: list[str],
+) -> int:
     """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
     if not command:
         raise Usage(tr("run needs a command"), hint=tr("for example: kimi-auth run -- env"))
@@ -47,7 +56,7 @@ def run(out: Terminal, *, command: list[str], platform: str | None, home: str | 
         if not NAME.fullmatch(name):
             words = tr("--env: {name} is not the name of a key's variable", name=ascii(name)[:80])
             raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
-    session = open_default(platform, home=home)
+    session = open_default(platform, home=home, account=account)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync())
         drain()
@@ -64,14 +73,21 @@ def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[s
     is_users = given is not None and given.source != LENT
     ends = platform.oauth is not None
     mark = lent_mark(
-        PASSED_ON if is_users else platform.id,
+        PASSED_ON if is_users else platform.login_name,
         key_fingerprint(token.access_token),
         token.expires_at_s * ends,
         lifetime_s(token) * ends,
         platform.api_base,
     )
-    led = dict(environ) if given else _led_home(environ, components_of(session).home)
+    led = dict(environ) if given else _led_to(components_of(session), environ)
     return {**led, LENT: mark}
+
+
+def _led_to(parts: Components, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a child finds this login, also after another account has come into use."""
+    led = _led_home(environ, parts.home)
+    is_named = parts.account and parts.source_of_account != DEFAULT
+    return {**led, ACCOUNT_VARIABLES[0]: parts.account} if is_named else led
 
 
 def _led_home(environ: Mapping[str, str], home: Home) -> dict[str, str]:
