@@ -407,9 +407,8 @@ def _recorded(file: Path) -> list[Walk]:
 
 def _newest() -> list[Walk]:
     """The newest walk that doctor keeps. Raises Usage where it keeps none."""
-    from kimi_auth.credential.history import WalkHistory
 
-    history = WalkHistory(components_of(open_session(None)).share_dir)
+    history = components_of(open_session(None)).walks
     for kept in reversed(history.kept()):
         if (walk := history.read(kept)) is not None:
             return [walk]

@@ -6,7 +6,8 @@ beside the new name first, and taken away from the old one last.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError
