@@ -403,7 +403,7 @@ def _say_account(environ: Mapping[str, str], named: str | None) -> None:
         return
     from kimi_auth.language import selected, spoken, tr
 
-    said = spoken(tr("this is the account {name}'s  ({source})", name=label, source=source), selected(environ))
+    said = spoken(tr("this token is of the account {name} ({source})", name=label, source=source), selected(environ))
     try:
         os.write(2, f"kimi-auth: {said}\n".encode())
     except OSError:

@@ -110,7 +110,9 @@ def token(
         )
     parts = components_of(session)
     if parts.account not in {"", UNLABELLED} and account is None and parts.given is None:
-        out.say(tr("this is the account {name}'s  ({source})", name=parts.account, source=parts.source_of_account))
+        out.say(
+            tr("this token is of the account {name} ({source})", name=parts.account, source=parts.source_of_account)
+        )
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
         out.say(
             tr(

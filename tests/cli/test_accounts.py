@@ -199,10 +199,10 @@ def test_whose_token_it_is(two: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert two("token", "--account", "work").err == ""
     monkeypatch.setenv("KIMI_AUTH_ACCOUNT", "work")
     said = two("token", "--json")
-    assert said.err == "kimi-auth: this is the account work's  (KIMI_AUTH_ACCOUNT)\n"
+    assert said.err == "kimi-auth: this token is of the account work (KIMI_AUTH_ACCOUNT)\n"
     monkeypatch.delenv("KIMI_AUTH_ACCOUNT")
     assert two("accounts", "use", "work").status == 0
-    assert two("token").err == "kimi-auth: this is the account work's  (accounts.toml)\n"
+    assert two("token").err == "kimi-auth: this token is of the account work (accounts.toml)\n"
     read, write = os.pipe()
     saved = os.dup(2), os.dup(1)
     os.dup2(write, 2), os.dup2(write, 1)
@@ -214,7 +214,7 @@ def test_whose_token_it_is(two: Run, monkeypatch: pytest.MonkeyPatch) -> None:
             os.close(number)
     told = os.read(read, 1 << 16).decode()
     os.close(read)
-    assert told.endswith("kimi-auth: this is the account work's  (accounts.toml)\n")
+    assert told.endswith("kimi-auth: this token is of the account work (accounts.toml)\n")
 
 
 def test_a_variable_that_comes_first(two: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "lend": (("lend", "{home}/box", "--", "true"),),
     "adopt": (("adopt", "--issuer", "{host}"),),
     "diagram": (("diagram",),),
-    "logout": (("logout",), ("logout", "--all")),
+    "logout": (("logout",), ("logout", "--all", "--yes")),
 }
 """What root types, for each command of the share dir, in this order: a login has to be there for the others."""
 
