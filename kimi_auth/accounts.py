@@ -103,7 +103,7 @@ def _config_of(components: Components) -> PlatformConfig:
 
 
 def _rename_kept(old: Components, new: Components) -> None:
-    """What is kept of the login besides: the name of its account, and its walks where they lie apart."""
+    """The name of its account follows the login, and so do its walks where they lie apart."""
     if old.kept_account and new.kept_account:
         old.kept_account.moved_to(new.kept_account)
     CatalogueCache(old.share_dir).forget(old.platform)

@@ -23,7 +23,13 @@ __all__ = ["add_to"]
 NAMES = {"list": 0, "use": 1, "rename": 2}
 """How many names each action takes."""
 
-FORMS = {"use": "accounts use NAME", "rename": "accounts rename OLD NEW"}
+FORMS = {"list": "accounts list", "use": "accounts use NAME", "rename": "accounts rename OLD NEW"}
+
+MISSING = {
+    "list": tr("list takes no name"),
+    "use": tr("use takes one name"),
+    "rename": tr("rename takes two names, the old and the new one"),
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,14 +53,7 @@ def accounts(
     """List the accounts of a platform, choose one, or rename one."""
     out, given = terminal_of(ctx), names or []
     if len(given) != NAMES[action]:
-        if action == "list":
-            raise Usage(tr("list takes no name"), hint=tr("list them all: kimi-auth accounts list"))
-        raise Usage(
-            tr("accounts {action} takes {number} names", action=action, number=NAMES[action])
-            if action == "rename"
-            else tr("accounts use takes one name"),
-            hint=tr("for example: {command}", command=f"kimi-auth {FORMS[action]}"),
-        )
+        raise Usage(MISSING[action], hint=tr("for example: {command}", command=f"kimi-auth {FORMS[action]}"))
     if action == "list":
         _list(out, platform, home)
     elif action == "use":

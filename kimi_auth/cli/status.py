@@ -187,7 +187,9 @@ def _account(session: Session, found: Status) -> list[Row]:
     if {found.label, in_use} <= {"", UNLABELLED}:
         return rows
     beside = tr("in use") if found.label == in_use else tr("in use is {other}", other=in_use)
-    return [(tr("account"), f"{found.label}{_named(found, 'account')}  ({beside})"), *rows]
+    is_named = found.sources["account"] == ARGUMENT
+    source = tr("  ({source})", source=tr("named by --account")) if is_named else _named(found, "account")
+    return [(tr("account"), tr("{name}{source}  ({state})", name=found.label, source=source, state=beside)), *rows]
 
 
 def _home(found: Status) -> list[Row]:

@@ -93,7 +93,7 @@ class Accounts:
         for platform, label in use.items():
             if not isinstance(label, str) or not is_label(label):
                 words = tr("{path}: no account can be called so: {name}", path=self.path, name=ascii(label)[:80])
-                raise self._refused(tr("{words} (use.{platform})", words=words, platform=ascii(platform)[1:41]))
+                raise self._refused(tr("{message} (use.{platform})", message=words, platform=ascii(platform)[1:41]))
         return use
 
     def _refused(self, words: str) -> ConfigError:

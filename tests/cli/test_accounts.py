@@ -440,7 +440,7 @@ def parts(share: Path, label: str) -> Any:
 
 
 def until_it_ends(tmp_path: Path, in_use: str, work: Callable[[Path], object], check: Callable[[Path], None]) -> int:
-    """Kills `work` at each of its steps, checks what is left, does it again to its end; the number of steps."""
+    """Kills `work` at each of its steps, checks the files, does it again to its end; the number of steps."""
     step = 0
     while True:
         step += 1

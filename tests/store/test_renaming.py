@@ -92,7 +92,7 @@ def test_a_renewal_that_is_not_finished(stores: tuple[FileStore, FileStore], is_
 def test_a_lock_that_is_held(
     stores: tuple[FileStore, FileStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    """Whoever works under either name is waited for, and named when the wait is over."""
+    """A process that works under either name is waited for, and named when the wait is over."""
     monkeypatch.setattr(renaming, "PATIENCE_S", 0.0)
     other = store_of(tmp_path, (OLD, NEW)[held])
     with other.locked(NO_LIMIT_S), pytest.raises(CredentialLocked):
@@ -168,7 +168,7 @@ def records_with_a_pair(share: Path) -> list[str]:
 
 
 def test_killed_at_every_step(tmp_path: Path) -> None:
-    """One of the two names has the pair, with its binding, and the other has none; what is left hinders no login there."""
+    """One of the two names has the pair, with its binding, and the other has none; the leftovers hinder no login there."""
     step = 0
     while True:
         step += 1
