@@ -137,9 +137,7 @@ class Components:
                 hint=tr("run: unset {name}", name=name),
             )
         self._enter(home if isinstance(home, Home) else choose(self.environ, home))
-        named, _ = select(self.environ, argument=account, variables=ACCOUNT_VARIABLES)
-        is_held = not named and (not platform or platform in {one.id for one in self.platforms()})
-        if self.home.source == FOUND and not is_held:
+        if self.home.source == FOUND and not self._can_hold(platform, account):
             self._enter(choose(self.environ, KIMI_CLI.name))  # the home that was found holds other logins only
         self._sources = {"share_dir": self.home.source}
         self._built_in: str = ""
@@ -328,6 +326,11 @@ class Components:
         self.config: ConfigFile = ConfigFile(self.share_dir)
         self.registry: Registry = Registry(self.share_dir)
         self.accounts: Accounts = Accounts(self.share_dir)
+
+    def _can_hold(self, platform: str | None, account: str | None) -> bool:
+        """Whether a home that was found can hold the login that is named."""
+        named, _ = select(self.environ, argument=account, variables=ACCOUNT_VARIABLES)
+        return not named and (not platform or platform in {one.id for one in self.platforms()})
 
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms whose logins this home can hold."""

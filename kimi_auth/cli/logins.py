@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.cli.opening import components_of, open_session
@@ -14,7 +15,7 @@ from kimi_auth.selection import UNLABELLED, USUAL_REGION
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["Login", "logins_of", "show_logins"]
+__all__ = ["Login", "logins_of", "show_logins", "when"]
 
 SUBJECT_MAX = 24
 
@@ -95,10 +96,13 @@ def logins_of(home: str | None, *, platform: str | None = None, reads: bool = Tr
     return found
 
 
+def when(at_s: float) -> str:
+    """A time for people, in their own time zone; "" for an unknown one."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s)) if at_s else ""
+
+
 def show_logins(out: Terminal, logins: list[Login]) -> None:
     """A table for people, and a line of columns for each login where a program or a file reads."""
-    from kimi_auth.cli.status import WORDS, when
-
     if not out.is_lively:
         for login in logins:
             found = login.status
@@ -119,7 +123,7 @@ def show_logins(out: Terminal, logins: list[Login]) -> None:
             "*" if login.is_in_use else "",
             Text(found.platform),
             Text(found.label, style="bold"),
-            Text(out.text(WORDS["absent"]) if found.state == "absent" else found.state),
+            Text(out.text(tr("not signed in")) if found.state == "absent" else found.state),
             Text(login.who[:SUBJECT_MAX]),
             Text(found.fp),
             Text(when(found.signed_in_at_s)),

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kimi_auth.cli.errors import Findings, Usage, status_error
+from kimi_auth.cli.logins import logins_of, show_logins, when
 from kimi_auth.cli.opening import components_of, open_default
 from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
@@ -19,7 +20,7 @@ from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["WORDS", "claim_of", "days", "duration", "is_too_long", "login_ends", "status", "when"]
+__all__ = ["WORDS", "claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 CHOSEN = {ARGUMENT: tr("named by --home")}
@@ -73,8 +74,6 @@ def status(
 
 def _status_of_all(out: Terminal, platform: str | None, account: str | None, *, home: str | None, verify: bool) -> int:
     """Every login that is here: whose it is, which is in use. Raises NotSignedIn where there is none."""
-    from kimi_auth.cli.logins import logins_of, show_logins
-
     for option, is_given in (("--platform", platform), ("--account", account), ("--verify", verify)):
         if is_given:
             raise Usage(tr("--all and {option} cannot be used together", option=option))
@@ -90,11 +89,6 @@ def _status_of_all(out: Terminal, platform: str | None, account: str | None, *, 
     if absent is not None:
         raise absent
     return 0
-
-
-def when(at_s: float) -> str:
-    """A time for people, in their own time zone; "" for an unknown one."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s)) if at_s else ""
 
 
 def _refused(session: Session, verdict: Verdict) -> Findings:

@@ -319,6 +319,7 @@ def test_status_tells_programs_as_much_as_people(
         said.json["sources"]
         == usual["sources"]
         == {
+            "account": "default",
             "api_base": "KIMI_CODE_BASE_URL",
             "credential": "file",
             "oauth_host": "KIMI_CODE_OAUTH_HOST",

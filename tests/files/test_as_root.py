@@ -28,6 +28,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("doctor", "--verify"),),
     "lend": (("lend", "{home}/box", "--", "true"),),
     "adopt": (("adopt", "--issuer", "{host}"),),
+    "accounts": (("accounts",), ("accounts", "use", "default")),
     "diagram": (("diagram",),),
     "logout": (("logout",), ("logout", "--all", "--yes")),
 }
