@@ -15,6 +15,7 @@ import sys
 import time
 
 from kimi_auth.selection import (
+    ACCOUNT_VARIABLES,
     ACCOUNTS,
     API_BASE_VARIABLES,
     CODE_HOME_MARKS,
@@ -23,6 +24,7 @@ from kimi_auth.selection import (
     OAUTH_HOST_VARIABLES,
     SHARE_DIR_DEFAULT,
     SHARE_DIR_VARIABLES,
+    STORE,
     UNLABELLED,
     account_meant,
     accounts_written,
@@ -30,6 +32,7 @@ from kimi_auth.selection import (
     key_before_login,
     lent_token,
     login_name,
+    scheme_of,
     select,
     unknown_variables,
 )
@@ -95,15 +98,23 @@ def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> tup
         return f"kimi-auth {__version__}", False
     options = _options(args[1:])
     account = options.get("--account")
-    token = stored_token(environ, now_s, is_named="--platform" in options, account=account)
+    is_named = "--platform" in options
+    if account is None and (url := environ.get(STORE, "").strip()) and scheme_of(url) == "unix":
+        token = _served_token(url, environ, now_s, options.get("--min-ttl", "0"), is_named=is_named)
+        return _line(token, options, now_s), False
+    token = stored_token(environ, now_s, is_named=is_named, account=account)
     if left_s(token, now_s) < float(options.get("--min-ttl", 0)):
         raise FallThrough
     needs_renewal = is_due(token, now_s) and _can_be_renewed(token, environ, now_s, account)
+    return _line(token, options, now_s), needs_renewal
+
+
+def _line(token: Token, options: Mapping[str, str], now_s: float) -> str:
     if "--json" not in options:
-        return token.access_token, needs_renewal
+        return token.access_token
     from json import dumps
 
-    return dumps(described(token, PLATFORM, now_s)), needs_renewal
+    return dumps(described(token, PLATFORM, now_s))
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
@@ -179,6 +190,32 @@ def _in_use(environ: Mapping[str, str]) -> str:
     if (found := accounts_written(text)) is None:
         raise FallThrough
     return found.get(PLATFORM, "")
+
+
+def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: str, *, is_named: bool) -> Token:
+    """The token of `kimi-auth serve`, which renews it where it has to; raises FallThrough where the full program has to say
+    why there is none."""
+    from kimi_auth.store.served import ask, parsed, token_in
+
+    if (
+        set(unknown_variables(environ)) != {STORE}
+        or select(environ, variables=ACCOUNT_VARIABLES)[0]
+        or not _login_comes_first(environ, PLATFORM, is_named=is_named)
+    ):
+        raise FallThrough
+    if not is_named and not names_our_platform(_config(_share_dir(environ))):
+        raise FallThrough
+    try:
+        status, answer = ask(parsed(url), f"/v1/token?min_ttl={min_ttl}")
+        told = decode(answer)
+        if status != 200 or not isinstance(told, dict) or told.get("platform") != PLATFORM:
+            raise FallThrough
+        token = token_in(told, now_s)
+    except (OSError, ValueError):
+        raise FallThrough from None
+    if left_s(token, now_s) < float(min_ttl):
+        raise FallThrough
+    return token
 
 
 def _login_comes_first(environ: Mapping[str, str], login: str, *, is_named: bool) -> bool:
@@ -393,7 +430,7 @@ def _hand_out(text: str) -> int:
 
 def _say_account(environ: Mapping[str, str], named: str | None) -> None:
     """Says whose token it was, where that is an account with a label and no option chose it; as the full program does."""
-    if named is not None:
+    if named is not None or environ.get(STORE, "").strip():
         return
     try:
         label, source = account_meant(environ, lambda: _in_use(environ))

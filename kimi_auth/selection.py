@@ -8,7 +8,7 @@ imports nothing.
 | home | `Session(home=)`, `Session(share_dir)`, `--home` | `KIMI_SHARE_DIR`, `KIMI_CODE_HOME` | the only home with a login, where it is only used | `~/.kimi` |
 | platform | `platform=`, `--platform` | | the default model in config.toml | `kimi-code` |
 | oauth_host, api_base | | those of the platform | | the platform's own |
-| store | `store=` | `KIMI_AUTH_STORE`, refused | | a file in the share directory |
+| store | `store=` | `KIMI_AUTH_STORE` (`login.elsewhere`) | | a file in the share directory |
 | account | `Session(account=)`, `--account` | `KIMI_AUTH_ACCOUNT` | the one in use in accounts.toml | `default`, the login without a label |
 | credential | `Session.default(api_key=)` | `KIMI_API_KEY` of the user's | | the login, then the token that `run` lent |
 | its API | `base_url=` | `KIMI_BASE_URL`, for the key beside it | | the platform that the key is for |
@@ -43,9 +43,9 @@ __all__ = [
     "LOGIN",
     "OAUTH_HOST_VARIABLES",
     "PASSED_ON",
-    "REFUSED",
     "SHARE_DIR_DEFAULT",
     "SHARE_DIR_VARIABLES",
+    "STORE",
     "UNLABELLED",
     "USUAL_REGION",
     "account_meant",
@@ -58,7 +58,7 @@ __all__ = [
     "lent_mark",
     "lent_token",
     "login_name",
-    "refused",
+    "scheme_of",
     "select",
     "selecting_variables",
     "unknown_variables",
@@ -108,9 +108,8 @@ with it, separated by spaces."""
 PASSED_ON = "-"
 """In the mark of a key of the user's, which comes before the login in a child as well."""
 
-REFUSED = ("KIMI_AUTH_STORE",)
-"""Variables that would select another login and that this version does not follow. Ignoring one would hand out the token of a
-login that its user did not mean."""
+STORE = "KIMI_AUTH_STORE"
+"""The URL of a store elsewhere."""
 
 _SELECT_NOTHING = (
     "KIMI_MODEL_NAME",
@@ -211,10 +210,10 @@ def selecting_variables(environ: Mapping[str, str]) -> list[str]:
     return [name for name in environ if name.startswith("KIMI_") and name not in _SELECT_NOTHING]
 
 
-def refused(environ: Mapping[str, str]) -> str:
-    """The first variable of `REFUSED` that is set, "" for none."""
-    value, source = select(environ, variables=REFUSED)
-    return source if value else ""
+def scheme_of(url: str) -> str:
+    """What a URL begins with, in lower case; "" for none."""
+    scheme, found, _ = url.partition("://")
+    return scheme.strip().lower() if found else ""
 
 
 def key_before_login(

@@ -15,12 +15,14 @@ from kimi_auth.language import LANGUAGES
 __all__ = [
     "ACCOUNT",
     "ALL",
+    "BROKERED",
     "ENV",
     "HOME",
     "JSON",
     "LANG",
     "PLAIN",
     "PLATFORM",
+    "PROXY",
     "VERIFY",
     "Option",
     "Plain",
@@ -45,6 +47,10 @@ ALL = Option("--all", "Every login: of each platform, region and account.")
 JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
+PROXY = Option("--proxy", "Give CMD a local base URL for OpenAI- and Anthropic-style tools, and its key.")
+BROKERED = Option(
+    "--brokered", "Give CMD a socket and a grant of its own, and no share dir. By itself this isolates nothing."
+)
 
 LANG = Option("--lang", "Language of messages; default: the environment's.", "|".join(LANGUAGES), choices=LANGUAGES)
 """Every command has it. It is obeyed before the command line is understood."""
@@ -63,7 +69,18 @@ PLAIN = {
     "status": Plain(
         "status", {"platform": PLATFORM, "account": ACCOUNT, "home": HOME, "every": ALL, "verify": VERIFY, "json": JSON}
     ),
-    "run": Plain("run", {"platform": PLATFORM, "account": ACCOUNT, "home": HOME, "env": ENV}, takes_command=True),
+    "run": Plain(
+        "run",
+        {
+            "platform": PLATFORM,
+            "account": ACCOUNT,
+            "home": HOME,
+            "env": ENV,
+            "proxy": PROXY,
+            "brokered": BROKERED,
+        },
+        takes_command=True,
+    ),
 }
 
 

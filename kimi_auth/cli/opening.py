@@ -30,13 +30,16 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
-def open_default(platform: str | None, *, home: str | None = None, account: str | None = None) -> Session:
-    """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
+def open_default(
+    platform: str | None, *, home: str | None = None, account: str | None = None, one_shot: bool = True
+) -> Session:
+    """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`). One that serves
+    for long is no `one_shot`: it renews ahead of time by itself."""
     from kimi_auth.session import Session
 
     if platform is not None or account is not None:
         open_session(platform, home=home, account=account)  # says that it is not known
-    return Session.default(home=home, platform=platform, account=account, observe=_observers(None), one_shot=True)
+    return Session.default(home=home, platform=platform, account=account, observe=_observers(None), one_shot=one_shot)
 
 
 def open_session(

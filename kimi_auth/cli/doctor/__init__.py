@@ -41,7 +41,7 @@ RUNBOOK: tuple[Look, ...] = (
     environment.variables,
     credential.stored,
     credential.bound,
-    credential.private,
+    credential.told,
     credential.keyring,
     environment.account,
     environment.models,
