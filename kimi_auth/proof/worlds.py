@@ -23,6 +23,15 @@ THREE = SMALL._replace(processes=3)
 UNSURE = QUIET._replace(lock="broken", hidden=True)
 HOSTS = QUIET._replace(shared_lock=False, hidden=True)
 
+BESIDE = QUIET._replace(processes=1, place="kimi-code", orphans=True)
+"""One process of ours on the home of a kimi-code."""
+
+SESSIONS = QUIET._replace(place="sessions", shared_lock=False, rejections=False, upsets=1)
+"""Two hosts on a store with sessions, one process each; one upset: a killed process, one that stands still until its lease
+is over, a lost answer, a session that ends alone, a host that is cut off, a store that stops."""
+
+GONE_BACK = SESSIONS._replace(hosts=1, goes_back=True)
+
 SERVERS: Mapping[str, Policy] = {
     "strict server": "strict",
     "lenient server": "lenient",
@@ -51,6 +60,22 @@ ONE_FAULT: Mapping[str, Config] = {
     "three waiters, one fault, strict server": WAITERS,
 }
 
+ON_SESSIONS: Mapping[str, Config] = {
+    "two hosts on a store with sessions, an upset": SESSIONS,
+    "two hosts on a store with sessions, an upset, sign-in and sign-out": SESSIONS._replace(logins=1, logouts=1),
+    "two hosts on a store with sessions, an upset, walks that wait": SESSIONS._replace(waits=True),
+    "two hosts on a store with sessions, two upsets": SESSIONS._replace(upsets=2),
+    "two hosts on a store with sessions, two upsets, lenient server": SESSIONS._replace(upsets=2, policy="lenient"),
+    "two hosts with two processes each on a store with sessions, an upset": SESSIONS._replace(processes=4),
+    "one host on a store that goes back, two upsets": GONE_BACK._replace(upsets=2),
+    "two hosts on a store that goes back, an upset": GONE_BACK._replace(hosts=2),
+}
+
+BESIDE_KIMI_CODE: Mapping[str, Config] = {
+    "one process beside kimi-code, strict server": BESIDE,
+    "one process beside kimi-code, lenient server": BESIDE._replace(policy="lenient"),
+}
+
 WORLDS: Mapping[str, Config] = {
     **ONE_PROCESS,
     **ONE_FAULT,
@@ -76,6 +101,8 @@ WORLDS: Mapping[str, Config] = {
         )
         for server, policy in SERVERS.items()
     },
+    **ON_SESSIONS,
+    **BESIDE_KIMI_CODE,
     "three processes": THREE,
     "three processes, lenient server": THREE._replace(policy="lenient"),
     "three processes, server with grace": THREE._replace(policy="grace"),
