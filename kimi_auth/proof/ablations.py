@@ -40,7 +40,7 @@ from .left_out import (
     unlocked_after_some_tries,
     withheld,
 )
-from .places import Leave
+from .stores import Leave
 from .verdicts import Data
 from .world import Cancel, World
 from .worlds import BESIDE, GONE_BACK, HOSTS, QUIET, SESSIONS, SMALL, UNSURE, WAITERS

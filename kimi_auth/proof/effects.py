@@ -53,7 +53,7 @@ class Config(NamedTuple):
     caller that begins again. `waiters`: every process needs a token now and is ready to wait for it, and one transient
     error is the only fault. `rejections`: the API may reject a bearer.
 
-    `place`: where the credential rests: in files, in files that a kimi-code writes too (`kimi_code`), or in a store with
+    `store`: where the credential rests: in files, in files that a kimi-code writes too (`kimi_code`), or in a store with
     sessions (`sessions`), whose processes run on so many `hosts`; `upsets`: how often that store may stop or be cut off;
     `goes_back`: it may forget its newest commit. `lacks`: the part of the protocol that an ablation leaves out there.
     """
@@ -79,7 +79,7 @@ class Config(NamedTuple):
     waits: bool = False
     waiters: bool = False
     hidden: bool = False
-    place: Literal["files", "kimi-code", "sessions"] = "files"
+    store: Literal["files", "kimi-code", "sessions"] = "files"
     hosts: int = 2
     rejections: bool = True
     upsets: int = 0

@@ -17,8 +17,8 @@ from . import environment
 from .effects import HOLDS, Config, Effect, ended, is_fresh, lock_bit, pair_at, served
 from .hooks_inside import Hook, claim, clear_sidecars, commit, empty_record, exchange, renew_claim, reread
 from .hooks_outside import HOOKS, hold_credential, hold_credential_to_sign_out, inspect, store_credential
-from .places import APART, Place, Told
 from .state import ABSENT, GOOD, MEDDLED, NOTHING, SIGNED_OUT, TOMBSTONE, Process, Shared, entombed
+from .stores import APART, StoreModel, Told
 
 __all__ = ["KIMI_CODE", "THEIRS"]
 
@@ -241,4 +241,4 @@ def _buried(shared: Shared, pair: int) -> tuple[str, ...]:
     return (f"{APART}I5",) if shared.record >= 0 and shared.record != pair else ()
 
 
-KIMI_CODE = Place(hooks={**HOOKS, **OVER}, release=let_go, moves=moved)
+KIMI_CODE = StoreModel(hooks={**HOOKS, **OVER}, release=let_go, moves=moved)

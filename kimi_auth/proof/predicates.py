@@ -84,7 +84,9 @@ PREDICATES: dict[tuple[str, str], Fact] = {
     ("token_refresh", "postponed"): lambda shared, process: not process.marks & (SPENT_IT | INSTALLED),
     ("token_refresh", "in_doubt"): _claimed,
     ("token_refresh", "uncommitted"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
-    ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT or shared.record != process.record,
+    ("sign_out", "signed_out"): lambda shared, process: (
+        shared.record in OUT or shared.record != process.record or (shared.record == TOMBSTONE and entombed(shared) < 0)
+    ),
     ("sign_out", "unwritable"): lambda shared, process: shared.record not in (EMPTY, ABSENT),
 }
 """By machine and rest state. A state without an entry has no predicate in this world."""

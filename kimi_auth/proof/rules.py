@@ -65,7 +65,7 @@ def not_asked(config: Config) -> dict[str, str]:
     found = {}
     if not config.excludes:
         found["I8"] = "without a lock that excludes, a fact may change before the walk ends"
-        if config.place != "sessions":
+        if config.store != "sessions":
             found["I9"] = "its lock does not exclude"
     if not config.waiters:
         found["I10"] = "its callers have no patience"

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from kimi_auth.proof.explore import Kind
 
 from .effects import HOLDS, Config, given_up, is_incomplete, owns, pair_at, with_pair
-from .places import Place, Told
 from .sessions_hooks import HOOKS_ON_SESSIONS, OLD, OUTLASTED, YOUNG, host_of, is_away, upset
 from .state import CLOSED, DEAD, EXPIRED, LEFT, MEDDLED, NO_CLAIM, NOTHING, Process, Shared, entombed
+from .stores import StoreModel, Told
 
 __all__ = ["SESSIONS"]
 
@@ -170,4 +170,4 @@ def is_beyond(config: Config, shared: Shared) -> bool:
     return bool(is_incomplete(pair) and held and not pair.witness and pair.met == OLD and pair.phase == EXPIRED)
 
 
-SESSIONS = Place(HOOKS_ON_SESSIONS, leave, release, killed, moved, is_left, is_beyond)
+SESSIONS = StoreModel(HOOKS_ON_SESSIONS, leave, release, killed, moved, is_left, is_beyond)

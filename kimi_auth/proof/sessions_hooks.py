@@ -136,6 +136,8 @@ def _claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
         return [Effect("staged", shared, process._replace(claim="staged", pair=pair.answer), "from this host's disk")]
     if pair.refused_by & _bit(config, process):
         return [Effect("unwritable", shared, process, "the store has gone back")]
+    if shared.record != number:
+        return [Effect("unwritable", shared, process, "the row has another pair")]
     owner = CLOSED if may_recover(config, shared, process) else pair.owner
     seen = with_pair(shared, number, owner=owner) if is_incomplete(pair) else shared
     return (_as_found(effect, number, pair.owner) for effect in claim(config, seen, process))
@@ -158,6 +160,8 @@ def _renew_claim(config: Config, shared: Shared, process: Process) -> Iterable[E
 def _look_again(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if is_away(config, shared, process):
         return [Effect("changed", shared, process, "the store is away: nothing is sent")]
+    if pair_at(shared, process.record).refused_by & _bit(config, process):
+        return [Effect("changed", shared, process, "the store has gone back")]
     return look_again(config, shared, process)
 
 

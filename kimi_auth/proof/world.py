@@ -31,11 +31,11 @@ from .hooks_inside import WRITES, Hook
 from .hooks_outside import LOCAL, TAKING, UNDISTURBED, WAITING
 from .kimi_code import KIMI_CODE
 from .numbering import BITS, Numbering
-from .places import APART, FILES, Leave, Place
 from .predicates import PREDICATES, owed
 from .sessions import SESSIONS
 from .state import NOTHING, Process, Shared
 from .state import idle as resting
+from .stores import APART, FILES, Leave, StoreModel
 
 __all__ = ["Cancel", "ToldMove", "World"]
 
@@ -46,7 +46,7 @@ CHAIN_MAX = 30
 Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
 """The effect of the caller's cancellation on a walk in the given activity."""
 
-PLACES: Mapping[str, Place] = {"files": FILES, "kimi-code": KIMI_CODE, "sessions": SESSIONS}
+STORES: Mapping[str, StoreModel] = {"files": FILES, "kimi-code": KIMI_CODE, "sessions": SESSIONS}
 
 Moves = list[tuple[int, int, tuple[str, ...], tuple[int, ...]]]
 
@@ -101,21 +101,21 @@ class World:
     ) -> None:
         self.program = Program(machines, ROOTS)
         self.config = config
-        self._place = PLACES[config.place]
-        self._hooks = {**self._place.hooks, **(hooks or {})}
+        self._store = STORES[config.store]
+        self._hooks = {**self._store.hooks, **(hooks or {})}
         self._cancel = cancel
-        self._leave = leave or self._place.leave
+        self._leave = leave or self._store.leave
         self.apart: Counter[str] = Counter()
         self._storing = self.program.find("device_login", "store_credential")
         waiting = (number for number, location in enumerate(self.program.locations) if location.activity in WAITING)
         self._known = Numbering(config, frozenset() if config.memory else frozenset(waiting))
         alone = config.excludes and not config.unlocked_writers
         self._at_once = (
-            LOCAL | UNDISTURBED if alone and not (config.old_program or config.place == "kimi-code") else LOCAL
+            LOCAL | UNDISTURBED if alone and not (config.old_program or config.store == "kimi-code") else LOCAL
         )
         if not (config.waits or config.waiters):
             self._at_once |= {"back_off"}
-        leased = config.place == "sessions"
+        leased = config.store == "sessions"
         self._at_once |= {"reread"} if leased else frozenset()
         self._taken_at_once = TAKING if alone or leased else frozenset()
         if not chained:
@@ -181,7 +181,7 @@ class World:
         shared = self._known.shared[number]
         if shared.locks or any(self._known.processes[process].location for process in processes):
             return False
-        return is_fresh(shared) or self._place.is_left(self.config, shared)
+        return is_fresh(shared) or self._store.is_left(self.config, shared)
 
     def story(self, path: Sequence[int], rule: str) -> list[str]:
         names = self.names(path[0])
@@ -248,7 +248,7 @@ class World:
             yield self._step(Kind.FAULT, self._released(torn.shared, process), torn.process, torn.broken, (), torn.note)
         if self.config.waiters:
             return  # a process that is killed is no waiter, so rule I10 does not cover it
-        dead = self._place.killed(self.config, shared, process)
+        dead = self._store.killed(self.config, shared, process)
         if dead is None:
             return
         yield self._step(Kind.FAULT, self._released(dead, process), resting(process), (), (), "is killed")
@@ -340,7 +340,7 @@ class World:
         return () if fact is None or fact(shared, process) else ("I8",)
 
     def _released(self, shared: Shared, process: Process) -> Shared:
-        return self._place.release(self.config, shared, process)
+        return self._store.release(self.config, shared, process)
 
     def _outside(self, process: Process) -> Process:
         return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
@@ -354,12 +354,12 @@ class World:
         return [*steps, *self._steps_of_all(shared, processes)] if self.config.power else steps
 
     def _worked_out_around(self, shared: Shared) -> Iterator[Step]:
-        config, place = self.config, self._place
+        config, store = self.config, self._store
         for kind, after, text in environment.environment_moves(config, shared):
-            if not place.is_beyond(config, after) or place.is_beyond(config, shared):
+            if not store.is_beyond(config, after) or store.is_beyond(config, shared):
                 yield self._step(kind, after, None, (), (), text)
-        for kind, after, text, broken in place.moves(config, shared):
-            if not place.is_beyond(config, after) or place.is_beyond(config, shared):
+        for kind, after, text, broken in store.moves(config, shared):
+            if not store.is_beyond(config, after) or store.is_beyond(config, shared):
                 self.apart.update(rule for rule in broken if rule.startswith(APART))
                 ours = tuple(rule for rule in broken if not rule.startswith(APART))
                 yield self._step(kind, after, None, ours, (), text)

@@ -23,10 +23,10 @@ THREE = SMALL._replace(processes=3)
 UNSURE = QUIET._replace(lock="broken", hidden=True)
 HOSTS = QUIET._replace(shared_lock=False, hidden=True)
 
-BESIDE = QUIET._replace(processes=1, place="kimi-code", orphans=True)
+BESIDE = QUIET._replace(processes=1, store="kimi-code", orphans=True)
 """One process of ours on the home of a kimi-code."""
 
-SESSIONS = QUIET._replace(place="sessions", shared_lock=False, rejections=False, upsets=1)
+SESSIONS = QUIET._replace(store="sessions", shared_lock=False, rejections=False, upsets=1)
 """Two hosts on a store with sessions, one process each; one upset: a killed process, one that stands still until its lease
 is over, a lost answer, a session that ends alone, a host that is cut off, a store that stops."""
 
@@ -94,8 +94,8 @@ WORLDS: Mapping[str, Config] = {
     "two processes beside an old program that signs out": SMALL._replace(old_program=True, logins=0),
     "two processes, dead ones may look alive": SMALL._replace(hidden=True),
     **{
-        f"two {place}, {server}": config._replace(policy=policy)
-        for place, config in (
+        f"two {where}, {server}": config._replace(policy=policy)
+        for where, config in (
             ("containers whose lock excludes at times", UNSURE),
             ("hosts without a common lock", HOSTS),
         )
@@ -111,7 +111,7 @@ WORLDS: Mapping[str, Config] = {
 """Every world of the proof, the smallest first; all of them take some minutes. The worlds whose lock does not exclude
 have no sign-in and no sign-out."""
 
-QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes")
+QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes", "two hosts on a store with sessions, an upset")
 """The worlds that together take half a minute."""
 
 FAST: Mapping[str, Config] = {

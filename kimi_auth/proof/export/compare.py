@@ -49,7 +49,7 @@ NOT_COMPARED: Mapping[str, str] = {
     "directories are synchronised": (
         "a power cut ends all processes in one move and restores older directories, which the export does not have"
     ),
-    **{ablation.part: ELSEWHERE for ablation in ABLATIONS if ablation.config.place != "files"},
+    **{ablation.part: ELSEWHERE for ablation in ABLATIONS if ablation.config.store != "files"},
 }
 """Ablations that the export does not express, each with the reason."""
 

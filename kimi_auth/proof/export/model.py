@@ -17,7 +17,6 @@ from kimi_auth.proof import environment
 from kimi_auth.proof.effects import Config, Effect, closed, is_incomplete, owns, pair_at
 from kimi_auth.proof.hooks_inside import WRITES, Hook
 from kimi_auth.proof.hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
-from kimi_auth.proof.places import Leave
 from kimi_auth.proof.predicates import DUTIES, PREDICATES, Duty
 from kimi_auth.proof.state import (
     ABSENT,
@@ -37,6 +36,7 @@ from kimi_auth.proof.state import (
     Process,
     Shared,
 )
+from kimi_auth.proof.stores import Leave
 from kimi_auth.proof.world import ROOTS, Cancel
 
 from .relation import Change, Domains, Leaf, Node, changes, relation
@@ -125,7 +125,7 @@ def exported(
     credentials elsewhere than in files."""
     if config.power or not config.synchronous:
         raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
-    if config.place != "files":
+    if config.store != "files":
         raise NotExportable(ELSEWHERE)
     roots, children = _positions(machines)
     activities = sorted({position.activity for position in (*roots, *children) if position.activity})

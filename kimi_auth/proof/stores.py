@@ -13,7 +13,7 @@ from .hooks_inside import Hook
 from .hooks_outside import HOOKS
 from .state import Process, Shared, entombed
 
-__all__ = ["APART", "FILES", "Leave", "Place", "Told"]
+__all__ = ["APART", "FILES", "Leave", "StoreModel", "Told"]
 
 Leave = Callable[[Config, Shared, Process], Shared]
 """The world after a walk has left the lock."""
@@ -28,7 +28,7 @@ APART = "kimi-code: "
 """Before the name of a rule that the other program breaks. Such faults are counted apart: they are not ours."""
 
 
-class Place(NamedTuple):
+class StoreModel(NamedTuple):
     """`hooks`: the activities there; `leave`: a walk leaves the lock, before `release`; `killed`: its process is killed;
     `moves`: what the world around does besides `environment`; `is_left`: True for a world in which no process of ours can
     do any more; `is_beyond`: True for a world that the rules exempt, which no move comes to."""
@@ -46,4 +46,4 @@ class Place(NamedTuple):
     is_beyond: Callable[[Config, Shared], bool] = lambda config, shared: False
 
 
-FILES = Place()
+FILES = StoreModel()

@@ -11,7 +11,6 @@ from kimi_auth.proof.explore import explore
 from kimi_auth.proof.export.compare import NOT_COMPARED
 from kimi_auth.proof.export.model import NotExportable, exported
 from kimi_auth.proof.kimi_code import KIMI_CODE
-from kimi_auth.proof.places import APART
 from kimi_auth.proof.proofs import checker_figures
 from kimi_auth.proof.replay import replayed
 from kimi_auth.proof.rules import ACROSS_HOSTS, RULES
@@ -28,13 +27,14 @@ from kimi_auth.proof.state import (
     Process,
     Shared,
 )
+from kimi_auth.proof.stores import APART
 from kimi_auth.proof.verdicts import Verdict, visit_config
 from kimi_auth.proof.workers import Pool
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import BESIDE, GONE_BACK, WORLDS
 from kimi_auth.proof.worlds import SESSIONS as ON_SESSIONS
 
-OTHER_PLACES = {name: config for name, config in WORLDS.items() if config.place != "files"}
+ELSEWHERE = {name: config for name, config in WORLDS.items() if config.store != "files"}
 LACKING = [ablation for ablation in ABLATIONS if ablation.config.lacks]
 SOON = [ablation for ablation in LACKING if "settles" not in ablation.breaks and ablation.config.upsets < 2]
 """Those whose counterexample is found at once; `test_walks` plays the others as they are kept."""
@@ -76,11 +76,11 @@ def test_a_counterexample_can_be_played(machines: Library, ablation: Ablation) -
     assert len(frames) == len(found.stories[rule].steps) + 1
 
 
-@pytest.mark.parametrize("name", OTHER_PLACES)
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_they_are_not_exported(machines: Library, name: str) -> None:
     """The export has files only, and says so; so do the ablations that it leaves out."""
     with pytest.raises(NotExportable, match="files only"):
-        exported(machines, OTHER_PLACES[name])
+        exported(machines, ELSEWHERE[name])
     assert {ablation.part for ablation in LACKING} <= NOT_COMPARED.keys()
 
 
@@ -177,11 +177,11 @@ def test_a_tombstone_with_an_answer_beside_it() -> None:
     assert (seen.outcome, found.outcome, done.outcome, done.shared.record) == ("renewable", "staged", "committed", 1)
 
 
-def effects(place: str, hook: str, shared: Shared, process: Process) -> list[Effect]:
-    config: Config = ON_SESSIONS if place == "sessions" else BESIDE
-    there = SESSIONS if place == "sessions" else KIMI_CODE
+def effects(store: str, hook: str, shared: Shared, process: Process) -> list[Effect]:
+    config: Config = ON_SESSIONS if store == "sessions" else BESIDE
+    there = SESSIONS if store == "sessions" else KIMI_CODE
     return list(there.hooks[hook](config, shared, process))
 
 
-def outcomes(place: str, hook: str, shared: Shared, process: Process) -> set[str | None]:
-    return {effect.outcome for effect in effects(place, hook, shared, process)}
+def outcomes(store: str, hook: str, shared: Shared, process: Process) -> set[str | None]:
+    return {effect.outcome for effect in effects(store, hook, shared, process)}
