@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .effects import SENDING_AGAIN, UNSAVED, pair_at
+from .kimi_code import THEIRS
 from .state import (
     ABSENT,
     ALIVE,
     CLOSED,
     CORRUPT,
+    DEAD,
     EMPTY,
     EXPIRED,
     EXPIRING,
@@ -15,7 +17,9 @@ from .state import (
     FRESH,
     GONE,
     GOOD,
+    LEFT,
     NO_CLAIM,
+    TOMBSTONE,
     Pair,
     Process,
     Shared,
@@ -48,6 +52,7 @@ _RECORDS = {
     ABSENT: "none: signed out",
     CORRUPT: "cannot be read",
     FOREIGN: "of another issuer",
+    TOMBSTONE: "kimi-code's tombstone",
 }
 _PHASES = {FRESH: "a pair, fresh", EXPIRING: "a pair, expiring", EXPIRED: "a pair, expired"}
 _ANSWERS = ("none", "one", "two or more")
@@ -74,6 +79,10 @@ VALUES = (
     "nothing",
     "sent",
     "sent a second time, declared by the claim",
+    "held by kimi-code",
+    "away: the store cannot be reached",
+    "open: its owner could not close it",
+    "on a host's disk",
 )
 """Every value that a column can have. Files name a value by its number here."""
 
@@ -91,12 +100,16 @@ def disk_of(shared: Shared, process: Process) -> Disk:
     return (
         _PHASES[pair.phase] if has_pair else _RECORDS[shared.record],
         _claim(pair) if claimed else "none",
-        "yes" if claimed and pair.staged >= 0 else "none",
+        "yes" if claimed and pair.staged >= 0 else "on a host's disk" if has_pair and pair.spill else "none",
         "set" if has_pair and pair.revoked else "none",
         _ANSWERS[pair.unrecognized] if has_pair else "none",
         "set" if shared.held else "none",
-        "held" if shared.locks else "free",
-        "full: takes no writes" if shared.full else "takes writes",
+        "held by kimi-code" if shared.locks == THEIRS else "held" if shared.locks else "free",
+        "away: the store cannot be reached"
+        if shared.away
+        else "full: takes no writes"
+        if shared.full
+        else "takes writes",
         _token(shared) if has_pair else "none is stored",
         "a new pair, not yet on disk" if process.marks & UNSAVED else "nothing",
         _request(process),
@@ -108,7 +121,9 @@ def _claim(pair: Pair) -> str:
         return "made, with the answer in it"
     if pair.owner == CLOSED:
         return "closed: its owner left the lock, or is seen to be dead"
-    return "open: its owner died" if pair.owner == GONE else "open: its owner is at work"
+    if pair.owner == LEFT:
+        return "open: its owner could not close it"
+    return "open: its owner died" if pair.owner == GONE or pair.owner >= DEAD else "open: its owner is at work"
 
 
 def _token(shared: Shared) -> str:

@@ -74,9 +74,11 @@ def _worlds(checked: Figures, left: Figures) -> Iterator[str]:
         verdict = _tagged("holds" if _holds(run) else "BROKEN")
         unasked = "; ".join(f"{rule}: {why}" for rule, why in left.get(name, {}).items())
         ids.append(_id("world", f"{len(ids) + 1} {name}"))
-        rows.append((escape(name), *figures, verdict, escape(unasked)))
+        apart = "; ".join(f"{rule} in {number(count)} moves" for rule, count in run.get("apart", {}).items())
+        rows.append((escape(name), *figures, verdict, escape(unasked), escape(apart)))
     figures_head = ("N", "server", "states", "moves", "depth", "longest walk", "verdict")
-    yield table(("world", *figures_head, "rules left to other worlds"), rows, heading=1, ids=ids)
+    head = ("world", *figures_head, "rules left to other worlds", "broken by the other program")
+    yield table(head, rows, heading=1, ids=ids)
 
 
 def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[str]:
@@ -96,9 +98,10 @@ def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[s
         states = number(sum(run["states"] for run in asked))
         without = "<br>".join(link(_id("without", f"{part} {name}"), escape(part)) for part in missed.get(name, ()))
         killed = _killed(f"checker: {name}", mutated)
-        rows.append(
-            (f"{mono(name)} {link(_id('rule', name))}", escape(rule["about"]), verdict, states, without, killed)
-        )
+        about = escape(rule["about"])
+        if "across hosts" in rule:
+            about += f"<br>Across hosts: {escape(rule['across hosts'])}"
+        rows.append((f"{mono(name)} {link(_id('rule', name))}", about, verdict, states, without, killed))
     head = ("invariant", "rule", "verdict", "states", "breaks when this is left out", "mutants it kills")
     yield table(head, rows, heading=1, ids=[_id("rule", rule["name"]) for rule in checked.get("invariants", ())])
 
