@@ -51,6 +51,7 @@ def test_all_is_well(doctor: Callable[[], Told]) -> None:
     assert told["lock of kimi-code"] == [("free", "")]
     assert told["clocks"][0][1] == ""
     assert {"pairs", "unfinished writes", "remote control"}.isdisjoint(told)
+    assert told["models"][0][1] == "let kimi-code write them: kimi login"  # which `models sync` refuses there
 
 
 def test_the_lock(code_home: Path, doctor: Callable[[], Told]) -> None:
