@@ -46,6 +46,7 @@ async def sign_in(
     if timeout_s is None:
         return await work()
     checked_s(timeout_s)
+    await components.settle(timeout_s)
     before = components.store.read().fp
     try:
         return await within(timeout_s, work)
@@ -131,7 +132,7 @@ def sign_out_sync(components: Components, timeout_s: float | None = None) -> Log
         from kimi_auth.login.api_keys import sign_out_of_key
 
         return sign_out_of_key(components.platform, components.config)
-    components.leave_keyring()
+    components.settle_sync()
     _refuse_foreign(components)
     try:
         return _signed_out(components, components.credential.sign_out().result(timeout_s))
@@ -148,7 +149,7 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
 
     components.refuse_found(tr("adopting a login"))
     endpoints_of(components.platform)
-    components.leave_keyring()
+    components.settle_sync()
     return adopt(components.store, issuer)
 
 

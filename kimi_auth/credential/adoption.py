@@ -65,7 +65,8 @@ def move(source: CredentialStore, target: CredentialStore, issuer: str, now_s: f
         token, fp = _whole(source)
         _holds(target, fp)
         target.put(parse_record({**token.record(), "issuer": issuer}))
-        target.bind(Binding(issuer))
+        before = source.binding()
+        target.bind(Binding(issuer, device_id=before.device_id if before else ""))
         source.sign_out(now_s)
         source.tidy(now_s)
     return fp
@@ -140,7 +141,8 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
         if token.is_empty:
             raise Revoked(tr("the server ended this login: another program recorded it"))
         # The recorded origins are evidence for their own issuer only: another host's endpoints get no token.
-        store.bind(Binding(issuer, before.origins if before and before.issuer == issuer else ()))
+        origins = before.origins if before and before.issuer == issuer else ()
+        store.bind(Binding(issuer, origins, before.device_id if before else ""))
         if token.issuer and token.issuer.rstrip("/") != issuer:
             store.put(parse_record({**token.record(), "issuer": issuer}))
     said = (before.issuer or "unreadable") if before else ""
