@@ -37,7 +37,9 @@ def doctor(
     def look() -> Told:
         main(["doctor", "--json", "--home", str(code_home)])
         told: Told = {}
-        for check in json.loads(capsys.readouterr().out)["checks"]:
+        printed = json.loads(capsys.readouterr().out)
+        assert "checks" in printed, printed
+        for check in printed["checks"]:
             told.setdefault(check["check"], []).append((check["evidence"], check["step"]))
         return told
 
