@@ -82,10 +82,11 @@ def test_for_a_kimi_cli(
     monkeypatch.setenv("KIMI_CODE_HOME", str(code_home))
     monkeypatch.delenv("KIMI_SHARE_DIR", raising=False)
     box = code_home.parent / "box"
+    monkeypatch.chdir(code_home.parent)
     script = """import json, os, pathlib
 home = pathlib.Path(os.environ["KIMI_SHARE_DIR"])
 print(json.dumps([str(home), os.environ.get("KIMI_CODE_HOME"), (home / "credentials/kimi-code.json").read_text()]))"""
-    assert main(["lend", "--for", "kimi-cli", str(box), "--", sys.executable, "-c", script]) == 0
+    assert main(["lend", "--for", "kimi-cli", "box", "--", sys.executable, "-c", script]) == 0
     home, other, lent = json.loads(capfd.readouterr().out)
     assert (home, other) == (str(box), None)
     told = json.loads(lent)
