@@ -67,6 +67,7 @@ def lend(
     from kimi_auth.session import Session
 
     out = terminal_of(ctx)
+    directory = directory.absolute()  # the command may work in another one
     kind = KINDS.get(borrower)
     if kind is None:
         given = ascii(borrower)[:80]

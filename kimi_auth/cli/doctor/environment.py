@@ -159,16 +159,18 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     known, providers = _table(config, "models"), _table(config, "providers")
     ours = [key for key, model in known.items() if _provider(model) == session.platform.provider_key]
     signed_in = found.state not in {"absent", "revoked", "corrupt"}
+    is_ours = components_of(session).home.kind.owns_config
+    step = SYNC if is_ours else tr("let kimi-code write them: kimi login")
     yield Check(
         tr("models"),
         tr("{number} of {platform} in config.toml", number=len(ours), platform=session.platform.name),
-        SYNC if signed_in and not ours and session.platform.models != () else "",
+        step if signed_in and not ours and session.platform.models != () else "",
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
         gone = tr("{default}, which is not a model in config.toml", default=default)
         yield Check(
-            tr("default model"), gone, tr("{sync}, or name another default_model: {edit}", sync=SYNC, edit=edit)
+            tr("default model"), gone, tr("{sync}, or name another default_model: {edit}", sync=step, edit=edit)
         )
     else:
         yield Check(tr("default model"), default or tr("none"))
