@@ -177,7 +177,7 @@ def test_brokered(
 ) -> None:
     """The command has a socket and no way to the share directory by its variables; `kimi-auth token` in it answers; its logout
     ends nothing outside; and when it ends its grant is revoked, its socket gone, and the login as it was."""
-    process = child("--brokered", "--", sys.executable, "-c", BROKERED, KIMI_API_KEY="", KIMI_CODE_HOME=str(share_dir))
+    process = child("--brokered", "--", sys.executable, "-c", BROKERED, KIMI_API_KEY="", KIMI_API_KEY_LENT="- x 0 0 y")
     out, err = process.communicate(timeout=PATIENCE_S * 5)
     assert process.returncode == 0, err
     variables, token, logout = json.loads(out)
