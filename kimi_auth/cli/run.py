@@ -128,8 +128,8 @@ def with_pair(environ: Mapping[str, str], name: str, token: str, base: str) -> d
     return {**kept, name: token, f"{client}_BASE_URL": url}
 
 
-def _status_of(command: list[str], environ: dict[str, str]) -> int:
-    """Runs `command` as our child, passes signals on, and returns its status as a shell would."""
+def _status_of(command: list[str], environ: dict[str, str], *, by: str = "run") -> int:
+    """Runs `command` as our child, passes signals on, and returns its status as a shell would. `by`: our own command."""
     pid = 0
     early: list[int] = []
 
@@ -143,7 +143,7 @@ def _status_of(command: list[str], environ: dict[str, str]) -> int:
     heard = [number for number in HELD if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, pass_on) for number in heard}
     try:
-        pid = _start(command, environ)
+        pid = _start(command, environ, by)
         for number in early:
             os.kill(pid, number)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # not reaped while a handler may still signal it
@@ -154,17 +154,17 @@ def _status_of(command: list[str], environ: dict[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _start(command: list[str], environ: dict[str, str]) -> int:
+def _start(command: list[str], environ: dict[str, str], by: str) -> int:
     """Starts `command`, looked up in PATH, and returns its process id. `subprocess` would cost half a start of Python."""
     default = [getattr(signal, name) for name in PYTHON_IGNORES if hasattr(signal, name)]
     try:
         return os.posix_spawnp(command[0], command, environ, setsigdef=default)
     except FileNotFoundError:
-        raise CommandNotFound(tr("run: there is no command {command!r}", command=command[0])) from None
+        raise CommandNotFound(tr("{by}: there is no command {command!r}", by=by, command=command[0])) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandNotRunnable(
-            tr("run: {command!r} cannot be run: {reason}", command=command[0], reason=reason)
+            tr("{by}: {command!r} cannot be run: {reason}", by=by, command=command[0], reason=reason)
         ) from None
 
 
