@@ -121,7 +121,7 @@ async def _all_at_once(way: tuple[str, str, str], count: int) -> None:
 
 
 class _Client:
-    """A connection that costs next to nothing, so that what is measured is the servers."""
+    """A connection that costs next to nothing, so that the servers alone are measured."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
         self._reader, self._writer, self._head = reader, writer, head

@@ -1,4 +1,4 @@
-"""`run --proxy` and `run --brokered` as programs: what the command finds, how it ends, and what is left of it."""
+"""`run --proxy` and `run --brokered` as programs: the environment of the command, its end, and its traces."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ import json, os, subprocess, sys
 def kimi(*words):
     done = subprocess.run([sys.executable, "-m", "kimi_auth", *words], capture_output=True, text=True)
     return [done.returncode, done.stdout, done.stderr]
-print(json.dumps([{name: it for name, it in os.environ.items() if name.startswith("KIMI_")}, kimi("token"), kimi("logout")]))
+print(json.dumps([{name: it for name, it in os.environ.items() if name.startswith("KIMI_") and not name.endswith(("_EDGES", "_TELEMETRY"))}, kimi("token"), kimi("logout")]))
 """
 
 
