@@ -14,8 +14,8 @@ from . import api_errors
 from .api_headers import keys_in
 from .api_paths import EVERYTHING, PREFIX
 from .contracts import Wish
-from .guards import Refusal
-from .proxy import Proxy
+from .guards import BodyTooLarge, Refusal, too_large
+from .proxy import BODY_BYTES_MAX, Proxy
 from .server import door_of
 from .service import Denied, Service, caller_of
 
@@ -52,7 +52,11 @@ class _Proxied:
             await api_errors.refuse(send, shaped)
             return
         allowed = found.grant.allowed if found.grant else EVERYTHING
-        served = await self._proxy.serve(scope, receive, send, allowed=allowed)
+        try:
+            served = await self._proxy.serve(scope, receive, send, allowed=allowed)
+        except BodyTooLarge:  # raised by the guards, while the body was being read
+            await refuse_as_api(send, too_large(BODY_BYTES_MAX))
+            return
         self._service.counts["answered", str(served.status)] += 1
 
     async def _admitted(self, request: Request) -> str:

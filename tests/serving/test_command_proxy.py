@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from house.patience import PATIENCE_S
-from serving.api import Api, ask, fine
 
 from kimi_auth.serving.command_proxy import CommandProxy
 from kimi_auth.serving.guards import SlowDown
 from kimi_auth.testing import StaticTokens
+from serving.api import Api, ask, fine
 
 
 @pytest.fixture
