@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .effects import SENDING_AGAIN, UNSAVED, pair_at
+from .effects import SENDING_AGAIN, UNSAVED, owns, pair_at
 from .state import (
     ABSENT,
     ALIVE,
@@ -16,12 +16,13 @@ from .state import (
     GONE,
     GOOD,
     NO_CLAIM,
+    STALE,
     Pair,
     Process,
     Shared,
 )
 
-__all__ = ["COLUMNS", "ON_DISK", "VALUES", "Disk", "disk_of", "numbered"]
+__all__ = ["COLUMNS", "ON_DISK", "VALUES", "VOID", "Disk", "disk_of", "numbered"]
 
 Disk = tuple[str, ...]
 """A value for each of `COLUMNS`."""
@@ -51,6 +52,8 @@ _RECORDS = {
 }
 _PHASES = {FRESH: "a pair, fresh", EXPIRING: "a pair, expiring", EXPIRED: "a pair, expired"}
 _ANSWERS = ("none", "one", "two or more")
+VOID = "of an older pair: void"
+"""A claim of this walk, whose pair another party replaced: no process takes it over, and the next claim sweeps it away."""
 
 VALUES = (
     *_RECORDS.values(),
@@ -74,6 +77,7 @@ VALUES = (
     "nothing",
     "sent",
     "sent a second time, declared by the claim",
+    VOID,
 )
 """Every value that a column can have. Files name a value by its number here."""
 
@@ -88,9 +92,10 @@ def disk_of(shared: Shared, process: Process) -> Disk:
     has_pair = shared.record >= 0
     pair = pair_at(shared, shared.record)
     claimed = has_pair and pair.owner != NO_CLAIM
+    is_void = not claimed and process.record not in (shared.record, STALE) and owns(shared, process)
     return (
         _PHASES[pair.phase] if has_pair else _RECORDS[shared.record],
-        _claim(pair) if claimed else "none",
+        _claim(pair) if claimed else VOID if is_void else "none",
         "yes" if claimed and pair.staged >= 0 else "none",
         "set" if has_pair and pair.revoked else "none",
         _ANSWERS[pair.unrecognized] if has_pair else "none",
