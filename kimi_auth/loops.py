@@ -7,7 +7,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Signal", "checked_s", "in_thread", "is_trio", "no_loop_here", "only_asyncio", "signal_here", "within"]
+__all__ = [
+    "Signal",
+    "checked_s",
+    "in_thread",
+    "is_in_loop",
+    "is_trio",
+    "no_loop_here",
+    "only_asyncio",
+    "signal_here",
+    "within",
+]
 
 Result = TypeVar("Result")
 
@@ -19,6 +29,20 @@ def is_trio() -> bool:
         return False
     try:
         trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def is_in_loop() -> bool:
+    """Whether this thread runs an event loop, which blocking code would stop."""
+    if is_trio():
+        return True
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True

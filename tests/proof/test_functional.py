@@ -3,15 +3,15 @@ simulator sees the same rules hold and break."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from house import npm
 from proof.checkers import install
+from servers.fixtures import unavailable
 
 from kimi_auth.cli import main
 from kimi_auth.machine import Library
@@ -46,16 +46,23 @@ SIMULATED = "never without the lock"
 ALONE = QUIET._replace(processes=1)
 
 
-def needs(folder: str) -> None:
-    if lacks := install.missing(folder):
-        _unavailable(*lacks)
+CLI = npm.QUINT.modules / "@informalsystems/quint/dist/src/cli.js"
 
 
-def _unavailable(reason: str, command: str) -> NoReturn:
-    sentence = f"{reason}; run: {command}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(sentence, pytrace=False)
-    pytest.skip(sentence)
+@pytest.fixture
+def jar() -> Path:
+    """The jar of TLC."""
+    if lacks := install.missing():
+        unavailable(*lacks)
+    return install.JAR
+
+
+@pytest.fixture
+def node() -> str:
+    """The node that runs Quint."""
+    if lacks := npm.QUINT.missing():
+        unavailable(*lacks)
+    return npm.tool("node") or "node"
 
 
 def model_without(ablation: Ablation, machines: Library) -> Exported:
@@ -69,11 +76,10 @@ def model_without(ablation: Ablation, machines: Library) -> Exported:
 
 
 @pytest.mark.prove
-def test_tlc_visits_the_same_states(machines: Library, measured: Callable[[str], None]) -> None:
+def test_tlc_visits_the_same_states(jar: Path, machines: Library, measured: Callable[[str], None]) -> None:
     """Visited whole: no rule breaks, and there is one state for each of ours, which spin has too."""
-    needs("tla")
     config, pairs = COMPARED["one quiet process"]
-    found = tlc.run(exported(machines, config, pairs=pairs), install.JAR)
+    found = tlc.run(exported(machines, config, pairs=pairs), jar)
     measured(f"one quiet process: TLC: no rule is broken, {found.states:,} states, {found.seconds:.1f} s")
     assert not found.rules, found.story
     assert found.states == 6651
@@ -81,13 +87,12 @@ def test_tlc_visits_the_same_states(machines: Library, measured: Callable[[str],
 
 @pytest.mark.prove
 @pytest.mark.parametrize("part", NEAR)
-def test_tlc_finds_the_ablation(machines: Library, measured: Callable[[str], None], part: str) -> None:
+def test_tlc_finds_the_ablation(jar: Path, machines: Library, measured: Callable[[str], None], part: str) -> None:
     """Without that part TLC breaks one of the same rules, in as few steps as ours."""
-    needs("tla")
     ablation = BY_PART[part]
     rules = sorted(ablation.breaks - OF_ONE_CHECKER)
     ours = {rule: len(without(ablation, machines).stories[rule].steps) for rule in rules}
-    found = tlc.run(model_without(ablation, machines), install.JAR, rules)
+    found = tlc.run(model_without(ablation, machines), jar, rules)
     measured(
         f"without {part}: TLC: {', '.join(sorted(found.rules))} in {len(found.story)} steps, {found.seconds:.1f} s"
     )
@@ -95,18 +100,16 @@ def test_tlc_finds_the_ablation(machines: Library, measured: Callable[[str], Non
     assert len(found.story) == min(ours.values()) == ours[min(found.rules, key=lambda rule: ours[rule])]
 
 
-def simulated(model: Exported, folder: Path, *how: str) -> subprocess.CompletedProcess[str]:
+def simulated(node: str, model: Exported, folder: Path, *how: str) -> subprocess.CompletedProcess[str]:
     file = folder / "kimi_auth.qnt"
     file.write_text(quint(model), encoding="utf-8")
-    node = install.tool("node") or "node"
-    command = [node, str(install.QUINT), "run", str(file), "--backend", "typescript", "--seed", "0x7", *how]
+    command = [node, str(CLI), "run", str(file), "--backend", "typescript", "--seed", "0x7", *how]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=800, check=False)
 
 
 @pytest.mark.prove
-def test_quint_simulates_the_world(machines: Library, tmp_path: Path) -> None:
+def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path) -> None:
     """The module has Quint's types and effects, and no rule breaks in its walks."""
-    needs("node_modules")
     done = simulated(
         exported(machines, ALONE), tmp_path, "--invariant", "holds", "--max-samples", "20", "--max-steps", "30"
     )
@@ -115,11 +118,10 @@ def test_quint_simulates_the_world(machines: Library, tmp_path: Path) -> None:
 
 
 @pytest.mark.prove
-def test_quint_finds_an_ablation(machines: Library, tmp_path: Path) -> None:
+def test_quint_finds_an_ablation(node: str, machines: Library, tmp_path: Path) -> None:
     """Its simulator comes to a state in which the rule is broken."""
-    needs("node_modules")
     model = model_without(BY_PART[SIMULATED], machines)
-    done = simulated(model, tmp_path, "--invariant", "holds", "--max-samples", "300", "--max-steps", "12")
+    done = simulated(node, model, tmp_path, "--invariant", "holds", "--max-samples", "300", "--max-steps", "12")
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     broke = re.findall(r"broke: Set\((.*?)\)", done.stdout)[-1]
     assert any(f'"{rule}"' in broke for rule in BY_PART[SIMULATED].breaks)
