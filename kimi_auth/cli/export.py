@@ -59,5 +59,5 @@ def _world(out: Terminal, machines: Library, form: str, name: str | None, world:
         model = exported(machines, known[world], pairs=3 if known[world].processes < 3 else 4)
     except NotExportable as error:
         said = tr("{world!r} cannot be exported: {reason}", world=world, reason=str(error))
-        raise Usage(said, hint=tr("try: kimi-auth diagram --export {form}", form=form)) from None
+        raise Usage(said, hint=tr("leave out --world")) from None
     out.block(getattr(import_module(OF_WORLDS[form]), form)(model, world))
