@@ -43,7 +43,7 @@ NEAR = (
 """Ablations whose counterexample has at most ten steps. TLC needs minutes for the others, which spin has in a second each."""
 
 SIMULATED = "never without the lock"
-"""The ablation that a simulation of a few hundred walks finds."""
+"""The ablation that a simulation of some dozen walks finds."""
 
 ALONE = QUIET._replace(processes=1)
 
@@ -113,7 +113,7 @@ def simulated(node: str, model: Exported, folder: Path, *how: str) -> subprocess
 def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path) -> None:
     """The module has Quint's types and effects, and no rule breaks in its walks."""
     done = simulated(
-        exported(machines, ALONE), tmp_path, "--invariant", "holds", "--max-samples", "20", "--max-steps", "30"
+        exported(machines, ALONE), tmp_path, "--invariant", "holds", "--max-samples", "10", "--max-steps", "20"
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "No violation found" in done.stdout
@@ -123,7 +123,7 @@ def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path)
 def test_quint_finds_an_ablation(node: str, machines: Library, tmp_path: Path) -> None:
     """Its simulator comes to a state in which the rule is broken."""
     model = model_without(BY_PART[SIMULATED], machines)
-    done = simulated(node, model, tmp_path, "--invariant", "holds", "--max-samples", "300", "--max-steps", "12")
+    done = simulated(node, model, tmp_path, "--invariant", "holds", "--max-samples", "60", "--max-steps", "12")
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     broke = re.findall(r"broke: Set\((.*?)\)", done.stdout)[-1]
     assert any(f'"{rule}"' in broke for rule in BY_PART[SIMULATED].breaks)
