@@ -113,7 +113,7 @@ def simulated(node: str, model: Exported, folder: Path, *how: str) -> subprocess
 def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path) -> None:
     """The module has Quint's types and effects, and no rule breaks in its walks."""
     done = simulated(
-        exported(machines, ALONE), tmp_path, "--invariant", "holds", "--max-samples", "10", "--max-steps", "20"
+        node, exported(machines, ALONE), tmp_path, "--invariant", "holds", "--max-samples", "10", "--max-steps", "20"
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "No violation found" in done.stdout
