@@ -105,11 +105,13 @@ def diagram(
         typer.Option(
             "--export",
             metavar="FORMAT",
-            help="promela (the explored model, for spin), scxml or dot.",
+            help="promela, quint or tla (the explored model), scxml or dot.",
             autocompletion=_exports,
         ),
     ] = "",
-    world: Annotated[str, typer.Option("--world", metavar="WORLD", help="With --export promela: which world.")] = "",
+    world: Annotated[
+        str, typer.Option("--world", metavar="WORLD", help="With an export of the explored model: which world.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Read, draw or verify the machines that run."""

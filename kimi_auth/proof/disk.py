@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .effects import SENDING_AGAIN, UNSAVED, pair_at
+from .effects import SENDING_AGAIN, UNSAVED, owns, pair_at
 from .kimi_code import THEIRS
 from .state import (
     ABSENT,
@@ -19,13 +19,14 @@ from .state import (
     GOOD,
     LEFT,
     NO_CLAIM,
+    STALE,
     TOMBSTONE,
     Pair,
     Process,
     Shared,
 )
 
-__all__ = ["COLUMNS", "ON_DISK", "VALUES", "Disk", "disk_of", "numbered"]
+__all__ = ["COLUMNS", "ON_DISK", "VALUES", "VOID", "Disk", "disk_of", "numbered"]
 
 Disk = tuple[str, ...]
 """A value for each of `COLUMNS`."""
@@ -56,6 +57,8 @@ _RECORDS = {
 }
 _PHASES = {FRESH: "a pair, fresh", EXPIRING: "a pair, expiring", EXPIRED: "a pair, expired"}
 _ANSWERS = ("none", "one", "two or more")
+VOID = "of an older pair: void"
+"""A claim of this walk, whose pair another party replaced: no process takes it over, and the next claim sweeps it away."""
 
 VALUES = (
     *_RECORDS.values(),
@@ -83,6 +86,7 @@ VALUES = (
     "away: the store cannot be reached",
     "open: its owner could not close it",
     "on a host's disk",
+    VOID,
 )
 """Every value that a column can have. Files name a value by its number here."""
 
@@ -97,9 +101,10 @@ def disk_of(shared: Shared, process: Process) -> Disk:
     has_pair = shared.record >= 0
     pair = pair_at(shared, shared.record)
     claimed = has_pair and pair.owner != NO_CLAIM
+    is_void = not claimed and process.record not in (shared.record, STALE) and owns(shared, process)
     return (
         _PHASES[pair.phase] if has_pair else _RECORDS[shared.record],
-        _claim(pair) if claimed else "none",
+        _claim(pair) if claimed else VOID if is_void else "none",
         "yes" if claimed and pair.staged >= 0 else "on a host's disk" if has_pair and pair.spill else "none",
         "set" if has_pair and pair.revoked else "none",
         _ANSWERS[pair.unrecognized] if has_pair else "none",

@@ -9,7 +9,7 @@ from typing import Any
 
 from kimi_auth.machine.spec import Machine
 
-from .html_parts import Row, escape, identifier, link, mono, number, table
+from .html_parts import Row, escape, identifier, link, mono, number, states_of, table
 from .page_data import PageData
 
 __all__ = ["answers_section", "faults_section", "proof_section"]
@@ -214,7 +214,7 @@ def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
     yield "<h2>Answers</h2>\n<p>The outcome of each answer of a server. Rows are tried from the top; the first that fits decides.</p>\n"
     for title, listed in page_data.answers.items():
         outcome = listed["columns"].index("outcome") if "outcome" in listed["columns"] else -1
-        states = _states_of({row[outcome] for row in listed["rows"]}, machines) if outcome >= 0 else []
+        states = states_of({row[outcome] for row in listed["rows"]}, machines) if outcome >= 0 else []
         rows, ids = [], []
         for count, row in enumerate(listed["rows"], 1):
             ids.append(_id("answer", f"{title} {count}"))
@@ -224,16 +224,6 @@ def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
                 cells[outcome] = f"{mono(row[outcome])} {edges}".strip()
             rows.append((f"{count} {link(ids[-1])}", *cells))
         yield f"<h3>{escape(title)}</h3>\n" + table(("#", *listed["columns"]), rows, heading=1, ids=ids)
-
-
-def _states_of(outcomes: set[str], machines: Mapping[str, Machine]) -> list[str]:
-    """The states whose activity has all of these outcomes."""
-    return [
-        f"{name}.{state}"
-        for name, machine in machines.items()
-        for state, spec in machine.states.items()
-        if spec.activity and outcomes <= set(spec.on)
-    ]
 
 
 def _tagged(verdict: str) -> str:

@@ -64,6 +64,13 @@ def test_what_a_death_leaves(own: Library, whole: Walkable) -> None:
         assert left[f"token_refresh.{state}"]["claim"] == ["open: its owner died"]
     assert left["token_refresh.committing"]["staged pair"] == ["yes"]
     assert left["sign_out.revoking"]["record"] == ["empty: signed out"]
+    # another program replaced the record after this walk had claimed the pair: that claim stays, under the old pair's name
+    assert left["token_refresh.withdrawing"]["claim"] == ["of an older pair: void"]
+    # a first login finds no record, one after a logout an empty one
+    assert {"none: signed out", "empty: signed out"} <= set(left["device_login.persisting"]["record"])
+    # a recovery within the walk's own backoff sends, and stages, while that backoff is on disk
+    for state in ("exchanging", "staging", "committing", "revoking"):
+        assert left[f"token_refresh.{state}"]["backoff"] == ["none", "set"]
     working = {
         f"{name}.{state}"
         for name in ("token_lifecycle", "token_refresh", "sign_out")
