@@ -74,7 +74,7 @@ def given_before_login(
 def given_after_login(components: Components) -> Given | None:
     """The token that `kimi-auth run` lent this process, where there is no login of its platform; None otherwise."""
     lent = lent_token(components.environ, key_fingerprint)
-    if lent is None or lent[1] != components.platform.id:
+    if lent is None or lent[1] != components.platform.login_name:
         return None
     stored = components.store.read()
     if stored.state != "absent" and not (stored.token is not None and stored.token.is_empty):

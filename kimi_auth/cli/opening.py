@@ -30,35 +30,42 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
-def open_default(platform: str | None, *, home: str | None = None, one_shot: bool = True) -> Session:
+def open_default(
+    platform: str | None, *, home: str | None = None, account: str | None = None, one_shot: bool = True
+) -> Session:
     """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`). One that serves
     for long is no `one_shot`: it renews ahead of time by itself."""
     from kimi_auth.session import Session
 
-    if platform is not None:
-        open_session(platform, home=home)  # says that it is not known
-    return Session.default(home=home, platform=platform, observe=_observers(None), one_shot=one_shot)
+    if platform is not None or account is not None:
+        open_session(platform, home=home, account=account)  # says that it is not known
+    return Session.default(home=home, platform=platform, account=account, observe=_observers(None), one_shot=one_shot)
 
 
 def open_session(
-    platform: str | None, *, home: str | None = None, reads: bool = True, observe: Observer | None = None
+    platform: str | None,
+    *,
+    home: str | None = None,
+    account: str | None = None,
+    reads: bool = True,
+    observe: Observer | None = None,
 ) -> Session:
     """A session of the login, of a command that ends soon; `observe` is told of its walks, as well as the log that --verbose
     shows and who else listens to every command. `home`: as `--home` names it; `reads`: the command only uses a login, so it
-    may find kimi-code's. Raises Usage for a platform that is not known."""
-    from kimi_auth.home import choose
+    may find kimi-code's. Raises Usage for a platform that is not known, NoSuchAccount for an account that cannot be."""
+    from kimi_auth.home import checked_label, choose
+    from kimi_auth.platforms import Registry
     from kimi_auth.session import Session
 
     observe = _observers(observe)
     chosen = choose(os.environ, home, reads=reads)
-    usual = Session(home=chosen, observe=observe, one_shot=True)
-    if platform is None:
-        return usual
-    registry = components_of(usual).registry
-    if registry.find(platform) is None:
+    if account is not None:
+        checked_label(account)
+    registry = Registry(chosen.path)
+    if platform is not None and registry.find(platform) is None:
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
-    return Session(home=chosen, platform=platform, observe=observe, one_shot=True)
+    return Session(home=chosen, platform=platform, account=account, observe=observe, one_shot=True)
 
 
 def _observers(observe: Observer | None) -> Observer:

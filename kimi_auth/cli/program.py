@@ -45,6 +45,7 @@ HOMES = {
     "models": "models",
     "me": "account",
     "usage": "account",
+    "accounts": "accounts",
     "platforms": "platforms",
     "doctor": "doctor",
     "diagram": "diagram",

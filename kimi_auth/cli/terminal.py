@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
-from kimi_auth.cli.hints import for_platform
+from kimi_auth.cli.hints import for_login
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError, with_hint
 from kimi_auth.language import LANGUAGES, Sentence, joined, spoken, tr
@@ -58,14 +58,15 @@ class Terminal:
 
     What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
 
-    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`: the one
-    that the command line names; hints repeat it. `language`: that of the sentences for people; a program gets English in JSON.
+    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`, `account`: those
+    that the command line names; hints repeat them. `language`: that of the sentences for people; a program gets English in JSON.
     `signals`: what SIGINT and its kin do to the command.
     """
 
     json: Literal["", "object", "events"] = ""
     verbose: bool = False
     platform: str = ""
+    account: str = ""
     language: str = LANGUAGES[0]
     signals: Signals = field(init=False, repr=False)
     _logs: logging.Handler | None = field(default=None, repr=False)
@@ -184,9 +185,10 @@ class Terminal:
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
         """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
-        hint = for_platform(self.text(error.hint), self.platform)
+        hint = for_login(self.text(error.hint), self.platform, self.account)
         self.say(with_hint(error.message, hint))
-        self._record(error.code, error.message, for_platform(error.hint, self.platform), error.exit_status, facts)
+        hint = for_login(error.hint, self.platform, self.account)
+        self._record(error.code, error.message, hint, error.exit_status, facts)
         return error.exit_status
 
     def interrupted(self, exit_status: int) -> int:

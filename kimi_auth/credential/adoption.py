@@ -74,6 +74,8 @@ def move(source: CredentialStore, target: CredentialStore, issuer: str, now_s: f
 
 @contextmanager
 def _both(source: CredentialStore, own: CredentialStore) -> Iterator[None]:
+    """Holds both locks, where there is something to adopt: taking a lock makes directories."""
+    _whole(source)
     with source.locked(PATIENCE_MAX_S) as theirs, own.locked(LOCK_PATIENCE_S) as ours:
         if not theirs or not ours:
             raise _locked(own if theirs else source)

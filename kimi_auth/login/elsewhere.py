@@ -12,7 +12,7 @@ from kimi_auth.selection import STORE, scheme_of
 from kimi_auth.store import CredentialStore
 from kimi_auth.wire.contract import OAuthServer
 
-__all__ = ["SCHEMES", "opened"]
+__all__ = ["ONE_LOGIN", "SCHEMES", "opened"]
 
 Opened = tuple[CredentialStore, OAuthServer | None]
 """A store, and the server that renews its pair; None for the platform's own."""
@@ -28,6 +28,10 @@ def _served(url: str, platform: Platform, clock: Clock) -> Opened:
 
 SCHEMES: Mapping[str, Callable[[str, Platform, Clock], Opened]] = {"unix": _served}
 """Each opens a store; raises ValueError, with the form that it takes, for a URL that is none of it."""
+
+
+ONE_LOGIN = frozenset({"unix"})
+"""Schemes whose store is one login, of an account that it does not name."""
 
 
 def opened(url: str, platform: Platform, clock: Clock) -> Opened:

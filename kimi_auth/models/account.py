@@ -55,15 +55,22 @@ class ConfigLeftAlone:
 
 
 class PlatformConfig:
-    """One platform's part of config.toml: what login writes, sync keeps up and logout takes back."""
+    """One platform's part of config.toml: what login writes, sync keeps up and logout takes back.
 
-    def __init__(self, file: ConfigFile, platform: Platform) -> None:
+    `is_in_use`: whether the account is the one in use, which alone owns the provider. It is asked under the lock of
+    config.toml, so that an account that has just become the one in use is not written over.
+    """
+
+    def __init__(self, file: ConfigFile, platform: Platform, is_in_use: Callable[[], bool] = lambda: True) -> None:
         self._file = file
         self._platform = platform
+        self._is_in_use = is_in_use
 
     def lacks(self) -> bool:
-        """Whether config.toml has no provider for the platform; False also where it cannot be read."""
+        """Whether config.toml has no provider for the login that is to have it; False also where it cannot be read."""
         try:
+            if not self._is_in_use():
+                return False
             providers = self._file.read().get("providers")
         except ConfigError:
             return False
@@ -71,11 +78,7 @@ class PlatformConfig:
 
     def check(self, *, api_key: str | None = None) -> None:
         """Raises ConfigError now for what would stop a login from being written later."""
-        from kimi_auth.models import plan
-
-        self._file.writable(
-            lambda config: plan(config, self._platform, self._expected(config), reason="login", api_key=api_key)
-        )
+        self._file.writable(lambda config: self._login(config, self._expected(config), api_key))
 
     def _expected(self, config: Mapping[str, Any]) -> tuple[ModelEntry, ...]:
         """The models are known only after the approval. None, which keeps those of the config, where that says everything
@@ -86,12 +89,28 @@ class PlatformConfig:
             return ()
         return (ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model"),)
 
-    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change:
-        """What a login writes, for a platform without OAuth with its key; says what changed. Raises ConfigError; then nothing
-        was written."""
-        from kimi_auth.models import plan
+    def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change | Literal[False]:
+        """What a login writes, for a platform without OAuth with its key; says what changed, False for an account that is not
+        in use. Raises ConfigError; then nothing was written."""
+        change = self.put(models, api_key=api_key)
+        return change if change.reason == "login" else False
 
-        return self._file.apply(lambda config: plan(config, self._platform, models, reason="login", api_key=api_key))
+    def put(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change:
+        """As `install`; a change without anything in it for an account that is not in use."""
+        return self._file.apply(lambda config: self._login(config, models, api_key))
+
+    def _login(self, config: Mapping[str, Any], models: tuple[ModelEntry, ...], api_key: str | None) -> Change:
+        from kimi_auth.models import Change, plan
+
+        if not self._is_in_use():
+            return Change.between(self._platform, "use", config, config)
+        return plan(config, self._platform, models, reason="login", api_key=api_key)
+
+    def use(self) -> Change:
+        """The provider, where there is one, is that of this account from now on. Raises ConfigError as `install`."""
+        from kimi_auth.models.planning import refer_to_account
+
+        return self._file.apply(lambda config: refer_to_account(config, self._platform))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
         """Brings the models up to date. Raises ConfigError; then nothing was written."""

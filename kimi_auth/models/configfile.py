@@ -130,11 +130,14 @@ class ConfigFile:
         its owner: it stays as it is, unless it holds the platform's API key. Returns the change, false if there was none; raises
         as `apply`."""
 
+        from kimi_auth.models.contents import account_of
         from kimi_auth.models.logins import after_logout, current, without
         from kimi_auth.models.planning import Change
 
         def step(old: Content, undo: Undo) -> _Step:
             config = parse(self.path, old)
+            if account_of(config, platform) not in {None, platform.account}:  # another account owns it, and its undo
+                return Change.between(platform, "use", config, config), old, undo
             remembered = current(undo, config)
             goes = platform.oauth is None or remembered.wrote(old) or not self._is_declared()
             new = without(self.path, old, platform, remembered) if goes else old

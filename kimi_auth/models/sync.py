@@ -148,7 +148,8 @@ async def sync(
                 data = applied(data, change.edits)
             else:
                 home = PlatformConfig(config, platform)
-                change = await asyncio.to_thread(home.install if platform.id in unknown else home.sync, found.models)
+                write = home.put if platform.id in unknown else home.sync
+                change = await asyncio.to_thread(write, found.models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
             synced.append(Synced(platform, error=problem, notes=found.notes))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.language import tr
-from kimi_auth.selection import DEFAULT, select
+from kimi_auth.selection import DEFAULT, login_name, select
 from kimi_auth.urls import normal_url
 
 __all__ = [
@@ -118,7 +118,8 @@ class Platform:
     `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
     the pair. `key_prefixes`: how its API keys begin. `me_path`, `usage_path`: below the
     API base, who is signed in and the remaining quota; None: it does not say. `config_id`: the id under which config.toml
-    knows it, where that is another platform's too."""
+    knows it, where that is another platform's too. `account`: the label of the account whose login is meant, "" for the login
+    without one."""
 
     id: str
     name: str
@@ -139,6 +140,7 @@ class Platform:
     me_path: str | None = None
     usage_path: str | None = None
     config_id: str = ""
+    account: str = ""
 
     @property
     def models_url(self) -> str:
@@ -168,8 +170,13 @@ class Platform:
 
     @property
     def credential_key(self) -> str:
-        """The key of the stored credential in config.toml: `oauth/<platform id>`."""
-        return credential_key(self.id)
+        """The key of the stored credential in config.toml: `oauth/<platform id>`, or `oauth/<platform id>@<account>`."""
+        return credential_key(self.login_name)
+
+    @property
+    def login_name(self) -> str:
+        """How the login is called in keys and files: `<platform id>`, or `<platform id>@<account>`."""
+        return login_name(self.id, self.account)
 
     def model_key(self, model_id: str) -> str:
         """A model's name in config.toml: `<platform id>/<model id>`."""
@@ -192,9 +199,9 @@ def managed_model_key(platform_id: str, model_id: str) -> str:
     return f"{platform_id}/{model_id}"
 
 
-def credential_key(platform_id: str) -> str:
-    """The key under which config.toml names a platform's stored credential: `oauth/<platform id>`."""
-    return f"oauth/{platform_id}"
+def credential_key(name: str) -> str:
+    """The key under which config.toml names the stored credential of a login: `oauth/<its name>`."""
+    return f"oauth/{name}"
 
 
 def of_table(table: Mapping[str, Any]) -> Platform:

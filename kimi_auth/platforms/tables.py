@@ -141,6 +141,7 @@ class _Platform(_Data):
     me_path: UrlPath | None = None
     usage_path: UrlPath | None = None
     config_id: Literal[""] = ""  # a home says it: no table may claim the provider of another platform
+    account: Literal[""] = ""  # a command line names it
 
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:

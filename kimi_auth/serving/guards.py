@@ -33,6 +33,7 @@ __all__ = [
     "peer_refusal",
     "refuse",
     "request_refusal",
+    "too_large",
 ]
 
 Headers = Iterable[tuple[bytes, bytes]]

@@ -16,6 +16,7 @@ from bench import (
     engine,
     environment,
     fresh_token,
+    proxied,
     report,
     run,
     served,
@@ -57,6 +58,16 @@ def test_fresh_token(folder: Path) -> None:
 def test_quick_tables(folder: Path, table: object) -> None:
     """They run, and what they print fits."""
     check(table(folder, quick=True))  # type: ignore[operator]
+
+
+def test_the_proxy(folder: Path) -> None:
+    """The proxy's table fits. For each request it uses some of a core, not many times what a server alone does (6 times here,
+    with an HTTP client of its own), and it holds no memory of requests that have ended."""
+    direct, through = proxied.measured(5, 960)
+    check(proxied.drawn(direct, through, 960))
+    assert through.cpu_ms < 25 * direct.cpu_ms
+    assert through.after_mib - through.before_mib < 2
+    assert through.after_mib < 60
 
 
 def test_system_calls_are_counted() -> None:

@@ -115,7 +115,7 @@ FOR_PROGRAMS = [
     ("platforms", "--json"),
     ("platforms", "check", "--json", "/nonexistent"),
     ("logout", "--json"),
-    ("logout", "--json", "--all"),
+    ("logout", "--json", "--all", "--yes"),
     ("adopt", "--json"),
     ("--version",),
 ]

@@ -463,7 +463,7 @@ def test_a_renewal_is_started_without_the_full_program(login: House) -> None:
     started, ended = done.stderr.splitlines()
     status, *loaded = ended.split()
     assert (status, done.stdout) == ("0", f"{GOOD['access_token']}\n")
-    assert started == f"kimi-code {Path.home()}"
+    assert started == f"kimi-code@default {Path.home()}"
     assert set(loaded) - FREE == OURS | BESIDE
 
 

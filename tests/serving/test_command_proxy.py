@@ -88,7 +88,7 @@ def test_a_guesser_locks_out_no_one(served: CommandProxy) -> None:
 
 
 def test_the_key_is_no_part_of_a_repr(served: CommandProxy) -> None:
-    """What is printed of a proxy has its address only, and each proxy has a key of its own."""
+    """The repr of a proxy shows its address only, and each proxy has a key of its own."""
     with CommandProxy(StaticTokens(api_origin="http://127.0.0.1:9/v1")) as other:
         assert other.secret != served.secret
         assert len(other.secret) >= 43
