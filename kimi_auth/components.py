@@ -48,6 +48,7 @@ from kimi_auth.selection import (
     DEFAULT,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
+    STORE_VARIABLES,
     USUAL_REGION,
     refused,
     select,
@@ -91,7 +92,6 @@ def _load(modules: list[str]) -> None:
 
 
 _WHY_REFUSED = {
-    "KIMI_AUTH_STORE": tr("logins are kept in files only"),
     "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
 }
 """For each of `selection.REFUSED`."""
@@ -154,15 +154,16 @@ class Components:
             self._built_in = self._built_in if self.platform.oauth else ""
         self.clock: Clock = clock or SystemClock()
         self.stores = stores
+        is_given = store is not None or stores is not None
+        self.store_variable: str = "" if is_given else select(self.environ, variables=STORE_VARIABLES)[1]
+        self.is_in_home: bool = not is_given and self.store_variable == DEFAULT
         self.store: CredentialStore = store or self._place()
         self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        is_given = store is not None or stores is not None
-        self.is_in_home: bool = not is_given
         self.walks: WalkHistory = WalkHistory(None if is_given else self.share_dir, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
-        self.keyring_asked: bool = is_given or self.platform.oauth is None
+        self.keyring_asked: bool = not self.is_in_home or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -361,8 +362,9 @@ class Components:
 
         if self.given is not None:
             return self._told_of_given(self.given, status)
-        waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
-        kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
+        waits = status.state == "absent" and self.platform.oauth is not None and self.is_in_home
+        waits = waits and is_waiting(self.config, self.platform)
+        kept = "keyring" if waits else self._kept
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
@@ -380,6 +382,12 @@ class Components:
         words = tr("not signed in here: config.toml says that the login is in the system keyring")
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location=tr("the system keyring"), error=error)
+
+    @property
+    def _kept(self) -> str:
+        if self.platform.oauth is None:
+            return "config.toml"
+        return "file" if self.is_in_home else self.store_variable or ARGUMENT
 
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
         """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
@@ -467,8 +475,19 @@ class Components:
             return KeyStore(self.config, self.platform, self.clock)
         if self.stores is not None:
             return self.stores(self.key)
+        if not self.is_in_home:
+            return self._in_database(self.store_variable)
         layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
         return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
+
+    def _in_database(self, variable: str) -> CredentialStore:
+        from kimi_auth.store.postgres import opened
+
+        folder = self.share_dir / "kimi-auth" / "store"
+        try:
+            return opened(self.environ[variable].strip(), self.key, folder=folder, clock=self.clock)
+        except ConfigError as error:
+            raise error.reworded(tr("{source}: {error}", source=variable, error=said_by(error))) from None
 
     @property
     def key(self) -> str:

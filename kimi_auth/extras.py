@@ -12,7 +12,14 @@ import sys
 
 __all__ = ["EXTRAS", "install"]
 
-EXTRAS = {"compression": "brotli", "emulator": "starlette", "keyring": "keyring", "qr": "segno", "socks": "socksio"}
+EXTRAS = {
+    "compression": "brotli",
+    "emulator": "starlette",
+    "keyring": "keyring",
+    "postgres": "psycopg",
+    "qr": "segno",
+    "socks": "socksio",
+}
 """Each extra, and a package that only it brings."""
 
 
