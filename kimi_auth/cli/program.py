@@ -46,6 +46,7 @@ HOMES = {
     "usage": "account",
     "platforms": "platforms",
     "doctor": "doctor",
+    "store": "store",
     "diagram": "diagram",
     "emulator": "emulator",
     "demo": "demo",

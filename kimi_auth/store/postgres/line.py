@@ -76,7 +76,9 @@ class Line:
         self._look = look
         self.clock = DatabaseClock(local or SystemClock())
         self.witness = random.SystemRandom().getrandbits(62) + 1
-        self.number = 0
+        self.number = self.live = 0
+        """Connections so far; the one that listens now, 0 for none."""
+        self.is_busy = False
         self.is_pooled = False
         self.problem: StorageError | None = None
         """Why the last try to reach the database failed; None since it answered."""
@@ -94,6 +96,7 @@ class Line:
             os.set_blocking(end, False)
         self._listens = self._is_crowded = self._is_broken = self._is_closing = False
         self._busy_since_s: float | None = None
+        self.is_busy, self.live = False, 0
         self._again_at_s = 0.0
 
     def place(self, key: str) -> Place:
@@ -252,7 +255,7 @@ class Line:
     def _do(self, job: _Job) -> None:
         from psycopg import Error
 
-        self._busy_since_s, self._is_broken = time.monotonic(), False
+        self._busy_since_s, self._is_broken, self.is_busy = time.monotonic(), False, True
         try:
             for is_last in (self._connection is None, True):
                 try:
@@ -273,7 +276,7 @@ class Line:
                     job.error = self.problem = None
                     return
         finally:
-            self._busy_since_s = None
+            self._busy_since_s, self.is_busy = None, False
             job.done.set()
 
     def _send(self, job: _Job) -> None:
@@ -312,12 +315,13 @@ class Line:
             raise
         self._connection, self.number = connection, self.number + 1
         self._listens = not self.is_pooled and not self._is_crowded
+        self.live = self.number if self._listens else 0
         if self._listens:
             self._stale |= {key for key, place in self._places.items() if place.row is not None}
         return connection
 
     def _drop(self) -> None:
-        connection, self._connection, self._listens = self._connection, None, False
+        connection, self._connection, self._listens, self.live = self._connection, None, False, 0
         if connection is not None:
             with suppress(Exception):
                 connection.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.clock import Clock
+from kimi_auth.store.contract import Stamp
 
 from .row import Row
 
@@ -25,15 +27,13 @@ class DatabaseClock:
     def __init__(self, local: Clock) -> None:
         self._local = local
         self._ahead_s: float | None = None  # of the local boot time
+        self.boottime_s: Callable[[], float] = local.boottime_s  # asked before each use of a token: no call in between
 
     def wall_s(self) -> float:
-        return self._local.wall_s() if self._ahead_s is None else self._local.boottime_s() + self._ahead_s
+        return self._local.wall_s() if self._ahead_s is None else self.boottime_s() + self._ahead_s
 
     def monotonic_s(self) -> float:
         return self._local.monotonic_s()
-
-    def boottime_s(self) -> float:
-        return self._local.boottime_s()
 
     def boot_id(self) -> str:
         return self._local.boot_id()
@@ -58,6 +58,7 @@ class Place:
         self.key = key
         self.line = line
         self.row: Row | None = None
+        self.stamp: Stamp = ()
         self.newest = 0
         self.at_s = 0.0
         self.over = 0
@@ -77,7 +78,7 @@ class Place:
         row = Row(**{name: answer[name] for name in Row._fields})
         self.line.clock.learn(row.now_s, sent_s, came_s)
         with self.changed:
-            self.row, self.at_s, self.over, self.is_stale = row, came_s, over, False
+            self.row, self.stamp, self.at_s, self.over, self.is_stale = row, row.stamp, came_s, over, False
             self.newest = max(self.newest, row.generation or 0)
             self.changed.notify_all()
 
@@ -91,6 +92,13 @@ class Place:
         if self.row is None or self.is_stale:
             return False
         return (self.over == self.line.number and self.line.is_listening()) or self.passed_s < FRESH_S
+
+    def still(self, stamp: Stamp) -> bool:
+        """Whether no other install is known. Has a row looked at soon that may be old; never waits."""
+        line = self.line
+        if self.is_stale or self.over != line.live or line.is_busy:
+            self.nudge()
+        return stamp == self.stamp
 
     def nudge(self) -> None:
         """Has the row looked at soon, unless it is current. Never waits."""

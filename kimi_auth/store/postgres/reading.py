@@ -85,11 +85,10 @@ class PostgresReading:
 
     def stamp(self) -> Stamp:
         self._place.nudge()
-        row = self._place.row
-        return () if row is None else row.stamp
+        return self._place.stamp
 
     def still(self, stamp: Stamp) -> bool:
-        return stamp == self.stamp()
+        return self._place.still(stamp)
 
     def revoked_mark(self, fp: str) -> RevokedMark | None:
         return self._mark(row, fp) if (row := self._place.row) else None
