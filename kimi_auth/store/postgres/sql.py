@@ -169,7 +169,8 @@ _SHOWN = f"""
     c.revoked_fp, c.revoked_at, c.revoked_words, c.backoff, c.binding, c.fence, c.holder,
     extract(epoch FROM c.lease_until - clock_timestamp())::float8 AS lease_left_s,
     extract(epoch FROM clock_timestamp())::float8 AS now_s,
-    NOT pg_is_in_recovery() AND has_table_privilege('kimi_auth.credentials', 'UPDATE') AS is_writable,
+    current_setting('transaction_read_only') = 'off' AND has_table_privilege('kimi_auth.credentials', 'UPDATE')
+        AS is_writable,
     (SELECT count(*) FROM kimi_auth.aside AS a WHERE a.key = c.key) AS asides
 """
 """`is_witnessed`: the session of a silent owner still stands; free proves nothing. A shared lock, so that two who ask at a
