@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -134,7 +135,7 @@ class Bouncer:
         config = self.folder / "pgbouncer.ini"
         config.write_text(
             f"[databases]\n* = host={cluster.folder} port={PORT}\n[pgbouncer]\nlisten_addr =\nlisten_port = {PORT}\n"
-            f"unix_socket_dir = {self.folder}\nauth_type = any\nauth_file = {self.folder}/users\npool_mode = {mode}\n"
+            f"unix_socket_dir = {self.folder}\nauth_type = trust\nauth_file = {self.folder}/users\npool_mode = {mode}\n"
             f"default_pool_size = 10\nignore_startup_parameters = extra_float_digits,options\nlogfile = {self.folder}/log\n"
         )
         (self.folder / "users").write_text('"renewer" ""\n')
@@ -144,6 +145,11 @@ class Bouncer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+        listening = self.folder / f".s.PGSQL.{PORT}"
+        while not listening.exists():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGKILL)
