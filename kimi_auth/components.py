@@ -24,7 +24,7 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
+from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of, other_login
 from kimi_auth.language import said_by, tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.loops import in_thread, is_in_loop, within
@@ -48,7 +48,7 @@ from kimi_auth.selection import (
     DEFAULT,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
-    STORE_VARIABLES,
+    STORE,
     USUAL_REGION,
     refused,
     select,
@@ -58,6 +58,7 @@ from kimi_auth.store import CredentialStore, FileStore, lock
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
     from kimi_auth.login.device_login import LoginConfig
+    from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
     from kimi_auth.models.kept_account import KeptAccount
     from kimi_auth.wire import OAuthServer
@@ -155,8 +156,11 @@ class Components:
         self.clock: Clock = clock or SystemClock()
         self.stores = stores
         is_given = store is not None or stores is not None
-        self.store_variable: str = "" if is_given else select(self.environ, variables=STORE_VARIABLES)[1]
-        self.is_in_home: bool = not is_given and self.store_variable == DEFAULT
+        if not is_given and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+            store, renewing = self._elsewhere(url)
+            server = server or renewing
+            self._sources["store"] = STORE
+        self.is_in_home: bool = store is None and stores is None
         self.store: CredentialStore = store or self._place()
         self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
@@ -373,7 +377,7 @@ class Components:
             account=self._account(status),
             home=self.home.kind.name,
             home_why=self.home.why,
-            other_home=str(self.home.other or ""),
+            other_home=str(other_login(self.home, self.environ) or ""),
         )
         if status.fp and self.platform.oauth:
             status = self._owned(status)
@@ -387,7 +391,7 @@ class Components:
     def _kept(self) -> str:
         if self.platform.oauth is None:
             return "config.toml"
-        return "file" if self.is_in_home else self.store_variable or ARGUMENT
+        return "file" if self.is_in_home else self._sources.get("store", ARGUMENT)
 
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
         """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
@@ -475,19 +479,13 @@ class Components:
             return KeyStore(self.config, self.platform, self.clock)
         if self.stores is not None:
             return self.stores(self.key)
-        if not self.is_in_home:
-            return self._in_database(self.store_variable)
         layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
         return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
 
-    def _in_database(self, variable: str) -> CredentialStore:
-        from kimi_auth.store.postgres import opened
+    def _elsewhere(self, url: str) -> Opened:
+        from kimi_auth.login.elsewhere import Asked, opened
 
-        folder = self.share_dir / "kimi-auth" / "store"
-        try:
-            return opened(self.environ[variable].strip(), self.key, folder=folder, clock=self.clock)
-        except ConfigError as error:
-            raise error.reworded(tr("{source}: {error}", source=variable, error=said_by(error))) from None
+        return opened(url, Asked(self.platform, self.key, self.share_dir / "kimi-auth" / "store", self.clock))
 
     @property
     def key(self) -> str:

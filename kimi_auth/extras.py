@@ -18,9 +18,10 @@ EXTRAS = {
     "keyring": "keyring",
     "postgres": "psycopg",
     "qr": "segno",
+    "serve": "uvicorn",
     "socks": "socksio",
 }
-"""Each extra, and a package that only it brings."""
+"""Each extra, and a package that it brings."""
 
 
 def install(extra: str, prefix: str = "") -> str:

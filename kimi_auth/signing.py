@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
 
-__all__ = ["adopt_login", "move_login", "sign_in", "sign_out", "sign_out_sync"]
+__all__ = ["adopt_login", "move_login", "share_login", "sign_in", "sign_out", "sign_out_sync"]
 
 
 def _refuse_given(components: Components) -> None:
@@ -166,6 +166,19 @@ def move_login(source: Components, target: Components) -> str:
     issuer = endpoints_of(source.platform).issuer
     _refuse_foreign(source)
     return move(source.store, target.store, issuer, source.clock.wall_s())
+
+
+def share_login(source: Components, own: Components) -> tuple[str, bool]:
+    """Lets the stored login of another program's home be used here, as `kimi_auth.credential.adoption.share` says. What a
+    copy in our own home had in config.toml goes with it."""
+    from kimi_auth.credential.adoption import share
+
+    _refuse_foreign(source)
+    own.leave_keyring()
+    fp, was_copied = share(source.store, own.store, source.clock.wall_s())
+    if was_copied:
+        own.in_config.restore()
+    return fp, was_copied
 
 
 def _refuse_foreign(components: Components) -> None:

@@ -13,7 +13,7 @@ from kimi_auth.cli.options import Json, PlatformId, components_of, open_session,
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import ConfigError
 from kimi_auth.language import tr
-from kimi_auth.selection import STORE_VARIABLES, select
+from kimi_auth.selection import STORE, select
 
 __all__ = ["add_to"]
 
@@ -46,7 +46,7 @@ def store(
 
 def _init(out: Terminal) -> None:
     """Makes what is missing; may be repeated."""
-    url, _ = select(os.environ, variables=STORE_VARIABLES)
+    url, _ = select(os.environ, variables=(STORE,))
     if not url:
         raise ConfigError(
             tr("no database is named"),

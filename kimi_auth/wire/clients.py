@@ -23,7 +23,7 @@ from .response import RawResponse
 if TYPE_CHECKING:
     from kimi_auth import http_libraries
 
-__all__ = ["Clients"]
+__all__ = ["Clients", "get_ready", "is_ready", "open_transport"]
 
 KEPT_S = 900.0
 """How long an event loop's connection may be idle. Longer than any wait between two polls."""
@@ -54,6 +54,26 @@ def get_ready() -> None:
 async def _connect_to_nothing(library: Any) -> None:
     async with library.AsyncHTTPTransport(verify=trusted(), trust_env=False) as transport:
         await transport.handle_async_request(library.Request("GET", "http://127.0.0.1:0/"))
+
+
+def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> http_libraries.AsyncTransport:
+    """A transport of `library` for the server of `url`, through the proxy and with the certificates of this environment. It keeps
+    up to `connections` open, each for `idle_s` seconds without a request. Raises UnsendableError."""
+    limits = library.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=idle_s)
+    opened: http_libraries.AsyncTransport = library.AsyncHTTPTransport(**_settings(url, library), limits=limits)
+    return opened
+
+
+def _settings(url: str, library: Any) -> dict[str, Any]:
+    """Certificates and proxy for a request to `url`. Raises UnsendableError.
+
+    `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
+    certificates.
+    """
+    proxy = proxy_for(url, library)
+    if proxy is not None and proxy.url.scheme == "https":
+        proxy.ssl_context = trusted()
+    return {"verify": trusted(), "proxy": proxy, "trust_env": False}
 
 
 class Clients:
@@ -99,7 +119,7 @@ class Clients:
     def _lend(self, request: Request) -> AbstractContextManager[http_libraries.Client]:
         library = library_for(self._transport)
         client: AbstractContextManager[http_libraries.Client] = library.Client(
-            transport=_Transport(self._transport, lambda: library.HTTPTransport(**self._settings(request, library))),
+            transport=_Transport(self._transport, lambda: library.HTTPTransport(**_settings(request.url, library))),
             trust_env=False,
             cookies=_no_cookies(),
         )
@@ -107,7 +127,7 @@ class Clients:
 
     def _of_this_loop(self, request: Request) -> http_libraries.AsyncClient:
         library = library_for(self._async_transport)
-        settings = self._settings(request, library) if self._async_transport is None else {}
+        settings = _settings(request.url, library) if self._async_transport is None else {}
         proxy = settings.get("proxy")
         wanted = asyncio.get_running_loop(), proxy.url if proxy else None
         with self._guard:
@@ -125,17 +145,6 @@ class Clients:
                     cookies=_no_cookies(),
                 )
             return self._by_loop[wanted]
-
-    def _settings(self, request: Request, library: Any) -> dict[str, Any]:
-        """Certificates and proxy for `request`. Raises UnsendableError.
-
-        `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
-        certificates.
-        """
-        proxy = proxy_for(request.url, library)
-        if proxy is not None and proxy.url.scheme == "https":
-            proxy.ssl_context = trusted()
-        return {"verify": trusted(), "proxy": proxy, "trust_env": False}
 
 
 class _Transport:
