@@ -45,7 +45,7 @@ def store(
 
 
 def _init(out: Terminal) -> None:
-    """Makes what is missing; may be repeated."""
+    """Makes missing tables and roles; may be repeated."""
     url, _ = select(os.environ, variables=(STORE,))
     if not url:
         raise ConfigError(

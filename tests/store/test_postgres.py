@@ -1,4 +1,4 @@
-"""The store in PostgreSQL beyond the contract: whose time counts, what is shown, what an event loop waits for, forks."""
+"""The store in PostgreSQL beyond the contract: whose time counts, secrets, event loops, forks."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def row(postgres: Cluster, tmp_path: Path) -> Iterator[Row]:
 
 class TestTime:
     def test_a_silent_owner_is_waited_for_by_the_database_s_clock(self, row: Row) -> None:
-        """75 s from when the claim was made, whoever asks and whenever; then a need that cannot wait may recover."""
+        """75 s from when the claim was made, whichever process asks; then a need that cannot wait may recover."""
         row.leave(SILENT)
         assert 70.0 < row.met().wait_s <= 75.0
         row.age(60.0)

@@ -44,7 +44,7 @@ class Address:
             raise ConfigError(words, hint=install("postgres")) from None
         given: dict[str, Any] | None = None
         if text.startswith(SCHEMES):
-            with suppress(ProgrammingError):  # its words quote the text
+            with suppress(ProgrammingError):  # its message quotes the text
                 given = dict(conninfo_to_dict(text))
         if given is None:
             raise ConfigError(

@@ -1,7 +1,7 @@
 """The lock of a row: a lease in the database under a number that only grows, and a lock between the threads of this process.
 
 The lease is taken by one statement, which compares. It costs no connection while it is held, and passes to the next process
-when its time is over, or at once where this host's kernel knows that the holder has ended. What is written under it compares
+when its time is over, or at once where this host's kernel knows that the holder has ended. Each write under it compares
 its number, so a holder that was stopped for longer changes nothing any more.
 """
 

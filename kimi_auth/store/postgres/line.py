@@ -2,7 +2,7 @@
 
 A thread, and not psycopg's async side: a walk is synchronous code, a session serves asyncio, trio and plain threads alike,
 and a caller must be able to leave an answer that does not come. So callers put a statement into a queue and wait for it as
-long as they like; no event loop waits at all, since reads are of memory (`Place`). The thread listens while it is idle, and
+long as they like; no event loop waits at all, since reads are of memory. The thread listens while it is idle, and
 a notification has the row looked at once for all of the process.
 
 A statement may run twice, when the connection dies with its answer: each is written for that. One that takes longer than
@@ -127,7 +127,7 @@ class Line:
         return job.rows
 
     def look(self, key: str, patience_s: float = ASK_S) -> None:
-        """Brings what is known of a row up to date. Raises as `ask`."""
+        """Brings the known row up to date. Raises as `ask`."""
         self.ask(self._look, {"key": key}, patience_s)
 
     def look_soon(self, key: str) -> None:

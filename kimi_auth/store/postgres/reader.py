@@ -26,7 +26,7 @@ from .row import Row
 __all__ = ["PostgresReader"]
 
 ELSEWHERE = "renewed elsewhere"
-"""In place of the refresh token: a login that a renewer keeps is no login that cannot be renewed. It is sent nowhere, since
+"""Instead of the refresh token: a login that a renewer keeps is no login that cannot be renewed. It is sent nowhere, since
 this store never grants its lock."""
 
 ASK_AGAIN_S = 5.0
@@ -74,7 +74,7 @@ class PostgresReader(PostgresReading):
         return snapshot._replace(token=token, fp=fingerprint(token))
 
     def _mark(self, row: Row, fp: str) -> RevokedMark | None:
-        return RevokedMark(row.revoked_at or 0.0, row.revoked_words or "") if row.revoked_fp else None
+        return RevokedMark(row.revoked_at or 0.0, row.revoked_message or "") if row.revoked_fp else None
 
     # --- what only a renewer may do -----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ KEY_MAX = 200
 
 
 class PostgresReading:
-    """What is stored under `key`, as this process knows it."""
+    """The row `key`, as this process knows it."""
 
     def __init__(self, address: Address, key: str, folder: Path | None, clock: Clock, *, look: str = sql.LOOK) -> None:
         if not key or len(key) > KEY_MAX or not key.isascii() or not key.isprintable():
@@ -218,6 +218,6 @@ class PostgresReading:
 def _not_asked(location: str) -> StorageError:
     return StorageError(
         tr("{location} has not answered yet", location=location),
-        hint=tr("see what stands in the way: kimi-auth store check"),
+        hint=tr("look closer: kimi-auth store check"),
         is_transient=True,
     )

@@ -44,7 +44,7 @@ class Row(NamedTuple):
     is_witnessed: bool
     revoked_fp: str | None
     revoked_at: float | None
-    revoked_words: str | None
+    revoked_message: str | None
     backoff: str | None
     binding: str | None
     fence: int | None
@@ -89,7 +89,7 @@ class Row(NamedTuple):
     def mark(self, fp: str) -> RevokedMark | None:
         if not fp or self.revoked_fp != fp:
             return None
-        return RevokedMark(self.revoked_at or 0.0, self.revoked_words or "")
+        return RevokedMark(self.revoked_at or 0.0, self.revoked_message or "")
 
     def shared_backoff(self) -> Backoff:
         return formats.decode_backoff((self.backoff or "").encode())
@@ -98,7 +98,7 @@ class Row(NamedTuple):
         return None if self.binding is None else formats.decode_binding(self.binding.encode())
 
     def holding(self, passed_s: float) -> Owner | None:
-        """Who has the lease, `passed_s` seconds after this row was read; None for nobody."""
+        """Who has the lease, `passed_s` seconds after this row was read; None if it is free."""
         if not self.holder or (self.lease_left_s or 0.0) <= passed_s:
             return None
         return decode_owner(self.holder)
@@ -173,7 +173,7 @@ def decode_owner(text: str | None) -> Owner:
 
 def _due_in_s(token: Token, now_s: float) -> float | None:
     """When a fleet should renew it: as the window begins, up to a tenth of that time earlier, so that logins of one moment
-    spread. None for what cannot be renewed."""
+    spread. None for a pair that cannot be renewed."""
     if not token.refresh_token or not token.expires_at_s:
         return None
     left_s = token.expires_at_s - window_s(token) - now_s

@@ -1,4 +1,4 @@
-"""Makes the tables and the roles. May be repeated: what is there stays as it is."""
+"""Makes the tables and the roles. May be repeated: existing ones stay as they are."""
 
 from __future__ import annotations
 

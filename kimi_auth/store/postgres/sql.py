@@ -67,7 +67,7 @@ LEASE_S, CLAIMED_S, WITNESSED_S = 15, 75, 600
 longer a session that still stands keeps a claim from being recovered (proxies answer keepalives for the dead)."""
 
 CHANNEL, WANTED = "kimi_auth", "kimi_auth_wanted"
-"""What is notified: "<key> <generation>" after each change of a row; the key of a row whose reader wants a renewal."""
+"""The payloads: "<key> <generation>" after each change of a row; the key of a row whose reader wants a renewal."""
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS kimi_auth;
@@ -96,7 +96,7 @@ CREATE TABLE IF NOT EXISTS kimi_auth.credentials (
     staged bytea,                    -- the answer, not yet the pair
     revoked_fp text,                 -- the pair that the server ended
     revoked_at double precision,
-    revoked_words text,
+    revoked_message text,
     backoff text,                    -- JSON
     binding text,                    -- JSON
     fence bigint,                    -- grows with each taking of the lease
@@ -129,7 +129,7 @@ DROP TRIGGER IF EXISTS numbered ON kimi_auth.credentials;
 CREATE TRIGGER numbered BEFORE INSERT OR UPDATE ON kimi_auth.credentials
     FOR EACH ROW EXECUTE FUNCTION kimi_auth.numbered();
 
--- A restart, a failover and a restored backup each make another incarnation: what was measured in the old one proves nothing.
+-- A restart, a failover and a restored backup each make another incarnation: times of the old one prove nothing.
 CREATE OR REPLACE FUNCTION kimi_auth.incarnation() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT (SELECT system_identifier FROM pg_control_system())
         || '/' || CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END
@@ -139,7 +139,7 @@ $$;
 -- What a reader may see: no refresh token, no fingerprint, no staged pair, no lease.
 CREATE OR REPLACE VIEW kimi_auth.access_tokens AS
     SELECT key, access, about, expires_at, signed_out_at, generation, fp IS NOT NULL AS is_there,
-           coalesce(revoked_fp = fp, false) AS is_revoked, revoked_at, revoked_words
+           coalesce(revoked_fp = fp, false) AS is_revoked, revoked_at, revoked_message
     FROM kimi_auth.credentials;
 """
 
@@ -166,7 +166,7 @@ _SHOWN = f"""
     c.claim_under IS NOT DISTINCT FROM kimi_auth.incarnation() AS is_dated,
     CASE WHEN {_OPEN} AND clock_timestamp() - c.claim_at BETWEEN interval '{CLAIMED_S} s' AND interval '{WITNESSED_S} s'
          THEN NOT pg_try_advisory_xact_lock_shared(coalesce(c.claim_witness, 0)) ELSE false END AS is_witnessed,
-    c.revoked_fp, c.revoked_at, c.revoked_words, c.backoff, c.binding, c.fence, c.holder,
+    c.revoked_fp, c.revoked_at, c.revoked_message, c.backoff, c.binding, c.fence, c.holder,
     extract(epoch FROM c.lease_until - clock_timestamp())::float8 AS lease_left_s,
     extract(epoch FROM clock_timestamp())::float8 AS now_s,
     current_setting('transaction_read_only') = 'off' AND has_table_privilege('kimi_auth.credentials', 'UPDATE')
@@ -199,7 +199,7 @@ _LONGER = f"lease_until = greatest(c.lease_until, clock_timestamp() + interval '
 _CLAIM = (
     "claim_fp", "claim_nonce", "claim_owner", "claim_at", "claim_under", "claim_witness", "claim_closed", "staged",
 )  # fmt: skip
-_REVOKED = ("revoked_fp", "revoked_at", "revoked_words")
+_REVOKED = ("revoked_fp", "revoked_at", "revoked_message")
 _NO_CLAIM = ", ".join(f"{name} = NULL" for name in _CLAIM)
 _NO_MARK = ", ".join(f"{name} = NULL" for name in _REVOKED)
 
@@ -270,7 +270,7 @@ WHERE {_MINE} RETURNING {_SHOWN}
 """The record goes; the row stays, with its fence and its generation."""
 
 MARK = f"""
-UPDATE kimi_auth.credentials AS c SET revoked_fp = %(fp)s, revoked_at = %(at)s, revoked_words = %(words)s,
+UPDATE kimi_auth.credentials AS c SET revoked_fp = %(fp)s, revoked_at = %(at)s, revoked_message = %(message)s,
     due_at = CASE WHEN c.fp = %(fp)s THEN NULL ELSE c.due_at END, {_LONGER}
 WHERE {_MINE} RETURNING {_SHOWN}
 """
@@ -287,7 +287,7 @@ RETURNING {_SHOWN}, set_config('synchronous_commit', 'off', true) AS waits,
 """By nonce: closing "the claim" would close another's, and that pair would be sent a second time too early. It tells the
 waiters too, in a commit that waits for no disk: a release that a crash undoes is found as a lease that has ended."""
 
-TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', %(words)s)"
+TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', %(message)s)"
 
 ASIDE = """
 INSERT INTO kimi_auth.aside SELECT key, clock_timestamp(), access, refresh, about
@@ -336,7 +336,7 @@ SELECT a.key, a.access, NULL::bytea AS refresh, a.about, a.expires_at, a.signed_
     CASE WHEN a.is_there THEN '-' END AS fp, a.generation,
     NULL AS claim_fp, NULL AS claim_nonce, NULL AS claim_owner, false AS claim_closed, NULL::bytea AS staged,
     0::float8 AS claim_age_s, true AS is_dated, false AS is_witnessed,
-    CASE WHEN a.is_revoked THEN '-' END AS revoked_fp, a.revoked_at, a.revoked_words,
+    CASE WHEN a.is_revoked THEN '-' END AS revoked_fp, a.revoked_at, a.revoked_message,
     NULL AS backoff, NULL AS binding, NULL::bigint AS fence, NULL AS holder, 0::float8 AS lease_left_s,
     extract(epoch FROM clock_timestamp())::float8 AS now_s, true AS is_writable, 0 AS asides
 FROM (SELECT) AS one LEFT JOIN kimi_auth.access_tokens AS a ON a.key = %(key)s

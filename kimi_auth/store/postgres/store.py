@@ -103,8 +103,8 @@ class PostgresStore(PostgresReading):
         if not self._write(sql.RENEW, {**mine, "old": claim.nonce}):
             row = self._now()
             if row.claim_nonce != mine["nonce"]:
-                words = tr("{location}: the claim was taken over by another process", location=self.location)
-                raise StorageError(words, hint=tr("it is renewing; try again"))
+                said = tr("{location}: the claim was taken over by another process", location=self.location)
+                raise StorageError(said, hint=tr("it is renewing; try again"))
         return self._own("renewed", mine)
 
     def withdraw_claim(self, claim: Claim) -> None:
@@ -179,7 +179,7 @@ class PostgresStore(PostgresReading):
             self.bind(None)
 
     def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
-        self._mine(sql.MARK, {"fp": fp, "at": refusal.at_s, "words": clean(refusal.message)})
+        self._mine(sql.MARK, {"fp": fp, "at": refusal.at_s, "message": clean(refusal.message)})
 
     def set_backoff(self, backoff: Backoff) -> None:
         self._mine(sql.BACKOFF, {"backoff": formats.encode_backoff(backoff).decode()})

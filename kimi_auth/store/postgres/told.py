@@ -1,4 +1,4 @@
-"""The errors of a database, in words that carry no value of a row.
+"""The errors of a database, without any value of a row.
 
 A server quotes what it was sent: `DETAIL: Failing row contains (…)`, `invalid input syntax for type integer: "…"`. So only
 the primary message is passed on, and only of classes that are about the server, never about data.
@@ -46,12 +46,12 @@ def explain(error: psycopg.Error, address: Address) -> StorageError:
     if not state or state.startswith(_QUOTED):
         return StorageError(
             tr("{location} cannot be reached: {reason}", location=address, reason=words or type(error).__name__),
-            hint=tr("see what stands in the way: kimi-auth store check"),
+            hint=tr("look closer: kimi-auth store check"),
             is_transient=True,
         )
     return StorageError(
         tr("{location} refused a statement (SQLSTATE {state})", location=address, state=state),
-        hint=tr("see what stands in the way: kimi-auth store check"),
+        hint=tr("look closer: kimi-auth store check"),
     )
 
 
@@ -59,7 +59,7 @@ def no_answer(address: Address) -> StorageError:
     """The error for a database that is silent."""
     return StorageError(
         tr("{location} cannot be reached: no answer", location=address),
-        hint=tr("see what stands in the way: kimi-auth store check"),
+        hint=tr("look closer: kimi-auth store check"),
         is_transient=True,
     )
 
