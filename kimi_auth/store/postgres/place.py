@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from kimi_auth.clock import Clock
 from kimi_auth.store.contract import Stamp
 
 from .row import Row
-
-if TYPE_CHECKING:
-    from .line import Line
 
 __all__ = ["DatabaseClock", "Place"]
 
@@ -50,11 +47,26 @@ class DatabaseClock:
             self._ahead_s = now_s - (sent_s + came_s) / 2
 
 
+class Way(Protocol):
+    """The line to the database, as a row's place needs it."""
+
+    clock: DatabaseClock
+    number: int
+    live: int
+    is_busy: bool
+    witness: int
+
+    def is_listening(self) -> bool: ...
+    def ask(self, statement: str, params: Mapping[str, object], patience_s: float = ...) -> list[dict[str, Any]]: ...
+    def look(self, key: str, patience_s: float = ...) -> None: ...
+    def look_soon(self, key: str) -> None: ...
+
+
 class Place:
     """One key's row in this process, shared by every store for it. `lock` keeps its threads apart: the lease is the
     process's."""
 
-    def __init__(self, key: str, line: Line) -> None:
+    def __init__(self, key: str, line: Way) -> None:
         self.key = key
         self.line = line
         self.row: Row | None = None

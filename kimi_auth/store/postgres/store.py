@@ -83,6 +83,9 @@ class PostgresStore(PostgresReading):
             return self._staged_or_refuse()
         if (kept := self._claim(self._row(), fp)).state == "staged":
             return kept
+        found = self._shown_snapshot(self._row())
+        if found.state == "present" and found.problem is not None:
+            raise found.problem
         mine = self._new_claim(hold, fp)
         if self._write(sql.CLAIM, mine):
             return self._own("made", mine)
