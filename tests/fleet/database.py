@@ -55,7 +55,9 @@ class DatabaseStage(Stage):
     def change(self, assignments: str, *values: object) -> None:
         """Changes the row behind everyone's back."""
         with self.cluster.admin(dbname=self.database) as admin:
-            admin.execute("SET default_transaction_read_only = off; SET session_replication_role = replica")  # no trigger
+            admin.execute(
+                "SET default_transaction_read_only = off; SET session_replication_role = replica"
+            )  # no trigger
             admin.execute(f"UPDATE kimi_auth.credentials SET {assignments}", values)
 
     def time_passes(self, seconds: float) -> None:
