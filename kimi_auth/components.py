@@ -61,6 +61,7 @@ from kimi_auth.store import CredentialStore, FileStore, lock
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
     from kimi_auth.login.device_login import LoginConfig
+    from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
     from kimi_auth.models.kept_account import KeptAccount, SignIn
     from kimi_auth.wire import OAuthServer
@@ -151,23 +152,21 @@ class Components:
             self._built_in = self._built_in if self.platform.oauth else ""
         self.clock: Clock = clock or SystemClock()
         self.stores = stores
-        if store is None and stores is None and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
-            from kimi_auth.login.elsewhere import opened
-
-            store, renewing = opened(url, self.platform, self.clock)
+        is_given = store is not None or stores is not None
+        if not is_given and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+            store, renewing = self._elsewhere(url)
             server = server or renewing
             self._sources["store"] = STORE
+        self.is_in_home: bool = store is None and stores is None
         self.store: CredentialStore = store or self._place()
         self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        is_given = store is not None or stores is not None
-        self.is_in_home: bool = not is_given
         self.walks: WalkHistory = WalkHistory(
             None if is_given else self.share_dir, self.clock.wall_s, self.platform.account and self.platform.login_name
         )
         self.keyring_error: KimiAuthError | None = None
-        self.keyring_asked: bool = is_given or self.platform.oauth is None
+        self.keyring_asked: bool = not self.is_in_home or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -439,8 +438,9 @@ class Components:
 
         if self.given is not None:
             return self._told_of_given(self.given, status)
-        waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
-        kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
+        waits = status.state == "absent" and self.platform.oauth is not None and self.is_in_home
+        waits = waits and is_waiting(self.config, self.platform)
+        kept = "keyring" if waits else self._kept
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
@@ -461,6 +461,12 @@ class Components:
         words = tr("not signed in here: config.toml says that the login is in the system keyring")
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location=tr("the system keyring"), error=error)
+
+    @property
+    def _kept(self) -> str:
+        if self.platform.oauth is None:
+            return "config.toml"
+        return "file" if self.is_in_home else self._sources.get("store", ARGUMENT)
 
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
         """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
@@ -552,6 +558,11 @@ class Components:
             return self.stores(self.key)
         layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
         return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
+
+    def _elsewhere(self, url: str) -> Opened:
+        from kimi_auth.login.elsewhere import Asked, opened
+
+        return opened(url, Asked(self.platform, self.key, self.share_dir / "kimi-auth" / "store", self.clock))
 
     @property
     def key(self) -> str:

@@ -48,6 +48,7 @@ HOMES = {
     "accounts": "accounts",
     "platforms": "platforms",
     "doctor": "doctor",
+    "store": "store",
     "diagram": "diagram",
     "emulator": "emulator",
     "demo": "demo",

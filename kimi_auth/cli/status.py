@@ -129,7 +129,15 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         (tr("platform"), found.platform + _named(found, "platform")),
         (tr("state"), Styled(((found.state, TONES.get(found.state, "bold red")), ("  " + WORDS[found.state], "")))),
         *_account(session, found),
-        (tr("credential"), found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
+        (
+            tr("credential"),
+            found.location
+            + (
+                ""
+                if components_of(session).given
+                else _named(found, "store" if "store" in found.sources else "share_dir")
+            ),
+        ),
     ]
     rows += _home(found)
     if found.fp and session.platform.oauth is None:

@@ -32,7 +32,7 @@ from kimi_auth.text import cells
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["RUNBOOK", "add_to"]
+__all__ = ["RUNBOOK", "add_to", "report"]
 
 RUNBOOK: tuple[Look, ...] = (
     environment.location,
@@ -81,6 +81,11 @@ def doctor(
     """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
     checks = _examine(out, platform, account, home=home, verify=verify)
+    report(out, checks, json=json)
+
+
+def report(out: Terminal, checks: Sequence[Check], *, json: bool) -> None:
+    """Shows the checks. Raises what ends the command where one of them is a finding."""
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:
