@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,7 @@ log = logging.getLogger("kimi_auth.session")
 
 __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_of"]
 
-TO_SERVE = ("kimi_auth.clients",)
+TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
 TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
 TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
 """The modules that running clients, a request for the models and a sign-in need."""
@@ -339,7 +338,7 @@ class Components:
                 API_BASE_VARIABLES[0]: found.addresses.api_base,
             }
             self._sources |= {"oauth_host": CONFIG, "api_base": CONFIG}
-        resolved = replace(resolve(known, environ), config_id=DEFAULT_PLATFORM)
+        resolved = resolve(known, environ)._replace(config_id=DEFAULT_PLATFORM)
         self._built_in = resolved.oauth.host if resolved.oauth else ""
         return resolved
 

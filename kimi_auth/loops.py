@@ -5,9 +5,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-__all__ = ["Signal", "checked_s", "in_thread", "is_trio", "no_loop_here", "only_asyncio", "signal_here", "within"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = [
+    "Signal",
+    "checked_s",
+    "in_thread",
+    "is_trio",
+    "no_loop_here",
+    "only_asyncio",
+    "running_loop",
+    "signal_here",
+    "within",
+]
 
 Result = TypeVar("Result")
 
@@ -30,13 +43,21 @@ def only_asyncio(what: str) -> None:
         raise RuntimeError(f"{what} needs asyncio; under trio, BearerAuth and access_token keep a client signed in")
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """asyncio's loop that runs in this thread, None for none."""
+    get = getattr(sys.modules.get("asyncio"), "get_running_loop", None)  # None, too, while another thread imports it
+    if get is None:
+        return None
+    try:
+        loop: asyncio.AbstractEventLoop = get()
+    except RuntimeError:
+        return None
+    return loop
+
+
 def no_loop_here(what: str, instead: str) -> None:
     """Raises RuntimeError in a thread whose asyncio loop runs, which `what` would block: `instead` works there."""
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if running_loop() is None:
         return
     raise RuntimeError(f"{what} would block the event loop that runs in this thread: use {instead}")
 

@@ -99,9 +99,7 @@ class TokenSupply:
         stamp, now_s = landing.ctx.snapshot.stamp, self._components.age_clock.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:
             self._warn_of_short_life(token, need)
-        self.held = (
-            CachedToken.of(token, stamp, self._components.clock, now_s, self._recheck_every_s) if fresh else None
-        )
+        self.held = CachedToken(token, stamp, self._components.clock, now_s, self._recheck_every_s) if fresh else None
         return token
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["cells", "clean", "one_line", "same", "visible", "visible_lines"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["cells", "clean", "one_line", "repr_without", "same", "visible", "visible_lines"]
 
 # Unicode's Default_Ignorable_Code_Point outside category C, and blank symbols that are no spaces: all render as
 # nothing.
@@ -53,3 +57,9 @@ def cells(text: str) -> int:
 
 def _is_invisible(character: str) -> bool:
     return unicodedata.category(character)[0] == "C" or character in _INVISIBLE
+
+
+def repr_without(value: Any, *hidden: str) -> str:
+    """The repr of a named tuple, without its `hidden` fields: secrets, and what may hold one."""
+    shown = (f"{name}={getattr(value, name)!r}" for name in value._fields if name not in hidden)
+    return f"{type(value).__name__}({', '.join(shown)})"

@@ -6,7 +6,6 @@ import io
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from html import unescape
 from pathlib import Path
@@ -100,7 +99,7 @@ def scenes() -> Iterator[tuple[str, ViewState]]:
     yield "offline", fold(waiting, offline, NOW_S - 4.0)
     yield (
         "bare",
-        fold(start, Notice("code", "", code=replace(CODE, verification_uri_complete=""), left_s=1800.0), NOW_S),
+        fold(start, Notice("code", "", code=CODE._replace(verification_uri_complete=""), left_s=1800.0), NOW_S),
     )
     steps = (
         Notice("approved", "The sign-in was approved."),

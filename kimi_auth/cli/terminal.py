@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
@@ -52,7 +51,6 @@ def shown(text: str) -> str:
     return "\t".join(map(visible, text.encode("utf-8", "replace").decode().split("\t")))
 
 
-@dataclass
 class Terminal:
     """The two streams of one command, and how its person wants to be spoken to.
 
@@ -63,17 +61,16 @@ class Terminal:
     `signals`: what SIGINT and its kin do to the command.
     """
 
-    json: Literal["", "object", "events"] = ""
-    verbose: bool = False
-    platform: str = ""
-    language: str = LANGUAGES[0]
-    signals: Signals = field(init=False, repr=False)
-    _logs: logging.Handler | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, *, json: Literal["", "object", "events"] = "", platform: str = "", language: str = LANGUAGES[0]
+    ) -> None:
+        self.json: Literal["", "object", "events"] = json
+        self.verbose = False
+        self.platform = platform
+        can_show = _can_show(sys.stdout, language) and _can_show(sys.stderr, language)
+        self.language = language if can_show else LANGUAGES[0]
         self.signals = Signals(self.say)
-        if not (_can_show(sys.stdout, self.language) and _can_show(sys.stderr, self.language)):
-            self.language = LANGUAGES[0]
+        self._logs: logging.Handler | None = None
 
     def text(self, said: str) -> str:
         """A sentence in this terminal's language; any other text as it is."""

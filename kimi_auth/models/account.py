@@ -195,7 +195,7 @@ async def discover(
     from kimi_auth.models import Catalogue, ModelEntry, offered
 
     if platform.models is not None:
-        return Catalogue(offered(platform, tuple(ModelEntry(**vars(model)) for model in platform.models)))
+        return Catalogue(offered(platform, tuple(ModelEntry(**model._asdict()) for model in platform.models)))
     from kimi_auth.wire import fetch_models
 
     memo = memory.recall(platform) if memory else None

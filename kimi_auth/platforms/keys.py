@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.language import tr
@@ -59,4 +58,4 @@ def _by_prefix(key: str, platforms: tuple[Platform, ...]) -> list[Platform]:
 
 
 def _taking_keys(platform: Platform) -> Platform:
-    return replace(platform, auth="api_key", oauth=None)
+    return platform._replace(auth="api_key", oauth=None)

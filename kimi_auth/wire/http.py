@@ -8,7 +8,6 @@ request has a deadline that a slow, dripping server cannot extend.
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
@@ -70,6 +69,8 @@ async def send_async(
 ) -> RawResponse:
     """Sends `request` in this event loop, as `send_sync` does in a thread. Raises nothing but a cancellation of the
     caller."""
+    import asyncio  # loaded already where a loop runs; a thread does without
+
     buffer = ResponseBuffer(request, clock)
     try:
         client = client_of()

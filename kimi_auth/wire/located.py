@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
@@ -70,9 +69,8 @@ class LocatedClient:
         if answer.value is None:
             return answer
         to = self._located
-        return replace(
-            answer, value=replace(answer.value, origins=other_origins(to.issuer, to.token_url, to.revocation_url))
-        )
+        origins = other_origins(to.issuer, to.token_url, to.revocation_url)
+        return answer._replace(value=answer.value._replace(origins=origins))
 
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
         found = await self._locate_async()
@@ -164,8 +162,7 @@ def _endpoints_in(metadata: JsonObject, known: Endpoints) -> Endpoints | None:
     if not (device and token):
         return None
     named = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
-    return replace(
-        known,
+    return known._replace(
         device_authorization_url=device,
         token_url=token,
         revocation_url=known.revocation_url or named,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
@@ -119,7 +118,7 @@ class OAuthClient:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
             return RawResponse(request.host, failure=NotSentError, message=tr("no time was left"))
-        return self._clients.send(replace(request, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
+        return self._clients.send(request._replace(deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:
         """The form of a request for a code or for tokens: client, API and `fields`. Leaves out empty fields."""

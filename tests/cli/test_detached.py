@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -386,7 +385,7 @@ def test_patience_with_a_successor_is_bounded(strict_platform: Path, monkeypatch
 
 def test_what_the_environment_keeps() -> None:
     """What selects the login and reaches the server; the variables that a platform names are among it, keys are not."""
-    custom = replace(next(p for p in builtin() if p.oauth), api_base_env=("ACME_API",))
+    custom = next(p for p in builtin() if p.oauth)._replace(api_base_env=("ACME_API",))
     environ = {
         "HOME": "/home/user", "ACME_API": "https://a.example", "KIMI_CODE_OAUTH_HOST": "https://b.example",
         "HTTPS_PROXY": "http://p", "no_proxy": "x", "SSL_CERT_FILE": "ca.pem", "PYTHONPATH": "lib:/abs", "LC_ALL": "C",

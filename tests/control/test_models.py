@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +195,7 @@ class Source:
     """A platform whose bearers a test gives: the first one, and what comes after a rejection."""
 
     def __init__(self, api: Any, *bearers: Any) -> None:
-        self.platform = replace(Registry().get("kimi-code"), api_base=api.base)
+        self.platform = Registry().get("kimi-code")._replace(api_base=api.base)
         self._bearers = list(bearers)
         self._stored: Any = ""
         self.rejections: list[str] = []
