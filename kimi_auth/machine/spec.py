@@ -62,6 +62,9 @@ class Machine(NamedTuple):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
+        return self is not other
+
     def __hash__(self) -> int:
         return id(self)
 
