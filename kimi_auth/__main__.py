@@ -346,7 +346,7 @@ def _hand_out(text: str) -> int:
 
 
 def _unwritten(error: OSError) -> str:
-    from kimi_auth.language import selected, spoken, tr  # a token that arrives needs no sentences
+    from kimi_auth.support.language import selected, spoken, tr  # a token that arrives needs no sentences
 
     said = tr("cannot write to standard output: {reason}", reason=error.strerror)
     return spoken(

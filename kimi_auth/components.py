@@ -23,21 +23,12 @@ from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
-from kimi_auth.language import said_by, tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
-from kimi_auth.loops import in_thread
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
-from kimi_auth.models.account import (
-    ConfigLeftAlone,
-    PlatformConfig,
-    ServerWhenAsked,
-    configured_platform,
-    server_of,
-    sign_in_command,
-)
-from kimi_auth.once import once
+from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig, configured_platform
 from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
+from kimi_auth.platforms.server import ServerWhenAsked, server_of, sign_in_command
 from kimi_auth.selection import (
     API_BASE_VARIABLES,
     API_KEY,
@@ -51,6 +42,9 @@ from kimi_auth.selection import (
     select,
 )
 from kimi_auth.store import CredentialStore, FileStore, lock
+from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.loops import in_thread
+from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets

@@ -23,10 +23,10 @@ from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import ConfigError, KimiAuthError
-from kimi_auth.loops import checked_s, no_loop_here, only_asyncio
-from kimi_auth.once import once
 from kimi_auth.selection import API_KEY, LENT, LOGIN, key_before_login, lender_of_token
 from kimi_auth.supply import TokenSupply
+from kimi_auth.support.loops import checked_s, no_loop_here, only_asyncio
+from kimi_auth.support.once import once
 from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client

@@ -12,9 +12,9 @@ from kimi_auth.credential.age import CachedToken
 from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Ask, CredentialState
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.language import tr
-from kimi_auth.loops import checked_s
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import checked_s
 from kimi_auth.token import Token, left_s, lifetime_s
 
 __all__ = ["TokenSupply"]

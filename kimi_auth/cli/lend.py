@@ -15,7 +15,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import HomeName, PlatformId, at_home, components_of, open_session, supply_of, terminal_of
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.home.lending import Loan

@@ -16,10 +16,10 @@ from rich.terminal_theme import TerminalTheme
 from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.language import spoken, tr
 from kimi_auth.login.view import Notice
 from kimi_auth.review.diagram import not_fresh
-from kimi_auth.text import cells
+from kimi_auth.support.language import spoken, tr
+from kimi_auth.support.text import cells
 from kimi_auth.wire import DeviceCode
 
 __all__ = ["check", "files", "main", "scenes", "svg"]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 from kimi_auth.cli.hints import for_platform
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError, with_hint
-from kimi_auth.language import LANGUAGES, Sentence, joined, spoken, tr
-from kimi_auth.text import one_line, visible
+from kimi_auth.support.language import LANGUAGES, Sentence, joined, spoken, tr
+from kimi_auth.support.text import one_line, visible
 
 if TYPE_CHECKING:  # only what a person looks at is drawn
     from rich.console import Console, RenderableType
@@ -54,7 +54,7 @@ def shown(text: str) -> str:
 class Terminal:
     """The two streams of one command, and how its person wants to be spoken to.
 
-    What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
+    What either stream is given is cleaned here, and nowhere else: see `kimi_auth.support.text`.
 
     `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`: the one
     that the command line names; hints repeat it. `language`: that of the sentences for people; a program gets English in JSON.

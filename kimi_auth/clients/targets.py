@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.http_libraries import is_client
-from kimi_auth.loops import running_loop
+from kimi_auth.support.http_libraries import is_client
+from kimi_auth.support.loops import running_loop
 
 from .origins import bearer_origin
 from .refusals import refusal_of

@@ -13,7 +13,7 @@ from typing import NamedTuple, overload
 from kimi_auth.compat.host import Config, adopt_models, host_version, platforms, session_for, share_dir
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.models import CatalogueCache, ConfigFile, ModelEntry, capabilities
-from kimi_auth.models.account import discover
+from kimi_auth.models.discovery import discover
 from kimi_auth.models.sync import sync
 from kimi_auth.platforms import Capability, Registry, managed_model_key, managed_provider_key, resolve
 from kimi_auth.platforms import Platform as Known

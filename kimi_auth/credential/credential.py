@@ -15,9 +15,9 @@ from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, 
 from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
-from kimi_auth.language import tr
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.store import lock
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token, left_s
 
 __all__ = ["Ask", "Credential", "CredentialState", "addressed"]

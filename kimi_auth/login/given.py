@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, InvalidKey
-from kimi_auth.language import tr
 from kimi_auth.login.api_keys import is_key
 from kimi_auth.platforms import Platform
 from kimi_auth.selection import ARGUMENT, LENT
 from kimi_auth.store import CredentialStore, MemoryStore, Snapshot
+from kimi_auth.support.language import tr
 from kimi_auth.token import LIFETIME_MAX_S, Token, fingerprint
 
 __all__ = ["Given", "given_key", "given_token"]

@@ -11,9 +11,9 @@ import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
-from kimi_auth.language import tr
 from kimi_auth.models import ConfigFile, waits_in_keyring
 from kimi_auth.platforms import Platform
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token
 
 if TYPE_CHECKING:  # that one waits is asked of config.toml alone

@@ -11,9 +11,9 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.models.contents import field_of
 from kimi_auth.models.planning import Change, put_models, table_at
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.models.catalogue import ModelEntry

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.platforms import Platform
-from kimi_auth.text import clean
+from kimi_auth.support.text import clean
 from kimi_auth.token import Token
 
 __all__ = ["KeptAccount", "subject_of"]

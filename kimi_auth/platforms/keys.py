@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.platforms.spec import Platform
-from kimi_auth.urls import host_of, normal_url
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import host_of, normal_url
 
 __all__ = ["platform_of_key"]
 

@@ -15,10 +15,10 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.selection import DEFAULT, select
-from kimi_auth.text import repr_without
-from kimi_auth.urls import normal_url
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import repr_without
+from kimi_auth.support.urls import normal_url
 
 __all__ = [
     "CAPABILITIES",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from kimi_auth import files
 from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
-from kimi_auth.language import tr
-from kimi_auth.logs import quiet
+from kimi_auth.support.language import tr
+from kimi_auth.support.logs import quiet
 
 from . import medium
 from .holders import holder_pids

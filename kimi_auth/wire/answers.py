@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.text import repr_without
+from kimi_auth.support.text import repr_without
 
 from .outcomes import AccountOutcome, CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.http_libraries import library_for
-from kimi_auth.once import once
+from kimi_auth.support.http_libraries import library_for
+from kimi_auth.support.once import once
 
 from .http import send_sync
 from .request import Request
@@ -16,7 +16,7 @@ from .response import RawResponse
 from .transports import Transport, no_cookies, settings_for
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
     from .loop_clients import LoopClients
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
-from kimi_auth.language import tr
-from kimi_auth.urls import origin_of, parsed
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import origin_of, parsed
 
 from .decode import JsonObject, json_object
 from .failures import NotSentError, UnsendableError

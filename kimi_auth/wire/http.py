@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from kimi_auth.clock import Clock
-from kimi_auth.http_libraries import classes
-from kimi_auth.language import tr
+from kimi_auth.support.http_libraries import classes
+from kimi_auth.support.language import tr
 
 from .deadline import SOCKS_FAILED, SOCKS_STARTED, Deadline
 from .failures import DeadlineError, NotSentError, UnsendableError
@@ -23,7 +23,7 @@ from .request import Request
 from .response import RawResponse, ResponseBuffer
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["send_async", "send_sync"]
 

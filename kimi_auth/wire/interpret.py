@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.extras import install
-from kimi_auth.language import joined, tr
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import joined, tr
 
 from .answers import (
     AccountOutcome,

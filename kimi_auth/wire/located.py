@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
-from kimi_auth.language import tr
-from kimi_auth.urls import host_of
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from .clients import Clients
@@ -22,7 +22,7 @@ from .request import CONNECT_TIMEOUT_S, Request
 from .response import RawResponse
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["LocatedClient"]
 

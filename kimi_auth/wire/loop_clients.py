@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from kimi_auth.clock import Clock
-from kimi_auth.http_libraries import library_for, loaded
+from kimi_auth.support.http_libraries import library_for, loaded
 
 from .certificates import are_read, trusted
 from .failures import UnsendableError
@@ -20,7 +20,7 @@ from .response import RawResponse
 from .transports import no_cookies, safe, settings_for
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["LoopClients"]
 

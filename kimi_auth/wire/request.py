@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kimi_auth._version import __version__
-from kimi_auth.http_libraries import classes
-from kimi_auth.language import tr
-from kimi_auth.text import repr_without
-from kimi_auth.urls import host_of, parsed
+from kimi_auth.support.http_libraries import classes
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import repr_without
+from kimi_auth.support.urls import host_of, parsed
 
 from .failures import UnsendableError, reason_of
 from .sanitize import clean
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["CONNECT_TIMEOUT_S", "DEADLINE_S", "Request"]
 

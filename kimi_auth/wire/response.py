@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.clock import Clock
-from kimi_auth.text import repr_without
+from kimi_auth.support.text import repr_without
 
 from .certificates import untrusted
 from .coding import BODY_MAX, decoded
@@ -16,7 +16,7 @@ from .request import Request
 from .sanitize import clean, is_visible, redact, retry_after_s
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["RawResponse", "ResponseBuffer"]
 

@@ -21,7 +21,7 @@ from kimi_auth.errors import (
     SignInEnded,
     Unreachable,
 )
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .answers import AccountOutcome, CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 from .rules import ANY_ERROR, Row, Table

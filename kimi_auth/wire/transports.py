@@ -11,7 +11,7 @@ from .proxies import proxy_for
 from .request import Request
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["Transport", "no_cookies", "safe", "settings_for"]
 

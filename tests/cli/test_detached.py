@@ -18,13 +18,13 @@ import pytest
 
 from kimi_auth import renewal
 from kimi_auth.advisory import renew_if_due, successor_of
-from kimi_auth.children import python_command
 from kimi_auth.credential import detached
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.platforms import Platform
 from kimi_auth.platforms.spec import builtin
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
+from kimi_auth.support.children import python_command
 from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token
 
@@ -405,7 +405,7 @@ def test_what_the_environment_keeps() -> None:
 
 def test_a_child_python_is_as_isolated_as_we_are() -> None:
     """-P always, -E, -s and -I as they were given."""
-    shown = "import kimi_auth.children as c; print(*c.python_command('x')[1:])"
+    shown = "import kimi_auth.support.children as c; print(*c.python_command('x')[1:])"
     for flags, expected in (([], "-P"), (["-E"], "-P -E"), (["-s"], "-P -s"), (["-I"], "-I")):
         done = subprocess.run([sys.executable, *flags, "-c", shown], capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"{expected} -c import runpy")

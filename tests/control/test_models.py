@@ -16,7 +16,8 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
 from kimi_auth.models import CatalogueCache, ConfigFile, ModelEntry
 from kimi_auth.models import sync as flow
-from kimi_auth.models.account import BearerRejected, PlatformConfig
+from kimi_auth.models.discovery import BearerRejected
+from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.platforms import Registry
 from kimi_auth.session import Session
 from kimi_auth.wire import Answer

@@ -77,7 +77,7 @@ def record(home: Path) -> dict[str, object]:
 
 def test_the_measure_works() -> None:
     """Loading a third-party package is seen."""
-    assert "httpx" in loads("from kimi_auth.http_libraries import library_for; library_for()")[1]
+    assert "httpx" in loads("from kimi_auth.support.http_libraries import library_for; library_for()")[1]
 
 
 def test_import_kimi_auth() -> None:

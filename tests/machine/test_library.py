@@ -238,7 +238,11 @@ print(where.__file__, *machines, next(steps(machines["errand"])).child.name)
 
 def installed(root: Path, texts: dict[str, str], machines: str) -> list[tuple[str, bytes]]:
     """The files of a copy of this room in a package of its own, with machines in the folder `machines`."""
-    files = [("kimi_auth/__init__.py", b""), ("kimi_auth/logs.py", (ROOM.parent / "logs.py").read_bytes())]
+    files = [
+        ("kimi_auth/__init__.py", b""),
+        ("kimi_auth/support/__init__.py", b""),
+        ("kimi_auth/support/logs.py", (ROOM.parent / "support/logs.py").read_bytes()),
+    ]
     files += [(f"kimi_auth/machine/{path.name}", path.read_bytes()) for path in sorted(ROOM.glob("*.py"))]
     return files + [(f"{machines}/{stem}.toml", text.encode()) for stem, text in texts.items()]
 

@@ -11,7 +11,6 @@ import pytest
 
 from kimi_auth import platforms
 from kimi_auth.errors import ConfigError
-from kimi_auth.models.account import endpoints_of
 from kimi_auth.platforms import (
     CapabilityRule,
     ListedModel,
@@ -27,9 +26,10 @@ from kimi_auth.platforms import (
     spec,
     tables,
 )
+from kimi_auth.platforms.server import endpoints_of
 from kimi_auth.platforms.spec import overrides
 from kimi_auth.platforms.tables import parse
-from kimi_auth.urls import normal_url
+from kimi_auth.support.urls import normal_url
 
 MINIMAL = """
 v = 1

@@ -15,10 +15,10 @@ from kimi_auth.cli.options import HomeName, Json, PlatformId, concluded, open_se
 from kimi_auth.cli.status import VERDICTS
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import counted, joined, tr
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.selection import DEFAULT_PLATFORM
-from kimi_auth.text import cells
+from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.text import cells
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session

@@ -46,7 +46,7 @@ def clean(text: str, limit: int = 200) -> str:
 
 
 def same(text: str, cleaned: str) -> str:
-    """`text` itself where nothing had to be cleaned: a sentence (`kimi_auth.language`) remains one."""
+    """`text` itself where nothing had to be cleaned: a sentence (`kimi_auth.support.language`) remains one."""
     return text if text == cleaned else cleaned
 
 
@@ -60,6 +60,6 @@ def _is_invisible(character: str) -> bool:
 
 
 def repr_without(value: Any, *hidden: str) -> str:
-    """The repr of a named tuple, without its `hidden` fields: secrets, and what may hold one."""
+    """The repr of a named tuple, without its `hidden` fields, which are secrets or hold one."""
     shown = (f"{name}={getattr(value, name)!r}" for name in value._fields if name not in hidden)
     return f"{type(value).__name__}({', '.join(shown)})"
