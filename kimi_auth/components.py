@@ -103,8 +103,8 @@ def _named_by(variable: str, error: ConfigError) -> ConfigError:
 
 
 class Components:
-    """One login of one platform. The arguments are those of `Session`; `given`: a credential that is used instead of the
-    stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
+    """One login of one platform. The arguments are those of `Session`; `platform_from`: what chose the
+    platform, where that was no argument. Raises ConfigError for a platform that is not known."""
 
     def __init__(
         self,
@@ -117,7 +117,6 @@ class Components:
         server: OAuthServer | None,
         observe: Observer | None,
         one_shot: bool,
-        given: Given | None = None,
         platform_from: str = "",
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
@@ -136,10 +135,7 @@ class Components:
         self.platform: Platform = self._only_login(platform) if self.home.kind.binds_by_slot else self._chosen(platform)
         if platform_from:
             self._sources["platform"] = platform_from
-        self.given = given
-        if given is not None:
-            self.platform, store = given.platform, given.store
-            self._built_in = self._built_in if self.platform.oauth else ""
+        self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
         self.store: CredentialStore = store or self._place()
         self.observe: Observer = observe or recorder_from_environ()
@@ -149,6 +145,16 @@ class Components:
         self.keyring_asked: bool = store is not None or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
+
+    def use(self, given: Given, *, is_named: bool) -> None:
+        """Uses a credential instead of the stored one, before anything was asked; `is_named`: the platform was chosen."""
+        self.given = given
+        self.platform, self.store = given.platform, given.store
+        if not is_named:
+            self._sources["platform"] = given.source
+        self._built_in = self._built_in if self.platform.oauth else ""
+        self.walks = WalkHistory(None, self.clock.wall_s)
+        self.keyring_asked = True
 
     @once
     def library(self) -> Library:

@@ -32,7 +32,6 @@ from kimi_auth.token import key_fingerprint
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
 
-    from kimi_auth.login.given import Given
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -155,27 +154,24 @@ class Session:
                 place = NO_HOME
         lender = None if api_key or platform else lender_of_token(surroundings, key_fingerprint)
 
-        def components(given: Given | None = None) -> Components:
-            return Components(
-                place,
-                platform=platform or lender or None,
-                environ=environ,
-                clock=clock,
-                store=None,
-                server=None,
-                observe=observe,
-                one_shot=one_shot,
-                given=given,
-                platform_from="" if platform else given.source if given else LENT if lender else "",
-            )
-
-        login = components()
-        given = given_before_login(login, api_key=api_key, base_url=base_url, is_named=platform is not None)
+        components = Components(
+            place,
+            platform=platform or lender or None,
+            environ=environ,
+            clock=clock,
+            store=None,
+            server=None,
+            observe=observe,
+            one_shot=one_shot,
+            platform_from=LENT if lender else "",
+        )
+        given = given_before_login(components, api_key=api_key, base_url=base_url, is_named=platform is not None)
         if base_url and given is None:
             raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
-        given = given or given_after_login(login)
+        if given := given or given_after_login(components):
+            components.use(given, is_named=bool(platform))
         session = cls.__new__(cls)
-        session._use(components(given) if given else login, recheck_every_s)  # noqa: SLF001 - it is ours
+        session._use(components, recheck_every_s)  # noqa: SLF001 - it is ours
         session._again = partial(  # noqa: SLF001
             Session.default,
             share_dir,

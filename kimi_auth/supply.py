@@ -52,21 +52,19 @@ class TokenSupply:
         """As `Session.rejected`."""
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(await self._components.credential.wait(ask, timeout_s)).access_token
+            return self._other(await self._components.credential.wait(ask, timeout_s), bearer)
         except KimiAuthError as error:
             self._no_other(error)
             return None
-        return token if token != bearer else None
 
     def rejected_sync(self, bearer: str, timeout_s: float | None) -> str | None:
         """As `Session.rejected_sync`."""
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
+            return self._other(self._components.credential.wait_sync(ask, timeout_s), bearer)
         except KimiAuthError as error:
             self._no_other(error)
             return None
-        return token if token != bearer else None
 
     def _asking(self, min_ttl_s: float, timeout_s: float | None, *, refresh: bool) -> tuple[Need, Ask]:
         need = self._need(min_ttl_s, refresh=refresh)
@@ -110,6 +108,10 @@ class TokenSupply:
                 "the server's tokens live %.0f s: the freshest one is used, with less left than the %.0f s asked for"
             )
             log.warning(words, lifetime_s(token), need.min_ttl_s)
+
+    def _other(self, landing: CredentialState, bearer: str) -> str | None:
+        token = self._hold(landing).access_token
+        return token if token != bearer else None
 
     def _no_other(self, error: KimiAuthError) -> None:
         self.held = None  # the store decides from now on, and it knows of the rejection

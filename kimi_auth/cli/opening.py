@@ -9,6 +9,7 @@ from kimi_auth.cli.errors import Usage
 
 if TYPE_CHECKING:
     from kimi_auth.components import Components
+    from kimi_auth.home import Home
     from kimi_auth.machine import Observer
     from kimi_auth.session import Session
     from kimi_auth.supply import TokenSupply
@@ -32,10 +33,11 @@ def supply_of(session: Session) -> TokenSupply:
 
 def open_default(platform: str | None, *, home: str | None = None) -> Session:
     """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
+    from kimi_auth.home import choose
     from kimi_auth.session import Session
 
-    if platform is not None:
-        open_session(platform, home=home)  # says that it is not known
+    if platform is not None:  # a key needs no home
+        _refuse_unknown(platform, choose(os.environ, home, reads=True))
     return Session.default(home=home, platform=platform, observe=_observers(None), one_shot=True)
 
 
@@ -48,16 +50,19 @@ def open_session(
     from kimi_auth.home import choose
     from kimi_auth.session import Session
 
-    observe = _observers(observe)
     chosen = choose(os.environ, home, reads=reads)
-    usual = Session(home=chosen, observe=observe, one_shot=True)
-    if platform is None:
-        return usual
-    registry = components_of(usual).registry
+    if platform is not None:
+        _refuse_unknown(platform, chosen)
+    return Session(home=chosen, platform=platform, observe=_observers(observe), one_shot=True)
+
+
+def _refuse_unknown(platform: str, home: Home) -> None:
+    from kimi_auth.platforms import Registry
+
+    registry = Registry(home.path)
     if registry.find(platform) is None:
         unknown = registry.unknown(platform)
         raise Usage(unknown.message, hint=unknown.hint)
-    return Session(home=chosen, platform=platform, observe=observe, one_shot=True)
 
 
 def _observers(observe: Observer | None) -> Observer:

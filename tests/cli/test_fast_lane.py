@@ -438,6 +438,7 @@ def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
 
 
 BESIDE = {
+    "kimi_auth.support",
     "kimi_auth.support.children",
     "kimi_auth.credential",
     "kimi_auth.credential.detached",
