@@ -39,7 +39,7 @@ prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matri
 
 soak: $(DEV) servers ## a login under kills and faults for MINUTES=8, from SEED=..., then 5 min beside kimi-code; in no other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
-	@MINUTES_BESIDE_KIMI_CODE=5 $(PYTEST) -m prove -k shared_life --timeout=900 tests/home
+	@MINUTES_BESIDE_KIMI_CODE=5 $(PYTEST) -m prove --timeout=900 tests/home/test_beside_kimi_code.py
 
 check: $(DEV) $(DOCS) ## lint, format, types, plain words, translations, workflow files and the site; changes no source
 	@echo "check: ruff, its formatter, mypy --strict, pyright, the text check, the catalogue, zizmor and actionlint, and mkdocs --strict"
@@ -104,13 +104,12 @@ publish: $(DEMO) ## attests and uploads what `make wheel` built, as the version 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
 	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -rf tests/servers/oidc/node_modules tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-sdks-* .venv-bench
+	@rm -rf tests/servers/oidc/node_modules tests/home/node/node_modules tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-sdks-* .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# oidc-provider is one of the servers that we did not write; without npm its tests say so and are skipped (fail in CI).
+# oidc-provider and kimi-code, which we did not write; without npm their tests say so and are skipped (fail in CI).
 servers: $(DEV)
-	@$(PY) tests/servers/install.py || test $$? -eq 3
-	@$(PY) tests/home/install.py || test $$? -eq 3
+	@$(PY) tests/house/npm.py || test $$? -eq 3
 
 $(DEMO): pyproject.toml | $(PY)
 	@echo "installing kimi-auth into $(VENV)"

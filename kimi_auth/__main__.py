@@ -22,8 +22,10 @@ from kimi_auth.selection import (
     OAUTH_HOST_VARIABLES,
     SHARE_DIR_DEFAULT,
     SHARE_DIR_VARIABLES,
+    STORE,
     key_before_login,
     lent_token,
+    scheme_of,
     select,
     unknown_variables,
 )
@@ -86,15 +88,23 @@ def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> tup
 
         return f"kimi-auth {__version__}", False
     options = _options(args[1:])
-    token = stored_token(environ, now_s, is_named="--platform" in options)
+    is_named = "--platform" in options
+    if (url := environ.get(STORE, "").strip()) and scheme_of(url) == "unix":
+        token = _served_token(url, environ, now_s, options.get("--min-ttl", "0"), is_named=is_named)
+        return _line(token, options, now_s), False
+    token = stored_token(environ, now_s, is_named=is_named)
     if left_s(token, now_s) < float(options.get("--min-ttl", 0)):
         raise FallThrough
     needs_renewal = is_due(token, now_s) and _can_be_renewed(token, environ, now_s)
+    return _line(token, options, now_s), needs_renewal
+
+
+def _line(token: Token, options: Mapping[str, str], now_s: float) -> str:
     if "--json" not in options:
-        return token.access_token, needs_renewal
+        return token.access_token
     from json import dumps
 
-    return dumps(described(token, PLATFORM, now_s)), needs_renewal
+    return dumps(described(token, PLATFORM, now_s))
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
@@ -138,6 +148,28 @@ def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = F
     ):
         raise FallThrough
     _must_be_missing(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.revoked")
+    return token
+
+
+def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: str, *, is_named: bool) -> Token:
+    """The token of `kimi-auth serve`, which renews it where it has to; raises FallThrough where the full program has to say
+    why there is none."""
+    from kimi_auth.store.served import ask, parsed, token_in
+
+    if set(unknown_variables(environ)) != {STORE} or not _login_comes_first(environ, is_named=is_named):
+        raise FallThrough
+    if not is_named and not names_our_platform(_config(_share_dir(environ))):
+        raise FallThrough
+    try:
+        status, answer = ask(parsed(url), f"/v1/token?min_ttl={min_ttl}")
+        told = decode(answer)
+        if status != 200 or not isinstance(told, dict) or told.get("platform") != PLATFORM:
+            raise FallThrough
+        token = token_in(told, now_s)
+    except (OSError, ValueError):
+        raise FallThrough from None
+    if left_s(token, now_s) < float(min_ttl):
+        raise FallThrough
     return token
 
 

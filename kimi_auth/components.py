@@ -6,7 +6,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of
+from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of, other_login
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
@@ -37,13 +38,14 @@ from kimi_auth.selection import (
     DEFAULT,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
+    STORE,
     USUAL_REGION,
     refused,
     select,
 )
 from kimi_auth.store import CredentialStore, FileStore, lock
 from kimi_auth.support.language import said_by, tr
-from kimi_auth.support.loops import in_thread
+from kimi_auth.support.loops import in_thread, is_in_loop, within
 from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
@@ -56,6 +58,9 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
 log = logging.getLogger("kimi_auth.session")
 
 __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_of"]
+
+DEVICE_ID = "X-Msh-Device-Id"
+LOOK_S, LOOK_TO_SHOW_S, LOOK_IN_LOOP_S = 1.0, 5.0, 0.03
 
 TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
 TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
@@ -80,7 +85,6 @@ def _load(modules: list[str]) -> None:
 
 
 _WHY_REFUSED = {
-    "KIMI_AUTH_STORE": tr("logins are kept in files only"),
     "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
 }
 """For each of `selection.REFUSED`."""
@@ -117,6 +121,7 @@ class Components:
         server: OAuthServer | None,
         observe: Observer | None,
         one_shot: bool,
+        stores: Callable[[str], CredentialStore] | None = None,
         platform_from: str = "",
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
@@ -137,12 +142,22 @@ class Components:
             self._sources["platform"] = platform_from
         self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
+        self.stores = stores
+        if store is None and stores is None and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+            from kimi_auth.login.elsewhere import opened
+
+            store, renewing = opened(url, self.platform, self.clock)
+            server = server or renewing
+            self._sources["store"] = STORE
         self.store: CredentialStore = store or self._place()
+        self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        self.walks: WalkHistory = WalkHistory(self.share_dir if store is None else None, self.clock.wall_s)
+        is_given = store is not None or stores is not None
+        self.is_in_home: bool = not is_given
+        self.walks: WalkHistory = WalkHistory(None if is_given else self.share_dir, self.clock.wall_s)
         self.keyring_error: KimiAuthError | None = None
-        self.keyring_asked: bool = store is not None or self.platform.oauth is None
+        self.keyring_asked: bool = is_given or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -153,6 +168,10 @@ class Components:
         if not is_named:
             self._sources["platform"] = given.source
         self._built_in = self._built_in if self.platform.oauth else ""
+        self.clock = self.store.clock()
+        self.is_in_home = False
+        self._sources.pop("store", None)
+        self._given_server = None
         self.walks = WalkHistory(None, self.clock.wall_s)
         self.keyring_asked = True
 
@@ -166,7 +185,9 @@ class Components:
         """What every request says of this device; writes `device_id` if there is none."""
         from kimi_auth.wire import device_headers
 
-        return device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)
+        headers = device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)
+        binding = self.store.binding()
+        return headers | {DEVICE_ID: binding.device_id} if binding and binding.device_id else headers
 
     @once
     def server(self) -> OAuthServer:
@@ -194,6 +215,7 @@ class Components:
             now_s=self.age_clock.now_s,
             advisory_connect_s=1.5 if self.one_shot else 5.0,
             built_in=self._built_in,
+            device_id=lambda: "" if self.is_in_home else self.headers[DEVICE_ID],
         )
 
     @once
@@ -215,7 +237,7 @@ class Components:
         """The account that the stored login was made with; None where none is kept: for another store, or a key."""
         from kimi_auth.models.kept_account import KeptAccount
 
-        return KeptAccount(self.share_dir, self.platform) if isinstance(self.store, FileStore) else None
+        return KeptAccount(self.share_dir, self.platform) if self.store.file else None
 
     @once
     def targets(self) -> Targets:
@@ -358,7 +380,7 @@ class Components:
             account=self._account(status),
             home=self.home.kind.name,
             home_why=self.home.why,
-            other_home=str(self.home.other or ""),
+            other_home=str(other_login(self.home, self.environ) or ""),
         )
         if status.fp and self.platform.oauth:
             status = self._owned(status)
@@ -406,12 +428,32 @@ class Components:
                 tr("{absent}: {error}", absent=absent.message, error=error.message), hint=error.hint
             ) from None
 
-    async def settle(self) -> None:
-        """`leave_keyring` for an event loop, and `load` of what every walk needs."""
+    async def settle(self, timeout_s: float | None = None) -> None:
+        """`settle_sync` for an event loop, and `load` of what every walk needs."""
         await load()
+        if self._must_look():
+            with suppress(TimeoutError):
+                patience_s = LOOK_S if timeout_s is None else min(LOOK_S, timeout_s)
+                await within(patience_s, lambda: in_thread(lambda: self.store.look(patience_s)))
         if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
         self.keyring_asked = True
+
+    def settle_sync(self, timeout_s: float | None = None) -> None:
+        """Before the stored login is used: looks at a store that must be asked, for a second at most (a walk goes on asking),
+        and `leave_keyring`."""
+        if self._must_look():
+            self.store.look(LOOK_S if timeout_s is None else min(LOOK_S, timeout_s))
+        self.leave_keyring()
+
+    def look(self) -> None:
+        """Before the stored login is shown. In an event loop it takes 30 ms at most."""
+        if not self.store.is_current():
+            self.store.look(LOOK_IN_LOOP_S if is_in_loop() else LOOK_TO_SHOW_S)
+
+    def _must_look(self) -> bool:
+        """Not while a token in memory works, although its store cannot be asked: every call would wait for that."""
+        return not self.store.is_current() and self.credential.inspect().token is None
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
@@ -432,6 +474,8 @@ class Components:
             from kimi_auth.login.api_keys import KeyStore
 
             return KeyStore(self.config, self.platform, self.clock)
+        if self.stores is not None:
+            return self.stores(self.key)
         layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
         return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
 

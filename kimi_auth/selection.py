@@ -8,7 +8,7 @@ imports nothing.
 | home | `Session(home=)`, `Session(share_dir)`, `--home` | `KIMI_SHARE_DIR`, `KIMI_CODE_HOME` | the only home with a login, where it is only used | `~/.kimi` |
 | platform | `platform=`, `--platform` | | the default model in config.toml | `kimi-code` |
 | oauth_host, api_base | | those of the platform | | the platform's own |
-| store | `store=` | `KIMI_AUTH_STORE`, refused | | a file in the share directory |
+| store | `store=` | `KIMI_AUTH_STORE` (`login.elsewhere`) | | a file in the share directory |
 | account | | `KIMI_AUTH_ACCOUNT`, refused | | the platform's one login |
 | credential | `Session.default(api_key=)` | `KIMI_API_KEY` of the user's | | the login, then the token that `run` lent |
 | its API | `base_url=` | `KIMI_BASE_URL`, for the key beside it | | the platform that the key is for |
@@ -43,6 +43,7 @@ __all__ = [
     "REFUSED",
     "SHARE_DIR_DEFAULT",
     "SHARE_DIR_VARIABLES",
+    "STORE",
     "USUAL_REGION",
     "key_before_login",
     "lender_of_token",
@@ -50,6 +51,7 @@ __all__ = [
     "lent_mark",
     "lent_token",
     "refused",
+    "scheme_of",
     "select",
     "selecting_variables",
     "unknown_variables",
@@ -88,7 +90,10 @@ with it, separated by spaces."""
 PASSED_ON = "-"
 """In the mark of a key of the user's, which comes before the login in a child as well."""
 
-REFUSED = ("KIMI_AUTH_STORE", "KIMI_AUTH_ACCOUNT")
+STORE = "KIMI_AUTH_STORE"
+"""The URL of a store elsewhere."""
+
+REFUSED = ("KIMI_AUTH_ACCOUNT",)
 """Variables that would select another login and that this version does not follow. Ignoring one would hand out the token of a
 login that its user did not mean."""
 
@@ -132,6 +137,12 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 def selecting_variables(environ: Mapping[str, str]) -> list[str]:
     """The variables of a Kimi program that select something, known to this table or not."""
     return [name for name in environ if name.startswith("KIMI_") and name not in _SELECT_NOTHING]
+
+
+def scheme_of(url: str) -> str:
+    """What a URL begins with, in lower case; "" for none."""
+    scheme, found, _ = url.partition("://")
+    return scheme.strip().lower() if found else ""
 
 
 def refused(environ: Mapping[str, str]) -> str:

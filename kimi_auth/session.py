@@ -52,8 +52,9 @@ class Session:
     directory; `share_dir`: a directory, the older name. Default: `$KIMI_SHARE_DIR`, `$KIMI_CODE_HOME`, else the only one
     of the two that holds a login, else `~/.kimi`; a home that was found so is never signed in to or out of. `platform`: its id;
     default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
-    is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `store`,
-    `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
+    is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `stores`:
+    makes the place of a login from its key, `oauth/<platform>`; `store` is that of this one login, beside which there is no
+    other. `store`, `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
     environment variable that holds no URL; ValueError for two directories, or seconds that are negative or not finite.
     """
 
@@ -66,11 +67,14 @@ class Session:
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         store: CredentialStore | None = None,
+        stores: Callable[[str], CredentialStore] | None = None,
         server: OAuthServer | None = None,
         observe: Observer | None = None,
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
+        if store is not None and stores is not None:
+            raise ValueError("store is one credential's place and stores makes it: give one of them")
         self._use(
             Components(
                 _directory(share_dir, home),
@@ -78,12 +82,14 @@ class Session:
                 environ=environ,
                 clock=clock,
                 store=store,
+                stores=stores,
                 server=server,
                 observe=observe,
                 one_shot=one_shot,
             ),
             recheck_every_s,
         )
+        self._is_alone = store is not None
         self._again: partial[Session] = partial(
             Session,
             share_dir,
@@ -93,7 +99,7 @@ class Session:
             one_shot=one_shot,
             recheck_every_s=recheck_every_s,
         )
-        self._only_here = _given(clock=clock, store=store, server=server, observe=observe)
+        self._only_here = _given(clock=clock, store=store, stores=stores, server=server, observe=observe)
 
     def _use(self, components: Components, recheck_every_s: float) -> None:
         self._components = components
@@ -101,6 +107,7 @@ class Session:
         self._clock = components.clock
         self._supply = TokenSupply(components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
+        self._is_alone = False
 
     def __reduce__(self) -> tuple[object, ...]:
         """A session is pickled as the arguments that it was made from: another process opens the same login by itself. Raises
@@ -244,7 +251,9 @@ class Session:
         return self._components.static_key()
 
     def status(self) -> Status:
-        """The stored login and how long it lasts, from disk alone."""
+        """The stored login and how long it lasts, from disk alone; from a database, what this process saw last, where it
+        cannot be asked."""
+        self._components.look()
         landing = self._components.credential.inspect()
         now_s = self._components.age_clock.now_s()
         status = self._components.told(status_of(landing, self.platform, self._store, now_s))
@@ -368,6 +377,7 @@ class Session:
         names another way.
         """
         detach = self._components.targets.attach(target)
+        self._components.look()
         token = self._components.credential.inspect().token
         if token is not None:
             self._components.targets.inject(token.access_token)
@@ -422,8 +432,12 @@ class Session:
         """A session for another platform in the same share directory and environment; this one for its own platform."""
         if platform == self.platform.id:
             return self
+        from kimi_auth.store import MemoryStore
+
         return Session(
             home=self._components.home,
+            store=MemoryStore(self._clock) if self._is_alone else None,
+            stores=self._components.stores,
             platform=platform,
             environ=self._components.environ,
             clock=self._clock,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
 
-__all__ = ["adopt_login", "move_login", "sign_in", "sign_out", "sign_out_sync"]
+__all__ = ["adopt_login", "move_login", "share_login", "sign_in", "sign_out", "sign_out_sync"]
 
 
 def _refuse_given(components: Components) -> None:
@@ -47,6 +47,7 @@ async def sign_in(
     if timeout_s is None:
         return await work()
     checked_s(timeout_s)
+    await components.settle(timeout_s)
     before = components.store.read().fp
     try:
         return await within(timeout_s, work)
@@ -132,7 +133,7 @@ def sign_out_sync(components: Components, timeout_s: float | None = None) -> Log
         from kimi_auth.login.api_keys import sign_out_of_key
 
         return sign_out_of_key(components.platform, components.config)
-    components.leave_keyring()
+    components.settle_sync()
     _refuse_foreign(components)
     try:
         return _signed_out(components, components.credential.sign_out().result(timeout_s))
@@ -149,7 +150,7 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
 
     components.refuse_found(tr("adopting a login"))
     endpoints_of(components.platform)
-    components.leave_keyring()
+    components.settle_sync()
     return adopt(components.store, issuer)
 
 
@@ -166,6 +167,19 @@ def move_login(source: Components, target: Components) -> str:
     issuer = endpoints_of(source.platform).issuer
     _refuse_foreign(source)
     return move(source.store, target.store, issuer, source.clock.wall_s())
+
+
+def share_login(source: Components, own: Components) -> tuple[str, bool]:
+    """Lets the stored login of another program's home be used here, as `kimi_auth.credential.adoption.share` says. What a
+    copy in our own home had in config.toml goes with it."""
+    from kimi_auth.credential.adoption import share
+
+    _refuse_foreign(source)
+    own.leave_keyring()
+    fp, was_copied = share(source.store, own.store, source.clock.wall_s())
+    if was_copied:
+        own.in_config.restore()
+    return fp, was_copied
 
 
 def _refuse_foreign(components: Components) -> None:

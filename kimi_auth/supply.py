@@ -38,13 +38,13 @@ class TokenSupply:
 
     async def token(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """The whole pair, under the promises of `Session.access_token`."""
-        await self._components.settle()
+        await self._components.settle(timeout_s)
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         return self._hold(await self._components.credential.wait(ask, timeout_s), need)
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """`token` for code without an event loop."""
-        self._components.leave_keyring()
+        self._components.settle_sync(timeout_s)
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         return self._hold(self._components.credential.wait_sync(ask, timeout_s), need)
 

@@ -1,17 +1,23 @@
-"""`kimi-auth adopt --issuer URL`: says which OAuth host the stored login belongs to."""
+"""`kimi-auth adopt`: takes kimi-code's login, shared or moved; with `--issuer` says which OAuth host a login belongs to."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
+from kimi_auth.errors import AmbiguousHome
 from kimi_auth.platforms.server import endpoints_of
 from kimi_auth.support.language import tr
 from kimi_auth.support.urls import normal_url
+
+if TYPE_CHECKING:
+    from kimi_auth.components import Components
 
 __all__ = ["add_to"]
 
@@ -33,18 +39,19 @@ def adopt(
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Say which host a login is from, or move one here."""
+    """Use kimi-code's login, move it here, or say which host a login is from."""
+    out = terminal_of(ctx)
+    if issuer is None:
+        _take(out, platform, home, is_moved=move)
+    elif move:
+        raise Usage(tr("--move and --issuer cannot be used together"))
+    else:
+        _bind(out, platform, home, issuer)
+
+
+def _bind(out: Terminal, platform: str | None, home: str | None, issuer: str) -> None:
     from kimi_auth.signing import adopt_login
 
-    out = terminal_of(ctx)
-    if move:
-        _move(out, platform, issuer, home)
-        return
-    if issuer is None:
-        raise Usage(
-            tr("adopt needs --issuer, or --move"),
-            hint=tr("for example: kimi-auth adopt --issuer https://auth.kimi.com"),
-        )
     try:
         normal_url(issuer)
     except ValueError as problem:
@@ -56,7 +63,7 @@ def adopt(
     selected = endpoints_of(session.platform).issuer
     with out.signals.held():
         done = adopt_login(components_of(session), issuer)
-    if json:
+    if out.json:
         was = {"record": done.record_said or None, "binding": done.binding_said or None}
         out.record({"platform": session.platform.id, "fp": done.fp, "issuer": done.issuer, "was": was})
     else:
@@ -80,27 +87,46 @@ def adopt(
         )
 
 
-def _move(out: Terminal, platform: str | None, issuer: str | None, home: str | None) -> None:
+def _take(out: Terminal, platform: str | None, home: str | None, *, is_moved: bool) -> None:
+    """Leaves one pair alive in one home: in kimi-code's, which is used from here on, or moved into ours."""
     from kimi_auth.home import KIMI_CLI, KIMI_CODE
-    from kimi_auth.signing import move_login
+    from kimi_auth.signing import move_login, share_login
 
-    if issuer is not None:
-        raise Usage(tr("--move and --issuer cannot be used together"))
     source = components_of(open_session(platform, home=home or KIMI_CODE.name, reads=False))
-    target = components_of(open_session(source.platform.id, home=KIMI_CLI.name, reads=False))
-    if target.home.kind is not KIMI_CLI or target.share_dir == source.share_dir:
-        words = tr("{directory} is {writer}'s home too", directory=target.share_dir, writer=target.home.kind.writer)
+    own = components_of(open_session(source.platform.id, home=KIMI_CLI.name, reads=False))
+    if source.home.kind is not KIMI_CODE:
+        words = tr("{directory} is not kimi-code's home", directory=source.share_dir)
+        raise Usage(words, hint=tr("leave out --home, or name the directory that has kimi-code's login"))
+    if own.home.kind is not KIMI_CLI or own.share_dir == source.share_dir:
+        words = tr("{directory} is {writer}'s home too", directory=own.share_dir, writer=own.home.kind.writer)
         raise Usage(words, hint=tr("run: unset {name}", name="KIMI_SHARE_DIR"))
     with out.signals.held():
-        fp = move_login(source, target)
+        fp, was_copied = (move_login(source, own), False) if is_moved else share_login(source, own)
+    target = own if is_moved else source
+    rows: list[Row] = [(tr("credential"), target.store.location), (tr("pair"), fp)]
+    about = {"platform": target.platform.id, "fp": fp, "home": target.home.kind.name, "to": target.store.location}
+    if is_moved:
+        rows.insert(0, (tr("from"), source.store.location))
+        about["from"] = source.store.location
+    if was_copied:
+        rows.append((tr("copy removed"), own.store.location))
+        about["removed"] = own.store.location
     if out.json:
-        out.record(
-            {"platform": target.platform.id, "fp": fp, "from": source.store.location, "to": target.store.location}
-        )
-        return
-    rows: list[Row] = [
-        (tr("from"), source.store.location),
-        (tr("credential"), target.store.location),
-        (tr("pair"), fp),
-    ]
-    out.rows(rows, title=target.platform.name, platform=target.platform.id)
+        out.record(about)
+    else:
+        out.rows(rows, title=target.platform.name, platform=target.platform.id)
+    _say_which_home(out, target)
+
+
+def _say_which_home(out: Terminal, target: Components) -> None:
+    """Where commands that name no home would use another one, says how they are led to this one."""
+    from kimi_auth.home import choose
+
+    try:
+        usual = choose(os.environ).path
+    except AmbiguousHome:
+        return  # which every such command says
+    if usual != target.share_dir:
+        kind = target.home.kind
+        way = f"export {kind.variable}={shlex.quote(str(target.share_dir))}"
+        out.say(tr("commands without --home use {directory} ({way})", directory=usual, way=way))

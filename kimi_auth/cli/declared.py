@@ -12,7 +12,20 @@ from typing import NamedTuple
 
 from kimi_auth.support.language import LANGUAGES
 
-__all__ = ["ENV", "HOME", "JSON", "LANG", "PLAIN", "PLATFORM", "VERIFY", "Option", "Plain", "understood"]
+__all__ = [
+    "BROKERED",
+    "ENV",
+    "HOME",
+    "JSON",
+    "LANG",
+    "PLAIN",
+    "PLATFORM",
+    "PROXY",
+    "VERIFY",
+    "Option",
+    "Plain",
+    "understood",
+]
 
 
 class Option(NamedTuple):
@@ -30,6 +43,10 @@ HOME = Option("--home", "Whose home: kimi-cli, kimi-code, or a directory.", "HOM
 JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
+PROXY = Option("--proxy", "Give CMD a local base URL for OpenAI- and Anthropic-style tools, and its key.")
+BROKERED = Option(
+    "--brokered", "Give CMD a socket and a grant of its own, and no share dir. By itself this isolates nothing."
+)
 
 LANG = Option("--lang", "Language of messages; default: the environment's.", "|".join(LANGUAGES), choices=LANGUAGES)
 """Every command has it. It is obeyed before the command line is understood."""
@@ -46,7 +63,11 @@ class Plain(NamedTuple):
 
 PLAIN = {
     "status": Plain("status", {"platform": PLATFORM, "home": HOME, "verify": VERIFY, "json": JSON}),
-    "run": Plain("run", {"platform": PLATFORM, "home": HOME, "env": ENV}, takes_command=True),
+    "run": Plain(
+        "run",
+        {"platform": PLATFORM, "home": HOME, "env": ENV, "proxy": PROXY, "brokered": BROKERED},
+        takes_command=True,
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""`kimi-auth lend DIR [-- CMD...]`: lends access tokens to a kimi-code in a sandbox that sees only DIR."""
+"""`kimi-auth lend DIR [-- CMD...]`: lends access tokens to a kimi-code or a Kimi CLI in a sandbox that sees only DIR."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import HomeName, PlatformId, at_home, components_of, open_session, supply_of, terminal_of
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.selection import HOME_KIMI_CODE
 from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
+    from kimi_auth.home.kinds import Kind
     from kimi_auth.home.lending import Loan
+    from kimi_auth.models import ConfigFile
     from kimi_auth.session import Session
 
 __all__ = ["add_to"]
@@ -34,29 +37,39 @@ def add_to(app: typer.Typer) -> None:
 
 def lend(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", callback=at_home, help="The sandbox's KIMI_CODE_HOME.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", callback=at_home, help="The sandbox's home of that program.")
+    ],
     command: Annotated[
         list[str] | None, typer.Argument(metavar="-- CMD...", help="Lend for as long as it runs; else until Ctrl-C.")
     ] = None,
+    borrower: Annotated[
+        str, typer.Option("--for", metavar="PROGRAM", help="The program in the sandbox: kimi-code, or kimi-cli.")
+    ] = HOME_KIMI_CODE,
     platform: PlatformId = None,
     home: HomeName = None,
 ) -> int:
     """Lend access tokens to a kimi-code in a sandbox."""
-    from kimi_auth.home import KIMI_CODE
+    from kimi_auth.home import KINDS
     from kimi_auth.home.lending import Loan
+    from kimi_auth.models import ConfigFile
     from kimi_auth.session import Session
 
     out = terminal_of(ctx)
+    kind = KINDS.get(borrower)
+    if kind is None:
+        given = ascii(borrower)[:80]
+        raise Usage(tr("no program is called {given}", given=given), hint=tr("known: {names}", names=", ".join(KINDS)))
     chosen = components_of(open_session(platform, home=home))
     oauth = chosen.platform.oauth
     if oauth is None:
         raise Usage(tr("{platform} takes an API key, and lend needs a login", platform=chosen.platform.name))
     if directory.resolve() == chosen.share_dir.resolve():
         raise Usage(tr("that is the home of the login itself"), hint=tr("lend to a directory of the sandbox's own"))
-    loan = Loan(directory, KIMI_CODE.slot("", oauth.host, chosen.platform.api_base))
+    loan = Loan(directory, kind.slot(chosen.platform.credential_key, oauth.host, chosen.platform.api_base), kind)
     session = Session(home=chosen.home, platform=chosen.platform.id)
     with _lent(out, session, loan):
-        _provision(out, session, directory, loan)
+        _provision(out, session, ConfigFile(directory), loan, kind)
         words = (command or [])[1:] if (command or [""])[0] == "--" else command  # left there, behind the directory
         if not words:
             out.say(tr("lending to {directory} until Ctrl-C", directory=directory))
@@ -64,7 +77,9 @@ def lend(
             return 0
         from kimi_auth.cli.run import _status_of as status_of
 
-        return status_of(words, {**os.environ, KIMI_CODE.variable: str(directory)})
+        homes = {kind.variable for kind in KINDS.values()}  # the login's own is not the command's
+        kept = {name: value for name, value in os.environ.items() if name not in homes}
+        return status_of(words, {**kept, kind.variable: str(directory)}, by="lend")
 
 
 @contextmanager
@@ -95,12 +110,16 @@ def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
             out.say(tr("another program has replaced {path}, so it stays there", path=loan.path))
 
 
-def _provision(out: Terminal, session: Session, directory: Path, loan: Loan) -> None:
-    """Writes the sandbox's config.toml where it knows no login: then kimi-code needs none of its own."""
-    from kimi_auth.models import ConfigFile
+def _provision(out: Terminal, session: Session, file: ConfigFile, loan: Loan, kind: Kind) -> None:
+    """Writes the sandbox's config.toml where it knows no login: then the program there needs none of its own."""
     from kimi_auth.models.for_kimi_code import KimiCodeConfig
+    from kimi_auth.models.platform_config import PlatformConfig
 
-    config = KimiCodeConfig(ConfigFile(directory), session.platform, f"oauth/{loan.path.stem}")
+    config = (
+        PlatformConfig(file, session.platform)
+        if kind.owns_config
+        else KimiCodeConfig(file, session.platform, f"oauth/{loan.path.stem}")
+    )
     if not config.lacks():
         return
     try:

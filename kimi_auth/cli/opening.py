@@ -31,14 +31,15 @@ def supply_of(session: Session) -> TokenSupply:
     return facade.supply_of(session)
 
 
-def open_default(platform: str | None, *, home: str | None = None) -> Session:
-    """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`)."""
+def open_default(platform: str | None, *, home: str | None = None, one_shot: bool = True) -> Session:
+    """As `open_session`, for a command that hands out a credential: the first of the chain (`Session.default`). One that serves
+    for long is no `one_shot`: it renews ahead of time by itself."""
     from kimi_auth.home import choose
     from kimi_auth.session import Session
 
     if platform is not None:  # a key needs no home
         _refuse_unknown(platform, choose(os.environ, home, reads=True))
-    return Session.default(home=home, platform=platform, observe=_observers(None), one_shot=True)
+    return Session.default(home=home, platform=platform, observe=_observers(None), one_shot=one_shot)
 
 
 def open_session(

@@ -8,7 +8,7 @@ import typer
 
 from kimi_auth.cli import run as running
 from kimi_auth.cli import status as telling
-from kimi_auth.cli.declared import ENV, VERIFY
+from kimi_auth.cli.declared import BROKERED, ENV, PROXY, VERIFY
 from kimi_auth.cli.options import HomeName, Json, PlatformId, terminal_of
 
 __all__ = ["add_to"]
@@ -39,6 +39,16 @@ def run(
     platform: PlatformId = None,
     home: HomeName = None,
     env: Annotated[list[str] | None, typer.Option(ENV.flag, metavar=ENV.metavar, help=ENV.help)] = None,
+    proxy: Annotated[bool, typer.Option(PROXY.flag, help=PROXY.help)] = False,
+    brokered: Annotated[bool, typer.Option(BROKERED.flag, help=BROKERED.help)] = False,
 ) -> int:
     """Run a command with KIMI_API_KEY and KIMI_BASE_URL."""
-    return running.run(terminal_of(ctx), command=command or [], platform=platform, home=home, env=env or [])
+    return running.run(
+        terminal_of(ctx),
+        command=command or [],
+        platform=platform,
+        home=home,
+        env=env or [],
+        proxy=proxy,
+        brokered=brokered,
+    )

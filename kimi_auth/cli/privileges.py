@@ -18,7 +18,7 @@ from kimi_auth.support.language import tr
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor", "platforms"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend", "me", "usage"})
+WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend", "serve", "me", "usage"})
 """Commands that work on the share directory; a writer may change modes there."""
 
 FINDERS = READERS | {"token", "run", "lend"}

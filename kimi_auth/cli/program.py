@@ -40,6 +40,7 @@ HOMES = {
     "token": "token",
     "adopt": "adopt",
     "lend": "lend",
+    "serve": "serve",
     "run": "plain",
     "models": "models",
     "me": "account",

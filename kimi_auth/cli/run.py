@@ -39,14 +39,28 @@ PATH_ADDED = {"ANTHROPIC": "/v1"}
 """What a client appends to its base URL by itself, where the platform's API base has it already."""
 
 
-def run(out: Terminal, *, command: list[str], platform: str | None, home: str | None, env: list[str]) -> int:
-    """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status."""
+def run(
+    out: Terminal,
+    *,
+    command: list[str],
+    platform: str | None,
+    home: str | None,
+    env: list[str],
+    proxy: bool = False,
+    brokered: bool = False,
+) -> int:
+    """Runs a command with KIMI_API_KEY and KIMI_BASE_URL, and those of `env`; returns its exit status. With `proxy` or
+    `brokered` as `kimi_auth.cli.served_run` says."""
     if not command:
         raise Usage(tr("run needs a command"), hint=tr("for example: kimi-auth run -- env"))
     for name in env:
         if not NAME.fullmatch(name):
             words = tr("--env: {name} is not the name of a key's variable", name=ascii(name)[:80])
             raise Usage(words, hint=tr("for example: kimi-auth run --env OPENAI_API_KEY -- env"))
+    if proxy and brokered:
+        raise Usage(tr("--proxy and --brokered cannot be used together"))
+    if proxy or brokered:
+        return _status_beside(out, command, platform, home, env, proxy=proxy)
     session = open_default(platform, home=home)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync())
@@ -55,6 +69,24 @@ def run(out: Terminal, *, command: list[str], platform: str | None, home: str | 
     for name in (API_KEY, *env):
         environ = with_pair(environ, name, token.access_token, session.platform.api_base)
     return _status_of(command, environ)
+
+
+def _status_beside(
+    out: Terminal, command: list[str], platform: str | None, home: str | None, env: list[str], *, proxy: bool
+) -> int:
+    """Runs a command beside a proxy or a broker that ends with it."""
+    from kimi_auth.cli import served_run  # loaded for these two options only
+
+    if not proxy:
+        if env:
+            raise Usage(tr("--env and --brokered cannot be used together"), hint=tr("use --proxy, which sets a key"))
+        with served_run.brokered(out, platform, home) as environ:
+            return _status_of(command, environ)
+    with served_run.proxied(out, platform, home) as (key, base):
+        environ = served_run.reaching_loopback(os.environ)
+        for name in (*served_run.KEYS, *env):
+            environ = with_pair(environ, name, key, base)
+        return _status_of(command, environ)
 
 
 def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[str, str]:
@@ -96,8 +128,8 @@ def with_pair(environ: Mapping[str, str], name: str, token: str, base: str) -> d
     return {**kept, name: token, f"{client}_BASE_URL": url}
 
 
-def _status_of(command: list[str], environ: dict[str, str]) -> int:
-    """Runs `command` as our child, passes signals on, and returns its status as a shell would."""
+def _status_of(command: list[str], environ: dict[str, str], *, by: str = "run") -> int:
+    """Runs `command` as our child, passes signals on, and returns its status as a shell would. `by`: our own command."""
     pid = 0
     early: list[int] = []
 
@@ -111,7 +143,7 @@ def _status_of(command: list[str], environ: dict[str, str]) -> int:
     heard = [number for number in HELD if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, pass_on) for number in heard}
     try:
-        pid = _start(command, environ)
+        pid = _start(command, environ, by)
         for number in early:
             os.kill(pid, number)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # not reaped while a handler may still signal it
@@ -122,17 +154,17 @@ def _status_of(command: list[str], environ: dict[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _start(command: list[str], environ: dict[str, str]) -> int:
+def _start(command: list[str], environ: dict[str, str], by: str) -> int:
     """Starts `command`, looked up in PATH, and returns its process id. `subprocess` would cost half a start of Python."""
     default = [getattr(signal, name) for name in PYTHON_IGNORES if hasattr(signal, name)]
     try:
         return os.posix_spawnp(command[0], command, environ, setsigdef=default)
     except FileNotFoundError:
-        raise CommandNotFound(tr("run: there is no command {command!r}", command=command[0])) from None
+        raise CommandNotFound(tr("{by}: there is no command {command!r}", by=by, command=command[0])) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandNotRunnable(
-            tr("run: {command!r} cannot be run: {reason}", command=command[0], reason=reason)
+            tr("{by}: {command!r} cannot be run: {reason}", by=by, command=command[0], reason=reason)
         ) from None
 
 

@@ -26,8 +26,8 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
     """The credential's rest state in token_lifecycle, and why it is not fresh."""
     snapshot, mark, backoff = view.snapshot, view.mark, view.backoff
     token = snapshot.token
-    if snapshot.state == "corrupt":
-        return "corrupt", snapshot.problem or CorruptCredential(tr("the credential cannot be read"))
+    if snapshot.state in {"corrupt", "unreachable"}:
+        return _unread(snapshot, now)
     if token is None or (token.is_empty and token.signed_out_at_s):
         return "absent", None
     if token.is_empty and view.claim.state == "staged":
@@ -55,6 +55,14 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
     if view.claim.state in {"interrupted", "in_flight"}:
         return "in_doubt", Unreachable(tr("a renewal was sent and its answer is not known"))
     return "expired", error or implausible_end(token)
+
+
+def _unread(snapshot: Snapshot, now: Now) -> tuple[InspectOutcome, KimiAuthError]:
+    """A store that cannot be asked signs out no caller: the token that was seen last serves while it lives."""
+    if snapshot.state == "corrupt":
+        return "corrupt", snapshot.problem or CorruptCredential(tr("the credential cannot be read"))
+    problem = snapshot.problem or StorageError(tr("the store cannot be reached"), is_transient=True)
+    return ("usable" if still_works(snapshot, now.age_s) else "expired"), problem
 
 
 def implausible_end(token: Token) -> StorageError | None:

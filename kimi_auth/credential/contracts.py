@@ -45,7 +45,8 @@ class TokenLifecycleContract(Protocol):
         any time.
 
         `fresh`: more life is left than the renewal window. `expiring`: it works, and a renewal is advisory. `expired`:
-        too little life for a request. `usable`: it works, and cannot be renewed now (`error`). `in_doubt`: it has
+        too little life for a request, or the store cannot be asked and no working token of it is known (`error`).
+        `usable`: it works, and cannot be renewed now (`error`). `in_doubt`: it has
         expired, and an unfinished claim exists. `blocked`: it has expired, and only unrecognized answers came.
         `revoked`: the server ended the pair. `corrupt`: the record cannot be parsed. `absent`: no record, signed out,
         or another issuer's.
@@ -123,7 +124,8 @@ class TokenRefreshContract(Protocol):
 
         `renewable`: this pair may be exchanged now. `satisfied`: the stored pair meets the need. `gone`: absent or
         signed out. `corrupt`: the record cannot be parsed. `revoked`: the pair has a revoked mark, is a tombstone, or
-        has no refresh token. `backing_off`: the shared backoff, or the one for forced rotations, is not over.
+        has no refresh token. `backing_off`: the shared backoff, or the one for forced rotations, is not over, or the store
+        could not be asked (`error`).
         `foreign`: another issuer's. Nothing was sent.
         """
 

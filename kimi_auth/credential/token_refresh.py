@@ -59,8 +59,8 @@ class TokenRefreshHooks:
         snapshot, token, now = view.snapshot, view.snapshot.token, self._ports.now()
         # Results of an earlier try of this walk must not steer this one.
         ctx = ctx._replace(view=view, claim=Claim("none"), retry_after_s=None, retry_at_s=0.0)
-        if state == "corrupt":
-            return "corrupt", ctx._replace(error=error)
+        if snapshot.state in {"corrupt", "unreachable"}:
+            return self._unread(ctx._replace(error=error))
         if isinstance(error, WrongIssuer):
             return "foreign", ctx._replace(error=error)
         if state == "absent" or token is None:
@@ -90,6 +90,11 @@ class TokenRefreshHooks:
         if until_s:
             return "backing_off", self._retrying_at(until_s, ctx._replace(error=backoffs.transient_error(backoff)))
         return "renewable", ctx
+
+    def _unread(self, ctx: CredentialContext) -> tuple[RereadOutcome, CredentialContext]:
+        if ctx.snapshot.state == "corrupt":
+            return "corrupt", ctx
+        return "backing_off", ctx._replace(retry_at_s=self._clock.wall_s() + UNSAVED_RETRY_S)
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:
         try:
@@ -284,11 +289,11 @@ class TokenRefreshHooks:
         if binding is not None:
             return binding
         try:
-            self._store.bind(Binding(self._issuer))
+            self._store.bind(bound := Binding(self._issuer, device_id=self._ports.device_id()))
         except StorageError as error:
             log.warning("the credential could not be bound to its OAuth host: %s", error.line)
             return None
-        return Binding(self._issuer)
+        return bound
 
     def _drop_claim(self, claim: Claim) -> None:
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from .exposure import exposed_to
 from .homes import expanded
 from .modes import PRIVATE_DIRECTORY, close, make_directories, tighten
-from .mounts import keeps_modes
+from .mounts import Mount, keeps_modes, mount_at
 from .reach import Location, Where, followed, is_directory, names, path_of, reached, remarks, stat_at
 from .reading import Found, read_bounded
 from .replacing import refuse_fixed
@@ -49,6 +49,7 @@ __all__ = [
     "Fixed",
     "Found",
     "Location",
+    "Mount",
     "NotAFile",
     "NotOurs",
     "TooLarge",
@@ -66,6 +67,7 @@ __all__ = [
     "keeps_modes",
     "link_durably",
     "make_directories",
+    "mount_at",
     "names",
     "overwrite_durably",
     "path_of",

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Mount", "is_protected", "keeps_modes", "mount_of_its_own"]
+__all__ = ["Mount", "is_protected", "keeps_modes", "mount_at", "mount_of_its_own"]
 
 TABLE = Path("/proc/self/mountinfo")
 
@@ -39,6 +39,15 @@ def keeps_modes(device: int) -> bool:
     name = f"{os.major(device)}:{os.minor(device)}"
     kinds = {mount.kind for mount in _table() if mount.device == name}
     return not any(_MODELESS.fullmatch(kind) for kind in kinds)
+
+
+def mount_at(path: Path) -> Mount | None:
+    """The mount that `path` lies on; None where the system has no table."""
+    real = os.path.realpath(path)
+    holding = [mount for mount in _table() if Path(real).is_relative_to(mount.point)]
+    return max(
+        reversed(holding), key=lambda mount: len(mount.point), default=None
+    )  # of two on one point the later counts
 
 
 def mount_of_its_own(name: str, directory: int) -> str:

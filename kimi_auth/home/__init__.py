@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .choice import FOUND, Home, choose, holds_login
+from .choice import FOUND, Home, choose, holds_login, other_login
 from .kinds import KIMI_CLI, KIMI_CODE, KINDS, Kind, slot
 from .region import Addresses, Login, login_of
 
@@ -18,5 +18,6 @@ __all__ = [
     "choose",
     "holds_login",
     "login_of",
+    "other_login",
     "slot",
 ]

@@ -16,7 +16,7 @@ from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
 from .kinds import KIMI_CLI, KIMI_CODE, KINDS, Kind
 
-__all__ = ["FOUND", "Home", "choose", "holds_login", "looks_like_kimi_code"]
+__all__ = ["FOUND", "Home", "choose", "holds_login", "looks_like_kimi_code", "other_login"]
 
 FOUND = "login"
 """The source of a home that was chosen because it alone holds a login."""
@@ -27,13 +27,12 @@ CONFIG_BYTES_MAX = 1 << 20
 
 class Home(NamedTuple):
     """A chosen home. `source`: as in `kimi_auth.selection`, or `FOUND`. `why`: more about that for people, "" for
-    nothing. `other`: the other home, where that one holds a login too."""
+    nothing."""
 
     kind: Kind
     path: Path
     source: str
     why: str = ""
-    other: Path | None = None
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -64,13 +63,22 @@ def choose(environ: Mapping[str, str], given: str | os.PathLike[str] | None = No
     return _by_itself(reads=reads)
 
 
+def other_login(home: Home, environ: Mapping[str, str]) -> Path | None:
+    """The home of the other program, where that holds a login too."""
+    kind = next(kind for kind in KINDS.values() if kind is not home.kind)
+    named = select(environ, variables=(kind.variable,), default=kind.directory)[0]
+    try:
+        other = _home(kind, named, DEFAULT)
+    except ConfigError:
+        return None
+    return other.path if other.path.resolve() != home.path.resolve() and holds_login(other) else None
+
+
 def _by_itself(*, reads: bool) -> Home:
     ours, theirs = (_home(kind, kind.directory, DEFAULT) for kind in KINDS.values())
-    if not holds_login(theirs):
-        return ours
-    if reads and not holds_login(ours):
+    if reads and holds_login(theirs) and not holds_login(ours):
         return Home(theirs.kind, theirs.path, FOUND, tr("no login in {path}", path=ours.path))
-    return Home(ours.kind, ours.path, DEFAULT, ours.why, other=theirs.path)
+    return ours
 
 
 def _home(kind: Kind, named: str, source: str) -> Home:

@@ -33,7 +33,8 @@ class Kind(NamedTuple):
 
     `slot(platform key, OAuth host, API base)`: the key of a login. `layout(home, that key, clock)`: how its record is
     kept. `binds_by_slot`: the key alone says which host a login belongs to. `owns_config`: kimi-auth keeps config.toml up
-    to date; else it is written only when asked. `dashed_id`: the form of a new `device_id`.
+    to date; else it is written only when asked. `dashed_id`: the form of a new `device_id`. `lends_end`: a lent record says
+    when its token ends; kimi-code would try to renew it before.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Kind(NamedTuple):
     binds_by_slot: bool = False
     owns_config: bool = True
     dashed_id: bool = False
+    lends_end: bool = True
 
 
 def slot(oauth_host: str, api_base: str) -> str:
@@ -103,6 +105,7 @@ KIMI_CODE = Kind(
     binds_by_slot=True,
     owns_config=False,
     dashed_id=True,
+    lends_end=False,
 )
 
 KINDS = {kind.name: kind for kind in (KIMI_CLI, KIMI_CODE)}

@@ -97,6 +97,7 @@ class DeviceLoginHooks:
         self._server = effects.server
         self._clock = effects.clock
         self._issuer = effects.issuer
+        self._device_id = effects.device_id
         self._around = around
         self._view = around.view
 
@@ -242,7 +243,7 @@ class DeviceLoginHooks:
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
         token = _token_of(ctx)
-        binding = Binding(self._issuer, ctx.code.origins if ctx.code else ())
+        binding = Binding(self._issuer, ctx.code.origins if ctx.code else (), self._device_id())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
             unfit = ConfigError(

@@ -16,6 +16,8 @@ from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.login.contracts import DeviceLoginContract
 from kimi_auth.login.device_login import DeviceLoginHooks
 from kimi_auth.machine import Library, disagreements
+from kimi_auth.serving.contracts import GrantContract
+from kimi_auth.serving.grant_life import GrantHooks
 
 from .page_data import read_page_data
 
@@ -31,6 +33,7 @@ class Hooks(NamedTuple):
 
 HOOKS: Mapping[str, Hooks] = {
     "device_login": Hooks(DeviceLoginContract, DeviceLoginHooks),
+    "grant": Hooks(GrantContract, GrantHooks),
     "sign_out": Hooks(SignOutContract, CredentialHooks),
     "token_lifecycle": Hooks(TokenLifecycleContract, CredentialHooks),
     "token_refresh": Hooks(TokenRefreshContract, CredentialHooks),

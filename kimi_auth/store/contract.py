@@ -8,14 +8,20 @@ OAuth host of the record: it outlives renewals, because other clients drop the r
 Reads never block, never lock and never raise for bad content: the result carries the error. Decisions are made from
 `view`; the other reads serve comparisons and people. Every write is called with the lock held (`locked`), raises
 `StorageError` if the medium refuses, and is durable when it returns. One contract test class runs on every store.
+
+A store that is asked over a network answers reads from memory: what it saw last, or `unreachable` where it saw nothing
+yet or cannot be asked. `look` asks it, in a thread; under the lock every `view` and `read` does. So no read of any store
+lets an event loop wait. Times are those of the store's `clock`: hosts that share a store share its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from kimi_auth.clock import Clock
 from kimi_auth.errors import StorageError
 from kimi_auth.token import Token
 
@@ -26,6 +32,7 @@ __all__ = [
     "ClaimState",
     "Committed",
     "CredentialStore",
+    "Finding",
     "Hold",
     "RecordState",
     "RevokedMark",
@@ -38,7 +45,7 @@ Stamp = tuple[int, ...]
 """Identity of the content of a location. Equal stamps mean that nothing was installed in between; () means no
 record."""
 
-RecordState = Literal["absent", "present", "corrupt"]
+RecordState = Literal["absent", "present", "corrupt", "unreachable"]
 ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_flight"]
 
 
@@ -48,7 +55,8 @@ class Snapshot(NamedTuple):
     `present`: `token` and its fingerprint `fp`; a record whose tokens are both empty is `present` too
     (`token.is_empty`). Then `problem` is the reason why the record cannot be replaced, None if it can; with one, its
     refresh token must not be spent. `corrupt`: `problem` is the reason, without a character of the content. `absent`:
-    no record exists.
+    no record exists. `unreachable`: the store cannot be asked now; `stamp`, `token` and `fp` are those that it had when it
+    was seen last, and `problem` says why.
     """
 
     state: RecordState
@@ -125,11 +133,13 @@ class Binding(NamedTuple):
     """The OAuth host that the credential belongs to, kept beside the record.
 
     `issuer`: its URL; "" for an unreadable binding, which fits no host. `origins`: the other https origins of the
-    issuer's token and revocation endpoints at sign-in; no refresh token goes to any other origin.
+    issuer's token and revocation endpoints at sign-in; no refresh token goes to any other origin. `device_id`: the device
+    that the login was made on, for a store that several hosts share; "" where the home has a file of its own for it.
     """
 
     issuer: str
     origins: tuple[str, ...] = ()
+    device_id: str = ""
 
 
 class View(NamedTuple):
@@ -141,6 +151,14 @@ class View(NamedTuple):
     mark: RevokedMark | None = None
     backoff: Backoff = Backoff()
     binding: Binding | None = None
+
+
+class Finding(NamedTuple):
+    """What a store says of itself: the subject, the evidence, and the next step, "" where all is well."""
+
+    name: str
+    evidence: str
+    step: str = ""
 
 
 class Hold(Protocol):
@@ -158,6 +176,23 @@ class CredentialStore(Protocol):
     def location(self) -> str:
         """The location, for people."""
 
+    @property
+    def file(self) -> Path | None:
+        """The file that holds the record; None for a store without files."""
+
+    def clock(self) -> Clock:
+        """The clock that the stored times are of: this host's for files, the database's for a database."""
+
+    def examine(self) -> Iterator[Finding]:
+        """Looks at what the store depends on, for `kimi-auth doctor`. Shows no secret; may ask the network."""
+
+    def is_current(self) -> bool:
+        """True if `view` shows what is stored now, as files always do; False if `look` may show something newer."""
+
+    def look(self, patience_s: float) -> None:
+        """Brings `view` up to date, within `patience_s` seconds; never raises for a store that cannot be asked. Blocks the
+        calling thread; nothing to do for files."""
+
     # --- reading: at any time, without the lock ----------------------------------------------------------------------
     def view(self) -> View:
         """The record with its sidecars: the record did not change while they were read. While other programs keep
@@ -173,8 +208,9 @@ class CredentialStore(Protocol):
         """True if nothing was installed since `stamp`. Called before each use of a token, so as cheap as the medium
         allows.
 
-        A write to the record is seen at once; a replaced directory or link above it, after a second at the latest. The
-        transaction does not rely on it: it compares stamps.
+        In files a write to the record is seen at once; a replaced directory or link above it, after a second at the latest.
+        In a database a write is seen within a second while it can be asked; meanwhile the answer is True. The transaction
+        does not rely on it: it compares stamps.
         """
 
     def revoked_mark(self, fp: str) -> RevokedMark | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +15,7 @@ from kimi_auth.errors import StorageError
 from kimi_auth.support.language import tr
 
 from . import lock, medium, owners
-from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp, View
+from .contract import Backoff, Binding, Claim, Finding, RevokedMark, Snapshot, Stamp, View
 from .folder import Folder, name_of
 from .formats import is_tombstone
 from .layout import Layout
@@ -42,6 +43,34 @@ class FileReader:
     @property
     def location(self) -> str:
         return tr("the file {path}", path=self.path)
+
+    @property
+    def file(self) -> Path:
+        return self.target
+
+    def clock(self) -> Clock:
+        return self._clock
+
+    def is_current(self) -> bool:
+        return True
+
+    def look(self, patience_s: float) -> None:
+        """Nothing to do: every read is of the disk."""
+
+    def examine(self) -> Iterator[Finding]:
+        """Whether only the owner may read the file. A file that cannot be looked at yields nothing."""
+        path = self.target
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            return
+        step = f"chmod 600 {shlex.quote(str(path))}"
+        if mode & 0o077:
+            yield Finding(tr("file mode"), tr("{mode:04o}: others may read or write it", mode=mode), step)
+        elif mode & 0o600 != 0o600:
+            yield Finding(tr("file mode"), tr("{mode:04o}: its owner may not read and write it", mode=mode), step)
+        else:
+            yield Finding(tr("file mode"), tr("{mode:04o}: yours alone", mode=mode))
 
     @property
     def target(self) -> Path:

@@ -7,6 +7,7 @@ versions share the files.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 URL_MAX = 2048
+_DEVICE_ID = re.compile(r"[0-9a-f-]{32,36}")
 EMPTY_FP = fingerprint(Token("", "", 0.0, 0.0))
 """The fingerprint of a record without tokens: a logout's, or another program's tombstone."""
 
@@ -113,8 +115,12 @@ def decode_backoff(data: bytes) -> Backoff:
 
 
 def encode_binding(binding: Binding) -> bytes:
-    """A binding file's bytes: `{"v": 1, "issuer": "https://...", "origins": ["https://..."]}`."""
-    return json.dumps({"v": VERSION, "issuer": binding.issuer, "origins": list(binding.origins)}).encode() + b"\n"
+    """A binding file's bytes: `{"v": 1, "issuer": "https://...", "origins": ["https://..."]}`, and `device_id` if it has
+    one."""
+    value = {"v": VERSION, "issuer": binding.issuer, "origins": list(binding.origins)}
+    if binding.device_id:
+        value["device_id"] = binding.device_id
+    return json.dumps(value).encode() + b"\n"
 
 
 def decode_binding(data: bytes) -> Binding:
@@ -123,7 +129,9 @@ def decode_binding(data: bytes) -> Binding:
     issuer, origins = value.get("issuer"), value.get("origins", [])
     if not isinstance(origins, list) or not all(map(_is_url, (issuer, *origins))):
         return Binding("")
-    return Binding(str(issuer), tuple(origins))
+    device_id = value.get("device_id")
+    is_id = isinstance(device_id, str) and _DEVICE_ID.fullmatch(device_id)
+    return Binding(str(issuer), tuple(origins), str(device_id) if is_id else "")
 
 
 def _is_url(value: object) -> bool:

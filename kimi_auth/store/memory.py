@@ -16,7 +16,7 @@ from kimi_auth.support.text import clean
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners
-from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, Stamp, View
+from .contract import Backoff, Binding, Claim, Committed, Finding, RevokedMark, Snapshot, Stamp, View
 from .formats import EMPTY_FP, has_served, is_over, is_tombstone
 
 __all__ = ["MemoryStore"]
@@ -62,6 +62,23 @@ class MemoryStore:
     @property
     def location(self) -> str:
         return "memory"
+
+    @property
+    def file(self) -> None:
+        return None
+
+    def clock(self) -> Clock:
+        return self._clock
+
+    def is_current(self) -> bool:
+        return True
+
+    def look(self, patience_s: float) -> None:
+        """Nothing to do: memory is always up to date."""
+
+    def examine(self) -> Iterator[Finding]:
+        """Nothing to say."""
+        return iter(())
 
     def spoil(self, words: str = "it is not JSON, or not all of it") -> None:
         """Makes the record corrupt, as if another program had overwritten it."""

@@ -12,8 +12,15 @@ import sys
 
 __all__ = ["EXTRAS", "install"]
 
-EXTRAS = {"compression": "brotli", "emulator": "starlette", "keyring": "keyring", "qr": "segno", "socks": "socksio"}
-"""Each extra, and a package that only it brings."""
+EXTRAS = {
+    "compression": "brotli",
+    "emulator": "starlette",
+    "keyring": "keyring",
+    "qr": "segno",
+    "serve": "uvicorn",
+    "socks": "socksio",
+}
+"""Each extra, and a package that it brings."""
 
 
 def install(extra: str, prefix: str = "") -> str:

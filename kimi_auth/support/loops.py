@@ -14,6 +14,7 @@ __all__ = [
     "Signal",
     "checked_s",
     "in_thread",
+    "is_in_loop",
     "is_trio",
     "no_loop_here",
     "only_asyncio",
@@ -35,6 +36,11 @@ def is_trio() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def is_in_loop() -> bool:
+    """Whether this thread runs an event loop, which blocking code would stop."""
+    return is_trio() or running_loop() is not None
 
 
 def only_asyncio(what: str) -> None:

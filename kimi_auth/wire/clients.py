@@ -64,7 +64,7 @@ class Clients:
     def _lend(self, request: Request) -> AbstractContextManager[http_libraries.Client]:
         library = library_for(self._transport)
         client: AbstractContextManager[http_libraries.Client] = library.Client(
-            transport=Transport(self._transport, lambda: library.HTTPTransport(**settings_for(request, library))),
+            transport=Transport(self._transport, lambda: library.HTTPTransport(**settings_for(request.url, library))),
             trust_env=False,
             cookies=no_cookies(),
         )

@@ -22,7 +22,7 @@ from .transports import no_cookies, safe, settings_for
 if TYPE_CHECKING:
     from kimi_auth.support import http_libraries
 
-__all__ = ["LoopClients"]
+__all__ = ["LoopClients", "get_ready", "is_ready", "open_transport"]
 
 KEPT_S = 900.0
 """How long an event loop's connection may be idle. Longer than any wait between two polls."""
@@ -55,6 +55,14 @@ async def _connect_to_nothing(library: Any) -> None:
         await transport.handle_async_request(library.Request("GET", "http://127.0.0.1:0/"))
 
 
+def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> http_libraries.AsyncTransport:
+    """A transport of `library` for the server of `url`, through the proxy and with the certificates of this environment. It keeps
+    up to `connections` open, each for `idle_s` seconds without a request. Raises UnsendableError."""
+    limits = library.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=idle_s)
+    opened: http_libraries.AsyncTransport = library.AsyncHTTPTransport(**settings_for(url, library), limits=limits)
+    return opened
+
+
 class LoopClients:
     """Sends requests from event loops. A loop keeps its connections until `aclose`, and never reads certificates itself."""
 
@@ -80,7 +88,7 @@ class LoopClients:
 
     def _of_this_loop(self, request: Request) -> http_libraries.AsyncClient:
         library = library_for(self._given)
-        settings = settings_for(request, library) if self._given is None else {}
+        settings = settings_for(request.url, library) if self._given is None else {}
         proxy = settings.get("proxy")
         wanted = asyncio.get_running_loop(), proxy.url if proxy else None
         with self._guard:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .certificates import trusted
 from .proxies import proxy_for
-from .request import Request
 
 if TYPE_CHECKING:
     from kimi_auth.support import http_libraries
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["Transport", "no_cookies", "safe", "settings_for"]
 
 
-def settings_for(request: Request, library: Any) -> dict[str, Any]:
-    """Certificates and proxy for `request`. Raises UnsendableError.
+def settings_for(url: str, library: Any) -> dict[str, Any]:
+    """Certificates and proxy for a request to `url`. Raises UnsendableError.
 
     `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
     certificates.
     """
-    proxy = proxy_for(request.url, library)
+    proxy = proxy_for(url, library)
     if proxy is not None and proxy.url.scheme == "https":
         proxy.ssl_context = trusted()
     return {"verify": trusted(), "proxy": proxy, "trust_env": False}

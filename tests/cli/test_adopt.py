@@ -189,7 +189,7 @@ def test_adopt_refuses_nonsense(kimi: Run, store: FileStore, url: str) -> None:
 
 def test_where_adopt_has_nothing_to_do(kimi: Run, store: FileStore) -> None:
     """Its exit statuses are those of every command, and it binds nothing then."""
-    assert kimi("adopt").status == 2
+    assert kimi("adopt").status == 3
     assert kimi("adopt", "--issuer", BUILT_IN, "--platform", "nowhere").status == 2
     assert kimi("adopt", "--issuer", BUILT_IN, "--platform", "moonshot-ai").status == 9
     assert kimi("adopt", "--issuer", BUILT_IN).status == 3

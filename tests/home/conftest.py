@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from house import npm
 from house.patience import heard
 from servers.fixtures import unavailable
 
-from home import install
+from home.stage import Stage, stages
 
 
 class Program:
@@ -24,7 +25,7 @@ class Program:
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=environ | {"PATH": install.SEARCH_PATH, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=environ | {"PATH": npm.SEARCH_PATH, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,12 +81,14 @@ def record() -> Callable[..., str]:
 @pytest.fixture
 def programs() -> Iterator[tuple[Callable[[Path], Program], Callable[[Path], Program]]]:
     """Start kimi-code's lock package, and ours, on a home."""
-    if lack := install.missing():
+    if lack := npm.KIMI_CODE.missing(any_node=True):
         unavailable(*lack)
     started: list[Program] = []
 
     def theirs(home: Path) -> Program:
-        started.append(Program([str(install.tool("node")), "locker.cjs", str(home / "oauth/kimi-code")], install.NODE))
+        started.append(
+            Program([str(npm.tool("node")), "locker.cjs", str(home / "oauth/kimi-code")], npm.KIMI_CODE.folder)
+        )
         return started[-1]
 
     def ours(home: Path) -> Program:
@@ -97,3 +100,9 @@ def programs() -> Iterator[tuple[Callable[[Path], Program], Callable[[Path], Pro
         if program.process.poll() is None:
             program.process.kill()
         heard(program.process)
+
+
+@pytest.fixture
+def stage_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stage]]:
+    """`stage_with(access_ttl_s=20)`: a stage whose emulator has that setting."""
+    yield from stages(tmp_path, monkeypatch)

@@ -10,7 +10,7 @@ import pytest
 
 from kimi_auth import AmbiguousHome, ConfigError, Session
 from kimi_auth.__main__ import FallThrough, answer
-from kimi_auth.home import choose, holds_login
+from kimi_auth.home import choose, holds_login, other_login
 from kimi_auth.selection import LENT, lent_mark
 from kimi_auth.session import components_of
 from kimi_auth.token import key_fingerprint
@@ -63,7 +63,7 @@ def test_without_a_word(
     for home in holders:
         sign_in(home)
     found = choose({}, reads=reads)
-    assert (found.kind.name, found.source, found.other is not None) == expected
+    assert (found.kind.name, found.source, other_login(found, {}) is not None) == expected
 
 
 NAMED = [
@@ -184,10 +184,16 @@ def test_the_fast_lane_steps_aside(tmp_path: Path, record: Callable[..., str], n
 
 
 def test_a_session_says_it(code_home: Path, record: Callable[..., str]) -> None:
-    """Status names the home, the reason, and the other one that holds a login too."""
+    """Status names the home, the reason, and the other one that holds a login too, however the first one was named."""
     (code_home / "credentials/kimi-code.json").write_text(record())
     status = Session(home=code_home, environ={}).status()
     assert (status.home, status.state, status.other_home) == ("kimi-code", "expiring", "")
+    named = {"KIMI_SHARE_DIR": str(code_home.parent / "cli")}
+    assert Session(home=code_home, environ=named).status().other_home == ""
+    copy = code_home.parent / "cli/credentials/kimi-code.json"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(record())
+    assert Session(home=code_home, environ=named).status().other_home == named["KIMI_SHARE_DIR"]
     assert "tui.toml" in status.home_why
     assert json.loads((code_home / "credentials/kimi-code.json").read_text())["expires_in"] == 900
 

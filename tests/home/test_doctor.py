@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ import pytest
 from house.patience import heard
 
 from kimi_auth.cli import main
+from kimi_auth.cli.doctor import homes
+from kimi_auth.cli.doctor.borders import border
+from kimi_auth.files import mounts
 
 Told = dict[str, list[tuple[str, str]]]
 
@@ -50,30 +54,130 @@ def test_all_is_well(doctor: Callable[[], Told]) -> None:
 
 
 def test_the_lock(code_home: Path, doctor: Callable[[], Told]) -> None:
-    """A held lock, one left behind, and a file where no file may be, which alone is a finding."""
+    """A held lock and one left behind are told, and are no finding."""
     path = code_home / "oauth/kimi-code.lock"
     path.mkdir()
     assert doctor()["lock of kimi-code"][0][0].startswith("held by kimi-code")
     os.utime(path, (1.0, 1.0))
     evidence, step = doctor()["lock of kimi-code"][0]
     assert ("left behind" in evidence, step) == (True, "")
-    path.rmdir()
-    path.touch()
-    evidence, step = doctor()["lock of kimi-code"][0]
-    assert "no directory" in evidence
-    assert step.startswith("rm ")
+
+
+Harm = Callable[[Path], object]
+UNUSABLE: dict[str, tuple[Harm, str, str]] = {
+    # how the lock's name is taken: the evidence, and the step
+    "a file": (lambda lock: lock.touch(), "no directory", "rm "),
+    "a file inside": (lambda lock: (lock.mkdir(), (lock / "pid").touch()), "not empty", "rm -r "),
+    "stamped far ahead": (
+        lambda lock: (lock.mkdir(), os.utime(lock, (time.time() + 600,) * 2)),
+        "ahead of this host's clock",
+        "close every kimi-code, then: rmdir ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["kimi-code.lock", "kimi-code-env-0e4f99c69cc27850.lock"])
+@pytest.mark.parametrize(("harm", "evidence", "step"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_lock_that_is_no_good(
+    code_home: Path, doctor: Callable[[], Told], name: str, harm: Harm, evidence: str, step: str
+) -> None:
+    """What kimi-code can never take over is a finding, for this login and for any other one of the home; it is left there."""
+    path = code_home / "oauth" / name
+    harm(path)
+    told = [check for check in doctor()["lock of kimi-code"] if check[1]]
+    assert len(told) == 1
+    assert evidence in told[0][0]
+    assert told[0][1].startswith(step)
     assert path.exists()
 
 
-def test_one_pair_in_two_homes(code_home: Path, record: Callable[..., str], doctor: Callable[[], Told]) -> None:
-    """A copied login is found before its first renewal ends one of the copies."""
+@pytest.mark.root
+def test_another_users_lock(code_home: Path, doctor: Callable[[], Told]) -> None:
+    """A lock that another user's process made is named with its owner: kimi-code cannot remove it."""
+    path = code_home / "oauth/kimi-code.lock"
+    path.mkdir()
+    os.chown(path, 12345, 12345)
+    evidence, step = doctor()["lock of kimi-code"][0]
+    assert ("uid 12345" in evidence, step.startswith("sudo rmdir ")) == (True, True)
+
+
+def test_one_pair_in_two_homes(
+    code_home: Path, record: Callable[..., str], doctor: Callable[[], Told], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copied login is found before its first renewal ends one of the copies, and the step that is named is a cure: it ends
+    neither."""
     copy = code_home.parent / ".kimi/credentials/kimi-code.json"
     copy.parent.mkdir(mode=0o700, parents=True)
     copy.write_text((code_home / "credentials/kimi-code.json").read_text())
-    (evidence, step), *others = doctor()["pairs"]
-    assert ("credentials/kimi-code.json" in evidence, "logout" in step, others) == (True, True, [])
+    told = doctor()
+    (evidence, step), *others = told["pairs"]
+    assert ("credentials/kimi-code.json" in evidence, "kimi-auth adopt" in step, others) == (True, True, [])
+    assert "holds a login too" in told["home"][0][0]
     copy.write_text(record(2))
     assert "pairs" not in doctor()
+    copy.write_text((code_home / "credentials/kimi-code.json").read_text())
+    copy.chmod(0o600)
+    assert main(["adopt", "--home", str(code_home)]) == 0
+    capsys.readouterr()
+    assert "pairs" not in doctor()
+    third = code_home.parent / "third"
+    shutil.copytree(code_home, third)
+    main(["doctor", "--json", "--home", str(third)])
+    assert "pairs" not in {
+        check["check"] for check in json.loads(capsys.readouterr().out)["checks"]
+    }  # neither is usual
+
+
+TABLE = """\
+22 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 22 0:31 / /mnt/c rw - 9p C:\\134 rw,aname=drvfs;path=C:\\
+31 22 0:32 / /work rw - virtiofs share rw
+32 22 0:33 / /nfs rw - nfs4 server:/home rw,vers=4.2
+33 32 8:2 / /nfs/local\\040disk rw - xfs /dev/sdb1 rw
+34 22 0:34 / /mnt/d rw - drvfs D: rw
+35 34 8:3 / /mnt/d rw - ext4 /dev/sdc1 rw
+"""
+BORDERS = [
+    # where a home lies, the kernel: text of the evidence, is it a finding
+    ("/home/me/.kimi-code", "6.1.0-amd64", None),
+    ("/home/me/.kimi-code", "5.15.153.1-microsoft-standard-WSL2", None),
+    ("/mnt/c/Users/me/.kimi-code", "5.15.153.1-microsoft-standard-WSL2", ("Windows", True)),
+    ("/mnt/c/Users/me/.kimi-code", "4.4.0-19041-Microsoft", ("Windows", True)),
+    ("/mnt/c/me", "6.1.0-amd64", ("shared folder (9p)", False)),
+    ("/mnt/d/me", "5.15.153.1-microsoft-standard-WSL2", None),
+    ("/work/home", "6.1.0-amd64", ("shared folder (virtiofs)", False)),
+    ("/workshop", "6.1.0-amd64", None),
+    ("/nfs/me/.kimi-code", "6.1.0-amd64", ("network file system (nfs4)", False)),
+    ("/nfs/local disk/me", "6.1.0-amd64", None),
+]
+
+
+@pytest.mark.parametrize(("home", "kernel", "expected"), BORDERS)
+def test_disks_of_other_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, kernel: str, expected: tuple[str, bool] | None
+) -> None:
+    """From the mount table alone: where Windows writes too a login of one's own is advised, other borders are named."""
+    table = tmp_path / "mountinfo"
+    table.write_text(TABLE)
+    monkeypatch.setattr(mounts, "TABLE", table)
+    mount = mounts.mount_at(Path(home))
+    assert mount is not None
+    told = border(mount, kernel)
+    assert (told is None) == (expected is None)
+    if told and expected:
+        assert (expected[0] in told[0], bool(told[1])) == (True, expected[1])
+
+
+def test_a_disk_of_windows(
+    tmp_path: Path, code_home: Path, monkeypatch: pytest.MonkeyPatch, doctor: Callable[[], Told]
+) -> None:
+    """Doctor says it of the home that it looks at."""
+    table = tmp_path / "mountinfo"
+    table.write_text(f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 0:31 / {tmp_path.resolve()} rw - 9p C: rw\n")
+    monkeypatch.setattr(mounts, "TABLE", table)
+    monkeypatch.setattr(homes, "release", lambda: "5.15.153.1-microsoft-standard-WSL2")
+    evidence, step = doctor()["home"][1]
+    assert ("Windows" in evidence, "--home kimi-cli" in step) == (True, True)
 
 
 def test_unfinished_writes(code_home: Path, doctor: Callable[[], Told]) -> None:
@@ -96,18 +200,23 @@ def test_a_switch_of_kimi_code(monkeypatch: pytest.MonkeyPatch, doctor: Callable
     assert doctor()["lock of kimi-code"][0][1] == "unset KIMI_DISABLE_OAUTH_LOCK"
 
 
-def test_remote_control(tmp_path: Path, code_home: Path, doctor: Callable[[], Told]) -> None:
-    """A running `kimi rc` of this home is named with its pid, one of another home is not."""
-    program = tmp_path / "kimi"
-    program.write_text("import sys; sys.stdin.read()")
-    command = [sys.executable, str(program), "rc"]
-    homes = (code_home, tmp_path / "else")
-    child, other = (
-        subprocess.Popen(command, env={"KIMI_CODE_HOME": str(home)}, stdin=subprocess.PIPE, text=True) for home in homes
-    )
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"pid": "1"}', '{"pid": 0}', '{"pid": -1}', '{"pid": 999999999}', '{"pid": true}']
+)
+def test_no_remote_control(code_home: Path, doctor: Callable[[], Told], text: str) -> None:
+    """A file that names no running process is no finding: kimi-code leaves it behind when it is killed."""
+    (code_home / "server").mkdir()
+    (code_home / "server/rc.json").write_text(text)
+    assert "remote control" not in doctor()
+
+
+def test_remote_control(code_home: Path, doctor: Callable[[], Told]) -> None:
+    """A running Remote Control is named with its pid, from the file in which kimi-code names it."""
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True)
+    (code_home / "server").mkdir()
+    (code_home / "server/rc.json").write_text(json.dumps({"pid": child.pid, "nonce": "0", "url": "http://h"}))
     told = doctor()["remote control"]
     heard(child)
-    heard(other)
     ((evidence, step),) = told
     assert (f"pid {child.pid}" in evidence, f"kill {child.pid}" in step) == (True, True)
 

@@ -69,3 +69,89 @@ def test_killed_in_between(homes: tuple[Path, Path], code_home: Path, monkeypatc
     assert json.loads(theirs.read_text())["access_token"] == "access-1"
     assert main(["adopt", "--move", "--home", str(code_home)]) == 0
     assert json.loads(theirs.read_text())["access_token"] == ""
+
+
+def test_share(homes: tuple[Path, Path], code_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Adopted without a word it stays where it is: nothing is written, and commands that name a home use it."""
+    theirs, ours = homes
+    before = theirs.read_bytes()
+    assert main(["adopt", "--home", str(code_home), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["home"], told["to"].endswith(str(theirs)), "removed" in told) == ("kimi-code", True, False)
+    assert (theirs.read_bytes(), ours.exists()) == (before, False)
+    assert Session(home=code_home).access_token_sync() == "access-1"
+
+
+@pytest.mark.parametrize("way", [[], ["--move"]], ids=["shared", "moved"])
+def test_a_copied_pair(homes: tuple[Path, Path], code_home: Path, way: list[str]) -> None:
+    """One pair that lies in both homes is alive in one afterwards, the one that was asked for, and unrevoked."""
+    theirs, ours = homes
+    ours.parent.mkdir(mode=0o700, parents=True)
+    ours.write_text(theirs.read_text())
+    ours.chmod(0o600)
+    assert main(["adopt", *way, "--home", str(code_home)]) == 0
+    tokens = {path: json.loads(path.read_text())["access_token"] for path in (theirs, ours)}
+    assert tokens == ({theirs: "", ours: "access-1"} if way else {theirs: "access-1", ours: ""})
+    assert main(["adopt", *way, "--home", str(code_home)]) == (3 if way else 0)
+
+
+def test_a_copy_that_config_toml_knows(
+    homes: tuple[Path, Path], code_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the copy its provider leaves our config.toml, so that commands without --home find the shared login."""
+    _, ours = homes
+    monkeypatch.setenv("HOME", str(ours.parents[1].parent))
+    monkeypatch.delenv("KIMI_SHARE_DIR")
+    default = {name: Path.home() / name for name in (".kimi", ".kimi-code")}
+    code_home.rename(default[".kimi-code"])
+    copy = default[".kimi"] / "credentials/kimi-code.json"
+    copy.parent.mkdir(mode=0o700, parents=True)
+    copy.write_text((default[".kimi-code"] / "credentials/kimi-code.json").read_text())
+    copy.chmod(0o600)
+    oauth = 'oauth = { storage = "file", key = "oauth/kimi-code" }'
+    text = f'[providers."managed:kimi-code"]\ntype = "kimi"\nbase_url = "https://api.kimi.com/coding/v1"\napi_key = ""\n{oauth}\n'
+    (default[".kimi"] / "config.toml").write_text(text)
+    assert main(["adopt"]) == 0
+    assert "export" not in capfd.readouterr().err
+    assert main(["token"]) == 0
+    assert capfd.readouterr().out == "access-1\n"
+    status = Session().status()
+    assert (status.home, status.other_home) == ("kimi-code", "")
+
+
+@pytest.mark.parametrize("way", [[], ["--move"]], ids=["shared", "moved"])
+@pytest.mark.parametrize("where", ["theirs", "ours"])
+def test_an_unfinished_renewal(
+    homes: tuple[Path, Path], code_home: Path, way: list[str], where: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A pair that an interrupted renewal may have spent goes nowhere, and its staged successor is not thrown away."""
+    theirs, ours = homes
+    ours.parent.mkdir(mode=0o700, parents=True)
+    ours.write_text(theirs.read_text())
+    ours.chmod(0o600)
+    store = components_of(Session(home=code_home) if where == "theirs" else Session()).store
+    with store.locked(0.0):
+        claim = store.claim(store.read().fp)
+        store.stage(claim, Token("access-2", "refresh-2", time.time() + 900, 900.0))
+    assert main(["adopt", *way, "--home", str(code_home)]) == 9
+    assert "not finished" in capfd.readouterr().err
+    assert store.view().claim.state == "staged"
+    assert {json.loads(path.read_text())["access_token"] for path in homes} == {"access-1"}
+
+
+def test_another_login_is_not_shared_over(
+    homes: tuple[Path, Path], code_home: Path, record: Callable[..., str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A login of its own in our home stands, and the way out is said; without one in kimi-code's there is nothing to adopt."""
+    theirs, ours = homes
+    ours.parent.mkdir(mode=0o700, parents=True)
+    ours.write_text(record(7))
+    ours.chmod(0o600)
+    assert main(["adopt", "--home", str(code_home)]) == 9
+    assert "kimi-auth logout --home kimi-cli" in capfd.readouterr().err
+    assert "access-7" in ours.read_text()
+    ours.unlink()
+    theirs.unlink()
+    assert main(["adopt", "--home", str(code_home)]) == 3
+    assert "kimi-auth login --home" in capfd.readouterr().err
+    assert main(["adopt", "--home", "kimi-cli"]) == 2

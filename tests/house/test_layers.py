@@ -28,10 +28,10 @@ THIRD_PARTY = {
     "pytest": {"testing"},
     "rich": {"cli"},
     "segno": {"cli"},
-    "starlette": {"testing"},
+    "starlette": {"serving", "testing"},
     "transitions": {"machine"},
     "typer": {"cli"},
-    "uvicorn": {"testing"},
+    "uvicorn": {"serving"},
     "websockets": {"clients"},
     "zstandard": {"wire"},
 }

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 import pytest
+from house import npm
 
-from servers import install
 from servers.real_server import RealServer, Settings
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _lacking(*packages: str) -> Missing | None:
 
 # name: (its missing requirement, module, class); modules are imported on demand, because a requirement may be missing
 SERVERS: Final[dict[str, tuple[Callable[[], Missing | None], str, str]]] = {
-    "oidc-provider": (install.missing, "servers.oidc_server", "OidcServer"),
+    "oidc-provider": (npm.OIDC_PROVIDER.missing, "servers.oidc_server", "OidcServer"),
     "authlib": (lambda: _lacking("authlib", "flask"), "servers.authlib_server", "AuthlibServer"),
     "emulator": (lambda: _lacking("starlette", "uvicorn"), "servers.emulator_server", "EmulatorServer"),
 }

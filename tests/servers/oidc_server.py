@@ -9,9 +9,9 @@ import tempfile
 import threading
 from typing import Any, ClassVar
 
+from house.npm import OIDC_PROVIDER, SEARCH_PATH, tool
 from house.patience import heard
 
-from servers.install import OIDC, SEARCH_PATH, tool
 from servers.real_server import RealServer, Settings
 
 
@@ -28,7 +28,7 @@ class OidcServer(RealServer):
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `stop` closes it
         self._process = subprocess.Popen(
             [str(tool("node")), "server.mjs"],
-            cwd=OIDC,
+            cwd=OIDC_PROVIDER.folder,
             env={
                 "PATH": SEARCH_PATH,
                 "PORT": "0",

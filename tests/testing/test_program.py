@@ -18,8 +18,8 @@ import httpx
 import pytest
 from house.patience import ended, heard
 
+from kimi_auth.serving.server import listen
 from kimi_auth.testing.emulator import Emulator
-from kimi_auth.testing.emulator.loopback import listen
 from kimi_auth.testing.emulator.program import main
 
 CLIENT_ID = "17e5f671-d194-4dfb-9706-5516cb48c098"

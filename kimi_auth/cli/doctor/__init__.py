@@ -32,7 +32,7 @@ RUNBOOK: tuple[Look, ...] = (
     environment.variables,
     credential.stored,
     credential.bound,
-    credential.private,
+    credential.told,
     credential.keyring,
     environment.models,
     renewal.lately,

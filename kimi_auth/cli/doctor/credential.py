@@ -17,14 +17,13 @@ from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
 from kimi_auth.login.keyring_migration import is_waiting
 from kimi_auth.platforms.server import sign_in_command
-from kimi_auth.store import FileStore
 from kimi_auth.support.extras import install
 from kimi_auth.support.language import joined, tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["bound", "file_of", "keyring", "private", "stored"]
+__all__ = ["bound", "file_of", "keyring", "stored", "told"]
 
 STEPS = {
     "absent": LOGIN,
@@ -74,21 +73,13 @@ def bound(session: Session, found: Status) -> Iterator[Check]:
     yield Check(tr("issuer"), joined(tr(", "), (found.issuer, says)))
 
 
-def private(session: Session, found: Status) -> Iterator[Check]:
-    """Only the owner may read the file."""
-    path = file_of(session)
+def told(session: Session, found: Status) -> Iterator[Check]:
+    """What the store says of itself: that only the owner may read the file."""
     mode = _mode(session)
-    if path is None or mode is None or (found.state == "corrupt" and not mode & stat.S_IRUSR):
-        return
-    quoted = shlex.quote(str(path))
-    if mode & 0o077:
-        yield Check(tr("file mode"), tr("{mode:04o}: others may read or write it", mode=mode), f"chmod 600 {quoted}")
-    elif mode & 0o600 != 0o600:
-        yield Check(
-            tr("file mode"), tr("{mode:04o}: its owner may not read and write it", mode=mode), f"chmod 600 {quoted}"
-        )
-    else:
-        yield Check(tr("file mode"), tr("{mode:04o}: yours alone", mode=mode))
+    if found.state == "corrupt" and mode is not None and not mode & stat.S_IRUSR:
+        return  # said by `stored`
+    for finding in components_of(session).store.examine():
+        yield Check(*finding)
 
 
 def keyring(session: Session, _: Status) -> Iterator[Check]:
@@ -125,5 +116,4 @@ def _mode_of(path: Path) -> int | None:
 
 def file_of(session: Session) -> Path | None:
     """The file that holds the credential; None for a store that is no file."""
-    store = components_of(session).store
-    return store.target if isinstance(store, FileStore) else None
+    return components_of(session).store.file

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth import files
+from kimi_auth.cli.doctor.borders import border, release
 from kimi_auth.cli.doctor.check import Check
 from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import duration
@@ -31,6 +32,10 @@ SKEW_S = 2.0
 """kimi-code compares a lock's time with its own clock, and takes over what looks 5 s old."""
 
 STILL_S = 30.0
+AHEAD_MAX_S = 60.0
+"""No program stamps its lock further ahead; kimi-code waits for 60 s."""
+
+RC_FILE = "server/rc.json"
 TEMPORARY = re.compile(r".+\.json\.tmp\.(\d+)\.[0-9a-f]{8}")
 NO_LOCK = "KIMI_DISABLE_OAUTH_LOCK"
 THEIR_LOCK = tr("lock of kimi-code")
@@ -40,12 +45,16 @@ def home(session: Session, found: Status) -> Iterator[Check]:
     """Whose home it is, and what makes sharing it unsafe."""
     chosen = components_of(session).home
     if chosen.kind is not KIMI_CODE:
-        if chosen.other:
-            told = tr("{kind}'s; {other} holds a login too", kind=chosen.kind.name, other=chosen.other)
+        if found.other_home:
+            told = tr("{kind}'s; {other} holds a login too", kind=chosen.kind.name, other=found.other_home)
             yield Check(tr("home"), told)
         return
     why = tr(": {reason}", reason=chosen.why) if chosen.why else ""
-    yield Check(tr("home"), tr("{kind}'s, shared with it", kind=chosen.kind.name) + why)
+    too = tr("; {other} holds a login too", other=found.other_home) if found.other_home else ""
+    yield Check(tr("home"), tr("{kind}'s, shared with it", kind=chosen.kind.name) + why + too)
+    mount = files.mount_at(chosen.path)
+    if mount and (crossed := border(mount, release())):
+        yield Check(tr("home"), *crossed)
     if os.environ.get(NO_LOCK) == "1":
         words = tr(
             "{name}=1: a kimi-code that is started here takes no lock, and both can spend one refresh token",
@@ -55,22 +64,23 @@ def home(session: Session, found: Status) -> Iterator[Check]:
 
 
 def pairs(session: Session, found: Status) -> Iterator[Check]:
-    """One pair in two homes: whichever renews first ends the login of the other."""
-    here = components_of(session).share_dir
-    others = {choose(os.environ, kind).path for kind in KINDS} - {here}
-    for other in sorted(others):
-        for record in sorted(other.glob("credentials/*.json")):
-            if found.fp and _fp(record) == found.fp:
-                step = tr(
-                    "keep one of them: kimi-auth logout --home {home}, then sign in again there",
-                    home=shlex.quote(str(other)),
-                )
-                told = tr("this login's pair is in {path} too: the first renewal ends the other copy", path=record)
-                yield Check(tr("pairs"), told, step)
+    """One pair in two homes: whichever renews first ends the login of the other. A logout would end both."""
+    home = components_of(session).home
+    homes = {one.path: one for one in (choose(os.environ, kind) for kind in KINDS) if one.path != home.path}
+    for _, other in sorted(homes.items()):
+        for record in sorted(other.path.glob("credentials/*.json")):
+            if not found.fp or _fp(record) != found.fp:
+                continue
+            if KIMI_CODE in {home.kind, other.kind} and home.kind is not other.kind:
+                step = tr("keep one of them: kimi-auth adopt (kimi-code's), or kimi-auth adopt --move (the other one)")
+            else:
+                step = tr("remove the copy: {command}", command=f"rm {shlex.quote(str(record))}")
+            told = tr("this login's pair is in {path} too: the first renewal ends the other copy", path=record)
+            yield Check(tr("pairs"), told, step)
 
 
 def peer_lock(session: Session, _: Status) -> Iterator[Check]:
-    """kimi-code's lock directory: free, held, left behind, or something that can be no lock."""
+    """kimi-code's lock directories: this login's, and those of others that are no good."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE or parts.platform.oauth is None:
         return
@@ -79,20 +89,44 @@ def peer_lock(session: Session, _: Status) -> Iterator[Check]:
         seen = path.lstat()
     except OSError:
         yield Check(THEIR_LOCK, tr("free"))
-        return
-    if not stat.S_ISDIR(seen.st_mode):
-        words = tr("{path} is no directory: kimi-code can never renew", path=path)
-        yield Check(THEIR_LOCK, words, f"rm {shlex.quote(str(path))}")
-        return
+    else:
+        holder = parts.store.holder() or tr("a process that has just ended")
+        yield _unusable(path, seen) or Check(THEIR_LOCK, _age(seen) or tr("held by {holder}", holder=holder))
+    for other in sorted(set(path.parent.glob("*.lock")) - {path}):
+        with suppress(OSError):
+            if check := _unusable(other, other.lstat()):
+                yield check
+
+
+def _age(seen: os.stat_result) -> str:
+    """That a lock was left behind; "" for one whose time may still move."""
     age_s = time.time() - seen.st_mtime
     if age_s < STILL_S:
-        holder = parts.store.holder() or tr("a process that has just ended")
-        yield Check(THEIR_LOCK, tr("held by {holder}", holder=holder))
-    else:
+        return ""
+    return tr("left behind {time} ago by a process that has ended; the next renewal removes it", time=duration(age_s))
+
+
+def _unusable(path: Path, seen: os.stat_result) -> Check | None:
+    """A lock that kimi-code can never take, or not for a long time."""
+    quoted = shlex.quote(str(path))
+    if not stat.S_ISDIR(seen.st_mode):
+        return Check(THEIR_LOCK, tr("{path} is no directory: kimi-code can never renew", path=path), f"rm {quoted}")
+    owner = path.parent.lstat().st_uid
+    if seen.st_uid not in {owner, os.geteuid()}:
+        words = tr("{path} belongs to uid {uid}: a process of another user made it", path=path, uid=seen.st_uid)
+        return Check(THEIR_LOCK, words, f"sudo rmdir {quoted}")
+    with suppress(OSError):
+        if os.listdir(path):  # noqa: PTH208
+            words = tr("{path} is not empty: once left behind, no program can remove it", path=path)
+            return Check(THEIR_LOCK, words, f"rm -r {quoted}")
+    if (ahead_s := seen.st_mtime - time.time()) > AHEAD_MAX_S:
         words = tr(
-            "left behind {time} ago by a process that has ended; the next renewal removes it", time=duration(age_s)
+            "{path} is stamped {time} ahead of this host's clock: for so long kimi-code cannot renew",
+            path=path,
+            time=duration(ahead_s),
         )
-        yield Check(THEIR_LOCK, words)
+        return Check(THEIR_LOCK, words, tr("close every kimi-code, then: {command}", command=f"rmdir {quoted}"))
+    return None
 
 
 def leftovers(session: Session, _: Status) -> Iterator[Check]:
@@ -142,28 +176,19 @@ def skew(session: Session, _: Status) -> Iterator[Check]:
 
 
 def remote_control(session: Session, _: Status) -> Iterator[Check]:
-    """`kimi rc` has taken the refresh token at its start: after the next rotation, its own or ours, it holds a stale one."""
+    """Remote Control (`kimi rc`, or switched on in a session) has taken the refresh token at its start: after the next
+    rotation, its own or ours, it holds a stale one. It names itself in a file; its command line is no evidence, since
+    kimi-code replaces that by its name."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            is_rc = b"rc" in words[1:4] and any(b"kimi" in word for word in words[:3])
-            if is_rc and _home_of(process) == parts.share_dir.resolve():
-                pid = process.name
-                evidence = tr(
-                    "`kimi rc` runs (pid {pid}): it keeps the refresh token of its start, and any renewal makes that stale",
-                    pid=pid,
-                )
-                yield Check(tr("remote control"), evidence, tr("after a renewal start it again: kill {pid}", pid=pid))
-
-
-def _home_of(process: Path) -> Path:
-    """kimi-code's home for a process of ours, by its environment. Raises OSError for another user's."""
-    pairs = (word.partition(b"=") for word in (process / "environ").read_bytes().split(b"\0"))
-    environ = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-    return Path(environ.get(KIMI_CODE.variable) or f"{environ.get('HOME', '')}/.kimi-code").resolve()
+    pid = _json(parts.share_dir / RC_FILE).get("pid")
+    if type(pid) is not int or pid <= 0 or not Path(f"/proc/{pid}").exists():
+        return
+    evidence = tr(
+        "`kimi rc` runs (pid {pid}): it keeps the refresh token of its start, and any renewal makes that stale", pid=pid
+    )
+    yield Check(tr("remote control"), evidence, tr("after a renewal start it again: kill {pid}", pid=pid))
 
 
 def _is_dead(path: Path) -> bool:
@@ -174,11 +199,20 @@ def _is_dead(path: Path) -> bool:
 
 
 def _fp(record: Path) -> str:
+    try:
+        token = parse_record(_json(record))
+    except RecordError:
+        return ""
+    return "" if token.is_empty else fingerprint(token)
+
+
+def _json(path: Path) -> dict[str, object]:
+    """The object in a small file; {} where there is none."""
     import json
 
     try:
-        found = files.read_bounded(record, RECORD_FILE_MAX_BYTES, follow=True)
-        token = parse_record(json.loads(found.data)) if found else None
-    except (OSError, ValueError, RecordError, RecursionError):
-        return ""
-    return "" if token is None or token.is_empty else fingerprint(token)
+        found = files.read_bounded(path, RECORD_FILE_MAX_BYTES, follow=True)
+        value = json.loads(found.data) if found else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -7,11 +7,9 @@ its latency. A dropped connection is a real one: the shell closes the server's t
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
+from kimi_auth.serving.guards import host_refusal, is_from_browser
+from kimi_auth.support.urls import is_loopback
 
 from . import admin, agents, api, approval, oauth, page
 from .authorization_server import State
@@ -68,7 +69,7 @@ def build_app(state: State, base_url: str, env: Mapping[str, str], *, allow_remo
 
     def serve(endpoint: Endpoint, name: str | None) -> Callable[[Request], Awaitable[Response]]:
         async def view(request: Request) -> Response:
-            if not allow_remote and not _is_loopback(_host(request)):
+            if not allow_remote and host_refusal(request.headers.raw) is not None:
                 return _error(request, 421, "this host name is not the emulator's")
             if name is None and not _may_test(request):
                 return _response(json_answer({"error": "forbidden"}, 403))
@@ -157,24 +158,10 @@ async def _read(request: Request, base_url: str) -> Call:
     return Call(request.method, base_url, request.headers, request.query_params, request.cookies, bytes(body))
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _host(request: Request) -> str:
-    try:
-        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    except ValueError:
-        return ""
-
-
 def _may_test(request: Request) -> bool:
     """False for web pages, which browsers mark: only programs on this machine may use the test bench."""
-    by_browser = any(name in request.headers for name in ("origin", "sec-fetch-site"))
-    return request.client is not None and _is_loopback(request.client.host) and not by_browser
+    is_near = request.client is not None and is_loopback(request.client.host)
+    return is_near and not is_from_browser(request.headers.raw)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,24 +1,16 @@
-"""Serves the app on a socket of its own: in this process's main loop, or in a thread for tests (`Emulator`)."""
+"""Serves the app in a thread, for tests (`Emulator`)."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ipaddress
-import socket
 import threading
 import time
-from asyncio import Transport
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from kimi_auth.clock import SystemClock
+from kimi_auth.serving.server import LoopbackServer, listen
 from kimi_auth.store import FileStore
 from kimi_auth.token import Token
 
@@ -127,95 +119,3 @@ class Emulator:
             self._stop()
             self._thread.join()
             self._thread, self._base_url = None, ""
-
-
-def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket (port 0: any free one) and the base URL that reaches it. Raises OSError.
-
-    The URL of a wildcard address names the loopback address of its family.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(socket.SOMAXCONN)
-    except OSError:
-        listener.close()
-        raise
-    bound, bound_port = listener.getsockname()[:2]
-    ip = ipaddress.ip_address(bound)
-    if ip.is_unspecified:
-        ip = ipaddress.ip_address("::1" if ip.version == 6 else "127.0.0.1")
-    return listener, f"http://{f'[{ip}]' if ip.version == 6 else ip}:{bound_port}"
-
-
-class LoopbackServer(uvicorn.Server):
-    """uvicorn on a socket that listens already. It stops at once and leaves signals and logging alone."""
-
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            _until_cancelled(app),
-            http=_Connection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            date_header=False,
-            server_header=False,
-            proxy_headers=False,
-            # Longer than clients keep an idle connection (httpx: 5 s, as uvicorn's default): otherwise both ends may close
-            # it at once, and a request that is just being sent fails.
-            timeout_keep_alive=75,
-        )
-        super().__init__(config)
-        self._listener = listener
-        self._loop = asyncio.new_event_loop()  # made here, so that `stop` works before the loop runs
-        self._stopping = asyncio.Event()
-
-    def run_to_end(self) -> None:
-        """Serves in this thread until `stop`. Connections made earlier wait in the socket."""
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self.serve(sockets=[self._listener]))
-
-    def stop(self) -> None:
-        """Ends the service: from any thread or signal handler, at any time, any number of times."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-            self._loop.call_soon_threadsafe(self._stopping.set)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        await self._stopping.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Closes the listening sockets, aborts connections, cancels pending answers, and waits for no client."""
-        for server in self.servers:
-            server.close()
-        while self.server_state.connections or self.server_state.tasks:
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
-            await asyncio.sleep(0)
-            for task in list(self.server_state.tasks):
-                task.cancel()
-            await asyncio.sleep(0)
-
-
-class _Connection(H11Protocol):
-    """uvicorn's HTTP/1.1 connection, with its transport in the scope's state so that a fault can close it."""
-
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.access_log = False
-        self.app_state = {**self.app_state, "transport": transport}
-
-
-def _until_cancelled(app: ASGIApp) -> ASGIApp:
-    """uvicorn logs a cancelled request as a crash; here the server's own stop cancels it."""
-
-    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await app(scope, receive, send)
-
-    return quiet

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 import logging
 import math
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from kimi_auth.serving.addresses import names_loopback
 
 from . import ExtraMissing, load
 from .authorization_server import State
@@ -27,14 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     _on_stop_signal(lambda: sys.exit(0))
     parser = _parser()
     options = parser.parse_args(argv)
-    if not options.allow_remote and not _names_loopback(options.host):
+    if not options.allow_remote and not names_loopback(options.host):
         parser.error(f"--host {options.host} is not a loopback address; --allow-remote permits it")
     try:
         load("loopback")
     except ExtraMissing as missing:
         parser.exit(2, f"{PROGRAM}: {missing}\n")
+    from kimi_auth.serving.server import LoopbackServer, listen
+
     from .app import build_app, describe_env
-    from .loopback import LoopbackServer, listen
 
     try:
         log = _Log(options.log) if options.log else None
@@ -88,14 +89,6 @@ class _Log:
         except OSError as error:
             self._file.close()
             sys.stderr.write(f"{PROGRAM}: --log {self._path}: {error.strerror}; no more is logged\n")
-
-
-def _names_loopback(host: str) -> bool:
-    try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
-        return False
-    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
 
 
 class _Parser(argparse.ArgumentParser):

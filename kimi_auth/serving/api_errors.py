@@ -1,0 +1,81 @@
+"""The proxy's own errors, in one JSON shape that clients of OpenAI and of Anthropic both show whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple
+
+from kimi_auth.errors import KimiAuthError, NotSignedIn, SignInEnded, with_hint
+
+__all__ = ["Refusal", "refusal_of", "refuse"]
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+"""The words of both APIs for the type of an error, by status; others are `invalid_request_error` below 500, else `api_error`."""
+
+
+class Refusal(NamedTuple):
+    """Why the proxy answers by itself. `code`: stable, for programs; `hint`: the next step; `retry_after_s`: None where no
+    moment is known at which another try makes sense; `closes`: the connection cannot be used again, because the end of its
+    request is in doubt."""
+
+    status: int
+    code: str
+    message: str
+    hint: str = ""
+    retry_after_s: float | None = None
+    closes: bool = False
+
+
+def refusal_of(error: KimiAuthError) -> Refusal:
+    """The answer for an error of the login: 401 where a person has to sign in, 503 where waiting helps, 500 otherwise."""
+    status = 401 if isinstance(error, NotSignedIn | SignInEnded) else 503 if error.is_transient else 500
+    return Refusal(status, error.code, error.message, error.hint, error.retry_after_s)
+
+
+async def refuse(send: Callable[[MutableMapping[str, Any]], Awaitable[None]], refusal: Refusal) -> None:
+    """Sends the answer of a refusal through ASGI."""
+    body = _body_of(refusal)
+    await send({"type": "http.response.start", "status": refusal.status, "headers": _headers_of(refusal, len(body))})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _body_of(refusal: Refusal) -> bytes:
+    """The JSON of an answer. In English, and in ASCII."""
+    kind = _TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "api_error")
+    said = {
+        "type": kind,
+        "code": refusal.code,
+        "message": str(with_hint(refusal.message, refusal.hint)),
+        "hint": str(refusal.hint),
+        "param": None,
+    }
+    return json.dumps({"type": "error", "error": said}).encode("ascii")
+
+
+def _headers_of(refusal: Refusal, length: int) -> list[tuple[bytes, bytes]]:
+    """The header fields of an answer with a body of so many bytes.
+
+    `x-should-retry` is what the clients of both APIs obey; without it they repeat each 5xx, also one that only a person ends.
+    """
+    fields = {
+        "content-type": "application/json",
+        "content-length": str(length),
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        "x-should-retry": "true" if refusal.status in {429, 502, 503, 504} else "false",
+    }
+    if refusal.status == 401:
+        fields["www-authenticate"] = "Bearer"  # RFC 9110 §11.6.1
+    if refusal.retry_after_s is not None:
+        fields["retry-after"] = str(max(1, math.ceil(refusal.retry_after_s)))
+    if refusal.closes:
+        fields["connection"] = "close"
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]

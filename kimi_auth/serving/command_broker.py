@@ -1,0 +1,121 @@
+"""A grant and a socket for one command: issued when it starts, revoked when it ends, served by the process that runs it.
+
+No other server is needed, and one that runs is not disturbed: grants, key and audit log are the same files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kimi_auth.session import Session, components_of
+from kimi_auth.store.served import SCHEME, SECRET_FILE
+
+from .app import build_app
+from .audit import Audit
+from .grant_life import GrantHooks, GrantLife
+from .login import ServedLogin
+from .places import SOCKET, Places
+from .proxied import routes_of
+from .proxy import Proxy
+from .records import Caller, Grant
+from .server import Door, LoopbackServer, listen_unix
+from .service import Service
+
+__all__ = ["CommandBroker"]
+
+LIFE_S = 30 * 86_400.0
+"""The end of a grant whose process was killed before it could revoke it; no command is meant to last longer."""
+
+
+class CommandBroker:
+    """Serves `session` to one command, for the length of a `with` block. Raises StorageError where the grant cannot be written,
+    OSError where no socket can be made. `name`: of the grant."""
+
+    def __init__(self, session: Session) -> None:
+        parts = components_of(session)
+        self.name = f"run-{secrets.token_hex(4)}"
+        self._session = session
+        self._clock = parts.clock
+        self._places = Places(parts.share_dir, session.platform.id)
+        self._audit = Audit(self._places.audit, parts.clock.wall_s)
+        self._files = self._places.grants()
+        self._caller = Caller(os.geteuid(), os.getpid(), "run")
+        self._proxy = Proxy(session, session.api_origin)
+        self._login = ServedLogin(session)
+        hooks = GrantHooks(
+            self._files, self._audit, self._login, now_s=parts.clock.wall_s, monotonic_s=parts.clock.monotonic_s
+        )
+        self._life = GrantLife(hooks, observe=parts.observe)
+
+    @property
+    def socket(self) -> Path:
+        """The socket, in a directory of its own that a sandbox may be given whole."""
+        return self._folder / SOCKET
+
+    @property
+    def url(self) -> str:
+        """The value of KIMI_AUTH_STORE for the command."""
+        return f"{SCHEME}{self.socket}{SECRET_FILE}{self._folder / 'secret'}"
+
+    def __enter__(self) -> Self:
+        grant = Grant.new(self.name, (os.geteuid(),), self._clock.wall_s(), ttl_s=LIFE_S)
+        handles = self._files.handles()
+        self._grant = asyncio.run(self._life.issue(grant, self._caller))
+        try:
+            self._serve(Door(f"grant {self.name}", frozenset(grant.uids), grant.id), handles.secret(grant.id))
+        except BaseException:
+            asyncio.run(self._life.revoke(grant.id, self._caller))
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop()
+        self._thread.join()
+        asyncio.run(self._life.revoke(self._grant.id, self._caller))
+        self._audit.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serve(self, door: Door, secret: str) -> None:
+        oauth = self._session.platform.oauth
+        service = Service(
+            self._login,
+            self._life,
+            self._files.handles(),
+            self._audit,
+            self._clock,
+            client_id=oauth.client_id if oauth else "",
+            platform=self._session.platform.id,
+            is_stopping=lambda: self._server.is_stopping,
+        )
+        app = build_app(service, more=routes_of(self._session, self._proxy)(service))
+        # Of this user only; short, because the path of a socket may have some hundred bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="kimi-", dir=os.environ.get("XDG_RUNTIME_DIR")))
+        (self._folder / "secret").touch(0o600)
+        (self._folder / "secret").write_text(f"{secret}\n", "ascii")
+        listener = listen_unix(self.socket)
+        ready = threading.Event()
+
+        async def beside() -> None:
+            try:
+                async with self._login.kept_fresh():
+                    await self._server.open(listener, door)
+                    ready.set()
+                    await asyncio.Event().wait()
+            finally:
+                await self._proxy.aclose()
+
+        self._server = LoopbackServer(app, beside=beside)
+        self._thread = threading.Thread(target=self._server.run_to_end, name="kimi-auth broker", daemon=True)
+        self._thread.start()
+        while not ready.wait(1.0) and self._thread.is_alive():
+            pass

@@ -1,0 +1,255 @@
+"""What a local server refuses before it looks at a request: web pages, other users, other names, ambiguous or endless requests.
+
+A web page may send requests to any port of its reader's machine (CSRF), under a name of its own that resolves to 127.0.0.1 (DNS
+rebinding). Browsers mark such requests, and the Host header names the page's host. There is no CORS: no answer permits a page to
+read it. Pure functions, and `Guarded`, the ASGI middleware that asks them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kimi_auth.support.urls import is_loopback
+
+from .server import Door, Peer, door_of, peer_of
+
+__all__ = [
+    "BodyTooLarge",
+    "Guarded",
+    "Refusal",
+    "SlowDown",
+    "host_refusal",
+    "is_from_browser",
+    "is_same_secret",
+    "peer_refusal",
+    "refuse",
+    "request_refusal",
+]
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case, as ASGI has them."""
+
+BODY_BYTES_MAX = 1 << 20
+ONCE = (b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type")
+"""Headers that two readers may understand differently where they are given twice."""
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""`urlsplit` reads `[::1].evil.example` as the host `::1`."""
+
+BY_BROWSERS = (b"origin", b"access-control-request-method", b"access-control-request-headers")
+"""With every `sec-fetch-*`: what browsers add, and pages cannot leave out."""
+
+
+class Refusal(NamedTuple):
+    """Why a request is refused: the HTTP status, one word for the log, and a sentence for the client."""
+
+    status: int
+    word: str
+    message: str
+
+
+class BodyTooLarge(Exception):
+    """The body of a request is larger than its limit."""
+
+
+def request_refusal(scope: Scope) -> Refusal | None:
+    """The refusal of a request that proxies and servers could read differently (RFC 9112 §11.2), or whose path could
+    escape from the one that was checked; None for a plain one."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    names = [name for name, _ in headers]
+    for name in ONCE:
+        if names.count(name) > 1:
+            return Refusal(400, "ambiguous", f"the header {name.decode()} is given twice")
+    if b"content-length" in names and b"transfer-encoding" in names:
+        return Refusal(400, "ambiguous", "the length of the body is given twice")
+    if any(b"_" in name for name in names):
+        return Refusal(400, "ambiguous", "a header's name has an underscore, which some servers read as a dash")
+    if is_strange_path(scope.get("raw_path") or scope["path"].encode()):
+        return Refusal(400, "strange_path", "the path has parts that servers read differently")
+    return None
+
+
+def is_strange_path(raw: bytes) -> bool:
+    """True for a path that could lead elsewhere than it seems: dots, empty parts, backslashes, encoded separators, control
+    characters, or parts that are encoded twice."""
+    path = raw.partition(b"?")[0]
+    decoded = unquote_to_bytes(path)
+    parts = decoded.split(b"/")
+    return (
+        not path.startswith(b"/")
+        or any(part in {b".", b".."} for part in parts)
+        or b"" in parts[1:-1]
+        or decoded.count(b"/") != path.count(b"/")
+        or b"\\" in decoded
+        or unquote_to_bytes(decoded) != decoded
+        or any(byte < 0x21 or byte == 0x7F for byte in decoded)
+    )
+
+
+def peer_refusal(door: Door, peer: Peer | None) -> Refusal | None:
+    """The refusal of a user who may not come in by this door."""
+    if door.uids is None or (peer is not None and peer.uid in door.uids):
+        return None
+    return Refusal(403, "other_user", "this socket belongs to another user")
+
+
+def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | None:
+    """The refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
+    text = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
+    try:
+        host = (urlsplit(f"//{text}").hostname or "") if _HOST.fullmatch(text) else ""
+    except ValueError:
+        host = ""
+    if host and (is_loopback(host) or host in allowed):
+        return None
+    return Refusal(421, "other_host", "this host name is not the server's")
+
+
+def is_from_browser(headers: Headers) -> bool:
+    """True for a request that a web page, or a browser for one, has sent."""
+    return any(name in BY_BROWSERS or name.startswith(b"sec-fetch-") for name, _ in headers)
+
+
+def is_same_secret(given: str, expected: str) -> bool:
+    """Compares in a time that depends on neither; an empty `expected` is never the same."""
+    return bool(expected) and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+class SlowDown:
+    """Answers wrong secrets ever later, and right ones at once: a guesser waits, and locks no other client out.
+
+    Each source (a user, an address, a grant) has its own count. A source that waits `AT_ONCE_MAX` times at once gets the next
+    refusals without delay, so that waiting costs no memory; they still are refusals.
+    """
+
+    FIRST_S, MOST_S, AT_ONCE_MAX, SOURCES_MAX, FORGOTTEN_AFTER_S = 0.25, 8.0, 16, 4_096, 600.0
+
+    def __init__(self) -> None:
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._waiting: dict[str, int] = {}
+
+    def delay_s(self, source: str, now_s: float) -> float:
+        """Counts one wrong secret of `source`; returns how long its refusal has to wait, in seconds."""
+        count, last_s = self._wrong.pop(source, (0, now_s))
+        count = 1 if now_s - last_s > self.FORGOTTEN_AFTER_S else count + 1
+        self._wrong[source] = (count, now_s)
+        while len(self._wrong) > self.SOURCES_MAX:
+            self._wrong.popitem(last=False)
+        return float(min(self.MOST_S, self.FIRST_S * 2.0 ** min(count - 1, 10)))
+
+    def forgive(self, source: str) -> None:
+        """A right secret of `source` came: it starts again."""
+        self._wrong.pop(source, None)
+
+    async def wait(self, source: str, now_s: float) -> None:
+        """Counts one wrong secret, and waits before its refusal may be sent."""
+        delay_s = self.delay_s(source, now_s)
+        if self._waiting.get(source, 0) >= self.AT_ONCE_MAX:
+            return
+        self._waiting[source] = self._waiting.get(source, 0) + 1
+        try:
+            await asyncio.sleep(delay_s)
+        finally:
+            self._waiting[source] -= 1
+            if not self._waiting[source]:
+                del self._waiting[source]
+
+
+class Guarded:
+    """ASGI middleware: refuses what the functions above refuse, and bounds bodies.
+
+    `hosts`: names beside the loopback ones; `body_max`: bytes for a path that begins so, the longest prefix counts, and
+    `BODY_BYTES_MAX` for others. The app's `receive` raises `BodyTooLarge` where a body without a length grows beyond it; unless
+    the app has begun to answer, or catches that, the client gets 413. `on_refusal` is told each refusal with its scope.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] = (), body_max: Mapping[str, int] | None = None) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._body_max = dict(body_max or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        limit = self._limit(scope["path"])
+        if (refusal := self._refusal(scope, limit)) is not None:
+            self.on_refusal(scope, refusal)
+            await self.answer(scope, send, refusal)
+            return
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, _bounded(receive, limit), noted)
+        except BodyTooLarge:
+            if has_begun:
+                raise
+            self.on_refusal(scope, too_large(limit))
+            await self.answer(scope, send, too_large(limit))
+
+    async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Sends a refusal. For subclasses: its form, which clients of some paths expect."""
+        await refuse(send, refusal)
+
+    def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
+        """For subclasses: a log, a counter."""
+
+    def _refusal(self, scope: Scope, limit: int) -> Refusal | None:
+        headers = scope["headers"]
+        refusal = (
+            peer_refusal(door_of(scope), peer_of(scope)) or request_refusal(scope) or host_refusal(headers, self._hosts)
+        )
+        if refusal is not None:
+            return refusal
+        if is_from_browser(headers):
+            return Refusal(403, "browser", "web pages may not ask this server")
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        return too_large(limit) if not length.isdigit() or int(length[:20]) > limit else None
+
+    def _limit(self, path: str) -> int:
+        fitting = [prefix for prefix in self._body_max if path.startswith(prefix)]
+        return self._body_max[max(fitting, key=len)] if fitting else BODY_BYTES_MAX
+
+
+def too_large(limit: int) -> Refusal:
+    return Refusal(413, "too_large", f"the body exceeds {limit} bytes")
+
+
+async def refuse(send: Send, refusal: Refusal) -> None:
+    """Sends a refusal and closes the connection: what follows on it may be the rest of a body that was not read."""
+    body = json.dumps({"error": refusal.word, "error_description": refusal.message}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def bounded() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise BodyTooLarge
+        return message
+
+    return bounded

@@ -1,0 +1,47 @@
+"""Where the server of a login keeps its files, and where its sockets are.
+
+    <share dir>/kimi-auth/serving/<platform>/    grants, key, audit.log: for the owner only
+    <sockets>/owner/kimi.sock                    the owner's socket
+    <sockets>/<grant>/kimi.sock                  a grant's: this directory is what a sandbox gets to see
+
+A directory is mounted, not the socket in it: a server that starts again makes a new socket, and a mount of the old one would
+lead nowhere. Nothing but the socket lies there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kimi_auth.files import PRIVATE_DIRECTORY, make_directories
+
+from .records import GrantFiles
+
+__all__ = ["OWNER", "Places"]
+
+OWNER = "owner"
+SOCKET = "kimi.sock"
+
+
+class Places:
+    """The places of one login. `sockets`: where the sockets are, by default in its folder."""
+
+    def __init__(self, share_dir: Path, platform: str, sockets: Path | None = None) -> None:
+        self.folder = share_dir / "kimi-auth" / "serving" / platform
+        self.sockets = sockets or self.folder / "sockets"
+        self.audit = self.folder / "audit.log"
+
+    def grants(self) -> GrantFiles:
+        """The grants."""
+        return GrantFiles(self.folder)
+
+    def socket(self, name: str) -> Path:
+        """The socket of a grant, or of `OWNER`."""
+        return self.sockets / name / SOCKET
+
+    def prepare(self, name: str, *, is_shared: bool) -> None:
+        """Makes the directory of a socket; `is_shared`: other users may enter it, and see nothing. Raises OSError."""
+        directory = self.sockets / name
+        make_directories(directory)
+        directory.chmod(0o711 if is_shared else PRIVATE_DIRECTORY)
+        if is_shared and not self.sockets.is_relative_to(self.folder):
+            self.sockets.chmod(0o711)

@@ -1,0 +1,150 @@
+"""What a sandbox is given: a credential file whose refresh token is a handle, its secret, and the lines that start it.
+
+The refresh token of the login is in none of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.files import make_directories, write_durably
+from kimi_auth.home import KIMI_CODE
+from kimi_auth.token import Token, key_fingerprint
+
+from .handles import Handles
+from .relay import PORT
+
+__all__ = ["FORMS", "Sandbox"]
+
+FORMS = ("record", "env", "docker", "devcontainer", "kubernetes")
+"""What can be printed of a sandbox."""
+
+MOUNTED, HOME_INSIDE = "/run/kimi", "/run/kimi-home"
+"""Where the recipes mount the socket's directory and the home that was written."""
+
+
+class Sandbox(NamedTuple):
+    """One sandbox of the grant `name`. `port`: where its relay offers the socket inside. `socket_dir`: the directory on the host
+    that is mounted; `home`: the directory that was written for it, None if none was."""
+
+    name: str
+    grant_id: str
+    token: Token
+    handles: Handles
+    socket_dir: Path
+    api_base: str
+    platform: str
+    port: int = PORT
+    home: Path | None = None
+
+    @property
+    def oauth_host(self) -> str:
+        """The value of KIMI_CODE_OAUTH_HOST inside."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pair(self) -> Token:
+        """The access token of now, with a handle."""
+        handle = self.handles.handle(self.grant_id, key_fingerprint(self.token.access_token))
+        now = self.token
+        return Token(
+            now.access_token, handle, now.expires_at_s, now.expires_in_s, now.scope, now.token_type, self.oauth_host
+        )
+
+    @property
+    def secret(self) -> str:
+        """The grant's secret, for what is no OAuth client."""
+        return self.handles.secret(self.grant_id)
+
+    def record(self) -> str:
+        """The credential file of the Kimi CLI and of kimi-auth."""
+        return json.dumps(self.pair.record())
+
+    def files(self) -> dict[str, bytes]:
+        """The files of a home that the Kimi CLI, kimi-auth and kimi-code find their login in, by their relative path."""
+        slot = KIMI_CODE.slot("", self.oauth_host, self.api_base)
+        spelt = KIMI_CODE.layout(Path(HOME_INSIDE), slot, SystemClock()).encode(self.pair)
+        return {
+            f"credentials/{self.platform}.json": self.record().encode(),
+            f"credentials/{slot.removeprefix('oauth/')}.json": spelt,
+            "secret": self.secret.encode() + b"\n",
+        }
+
+    def write(self, home: Path, uid: int) -> None:
+        """Writes the files into `home`, private and durable; as root for the user `uid`. Raises OSError."""
+        for name, content in self.files().items():
+            place = home / name
+            make_directories(place.parent)
+            write_durably(place, content)
+            if os.geteuid() == 0 and uid != 0:
+                for path in (place, place.parent, home):
+                    os.chown(path, uid, -1)
+
+    def environment(self) -> dict[str, str]:
+        """What selects the grant inside, where the home is mounted as the recipes do."""
+        return {
+            "KIMI_CODE_OAUTH_HOST": self.oauth_host,
+            "KIMI_SHARE_DIR": HOME_INSIDE,
+            "KIMI_CODE_HOME": HOME_INSIDE,
+        }
+
+    def printed(self, form: str) -> str:
+        """The text of one of `FORMS`."""
+        made = {
+            "record": self.record,
+            "env": self._env,
+            "docker": self._docker,
+            "devcontainer": self._devcontainer,
+            "kubernetes": self._kubernetes,
+        }
+        return made[form]()
+
+    def _env(self) -> str:
+        return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in self.environment().items())
+
+    def _mounts(self) -> list[tuple[str, str]]:
+        return [(str(self.socket_dir), MOUNTED), (str(self.home or "HOME_THAT_WAS_WRITTEN"), HOME_INSIDE)]
+
+    def _docker(self) -> str:
+        words = ["docker", "run", "--rm", "-it"]
+        words += [word for source, target in self._mounts() for word in ("-v", f"{source}:{target}")]
+        words += [word for name, value in self.environment().items() for word in ("-e", f"{name}={value}")]
+        words += ["IMAGE", "kimi-auth", "serve", "relay", f"{MOUNTED}/kimi.sock", str(self.port), "--", "COMMAND"]
+        return shlex.join(words)
+
+    def _devcontainer(self) -> str:
+        mounts = [f"source={source},target={target},type=bind" for source, target in self._mounts()]
+        start = f"kimi-auth serve relay {MOUNTED}/kimi.sock {self.port}"
+        told = {
+            "mounts": mounts,
+            "containerEnv": self.environment(),
+            "postStartCommand": f"nohup {start} >/dev/null 2>&1 &",
+        }
+        return json.dumps(told, indent=2)
+
+    def _kubernetes(self) -> str:
+        """Parts of a pod's specification, in JSON, which is YAML."""
+        names = ("kimi-socket", "kimi-home")
+        mounts = self._mounts()
+        told = {
+            "volumes": [
+                {"name": name, "hostPath": {"path": source, "type": "Directory"}}
+                for name, (source, _) in zip(names, mounts, strict=True)
+            ],
+            "containers": [
+                {
+                    "name": "agent",
+                    "command": ["kimi-auth", "serve", "relay", f"{MOUNTED}/kimi.sock", str(self.port), "--", "COMMAND"],
+                    "env": [{"name": name, "value": value} for name, value in self.environment().items()],
+                    "volumeMounts": [
+                        {"name": name, "mountPath": target} for name, (_, target) in zip(names, mounts, strict=True)
+                    ],
+                }
+            ],
+        }
+        return json.dumps(told, indent=2)
