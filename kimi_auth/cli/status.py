@@ -12,9 +12,9 @@ from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded
-from kimi_auth.language import joined, tr
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE, UNLABELLED
+from kimi_auth.support.language import joined, tr
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:

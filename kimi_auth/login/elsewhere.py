@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import said_by, tr
 from kimi_auth.platforms import Platform
 from kimi_auth.selection import STORE, scheme_of
 from kimi_auth.store import CredentialStore
+from kimi_auth.support.language import said_by, tr
 from kimi_auth.wire.contract import OAuthServer
 
 __all__ = ["ONE_LOGIN", "SCHEMES", "Asked", "Opened", "opened"]

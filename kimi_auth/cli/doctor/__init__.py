@@ -24,10 +24,10 @@ from kimi_auth.cli.options import (
 from kimi_auth.cli.status import VERDICTS
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError, NoSuchAccount
-from kimi_auth.language import counted, joined, tr
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.selection import ARGUMENT, DEFAULT_PLATFORM
-from kimi_auth.text import cells
+from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.text import cells
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
