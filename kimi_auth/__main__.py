@@ -438,7 +438,7 @@ def _say_account(environ: Mapping[str, str], named: str | None) -> None:
         return
     if label == UNLABELLED:
         return
-    from kimi_auth.language import selected, spoken, tr
+    from kimi_auth.support.language import selected, spoken, tr
 
     said = spoken(tr("this token is of the account {name} ({source})", name=label, source=source), selected(environ))
     try:
@@ -448,7 +448,7 @@ def _say_account(environ: Mapping[str, str], named: str | None) -> None:
 
 
 def _unwritten(error: OSError) -> str:
-    from kimi_auth.language import selected, spoken, tr  # a token that arrives needs no sentences
+    from kimi_auth.support.language import selected, spoken, tr  # a token that arrives needs no sentences
 
     said = tr("cannot write to standard output: {reason}", reason=error.strerror)
     return spoken(

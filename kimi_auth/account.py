@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.language import Sentence, tr
-from kimi_auth.loops import in_thread
 from kimi_auth.models.profile import Account, Usage, account_of, usage_of
+from kimi_auth.support.language import Sentence, tr
+from kimi_auth.support.loops import in_thread
 from kimi_auth.token import Token
 
 if TYPE_CHECKING:

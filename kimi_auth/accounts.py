@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from kimi_auth import files
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError, NoSuchAccount
-from kimi_auth.language import tr
-from kimi_auth.models.account import PlatformConfig
 from kimi_auth.models.catalogue_cache import CatalogueCache
 from kimi_auth.models.contents import account_of
+from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.selection import UNLABELLED
 from kimi_auth.store import FileStore
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.models import Change

@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,21 +24,12 @@ from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, NotSignedIn
 from kimi_auth.home import FOUND, KIMI_CLI, Accounts, Addresses, Home, checked_label, choose, login_of, other_login
-from kimi_auth.language import said_by, tr
 from kimi_auth.login.keyring_migration import is_waiting, migrate
-from kimi_auth.loops import in_thread, is_in_loop, within
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
-from kimi_auth.models.account import (
-    ConfigLeftAlone,
-    PlatformConfig,
-    ServerWhenAsked,
-    configured_platform,
-    server_of,
-    sign_in_command,
-)
-from kimi_auth.once import once
+from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig, configured_platform
 from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
+from kimi_auth.platforms.server import ServerWhenAsked, server_of, sign_in_command
 from kimi_auth.selection import (
     ACCOUNT_VARIABLES,
     API_BASE_VARIABLES,
@@ -57,10 +47,14 @@ from kimi_auth.selection import (
     select,
 )
 from kimi_auth.store import CredentialStore, FileStore, lock
+from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.loops import in_thread, is_in_loop, within
+from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
     from kimi_auth.login.device_login import LoginConfig
+    from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
     from kimi_auth.models.kept_account import KeptAccount, SignIn
     from kimi_auth.wire import OAuthServer
@@ -72,7 +66,7 @@ __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_
 DEVICE_ID = "X-Msh-Device-Id"
 LOOK_S, LOOK_TO_SHOW_S, LOOK_IN_LOOP_S = 1.0, 5.0, 0.03
 
-TO_SERVE = ("kimi_auth.clients",)
+TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
 TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
 TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
 """The modules that running clients, a request for the models and a sign-in need."""
@@ -111,8 +105,8 @@ def _named_by(variable: str, error: ConfigError) -> ConfigError:
 
 
 class Components:
-    """One login of one platform. The arguments are those of `Session`; `account`: the label of one of
-    the platform's; `given`: a credential that is used instead of the stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
+    """One login of one platform. The arguments are those of `Session`; `account`: the label of one of the platform's;
+    `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
 
     def __init__(
         self,
@@ -127,7 +121,6 @@ class Components:
         observe: Observer | None,
         one_shot: bool,
         stores: Callable[[str], CredentialStore] | None = None,
-        given: Given | None = None,
         platform_from: str = "",
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
@@ -144,32 +137,41 @@ class Components:
         self._has_given_store = store is not None or stores is not None
         self.account: str = self._account_of_login(account)
         if self.account not in {"", UNLABELLED}:
-            self.platform = replace(self.platform, account=self.account)
-        self.given = given
-        if given is not None:
-            self.platform, store = given.platform, given.store
-            self._built_in = self._built_in if self.platform.oauth else ""
+            self.platform = self.platform._replace(account=self.account)
+        self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
         self.stores = stores
-        if store is None and stores is None and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
-            from kimi_auth.login.elsewhere import opened
-
-            store, renewing = opened(url, self.platform, self.clock)
+        is_given = store is not None or stores is not None
+        if not is_given and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+            store, renewing = self._elsewhere(url)
             server = server or renewing
             self._sources["store"] = STORE
+        self.is_in_home: bool = store is None and stores is None
         self.store: CredentialStore = store or self._place()
         self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        is_given = store is not None or stores is not None
-        self.is_in_home: bool = not is_given
         self.walks: WalkHistory = WalkHistory(
             None if is_given else self.share_dir, self.clock.wall_s, self.platform.account and self.platform.login_name
         )
         self.keyring_error: KimiAuthError | None = None
-        self.keyring_asked: bool = is_given or self.platform.oauth is None
+        self.keyring_asked: bool = not self.is_in_home or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
+
+    def use(self, given: Given, *, is_named: bool) -> None:
+        """Uses a credential instead of the stored one, before anything was asked; `is_named`: the platform was chosen."""
+        self.given = given
+        self.platform, self.store = given.platform, given.store
+        if not is_named:
+            self._sources["platform"] = given.source
+        self._built_in = self._built_in if self.platform.oauth else ""
+        self.clock = self.store.clock()
+        self.is_in_home = False
+        self._sources.pop("store", None)
+        self._given_server = None
+        self.walks = WalkHistory(None, self.clock.wall_s)
+        self.keyring_asked = True
 
     @once
     def library(self) -> Library:
@@ -429,7 +431,7 @@ class Components:
                 API_BASE_VARIABLES[0]: found.addresses.api_base,
             }
             self._sources |= {"oauth_host": CONFIG, "api_base": CONFIG}
-        resolved = replace(resolve(known, environ), config_id=DEFAULT_PLATFORM)
+        resolved = resolve(known, environ)._replace(config_id=DEFAULT_PLATFORM)
         self._built_in = resolved.oauth.host if resolved.oauth else ""
         return resolved
 
@@ -439,8 +441,9 @@ class Components:
 
         if self.given is not None:
             return self._told_of_given(self.given, status)
-        waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
-        kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
+        waits = status.state == "absent" and self.platform.oauth is not None and self.is_in_home
+        waits = waits and is_waiting(self.config, self.platform)
+        kept = "keyring" if waits else self._kept
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
@@ -461,6 +464,12 @@ class Components:
         words = tr("not signed in here: config.toml says that the login is in the system keyring")
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location=tr("the system keyring"), error=error)
+
+    @property
+    def _kept(self) -> str:
+        if self.platform.oauth is None:
+            return "config.toml"
+        return "file" if self.is_in_home else self._sources.get("store", ARGUMENT)
 
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
         """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
@@ -552,6 +561,11 @@ class Components:
             return self.stores(self.key)
         layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
         return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
+
+    def _elsewhere(self, url: str) -> Opened:
+        from kimi_auth.login.elsewhere import Asked, opened
+
+        return opened(url, Asked(self.platform, self.key, self.share_dir / "kimi-auth" / "store", self.clock))
 
     @property
     def key(self) -> str:

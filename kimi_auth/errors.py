@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = [
     "AccessDenied",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 from kimi_auth.components import TO_ASK, Components, load
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, Unreachable, WrongIssuer
-from kimi_auth.language import tr
-from kimi_auth.loops import checked_s, within
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import checked_s, within
 
 if TYPE_CHECKING:  # a session that hands out a stored token loads nothing that asks a server
     from concurrent.futures import Future

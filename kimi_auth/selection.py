@@ -8,7 +8,7 @@ imports nothing.
 | home | `Session(home=)`, `Session(share_dir)`, `--home` | `KIMI_SHARE_DIR`, `KIMI_CODE_HOME` | the only home with a login, where it is only used | `~/.kimi` |
 | platform | `platform=`, `--platform` | | the default model in config.toml | `kimi-code` |
 | oauth_host, api_base | | those of the platform | | the platform's own |
-| store | `store=` | `KIMI_AUTH_STORE` (`login.elsewhere`) | | a file in the share directory |
+| store | `store=`, `stores=` | `KIMI_AUTH_STORE` (`login.elsewhere`) | | a file in the share directory |
 | account | `Session(account=)`, `--account` | `KIMI_AUTH_ACCOUNT` | the one in use in accounts.toml | `default`, the login without a label |
 | credential | `Session.default(api_key=)` | `KIMI_API_KEY` of the user's | | the login, then the token that `run` lent |
 | its API | `base_url=` | `KIMI_BASE_URL`, for the key beside it | | the platform that the key is for |

@@ -24,8 +24,6 @@ from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import ConfigError, KimiAuthError
 from kimi_auth.home import checked_label
-from kimi_auth.loops import checked_s, no_loop_here, only_asyncio
-from kimi_auth.once import once
 from kimi_auth.selection import (
     ACCOUNT_VARIABLES,
     API_KEY,
@@ -36,12 +34,13 @@ from kimi_auth.selection import (
     select,
 )
 from kimi_auth.supply import TokenSupply
+from kimi_auth.support.loops import checked_s, no_loop_here, only_asyncio
+from kimi_auth.support.once import once
 from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
 
-    from kimi_auth.login.given import Given
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -181,30 +180,27 @@ class Session:
         ).partition("@")
         named_account, _ = select(surroundings, argument=account, variables=ACCOUNT_VARIABLES)
 
-        def components(given: Given | None = None) -> Components:
-            return Components(
-                place,
-                platform=platform or lender or None,
-                account=account or (None if named_account or given else lent_account) or None,
-                environ=environ,
-                clock=clock,
-                store=None,
-                server=None,
-                observe=observe,
-                one_shot=one_shot,
-                given=given,
-                platform_from="" if platform else given.source if given else LENT if lender else "",
-            )
-
-        login = components()
+        components = Components(
+            place,
+            platform=platform or lender or None,
+            account=account or (None if named_account else lent_account) or None,
+            environ=environ,
+            clock=clock,
+            store=None,
+            server=None,
+            observe=observe,
+            one_shot=one_shot,
+            platform_from=LENT if lender else "",
+        )
         given = None
         if not account:
-            given = given_before_login(login, api_key=api_key, base_url=base_url, is_named=platform is not None)
+            given = given_before_login(components, api_key=api_key, base_url=base_url, is_named=platform is not None)
         if base_url and given is None:
             raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
-        given = given or given_after_login(login)
+        if given := given or given_after_login(components):
+            components.use(given, is_named=bool(platform))
         session = cls.__new__(cls)
-        session._use(components(given) if given else login, recheck_every_s)  # noqa: SLF001 - it is ours
+        session._use(components, recheck_every_s)  # noqa: SLF001 - it is ours
         session._again = partial(  # noqa: SLF001
             Session.default,
             share_dir,

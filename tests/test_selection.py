@@ -83,7 +83,7 @@ def test_the_fast_lane_steps_aside_for_what_it_does_not_know(tmp_path: Path) -> 
     assert answer(["token"], environ, time.time()) == ("a", False)
     with pytest.raises(FallThrough):
         answer(["token"], {**environ, "KIMI_API_KEY": "k"}, time.time())
-    for name in ("KIMI_CODE_HOME", "KIMI_SOMETHING_NEW"):
+    for name in ("KIMI_AUTH_STORE", "KIMI_CODE_HOME", "KIMI_SOMETHING_NEW"):
         assert unknown_variables({**environ, name: "x"}) == [name]
         assert unknown_variables({**environ, name: ""}) == []
         with pytest.raises(FallThrough):

@@ -9,7 +9,7 @@ import typer
 
 from kimi_auth.cli.options import AccountName, Json, PlatformId, components_of, open_default, terminal_of
 from kimi_auth.cli.terminal import Row
-from kimi_auth.language import joined, tr
+from kimi_auth.support.language import joined, tr
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for none of it
     from kimi_auth.models.profile import Limit

@@ -12,8 +12,8 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.logins import logins_of, show_logins
 from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
-from kimi_auth.language import tr
 from kimi_auth.selection import ACCOUNT_VARIABLES, UNLABELLED, select
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.components import Components

@@ -12,9 +12,9 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import AmbiguousHome
-from kimi_auth.language import tr
-from kimi_auth.models.account import endpoints_of
-from kimi_auth.urls import normal_url
+from kimi_auth.platforms.server import endpoints_of
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import normal_url
 
 if TYPE_CHECKING:
     from kimi_auth.components import Components

@@ -21,8 +21,8 @@ from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import selected, tr
 from kimi_auth.machine import SpecError
+from kimi_auth.support.language import selected, tr
 
 __all__ = ["main"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import PROGRAM, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["SHELLS", "complete_accounts", "complete_machines", "complete_platforms", "scripted"]
 

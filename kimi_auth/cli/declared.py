@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kimi_auth.language import LANGUAGES
+from kimi_auth.support.language import LANGUAGES
 
 __all__ = [
     "ACCOUNT",

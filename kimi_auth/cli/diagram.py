@@ -18,9 +18,9 @@ from kimi_auth.cli.options import Json, components_of, open_session, terminal_of
 from kimi_auth.cli.paging import paged
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import counted, joined, tr
 from kimi_auth.machine import Library, Machine, SpecError
 from kimi_auth.machine.library import holds_machines, in_checkout
+from kimi_auth.support.language import counted, joined, tr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,8 +6,8 @@ from importlib import import_module
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.language import tr
 from kimi_auth.machine import Library, Machine
+from kimi_auth.support.language import tr
 
 __all__ = ["EXPORTS", "exports"]
 

@@ -24,9 +24,9 @@ from kimi_auth.cli.options import (
 )
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
 from kimi_auth.platforms import credential_key
 from kimi_auth.selection import HOME_KIMI_CODE
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.home.kinds import Kind
@@ -124,8 +124,8 @@ def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
 
 def _provision(out: Terminal, session: Session, file: ConfigFile, loan: Loan, kind: Kind) -> None:
     """Writes the sandbox's config.toml where it knows no login: then the program there needs none of its own."""
-    from kimi_auth.models.account import PlatformConfig
     from kimi_auth.models.for_kimi_code import KimiCodeConfig
+    from kimi_auth.models.platform_config import PlatformConfig
 
     config = (
         PlatformConfig(file, session.platform)

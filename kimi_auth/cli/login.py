@@ -27,11 +27,11 @@ from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import counted, tr
 from kimi_auth.login.outcome import login_error
 from kimi_auth.models import default_location
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED
+from kimi_auth.support.language import counted, tr
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for no view
     from kimi_auth.cli.view_live import LiveView
@@ -138,9 +138,9 @@ def sign_in(
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
     from kimi_auth import signing
-    from kimi_auth.browser import can_open, open_browser
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
+    from kimi_auth.support.browser import can_open, open_browser
 
     name = session.platform.name
     view: JsonView | LiveView | PlainView

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kimi_auth.cli.opening import components_of, open_session
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.status import Status
-from kimi_auth.language import tr
 from kimi_auth.models.kept_account import subject_of
 from kimi_auth.selection import UNLABELLED, USUAL_REGION
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session

@@ -10,7 +10,7 @@ import typer
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, open_default, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # the help waits for none of it
     from kimi_auth.models import Catalogue, Change

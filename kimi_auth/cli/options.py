@@ -13,8 +13,8 @@ from kimi_auth.cli.declared import ACCOUNT, HOME, JSON, PLATFORM
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.opening import components_of, open_default, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.language import tr
 from kimi_auth.selection import USUAL_REGION
+from kimi_auth.support.language import tr
 
 __all__ = [
     "AccountName",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["become_owner", "keep_others_out", "settle"]
 

@@ -20,8 +20,8 @@ from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.home import KINDS, Home
-from kimi_auth.language import tr
 from kimi_auth.selection import ACCOUNT_VARIABLES, API_KEY, ARGUMENT, DEFAULT, LENT, PASSED_ON, lent_mark
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token, key_fingerprint, lifetime_s
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from kimi_auth.cli.options import (
 )
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.extras import install
-from kimi_auth.language import tr
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.serving.grant_life import GrantLife

@@ -13,9 +13,9 @@ from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import ConfigError
-from kimi_auth.extras import install
-from kimi_auth.language import tr
 from kimi_auth.selection import API_BASE_VARIABLES, OAUTH_HOST_VARIABLES, STORE, selecting_variables
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
 
 __all__ = ["KEYS", "brokered", "proxied", "reaching_loopback"]
 

@@ -12,9 +12,9 @@ from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded
-from kimi_auth.language import joined, tr
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE, UNLABELLED
+from kimi_auth.support.language import joined, tr
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
@@ -129,7 +129,15 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         (tr("platform"), found.platform + _named(found, "platform")),
         (tr("state"), Styled(((found.state, TONES.get(found.state, "bold red")), ("  " + WORDS[found.state], "")))),
         *_account(session, found),
-        (tr("credential"), found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
+        (
+            tr("credential"),
+            found.location
+            + (
+                ""
+                if components_of(session).given
+                else _named(found, "store" if "store" in found.sources else "share_dir")
+            ),
+        ),
     ]
     rows += _home(found)
     if found.fp and session.platform.oauth is None:

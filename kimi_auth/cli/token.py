@@ -34,10 +34,10 @@ from kimi_auth.cli.options import (
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal, one_line
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import origin_of
 from kimi_auth.token import described, left_s, phase
-from kimi_auth.urls import origin_of
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,7 +98,7 @@ def session_for(platform: Platform) -> Session:
 
 def _session_of_account(platform: Platform, label: str) -> Session:
     label = "" if label == UNLABELLED else label
-    return _session(share_dir(), replace(resolve(platform, os.environ), account=label))
+    return _session(share_dir(), resolve(platform, os.environ)._replace(account=label))
 
 
 def session_of(key: str) -> Session | None:

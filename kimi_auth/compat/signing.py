@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kimi_auth import browser
 from kimi_auth.compat.host import Config, adopt, platforms, session_for
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
 from kimi_auth.login.view import Notice, NoticeKind, SilentView
 from kimi_auth.session import Session, components_of
 from kimi_auth.signing import sign_in
-from kimi_auth.text import one_line
+from kimi_auth.support import browser
+from kimi_auth.support.text import one_line
 
 __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthEvent", "OAuthEventKind", "login_kimi_code", "logout_kimi_code"]
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
-from kimi_auth.language import tr
 from kimi_auth.store import Binding, CredentialStore, Snapshot
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import normal_url
 from kimi_auth.token import Token, fingerprint, parse_record
-from kimi_auth.urls import normal_url
 
 __all__ = ["Adoption", "adopt", "move", "share"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from kimi_auth.children import python_command
 from kimi_auth.selection import SHARE_DIR_VARIABLES
+from kimi_auth.support.children import python_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

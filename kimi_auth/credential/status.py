@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked, Unreachable
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
     from kimi_auth.store import Binding

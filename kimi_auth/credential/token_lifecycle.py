@@ -26,8 +26,8 @@ from kimi_auth.credential.contracts import (
 from kimi_auth.credential.ports import Ports
 from kimi_auth.credential.token_refresh import TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
-from kimi_auth.language import tr
 from kimi_auth.store import Hold, Snapshot
+from kimi_auth.support.language import tr
 
 __all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
 

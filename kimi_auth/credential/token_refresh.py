@@ -26,9 +26,9 @@ from kimi_auth.credential.contracts import (
 )
 from kimi_auth.credential.ports import CONNECT_S, Ports, token_from
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
-from kimi_auth.language import tr
-from kimi_auth.logs import logger
 from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot, View
+from kimi_auth.support.language import tr
+from kimi_auth.support.logs import logger
 from kimi_auth.token import Token, left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 

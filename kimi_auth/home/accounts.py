@@ -19,9 +19,9 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, CredentialLocked, NoSuchAccount, StorageError
-from kimi_auth.language import said_by, tr
 from kimi_auth.selection import ACCOUNTS, LABEL_MAX, UNLABELLED, accounts_text, accounts_written, is_label
 from kimi_auth.store import lock, medium
+from kimi_auth.support.language import said_by, tr
 
 __all__ = ["Accounts", "checked_label"]
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.models.configtext import CONFIG_BYTES_MAX, Content, parse, rendered, toml_of_json
-from kimi_auth.once import once
+from kimi_auth.support.language import tr
+from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # every command reads config.toml; the few that write it load what that takes
     from kimi_auth.models.planning import Change

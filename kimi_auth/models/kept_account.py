@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.platforms import Platform
-from kimi_auth.text import clean
+from kimi_auth.support.text import clean
 from kimi_auth.token import END_MAX_S, Token
 
 __all__ = ["KeptAccount", "SignIn", "subject_of"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.models.contents import field_of, has_login, is_ours, refers_to
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # what a config says is asked far more often than it is changed
     from kimi_auth.models.catalogue import ModelEntry

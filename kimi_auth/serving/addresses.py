@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["names_loopback", "unsafe_address"]
 

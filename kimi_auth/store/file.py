@@ -31,7 +31,7 @@ from typing import Literal
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
-from kimi_auth.language import Sentence, tr
+from kimi_auth.support.language import Sentence, tr
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, formats, lock, medium

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
 from . import lock, medium

@@ -438,10 +438,11 @@ def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
 
 
 BESIDE = {
-    "kimi_auth.children",
+    "kimi_auth.support",
+    "kimi_auth.support.children",
     "kimi_auth.credential",
     "kimi_auth.credential.detached",
-    "kimi_auth.lazily",
+    "kimi_auth.support.lazily",
     "kimi_auth.store",
     "kimi_auth.store.holders",
 }

@@ -24,15 +24,15 @@ from kimi_auth.cli.options import (
 from kimi_auth.cli.status import VERDICTS
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError, NoSuchAccount
-from kimi_auth.language import counted, joined, tr
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.selection import ARGUMENT, DEFAULT_PLATFORM
-from kimi_auth.text import cells
+from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.text import cells
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["RUNBOOK", "add_to"]
+__all__ = ["RUNBOOK", "add_to", "report"]
 
 RUNBOOK: tuple[Look, ...] = (
     environment.location,
@@ -81,6 +81,11 @@ def doctor(
     """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
     checks = _examine(out, platform, account, home=home, verify=verify)
+    report(out, checks, json=json)
+
+
+def report(out: Terminal, checks: Sequence[Check], *, json: bool) -> None:
+    """Shows the checks. Raises what ends the command where one of them is a finding."""
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:

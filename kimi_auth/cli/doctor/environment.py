@@ -16,7 +16,6 @@ from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.cli.options import components_of
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import joined, tr
 from kimi_auth.models.contents import account_of
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.models.variables import BASE_URL
@@ -27,6 +26,7 @@ from kimi_auth.selection import (
     UNLABELLED,
     key_before_login,
 )
+from kimi_auth.support.language import joined, tr
 from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
 from kimi_auth.credential.history import UNFINISHED, WalkFile
 from kimi_auth.credential.status import Status
-from kimi_auth.language import tr
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Walk
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
