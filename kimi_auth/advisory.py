@@ -53,7 +53,8 @@ def renew_detached(components: Components) -> Callable[[], bool] | None:
         names += [STORE, *(name for name in components.environ if name.startswith("PG"))]
     try:
         home = components.home.kind.variable
-        pid = start(str(components.share_dir), platform.id, components.environ, names, home)
+        login = f"{platform.id}@{components.account}" if components.account else platform.id
+        pid = start(str(components.share_dir), login, components.environ, names, home)
     except OSError as error:
         log.info("no process for the renewal could be started: %s", error.strerror)
         return None

@@ -12,8 +12,8 @@ from kimi_auth.cli.doctor.check import Check, public
 from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.selection import STORE, select
+from kimi_auth.support.language import tr
 
 __all__ = ["add_to"]
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import said_by, tr
 from kimi_auth.platforms import Platform
 from kimi_auth.selection import STORE, scheme_of
 from kimi_auth.store import CredentialStore
+from kimi_auth.support.language import said_by, tr
 from kimi_auth.wire.contract import OAuthServer
 
-__all__ = ["SCHEMES", "Asked", "Opened", "opened"]
+__all__ = ["ONE_LOGIN", "SCHEMES", "Asked", "Opened", "opened"]
 
 Opened = tuple[CredentialStore, OAuthServer | None]
 """A store, and the server that renews what is in it; None for the platform's own."""
@@ -54,6 +54,10 @@ SCHEMES: Mapping[str, Callable[[str, Asked], Opened]] = {
     "postgresql+reader": _in_database,
 }
 """Each opens a store; raises ValueError, with the form that it takes, for a URL that is none of it."""
+
+
+ONE_LOGIN = frozenset({"unix"})
+"""Schemes whose store is one login, of an account that it does not name."""
 
 
 def opened(url: str, asked: Asked) -> Opened:

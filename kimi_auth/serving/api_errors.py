@@ -18,7 +18,7 @@ _TYPES = {
     413: "request_too_large",
     429: "rate_limit_error",
 }
-"""The words of both APIs for the type of an error, by status; others are `invalid_request_error` below 500, else `api_error`."""
+"""The type of an error in both APIs, by status; others are `invalid_request_error` below 500, else `api_error`."""
 
 
 class Refusal(NamedTuple):

@@ -1,6 +1,6 @@
 """Which URLs of the platform's API a request may reach: rules on the bytes of a request target, without I/O.
 
-The path that was checked is the path that is sent: each segment is decoded once, judged, and encoded again in one spelling,
+The path that was checked is the path that is sent: each segment is decoded once, checked, and encoded again in one spelling,
 so a server that decodes differently cannot be led elsewhere.
 """
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .api_errors import Refusal
 

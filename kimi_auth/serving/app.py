@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Scope, Send
 
 from . import oauth, tokens
-from .guards import Guarded, Refusal, refuse
+from .guards import BodyTooLarge, Guarded, Refusal, refuse
 from .proxied import refuse_as_api
 from .service import Denied, Endpoint, Service, caller_of, json_response
 
@@ -45,7 +45,7 @@ def build_app(service: Service, *, hosts: Sequence[str] = (), more: Sequence[Bas
 
     rows: tuple[tuple[str, str, Endpoint], ...] = (*oauth.ENDPOINTS, *tokens.ENDPOINTS)
     routes = [*(route(*row) for row in rows), *more]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, BodyTooLarge: _too_large})
     app.router.redirect_slashes = False
     return _Guarded(app, service, hosts)
 
@@ -71,3 +71,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     headers: Any = getattr(error, "headers", None)
     return json_response({"error": "invalid_request", "error_description": "not served here"}, status, headers)
+
+
+async def _too_large(request: Request, error: Exception) -> Response:  # what Starlette would call a crash
+    return json_response(
+        {"error": "too_large", "error_description": "the body is too large"}, 413, {"Connection": "close"}
+    )

@@ -7,30 +7,21 @@ import secrets
 import threading
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from starlette.types import Receive, Scope, Send
 
-from kimi_auth.clients.source import TokenSource
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from . import api_errors
 from .api_headers import keys_in
 from .api_paths import PREFIX, VERSION
 from .guards import Guarded, Refusal, SlowDown, is_same_secret
-from .proxied import refuse_as_api
+from .proxied import Source, refuse_as_api
 from .proxy import BODY_BYTES_MAX, Proxy
 from .server import LoopbackServer, listen
 
 __all__ = ["CommandProxy", "GuardedProxy"]
-
-
-class Source(TokenSource, Protocol):
-    """A source that knows the API that its tokens are for; a `Session` is one."""
-
-    @property
-    def api_origin(self) -> str:
-        """The API's base URL."""
 
 
 class CommandProxy:

@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kimi_auth.urls import is_loopback
+from kimi_auth.support.urls import is_loopback
 
 from .server import Door, Peer, door_of, peer_of
 
@@ -33,6 +33,7 @@ __all__ = [
     "peer_refusal",
     "refuse",
     "request_refusal",
+    "too_large",
 ]
 
 Headers = Iterable[tuple[bytes, bytes]]

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from kimi_auth.session import Session
+from kimi_auth.clients.source import TokenSource
 
 from . import api_errors
 from .api_headers import keys_in
 from .api_paths import EVERYTHING, PREFIX
 from .contracts import Wish
-from .guards import Refusal
-from .proxy import Proxy
+from .guards import BodyTooLarge, Refusal, too_large
+from .proxy import BODY_BYTES_MAX, Proxy
 from .server import door_of
 from .service import Denied, Service, caller_of
 
-__all__ = ["refuse_as_api", "routes_of"]
+__all__ = ["Source", "refuse_as_api", "routes_of"]
 
 
-def routes_of(session: Session, proxy: Proxy | None = None) -> Callable[[Service], Sequence[BaseRoute]]:
-    """What `serve` takes as `more`: `/api/*` with the tokens of this session. `proxy`: one that the caller closes."""
-    passed_on = proxy or Proxy(session, session.api_origin)
+class Source(TokenSource, Protocol):
+    """A source that knows the API that its tokens are for; a `Session` is one."""
+
+    @property
+    def api_origin(self) -> str:
+        """The API's base URL."""
+
+
+def routes_of(source: Source, proxy: Proxy | None = None) -> Callable[[Service], Sequence[BaseRoute]]:
+    """What `serve` takes as `more`: `/api/*` with the tokens of this source. `proxy`: one that the caller closes."""
+    passed_on = proxy or Proxy(source, source.api_origin)
     return lambda service: [Route(f"{PREFIX}/{{path:path}}", _Proxied(service, passed_on))]
 
 
@@ -52,7 +61,11 @@ class _Proxied:
             await api_errors.refuse(send, shaped)
             return
         allowed = found.grant.allowed if found.grant else EVERYTHING
-        served = await self._proxy.serve(scope, receive, send, allowed=allowed)
+        try:
+            served = await self._proxy.serve(scope, receive, send, allowed=allowed)
+        except BodyTooLarge:  # raised by the guards, while the body was being read
+            await refuse_as_api(send, too_large(BODY_BYTES_MAX))
+            return
         self._service.counts["answered", str(served.status)] += 1
 
     async def _admitted(self, request: Request) -> str:

@@ -45,6 +45,7 @@ def _measure(options: argparse.Namespace) -> None:
         engine,
         fresh_token,
         hand_over,
+        proxied,
         renewal,
         report,
         shell,
@@ -63,6 +64,7 @@ def _measure(options: argparse.Namespace) -> None:
         "renewal": partial(renewal.table, quick=options.quick),
         "engine": partial(engine.table, quick=options.quick),
         "stalls": partial(stalls.table, quick=options.quick),
+        "proxy": partial(proxied.table, quick=options.quick),
     }
     with surroundings.at_home() as folder:
         heading = f"Measured on {report.machine_class(folder)}. Medians; the rows of a table take turns."
@@ -74,7 +76,7 @@ def _measure(options: argparse.Namespace) -> None:
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
-TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine", "stalls")
+TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine", "stalls", "proxy")
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 

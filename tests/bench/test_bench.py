@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from bench import config_lock, contended, door, due, engine, environment, fresh_token, report, run, shell, stalls
+from bench import (
+    config_lock,
+    contended,
+    door,
+    due,
+    engine,
+    environment,
+    fresh_token,
+    proxied,
+    report,
+    run,
+    shell,
+    stalls,
+)
 from bench.surroundings import at_home, file_store, pair, sign_in
 from bench.worker import started
 
@@ -42,6 +55,16 @@ def test_fresh_token(folder: Path) -> None:
 def test_quick_tables(folder: Path, table: object) -> None:
     """They run, and what they print fits."""
     check(table(folder, quick=True))  # type: ignore[operator]
+
+
+def test_the_proxy(folder: Path) -> None:
+    """The proxy's table fits. For each request it uses some of a core, not many times what a server alone does (6 times here,
+    with an HTTP client of its own), and it holds no memory of requests that have ended."""
+    direct, through = proxied.measured(5, 960)
+    check(proxied.drawn(direct, through, 960))
+    assert through.cpu_ms < 25 * direct.cpu_ms
+    assert through.after_mib - through.before_mib < 2
+    assert through.after_mib < 60
 
 
 def test_system_calls_are_counted() -> None:

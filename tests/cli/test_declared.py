@@ -14,7 +14,7 @@ from kimi_auth.cli.program import program
 Run = Callable[..., Any]
 
 STATUS = {"platform": None, "home": None, "verify": False, "json": False}
-RUN = {"platform": None, "home": None, "env": []}
+RUN: dict[str, object] = {"platform": None, "home": None, "env": [], "proxy": False, "brokered": False}
 
 UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
     (["status"], STATUS),
@@ -25,8 +25,10 @@ UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
     (["run", "--", "sh", "-c", "x", "--", "--env"], {**RUN, "command": ["sh", "-c", "x", "--", "--env"]}),
     (
         ["run", "--env", "A_API_KEY", "--platform", "p", "--env", "B_API_KEY", "--", "true"],
-        {"platform": "p", "home": None, "env": ["A_API_KEY", "B_API_KEY"], "command": ["true"]},
+        {**RUN, "platform": "p", "env": ["A_API_KEY", "B_API_KEY"], "command": ["true"]},
     ),
+    (["run", "--proxy", "--", "true"], {**RUN, "proxy": True, "command": ["true"]}),
+    (["run", "--brokered", "--", "true"], {**RUN, "brokered": True, "command": ["true"]}),
 ]
 
 TYPERS = [

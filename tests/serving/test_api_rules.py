@@ -100,7 +100,7 @@ def test_a_long_url() -> None:
 
 @given(st.binary(max_size=40))
 def test_whatever_is_asked(tail: bytes) -> None:
-    """Whatever follows /api/, what is sent is a plain path below the base, or nothing."""
+    """Whatever follows /api/, a plain path below the base is sent, or nothing."""
     found = target_of(b"/api/" + tail, b"", has_version=True)
     if isinstance(found, Target):
         parts = unquote(found.path, errors="surrogateescape").split("/")

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from house.patience import PATIENCE_S
-from serving.api import Api, ask, fine
 
 from kimi_auth.serving.command_proxy import CommandProxy
 from kimi_auth.serving.guards import SlowDown
 from kimi_auth.testing import StaticTokens
+from serving.api import Api, ask, fine
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_guesser_locks_out_no_one(served: CommandProxy) -> None:
 
 
 def test_the_key_is_no_part_of_a_repr(served: CommandProxy) -> None:
-    """What is printed of a proxy has its address only, and each proxy has a key of its own."""
+    """The repr of a proxy shows its address only, and each proxy has a key of its own."""
     with CommandProxy(StaticTokens(api_origin="http://127.0.0.1:9/v1")) as other:
         assert other.secret != served.secret
         assert len(other.secret) >= 43

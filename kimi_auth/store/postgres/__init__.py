@@ -5,7 +5,7 @@ Needs the extra `postgres` (psycopg 3), which is loaded when a store is made.
 
 from __future__ import annotations
 
-from kimi_auth.lazily import lazily
+from kimi_auth.support.lazily import lazily
 
 TYPE_CHECKING = False
 

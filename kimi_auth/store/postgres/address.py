@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.extras import install
-from kimi_auth.language import tr
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
 
 __all__ = ["SCHEMES", "Address"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import StorageError
-from kimi_auth.language import tr
 from kimi_auth.store.contract import Finding
+from kimi_auth.support.language import tr
 
 from . import sql
 

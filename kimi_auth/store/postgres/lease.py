@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 
 from kimi_auth.errors import LockLost, StorageError
-from kimi_auth.language import tr
 from kimi_auth.store.owners import Owner, is_certainly_dead
+from kimi_auth.support.language import tr
 
 from . import sql
 from .place import Place

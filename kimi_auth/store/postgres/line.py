@@ -28,7 +28,7 @@ from weakref import WeakValueDictionary
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from . import sql
 from .address import Address

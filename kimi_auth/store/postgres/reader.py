@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.language import tr
-from kimi_auth.loops import is_in_loop
 from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import is_in_loop
 from kimi_auth.token import Token, fingerprint, parse_record
 
 from . import sql

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, StorageError, StoreUnwritable
-from kimi_auth.language import tr
 from kimi_auth.store import owners
 from kimi_auth.store.contract import Backoff, Binding, Claim, Finding, RevokedMark, Snapshot, Stamp, View
 from kimi_auth.store.formats import is_tombstone
+from kimi_auth.support.language import tr
 
 from . import sql
 from .address import Address

@@ -7,10 +7,10 @@ import random
 from typing import NamedTuple
 
 from kimi_auth.errors import CorruptCredential
-from kimi_auth.language import tr
 from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
 from kimi_auth.store.owners import Owner, is_certainly_dead, printable
+from kimi_auth.support.language import tr
 from kimi_auth.token import RecordError, Token, fingerprint, lifetime_s, parse_record, window_s
 
 __all__ = ["Row", "decode_owner", "decode_token", "encode_owner", "encode_staged", "encode_token"]

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.language import tr
-from kimi_auth.loops import is_in_loop
 from kimi_auth.store import formats
 from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, RevokedMark
-from kimi_auth.text import clean
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import is_in_loop
+from kimi_auth.support.text import clean
 from kimi_auth.token import Token, fingerprint
 
 from . import sql

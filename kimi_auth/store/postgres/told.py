@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.language import tr
-from kimi_auth.text import clean
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean
 
 if TYPE_CHECKING:
     import psycopg

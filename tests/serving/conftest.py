@@ -1,0 +1,242 @@
+"""A login at an emulated server, and what serves it: in this process for requests, as a program for lives and deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kimi_auth.clock import SystemClock
+from kimi_auth.machine import recorder_from_environ
+from kimi_auth.serving.app import build_app
+from kimi_auth.serving.audit import Audit
+from kimi_auth.serving.contracts import Wish
+from kimi_auth.serving.grant_life import GrantHooks, GrantLife
+from kimi_auth.serving.handles import Handles
+from kimi_auth.serving.places import Places
+from kimi_auth.serving.records import Caller, Grant, GrantFiles
+from kimi_auth.serving.server import Door, Peer
+from kimi_auth.serving.service import Service
+from kimi_auth.testing.emulator import Emulator
+from kimi_auth.token import Token, key_fingerprint, left_s
+
+ME = os.geteuid()
+CLIENT_ID = "17e5f671-d194-4dfb-9706-5516cb48c098"
+OWNER = Door("owner", frozenset({ME}))
+TCP = Door("tcp")
+
+
+class Clock(SystemClock):
+    """Time that a test moves."""
+
+    now_s = 1_700_000_000.0
+
+    def wall_s(self) -> float:
+        return self.now_s
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+
+class FakeLogin:
+    """A login whose token a test chooses; `error`: there is none now. `asked` are the wishes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.number = 1
+        self.error: Exception | None = None
+        self.asked: list[Wish] = []
+        self.before: Callable[[], None] = lambda: None
+
+    @property
+    def token(self) -> Token:
+        return Token(f"access-{self.number}", "the-real-refresh-token", self.clock.now_s + 900, 900.0, "kimi-code")
+
+    async def token_for(self, wish: Wish) -> Token:
+        self.asked.append(wish)
+        self.before()
+        if self.error is not None:
+            raise self.error
+        return self.token
+
+    async def changed(self, has_fp: str, wait_s: float) -> None:
+        for _ in range(int(wait_s * 100)):
+            if key_fingerprint(self.token.access_token) != has_fp:
+                return
+            await asyncio.sleep(0.01)
+
+    def left_s(self, token: Token) -> float:
+        return left_s(token, self.clock.now_s)
+
+    def state(self) -> str:
+        return "fresh"
+
+
+class Desk:
+    """A service over files of its own, asked without a socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.files = GrantFiles(folder)
+        self.audit = Audit(folder / "audit.log", self.clock.wall_s)
+        self.login = FakeLogin(self.clock)
+        self.handles: Handles = self.files.handles()
+        self.hooks = GrantHooks(
+            self.files, self.audit, self.login, now_s=self.clock.wall_s, monotonic_s=self.clock.monotonic_s
+        )
+        self.life = GrantLife(self.hooks, observe=recorder_from_environ())
+        self.service = Service(
+            self.login,  # type: ignore[arg-type]
+            self.life,
+            self.handles,
+            self.audit,
+            self.clock,
+            client_id=CLIENT_ID,
+            platform="kimi-code",
+        )
+
+        async def no_wait(source: str, now_s: float) -> None:
+            self.slowed.append(self.service._slow.delay_s(source, now_s))
+
+        self.slowed: list[float] = []
+        self.service._slow.wait = no_wait  # type: ignore[method-assign]
+        self.app = build_app(self.service)
+
+    def issue(self, name: str = "agent", **options: Any) -> Grant:
+        """A new grant."""
+        grant = Grant.new(name, options.pop("uids", (ME,)), self.clock.now_s, **options)
+        return run(self.life.issue(grant, Caller(ME, 1, "command")))
+
+    def handle(self, grant: Grant, number: int = 1) -> str:
+        """The handle that came with the access token of this number."""
+        return self.handles.handle(grant.id, key_fingerprint(f"access-{number}"))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        door: Door = TCP,
+        peer: Peer | None = None,
+        headers: dict[str, str] | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """One request by a door, from a peer (default: me, where the door has users)."""
+        if door.uids is not None and peer is None:
+            peer = Peer(ME, 0, 1)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["state"] = {"door": door, "peer": peer}
+            await self.app(scope, receive, send)
+
+        async def asked() -> httpx.Response:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1") as client:
+                return await client.request(method, path, headers=headers, **more)
+
+        return run(asked())
+
+    def renew(self, handle: str, **more: Any) -> httpx.Response:
+        """A token request of an OAuth client."""
+        form = {"grant_type": "refresh_token", "refresh_token": handle, "client_id": CLIENT_ID}
+        return self.ask("POST", "/api/oauth/token", data=form | more.pop("form", {}), **more)
+
+    def told(self) -> list[str]:
+        """What the audit log says happened, a refusal with its reason."""
+        return [line["what"] + (f" {line['why']}" if "why" in line else "") for line in self.audit.lines()]
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine."""
+    return asyncio.run(work)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A service over files of its own."""
+    made = Desk(tmp_path / "serving")
+    yield made
+    made.audit.close()
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """A server that approves at once."""
+    with Emulator(approve="auto", approve_after_s=0, interval_s=0) as running:
+        yield running
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose name is short enough for sockets below it."""
+    folder = Path(tempfile.mkdtemp(prefix="ka", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+class Serving:
+    """`kimi-auth serve` as a program, on a login of its own."""
+
+    def __init__(self, emulator: Emulator, share_dir: Path, sockets: Path) -> None:
+        self.emulator = emulator
+        self.sockets = sockets
+        self.share_dir = share_dir
+        self.env = {**os.environ, **emulator.env, "KIMI_SHARE_DIR": str(share_dir)}
+        self.env.pop("KIMI_AUTH_STORE", None)
+        self.places = Places(share_dir, "kimi-code", sockets)
+        self.owner = self.places.socket("owner")
+        self.process: subprocess.Popen[str] | None = None
+        emulator.sign_in(share_dir)
+
+    def start(self, *options: str) -> dict[str, Any]:
+        """Starts it; returns its ready line."""
+        line = [sys.executable, "-m", "kimi_auth", "serve", "--json", "--sockets", str(self.sockets), *options]
+        self.process = subprocess.Popen(line, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        ready: dict[str, Any] = json.loads(self.process.stdout.readline() or self.process.communicate()[1])
+        return ready
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Ends it; returns its exit status and what it said."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        _, said = self.process.communicate()
+        status, self.process = self.process.returncode, None
+        return status, said
+
+    def run(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """A command of the owner's."""
+        line = [sys.executable, "-m", "kimi_auth", *words]
+        return subprocess.run(line, env=self.env | (env or {}), capture_output=True, text=True, check=False)
+
+    def grant(self, name: str, *options: str) -> dict[str, Any]:
+        """Issues a grant, with `--json`."""
+        done = self.run("serve", "grant", name, "--sockets", str(self.sockets), "--json", *options)
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    def client(self, socket: Path | str | None = None) -> httpx.Client:
+        """A client of a socket, the owner's by default."""
+        transport = httpx.HTTPTransport(uds=str(socket or self.owner), retries=0)
+        return httpx.Client(transport=transport, base_url="http://localhost", timeout=60.0)
+
+
+@pytest.fixture
+def serving(emulator: Emulator, tmp_path: Path, short: Path) -> Iterator[Serving]:
+    """A login, and the program that will serve it."""
+    made = Serving(emulator, tmp_path / "host", short / "s")
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
