@@ -101,7 +101,7 @@ def unshare() -> list[str]:
     found = shutil.which("unshare")
     if found is None or os.geteuid() != 0:
         pytest.skip("needs root and unshare: run as root, apt-get install util-linux")
-    return [found, "--net", "--mount", "--"]
+    return [found, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
 
 
 def test_a_stock_client_lives_on_handles(serving: Serving, unshare: list[str], tmp_path: Path) -> None:
