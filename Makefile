@@ -1,5 +1,5 @@
 # Four commands to begin with: make demo, make test, make check, make bench. `make` lists all.
-# Needs a Python of 3.11 or newer and nothing else. Installs into .venv*, tests/servers/oidc/node_modules and tests/home/node/node_modules, nowhere else.
+# Needs a Python of 3.11 or newer and nothing else. Installs into .venv*, tests/servers/oidc/node_modules, tests/home/node/node_modules and tests/proof/checkers, nowhere else.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -104,12 +104,14 @@ publish: $(DEMO) ## attests and uploads what `make wheel` built, as the version 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
 	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -rf tests/servers/oidc/node_modules tests/home/node/node_modules tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-sdks-* .venv-bench
+	@rm -rf tests/servers/oidc/node_modules tests/home/node/node_modules tests/proof/checkers/node_modules tests/proof/checkers/tla
+	@rm -rf tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-sdks-* .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# oidc-provider and kimi-code, which we did not write; without npm their tests say so and are skipped (fail in CI).
+# oidc-provider, kimi-code, Quint and TLC, which we did not write; without npm or Java their tests say so and are skipped (fail in CI).
 servers: $(DEV)
 	@$(PY) tests/house/npm.py || test $$? -eq 3
+	@$(PY) tests/proof/checkers/install.py
 
 $(DEMO): pyproject.toml | $(PY)
 	@echo "installing kimi-auth into $(VENV)"

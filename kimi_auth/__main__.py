@@ -1,7 +1,7 @@
 """`kimi-auth`, and the fast lane of `kimi-auth token` (and of `--version`).
 
 A credential helper runs before every request of another program, so the common case (a stored token with time
-to spare) reads two small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either
+to spare) reads a few small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either
 prints that token or has no opinion: then the full program decides, and says why. A renewal that is due is left to a
 process of its own, started once the token is printed. The options are declared in `kimi_auth.cli.token`; here are the
 spellings of theirs that leave no doubt.
@@ -15,6 +15,8 @@ import sys
 import time
 
 from kimi_auth.selection import (
+    ACCOUNT_VARIABLES,
+    ACCOUNTS,
     API_BASE_VARIABLES,
     CODE_HOME_MARKS,
     DEFAULT_PLATFORM,
@@ -23,8 +25,13 @@ from kimi_auth.selection import (
     SHARE_DIR_DEFAULT,
     SHARE_DIR_VARIABLES,
     STORE,
+    UNLABELLED,
+    account_meant,
+    accounts_written,
+    is_label,
     key_before_login,
     lent_token,
+    login_name,
     scheme_of,
     select,
     unknown_variables,
@@ -70,8 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pass
             else:
                 status = _hand_out(line)
+                if status == 0 and args != ["--version"]:
+                    _say_account(os.environ, _options(args[1:]).get("--account"))
                 if needs_renewal:
-                    _renew_beside(os.environ)
+                    _renew_beside(os.environ, _options(args[1:]).get("--account"))
                 return status
         from kimi_auth.cli import main as full_program
 
@@ -88,14 +97,15 @@ def answer(args: Sequence[str], environ: Mapping[str, str], now_s: float) -> tup
 
         return f"kimi-auth {__version__}", False
     options = _options(args[1:])
+    account = options.get("--account")
     is_named = "--platform" in options
-    if (url := environ.get(STORE, "").strip()) and scheme_of(url) == "unix":
+    if account is None and (url := environ.get(STORE, "").strip()) and scheme_of(url) == "unix":
         token = _served_token(url, environ, now_s, options.get("--min-ttl", "0"), is_named=is_named)
         return _line(token, options, now_s), False
-    token = stored_token(environ, now_s, is_named=is_named)
+    token = stored_token(environ, now_s, is_named=is_named, account=account)
     if left_s(token, now_s) < float(options.get("--min-ttl", 0)):
         raise FallThrough
-    needs_renewal = is_due(token, now_s) and _can_be_renewed(token, environ, now_s)
+    needs_renewal = is_due(token, now_s) and _can_be_renewed(token, environ, now_s, account)
     return _line(token, options, now_s), needs_renewal
 
 
@@ -117,6 +127,7 @@ def _options(words: Sequence[str]) -> dict[str, str]:
         is_known = (
             name == "--json"
             or (name == "--platform" and value == PLATFORM)
+            or (name == "--account" and is_label(value))
             or (name == "--format" and value in FORMATS)
             or (name == "--min-ttl" and value.isascii() and value.isdigit() and len(value) <= SECONDS_DIGITS_MAX)
         )
@@ -128,27 +139,57 @@ def _options(words: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def stored_token(environ: Mapping[str, str], now_s: float, *, is_named: bool = False) -> Token:
+def stored_token(
+    environ: Mapping[str, str], now_s: float, *, is_named: bool = False, account: str | None = None
+) -> Token:
     """The pair that the full program would hand out without asking anybody; raises FallThrough otherwise.
 
-    `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter.
+    `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter; `account`: the
+    label of the account that was named.
     """
-    if unknown_variables(environ) or not _login_comes_first(environ, is_named=is_named):
+    if unknown_variables(environ):
         raise FallThrough
     folder = _share_dir(environ)
+    login = login_name(PLATFORM, _account(environ, account))
+    if not _login_comes_first(environ, login, is_named=is_named):
+        raise FallThrough
     _look_at(folder)
     if not is_named and not names_our_platform(_config(folder)):
         raise FallThrough
-    token = _record(f"{folder}/credentials/{PLATFORM}.json")
+    beside = f"{folder}/credentials/{login}"
+    token = _record(f"{beside}.json")
     if (
         not token.access_token
         or not (at_leisure(token, now_s) or is_due(token, now_s))
-        or not _is_from(token.issuer, _binding(f"{folder}/credentials/{PLATFORM}.issuer"), environ)
+        or not _is_from(token.issuer, _binding(f"{beside}.issuer"), environ)
         or not _has_usual_api(environ)
     ):
         raise FallThrough
-    _must_be_missing(f"{folder}/credentials/{PLATFORM}.{fingerprint(token)}.revoked")
+    _must_be_missing(f"{beside}.{fingerprint(token)}.revoked")
     return token
+
+
+def _account(environ: Mapping[str, str], named: str | None) -> str:
+    """The label of the account that is meant; raises FallThrough for one that is not certain."""
+    label, _ = account_meant(environ, lambda: _in_use(environ), argument=named)
+    if not is_label(label):
+        raise FallThrough
+    return label
+
+
+def _in_use(environ: Mapping[str, str]) -> str:
+    """The account in use that a file of ours names, "" for none; raises FallThrough for another file."""
+    folder = f"{_share_dir(environ)}/kimi-auth"
+    try:
+        text = _read(f"{folder}/{ACCOUNTS}", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, writers=0).decode()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        raise FallThrough from None
+    _must_be_ours(folder)
+    if (found := accounts_written(text)) is None:
+        raise FallThrough
+    return found.get(PLATFORM, "")
 
 
 def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: str, *, is_named: bool) -> Token:
@@ -156,7 +197,11 @@ def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: s
     why there is none."""
     from kimi_auth.store.served import ask, parsed, token_in
 
-    if set(unknown_variables(environ)) != {STORE} or not _login_comes_first(environ, is_named=is_named):
+    if (
+        set(unknown_variables(environ)) != {STORE}
+        or select(environ, variables=ACCOUNT_VARIABLES)[0]
+        or not _login_comes_first(environ, PLATFORM, is_named=is_named)
+    ):
         raise FallThrough
     if not is_named and not names_our_platform(_config(_share_dir(environ))):
         raise FallThrough
@@ -173,20 +218,20 @@ def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: s
     return token
 
 
-def _login_comes_first(environ: Mapping[str, str], *, is_named: bool) -> bool:
-    """Whether no key of the user's comes before the login of `PLATFORM`, and `kimi-auth run` lent no other login's token."""
+def _login_comes_first(environ: Mapping[str, str], login: str, *, is_named: bool) -> bool:
+    """Whether no key of the user's comes before the `login`, and `kimi-auth run` lent no other login's token."""
     if key_before_login(environ, key_fingerprint)[1] != LOGIN:
         return False
     lent = lent_token(environ, key_fingerprint)
-    return lent is None or is_named or lent[1] == PLATFORM
+    return lent is None or is_named or lent[1] == login
 
 
-def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float) -> bool:
+def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, account: str | None) -> bool:
     """Whether the full program would start a renewal of this pair, which is due: no backoff forbids it, and none is under
     way. Raises FallThrough for a pair without a refresh token, and for a claim whose owner holds no lock on this host."""
     from kimi_auth.store.holders import holder_pids
 
-    beside = f"{_share_dir(environ)}/credentials/{PLATFORM}"
+    beside = f"{_share_dir(environ)}/credentials/{login_name(PLATFORM, _account(environ, account))}"
     if not token.refresh_token:
         raise FallThrough
     try:
@@ -215,12 +260,13 @@ def _must_be_missing(path: str) -> None:
     raise FallThrough
 
 
-def _renew_beside(environ: Mapping[str, str]) -> None:
+def _renew_beside(environ: Mapping[str, str], account: str | None) -> None:
     from kimi_auth.credential.detached import renew_detached
 
     try:
-        renew_detached(_share_dir(environ), PLATFORM, environ, (*OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES))
-    except OSError:
+        login = f"{PLATFORM}@{_account(environ, account)}"
+        renew_detached(_share_dir(environ), login, environ, (*OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES))
+    except (OSError, FallThrough):
         return  # no process can be started: the next command tries again
 
 
@@ -287,10 +333,14 @@ def _share_dir(environ: Mapping[str, str]) -> str:
 def _look_at(folder: str) -> None:
     """Falls through unless both directories, or links to them, are mine, and no one else's to write to; and for a home that
     may be kimi-code's: its logins have other names, and it has a second lock."""
-    me = os.geteuid()
     for name in CODE_HOME_MARKS:
         _must_be_missing(f"{folder}/{name}")
-    for path in (folder, f"{folder}/credentials"):
+    _must_be_ours(folder, f"{folder}/credentials")
+
+
+def _must_be_ours(*paths: str) -> None:
+    me = os.geteuid()
+    for path in paths:
         try:
             found = os.stat(path, follow_symlinks=False)
             if stat.S_ISLNK(found.st_mode) and found.st_uid == me:
@@ -317,12 +367,13 @@ def _record(path: str) -> Token:
         raise FallThrough from None
 
 
-def _read(path: str, max_bytes: int, flags: int) -> bytes:
-    """The whole of a small regular file of mine or of root's; nothing that could block is opened for longer than a look."""
+def _read(path: str, max_bytes: int, flags: int, *, writers: int = 0o022) -> bytes:
+    """The whole of a small regular file of mine or of root's, which of others those `writers` may write to; nothing that could block is opened for longer than a look."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0}:
+        is_open = found.st_mode & 0o022 & ~writers
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0} or is_open:
             raise FallThrough
         parts = []
         left = max_bytes + 1
@@ -377,8 +428,27 @@ def _hand_out(text: str) -> int:
     return 0
 
 
+def _say_account(environ: Mapping[str, str], named: str | None) -> None:
+    """Says whose token it was, where that is an account with a label and no option chose it; as the full program does."""
+    if named is not None or environ.get(STORE, "").strip():
+        return
+    try:
+        label, source = account_meant(environ, lambda: _in_use(environ))
+    except FallThrough:
+        return
+    if label == UNLABELLED:
+        return
+    from kimi_auth.support.language import selected, spoken, tr
+
+    said = spoken(tr("this token is of the account {name} ({source})", name=label, source=source), selected(environ))
+    try:
+        os.write(2, f"kimi-auth: {said}\n".encode())
+    except OSError:
+        return  # as where it is closed
+
+
 def _unwritten(error: OSError) -> str:
-    from kimi_auth.language import selected, spoken, tr  # a token that arrives needs no sentences
+    from kimi_auth.support.language import selected, spoken, tr  # a token that arrives needs no sentences
 
     said = tr("cannot write to standard output: {reason}", reason=error.strerror)
     return spoken(

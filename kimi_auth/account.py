@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.language import Sentence, tr
-from kimi_auth.loops import in_thread
 from kimi_auth.models.profile import Account, Usage, account_of, usage_of
+from kimi_auth.support.language import Sentence, tr
+from kimi_auth.support.loops import in_thread
 from kimi_auth.token import Token
 
 if TYPE_CHECKING:
@@ -56,10 +56,13 @@ async def name_of_login(components: Components, token: Token | None, *, already:
     login that stood `already` has the kept one. Never raises."""
     platform = components.platform
     kept = components.kept_account
-    if token is None or kept is None or platform.me_path is None:
+    if token is None or kept is None:
         return ""
     if already:
-        return await in_thread(partial(kept.recall, token))
+        return (await in_thread(partial(kept.recall, token))).name
+    if platform.me_path is None:
+        await in_thread(partial(kept.keep, token, "", components.clock.wall_s()))
+        return ""
     from kimi_auth.wire import fetch_account
 
     answer = await fetch_account(
@@ -69,7 +72,7 @@ async def name_of_login(components: Components, token: Token | None, *, already:
     if answer.error is not None:
         log.info("the account is not known: %s", answer.error.message)
     name = account.name if account else ""
-    await in_thread(partial(kept.keep, token, name))
+    await in_thread(partial(kept.keep, token, name, components.clock.wall_s()))
     return name
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from kimi_auth.components import Components
+from kimi_auth.selection import STORE
 from kimi_auth.token import Token, at_leisure, fingerprint
 
 __all__ = ["is_being_renewed", "is_renewal_due", "renew_detached", "renew_if_due", "successor_of"]
@@ -47,10 +48,13 @@ def renew_detached(components: Components) -> Callable[[], bool] | None:
     from kimi_auth.credential.detached import renew_detached as start
 
     platform = components.platform
-    names = (*platform.api_base_env, *(platform.oauth.host_env if platform.oauth else ()))
+    names = [*platform.api_base_env, *(platform.oauth.host_env if platform.oauth else ())]
+    if not components.is_in_home:
+        names += [STORE, *(name for name in components.environ if name.startswith("PG"))]
     try:
         home = components.home.kind.variable
-        pid = start(str(components.share_dir), platform.id, components.environ, names, home)
+        login = f"{platform.id}@{components.account}" if components.account else platform.id
+        pid = start(str(components.share_dir), login, components.environ, names, home)
     except OSError as error:
         log.info("no process for the renewal could be started: %s", error.strerror)
         return None

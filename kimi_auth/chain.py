@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import said_by, tr
 from kimi_auth.platforms import Platform, resolve
 from kimi_auth.selection import (
     ARGUMENT,
@@ -20,8 +19,9 @@ from kimi_auth.selection import (
     lent_token,
     select,
 )
+from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.urls import normal_url
 from kimi_auth.token import key_fingerprint
-from kimi_auth.urls import normal_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ def given_before_login(
 def given_after_login(components: Components) -> Given | None:
     """The token that `kimi-auth run` lent this process, where there is no login of its platform; None otherwise."""
     lent = lent_token(components.environ, key_fingerprint)
-    if lent is None or lent[1] != components.platform.id:
+    if lent is None or lent[1] != components.platform.login_name:
         return None
     stored = components.store.read()
     if stored.state != "absent" and not (stored.token is not None and stored.token.is_empty):

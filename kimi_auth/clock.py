@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from kimi_auth.system import BOOTTIME, boot_id
+from kimi_auth.support.system import BOOTTIME, boot_id
 
 if TYPE_CHECKING:
     import asyncio

@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,24 +22,16 @@ from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import Waiter, has_main_ended, is_ending
 from kimi_auth.credential.status import Status
 from kimi_auth.credential.token_lifecycle import CredentialHooks
-from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
-from kimi_auth.home import FOUND, KIMI_CLI, Addresses, Home, choose, login_of, other_login
-from kimi_auth.language import said_by, tr
+from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, NotSignedIn
+from kimi_auth.home import FOUND, KIMI_CLI, Accounts, Addresses, Home, checked_label, choose, login_of, other_login
 from kimi_auth.login.keyring_migration import is_waiting, migrate
-from kimi_auth.loops import in_thread, is_in_loop, within
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
-from kimi_auth.models.account import (
-    ConfigLeftAlone,
-    PlatformConfig,
-    ServerWhenAsked,
-    configured_platform,
-    server_of,
-    sign_in_command,
-)
-from kimi_auth.once import once
+from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig, configured_platform
 from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
+from kimi_auth.platforms.server import ServerWhenAsked, server_of, sign_in_command
 from kimi_auth.selection import (
+    ACCOUNT_VARIABLES,
     API_BASE_VARIABLES,
     API_KEY,
     ARGUMENT,
@@ -49,17 +40,23 @@ from kimi_auth.selection import (
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
     STORE,
+    UNLABELLED,
     USUAL_REGION,
-    refused,
+    account_meant,
+    scheme_of,
     select,
 )
 from kimi_auth.store import CredentialStore, FileStore, lock
+from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.loops import in_thread, is_in_loop, within
+from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
     from kimi_auth.login.device_login import LoginConfig
+    from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
-    from kimi_auth.models.kept_account import KeptAccount
+    from kimi_auth.models.kept_account import KeptAccount, SignIn
     from kimi_auth.wire import OAuthServer
 
 log = logging.getLogger("kimi_auth.session")
@@ -69,7 +66,7 @@ __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_
 DEVICE_ID = "X-Msh-Device-Id"
 LOOK_S, LOOK_TO_SHOW_S, LOOK_IN_LOOP_S = 1.0, 5.0, 0.03
 
-TO_SERVE = ("kimi_auth.clients",)
+TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
 TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
 TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
 """The modules that running clients, a request for the models and a sign-in need."""
@@ -91,12 +88,6 @@ def _load(modules: list[str]) -> None:
         import_module(name)
 
 
-_WHY_REFUSED = {
-    "KIMI_AUTH_ACCOUNT": tr("a platform has one login"),
-}
-"""For each of `selection.REFUSED`."""
-
-
 def share_dir_of(
     environ: Mapping[str, str], given: str | os.PathLike[str] | None = None, *, reads: bool = False
 ) -> Path:
@@ -114,14 +105,15 @@ def _named_by(variable: str, error: ConfigError) -> ConfigError:
 
 
 class Components:
-    """One login of one platform. The arguments are those of `Session`; `given`: a credential that is used instead of the
-    stored one; `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
+    """One login of one platform. The arguments are those of `Session`; `account`: the label of one of the platform's;
+    `platform_from`: what chose the platform, where that was no argument. Raises ConfigError for a platform that is not known."""
 
     def __init__(
         self,
         home: str | os.PathLike[str] | None,
         *,
         platform: str | None,
+        account: str | None = None,
         environ: Mapping[str, str] | None,
         clock: Clock | None,
         store: CredentialStore | None,
@@ -129,17 +121,11 @@ class Components:
         observe: Observer | None,
         one_shot: bool,
         stores: Callable[[str], CredentialStore] | None = None,
-        given: Given | None = None,
         platform_from: str = "",
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
-        if store is None and (name := refused(self.environ)):
-            raise ConfigError(
-                tr("{name} is set, and {why} in this version", name=name, why=_WHY_REFUSED[name]),
-                hint=tr("run: unset {name}", name=name),
-            )
         self._enter(home if isinstance(home, Home) else choose(self.environ, home))
-        if platform and self.home.source == FOUND and platform not in {one.id for one in self.platforms()}:
+        if self.home.source == FOUND and not self._can_hold(platform, account):
             self._enter(choose(self.environ, KIMI_CLI.name))  # the home that was found holds other logins only
         self._sources = {"share_dir": self.home.source}
         self._built_in: str = ""
@@ -148,29 +134,44 @@ class Components:
         self.platform: Platform = self._only_login(platform) if self.home.kind.binds_by_slot else self._chosen(platform)
         if platform_from:
             self._sources["platform"] = platform_from
-        self.given = given
-        if given is not None:
-            self.platform, store = given.platform, given.store
-            self._built_in = self._built_in if self.platform.oauth else ""
+        self._has_given_store = store is not None or stores is not None
+        self.account: str = self._account_of_login(account)
+        if self.account not in {"", UNLABELLED}:
+            self.platform = self.platform._replace(account=self.account)
+        self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
         self.stores = stores
-        if store is None and stores is None and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
-            from kimi_auth.login.elsewhere import opened
-
-            store, renewing = opened(url, self.platform, self.clock)
+        is_given = store is not None or stores is not None
+        if not is_given and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+            store, renewing = self._elsewhere(url)
             server = server or renewing
             self._sources["store"] = STORE
+        self.is_in_home: bool = store is None and stores is None
         self.store: CredentialStore = store or self._place()
         self.clock = self.store.clock()
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
-        is_given = store is not None or stores is not None
-        self.is_in_home: bool = not is_given
-        self.walks: WalkHistory = WalkHistory(None if is_given else self.share_dir, self.clock.wall_s)
+        self.walks: WalkHistory = WalkHistory(
+            None if is_given else self.share_dir, self.clock.wall_s, self.platform.account and self.platform.login_name
+        )
         self.keyring_error: KimiAuthError | None = None
-        self.keyring_asked: bool = is_given or self.platform.oauth is None
+        self.keyring_asked: bool = not self.is_in_home or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
+
+    def use(self, given: Given, *, is_named: bool) -> None:
+        """Uses a credential instead of the stored one, before anything was asked; `is_named`: the platform was chosen."""
+        self.given = given
+        self.platform, self.store = given.platform, given.store
+        if not is_named:
+            self._sources["platform"] = given.source
+        self._built_in = self._built_in if self.platform.oauth else ""
+        self.clock = self.store.clock()
+        self.is_in_home = False
+        self._sources.pop("store", None)
+        self._given_server = None
+        self.walks = WalkHistory(None, self.clock.wall_s)
+        self.keyring_asked = True
 
     @once
     def library(self) -> Library:
@@ -249,10 +250,12 @@ class Components:
 
     def static_key(self) -> str:
         """The API key that config.toml has for the platform, "" for none or where it cannot be read. A given credential has
-        no substitute."""
+        no substitute, and neither has an account that is not in use: the key is not known to be its."""
         if self.given is not None:
             return ""
         try:
+            if not self.is_in_use():
+                return ""
             return static_key(self.config.read(), self.platform)
         except ConfigError as error:
             log.info("no static key: %s", error.line)
@@ -261,7 +264,9 @@ class Components:
     @property
     def in_config(self) -> PlatformConfig | ConfigLeftAlone:
         """The platform's part of config.toml."""
-        return PlatformConfig(self.config, self.platform) if self.home.kind.owns_config else ConfigLeftAlone()
+        if not self.home.kind.owns_config:
+            return ConfigLeftAlone()
+        return PlatformConfig(self.config, self.platform, self.is_in_use)
 
     def configured_by(self, *, request: bool) -> LoginConfig:
         """What a login writes to config.toml; in the home of another program only on `request`."""
@@ -271,16 +276,36 @@ class Components:
 
         return KimiCodeConfig(self.config, self.platform, self.key)
 
+    def is_in_use(self) -> bool:
+        """Whether this is the account in use of its platform, which owns the provider in config.toml. Raises ConfigError."""
+        return not self.account or self.accounts.is_in_use(self.platform.id, self.account)
+
+    def account_beside(self, platform_id: str) -> str | None:
+        """The account in use of another platform of this home, None where it has none. Raises ConfigError."""
+        platform = self.registry.find(platform_id)
+        if self.home.kind.binds_by_slot or platform is None or platform.oauth is None:
+            return None
+        return self.accounts.in_use(platform_id) or UNLABELLED
+
     @property
     def sign_in(self) -> str:
-        """The command that signs in to this login: with the home, where no variable names it."""
-        return sign_in_command(self.platform) + self._home_option
+        """The command that signs in to this login: with the home and the account, where no variable names them."""
+        return sign_in_command(self.platform) + self._account_option + self._home_option
 
     @property
     def sign_out(self) -> str:
         """The command that signs out of this login, as `sign_in`."""
         named = "" if self.platform.id == DEFAULT_PLATFORM else f" --platform {self.platform.id}"
-        return f"kimi-auth logout{named}{self._home_option}"
+        return f"kimi-auth logout{named}{self._account_option}{self._home_option}"
+
+    @property
+    def source_of_account(self) -> str:
+        """What chose the account, as in `kimi_auth.selection`."""
+        return self._sources["account"]
+
+    @property
+    def _account_option(self) -> str:
+        return f" --account {self.account}" if self.source_of_account == ARGUMENT else ""
 
     @property
     def _home_option(self) -> str:
@@ -309,6 +334,12 @@ class Components:
         self.share_dir: Path = home.path
         self.config: ConfigFile = ConfigFile(self.share_dir)
         self.registry: Registry = Registry(self.share_dir)
+        self.accounts: Accounts = Accounts(self.share_dir)
+
+    def _can_hold(self, platform: str | None, account: str | None) -> bool:
+        """Whether a home that was found can hold the login that is named."""
+        named, _ = select(self.environ, argument=account, variables=ACCOUNT_VARIABLES)
+        return not named and (not platform or platform in {one.id for one in self.platforms()})
 
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms whose logins this home can hold."""
@@ -324,6 +355,49 @@ class Components:
         known = self.registry.get(name)
         self._built_in = known.oauth.host if known.oauth else ""
         return resolve(known, self.environ)
+
+    @property
+    def _is_one_login(self) -> bool:
+        """Whether the variable for a store leads to one that has no accounts."""
+        url = self.environ.get(STORE, "").strip()
+        if not url or self._has_given_store:
+            return False
+        from kimi_auth.login.elsewhere import ONE_LOGIN
+
+        return scheme_of(url) in ONE_LOGIN
+
+    def _account_of_login(self, given: str | None) -> str:
+        """The label of the account that is meant, "" where there are no accounts. Raises NoSuchAccount, ConfigError."""
+        self._sources["account"] = DEFAULT
+        if self.platform.oauth is None:
+            if given:
+                raise NoSuchAccount(
+                    tr("{platform} takes an API key, and has no accounts", platform=self.platform.name),
+                    hint=tr("leave out --account"),
+                )
+            return ""
+        if self._is_one_login:
+            named, source = select(self.environ, argument=given, variables=ACCOUNT_VARIABLES)
+            if named:
+                words = tr("{store} names one login, and {source} another one", store=STORE, source=source)
+                raise NoSuchAccount(words, hint=tr("run: unset {name}", name=STORE))
+            return ""
+        if self.home.kind.binds_by_slot:
+            named, source = select(self.environ, argument=given, variables=ACCOUNT_VARIABLES)
+            if named:
+                words = tr(
+                    "{directory} is {writer}'s home, which holds one account: two accounts are two homes",
+                    directory=self.share_dir,
+                    writer=self.home.kind.writer,
+                )
+                unset = tr("run: unset {name}", name=source)
+                way = tr("leave out --account, or name our own: --home kimi-cli")
+                raise NoSuchAccount(words, hint=way if source == ARGUMENT else unset)
+            return ""
+        label, self._sources["account"] = account_meant(
+            self.environ, lambda: self.accounts.in_use(self.platform.id), argument=given
+        )
+        return checked_label(label)
 
     def _only_login(self, platform: str | None) -> Platform:
         """On a home that has one provider in two regions, whose login says by its name whose it is."""
@@ -357,7 +431,7 @@ class Components:
                 API_BASE_VARIABLES[0]: found.addresses.api_base,
             }
             self._sources |= {"oauth_host": CONFIG, "api_base": CONFIG}
-        resolved = replace(resolve(known, environ), config_id=DEFAULT_PLATFORM)
+        resolved = resolve(known, environ)._replace(config_id=DEFAULT_PLATFORM)
         self._built_in = resolved.oauth.host if resolved.oauth else ""
         return resolved
 
@@ -367,14 +441,18 @@ class Components:
 
         if self.given is not None:
             return self._told_of_given(self.given, status)
-        waits = status.state == "absent" and self.platform.oauth is not None and is_waiting(self.config, self.platform)
-        kept = "keyring" if waits else "file" if self.platform.oauth else "config.toml"
+        waits = status.state == "absent" and self.platform.oauth is not None and self.is_in_home
+        waits = waits and is_waiting(self.config, self.platform)
+        kept = "keyring" if waits else self._kept
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
         sources = usual | {"api_base": "platform"} | overrides(self.platform, self.environ)
         sources |= {"credential": kept, **self._sources}
+        made = self._sign_in_of(status)
         status = status._replace(
             overridden_by=overriding(self.platform, self.environ),
-            account=self._account(status),
+            account=made.name,
+            label=self.account,
+            signed_in_at_s=made.at_s,
             home=self.home.kind.name,
             home_why=self.home.why,
             other_home=str(other_login(self.home, self.environ) or ""),
@@ -387,6 +465,12 @@ class Components:
         error = NotSignedIn(words, hint="kimi-auth models sync")
         return status._replace(sources=sources, location=tr("the system keyring"), error=error)
 
+    @property
+    def _kept(self) -> str:
+        if self.platform.oauth is None:
+            return "config.toml"
+        return "file" if self.is_in_home else self._sources.get("store", ARGUMENT)
+
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
         """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
         if self.given is not None:
@@ -395,9 +479,11 @@ class Components:
             return error
         return error.reworded(hint=tr("give another one: {again} --force", again=self.sign_in))
 
-    def _account(self, status: Status) -> str:
+    def _sign_in_of(self, status: Status) -> SignIn:
+        from kimi_auth.models.kept_account import SignIn
+
         token = self.store.read().token if status.fp and self.kept_account else None
-        return self.kept_account.recall(token) if token and self.kept_account else ""
+        return self.kept_account.recall(token) if token and self.kept_account else SignIn()
 
     def _told_of_given(self, given: Given, status: Status) -> Status:
         usual = {"oauth_host": "platform"} if self.platform.oauth else {}
@@ -475,6 +561,11 @@ class Components:
             return self.stores(self.key)
         layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
         return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
+
+    def _elsewhere(self, url: str) -> Opened:
+        from kimi_auth.login.elsewhere import Asked, opened
+
+        return opened(url, Asked(self.platform, self.key, self.share_dir / "kimi-auth" / "store", self.clock))
 
     @property
     def key(self) -> str:

@@ -16,6 +16,7 @@
     │   └── LockLost                      its lock was taken away while this process worked under it
     ├── ConfigError                   9   a configuration error
     │   ├── AmbiguousHome             2   two variables name two homes
+    │   ├── NoSuchAccount             2   an account is named where there can be none of that name
     │   ├── WrongIssuer                   the credential belongs to another OAuth host
     │   └── ClientRefused                 the server refuses this program, not this login
     ├── ModelsPending                10   signed in, but the models could not be fetched
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = [
     "AccessDenied",
@@ -46,6 +47,7 @@ __all__ = [
     "LockLost",
     "LoginCancelled",
     "ModelsPending",
+    "NoSuchAccount",
     "NotSignedIn",
     "Revoked",
     "SignInEnded",
@@ -229,6 +231,14 @@ class AmbiguousHome(ConfigError):
     code = "ambiguous_home"
     exit_status = 2
     default_hint: ClassVar[str] = tr("name one: --home kimi-cli, or --home kimi-code")
+
+
+class NoSuchAccount(ConfigError):
+    """An account is named that cannot be there: in another program's home, of an API key, or by no possible name."""
+
+    code = "no_such_account"
+    exit_status = 2
+    default_hint: ClassVar[str] = tr("see which there are: kimi-auth accounts list")
 
 
 class WrongIssuer(ConfigError):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 from kimi_auth.components import TO_ASK, Components, load
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, Unreachable, WrongIssuer
-from kimi_auth.language import tr
-from kimi_auth.loops import checked_s, within
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import checked_s, within
 
 if TYPE_CHECKING:  # a session that hands out a stored token loads nothing that asks a server
     from concurrent.futures import Future
@@ -59,7 +59,8 @@ class PlatformModels:
         from kimi_auth.models.sync import catalogue_of
 
         given = self._components.given
-        key = "" if given else static_key(self._components.config.read(), self._components.platform)
+        config = self._components.config.read()
+        key = "" if given or not self._components.is_in_use() else static_key(config, self._components.platform)
         found = await catalogue_of(self._own, key, self._components.headers, timeout_s=checked_s(timeout_s))
         if given is not None and found.error is not None and found.error.code == "bearer_rejected":
             return Catalogue(error=given.rejected())
@@ -154,6 +155,10 @@ class PlatformModels:
                 writer=components.home.kind.writer,
             )
             raise ConfigError(words, hint=tr("kimi-auth models lists them"))
+        if not components.is_in_use():
+            words = tr("config.toml is for the account in use, and that is not {name}", name=components.account)
+            hint = tr("use it: {command}", command=f"kimi-auth accounts use {components.account}")
+            raise ConfigError(words, hint=hint)
         memory = CatalogueCache(components.share_dir)
         return await sync(
             sources,

@@ -1,4 +1,4 @@
-"""`python -m kimi_auth.renewal PLATFORM`: one advisory renewal of the login that the environment selects.
+"""`python -m kimi_auth.renewal PLATFORM[@ACCOUNT]`: one advisory renewal of that login in the home that the environment selects.
 
 `kimi_auth.credential.detached` starts it. It says nothing: what happened is in the recorded walk, which `kimi-auth doctor` tells.
 """
@@ -15,10 +15,11 @@ from kimi_auth.session import Session, components_of
 __all__ = ["main"]
 
 
-def main(platform: str) -> int:
+def main(login: str) -> int:
     """Renews if it is still due, and returns an exit status."""
+    platform, _, account = login.partition("@")
     try:
-        renew_if_due(components_of(Session(platform=platform)))
+        renew_if_due(components_of(Session(platform=platform, account=account or None)))
     except KimiAuthError as error:
         return error.exit_status
     return 0

@@ -8,8 +8,8 @@ imports nothing.
 | home | `Session(home=)`, `Session(share_dir)`, `--home` | `KIMI_SHARE_DIR`, `KIMI_CODE_HOME` | the only home with a login, where it is only used | `~/.kimi` |
 | platform | `platform=`, `--platform` | | the default model in config.toml | `kimi-code` |
 | oauth_host, api_base | | those of the platform | | the platform's own |
-| store | `store=` | `KIMI_AUTH_STORE` (`login.elsewhere`) | | a file in the share directory |
-| account | | `KIMI_AUTH_ACCOUNT`, refused | | the platform's one login |
+| store | `store=`, `stores=` | `KIMI_AUTH_STORE` (`login.elsewhere`) | | a file in the share directory |
+| account | `Session(account=)`, `--account` | `KIMI_AUTH_ACCOUNT` | the one in use in accounts.toml | `default`, the login without a label |
 | credential | `Session.default(api_key=)` | `KIMI_API_KEY` of the user's | | the login, then the token that `run` lent |
 | its API | `base_url=` | `KIMI_BASE_URL`, for the key beside it | | the platform that the key is for |
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
+    "ACCOUNTS",
+    "ACCOUNT_VARIABLES",
     "API_BASE_VARIABLES",
     "API_KEY",
     "ARGUMENT",
@@ -36,21 +38,26 @@ __all__ = [
     "DEFAULT_PLATFORM",
     "HOME_KIMI_CLI",
     "HOME_KIMI_CODE",
+    "LABEL_MAX",
     "LENT",
     "LOGIN",
     "OAUTH_HOST_VARIABLES",
     "PASSED_ON",
-    "REFUSED",
     "SHARE_DIR_DEFAULT",
     "SHARE_DIR_VARIABLES",
     "STORE",
+    "UNLABELLED",
     "USUAL_REGION",
+    "account_meant",
+    "accounts_text",
+    "accounts_written",
+    "is_label",
     "key_before_login",
     "lender_of_token",
     "lent_base",
     "lent_mark",
     "lent_token",
-    "refused",
+    "login_name",
     "scheme_of",
     "select",
     "selecting_variables",
@@ -59,6 +66,17 @@ __all__ = [
 
 ARGUMENT, DEFAULT, CONFIG, LOGIN = "argument", "default", "config.toml", "login"
 """Sources of a value, beside the names of variables."""
+
+ACCOUNTS = "accounts.toml"
+"""The source of an account that is in use (`kimi_auth.home.accounts`)."""
+
+ACCOUNT_VARIABLES = ("KIMI_AUTH_ACCOUNT",)
+
+UNLABELLED = "default"
+"""The name of a platform's login without a label."""
+
+LABEL_MAX = 32
+_LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 DEFAULT_PLATFORM = "kimi-code"
 SHARE_DIR_DEFAULT = "~/.kimi"
@@ -83,7 +101,7 @@ API_KEY, BASE_URL = "KIMI_API_KEY", "KIMI_BASE_URL"
 """A key of the user's, and the API that it is for."""
 
 LENT = "KIMI_API_KEY_LENT"
-"""What `kimi-auth run` says of the token or key that it put into `KIMI_API_KEY`: the platform's id (`PASSED_ON` for a key of
+"""What `kimi-auth run` says of the token or key that it put into `KIMI_API_KEY`: the login's name (`login_name`, or `PASSED_ON` for a key of
 the user's), the token's fingerprint, its end (unix seconds, 0 for none), its lifetime (seconds), and the base URL that goes
 with it, separated by spaces."""
 
@@ -92,10 +110,6 @@ PASSED_ON = "-"
 
 STORE = "KIMI_AUTH_STORE"
 """The URL of a store elsewhere."""
-
-REFUSED = ("KIMI_AUTH_ACCOUNT",)
-"""Variables that would select another login and that this version does not follow. Ignoring one would hand out the token of a
-login that its user did not mean."""
 
 _SELECT_NOTHING = (
     "KIMI_MODEL_NAME",
@@ -108,7 +122,16 @@ _SELECT_NOTHING = (
 
 _CREDENTIAL = (API_KEY, BASE_URL, LENT)
 
-_KNOWN = frozenset((*SHARE_DIR_VARIABLES, *OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES, *_CREDENTIAL, *_SELECT_NOTHING))
+_KNOWN = frozenset(
+    (
+        *SHARE_DIR_VARIABLES,
+        *ACCOUNT_VARIABLES,
+        *OAUTH_HOST_VARIABLES,
+        *API_BASE_VARIABLES,
+        *_CREDENTIAL,
+        *_SELECT_NOTHING,
+    )
+)
 
 
 def select(
@@ -129,6 +152,54 @@ def select(
     return (file, CONFIG) if file else (default, DEFAULT)
 
 
+def account_meant(
+    environ: Mapping[str, str], in_use: Callable[[], str], *, argument: str | None = None
+) -> tuple[str, str]:
+    """The name of the account that is meant, unchecked, and its source. `in_use` reads the one of `ACCOUNTS`, "" for none;
+    it is asked only where nothing else names an account."""
+    name, source = select(environ, argument=argument, variables=ACCOUNT_VARIABLES)
+    if name:
+        return name.strip(), source
+    name = in_use()
+    return (name, ACCOUNTS) if name else (UNLABELLED, DEFAULT)
+
+
+def is_label(text: str) -> bool:
+    """Whether this can name an account: it becomes part of file names and of keys."""
+    return 0 < len(text) <= LABEL_MAX and _LABEL_CHARACTERS.issuperset(text)
+
+
+def login_name(platform: str, label: str) -> str:
+    """How the login of an account is called in keys and files: `<platform>`, or `<platform>@<label>`."""
+    return f"{platform}@{label}" if label not in {"", UNLABELLED} else platform
+
+
+def accounts_text(in_use: Mapping[str, str]) -> str:
+    """accounts.toml: the account in use of each platform."""
+    lines = [f'{platform} = "{label}"' for platform, label in sorted(in_use.items())]
+    return "\n".join(
+        ("# The account in use where none is named. Written by: kimi-auth accounts use NAME", "[use]", *lines, "")
+    )
+
+
+def accounts_written(text: str) -> dict[str, str] | None:
+    """The account in use of each platform, from a text of the form of `accounts_text`; None for another text, which is for a
+    TOML parser to read: that costs as much as Python's start."""
+    lines = [line for line in text.split("\n") if line and not line.startswith("#")]
+    found: dict[str, str] = {}
+    if lines[:1] not in ([], ["[use]"]):
+        return None
+    for line in lines[1:]:
+        platform, _, value = line.partition(" = ")
+        label = value[1:-1]
+        if not platform or not _LABEL_CHARACTERS.issuperset(platform) or platform in found:
+            return None
+        if value != f'"{label}"' or not is_label(label):
+            return None
+        found[platform] = label
+    return found
+
+
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """The variables of a Kimi program that are set and may select something that this table does not know."""
     return [name for name in environ if name.startswith("KIMI_") and name not in _KNOWN and environ[name].strip()]
@@ -145,12 +216,6 @@ def scheme_of(url: str) -> str:
     return scheme.strip().lower() if found else ""
 
 
-def refused(environ: Mapping[str, str]) -> str:
-    """The first variable of `REFUSED` that is set, "" for none."""
-    value, source = select(environ, variables=REFUSED)
-    return source if value else ""
-
-
 def key_before_login(
     environ: Mapping[str, str], fingerprint_of: Callable[[str], str], *, argument: str | None = None
 ) -> tuple[str, str]:
@@ -164,7 +229,7 @@ def key_before_login(
 def lent_token(
     environ: Mapping[str, str], fingerprint_of: Callable[[str], str]
 ) -> tuple[str, str, float, float] | None:
-    """The token that `kimi-auth run` put into `KIMI_API_KEY`, its platform's id, its end (unix seconds, 0.0 for none) and
+    """The token that `kimi-auth run` put into `KIMI_API_KEY`, its login's name, its end (unix seconds, 0.0 for none) and
     its lifetime in seconds; None for a key of the user's, or no key."""
     token, (platform, fp, *numbers, _) = environ.get(API_KEY, ""), _mark(environ)
     if not token or platform == PASSED_ON or fp != fingerprint_of(token):
@@ -175,7 +240,7 @@ def lent_token(
 
 
 def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], str]) -> str:
-    """The id of the platform of a lent token, "" for none."""
+    """The name of the login of a lent token (`login_name`), "" for none."""
     lent = lent_token(environ, fingerprint_of)
     return lent[1] if lent else ""
 
@@ -186,10 +251,10 @@ def lent_base(environ: Mapping[str, str], fingerprint_of: Callable[[str], str], 
     return "" if fp == fingerprint_of(key) else base
 
 
-def lent_mark(platform: str, fp: str, expires_at_s: float, lifetime_s: float, base: str) -> str:
+def lent_mark(login: str, fp: str, expires_at_s: float, lifetime_s: float, base: str) -> str:
     """The value of `LENT` for a token; 0 for an end or a lifetime that is unknown or none."""
     numbers = (int(value) if 0 < value < 1e12 else 0 for value in (expires_at_s, lifetime_s))
-    return " ".join((platform, fp, *map(str, numbers), base))
+    return " ".join((login, fp, *map(str, numbers), base))
 
 
 def _mark(environ: Mapping[str, str]) -> list[str]:

@@ -23,16 +23,24 @@ from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import ConfigError, KimiAuthError
-from kimi_auth.loops import checked_s, no_loop_here, only_asyncio
-from kimi_auth.once import once
-from kimi_auth.selection import API_KEY, LENT, LOGIN, key_before_login, lender_of_token
+from kimi_auth.home import checked_label
+from kimi_auth.selection import (
+    ACCOUNT_VARIABLES,
+    API_KEY,
+    LENT,
+    LOGIN,
+    key_before_login,
+    lender_of_token,
+    select,
+)
 from kimi_auth.supply import TokenSupply
+from kimi_auth.support.loops import checked_s, no_loop_here, only_asyncio
+from kimi_auth.support.once import once
 from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
     import asyncio
 
-    from kimi_auth.login.given import Given
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -52,10 +60,11 @@ class Session:
     `home`: whose home holds the login, "kimi-cli" (`~/.kimi`), "kimi-code" (`~/.kimi-code`, shared with that program) or a
     directory; `share_dir`: a directory, the older name. Default: `$KIMI_SHARE_DIR`, `$KIMI_CODE_HOME`, else the only one
     of the two that holds a login, else `~/.kimi`; a home that was found so is never signed in to or out of. `platform`: its id;
-    default the platform of config.toml's default model, else `kimi-code`. `one_shot`: for commands that end soon: nothing
-    is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call. `stores`:
-    makes the place of a login from its key, `oauth/<platform>`; `store` is that of this one login, beside which there is no
-    other. `store`, `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
+    default the platform of config.toml's default model, else `kimi-code`. `account`: the label of one of the platform's
+    accounts, "default" for the login without a label; default `$KIMI_AUTH_ACCOUNT`, else the one in use. `one_shot`: for commands that
+    end soon: nothing is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call.
+    `stores`: makes the place of a login from its key, `oauth/<platform>`, or `oauth/<platform>@<account>`; `store` is that of this one
+    login, beside which there is no other. `store`, `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
     environment variable that holds no URL; ValueError for two directories, or seconds that are negative or not finite.
     """
 
@@ -65,6 +74,7 @@ class Session:
         *,
         home: str | os.PathLike[str] | None = None,
         platform: str | None = None,
+        account: str | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         store: CredentialStore | None = None,
@@ -80,6 +90,7 @@ class Session:
             Components(
                 _directory(share_dir, home),
                 platform=platform,
+                account=_checked_account(account),
                 environ=environ,
                 clock=clock,
                 store=store,
@@ -96,6 +107,7 @@ class Session:
             share_dir,
             home=home,
             platform=platform,
+            account=self._components.account or None,  # the variable or the file may say something else over there
             environ=environ,
             one_shot=one_shot,
             recheck_every_s=recheck_every_s,
@@ -135,6 +147,7 @@ class Session:
         api_key: str | None = None,
         base_url: str | None = None,
         platform: str | None = None,
+        account: str | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         observe: Observer | None = None,
@@ -145,9 +158,9 @@ class Session:
         `kimi-auth run` lent to this process and that ends with its lifetime. `status().sources["credential"]` says which.
 
         A key goes to one API: to `base_url` (for the variable: `KIMI_BASE_URL`), else to the platform whose keys begin like
-        it. A `platform` that is named ignores a variable's key for another one. A key's session can be asked for tokens,
+        it. A `platform` that is named ignores a variable's key for another one, and an `account` any variable's key. A key's session can be asked for tokens,
         models and status; what only a login can do raises ConfigError, as do a key that cannot be one and a key whose API is
-        not known. Raises ValueError for a `base_url` without a key, and TypeError for either that is no str. The other
+        not known. Raises ValueError for a `base_url` without a key or an `account` with one, and TypeError for either that is no str. The other
         arguments are those of `Session`.
         """
         from kimi_auth.chain import given_after_login, given_before_login
@@ -155,40 +168,46 @@ class Session:
         surroundings = os.environ if environ is None else environ
         place = _directory(share_dir, home)
         _checked_text(api_key=api_key, base_url=base_url)
-        if key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
+        if api_key and _checked_account(account):
+            raise ValueError("api_key= and account= name two credentials: give one of them")
+        if not account and key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
             try:
                 share_dir_of(surroundings, place)
             except ConfigError:  # a user without a home directory: a key needs none
                 place = NO_HOME
-        lender = None if api_key or platform else lender_of_token(surroundings, key_fingerprint)
+        lender, _, lent_account = (
+            "" if api_key or platform else lender_of_token(surroundings, key_fingerprint)
+        ).partition("@")
+        named_account, _ = select(surroundings, argument=account, variables=ACCOUNT_VARIABLES)
 
-        def components(given: Given | None = None) -> Components:
-            return Components(
-                place,
-                platform=platform or lender or None,
-                environ=environ,
-                clock=clock,
-                store=None,
-                server=None,
-                observe=observe,
-                one_shot=one_shot,
-                given=given,
-                platform_from="" if platform else given.source if given else LENT if lender else "",
-            )
-
-        login = components()
-        given = given_before_login(login, api_key=api_key, base_url=base_url, is_named=platform is not None)
+        components = Components(
+            place,
+            platform=platform or lender or None,
+            account=account or (None if named_account else lent_account) or None,
+            environ=environ,
+            clock=clock,
+            store=None,
+            server=None,
+            observe=observe,
+            one_shot=one_shot,
+            platform_from=LENT if lender else "",
+        )
+        given = None
+        if not account:
+            given = given_before_login(components, api_key=api_key, base_url=base_url, is_named=platform is not None)
         if base_url and given is None:
             raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
-        given = given or given_after_login(login)
+        if given := given or given_after_login(components):
+            components.use(given, is_named=bool(platform))
         session = cls.__new__(cls)
-        session._use(components(given) if given else login, recheck_every_s)  # noqa: SLF001 - it is ours
+        session._use(components, recheck_every_s)  # noqa: SLF001 - it is ours
         session._again = partial(  # noqa: SLF001
             Session.default,
             share_dir,
             home=home,
             base_url=base_url,
             platform=platform,
+            account=None if given else session._components.account or None,  # noqa: SLF001
             environ=environ,
             one_shot=one_shot,
             recheck_every_s=recheck_every_s,
@@ -443,6 +462,7 @@ class Session:
             store=MemoryStore(self._clock) if self._is_alone else None,
             stores=self._components.stores,
             platform=platform,
+            account=self._components.account_beside(platform),
             environ=self._components.environ,
             clock=self._clock,
             observe=self._components.observe,
@@ -465,6 +485,12 @@ def _checked_text(**arguments: object) -> None:
     for name, value in arguments.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+
+
+def _checked_account(account: str | None) -> str | None:
+    """`account`. Raises TypeError for one that is no str, NoSuchAccount for one that can be no label."""
+    _checked_text(account=account)
+    return checked_label(account) if account else None
 
 
 def _given(**arguments: object) -> list[str]:

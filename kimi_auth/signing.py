@@ -11,9 +11,10 @@ from kimi_auth.components import TO_SIGN_IN, Components, load
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import CodeExpired, ConfigError, Unreachable, WrongIssuer
-from kimi_auth.language import tr
-from kimi_auth.loops import checked_s, in_thread, only_asyncio, within
-from kimi_auth.models.account import discover, endpoints_of, sign_in_command
+from kimi_auth.models.discovery import discover
+from kimi_auth.platforms.server import endpoints_of, sign_in_command
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import checked_s, in_thread, only_asyncio, within
 from kimi_auth.token import fingerprint
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from kimi_auth.credential.age import CachedToken
 from kimi_auth.credential.contracts import Need
 from kimi_auth.credential.credential import Ask, CredentialState
 from kimi_auth.errors import ConfigError, KimiAuthError, Unreachable
-from kimi_auth.language import tr
-from kimi_auth.loops import checked_s
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import checked_s
 from kimi_auth.token import Token, left_s, lifetime_s
 
 __all__ = ["TokenSupply"]
@@ -53,22 +53,20 @@ class TokenSupply:
         await self._components.settle(timeout_s)
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(await self._components.credential.wait(ask, timeout_s)).access_token
+            return self._other(await self._components.credential.wait(ask, timeout_s), bearer)
         except KimiAuthError as error:
             self._no_other(error)
             return None
-        return token if token != bearer else None
 
     def rejected_sync(self, bearer: str, timeout_s: float | None) -> str | None:
         """As `Session.rejected_sync`."""
         self._components.settle_sync(timeout_s)
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
-            token = self._hold(self._components.credential.wait_sync(ask, timeout_s)).access_token
+            return self._other(self._components.credential.wait_sync(ask, timeout_s), bearer)
         except KimiAuthError as error:
             self._no_other(error)
             return None
-        return token if token != bearer else None
 
     def _asking(self, min_ttl_s: float, timeout_s: float | None, *, refresh: bool) -> tuple[Need, Ask]:
         need = self._need(min_ttl_s, refresh=refresh)
@@ -101,9 +99,7 @@ class TokenSupply:
         stamp, now_s = landing.ctx.snapshot.stamp, self._components.age_clock.now_s()
         if fresh and left_s(token, now_s) < need.min_ttl_s:
             self._warn_of_short_life(token, need)
-        self.held = (
-            CachedToken.of(token, stamp, self._components.clock, now_s, self._recheck_every_s) if fresh else None
-        )
+        self.held = CachedToken(token, stamp, self._components.clock, now_s, self._recheck_every_s) if fresh else None
         return token
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:
@@ -114,6 +110,10 @@ class TokenSupply:
                 "the server's tokens live %.0f s: the freshest one is used, with less left than the %.0f s asked for"
             )
             log.warning(words, lifetime_s(token), need.min_ttl_s)
+
+    def _other(self, landing: CredentialState, bearer: str) -> str | None:
+        token = self._hold(landing).access_token
+        return token if token != bearer else None
 
     def _no_other(self, error: KimiAuthError) -> None:
         self.held = None  # the store decides from now on, and it knows of the rejection

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from kimi_auth import system
 from kimi_auth.clock import Clock, SystemClock, VirtualClock
+from kimi_auth.support import system
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from kimi_auth import LoginReport, Session, Token, Unreachable, errors
 from kimi_auth.credential.backoff import rejected_again
 from kimi_auth.errors import CredentialLocked, KimiAuthError, ModelsPending
 from kimi_auth.login.outcome import login_error
-from kimi_auth.models.account import BearerRejected
+from kimi_auth.models.discovery import BearerRejected
 from kimi_auth.testing import MemoryStore, SimulatedServer, SystemClock
 from kimi_auth.wire import Answer
 from kimi_auth.wire.interpret import exchange_answer, models_answer

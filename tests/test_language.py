@@ -9,8 +9,8 @@ import pickle
 import pytest
 
 from kimi_auth.errors import CorruptCredential, NotSignedIn, Unreachable
-from kimi_auth.language import Sentence, counted, joined, said_by, selected, spoken, tr
-from kimi_auth.text import clean, one_line
+from kimi_auth.support.language import Sentence, counted, joined, said_by, selected, spoken, tr
+from kimi_auth.support.text import clean, one_line
 
 NO_TOKEN = tr("nothing in {location}", location=tr("the file {path}", path="/a/b"))
 IN_CHINESE = "文件 /a/b 中没有内容"

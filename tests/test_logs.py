@@ -11,7 +11,7 @@ import pytest
 
 from kimi_auth import BearerAuth
 from kimi_auth.clients.signer import put_signer
-from kimi_auth.logs import quiet
+from kimi_auth.support.logs import quiet
 
 
 def said(*lines: str) -> str:

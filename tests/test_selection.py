@@ -8,21 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from kimi_auth import ConfigError, Session
+from kimi_auth import Session
 from kimi_auth.__main__ import FallThrough, answer
-from kimi_auth.clock import SystemClock
 from kimi_auth.platforms.spec import builtin
 from kimi_auth.selection import (
     API_BASE_VARIABLES,
     DEFAULT_PLATFORM,
     OAUTH_HOST_VARIABLES,
-    REFUSED,
-    SHARE_DIR_VARIABLES,
-    refused,
     select,
     unknown_variables,
 )
-from kimi_auth.store import MemoryStore
 
 PRECEDENCE = [
     ("given", {"A": "a", "B": "b"}, "file", ("given", "argument")),
@@ -79,17 +74,6 @@ def test_status_names_what_won(
     assert Session(tmp_path, environ={}).status().sources["share_dir"] == "argument"
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_would_select_another_login_is_refused(tmp_path: Path, name: str) -> None:
-    """A variable that this version does not follow is an error with a next step; a store that is given wins over it."""
-    environ = {name: "elsewhere"}
-    with pytest.raises(ConfigError, match=name) as raised:
-        Session(tmp_path, environ=environ)
-    assert raised.value.hint == f"run: unset {name}"
-    assert refused({name: " "}) == ""
-    assert Session(tmp_path, environ=environ, store=MemoryStore(SystemClock())).status().state == "absent"
-
-
 def test_the_fast_lane_steps_aside_for_what_it_does_not_know(tmp_path: Path) -> None:
     """Any other variable of a Kimi program may select another login one day: the full program decides."""
     record = {"access_token": "a", "refresh_token": "r", "expires_at": time.time() + 900, "expires_in": 900}
@@ -99,7 +83,7 @@ def test_the_fast_lane_steps_aside_for_what_it_does_not_know(tmp_path: Path) -> 
     assert answer(["token"], environ, time.time()) == ("a", False)
     with pytest.raises(FallThrough):
         answer(["token"], {**environ, "KIMI_API_KEY": "k"}, time.time())
-    for name in (*REFUSED, "KIMI_CODE_HOME", "KIMI_SOMETHING_NEW"):
+    for name in ("KIMI_AUTH_STORE", "KIMI_CODE_HOME", "KIMI_SOMETHING_NEW"):
         assert unknown_variables({**environ, name: "x"}) == [name]
         assert unknown_variables({**environ, name: ""}) == []
         with pytest.raises(FallThrough):
@@ -107,8 +91,7 @@ def test_the_fast_lane_steps_aside_for_what_it_does_not_know(tmp_path: Path) -> 
 
 
 def test_the_table_is_that_of_the_platform() -> None:
-    """The fast lane's variables are those of `kimi-code` in the built-in data; none of them is refused."""
+    """The fast lane's variables are those of `kimi-code` in the built-in data."""
     platform = next(one for one in builtin() if one.id == DEFAULT_PLATFORM)
     assert platform.oauth is not None
     assert (platform.oauth.host_env, platform.api_base_env) == (OAUTH_HOST_VARIABLES, API_BASE_VARIABLES)
-    assert not {*SHARE_DIR_VARIABLES, *OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES} & {*REFUSED}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth import system
+from kimi_auth.support import system
 from kimi_auth.testing.emulator import Emulator
 
 F_FULLFSYNC = 51

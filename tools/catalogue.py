@@ -3,7 +3,7 @@
     python tools/catalogue.py            one line for each finding; exit status 1 if there are any
     python tools/catalogue.py --update   adds new templates, drops those that no code has, compiles, then the same
 
-A sentence is marked with `tr("template", name=value)` (`kimi_auth.language`). Findings: a sentence without a mark; a mark whose
+A sentence is marked with `tr("template", name=value)` (`kimi_auth.support.language`). Findings: a sentence without a mark; a mark whose
 template is no literal, or whose values do not fit it; a template without a translation, or with a fuzzy one, or with
 other placeholders than its own; an entry that no code has; a compiled catalogue (.mo) that says something else.
 """

@@ -77,6 +77,16 @@ def rules(figures: Figures) -> str:
     return "\n".join(["| rule | what never happens, or always does |", "|---|---|", *rows, ""])
 
 
+def across_hosts(figures: Figures) -> str:
+    """The same rules where the credential rests in a store that several hosts reach."""
+    rows = [
+        f"| {_cell(rule['name'])} | {_cell(rule['across hosts'])} |"
+        for rule in figures["invariants"]
+        if "across hosts" in rule
+    ]
+    return "\n".join(["| rule | across hosts |", "|---|---|", *rows, ""])
+
+
 def worlds(figures: Figures) -> str:
     """How much was visited, in one sentence."""
     runs = figures["runs"]
@@ -105,6 +115,7 @@ def ablations(figures: Figures) -> str:
 
 PARTS: Final[dict[str, Callable[[Figures], str]]] = {
     "rules": rules,
+    "across_hosts": across_hosts,
     "worlds": worlds,
     "ablations": ablations,
     "matrix": matrix,

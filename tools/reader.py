@@ -4,7 +4,8 @@
     python tools/reader.py --seed 7 --answers   the files
 
 Drawn are functions whose docstring has at least 30 characters (a shorter one makes sense beside the name alone): public ones,
-and private ones of at least eight lines. Same code and seed, same draw.
+and private ones of at least eight lines. Left out is what says nothing about its file: methods of a Protocol, which say what
+others do; double-underscore methods; functions inside of functions; properties of one statement. Same code and seed, same draw.
 """
 
 from __future__ import annotations
@@ -38,13 +39,33 @@ def module_of(file: Path) -> str:
 
 def jobs(file: Path) -> Iterator[Job]:
     """The functions of a file that may be drawn, methods included."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (says := ast.get_docstring(node)):
+    for node in functions(ast.parse(file.read_text("utf-8"))):
+        if says := ast.get_docstring(node):
             says = " ".join(inspect.cleandoc(says).split())
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             is_private = node.name.startswith("_")
             if len(says) >= CHARACTERS_MIN and not (is_private and lines < PRIVATE_LINES_MIN):
                 yield Job(says, module_of(file), node.name)
+
+
+def functions(at: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions of a module and methods of its classes, without those that say nothing about their file."""
+    for node in at.body:
+        if isinstance(node, ast.ClassDef) and not any("Protocol" in ast.unparse(base) for base in node.bases):
+            yield from functions(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not (
+            is_special(node) or is_short_property(node)
+        ):
+            yield node
+
+
+def is_special(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return node.name.startswith("__") and node.name.endswith("__")
+
+
+def is_short_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether it is a property of one statement beside its docstring."""
+    return any(ast.unparse(one) == "property" for one in node.decorator_list) and len(node.body) <= 2
 
 
 def main() -> int:

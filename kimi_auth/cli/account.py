@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_default, terminal_of
+from kimi_auth.cli.options import AccountName, Json, PlatformId, components_of, open_default, terminal_of
 from kimi_auth.cli.terminal import Row
-from kimi_auth.language import joined, tr
+from kimi_auth.support.language import joined, tr
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for none of it
     from kimi_auth.models.profile import Limit
@@ -32,13 +32,18 @@ def add_to(app: typer.Typer) -> None:
     app.command()(usage)
 
 
-def me(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> None:
+def me(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    account: AccountName = None,
+    json: Json = False,
+) -> None:
     """Show who is signed in, as the platform says."""
     from kimi_auth.account import fetch_me
 
-    out, session = terminal_of(ctx), open_default(platform)
-    account = out.signals.run(fetch_me(components_of(session), session))
-    values = {name: getattr(account, name) for name in LABELS}
+    out, session = terminal_of(ctx), open_default(platform, account=account)
+    found = out.signals.run(fetch_me(components_of(session), session))
+    values = {name: getattr(found, name) for name in LABELS}
     if json:
         told = {name: value or None for name, value in values.items()}
         out.record({"platform": session.platform.id, "api_base": session.api_origin, **told})
@@ -46,11 +51,16 @@ def me(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> N
     out.rows([(LABELS[name], value) for name, value in values.items() if value], title=session.platform.name)
 
 
-def usage(ctx: typer.Context, platform: PlatformId = None, json: Json = False) -> None:
+def usage(
+    ctx: typer.Context,
+    platform: PlatformId = None,
+    account: AccountName = None,
+    json: Json = False,
+) -> None:
     """Show the remaining quota."""
     from kimi_auth.account import fetch_usage
 
-    out, session = terminal_of(ctx), open_default(platform)
+    out, session = terminal_of(ctx), open_default(platform, account=account)
     found = out.signals.run(fetch_usage(components_of(session), session))
     if json:
         out.record(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_session, terminal_of
+from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import AmbiguousHome
-from kimi_auth.language import tr
-from kimi_auth.models.account import endpoints_of
-from kimi_auth.urls import normal_url
+from kimi_auth.platforms.server import endpoints_of
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import normal_url
 
 if TYPE_CHECKING:
     from kimi_auth.components import Components
@@ -36,20 +36,21 @@ def adopt(
         bool, typer.Option("--move", help="Move kimi-code's login into our home, and sign out there.")
     ] = False,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
     json: Json = False,
 ) -> None:
     """Use kimi-code's login, move it here, or say which host a login is from."""
     out = terminal_of(ctx)
     if issuer is None:
-        _take(out, platform, home, is_moved=move)
+        _take(out, platform, account, home, is_moved=move)
     elif move:
         raise Usage(tr("--move and --issuer cannot be used together"))
     else:
-        _bind(out, platform, home, issuer)
+        _bind(out, platform, account, home, issuer)
 
 
-def _bind(out: Terminal, platform: str | None, home: str | None, issuer: str) -> None:
+def _bind(out: Terminal, platform: str | None, account: str | None, home: str | None, issuer: str) -> None:
     from kimi_auth.signing import adopt_login
 
     try:
@@ -59,7 +60,7 @@ def _bind(out: Terminal, platform: str | None, home: str | None, issuer: str) ->
             tr("--issuer: {issuer} {problem}", issuer=ascii(issuer)[:80], problem=problem),
             hint=tr("see: kimi-auth adopt --help"),
         ) from None
-    session = open_session(platform, home=home, reads=False)
+    session = open_session(platform, home=home, account=account, reads=False)
     selected = endpoints_of(session.platform).issuer
     with out.signals.held():
         done = adopt_login(components_of(session), issuer)
@@ -87,13 +88,13 @@ def _bind(out: Terminal, platform: str | None, home: str | None, issuer: str) ->
         )
 
 
-def _take(out: Terminal, platform: str | None, home: str | None, *, is_moved: bool) -> None:
+def _take(out: Terminal, platform: str | None, account: str | None, home: str | None, *, is_moved: bool) -> None:
     """Leaves one pair alive in one home: in kimi-code's, which is used from here on, or moved into ours."""
     from kimi_auth.home import KIMI_CLI, KIMI_CODE
     from kimi_auth.signing import move_login, share_login
 
     source = components_of(open_session(platform, home=home or KIMI_CODE.name, reads=False))
-    own = components_of(open_session(source.platform.id, home=KIMI_CLI.name, reads=False))
+    own = components_of(open_session(source.platform.id, home=KIMI_CLI.name, account=account, reads=False))
     if source.home.kind is not KIMI_CODE:
         words = tr("{directory} is not kimi-code's home", directory=source.share_dir)
         raise Usage(words, hint=tr("leave out --home, or name the directory that has kimi-code's login"))

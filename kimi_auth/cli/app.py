@@ -15,14 +15,14 @@ from typing import Literal
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
 from kimi_auth.cli.declared import HOME, LANG, understood
-from kimi_auth.cli.hints import platform_named, value_of
+from kimi_auth.cli.hints import account_named, platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import selected, tr
 from kimi_auth.machine import SpecError
+from kimi_auth.support.language import selected, tr
 
 __all__ = ["main"]
 
@@ -33,7 +33,8 @@ SPEAK_THEMSELVES = {"run", "emulator"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with Terminal(json=_json(args), platform=platform_named(args), language=_language(args)) as out:
+    platform, account = platform_named(args), account_named(args)
+    with Terminal(json=_json(args), platform=platform, account=account, language=_language(args)) as out:
         try:
             with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
                 try:

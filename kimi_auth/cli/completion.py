@@ -14,9 +14,9 @@ from typing import Any
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import PROGRAM, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
-__all__ = ["SHELLS", "complete_machines", "complete_platforms", "scripted"]
+__all__ = ["SHELLS", "complete_accounts", "complete_machines", "complete_platforms", "scripted"]
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
@@ -30,6 +30,19 @@ def complete_platforms(incomplete: str) -> list[str]:
     with suppress(KimiAuthError, OSError):
         known = registry.Registry(share_dir_of(os.environ)).all()
     return [platform.id for platform in known if platform.id.startswith(incomplete)]
+
+
+def complete_accounts(incomplete: str) -> list[str]:
+    """The labels of every platform's accounts that begin so."""
+    from kimi_auth.components import share_dir_of
+    from kimi_auth.home import Accounts
+    from kimi_auth.platforms import registry
+
+    labels: set[str] = set()
+    with suppress(KimiAuthError, OSError):
+        accounts = Accounts(share_dir_of(os.environ))
+        labels.update(*(accounts.labels(one.id) for one in registry.all() if one.oauth is not None))
+    return [label for label in sorted(labels) if label.startswith(incomplete)]
 
 
 def complete_machines(incomplete: str) -> list[str]:

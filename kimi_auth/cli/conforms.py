@@ -12,11 +12,11 @@ from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import concluded
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.files.reading import SAFELY
-from kimi_auth.language import counted, joined, tr
 from kimi_auth.machine import Machine
 from kimi_auth.machine.trace import BYTES_MAX
 from kimi_auth.review.conformance import Checked, as_data, checked, totals
-from kimi_auth.text import clean
+from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.text import clean
 
 __all__ = ["conforms"]
 

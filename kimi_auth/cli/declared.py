@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kimi_auth.language import LANGUAGES
+from kimi_auth.support.language import LANGUAGES
 
 __all__ = [
+    "ACCOUNT",
+    "ALL",
     "BROKERED",
     "ENV",
     "HOME",
@@ -40,6 +42,8 @@ class Option(NamedTuple):
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
 HOME = Option("--home", "Whose home: kimi-cli, kimi-code, or a directory.", "HOME")
+ACCOUNT = Option("--account", "Account; default: the one in use.", "NAME")
+ALL = Option("--all", "Every login: of each platform, region and account.")
 JSON = Option("--json", "Print one JSON object.")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
@@ -62,10 +66,19 @@ class Plain(NamedTuple):
 
 
 PLAIN = {
-    "status": Plain("status", {"platform": PLATFORM, "home": HOME, "verify": VERIFY, "json": JSON}),
+    "status": Plain(
+        "status", {"platform": PLATFORM, "account": ACCOUNT, "home": HOME, "every": ALL, "verify": VERIFY, "json": JSON}
+    ),
     "run": Plain(
         "run",
-        {"platform": PLATFORM, "home": HOME, "env": ENV, "proxy": PROXY, "brokered": BROKERED},
+        {
+            "platform": PLATFORM,
+            "account": ACCOUNT,
+            "home": HOME,
+            "env": ENV,
+            "proxy": PROXY,
+            "brokered": BROKERED,
+        },
         takes_command=True,
     ),
 }

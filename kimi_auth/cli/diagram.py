@@ -18,9 +18,9 @@ from kimi_auth.cli.options import Json, components_of, open_session, terminal_of
 from kimi_auth.cli.paging import paged
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import counted, joined, tr
 from kimi_auth.machine import Library, Machine, SpecError
 from kimi_auth.machine.library import holds_machines, in_checkout
+from kimi_auth.support.language import counted, joined, tr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -105,11 +105,13 @@ def diagram(
         typer.Option(
             "--export",
             metavar="FORMAT",
-            help="promela (the explored model, for spin), scxml or dot.",
+            help="promela, quint or tla (the explored model), scxml or dot.",
             autocompletion=_exports,
         ),
     ] = "",
-    world: Annotated[str, typer.Option("--world", metavar="WORLD", help="With --export promela: which world.")] = "",
+    world: Annotated[
+        str, typer.Option("--world", metavar="WORLD", help="With an export of the explored model: which world.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Read, draw or verify the machines that run."""
@@ -407,9 +409,8 @@ def _recorded(file: Path) -> list[Walk]:
 
 def _newest() -> list[Walk]:
     """The newest walk that doctor keeps. Raises Usage where it keeps none."""
-    from kimi_auth.credential.history import WalkHistory
 
-    history = WalkHistory(components_of(open_session(None)).share_dir)
+    history = components_of(open_session(None)).walks
     for kept in reversed(history.kept()):
         if (walk := history.read(kept)) is not None:
             return [walk]

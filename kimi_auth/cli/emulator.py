@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kimi_auth.children import python_command
 from kimi_auth.cli.errors import Usage
-from kimi_auth.language import tr
+from kimi_auth.support.children import python_command
+from kimi_auth.support.language import tr
 
 __all__ = ["add_to", "child"]
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from kimi_auth.credential.status import NO_TOKEN, Status
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "status_error"]
 

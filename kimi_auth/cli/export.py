@@ -6,13 +6,13 @@ from importlib import import_module
 
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.language import tr
 from kimi_auth.machine import Library, Machine
+from kimi_auth.support.language import tr
 
 __all__ = ["EXPORTS", "exports"]
 
 OF_MACHINES = {"scxml": "kimi_auth.review.scxml", "dot": "kimi_auth.review.dot"}
-OF_WORLDS = {"promela": "kimi_auth.proof.export.promela"}
+OF_WORLDS = {name: f"kimi_auth.proof.export.{name}" for name in ("promela", "quint", "tla")}
 EXPORTS = (*OF_WORLDS, *OF_MACHINES)
 WORLD = "two processes"
 
@@ -59,5 +59,5 @@ def _world(out: Terminal, machines: Library, form: str, name: str | None, world:
         model = exported(machines, known[world], pairs=3 if known[world].processes < 3 else 4)
     except NotExportable as error:
         said = tr("{world!r} cannot be exported: {reason}", world=world, reason=str(error))
-        raise Usage(said, hint=tr("try: kimi-auth diagram --export promela")) from None
+        raise Usage(said, hint=tr("leave out --world")) from None
     out.block(getattr(import_module(OF_WORLDS[form]), form)(model, world))

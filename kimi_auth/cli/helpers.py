@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import origin_of
 from kimi_auth.token import Token
-from kimi_auth.urls import origin_of
 
 __all__ = [
     "NOT_FOUND",

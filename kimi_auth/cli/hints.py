@@ -1,29 +1,35 @@
-"""The commands in hints, repeated for the platform that the person has named."""
+"""The commands in hints, repeated for the platform and the account that the person has named."""
 
 from __future__ import annotations
 
 import re
 
 from kimi_auth.platforms.spec import ID
+from kimi_auth.selection import is_label
 
-__all__ = ["for_platform", "platform_named", "value_of"]
+__all__ = ["account_named", "for_login", "platform_named", "value_of"]
 
-_COMMANDS = re.compile(
-    r"kimi-auth (?:login|logout|status|token|doctor|adopt|me|usage|models(?: sync| list)?)\b(?! --help)(?![^;:；：]*--platform)"
-)
+_COMMANDS = r"kimi-auth (?:login|logout|status|token|doctor|adopt|me|usage|models(?: sync| list)?)\b(?! --help)(?![^;:；：]*{option})"
 
 
-def for_platform(text: str, platform_id: str) -> str:
-    """`text` with `--platform ID` behind each command that takes it and has none; as it is for ""."""
-    if not platform_id:
-        return text
-    return _COMMANDS.sub(lambda found: f"{found[0]} --platform {platform_id}", text)
+def for_login(text: str, platform_id: str, account: str = "") -> str:
+    """`text` with `--platform ID` and `--account NAME` behind each command that takes them and has none; "" adds nothing."""
+    for option, value in (("--account", account), ("--platform", platform_id)):
+        if value:
+            text = re.sub(_COMMANDS.format(option=option), rf"\g<0> {option} {value}", text)
+    return text
 
 
 def platform_named(args: list[str]) -> str:
     """The platform that a command line names, "" for none; arguments after `--` belong to another program."""
     named = value_of(args, "--platform")
     return named if re.fullmatch(ID, named) else ""
+
+
+def account_named(args: list[str]) -> str:
+    """The account that a command line names, "" for none."""
+    named = value_of(args, "--account")
+    return named if is_label(named) else ""
 
 
 def value_of(args: list[str], flag: str) -> str:

@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import HomeName, PlatformId, at_home, components_of, open_session, supply_of, terminal_of
+from kimi_auth.cli.options import (
+    AccountName,
+    HomeName,
+    PlatformId,
+    at_home,
+    components_of,
+    open_session,
+    supply_of,
+    terminal_of,
+)
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
+from kimi_auth.platforms import credential_key
 from kimi_auth.selection import HOME_KIMI_CODE
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.home.kinds import Kind
@@ -47,6 +57,7 @@ def lend(
         str, typer.Option("--for", metavar="PROGRAM", help="The program in the sandbox: kimi-code, or kimi-cli.")
     ] = HOME_KIMI_CODE,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
 ) -> int:
     """Lend access tokens to a kimi-code in a sandbox."""
@@ -56,18 +67,19 @@ def lend(
     from kimi_auth.session import Session
 
     out = terminal_of(ctx)
+    directory = directory.absolute()  # the command may work in another one
     kind = KINDS.get(borrower)
     if kind is None:
         given = ascii(borrower)[:80]
         raise Usage(tr("no program is called {given}", given=given), hint=tr("known: {names}", names=", ".join(KINDS)))
-    chosen = components_of(open_session(platform, home=home))
+    chosen = components_of(open_session(platform, home=home, account=account))
     oauth = chosen.platform.oauth
     if oauth is None:
         raise Usage(tr("{platform} takes an API key, and lend needs a login", platform=chosen.platform.name))
     if directory.resolve() == chosen.share_dir.resolve():
         raise Usage(tr("that is the home of the login itself"), hint=tr("lend to a directory of the sandbox's own"))
-    loan = Loan(directory, kind.slot(chosen.platform.credential_key, oauth.host, chosen.platform.api_base), kind)
-    session = Session(home=chosen.home, platform=chosen.platform.id)
+    loan = Loan(directory, kind.slot(credential_key(chosen.platform.id), oauth.host, chosen.platform.api_base), kind)
+    session = Session(home=chosen.home, platform=chosen.platform.id, account=chosen.account or None)
     with _lent(out, session, loan):
         _provision(out, session, ConfigFile(directory), loan, kind)
         words = (command or [])[1:] if (command or [""])[0] == "--" else command  # left there, behind the directory
@@ -112,8 +124,8 @@ def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
 
 def _provision(out: Terminal, session: Session, file: ConfigFile, loan: Loan, kind: Kind) -> None:
     """Writes the sandbox's config.toml where it knows no login: then the program there needs none of its own."""
-    from kimi_auth.models.account import PlatformConfig
     from kimi_auth.models.for_kimi_code import KimiCodeConfig
+    from kimi_auth.models.platform_config import PlatformConfig
 
     config = (
         PlatformConfig(file, session.platform)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.logins import logins_of, show_logins
 from kimi_auth.cli.models import say_notes
 from kimi_auth.cli.options import (
+    AccountName,
     ConfigPath,
     HomeName,
     Json,
@@ -25,11 +27,11 @@ from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
 from kimi_auth.cli.trace import report_failure, trace_into
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
 from kimi_auth.login.outcome import login_error
 from kimi_auth.models import default_location
-from kimi_auth.models.account import sign_in_command
-from kimi_auth.selection import DEFAULT_PLATFORM
+from kimi_auth.platforms.server import sign_in_command
+from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED
+from kimi_auth.support.language import counted, tr
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for no view
     from kimi_auth.cli.view_live import LiveView
@@ -62,6 +64,7 @@ def login(
     ctx: typer.Context,
     platform: PlatformId = None,
     region: Region = None,
+    account: AccountName = None,
     home: HomeName = None,
     force: Annotated[bool, typer.Option("--force", help="Sign in again, even if a login works.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
@@ -83,7 +86,7 @@ def login(
     out = terminal_of(ctx)
     recorded = trace_into(trace) if trace else None
     platform = in_region(platform, region)
-    session = _session(platform, home=home, observe=recorded, with_key=api_key_stdin)
+    session = _session(platform, home=home, account=account, observe=recorded, with_key=api_key_stdin)
     default_location(components_of(session).share_dir, config_file)
     if session.platform.auth == "api_key":
         report = sign_in_with_key(session, out, _key(out, session, from_stdin=api_key_stdin), force=force)
@@ -99,11 +102,28 @@ def login(
     is_by_code = session.platform.oauth is not None and not report.already
     if is_by_code and report.state in {"signed_in", "models_pending"} and not out.json:
         out.line(tr("Not what you meant? Take it back at once: {command}", command=components_of(session).sign_out))
+    _say_account(out, session, report)
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
         report_failure(recorded, trace, out)
     if (error := login_error(report)) is not None:
         raise error
+
+
+def _say_account(out: Terminal, session: Session, report: LoginReport) -> None:
+    """Which account this was, where there are several; how to use one that is not in use."""
+    parts = components_of(session)
+    if out.json or report.state not in {"signed_in", "models_pending"} or not parts.account:
+        return
+    if not parts.is_in_use():
+        out.line(
+            tr(
+                "This is the account {name}; it is not the one in use. Use it: kimi-auth accounts use {name}",
+                name=parts.account,
+            )
+        )
+    elif parts.account != UNLABELLED:
+        out.line(tr("This is the account {name}, the one in use.", name=parts.account))
 
 
 def sign_in(
@@ -118,9 +138,9 @@ def sign_in(
 ) -> LoginReport:
     """One login, shown as this terminal can show it."""
     from kimi_auth import signing
-    from kimi_auth.browser import can_open, open_browser
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
+    from kimi_auth.support.browser import can_open, open_browser
 
     name = session.platform.name
     view: JsonView | LiveView | PlainView
@@ -193,19 +213,27 @@ def logout(
     ctx: typer.Context,
     platform: PlatformId = None,
     region: Region = None,
+    account: AccountName = None,
     home: HomeName = None,
-    every: Annotated[bool, typer.Option("--all", help="Sign out of every platform.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every login; they are listed, then you are asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")] = False,
     json: Json = False,
     config_file: ConfigPath = None,
 ) -> None:
     """Sign out, here and at the server, and clean config.toml."""
     out = terminal_of(ctx)
-    if every and platform is not None:
-        raise Usage(tr("--all and --platform cannot be used together"))
-    names = _signed_in(home) if every else [in_region(platform, region)]
+    for option, is_given in (("--platform", platform), ("--account", account), ("--region", region)):
+        if every and is_given is not None:
+            raise Usage(tr("--all and {option} cannot be used together", option=option))
+    if yes and not every:
+        raise Usage(tr("--yes goes with --all: one login is ended without a question"))
+    sessions = (
+        _signed_in(out, home, is_sure=yes)
+        if every
+        else [open_session(in_region(platform, region), home=home, account=account, reads=False)]
+    )
     reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
-    for name in names:
-        session = open_session(name, home=home, reads=False)
+    for session in sessions:
         default_location(components_of(session).share_dir, config_file)
         try:
             with out.signals.held():
@@ -221,24 +249,35 @@ def logout(
 
 
 def _session(
-    platform: str | None, *, home: str | None = None, observe: Observer | None = None, with_key: bool = False
+    platform: str | None,
+    *,
+    home: str | None = None,
+    account: str | None = None,
+    observe: Observer | None = None,
+    with_key: bool = False,
 ) -> Session:
     """The named platform's session, else the default model's: unless that one takes a key that was not offered."""
-    session = open_session(platform, home=home, reads=False, observe=observe)
-    if platform is None and session.platform.oauth is None and not with_key:
-        return open_session(DEFAULT_PLATFORM, home=home, reads=False, observe=observe)
-    return session
+    usual = open_session(None, home=home, reads=False).platform if platform is None else None
+    if usual is not None and usual.oauth is None and not with_key:
+        platform = DEFAULT_PLATFORM
+    return open_session(platform, home=home, account=account, reads=False, observe=observe)
 
 
-def _signed_in(home: str | None) -> list[str]:
-    """Every platform that may have something to sign out of."""
-    parts = components_of(open_session(None, home=home, reads=False))
-    return [
-        known.id
-        for known in parts.platforms()
-        if (known.auth == "device" and known.region is None)
-        or open_session(known.id, home=home, reads=False).status().state != "absent"
-    ]
+def _signed_in(out: Terminal, home: str | None, *, is_sure: bool) -> list[Session]:
+    """Every login that may have something to sign out of, once they were listed and the person was asked."""
+    found = [login for login in logins_of(home, reads=False) if login.is_there or login.is_usual]
+    there = [login for login in found if login.is_there]
+    if there and not is_sure and (out.json or sys.stdin is None or not sys.stdin.isatty()):
+        many = counted(len(there), tr("one login"), tr("{number} logins"))
+        raise Usage(
+            tr("logout --all ends {logins}, and there is no terminal to ask at", logins=many),
+            hint=tr("see them: kimi-auth status --all; end them: kimi-auth logout --all --yes"),
+        )
+    if there and not out.json:
+        show_logins(out, there)
+    if there and not is_sure and not typer.confirm(out.text(tr("End all of these logins?")), err=True):
+        raise typer.Abort
+    return [login.session for login in found]
 
 
 def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthError]]) -> None:
@@ -248,6 +287,7 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
             signed_out = [
                 {
                     "platform": session.platform.id,
+                    "label": components_of(session).account or None,
                     "revocation": report.revocation,
                     "config": report.config,
                     "left": list(report.left),
@@ -258,6 +298,8 @@ def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthErr
         return
     for session, report in done:
         rows: list[Row] = []
+        if (label := components_of(session).account) not in {"", UNLABELLED}:
+            rows.append((tr("account"), label))
         if session.platform.oauth is not None:
             why = (
                 tr(": {reason}", reason=report.error.message) if report.revocation == "failed" and report.error else ""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.options import HomeName, Json, PlatformId, open_default, open_session, terminal_of
+from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, open_default, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # the help waits for none of it
     from kimi_auth.models import Catalogue, Change
@@ -33,6 +33,7 @@ def models(
         typer.Argument(help="list: the platform's models; sync: write them to config.toml, for every platform."),
     ] = "list",
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With sync: print the changes, write nothing.")] = False,
     json: Json = False,
@@ -43,10 +44,14 @@ def models(
         raise Usage(
             tr("--dry-run goes with sync: a list writes nothing"), hint=tr("try: kimi-auth models sync --dry-run")
         )
-    session = open_default(platform, home=home) if action == "list" else open_session(platform, home=home, reads=False)
+    session = (
+        open_default(platform, home=home, account=account)
+        if action == "list"
+        else open_session(platform, home=home, account=account, reads=False)
+    )
     if action == "list":
         _show_list(out, session, out.signals.run(session.models.fetch_catalogue()))
-    elif platform is not None:
+    elif platform is not None or account is not None:
         _show_one(out, out.signals.run(session.models.sync_one(dry_run=dry_run)), dry_run=dry_run)
     else:
         _show_all(out, out.signals.run(_sync(session, dry_run=dry_run)), dry_run=dry_run)

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from kimi_auth import files
-from kimi_auth.cli.completion import complete_platforms
-from kimi_auth.cli.declared import HOME, JSON, PLATFORM
+from kimi_auth.cli.completion import complete_accounts, complete_platforms
+from kimi_auth.cli.declared import ACCOUNT, HOME, JSON, PLATFORM
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.opening import components_of, open_default, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.language import tr
 from kimi_auth.selection import USUAL_REGION
+from kimi_auth.support.language import tr
 
 __all__ = [
+    "AccountName",
     "ConfigPath",
     "HomeName",
     "Json",
@@ -35,6 +36,10 @@ __all__ = [
 PlatformId = Annotated[
     str | None,
     typer.Option(PLATFORM.flag, metavar=PLATFORM.metavar, help=PLATFORM.help, autocompletion=complete_platforms),
+]
+AccountName = Annotated[
+    str | None,
+    typer.Option(ACCOUNT.flag, metavar=ACCOUNT.metavar, help=ACCOUNT.help, autocompletion=complete_accounts),
 ]
 HomeName = Annotated[str | None, typer.Option(HOME.flag, metavar=HOME.metavar, help=HOME.help)]
 Region = Annotated[

@@ -6,7 +6,6 @@ import io
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from html import unescape
 from pathlib import Path
@@ -17,10 +16,10 @@ from rich.terminal_theme import TerminalTheme
 from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.language import spoken, tr
 from kimi_auth.login.view import Notice
 from kimi_auth.review.diagram import not_fresh
-from kimi_auth.text import cells
+from kimi_auth.support.language import spoken, tr
+from kimi_auth.support.text import cells
 from kimi_auth.wire import DeviceCode
 
 __all__ = ["check", "files", "main", "scenes", "svg"]
@@ -100,7 +99,7 @@ def scenes() -> Iterator[tuple[str, ViewState]]:
     yield "offline", fold(waiting, offline, NOW_S - 4.0)
     yield (
         "bare",
-        fold(start, Notice("code", "", code=replace(CODE, verification_uri_complete=""), left_s=1800.0), NOW_S),
+        fold(start, Notice("code", "", code=CODE._replace(verification_uri_complete=""), left_s=1800.0), NOW_S),
     )
     steps = (
         Notice("approved", "The sign-in was approved."),

@@ -13,8 +13,8 @@ from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.options import Json, at_home, components_of, concluded, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import counted, joined, tr
 from kimi_auth.platforms import Platform, registry, resolve
+from kimi_auth.support.language import counted, joined, tr
 
 if TYPE_CHECKING:
     from kimi_auth.platforms import Registry

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor", "platforms"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend", "serve", "me", "usage"})
+WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend", "serve", "me", "usage", "accounts"})
 """Commands that work on the share directory; a writer may change modes there."""
 
 FINDERS = READERS | {"token", "run", "lend"}

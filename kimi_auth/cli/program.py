@@ -15,7 +15,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.cli.values import leave_as_they_are
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["obey", "program"]
 
@@ -45,8 +45,10 @@ HOMES = {
     "models": "models",
     "me": "account",
     "usage": "account",
+    "accounts": "accounts",
     "platforms": "platforms",
     "doctor": "doctor",
+    "store": "store",
     "diagram": "diagram",
     "emulator": "emulator",
     "demo": "demo",

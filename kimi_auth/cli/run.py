@@ -20,11 +20,12 @@ from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.signals import HELD
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.home import KINDS, Home
-from kimi_auth.language import tr
-from kimi_auth.selection import API_KEY, ARGUMENT, LENT, PASSED_ON, lent_mark
+from kimi_auth.selection import ACCOUNT_VARIABLES, API_KEY, ARGUMENT, DEFAULT, LENT, PASSED_ON, lent_mark
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token, key_fingerprint, lifetime_s
 
 if TYPE_CHECKING:
+    from kimi_auth.components import Components
     from kimi_auth.session import Session
 
 __all__ = ["run", "with_pair"]
@@ -44,6 +45,7 @@ def run(
     *,
     command: list[str],
     platform: str | None,
+    account: str | None = None,
     home: str | None,
     env: list[str],
     proxy: bool = False,
@@ -60,8 +62,8 @@ def run(
     if proxy and brokered:
         raise Usage(tr("--proxy and --brokered cannot be used together"))
     if proxy or brokered:
-        return _status_beside(out, command, platform, home, env, proxy=proxy)
-    session = open_default(platform, home=home)
+        return _status_beside(out, command, platform, account, home, env, proxy=proxy)
+    session = open_default(platform, home=home, account=account)
     with out.signals.held():
         token = handed_out(session, supply_of(session).token_sync())
         drain()
@@ -72,7 +74,14 @@ def run(
 
 
 def _status_beside(
-    out: Terminal, command: list[str], platform: str | None, home: str | None, env: list[str], *, proxy: bool
+    out: Terminal,
+    command: list[str],
+    platform: str | None,
+    account: str | None,
+    home: str | None,
+    env: list[str],
+    *,
+    proxy: bool,
 ) -> int:
     """Runs a command beside a proxy or a broker that ends with it."""
     from kimi_auth.cli import served_run  # loaded for these two options only
@@ -80,9 +89,9 @@ def _status_beside(
     if not proxy:
         if env:
             raise Usage(tr("--env and --brokered cannot be used together"), hint=tr("use --proxy, which sets a key"))
-        with served_run.brokered(out, platform, home) as environ:
+        with served_run.brokered(out, platform, home, account) as environ:
             return _status_of(command, environ)
-    with served_run.proxied(out, platform, home) as (key, base):
+    with served_run.proxied(out, platform, home, account) as (key, base):
         environ = served_run.reaching_loopback(os.environ)
         for name in (*served_run.KEYS, *env):
             environ = with_pair(environ, name, key, base)
@@ -96,14 +105,21 @@ def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[s
     is_users = given is not None and given.source != LENT
     ends = platform.oauth is not None
     mark = lent_mark(
-        PASSED_ON if is_users else platform.id,
+        PASSED_ON if is_users else platform.login_name,
         key_fingerprint(token.access_token),
         token.expires_at_s * ends,
         lifetime_s(token) * ends,
         platform.api_base,
     )
-    led = dict(environ) if given else _led_home(environ, components_of(session).home)
+    led = dict(environ) if given else _led_to(components_of(session), environ)
     return {**led, LENT: mark}
+
+
+def _led_to(parts: Components, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a child finds this login, also after another account has come into use."""
+    led = _led_home(environ, parts.home)
+    is_named = parts.account and parts.source_of_account != DEFAULT
+    return {**led, ACCOUNT_VARIABLES[0]: parts.account} if is_named else led
 
 
 def _led_home(environ: Mapping[str, str], home: Home) -> dict[str, str]:

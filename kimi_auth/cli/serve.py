@@ -12,6 +12,7 @@ import typer
 
 from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
 from kimi_auth.cli.options import (
+    AccountName,
     HomeName,
     Json,
     PlatformId,
@@ -23,8 +24,8 @@ from kimi_auth.cli.options import (
 )
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.extras import install
-from kimi_auth.language import tr
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.serving.grant_life import GrantLife
@@ -95,6 +96,7 @@ def serve(
         int, typer.Option("--port", metavar="N", min=1, max=65535, help="With grant: the port of the relay inside.")
     ] = 47823,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
     json: Json = False,
 ) -> int:
@@ -103,11 +105,11 @@ def serve(
     words = words or []
     if action == "relay":
         return _relay(out, words)
-    session = open_session(platform, home=home, reads=False)
+    session = open_session(platform, home=home, account=account, reads=False)
     from kimi_auth.serving.places import Places
 
     components = components_of(session)
-    places = Places(components.share_dir, session.platform.id, sockets)
+    places = Places(components.share_dir, session.platform.login_name, sockets)
     if action == "start":
         _no_words(words)
         _start(out, session, places, listen, allow_remote, certificate, key, host)
@@ -140,7 +142,7 @@ def _start(
 
     options = Options(_address(listen), allow_remote, certificate, key, tuple(hosts or ()), inherited=inherited())
     kept = components_of(session)
-    lasting = Session(home=kept.home, platform=session.platform.id, observe=kept.observe)
+    lasting = Session(home=kept.home, platform=session.platform.id, account=kept.account or None, observe=kept.observe)
 
     def ready(told: dict[str, object]) -> None:
         if out.json:

@@ -13,9 +13,9 @@ from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import ConfigError
-from kimi_auth.extras import install
-from kimi_auth.language import tr
 from kimi_auth.selection import API_BASE_VARIABLES, OAUTH_HOST_VARIABLES, STORE, selecting_variables
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
 
 __all__ = ["KEYS", "brokered", "proxied", "reaching_loopback"]
 
@@ -27,25 +27,29 @@ NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
 @contextmanager
-def proxied(out: Terminal, platform: str | None, home: str | None) -> Iterator[tuple[str, str]]:
+def proxied(
+    out: Terminal, platform: str | None, home: str | None, account: str | None = None
+) -> Iterator[tuple[str, str]]:
     """The key and the base URL of a proxy that runs while the block does."""
     _installed("--proxy")
-    session = open_default(platform, home=home)
+    session = open_default(platform, home=home, account=account)
     with out.signals.held():  # a user who is not signed in hears it before the command starts
         handed_out(session, supply_of(session).token_sync())
         drain()
     from kimi_auth.serving.command_proxy import CommandProxy
 
-    with CommandProxy(open_default(platform, home=home, one_shot=False)) as proxy:
+    with CommandProxy(open_default(platform, home=home, account=account, one_shot=False)) as proxy:
         yield proxy.secret, proxy.base_url
 
 
 @contextmanager
-def brokered(out: Terminal, platform: str | None, home: str | None) -> Iterator[dict[str, str]]:
+def brokered(
+    out: Terminal, platform: str | None, home: str | None, account: str | None = None
+) -> Iterator[dict[str, str]]:
     """The environment of a command that has a socket and a grant of its own while the block runs, and no variable that leads
     to the share directory or holds a key."""
     _installed("--brokered")
-    opened = open_session(platform, home=home)
+    opened = open_session(platform, home=home, account=account)
     if opened.platform.oauth is None:
         message = tr("{platform} takes an API key, and --brokered needs a login", platform=opened.platform.name)
         raise Usage(message)
@@ -56,7 +60,9 @@ def brokered(out: Terminal, platform: str | None, home: str | None) -> Iterator[
     from kimi_auth.session import Session
 
     parts = components_of(opened)
-    session = Session(home=parts.home, platform=opened.platform.id, observe=parts.observe)
+    session = Session(
+        home=parts.home, platform=opened.platform.id, account=parts.account or None, observe=parts.observe
+    )
     dropped = set(selecting_variables(os.environ)) - {*API_BASE_VARIABLES, *OAUTH_HOST_VARIABLES}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     with CommandBroker(session) as broker:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from kimi_auth.credential.signals import HELD, Announcement, is_main_thread
 from kimi_auth.credential.single_flight import ask_for_the_end
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["Signals", "Stopped"]
 

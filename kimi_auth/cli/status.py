@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kimi_auth.cli.errors import Findings, status_error
+from kimi_auth.cli.errors import Findings, Usage, status_error
+from kimi_auth.cli.logins import logins_of, show_logins, when
 from kimi_auth.cli.opening import components_of, open_default
 from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import ConfigError, KimiAuthError, Revoked, SignInEnded
-from kimi_auth.language import joined, tr
+from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded
 from kimi_auth.models.elsewhere import elsewhere
-from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE
+from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE, UNLABELLED
+from kimi_auth.support.language import joined, tr
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
+__all__ = ["WORDS", "claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 CHOSEN = {ARGUMENT: tr("named by --home")}
@@ -38,9 +39,20 @@ WORDS = {
 VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unknown")}
 
 
-def status(out: Terminal, *, platform: str | None, home: str | None, verify: bool, json: bool) -> int:
+def status(
+    out: Terminal,
+    *,
+    platform: str | None,
+    account: str | None = None,
+    home: str | None,
+    every: bool = False,
+    verify: bool,
+    json: bool,
+) -> int:
     """Shows the stored login and how long it lasts; returns the exit status, raises an error that is still to be said."""
-    session = open_default(platform, home=home)
+    if every:
+        return _status_of_all(out, platform, account, home=home, verify=verify)
+    session = open_default(platform, home=home, account=account)
     found = session.status()
     verdict = out.signals.run(session.models.verify()) if verify else None
     error = status_error(found)
@@ -58,6 +70,25 @@ def status(out: Terminal, *, platform: str | None, home: str | None, verify: boo
         return out.report(error, facts)
     out.record(facts)
     return Findings.exit_status if verdict is not None and verdict.says == "invalid" else 0
+
+
+def _status_of_all(out: Terminal, platform: str | None, account: str | None, *, home: str | None, verify: bool) -> int:
+    """Every login that is here: whose it is, which is in use. Raises NotSignedIn where there is none."""
+    for option, is_given in (("--platform", platform), ("--account", account), ("--verify", verify)):
+        if is_given:
+            raise Usage(tr("--all and {option} cannot be used together", option=option))
+    found = [login for login in logins_of(home) if login.is_listed]
+    absent = None if any(login.status.fp for login in found) else NotSignedIn(tr("not signed in"))
+    if out.json:
+        facts = {"logins": [login.data for login in found]}
+        if absent is not None:
+            return out.report(absent, facts)
+        out.record(facts)
+        return 0
+    show_logins(out, found)
+    if absent is not None:
+        raise absent
+    return 0
 
 
 def _refused(session: Session, verdict: Verdict) -> Findings:
@@ -97,8 +128,16 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     rows: list[Row] = [
         (tr("platform"), found.platform + _named(found, "platform")),
         (tr("state"), Styled(((found.state, TONES.get(found.state, "bold red")), ("  " + WORDS[found.state], "")))),
-        *([(tr("account"), tr("{account}  (at sign-in)", account=found.account))] if found.account else []),
-        (tr("credential"), found.location + ("" if components_of(session).given else _named(found, "share_dir"))),
+        *_account(session, found),
+        (
+            tr("credential"),
+            found.location
+            + (
+                ""
+                if components_of(session).given
+                else _named(found, "store" if "store" in found.sources else "share_dir")
+            ),
+        ),
     ]
     rows += _home(found)
     if found.fp and session.platform.oauth is None:
@@ -135,6 +174,24 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     if found.error is not None:
         rows.append((tr("because"), found.error.message))
     return rows
+
+
+def _account(session: Session, found: Status) -> list[Row]:
+    """The account by its label, where it has one or another one is in use, and by the name that the platform gave it."""
+    rows: list[Row] = [(tr("who"), tr("{account}  (at sign-in)", account=found.account))] if found.account else []
+    if found.signed_in_at_s:
+        rows.append((tr("since"), when(found.signed_in_at_s)))
+    parts = components_of(session)
+    try:
+        in_use = parts.accounts.in_use(parts.platform.id) or UNLABELLED if found.label else ""
+    except ConfigError as error:
+        return [(tr("account"), tr("{name}: {reason}", name=found.label, reason=error.message)), *rows]
+    if {found.label, in_use} <= {"", UNLABELLED}:
+        return rows
+    beside = tr("in use") if found.label == in_use else tr("in use is {other}", other=in_use)
+    is_named = found.sources["account"] == ARGUMENT
+    source = tr("  ({source})", source=tr("named by --account")) if is_named else _named(found, "account")
+    return [(tr("account"), tr("{name}{source}  ({state})", name=found.label, source=source, state=beside)), *rows]
 
 
 def _home(found: Status) -> list[Row]:
@@ -229,7 +286,9 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
     return {
         "platform": found.platform,
         "state": found.state,
+        "label": found.label or None,
         "account": found.account or None,
+        "signed_in_at": found.signed_in_at_s or None,
         "location": found.location,
         "home": found.home or None,
         "home_why": found.home_why or None,

@@ -12,15 +12,14 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO
 
-from kimi_auth.cli.hints import for_platform
+from kimi_auth.cli.hints import for_login
 from kimi_auth.cli.signals import Signals
 from kimi_auth.errors import KimiAuthError, with_hint
-from kimi_auth.language import LANGUAGES, Sentence, joined, spoken, tr
-from kimi_auth.text import one_line, visible
+from kimi_auth.support.language import LANGUAGES, Sentence, joined, spoken, tr
+from kimi_auth.support.text import one_line, visible
 
 if TYPE_CHECKING:  # only what a person looks at is drawn
     from rich.console import Console, RenderableType
@@ -52,28 +51,32 @@ def shown(text: str) -> str:
     return "\t".join(map(visible, text.encode("utf-8", "replace").decode().split("\t")))
 
 
-@dataclass
 class Terminal:
     """The two streams of one command, and how its person wants to be spoken to.
 
-    What either stream is given is cleaned here, and nowhere else: see `kimi_auth.text`.
+    What either stream is given is cleaned here, and nowhere else: see `kimi_auth.support.text`.
 
-    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`: the one
-    that the command line names; hints repeat it. `language`: that of the sentences for people; a program gets English in JSON.
+    `json`: "" for people, "object" for one JSON object on standard output, "events" for one object a line. `platform`, `account`: those
+    that the command line names; hints repeat them. `language`: that of the sentences for people; a program gets English in JSON.
     `signals`: what SIGINT and its kin do to the command.
     """
 
-    json: Literal["", "object", "events"] = ""
-    verbose: bool = False
-    platform: str = ""
-    language: str = LANGUAGES[0]
-    signals: Signals = field(init=False, repr=False)
-    _logs: logging.Handler | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        json: Literal["", "object", "events"] = "",
+        platform: str = "",
+        account: str = "",
+        language: str = LANGUAGES[0],
+    ) -> None:
+        self.json: Literal["", "object", "events"] = json
+        self.verbose = False
+        self.platform = platform
+        self.account = account
+        can_show = _can_show(sys.stdout, language) and _can_show(sys.stderr, language)
+        self.language = language if can_show else LANGUAGES[0]
         self.signals = Signals(self.say)
-        if not (_can_show(sys.stdout, self.language) and _can_show(sys.stderr, self.language)):
-            self.language = LANGUAGES[0]
+        self._logs: logging.Handler | None = None
 
     def text(self, said: str) -> str:
         """A sentence in this terminal's language; any other text as it is."""
@@ -184,9 +187,10 @@ class Terminal:
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
         """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
-        hint = for_platform(self.text(error.hint), self.platform)
+        hint = for_login(self.text(error.hint), self.platform, self.account)
         self.say(with_hint(error.message, hint))
-        self._record(error.code, error.message, for_platform(error.hint, self.platform), error.exit_status, facts)
+        hint = for_login(error.hint, self.platform, self.account)
+        self._record(error.code, error.message, hint, error.exit_status, facts)
         return error.exit_status
 
     def interrupted(self, exit_status: int) -> int:

@@ -21,14 +21,23 @@ from kimi_auth.cli.helpers import (
     kubectl_answer,
     read_request,
 )
-from kimi_auth.cli.options import HomeName, Json, PlatformId, components_of, open_default, supply_of, terminal_of
+from kimi_auth.cli.options import (
+    AccountName,
+    HomeName,
+    Json,
+    PlatformId,
+    components_of,
+    open_default,
+    supply_of,
+    terminal_of,
+)
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal, one_line
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
-from kimi_auth.selection import DEFAULT_PLATFORM
+from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import origin_of
 from kimi_auth.token import described, left_s, phase
-from kimi_auth.urls import origin_of
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -51,6 +60,7 @@ def seconds(value: float) -> float:
 def token(
     ctx: typer.Context,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
     min_ttl: Annotated[
         float,
@@ -69,7 +79,7 @@ def token(
     out = terminal_of(ctx)
     form = _form(form, operation, json=json)
     request = read_request(form) if form in OPERATIONS and operation != "list" else Request()
-    session = open_default(platform, home=home)
+    session = open_default(platform, home=home, account=account)
     if form in OPERATIONS and not _is_to_be_answered(out, session, form, operation or "get", request):
         return
     if form == "kubectl":
@@ -97,6 +107,11 @@ def token(
                 api=session.platform.api_base,
                 id=session.platform.id,
             )
+        )
+    parts = components_of(session)
+    if parts.account not in {"", UNLABELLED} and account is None and parts.given is None:
+        out.say(
+            tr("this token is of the account {name} ({source})", name=parts.account, source=parts.source_of_account)
         )
     if left_s(pair, now_s) < min_ttl and phase(pair, now_s) != "fresh":  # else the session has said why
         out.say(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import StoreUnwritable
-from kimi_auth.language import tr
 from kimi_auth.machine.trace import Trace
+from kimi_auth.support.language import tr
 
 __all__ = ["report_failure", "trace_into"]
 

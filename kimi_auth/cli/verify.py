@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from kimi_auth.cli.errors import Findings
-from kimi_auth.language import counted, tr
 from kimi_auth.machine import Library, digest
 from kimi_auth.proof.verdicts import faults_of, unknown_to, verdicts
 from kimi_auth.proof.walks import counterexample
 from kimi_auth.proof.workers import side_by_side
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import QUICK, WORLDS
+from kimi_auth.support.language import counted, tr
 
 __all__ = ["verify"]
 

@@ -22,8 +22,8 @@ from kimi_auth.cli.view_picture import render
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.cli.view_state import ViewState, finish, fold, interrupt
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.language import tr
 from kimi_auth.login.view import Notice
+from kimi_auth.support.language import tr
 
 __all__ = ["LiveView"]
 

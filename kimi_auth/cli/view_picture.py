@@ -20,9 +20,9 @@ from rich.text import Text
 from kimi_auth.cli.drawing import Prose
 from kimi_auth.cli.letters import block_letters, can_draw
 from kimi_auth.cli.view_state import STEPS, ViewState
-from kimi_auth.language import tr
 from kimi_auth.login.view import CAUTION, SENT
-from kimi_auth.text import cells
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import cells
 
 __all__ = ["render"]
 

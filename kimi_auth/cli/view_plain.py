@@ -9,8 +9,8 @@ from typing import Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.language import joined, tr
 from kimi_auth.login.view import CAUTION, SENT, Notice
+from kimi_auth.support.language import joined, tr
 
 __all__ = ["PlainView"]
 

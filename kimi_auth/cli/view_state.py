@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.language import Sentence, counted, tr
 from kimi_auth.login.view import Notice, NoticeKind
+from kimi_auth.support.language import Sentence, counted, tr
 
 __all__ = ["STEPS", "Mood", "ViewState", "finish", "fold", "interrupt"]
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_auth.lazily import lazily
-
-from .bearer import NOT_RESENT, BearerAuth
-from .keeper import keep
-from .source import TokenSource
-from .targets import Target, Targets, as_target
+from kimi_auth.support.lazily import lazily
 
 if TYPE_CHECKING:
+    from .bearer import NOT_RESENT, BearerAuth
     from .for_aiohttp import AiohttpMiddleware
     from .for_anthropic import AnthropicCredentials, AsyncAnthropicCredentials
     from .for_requests import RequestsAuth
     from .for_websockets import WebsocketAuth
+    from .keeper import keep
+    from .source import TokenSource
+    from .targets import Target, Targets, as_target
 
 __all__ = [
     "NOT_RESENT",
@@ -39,6 +38,10 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "bearer": ("NOT_RESENT", "BearerAuth"),
+        "keeper": ("keep",),
+        "source": ("TokenSource",),
+        "targets": ("Target", "Targets", "as_target"),
         "for_aiohttp": ("AiohttpMiddleware",),
         "for_anthropic": ("AnthropicCredentials", "AsyncAnthropicCredentials"),
         "for_requests": ("RequestsAuth",),

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Generator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.http_libraries import classes
+from kimi_auth.support.http_libraries import classes
 
 from .bearers import SPENT_BODY, Answer, Bearers, bearer_of
 from .origins import origin_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
     class _Auth(httpx.Auth, httpx2.Auth):
         """For a type checker: an auth of both libraries. At run time see `BearerAuth`."""

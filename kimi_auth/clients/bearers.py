@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
-from kimi_auth.logs import logger
+from kimi_auth.support.language import tr
+from kimi_auth.support.logs import logger
 
 from .origins import bearer_origin
 from .source import TokenSource

@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kimi_auth.urls import is_loopback
+from kimi_auth.support.urls import is_loopback
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["bearer_origin", "origin_of", "origin_of_text"]
 

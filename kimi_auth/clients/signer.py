@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_auth.http_libraries import is_async_client
-from kimi_auth.logs import logger
+from kimi_auth.support.http_libraries import is_async_client
+from kimi_auth.support.logs import logger
 
 from .origins import origin_of
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["AsyncSigner", "Signer", "put_signer"]
 

@@ -11,7 +11,6 @@ to point at the right host.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import inspect
@@ -22,13 +21,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kimi_auth.http_libraries import is_client
+from kimi_auth.support.http_libraries import is_client
+from kimi_auth.support.loops import running_loop
 
 from .origins import bearer_origin
 from .refusals import refusal_of
 from .signer import put_signer
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Target", "Targets", "as_target"]
 
@@ -221,7 +224,7 @@ class Targets:
             if not self._is_token(key):
                 entry.static = key
             entry.times += 1
-            entry.has, entry.loop = None, _running_loop()
+            entry.has, entry.loop = None, running_loop()
         held = [entry]
 
         def detach() -> None:
@@ -245,7 +248,7 @@ class Targets:
             if token and token != self._token:
                 self._given.append(_digest(token))
             self._token = token
-        here = _running_loop()
+        here = running_loop()
         return [problem for entry in self._living() if (problem := self._serve(entry, here))]
 
     def _living(self) -> list[_Attached]:
@@ -300,13 +303,6 @@ def _attached(target: object) -> _Attached:
         with contextlib.suppress(TypeError):  # a class with __slots__ and without __weakref__ is held, too
             ref = weakref.ref(target)
     return _Attached(ref, kind, f"{kind.name} {_name_of(target)}")
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _digest(token: str) -> bytes:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from kimi_auth._version import __version__
 from kimi_auth.components import share_dir_of
+from kimi_auth.home import Accounts, choose
 from kimi_auth.platforms import Platform, Registry, resolve
-from kimi_auth.selection import HOME_KIMI_CLI
+from kimi_auth.selection import HOME_KIMI_CLI, UNLABELLED, is_label
 from kimi_auth.session import Session
 
 __all__ = [
@@ -38,7 +39,8 @@ class Secret(Protocol):
 
 
 class Ref(Protocol):
-    """Where a credential is: `storage` ("file", or the legacy "keyring") and `key` ("oauth/<platform id>")."""
+    """Where a credential is: `storage` ("file", or the legacy "keyring") and `key` ("oauth/<platform id>", with "@<account>"
+    behind it for an account with a label)."""
 
     @property
     def storage(self) -> str: ...
@@ -88,22 +90,35 @@ def platforms() -> tuple[Platform, ...]:
 
 
 def session_for(platform: Platform) -> Session:
-    """The one Session of this process for a platform. Raises ConfigError for an environment variable that holds no URL."""
-    return _session(share_dir(), resolve(platform, os.environ))
+    """The one Session of this process for the account of a platform that is in use, which config.toml names. Raises
+    ConfigError for an environment variable that holds no URL, and for accounts.toml."""
+    in_use = Accounts(share_dir()).in_use(platform.id) if platform.oauth is not None else ""
+    return _session_of_account(platform, in_use)
+
+
+def _session_of_account(platform: Platform, label: str) -> Session:
+    label = "" if label == UNLABELLED else label
+    return _session(share_dir(), resolve(platform, os.environ)._replace(account=label))
 
 
 def session_of(key: str) -> Session | None:
     """The one Session of this process for a credential's key; None for a key that is not ours. Raises as
     `session_for`."""
-    known = (platform for platform in platforms() if platform.auth == "device" and platform.credential_key == key)
+    name, at, label = key.partition("@")
+    if at and not is_label(label):
+        return None
+    known = (platform for platform in platforms() if platform.auth == "device" and platform.credential_key == name)
     found = next(known, None)
-    return None if found is None else session_for(found)
+    return None if found is None else _session_of_account(found, label)
 
 
 @lru_cache(maxsize=16)
 def _session(directory: Path, platform: Platform) -> Session:
-    """Another environment is another platform value, and so another Session."""
-    return Session(directory, platform=platform.id)
+    """Another environment is another platform value, and so another Session; the account is the one of the key, whatever a
+    variable says."""
+    has_accounts = platform.oauth is not None and not choose(os.environ, directory).kind.binds_by_slot
+    account = (platform.account or UNLABELLED) if has_accounts else None
+    return Session(directory, platform=platform.id, account=account)
 
 
 def api_key_of(provider: Provider | None) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple, overload
 
 from kimi_auth.compat.host import Config, adopt_models, host_version, platforms, session_for, share_dir
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.models import CatalogueCache, ConfigFile, ModelEntry, capabilities
-from kimi_auth.models.account import discover
+from kimi_auth.models.discovery import discover
 from kimi_auth.models.sync import sync
 from kimi_auth.platforms import Capability, Registry, managed_model_key, managed_provider_key, resolve
 from kimi_auth.platforms import Platform as Known
@@ -113,7 +112,7 @@ def get_platform_name_for_provider(provider_key: str) -> str | None:
 
 async def list_models(platform: Platform, api_key: str) -> list[ModelInfo]:
     """The models that the platform offers to this key. Raises KimiAuthError, whose text says why there are none."""
-    known = replace(Registry(share_dir()).get(platform.id), api_base=platform.base_url.rstrip("/"))
+    known = Registry(share_dir()).get(platform.id)._replace(api_base=platform.base_url.rstrip("/"))
     found = await discover(known, api_key, _headers())
     if found.error is not None:
         raise found.error

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kimi_auth import browser
-from kimi_auth.compat.host import Config, adopt, session_of
+from kimi_auth.compat.host import Config, adopt, platforms, session_for
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
 from kimi_auth.login.view import Notice, NoticeKind, SilentView
 from kimi_auth.session import Session, components_of
 from kimi_auth.signing import sign_in
-from kimi_auth.text import one_line
+from kimi_auth.support import browser
+from kimi_auth.support.text import one_line
 
 __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthEvent", "OAuthEventKind", "login_kimi_code", "logout_kimi_code"]
 
@@ -134,11 +134,10 @@ def _session(config: Config, what: str) -> Session | OAuthEvent:
             "error", f"{what} works with the default config file only: leave out --config and --config-file"
         )
     try:
-        session = session_of(KIMI_CODE_OAUTH_KEY)
+        platform = next(one for one in platforms() if one.credential_key == KIMI_CODE_OAUTH_KEY)
+        return session_for(platform)
     except ConfigError as error:
         return OAuthEvent("error", error.line)
-    assert session is not None
-    return session
 
 
 def _ended(report: LoginReport) -> OAuthEvent:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from kimi_auth.credential.credential import PATIENCE_S
 from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
-from kimi_auth.language import tr
 from kimi_auth.store import Binding, CredentialStore, Snapshot
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import normal_url
 from kimi_auth.token import Token, fingerprint, parse_record
-from kimi_auth.urls import normal_url
 
 __all__ = ["Adoption", "adopt", "move", "share"]
 
@@ -74,6 +74,8 @@ def move(source: CredentialStore, target: CredentialStore, issuer: str, now_s: f
 
 @contextmanager
 def _both(source: CredentialStore, own: CredentialStore) -> Iterator[None]:
+    """Holds both locks, where there is something to adopt: taking a lock makes directories."""
+    _whole(source)
     with source.locked(PATIENCE_MAX_S) as theirs, own.locked(LOCK_PATIENCE_S) as ours:
         if not theirs or not ours:
             raise _locked(own if theirs else source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from kimi_auth.clock import Clock
 from kimi_auth.credential.backoff import forced_until_s
@@ -51,35 +50,33 @@ class AgeClock:
         return max(wall_s, boottime_s + self._offset_s)
 
 
-@dataclass(slots=True)
 class CachedToken:
     """A fresh access token in memory, and the time until which a check of the credential's stamp suffices.
 
     Both clocks must agree that it is fresh; the stamp is checked once in `recheck_every_s` seconds (0.0: at every use).
     """
 
-    access_token: str = field(repr=False)
-    stamp: Stamp
-    from_wall_s: float
-    until_wall_s: float
-    until_boottime_s: float
-    recheck_every_s: float = 0.0
-    look_again_s: float = 0.0
+    __slots__ = (
+        "access_token",
+        "from_wall_s",
+        "look_again_s",
+        "recheck_every_s",
+        "stamp",
+        "until_boottime_s",
+        "until_wall_s",
+    )
 
-    @classmethod
-    def of(cls, token: Token, stamp: Stamp, clock: Clock, now_s: float, recheck_every_s: float) -> CachedToken:
+    def __init__(self, token: Token, stamp: Stamp, clock: Clock, now_s: float, recheck_every_s: float) -> None:
         """Caches a token that was just read and is fresh at `now_s` (by `AgeClock`)."""
         boottime_s = clock.boottime_s()
         until_s = token.expires_at_s - window_s(token)
-        return cls(
-            token.access_token,
-            stamp,
-            clock.wall_s(),
-            until_s,
-            boottime_s + until_s - now_s,
-            recheck_every_s,
-            look_again_s=boottime_s + min(recheck_every_s, max(0.0, until_s - now_s)),
-        )
+        self.access_token = token.access_token
+        self.stamp = stamp
+        self.from_wall_s = clock.wall_s()
+        self.until_wall_s = until_s
+        self.until_boottime_s = boottime_s + until_s - now_s
+        self.recheck_every_s = recheck_every_s
+        self.look_again_s = boottime_s + min(recheck_every_s, max(0.0, until_s - now_s))
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:
         """True while the token is fresh and still the stored one."""

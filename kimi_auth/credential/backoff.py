@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kimi_auth.credential.context import Need
 from kimi_auth.errors import Blocked, ClientRefused, KimiAuthError, Unreachable
-from kimi_auth.language import tr
 from kimi_auth.store import Backoff, Snapshot
+from kimi_auth.support.language import tr
 from kimi_auth.token import BACKOFF_AHEAD_MAX_S, WINDOW_SHARE, is_ahead, phase
 
 __all__ = [

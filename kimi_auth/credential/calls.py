@@ -9,8 +9,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from kimi_auth.errors import Unreachable
-from kimi_auth.language import tr
-from kimi_auth.loops import signal_here, within
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import signal_here, within
 
 __all__ = ["Call", "Waiter"]
 

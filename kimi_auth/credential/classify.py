@@ -7,8 +7,8 @@ from typing import NamedTuple
 from kimi_auth.credential.backoff import blocked, is_blocked, retry_at_s, transient_error
 from kimi_auth.credential.contracts import InspectOutcome
 from kimi_auth.errors import CorruptCredential, KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
-from kimi_auth.language import tr
 from kimi_auth.store import Binding, RevokedMark, Snapshot, View
+from kimi_auth.support.language import tr
 from kimi_auth.token import END_MAX_S, Token, left_s, phase
 
 __all__ = ["Now", "classify", "implausible_end", "not_ours", "still_works"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.store import Claim, Snapshot, View
+from kimi_auth.store import Claim, Hold, Snapshot, View
 from kimi_auth.token import Token, left_s, phase
 
 __all__ = ["SERVES", "CredentialContext", "Need"]
@@ -72,7 +72,7 @@ class CredentialContext(NamedTuple):
     the hook that postpones a renewal sets it, `back_off` consumes it. `backoff_until_s`: the backoff that this walk set
     or waits out; its next try ignores that one. `sent_at_s`: when this walk sent its request, monotonic seconds, 0.0
     before. `in_doubt`: the last answer was lost; `recoveries`: tries of this process to recover from that beyond its
-    patience. `revocation`, `config`: how that part of a logout went, "" before it.
+    patience. `hold`: the lock while it is held. `revocation`, `config`: how that part of a logout went, "" before it.
     """
 
     need: Need = Need()
@@ -88,6 +88,7 @@ class CredentialContext(NamedTuple):
     sent_at_s: float = 0.0
     in_doubt: bool = False
     recoveries: int = 0
+    hold: Hold | None = None
     revocation: str = ""
     config: str = ""
 

@@ -163,11 +163,11 @@ class TokenRefreshContract(Protocol):
 
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
         """Sends one token request (RFC 6749 §6). Touches the network only. Never repeated without a new claim or a
-        renewed one: the refresh token is single-use.
+        renewed one: the refresh token is single-use. Checks the lock directly before, and sends nothing without it.
 
         `tokens`: the new pair is in `ctx.pair`, and nowhere else. `revoked`: an OAuth error ended the pair.
-        `unrecognized`: an error answer that is not OAuth. `not_processed`: the token is unspent for certain.
-        `misconfigured`: the server refuses this client, and the token is unspent. `in_doubt`: the token may be spent.
+        `unrecognized`: an error answer that is not OAuth. `not_processed`: this request spent nothing.
+        `misconfigured`: the server refuses this client; this request spent nothing. `in_doubt`: the token may be spent.
         """
 
     def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Hashable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -16,9 +15,9 @@ from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, 
 from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
-from kimi_auth.language import tr
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
 from kimi_auth.store import lock
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token, left_s
 
 __all__ = ["Ask", "Credential", "CredentialState", "addressed"]
@@ -69,19 +68,29 @@ class CredentialState(NamedTuple):
         return addressed(self.ctx.error or error_of(self.state), self.sign_in)
 
 
-@dataclass(slots=True)
 class Credential:
     """Walks the machines of one credential. Thread-safe; `one_shot` processes start no renewal in the background."""
 
-    work: CredentialHooks
-    library: Library
-    observe: Observer = NO_OBSERVER
-    one_shot: bool = False
-    walks: WalkHistory = field(default_factory=lambda: WalkHistory(None))
-    flights: SingleFlight[CredentialState] = field(default_factory=SingleFlight)
-    sign_in: str = SIGN_IN
-    patience_s: float = PATIENCE_S
-    """Of a caller that names none."""
+    def __init__(
+        self,
+        work: CredentialHooks,
+        library: Library,
+        *,
+        observe: Observer = NO_OBSERVER,
+        one_shot: bool = False,
+        walks: WalkHistory | None = None,
+        sign_in: str = SIGN_IN,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """`patience_s`: of a caller that names none."""
+        self.work = work
+        self.library = library
+        self.observe = observe
+        self.one_shot = one_shot
+        self.walks = walks or WalkHistory(None)
+        self.flights: SingleFlight[CredentialState] = SingleFlight()
+        self.sign_in = sign_in
+        self.patience_s = patience_s
 
     def inspect(self) -> CredentialState:
         """Reads and classifies the stored credential: no network, no lock, no write."""

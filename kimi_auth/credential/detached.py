@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from kimi_auth.children import python_command
 from kimi_auth.selection import SHARE_DIR_VARIABLES
+from kimi_auth.support.children import python_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,18 +47,18 @@ def can_outlive_us() -> bool:
 
 def renew_detached(
     share_dir: str,
-    platform: str,
+    login: str,
     environ: Mapping[str, str],
     variables: Collection[str],
     home_variable: str = SHARE_DIR_VARIABLES[0],
 ) -> int | None:
-    """Starts the renewal of the login of `platform` and returns its pid without waiting for it. None if it would not
+    """Starts the renewal of the `login` (`<platform>@<account>`, `<platform>` where there are no accounts) and returns its pid without waiting for it. None if it would not
     survive this process, or no Python can be started; raises OSError if the system starts no process.
 
     `variables`: the environment variables that the platform's addresses are read from; `home_variable`: the one that names
     `share_dir` and says whose home it is.
     """
-    command = python_command(PROGRAM, platform)
+    command = python_command(PROGRAM, login)
     if command is None or not can_outlive_us():
         return None
     return spawn(command, environment(share_dir, environ, variables, home_variable))

@@ -61,19 +61,21 @@ class WalkFile(NamedTuple):
 
 
 class WalkHistory:
-    """The walks kept in a share dir, in at most 200 small files; without a share dir, none.
+    """The walks kept in a share dir, in at most 200 small files; without a share dir, none. `login`: the name of a login of
+    an account with a label, whose walks lie apart.
 
     Safe for several processes at a time. A disk error loses a record, never a walk.
     """
 
-    def __init__(self, share_dir: Path | None, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, share_dir: Path | None, wall_s: Callable[[], float] = time.time, login: str = "") -> None:
         self._share_dir = share_dir
         self._wall_s = wall_s
+        self._login = login
 
     @property
     def folder(self) -> Path | None:
         """The directory of the files."""
-        return self._share_dir and self._share_dir / "kimi-auth" / "walks"
+        return self._share_dir and self._share_dir / "kimi-auth" / "walks" / self._login
 
     @contextmanager
     def recording(self, machine: Machine, observe: Observer) -> Iterator[Observer]:
@@ -126,7 +128,7 @@ class WalkHistory:
 
     def _write(self, name: str, text: str) -> None:
         folder = self.folder
-        if folder is None or not files.is_directory(folder.parents[1]):
+        if folder is None or self._share_dir is None or not files.is_directory(self._share_dir):
             return  # no login has ever happened here: a walk that changed nothing makes no share dir
         files.make_directories(folder)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +22,12 @@ CONNECT_S = 5.0
 UNSAVED_ONE_SHOT_S = 30.0
 
 
+def _luck() -> float:
+    import random  # only what waits needs it
+
+    return random.random()  # noqa: S311 - jitter is no secret
+
+
 class Ports(NamedTuple):
     """The ports of the hooks: store, server, clock and policies. `issuer`: the OAuth host that requests go to.
     `built_in`: the platform's own host, which owns a record that names no issuer ("": the same as `issuer`).
@@ -41,7 +46,7 @@ class Ports(NamedTuple):
     keeps_trying: Callable[[float], bool] = lambda tried_s: tried_s < UNSAVED_ONE_SHOT_S
     recovers: Callable[[float | None], bool] = lambda patience_s: True
     now_s: Callable[[], float] | None = None
-    luck: Callable[[], float] = random.random
+    luck: Callable[[], float] = _luck
     advisory_connect_s: float = CONNECT_S
     built_in: str = ""
     is_ending: Callable[[], bool] = lambda: False

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["HELD", "SAY_AFTER_S", "Announcement", "Deferral", "is_main_thread", "say"]
 

@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from kimi_auth.credential.calls import Call, Waiter
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = [
     "DRAIN_MAX_S",

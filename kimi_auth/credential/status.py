@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import Blocked, CorruptCredential, KimiAuthError, NotSignedIn, Revoked, Unreachable
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # the store brings the lock, for which --version does not wait
     from kimi_auth.store import Binding
@@ -49,9 +49,10 @@ class Status(NamedTuple):
     reported that the API rejected this access token; before `forced_retry_at_s` such a report causes no rotation. `claim`: the state of a rotation in flight (""
     for none). `holder`: the process that holds the lock. `error`: why it is not fresh. `sources`: the origin of each
     value: `credential` is "file", "keyring" or "config.toml"; `oauth_host` and `api_base` the variable that overrides
-    the platform, else "platform"; `share_dir` and `platform` as in `kimi_auth.selection`: "argument", a variable,
-    "config.toml", "default" or "login" (the only home that holds one). `overridden_by`: variables that the Kimi
-    CLI prefers to this login, and how. `account`: the name that the platform had for it at sign-in, "" unknown. `home`: the
+    the platform, else "platform"; `share_dir`, `platform` and `account` (the label) as in `kimi_auth.selection`: "argument", a variable,
+    "config.toml", "accounts.toml", "default" or "login" (the only home that holds one). `overridden_by`: variables that the Kimi
+    CLI prefers to this login, and how. `account`: the name that the platform had for it at sign-in, "" unknown. `label`: the account as its user calls
+    it, "default" for the login without a label, "" where there are no accounts; `signed_in_at_s`: when that login was made. `home`: the
     kind of home, `home_why`: more about its choice; `other_home`: the other home's directory, if that holds a login too. No
     field holds a secret.
     """
@@ -84,6 +85,8 @@ class Status(NamedTuple):
     home: str = ""
     home_why: str = ""
     other_home: str = ""
+    label: str = ""
+    signed_in_at_s: float = 0.0
 
 
 class Verdict(NamedTuple):

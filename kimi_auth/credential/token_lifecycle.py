@@ -26,8 +26,8 @@ from kimi_auth.credential.contracts import (
 from kimi_auth.credential.ports import Ports
 from kimi_auth.credential.token_refresh import TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
-from kimi_auth.language import tr
-from kimi_auth.store import Snapshot
+from kimi_auth.store import Hold, Snapshot
+from kimi_auth.support.language import tr
 
 __all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
 
@@ -87,13 +87,13 @@ class CredentialHooks(TokenRefreshHooks):
 
         # A waiter stops early when the record changes: the holder renewed, and its token is there without the lock.
         with ExitStack() as held:
-            error = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
-            if error is None:
-                yield "acquired", ctx
+            hold = self._take_lock(held, ctx, None if ctx.patience_s == 0 else gives_up)
+            if not isinstance(hold, KimiAuthError):
+                yield "acquired", ctx._replace(hold=hold)
             elif changed():
                 yield "changed", ctx
             else:
-                yield "busy", ctx._replace(error=error)
+                yield "busy", ctx._replace(error=hold)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
         """Waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline even if
@@ -145,11 +145,11 @@ class CredentialHooks(TokenRefreshHooks):
     ) -> Generator[tuple[HoldToSignOutOutcome, CredentialContext], None, None]:
         # No early stop: an exchange that ends meanwhile writes a new pair, and that pair is the one to sign out.
         with ExitStack() as held:
-            error = self._take_lock(held, ctx, None)
-            if error is None:
-                yield "acquired", ctx
+            hold = self._take_lock(held, ctx, None)
+            if not isinstance(hold, KimiAuthError):
+                yield "acquired", ctx._replace(hold=hold)
             else:
-                yield "busy", ctx._replace(error=error)
+                yield "busy", ctx._replace(error=hold)
 
     def restore_config(self, ctx: CredentialContext, /) -> tuple[RestoreConfigOutcome, CredentialContext]:
         if self._config is None:
@@ -206,12 +206,12 @@ class CredentialHooks(TokenRefreshHooks):
 
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
-    ) -> KimiAuthError | None:
-        """Enters the lock into `held`. Returns None if it is held, else the reason."""
+    ) -> Hold | KimiAuthError:
+        """Enters the lock into `held`. Returns it, or the reason why it is not held."""
         patience_s = self._left_s(ctx) if ctx.patience_s else ctx.patience_s
         try:
-            if held.enter_context(self._store.locked(patience_s, give_up=give_up)):
-                return None
+            if hold := held.enter_context(self._store.locked(patience_s, give_up=give_up)):
+                return hold
         except StorageError as error:
             return error
         holder = self._store.holder() or tr("another process")

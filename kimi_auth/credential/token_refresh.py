@@ -26,9 +26,9 @@ from kimi_auth.credential.contracts import (
 )
 from kimi_auth.credential.ports import CONNECT_S, Ports, token_from
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
-from kimi_auth.language import tr
-from kimi_auth.logs import logger
 from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot, View
+from kimi_auth.support.language import tr
+from kimi_auth.support.logs import logger
 from kimi_auth.token import Token, left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
@@ -157,6 +157,11 @@ class TokenRefreshHooks:
         return "withdrawn", ctx
 
     def exchange(self, ctx: CredentialContext, /) -> tuple[ExchangeOutcome, CredentialContext]:
+        try:
+            if ctx.hold is not None:
+                ctx.hold.check()  # again: since the claim this process may have been stopped, and its lock taken over
+        except StorageError as error:
+            return "not_processed", ctx._replace(error=_kept(error))
         before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
         ctx = ctx._replace(sent_at_s=self._clock.monotonic_s())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["GROUP", "OTHERS", "exposed_to", "group_name"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .exposure import GROUP, exposed_to, group_name
 from .mounts import keeps_modes

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import NamedTuple
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .reach import Where, path_of, reached
 from .unfit import TooLarge, refuse_foreign_link, refuse_strange

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .mounts import is_protected, mount_of_its_own
 from .reach import Location, Where, reached

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from kimi_auth import system
+from kimi_auth.support import system
 
 from .mounts import keeps_modes
 from .reach import Location, opened_directory

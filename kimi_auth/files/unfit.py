@@ -8,7 +8,7 @@ import shlex
 import stat
 from pathlib import Path
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .mounts import keeps_modes
 

@@ -22,7 +22,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .exposure import GROUP, OTHERS, exposed_to
 from .mounts import keeps_modes

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kimi_auth import system
+from kimi_auth.support import system
 
 from .reach import Where, opened_directory, path_of, reached
 from .reading import SAFELY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .accounts import Accounts, checked_label
 from .choice import FOUND, Home, choose, holds_login, other_login
 from .kinds import KIMI_CLI, KIMI_CODE, KINDS, Kind, slot
 from .region import Addresses, Login, login_of
@@ -11,10 +12,12 @@ __all__ = [
     "KIMI_CLI",
     "KIMI_CODE",
     "KINDS",
+    "Accounts",
     "Addresses",
     "Home",
     "Kind",
     "Login",
+    "checked_label",
     "choose",
     "holds_login",
     "login_of",

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import AmbiguousHome, ConfigError
-from kimi_auth.language import joined, tr
 from kimi_auth.selection import ARGUMENT, CODE_HOME_MARKS, DEFAULT, select
+from kimi_auth.support.language import joined, tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
 from .kinds import KIMI_CLI, KIMI_CODE, KINDS, Kind

@@ -27,9 +27,9 @@ from typing import Any
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import LockLost, StorageError
-from kimi_auth.language import tr
 from kimi_auth.store import medium, owners
 from kimi_auth.store.owners import Owner
+from kimi_auth.support.language import tr
 
 __all__ = ["AHEAD_S", "EVERY_S", "STILL_S", "DirectoryHold", "DirectoryLock"]
 

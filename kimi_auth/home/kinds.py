@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kimi_auth.clock import Clock
-from kimi_auth.language import tr
 from kimi_auth.selection import (
     CODE_HOME_DEFAULT,
     CODE_HOME_VARIABLES,
@@ -19,6 +18,7 @@ from kimi_auth.selection import (
 )
 from kimi_auth.store.formats import bounded, encode_record
 from kimi_auth.store.layout import Layout
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token
 
 __all__ = ["KIMI_CLI", "KIMI_CODE", "KINDS", "Kind", "slot"]

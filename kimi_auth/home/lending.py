@@ -12,8 +12,8 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.store import medium
+from kimi_auth.support.language import tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, Token
 
 from .kinds import KIMI_CODE, Kind

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from kimi_auth.clock import Clock
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import ConfigError, CorruptCredential, InvalidKey, KimiAuthError
-from kimi_auth.language import tr
 from kimi_auth.models import ConfigFile, static_key
-from kimi_auth.models.account import BearerRejected, PlatformConfig, discover, sign_in_command
+from kimi_auth.models.discovery import BearerRejected, discover
+from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.platforms import Platform
+from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.store import MemoryStore, Snapshot, Stamp
+from kimi_auth.support.language import tr
 from kimi_auth.token import LIFETIME_MAX_S, Token, fingerprint
 
 __all__ = ["KeyStore", "is_key", "sign_in_with_key", "sign_out_of_key"]

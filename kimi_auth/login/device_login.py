@@ -14,7 +14,6 @@ from kimi_auth.credential.contracts import InjectOutcome
 from kimi_auth.credential.ports import Ports, token_from
 from kimi_auth.credential.token_lifecycle import no_targets
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
-from kimi_auth.language import counted, tr
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
     LoginContext,
@@ -30,6 +29,7 @@ from kimi_auth.login.contracts import (
 from kimi_auth.login.view import LoginView, Notice, NoticeKind
 from kimi_auth.models import Catalogue, ModelEntry
 from kimi_auth.store import Backoff, Binding, View
+from kimi_auth.support.language import counted, tr
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, InvalidKey
-from kimi_auth.language import tr
 from kimi_auth.login.api_keys import is_key
 from kimi_auth.platforms import Platform
 from kimi_auth.selection import ARGUMENT, LENT
 from kimi_auth.store import CredentialStore, MemoryStore, Snapshot
+from kimi_auth.support.language import tr
 from kimi_auth.token import LIFETIME_MAX_S, Token, fingerprint
 
 __all__ = ["Given", "given_key", "given_token"]
@@ -76,6 +76,6 @@ def given_key(key: str, source: str, platform: Platform, clock: Clock, *, base_s
 def given_token(token: str, expires_at_s: float, lifetime_s: float, platform: Platform, clock: Clock) -> Given:
     """A token that `kimi-auth run` lent: it ends at `expires_at_s` (unix seconds; 0.0: an API key) and is not renewed."""
     if not expires_at_s or not platform.oauth:
-        return given_key(token, LENT, replace(platform, auth="api_key", oauth=None), clock)
+        return given_key(token, LENT, platform._replace(auth="api_key", oauth=None), clock)
     pair = Token(token, "", expires_at_s, lifetime_s, issuer=platform.oauth.host)
     return Given(LENT, platform, _GivenStore(pair, clock))

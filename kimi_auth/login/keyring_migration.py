@@ -11,9 +11,9 @@ import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
-from kimi_auth.language import tr
-from kimi_auth.models import ConfigFile, refer_to_file, waits_in_keyring
+from kimi_auth.models import ConfigFile, waits_in_keyring
 from kimi_auth.platforms import Platform
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token
 
 if TYPE_CHECKING:  # that one waits is asked of config.toml alone
@@ -53,6 +53,8 @@ def migrate(platform: Platform, store: CredentialStore, config: ConfigFile, keyr
             return Migration("empty")
         if token is not None:
             keyring.delete(platform.credential_key)
+        from kimi_auth.models import refer_to_file
+
         config.apply(lambda data: refer_to_file(data, platform))
     except KimiAuthError as error:
         # Where the keyring holds the only login, the command that wants it says the same.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import AccessDenied, CodeExpired, KimiAuthError, LoginCancelled, ModelsPending
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["login_error"]
 

@@ -13,10 +13,10 @@ from typing import NoReturn
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, StoreUnwritable, Unreachable
-from kimi_auth.language import tr
 from kimi_auth.store import Binding, MemoryStore, Snapshot, Stamp
 from kimi_auth.store.served import MARK, Address, ask, token_in
-from kimi_auth.text import clean
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean
 from kimi_auth.token import Token, fingerprint, key_fingerprint
 from kimi_auth.wire import Answer, Grant
 from kimi_auth.wire.answers import CodeOutcome, DeviceCode, ExchangeOutcome, PollOutcome, RevokeOutcome

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from kimi_auth.language import tr
-from kimi_auth.text import one_line
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import one_line
 from kimi_auth.wire import DeviceCode
 
 __all__ = ["CAUTION", "SENT", "LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]

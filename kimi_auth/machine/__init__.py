@@ -50,7 +50,7 @@ _HOMES = {
 """The names of each module; any other name is the engine's."""
 
 
-def __getattr__(name: str) -> object:  # not `kimi_auth.lazily`: this room works without the rest of the package
+def __getattr__(name: str) -> object:  # not `kimi_auth.support.lazily`: this room works without the rest of the package
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = next((module for module, names in _HOMES.items() if name in names), "engine")

@@ -46,7 +46,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import transitions
 
-from kimi_auth.logs import quiet
+from kimi_auth.support.logs import quiet
 
 from .errors import MachineError
 from .lint import NAME

@@ -11,7 +11,6 @@ and the package that checks the other files of users would cost it more than all
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,8 +26,7 @@ def _frozen(mapping: Mapping[str, _V]) -> Mapping[str, _V]:
     return MappingProxyType(dict(mapping))
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """One state: `activity` is the hook that runs in it, `on` maps each of its outcomes to the next state.
 
     Every key has a default, so that what a file leaves out is reported by a lint, together with everything else.
@@ -39,10 +37,7 @@ class State:
     holds: str | None = None
     walks: str | None = None
     tone: str | None = None
-    on: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "on", _frozen(self.on))
+    on: Mapping[str, str] = _frozen({})
 
     @property
     def is_rest(self) -> bool:
@@ -50,24 +45,28 @@ class State:
         return self.activity is None
 
 
-@dataclass(frozen=True, eq=False)
-class Machine:
+class Machine(NamedTuple):
     """One machine, safe to share between threads.
 
     Machines are compared by identity, so that what the engine builds for one is never taken for another;
-    two machines say the same when their digests are equal.
+    two machines say the same when their digests are equal. `children`: those that its states walk; no key of a file.
     """
 
     name: str = ""
     about: str = ""
     initial: str = ""
     holds: str | None = None
-    states: Mapping[str, State] = field(default_factory=dict)
-    _children: Mapping[str, Machine] = field(default_factory=dict, repr=False)
+    states: Mapping[str, State] = _frozen({})
+    children: Mapping[str, Any] = _frozen({})
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "states", _frozen(self.states))
-        object.__setattr__(self, "_children", _frozen(self._children))
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
+        return self is not other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     @classmethod
     def from_data(cls, data: object) -> Machine:
@@ -87,14 +86,15 @@ class Machine:
         walks = self.states[state].walks
         if walks is None:
             return None
-        if walks not in self._children:
+        if walks not in self.children:
             raise MachineError(f"{self.name}: {state!r} walks {walks!r}, which is not linked; load both in a Library")
-        return self._children[walks]
+        child: Machine = self.children[walks]
+        return child
 
     def linked(self, machines: Mapping[str, Machine]) -> Machine:
         """This machine, with those of `machines` that its states walk as its children. For `Library`."""
         names = {state.walks for state in self.states.values() if state.walks is not None}
-        return replace(self, _children={name: machines[name] for name in sorted(names)})
+        return self._replace(children=_frozen({name: machines[name] for name in sorted(names)}))
 
     def data(self) -> dict[str, Any]:
         """The machine as plain, fresh dicts in the form of its file, without the keys that were left out."""
@@ -146,7 +146,7 @@ def _state_data(state: State) -> dict[str, Any]:
 
 def keys_of(table: type[State | Machine]) -> tuple[str, ...]:
     """The keys that such a table of a file may have, in our order."""
-    return tuple(one.name for one in fields(table) if not one.name.startswith("_"))
+    return tuple(name for name in table._fields if name != "children")
 
 
 class Misshapen(NamedTuple):
@@ -162,11 +162,13 @@ def shaped(data: object) -> tuple[Machine, list[Misshapen]]:
     misshapen: list[Misshapen] = []
     top = dict(_shaped(Machine, data, (), misshapen))
     tables = top.get("states", {})
-    top["states"] = {
-        name: State(**dict(_shaped(State, table, ("states", name), misshapen)))
-        for name, table in tables.items()
-        if _is_table(table, ("states", name), misshapen)
-    }
+    top["states"] = _frozen(
+        {
+            name: State(**dict(_shaped(State, table, ("states", name), misshapen)))
+            for name, table in tables.items()
+            if _is_table(table, ("states", name), misshapen)
+        }
+    )
     # Known keys come before unknown ones, each in the order of the file.
     return Machine(**top), sorted(misshapen, key=lambda one: one.kind == "unknown" and len(one.path) == 1)
 
@@ -186,7 +188,10 @@ def _shaped(
                 yield key, value
         elif key == "on":
             if _is_table(value, where, misshapen):
-                yield key, {event: to for event, to in value.items() if _is_text(to, (*where, event), misshapen)}
+                yield (
+                    key,
+                    _frozen({event: to for event, to in value.items() if _is_text(to, (*where, event), misshapen)}),
+                )
         elif (value is None and key in _OPTIONAL) or _is_text(value, where, misshapen):
             yield key, value
     misshapen += [Misshapen((*path, str(key)), "unknown") for key in data if key not in known]

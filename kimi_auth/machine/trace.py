@@ -16,7 +16,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -57,8 +56,7 @@ class Traced(NamedTuple):
 _KEYS = ("walk", "machine", "from", "event", "to", "seconds", "step", "at_s")
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(NamedTuple):
     """The transitions of one walk. It belongs to the machine of its last one: children come to rest before their parent."""
 
     traced: tuple[Traced, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_auth.lazily import lazily
+from kimi_auth.support.lazily import lazily
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue, ModelEntry, capabilities, offered, parse_catalogue

@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
 from kimi_auth.platforms.spec import CAPABILITIES, Capability, Platform
-from kimi_auth.text import clean
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean
 
 __all__ = ["Catalogue", "ModelEntry", "capabilities", "offered", "parse_catalogue"]
 

@@ -1,6 +1,6 @@
 """What a platform's models API said last, with its ETag, so that it need not say it again (RFC 9110 §13.1.2).
 
-`kimi-auth/models/<platform id>.json` below the share dir, 0600: `{"v": 1, "api_base": "...", "etag": "...", "data": {...}}`.
+`kimi-auth/models/<login>.json` below the share dir, 0600: `{"v": 1, "api_base": "...", "etag": "...", "data": {...}}`.
 Optional: a file that cannot be read or written counts as absent, and its content is checked like a server's answer.
 """
 
@@ -62,4 +62,4 @@ class CatalogueCache:
         files.remove(self._path(platform))
 
     def _path(self, platform: Platform) -> Path:
-        return self._directory / f"{platform.id}.json"
+        return self._directory / f"{platform.login_name}.json"

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.models.configtext import CONFIG_BYTES_MAX, Content, parse, rendered, toml_of_json
-from kimi_auth.once import once
+from kimi_auth.support.language import tr
+from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # every command reads config.toml; the few that write it load what that takes
     from kimi_auth.models.planning import Change
@@ -130,11 +130,14 @@ class ConfigFile:
         its owner: it stays as it is, unless it holds the platform's API key. Returns the change, false if there was none; raises
         as `apply`."""
 
+        from kimi_auth.models.contents import account_of
         from kimi_auth.models.logins import after_logout, current, without
         from kimi_auth.models.planning import Change
 
         def step(old: Content, undo: Undo) -> _Step:
             config = parse(self.path, old)
+            if account_of(config, platform) not in {None, platform.account}:  # another account owns it, and its undo
+                return Change.between(platform, "use", config, config), old, undo
             remembered = current(undo, config)
             goes = platform.oauth is None or remembered.wrote(old) or not self._is_declared()
             new = without(self.path, old, platform, remembered) if goes else old

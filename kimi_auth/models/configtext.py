@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import said_by, tr
+from kimi_auth.support.language import said_by, tr
 
 if TYPE_CHECKING:  # to read a config needs none of what changes one
     from kimi_auth.models.planning import Change

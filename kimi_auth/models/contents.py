@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kimi_auth.platforms.spec import credential_key
+
 if TYPE_CHECKING:
     from kimi_auth.platforms.spec import Platform
 
-__all__ = ["field_of", "has_login", "has_models", "holds", "is_ours", "static_key", "values_of", "waits_in_keyring"]
+__all__ = [
+    "account_of",
+    "field_of",
+    "has_login",
+    "has_models",
+    "holds",
+    "is_ours",
+    "refers_to",
+    "static_key",
+    "values_of",
+    "waits_in_keyring",
+]
 
 
 def holds(config: Mapping[str, Any], platform: Platform) -> bool:
@@ -49,6 +62,22 @@ def waits_in_keyring(config: Mapping[str, Any], platform: Platform) -> bool:
         field_of(oauth, "key") == platform.credential_key and field_of(oauth, "storage") == "keyring"
         for oauth in references
     )
+
+
+def refers_to(table: object, platform: Platform) -> bool:
+    """Whether a provider or service refers to a login of the platform, whichever account that is of."""
+    key = field_of(field_of(table, "oauth"), "key")
+    own = credential_key(platform.id)
+    return isinstance(key, str) and (key == own or key.startswith(f"{own}@"))
+
+
+def account_of(config: Mapping[str, Any], platform: Platform) -> str | None:
+    """The label of the account whose login the platform's provider refers to, "" for the login without one; None where it
+    refers to none."""
+    provider = field_of(config.get("providers"), platform.provider_key)
+    if not refers_to(provider, platform):
+        return None
+    return str(field_of(field_of(provider, "oauth"), "key")).partition("@")[2]
 
 
 def is_ours(service: object, platform: Platform, url: str) -> bool:

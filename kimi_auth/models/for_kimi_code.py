@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.models.contents import field_of
 from kimi_auth.models.planning import Change, put_models, table_at
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.models.catalogue import ModelEntry
@@ -77,7 +76,7 @@ def plan_for_kimi_code(
         )
     provider |= {"type": "kimi", "base_url": platform.api_base, "api_key": "", "oauth": oauth}
     # kimi-code goes by the server's flags alone, not by the names of models.
-    platform = replace(platform, capability_rules=tuple(rule for rule in platform.capability_rules if rule.flag))
+    platform = platform._replace(capability_rules=tuple(rule for rule in platform.capability_rules if rule.flag))
     if models := offered(platform, models):
         put_models(after, platform, models, always=("tool_use",))
         if after.get("default_model") not in after["models"]:

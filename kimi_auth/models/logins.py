@@ -13,7 +13,7 @@ from typing import Any
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.configtext import Content, parse, parse_if_valid, rendered
-from kimi_auth.models.contents import has_login
+from kimi_auth.models.contents import account_of, has_login
 from kimi_auth.models.planning import Change, unplan
 from kimi_auth.models.undo import Found, Undo
 from kimi_auth.platforms.spec import Platform, managed_provider_key, parse_managed_provider_key
@@ -34,6 +34,8 @@ def without(path: Path, content: Content, platform: Platform, undo: Undo) -> Con
     """The content without the platform: the very bytes that the first login found, where this is the last one and nothing
     else has written since, else the content less the platform's part. Raises `ConfigError` as `unplan` and `rendered`."""
     config, found = parse(path, content), undo.logins.get(platform.id)
+    if account_of(config, platform) not in {None, platform.account}:
+        return content  # the provider is of another account, which owns what the undo remembers, too
     if found is None and not has_login(config, platform):
         return content
     before = parse_if_valid(undo.before) if found else None

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
-from kimi_auth.models.contents import field_of, has_login, is_ours
+from kimi_auth.models.contents import field_of, has_login, is_ours, refers_to
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # what a config says is asked far more often than it is changed
     from kimi_auth.models.catalogue import ModelEntry
@@ -26,12 +26,13 @@ __all__ = [
     "Reason",
     "plan",
     "put_models",
+    "refer_to_account",
     "refer_to_file",
     "table_at",
     "unplan",
 ]
 
-Reason = Literal["login", "sync", "migrate", "logout"]
+Reason = Literal["login", "sync", "use", "migrate", "logout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,16 @@ def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
     return Change.between(platform, "migrate", config, after)
 
 
+def refer_to_account(config: Mapping[str, Any], platform: Platform) -> Change:
+    """The provider and the services that refer to a login of the platform, of any account, refer to that of its `account`."""
+    after = deepcopy(dict(config))
+    entries = [table_at(after, "providers").get(platform.provider_key), *table_at(after, "services").values()]
+    for entry in entries:
+        if refers_to(entry, platform):
+            entry["oauth"] |= {"storage": "file", "key": platform.credential_key}
+    return Change.between(platform, "use", config, after if any(entries) else config)
+
+
 def _put_provider(config: dict[str, Any], platform: Platform, api_key: str | None) -> None:
     provider = table_at(config, "providers", platform.provider_key)
     provider |= {"type": "kimi", "base_url": platform.api_base} | _access(provider, platform, api_key)
@@ -166,7 +177,7 @@ def _put_services(config: dict[str, Any], platform: Platform, api_key: str | Non
     services = table_at(config, "services")
     for name, url in platform.services.items():
         service = services.get(name, {})
-        if service == {} or is_ours(service, platform, url):
+        if service == {} or is_ours(service, platform, url) or refers_to(service, platform):
             services[name] = service | {"base_url": url} | _access(service, platform, api_key)
 
 

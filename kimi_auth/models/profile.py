@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kimi_auth.text import clean
+from kimi_auth.support.text import clean
 
 __all__ = ["Account", "Limit", "Usage", "account_of", "usage_of"]
 

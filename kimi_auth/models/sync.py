@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kimi_auth.errors import KimiAuthError, SignInEnded, Unreachable
-from kimi_auth.language import tr
-from kimi_auth.loops import within
 from kimi_auth.models import Catalogue, CatalogueCache, Change, ConfigFile, plan, static_key
-from kimi_auth.models.account import BearerRejected, PlatformConfig, discover
+from kimi_auth.models.discovery import BearerRejected, discover
+from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.models.tomltext import applied
 from kimi_auth.platforms import Platform
+from kimi_auth.support.language import tr
+from kimi_auth.support.loops import within
 
 __all__ = ["Source", "Synced", "catalogue_of", "managed", "sync"]
 
@@ -148,7 +149,8 @@ async def sync(
                 data = applied(data, change.edits)
             else:
                 home = PlatformConfig(config, platform)
-                change = await asyncio.to_thread(home.install if platform.id in unknown else home.sync, found.models)
+                write = home.put if platform.id in unknown else home.sync
+                change = await asyncio.to_thread(write, found.models)
         except KimiAuthError as problem:
             log.info("models of %s not synced: %s", platform.id, problem.message)
             synced.append(Synced(platform, error=problem, notes=found.notes))

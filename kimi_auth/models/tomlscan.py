@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["GAP", "KeyPath", "Node", "match", "scan"]
 

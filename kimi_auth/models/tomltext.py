@@ -14,9 +14,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kimi_auth.language import tr
 from kimi_auth.models.tomlscan import KeyPath
 from kimi_auth.models.tomlsplice import TABLE_DEPTH, spliced
+from kimi_auth.support.language import tr
 
 __all__ = ["REMOVED", "Edit", "KeyPath", "applied", "diff", "edited", "loads"]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import Any
 
-from kimi_auth.language import tr
 from kimi_auth.models.tomlscan import KeyPath
+from kimi_auth.support.language import tr
 
 __all__ = ["key_text", "pair_text", "value_text"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kimi_auth.language import tr
 from kimi_auth.platforms import Platform
-from kimi_auth.urls import normal_url
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import normal_url
 
 __all__ = ["BASE_URL", "overriding"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
 from kimi_auth.platforms.spec import Platform
-from kimi_auth.urls import host_of, normal_url
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import host_of, normal_url
 
 __all__ = ["platform_of_key"]
 
@@ -59,4 +58,4 @@ def _by_prefix(key: str, platforms: tuple[Platform, ...]) -> list[Platform]:
 
 
 def _taking_keys(platform: Platform) -> Platform:
-    return replace(platform, auth="api_key", oauth=None)
+    return platform._replace(auth="api_key", oauth=None)

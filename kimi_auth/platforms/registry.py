@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import said_by, tr
 from kimi_auth.platforms.spec import CapabilityRule, Platform, builtin, managed_model_key, resolve
+from kimi_auth.support.language import said_by, tr
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

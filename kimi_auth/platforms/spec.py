@@ -11,14 +11,14 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import tr
-from kimi_auth.selection import DEFAULT, select
-from kimi_auth.urls import normal_url
+from kimi_auth.selection import DEFAULT, login_name, select
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import repr_without
+from kimi_auth.support.urls import normal_url
 
 __all__ = [
     "CAPABILITIES",
@@ -47,8 +47,7 @@ ID = r"[a-z0-9-]{1,64}"
 """What an id of a platform looks like."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CapabilityRule:
+class CapabilityRule(NamedTuple):
     """One condition (a flag of the catalogue, or how the model's id reads, in any case) and the capabilities it gives."""
 
     gives: tuple[Capability, ...]
@@ -57,8 +56,7 @@ class CapabilityRule:
     id_contains: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ListedModel:
+class ListedModel(NamedTuple):
     """One model of a platform whose API lists none, with the keys of a catalogue's items; `context_length` is in tokens."""
 
     id: str
@@ -73,8 +71,7 @@ AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 """How a client with a secret authenticates (RFC 6749 §2.3.1), by its name in RFC 7591 §2."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OAuthEndpoints:
+class OAuthEndpoints(NamedTuple):
     """Where and as whom one signs in with the device grant (RFC 8628). `scope` None: none is sent.
     `resource` (RFC 8707 §2) and `audience` name the API that the tokens are for, on servers that ask for it.
 
@@ -83,17 +80,20 @@ class OAuthEndpoints:
     """
 
     host: str
+    client_id: str
     host_env: tuple[str, ...] = ()
     device_authorization_path: str | None = None
     token_path: str | None = None
     revocation_path: str | None = None
-    client_id: str
-    client_secret: str | None = field(default=None, repr=False)
+    client_secret: str | None = None
     token_endpoint_auth_method: AuthMethod = "client_secret_basic"
     scope: str | None = None
     resource: str | None = None
     audience: str | None = None
     revoked_errors: tuple[str, ...] = ("invalid_grant",)
+
+    def __repr__(self) -> str:
+        return repr_without(self, "client_secret")
 
     @property
     def device_authorization_url(self) -> str:
@@ -111,20 +111,20 @@ class OAuthEndpoints:
         return self.host + path if path and path.startswith("/") else path or ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Platform:
+class Platform(NamedTuple):
     """One service that serves models. URLs have no trailing slash; `assumed_context_length` is in tokens. `region`: the part
     of the world that it serves, where there is more than one of its kind. `models`: what it offers, where its API has no
     `/models`; None: the API is asked. `rotation_ends_access`: the server ends the old access token the moment it rotates
     the pair. `key_prefixes`: how its API keys begin. `me_path`, `usage_path`: below the
     API base, who is signed in and the remaining quota; None: it does not say. `config_id`: the id under which config.toml
-    knows it, where that is another platform's too."""
+    knows it, where that is another platform's too. `account`: the label of the account whose login is meant, "" for the login
+    without one."""
 
     id: str
     name: str
-    region: str | None = None
     auth: Literal["device", "api_key"]
     api_base: str
+    region: str | None = None
     api_base_env: tuple[str, ...] = ()
     oauth: OAuthEndpoints | None = None
     search_path: str | None = None
@@ -139,6 +139,7 @@ class Platform:
     me_path: str | None = None
     usage_path: str | None = None
     config_id: str = ""
+    account: str = ""
 
     @property
     def models_url(self) -> str:
@@ -168,8 +169,13 @@ class Platform:
 
     @property
     def credential_key(self) -> str:
-        """The key of the stored credential in config.toml: `oauth/<platform id>`."""
-        return credential_key(self.id)
+        """The key of the stored credential in config.toml: `oauth/<platform id>`, or `oauth/<platform id>@<account>`."""
+        return credential_key(self.login_name)
+
+    @property
+    def login_name(self) -> str:
+        """How the login is called in keys and files: `<platform id>`, or `<platform id>@<account>`."""
+        return login_name(self.id, self.account)
 
     def model_key(self, model_id: str) -> str:
         """A model's name in config.toml: `<platform id>/<model id>`."""
@@ -192,9 +198,9 @@ def managed_model_key(platform_id: str, model_id: str) -> str:
     return f"{platform_id}/{model_id}"
 
 
-def credential_key(platform_id: str) -> str:
-    """The key under which config.toml names a platform's stored credential: `oauth/<platform id>`."""
-    return f"oauth/{platform_id}"
+def credential_key(name: str) -> str:
+    """The key under which config.toml names the stored credential of a login: `oauth/<its name>`."""
+    return f"oauth/{name}"
 
 
 def of_table(table: Mapping[str, Any]) -> Platform:
@@ -231,9 +237,9 @@ def resolve(platform: Platform, environ: Mapping[str, str]) -> Platform:
     """The platform with the overrides of `environ` applied. Pure. Raises `ConfigError` naming the variable."""
     oauth = platform.oauth
     if oauth is not None:
-        oauth = replace(oauth, host=_override(oauth.host, oauth.host_env, environ))
+        oauth = oauth._replace(host=_override(oauth.host, oauth.host_env, environ))
     api_base = _override(platform.api_base, platform.api_base_env, environ)
-    return replace(platform, api_base=api_base, oauth=oauth)
+    return platform._replace(api_base=api_base, oauth=oauth)
 
 
 def overrides(platform: Platform, environ: Mapping[str, str]) -> dict[str, str]:

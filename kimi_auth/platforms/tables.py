@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import said_by, tr
 from kimi_auth.platforms.spec import (
     ID,
     AuthMethod,
@@ -19,7 +18,8 @@ from kimi_auth.platforms.spec import (
     of_table,
     rules_of,
 )
-from kimi_auth.urls import normal_url
+from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.urls import normal_url
 
 __all__ = ["parse"]
 
@@ -141,6 +141,7 @@ class _Platform(_Data):
     me_path: UrlPath | None = None
     usage_path: UrlPath | None = None
     config_id: Literal[""] = ""  # a home says it: no table may claim the provider of another platform
+    account: Literal[""] = ""  # a command line names it
 
     @model_validator(mode="after")
     def _oauth_fits_auth(self) -> Self:

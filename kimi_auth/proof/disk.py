@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from .effects import SENDING_AGAIN, UNSAVED, pair_at
+from .effects import SENDING_AGAIN, UNSAVED, owns, pair_at
+from .kimi_code import THEIRS
 from .state import (
     ABSENT,
     ALIVE,
     CLOSED,
     CORRUPT,
+    DEAD,
     EMPTY,
     EXPIRED,
     EXPIRING,
@@ -15,13 +17,16 @@ from .state import (
     FRESH,
     GONE,
     GOOD,
+    LEFT,
     NO_CLAIM,
+    STALE,
+    TOMBSTONE,
     Pair,
     Process,
     Shared,
 )
 
-__all__ = ["COLUMNS", "ON_DISK", "VALUES", "Disk", "disk_of", "numbered"]
+__all__ = ["COLUMNS", "ON_DISK", "VALUES", "VOID", "Disk", "disk_of", "numbered"]
 
 Disk = tuple[str, ...]
 """A value for each of `COLUMNS`."""
@@ -48,9 +53,12 @@ _RECORDS = {
     ABSENT: "none: signed out",
     CORRUPT: "cannot be read",
     FOREIGN: "of another issuer",
+    TOMBSTONE: "kimi-code's tombstone",
 }
 _PHASES = {FRESH: "a pair, fresh", EXPIRING: "a pair, expiring", EXPIRED: "a pair, expired"}
 _ANSWERS = ("none", "one", "two or more")
+VOID = "of an older pair: void"
+"""A claim of this walk, whose pair another party replaced: no process takes it over, and the next claim sweeps it away."""
 
 VALUES = (
     *_RECORDS.values(),
@@ -74,6 +82,11 @@ VALUES = (
     "nothing",
     "sent",
     "sent a second time, declared by the claim",
+    "held by kimi-code",
+    "away: the store cannot be reached",
+    "open: its owner could not close it",
+    "on a host's disk",
+    VOID,
 )
 """Every value that a column can have. Files name a value by its number here."""
 
@@ -88,15 +101,20 @@ def disk_of(shared: Shared, process: Process) -> Disk:
     has_pair = shared.record >= 0
     pair = pair_at(shared, shared.record)
     claimed = has_pair and pair.owner != NO_CLAIM
+    is_void = not claimed and process.record not in (shared.record, STALE) and owns(shared, process)
     return (
         _PHASES[pair.phase] if has_pair else _RECORDS[shared.record],
-        _claim(pair) if claimed else "none",
-        "yes" if claimed and pair.staged >= 0 else "none",
+        _claim(pair) if claimed else VOID if is_void else "none",
+        "yes" if claimed and pair.staged >= 0 else "on a host's disk" if has_pair and pair.spill else "none",
         "set" if has_pair and pair.revoked else "none",
         _ANSWERS[pair.unrecognized] if has_pair else "none",
         "set" if shared.held else "none",
-        "held" if shared.locks else "free",
-        "full: takes no writes" if shared.full else "takes writes",
+        "held by kimi-code" if shared.locks == THEIRS else "held" if shared.locks else "free",
+        "away: the store cannot be reached"
+        if shared.away
+        else "full: takes no writes"
+        if shared.full
+        else "takes writes",
         _token(shared) if has_pair else "none is stored",
         "a new pair, not yet on disk" if process.marks & UNSAVED else "nothing",
         _request(process),
@@ -108,7 +126,9 @@ def _claim(pair: Pair) -> str:
         return "made, with the answer in it"
     if pair.owner == CLOSED:
         return "closed: its owner left the lock, or is seen to be dead"
-    return "open: its owner died" if pair.owner == GONE else "open: its owner is at work"
+    if pair.owner == LEFT:
+        return "open: its owner could not close it"
+    return "open: its owner died" if pair.owner == GONE or pair.owner >= DEAD else "open: its owner is at work"
 
 
 def _token(shared: Shared) -> str:

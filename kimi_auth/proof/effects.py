@@ -51,7 +51,11 @@ class Config(NamedTuple):
     rules do not cover the damage that it does. `waits`: a walk waits for a backoff and for the claim of another owner
     without limit; otherwise it gives up at once unless the wait is over, and the model represents a longer wait as a
     caller that begins again. `waiters`: every process needs a token now and is ready to wait for it, and one transient
-    error is the only fault.
+    error is the only fault. `rejections`: the API may reject a bearer.
+
+    `store`: where the credential rests: in files, in files that a kimi-code writes too (`kimi_code`), or in a store with
+    sessions (`sessions`), whose processes run on so many `hosts`; `upsets`: how often that store may stop or be cut off;
+    `goes_back`: it may forget its newest commit. `lacks`: the part of the protocol that an ablation leaves out there.
     """
 
     processes: int = 2
@@ -75,6 +79,12 @@ class Config(NamedTuple):
     waits: bool = False
     waiters: bool = False
     hidden: bool = False
+    store: Literal["files", "kimi-code", "sessions"] = "files"
+    hosts: int = 2
+    rejections: bool = True
+    upsets: int = 0
+    goes_back: bool = False
+    lacks: str = ""
 
     @property
     def excludes(self) -> bool:

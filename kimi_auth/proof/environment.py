@@ -43,6 +43,7 @@ def beginning(config: Config) -> Shared:
         logouts_left=config.logouts,
         spoils_left=config.spoils,
         faults_left=int(config.waiters),
+        upsets_left=config.upsets,
     )
 
 
@@ -60,6 +61,8 @@ def begun(
         if shared.logouts_left:
             yield Kind.FAULT, shared._replace(logouts_left=shared.logouts_left - 1), begins
     elif event == "rejected":
+        if not config.rejections:
+            return
         alive = shared.record >= 0 and shared.logins[shared.pairs[shared.record].login] & ALIVE
         wants = begins._replace(need="not_bearer", bearer=shared.record)
         yield Kind.FAULT if alive else Kind.BEGIN, shared, wants

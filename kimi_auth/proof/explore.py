@@ -83,7 +83,8 @@ class StateSpaceTooLarge(Exception):
 @dataclass(slots=True)
 class Report:
     """The result of an exploration. `depth`: steps to the farthest state. `longest_walk`: the most steps that walks
-    can take in a row without a new beginning. `walked`: numbers of the edges that were walked."""
+    can take in a row without a new beginning. `walked`: numbers of the edges that were walked. `apart`: by name, how many
+    moves of another program break a rule; they are not ours."""
 
     states: int = 0
     edges: int = 0
@@ -93,6 +94,7 @@ class Report:
     stories: dict[str, Story] = field(default_factory=dict)
     walked: set[int] = field(default_factory=set)
     complete: bool = True
+    apart: dict[str, int] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:

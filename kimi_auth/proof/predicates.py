@@ -18,7 +18,7 @@ from .effects import (
     is_incomplete,
     works,
 )
-from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, FOREIGN, Process, Shared
+from .state import ABSENT, CORRUPT, EMPTY, EXPIRING, FOREIGN, TOMBSTONE, Process, Shared, entombed
 
 __all__ = ["DUTIES", "PREDICATES", "owed"]
 
@@ -28,6 +28,8 @@ OUT = (EMPTY, ABSENT, FOREIGN)
 
 
 def _revoked(shared: Shared, process: Process) -> bool:
+    if shared.record == TOMBSTONE:
+        return entombed(shared) < 0
     return shared.record >= 0 and bool(shared.pairs[shared.record].revoked)
 
 
@@ -60,7 +62,9 @@ PREDICATES: dict[tuple[str, str], Fact] = {
     ("token_lifecycle", "expiring"): lambda shared, process: (
         _expiring(shared, process) and not _revoked(shared, process)
     ),
-    ("token_lifecycle", "expired"): lambda shared, process: process.record >= 0 and not _works(shared, process),
+    ("token_lifecycle", "expired"): lambda shared, process: (
+        (process.record >= 0 or entombed(shared) >= 0) and not _works(shared, process)
+    ),
     ("token_lifecycle", "usable"): _works,
     ("token_lifecycle", "in_doubt"): _in_doubt,
     ("token_lifecycle", "blocked"): _is_blocked,
@@ -75,12 +79,14 @@ PREDICATES: dict[tuple[str, str], Fact] = {
     ("token_refresh", "gone"): lambda shared, process: bool(process.marks & SAW_ABSENT),
     ("token_refresh", "unreadable"): lambda shared, process: shared.record == CORRUPT,
     ("token_refresh", "revoked"): lambda shared, process: (
-        process.record >= 0 and bool(shared.pairs[process.record].revoked)
+        bool(shared.pairs[process.record].revoked) if process.record >= 0 else process.record == TOMBSTONE
     ),
     ("token_refresh", "postponed"): lambda shared, process: not process.marks & (SPENT_IT | INSTALLED),
     ("token_refresh", "in_doubt"): _claimed,
     ("token_refresh", "uncommitted"): lambda shared, process: process.pair >= 0 and not process.marks & INSTALLED,
-    ("sign_out", "signed_out"): lambda shared, process: shared.record in OUT or shared.record != process.record,
+    ("sign_out", "signed_out"): lambda shared, process: (
+        shared.record in OUT or shared.record != process.record or (shared.record == TOMBSTONE and entombed(shared) < 0)
+    ),
     ("sign_out", "unwritable"): lambda shared, process: shared.record not in (EMPTY, ABSENT),
 }
 """By machine and rest state. A state without an entry has no predicate in this world."""

@@ -21,7 +21,7 @@ from .ablations import ABLATIONS, Ablation, leave_out
 from .equivalent_mutants import ARGUMENTS
 from .mutation import Mutant, Score, merged, mutants, score
 from .revision import revision
-from .rules import RULES
+from .rules import ACROSS_HOSTS, RULES
 from .verdicts import Verdict, faults_of, verdicts, visit
 from .workers import WORKERS, Pool, side_by_side
 from .world import ROOTS
@@ -40,7 +40,10 @@ ABOUT = (
     "N processes share one credential. In every world any of them may be killed at any step and callers go away; answers "
     "are lost, come late or never, servers are busy, proxies answer instead, and bearers are rejected: all of it "
     "without limit, in every order. Servers differ in what they make of a refresh token that was spent: strict, it ends "
-    "the login; lenient, it is refused; grace, it works for a while; none, tokens do not rotate."
+    "the login; lenient, it is refused; grace, it works for a while; none, tokens do not rotate. Beside kimi-code it "
+    "renews, signs in and signs out by its own rules, and what it breaks is counted apart. In the worlds of a store with "
+    "sessions the number of upsets is bounded: a process is killed or stands still until its lease is over, an answer is "
+    "lost, a session ends alone, a host is cut off, the store restarts or goes back."
 )
 
 
@@ -139,7 +142,10 @@ def checker_figures(machines: Library, seen: Iterable[Verdict], parts: Iterable[
         "machines": digest(machines),
         "about": ABOUT,
         "runs": runs,
-        "invariants": [{"name": name, "about": about} for name, about in RULES.items()],
+        "invariants": [
+            {"name": name, "about": about} | ({"across hosts": ACROSS_HOSTS[name]} if name in ACROSS_HOSTS else {})
+            for name, about in RULES.items()
+        ],
         "ablations": [
             {"about": ablation.part, "rule": rule, "steps": len(course) or MADE_UP_FOR, "course": course}
             for ablation, report in parts
@@ -160,6 +166,7 @@ def _run(verdict: Verdict) -> Figures:
         "depth": report.depth,
         "longest_walk": report.longest_walk,
         "holds": verdict.holds,
+        **({"apart": report.apart} if report.apart else {}),
     }
 
 

@@ -9,7 +9,7 @@ from kimi_auth.proof.explore import SETTLES, TERMINATES
 from .effects import Config
 from .predicates import OWED
 
-__all__ = ["RULES", "not_asked"]
+__all__ = ["ACROSS_HOSTS", "RULES", "not_asked"]
 
 RULES: Mapping[str, str] = {
     "I1": "No refresh token is sent twice, unless a claim on disk declares that an earlier sending may have happened.",
@@ -35,12 +35,38 @@ RULES: Mapping[str, str] = {
 }
 
 
+ACROSS_HOSTS: Mapping[str, str] = {
+    "I1": (
+        "No refresh token is sent twice but in declared recovery: the claim was closed by its owner, the owner is certainly "
+        "dead, or it has been silent for the wait by the store's time, without a witness. Holds while the store is one "
+        "linear history."
+    ),
+    "I2": (
+        "A rotated pair that a living process received is durable in the store or, while that cannot be reached, on this "
+        "host's disk."
+    ),
+    SETTLES: "I3: it settles once the store can be reached.",
+    "I4": "Neither an outage, a failover, a lost lock nor too few connections ends a login.",
+    "I5": "The answer is installed by one comparing statement, with or without the lease.",
+    "I6": "The same: a renewal in flight finds another pair than the one that it sent.",
+    "I7": (
+        "Exempt: the owner is dead; a partition that outlasts both the wait and the life of the token; a store that lost or "
+        "forked its history. A host that has seen a newer pair does not spend an older one."
+    ),
+    "I8": "By the record in the store; a view from memory says how old it is. Asked in the worlds of files.",
+    "I9": "At most one fence may write. Without it a process installs only the answer to the pair that is the record.",
+    "I10": "N processes on M hosts: one exchange, one pair. Asked in the worlds of files.",
+}
+"""What a rule means where the credential rests in a store that several hosts reach by sessions."""
+
+
 def not_asked(config: Config) -> dict[str, str]:
     """The rules that the world of `config` does not ask, each with the reason. All others hold or break there."""
     found = {}
     if not config.excludes:
         found["I8"] = "without a lock that excludes, a fact may change before the walk ends"
-        found["I9"] = "its lock does not exclude"
+        if config.store != "sessions":
+            found["I9"] = "its lock does not exclude"
     if not config.waiters:
         found["I10"] = "its callers have no patience"
     return found

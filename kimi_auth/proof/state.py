@@ -30,6 +30,9 @@ __all__ = [
 # Values instead of a pair's number: records without a pair, nothing known, and a pair that is no longer the record.
 EMPTY, ABSENT, CORRUPT, NOTHING, STALE, FOREIGN = -1, -2, -3, -4, -5, -6
 
+TOMBSTONE = -7
+"""The record of another program that the server refused: empty, and not a logout."""
+
 # Remaining life of an access token.
 FRESH, EXPIRING, EXPIRED = 0, 1, 2
 
@@ -39,6 +42,10 @@ SPENT, SPENT_LATELY, GOOD = 0, 1, 2
 # The owner of a claim: there is no claim; the owner died and left the claim open; a process of host 1, 2, ... is at
 # work; the owner closed the claim. Where every death is detected, the claim of a dead owner counts as closed.
 NO_CLAIM, GONE, CLOSED = -1, 0, 9
+
+# In a store with sessions a claim or a lease may also be left open by a process that could not reach the store, or by one
+# that died: on host 0, 1, ... Processes are numbered below these.
+LEFT, DEAD = 10, 20
 
 # Bits of a login. AWAITED: a request with one of its spent tokens is still on the way and has no reader. MEDDLED: a
 # program that takes no lock has renewed it.
@@ -51,7 +58,9 @@ class Pair(NamedTuple):
     `login`: the sign-in that it comes from. `sent`: its refresh token was sent and may have been processed. `denied`:
     the server answered it with an OAuth error. `revoked`, `unrecognized`, `rejected`: the marks on disk. `late`:
     requests without a reader that may still arrive. `owner`, `staged`, `met`: the claim; `met` has a digit per boot: 0
-    not met, 1 met, 2 met long ago.
+    not met, 1 met, 2 met long ago. In a store with sessions: `witness`: the session that witnesses the claim lives;
+    `spill`: a bit per host whose disk holds the `answer` to this pair; `refused_by`: a bit per host that does not spend
+    it, because it has seen a newer one.
     """
 
     login: int
@@ -66,6 +75,10 @@ class Pair(NamedTuple):
     owner: int = NO_CLAIM
     staged: int = NOTHING
     met: tuple[int, ...] = ()
+    witness: int = 0
+    spill: int = 0
+    answer: int = NOTHING
+    refused_by: int = 0
 
 
 FRESH_PAIR: Final = Pair(0)
@@ -75,7 +88,10 @@ class Shared(NamedTuple):
     """Everything outside the processes. `held`: a `retry_at` lies ahead. `forced`: the same for forced rotations.
     `faults_left`: how many answers may still fail, where that is bounded. `full`: the disk takes no writes. `locks`: a
     bit per host. `lasting`: the record and claims that a power cut would leave, None if they equal the present ones.
-    `logins_left`, `logouts_left`, `spoils_left`: how often these may still happen."""
+    `logins_left`, `logouts_left`, `spoils_left`, `upsets_left`: how often these may still happen. `peer`: what a kimi-code
+    is about, and with which pair. In a store with sessions `locks` is the holder of the fence; `over`: his lease is over;
+    `away`: a bit per host that cannot reach the store; `down`: the store itself has stopped; `seen`: a bit per host that
+    has seen the record, where `lasting` is an older one."""
 
     record: int
     pairs: tuple[Pair, ...]
@@ -89,6 +105,12 @@ class Shared(NamedTuple):
     logouts_left: int = 0
     spoils_left: int = 0
     faults_left: int = 0
+    upsets_left: int = 0
+    peer: tuple[int, int] = (0, NOTHING)
+    over: int = 0
+    away: int = 0
+    down: int = 0
+    seen: int = 0
 
 
 class Process(NamedTuple):
@@ -122,6 +144,7 @@ def references(shared: Shared, *, orphans: bool) -> int:
     """Bits of the pairs that the model must remember independently of the processes. A claim on a pair other than the
     record is void for good; with `orphans` the model remembers it anyway."""
     mask = 1 << shared.record if shared.record >= 0 else 0
+    mask |= 1 << shared.peer[1] if shared.peer[1] >= 0 else 0
     if orphans:
         mask |= sum(1 << number for number, pair in enumerate(shared.pairs) if pair.owner != NO_CLAIM)
     if shared.lasting:
@@ -135,8 +158,8 @@ def references(shared: Shared, *, orphans: bool) -> int:
 def with_staged(shared: Shared, mask: int) -> int:
     """`mask`, with the staged pairs of its pairs added."""
     for number, pair in enumerate(shared.pairs):
-        if pair.staged >= 0 and mask >> number & 1:
-            mask |= 1 << pair.staged
+        if mask >> number & 1:
+            mask |= (1 << pair.staged if pair.staged >= 0 else 0) | (1 << pair.answer if pair.answer >= 0 else 0)
     return mask
 
 
@@ -172,6 +195,13 @@ def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
     return shared._replace(pairs=pairs, logins=kept)
 
 
+def entombed(shared: Shared) -> int:
+    """The newest pair with a staged answer, where the record is another program's tombstone; else NOTHING."""
+    if shared.record != TOMBSTONE:
+        return NOTHING
+    return max((number for number, pair in enumerate(shared.pairs) if pair.staged >= 0), default=NOTHING)
+
+
 def held_by(process: Process) -> int:
     """Bits of the pairs that the process still refers to."""
     mask = 1 << process.record if process.record >= 0 else 0
@@ -195,6 +225,8 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
         if numbers[number] >= 0:
             if pair.staged >= 0:
                 pair = pair._replace(staged=numbers[pair.staged])
+            if pair.answer >= 0:
+                pair = pair._replace(answer=numbers[pair.answer])
             pairs.append(pair)
     lasting = shared.lasting
     if lasting:
@@ -204,6 +236,8 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
             tuple(_compacted_claims(claims, numbers)),
         )
     record = numbers[shared.record] if shared.record >= 0 else shared.record
+    if shared.peer[1] >= 0:
+        shared = shared._replace(peer=(shared.peer[0], numbers[shared.peer[1]]))
     return _with_logins(shared._replace(record=record, pairs=tuple(pairs), lasting=lasting), shared.logins)
 
 

@@ -62,6 +62,8 @@ class Verdict(NamedTuple):
         time = f", {self.report.seconds:.1f} s" if self.report else ""
         yield from _folded(f"{self.world}: {'holds' if self.holds else 'BROKEN'}{time}", width, first="")
         yield from _folded(f"N={self.config.processes}, {self.config.policy}: {self._figures()}", width)
+        if self.report and self.report.apart:
+            yield from _folded(f"counted apart, {told_apart(self.report.apart)}", width)
         for story in self.report.stories.values() if self.report else ():
             yield from _told(story, width)
 
@@ -131,10 +133,18 @@ def visit(data: Data, name: str) -> Report | None:
 
 def visit_config(data: Data, config: Config) -> Report | None:
     """The same for a world of one's own."""
+    world = World(Library.from_data(data), config)
     try:
-        return explore(World(Library.from_data(data), config), limit=STATES_MAX, seek=ANY)
+        report = explore(world, limit=STATES_MAX, seek=ANY)
     except StateSpaceTooLarge:
         return None
+    report.apart = dict(sorted(world.apart.items()))
+    return report
+
+
+def told_apart(apart: Mapping[str, int]) -> str:
+    """What the other program breaks, for people."""
+    return "; ".join(f"{rule} in {count:,} moves" for rule, count in apart.items())
 
 
 def _told(story: Story, width: int) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """One process, followed step by step: every state that it can come to, and every move, as data for a player.
 
 The process meets everything that the checker's worlds have: it may die at any step, answers are lost, servers are busy,
-proxies answer, time passes. Other parties interfere once: a full disk, a spoiled record, a new login, a logout, a program
-without our lock. States that look the same and lead on in the same ways are one.
+proxies answer, time passes. Other parties interfere once: a full disk, a spoiled record, a new login, a logout (and then
+a new login), a program without our lock. States that look the same and lead on in the same ways are one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from kimi_auth.machine import Machine
 
-from .disk import COLUMNS, ON_DISK, VALUES, Disk, disk_of, numbered
+from .disk import COLUMNS, ON_DISK, VALUES, VOID, Disk, disk_of, numbered
 from .effects import Config
 from .replay import edge_id
+from .state import ABSENT, EMPTY
 from .world import ToldMove, World
 
 __all__ = ["Walkable", "dying", "gates", "walkable"]
@@ -26,8 +27,8 @@ FOREIGN_MOVES = ("takes no more", "is spoiled", "another OAuth host", "an old pr
 INTERFERES = (*FOREIGN_MOVES, "a new login", ", logout:")
 """Moves of which a walk meets one, by a part of their sentence."""
 
-LEFT_OUT = ("rejected:", "no answer in time", "a late request", "an old program renews")
-"""Moves that lead to states which look like others: they would make the world four times as large."""
+LEFT_OUT = ("rejected:", "a late request", "an old program renews")
+"""Moves that lead to states which look like others: they would make the world three times as large."""
 
 SENDS = "sends the refresh token"
 DIES = "is killed"
@@ -82,7 +83,8 @@ def _explored(world: World) -> tuple[list[tuple[str, Disk]], list[list[tuple[Lab
         views.append((location, disk_of(shared, process)))
         moves.append([])
         for move in world.told(state, [""]):
-            interferes = any(part in move.text for part in INTERFERES)
+            signs_in_again = shared.record in (EMPTY, ABSENT) and "a new login" in move.text
+            interferes = any(part in move.text for part in INTERFERES) and not signs_in_again
             if (interferes and is_over) or any(part in move.text for part in LEFT_OUT):
                 continue
             after = (move.target, is_over or interferes)
@@ -153,13 +155,14 @@ def dying(world: Walkable) -> dict[str, dict[str, list[str]]]:
 def _left_by_deaths(world: Walkable, states: Iterable[int]) -> dict[str, dict[str, set[str]]]:
     found: dict[str, dict[str, set[str]]] = {}
     for state in states:
-        place, _ = world.states[state]
+        place, seen = world.states[state]
         for label, target in world.moves[state]:
             if world.labels[label].text == DIES:
                 disk = world.disks[world.states[target][1]]
                 columns = found.setdefault(world.locations[place], {column: set() for column in ON_DISK})
-                for column, value in zip(ON_DISK, disk, strict=False):
-                    columns[column].add(value)
+                for column, value, before in zip(ON_DISK, disk, world.disks[seen], strict=False):
+                    # The model forgets files of an older pair with the walk that knows of them; on disk they stay.
+                    columns[column].add(before if before == VOID else value)
     return found
 
 

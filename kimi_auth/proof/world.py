@@ -6,6 +6,7 @@ depends only on the shared world and that process, so the model computes each su
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,19 +22,20 @@ from .effects import (
     UNSAVED,
     Config,
     Effect,
-    closed,
     is_fresh,
     is_incomplete,
-    lock_bit,
     owns,
     pair_at,
 )
 from .hooks_inside import WRITES, Hook
-from .hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
+from .hooks_outside import LOCAL, TAKING, UNDISTURBED, WAITING
+from .kimi_code import KIMI_CODE
 from .numbering import BITS, Numbering
 from .predicates import PREDICATES, owed
+from .sessions import SESSIONS
 from .state import NOTHING, Process, Shared
 from .state import idle as resting
+from .stores import APART, FILES, Leave, StoreModel
 
 __all__ = ["Cancel", "ToldMove", "World"]
 
@@ -44,8 +46,7 @@ CHAIN_MAX = 30
 Cancel = Callable[[Config, Shared, Process, str], "Effect | None"]
 """The effect of the caller's cancellation on a walk in the given activity."""
 
-Leave = Callable[[Config, Shared, Process], Shared]
-"""The effect on claims when a walk leaves the lock."""
+STORES: Mapping[str, StoreModel] = {"files": FILES, "kimi-code": KIMI_CODE, "sessions": SESSIONS}
 
 Moves = list[tuple[int, int, tuple[str, ...], tuple[int, ...]]]
 
@@ -84,7 +85,7 @@ class ToldMove(NamedTuple):
 class World:
     """Implements `kimi_auth.proof.explore.Model` for `machines` in the world of `config`.
 
-    An ablation may replace `hooks`, `cancel` and `leave`. `chained`: moves between which no interleaving matters are
+    An ablation may replace some `hooks`, and `cancel` and `leave`. `chained`: moves between which no interleaving matters are
     taken as one; a reader who follows a walk wants each alone.
     """
 
@@ -93,24 +94,30 @@ class World:
         machines: Mapping[str, Machine],
         config: Config,
         *,
-        hooks: Mapping[str, Hook] = HOOKS,
+        hooks: Mapping[str, Hook] | None = None,
         cancel: Cancel = environment.cancelled,
-        leave: Leave = closed,
+        leave: Leave | None = None,
         chained: bool = True,
     ) -> None:
         self.program = Program(machines, ROOTS)
         self.config = config
-        self._hooks = hooks
+        self._store = STORES[config.store]
+        self._hooks = {**self._store.hooks, **(hooks or {})}
         self._cancel = cancel
-        self._leave = leave
+        self._leave = leave or self._store.leave
+        self.apart: Counter[str] = Counter()
         self._storing = self.program.find("device_login", "store_credential")
         waiting = (number for number, location in enumerate(self.program.locations) if location.activity in WAITING)
         self._known = Numbering(config, frozenset() if config.memory else frozenset(waiting))
         alone = config.excludes and not config.unlocked_writers
-        self._at_once = LOCAL | UNDISTURBED if alone and not config.old_program else LOCAL
+        self._at_once = (
+            LOCAL | UNDISTURBED if alone and not (config.old_program or config.store == "kimi-code") else LOCAL
+        )
         if not (config.waits or config.waiters):
             self._at_once |= {"back_off"}
-        self._taken_at_once = TAKING if alone else frozenset()
+        leased = config.store == "sessions"
+        self._at_once |= {"reread"} if leased else frozenset()
+        self._taken_at_once = TAKING if alone or leased else frozenset()
         if not chained:
             self._at_once = self._taken_at_once = frozenset()
         self._excludes = config.excludes
@@ -159,7 +166,7 @@ class World:
                 target = target << BITS * len(processes) | state & known.mask
             else:
                 target = known.state(target, self._others(step, processes))
-            found.append((step.kind, target, (), ()))
+            found.append((step.kind, target, step.broken, ()))
         return found
 
     def broken(self, state: int) -> tuple[str, ...]:
@@ -174,7 +181,7 @@ class World:
         shared = self._known.shared[number]
         if shared.locks or any(self._known.processes[process].location for process in processes):
             return False
-        return shared.record < 0 or is_fresh(shared) or bool(shared.pairs[shared.record].revoked)
+        return is_fresh(shared) or self._store.is_left(self.config, shared)
 
     def story(self, path: Sequence[int], rule: str) -> list[str]:
         names = self.names(path[0])
@@ -206,14 +213,12 @@ class World:
                 moved = [step.process if at == slot else number for at, number in enumerate(processes)]
                 yield self._told(step, f"{names[slot]}: {step.text}", moved, names)
         for step in self._steps_around(shared, processes):
-            yield self._told(step, step.text, self._others(step, processes), names, broken=())
+            yield self._told(step, step.text, self._others(step, processes), names)
 
-    def _told(
-        self, step: Step, text: str, moved: list[int], names: list[str], broken: tuple[str, ...] | None = None
-    ) -> ToldMove:
+    def _told(self, step: Step, text: str, moved: list[int], names: list[str]) -> ToldMove:
         target = self._known.state(step.shared, moved)
-        breaks = step.broken if broken is None else broken
-        return ToldMove(step.kind, text, target, self._sorted_names(step.shared, moved, names), step.edges, breaks)
+        named = self._sorted_names(step.shared, moved, names)
+        return ToldMove(step.kind, text, target, named, step.edges, step.broken)
 
     # --- moves of one process -----------------------------------------------------------------------------------------
 
@@ -243,7 +248,9 @@ class World:
             yield self._step(Kind.FAULT, self._released(torn.shared, process), torn.process, torn.broken, (), torn.note)
         if self.config.waiters:
             return  # a process that is killed is no waiter, so rule I10 does not cover it
-        dead = environment.killed(self.config, shared, process)
+        dead = self._store.killed(self.config, shared, process)
+        if dead is None:
+            return
         yield self._step(Kind.FAULT, self._released(dead, process), resting(process), (), (), "is killed")
 
     def _beginnings(self, shared: Shared, process: Process) -> Iterator[Step]:
@@ -333,9 +340,7 @@ class World:
         return () if fact is None or fact(shared, process) else ("I8",)
 
     def _released(self, shared: Shared, process: Process) -> Shared:
-        return (
-            shared._replace(locks=shared.locks & ~lock_bit(self.config, process)) if process.marks & HOLDS else shared
-        )
+        return self._store.release(self.config, shared, process)
 
     def _outside(self, process: Process) -> Process:
         return process._replace(claim="", pair=NOTHING, stage=0, event="", marks=process.marks & BEYOND_THE_LOCK)
@@ -345,11 +350,19 @@ class World:
     def _steps_around(self, shared: int, processes: Sequence[int]) -> Iterable[Step]:
         steps = self._around.get(shared)
         if steps is None:
-            steps = self._around[shared] = [
-                self._step(kind, after, None, (), (), text)
-                for kind, after, text in environment.environment_moves(self.config, self._known.shared[shared])
-            ]
+            steps = self._around[shared] = list(self._worked_out_around(self._known.shared[shared]))
         return [*steps, *self._steps_of_all(shared, processes)] if self.config.power else steps
+
+    def _worked_out_around(self, shared: Shared) -> Iterator[Step]:
+        config, store = self.config, self._store
+        for kind, after, text in environment.environment_moves(config, shared):
+            if not store.is_beyond(config, after) or store.is_beyond(config, shared):
+                yield self._step(kind, after, None, (), (), text)
+        for kind, after, text, broken in store.moves(config, shared):
+            if not store.is_beyond(config, after) or store.is_beyond(config, shared):
+                self.apart.update(rule for rule in broken if rule.startswith(APART))
+                ours = tuple(rule for rule in broken if not rule.startswith(APART))
+                yield self._step(kind, after, None, ours, (), text)
 
     def _steps_of_all(self, shared: int, numbers: Sequence[int]) -> Iterator[Step]:
         """The moves of the world that involve all processes."""

@@ -23,6 +23,15 @@ THREE = SMALL._replace(processes=3)
 UNSURE = QUIET._replace(lock="broken", hidden=True)
 HOSTS = QUIET._replace(shared_lock=False, hidden=True)
 
+BESIDE = QUIET._replace(processes=1, store="kimi-code", orphans=True)
+"""One process of ours on the home of a kimi-code."""
+
+SESSIONS = QUIET._replace(store="sessions", shared_lock=False, rejections=False, upsets=1)
+"""Two hosts on a store with sessions, one process each; one upset: a killed process, one that stands still until its lease
+is over, a lost answer, a session that ends alone, a host that is cut off, a store that stops."""
+
+GONE_BACK = SESSIONS._replace(hosts=1, goes_back=True)
+
 SERVERS: Mapping[str, Policy] = {
     "strict server": "strict",
     "lenient server": "lenient",
@@ -51,6 +60,22 @@ ONE_FAULT: Mapping[str, Config] = {
     "three waiters, one fault, strict server": WAITERS,
 }
 
+ON_SESSIONS: Mapping[str, Config] = {
+    "two hosts on a store with sessions, an upset": SESSIONS,
+    "two hosts on a store with sessions, an upset, sign-in and sign-out": SESSIONS._replace(logins=1, logouts=1),
+    "two hosts on a store with sessions, an upset, walks that wait": SESSIONS._replace(waits=True),
+    "two hosts on a store with sessions, two upsets": SESSIONS._replace(upsets=2),
+    "two hosts on a store with sessions, two upsets, lenient server": SESSIONS._replace(upsets=2, policy="lenient"),
+    "two hosts with two processes each on a store with sessions, an upset": SESSIONS._replace(processes=4),
+    "one host on a store that goes back, two upsets": GONE_BACK._replace(upsets=2),
+    "two hosts on a store that goes back, an upset": GONE_BACK._replace(hosts=2),
+}
+
+BESIDE_KIMI_CODE: Mapping[str, Config] = {
+    "one process beside kimi-code, strict server": BESIDE,
+    "one process beside kimi-code, lenient server": BESIDE._replace(policy="lenient"),
+}
+
 WORLDS: Mapping[str, Config] = {
     **ONE_PROCESS,
     **ONE_FAULT,
@@ -69,13 +94,15 @@ WORLDS: Mapping[str, Config] = {
     "two processes beside an old program that signs out": SMALL._replace(old_program=True, logins=0),
     "two processes, dead ones may look alive": SMALL._replace(hidden=True),
     **{
-        f"two {place}, {server}": config._replace(policy=policy)
-        for place, config in (
+        f"two {where}, {server}": config._replace(policy=policy)
+        for where, config in (
             ("containers whose lock excludes at times", UNSURE),
             ("hosts without a common lock", HOSTS),
         )
         for server, policy in SERVERS.items()
     },
+    **ON_SESSIONS,
+    **BESIDE_KIMI_CODE,
     "three processes": THREE,
     "three processes, lenient server": THREE._replace(policy="lenient"),
     "three processes, server with grace": THREE._replace(policy="grace"),
@@ -84,7 +111,7 @@ WORLDS: Mapping[str, Config] = {
 """Every world of the proof, the smallest first; all of them take some minutes. The worlds whose lock does not exclude
 have no sign-in and no sign-out."""
 
-QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes")
+QUICK = (*ONE_PROCESS, *ONE_FAULT, "two processes", "two hosts on a store with sessions, an upset")
 """The worlds that together take half a minute."""
 
 FAST: Mapping[str, Config] = {

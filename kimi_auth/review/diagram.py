@@ -17,7 +17,7 @@ from pathlib import Path
 from kimi_auth.machine.errors import SpecError
 from kimi_auth.machine.library import Library, holds_machines
 from kimi_auth.machine.spec import Machine
-from kimi_auth.text import visible
+from kimi_auth.support.text import visible
 
 from . import markdown_page, schema, svg
 from .coverage import coverage, only_checked

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from kimi_auth.machine.spec import Edge, Machine, digest
 
 from .html_machine import edge_count
-from .html_parts import escape, identifier, link, mono, prose, table
+from .html_parts import escape, identifier, link, mono, prose, states_of, table
 from .login_story import STORY, strip
 from .page_data import PageData
 from .sketch import sketch
@@ -87,6 +87,8 @@ def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator
                 f"The tables of answers ({listed}) name the outcome and lead to its edge.",
             )
         )
+    if said := " ".join(_of_a_proxy(machines, page_data)):
+        rows.append(("What happens after a 403 from a proxy?", said))
     if "killers" in (page_data.mutated(machines) or {}):
         example = Edge("device_login", "polling", "access_denied", "denied")
         known = str(example) in page_data.mutation["killers"]
@@ -94,11 +96,31 @@ def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator
         rows.append(
             (
                 "Which rule notices if an edge led elsewhere?",
-                f"The column “led elsewhere” of each edge ({place}); by rule: {link('proof', 'Proof')}.",
+                f"The column “led elsewhere” of each edge names the first that does ({place}); by rule: {link('proof', 'Proof')}.",
             )
         )
     if rows:
         yield "<h3>Questions of a reviewer</h3>\n" + table(("question", "answer"), rows, heading=1)
+
+
+def _of_a_proxy(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
+    """For each endpoint the row that a 403 with a page of a proxy ends at, and where its outcome leads."""
+    for title, listed in page_data.answers.items():
+        rows = [dict(zip(listed["columns"], row, strict=False)) for row in listed["rows"]]
+        states = states_of({row.get("outcome", "") for row in rows}, machines)
+        for number, row in enumerate(rows, 1):
+            if "proxy" not in row.get("why", "") or row.get("failure") or row.get("status") not in ("", "402 to 403"):
+                continue
+            outcome = row["outcome"]
+            name = link(f"answer-{identifier(f'{title} {number}')}", escape(title))
+            leads = ", ".join(_leading(machines, state, outcome) for state in states)
+            yield f"{name}: {mono(outcome)}" + (f" {leads}." if leads else ".")
+            break
+
+
+def _leading(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
+    name, _, state = address.partition(".")
+    return link(f"{address}.{outcome}", f"→ {escape(machines[name].states[state].on[outcome])}")
 
 
 def _rule(name: str) -> str:

@@ -28,7 +28,13 @@ def machine_section(machine: Machine, machines: Mapping[str, Machine], page_data
         yield f"<p>Every state of this machine runs while {mono(machine.holds)} is held.</p>\n"
     yield figure(drawing(machine, graph, layout, link="#{}".format, titled=False), f"picture of {machine.name}")
     killers = (page_data.mutated(machines) or {}).get("killers", {})
-    yield "<h3>Transitions</h3>\n" + _transitions(machine, tests, checked, killers)
+    yield "<h3>Transitions</h3>\n"
+    if killers:
+        yield (
+            "<p>“Led elsewhere”: each edge was led to each other state. Checks are tried in this order: lints when the machine "
+            "is loaded, scenarios, small worlds of the checker. The first that notices is named; later ones may notice too.</p>\n"
+        )
+    yield _transitions(machine, tests, checked, killers)
     yield from _deaths(machine, (page_data.played(machines) or {}).get("dying", {}))
     if hooks := page_data.hook_rows(machine):
         yield "<h3>Hooks</h3>\n" + _hooks(machine, hooks)
@@ -98,7 +104,8 @@ def _noticed(edge: Edge, killers: Killers) -> str:
     if not by:
         return ""
     lines = "".join(
-        f"<li>to {', '.join(map(mono, targets))}: {escape(killed_by)}</li>" for killed_by, targets in by.items()
+        f"<li>to {', '.join(map(mono, targets))}: first by {escape(killed_by)}</li>"
+        for killed_by, targets in by.items()
     )
     return f"<details><summary>{sum(map(len, by.values()))} noticed</summary><ul>{lines}</ul></details>"
 

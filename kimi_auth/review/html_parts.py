@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from kimi_auth.machine.spec import State
+from kimi_auth.machine.spec import Machine, State
 
 from .escape import attribute as escape
 
-__all__ = ["Row", "escape", "figure", "identifier", "link", "mono", "number", "prose", "table", "tag", "work"]
+__all__ = [
+    "Row",
+    "escape",
+    "figure",
+    "identifier",
+    "link",
+    "mono",
+    "number",
+    "prose",
+    "states_of",
+    "table",
+    "tag",
+    "work",
+]
 
 Row = tuple[str, ...]
 """Cells, as HTML."""
@@ -95,3 +108,13 @@ def work(state: State) -> str:
     child = escape(state.walks or "")
     walks = f', walks <a class="mono" href="#{child}">{child}</a>' if child else ""
     return mono(f"{state.activity}") + holds + walks
+
+
+def states_of(outcomes: set[str], machines: Mapping[str, Machine]) -> list[str]:
+    """The states whose activity has all of these outcomes."""
+    return [
+        f"{name}.{state}"
+        for name, machine in machines.items()
+        for state, spec in machine.states.items()
+        if spec.activity and outcomes <= set(spec.on)
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from kimi_auth.machine.spec import Machine
 
-from .html_parts import Row, escape, identifier, link, mono, number, table
+from .html_parts import Row, escape, identifier, link, mono, number, states_of, table
 from .page_data import PageData
 
 __all__ = ["answers_section", "faults_section", "proof_section"]
@@ -74,9 +74,11 @@ def _worlds(checked: Figures, left: Figures) -> Iterator[str]:
         verdict = _tagged("holds" if _holds(run) else "BROKEN")
         unasked = "; ".join(f"{rule}: {why}" for rule, why in left.get(name, {}).items())
         ids.append(_id("world", f"{len(ids) + 1} {name}"))
-        rows.append((escape(name), *figures, verdict, escape(unasked)))
+        apart = "; ".join(f"{rule} in {number(count)} moves" for rule, count in run.get("apart", {}).items())
+        rows.append((escape(name), *figures, verdict, escape(unasked), escape(apart)))
     figures_head = ("N", "server", "states", "moves", "depth", "longest walk", "verdict")
-    yield table(("world", *figures_head, "rules left to other worlds"), rows, heading=1, ids=ids)
+    head = ("world", *figures_head, "rules left to other worlds", "broken by the other program")
+    yield table(head, rows, heading=1, ids=ids)
 
 
 def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[str]:
@@ -96,9 +98,10 @@ def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[s
         states = number(sum(run["states"] for run in asked))
         without = "<br>".join(link(_id("without", f"{part} {name}"), escape(part)) for part in missed.get(name, ()))
         killed = _killed(f"checker: {name}", mutated)
-        rows.append(
-            (f"{mono(name)} {link(_id('rule', name))}", escape(rule["about"]), verdict, states, without, killed)
-        )
+        about = escape(rule["about"])
+        if "across hosts" in rule:
+            about += f"<br>Across hosts: {escape(rule['across hosts'])}"
+        rows.append((f"{mono(name)} {link(_id('rule', name))}", about, verdict, states, without, killed))
     head = ("invariant", "rule", "verdict", "states", "breaks when this is left out", "mutants it kills")
     yield table(head, rows, heading=1, ids=[_id("rule", rule["name"]) for rule in checked.get("invariants", ())])
 
@@ -211,7 +214,7 @@ def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
     yield "<h2>Answers</h2>\n<p>The outcome of each answer of a server. Rows are tried from the top; the first that fits decides.</p>\n"
     for title, listed in page_data.answers.items():
         outcome = listed["columns"].index("outcome") if "outcome" in listed["columns"] else -1
-        states = _states_of({row[outcome] for row in listed["rows"]}, machines) if outcome >= 0 else []
+        states = states_of({row[outcome] for row in listed["rows"]}, machines) if outcome >= 0 else []
         rows, ids = [], []
         for count, row in enumerate(listed["rows"], 1):
             ids.append(_id("answer", f"{title} {count}"))
@@ -221,16 +224,6 @@ def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
                 cells[outcome] = f"{mono(row[outcome])} {edges}".strip()
             rows.append((f"{count} {link(ids[-1])}", *cells))
         yield f"<h3>{escape(title)}</h3>\n" + table(("#", *listed["columns"]), rows, heading=1, ids=ids)
-
-
-def _states_of(outcomes: set[str], machines: Mapping[str, Machine]) -> list[str]:
-    """The states whose activity has all of these outcomes."""
-    return [
-        f"{name}.{state}"
-        for name, machine in machines.items()
-        for state, spec in machine.states.items()
-        if spec.activity and outcomes <= set(spec.on)
-    ]
 
 
 def _tagged(verdict: str) -> str:

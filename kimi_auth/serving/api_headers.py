@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urljoin
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .api_errors import Refusal
 from .api_paths import PREFIX, keys_of_query

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .api_errors import Refusal
 

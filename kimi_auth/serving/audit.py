@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kimi_auth import system
 from kimi_auth.errors import StorageError
 from kimi_auth.files import make_directories, reason, refuse_strange
-from kimi_auth.language import tr
-from kimi_auth.text import clean
+from kimi_auth.support import system
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean
 
 from .records import Caller, Grant
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from starlette.types import Receive, Scope, Send
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from . import api_errors
 from .api_headers import keys_in

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from kimi_auth.errors import KimiAuthError, StorageError
-from kimi_auth.language import tr
 from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_async
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token, key_fingerprint
 
 from .audit import Audit

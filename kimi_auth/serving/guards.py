@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kimi_auth.urls import is_loopback
+from kimi_auth.support.urls import is_loopback
 
 from .server import Door, Peer, door_of, peer_of
 

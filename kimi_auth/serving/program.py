@@ -17,8 +17,8 @@ from starlette.routing import BaseRoute
 
 from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.files import make_directories, reason
-from kimi_auth.language import tr
 from kimi_auth.session import Session, components_of
+from kimi_auth.support.language import tr
 
 from .addresses import unsafe_address
 from .app import build_app

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from kimi_auth.clients.bearers import Answer, Bearers
 from kimi_auth.clients.source import TokenSource
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.language import tr
-from kimi_auth.logs import logger
+from kimi_auth.support.language import tr
+from kimi_auth.support.logs import logger
 from kimi_auth.wire.failures import UnsendableError, is_any_of, message_of
 
 from .api_errors import Refusal, refusal_of, refuse

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .api_paths import AllowedPaths
 from .handles import KEY_BYTES, Handles

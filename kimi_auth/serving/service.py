@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import KimiAuthError, StorageError
-from kimi_auth.language import said_by
-from kimi_auth.text import clean
+from kimi_auth.support.language import said_by
+from kimi_auth.support.text import clean
 from kimi_auth.token import key_fingerprint
 
 from .audit import Audit

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kimi_auth._version import __version__
-from kimi_auth.loops import in_thread
+from kimi_auth.support.loops import in_thread
 from kimi_auth.token import described, key_fingerprint
 
 from .contracts import Wish

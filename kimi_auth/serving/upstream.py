@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kimi_auth.http_libraries import library_for
-from kimi_auth.wire.clients import get_ready, is_ready, open_transport
+from kimi_auth.support.http_libraries import library_for
+from kimi_auth.wire.loop_clients import get_ready, is_ready, open_transport
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["Exchange", "Upstream"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kimi_auth.lazily import lazily
+from kimi_auth.support.lazily import lazily
 
 TYPE_CHECKING = False  # the one in `typing` would cost the fast lane of `kimi-auth token` half of Python's own start
 

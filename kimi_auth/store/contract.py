@@ -187,7 +187,7 @@ class CredentialStore(Protocol):
         """Looks at what the store depends on, for `kimi-auth doctor`. Shows no secret; may ask the network."""
 
     def is_current(self) -> bool:
-        """True if `view` shows what is stored now, as files always do; False if `look` may show something newer."""
+        """True if `view` shows the stored record as it is now, as files always do; False if `look` may show something newer."""
 
     def look(self, patience_s: float) -> None:
         """Brings `view` up to date, within `patience_s` seconds; never raises for a store that cannot be asked. Blocks the

@@ -31,7 +31,7 @@ from typing import Literal
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import ConfigError, CorruptCredential, StorageError
-from kimi_auth.language import Sentence, tr
+from kimi_auth.support.language import Sentence, tr
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, formats, lock, medium
@@ -48,12 +48,12 @@ log = logging.getLogger("kimi_auth.store")
 
 PROBE_BYTES = claims.ALLOCATE
 
-_KEY = re.compile(r"oauth/([a-z0-9-]+)")
+_KEY = re.compile(r"oauth/([a-z0-9-]+(?:@[a-z0-9-]{1,32})?)")
 
 
 class FileStore(FileReader):
-    """The `CredentialStore` in files. `share_dir` is the home of a Kimi program; `key` is `oauth/<name>`, the name of the
-    file; `layout`: how that home keeps it, the Kimi CLI's way by default.
+    """The `CredentialStore` in files. `share_dir` is the home of a Kimi program; `key` is `oauth/<platform>`, or
+    `oauth/<platform>@<account>`, and its last part names the file; `layout`: how that home keeps it, the Kimi CLI's way by default.
 
     Safe for any number of threads and processes. Raises ConfigError for any other key.
     """
@@ -63,7 +63,12 @@ class FileStore(FileReader):
     ) -> None:
         match = _KEY.fullmatch(key)
         if not match:
-            raise ConfigError(tr("the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->", key=key))
+            raise ConfigError(
+                tr(
+                    "the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->, with an account behind @ where it has one",
+                    key=key,
+                )
+            )
         super().__init__(Path(share_dir) / "credentials" / f"{match[1]}.json", clock, layout or Layout())
         self._hold: lock.Hold | None = None
         self._mine: list[Claim] = []  # made or renewed under this hold, and not staged yet

@@ -12,7 +12,7 @@ from pathlib import Path
 from kimi_auth import files
 from kimi_auth.clock import Clock
 from kimi_auth.errors import StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from . import lock, medium, owners
 from .contract import Backoff, Binding, Claim, Finding, RevokedMark, Snapshot, Stamp, View

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import StorageError
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint
 
 from . import claims, formats, medium

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
-from kimi_auth.language import tr
-from kimi_auth.text import clean
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean
 from kimi_auth.token import RECORD_MAX_BYTES, RecordError, Token, fingerprint, parse_record
 
 from .contract import Backoff, Binding, RevokedMark, Snapshot

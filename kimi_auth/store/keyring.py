@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from kimi_auth.errors import StorageError
-from kimi_auth.extras import install
-from kimi_auth.language import tr
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
 from kimi_auth.token import Token
 
 from . import formats

@@ -13,14 +13,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth import files
 from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
-from kimi_auth.language import tr
-from kimi_auth.logs import quiet
+from kimi_auth.support.language import tr
+from kimi_auth.support.logs import quiet
 
 from . import medium
 from .holders import holder_pids
@@ -57,16 +56,16 @@ class _Moved(Exception):
     """The path no longer names the file that was locked."""
 
 
-@dataclass(slots=True)
 class Hold:
     """The held locks. `inodes`: of each path; `pid`: the process that holds them; `wanted`: the paths whose locks are
     needed now, which change with a link on the way; `peer`: another program's lock, where one is held too."""
 
-    inodes: dict[Path, Inode]
-    pid: int
-    wanted: Callable[[], Sequence[Path]]
-    is_released: bool = False
-    peer: PeerHold | None = None
+    def __init__(self, inodes: dict[Path, Inode], pid: int, wanted: Callable[[], Sequence[Path]]) -> None:
+        self.inodes = inodes
+        self.pid = pid
+        self.wanted = wanted
+        self.is_released = False
+        self.peer: PeerHold | None = None
 
     @property
     def is_ours(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from kimi_auth import files
 from kimi_auth.errors import CorruptCredential, StorageError, StoreUnwritable
-from kimi_auth.language import Sentence, said_by, tr
+from kimi_auth.support.language import Sentence, said_by, tr
 
 __all__ = [
     "create_durably",

@@ -12,7 +12,7 @@ from typing import Literal
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import CorruptCredential, LockLost, StorageError, StoreUnwritable
-from kimi_auth.text import clean
+from kimi_auth.support.text import clean
 from kimi_auth.token import Token, fingerprint
 
 from . import claims, owners

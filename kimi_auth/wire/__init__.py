@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kimi_auth.lazily import lazily
+from kimi_auth.support.lazily import lazily
 
 if TYPE_CHECKING:
     from .account_api import fetch_account

@@ -14,7 +14,7 @@ from .interpret import account_answer
 from .request import CONNECT_TIMEOUT_S, DEADLINE_S, Request
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["fetch_account"]
 

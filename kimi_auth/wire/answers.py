@@ -5,10 +5,10 @@ Every request of `kimi_auth.wire` returns an `Answer`; none raises for the behav
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.support.text import repr_without
 
 from .outcomes import AccountOutcome, CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 
@@ -30,8 +30,7 @@ Outcome_co = TypeVar("Outcome_co", covariant=True)
 Value_co = TypeVar("Value_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Outcome_co, Value_co]):
+class Answer(NamedTuple, Generic[Outcome_co, Value_co]):
     """One request's outcome. `value` is set for the good outcome only; `error` explains a failure in one sentence.
 
     `retry_after_s`: seconds the server asked to wait, None if it did not ask. `message`: the text of the server, or
@@ -47,15 +46,14 @@ class Answer(Generic[Outcome_co, Value_co]):
     status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceCode:
+class DeviceCode(NamedTuple):
     """RFC 8628 §3.2, checked and bounded. `interval_s` 1 to 300 (5 when absent), `expires_in_s` at most 1800.
 
     `origins`: the origins other than the issuer's own where the metadata puts the token and revocation endpoints.
     `verification_uri` is https (or http on loopback); `verification_uri_complete` is "" when absent or not such a URL.
     """
 
-    device_code: str = field(repr=False)
+    device_code: str
     user_code: str
     verification_uri: str
     verification_uri_complete: str
@@ -63,31 +61,34 @@ class DeviceCode:
     interval_s: float
     origins: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return repr_without(self, "device_code")
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+
+class Grant(NamedTuple):
     """RFC 6749 §5.1: a token answer. Only `access_token` is required. `refresh_token` None and `expires_in_s` 0.0 mean
     absent; `refresh_token` "" means that the server sent one that no request could carry. `refresh_expires_in_s`: the life of
     the refresh token, 0.0 where the server does not say it."""
 
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False, default=None)
+    access_token: str
+    refresh_token: str | None = None
     expires_in_s: float = 0.0
     scope: str = ""
     token_type: str = "Bearer"
     refresh_expires_in_s: float = 0.0
 
+    def __repr__(self) -> str:
+        return repr_without(self, "access_token", "refresh_token")
 
-@dataclass(frozen=True, slots=True)
-class ModelsPage:
+
+class ModelsPage(NamedTuple):
     """The decoded answer of a models API, an object with a list `data`, and its ETag ("" when it sent none)."""
 
     data: dict[str, Any]
     etag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
+class Endpoints(NamedTuple):
     """The addresses of an OAuth server and our registration there. URLs are absolute; credentials are bound to the
     host `issuer`.
 
@@ -107,5 +108,8 @@ class Endpoints:
     revocation_url: str = ""
     discover_revocation: bool = True
     revoked_codes: frozenset[str] = frozenset({"invalid_grant"})
-    client_secret: str = field(repr=False, default="")
+    client_secret: str = ""
     auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+
+    def __repr__(self) -> str:
+        return repr_without(self, "client_secret")

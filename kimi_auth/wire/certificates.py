@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .failures import UnsendableError, UntrustedError, reason_of
 from .proxies import setting

@@ -11,8 +11,8 @@ import json
 import math
 from typing import Any
 
+from kimi_auth.support.urls import safe_url
 from kimi_auth.token import LIFETIME_MAX_S, LIFETIME_MIN_S, RECORD_MAX_BYTES
-from kimi_auth.urls import safe_url
 
 from .answers import DeviceCode, Grant
 from .sanitize import clean, is_visible

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import replace
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
-from kimi_auth.language import tr
-from kimi_auth.urls import origin_of, parsed
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import origin_of, parsed
 
 from .decode import JsonObject, json_object
 from .failures import NotSentError, UnsendableError
@@ -84,7 +83,7 @@ def _unavailable(response: RawResponse) -> RawResponse:
     """The response to report for a request that was not sent because this one, for the metadata, failed."""
     message = response.message or f"HTTP {response.status} {response.content_type}".rstrip()
     message = tr("its metadata: {reason}", reason=message)
-    return replace(response, status=0, body=b"", failure=NotSentError, message=message)
+    return response._replace(status=0, body=b"", failure=NotSentError, message=message)
 
 
 def endpoint(metadata: JsonObject, issuer: str, name: str) -> str:

@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 
-from kimi_auth.language import said_by, tr
+from kimi_auth.support.language import said_by, tr
 
 __all__ = [
     "DeadlineError",

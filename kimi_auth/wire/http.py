@@ -8,15 +8,14 @@ request has a deadline that a slow, dripping server cannot extend.
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from kimi_auth.clock import Clock
-from kimi_auth.http_libraries import classes
-from kimi_auth.language import tr
+from kimi_auth.support.http_libraries import classes
+from kimi_auth.support.language import tr
 
 from .deadline import SOCKS_FAILED, SOCKS_STARTED, Deadline
 from .failures import DeadlineError, NotSentError, UnsendableError
@@ -24,7 +23,7 @@ from .request import Request
 from .response import RawResponse, ResponseBuffer
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["send_async", "send_sync"]
 
@@ -70,6 +69,8 @@ async def send_async(
 ) -> RawResponse:
     """Sends `request` in this event loop, as `send_sync` does in a thread. Raises nothing but a cancellation of the
     caller."""
+    import asyncio  # loaded already where a loop runs; a thread does without
+
     buffer = ResponseBuffer(request, clock)
     try:
         client = client_of()

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.extras import install
-from kimi_auth.language import joined, tr
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import joined, tr
 
 from .answers import (
     AccountOutcome,
@@ -62,7 +61,7 @@ def exchange_answer(
 def revoke_answer(response: RawResponse) -> Answer[RevokeOutcome, None]:
     """The answer to a revocation request (RFC 7009 §2.2)."""
     # RFC 7009 §2.2 asks for no body, and django-oauth-toolkit labels the empty one as HTML: a page for people has a body.
-    response = response if response.body.strip() else replace(response, content_type="")
+    response = response if response.body.strip() else response._replace(content_type="")
     return _answer(REVOKE, response, lambda _: ("", None))
 
 

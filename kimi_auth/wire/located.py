@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock
-from kimi_auth.language import tr
-from kimi_auth.urls import host_of
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from .clients import Clients
@@ -23,7 +22,7 @@ from .request import CONNECT_TIMEOUT_S, Request
 from .response import RawResponse
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["LocatedClient"]
 
@@ -70,9 +69,8 @@ class LocatedClient:
         if answer.value is None:
             return answer
         to = self._located
-        return replace(
-            answer, value=replace(answer.value, origins=other_origins(to.issuer, to.token_url, to.revocation_url))
-        )
+        origins = other_origins(to.issuer, to.token_url, to.revocation_url)
+        return answer._replace(value=answer.value._replace(origins=origins))
 
     async def poll(self, device_code: str) -> Answer[PollOutcome, Grant]:
         found = await self._locate_async()
@@ -164,8 +162,7 @@ def _endpoints_in(metadata: JsonObject, known: Endpoints) -> Endpoints | None:
     if not (device and token):
         return None
     named = endpoint(metadata, known.issuer, "revocation_endpoint") if known.discover_revocation else ""
-    return replace(
-        known,
+    return known._replace(
         device_authorization_url=device,
         token_url=token,
         revocation_url=known.revocation_url or named,

@@ -15,7 +15,7 @@ from .interpret import models_answer
 from .request import Request
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["fetch_models", "fetch_models_sync"]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from kimi_auth.clock import Clock
-from kimi_auth.language import tr
-from kimi_auth.urls import host_of
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import host_of
 
 from .answers import Answer, CodeOutcome, DeviceCode, Endpoints, ExchangeOutcome, Grant, PollOutcome, RevokeOutcome
 from .clients import Clients
@@ -22,7 +21,7 @@ from .request import CONNECT_TIMEOUT_S, DEADLINE_S, Request
 from .response import RawResponse
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["OAuthClient"]
 
@@ -119,7 +118,7 @@ class OAuthClient:
         left_s = ends_at_s - self._clients.clock.monotonic_s()
         if left_s <= 0:
             return RawResponse(request.host, failure=NotSentError, message=tr("no time was left"))
-        return self._clients.send(replace(request, deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
+        return self._clients.send(request._replace(deadline_s=left_s, connect_timeout_s=min(left_s, CONNECT_TIMEOUT_S)))
 
     def _form(self, **fields: str) -> dict[str, str]:
         """The form of a request for a code or for tokens: client, API and `fields`. Leaves out empty fields."""

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
-from kimi_auth.extras import install
-from kimi_auth.language import tr
-from kimi_auth.urls import Url, is_loopback, parsed
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
+from kimi_auth.support.urls import Url, is_loopback, parsed
 
 from .failures import UnsendableError
 

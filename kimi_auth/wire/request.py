@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kimi_auth._version import __version__
-from kimi_auth.http_libraries import classes
-from kimi_auth.language import tr
-from kimi_auth.urls import host_of, parsed
+from kimi_auth.support.http_libraries import classes
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import repr_without
+from kimi_auth.support.urls import host_of, parsed
 
 from .failures import UnsendableError, reason_of
 from .sanitize import clean
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["CONNECT_TIMEOUT_S", "DEADLINE_S", "Request"]
 
@@ -26,8 +26,7 @@ CONNECT_TIMEOUT_S = 5.0
 _HEADERS = {"User-Agent": f"kimi-auth/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """`form` is sent form-encoded (RFC 6749 appendix B); times are seconds; `secrets` never show in messages.
 
     Plain http goes to loopback only, unless `plain_http`.
@@ -35,12 +34,15 @@ class Request:
 
     method: Literal["GET", "POST"]
     url: str
-    headers: Mapping[str, str] = field(repr=False)
-    form: Mapping[str, str] | None = field(repr=False, default=None)
+    headers: Mapping[str, str]
+    form: Mapping[str, str] | None = None
     deadline_s: float = DEADLINE_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
-    secrets: tuple[str, ...] = field(repr=False, default=())
+    secrets: tuple[str, ...] = ()
     plain_http: bool = False
+
+    def __repr__(self) -> str:
+        return repr_without(self, "headers", "form", "secrets")
 
     @property
     def host(self) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.clock import Clock
+from kimi_auth.support.text import repr_without
 
 from .certificates import untrusted
 from .coding import BODY_MAX, decoded
@@ -16,7 +16,7 @@ from .request import Request
 from .sanitize import clean, is_visible, redact, retry_after_s
 
 if TYPE_CHECKING:
-    from kimi_auth import http_libraries
+    from kimi_auth.support import http_libraries
 
 __all__ = ["RawResponse", "ResponseBuffer"]
 
@@ -25,8 +25,7 @@ LOOKS_MAX = 16
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class RawResponse:
+class RawResponse(NamedTuple):
     """A response from `host`. Only its size has been checked.
 
     `status` is 0 when no answer began. `body`: the part that arrived. `failure`: the class of the exception that ended
@@ -38,15 +37,18 @@ class RawResponse:
     host: str
     status: int = 0
     content_type: str = ""
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     etag: str = ""
     retry_after_s: float | None = None
     failure: type[Exception] | None = None
     message: str = ""
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = ()
     charset: str = ""
     coding: str = ""
     hint: str = ""
+
+    def __repr__(self) -> str:
+        return repr_without(self, "body", "secrets")
 
     @property
     def is_page(self) -> bool:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from kimi_auth.errors import KimiAuthError
 
@@ -26,8 +25,7 @@ ANY_ERROR = frozenset({"*"})
 _ERROR_CODE = re.compile(r"[a-z0-9_.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The facts that a table decides on. `status` is 0, and `error` and `shape` are "", if there is none.
 
     `failure` is the class of the exception that ended the request. An answer may have begun before it: then `status`
@@ -40,8 +38,7 @@ class Facts:
     failure: type[Exception] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row(Generic[Outcome_co]):
+class Row(NamedTuple, Generic[Outcome_co]):
     """One line of a table.
 
     Conditions: `status` in one of the ranges, `error` one of the codes, exactly this `shape`, `failure` of a class of

@@ -13,8 +13,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
-from kimi_auth.language import tr
-from kimi_auth.text import clean, one_line, same, visible
+from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean, one_line, same, visible
 
 __all__ = ["clean", "echoes", "excerpt", "is_visible", "redact", "retry_after_s"]
 

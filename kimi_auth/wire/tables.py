@@ -8,7 +8,6 @@ answer of a proxy, a load balancer or a bad network does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from kimi_auth.errors import (
@@ -22,7 +21,7 @@ from kimi_auth.errors import (
     SignInEnded,
     Unreachable,
 )
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 from .answers import AccountOutcome, CodeOutcome, ExchangeOutcome, ModelsOutcome, PollOutcome, RevokeOutcome
 from .rules import ANY_ERROR, Row, Table
@@ -120,15 +119,15 @@ _PAUSE: Row[Literal["unreachable"]] = Row(
     says=TOO_FAST,
     hint=TRY_LOGIN_AGAIN,
 )
-_SERVER_ERROR = replace(_PAUSE, why="a server error", status=SERVER_ERROR, says=RETURNED_AN_ERROR)
-_SERVER_ERROR_AS_OAUTH = replace(
-    _SERVER_ERROR, why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
+_SERVER_ERROR = _PAUSE._replace(why="a server error", status=SERVER_ERROR, says=RETURNED_AN_ERROR)
+_SERVER_ERROR_AS_OAUTH = _SERVER_ERROR._replace(
+    why="the same, said as an OAuth error (RFC 6749 §4.1.2.1)", status=OAUTH, error=NOT_NOW
 )
-_NETWORK = replace(
-    _PAUSE, why="the network (RFC 8628 §3.5: back off, go on)", status=(), failure=ANY_FAILURE, says=CANNOT_BE_REACHED
+_NETWORK = _PAUSE._replace(
+    why="the network (RFC 8628 §3.5: back off, go on)", status=(), failure=ANY_FAILURE, says=CANNOT_BE_REACHED
 )
-_PORTAL = replace(
-    _PAUSE, why="not an OAuth answer: it came from a proxy or a portal", status=(), says=ANSWERS_SOMETHING_ELSE
+_PORTAL = _PAUSE._replace(
+    why="not an OAuth answer: it came from a proxy or a portal", status=(), says=ANSWERS_SOMETHING_ELSE
 )
 _UNUSABLE: Row[Literal["refused"]] = Row(
     "refused",
@@ -142,7 +141,7 @@ CODE: Table[CodeOutcome] = (
     Row("code", "RFC 8628 §3.2", SUCCESS, shape="device_code"),
     _PAUSE,
     _SERVER_ERROR,
-    replace(_SERVER_ERROR_AS_OAUTH, error=NOT_NOW | {"slow_down"}),
+    _SERVER_ERROR_AS_OAUTH._replace(error=NOT_NOW | {"slow_down"}),
     Row(
         "refused",
         "the program, not the person (RFC 6749 §5.2)",
@@ -250,8 +249,7 @@ POLL: Table[PollOutcome] = (
         says=APPROVAL_UNREADABLE,
         hint=START_AGAIN,
     ),
-    replace(
-        _NETWORK,
+    _NETWORK._replace(
         why="another network, a portal: nothing was sent, and the code may still be approved",
         failure=("UntrustedError",),
         raises=ConfigError,
@@ -259,8 +257,7 @@ POLL: Table[PollOutcome] = (
     ),
     _UNUSABLE,
     _NETWORK,
-    replace(
-        _PORTAL,
+    _PORTAL._replace(
         why="a client error that is not OAuth: it ends the login if it repeats",
         status=REJECTED,
         raises=SignInEnded,
@@ -356,8 +353,8 @@ EXCHANGE: Table[ExchangeOutcome] = (
         says=ANSWER_INCOMPLETE,
         hint=IN_DOUBT_HINT,
     ),
-    replace(_NOT_OAUTH, why="an error that should not come with a 200", status=SUCCESS, error=ANY_ERROR),
-    replace(_NOT_OAUTH, why="a page for people: a proxy or a portal sent it", status=SUCCESS, shape="page"),
+    _NOT_OAUTH._replace(why="an error that should not come with a 200", status=SUCCESS, error=ANY_ERROR),
+    _NOT_OAUTH._replace(why="a page for people: a proxy or a portal sent it", status=SUCCESS, shape="page"),
     Row(
         "in_doubt",
         "a 200 without a token that can be read: the one that was sent may be spent",

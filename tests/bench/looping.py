@@ -3,7 +3,8 @@
     python -m bench.looping THING SHARE_DIR
 
 The heartbeat is a task that sleeps a millisecond, again and again: the longest gap between two beats is the longest stall,
-with whatever the machine's other programs took of it. The CPU that this process used within a gap is its own part.
+with whatever the machine's other programs took of it. The CPU that this process used within a gap is its own part, as far as the
+loop's thread did not wait for a processor, which other programs had.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -53,19 +55,31 @@ THINGS: dict[str, Callable[[Session], Awaitable[None]]] = {
 }
 
 
+class _Waited:
+    """For how long the thread that made it has waited for a processor so far, in seconds; 0 where the system does not say."""
+
+    def __init__(self) -> None:
+        found = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        self._file = found if found.exists() else None
+
+    def now_s(self) -> float:
+        return int(self._file.read_text().split()[1]) / 1e9 if self._file else 0.0
+
+
 async def _stalled(thing: Callable[[Session], Awaitable[None]], session: Session) -> tuple[float, float]:
     """The longest gap between two beats while `thing` runs, in seconds beyond the beat's own; and the most that this
     process itself computed within one gap."""
-    gap_s, own_s, is_over = 0.0, 0.0, False
+    gap_s, own_s, is_over, waited = 0.0, 0.0, False, _Waited()
 
     async def beat() -> None:
         nonlocal gap_s, own_s
-        at_s, cpu_s = time.perf_counter(), time.process_time()
+        at_s, cpu_s, waited_s = time.perf_counter(), time.process_time(), waited.now_s()
         while not is_over:
             await asyncio.sleep(BEAT_S)
             passed_s, used_s = time.perf_counter() - at_s - BEAT_S, time.process_time() - cpu_s
-            gap_s, own_s = max(gap_s, passed_s), max(own_s, min(passed_s, used_s))
-            at_s, cpu_s = time.perf_counter(), time.process_time()
+            stood_s = max(passed_s - (waited.now_s() - waited_s), 0.0)
+            gap_s, own_s = max(gap_s, passed_s), max(own_s, min(stood_s, used_s))
+            at_s, cpu_s, waited_s = time.perf_counter(), time.process_time(), waited.now_s()
 
     beating = asyncio.create_task(beat())
     await asyncio.sleep(20 * BEAT_S)  # the loop's own first steps

@@ -44,6 +44,6 @@ def table(folder: Path, *, quick: bool = False) -> Table:
         rows,
         [
             "Each in a new process, with its imports and the certificates. A task that beats each millisecond finds the gap.",
-            "'our part': the CPU that the process itself used within a gap; other programs take the rest. The target is for it.",
+            "'our part': the CPU that the process itself used within a gap, its loop's waits for a processor left out. The target is for it.",
         ],
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.models.kept_account import KeptAccount, subject_of
+from kimi_auth.models.kept_account import KeptAccount, SignIn, subject_of
 from kimi_auth.platforms import registry
 from kimi_auth.store import FileStore
 from kimi_auth.testing.emulator import Emulator
@@ -128,7 +128,7 @@ def test_a_login_says_who_it_is(kimi: Run, emulator: Emulator) -> None:
     forgets it."""
     assert "Signed in to Kimi Code as Emulated user." in kimi("login").out
     before = len(emulator.state.log)
-    assert "account: Emulated user" in kimi("status").out
+    assert "who: Emulated user" in kimi("status").out
     assert kimi("status", "--json").json["account"] == "Emulated user"
     assert len(emulator.state.log) == before
     kimi("token", "--refresh")
@@ -176,10 +176,10 @@ def jwt(**claims: object) -> Token:
 def test_the_login_of_another_account(tmp_path: Path) -> None:
     """A login that another program made has no name here where its token names another account."""
     kept = KeptAccount(tmp_path, KIMI)
-    kept.keep(jwt(sub="u1"), "Li")
-    assert kept.recall(jwt(sub="u1", exp=1)) == "Li"
-    assert kept.recall(jwt(sub="u2")) == ""
-    assert kept.recall(Token("opaque", "", 0.0, 0.0)) == ""
+    kept.keep(jwt(sub="u1"), "Li", 5.0)
+    assert kept.recall(jwt(sub="u1", exp=1)) == SignIn("Li", 5.0)
+    assert kept.recall(jwt(sub="u2")) == SignIn()
+    assert kept.recall(Token("opaque", "", 0.0, 0.0)) == SignIn()
     (file,) = (tmp_path / "kimi-auth" / "accounts").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -192,10 +192,10 @@ def test_the_login_of_another_account(tmp_path: Path) -> None:
 def test_a_file_that_is_none(tmp_path: Path, content: bytes) -> None:
     """It counts as absent."""
     kept = KeptAccount(tmp_path, KIMI)
-    kept.keep(Token("opaque", "", 0.0, 0.0), "Li")
+    kept.keep(Token("opaque", "", 0.0, 0.0), "Li", 5.0)
     (file,) = (tmp_path / "kimi-auth" / "accounts").iterdir()
     file.write_bytes(content)
-    assert kept.recall(Token("opaque", "", 0.0, 0.0)) == ""
+    assert kept.recall(Token("opaque", "", 0.0, 0.0)) == SignIn()
 
 
 @pytest.mark.parametrize(

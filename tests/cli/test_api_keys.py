@@ -65,14 +65,14 @@ def test_a_whole_life(kimi: Run, key: str, give: Callable[[str], None], share_di
     token = kimi("token", "--platform", "acme", "--json").json
     assert (token["access_token"], token["expires_at"], token["expires_in"]) == (key, None, None)
     assert kimi("models", "--platform", "acme").status == 0
-    out = kimi("logout", "--all")
+    out = kimi("logout", "--all", "--yes")
     assert (out.status, out.err) == (0, "")
     assert out.out.count("config: nothing of this platform is left in config.toml") == 2
     assert not (share_dir / "config.toml").exists()
     gone = kimi("token", "--platform", "acme")
     assert (gone.status, kimi("status", "--platform", "acme").err) == (3, gone.err)
     assert "sign in: kimi-auth login --platform acme --api-key-stdin" in gone.err
-    assert len(kimi("logout", "--all", "--json").json["signed_out"]) == 1
+    assert len(kimi("logout", "--all", "--yes", "--json").json["signed_out"]) == 1
 
 
 @pytest.mark.parametrize(("text", "status"), [("", 9), ("no key\n", 9), ("x" * 9000, 9), ("of-somebody-else\n", 4)])

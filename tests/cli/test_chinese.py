@@ -20,9 +20,9 @@ from kimi_auth.cli import pictures
 from kimi_auth.cli.declared import PLAIN
 from kimi_auth.cli.program import HOMES
 from kimi_auth.cli.view_picture import render
-from kimi_auth.language import spoken
+from kimi_auth.support.language import spoken
+from kimi_auth.support.text import cells
 from kimi_auth.testing.emulator import Emulator
-from kimi_auth.text import cells
 
 from .conftest import Said
 from .screen import Screen
@@ -115,7 +115,7 @@ FOR_PROGRAMS = [
     ("platforms", "--json"),
     ("platforms", "check", "--json", "/nonexistent"),
     ("logout", "--json"),
-    ("logout", "--json", "--all"),
+    ("logout", "--json", "--all", "--yes"),
     ("adopt", "--json"),
     ("--version",),
 ]
@@ -180,7 +180,7 @@ def test_a_stored_token_needs_no_language(kimi: Callable[..., Said]) -> None:
     assert kimi("login").status == 0
     said, modules = loaded("token", **CHINESE)
     assert (said, {"0"} & modules) == ("", {"0"})
-    assert not {"gettext", "kimi_auth.language"} & modules
+    assert not {"gettext", "kimi_auth.support.language"} & modules
     said, modules = loaded("token", stdout="/dev/full", **CHINESE)
     assert said.startswith("kimi-auth: 无法写入标准输出：")
     assert {"1", "gettext"} <= modules
@@ -239,7 +239,7 @@ def test_a_terminal_shows_every_character(width: int) -> None:
 
 def test_cells_are_counted_as_rich_counts_them() -> None:
     """Our width of a text, which needs no drawing, is rich's for everything that the catalogue says."""
-    from kimi_auth.language import _catalogue
+    from kimi_auth.support.language import _catalogue
 
     catalogue = _catalogue("zh")
     texts = [text for text in catalogue._catalog.values() if text.isprintable()]  # type: ignore[attr-defined]

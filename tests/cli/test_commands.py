@@ -225,7 +225,7 @@ def test_two_platforms_come_and_go(kimi: Run, emulator: Emulator, share_dir: Pat
     (share_dir / "config.toml").write_text(OWN_DEFAULT)
     for platform in ("kimi-code", "acme"):
         assert kimi("login", "--platform", platform).status == 0
-    said = [kimi("logout", *(["--platform", out] if out != "--all" else [out])) for out in outs]
+    said = [kimi("logout", *(["--platform", out] if out != "--all" else [out, "--yes"])) for out in outs]
     assert all("config: nothing of this platform is left in config.toml\n" in each.out for each in said)
     assert (share_dir / "config.toml").read_text() == OWN_DEFAULT
     lines = [line for each in said for line in each.out.splitlines() if line.startswith("platform: ")]
@@ -271,7 +271,7 @@ def test_what_cannot_be_done_is_one_line(kimi: Run, name: str) -> None:
     assert said.err.rstrip().endswith(")")
 
 
-@pytest.mark.parametrize("args", [("status",), ("login",), ("token",), ("doctor",), ("logout", "--all")])
+@pytest.mark.parametrize("args", [("status",), ("login",), ("token",), ("doctor",), ("logout", "--all", "--yes")])
 @pytest.mark.parametrize("place", ["KIMI_SHARE_DIR", "--config-file"])
 def test_a_home_that_nobody_has(kimi: Run, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], place: str) -> None:
     """`~name` of an unknown user: one line that names it, with the next step, on every path to it."""
@@ -319,6 +319,7 @@ def test_status_tells_programs_as_much_as_people(
         said.json["sources"]
         == usual["sources"]
         == {
+            "account": "default",
             "api_base": "KIMI_CODE_BASE_URL",
             "credential": "file",
             "oauth_host": "KIMI_CODE_OAUTH_HOST",

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ import pytest
 
 from kimi_auth import renewal
 from kimi_auth.advisory import renew_if_due, successor_of
-from kimi_auth.children import python_command
 from kimi_auth.credential import detached
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.platforms import Platform
 from kimi_auth.platforms.spec import builtin
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
+from kimi_auth.support.children import python_command
 from kimi_auth.testing.emulator import Emulator, Fault
 from kimi_auth.token import Token
 
@@ -386,7 +385,7 @@ def test_patience_with_a_successor_is_bounded(strict_platform: Path, monkeypatch
 
 def test_what_the_environment_keeps() -> None:
     """What selects the login and reaches the server; the variables that a platform names are among it, keys are not."""
-    custom = replace(next(p for p in builtin() if p.oauth), api_base_env=("ACME_API",))
+    custom = next(p for p in builtin() if p.oauth)._replace(api_base_env=("ACME_API",))
     environ = {
         "HOME": "/home/user", "ACME_API": "https://a.example", "KIMI_CODE_OAUTH_HOST": "https://b.example",
         "HTTPS_PROXY": "http://p", "no_proxy": "x", "SSL_CERT_FILE": "ca.pem", "PYTHONPATH": "lib:/abs", "LC_ALL": "C",
@@ -406,7 +405,7 @@ def test_what_the_environment_keeps() -> None:
 
 def test_a_child_python_is_as_isolated_as_we_are() -> None:
     """-P always, -E, -s and -I as they were given."""
-    shown = "import kimi_auth.children as c; print(*c.python_command('x')[1:])"
+    shown = "import kimi_auth.support.children as c; print(*c.python_command('x')[1:])"
     for flags, expected in (([], "-P"), (["-E"], "-P -E"), (["-s"], "-P -s"), (["-I"], "-I")):
         done = subprocess.run([sys.executable, *flags, "-c", shown], capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"{expected} -c import runpy")

@@ -662,7 +662,7 @@ def test_a_credential_that_is_no_file(house: House) -> None:
     session = Session(store=MemoryStore(house.store._clock))
     nothing = session.status()
     assert credential.file_of(session) is None
-    for look in (credential.private, disk.writers, disk.writable):
+    for look in (credential.told, disk.writers, disk.writable):
         assert list(look(session, nothing)) == []
 
 

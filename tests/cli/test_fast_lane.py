@@ -438,10 +438,11 @@ def test_it_loads_next_to_nothing(login: House, argv: list[str]) -> None:
 
 
 BESIDE = {
-    "kimi_auth.children",
+    "kimi_auth.support",
+    "kimi_auth.support.children",
     "kimi_auth.credential",
     "kimi_auth.credential.detached",
-    "kimi_auth.lazily",
+    "kimi_auth.support.lazily",
     "kimi_auth.store",
     "kimi_auth.store.holders",
 }
@@ -463,7 +464,7 @@ def test_a_renewal_is_started_without_the_full_program(login: House) -> None:
     started, ended = done.stderr.splitlines()
     status, *loaded = ended.split()
     assert (status, done.stdout) == ("0", f"{GOOD['access_token']}\n")
-    assert started == f"kimi-code {Path.home()}"
+    assert started == f"kimi-code@default {Path.home()}"
     assert set(loaded) - FREE == OURS | BESIDE
 
 

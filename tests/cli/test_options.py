@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from house.patience import ended
 
-from kimi_auth import extras
 from kimi_auth.machine import Library
 from kimi_auth.platforms import registry
+from kimi_auth.support import extras
 from kimi_auth.testing.emulator import Emulator, Fault
 
 Run = Callable[..., Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.cli.hints import for_platform, platform_named
+from kimi_auth.cli.hints import for_login, platform_named
 from kimi_auth.platforms import registry
 from kimi_auth.testing.emulator import Emulator
 
@@ -163,9 +163,9 @@ def test_a_platform_without_a_catalogue(kimi: Any, own: Any, models: str, names:
 )
 def test_a_hint_for_a_platform(text: str, named: str) -> None:
     """Each command that takes a platform gets the one that was named, once."""
-    assert for_platform(text, "x") == named
-    assert for_platform(named, "x") == named
-    assert for_platform(text, "") == text
+    assert for_login(text, "x") == named
+    assert for_login(named, "x") == named
+    assert for_login(text, "") == text
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import pytest
 from house.patience import joined
 from rich.text import Text
 
-from kimi_auth import browser
 from kimi_auth.cli import demo
 from kimi_auth.cli.errors import status_error
 from kimi_auth.cli.terminal import Terminal, one_line
@@ -25,6 +24,7 @@ from kimi_auth.credential.status import LoginReport, Status
 from kimi_auth.errors import AccessDenied, KimiAuthError, ModelsPending, NotSignedIn, Revoked, Unreachable
 from kimi_auth.login.outcome import login_error
 from kimi_auth.machine import Library
+from kimi_auth.support import browser
 from kimi_auth.testing.emulator import Emulator
 
 Run = Callable[..., Any]

@@ -165,7 +165,7 @@ def test_steps_to_come_are_shown_while_there_is_hope() -> None:
 
 def test_the_code_alone_must_be_typed() -> None:
     """Without a link that carries the code, the person is asked to type it."""
-    bare = told(replace(SHOWN, code=replace(CODE, verification_uri_complete="")))
+    bare = told(replace(SHOWN, code=CODE._replace(verification_uri_complete="")))
     assert "  and type the code BCDF-GHJK" in drawn(bare)
 
 
@@ -200,7 +200,7 @@ LONG = "https://auth.example/device?" + "&".join(f"parameter{number}=value{numbe
 @pytest.mark.parametrize("weather", [WAITING, SLOWED, OFFLINE, Notice("warning", "Something " + "long " * 30)])
 def test_nothing_is_cut_short(width: int, height: int, url: str, weather: Notice) -> None:
     """At any size: the whole link, the whole code, the caution; no "…", no line wider than the terminal."""
-    state = told(replace(SHOWN, code=replace(CODE, verification_uri_complete=url)), weather)
+    state = told(replace(SHOWN, code=CODE._replace(verification_uri_complete=url)), weather)
     lines = drawn(state, width=width, height=height)
     assert not [line for line in lines if "…" in line or len(line) > width]
     assert url in "".join(line.strip() for line in lines)
@@ -217,7 +217,7 @@ def test_nothing_is_cut_short(width: int, height: int, url: str, weather: Notice
 
 def test_a_long_link_starts_at_the_edge() -> None:
     """A link that needs several lines has no margin, so that selecting the lines selects the link."""
-    state = told(replace(SHOWN, code=replace(CODE, verification_uri_complete=LONG)))
+    state = told(replace(SHOWN, code=CODE._replace(verification_uri_complete=LONG)))
     lines = drawn(state)
     first = next(number for number, line in enumerate(lines) if line.startswith("https"))
     assert "".join(lines[first : first + 4]).startswith(LONG)
@@ -242,7 +242,7 @@ def test_it_fits_an_ordinary_terminal() -> None:
 def test_the_servers_words_are_no_markup() -> None:
     """What a server says is text, also when it looks like rich's markup or an emoji code."""
     state = told(
-        replace(SHOWN, code=replace(CODE, user_code="[red]A[/]")), Notice("unreachable", "[bold]:smile:[/bold]")
+        replace(SHOWN, code=CODE._replace(user_code="[red]A[/]")), Notice("unreachable", "[bold]:smile:[/bold]")
     )
     lines = drawn(state)
     assert "  It must show or ask for the code [red]A[/]" in lines
@@ -300,7 +300,7 @@ def test_the_qr_code_stands_where_there_is_room() -> None:
     assert [line[83:] for line in beside][: len(blocks)] == [block.rstrip() for block in blocks]
     assert [line[:83].rstrip() for line in beside][: len(plain)] == plain
     assert drawn(state, width=82 + len(blocks[0]), code_qr=code)[:-1] == plain
-    long = told(replace(SHOWN, code=replace(CODE, verification_uri_complete="https://a.example/" + "x" * 70)))
+    long = told(replace(SHOWN, code=CODE._replace(verification_uri_complete="https://a.example/" + "x" * 70)))
     assert [line[:83].rstrip() for line in drawn(long, width=140, code_qr=code)][: len(plain) + 1] == drawn(long)
     below = drawn(state, height=FULL_HEIGHT + len(blocks) + 1, code_qr=code)
     assert len(below) == len(plain) + 1 + len(blocks)
@@ -357,7 +357,7 @@ def test_as_lines_with_a_code_to_type() -> None:
     """The short link, the code to type, and a life of seconds."""
     lines: list[str] = []
     PlainView(lines.append, "Kimi Code").tell(
-        replace(SHOWN, code=replace(CODE, verification_uri_complete=""), left_s=42.0)
+        replace(SHOWN, code=CODE._replace(verification_uri_complete=""), left_s=42.0)
     )
     assert lines[1].endswith(f": {CODE.verification_uri}")
     assert lines[2:] == [
@@ -452,7 +452,7 @@ def test_keys_are_promised_where_they_are_heard(has_keys: bool) -> None:
 
 def test_a_very_long_link_comes_after_its_code() -> None:
     """A picture too high for a terminal is cut off at its end, and the code stays visible."""
-    code = replace(CODE, verification_uri_complete="https://a.example/" + "x" * 1900)
+    code = CODE._replace(verification_uri_complete="https://a.example/" + "x" * 1900)
     shown = "\n".join(drawn(told(replace(SHOWN, code=code))))
     assert shown.index(code.user_code) < shown.index("https://a.example/")
 

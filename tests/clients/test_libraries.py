@@ -14,7 +14,7 @@ import pytest
 from house.libraries import LIBRARIES
 
 from kimi_auth.clients import BearerAuth, Targets
-from kimi_auth.http_libraries import library_for, loaded
+from kimi_auth.support.http_libraries import library_for, loaded
 
 HOME = "https://api.kimi.com"
 

@@ -17,7 +17,8 @@ import httpx
 from kimi_cli.auth.oauth import KIMI_CODE_OAUTH_KEY, OAuthManager, load_tokens, login_kimi_code
 from kimi_cli.config import OAuthRef, load_config
 
-REF = OAuthRef(storage="file", key=KIMI_CODE_OAUTH_KEY)
+KEY = os.environ.get("OAUTH_KEY_OF_THE_TEST", KIMI_CODE_OAUTH_KEY)
+REF = OAuthRef(storage="file", key=KEY)
 
 
 async def obey(do: str, manager: OAuthManager) -> dict[str, Any]:
@@ -27,7 +28,7 @@ async def obey(do: str, manager: OAuthManager) -> dict[str, Any]:
         await manager.ensure_fresh()
     config = load_config()
     token = load_tokens(REF)
-    bearer = manager.get_cached_access_token(KIMI_CODE_OAUTH_KEY) if do == "refresh" else token and token.access_token
+    bearer = manager.get_cached_access_token(KEY) if do == "refresh" else token and token.access_token
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer or 'none'}"}, trust_env=False) as client:
         answer = await client.get(os.environ["KIMI_CODE_BASE_URL"] + "/models")
     return {

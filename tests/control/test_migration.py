@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -428,7 +428,7 @@ def test_a_keyring_that_does_not_work_costs_one_try(home: Home, session: Session
 
 def test_logout_of_a_login_in_the_keyring(home: Home, session: Session) -> None:
     """It moves first, so that nothing is left behind: no entry, no credential, no provider."""
-    session._components.platform = replace(session.platform, revocation="none")
+    session._components.platform = session.platform._replace(revocation="none")
     assert session.logout_sync().state == "absent"
     assert home.keyring.held == {}
     assert home.stored is not None

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
 from kimi_auth.models import CatalogueCache, ConfigFile, ModelEntry
 from kimi_auth.models import sync as flow
-from kimi_auth.models.account import BearerRejected, PlatformConfig
+from kimi_auth.models.discovery import BearerRejected
+from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.platforms import Registry
 from kimi_auth.session import Session
 from kimi_auth.wire import Answer
@@ -196,7 +196,7 @@ class Source:
     """A platform whose bearers a test gives: the first one, and what comes after a rejection."""
 
     def __init__(self, api: Any, *bearers: Any) -> None:
-        self.platform = replace(Registry().get("kimi-code"), api_base=api.base)
+        self.platform = Registry().get("kimi-code")._replace(api_base=api.base)
         self._bearers = list(bearers)
         self._stored: Any = ""
         self.rejections: list[str] = []

@@ -346,6 +346,30 @@ IN_BAD_WEATHER = [
 ]  # fmt: skip
 
 
+LEFT_BEHIND = {"withdrawing": (True, "pair"), "revoking": (False, "signed out"), "postponing_in_doubt": (True, "pair")}
+"""By scene: whether a claim is on disk after the death, of whichever pair, and what the record is. `diagrams/review.html` says the
+same in "If the process dies"."""
+
+
+@pytest.mark.parametrize("scene", LEFT_BEHIND)
+def test_what_a_death_leaves_on_disk(stage: Stage, scene: str) -> None:
+    """The files are those that the pages list: a claim of a replaced pair stays, and a logout's record has none."""
+    around, (has_claim, record) = SCENES[scene], LEFT_BEHIND[scene]
+    stage.sign_in("expired")
+    around.before(stage)
+    worker = stage.start("obtain", gates=list(around.gates), hurry=True)
+    for gate in around.gates[:-1]:
+        worker.held(gate)
+        around.meanwhile(stage)
+        worker.order("on")
+    worker.held(around.gates[-1])
+    sigkill(worker)
+    snapshot = stage.store.read()
+    assert ("pair" if snapshot.token and snapshot.token.refresh_token else "signed out") == record
+    claims = [file.name for file in stage.share_dir.rglob("*") if file.is_file() and file.name.endswith(".next")]
+    assert bool(claims) == has_claim, claims
+
+
 @pytest.mark.parametrize(("how", "scene"), IN_BAD_WEATHER)
 def test_ended_in_bad_weather(stage: Stage, how: str, scene: str) -> None:
     """On the steps off the straight road too, the next run works, or reports the true state."""

@@ -311,7 +311,7 @@ def with_origins(login: Login) -> None:
 
     async def request() -> Any:
         answer = await request_code()
-        return replace(answer, value=replace(answer.value, origins=ORIGINS))
+        return answer._replace(value=answer.value._replace(origins=ORIGINS))
 
     login.life.server.request_code = request
 
@@ -616,7 +616,7 @@ def test_a_token_that_is_no_bearer_token_is_given_back(login: Login, ends_early:
 
     async def mac(device_code: str) -> Any:
         answer = await poll(device_code)
-        return replace(answer, value=replace(answer.value, token_type="mac")) if answer.value else answer
+        return answer._replace(value=answer.value._replace(token_type="mac")) if answer.value else answer
 
     server.poll = mac
     if ends_early:

@@ -27,7 +27,7 @@ AWAY = "the database cannot be reached"
 
 
 class FarStore(MemoryStore):
-    """A store behind a network that a test takes away. Reads are of memory; `look` brings what is stored now."""
+    """A store behind a network that a test takes away. Reads are of memory; `look` brings the stored record."""
 
     def __init__(self, clock: VirtualClock, *, is_seen: bool = True) -> None:
         super().__init__(clock)
@@ -89,7 +89,7 @@ class World:
     ],
 )
 def test_what_is_known_of_it_decides(left_s: float | None, mark: RevokedMark | None, state: str) -> None:
-    """The last known token serves while it lives; afterwards, and where none is known, the store is what is missing."""
+    """The last known token serves while it lives; afterwards, and where none is known, the store is missing."""
     token = None if left_s is None else Token("a", "r", 1000.0 + left_s, 900.0)
     problem = StorageError(AWAY)
     snapshot = Snapshot("unreachable", (), token, fingerprint(token) if token else "", problem)
@@ -138,7 +138,7 @@ def test_it_is_asked_in_a_thread(tmp_path: Path) -> None:
 
 
 def test_to_show_it_looks_first(tmp_path: Path) -> None:
-    """`status` of a process that has seen nothing yet shows what is stored."""
+    """`status` of a process that has seen nothing yet shows the stored login."""
     world = World(tmp_path, is_seen=False)
     assert world.session.status().state == "fresh"
     assert world.store.looks == [threading.main_thread()]
@@ -157,7 +157,7 @@ def test_under_the_lock_it_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_siblings_are_made_the_same_way(tmp_path: Path) -> None:
-    """`stores` makes the place of each platform's login from its key; beside one given store there is no other login."""
+    """`stores` makes the store of each platform's login from its key; beside one given store there is no other login."""
     clock = VirtualClock()
     made: dict[str, MemoryStore] = {}
 

@@ -28,8 +28,9 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("doctor", "--verify"),),
     "lend": (("lend", "{home}/box", "--", "true"),),
     "adopt": (("adopt", "--issuer", "{host}"),),
+    "accounts": (("accounts",), ("accounts", "use", "default")),
     "diagram": (("diagram",),),
-    "logout": (("logout",), ("logout", "--all")),
+    "logout": (("logout",), ("logout", "--all", "--yes")),
 }
 """What root types, for each command of the share dir, in this order: a login has to be there for the others."""
 

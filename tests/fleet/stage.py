@@ -234,6 +234,8 @@ class Stage:
     seen: list[Pair] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     order: dict[str, int] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    """Of every process, beside what names the server."""
 
     def __post_init__(self) -> None:
         if self.share_dir == Path():
@@ -349,6 +351,7 @@ class Stage:
 
     def start(self, call: str, *, fleet: bool = False, **options: Any) -> Worker:
         """A process that makes one call, and has come as far as being ready for it; of a `fleet`, it begins at `go`."""
+        own_environ = options.pop("environ", {})
         options = {"call": call, "share_dir": str(self.share_dir), **options}
         pass_fds = tuple(options[name] for name in ("start",) if name in options)
         if fleet:
@@ -362,7 +365,7 @@ class Stage:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**environ, **self.emulator.env},
+                env={**environ, **self.emulator.env, **self.environ, **own_environ},
                 pass_fds=pass_fds,
             )
         worker = Worker(process, errors)

@@ -17,7 +17,6 @@ from fuzz.mutate import mutations
 from hypothesis import settings
 
 from kimi_auth import __main__ as fast_lane
-from kimi_auth import urls
 from kimi_auth.errors import ConfigError, CorruptCredential
 from kimi_auth.machine import trace
 from kimi_auth.models import parse_catalogue
@@ -28,6 +27,7 @@ from kimi_auth.review import walk_picture
 from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Backoff, RevokedMark
 from kimi_auth.store.owners import Owner
+from kimi_auth.support import urls
 from kimi_auth.token import Token, fingerprint, parse_record, phase
 from kimi_auth.wire import answers, decode, discovery, interpret, sanitize
 from kimi_auth.wire.response import RawResponse

@@ -103,6 +103,7 @@ def test_a_shared_life(stage_with: Callable[..., Stage], capsys: pytest.CaptureF
     assert stage.rotated[OURS] <= needs
     assert stage.rotated[OURS] > 0
     assert stage.rotated[THEIRS] > 0
+    assert len(turns.count) == 4
     assert stage.rotated.total() == state.counts["rotations"]
     if not was_renewing:  # a pair whose answer died with its process may be lost; that has tests of its own
         assert (turns.failed, kept[0].returncode, state.counts["reuse_seen"]) == ([], 0, 0)

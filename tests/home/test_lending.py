@@ -68,3 +68,43 @@ def test_the_command(
     assert place.read_text() == record(expires_at=json.loads(place.read_text())["expires_at"])
     assert main(["lend", "--home", str(code_home), str(code_home)]) == 2
     assert os.environ.get("KIMI_CODE_HOME") is None
+
+
+def test_for_a_kimi_cli(
+    code_home: Path, record: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A Kimi CLI's record has the key that it knows and the true end; its command sees that home and not the login's."""
+    ends_at = int(time.time()) + 850
+    place = code_home / "credentials/kimi-code.json"
+    place.write_text(record(expires_at=ends_at))
+    place.chmod(0o600)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("KIMI_CODE_HOME", str(code_home))
+    monkeypatch.delenv("KIMI_SHARE_DIR", raising=False)
+    box = code_home.parent / "box"
+    monkeypatch.chdir(code_home.parent)
+    script = """import json, os, pathlib
+home = pathlib.Path(os.environ["KIMI_SHARE_DIR"])
+print(json.dumps([str(home), os.environ.get("KIMI_CODE_HOME"), (home / "credentials/kimi-code.json").read_text()]))"""
+    assert main(["lend", "--for", "kimi-cli", "box", "--", sys.executable, "-c", script]) == 0
+    home, other, lent = json.loads(capfd.readouterr().out)
+    assert (home, other) == (str(box), None)
+    told = json.loads(lent)
+    assert (told["access_token"], told["refresh_token"], told["expires_at"]) == ("access-1", "", ends_at)
+    assert list(box.glob("credentials/*")) == []
+
+
+def test_what_lend_refuses(
+    code_home: Path, record: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A program that it does not know, a command that is not there, and no login at all: one line and the usual status."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    box, home = str(code_home.parent / "box"), str(code_home)
+    assert main(["lend", "--home", home, "--for", "kimi", box]) == 2
+    assert "known: kimi-cli, kimi-code" in capfd.readouterr().err
+    assert main(["lend", "--home", home, box, "--", "true"]) == 3
+    (code_home / "credentials/kimi-code.json").write_text(record(expires_at=int(time.time()) + 850))
+    capfd.readouterr()
+    assert main(["lend", "--home", home, box, "--", "no-such-command"]) == 127
+    assert "lend: there is no command 'no-such-command'" in capfd.readouterr().err
+    assert list(Path(box).glob("credentials/*")) == []

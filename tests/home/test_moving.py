@@ -155,3 +155,13 @@ def test_another_login_is_not_shared_over(
     assert main(["adopt", "--home", str(code_home)]) == 3
     assert "kimi-auth login --home" in capfd.readouterr().err
     assert main(["adopt", "--home", "kimi-cli"]) == 2
+
+
+@pytest.mark.parametrize("way", [[], ["--move"]], ids=["shared", "moved"])
+def test_without_kimi_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: list[str]) -> None:
+    """Where there is no kimi-code, nothing is adopted and no home of it is made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KIMI_SHARE_DIR", "KIMI_CODE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["adopt", *way]) == 3
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import httpx
 import httpx2
 import pytest
 
-from kimi_auth import http_libraries
+from kimi_auth.support import http_libraries
 
 __all__ = ["LIBRARIES", "in_library"]
 

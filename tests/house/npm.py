@@ -82,7 +82,8 @@ class Program(NamedTuple):
 
 OIDC_PROVIDER: Final = Program("oidc-provider", TESTS / "servers/oidc")
 KIMI_CODE: Final = Program("kimi-code", TESTS / "home/node", node_min=(22, 19))
-PROGRAMS: Final = (OIDC_PROVIDER, KIMI_CODE)
+QUINT: Final = Program("quint", TESTS / "proof/checkers")
+PROGRAMS: Final = (OIDC_PROVIDER, KIMI_CODE, QUINT)
 
 
 def tool(name: str) -> str | None:

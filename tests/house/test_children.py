@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import kimi_auth
-from kimi_auth import children
 from kimi_auth.cli import demo
+from kimi_auth.support import children
 
 PACKAGE = Path(kimi_auth.__file__).parent
 INTERPRETER = {"executable", "_base_executable", "orig_argv"}
@@ -96,7 +96,7 @@ def test_the_demo_is_safe_in_any_directory(hostile: Path, monkeypatch: pytest.Mo
 
 PROGRAM = """
 import os, subprocess, sys
-from kimi_auth.children import python_command
+from kimi_auth.support.children import python_command
 sys.exit(subprocess.run(python_command("kimi_auth", "--version"), cwd={cwd!r}).returncode)
 """
 

@@ -19,8 +19,8 @@ THIRD_PARTY = {
     "aiohttp": {"clients"},  # types only
     "anthropic": {"clients"},
     "certifi": {"wire"},
-    "httpx": {"http_libraries", "clients", "cli"},  # types only, but for the demo, which is a client like any other
-    "httpx2": {"http_libraries", "clients"},  # types only
+    "httpx": {"support", "clients", "cli"},  # types only, but for the demo, which is a client like any other
+    "httpx2": {"support", "clients"},  # types only
     "idna": {"clients"},
     "keyring": {"store"},
     "pydantic": {"platforms", "models"},

@@ -15,9 +15,9 @@ from servers.fixtures import Pool
 from servers.real_server import RealServer
 
 from kimi_auth import BearerAuth, NotSignedIn, Unreachable, drain
-from kimi_auth.http_libraries import library_for
 from kimi_auth.login.view import SilentView
 from kimi_auth.session import Session
+from kimi_auth.support.http_libraries import library_for
 from life.world import Home, Person, SharedTime
 
 LOOPS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {

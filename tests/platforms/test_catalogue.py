@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,7 +188,7 @@ def test_capabilities(kimi: Platform, moonshot: Platform, model: ModelEntry, exp
     """The rules of the data, and one order."""
     assert capabilities(kimi, model) == expected
     assert capabilities(moonshot, model) == expected
-    assert capabilities(replace(kimi, capability_rules=()), model) == ()
+    assert capabilities(kimi._replace(capability_rules=()), model) == ()
 
 
 def test_offered(kimi: Platform, moonshot: Platform) -> None:
@@ -358,7 +357,7 @@ def test_login_with_api_key(moonshot: Platform) -> None:
 
 def test_services_of_a_platform_with_api_key(moonshot: Platform, models: Models) -> None:
     """Without OAuth a service is known by its URL: ours is written and taken out, another one is neither."""
-    platform = replace(moonshot, search_path="/search", model_prefixes=())
+    platform = moonshot._replace(search_path="/search", model_prefixes=())
     config = after({}, plan({}, platform, models, reason="login", api_key="sk"))
     assert config["services"] == {"moonshot_search": {"base_url": "https://api.moonshot.cn/v1/search", "api_key": "sk"}}
     assert not unplan(after(config, unplan(config, platform)), platform)

@@ -12,7 +12,6 @@ import os
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -364,7 +363,7 @@ def test_removed_file_written_meanwhile(
 def test_no_update_is_lost(share: Path, kimi: Platform) -> None:
     """Writers at the same moment come one after another, each on what the one before has left."""
     ConfigFile(share).apply(lambda config: plan(config, kimi, (ModelEntry(id="m"),), reason="login"))
-    platforms = [replace(kimi, id=f"p{number}") for number in range(8)]
+    platforms = [kimi._replace(id=f"p{number}") for number in range(8)]
     start = threading.Barrier(len(platforms))
 
     def sign_in(platform: Platform) -> None:

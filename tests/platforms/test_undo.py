@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from kimi_auth.models.undo import UndoFile
 from kimi_auth.platforms import Platform, registry
 
 KIMI, KEYED = registry.get("kimi-code"), registry.get("moonshot-cn")
-ACME = replace(KIMI, id="acme", search_path=None)
+ACME = KIMI._replace(id="acme", search_path=None)
 PLATFORMS = (KIMI, ACME, KEYED)
 MODELS = {
     KIMI.id: (ModelEntry(id="kimi-a", supports_reasoning=True), ModelEntry(id="kimi-b")),

@@ -450,6 +450,25 @@ def test_a_picture_fits_and_grows(desk: Page, page_file: Path) -> None:
         assert now() == pytest.approx(expected, abs=1)
 
 
+def test_lens_and_player_on_a_phone(desk: Page, page_file: Path) -> None:
+    """At 390 px the lens shows the addressed arrow inside the window and off its row; choices are large enough for a
+    finger, and one leads on."""
+    desk.set_viewport_size({"width": 390, "height": 760})
+    go(desk, page_file, "walk/world")
+    buttons = desk.locator("#walk .choices button")
+    assert all(buttons.nth(number).bounding_box()["height"] >= 40 for number in range(buttons.count()))  # type: ignore[index]
+    before = desk.url
+    buttons.first.click()
+    assert desk.url != before
+    go(desk, page_file, "token_refresh.claiming.interrupted")
+    lens = desk.locator("#lens").bounding_box()
+    row = desk.locator('[id="token_refresh.claiming.interrupted"]').bounding_box()
+    assert row is not None
+    if lens is not None and lens["height"]:  # it is empty where the picture itself is in sight
+        assert 0 <= lens["x"] <= lens["x"] + lens["width"] <= 390
+        assert lens["y"] + lens["height"] <= row["y"] or row["y"] + row["height"] <= lens["y"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(desk: Page, page_file: Path, scheme: Any) -> None:
     """At 390 px nothing is wider than the screen, in the player neither, and text has contrast in light and dark."""

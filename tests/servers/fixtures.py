@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import pytest
 from house import npm
 
+from servers.postgres import Cluster, missing
 from servers.real_server import RealServer, Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ ServerFactory: TypeAlias = Callable[..., RealServer]
 Missing: TypeAlias = tuple[str, str]  # the reason, and the command that removes it
 
 MARKERS: Final = {
+    "postgres": "real_server",
+    "postgres_factory": "real_server",
     "oidc_server": "real_server",
     "oidc_server_factory": "real_server",
     "authlib_server": "real_server",
@@ -153,3 +156,42 @@ def browser_page(chromium: Browser) -> Iterator[Page]:
     context.set_default_timeout(0)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server with our tables, for every test of the run: each takes a key of its own."""
+    cluster = new_cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def postgres_factory() -> Iterator[Callable[..., Cluster]]:
+    """Makes servers that a test may stop, break and restart; `options` are settings of postgresql.conf."""
+    made: list[Cluster] = []
+
+    def make(**options: object) -> Cluster:
+        made.append(new_cluster(**options))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.close()
+
+
+def new_cluster(**options: object) -> Cluster:
+    """A running server with our tables. Skips the test where there is no PostgreSQL."""
+    if lack := missing("initdb", "pg_ctl") or _lacking_psycopg():
+        unavailable(f"PostgreSQL cannot run: {lack[0]}", lack[1])
+    cluster = Cluster(**options)
+    cluster.make_tables()
+    return cluster
+
+
+def _lacking_psycopg() -> Missing | None:
+    return (
+        None if importlib.util.find_spec("psycopg") else ("psycopg cannot be imported", "pip install -e '.[postgres]'")
+    )

@@ -16,9 +16,12 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
+
+from kimi_auth.store.postgres import sql
 
 PORT = 5432
 """Of a UNIX socket's name: no port is taken."""
@@ -50,6 +53,7 @@ class Cluster:
     def __init__(self, **options: object) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ka-pg-", dir="/tmp"))
         self._held = ExitStack()
+        self._keys = 0
         self._held.callback(shutil.rmtree, self.folder, ignore_errors=True)
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
@@ -65,6 +69,19 @@ class Cluster:
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.writelines(f"{name} = {value}\n" for name, value in settings.items())
         self.start()
+
+    def make_tables(self) -> None:
+        """The schema, the roles, and a login role for each: `renewer`, `reader`."""
+        with self.admin() as admin:
+            admin.execute(sql.SCHEMA)
+            admin.execute(sql.ROLES)
+            for name in ("renewer", "reader"):
+                admin.execute(f"CREATE ROLE {name} LOGIN IN ROLE kimi_auth_{name}")
+
+    def new_key(self) -> str:
+        """A key that no other test has."""
+        self._keys += 1
+        return f"oauth/test-{self._keys}"
 
     def start(self) -> None:
         """Starts the server, and returns when it answers."""
@@ -82,8 +99,8 @@ class Cluster:
 
     def url(self, user: str = "renewer", database: str = "postgres", **parameters: object) -> str:
         """The address for `KIMI_AUTH_STORE`."""
-        words = "".join(f"&{name}={value}" for name, value in parameters.items())
-        return f"postgresql:///{database}?host={parameters.pop('host', self.folder)}&user={user}{words}"
+        words = {"host": self.folder, "user": user} | parameters
+        return f"postgresql:///{database}?{'&'.join(f'{name}={value}' for name, value in words.items())}"
 
     def admin(self, **options: Any) -> Any:
         """A connection of the superuser, in autocommit mode."""
@@ -118,7 +135,7 @@ class Bouncer:
         config = self.folder / "pgbouncer.ini"
         config.write_text(
             f"[databases]\n* = host={cluster.folder} port={PORT}\n[pgbouncer]\nlisten_addr =\nlisten_port = {PORT}\n"
-            f"unix_socket_dir = {self.folder}\nauth_type = any\nauth_file = {self.folder}/users\npool_mode = {mode}\n"
+            f"unix_socket_dir = {self.folder}\nauth_type = trust\nauth_file = {self.folder}/users\npool_mode = {mode}\n"
             f"default_pool_size = 10\nignore_startup_parameters = extra_float_digits,options\nlogfile = {self.folder}/log\n"
         )
         (self.folder / "users").write_text('"renewer" ""\n')
@@ -128,6 +145,11 @@ class Bouncer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+        listening = self.folder / f".s.PGSQL.{PORT}"
+        while not listening.exists():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGKILL)

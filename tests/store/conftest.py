@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from servers.postgres import Cluster
 
 from kimi_auth.store import FileStore, MemoryStore, claims, owners
 from kimi_auth.store.owners import Owner
+from kimi_auth.store.postgres import PostgresStore
+from kimi_auth.store.postgres.row import encode_owner
 from kimi_auth.token import Token
 
 
@@ -50,7 +53,7 @@ class Place:
     open claim of another process on a pair (`leave`), `fix` the record where it is, as a file that is a mount of its
     own."""
 
-    store: FileStore | MemoryStore
+    store: FileStore | MemoryStore | PostgresStore
     clock: HandClock
     spoil: Callable[[], None]
     refuse_writes: Callable[[], None]
@@ -82,8 +85,20 @@ def file_store(tmp_path: Path, clock: HandClock) -> FileStore:
     return store
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "postgres"])
 def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "postgres":
+        return in_a_database(request, clock)
+    return on_this_host(request, clock, monkeypatch)
+
+
+@pytest.fixture(params=["file", "memory"])
+def local_place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A store whose waits each boot measures on its own clock; a database has one clock for all."""
+    return on_this_host(request, clock, monkeypatch)
+
+
+def on_this_host(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Place:
     if request.param == "memory":
         memory = MemoryStore(clock)
 
@@ -109,6 +124,36 @@ def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.
         leave,
         lambda: monkeypatch.setattr("kimi_auth.files.replacing.mount_of_its_own", lambda *_: "/a/mount"),
     )
+
+
+def in_a_database(request: pytest.FixtureRequest, clock: HandClock) -> Place:
+    """A row of its own; what a test does to it, the administrator does."""
+    cluster: Cluster = request.getfixturevalue("postgres")
+    key = cluster.new_key()
+    store = PostgresStore(cluster.url(), key)
+    request.addfinalizer(store.close)
+    store.look(60.0)
+
+    def change(statement: str, *values: object) -> None:
+        cluster.ask(statement, *values)
+        store.look(60.0)
+
+    def change_quietly(assignments: str, *values: object) -> None:
+        change(f"UPDATE kimi_auth.credentials SET {assignments} WHERE key = %s", *values, key)
+
+    def leave(fp: str, owner: Owner) -> None:
+        cluster.ask("INSERT INTO kimi_auth.credentials (key) VALUES (%s) ON CONFLICT DO NOTHING", key)
+        change_quietly(
+            "claim_fp = %s, claim_nonce = %s, claim_owner = %s, claim_at = clock_timestamp(), claim_closed = false,"
+            " claim_under = kimi_auth.incarnation(), claim_witness = 1, staged = NULL",
+            fp, claims.new(fp, owner).nonce, encode_owner(owner),
+        )  # fmt: skip
+
+    def refuse() -> None:
+        request.addfinalizer(lambda: cluster.ask("GRANT UPDATE, INSERT ON kimi_auth.credentials TO kimi_auth_renewer"))
+        change("REVOKE UPDATE, INSERT ON kimi_auth.credentials FROM kimi_auth_renewer")
+
+    return Place(store, clock, lambda: change_quietly("about = '{'"), refuse, leave, refuse)
 
 
 @pytest.fixture

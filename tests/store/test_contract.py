@@ -1,4 +1,4 @@
-"""What every credential store promises, on the files and in memory."""
+"""What every credential store promises: in files, in memory and in a database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from house.patience import NO_LIMIT_S, met
 
 from kimi_auth.errors import CorruptCredential, LockLost, StorageError, StoreUnwritable
-from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, MemoryStore, RevokedMark, Snapshot, View
+from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, FileStore, RevokedMark, Snapshot, View
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint
 
@@ -211,7 +211,7 @@ class TestHold:
             before = descriptors()
             store.close()
             store.close()
-            assert before - descriptors() == (0 if isinstance(store, MemoryStore) else 1)
+            assert before - descriptors() == (1 if isinstance(store, FileStore) else 0)
             hold.check()
             assert store.still(store.stamp())
             assert store.read().token == pair(1)
@@ -378,9 +378,10 @@ class TestClaim:
         store: CredentialStore = place.store
         with store.locked(0.0):
             made, found = store.claim(FP), store.claim(FP)
-            assert store.peek_claim(FP) == found
+            assert store.peek_claim(FP)._replace(wait_s=found.wait_s) == found
         assert (made.state, made.fp, made.wait_s, made.staged) == ("made", FP, 0.0, None)
-        assert (found.state, found.nonce, found.wait_s) == ("in_flight", made.nonce, 75.0)
+        assert (found.state, found.nonce) == ("in_flight", made.nonce)
+        assert 0.0 < found.wait_s <= 75.0, "a database's clock goes on by itself"
         assert "pid" in found.owner
 
     def test_leaving_the_lock_closes_it(self, place: Any) -> None:
@@ -547,13 +548,13 @@ class TestClaim:
                 store.tidy(66.0)
 
     @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-    def test_a_silent_owner(self, place: Any, story: list[tuple[str, float, str, float]]) -> None:
+    def test_a_silent_owner(self, local_place: Any, story: list[tuple[str, float, str, float]]) -> None:
         """A claim of which nothing is known is waited for, 75 s from the first meeting, by each boot's own clock."""
-        store: CredentialStore = place.store
-        place.leave(FP, SILENT)
+        store: CredentialStore = local_place.store
+        local_place.leave(FP, SILENT)
         nonce = store.peek_claim(FP).nonce
         for boot, boottime_s, state, wait_s in story:
-            place.clock.boot, place.clock.boottime = boot, boottime_s
+            local_place.clock.boot, local_place.clock.boottime = boot, boottime_s
             with store.locked(0.0):
                 peeked, found = store.peek_claim(FP), store.claim(FP)
             assert (found.state, found.wait_s) == (state, wait_s), (boot, boottime_s)
@@ -561,36 +562,36 @@ class TestClaim:
             assert store.peek_claim(FP) == found
             assert (found.nonce, found.owner) == (nonce, "pid 7 on box")
 
-    def test_peeking_starts_no_wait(self, place: Any) -> None:
+    def test_peeking_starts_no_wait(self, local_place: Any) -> None:
         """Only who holds the lock meets a claim: a look from outside changes nothing."""
-        store: CredentialStore = place.store
-        place.leave(FP, SILENT)
+        store: CredentialStore = local_place.store
+        local_place.leave(FP, SILENT)
         store.peek_claim(FP)
-        place.clock.boottime += 500.0
+        local_place.clock.boottime += 500.0
         assert (store.peek_claim(FP).state, store.peek_claim(FP).wait_s) == ("in_flight", 75.0)
 
-    def test_a_wait_is_for_one_claim(self, place: Any) -> None:
+    def test_a_wait_is_for_one_claim(self, local_place: Any) -> None:
         """Another claim on the same pair is waited for anew."""
-        store: CredentialStore = place.store
+        store: CredentialStore = local_place.store
         for _ in range(2):
-            place.leave(FP, SILENT)
+            local_place.leave(FP, SILENT)
             with store.locked(0.0):
                 assert store.claim(FP).wait_s == 75.0
-                place.clock.boottime += 75.0
+                local_place.clock.boottime += 75.0
                 assert store.claim(FP).wait_s == 0.0
 
-    def test_more_boots_than_are_kept(self, place: Any) -> None:
+    def test_more_boots_than_are_kept(self, local_place: Any) -> None:
         """A disk that hundreds of hosts share does not grow a file with all their names: the oldest wait anew."""
-        store: CredentialStore = place.store
-        place.leave(FP, SILENT)
+        store: CredentialStore = local_place.store
+        local_place.leave(FP, SILENT)
         for number in range(100):
-            place.clock.boot, place.clock.boottime = f"boot-{number}", 1000.0 + number
+            local_place.clock.boot, local_place.clock.boottime = f"boot-{number}", 1000.0 + number
             with store.locked(0.0):
                 assert store.claim(FP).wait_s == 75.0
-        place.clock.boottime = 1100.0
+        local_place.clock.boottime = 1100.0
         with store.locked(0.0):
             assert store.claim(FP).wait_s == 74.0
-            place.clock.boot = "boot-0"
+            local_place.clock.boot = "boot-0"
             assert store.claim(FP).wait_s == 75.0
 
     def test_an_staged_is_one_on_every_boot(self, place: Any, pair: Any) -> None:
@@ -723,7 +724,7 @@ class TestMediumThatRefuses:
             with pytest.raises(StoreUnwritable) as caught:
                 write(store, pair(2))
         assert caught.value.hint
-        assert store.read() == before
+        assert store.read()._replace(problem=None) == before, "it may say by now that it takes no writes"
         assert store.backoff() == Backoff()
         assert store.revoked_mark(FP) is None
         assert store.binding() is None

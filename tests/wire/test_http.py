@@ -17,7 +17,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, mo
 
 
 def ask_of(url: str, **more: Any) -> Request:
-    return replace(Request("POST", f"{url}/token", {}, FORM, secrets=("s3cret",)), **more)
+    return Request("POST", f"{url}/token", {}, FORM, secrets=("s3cret",))._replace(**more)
 
 
 @pytest.fixture(params=[in_thread, in_loop])
@@ -414,7 +413,7 @@ def test_a_loop_that_ended_is_forgotten() -> None:
     )
     for _ in range(3):
         asyncio.run(client.poll("d"))
-    assert len(client._clients._by_loop) == 1
+    assert len(client._clients.of_loops._by_loop) == 1
 
 
 def test_cancellation_passes(raw_server: Any) -> None:
@@ -535,7 +534,7 @@ def test_polls_keep_their_connection(library: Any) -> None:
 
     async def kept_s() -> float:
         clients = Clients()
-        client = clients._of_this_loop(ask_of("https://auth.test"))
+        client = clients.of_loops._of_this_loop(ask_of("https://auth.test"))
         await clients.aclose()
         pool: Any = client._transport._inner  # type: ignore[union-attr]
         return float(pool._pool._keepalive_expiry)

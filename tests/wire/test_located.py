@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -277,7 +276,7 @@ def test_endpoints_elsewhere_that_the_platform_names(clock: Any, pinned: tuple[s
 def test_a_revocation_endpoint_that_metadata_does_not_name(clock: Any) -> None:
     """The platform's own revocation endpoint counts, whatever else the metadata names."""
     server = Server(clock, {FIRST: METADATA, "https://auth.test/own": {}})
-    server.client._endpoints = replace(server.client._endpoints, revocation_url="https://auth.test/own")
+    server.client._endpoints = server.client._endpoints._replace(revocation_url="https://auth.test/own")
     assert server.client.revoke("R", "refresh_token").outcome == "revoked"
     assert server.asked == [FIRST, "https://auth.test/own"]
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_auth.urls import host_of, is_loopback, parsed, safe_url
+from kimi_auth.support.urls import host_of, is_loopback, parsed, safe_url
 from kimi_auth.wire.sanitize import (
     NOT_SHOWN,
     clean,

@@ -10,20 +10,29 @@ import typer
 from kimi_auth.cli.doctor import credential, disk, environment, history, homes, renewal
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check, Look, public
 from kimi_auth.cli.errors import Findings
-from kimi_auth.cli.hints import for_platform
-from kimi_auth.cli.options import HomeName, Json, PlatformId, concluded, open_session, terminal_of
+from kimi_auth.cli.hints import for_login
+from kimi_auth.cli.options import (
+    AccountName,
+    HomeName,
+    Json,
+    PlatformId,
+    components_of,
+    concluded,
+    open_session,
+    terminal_of,
+)
 from kimi_auth.cli.status import VERDICTS
 from kimi_auth.cli.terminal import Terminal
-from kimi_auth.errors import ConfigError
-from kimi_auth.language import counted, joined, tr
-from kimi_auth.models.account import sign_in_command
-from kimi_auth.selection import DEFAULT_PLATFORM
-from kimi_auth.text import cells
+from kimi_auth.errors import ConfigError, NoSuchAccount
+from kimi_auth.platforms.server import sign_in_command
+from kimi_auth.selection import ARGUMENT, DEFAULT_PLATFORM
+from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.text import cells
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["RUNBOOK", "add_to"]
+__all__ = ["RUNBOOK", "add_to", "report"]
 
 RUNBOOK: tuple[Look, ...] = (
     environment.location,
@@ -34,6 +43,7 @@ RUNBOOK: tuple[Look, ...] = (
     credential.bound,
     credential.told,
     credential.keyring,
+    environment.account,
     environment.models,
     renewal.lately,
     renewal.lock,
@@ -63,13 +73,19 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     ctx: typer.Context,
     platform: PlatformId = None,
+    account: AccountName = None,
     home: HomeName = None,
     verify: Annotated[bool, typer.Option("--verify", help="Ask the API whether it accepts the token.")] = False,
     json: Json = False,
 ) -> None:
     """Look at everything that a sign-in depends on."""
     out = terminal_of(ctx)
-    checks = _examine(out, platform, home=home, verify=verify)
+    checks = _examine(out, platform, account, home=home, verify=verify)
+    report(out, checks, json=json)
+
+
+def report(out: Terminal, checks: Sequence[Check], *, json: bool) -> None:
+    """Shows the checks. Raises what ends the command where one of them is a finding."""
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:
@@ -82,10 +98,14 @@ def doctor(
         raise concluded(out, Findings(found, hint=tr("the next step is listed with each")))
 
 
-def _examine(out: Terminal, platform: str | None, *, home: str | None, verify: bool) -> list[Check]:
+def _examine(
+    out: Terminal, platform: str | None, account: str | None, *, home: str | None, verify: bool
+) -> list[Check]:
     text = str if out.json else out.text
     try:
-        session = open_session(platform, home=home)
+        session = open_session(platform, home=home, account=account)
+    except NoSuchAccount:
+        raise
     except ConfigError as error:
         return [Check(tr("environment"), public(text(error.message)), public(text(error.hint)))]
     found = session.status()
@@ -100,11 +120,13 @@ def _examine(out: Terminal, platform: str | None, *, home: str | None, verify: b
 
 def _step(session: Session, step: str) -> str:
     """The step with the platform in its commands, where it is not the one that they mean by themselves."""
+    parts = components_of(session)
+    account = parts.account if parts.source_of_account == ARGUMENT else ""
     if session.platform.id == DEFAULT_PLATFORM:
-        return step
+        return for_login(step, "", account)
     if "--platform" not in step:
         step = step.replace(LOGIN, sign_in_command(session.platform))
-    return for_platform(step, session.platform.id)
+    return for_login(step, session.platform.id, account)
 
 
 def _asked(out: Terminal, session: Session) -> Check:

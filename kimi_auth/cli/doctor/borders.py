@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from kimi_auth import files
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["border", "release"]
 

@@ -15,10 +15,10 @@ from kimi_auth.cli.status import WORDS, duration
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
-from kimi_auth.extras import install
-from kimi_auth.language import joined, tr
 from kimi_auth.login.keyring_migration import is_waiting
-from kimi_auth.models.account import sign_in_command
+from kimi_auth.platforms.server import sign_in_command
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import joined, tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session

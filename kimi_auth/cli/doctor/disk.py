@@ -15,10 +15,10 @@ from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import duration
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
-from kimi_auth.language import counted, joined, tr
 from kimi_auth.models import ConfigFile
-from kimi_auth.models.account import PlatformConfig
+from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.store.lock import locked, why_shared
+from kimi_auth.support.language import counted, joined, tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session

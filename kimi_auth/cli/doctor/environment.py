@@ -16,16 +16,23 @@ from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.cli.options import components_of
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
-from kimi_auth.language import joined, tr
+from kimi_auth.models.contents import account_of
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.models.variables import BASE_URL
-from kimi_auth.selection import API_BASE_VARIABLES, LOGIN, OAUTH_HOST_VARIABLES, key_before_login
+from kimi_auth.selection import (
+    API_BASE_VARIABLES,
+    LOGIN,
+    OAUTH_HOST_VARIABLES,
+    UNLABELLED,
+    key_before_login,
+)
+from kimi_auth.support.language import joined, tr
 from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["is_blocked", "location", "models", "platforms", "variables"]
+__all__ = ["account", "is_blocked", "location", "models", "platforms", "variables"]
 
 OVERRIDES = (*OAUTH_HOST_VARIABLES, *API_BASE_VARIABLES)
 ELSEWHERE = tr("name another directory: export KIMI_SHARE_DIR=/a/directory")
@@ -61,6 +68,31 @@ def variables(session: Session, found: Status) -> Iterator[Check]:
         yield Check(
             tr("variable"), tr("{name} {says}", name=name, says=says), f"unset {name}" if name == BASE_URL else ""
         )
+
+
+def account(session: Session, found: Status) -> Iterator[Check]:
+    """The account that is looked at, and whether the Kimi CLI works with the one in use."""
+    parts = components_of(session)
+    if not parts.account:
+        return
+    try:
+        in_use = parts.accounts.in_use(parts.platform.id) or UNLABELLED
+        config = parts.config.read()
+    except ConfigError as error:
+        if error.message and parts.accounts.path.name in error.message:
+            yield Check(tr("account"), error.message, error.hint)
+        return
+    configured = account_of(config, parts.platform)
+    if parts.account != UNLABELLED or in_use != UNLABELLED or configured:
+        told = tr(
+            "{name} ({source}); in use: {other}", name=parts.account, source=found.sources["account"], other=in_use
+        )
+        yield Check(tr("account"), told)
+    if configured is not None and (configured or UNLABELLED) != in_use:
+        words = tr(
+            "config.toml names the account {name}, and {other} is in use", name=configured or UNLABELLED, other=in_use
+        )
+        yield Check(tr("account"), words, f"kimi-auth accounts use {in_use}")
 
 
 def is_blocked(session: Session) -> bool:
@@ -127,16 +159,18 @@ def models(session: Session, found: Status) -> Iterator[Check]:
     known, providers = _table(config, "models"), _table(config, "providers")
     ours = [key for key, model in known.items() if _provider(model) == session.platform.provider_key]
     signed_in = found.state not in {"absent", "revoked", "corrupt"}
+    is_ours = components_of(session).home.kind.owns_config
+    step = SYNC if is_ours else tr("let kimi-code write them: kimi login")
     yield Check(
         tr("models"),
         tr("{number} of {platform} in config.toml", number=len(ours), platform=session.platform.name),
-        SYNC if signed_in and not ours and session.platform.models != () else "",
+        step if signed_in and not ours and session.platform.models != () else "",
     )
     default = str(config.get("default_model") or "")
     if default and default not in known:
         gone = tr("{default}, which is not a model in config.toml", default=default)
         yield Check(
-            tr("default model"), gone, tr("{sync}, or name another default_model: {edit}", sync=SYNC, edit=edit)
+            tr("default model"), gone, tr("{sync}, or name another default_model: {edit}", sync=step, edit=edit)
         )
     else:
         yield Check(tr("default model"), default or tr("none"))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from kimi_auth.cli.doctor.check import Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
-from kimi_auth.credential.history import UNFINISHED, WalkFile, WalkHistory
+from kimi_auth.credential.history import UNFINISHED, WalkFile
 from kimi_auth.credential.status import Status
-from kimi_auth.language import tr
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Walk
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
@@ -26,7 +26,7 @@ def walks(session: Session, _: Status) -> Iterator[Check]:
     """The last walks, newest first: when, which machine, how it ended, what took longest; and how to see more of one."""
     if file_of(session) is None:
         return
-    last = WalkHistory(components_of(session).share_dir)
+    last = components_of(session).walks
     by_kind = {(kept.machine, kept.end): kept for kept in last.kept()}
     newest = sorted(by_kind.values(), reverse=True)[:SHOWN]
     told = [(kept, walk) for kept in newest if (walk := last.read(kept)) is not None]

@@ -20,7 +20,7 @@ from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import duration
 from kimi_auth.credential.status import Status
 from kimi_auth.home import KIMI_CODE, KINDS, choose
-from kimi_auth.language import counted, tr
+from kimi_auth.support.language import counted, tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, fingerprint, parse_record
 
 if TYPE_CHECKING:

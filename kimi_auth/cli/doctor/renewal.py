@@ -14,7 +14,7 @@ from kimi_auth.cli.options import components_of
 from kimi_auth.cli.status import claim_of, duration, is_too_long, login_ends
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
-from kimi_auth.language import counted, tr
+from kimi_auth.support.language import counted, tr
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session

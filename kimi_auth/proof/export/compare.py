@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from kimi_auth.machine import Library, digest
 from kimi_auth.proof.ablations import ABLATIONS, Ablation, without
-from kimi_auth.proof.effects import Config
+from kimi_auth.proof.effects import Config, closed
 from kimi_auth.proof.explore import SETTLES, TERMINATES, explore
 from kimi_auth.proof.hooks_outside import HOOKS
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import QUIET, WORLDS
 
-from .model import Exported, NotExportable, exported
+from .model import ELSEWHERE, Exported, NotExportable, exported
 from .spin import Found, SpinFailed, compiled, missing_tool
 
 __all__ = ["COMPARED", "NOT_COMPARED", "Row", "compared_ablation", "compared_world", "main"]
@@ -49,6 +49,7 @@ NOT_COMPARED: Mapping[str, str] = {
     "directories are synchronised": (
         "a power cut ends all processes in one move and restores older directories, which the export does not have"
     ),
+    **{ablation.part: ELSEWHERE for ablation in ABLATIONS if ablation.config.store != "files"},
 }
 """Ablations that the export does not express, each with the reason."""
 
@@ -92,7 +93,7 @@ def compared_ablation(machines: Library, ablation: Ablation) -> list[Row]:
         ablation.edit(data)
         edited = Library.from_data(data)
     hooks = {**HOOKS, **ablation.hooks}
-    model = exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave)
+    model = exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave or closed)
     ours = without(ablation, machines)
     rules = sorted(ablation.breaks - OF_ONE_CHECKER) or sorted(ours.stories.keys() - OF_ONE_CHECKER)
     if not rules:

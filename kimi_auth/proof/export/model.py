@@ -36,16 +36,21 @@ from kimi_auth.proof.state import (
     Process,
     Shared,
 )
-from kimi_auth.proof.world import ROOTS, Cancel, Leave
+from kimi_auth.proof.stores import Leave
+from kimi_auth.proof.world import ROOTS, Cancel
 
 from .relation import Change, Domains, Leaf, Node, changes, relation
 
-__all__ = ["Exported", "Move", "NotExportable", "Position", "exported"]
+__all__ = ["ELSEWHERE", "Exported", "Move", "NotExportable", "Position", "exported"]
 
 PAIRS_MAX = 3
 """Pairs that exist between two moves; the exported model asserts that no more are needed."""
 
 MARKS = 14
+
+
+ELSEWHERE = "the export has files only: no second lock of another program, no lease, no session and no host's own disk"
+"""Why a world whose credential rests elsewhere is not exported."""
 
 
 class NotExportable(Exception):
@@ -116,9 +121,12 @@ def exported(
     chained: bool = True,
 ) -> Exported:
     """The world of `config`, as `World` has it. `chained`: with the moves that `World` takes together in one move; else
-    one move for each step of a walk. Raises NotExportable for power cuts and directories that are not synchronised."""
+    one move for each step of a walk. Raises NotExportable for power cuts, directories that are not synchronised, and
+    credentials elsewhere than in files."""
     if config.power or not config.synchronous:
         raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
+    if config.store != "files":
+        raise NotExportable(ELSEWHERE)
     roots, children = _positions(machines)
     activities = sorted({position.activity for position in (*roots, *children) if position.activity})
     alone = config.excludes and not config.unlocked_writers

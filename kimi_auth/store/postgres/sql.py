@@ -12,8 +12,8 @@ lost lock or a late answer changes nothing that it does not own:
     STAGE      the answer becomes the claim's: with or without the lease, but never over the claim on a newer pair
     COMMIT     the answer becomes the pair: compared with the pair that was sent, with or without the lease
     PUT        a login's or a logout's record: under my fence
-    RELEASE    gives the lease back, and closes the claims of the nonces that this holder made
-    TELL       the notification, in a commit that waits for no disk
+    RELEASE    gives the lease back, closes the claims of the nonces that this holder made, and tells the waiters
+    TELL       the notification alone
 
 `fence` grows with each taking; a statement "under my fence" changes nothing once another process has taken the lease.
 Times come from `clock_timestamp()`, never from a host. NOTIFY takes a lock of the whole cluster until its commit is on
@@ -26,17 +26,22 @@ from __future__ import annotations
 
 __all__ = [
     "ASIDE",
+    "ASK_FOR",
     "BACKOFF",
     "BIND",
     "CHANNEL",
     "CLAIM",
     "COMMIT",
+    "CONNECTED",
+    "DURABLE",
+    "EXAMINE",
     "FORGET",
     "INCARNATION",
     "LEASE_S",
-    "LEFTOVERS",
+    "LISTEN",
     "LOOK",
     "MARK",
+    "PROMISES",
     "PUT",
     "READ_ACCESS",
     "REDATE",
@@ -45,6 +50,7 @@ __all__ = [
     "ROLES",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "SETTINGS",
     "STAGE",
     "SWEEP",
     "TAKE",
@@ -52,6 +58,7 @@ __all__ = [
     "VERSION",
     "WANTED",
     "WITHDRAW",
+    "WITNESS",
 ]
 
 SCHEMA_VERSION = 1
@@ -60,7 +67,7 @@ LEASE_S, CLAIMED_S, WITNESSED_S = 15, 75, 600
 longer a session that still stands keeps a claim from being recovered (proxies answer keepalives for the dead)."""
 
 CHANNEL, WANTED = "kimi_auth", "kimi_auth_wanted"
-"""What is notified: "<key> <generation>" after each change of a row; the key of a row whose reader wants a renewal."""
+"""The payloads: "<key> <generation>" after each change of a row; the key of a row whose reader wants a renewal."""
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS kimi_auth;
@@ -89,7 +96,7 @@ CREATE TABLE IF NOT EXISTS kimi_auth.credentials (
     staged bytea,                    -- the answer, not yet the pair
     revoked_fp text,                 -- the pair that the server ended
     revoked_at double precision,
-    revoked_words text,
+    revoked_message text,
     backoff text,                    -- JSON
     binding text,                    -- JSON
     fence bigint,                    -- grows with each taking of the lease
@@ -122,7 +129,7 @@ DROP TRIGGER IF EXISTS numbered ON kimi_auth.credentials;
 CREATE TRIGGER numbered BEFORE INSERT OR UPDATE ON kimi_auth.credentials
     FOR EACH ROW EXECUTE FUNCTION kimi_auth.numbered();
 
--- A restart, a failover and a restored backup each make another incarnation: what was measured in the old one proves nothing.
+-- A restart, a failover and a restored backup each make another incarnation: times of the old one prove nothing.
 CREATE OR REPLACE FUNCTION kimi_auth.incarnation() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT (SELECT system_identifier FROM pg_control_system())
         || '/' || CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END
@@ -132,7 +139,7 @@ $$;
 -- What a reader may see: no refresh token, no fingerprint, no staged pair, no lease.
 CREATE OR REPLACE VIEW kimi_auth.access_tokens AS
     SELECT key, access, about, expires_at, signed_out_at, generation, fp IS NOT NULL AS is_there,
-           coalesce(revoked_fp = fp, false) AS is_revoked, revoked_at, revoked_words
+           coalesce(revoked_fp = fp, false) AS is_revoked, revoked_at, revoked_message
     FROM kimi_auth.credentials;
 """
 
@@ -159,10 +166,12 @@ _SHOWN = f"""
     c.claim_under IS NOT DISTINCT FROM kimi_auth.incarnation() AS is_dated,
     CASE WHEN {_OPEN} AND clock_timestamp() - c.claim_at BETWEEN interval '{CLAIMED_S} s' AND interval '{WITNESSED_S} s'
          THEN NOT pg_try_advisory_xact_lock_shared(coalesce(c.claim_witness, 0)) ELSE false END AS is_witnessed,
-    c.revoked_fp, c.revoked_at, c.revoked_words, c.backoff, c.binding, c.fence, c.holder,
+    c.revoked_fp, c.revoked_at, c.revoked_message, c.backoff, c.binding, c.fence, c.holder,
     extract(epoch FROM c.lease_until - clock_timestamp())::float8 AS lease_left_s,
     extract(epoch FROM clock_timestamp())::float8 AS now_s,
-    NOT pg_is_in_recovery() AND has_table_privilege('kimi_auth.credentials', 'UPDATE') AS is_writable
+    current_setting('transaction_read_only') = 'off' AND has_table_privilege('kimi_auth.credentials', 'UPDATE')
+        AS is_writable,
+    (SELECT count(*) FROM kimi_auth.aside AS a WHERE a.key = c.key) AS asides
 """
 """`is_witnessed`: the session of a silent owner still stands; free proves nothing. A shared lock, so that two who ask at a
 time do not take each other for the owner."""
@@ -190,7 +199,7 @@ _LONGER = f"lease_until = greatest(c.lease_until, clock_timestamp() + interval '
 _CLAIM = (
     "claim_fp", "claim_nonce", "claim_owner", "claim_at", "claim_under", "claim_witness", "claim_closed", "staged",
 )  # fmt: skip
-_REVOKED = ("revoked_fp", "revoked_at", "revoked_words")
+_REVOKED = ("revoked_fp", "revoked_at", "revoked_message")
 _NO_CLAIM = ", ".join(f"{name} = NULL" for name in _CLAIM)
 _NO_MARK = ", ".join(f"{name} = NULL" for name in _REVOKED)
 
@@ -261,7 +270,7 @@ WHERE {_MINE} RETURNING {_SHOWN}
 """The record goes; the row stays, with its fence and its generation."""
 
 MARK = f"""
-UPDATE kimi_auth.credentials AS c SET revoked_fp = %(fp)s, revoked_at = %(at)s, revoked_words = %(words)s,
+UPDATE kimi_auth.credentials AS c SET revoked_fp = %(fp)s, revoked_at = %(at)s, revoked_message = %(message)s,
     due_at = CASE WHEN c.fp = %(fp)s THEN NULL ELSE c.due_at END, {_LONGER}
 WHERE {_MINE} RETURNING {_SHOWN}
 """
@@ -272,19 +281,67 @@ RELEASE = f"""
 UPDATE kimi_auth.credentials AS c SET holder = NULL, lease_until = NULL,
     claim_closed = coalesce(c.claim_closed, false) OR (c.staged IS NULL AND c.claim_nonce = ANY(%(nonces)s))
 WHERE c.key = %(key)s AND c.fence = %(fence)s
-RETURNING {_SHOWN}
+RETURNING {_SHOWN}, set_config('synchronous_commit', 'off', true) AS waits,
+    pg_notify('{CHANNEL}', c.key || ' ' || c.generation) AS told
 """
-"""By nonce: closing "the claim" would close another's, and that pair would be sent a second time too early."""
+"""By nonce: closing "the claim" would close another's, and that pair would be sent a second time too early. It tells the
+waiters too, in a commit that waits for no disk: a release that a crash undoes is found as a lease that has ended."""
 
-TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', %(words)s)"
+TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', %(message)s)"
 
 ASIDE = """
 INSERT INTO kimi_auth.aside SELECT key, clock_timestamp(), access, refresh, about
 FROM kimi_auth.credentials WHERE key = %(key)s
 """
-LEFTOVERS = "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM kimi_auth.aside WHERE key = %(key)s"
+CONNECTED = """
+SELECT pg_backend_pid() AS pid, (SELECT max(version) FROM kimi_auth.schema_version) AS version,
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') * 10
+        > current_setting('max_connections')::int * 6 AS is_crowded
+"""
+SETTINGS = """
+SELECT set_config('synchronous_commit', 'on', false), set_config('statement_timeout', '10s', false),
+    set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+    set_config('tcp_keepalives_count', '3', false), pg_try_advisory_lock(%(witness)s)
+"""
+"""Of a session of our own: a database that does not wait for its disk would forget a pair in a crash. The lock is the
+witness: while the server holds it, this process's kernel keeps the connection."""
+
+WITNESS = "SELECT pg_try_advisory_lock(%(witness)s) WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
+"""Once in a while: the session that the connection replaced may have held it until now."""
+
+DURABLE = "SELECT set_config('synchronous_commit', 'on', true)"
+"""The same for one transaction, where a pooler gives each another session."""
+
+LISTEN = f"LISTEN {CHANNEL}"
+
+PROMISES = "SELECT current_setting('fsync')::boolean AS fsync"
+
+EXAMINE = """
+SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_replica,
+    current_setting('fsync')::boolean AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('synchronous_standby_names') AS standby_names,
+    (SELECT count(*) FROM pg_stat_replication) AS standbys,
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS connections_max,
+    (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role_limit,
+    current_setting('log_statement') AS log_statement,
+    current_setting('log_min_duration_statement')::int AS log_min_duration,
+    current_setting('log_parameter_max_length')::int AS log_parameters,
+    extract(epoch FROM clock_timestamp())::float8 AS now_s, kimi_auth.incarnation() AS incarnation,
+    current_user AS role, has_table_privilege('kimi_auth.credentials', 'UPDATE') AS may_write
+"""
 
 READ_ACCESS = """
-SELECT a.*, extract(epoch FROM clock_timestamp())::float8 AS now_s
+SELECT a.key, a.access, NULL::bytea AS refresh, a.about, a.expires_at, a.signed_out_at,
+    CASE WHEN a.is_there THEN '-' END AS fp, a.generation,
+    NULL AS claim_fp, NULL AS claim_nonce, NULL AS claim_owner, false AS claim_closed, NULL::bytea AS staged,
+    0::float8 AS claim_age_s, true AS is_dated, false AS is_witnessed,
+    CASE WHEN a.is_revoked THEN '-' END AS revoked_fp, a.revoked_at, a.revoked_message,
+    NULL AS backoff, NULL AS binding, NULL::bigint AS fence, NULL AS holder, 0::float8 AS lease_left_s,
+    extract(epoch FROM clock_timestamp())::float8 AS now_s, true AS is_writable, 0 AS asides
 FROM (SELECT) AS one LEFT JOIN kimi_auth.access_tokens AS a ON a.key = %(key)s
 """
+"""LOOK for a reader: of what it may not see there is nothing."""
+
+ASK_FOR = f"SELECT pg_notify('{WANTED}', %(key)s)"
+"""A reader wants the row renewed."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kimi_auth.extras import install
+from kimi_auth.support.extras import install
 
 if TYPE_CHECKING:
     from .authorization_server import State

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from kimi_auth.serving.guards import host_refusal, is_from_browser
-from kimi_auth.urls import is_loopback
+from kimi_auth.support.urls import is_loopback
 
 from . import admin, agents, api, approval, oauth, page
 from .authorization_server import State

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 from kimi_auth.clock import SystemClock
+from kimi_auth.platforms import credential_key
+from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED, login_name
 from kimi_auth.serving.server import LoopbackServer, listen
 from kimi_auth.store import FileStore
 from kimi_auth.token import Token
@@ -84,14 +86,15 @@ class Emulator:
         """The environment variables that point a program at this emulator."""
         return describe_env(self.base_url, self._share_dir)
 
-    def sign_in(self, share_dir: str | Path | None = None) -> None:
-        """Stores a new login in `share_dir`, by default the emulator's own, as a sign-in does that was approved. Raises
-        ValueError where neither names a directory."""
+    def sign_in(self, share_dir: str | Path | None = None, *, account: str = UNLABELLED) -> None:
+        """Stores a new login of an `account` in `share_dir`, by default the emulator's own, as a sign-in does that was
+        approved. Raises ValueError where neither names a directory, ConfigError for an account of no possible name."""
         folder = share_dir or self._share_dir
         if folder is None:
             raise ValueError("name the share directory to sign in")
         given, life_s = self.state.issue(), self.state.settings.access_ttl_s
-        store = FileStore(Path(folder), clock=SystemClock())
+        key = credential_key(login_name(DEFAULT_PLATFORM, account))
+        store = FileStore(Path(folder), key, clock=SystemClock())
         with store.locked(None):
             store.put(
                 Token(

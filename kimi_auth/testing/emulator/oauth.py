@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kimi_auth.text import clean
+from kimi_auth.support.text import clean
 from kimi_auth.wire.answers import Grant
 
 from .authorization_server import State

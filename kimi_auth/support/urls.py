@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kimi_auth.language import tr
+from kimi_auth.support.language import tr
 
 __all__ = ["Url", "host_of", "is_loopback", "normal_url", "origin_of", "parsed", "safe_url"]
 

@@ -11,7 +11,7 @@ import sys
 
 __all__ = ["isolated_command", "python_command"]
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - may be a zip file
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - may be a zip file
 _INTERPRETERS = ("python", "pypy", "graalpy")
 _RUN = "import runpy, sys; sys.path[:] = {path}; runpy.run_module({module}, run_name='__main__', alter_sys=True)"
 

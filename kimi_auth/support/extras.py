@@ -16,6 +16,7 @@ EXTRAS = {
     "compression": "brotli",
     "emulator": "starlette",
     "keyring": "keyring",
+    "postgres": "psycopg",
     "qr": "segno",
     "serve": "uvicorn",
     "socks": "socksio",

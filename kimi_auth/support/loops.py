@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "Signal",
@@ -15,6 +18,7 @@ __all__ = [
     "is_trio",
     "no_loop_here",
     "only_asyncio",
+    "running_loop",
     "signal_here",
     "within",
 ]
@@ -36,16 +40,7 @@ def is_trio() -> bool:
 
 def is_in_loop() -> bool:
     """Whether this thread runs an event loop, which blocking code would stop."""
-    if is_trio():
-        return True
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return False
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return is_trio() or running_loop() is not None
 
 
 def only_asyncio(what: str) -> None:
@@ -54,13 +49,21 @@ def only_asyncio(what: str) -> None:
         raise RuntimeError(f"{what} needs asyncio; under trio, BearerAuth and access_token keep a client signed in")
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """asyncio's loop that runs in this thread, None for none."""
+    get = getattr(sys.modules.get("asyncio"), "get_running_loop", None)  # None, too, while another thread imports it
+    if get is None:
+        return None
+    try:
+        loop: asyncio.AbstractEventLoop = get()
+    except RuntimeError:
+        return None
+    return loop
+
+
 def no_loop_here(what: str, instead: str) -> None:
     """Raises RuntimeError in a thread whose asyncio loop runs, which `what` would block: `instead` works there."""
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if running_loop() is None:
         return
     raise RuntimeError(f"{what} would block the event loop that runs in this thread: use {instead}")
 

@@ -9,8 +9,8 @@ import threading
 import webbrowser
 from collections.abc import Mapping
 
-from kimi_auth.children import isolated_command
-from kimi_auth.urls import safe_url
+from kimi_auth.support.children import isolated_command
+from kimi_auth.support.urls import safe_url
 
 __all__ = ["can_open", "open_browser"]
 

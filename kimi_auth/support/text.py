@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["cells", "clean", "one_line", "same", "visible", "visible_lines"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["cells", "clean", "one_line", "repr_without", "same", "visible", "visible_lines"]
 
 # Unicode's Default_Ignorable_Code_Point outside category C, and blank symbols that are no spaces: all render as
 # nothing.
@@ -42,7 +46,7 @@ def clean(text: str, limit: int = 200) -> str:
 
 
 def same(text: str, cleaned: str) -> str:
-    """`text` itself where nothing had to be cleaned: a sentence (`kimi_auth.language`) remains one."""
+    """`text` itself where nothing had to be cleaned: a sentence (`kimi_auth.support.language`) remains one."""
     return text if text == cleaned else cleaned
 
 
@@ -53,3 +57,9 @@ def cells(text: str) -> int:
 
 def _is_invisible(character: str) -> bool:
     return unicodedata.category(character)[0] == "C" or character in _INVISIBLE
+
+
+def repr_without(value: Any, *hidden: str) -> str:
+    """The repr of a named tuple, without its `hidden` fields, which are secrets or hold one."""
+    shown = (f"{name}={getattr(value, name)!r}" for name in value._fields if name not in hidden)
+    return f"{type(value).__name__}({', '.join(shown)})"

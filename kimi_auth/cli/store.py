@@ -1,0 +1,67 @@
+"""`kimi-auth store [check|init]`: the database that keeps logins, where `KIMI_AUTH_STORE` names one."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from kimi_auth.cli.doctor import report
+from kimi_auth.cli.doctor.check import Check, public
+from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
+from kimi_auth.cli.terminal import Row, Terminal
+from kimi_auth.errors import ConfigError
+from kimi_auth.selection import STORE, select
+from kimi_auth.support.language import tr
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(store)
+
+
+def store(
+    ctx: typer.Context,
+    action: Annotated[
+        Literal["check", "init"],
+        typer.Argument(
+            help="check: look at it, and at what this host keeps beside it; init: make its tables and roles."
+        ),
+    ] = "check",
+    platform: PlatformId = None,
+    json: Json = False,
+) -> None:
+    """Look at the database that keeps logins, or prepare it."""
+    out = terminal_of(ctx)
+    if action == "init":
+        _init(out)
+        return
+    found = components_of(open_session(platform)).store.examine()
+    text = str if out.json else out.text
+    report(out, [Check(*(public(text(part)) for part in finding)) for finding in found], json=json)
+
+
+def _init(out: Terminal) -> None:
+    """Makes missing tables and roles; may be repeated."""
+    url, _ = select(os.environ, variables=(STORE,))
+    if not url:
+        raise ConfigError(
+            tr("no database is named"),
+            hint=tr("export KIMI_AUTH_STORE=postgresql://OWNER@HOST/DATABASE?sslmode=verify-full"),
+        )
+    from kimi_auth.store.postgres import Address, make_tables
+
+    address = Address(url.strip())
+    problem = make_tables(address)
+    if out.json:
+        out.record({"database": str(address), "roles": problem is None})
+        return
+    rows: list[Row] = [
+        (tr("database"), str(address)),
+        (tr("tables"), tr("are there")),
+        (tr("roles"), "kimi_auth_renewer, kimi_auth_reader" if problem is None else problem.message),
+    ]
+    out.rows(rows, title=tr("Store"))

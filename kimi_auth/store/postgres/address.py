@@ -1,0 +1,98 @@
+"""Where a database is: a `postgresql://` address, checked before anything is sent, and shown without its password."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+from kimi_auth.errors import ConfigError
+from kimi_auth.support.extras import install
+from kimi_auth.support.language import tr
+
+__all__ = ["SCHEMES", "Address"]
+
+SCHEMES = ("postgresql://", "postgres://")
+
+_AS_IS: dict[str, Any] = {
+    "application_name": "kimi-auth",
+    "client_encoding": "utf8",
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""For connections that say nothing else: a host that lost its power is noticed in half a minute, not in two hours."""
+
+
+class Address:
+    """A database. `parameters` are libpq's, the password among them; nothing else of this object shows it.
+
+    Raises ConfigError for text that libpq cannot read, where psycopg is missing, and for a database on another host that is
+    not asked over TLS with its name checked (`sslmode=verify-full`): everything less sends refresh tokens to whom it meets.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            from psycopg import ProgrammingError
+            from psycopg.conninfo import conninfo_to_dict
+        except ImportError:
+            words = tr("a store in PostgreSQL needs a package that is not installed")
+            raise ConfigError(words, hint=install("postgres")) from None
+        given: dict[str, Any] | None = None
+        if text.startswith(SCHEMES):
+            with suppress(ProgrammingError):  # its message quotes the text
+                given = dict(conninfo_to_dict(text))
+        if given is None:
+            raise ConfigError(
+                tr("the store's address is not of the form postgresql://host/database"),
+                hint=tr("PostgreSQL's documentation says how: connection URIs"),
+            )
+        self._hosts: list[str] = str(given.get("host") or os.environ.get("PGHOST", "")).split(",")
+        self._database = str(given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user") or "")
+        self._service = str(given.get("service") or os.environ.get("PGSERVICE", ""))
+        addresses = str(given.get("hostaddr") or os.environ.get("PGHOSTADDR", "")).split(",")
+        is_local = not self._service and all(map(_is_local, self._hosts)) and all(map(_is_local, addresses))
+        mode = given.get("sslmode") or os.environ.get("PGSSLMODE") or "verify-full"
+        if not is_local:
+            if mode != "verify-full":
+                raise ConfigError(
+                    tr(
+                        "{location} is on another host, and sslmode={mode} does not check whose host",
+                        location=self,
+                        mode=mode,
+                    ),
+                    hint=tr("write sslmode=verify-full, with sslrootcert=FILE where its authority is your own"),
+                )
+            given["sslmode"] = mode
+        self.parameters: dict[str, Any] = _AS_IS | given
+
+    def __str__(self) -> str:
+        named = ", ".join(host for host in self._hosts if host and not host.startswith(("/", "@")))
+        where = named or (self._service and f"service {self._service}") or "this host"
+        name = f"{self._database} " if self._database else ""
+        return str(tr("the database {name}on {where}", name=name, where=where))
+
+    def __repr__(self) -> str:
+        return f"<Address of {self}>"
+
+    @property
+    def name(self) -> str:
+        """Names the database in a file's name: equal for equal hosts and names, whatever the password is."""
+        from hashlib import sha256
+
+        ports = str(self.parameters.get("port", ""))
+        text = "\0".join((*sorted(self._hosts), ports, self._database, self._service))
+        return sha256(text.encode()).hexdigest()[:12]
+
+
+def _is_local(host: str) -> bool:
+    if host in {"", "localhost"} or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,87 @@
+"""A login in files gets another name: one rename of its record, which is the moment at which the new name has the login.
+
+Killed at any moment, exactly one of the two names has the pair: what belongs to it (binding, backoff, refusal) is copied
+beside the new name first, and taken away from the old one last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from kimi_auth import files
+from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError
+from kimi_auth.support.language import tr
+from kimi_auth.token import RECORD_FILE_MAX_BYTES
+
+from . import lock, medium
+from .file import FileStore
+from .folder import Folder
+
+__all__ = ["rename"]
+
+PATIENCE_S = 31.0
+
+
+def rename(source: FileStore, target: FileStore) -> str:
+    """The login of `source` is that of `target` from now on; returns the fingerprint of its pair.
+
+    Both lie in one directory. Nothing is sent, and no pair is read by a renewal meanwhile: both locks are held. Raises
+    NotSignedIn, ConfigError for a target with a login, CredentialLocked, and StorageError, also where a renewal has been begun
+    and not finished: its answer belongs beside the pair that it was asked for.
+    """
+    with ExitStack() as stack:
+        holds = [stack.enter_context(_held(store)) for store in sorted((source, target), key=lambda one: one.path)]
+        found, there = source.read(), target.read()
+        if problem := found.problem or there.problem:
+            raise problem
+        if found.token is None or found.token.is_empty:
+            raise NotSignedIn(tr("there is no login in {location}", location=source.location))
+        if there.token is not None and not there.token.is_empty:
+            raise ConfigError(
+                tr("{location} holds another login", location=target.location), hint=tr("give it another name")
+            )
+        for path in (source.path, target.path):
+            if path.is_symlink():
+                raise StorageError(
+                    tr("{path} is a symbolic link", path=path), hint=tr("put the file itself there, then try again")
+                )
+        with (
+            medium.doing(tr("cannot rename {path}"), source.path),
+            files.reached(source.path) as old,
+            files.reached(target.path) as new,
+        ):
+            for hold in holds:
+                hold.check()
+            _move(Folder(old), Folder(new), found.fp)
+    return found.fp
+
+
+def _move(old: Folder, new: Folder, fp: str) -> None:
+    if old.claims_on(fp) or old.staged() or new.staged():
+        raise StorageError(
+            tr("{path}: a renewal was begun and is not finished", path=old.record.path),
+            hint=tr("finish it with kimi-auth token, then try again"),
+        )
+    medium.refuse_fixed(old.record)
+    medium.refuse_fixed(new.record)
+    beside = ("issuer", "backoff", f"{fp}.revoked")
+    for ending in beside:
+        kept = medium.read_bounded(old.beside(ending), RECORD_FILE_MAX_BYTES)
+        if kept is None:
+            medium.remove_durably(new.beside(ending))
+        else:
+            medium.write_durably(new.beside(ending), kept.data)
+    files.rename_durably(old.record, new.record)
+    for ending in (*beside, f"{fp}.met"):
+        files.remove(old.beside(ending))
+
+
+@contextmanager
+def _held(store: FileStore) -> Iterator[lock.Hold]:
+    """The lock of a store, held while the block runs. Raises CredentialLocked."""
+    with store.locked(PATIENCE_S) as hold:
+        if hold is None:
+            holder = store.holder() or tr("another process")
+            raise CredentialLocked(tr("{holder} holds the lock of {location}", holder=holder, location=store.location))
+        yield hold
