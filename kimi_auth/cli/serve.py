@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
+from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import (
     AccountName,
     HomeName,
@@ -202,6 +201,8 @@ def _grant(
         raise Usage(taken, hint=tr("end it first: kimi-auth serve grants revoke {name}", name=name))
     token = supply_of(session).token_sync()
     handles = files.handles()
+    import asyncio  # the help knows every command, and does without
+
     grant = asyncio.run(_life(files, places).issue(grant, _caller()))
     made = Sandbox(
         name,
@@ -256,6 +257,8 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
     ended = [one for one in _standing(files) if name in {one.name, one.id}]
     if not ended:
         raise Usage(tr("no grant {name} stands", name=name), hint=tr("see: kimi-auth serve grants list"))
+    import asyncio
+
     for grant in ended:
         state, ctx = asyncio.run(_life(files, places).revoke(grant.id, _caller()))
         if state != "revoked":
@@ -267,6 +270,7 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
 
 
 def _relay(out: Terminal, words: list[str]) -> int:
+    from kimi_auth.cli.relaying import relayed
     from kimi_auth.serving import relay
 
     words = [word for at, word in enumerate(words) if word != "--" or "--" in words[:at]]
@@ -275,53 +279,7 @@ def _relay(out: Terminal, words: list[str]) -> int:
     socket, rest = words[0], words[1:]
     has_port = bool(rest) and rest[0].isdigit() and len(rest[0]) < 6
     port, command = (int(rest[0]), rest[1:]) if has_port else (relay.PORT, rest)
-    return out.signals.run(_relayed(out, socket, port, command))
-
-
-async def _relayed(out: Terminal, socket: str, port: int, command: list[str]) -> int:
-    """Relays until the command has ended, or for ever where there is none."""
-    from kimi_auth.serving.relay import relay
-
-    heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(relay(socket, port, heard.set_result))
-    try:
-        waited: set[asyncio.Future[Any]] = {task, heard}
-        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not heard.done():
-            await _listening(task, port)
-        if not command:
-            out.say(tr("relaying 127.0.0.1:{port} to {socket}", port=heard.result(), socket=socket))
-            await task
-        return await _ran(command, heard.result())
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _listening(task: asyncio.Future[None], port: int) -> None:
-    try:
-        await task
-    except (OSError, OverflowError) as error:
-        said = getattr(error, "strerror", None) or tr("there is no such port")
-        address = f"127.0.0.1:{port}"
-        raise Usage(tr("cannot listen on {address}: {reason}", address=address, reason=said)) from None
-
-
-async def _ran(command: list[str], port: int) -> int:
-    """The exit status of the command, which finds the relay in its environment."""
-    environ = os.environ | {"KIMI_CODE_OAUTH_HOST": f"http://127.0.0.1:{port}"}
-    try:
-        child = await asyncio.create_subprocess_exec(*command, env=environ)
-    except OSError as error:
-        words = tr("{name}: {reason}", name=command[0], reason=error.strerror)
-        raise (CommandNotFound if isinstance(error, FileNotFoundError) else CommandNotRunnable)(words) from None
-    try:
-        status = await child.wait()
-    except asyncio.CancelledError:
-        child.terminate()
-        await child.wait()
-        raise
-    return status if status >= 0 else 128 - status
+    return out.signals.run(relayed(out, socket, port, command))
 
 
 def _life(files: GrantFiles, places: Places) -> GrantLife:

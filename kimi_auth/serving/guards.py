@@ -226,6 +226,7 @@ class Guarded:
 
 
 def too_large(limit: int) -> Refusal:
+    """Refuses a body of more than `limit` bytes."""
     return Refusal(413, "too_large", f"the body exceeds {limit} bytes")
 
 

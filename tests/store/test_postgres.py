@@ -24,6 +24,7 @@ from kimi_auth.store.owners import Owner, this_process
 from kimi_auth.store.postgres import Address, PostgresReader, PostgresStore, sql
 from kimi_auth.store.postgres.line import Line
 from kimi_auth.store.postgres.row import encode_owner
+from kimi_auth.store.postgres.spill import Seen
 from kimi_auth.store.postgres.told import explain
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
@@ -380,14 +381,41 @@ class TestSpill:
         with row.store.locked(10.0):
             row.store.put(pair(1))
         assert row.store._spill is not None
-        row.store._spill.see(row.store.stamp()[0] + 1)
+        row.store._spill.see(Seen(row.store.stamp()[0] + 1, FP))
         with row.store.locked(10.0):
             problem = row.store.read().problem
             assert problem is not None
             assert "gone back" in problem.message
             row.store.put(pair(2))
-            row.store._spill.see(row.store.stamp()[0])
+            row.store._spill.see(Seen(row.store.stamp()[0], fingerprint(pair(2))))
             assert row.store.read().problem is None
+
+    def test_what_was_lost_and_comes_again_is_not_spent(self, row: Row, pair: Callable[..., Token]) -> None:
+        """A database forgets a pair that this host has seen, and a second owner of that answer installs it again: another
+        process may have sent it, and the claim that said so is lost."""
+        with row.store.locked(10.0):
+            row.store.put(pair(1))
+            claim = row.store.claim(fingerprint(pair(1)))
+            row.store.stage(claim, pair(2))
+        before = (
+            "access, refresh, about, fp, generation, claim_fp, claim_nonce, claim_owner, claim_at, claim_under, staged"
+        )
+        (kept,) = row.cluster.ask(f"SELECT {before} FROM kimi_auth.credentials WHERE key = %s", row.store.key)
+        with row.store.locked(10.0):
+            assert row.store.commit(row.store.claim(fingerprint(pair(1))), pair(2)) not in {"gone", "superseded"}
+            assert row.store.read().problem is None
+        row.cluster.ask("ALTER TABLE kimi_auth.credentials DISABLE TRIGGER numbered")
+        row.cluster.ask(
+            f"UPDATE kimi_auth.credentials SET ({before}) = ({', '.join(['%s'] * len(kept))}) WHERE key = %s",
+            *kept,
+            row.store.key,
+        )
+        row.cluster.ask("ALTER TABLE kimi_auth.credentials ENABLE TRIGGER numbered")
+        with row.store.locked(10.0):
+            row.store.commit(row.store.claim(fingerprint(pair(1))), pair(2))
+            found = row.store.read()
+            assert (found.token, found.problem is not None) == (pair(2), True)
+            assert "gone back" in found.problem.message
 
 
 class TestReader:

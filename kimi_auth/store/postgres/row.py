@@ -13,6 +13,8 @@ from kimi_auth.store.owners import Owner, is_certainly_dead, printable
 from kimi_auth.support.language import tr
 from kimi_auth.token import RecordError, Token, fingerprint, lifetime_s, parse_record, window_s
 
+from .spill import Seen
+
 __all__ = ["Row", "decode_owner", "decode_token", "encode_owner", "encode_staged", "encode_token"]
 
 DUE_JITTER = 0.1
@@ -60,6 +62,11 @@ class Row(NamedTuple):
     @property
     def stamp(self) -> Stamp:
         return (self.generation or 0,) if self.fp else ()
+
+    @property
+    def seen(self) -> Seen:
+        """Its generation, and its pair."""
+        return Seen(self.generation or 0, "" if self.fp == formats.EMPTY_FP else self.fp or "")
 
     def snapshot(self, location: str) -> Snapshot:
         """The record alone."""

@@ -140,7 +140,7 @@ class PostgresStore(PostgresReading):
             if formats.is_over(found):
                 return "gone"
             # A database that has gone back shows an older pair, which is spent: the answer is newer than that one too.
-            is_older = 0 < (self._row().generation or 0) < self._newest()
+            is_older = 0 < self._row().seen.generation < self._newest().generation
             if found.fp != new and not (is_older and self._write(sql.COMMIT, params | {"fp": found.fp})):
                 return "superseded"
             self._write(sql.SWEEP, {"fp": new, "keeps_claim": False})
@@ -236,4 +236,4 @@ class PostgresStore(PostgresReading):
 
     def _seen(self) -> None:
         if self._spill is not None:
-            self._spill.see(self._row().generation or 0)
+            self._spill.see(self._row().seen)
