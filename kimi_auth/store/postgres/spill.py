@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     fp: str = ""
 
     def then(self, row: Seen) -> Seen:
-        """What is the newest after `row`. A pair that comes a second time is as new as it was."""
+        """The newest after `row`. A pair that comes a second time is as new as it was."""
         return row if row.generation > self.generation and not self._is_again(row) else self
 
     def forbids(self, row: Seen) -> bool:
