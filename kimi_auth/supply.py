@@ -50,6 +50,7 @@ class TokenSupply:
 
     async def rejected(self, bearer: str, timeout_s: float | None) -> str | None:
         """As `Session.rejected`."""
+        await self._components.settle(timeout_s)
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             return self._other(await self._components.credential.wait(ask, timeout_s), bearer)
@@ -59,6 +60,7 @@ class TokenSupply:
 
     def rejected_sync(self, bearer: str, timeout_s: float | None) -> str | None:
         """As `Session.rejected_sync`."""
+        self._components.settle_sync(timeout_s)
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             return self._other(self._components.credential.wait_sync(ask, timeout_s), bearer)

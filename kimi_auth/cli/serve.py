@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
 from kimi_auth.cli.options import (
     AccountName,
     HomeName,
@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
 def serve(
     ctx: typer.Context,
     action: Annotated[Literal["start", "grant", "grants", "relay"], typer.Argument(help=SOME_ACTIONS)] = "start",
-    words: Annotated[list[str] | None, typer.Argument(metavar="[WORDS]...", help="What the action is about.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="What the action is about.")] = None,
     listen: Annotated[
         str | None,
         typer.Option("--listen", metavar="HOST:PORT", help="Serve on TCP, too; a client needs a grant's secret."),
@@ -269,17 +269,13 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
 def _relay(out: Terminal, words: list[str]) -> int:
     from kimi_auth.serving import relay
 
-    command = words[words.index("--") + 1 :] if "--" in words else []
-    words = words[: words.index("--")] if "--" in words else words
-    if not 1 <= len(words) <= 2 or not (words[1:] or ["0"])[0].isdigit():
+    words = [word for at, word in enumerate(words) if word != "--" or "--" in words[:at]]
+    if not words:
         raise Usage(tr("relay needs a socket"), hint="kimi-auth serve relay /run/kimi/kimi.sock 47823")
-    port = int(words[1]) if words[1:] else relay.PORT
-    try:
-        return out.signals.run(_relayed(out, words[0], port, command))
-    except OSError as error:
-        raise Usage(
-            tr("cannot listen on {address}: {reason}", address=f"127.0.0.1:{port}", reason=error.strerror)
-        ) from None
+    socket, rest = words[0], words[1:]
+    has_port = bool(rest) and rest[0].isdigit() and len(rest[0]) < 6
+    port, command = (int(rest[0]), rest[1:]) if has_port else (relay.PORT, rest)
+    return out.signals.run(_relayed(out, socket, port, command))
 
 
 async def _relayed(out: Terminal, socket: str, port: int, command: list[str]) -> int:
@@ -292,15 +288,40 @@ async def _relayed(out: Terminal, socket: str, port: int, command: list[str]) ->
         waited: set[asyncio.Future[Any]] = {task, heard}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not heard.done():
-            await task
+            await _listening(task, port)
         if not command:
             out.say(tr("relaying 127.0.0.1:{port} to {socket}", port=heard.result(), socket=socket))
             await task
-        child = await asyncio.create_subprocess_exec(*command)
-        return await child.wait()
+        return await _ran(command, heard.result())
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _listening(task: asyncio.Future[None], port: int) -> None:
+    try:
+        await task
+    except (OSError, OverflowError) as error:
+        said = getattr(error, "strerror", None) or tr("there is no such port")
+        address = f"127.0.0.1:{port}"
+        raise Usage(tr("cannot listen on {address}: {reason}", address=address, reason=said)) from None
+
+
+async def _ran(command: list[str], port: int) -> int:
+    """The exit status of the command, which finds the relay in its environment."""
+    environ = os.environ | {"KIMI_CODE_OAUTH_HOST": f"http://127.0.0.1:{port}"}
+    try:
+        child = await asyncio.create_subprocess_exec(*command, env=environ)
+    except OSError as error:
+        words = tr("{name}: {reason}", name=command[0], reason=error.strerror)
+        raise (CommandNotFound if isinstance(error, FileNotFoundError) else CommandNotRunnable)(words) from None
+    try:
+        status = await child.wait()
+    except asyncio.CancelledError:
+        child.terminate()
+        await child.wait()
+        raise
+    return status if status >= 0 else 128 - status
 
 
 def _life(files: GrantFiles, places: Places) -> GrantLife:
@@ -334,6 +355,7 @@ def _told(one: Standing) -> dict[str, object]:
 def _rows(one: Standing) -> list[Row]:
     rows: list[Row] = [(tr("state"), one.phase)]
     if one.grant is not None:
+        rows.insert(0, (tr("grant"), one.grant.name))
         rows += [(tr("id"), one.grant.id), (tr("users"), ", ".join(map(str, one.grant.uids)))]
         if one.grant.expires_at_s:
             rows.append((tr("ends"), time.strftime("%Y-%m-%d %H:%M", time.localtime(one.grant.expires_at_s))))

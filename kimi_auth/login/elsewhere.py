@@ -17,7 +17,7 @@ from kimi_auth.wire.contract import OAuthServer
 __all__ = ["ONE_LOGIN", "SCHEMES", "Asked", "Opened", "opened"]
 
 Opened = tuple[CredentialStore, OAuthServer | None]
-"""A store, and the server that renews what is in it; None for the platform's own."""
+"""A store, and the server that renews its pair; None for the platform's own."""
 
 
 class Asked(NamedTuple):

@@ -1,18 +1,19 @@
 """A login that `kimi-auth serve` has: a store that holds what the server handed out, and the server asked for more.
 
 The machines of a login run as ever: a renewal is an exchange with the server, which renews the login at most once however many
-ask. What stands for the refresh token is only the fingerprint of the access token, and is worth nothing elsewhere.
+ask. The fingerprint of the access token stands for the refresh token; it is worth nothing elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, StoreUnwritable, Unreachable
-from kimi_auth.store import Binding, MemoryStore, Snapshot, Stamp, View
+from kimi_auth.store import Binding, MemoryStore, Snapshot, Stamp
 from kimi_auth.store.served import MARK, Address, ask, token_in
 from kimi_auth.support.language import tr
 from kimi_auth.support.text import clean
@@ -106,32 +107,42 @@ class ServedServer:
 
 
 class ServedStore(MemoryStore):
-    """Holds the token that the server handed out last, in this process. Nothing is written: the login is the server's."""
+    """Holds the token that the server handed out last, in this process; every read is from memory. Nothing is written: the
+    login is the server's. While a token is in use, a thread asks once a second whether there is another one."""
 
     def __init__(self, server: ServedServer, clock: Clock) -> None:
         super().__init__(clock)
         self._server = server
-        self._looking = threading.Lock()
+        self._lock_of_looks = threading.Lock()
+        self._looker: threading.Thread | None = None
         self._looked_s = float("-inf")
 
     @property
     def location(self) -> str:
         return self._server.location
 
-    def view(self) -> View:
-        self._look()
-        return super().view()
+    def is_current(self) -> bool:
+        return self._clock.monotonic_s() - self._looked_s < LOOK_EVERY_S
 
-    def read(self) -> Snapshot:
-        self._look()
-        return super().read()
+    def look(self, patience_s: float) -> None:
+        found: Token | _Refused
+        try:
+            found = self._server.current(max(patience_s, 0.01))
+        except _Refused as refused:
+            found = refused
+        with self._lock_of_looks:
+            self._looked_s = self._clock.monotonic_s()
+            if isinstance(found, _Refused):
+                self._lack(found)
+            else:
+                self._hold(found)
 
     def stamp(self) -> Stamp:
-        self._look()
+        self._look_beside()
         return super().stamp()
 
     def still(self, stamp: Stamp) -> bool:
-        self._look()
+        self._look_beside()
         return super().still(stamp)
 
     def binding(self) -> Binding | None:
@@ -147,33 +158,28 @@ class ServedStore(MemoryStore):
     def sign_out(self, now_s: float) -> NoReturn:
         raise _not_here(self.location)
 
-    def _look(self) -> None:
-        """Asks the server, once in `LOOK_EVERY_S`; others use what is known meanwhile."""
-        now_s = self._clock.monotonic_s()
-        if now_s - self._looked_s < LOOK_EVERY_S or not self._looking.acquire(blocking=self._installed == 0):
+    def _look_beside(self) -> None:
+        """Starts a look in a thread, where the last one is a second ago: no caller, and no event loop, waits for the server."""
+        if self.is_current() or (self._looker is not None and self._looker.is_alive()):
             return
-        try:
-            if now_s - self._looked_s < LOOK_EVERY_S:
-                return
-            self._hold(self._server.current())
-        except _Refused as refused:
-            self._lack(refused)
-        finally:
-            self._looked_s = self._clock.monotonic_s()
-            self._looking.release()
+        looker = threading.Thread(target=self.look, args=(LOOK_TIMEOUT_S,), name="kimi-auth look", daemon=True)
+        with suppress(RuntimeError):  # no thread may begin any more: the program ends
+            looker.start()
+            self._looker = looker
 
     def _hold(self, token: Token) -> None:
         held = self._found.token
-        if held is None or held.access_token != token.access_token:
+        if self._found.state != "present" or held is None or held.access_token != token.access_token:
             self._installed += 1
             self._found = Snapshot("present", (self._installed,), token, fingerprint(token))
 
     def _lack(self, refused: _Refused) -> None:
-        """A token that works is kept while the server cannot be asked; without one, the reason is what is known."""
-        if self._found.token is None or refused.status == 401:
+        """The token that was seen last is kept while there is no answer; a grant that has ended takes its token along."""
+        if refused.status == 401:
             self._installed += 1
-            problem = StorageError(refused.error.message, hint=tr("see on the host: kimi-auth status"))
-            self._found = Snapshot("corrupt", (self._installed,), problem=problem)
+            self._found = Snapshot("absent", (self._installed,))
+        problem = StorageError(refused.error.message, hint=tr("see on the host: kimi-auth status"))
+        self._found = self._found._replace(state="unreachable", problem=problem)
 
 
 def _not_here(location: str) -> StoreUnwritable:

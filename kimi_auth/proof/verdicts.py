@@ -11,6 +11,8 @@ from kimi_auth.proof.explore import ANY, Report, StateSpaceTooLarge, Story, expl
 from kimi_auth.proof.locations import Program
 
 from .effects import Config
+from .grants import RULES as GRANT_RULES
+from .grants import explore_grants
 from .hooks_outside import HOOKS
 from .rules import RULES
 from .scenarios import SCENARIOS, broken_scenario
@@ -84,7 +86,9 @@ def faults_of(machines: Library) -> list[str]:
         return [f"there is no machine {name}; the worlds of the proof are about it" for name in unknown]
     says = [scenario.says for scenario in SCENARIOS if broken_scenario(machines, [scenario])]
     problems = machines.lint_lock(dict.fromkeys(GUARDED, "credential"))
-    return problems + [f"a scenario is broken: {words}" for words in dict.fromkeys(says)]
+    problems += [f"a scenario is broken: {words}" for words in dict.fromkeys(says)]
+    broken = explore_grants(machines).broken
+    return problems + [f"grant: {GRANT_RULES[rule]} Broken by: {', '.join(course)}" for rule, course in broken.items()]
 
 
 def without_hook(machines: Library) -> list[str]:

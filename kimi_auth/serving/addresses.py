@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from kimi_auth.support.language import tr
+
 __all__ = ["names_loopback", "unsafe_address"]
 
 
@@ -23,5 +25,5 @@ def unsafe_address(host: str, *, has_tls: bool, allow_remote: bool) -> str:
     if names_loopback(host):
         return ""
     if not allow_remote:
-        return "it is not a loopback address"
-    return "" if has_tls else "other machines can reach it, and there is no TLS"
+        return tr("it is not a loopback address")
+    return "" if has_tls else tr("other machines can reach it, and there is no TLS")

@@ -1,4 +1,4 @@
-"""What is served, and to whom: the guards, the check of handle, secret or user, a walk of the grant, and its answer.
+"""The requests that are served, and to whom: the guards, the check of handle, secret or user, a walk of the grant, and its answer.
 
 | request | at the owner's socket | at a grant's socket | over TCP |
 |---|---|---|---|

@@ -58,7 +58,7 @@ class Audit:
             raise StorageError(tr("{path}: {reason}", path=self.path, reason=words), hint=hint) from None
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """What was written, the oldest first; a line that a power cut tore is left out."""
+        """The lines, the oldest first; a line that a power cut tore is left out."""
         with suppress(FileNotFoundError), self.path.open("rb") as log:
             for raw in log:
                 with suppress(ValueError):
@@ -73,7 +73,7 @@ class Audit:
             self._descriptor = -1
 
     def _opened(self) -> int:
-        """The descriptor for hand-outs, which one thread writes. A file that took its place (logrotate) is opened instead."""
+        """The descriptor for hand-outs, which one thread writes. A file that replaced it (logrotate) is opened instead."""
         with suppress(OSError):
             if self._descriptor >= 0 and self.path.stat(follow_symlinks=False).st_ino == self._inode:
                 return self._descriptor

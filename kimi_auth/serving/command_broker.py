@@ -44,7 +44,7 @@ class CommandBroker:
         self.name = f"run-{secrets.token_hex(4)}"
         self._session = session
         self._clock = parts.clock
-        self._places = Places(parts.share_dir, session.platform.id)
+        self._places = Places(parts.share_dir, session.platform.login_name)
         self._audit = Audit(self._places.audit, parts.clock.wall_s)
         self._files = self._places.grants()
         self._caller = Caller(os.geteuid(), os.getpid(), "run")

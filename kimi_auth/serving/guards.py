@@ -1,4 +1,4 @@
-"""What a local server refuses before it looks at a request: web pages, other users, other names, ambiguous or endless requests.
+"""What a local server refuses before it looks at a request: web pages, other users, other names, contradictory or endless requests.
 
 A web page may send requests to any port of its reader's machine (CSRF), under a name of its own that resolves to 127.0.0.1 (DNS
 rebinding). Browsers mark such requests, and the Host header names the page's host. There is no CORS: no answer permits a page to
@@ -69,11 +69,11 @@ def request_refusal(scope: Scope) -> Refusal | None:
     names = [name for name, _ in headers]
     for name in ONCE:
         if names.count(name) > 1:
-            return Refusal(400, "ambiguous", f"the header {name.decode()} is given twice")
+            return Refusal(400, "contradictory", f"the header {name.decode()} is given twice")
     if b"content-length" in names and b"transfer-encoding" in names:
-        return Refusal(400, "ambiguous", "the length of the body is given twice")
+        return Refusal(400, "contradictory", "the length of the body is given twice")
     if any(b"_" in name for name in names):
-        return Refusal(400, "ambiguous", "a header's name has an underscore, which some servers read as a dash")
+        return Refusal(400, "contradictory", "a header's name has an underscore, which some servers read as a dash")
     if is_strange_path(scope.get("raw_path") or scope["path"].encode()):
         return Refusal(400, "strange_path", "the path has parts that servers read differently")
     return None

@@ -23,7 +23,7 @@ SOCKET = "kimi.sock"
 
 
 class Places:
-    """The places of one login. `sockets`: where the sockets are, by default in its folder."""
+    """The directories of one login. `sockets`: where the sockets are, by default in its folder."""
 
     def __init__(self, share_dir: Path, platform: str, sockets: Path | None = None) -> None:
         self.folder = share_dir / "kimi-auth" / "serving" / platform

@@ -30,7 +30,7 @@ from .places import OWNER, Places
 from .server import Door, LoopbackServer, listen, listen_unix, url_of
 from .service import Service
 
-__all__ = ["Options", "serve"]
+__all__ = ["Options", "Program", "inherited", "serve"]
 
 SCAN_S = 0.25
 """So often a new, ended or expired grant is looked for, in seconds. A request is checked against its files itself."""
@@ -69,12 +69,25 @@ def serve(
         host, port = options.listen
         if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
             hint = tr("--allow-remote, with --certificate and --key")
-            raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=tr(why)), hint=hint)
+            raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
+    for inherited_socket in options.inherited:
+        _refuse_exposed(inherited_socket, options, tls)
     with _alone(places.folder):
-        _Program(session, places, options, tls).run(ready, more)
+        program = Program(session, places, options, tls)
+        with _ended_by_signals(program):
+            program.run(ready, more)
 
 
-class _Program:
+def _refuse_exposed(listener: socket.socket, options: Options, tls: ssl.SSLContext | None) -> None:
+    """The same for a socket that the service manager opened."""
+    if listener.family == socket.AF_UNIX:
+        return
+    host, port = listener.getsockname()[:2]
+    if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
+        raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why))
+
+
+class Program:
     """One run of the server."""
 
     def __init__(self, session: Session, places: Places, options: Options, tls: ssl.SSLContext | None) -> None:
@@ -96,6 +109,7 @@ class _Program:
         self._clock = components.clock
         self._observe = components.observe
         self._url = ""
+        self.server: LoopbackServer | None = None
 
     def run(self, ready: Callable[[dict[str, object]], None], more: Callable[[Service], Sequence[BaseRoute]]) -> None:
         """Until the end."""
@@ -120,13 +134,17 @@ class _Program:
                 _tell_manager("READY=1")
                 await self._keep_doors(server)
 
-        server = LoopbackServer(app, drain_s=self._options.drain_s, beside=beside, tls=self._tls)
-        with _ended_by_signals(server):
-            try:
-                server.run_to_end()
-            finally:
-                _tell_manager("STOPPING=1")
-                self._audit.close()
+        server = self.server = LoopbackServer(app, drain_s=self._options.drain_s, beside=beside, tls=self._tls)
+        try:
+            server.run_to_end()
+        finally:
+            _tell_manager("STOPPING=1")
+            self._audit.close()
+
+    def stop(self) -> None:
+        """Ends it in order: from any thread or signal handler."""
+        if self.server is not None:
+            self.server.stop()
 
     async def _open_first(self, server: LoopbackServer) -> None:
         """The owner's socket, TCP, and those that were inherited."""
@@ -216,12 +234,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by_signals(server: LoopbackServer) -> Iterator[None]:
+def _ended_by_signals(program: Program) -> Iterator[None]:
     """While the block runs, SIGINT and SIGTERM end the service in order."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number in before:
-            signal.signal(number, lambda *_: server.stop())
+            signal.signal(number, lambda *_: program.stop())
         yield
     finally:
         for number, old in before.items():

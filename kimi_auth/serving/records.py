@@ -5,7 +5,7 @@
     serving/<platform>/grants/<id>.revoked    when it was ended, and by whom
     serving/<platform>/key                    what handles are made with
 
-Nothing here is read, changed and written back, so no lock is needed: a note that is there stays, whoever wrote it and whatever
+Nothing here is read, changed and written back, so no lock is needed: a note that is there stays, whichever process wrote it or
 was killed. Any process of the owner may issue and revoke; a running server sees it at the next request.
 """
 

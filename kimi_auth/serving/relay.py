@@ -31,9 +31,11 @@ async def relay(socket: str, port: int = PORT, ready: Callable[[int], object] = 
         except OSError:
             back.close()
             return
-        await asyncio.gather(_copy(inner, out), _copy(outer, back), return_exceptions=True)
-        for writer in (out, back):
-            writer.close()
+        try:
+            await asyncio.gather(_copy(inner, out), _copy(outer, back), return_exceptions=True)
+        finally:
+            for writer in (out, back):
+                writer.close()
 
     server = await asyncio.start_server(meet, "127.0.0.1", port)
     async with server:

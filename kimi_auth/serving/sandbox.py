@@ -22,7 +22,7 @@ from .relay import PORT
 __all__ = ["FORMS", "Sandbox"]
 
 FORMS = ("record", "env", "docker", "devcontainer", "kubernetes")
-"""What can be printed of a sandbox."""
+"""The texts that can be printed of a sandbox."""
 
 MOUNTED, HOME_INSIDE = "/run/kimi", "/run/kimi-home"
 """Where the recipes mount the socket's directory and the home that was written."""
@@ -58,7 +58,7 @@ class Sandbox(NamedTuple):
 
     @property
     def secret(self) -> str:
-        """The grant's secret, for what is no OAuth client."""
+        """The grant's secret, for programs that are no OAuth client."""
         return self.handles.secret(self.grant_id)
 
     def record(self) -> str:

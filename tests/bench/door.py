@@ -14,7 +14,7 @@ from bench.surroundings import file_store, pair, sign_in, sign_in_at
 from bench.turns import Row, Turn, medians
 from kimi_auth.testing.emulator import Emulator
 
-__all__ = ["table"]
+__all__ = ["cpu", "table"]
 
 SESSION = "from kimi_auth import Session; print(Session().access_token_sync())"
 RENEWAL = "from kimi_auth.session import Session; print(Session(one_shot=True).access_token_sync(refresh=True))"
@@ -49,12 +49,12 @@ def table(folder: Path, *, quick: bool = False) -> Table:
             "Session().access_token_sync()": ([sys.executable, "-c", SESSION], named, "10"),
             "run -- true": ([kimi_auth, "run", "--", "true"], named, "8"),
         }
-        rows = [Row(name, _cpu(command, environ)) for name, (command, environ, _) in lines.items()]
+        rows = [Row(name, cpu(command, environ)) for name, (command, environ, _) in lines.items()]
         renewed = folder / "door-renewed"
         sign_in_at(emulator, renewed)
         at_emulator = {**_environ(renewed), **emulator.env}
         rows += [
-            Row("a renewal", _cpu([sys.executable, "-c", RENEWAL], at_emulator)),
+            Row("a renewal", cpu([sys.executable, "-c", RENEWAL], at_emulator)),
             Row("a bare httpx script that does its POST", _bare(emulator, at_emulator)),
         ]
         seconds = medians(rows, 1 if quick else 15)
@@ -75,7 +75,7 @@ def _environ(share_dir: Path) -> dict[str, str]:
     return {**kept, "KIMI_SHARE_DIR": str(share_dir)}
 
 
-def _cpu(command: list[str], environ: Mapping[str, str]) -> Turn:
+def cpu(command: list[str], environ: Mapping[str, str]) -> Turn:
     """The turn of a process that must succeed: the CPU seconds of it and of what it waited for."""
 
     def turn(times: int) -> float:

@@ -48,6 +48,7 @@ def _measure(options: argparse.Namespace) -> None:
         proxied,
         renewal,
         report,
+        served,
         shell,
         stalls,
         surroundings,
@@ -64,6 +65,7 @@ def _measure(options: argparse.Namespace) -> None:
         "renewal": partial(renewal.table, quick=options.quick),
         "engine": partial(engine.table, quick=options.quick),
         "stalls": partial(stalls.table, quick=options.quick),
+        "served": partial(served.table, quick=options.quick),
         "proxy": partial(proxied.table, quick=options.quick),
     }
     with surroundings.at_home() as folder:
@@ -76,7 +78,20 @@ def _measure(options: argparse.Namespace) -> None:
             print(table.markdown() if options.markdown else table.text(), end="\n\n", flush=True)
 
 
-TABLES = ("token", "shell", "door", "due", "config", "contended", "handover", "renewal", "engine", "stalls", "proxy")
+TABLES = (
+    "token",
+    "shell",
+    "door",
+    "due",
+    "config",
+    "contended",
+    "handover",
+    "renewal",
+    "engine",
+    "stalls",
+    "proxy",
+    "served",
+)
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 

@@ -19,6 +19,7 @@ from bench import (
     proxied,
     report,
     run,
+    served,
     shell,
     stalls,
 )
@@ -51,7 +52,9 @@ def test_fresh_token(folder: Path) -> None:
     assert calls["kimi-auth, sync, recheck_every_s=1"] == calls["kimi-auth, async, recheck_every_s=1"] == "0"
 
 
-@pytest.mark.parametrize("table", [engine.table, shell.table, door.table, due.table, config_lock.table, stalls.table])
+@pytest.mark.parametrize(
+    "table", [engine.table, shell.table, door.table, due.table, config_lock.table, stalls.table, served.table]
+)
 def test_quick_tables(folder: Path, table: object) -> None:
     """They run, and what they print fits."""
     check(table(folder, quick=True))  # type: ignore[operator]

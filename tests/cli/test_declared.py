@@ -13,8 +13,22 @@ from kimi_auth.cli.program import program
 
 Run = Callable[..., Any]
 
-STATUS = {"platform": None, "home": None, "verify": False, "json": False}
-RUN: dict[str, object] = {"platform": None, "home": None, "env": [], "proxy": False, "brokered": False}
+STATUS: dict[str, object] = {
+    "platform": None,
+    "account": None,
+    "home": None,
+    "every": False,
+    "verify": False,
+    "json": False,
+}
+RUN: dict[str, object] = {
+    "platform": None,
+    "account": None,
+    "home": None,
+    "env": [],
+    "proxy": False,
+    "brokered": False,
+}
 
 UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
     (["status"], STATUS),

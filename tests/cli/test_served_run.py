@@ -78,6 +78,7 @@ def test_real_sdks(signed_in: Emulator, child: Callable[..., subprocess.Popen[st
     assert secret not in err
 
 
+@pytest.mark.prove
 def test_a_refused_token_is_replaced(signed_in: Emulator, child: Callable[..., subprocess.Popen[str]]) -> None:
     """While the command runs the login is renewed beside it, and the command's own key stays the same."""
     loop = SDKS.replace("print(", "input(); print(")

@@ -27,6 +27,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "platforms": (("platforms",),),
     "doctor": (("doctor", "--verify"),),
     "lend": (("lend", "{home}/box", "--", "true"),),
+    "serve": (("serve", "grant", "agent", "--write", "{home}/box-of-a-grant"), ("serve", "grants")),
     "adopt": (("adopt", "--issuer", "{host}"),),
     "accounts": (("accounts",), ("accounts", "use", "default")),
     "diagram": (("diagram",),),

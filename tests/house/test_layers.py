@@ -23,6 +23,7 @@ THIRD_PARTY = {
     "httpx2": {"support", "clients"},  # types only
     "idna": {"clients"},
     "keyring": {"store"},
+    "psycopg": {"store"},
     "pydantic": {"platforms", "models"},
     "requests": {"clients"},  # types only
     "pytest": {"testing"},

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from queue import Queue
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S, joined, until
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.machine import recorder_from_environ
@@ -25,9 +32,12 @@ from kimi_auth.serving.contracts import Wish
 from kimi_auth.serving.grant_life import GrantHooks, GrantLife
 from kimi_auth.serving.handles import Handles
 from kimi_auth.serving.places import Places
+from kimi_auth.serving.program import Options, Program
 from kimi_auth.serving.records import Caller, Grant, GrantFiles
+from kimi_auth.serving.sandbox import Sandbox
 from kimi_auth.serving.server import Door, Peer
 from kimi_auth.serving.service import Service
+from kimi_auth.session import Session, supply_of
 from kimi_auth.testing.emulator import Emulator
 from kimi_auth.token import Token, key_fingerprint, left_s
 
@@ -47,6 +57,19 @@ class Clock(SystemClock):
 
     def monotonic_s(self) -> float:
         return self.now_s
+
+
+class Standstill(SystemClock):
+    """The ages of tokens and the steps of backoffs stand still, however slow the machine is; waits and patience do not."""
+
+    def __init__(self) -> None:
+        self._wall_s, self._boottime_s = super().wall_s(), super().boottime_s()
+
+    def wall_s(self) -> float:
+        return self._wall_s
+
+    def boottime_s(self) -> float:
+        return self._boottime_s
 
 
 class FakeLogin:
@@ -196,7 +219,10 @@ class Serving:
         self.env.pop("KIMI_AUTH_STORE", None)
         self.places = Places(share_dir, "kimi-code", sockets)
         self.owner = self.places.socket("owner")
+        self.clock = Standstill()
         self.process: subprocess.Popen[str] | None = None
+        self.here: Program | None = None
+        self.thread: threading.Thread | None = None
         emulator.sign_in(share_dir)
 
     def start(self, *options: str) -> dict[str, Any]:
@@ -220,17 +246,97 @@ class Serving:
         line = [sys.executable, "-m", "kimi_auth", *words]
         return subprocess.run(line, env=self.env | (env or {}), capture_output=True, text=True, check=False)
 
-    def grant(self, name: str, *options: str) -> dict[str, Any]:
-        """Issues a grant, with `--json`."""
-        done = self.run("serve", "grant", name, "--sockets", str(self.sockets), "--json", *options)
-        assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told
+    @property
+    def session(self) -> Session:
+        """The owner's session, as any process of theirs has one."""
+        return Session(self.share_dir, environ=self.env, platform="kimi-code", clock=self.clock)
 
-    def client(self, socket: Path | str | None = None) -> httpx.Client:
-        """A client of a socket, the owner's by default."""
-        transport = httpx.HTTPTransport(uds=str(socket or self.owner), retries=0)
-        return httpx.Client(transport=transport, base_url="http://localhost", timeout=60.0)
+    def start_here(self, **options: Any) -> dict[str, Any]:
+        """Serves in a thread of this process; returns what the ready line would say."""
+        self.here = Program(self.session, self.places, Options(**options), None)
+        told: Queue[dict[str, Any]] = Queue()
+        self.thread = threading.Thread(target=self.here.run, args=(told.put, lambda _: ()))
+        self.thread.start()
+        return told.get(timeout=NO_LIMIT_S)
+
+    def stop_here(self) -> None:
+        """Ends the thread's service."""
+        if self.here is not None and self.thread is not None:
+            self.here.stop()
+            joined(self.thread)
+            self.here = None
+
+    def grant(self, name: str, **options: Any) -> Sandbox:
+        """Issues a grant as `serve grant` does, in this process."""
+        files = self.places.grants()
+        hooks = GrantHooks(
+            files, Audit(self.places.audit, time.time), None, now_s=time.time, monotonic_s=time.monotonic
+        )
+        made = Grant.new(name, options.pop("uids", (ME,)), time.time(), **options)
+        grant = run(GrantLife(hooks).issue(made, Caller(ME, 1, "command")))
+        token = supply_of(self.session).token_sync()
+        there(self.places.socket(name)) if self.here or self.process else None
+        place, api_base = self.places.socket(name).parent, self.emulator.api_base
+        return Sandbox(name, grant.id, token, files.handles(), place, api_base, "kimi-code")
+
+    def revoke(self, name: str) -> None:
+        """Ends a grant as `serve grants revoke` does."""
+        files = self.places.grants()
+        for one in files.all(time.time()):
+            if one.grant is not None and one.grant.name == name:
+                files.revoke(one.grant.id, time.time(), "test")
+
+    def renew(self, box: Sandbox, handle: str | None = None) -> Reply:
+        """A token request in that sandbox, at its socket."""
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": handle or box.pair.refresh_token,
+            "client_id": CLIENT_ID,
+        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.ask("POST", "/api/oauth/token", urlencode(form), headers, box.socket_dir / "kimi.sock")
+
+    def get(self, path: str, socket: Path | None = None) -> Reply:
+        """A request of the owner's, or at another socket."""
+        return self.ask("GET", path, None, {}, socket)
+
+    def ask(self, method: str, path: str, body: str | None, headers: dict[str, str], at: Path | None = None) -> Reply:
+        """One request at a socket, the owner's by default. Raises OSError where no server is there."""
+        connection = UnixConnection(at or self.owner)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read())
+        except http.client.HTTPException as error:
+            raise ConnectionError from error
+        finally:
+            connection.close()
+
+
+class Reply(NamedTuple):
+    """An answer."""
+
+    status_code: int
+    content: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket. httpx's leaves its socket open where nothing listens."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=NO_LIMIT_S)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        try:
+            self.sock.connect(str(self.path))
+        except OSError:
+            self.close()
+            raise
 
 
 @pytest.fixture
@@ -238,5 +344,16 @@ def serving(emulator: Emulator, tmp_path: Path, short: Path) -> Iterator[Serving
     """A login, and the program that will serve it."""
     made = Serving(emulator, tmp_path / "host", short / "s")
     yield made
+    made.stop_here()
     if made.process is not None:
         made.end(signal.SIGKILL)
+
+
+def there(path: str | Path) -> None:
+    """Waits for a file."""
+    until(lambda tick_s: Path(path).exists() or time.sleep(min(tick_s, 0.02)), f"{path}")
+
+
+def gone(path: str | Path) -> None:
+    """Waits for a file's end."""
+    until(lambda tick_s: not Path(path).exists() or time.sleep(min(tick_s, 0.02)), f"the end of {path}")

@@ -39,7 +39,7 @@ def test_a_grant_is_issued_used_and_revoked(desk: Desk) -> None:
 
 
 def test_a_grant_that_was_never_used_can_be_revoked(desk: Desk) -> None:
-    """An owner may take back what was issued by mistake."""
+    """An owner may take back a grant that was issued by mistake."""
     grant = desk.issue()
     assert run(desk.life.revoke(grant.id, SANDBOX))[0] == "revoked"
 

@@ -1,4 +1,4 @@
-"""What the guards refuse: web pages, other users, other names, ambiguous requests, endless bodies; and whom they slow down."""
+"""What the guards refuse: web pages, other users, other names, contradictory requests, endless bodies; and whom they slow down."""
 
 from __future__ import annotations
 
@@ -110,11 +110,11 @@ def test_a_browser_is_told(header: tuple[bytes, bytes]) -> None:
         [*LOCAL, (b"x_forwarded_for", b"1.2.3.4")],
     ],
 )
-def test_an_ambiguous_request_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+def test_a_contradictory_request_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     """Headers that two servers read differently (request smuggling) get 400."""
     refusal = request_refusal(scope(headers=headers))
     assert refusal is not None
-    assert (refusal.status, refusal.word) == (400, "ambiguous")
+    assert (refusal.status, refusal.word) == (400, "contradictory")
 
 
 @pytest.mark.parametrize(

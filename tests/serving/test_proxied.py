@@ -1,4 +1,4 @@
-"""The proxy as a route of the service: whose key it takes, what a grant covers, and what is written down."""
+"""The proxy as a route of the service: whose key it takes, which paths a grant covers, and the audit log."""
 
 from __future__ import annotations
 

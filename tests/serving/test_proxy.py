@@ -17,7 +17,6 @@ import httpx
 import pytest
 from house.libraries import in_library
 from house.patience import PATIENCE_S
-from serving.api import Api, Asked, Receive, Send, answer, ask, fine
 
 from kimi_auth import Session
 from kimi_auth.errors import KimiAuthError, NotSignedIn, Unreachable
@@ -27,6 +26,7 @@ from kimi_auth.serving.command_proxy import CommandProxy
 from kimi_auth.serving.proxy import HUNG_UP, Proxy
 from kimi_auth.serving.upstream import Upstream
 from kimi_auth.testing import Emulator, StaticTokens
+from serving.api import Api, Asked, Receive, Send, answer, ask, fine
 
 CHAT = "/api/chat/completions"
 

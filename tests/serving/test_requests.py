@@ -288,7 +288,7 @@ def test_a_long_poll_is_answered_at_a_change_or_in_time(desk: Desk) -> None:
 
 
 def test_metrics_count_and_name_no_grant(desk: Desk) -> None:
-    """OpenMetrics: what was handed out and refused, without a grant's name, a secret or a token."""
+    """OpenMetrics: the tokens handed out and the refusals, without a grant's name, a secret or a token."""
     grant = desk.issue("secret-project")
     desk.renew(desk.handle(grant))
     desk.renew("kah.x")

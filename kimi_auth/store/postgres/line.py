@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import StorageError
@@ -82,7 +83,7 @@ class Line:
         self.is_pooled = False
         self.problem: StorageError | None = None
         """Why the last try to reach the database failed; None since it answered."""
-        self._places: dict[str, Place] = {}
+        self._places: WeakValueDictionary[str, Place] = WeakValueDictionary()  # of the stores that are in use
         self._forget()
 
     def _forget(self) -> None:
@@ -102,7 +103,9 @@ class Line:
     def place(self, key: str) -> Place:
         """What this process knows of the row `key`."""
         with self._lock:
-            return self._places.setdefault(key, Place(key, self))
+            if (place := self._places.get(key)) is None:
+                place = self._places[key] = Place(key, self)
+            return place
 
     def is_listening(self) -> bool:
         """Whether a change of a row would be noticed now."""
@@ -153,7 +156,7 @@ class Line:
             os.close(end)
         self._forget()
         self.number += 1
-        for place in self._places.values():
+        for place in list(self._places.values()):
             place.forget_threads()
 
     # --- callers' side ------------------------------------------------------------------------------------------------
@@ -316,8 +319,6 @@ class Line:
         self._connection, self.number = connection, self.number + 1
         self._listens = not self.is_pooled and not self._is_crowded
         self.live = self.number if self._listens else 0
-        if self._listens:
-            self._stale |= {key for key, place in self._places.items() if place.row is not None}
         return connection
 
     def _drop(self) -> None:

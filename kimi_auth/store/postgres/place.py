@@ -48,7 +48,7 @@ class DatabaseClock:
 
 
 class Way(Protocol):
-    """The line to the database, as a row's place needs it."""
+    """The line to the database, as the rows of this process need it."""
 
     clock: DatabaseClock
     number: int
