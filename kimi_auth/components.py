@@ -574,7 +574,7 @@ class Components:
             log.warning("the login is being moved to another store, and that cannot be finished now: %s", error.line)
 
     def _stores_of(self, note: Note) -> Stores | None:
-        """Both places of the login that `note` is about; None where this process uses another database."""
+        """Both stores of the login that `note` is about; None where this process uses another database."""
         from kimi_auth.store.postgres import PostgresStore, same_database
 
         if self.is_in_home:
@@ -584,7 +584,7 @@ class Components:
         return Stores(self.in_file(), self.store, note.database)
 
     def in_file(self) -> FileStore:
-        """The login's place in this home, whichever store it is kept in."""
+        """The login in the files of this home, whichever store it is kept in."""
         layout = self.home.kind.layout(self.share_dir, self.key, self.host_clock)
         return FileStore(self.share_dir, self.key, clock=self.host_clock, layout=layout)
 

@@ -25,7 +25,7 @@ FILE = "file"
 def move(
     out: Terminal, to: str, *, home: str | None, platform: str | None, account: str | None, is_trial: bool
 ) -> None:
-    """Moves what is meant, each login by itself; `is_trial`: only says what would move. Raises Findings for those that did not."""
+    """Moves the logins that are meant, each by itself; `is_trial`: only says what would move. Raises Findings for those that did not."""
     url = os.environ.get(STORE, "").strip() if to == FILE else to.strip()
     if not url:
         raise ConfigError(

@@ -86,7 +86,7 @@ class Notebook:
 
 
 class Stores(NamedTuple):
-    """One login's place in the home, and in the database at `address` (without a password)."""
+    """One login in the files of the home, and in the database at `address` (without a password)."""
 
     file: CredentialStore
     database: CredentialStore

@@ -309,7 +309,7 @@ class CredentialStore(Protocol):
 
 @runtime_checkable
 class ManyLogins(Protocol):
-    """A store whose place holds logins of many accounts, apart from any home."""
+    """A store that keeps many logins beside this one, of all accounts, apart from any home."""
 
     def logins(self) -> list[str]:
         """The keys that have a record there, signed in or not. Asks the store; raises StorageError."""
