@@ -16,13 +16,16 @@ from kimi_auth.models.catalogue_cache import CatalogueCache
 from kimi_auth.models.contents import account_of
 from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.selection import UNLABELLED
-from kimi_auth.store import FileStore
+from kimi_auth.store import CredentialStore, FileStore, ManyLogins
 from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
     from kimi_auth.models import Change
 
 __all__ = ["Renamed", "rename_account", "use_account"]
+
+LOOK_S = 16.0
+"""How long a store elsewhere is asked."""
 
 
 class Renamed(NamedTuple):
@@ -38,7 +41,7 @@ def use_account(components: Components) -> Change:
     _need_accounts(components)
     label, platform = components.account, components.platform
     with components.accounts.locked():
-        if label not in {UNLABELLED, *components.accounts.labels(platform.id)}:
+        if label not in {UNLABELLED, *components.labels(platform.id)}:
             raise _unknown(components)
         components.accounts.use(platform.id, label)
         return _config_of(components).use()
@@ -46,19 +49,17 @@ def use_account(components: Components) -> Change:
 
 def rename_account(old: Components, new: Components) -> Renamed:
     """The login of `old` is called as that of `new` from now on. Raises NoSuchAccount, and as `kimi_auth.store.renaming`."""
-    from kimi_auth.store.renaming import rename
-
     _need_accounts(old)
     if old.account == new.account:
         raise NoSuchAccount(tr("that is its name already: {name}", name=old.account), hint=tr("give it another name"))
-    source, target = _file_of(old), _file_of(new)
+    source, target = old.store, new.store
     with old.accounts.locked():
         is_used = old.accounts.is_in_use(old.platform.id, old.account)
         # A run that was killed behind the renaming left the old name in use, without a login.
         is_done = (is_used or _is_configured(old)) and _is_empty(source) and not _is_empty(target)
-        if not is_done and old.account not in old.accounts.labels(old.platform.id):
+        if not is_done and old.account not in old.labels(old.platform.id):
             raise _unknown(old)
-        fp = target.read().fp if is_done else rename(source, target)
+        fp = target.read().fp if is_done else _rename(source, target)
         _rename_kept(old, new)
         if is_used:
             old.accounts.use(old.platform.id, new.account)
@@ -80,16 +81,22 @@ def _unknown(components: Components) -> NoSuchAccount:
     return NoSuchAccount(words, hint=tr("sign in to it: kimi-auth login --account {name}", name=components.account))
 
 
-def _file_of(components: Components) -> FileStore:
-    if not isinstance(components.store, FileStore):
-        raise ConfigError(
-            tr("{location} is no file, and its accounts cannot be renamed", location=components.store.location)
-        )
-    return components.store
+def _rename(source: CredentialStore, target: CredentialStore) -> str:
+    """In one step; returns the fingerprint of the pair."""
+    from kimi_auth.store.renaming import rename
+
+    if isinstance(source, ManyLogins):
+        return source.rename(target)
+    if not isinstance(source, FileStore) or not isinstance(target, FileStore):
+        raise ConfigError(tr("{location} has one login, which cannot be renamed", location=source.location))
+    return rename(source, target)
 
 
-def _is_empty(store: FileStore) -> bool:
+def _is_empty(store: CredentialStore) -> bool:
+    store.look(LOOK_S)
     found = store.read()
+    if found.state == "unreachable" and found.problem is not None:
+        raise found.problem
     return found.state == "absent" or (found.token is not None and found.token.is_empty)
 
 

@@ -25,6 +25,7 @@ from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, NotSignedIn
 from kimi_auth.home import FOUND, KIMI_CLI, Accounts, Addresses, Home, checked_label, choose, login_of, other_login
 from kimi_auth.login.keyring_migration import is_waiting, migrate
+from kimi_auth.login.moving import Note, Notebook, Stores, finish
 from kimi_auth.machine import Library, Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig, configured_platform
@@ -46,7 +47,7 @@ from kimi_auth.selection import (
     scheme_of,
     select,
 )
-from kimi_auth.store import CredentialStore, FileStore, lock
+from kimi_auth.store import CredentialStore, FileStore, ManyLogins, lock
 from kimi_auth.support.language import said_by, tr
 from kimi_auth.support.loops import in_thread, is_in_loop, within
 from kimi_auth.support.once import once
@@ -140,6 +141,7 @@ class Components:
             self.platform = self.platform._replace(account=self.account)
         self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
+        self.host_clock: Clock = self.clock
         self.stores = stores
         is_given = store is not None or stores is not None
         if not is_given and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
@@ -156,6 +158,7 @@ class Components:
         )
         self.keyring_error: KimiAuthError | None = None
         self.keyring_asked: bool = not self.is_in_home or self.platform.oauth is None
+        self._move_asked: bool = is_given or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -279,6 +282,15 @@ class Components:
     def is_in_use(self) -> bool:
         """Whether this is the account in use of its platform, which owns the provider in config.toml. Raises ConfigError."""
         return not self.account or self.accounts.is_in_use(self.platform.id, self.account)
+
+    def labels(self, platform_id: str) -> list[str]:
+        """The accounts of a platform that have a record where this login is kept, signed in or not, `default` first. Asks a
+        store elsewhere; raises StorageError."""
+        if not isinstance(self.store, ManyLogins):
+            return self.accounts.labels(platform_id)
+        names = [key.removeprefix("oauth/").partition("@") for key in self.store.logins()]
+        found = {label or UNLABELLED for name, _, label in names if name == platform_id}
+        return sorted(found, key=lambda label: (label != UNLABELLED, label))
 
     def account_beside(self, platform_id: str) -> str | None:
         """The account in use of another platform of this home, None where it has none. Raises ConfigError."""
@@ -518,6 +530,8 @@ class Components:
             with suppress(TimeoutError):
                 patience_s = LOOK_S if timeout_s is None else min(LOOK_S, timeout_s)
                 await within(patience_s, lambda: in_thread(lambda: self.store.look(patience_s)))
+        if not self._move_asked and self.notebook.is_there():
+            await in_thread(self.finish_move)
         if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
         self.keyring_asked = True
@@ -527,6 +541,7 @@ class Components:
         and `leave_keyring`."""
         if self._must_look():
             self.store.look(LOOK_S if timeout_s is None else min(LOOK_S, timeout_s))
+        self.finish_move()
         self.leave_keyring()
 
     def look(self) -> None:
@@ -537,6 +552,48 @@ class Components:
     def _must_look(self) -> bool:
         """Not while a token in memory works, although its store cannot be asked: every call would wait for that."""
         return not self.store.is_current() and self.credential.inspect().token is None
+
+    @property
+    def notebook(self) -> Notebook:
+        """Where a move of this login into another store is noted while it lasts."""
+        return Notebook(self.share_dir / "kimi-auth" / "store" / f"{self.platform.login_name}.moving")
+
+    def finish_move(self) -> None:
+        """Once: a move of this login between file and database that was killed is finished. Where it cannot be, the login stays
+        where it is for now, and the log says why."""
+        if self._move_asked:
+            return
+        self._move_asked = True
+        note = self.notebook.read() if self.notebook.is_there() else None
+        if note is None:
+            return
+        try:
+            if (stores := self._stores_of(note)) is not None:
+                finish(stores, self.notebook, device_id=self.home_device_id)
+        except KimiAuthError as error:
+            log.warning("the login is being moved to another store, and that cannot be finished now: %s", error.line)
+
+    def _stores_of(self, note: Note) -> Stores | None:
+        """Both stores of the login that `note` is about; None where this process uses another database."""
+        from kimi_auth.store.postgres import PostgresStore, same_database
+
+        if self.is_in_home:
+            return Stores(self.store, self._elsewhere(note.database)[0], note.database)
+        if not isinstance(self.store, PostgresStore) or not same_database(self.store.address, note.database):
+            return None
+        return Stores(self.in_file(), self.store, note.database)
+
+    def in_file(self) -> FileStore:
+        """The login in the files of this home, whichever store it is kept in."""
+        layout = self.home.kind.layout(self.share_dir, self.key, self.host_clock)
+        return FileStore(self.share_dir, self.key, clock=self.host_clock, layout=layout)
+
+    @property
+    def home_device_id(self) -> str:
+        """The device id that this home's requests carry; written if there is none."""
+        from kimi_auth.wire import device_headers
+
+        return device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)[DEVICE_ID]
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later
@@ -559,8 +616,7 @@ class Components:
             return KeyStore(self.config, self.platform, self.clock)
         if self.stores is not None:
             return self.stores(self.key)
-        layout = self.home.kind.layout(self.share_dir, self.key, self.clock)
-        return FileStore(self.share_dir, self.key, clock=self.clock, layout=layout)
+        return self.in_file()
 
     def _elsewhere(self, url: str) -> Opened:
         from kimi_auth.login.elsewhere import Asked, opened

@@ -89,7 +89,8 @@ def logins_of(home: str | None, *, platform: str | None = None, reads: bool = Tr
         in_use = named.get(one.id, UNLABELLED)
         labels: list[str | None] = [None]
         if one.oauth is not None and not parts.home.kind.binds_by_slot:
-            labels = list(dict.fromkeys((*parts.accounts.labels(one.id), in_use)))
+            kept = components_of(open_session(one.id, home=home, reads=reads)).labels(one.id)
+            labels = list(dict.fromkeys((*kept, in_use)))
         for label in labels:
             session = open_session(one.id, home=home, account=label, reads=reads)
             found.append(Login(session, is_in_use=label in {None, in_use}, is_named=one.id in named))

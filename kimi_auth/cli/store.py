@@ -1,4 +1,4 @@
-"""`kimi-auth store [check|init]`: the database that keeps logins, where `KIMI_AUTH_STORE` names one."""
+"""`kimi-auth store [check|init|move]`: the database that keeps logins, where `KIMI_AUTH_STORE` names one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import typer
 
 from kimi_auth.cli.doctor import report
 from kimi_auth.cli.doctor.check import Check, public
-from kimi_auth.cli.options import Json, PlatformId, components_of, open_session, terminal_of
+from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, components_of, open_session, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import ConfigError
 from kimi_auth.selection import STORE, select
@@ -26,18 +27,34 @@ def add_to(app: typer.Typer) -> None:
 def store(
     ctx: typer.Context,
     action: Annotated[
-        Literal["check", "init"],
+        Literal["check", "init", "move"],
         typer.Argument(
-            help="check: look at it, and at what this host keeps beside it; init: make its tables and roles."
+            help="check: look at it, and at what this host keeps beside it; init: make its tables and roles; move: move logins."
         ),
     ] = "check",
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL|file", help="Where logins move: a database, or this home.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move, and move nothing.")] = False,
     platform: PlatformId = None,
+    account: AccountName = None,
+    home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Look at the database that keeps logins, or prepare it."""
+    """Look at the database that keeps logins, prepare it, or move logins there and back."""
     out = terminal_of(ctx)
+    if (to is None) == (action == "move"):
+        raise Usage(
+            tr("--to goes with store move, and says where logins move"),
+            hint=tr("for example: {command}", command="kimi-auth store move --to postgresql://HOST/DATABASE"),
+        )
     if action == "init":
         _init(out)
+        return
+    if action == "move" and to is not None:
+        from kimi_auth.cli.moving import move
+
+        move(out, to, home=home, platform=platform, account=account, is_trial=dry_run)
         return
     found = components_of(open_session(platform)).store.examine()
     text = str if out.json else out.text

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import StorageError
@@ -34,6 +34,7 @@ __all__ = [
     "CredentialStore",
     "Finding",
     "Hold",
+    "ManyLogins",
     "RecordState",
     "RevokedMark",
     "Snapshot",
@@ -304,3 +305,18 @@ class CredentialStore(Protocol):
     # --- at the end --------------------------------------------------------------------------------------------------
     def close(self) -> None:
         """Frees what the store keeps open between calls; the next call opens it again. Releases no lock."""
+
+
+@runtime_checkable
+class ManyLogins(Protocol):
+    """A store that keeps many logins beside this one, of all accounts, apart from any home."""
+
+    def logins(self) -> list[str]:
+        """The keys that have a record there, signed in or not. Asks the store; raises StorageError."""
+
+    def rename(self, target: CredentialStore) -> str:
+        """The login of this store is that of `target` from now on, in one step; returns the fingerprint of its pair.
+
+        Both locks are held meanwhile. Raises NotSignedIn, ConfigError for a target with a login, CredentialLocked, and
+        StorageError, also where a renewal was begun and not finished.
+        """

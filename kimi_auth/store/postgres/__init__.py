@@ -10,18 +10,18 @@ from kimi_auth.support.lazily import lazily
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from .address import Address
+    from .address import Address, same_database
     from .opening import opened
     from .reader import PostgresReader
     from .schema import make_tables
     from .store import PostgresStore
 
-__all__ = ["Address", "PostgresReader", "PostgresStore", "make_tables", "opened"]
+__all__ = ["Address", "PostgresReader", "PostgresStore", "make_tables", "opened", "same_database"]
 
 __getattr__ = lazily(
     __name__,
     {
-        "address": ("Address",),
+        "address": ("Address", "same_database"),
         "opening": ("opened",),
         "reader": ("PostgresReader",),
         "schema": ("make_tables",),

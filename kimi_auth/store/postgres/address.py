@@ -11,7 +11,7 @@ from kimi_auth.errors import ConfigError
 from kimi_auth.support.extras import install
 from kimi_auth.support.language import tr
 
-__all__ = ["SCHEMES", "Address"]
+__all__ = ["SCHEMES", "Address", "same_database"]
 
 SCHEMES = ("postgresql://", "postgres://")
 
@@ -69,6 +69,7 @@ class Address:
                 )
             given["sslmode"] = mode
         self.parameters: dict[str, Any] = _AS_IS | given
+        self._given = given
 
     def __str__(self) -> str:
         named = ", ".join(host for host in self._hosts if host and not host.startswith(("/", "@")))
@@ -80,6 +81,14 @@ class Address:
         return f"<Address of {self}>"
 
     @property
+    def without_password(self) -> str:
+        """The address as text that may be kept in a file: libpq finds the password elsewhere, or there is none."""
+        from urllib.parse import quote, urlencode
+
+        kept = {name: value for name, value in self._given.items() if name not in {"password", "sslpassword"}}
+        return f"postgresql:///?{urlencode(kept, quote_via=quote)}"
+
+    @property
     def name(self) -> str:
         """Names the database in a file's name: equal for equal hosts and names, whatever the password is."""
         from hashlib import sha256
@@ -87,6 +96,11 @@ class Address:
         ports = str(self.parameters.get("port", ""))
         text = "\0".join((*sorted(self._hosts), ports, self._database, self._service))
         return sha256(text.encode()).hexdigest()[:12]
+
+
+def same_database(address: Address, text: str) -> bool:
+    """Whether `text`, an address too, leads to the same database. Raises ConfigError."""
+    return Address(text).name == address.name
 
 
 def _is_local(host: str) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "INCARNATION",
     "LEASE_S",
     "LISTEN",
+    "LOGINS",
     "LOOK",
     "MARK",
     "PROMISES",
@@ -46,6 +47,7 @@ __all__ = [
     "READ_ACCESS",
     "REDATE",
     "RELEASE",
+    "RENAME",
     "RENEW",
     "ROLES",
     "SCHEMA",
@@ -288,6 +290,33 @@ RETURNING {_SHOWN}, set_config('synchronous_commit', 'off', true) AS waits,
 waiters too, in a commit that waits for no disk: a release that a crash undoes is found as a lease that has ended."""
 
 TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', %(message)s)"
+
+LOGINS = "SELECT key AS login FROM kimi_auth.credentials WHERE fp IS NOT NULL ORDER BY key LIMIT %(count)s"
+"""Every row with a record, signed in or not."""
+
+_BESIDE = ("revoked_fp", "revoked_at", "revoked_message", "backoff", "binding")
+_NONE = ", ".join(
+    f"{name} = NULL" for name in ("access", "refresh", "about", "expires_at", "signed_out_at", "fp", "due_at")
+)
+RENAME = f"""
+WITH was AS (
+    SELECT * FROM kimi_auth.credentials
+    WHERE key = %(old)s AND fence = %(old_fence)s AND lease_until IS NOT NULL AND fp = %(new)s AND claim_nonce IS NULL
+    FOR UPDATE
+), put AS (
+    UPDATE kimi_auth.credentials AS c SET {_PAIR}, {_NO_CLAIM}, {", ".join(f"{name} = was.{name}" for name in _BESIDE)}
+    FROM was WHERE {_MINE} AND (c.fp IS NULL OR c.fp = %(empty)s)
+    RETURNING c.key
+), gone AS (
+    UPDATE kimi_auth.credentials AS c SET {_NONE}, {_NO_CLAIM}, {", ".join(f"{name} = NULL" for name in _BESIDE)},
+        installed_at = clock_timestamp()
+    FROM put WHERE c.key = %(old)s
+    RETURNING c.key
+)
+SELECT count(*) AS renamed FROM gone
+"""
+"""The pair goes from the row `old` to the row `key`, under the fences of both, or nothing changes. The pair is sent again
+and not copied: where it is encrypted, that is for its key."""
 
 ASIDE = """
 INSERT INTO kimi_auth.aside SELECT key, clock_timestamp(), access, refresh, about

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
 
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.errors import StorageError, StoreUnwritable
+from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError, StoreUnwritable
 from kimi_auth.store import formats
-from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, RevokedMark
+from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, CredentialStore, RevokedMark
 from kimi_auth.support.language import tr
 from kimi_auth.support.loops import is_in_loop
 from kimi_auth.support.text import clean
@@ -33,6 +33,11 @@ from .row import encode_owner, encode_staged, encode_token
 __all__ = ["PostgresStore"]
 
 log = logging.getLogger("kimi_auth.store")
+
+LOGINS_MAX = 10_000
+"""More rows than this are not listed."""
+
+RENAME_PATIENCE_S = 31.0
 
 
 class PostgresStore(PostgresReading):
@@ -134,7 +139,7 @@ class PostgresStore(PostgresReading):
     def commit(self, claim: Claim, token: Token) -> Committed:
         self._need()
         new = fingerprint(token)
-        params = encode_token(token, self._line.clock.wall_s()) | {"fp": claim.fp, "empty": formats.EMPTY_FP}
+        params = self._encoded(token) | {"fp": claim.fp, "empty": formats.EMPTY_FP}
         if not self._write(sql.COMMIT, params):
             found = self._shown_snapshot(self._now())
             if formats.is_over(found):
@@ -156,7 +161,7 @@ class PostgresStore(PostgresReading):
 
     def _install(self, token: Token, *, keeps_claim: bool) -> None:
         hold = self._need()
-        params = encode_token(token, self._line.clock.wall_s())
+        params = self._encoded(token)
         found = self.read()
         if found.problem is not None and (found.state == "unreachable" or isinstance(found.problem, StoreUnwritable)):
             raise found.problem
@@ -190,7 +195,50 @@ class PostgresStore(PostgresReading):
     def bind(self, binding: Binding | None) -> None:
         self._mine(sql.BIND, {"binding": None if binding is None else formats.encode_binding(binding).decode()})
 
+    # --- beside other logins ------------------------------------------------------------------------------------------
+
+    def logins(self) -> list[str]:
+        return [row["login"] for row in self._line.ask(sql.LOGINS, {"count": LOGINS_MAX})]
+
+    def rename(self, target: CredentialStore) -> str:
+        if not isinstance(target, PostgresStore) or target.address.name != self.address.name:
+            raise ConfigError(tr("{location} is another store", location=target.location))
+        with ExitStack() as stack:
+            for store in sorted((self, target), key=lambda one: one.key):
+                if stack.enter_context(store.locked(RENAME_PATIENCE_S)) is None:
+                    holder = store.holder() or tr("another process")
+                    raise CredentialLocked(
+                        tr("{holder} holds the lock of {location}", holder=holder, location=store.location)
+                    )
+            return self._rename(target)
+
+    def _rename(self, target: PostgresStore) -> str:
+        view, there = self.view(), target.view().snapshot
+        if problem := view.snapshot.problem or there.problem:
+            raise problem
+        token = view.snapshot.token
+        if token is None or token.is_empty:
+            raise NotSignedIn(tr("there is no login in {location}", location=self.location))
+        if there.token is not None and not there.token.is_empty:
+            words = tr("{location} holds another login of that name", location=target.location)
+            raise ConfigError(words, hint=tr("give it another name"))
+        params = target._encoded(token) | {"empty": formats.EMPTY_FP, "old": self.key, "old_fence": self._need().fence}
+        (done,) = self._line.ask(sql.RENAME, params | {"key": target.key, "fence": target._need().fence})
+        if not done["renamed"]:
+            raise StorageError(
+                tr("{location}: a renewal was begun and is not finished", location=self.location),
+                hint=tr("finish it with kimi-auth token, then try again"),
+            )
+        self._now()
+        target._now()
+        target._seen()
+        return view.snapshot.fp
+
     # --- helpers ------------------------------------------------------------------------------------------------------
+
+    def _encoded(self, token: Token) -> dict[str, Any]:
+        """The columns of a pair that is installed now."""
+        return encode_token(token, self._line.clock.wall_s())
 
     def _mine(self, statement: str, params: Mapping[str, object]) -> None:
         """A write that only the holder of the lease may do. Raises LockLost."""

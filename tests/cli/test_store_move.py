@@ -1,0 +1,103 @@
+"""`kimi-auth store move`, and accounts that lie in a database: `accounts list|rename`, `status --all`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.postgres import Cluster
+
+from kimi_auth.store.postgres import sql
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> str:
+    """The address of a database that no other test has."""
+    name = postgres.new_key().replace("oauth/test-", "moved_")
+    postgres.ask(f"CREATE DATABASE {name}")
+    with postgres.admin(dbname=name) as admin:
+        admin.execute(sql.SCHEMA)
+        admin.execute(sql.ROLES)
+    return postgres.url(database=name)
+
+
+@pytest.fixture
+def two(kimi: Run) -> Run:
+    """Signed in without a label and as `work`, in files."""
+    assert kimi("login").status == 0
+    assert kimi("login", "--account", "work").status == 0
+    return kimi
+
+
+def listed(kimi: Run) -> dict[str, str]:
+    """Label and pair of each account that is listed as signed in."""
+    found = kimi("accounts", "list", "--json").json["accounts"]
+    return {one["label"]: one["fp"] for one in found if one["state"] != "absent"}
+
+
+def test_there_and_back(two: Run, database: str, share_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every login moves with its account, nothing is revoked, config.toml stays as it is, and the way back is the same."""
+    before, config = listed(two), (share_dir / "config.toml").read_text()
+    trial = two("store", "move", "--to", database, "--dry-run", "--json").json
+    assert {one["login"]: one["fp"] for one in trial["moved"]} == {
+        "kimi-code": before["default"],
+        "kimi-code@work": before["work"],
+    }
+    assert listed(two) == before
+    moved = two("store", "move", "--to", database)
+    assert moved.status == 0
+    assert "export KIMI_AUTH_STORE" in moved.out
+    assert listed(two) == {}
+    assert (share_dir / "config.toml").read_text() == config
+    monkeypatch.setenv("KIMI_AUTH_STORE", database)
+    assert listed(two) == before
+    assert two("token", "--account", "work").status == 0
+    assert two("status", "--verify").status == 0
+    assert two("store", "move", "--to", "file").status == 0
+    monkeypatch.delenv("KIMI_AUTH_STORE")
+    assert listed(two) == before
+    assert two("status", "--verify").status == 0
+
+
+def test_one_account_moves(two: Run, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--account names one; the other stays."""
+    assert two("store", "move", "--to", database, "--account", "work").status == 0
+    assert set(listed(two)) == {"default"}
+    monkeypatch.setenv("KIMI_AUTH_STORE", database)
+    assert set(listed(two)) == {"work"}
+
+
+def test_what_is_refused(two: Run, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address, one that is none, --to without move, and a login that the database has already."""
+    assert two("store", "move").status == 2
+    assert two("store", "check", "--to", "file").status == 2
+    assert two("store", "move", "--to", "file").status == 9
+    assert two("store", "move", "--to", "mysql://x").status == 9
+    monkeypatch.setenv("KIMI_AUTH_STORE", database)
+    assert two("login", "--account", "work").status == 0
+    monkeypatch.delenv("KIMI_AUTH_STORE")
+    said = two("store", "move", "--to", database)
+    assert said.status == 1
+    assert "kimi-code@work: the store that it would move to has another login" in said.err
+    assert set(listed(two)) == {"work"}  # the other one has moved
+
+
+def test_accounts_in_a_database(kimi: Run, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """list, rename and status --all read the rows; a taken name, an unknown one and an open claim are refused."""
+    monkeypatch.setenv("KIMI_AUTH_STORE", database)
+    assert kimi("login").status == 0
+    assert kimi("login", "--account", "work").status == 0
+    before = listed(kimi)
+    assert set(before) == {"default", "work"}
+    every = kimi("status", "--all", "--json").json
+    assert {one["label"] for one in every["logins"] if one["state"] != "absent"} == {"default", "work"}
+    assert kimi("accounts", "rename", "work", "office").status == 0
+    assert listed(kimi) == {"default": before["default"], "office": before["work"]}
+    assert kimi("token", "--account", "office", "--refresh").status == 0
+    for names in (("work", "else"), ("office", "default")):
+        assert kimi("accounts", "rename", *names).status != 0
+    assert set(listed(kimi)) == {"default", "office"}
