@@ -28,8 +28,9 @@ from kimi_auth.store.postgres.told import explain
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 
-FP = "0123456789abcdef"
 ISSUER = "https://auth.kimi.com"
+RECORD = Token("access-of-the-record", "refresh-of-the-record", 1_800_000_900.0, 900.0, issuer=ISSUER)
+FP = fingerprint(RECORD)
 SILENT = Owner("another boot", "another namespace", 7, "5", "box")
 
 
@@ -54,6 +55,7 @@ class Row:
     def leave(self, owner: Owner, *, witness: int = 1) -> None:
         """An open claim of another process on the pair FP."""
         with self.store.locked(10.0):
+            self.store.put(RECORD)
             self.store.claim(FP)
         self.change("claim_owner = %s, claim_closed = false, claim_witness = %s", encode_owner(owner), witness)
 
@@ -71,6 +73,47 @@ def row(postgres: Cluster, tmp_path: Path) -> Iterator[Row]:
     made = Row(postgres, tmp_path / "spill")
     yield made
     made.store.close()
+
+
+class TestClaim:
+    def test_a_pair_that_is_not_the_record_is_not_claimed(self, row: Row, pair: Callable[..., Token]) -> None:
+        """The row has another pair than the walk has read: nothing is sent, and the claim on the record stays."""
+        row.leave(SILENT)
+        with row.store.locked(10.0):
+            with pytest.raises(StorageError, match="another pair"):
+                row.store.claim(fingerprint(pair(1)))
+            assert (row.store.peek_claim(FP).state, row.store.peek_claim(FP).owner) == ("in_flight", SILENT.text)
+
+    def test_a_claim_on_a_pair_that_is_not_the_record_is_not_taken_over(
+        self, row: Row, pair: Callable[..., Token]
+    ) -> None:
+        """The record has changed since the claim was found: no process sends its pair again."""
+        row.leave(SILENT)
+        found = row.met()
+        row.change("fp = %s", fingerprint(pair(1)))
+        with row.store.locked(10.0), pytest.raises(StorageError, match="taken over"):
+            row.store.renew_claim(found)
+
+    def test_a_claim_whose_answer_is_on_the_disk_is_not_closed(self, row: Row, pair: Callable[..., Token]) -> None:
+        """Another host would send its pair again at once: the answer exists, on this one."""
+        with row.store.locked(10.0):
+            row.store.put(RECORD)
+            claim = row.store.claim(FP)
+            row.cluster.ask("REVOKE UPDATE ON kimi_auth.credentials FROM kimi_auth_renewer")
+            try:
+                row.store.stage(claim, pair(2))
+            finally:
+                row.cluster.ask("GRANT UPDATE ON kimi_auth.credentials TO kimi_auth_renewer")
+        asked = "SELECT claim_closed, staged FROM kimi_auth.credentials WHERE key = %s AND lease_until IS NULL"
+        assert row.cluster.ask(asked, row.key) == [(False, None)]
+
+    def test_a_row_whose_fingerprint_is_not_its_pair_s_is_none(self, row: Row, pair: Callable[..., Token]) -> None:
+        """A pair that another program wrote into the row: the answer to it could not be committed, so it is not sent."""
+        with row.store.locked(10.0):
+            row.store.put(RECORD)
+        row.change("refresh = %s", b"another-refresh-token")
+        row.store.look(60.0)
+        assert row.store.read().state == "corrupt"
 
 
 class TestTime:
