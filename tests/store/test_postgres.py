@@ -215,6 +215,41 @@ class TestSecrets:
         assert "hunter2" not in raised.value.line.replace("service hunter2", "")
 
     @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:p@hunter2@localhost/x",
+            "postgresql://u:1/hunter2@localhost/x",
+            "postgresql:///x@hunter2",
+            "postgresql:///?dbname=host%3Dlocalhost%20password%3Dhunter2",
+            "postgresql://localhost/x?dbname=postgresql://u:hunter2@localhost/x",
+            "postgresql://u:hunter2@localhost/x\udcff",
+        ],
+    )
+    def test_what_may_be_a_part_of_a_password_is_not_shown(self, url: str) -> None:
+        """An @ or / of a password that is not escaped moves the rest of it into the host's or the database's name."""
+        with pytest.raises(ConfigError) as raised:
+            Address(url)
+        assert "hunter2" not in f"{raised.value.line}{raised.value.__cause__!r}{raised.value.__context__!r}"
+
+    def test_names_are_shown_without_control_characters(self) -> None:
+        """A terminal obeys no host's name."""
+        assert str(Address("postgresql://u@h\x1b[31m\n/d?sslmode=verify-full")).isprintable()
+
+    @pytest.mark.parametrize("setting", ["client_encoding=sql_ascii", "options=-c%20client_encoding%3Dlatin1"])
+    def test_text_is_text_whatever_the_address_asks_for(
+        self, row: Row, pair: Callable[..., Token], setting: str
+    ) -> None:
+        """Columns come as text of Unicode: with another encoding psycopg would give bytes, and no claim would be ours."""
+        with row.store.locked(10.0):
+            row.store.put(pair(1))
+        name, _, value = setting.partition("=")
+        other = row.another(url=row.cluster.url(application_name="words", **{name: value}))
+        with other.locked(10.0):
+            assert other.read().token == pair(1)
+            assert other.claim(other.read().fp).state == "made"
+        other.close()
+
+    @pytest.mark.parametrize(
         "statement",
         [
             "SELECT 'hunter2'::int",
@@ -457,6 +492,13 @@ class TestReader:
         assert server.counts["exchange"] == 0
         with pytest.raises(StorageError, match="only read"):
             reader.check_writable()
+        reader.close()
+
+    def test_a_database_that_is_away_is_not_a_lock(self, tmp_path: Path) -> None:
+        """A reader that cannot ask says so, and not that another process renews."""
+        reader = PostgresReader(f"postgresql:///x?host={tmp_path}", "oauth/x")
+        with pytest.raises(StorageError, match="cannot be reached"), reader.locked(0.0):
+            pass
         reader.close()
 
     def test_an_ended_login_is_told(self, row: Row, tmp_path: Path) -> None:
