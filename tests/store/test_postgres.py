@@ -29,8 +29,9 @@ from kimi_auth.store.postgres.told import explain
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 
-FP = "0123456789abcdef"
 ISSUER = "https://auth.kimi.com"
+RECORD = Token("access-of-the-record", "refresh-of-the-record", 1_800_000_900.0, 900.0, issuer=ISSUER)
+FP = fingerprint(RECORD)
 SILENT = Owner("another boot", "another namespace", 7, "5", "box")
 
 
@@ -55,6 +56,7 @@ class Row:
     def leave(self, owner: Owner, *, witness: int = 1) -> None:
         """An open claim of another process on the pair FP."""
         with self.store.locked(10.0):
+            self.store.put(RECORD)
             self.store.claim(FP)
         self.change("claim_owner = %s, claim_closed = false, claim_witness = %s", encode_owner(owner), witness)
 
@@ -72,6 +74,47 @@ def row(postgres: Cluster, tmp_path: Path) -> Iterator[Row]:
     made = Row(postgres, tmp_path / "spill")
     yield made
     made.store.close()
+
+
+class TestClaim:
+    def test_a_pair_that_is_not_the_record_is_not_claimed(self, row: Row, pair: Callable[..., Token]) -> None:
+        """The row has another pair than the walk has read: nothing is sent, and the claim on the record stays."""
+        row.leave(SILENT)
+        with row.store.locked(10.0):
+            with pytest.raises(StorageError, match="another pair"):
+                row.store.claim(fingerprint(pair(1)))
+            assert (row.store.peek_claim(FP).state, row.store.peek_claim(FP).owner) == ("in_flight", SILENT.text)
+
+    def test_a_claim_on_a_pair_that_is_not_the_record_is_not_taken_over(
+        self, row: Row, pair: Callable[..., Token]
+    ) -> None:
+        """The record has changed since the claim was found: no process sends its pair again."""
+        row.leave(SILENT)
+        found = row.met()
+        row.change("fp = %s", fingerprint(pair(1)))
+        with row.store.locked(10.0), pytest.raises(StorageError, match="taken over"):
+            row.store.renew_claim(found)
+
+    def test_a_claim_whose_answer_is_on_the_disk_is_not_closed(self, row: Row, pair: Callable[..., Token]) -> None:
+        """Another host would send its pair again at once: the answer exists, on this one."""
+        with row.store.locked(10.0):
+            row.store.put(RECORD)
+            claim = row.store.claim(FP)
+            row.cluster.ask("REVOKE UPDATE ON kimi_auth.credentials FROM kimi_auth_renewer")
+            try:
+                row.store.stage(claim, pair(2))
+            finally:
+                row.cluster.ask("GRANT UPDATE ON kimi_auth.credentials TO kimi_auth_renewer")
+        asked = "SELECT claim_closed, staged FROM kimi_auth.credentials WHERE key = %s AND lease_until IS NULL"
+        assert row.cluster.ask(asked, row.key) == [(False, None)]
+
+    def test_a_row_whose_fingerprint_is_not_its_pair_s_is_none(self, row: Row, pair: Callable[..., Token]) -> None:
+        """A pair that another program wrote into the row: the answer to it could not be committed, so it is not sent."""
+        with row.store.locked(10.0):
+            row.store.put(RECORD)
+        row.change("refresh = %s", b"another-refresh-token")
+        row.store.look(60.0)
+        assert row.store.read().state == "corrupt"
 
 
 class TestTime:
@@ -171,6 +214,41 @@ class TestSecrets:
         with pytest.raises(ConfigError, match=words) as raised:
             Address(url)
         assert "hunter2" not in raised.value.line.replace("service hunter2", "")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:p@hunter2@localhost/x",
+            "postgresql://u:1/hunter2@localhost/x",
+            "postgresql:///x@hunter2",
+            "postgresql:///?dbname=host%3Dlocalhost%20password%3Dhunter2",
+            "postgresql://localhost/x?dbname=postgresql://u:hunter2@localhost/x",
+            "postgresql://u:hunter2@localhost/x\udcff",
+        ],
+    )
+    def test_what_may_be_a_part_of_a_password_is_not_shown(self, url: str) -> None:
+        """An @ or / of a password that is not escaped moves the rest of it into the host's or the database's name."""
+        with pytest.raises(ConfigError) as raised:
+            Address(url)
+        assert "hunter2" not in f"{raised.value.line}{raised.value.__cause__!r}{raised.value.__context__!r}"
+
+    def test_names_are_shown_without_control_characters(self) -> None:
+        """A terminal obeys no host's name."""
+        assert str(Address("postgresql://u@h\x1b[31m\n/d?sslmode=verify-full")).isprintable()
+
+    @pytest.mark.parametrize("setting", ["client_encoding=sql_ascii", "options=-c%20client_encoding%3Dlatin1"])
+    def test_text_is_text_whatever_the_address_asks_for(
+        self, row: Row, pair: Callable[..., Token], setting: str
+    ) -> None:
+        """Columns come as text of Unicode: with another encoding psycopg would give bytes, and no claim would be ours."""
+        with row.store.locked(10.0):
+            row.store.put(pair(1))
+        name, _, value = setting.partition("=")
+        other = row.another(url=row.cluster.url(application_name="words", **{name: value}))
+        with other.locked(10.0):
+            assert other.read().token == pair(1)
+            assert other.claim(other.read().fp).state == "made"
+        other.close()
 
     @pytest.mark.parametrize(
         "statement",
@@ -442,6 +520,13 @@ class TestReader:
         assert server.counts["exchange"] == 0
         with pytest.raises(StorageError, match="only read"):
             reader.check_writable()
+        reader.close()
+
+    def test_a_database_that_is_away_is_not_a_lock(self, tmp_path: Path) -> None:
+        """A reader that cannot ask says so, and not that another process renews."""
+        reader = PostgresReader(f"postgresql:///x?host={tmp_path}", "oauth/x")
+        with pytest.raises(StorageError, match="cannot be reached"), reader.locked(0.0):
+            pass
         reader.close()
 
     def test_an_ended_login_is_told(self, row: Row, tmp_path: Path) -> None:

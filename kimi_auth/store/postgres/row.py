@@ -21,6 +21,9 @@ DUE_JITTER = 0.1
 WITNESSED_S = 5.0
 """How long a caller waits before it asks again whether the session of a silent owner still stands."""
 
+UNSEEN = "-"
+"""The fingerprint that `sql.READ_ACCESS` gives to a record: a reader sees none."""
+
 _APART = ("access_token", "refresh_token", "expires_at", "signed_out_at")
 """Keys of a record that have columns of their own."""
 
@@ -73,7 +76,8 @@ class Row(NamedTuple):
         if not self.fp:
             return Snapshot("absent")
         token = decode_token(self.access, self.refresh, self.about, self.expires_at, self.signed_out_at)
-        if token is None:
+        # The answer to a pair under another fingerprint could not be committed: such a row must not be sent.
+        if token is None or self.fp not in {UNSEEN, fingerprint(token)}:
             problem = CorruptCredential(tr("{location}: the row is no credential", location=location))
             return Snapshot("corrupt", self.stamp, problem=problem)
         return Snapshot("present", self.stamp, token, fingerprint(token))

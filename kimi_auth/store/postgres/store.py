@@ -100,6 +100,9 @@ class PostgresStore(PostgresReading):
         claim = self._claim(row, fp)
         if claim.nonce == mine["nonce"]:
             return self._own("made", mine)  # the statement ran twice
+        if claim.state == "none":
+            said = tr("{location}: the row has another pair than the one to be sent", location=self.location)
+            raise StorageError(said, hint=tr("another process has renewed or signed in; try again"))
         if claim.state == "in_flight" and not row.is_dated:
             self._write(sql.REDATE, {"nonce": claim.nonce})
         return self._claim(self._row(), fp) if claim.state == "in_flight" else claim
