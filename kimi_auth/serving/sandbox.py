@@ -141,13 +141,20 @@ class Sandbox(NamedTuple):
 
     def _docker(self) -> str:
         words = ["docker", "run", "--rm", "-it"]
-        words += [word for source, target in self._mounts() for word in ("-v", f"{source}:{target}")]
+        words += [
+            word
+            for source, target in self._mounts()
+            for word in ("-v", f"{source}:{target}{':ro' * (target == MOUNTED)}")
+        ]
         words += [word for name, value in self.environment().items() for word in ("-e", f"{name}={value}")]
         words += ["IMAGE", "kimi-auth", "serve", "relay", f"{MOUNTED}/kimi.sock", str(self.port), "--", "COMMAND"]
         return shlex.join(words)
 
     def _devcontainer(self) -> str:
-        mounts = [f"source={source},target={target},type=bind" for source, target in self._mounts()]
+        mounts = [
+            f"source={source},target={target},type=bind{',readonly' * (target == MOUNTED)}"
+            for source, target in self._mounts()
+        ]
         start = f"kimi-auth serve relay {MOUNTED}/kimi.sock {self.port}"
         told = {
             "mounts": mounts,
@@ -171,7 +178,8 @@ class Sandbox(NamedTuple):
                     "command": ["kimi-auth", "serve", "relay", f"{MOUNTED}/kimi.sock", str(self.port), "--", "COMMAND"],
                     "env": [{"name": name, "value": value} for name, value in self.environment().items()],
                     "volumeMounts": [
-                        {"name": name, "mountPath": target} for name, (_, target) in zip(names, mounts, strict=True)
+                        {"name": name, "mountPath": target, "readOnly": target == MOUNTED}
+                        for name, (_, target) in zip(names, mounts, strict=True)
                     ],
                 }
             ],

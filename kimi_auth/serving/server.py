@@ -116,7 +116,7 @@ def listen_unix(path: Path, mode: int = 0o600, *, staging: Path | None = None) -
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(17, "there is something else than a socket", str(path))
-    new = (staging or path.parent) / f".{path.parent.name}.{os.getpid()}"
+    new = (staging or path.parent) / f".{path.name}.{os.getpid()}"
     new.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

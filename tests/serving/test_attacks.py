@@ -14,6 +14,7 @@ from house.patience import NO_LIMIT_S, until
 
 from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.serving import server as serving_server
+from kimi_auth.serving.command_broker import CommandBroker
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.sandbox import Sandbox
 from kimi_auth.serving.server import listen_unix
@@ -254,3 +255,19 @@ def test_a_full_disk_is_said_on_both_sides(
     assert "the host cannot write" in said
     assert str(desk.audit.path) not in said
     assert str(desk.audit.path) in caplog.text
+
+
+def test_a_command_is_not_started_without_its_socket(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, short: Path
+) -> None:
+    """Where the socket of `run --brokered` cannot be served, its grant is revoked, its directory goes, and an error says so."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+
+    async def ends_at_once(_: object) -> None:
+        pass
+
+    monkeypatch.setattr(serving_server.LoopbackServer, "main_loop", ends_at_once)
+    with pytest.raises(StorageError, match="could not be served"), CommandBroker(serving.session):
+        pytest.fail("it began")
+    assert [one.name for one in short.iterdir()] == []
+    assert [one.phase for one in serving.places.grants().all(1e10)] == ["revoked"]
