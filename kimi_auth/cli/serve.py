@@ -102,6 +102,9 @@ def serve(
     """Give sandboxes and tools access tokens, and nothing else."""
     out = terminal_of(ctx)
     words = words or []
+    _refuse_unused(ctx, action)
+    if key is not None and certificate is None:
+        raise Usage(tr("--key needs --certificate, without which there is no TLS"))
     if action == "relay":
         return _relay(out, words)
     session = open_session(platform, home=home, account=account, reads=False)
@@ -117,6 +120,27 @@ def serve(
     else:
         _grants(out, places, words)
     return 0
+
+
+OF_ACTION = {
+    "start": ("listen", "allow_remote", "certificate", "key", "host", "sockets"),
+    "grant": ("uid", "ttl", "per_minute", "path", "write", "form", "port", "sockets"),
+    "grants": ("sockets",),
+    "relay": (),
+}
+"""Which of the options that are not every action's an action knows. Another one would be left out without a word: a server that
+seems to be limited by `--path`, a grant that seems to be."""
+
+
+def _refuse_unused(ctx: typer.Context, action: str) -> None:
+    """Raises Usage for an option of another action."""
+    known = {name for names in OF_ACTION.values() for name in names}
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        is_given = getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        if is_given and name in known and name not in OF_ACTION[action]:
+            words = tr("{option} is not an option of serve {action}", option=parameter.opts[0], action=action)
+            raise Usage(words, hint=tr("see: kimi-auth serve --help"))
 
 
 def _start(
@@ -196,7 +220,9 @@ def _grant(
         grant = Grant.new(name, users, time.time(), ttl_s=ttl_s, per_minute=per_minute, paths=allowed)
     except ValueError as error:
         raise Usage(str(error)) from None
-    if name == OWNER or any(one.name == name for one in _standing(files)):
+    if name == OWNER:
+        raise Usage(tr("{name} is your own socket's name", name=name), hint=tr("give the grant another name"))
+    if any(one.name == name for one in _standing(files)):
         taken = tr("there is a grant {name} already", name=name)
         raise Usage(taken, hint=tr("end it first: kimi-auth serve grants revoke {name}", name=name))
     token = supply_of(session).token_sync()
@@ -248,6 +274,8 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
         if out.json:
             out.record({"grants": [_told(one) for one in found]})
             return
+        if not found:
+            out.say(tr("there are no grants (issue one: kimi-auth serve grant NAME)"))
         for one in found:
             out.rows(_rows(one), title=one.grant.name if one.grant else tr("unreadable"))
         return

@@ -66,6 +66,8 @@ class _Proxied:
         except BodyTooLarge:  # raised by the guards, while the body was being read
             await refuse_as_api(send, too_large(BODY_BYTES_MAX))
             return
+        if served.code == "path_not_allowed":
+            self._service.refused(caller_of(request), served.code, grant_id)
         self._service.counts["answered", str(served.status)] += 1
 
     async def _admitted(self, request: Request) -> str:

@@ -135,7 +135,11 @@ class Service:
     def unavailable(self, error: KimiAuthError | None) -> Denied:
         """There is no token now. It is no end of the grant: the owner may sign in again."""
         self.counts["unavailable", error.code if error else ""] += 1
-        said = clean(str(said_by(error))) if error and not isinstance(error, StorageError) else "storage"
+        said = clean(str(said_by(error))) if error else ""
+        if error is None or isinstance(error, StorageError):  # its sentence has a path of the host
+            said = "the host cannot write what it has to; its own log says why"
+            if error is not None and self._may_note("storage"):
+                log.warning("no token leaves: %s", error.line)
         return Denied(503, "temporarily_unavailable", f"no token now: {said}", retry_after_s=RETRY_S)
 
     def _may_note(self, why: str) -> bool:
