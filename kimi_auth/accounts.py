@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Renamed", "rename_account", "use_account"]
 
 
+LOOK_S = 10.0
+"""How long a store elsewhere is waited for."""
+
+
 class Renamed(NamedTuple):
     """`fp`: the pair's fingerprint; `in_use`: whether the account is the one in use."""
 
@@ -38,7 +42,7 @@ def use_account(components: Components) -> Change:
     _need_accounts(components)
     label, platform = components.account, components.platform
     with components.accounts.locked():
-        if label not in {UNLABELLED, *components.accounts.labels(platform.id)}:
+        if label != UNLABELLED and not _is_there(components):
             raise _unknown(components)
         components.accounts.use(platform.id, label)
         return _config_of(components).use()
@@ -73,6 +77,17 @@ def _need_accounts(components: Components) -> None:
             tr("{platform} has no accounts here", platform=components.platform.name),
             hint=tr("name a platform with a sign-in: --platform ID"),
         )
+
+
+def _is_there(components: Components) -> bool:
+    """Whether the account has a record, signed in or not. Raises StorageError where its store cannot be asked."""
+    if isinstance(components.store, FileStore):
+        return components.account in components.accounts.labels(components.platform.id)
+    components.store.look(LOOK_S)
+    found = components.store.read()
+    if found.state == "unreachable" and found.problem is not None:
+        raise found.problem
+    return found.state != "absent"
 
 
 def _unknown(components: Components) -> NoSuchAccount:
