@@ -15,9 +15,12 @@ import psycopg
 import pytest
 from servers.postgres import Cluster, Way
 
+from kimi_auth.accounts import use_account
+from kimi_auth.cli.opening import components_of
 from kimi_auth.clock import SystemClock
+from kimi_auth.components import Components
 from kimi_auth.credential.ports import token_from
-from kimi_auth.errors import ConfigError, KimiAuthError, StorageError
+from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, StorageError
 from kimi_auth.session import Session
 from kimi_auth.store import Claim
 from kimi_auth.store.owners import Owner, this_process
@@ -552,3 +555,25 @@ def test_the_address_of_a_store_is_a_variable(row: Row, tmp_path: Path, pair: Ca
         Session(environ={**environ, "KIMI_AUTH_STORE": "file:///x"})
     reader = Session(environ={**environ, "KIMI_AUTH_STORE": row.cluster.url("reader").replace(":", "+reader:", 1)})
     assert isinstance(reader._store, PostgresReader)
+
+
+def test_an_account_of_a_database_can_be_in_use(postgres: Cluster, tmp_path: Path) -> None:
+    """`accounts use` takes a login that lies in the row of its account, and no file; one that is nowhere stays unknown, and
+    so does one of which a database that is away says nothing."""
+    key = "oauth/kimi-code@in-a-row"
+    store = PostgresStore(postgres.url(), key)
+    with store.locked(10.0):
+        store.put(RECORD)
+
+    def parts(account: str, url: str = "") -> Components:
+        environ = {"KIMI_AUTH_STORE": url or postgres.url(), "KIMI_SHARE_DIR": str(tmp_path)}
+        return components_of(Session(environ=environ, account=account))
+
+    use_account(parts("in-a-row"))
+    assert parts("in-a-row").accounts.in_use("kimi-code") == "in-a-row"
+    with pytest.raises(NoSuchAccount):
+        use_account(parts("nowhere"))
+    with pytest.raises(StorageError, match="cannot be reached"):
+        use_account(parts("elsewhere", f"postgresql:///x?host={tmp_path}"))
+    assert parts("in-a-row").accounts.in_use("kimi-code") == "in-a-row"
+    store.close()
