@@ -99,6 +99,14 @@ class FakeLogin:
                 return
             await asyncio.sleep(0.01)
 
+    def has_had(self, access_token: str) -> bool:
+        return access_token in {f"access-{number}" for number in range(1, self.number + 1)}
+
+    async def is_current(self, access_token: str) -> bool:
+        if self.error is not None:
+            raise self.error
+        return access_token == self.token.access_token
+
     def left_s(self, token: Token) -> float:
         return left_s(token, self.clock.now_s)
 
