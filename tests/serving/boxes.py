@@ -72,7 +72,7 @@ class Box:
         assert self._process.stdout
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
-        return Said(*json.loads(self._process.stdout.readline()))
+        import time; t0=time.time(); s=Said(*json.loads(self._process.stdout.readline())); print("ASK", command[2:], round(time.time()-t0,1), s.status, s.err[-300:], file=sys.stderr, flush=True); return s
 
     def end(self) -> int:
         """Ends it; its exit status."""

@@ -60,10 +60,15 @@ class Clock(SystemClock):
 
 
 class Standstill(SystemClock):
-    """The ages of tokens and the steps of backoffs stand still, however slow the machine is; waits and patience do not."""
+    """The ages of tokens and the steps of backoffs stand still, however slow the machine is, until a test moves them by `go_on`; waits
+    and patience do not."""
 
     def __init__(self) -> None:
         self._wall_s, self._boottime_s = super().wall_s(), super().boottime_s()
+
+    def go_on(self, by_s: float) -> None:
+        self._wall_s += by_s
+        self._boottime_s += by_s
 
     def wall_s(self) -> float:
         return self._wall_s
