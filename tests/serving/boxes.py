@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-__all__ = ["BOX", "Box", "unshared"]
+from kimi_auth.serving.relay import PORT
+
+__all__ = ["BOX", "OBEY", "Box", "unshared"]
 
 BOX = "/mnt"
 """Where a sandbox sees its `home` and its `run`, the directory of the socket."""
@@ -50,14 +52,14 @@ class Said(NamedTuple):
 
 class Box:
     """A sandbox that runs commands behind `kimi-auth serve relay`, one after the other. `hidden`: directories of the host that
-    it must not see."""
+    it must not see. `obey`: the program that reads them, `OBEY` or another one that answers lines as it does."""
 
     def __init__(
-        self, unshare: list[str], socket_dir: Path, home: Path, environ: Mapping[str, str], *hidden: Path, port: int
+        self, unshare: list[str], socket_dir: Path, home: Path, environ: Mapping[str, str], *hidden: Path, obey: str
     ) -> None:
         outside = {"HOME_OUTSIDE": str(home), "SOCKET_OUTSIDE": str(socket_dir), "HIDDEN": " ".join(map(str, hidden))}
-        inside = {"BOX": BOX, "HOME": f"{BOX}/home", "PORT": str(port), "PYTHON": sys.executable}
-        scripts = {"LOOPBACK_UP": LOOPBACK_UP, "OBEY": OBEY}
+        inside = {"BOX": BOX, "HOME": f"{BOX}/home", "PORT": str(PORT), "PYTHON": sys.executable}
+        scripts = {"LOOPBACK_UP": LOOPBACK_UP, "OBEY": obey}
         self._process = subprocess.Popen(
             [*unshare, "sh", "-c", INSIDE],
             env={**environ, **inside, **outside, **scripts},
@@ -68,11 +70,18 @@ class Box:
 
     def ask(self, *command: str) -> Said:
         """Runs a command to its end."""
+        self.start(*command)
+        return self.hear()
+
+    def start(self, *command: str) -> None:
+        """Begins a command; `hear` waits for its end."""
         assert self._process.stdin
-        assert self._process.stdout
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
-        import time; t0=time.time(); s=Said(*json.loads(self._process.stdout.readline())); print("ASK", command[2:], round(time.time()-t0,1), s.status, s.err[-300:], file=sys.stderr, flush=True); return s
+
+    def hear(self) -> Said:
+        assert self._process.stdout
+        return Said(*json.loads(self._process.stdout.readline()))
 
     def end(self) -> int:
         """Ends it; its exit status."""

@@ -221,9 +221,7 @@ def last_lines(path: Path) -> list[str]:
         ("revoke", "active", "revoked", "revoked"),
     ],
 )
-def test_killed_at_every_step_of_a_walk(
-    tmp_path: Path, event: str, before: str, after: str, told: str
-) -> None:
+def test_killed_at_every_step_of_a_walk(tmp_path: Path, event: str, before: str, after: str, told: str) -> None:
     """A process that is killed before any call to the file system in a walk leaves the grant as it was or as it would be, its log a
     longer one, and both readable; the same walk of the next process then comes to its end, and no grant is there without its line."""
     step, phases = 0, set()
