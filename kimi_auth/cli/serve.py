@@ -94,6 +94,9 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=1, max=65535, help="With grant: the port of the relay inside.")
     ] = 47823,
+    proxied: Annotated[
+        bool, typer.Option("--proxied", help="With grant: the API, too, is reached through the socket.")
+    ] = False,
     platform: PlatformId = None,
     account: AccountName = None,
     home: HomeName = None,
@@ -116,7 +119,7 @@ def serve(
         _no_words(words)
         _start(out, session, places, listen, allow_remote, certificate, key, host)
     elif action == "grant":
-        _grant(out, session, places, words, uid, ttl, per_minute, path, write, form, port)
+        _grant(out, session, places, words, uid, ttl, per_minute, path, write, form, port, proxied)
     else:
         _grants(out, places, words)
     return 0
@@ -207,6 +210,7 @@ def _grant(
     home: Path | None,
     form: str,
     port: int,
+    is_proxied: bool,
 ) -> None:
     from kimi_auth.serving.places import OWNER
     from kimi_auth.serving.records import Grant
@@ -230,6 +234,7 @@ def _grant(
     import asyncio  # the help knows every command, and does without
 
     grant = asyncio.run(_life(files, places).issue(grant, _caller()))
+    places.prepare(name, is_shared=set(users) != {os.geteuid()})  # docker would make what it mounts, as root
     made = Sandbox(
         name,
         grant.id,
@@ -240,6 +245,7 @@ def _grant(
         session.platform.id,
         port,
         home and home.absolute(),
+        is_proxied,
     )
     if home is not None:
         made.write(home, users[0])

@@ -71,12 +71,12 @@ class _Proxied:
         self._service.counts["answered", str(served.status)] += 1
 
     async def _admitted(self, request: Request) -> str:
-        """The id of the grant whose secret a request has as its API key, "" for the owner at a socket of theirs. Raises Denied."""
+        """The id of the grant that a request's API key stands for, "" for the owner at a socket of theirs. Raises Denied."""
         door = door_of(request.scope)
         if door.uids is not None and not door.grant:
             return ""
         keys = keys_in(request.scope["headers"], request.scope["query_string"])
-        return await self._service.grant_of(request, keys[0].decode("latin-1") if keys else "", status=401)
+        return await self._service.grant_of_key(request, keys[0].decode("latin-1") if keys else "")
 
 
 async def refuse_as_api(send: Send, refusal: Refusal) -> None:

@@ -20,6 +20,7 @@ from kimi_auth.home import KIMI_CODE
 from kimi_auth.support.language import tr
 from kimi_auth.token import Token, key_fingerprint
 
+from .api_paths import PREFIX
 from .handles import Handles
 from .relay import PORT
 
@@ -59,7 +60,8 @@ def _write_below(top: int, home: Path, name: str, content: bytes, owner: int) ->
 
 class Sandbox(NamedTuple):
     """One sandbox of the grant `name`. `port`: where its relay offers the socket inside. `socket_dir`: the directory on the host
-    that is mounted; `home`: the directory that was written for it, None if none was."""
+    that is mounted; `home`: the directory that was written for it, None if none was. `is_proxied`: the API, too, is reached
+    through the socket."""
 
     name: str
     grant_id: str
@@ -70,6 +72,12 @@ class Sandbox(NamedTuple):
     platform: str
     port: int = PORT
     home: Path | None = None
+    is_proxied: bool = False
+
+    @property
+    def api_base_inside(self) -> str:
+        """The base URL of the API as a client inside calls it."""
+        return f"{self.oauth_host}{PREFIX}" if self.is_proxied else self.api_base
 
     @property
     def oauth_host(self) -> str:
@@ -96,7 +104,7 @@ class Sandbox(NamedTuple):
 
     def files(self) -> dict[str, bytes]:
         """The files of a home that the Kimi CLI, kimi-auth and kimi-code find their login in, by their relative path."""
-        slot = KIMI_CODE.slot("", self.oauth_host, self.api_base)
+        slot = KIMI_CODE.slot("", self.oauth_host, self.api_base_inside)
         spelt = KIMI_CODE.layout(Path(HOME_INSIDE), slot, SystemClock()).encode(self.pair)
         return {
             f"credentials/{self.platform}.json": self.record().encode(),
@@ -116,8 +124,10 @@ class Sandbox(NamedTuple):
 
     def environment(self) -> dict[str, str]:
         """What selects the grant inside, where the home is mounted as the recipes do."""
+        api = {"KIMI_CODE_BASE_URL": self.api_base_inside} if self.is_proxied else {}
         return {
             "KIMI_CODE_OAUTH_HOST": self.oauth_host,
+            **api,
             "KIMI_SHARE_DIR": HOME_INSIDE,
             "KIMI_CODE_HOME": HOME_INSIDE,
         }

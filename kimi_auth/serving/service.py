@@ -92,6 +92,21 @@ class Service:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         return await self.grant_of(request, secret.strip() if scheme.lower() == "bearer" else "", status=401)
 
+    async def grant_of_key(self, request: Request, key: str) -> str:
+        """The id of the grant that an API key stands for: its secret, and at its socket the access token of now, for a client
+        with a credential file (kimi-code) sends no other key. An earlier one is refused as the API would, and the client
+        renews; that is no guess, and slows nothing down. Raises Denied."""
+        door = door_of(request.scope)
+        if not door.grant or not self.login.has_had(key):
+            return await self.grant_of(request, key, status=401)
+        try:
+            if await self.login.is_current(key):
+                return door.grant
+        except KimiAuthError as error:
+            raise self.unavailable(error) from None
+        self.refused(caller_of(request), "replaced", door.grant)
+        raise Denied(401, "invalid_token", "this access token was replaced: renew it", why="replaced")
+
     async def grant_of(self, request: Request, text: str, *, status: int = 400) -> str:
         """The id of the grant that a handle or secret was made for. Raises Denied, after a wait that grows with each wrong
         one of the same source."""
