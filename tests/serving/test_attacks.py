@@ -82,7 +82,7 @@ def test_a_home_that_is_written_again_leads_nowhere_else(
 def test_what_a_sandbox_puts_in_its_sockets_place_stops_no_other(
     serving: Serving, left: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The directory of a socket is the sandbox's to write: with a file, a directory or a link in the socket's place, the server starts
+    """The directory of a socket is the sandbox's to write: with a file, a directory or a link instead of the socket, the server starts
     and ends grants as ever, serves every other one, and says which one it cannot serve."""
     bad, good = serving.grant("bad"), serving.grant("good")
     bad.socket_dir.mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_what_a_sandbox_puts_in_its_sockets_place_stops_no_other(
 def test_a_socket_appears_whole_from_a_directory_that_no_sandbox_sees(
     short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its modes are set before the sandbox can put a link in its place, which would change the modes of the link's target."""
+    """Its modes are set before the sandbox can put a link instead of it, which would change the modes of the link's target."""
     seen: list[list[str]] = []
     inside = short / "agent"
     inside.mkdir()
@@ -214,7 +214,7 @@ def test_what_a_client_sends_fills_no_journal(serving: Serving) -> None:
 @pytest.mark.skipif(ME != 0, reason="needs root, to make another user's directory")
 @pytest.mark.parametrize("where", ["sockets", "owner", "link"])
 def test_sockets_in_another_users_directory_are_refused(serving: Serving, tmp_path: Path, where: str) -> None:
-    """A directory that another user owns or may write to, or a link in its place, would let that user put a socket of theirs there."""
+    """A directory that another user owns or may write to, or a link instead of it, would let that user put a socket of theirs there."""
     serving.sockets.mkdir()
     if where == "sockets":
         serving.sockets.chmod(0o777)

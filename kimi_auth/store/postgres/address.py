@@ -50,7 +50,7 @@ class Address:
             raise ConfigError(
                 tr("the store's address does not say where its password ends"),
                 hint=tr(
-                    "write @ and / of a password as %40 and %2F, and no address in the place of the database's name"
+                    "write @ and / of a password as %40 and %2F, and no address instead of the name of the database"
                 ),
             )
         if given is None:
