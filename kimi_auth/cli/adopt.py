@@ -40,7 +40,7 @@ def adopt(
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Use kimi-code's login, move it here, or say which host a login is from."""
+    """Use kimi-code's login, move it, or say whose login is here."""
     out = terminal_of(ctx)
     if issuer is None:
         _take(out, platform, account, home, is_moved=move)

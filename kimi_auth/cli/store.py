@@ -41,7 +41,7 @@ def store(
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Look at the database that keeps logins, prepare it, or move logins there and back."""
+    """Look at the database of logins, prepare it, or move logins."""
     out = terminal_of(ctx)
     if (to is None) == (action == "move"):
         raise Usage(

@@ -26,7 +26,10 @@ def verify(say: Callable[[str], None], machines: Library, stories: list[dict[str
 
     Raises Findings where anything is not as it must be.
     """
-    say(f"machines {digest(machines)[:12]}: {', '.join(machines)}")
+    for line in textwrap.wrap(
+        f"machines {digest(machines)[:12]}: {', '.join(machines)}", WIDTH, subsequent_indent="  "
+    ):
+        say(line)
     faults = faults_of(machines)
     for fault in faults:
         for line in textwrap.wrap(fault, WIDTH, subsequent_indent="  "):

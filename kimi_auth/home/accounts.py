@@ -12,6 +12,8 @@ a guess would hand out the token of an account that its user did not mean.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -64,8 +66,12 @@ class Accounts:
         try:
             found = files.read_bounded(self.path, BYTES_MAX)
         except files.Unfit as error:
+            if self._is_out_of_reach(error):
+                return {}
             raise self._refused(said_by(error)) from None
         except OSError as error:
+            if self._is_out_of_reach(error):
+                return {}
             is_link = self.path.is_symlink()
             words = tr("a symbolic link, not a file") if is_link else files.reason(error, self.path)[0]
             raise self._refused(tr("{path}: {reason}", path=self.path, reason=words)) from None
@@ -79,6 +85,18 @@ class Accounts:
             raise self._refused(tr("{path}: not UTF-8", path=self.path)) from None
         written = accounts_written(text)
         return self._parsed(text) if written is None else written
+
+    def _is_out_of_reach(self, error: OSError) -> bool:
+        """Whether the home itself is what refuses: no login can be used there, and its store says why."""
+        if isinstance(error, files.Unfit):
+            return error.path not in {self.path, self.path.parent}
+        try:
+            os.lstat(self.path.parent)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return error.errno == errno.ENAMETOOLONG
 
     def _parsed(self, text: str) -> dict[str, str]:
         """As `read`, for a text that a person wrote."""

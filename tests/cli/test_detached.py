@@ -227,7 +227,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_one_is_started_when_it_is_due(kimi: Run, due: Token, started: list[list[str]]) -> None:
     """In the second half of the window, and where it cannot be started the token is printed all the same."""
     assert kimi("token").out.strip() == due.access_token
-    assert [("kimi_auth.renewal" in line[-2], line[-1]) for line in started] == [(True, "kimi-code")]
+    assert [("kimi_auth.renewal" in line[-2], line[-1]) for line in started] == [(True, "kimi-code@default")]
 
 
 @pytest.mark.parametrize("left_s", [900.0, 400.0])
@@ -410,7 +410,7 @@ def test_a_child_python_is_as_isolated_as_we_are() -> None:
         done = subprocess.run([sys.executable, *flags, "-c", shown], capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"{expected} -c import runpy")
     assert python_command("x") is not None
-    assert Platform.rotation_ends_access is False
+    assert Platform._field_defaults["rotation_ends_access"] is False
 
 
 def test_the_program_of_the_process(due: Token, emulator: Emulator, store: FileStore) -> None:

@@ -59,7 +59,8 @@ STATUS = """
 
   platform    kimi-code  (config.toml)
   state       fresh  signed in
-  account     Emulated user  (at sign-in)
+  who         Emulated user  (at sign-in)
+  since       {since}
   credential  the file {share}/credentials/kimi-code.json  (KIMI_SHARE_DIR)
   token       {token} left
   renewal     due in {renewal}
@@ -82,7 +83,12 @@ def test_status_on_a_terminal(kimi: Run, lively: None, emulator: Emulator, monke
         line[2:12].strip(): line[14:].rstrip() for line in out.splitlines() if line.startswith("  ") and len(line) > 14
     }
     assert out.replace(" \n", "\n") != ""
-    words = {"token": rows["token"].removesuffix(" left"), "renewal": rows["renewal"].removeprefix("due in ")}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", rows["since"])
+    words = {
+        "since": rows["since"],
+        "token": rows["token"].removesuffix(" left"),
+        "renewal": rows["renewal"].removeprefix("due in "),
+    }
     expected = STATUS.format(share="s", fp=rows["pair"], issuer=emulator.oauth_host, base=emulator.api_base, **words)
     assert [line.rstrip() for line in out.splitlines()] == expected.splitlines()
 

@@ -57,8 +57,9 @@ def test_machines_that_hold(kimi: Callable[..., Any]) -> None:
     """Which machines, what each world found, and how much of the proof that was; the status is 0."""
     said = kimi("diagram", "--verify")
     assert (said.status, said.err) == (0, "")
-    first, world, figures, extent, more = said.out.splitlines()
-    assert first.startswith(f"machines {digest(Library.load())[:12]}: device_login, sign_out, ")
+    first, last, world, figures, extent, more = said.out.splitlines()
+    assert f"{first} {last.strip()}".endswith(", ".join(Library.load()))
+    assert first.startswith(f"machines {digest(Library.load())[:12]}: device_login, grant, sign_out,")
     assert world.startswith(f"{SMALL}: holds, ")
     assert figures.startswith("  N=1, strict: ")
     assert extent.startswith("every rule holds in 1 of ")

@@ -24,7 +24,7 @@ READS = {
     "mark": 4,  # the views, and the second look
     "claim": 5,  # the views, the staging, the comparison of the commit
     "listing": 3,  # the claim and the commit each clear up, and so does the history of walks
-    "link": 13,  # once for each operation of the store, and for the lock
+    "link": 14,  # once for each operation of the store, for the lock, and before the request
 }
 """How often a renewal reads each file of a credential, and asks whether the record is a link."""
 

@@ -31,6 +31,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "adopt": (("adopt", "--issuer", "{host}"),),
     "accounts": (("accounts",), ("accounts", "use", "default")),
     "diagram": (("diagram",),),
+    "store": (("store",), ("store", "check", "--json")),
     "logout": (("logout",), ("logout", "--all", "--yes")),
 }
 """What root types, for each command of the share dir, in this order: a login has to be there for the others."""

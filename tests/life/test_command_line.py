@@ -63,7 +63,9 @@ def test_a_life_at_a_server_of_others(life: Home, oidc_server: RealServer, monke
 
     refresh_token = life.record["refresh_token"]
     signed_out = json.loads(ok("logout", "--json"))["signed_out"]
-    assert signed_out == [{"platform": "kimi-code", "revocation": "revoked", "config": "restored", "left": []}]
+    assert signed_out == [
+        {"platform": "kimi-code", "label": "default", "revocation": "revoked", "config": "restored", "left": []}
+    ]
     with Client(oidc_server) as client:
         assert brief(client.refresh(refresh_token)) == (400, "invalid_grant")
     after = run("token")

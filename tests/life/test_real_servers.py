@@ -147,7 +147,7 @@ def test_login_leaves_what_the_kimi_cli_reads(account: Account) -> None:
         "credentials/kimi-code.json",
         "credentials/kimi-code.lock",
         "device_id",
-        *(["kimi-auth/accounts/kimi-code.json"] if account.session().status().account else []),
+        "kimi-auth/accounts/kimi-code.json",
         "kimi-auth/undo.json",
     ]
 

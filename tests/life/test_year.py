@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -156,7 +157,7 @@ def _believe_everything(patch: pytest.MonkeyPatch) -> None:
 def _believe_a_void_lock(patch: pytest.MonkeyPatch) -> None:
     def locked(self: MemoryStore, *_: object, **__: object) -> Any:
         self._thread = 1
-        return nullcontext(True)
+        return nullcontext(SimpleNamespace(check=lambda: None))
 
     patch.setattr(MemoryStore, "locked", locked)
     rule = claims.classify
