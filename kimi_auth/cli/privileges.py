@@ -18,7 +18,9 @@ from kimi_auth.support.language import tr
 __all__ = ["become_owner", "keep_others_out", "settle"]
 
 READERS = frozenset({"status", "doctor", "platforms"})
-WRITERS = frozenset({"login", "logout", "token", "run", "models", "adopt", "lend", "serve", "me", "usage", "accounts"})
+WRITERS = frozenset(
+    {"login", "logout", "token", "run", "models", "adopt", "lend", "serve", "me", "usage", "accounts", "store"}
+)
 """Commands that work on the share directory; a writer may change modes there."""
 
 FINDERS = READERS | {"token", "run", "lend"}

@@ -144,6 +144,7 @@ def test_it_is_ended(environ: dict[str, str], number: int, to_all: bool, status:
     )
     assert child.stdout is not None
     assert child.stdout.readline().startswith("machines ")
+    assert child.stdout.readline().startswith("  ")  # and the last of them
     assert "holds" in child.stdout.readline()
     (os.killpg if to_all else os.kill)(child.pid, number)
     _, err = heard(child)

@@ -100,6 +100,9 @@ CONFIGS: dict[str, Callable[[Path], None]] = {
 """What a login finds in the share dir."""
 
 CREDENTIAL = "credentials/kimi-code.json"
+ACCOUNT = "kimi-auth/accounts/kimi-code.json"
+"""Who signed in, and when: the time is no part of what is compared."""
+
 UNCOMPARED = {"config.lock", "device_id", "credentials/kimi-code.lock", "credentials/kimi-code.backoff"}
 """Files that are there or not, and never in the way."""
 
@@ -158,6 +161,8 @@ class Home:
             content = path.read_bytes()
             if name == CREDENTIAL:
                 content = b"signed in" if json.loads(content)["access_token"] else b""
+            if name == ACCOUNT:
+                content = json.dumps({key: value for key, value in json.loads(content).items() if key != "at"}).encode()
             if name not in UNCOMPARED and (content or name != CREDENTIAL):
                 found[name.removesuffix(".bak")] = stat.S_IMODE(path.stat().st_mode), content
         if "config.json" in found:

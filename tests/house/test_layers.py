@@ -29,6 +29,7 @@ THIRD_PARTY = {
     "pytest": {"testing"},
     "rich": {"cli"},
     "segno": {"cli"},
+    "h11": {"serving"},
     "starlette": {"serving", "testing"},
     "transitions": {"machine"},
     "typer": {"cli"},

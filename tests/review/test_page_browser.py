@@ -373,7 +373,7 @@ def test_the_proof_tells_its_verdict(desk: Page, page_file: Path) -> None:
     assert "any end but failed, and any detour" in desk.locator('#proof tr[id^="scenario-"]').inner_text()
     go(desk, page_file, "device_login.polling.access_denied")
     desk.locator("tr.addressed summary").last.click()
-    assert "to waiting: scenario: a refusal ends it" in desk.locator("tr.addressed").inner_text()
+    assert "to waiting: first by scenario: a refusal ends it" in desk.locator("tr.addressed").inner_text()
 
 
 # --- reading it anywhere ------------------------------------------------------------------------------------------------
