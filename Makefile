@@ -35,11 +35,12 @@ test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 
 
 prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matrix, a year, other Pythons and programs
 	@echo "prove: the model checker, fleets, the crash matrix, a simulated year, other Pythons and programs"
-	@$(PYTEST) -n $(WORKERS) --dist worksteal -m prove --timeout=900
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -m "prove and not soak" --timeout=900
 
 soak: $(DEV) servers ## a login under kills and faults for MINUTES=8, from SEED=..., then 5 min beside kimi-code; in no other target
 	@PYTHONPATH=tests $(PY) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 	@MINUTES_BESIDE_KIMI_CODE=5 $(PYTEST) -m prove --timeout=900 tests/home/test_beside_kimi_code.py
+	@$(PYTEST) -m soak --timeout=1800
 
 check: $(DEV) $(DOCS) ## lint, format, types, plain words, translations, workflow files and the site; changes no source
 	@echo "check: ruff, its formatter, mypy --strict, pyright, the text check, the catalogue, zizmor and actionlint, and mkdocs --strict"

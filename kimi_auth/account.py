@@ -24,7 +24,7 @@ ACCOUNT, QUOTA = tr("who is signed in"), tr("the remaining quota")
 LOGIN_PATIENCE_S = 4.0
 """How long the end of a login waits for the account's name."""
 
-log = logging.getLogger("kimi_auth.session")
+log: logging.Logger = logging.getLogger("kimi_auth.session")
 
 
 class Source(Protocol):

@@ -15,7 +15,7 @@ __all__ = ["is_being_renewed", "is_renewal_due", "renew_detached", "renew_if_due
 
 WATCH_S = 0.02
 
-log = logging.getLogger("kimi_auth.session")
+log: logging.Logger = logging.getLogger("kimi_auth.session")
 
 
 def is_renewal_due(components: Components) -> bool:

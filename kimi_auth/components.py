@@ -60,7 +60,7 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.models.kept_account import KeptAccount, SignIn
     from kimi_auth.wire import OAuthServer
 
-log = logging.getLogger("kimi_auth.session")
+log: logging.Logger = logging.getLogger("kimi_auth.session")
 
 __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_of"]
 

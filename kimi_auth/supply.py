@@ -24,7 +24,7 @@ NO_NEED = Need()
 _SAID: set[str] = set()
 """Locations of credentials whose short-lived tokens a warning has named."""
 
-log = logging.getLogger("kimi_auth.session")
+log: logging.Logger = logging.getLogger("kimi_auth.session")
 
 
 class TokenSupply:

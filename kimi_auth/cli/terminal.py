@@ -74,8 +74,8 @@ class Terminal:
         self.platform = platform
         self.account = account
         can_show = _can_show(sys.stdout, language) and _can_show(sys.stderr, language)
-        self.language = language if can_show else LANGUAGES[0]
-        self.signals = Signals(self.say)
+        self.language: str = language if can_show else LANGUAGES[0]
+        self.signals: Signals = Signals(self.say)
         self._logs: logging.Handler | None = None
 
     def text(self, said: str) -> str:

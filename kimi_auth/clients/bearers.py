@@ -54,7 +54,7 @@ class Bearers:
         known = getattr(source, "api_origin", None) if origin is None else origin
         if known is None:
             raise ValueError("the token source knows no origin: name the only one that gets its tokens with origin=")
-        self.origin = bearer_origin(known)
+        self.origin: str = bearer_origin(known)
         self._source = source
         self._seen = _Seen(self.origin)
 

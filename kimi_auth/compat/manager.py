@@ -29,7 +29,7 @@ AT_ONCE = {"fresh", "expiring", "usable"}
 RAN_OUT = {"expired", "in_doubt"}
 """States in which it has to be renewed first, which may take as long as a network does."""
 
-log = logging.getLogger("kimi_auth.compat")
+log: logging.Logger = logging.getLogger("kimi_auth.compat")
 
 
 class OAuthManager:

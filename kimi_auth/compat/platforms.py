@@ -34,7 +34,7 @@ __all__ = [
     "refresh_managed_models",
 ]
 
-log = logging.getLogger("kimi_auth.compat")
+log: logging.Logger = logging.getLogger("kimi_auth.compat")
 
 PREFIX = managed_provider_key("")
 

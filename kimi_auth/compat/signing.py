@@ -34,7 +34,7 @@ WAITING: dict[NoticeKind, str] = {
 }
 """Notices that mean "not yet", and the error code (RFC 8628 §3.5) that goes with each."""
 
-log = logging.getLogger("kimi_auth.compat")
+log: logging.Logger = logging.getLogger("kimi_auth.compat")
 
 
 @dataclass(frozen=True, slots=True)

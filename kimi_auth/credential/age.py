@@ -70,12 +70,12 @@ class CachedToken:
         """Caches a token that was just read and is fresh at `now_s` (by `AgeClock`)."""
         boottime_s = clock.boottime_s()
         until_s = token.expires_at_s - window_s(token)
-        self.access_token = token.access_token
-        self.stamp = stamp
-        self.from_wall_s = clock.wall_s()
-        self.until_wall_s = until_s
-        self.until_boottime_s = boottime_s + until_s - now_s
-        self.recheck_every_s = recheck_every_s
+        self.access_token: str = token.access_token
+        self.stamp: Stamp = stamp
+        self.from_wall_s: float = clock.wall_s()
+        self.until_wall_s: float = until_s
+        self.until_boottime_s: float = boottime_s + until_s - now_s
+        self.recheck_every_s: float = recheck_every_s
         self.look_again_s = boottime_s + min(recheck_every_s, max(0.0, until_s - now_s))
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:

@@ -22,7 +22,7 @@ from kimi_auth.token import Token, left_s
 
 __all__ = ["Ask", "Credential", "CredentialState", "addressed"]
 
-log = logging.getLogger("kimi_auth.credential")
+log: logging.Logger = logging.getLogger("kimi_auth.credential")
 
 PATIENCE_S = 31.0
 """Default patience of a caller without a usable token, in seconds: for the lock, the backoff and the server
@@ -87,7 +87,7 @@ class Credential:
         self.library = library
         self.observe = observe
         self.one_shot = one_shot
-        self.walks = walks or WalkHistory(None)
+        self.walks: WalkHistory = walks or WalkHistory(None)
         self.flights: SingleFlight[CredentialState] = SingleFlight()
         self.sign_in = sign_in
         self.patience_s = patience_s

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # to look at a credential records nothing
 
 __all__ = ["UNFINISHED", "WalkFile", "WalkHistory"]
 
-log = logging.getLogger("kimi_auth.credential")
+log: logging.Logger = logging.getLogger("kimi_auth.credential")
 
 KEPT_OF_A_KIND = 20
 """Walks kept for each machine and end: a day of successful renewals must not evict the one that failed."""

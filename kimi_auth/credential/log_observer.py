@@ -9,7 +9,7 @@ from kimi_auth.machine import Transition
 
 __all__ = ["LogObserver"]
 
-log = logging.getLogger("kimi_auth.machine")
+log: logging.Logger = logging.getLogger("kimi_auth.machine")
 
 
 class LogObserver:

@@ -31,7 +31,7 @@ from kimi_auth.support.language import tr
 
 __all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
 
-log = logging.getLogger("kimi_auth.credential")
+log: logging.Logger = logging.getLogger("kimi_auth.credential")
 
 WATCH_S = (0.05, 0.5)
 """The shortest and the longest poll interval of a caller that waits for a backoff, in seconds."""

@@ -55,7 +55,7 @@ LAST_WORD_S = 2.0
 
 T = TypeVar("T")
 
-log = logging.getLogger("kimi_auth.login")
+log: logging.Logger = logging.getLogger("kimi_auth.login")
 
 
 class LoginConfig(Protocol):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # that one waits is asked of config.toml alone
 
 __all__ = ["Migration", "is_waiting", "migrate"]
 
-log = logging.getLogger("kimi_auth.login")
+log: logging.Logger = logging.getLogger("kimi_auth.login")
 
 LOCK_PATIENCE_S = 5.0
 

@@ -35,7 +35,7 @@ from kimi_auth.token import Token
 
 __all__ = ["Note", "Notebook", "Place", "Stores", "begin", "finish", "moved_token"]
 
-log = logging.getLogger("kimi_auth.store")
+log: logging.Logger = logging.getLogger("kimi_auth.store")
 
 VERSION = 1
 BYTES_MAX = 1 << 14

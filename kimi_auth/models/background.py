@@ -11,7 +11,7 @@ from typing import TypeVar
 
 __all__ = ["in_background"]
 
-log = logging.getLogger("kimi_auth.models")
+log: logging.Logger = logging.getLogger("kimi_auth.models")
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what asks a server is loaded by what does it
 
 __all__ = ["BearerRejected", "discover"]
 
-log = logging.getLogger("kimi_auth.models")
+log: logging.Logger = logging.getLogger("kimi_auth.models")
 
 
 class BearerRejected(Unreachable):

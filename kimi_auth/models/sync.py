@@ -24,7 +24,7 @@ from kimi_auth.support.loops import within
 
 __all__ = ["Source", "Synced", "catalogue_of", "managed", "sync"]
 
-log = logging.getLogger("kimi_auth.models")
+log: logging.Logger = logging.getLogger("kimi_auth.models")
 
 
 class Source(Protocol):

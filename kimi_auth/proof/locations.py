@@ -57,7 +57,9 @@ class Program:
         self.locations: list[Location] = [Location("", "", None, 0, {})]
         self._edge_numbers = {edge: number for number, edge in enumerate(self.edges)}
         self._numbers: dict[Stack, int] = {}
-        self.initial = {name: self._location(((machines[name], machines[name].initial),)) for name in roots}
+        self.initial: dict[str, int] = {
+            name: self._location(((machines[name], machines[name].initial),)) for name in roots
+        }
         for name in roots:
             for state in machines[name].states:
                 self._location(((machines[name], state),))

@@ -41,7 +41,7 @@ class Numbering:
     def __init__(self, config: Config, waiting: frozenset[int]) -> None:
         self._config = config
         self._waiting = waiting
-        self.mask = (1 << BITS * config.processes) - 1
+        self.mask: int = (1 << BITS * config.processes) - 1
         self.shared: list[Shared] = []
         self.records: list[int] = []
         self.all_pairs: list[int] = []

@@ -99,7 +99,7 @@ class World:
         leave: Leave | None = None,
         chained: bool = True,
     ) -> None:
-        self.program = Program(machines, ROOTS)
+        self.program: Program = Program(machines, ROOTS)
         self.config = config
         self._store = STORES[config.store]
         self._hooks = {**self._store.hooks, **(hooks or {})}

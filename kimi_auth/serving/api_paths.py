@@ -52,7 +52,7 @@ class AllowedPaths:
     one that ends in `/*` also covers every path below it; `*` alone covers all. Raises ValueError for anything else."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self.entries = tuple(entries)
+        self.entries: tuple[str, ...] = tuple(entries)
         self._all = "*" in self.entries
         self._exact = set[str]()
         self._below = tuple[str, ...]()

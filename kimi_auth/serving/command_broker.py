@@ -43,7 +43,7 @@ class CommandBroker:
 
     def __init__(self, session: Session) -> None:
         parts = components_of(session)
-        self.name = f"run-{secrets.token_hex(4)}"
+        self.name: str = f"run-{secrets.token_hex(4)}"
         self._session = session
         self._clock = parts.clock
         self._places = Places(parts.share_dir, session.platform.login_name)

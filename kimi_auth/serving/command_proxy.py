@@ -31,7 +31,7 @@ class CommandProxy:
     def __init__(self, source: Source) -> None:
         self._proxy = Proxy(source, source.api_origin)
         self._version = VERSION if source.api_origin.rstrip("/").endswith(f"/{VERSION}") else ""
-        self.secret = secrets.token_urlsafe(32)
+        self.secret: str = secrets.token_urlsafe(32)
         self.url = ""
 
     def __repr__(self) -> str:

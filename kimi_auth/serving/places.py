@@ -29,9 +29,9 @@ class Places:
     """The directories of one login. `sockets`: where the sockets are, by default in its folder."""
 
     def __init__(self, share_dir: Path, platform: str, sockets: Path | None = None) -> None:
-        self.folder = share_dir / "kimi-auth" / "serving" / platform
-        self.sockets = sockets or self.folder / "sockets"
-        self.audit = self.folder / "audit.log"
+        self.folder: Path = share_dir / "kimi-auth" / "serving" / platform
+        self.sockets: Path = sockets or self.folder / "sockets"
+        self.audit: Path = self.folder / "audit.log"
 
     def grants(self) -> GrantFiles:
         """The grants."""

@@ -34,7 +34,7 @@ REFUSALS_NOTED_PER_MINUTE = 60
 RETRY_S = 2
 """When to ask again where no token is there now, in seconds."""
 
-log = logging.getLogger("kimi_auth.serving")
+log: logging.Logger = logging.getLogger("kimi_auth.serving")
 
 
 class Denied(Exception):
@@ -46,7 +46,7 @@ class Denied(Exception):
         self.status = status
         self.code = code
         self.description = description
-        self.why = why or code
+        self.why: str = why or code
         self.retry_after_s = retry_after_s
 
     def response(self) -> Response:

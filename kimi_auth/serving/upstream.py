@@ -35,7 +35,7 @@ class Exchange:
     def __init__(self, response: http_libraries.Response, ended: Callable[[], None]) -> None:
         self._response = response
         self._ended = ended
-        self.status = response.status_code
+        self.status: int = response.status_code
         self.fields: list[tuple[bytes, bytes]] = response.headers.raw
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -61,7 +61,7 @@ class Upstream:
 
     def __init__(self, api_base: str, transport: http_libraries.AsyncTransport | None = None) -> None:
         parts = urlsplit(api_base)
-        self.host = parts.netloc.encode("ascii")
+        self.host: bytes = parts.netloc.encode("ascii")
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._given: Any = transport
         self._library: Any = library_for(transport) if transport is not None else None

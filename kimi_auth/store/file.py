@@ -44,7 +44,7 @@ from .watch import stamp_of
 
 __all__ = ["FileStore"]
 
-log = logging.getLogger("kimi_auth.store")
+log: logging.Logger = logging.getLogger("kimi_auth.store")
 
 PROBE_BYTES = claims.ALLOCATE
 

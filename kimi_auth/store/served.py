@@ -31,8 +31,8 @@ class Address:
     __slots__ = ("path", "secret_file")
 
     def __init__(self, path: str, secret_file: str = "") -> None:
-        self.path = path
-        self.secret_file = secret_file
+        self.path: str = path
+        self.secret_file: str = secret_file
 
     def secret(self) -> str:
         """The secret, "" for none. Raises OSError, ValueError for a file that holds none."""

@@ -14,7 +14,7 @@ from .lock import Hold
 
 __all__ = ["both"]
 
-log = logging.getLogger("kimi_auth.store")
+log: logging.Logger = logging.getLogger("kimi_auth.store")
 
 POLLS_S = ((1.0, 0.05), (math.inf, 0.25))
 """(For so many seconds, poll every so many.) proper-lockfile, the peer's, tries every 0.5 s."""

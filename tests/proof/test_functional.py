@@ -16,6 +16,7 @@ from servers.fixtures import unavailable
 from kimi_auth.cli import main
 from kimi_auth.machine import Library
 from kimi_auth.proof.ablations import ABLATIONS, Ablation, without
+from kimi_auth.proof.effects import closed
 from kimi_auth.proof.explore import explore
 from kimi_auth.proof.export import tlc
 from kimi_auth.proof.export.compare import COMPARED, OF_ONE_CHECKER
@@ -74,7 +75,7 @@ def model_without(ablation: Ablation, machines: Library) -> Exported:
         ablation.edit(data)
         edited = Library.from_data(data)
     hooks = {**HOOKS, **ablation.hooks}
-    return exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave)
+    return exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave or closed)
 
 
 @pytest.mark.prove
@@ -110,6 +111,7 @@ def simulated(node: str, model: Exported, folder: Path, *how: str) -> subprocess
 
 
 @pytest.mark.prove
+@pytest.mark.soak
 def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path) -> None:
     """The module has Quint's types and effects, and no rule breaks in its walks."""
     done = simulated(
@@ -120,6 +122,7 @@ def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path)
 
 
 @pytest.mark.prove
+@pytest.mark.soak
 def test_quint_finds_an_ablation(node: str, machines: Library, tmp_path: Path) -> None:
     """Its simulator comes to a state in which the rule is broken."""
     model = model_without(BY_PART[SIMULATED], machines)

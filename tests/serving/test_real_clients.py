@@ -24,7 +24,7 @@ from kimi_auth.testing.emulator.call import Answer, Call
 from serving.boxes import BOX, OBEY, Box, unshared
 from serving.conftest import Serving, gone, there
 
-pytestmark = [pytest.mark.prove, pytest.mark.containers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.prove, pytest.mark.soak, pytest.mark.containers, pytest.mark.timeout(900)]
 
 ROTATIONS = 10
 

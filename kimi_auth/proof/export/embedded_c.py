@@ -47,11 +47,13 @@ class Embedded:
     def __init__(self, model: Exported) -> None:
         self.model = model
         self.outcomes: dict[str, int] = {}
-        self.met = {met: number for number, met in enumerate(model.domains.values["pair", "met"])}
-        self.processes = model.config.processes
-        self.pairs = model.domains.pairs
-        self.logins = model.domains.logins
-        self.positions = {position.name: number for number, position in enumerate((*model.roots, *model.children), 1)}
+        self.met: dict[Value, int] = {met: number for number, met in enumerate(model.domains.values["pair", "met"])}
+        self.processes: int = model.config.processes
+        self.pairs: int = model.domains.pairs
+        self.logins: int = model.domains.logins
+        self.positions: dict[str, int] = {
+            position.name: number for number, position in enumerate((*model.roots, *model.children), 1)
+        }
 
     def var(self, var: Var) -> str:
         if var.owner == "world":

@@ -81,7 +81,7 @@ class Symbolic:
 
     def __init__(self, run: _Values, var: Var) -> None:
         self._run = run
-        self.var = var
+        self.var: Var = var
 
     @property
     def value(self) -> Any:
@@ -137,10 +137,10 @@ class Bits:
 
     def __init__(self, run: _Values, var: Var, width: int, clear: int = 0, put: int = 0) -> None:
         self._run = run
-        self.var = var
-        self.width = width
-        self.clear = clear
-        self.put = put
+        self.var: Var = var
+        self.width: int = width
+        self.clear: int = clear
+        self.put: int = put
 
     def __and__(self, mask: object) -> Bits:
         kept = int(resolve(mask))

@@ -75,8 +75,8 @@ class Line:
     def __init__(self, address: Address, local: Clock | None = None, *, look: str = sql.LOOK) -> None:
         self.address = address
         self._look = look
-        self.clock = DatabaseClock(local or SystemClock())
-        self.witness = random.SystemRandom().getrandbits(62) + 1
+        self.clock: DatabaseClock = DatabaseClock(local or SystemClock())
+        self.witness: int = random.SystemRandom().getrandbits(62) + 1
         self.number = self.live = 0
         """Connections so far; the one that listens now, 0 for none."""
         self.is_busy = False

@@ -84,7 +84,7 @@ class Place:
         """Locks of a process that was forked may be held by a thread that it does not have."""
         self.lock = threading.Lock()
         self.thread = 0
-        self.changed = threading.Condition()
+        self.changed: threading.Condition = threading.Condition()
 
     def keep(self, answer: dict[str, Any], sent_s: float, came_s: float, over: int) -> None:
         """An answer that shows the row."""

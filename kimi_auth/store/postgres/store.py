@@ -32,7 +32,7 @@ from .row import encode_owner, encode_staged, encode_token
 
 __all__ = ["PostgresStore"]
 
-log = logging.getLogger("kimi_auth.store")
+log: logging.Logger = logging.getLogger("kimi_auth.store")
 
 LOGINS_MAX = 10_000
 """More rows than this are not listed."""
