@@ -101,7 +101,7 @@ CONFIGS: dict[str, Callable[[Path], None]] = {
 
 CREDENTIAL = "credentials/kimi-code.json"
 ACCOUNT = "kimi-auth/accounts/kimi-code.json"
-"""Who signed in, and when: the time is no part of what is compared."""
+"""Who signed in, and when; the time is not compared."""
 
 UNCOMPARED = {"config.lock", "device_id", "credentials/kimi-code.lock", "credentials/kimi-code.backoff"}
 """Files that are there or not, and never in the way."""
