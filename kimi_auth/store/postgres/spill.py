@@ -97,8 +97,11 @@ class Spill:
 
     def see(self, seen: Seen) -> None:
         """Notes a generation, if it is newer; best effort."""
-        if self.newest().then(seen) != seen:
-            return
+        if self.newest().then(seen) == seen:
+            self.note(seen)
+
+    def note(self, seen: Seen) -> None:
+        """Notes a generation as the newest; best effort."""
         with suppress(OSError):
             files.make_directories(self._folder)
             data = json.dumps({"v": VERSION, "generation": seen.generation, "fp": seen.fp}).encode()

@@ -172,7 +172,9 @@ class PostgresStore(PostgresReading):
             self._line.ask(sql.ASIDE, {"key": self.key})
         if not self._write(sql.PUT, params | {"fp": params["new"], "keeps_claim": keeps_claim}):
             raise hold.lost()
-        self._seen()
+        self._place.newest = self._row().seen  # a login is newer than all that was seen, also with the same pair
+        if self._spill is not None:
+            self._spill.note(self._row().seen)
 
     def tidy(self, now_s: float) -> None:
         hold = self._need()
