@@ -143,8 +143,7 @@ class Components:
         self.clock: Clock = clock or SystemClock()
         self.host_clock: Clock = self.clock
         self.stores = stores
-        is_given = store is not None or stores is not None
-        if not is_given and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
+        if not self._has_given_store and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
             store, renewing = self._elsewhere(url)
             server = server or renewing
             self._sources["store"] = STORE
@@ -154,11 +153,13 @@ class Components:
         self.observe: Observer = observe or recorder_from_environ()
         # The walk history of a credential is stored beside it; another store may be on another host.
         self.walks: WalkHistory = WalkHistory(
-            None if is_given else self.share_dir, self.clock.wall_s, self.platform.account and self.platform.login_name
+            None if self._has_given_store else self.share_dir,
+            self.clock.wall_s,
+            self.platform.account and self.platform.login_name,
         )
         self.keyring_error: KimiAuthError | None = None
         self.keyring_asked: bool = not self.is_in_home or self.platform.oauth is None
-        self._move_asked: bool = is_given or self.platform.oauth is None
+        self._move_asked: bool = self._has_given_store or self.platform.oauth is None
         self._given_server = server
         self.one_shot = one_shot
 
@@ -174,7 +175,7 @@ class Components:
         self._sources.pop("store", None)
         self._given_server = None
         self.walks = WalkHistory(None, self.clock.wall_s)
-        self.keyring_asked = True
+        self.keyring_asked = self._move_asked = True
 
     @once
     def library(self) -> Library:
@@ -184,11 +185,14 @@ class Components:
     @once
     def headers(self) -> dict[str, str]:
         """What every request says of this device; writes `device_id` if there is none."""
+        headers, binding = self._home_headers, self.store.binding()
+        return headers | {DEVICE_ID: binding.device_id} if binding and binding.device_id else headers
+
+    @once
+    def _home_headers(self) -> dict[str, str]:
         from kimi_auth.wire import device_headers
 
-        headers = device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)
-        binding = self.store.binding()
-        return headers | {DEVICE_ID: binding.device_id} if binding and binding.device_id else headers
+        return device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)
 
     @once
     def server(self) -> OAuthServer:
@@ -388,14 +392,13 @@ class Components:
                     hint=tr("leave out --account"),
                 )
             return ""
+        named, source = select(self.environ, argument=given, variables=ACCOUNT_VARIABLES)
         if self._is_one_login:
-            named, source = select(self.environ, argument=given, variables=ACCOUNT_VARIABLES)
             if named:
                 words = tr("{store} names one login, and {source} another one", store=STORE, source=source)
                 raise NoSuchAccount(words, hint=tr("run: unset {name}", name=STORE))
             return ""
         if self.home.kind.binds_by_slot:
-            named, source = select(self.environ, argument=given, variables=ACCOUNT_VARIABLES)
             if named:
                 words = tr(
                     "{directory} is {writer}'s home, which holds one account: two accounts are two homes",
@@ -532,6 +535,7 @@ class Components:
                 await within(patience_s, lambda: in_thread(lambda: self.store.look(patience_s)))
         if not self._move_asked and self.notebook.is_there():
             await in_thread(self.finish_move)
+        self._move_asked = True
         if not self.keyring_asked and is_waiting(self.config, self.platform):
             await in_thread(self.leave_keyring)
         self.keyring_asked = True
@@ -564,8 +568,7 @@ class Components:
         if self._move_asked:
             return
         self._move_asked = True
-        note = self.notebook.read() if self.notebook.is_there() else None
-        if note is None:
+        if not self.notebook.is_there() or (note := self.notebook.read()) is None:
             return
         try:
             if (stores := self._stores_of(note)) is not None:
@@ -591,9 +594,7 @@ class Components:
     @property
     def home_device_id(self) -> str:
         """The device id that this home's requests carry; written if there is none."""
-        from kimi_auth.wire import device_headers
-
-        return device_headers(self.share_dir, version=__version__, dashed=self.home.kind.dashed_id)[DEVICE_ID]
+        return self._home_headers[DEVICE_ID]
 
     def leave_keyring(self) -> None:
         """Once: a login that an old Kimi CLI kept in the system keyring moves into the file. An error is kept for later

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kimi_auth.machine import Library, Machine
+from kimi_auth.machine import Library
 from kimi_auth.proof.explore import SETTLES, TERMINATES, Report, explore
 
 from . import environment
@@ -45,7 +45,7 @@ from .verdicts import Data
 from .world import Cancel, World
 from .worlds import BESIDE, GONE_BACK, HOSTS, QUIET, SESSIONS, SMALL, UNSURE, WAITERS
 
-__all__ = ["ABLATIONS", "Ablation", "leave_out", "without", "world_without"]
+__all__ = ["ABLATIONS", "Ablation", "leave_out", "machines_without", "without", "world_without"]
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,17 @@ def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) ->
 
 def world_without(ablation: Ablation, machines: Library) -> World:
     """The world without that part."""
-    edited: Mapping[str, Machine] = machines
-    if ablation.edit:
-        data = machines.data()
-        ablation.edit(data)
-        edited = Library.from_data(data)
+    edited = machines_without(ablation, machines)
     return World(edited, ablation.config, hooks=ablation.hooks, cancel=ablation.cancel, leave=ablation.leave)
+
+
+def machines_without(ablation: Ablation, machines: Library) -> Library:
+    """The machines as the ablation edits them."""
+    if not ablation.edit:
+        return machines
+    data = machines.data()
+    ablation.edit(data)
+    return Library.from_data(data)
 
 
 def leave_out(data: Data, number: int) -> Report:

@@ -21,9 +21,6 @@ from kimi_auth.store.served import SCHEME, SECRET_FILE
 from kimi_auth.support.language import tr
 
 from .app import build_app
-from .audit import Audit
-from .grant_life import GrantHooks, GrantLife
-from .login import ServedLogin
 from .places import SOCKET, Places
 from .proxied import routes_of
 from .proxy import Proxy
@@ -47,15 +44,8 @@ class CommandBroker:
         self._session = session
         self._clock = parts.clock
         self._places = Places(parts.share_dir, session.platform.login_name)
-        self._audit = Audit(self._places.audit, parts.clock.wall_s)
-        self._files = self._places.grants()
         self._caller = Caller(os.geteuid(), os.getpid(), "run")
         self._proxy = Proxy(session, session.api_origin)
-        self._login = ServedLogin(session)
-        hooks = GrantHooks(
-            self._files, self._audit, self._login, now_s=parts.clock.wall_s, monotonic_s=parts.clock.monotonic_s
-        )
-        self._life = GrantLife(hooks, observe=parts.observe)
         self._folder = Path()
 
     @property
@@ -70,14 +60,14 @@ class CommandBroker:
 
     def __enter__(self) -> Self:
         grant = Grant.new(self.name, (os.geteuid(),), self._clock.wall_s(), ttl_s=LIFE_S)
-        handles = self._files.handles()
-        self._grant = asyncio.run(self._life.issue(grant, self._caller))
+        service = self._service = Service.of(self._session, self._places, lambda: self._server.is_stopping)
+        self._grant = asyncio.run(service.life.issue(grant, self._caller))
         try:
-            self._serve(Door(f"grant {self.name}", frozenset(grant.uids), grant.id), handles.secret(grant.id))
+            self._serve(service, Door(f"grant {self.name}", frozenset(grant.uids), grant.id))
         except BaseException:
             if self._folder != Path():
                 shutil.rmtree(self._folder, ignore_errors=True)
-            asyncio.run(self._life.revoke(grant.id, self._caller))
+            asyncio.run(service.life.revoke(grant.id, self._caller))
             raise
         return self
 
@@ -86,33 +76,22 @@ class CommandBroker:
     ) -> None:
         self._server.stop()
         self._thread.join()
-        asyncio.run(self._life.revoke(self._grant.id, self._caller))
-        self._audit.close()
+        asyncio.run(self._service.life.revoke(self._grant.id, self._caller))
+        self._service.audit.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _serve(self, door: Door, secret: str) -> None:
-        oauth = self._session.platform.oauth
-        service = Service(
-            self._login,
-            self._life,
-            self._files.handles(),
-            self._audit,
-            self._clock,
-            client_id=oauth.client_id if oauth else "",
-            platform=self._session.platform.id,
-            is_stopping=lambda: self._server.is_stopping,
-        )
+    def _serve(self, service: Service, door: Door) -> None:
         app = build_app(service, more=routes_of(self._session, self._proxy)(service))
         # Of this user only; short, because the path of a socket may have some hundred bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="kimi-", dir=os.environ.get("XDG_RUNTIME_DIR")))
         (self._folder / "secret").touch(0o600)
-        (self._folder / "secret").write_text(f"{secret}\n", "ascii")
+        (self._folder / "secret").write_text(f"{service.handles.secret(door.grant)}\n", "ascii")
         listener = listen_unix(self.socket)
         ready = threading.Event()
 
         async def beside() -> None:
             try:
-                async with self._login.kept_fresh():
+                async with service.login.kept_fresh():
                     await self._server.open(listener, door)
                     ready.set()
                     await asyncio.Event().wait()
@@ -120,8 +99,7 @@ class CommandBroker:
                 await self._proxy.aclose()
 
         self._server = LoopbackServer(app, beside=beside)
-        self._thread = threading.Thread(target=self._server.run_to_end, name="kimi-auth broker", daemon=True)
-        self._thread.start()
+        self._thread = self._server.start("kimi-auth broker")
         while not ready.wait(1.0):
             if not self._thread.is_alive():
                 listener.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -45,8 +44,7 @@ class CommandProxy:
     def __enter__(self) -> Self:
         listener, self.url = listen("127.0.0.1", 0)
         self._server = LoopbackServer(GuardedProxy(self._proxy, self.secret), listener, beside=self._keep)
-        self._thread = threading.Thread(target=self._server.run_to_end, name="kimi-auth proxy", daemon=True)
-        self._thread.start()
+        self._thread = self._server.start("kimi-auth proxy")
         return self
 
     def __exit__(

@@ -23,10 +23,7 @@ from kimi_auth.support.logs import logger
 
 from .addresses import unsafe_address
 from .app import build_app
-from .audit import Audit
-from .grant_life import ENDED, GrantHooks, GrantLife
-from .handles import Handles
-from .login import ServedLogin
+from .grant_life import ENDED
 from .places import OWNER, Places
 from .server import Door, LoopbackServer, listen, listen_unix, url_of
 from .service import Service
@@ -95,44 +92,26 @@ class Program:
 
     def __init__(self, session: Session, places: Places, options: Options, tls: ssl.SSLContext | None) -> None:
         components = components_of(session)
-        oauth = components.platform.oauth
-        if oauth is None:
+        if components.platform.oauth is None:
             message = tr("{platform} takes an API key, and serve needs a login", platform=components.platform.name)
             raise ConfigError(message)
         self._places = places
         self._options = options
         self._tls = tls
         self._files = places.grants()
-        self._now_s = components.clock.wall_s
-        self._audit = Audit(places.audit, self._now_s)
-        self._handles: Handles = self._files.handles()
-        self._client_id = oauth.client_id
-        self._session = session
+        self._service = Service.of(session, places, lambda: self.server is not None and self.server.is_stopping)
+        self._clock = components.clock
         self._doors: dict[str, Door] = {}
         self._unopened: set[str] = set()
-        self._clock = components.clock
-        self._observe = components.observe
         self._url = ""
         self.server: LoopbackServer | None = None
 
     def run(self, ready: Callable[[dict[str, object]], None], more: Callable[[Service], Sequence[BaseRoute]]) -> None:
         """Until the end."""
-        login = ServedLogin(self._session)
-        hooks = GrantHooks(self._files, self._audit, login, now_s=self._now_s, monotonic_s=self._clock.monotonic_s)
-        service = Service(
-            login,
-            GrantLife(hooks, observe=self._observe),
-            self._handles,
-            self._audit,
-            self._clock,
-            client_id=self._client_id,
-            platform=self._session.platform.id,
-            is_stopping=lambda: server.is_stopping,
-        )
-        app = build_app(service, hosts=self._options.hosts, more=more(service))
+        app = build_app(self._service, hosts=self._options.hosts, more=more(self._service))
 
         async def beside() -> None:
-            async with login.kept_fresh():
+            async with self._service.login.kept_fresh():
                 await self._open_first(server)
                 ready({"ready": True, "socket": str(self._places.socket(OWNER)), "url": self._url, "pid": os.getpid()})
                 _tell_manager("READY=1")
@@ -143,7 +122,7 @@ class Program:
             server.run_to_end()
         finally:
             _tell_manager("STOPPING=1")
-            self._audit.close()
+            self._service.audit.close()
 
     def stop(self) -> None:
         """Ends it in order: from any thread or signal handler."""
@@ -182,7 +161,7 @@ class Program:
             await asyncio.sleep(SCAN_S)
 
     async def _match_doors(self, server: LoopbackServer) -> None:
-        found = self._files.all(self._now_s())
+        found = self._files.all(self._clock.wall_s())
         standing = {one.grant.id: one.grant for one in found if one.grant is not None and one.phase not in ENDED}
         for grant_id in [grant_id for grant_id in self._doors if grant_id not in standing]:
             door = self._doors.pop(grant_id)

@@ -17,6 +17,7 @@ import ssl
 import stat
 import struct
 import sys
+import threading
 from asyncio import Transport
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -179,6 +180,12 @@ class LoopbackServer(uvicorn.Server):
         """Serves in this thread until `stop`. Connections made earlier wait in the socket."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self.serve())
+
+    def start(self, name: str) -> threading.Thread:
+        """Serves in a thread of its own until `stop`; its end does not keep the program from ending."""
+        thread = threading.Thread(target=self.run_to_end, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def stop(self) -> None:
         """Ends the service: from any thread or signal handler, at any time, any number of times."""

@@ -6,22 +6,25 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Self
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import KimiAuthError, StorageError
+from kimi_auth.session import Session, components_of
 from kimi_auth.support.language import said_by
 from kimi_auth.support.text import clean
 from kimi_auth.token import key_fingerprint
 
 from .audit import Audit
 from .contracts import GrantContext, Wish
-from .grant_life import ENDED, GrantLife
+from .grant_life import ENDED, GrantHooks, GrantLife
 from .guards import SlowDown
 from .handles import Handles
 from .login import ServedLogin
+from .places import Places
 from .records import Caller
 from .server import door_of, peer_of
 
@@ -83,6 +86,25 @@ class Service:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._slow = SlowDown()
         self._noted: Counter[tuple[str, int]] = Counter()
+
+    @classmethod
+    def of(cls, session: Session, places: Places, is_stopping: Callable[[], bool]) -> Self:
+        """The service of a session's login, with its grants and its audit log."""
+        components = components_of(session)
+        clock, files = components.clock, places.grants()
+        audit, login = Audit(places.audit, clock.wall_s), ServedLogin(session)
+        hooks = GrantHooks(files, audit, login, now_s=clock.wall_s, monotonic_s=clock.monotonic_s)
+        oauth = session.platform.oauth
+        return cls(
+            login,
+            GrantLife(hooks, observe=components.observe),
+            files.handles(),
+            audit,
+            clock,
+            client_id=oauth.client_id if oauth else "",
+            platform=session.platform.id,
+            is_stopping=is_stopping,
+        )
 
     async def admitted(self, request: Request) -> str:
         """The id of the grant whose secret a request bears, "" for the owner at a socket of theirs. Raises Denied."""

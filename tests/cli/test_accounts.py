@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crash.at_every_call import killed_before
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.accounts import rename_account, use_account
@@ -387,37 +387,6 @@ def test_a_renewal_beside_a_command(
 
 
 # --- killed at every step --------------------------------------------------------------------------------------------
-
-CALLS = ("rename", "replace", "unlink", "link", "fsync", "write")
-
-
-def killed_before(step: int, work: Callable[[], object]) -> bool:
-    """Does `work` in a process of its own that kills itself before its call number `step` to the file system; False where
-    it came to its end before."""
-    pid = os.fork()
-    if pid == 0:
-        count = 0
-
-        def counting(call: Any) -> Any:
-            def counted(*args: Any, **options: Any) -> Any:
-                nonlocal count
-                count += 1
-                if count == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **options)
-
-            return counted
-
-        for name in CALLS:
-            setattr(os, name, counting(getattr(os, name)))
-        try:
-            work()
-        except BaseException:  # noqa: BLE001
-            os._exit(3)
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status in {0, -signal.SIGKILL}
-    return status != 0
 
 
 def home_with(share: Path, in_use: str) -> None:

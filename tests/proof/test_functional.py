@@ -15,15 +15,13 @@ from servers.fixtures import unavailable
 
 from kimi_auth.cli import main
 from kimi_auth.machine import Library
-from kimi_auth.proof.ablations import ABLATIONS, Ablation, without
-from kimi_auth.proof.effects import closed
+from kimi_auth.proof.ablations import ABLATIONS, without
 from kimi_auth.proof.explore import explore
 from kimi_auth.proof.export import tlc
-from kimi_auth.proof.export.compare import COMPARED, OF_ONE_CHECKER
+from kimi_auth.proof.export.compare import COMPARED, OF_ONE_CHECKER, model_without
 from kimi_auth.proof.export.model import Exported, exported
 from kimi_auth.proof.export.quint import quint
 from kimi_auth.proof.export.tla import tla
-from kimi_auth.proof.hooks_outside import HOOKS
 from kimi_auth.proof.rules import RULES
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import QUIET
@@ -66,16 +64,6 @@ def node() -> str:
     if lacks := npm.QUINT.missing():
         unavailable(*lacks)
     return npm.tool("node") or "node"
-
-
-def model_without(ablation: Ablation, machines: Library) -> Exported:
-    edited = machines
-    if ablation.edit:
-        data = machines.data()
-        ablation.edit(data)
-        edited = Library.from_data(data)
-    hooks = {**HOOKS, **ablation.hooks}
-    return exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave or closed)
 
 
 @pytest.mark.prove

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store.test_renaming import killed_before
+from crash.at_every_call import killed_before
 
 from kimi_auth.errors import StorageError, Unreachable
 from kimi_auth.serving.audit import Audit

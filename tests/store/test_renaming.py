@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from crash.at_every_call import killed_before
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.clock import SystemClock
@@ -125,37 +122,6 @@ def test_keys_that_name_no_file(tmp_path: Path, key: str) -> None:
 
 
 # --- killed at every step --------------------------------------------------------------------------------------------
-
-CALLS = ("rename", "replace", "unlink", "link", "mkdir", "write", "fsync")
-
-
-def killed_before(step: int, work: Callable[[], object]) -> bool:
-    """Does `work` in a process of its own that kills itself before its call number `step` to the file system; False where
-    it came to its end before."""
-    pid = os.fork()
-    if pid == 0:
-        count = 0
-
-        def counting(call: Any) -> Any:
-            def counted(*args: Any, **options: Any) -> Any:
-                nonlocal count
-                count += 1
-                if count == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **options)
-
-            return counted
-
-        for name in CALLS:
-            setattr(os, name, counting(getattr(os, name)))
-        try:
-            work()
-        except BaseException:  # noqa: BLE001
-            os._exit(3)
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status in {0, -signal.SIGKILL}
-    return status != 0
 
 
 def records_with_a_pair(share: Path) -> list[str]:

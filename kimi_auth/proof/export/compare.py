@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kimi_auth.machine import Library, digest
-from kimi_auth.proof.ablations import ABLATIONS, Ablation, without
+from kimi_auth.proof.ablations import ABLATIONS, Ablation, machines_without, without
 from kimi_auth.proof.effects import Config, closed
 from kimi_auth.proof.explore import SETTLES, TERMINATES, explore
 from kimi_auth.proof.hooks_outside import HOOKS
@@ -27,7 +27,7 @@ from kimi_auth.proof.worlds import QUIET, WORLDS
 from .model import ELSEWHERE, Exported, NotExportable, exported
 from .spin import Found, SpinFailed, compiled, missing_tool
 
-__all__ = ["COMPARED", "NOT_COMPARED", "Row", "compared_ablation", "compared_world", "main"]
+__all__ = ["COMPARED", "NOT_COMPARED", "Row", "compared_ablation", "compared_world", "main", "model_without"]
 
 COMPARED: Mapping[str, tuple[Config, int]] = {
     "one quiet process": (QUIET._replace(processes=1), 3),
@@ -84,16 +84,17 @@ def compared_world(machines: Library, name: str, *, chained: bool = True) -> Row
     return Row(name, "", ours.states if not ours.stories else -1, found.states, found.seconds, found=found)
 
 
+def model_without(ablation: Ablation, machines: Library) -> Exported:
+    """The exported world of an ablation. Raises NotExportable."""
+    hooks = {**HOOKS, **ablation.hooks}
+    edited = machines_without(ablation, machines)
+    return exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave or closed)
+
+
 def compared_ablation(machines: Library, ablation: Ablation) -> list[Row]:
     """The shortest counterexample to each rule that breaks without that part; a whole visit by both where none does.
     Raises NotExportable, and SpinFailed where spin finds none."""
-    edited: Library = machines
-    if ablation.edit:
-        data = machines.data()
-        ablation.edit(data)
-        edited = Library.from_data(data)
-    hooks = {**HOOKS, **ablation.hooks}
-    model = exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave or closed)
+    model = model_without(ablation, machines)
     ours = without(ablation, machines)
     rules = sorted(ablation.breaks - OF_ONE_CHECKER) or sorted(ours.stories.keys() - OF_ONE_CHECKER)
     if not rules:

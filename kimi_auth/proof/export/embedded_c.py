@@ -80,7 +80,6 @@ class Embedded:
     def functions(self) -> Iterator[list[str]]:
         """A function for each relation. With `c` below 0 it counts the moves; else it makes move `c` and returns what comes
         next."""
-        model = self.model
         yield ["static int broke;", "static const char *rule_wanted, *story_told;"]
         yield [
             "static void breaks(int rule) {",
@@ -89,21 +88,8 @@ class Embedded:
             "}",
             f'static void says(int me, const char *text) {{ if (story_told) printf("{STORY}say %d %s\\n", me, text); }}',
         ]
-        for name, node in model.hooks.items():
-            yield from self._function(f"h_{name}", node)
-        for (state, event), node in model.begun.items():
-            yield from self._function(f"b_{state}_{event}", node)
-        for name, node in model.cancelled.items():
-            yield from self._function(f"c_{name}", node)
-        for number, node in enumerate(model.around):
-            yield from self._function(f"e_{number}", node)
-        for name, node in (("logins", model.logins), ("killed", model.killed), ("leave", model.leave)):
-            yield from self._function(f"f_{name}", node)
-        yield from self._function("f_left_open", model.is_left_open)
-        for (machine, state), node in model.lies.items():
-            yield from self._function(f"p_{machine}_{state}", node)
-        for number, node in enumerate(model.owed.values()):
-            yield from self._function(f"d_{number}", node)
+        for relation in self.model.relations():
+            yield from self._function(relation.name, relation.node)
 
     def _function(self, name: str, node: Node) -> Iterator[list[str]]:
         """The function of a tree, after those of its large parts: spin takes no more than 64 KiB in one piece."""

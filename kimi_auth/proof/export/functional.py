@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kimi_auth.proof.state import Pair, Process
 
-from .model import Exported, Move
+from .model import Exported, Move, Relation
 from .relation import IMPOSSIBLE, Branch, Change, Flag, Leaf, Node, Value, Var
 
 __all__ = ["ME", "WORLD", "Writer", "bits"]
@@ -114,26 +114,13 @@ class Writer(ABC):
     # --- relations ----------------------------------------------------------------------------------------------------
 
     def relations(self) -> Iterator[str]:
-        model = self.model
-        for name, node in model.hooks.items():
-            yield from self._operator(f"h_{name}", node)
-        for (state, event), node in model.begun.items():
-            yield from self._operator(f"b_{state}_{event}", node)
-        for name, node in model.cancelled.items():
-            yield from self._operator(f"c_{name}", node)
-        for number, node in enumerate(model.around):
-            yield from self._operator(f"e_{number}", node)
-        for name, node in (("logins", model.logins), ("killed", model.killed), ("leave", model.leave)):
-            yield from self._operator(f"f_{name}", node)
-        yield from self._operator("f_left_open", model.is_left_open, breaks="claims are closed")
-        for (machine, state), node in model.lies.items():
-            yield from self._operator(f"p_{machine}_{state}", node, breaks="I8", holds=True)
-        for number, ((_, rule), node) in enumerate(model.owed.items()):
-            yield from self._operator(f"d_{number}", node, breaks=rule)
+        """The operators of every tree."""
+        for relation in self.model.relations():
+            yield from self._operator(relation)
 
-    def _operator(self, name: str, node: Node, *, breaks: str = "", holds: bool = False) -> Iterator[str]:
-        """The operator of a tree, after those of the trees that it has more than once. `breaks`: the rule that a truth
-        breaks; with `holds`, that its opposite does."""
+    def _operator(self, relation: Relation) -> Iterator[str]:
+        """The operator of a tree, after those of the trees that it has more than once."""
+        name, node, breaks, holds = relation
         kind = "rules" if breaks else "moves"
         uses = _uses(node)
         written: dict[int, str] = {}

@@ -7,7 +7,7 @@ or a sentence here, and each exporter writes it in the language of another check
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from itertools import product
 from typing import NamedTuple
@@ -41,7 +41,7 @@ from kimi_auth.proof.world import ROOTS, Cancel
 
 from .relation import Change, Domains, Leaf, Node, changes, relation
 
-__all__ = ["ELSEWHERE", "Exported", "Move", "NotExportable", "Position", "exported"]
+__all__ = ["ELSEWHERE", "Exported", "Move", "NotExportable", "Position", "Relation", "exported"]
 
 PAIRS_MAX = 3
 """Pairs that exist between two moves; the exported model asserts that no more are needed."""
@@ -82,6 +82,16 @@ class Move(NamedTuple):
     note: str = ""
 
 
+class Relation(NamedTuple):
+    """A tree with its name. `breaks`: the rule that a truth breaks, "" for a tree of moves; with `holds`, that its opposite
+    does."""
+
+    name: str
+    node: Node
+    breaks: str = ""
+    holds: bool = False
+
+
 class Exported(NamedTuple):
     """A world, ready to be written down. `roots` and `children`: the positions of walks and of the machines inside the lock.
     The leaves of `hooks`, `begun`, `logins`, `around`, `killed`, `cancelled` and `leave` are tuples of `Move`s; those of
@@ -108,6 +118,21 @@ class Exported(NamedTuple):
     waiting: frozenset[str]
     guarded: frozenset[str]
     beginning: Shared
+
+    def relations(self) -> Iterator[Relation]:
+        """Every tree, by the name that it has in each language."""
+        yield from (Relation(f"h_{name}", node) for name, node in self.hooks.items())
+        yield from (Relation(f"b_{state}_{event}", node) for (state, event), node in self.begun.items())
+        yield from (Relation(f"c_{name}", node) for name, node in self.cancelled.items())
+        yield from (Relation(f"e_{number}", node) for number, node in enumerate(self.around))
+        yield Relation("f_logins", self.logins)
+        yield Relation("f_killed", self.killed)
+        yield Relation("f_leave", self.leave)
+        yield Relation("f_left_open", self.is_left_open, breaks="claims are closed")
+        for (machine, state), node in self.lies.items():
+            yield Relation(f"p_{machine}_{state}", node, breaks="I8", holds=True)
+        for number, ((_, rule), node) in enumerate(self.owed.items()):
+            yield Relation(f"d_{number}", node, breaks=rule)
 
 
 def exported(

@@ -109,9 +109,8 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
         yield "  d_step {"
         for number in range(self.pairs + 1):
             pair = world.pairs[number] if number < len(world.pairs) else unused
-            for name, value in zip(pair._fields, pair, strict=True):
-                if ("pair", name) not in self.model.domains.values:
-                    continue  # of another kind of store
+            for name in self.model.domains.fields("pair"):
+                value = getattr(pair, name)
                 yield f"    pair[{number}].{name} = {self._plain(Var('pair', number, name), value)};"
         yield from (f"    login[{number}].login = {bits};" for number, bits in enumerate(world.logins))
         yield f"    record = {self._plain(Var('world', 0, 'record'), world.record)};"

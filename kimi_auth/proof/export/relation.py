@@ -199,6 +199,10 @@ class Domains(NamedTuple):
     bits: Mapping[tuple[str, str], int]
     unused: Pair
 
+    def fields(self, owner: str) -> tuple[str, ...]:
+        """The fields of a world, a pair or a process that this kind of store has."""
+        return tuple(name for of, name in self.values if of == owner)
+
 
 def relation(domains: Domains, function: Callable[[Shared, Process], Any]) -> Node:
     """The tree of `function`, which gets a world and a process and returns a hashable value. `Shared` and `Process` in

@@ -111,8 +111,7 @@ class Emulator:
         listener, self._base_url = listen("127.0.0.1", self._port)
         server = LoopbackServer(build_app(self.state, self._base_url, self.env), listener)
         self._stop = server.stop
-        self._thread = threading.Thread(target=server.run_to_end, name="kimi-auth-emulator", daemon=True)
-        self._thread.start()
+        self._thread = server.start("kimi-auth-emulator")
         return self
 
     def __exit__(
