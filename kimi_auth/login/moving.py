@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -61,8 +62,8 @@ class Notebook:
         self.path = path
 
     def is_there(self) -> bool:
-        """One look at the directory."""
-        return self.path.exists()
+        """One look at the directory. Where we may not look there is none for us: the store names the fault."""
+        return os.path.lexists(self.path)
 
     def read(self) -> Note | None:
         """The note; None for none, or one that cannot be read."""

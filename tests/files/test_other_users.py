@@ -160,6 +160,24 @@ def test_an_open_share_dir(mode: int, home: Path, kimi: Callable[..., Any], emul
     assert kimi("status").returncode == 0
 
 
+COMMANDS_OF_A_HOME = (
+    ("login", "--no-browser"),
+    ("logout",),
+    ("status",),
+    ("status", "--all"),
+    ("token",),
+    ("run", "true"),
+    ("models",),
+    ("platforms",),
+    ("accounts", "list"),
+    ("accounts", "use", "work"),
+    ("store", "check"),
+    ("store", "move", "--to", "file"),
+    ("serve", "grants", "list"),
+    ("doctor",),
+)
+
+
 def test_a_share_dir_that_was_made_for_us(world: Path, kimi: Callable[..., Any], emulator: Emulator) -> None:
     """In a directory that all may write to, one that another user has made is not used: by no one, root included."""
     sticky = made_by(0, world / "sticky", mode=0o1777)
@@ -175,6 +193,21 @@ def test_a_share_dir_that_was_made_for_us(world: Path, kimi: Callable[..., Any],
     own = kimi("login", "--no-browser", share=sticky / "mine")
     assert own.returncode == 0, own.stderr
     assert kimi("token", share=sticky / "mine").returncode == 0
+
+
+@pytest.mark.parametrize("closed", [".", "kimi-auth"])
+def test_a_directory_that_we_may_not_enter(closed: str, world: Path, kimi: Callable[..., Any]) -> None:
+    """Each command says in words that a directory is not ours: none ends in a traceback."""
+    share = share_of(MALLORY, world)
+    (share / "kimi-auth" / "store").mkdir(parents=True, exist_ok=True)
+    for path in tree(share).values():
+        os.chown(path, MALLORY, MALLORY)
+    (share / closed).chmod(0o700)
+    for command in COMMANDS_OF_A_HOME:
+        done = kimi(*command, share=share)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "unexpected" not in done.stderr, done.stderr
+        assert done.returncode in {0, 1, 8, 9}, (command, done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("maker", [MALLORY, 0])

@@ -6,6 +6,7 @@ that two collections can be compared by content; addresses and the order of sets
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -18,6 +19,11 @@ from typing import Any
 
 import freezegun
 import pytest
+
+with contextlib.suppress(
+    ImportError
+):  # an extra; compiled, it measures datetime.date when it is loaded: freezegun's is larger
+    import psycopg  # noqa: F401
 
 
 def describe(value: object, above: tuple[int, ...] = ()) -> object:

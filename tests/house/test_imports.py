@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -118,7 +119,10 @@ def all_modules(action: str, *argv: str) -> set[str]:
     told = (
         "import atexit, sys; atexit.register(lambda: print('loaded:', *sys.modules, file=sys.stderr))\nimport runpy\n"
     )
-    done = subprocess.run([sys.executable, "-c", told + action, *argv], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", told + action, *argv]
+    # What measures coverage in child processes loads modules of its own.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("loaded:")[2].split())
 
