@@ -197,7 +197,7 @@ def test_a_share_dir_that_was_made_for_us(world: Path, kimi: Callable[..., Any],
 
 @pytest.mark.parametrize("closed", [".", "kimi-auth"])
 def test_a_directory_that_we_may_not_enter(closed: str, world: Path, kimi: Callable[..., Any]) -> None:
-    """Each command says in words that a directory is not ours: none ends in a traceback."""
+    """Each command names the directory that is not ours: none ends in a traceback."""
     share = share_of(MALLORY, world)
     (share / "kimi-auth" / "store").mkdir(parents=True, exist_ok=True)
     for path in tree(share).values():
