@@ -374,7 +374,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_the_command(table: Table) -> None:
-    """Processes renew what is due, show their figures, and at SIGTERM store the answers that are under way."""
+    """Processes renew the due logins, show their figures, and at SIGTERM store the answers that are under way."""
     table.server.latency_s = 0.3
     table.sign_in_many(6, spread_s=0.0)
     with keeping(table, "--workers", "2") as command:

@@ -93,7 +93,7 @@ RETURNING {sql.SHOWN}, set_config('synchronous_commit', %(commit)s, true) AS wai
 
 
 class Ending(NamedTuple):
-    """What is written when a row is given back. `fp`: the pair that was taken, or the one that it became; `drops`: the claim
+    """The write that gives a row back. `fp`: the pair that was taken, or the one that it became; `drops`: the claim
     goes, because nothing was sent; `due_in_s`: None keeps the time; `is_never`: no worker takes this pair again."""
 
     fp: str
