@@ -34,6 +34,7 @@ def late(figures: dict[str, float], before: dict[str, float]) -> str:
 
 def main(logins: int, seconds: float, workers: int) -> None:
     cluster, server = Cluster(), Server(ttl_s=900.0, latency_s=0.1)
+    cluster.make_tables()
     try:
         with tempfile.TemporaryDirectory() as home:
             table = Table(cluster, Path(home), server)
