@@ -63,7 +63,7 @@ class Session:
     default the platform of config.toml's default model, else `kimi-code`. `account`: the label of one of the platform's
     accounts, "default" for the login without a label; default `$KIMI_AUTH_ACCOUNT`, else the one in use. `one_shot`: for commands that
     end soon: nothing is renewed in the background. `recheck_every_s`: how often the file is looked at, in seconds; 0: at each call.
-    `stores`: makes the place of a login from its key, `oauth/<platform>`, or `oauth/<platform>@<account>`; `store` is that of this one
+    `stores`: makes the store of a login from its key, `oauth/<platform>`, or `oauth/<platform>@<account>`; `store` is that of this one
     login, beside which there is no other. `store`, `server`, `clock` and `environ` replace the real ones. Raises ConfigError for a platform that is not known or an
     environment variable that holds no URL; ValueError for two directories, or seconds that are negative or not finite.
     """
@@ -85,7 +85,7 @@ class Session:
         recheck_every_s: float = 0.0,
     ) -> None:
         if store is not None and stores is not None:
-            raise ValueError("store is one credential's place and stores makes it: give one of them")
+            raise ValueError("store is one credential's, and stores makes it: give one of them")
         self._use(
             Components(
                 _directory(share_dir, home),

@@ -1,6 +1,6 @@
 """Draw functions whose file a reader is to name from their job: do the names of rooms and modules say what lives there?
 
-    python tools/reader.py --seed 7             twenty jobs and the list of modules; show both to one who has not seen the code
+    python tools/reader.py --seed 7             twenty jobs, and the first sentence of each module; show both to one who has not seen the code
     python tools/reader.py --seed 7 --answers   the files
 
 Drawn are functions whose docstring has at least 30 characters (a shorter one makes sense beside the name alone): public ones,
@@ -35,6 +35,12 @@ class Job(NamedTuple):
 def module_of(file: Path) -> str:
     parts = file.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or PACKAGE.name
+
+
+def about(file: Path) -> str:
+    """The first sentence of a file's docstring: a reader has opened each file once, and read its head."""
+    says = " ".join((ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split())
+    return says.partition(". ")[0]
 
 
 def jobs(file: Path) -> Iterator[Job]:
@@ -80,7 +86,7 @@ def main() -> int:
         print(f"{number:2}. {f'{job.module} ({job.name})' if asked.answers else job.says}")
     if not asked.answers:
         print("\nIn which module is each? The modules:\n")
-        print("\n".join(module_of(file) for file in files))
+        print("\n".join(f"{module_of(file)}: {about(file)}" for file in files))
     return 0
 
 

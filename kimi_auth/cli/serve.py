@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kimi_auth.cli.errors import CommandNotFound, CommandNotRunnable, Usage
+from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import (
     AccountName,
     HomeName,
@@ -95,6 +94,9 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=1, max=65535, help="With grant: the port of the relay inside.")
     ] = 47823,
+    proxied: Annotated[
+        bool, typer.Option("--proxied", help="With grant: the API, too, is reached through the socket.")
+    ] = False,
     platform: PlatformId = None,
     account: AccountName = None,
     home: HomeName = None,
@@ -103,6 +105,9 @@ def serve(
     """Give sandboxes and tools access tokens, and nothing else."""
     out = terminal_of(ctx)
     words = words or []
+    _refuse_unused(ctx, action)
+    if key is not None and certificate is None:
+        raise Usage(tr("--key needs --certificate, without which there is no TLS"))
     if action == "relay":
         return _relay(out, words)
     session = open_session(platform, home=home, account=account, reads=False)
@@ -114,10 +119,31 @@ def serve(
         _no_words(words)
         _start(out, session, places, listen, allow_remote, certificate, key, host)
     elif action == "grant":
-        _grant(out, session, places, words, uid, ttl, per_minute, path, write, form, port)
+        _grant(out, session, places, words, uid, ttl, per_minute, path, write, form, port, proxied)
     else:
         _grants(out, places, words)
     return 0
+
+
+OF_ACTION = {
+    "start": ("listen", "allow_remote", "certificate", "key", "host", "sockets"),
+    "grant": ("uid", "ttl", "per_minute", "path", "write", "form", "port", "sockets"),
+    "grants": ("sockets",),
+    "relay": (),
+}
+"""Which of the options that are not every action's an action knows. Another one would be left out without a word: a server that
+seems to be limited by `--path`, a grant that seems to be."""
+
+
+def _refuse_unused(ctx: typer.Context, action: str) -> None:
+    """Raises Usage for an option of another action."""
+    known = {name for names in OF_ACTION.values() for name in names}
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        is_given = getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        if is_given and name in known and name not in OF_ACTION[action]:
+            words = tr("{option} is not an option of serve {action}", option=parameter.opts[0], action=action)
+            raise Usage(words, hint=tr("see: kimi-auth serve --help"))
 
 
 def _start(
@@ -184,6 +210,7 @@ def _grant(
     home: Path | None,
     form: str,
     port: int,
+    is_proxied: bool,
 ) -> None:
     from kimi_auth.serving.places import OWNER
     from kimi_auth.serving.records import Grant
@@ -197,12 +224,17 @@ def _grant(
         grant = Grant.new(name, users, time.time(), ttl_s=ttl_s, per_minute=per_minute, paths=allowed)
     except ValueError as error:
         raise Usage(str(error)) from None
-    if name == OWNER or any(one.name == name for one in _standing(files)):
+    if name == OWNER:
+        raise Usage(tr("{name} is your own socket's name", name=name), hint=tr("give the grant another name"))
+    if any(one.name == name for one in _standing(files)):
         taken = tr("there is a grant {name} already", name=name)
         raise Usage(taken, hint=tr("end it first: kimi-auth serve grants revoke {name}", name=name))
     token = supply_of(session).token_sync()
     handles = files.handles()
+    import asyncio  # the help knows every command, and does without
+
     grant = asyncio.run(_life(files, places).issue(grant, _caller()))
+    places.prepare(name, is_shared=set(users) != {os.geteuid()})  # docker would make what it mounts, as root
     made = Sandbox(
         name,
         grant.id,
@@ -213,6 +245,7 @@ def _grant(
         session.platform.id,
         port,
         home and home.absolute(),
+        is_proxied,
     )
     if home is not None:
         made.write(home, users[0])
@@ -247,6 +280,8 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
         if out.json:
             out.record({"grants": [_told(one) for one in found]})
             return
+        if not found:
+            out.say(tr("there are no grants (issue one: kimi-auth serve grant NAME)"))
         for one in found:
             out.rows(_rows(one), title=one.grant.name if one.grant else tr("unreadable"))
         return
@@ -256,6 +291,8 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
     ended = [one for one in _standing(files) if name in {one.name, one.id}]
     if not ended:
         raise Usage(tr("no grant {name} stands", name=name), hint=tr("see: kimi-auth serve grants list"))
+    import asyncio
+
     for grant in ended:
         state, ctx = asyncio.run(_life(files, places).revoke(grant.id, _caller()))
         if state != "revoked":
@@ -267,6 +304,7 @@ def _grants(out: Terminal, places: Places, words: list[str]) -> None:
 
 
 def _relay(out: Terminal, words: list[str]) -> int:
+    from kimi_auth.cli.relaying import relayed
     from kimi_auth.serving import relay
 
     words = [word for at, word in enumerate(words) if word != "--" or "--" in words[:at]]
@@ -275,53 +313,7 @@ def _relay(out: Terminal, words: list[str]) -> int:
     socket, rest = words[0], words[1:]
     has_port = bool(rest) and rest[0].isdigit() and len(rest[0]) < 6
     port, command = (int(rest[0]), rest[1:]) if has_port else (relay.PORT, rest)
-    return out.signals.run(_relayed(out, socket, port, command))
-
-
-async def _relayed(out: Terminal, socket: str, port: int, command: list[str]) -> int:
-    """Relays until the command has ended, or for ever where there is none."""
-    from kimi_auth.serving.relay import relay
-
-    heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(relay(socket, port, heard.set_result))
-    try:
-        waited: set[asyncio.Future[Any]] = {task, heard}
-        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not heard.done():
-            await _listening(task, port)
-        if not command:
-            out.say(tr("relaying 127.0.0.1:{port} to {socket}", port=heard.result(), socket=socket))
-            await task
-        return await _ran(command, heard.result())
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _listening(task: asyncio.Future[None], port: int) -> None:
-    try:
-        await task
-    except (OSError, OverflowError) as error:
-        said = getattr(error, "strerror", None) or tr("there is no such port")
-        address = f"127.0.0.1:{port}"
-        raise Usage(tr("cannot listen on {address}: {reason}", address=address, reason=said)) from None
-
-
-async def _ran(command: list[str], port: int) -> int:
-    """The exit status of the command, which finds the relay in its environment."""
-    environ = os.environ | {"KIMI_CODE_OAUTH_HOST": f"http://127.0.0.1:{port}"}
-    try:
-        child = await asyncio.create_subprocess_exec(*command, env=environ)
-    except OSError as error:
-        words = tr("{name}: {reason}", name=command[0], reason=error.strerror)
-        raise (CommandNotFound if isinstance(error, FileNotFoundError) else CommandNotRunnable)(words) from None
-    try:
-        status = await child.wait()
-    except asyncio.CancelledError:
-        child.terminate()
-        await child.wait()
-        raise
-    return status if status >= 0 else 128 - status
+    return out.signals.run(relayed(out, socket, port, command))
 
 
 def _life(files: GrantFiles, places: Places) -> GrantLife:

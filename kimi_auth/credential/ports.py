@@ -35,7 +35,7 @@ class Ports(NamedTuple):
     `keeps_trying(seconds)`: whether to retry a failing write of a new pair after so many seconds, with the lock held.
     `recovers(patience_s)`: whether a walk may wait and try once more in this process. `now_s`: unix time for computing
     ages, None for the wall clock. `luck`: a number in 0..1 for jitter. `advisory_connect_s`: the connect timeout of an
-    advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer. `device_id`: what is kept
+    advisory renewal. `is_ending`: the program is ending, so no walk waits for the lock any longer. `device_id`: the one that is kept
     with the login as its device, "" where the home has a file of its own for it.
     """
 

@@ -27,6 +27,7 @@ from kimi_auth.platforms import Platform, Registry, resolve
 from kimi_auth.platforms.server import server_of
 from kimi_auth.store import CredentialStore
 from kimi_auth.store.postgres.due import DueRows, Ending, Taken
+from kimi_auth.store.postgres.spill import Seen
 from kimi_auth.support.logs import logger
 from kimi_auth.token import fingerprint
 
@@ -237,11 +238,11 @@ class Keeper:
             else:
                 return
 
-    def _kept_here(self, taken: Taken) -> tuple[Token | None, int]:
+    def _kept_here(self, taken: Taken) -> tuple[Token | None, Seen]:
         """The answer to the row's pair that this host keeps, and the newest generation that it has seen."""
         fp = taken.row.fp or ""
         found = self.rows.spill(taken.key, lambda spill: (spill.answer(fp) if fp else None, spill.newest()))
-        return found or (None, 0)
+        return found or (None, Seen())
 
     def _keeps_trying(self, tried_s: float) -> bool:
         return not self._stopping.is_set() or tried_s < self._limits.drain_s

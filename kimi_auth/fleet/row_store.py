@@ -10,6 +10,7 @@ from kimi_auth.store import Backoff, Binding, Claim, Committed, RevokedMark, Sna
 from kimi_auth.store.owners import Owner
 from kimi_auth.store.postgres.due import Taken
 from kimi_auth.store.postgres.row import Row
+from kimi_auth.store.postgres.spill import Seen
 from kimi_auth.support.language import tr
 from kimi_auth.token import Token
 
@@ -38,7 +39,7 @@ class RowStore:
     none. `newest`: the newest generation that this host has seen of the row. `result`: what the database said to the commit.
     """
 
-    def __init__(self, taken: Taken, location: str, me: Owner, spilled: Token | None, newest: int) -> None:
+    def __init__(self, taken: Taken, location: str, me: Owner, spilled: Token | None, newest: Seen) -> None:
         self._row: Row = taken.row
         self._location = location
         self._me = me
@@ -60,7 +61,7 @@ class RowStore:
 
     def read(self) -> Snapshot:
         found = self._row.snapshot(self._location)
-        if found.state == "present" and 0 < (self._row.generation or 0) < self._newest:
+        if found.state == "present" and self._newest.forbids(self._row.seen):
             words = tr(
                 "{location} has gone back: this host has seen a newer pair, so this one is not sent",
                 location=self._location,

@@ -135,16 +135,15 @@ def _without_sessions(shared: Shared) -> Shared:
 
 
 def _gone_back(config: Config, shared: Shared) -> Shared:
-    """Hosts that have seen the newer pair spend the older one no more. Where some have not, the store has lost its one
-    history, and no client can hold I1 and I7."""
+    """Hosts that have seen the newer pair spend the older one no more, nor the newer one if it is installed a second time, as
+    its claims are lost. Where some have not seen it, the store has lost its one history, and no client can hold I1 and I7."""
     assert shared.lasting
     record, _ = shared.lasting
+    lost = record, shared.record
     every = (1 << config.hosts) - 1
     refused_by = 0 if config.lacks == "generation" else shared.seen
     pairs = tuple(
-        pair._replace(
-            owner=NO_CLAIM, staged=NOTHING, met=(), refused_by=refused_by if at == record else pair.refused_by
-        )
+        pair._replace(owner=NO_CLAIM, staged=NOTHING, met=(), refused_by=refused_by if at in lost else pair.refused_by)
         for at, pair in enumerate(_without_sessions(shared).pairs)
     )
     forked = MEDDLED if shared.seen != every else 0

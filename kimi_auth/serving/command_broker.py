@@ -15,8 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kimi_auth.errors import StorageError
 from kimi_auth.session import Session, components_of
 from kimi_auth.store.served import SCHEME, SECRET_FILE
+from kimi_auth.support.language import tr
 
 from .app import build_app
 from .audit import Audit
@@ -54,6 +56,7 @@ class CommandBroker:
             self._files, self._audit, self._login, now_s=parts.clock.wall_s, monotonic_s=parts.clock.monotonic_s
         )
         self._life = GrantLife(hooks, observe=parts.observe)
+        self._folder = Path()
 
     @property
     def socket(self) -> Path:
@@ -72,6 +75,8 @@ class CommandBroker:
         try:
             self._serve(Door(f"grant {self.name}", frozenset(grant.uids), grant.id), handles.secret(grant.id))
         except BaseException:
+            if self._folder != Path():
+                shutil.rmtree(self._folder, ignore_errors=True)
             asyncio.run(self._life.revoke(grant.id, self._caller))
             raise
         return self
@@ -117,5 +122,7 @@ class CommandBroker:
         self._server = LoopbackServer(app, beside=beside)
         self._thread = threading.Thread(target=self._server.run_to_end, name="kimi-auth broker", daemon=True)
         self._thread.start()
-        while not ready.wait(1.0) and self._thread.is_alive():
-            pass
+        while not ready.wait(1.0):
+            if not self._thread.is_alive():
+                listener.close()
+                raise StorageError(tr("the socket of this command could not be served"))

@@ -78,9 +78,9 @@ class GrantHooks:
         if found.phase in ENDED or found.grant is None:
             return "ended", ctx
         ctx = replace(ctx, grant=found.grant)
+        wait_s = self._rates.wait_s(found.grant, self._monotonic_s())
         if found.phase == "issued":
             return "first", ctx
-        wait_s = self._rates.wait_s(found.grant, self._monotonic_s())
         return ("limited", replace(ctx, retry_after_s=wait_s)) if wait_s else ("admitted", ctx)
 
     async def activate(self, ctx: GrantContext, /) -> tuple[ActivateOutcome, GrantContext]:

@@ -49,6 +49,9 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 BY_BROWSERS = (b"origin", b"access-control-request-method", b"access-control-request-headers")
 """With every `sec-fetch-*`: what browsers add, and pages cannot leave out."""
 
+BY_NODE = (b"sec-fetch-mode", b"cors")
+"""The one mark of a browser that Node's own `fetch` sends. A browser never sends it alone: Sec-Fetch-Site comes with it."""
+
 
 class Refusal(NamedTuple):
     """Why a request is refused: the HTTP status, one word for the log, and a sentence for the client."""
@@ -117,7 +120,8 @@ def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | N
 
 def is_from_browser(headers: Headers) -> bool:
     """True for a request that a web page, or a browser for one, has sent."""
-    return any(name in BY_BROWSERS or name.startswith(b"sec-fetch-") for name, _ in headers)
+    marks = ((name, value) for name, value in headers if name in BY_BROWSERS or name.startswith(b"sec-fetch-"))
+    return any(mark != BY_NODE for mark in marks)
 
 
 def is_same_secret(given: str, expected: str) -> bool:
@@ -226,6 +230,7 @@ class Guarded:
 
 
 def too_large(limit: int) -> Refusal:
+    """Refuses a body of more than `limit` bytes."""
     return Refusal(413, "too_large", f"the body exceeds {limit} bytes")
 
 

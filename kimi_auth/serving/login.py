@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hmac
+from collections import deque
 from collections.abc import AsyncIterator
 
 from kimi_auth.errors import Unreachable
@@ -18,6 +20,9 @@ __all__ = ["ServedLogin"]
 WAIT_MAX_S = 55.0
 """The longest wait for a change, in seconds: below the time after which proxies end a request without an answer."""
 
+HAD_MAX = 64
+"""So many tokens are known again; at a renewal every seven minutes they are those of a night."""
+
 
 class ServedLogin:
     """The tokens of one session, for any number of requests at once."""
@@ -28,6 +33,7 @@ class ServedLogin:
         self._supply = supply_of(session)
         self._token: Token | None = None
         self._latest_fp = ""
+        self._had: deque[str] = deque(maxlen=HAD_MAX)
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -67,7 +73,17 @@ class ServedLogin:
         ):
             return token
         self._token = token = await self._supply.token(min_ttl_s=min_ttl_s)
+        self._note(key_fingerprint(token.access_token))
         return token
+
+    def has_had(self, access_token: str) -> bool:
+        """Whether it is the login's access token, or was it not long ago. Touches no file."""
+        return key_fingerprint(access_token) in self._had
+
+    async def is_current(self, access_token: str) -> bool:
+        """Whether it is the login's access token now. Raises a KimiAuthError where there is none."""
+        now = await self.current()
+        return hmac.compare_digest(now.access_token.encode(), access_token.encode())
 
     async def changed(self, has_fp: str, wait_s: float) -> None:
         """Returns when the current access token has another fingerprint than `has_fp`, or after `wait_s` seconds."""
@@ -90,7 +106,12 @@ class ServedLogin:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._tell, latest_fp)
 
+    def _note(self, fp: str) -> None:
+        if fp and fp not in self._had:
+            self._had.append(fp)
+
     def _tell(self, latest_fp: str) -> None:
+        self._note(latest_fp)
         if latest_fp != self._latest_fp:
             self._latest_fp, told, self._changed = latest_fp, self._changed, asyncio.Event()
             told.set()

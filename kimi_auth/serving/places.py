@@ -10,9 +10,12 @@ lead nowhere. Nothing but the socket lies there.
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from kimi_auth.files import PRIVATE_DIRECTORY, make_directories
+from kimi_auth.support.language import tr
 
 from .records import GrantFiles
 
@@ -42,6 +45,16 @@ class Places:
         """Makes the directory of a socket; `is_shared`: other users may enter it, and see nothing. Raises OSError."""
         directory = self.sockets / name
         make_directories(directory)
+        for one in (self.sockets, directory):
+            _refuse_shared(one)
         directory.chmod(0o711 if is_shared else PRIVATE_DIRECTORY)
         if is_shared and not self.sockets.is_relative_to(self.folder):
             self.sockets.chmod(0o711)
+
+
+def _refuse_shared(directory: Path) -> None:
+    """Raises OSError for a directory in which another user could put a socket of their own, or that is a link."""
+    found = directory.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    if not is_ours or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(1, tr("it must be a directory of yours that no other user can write to"), str(directory))

@@ -19,6 +19,7 @@ from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.files import make_directories, reason
 from kimi_auth.session import Session, components_of
 from kimi_auth.support.language import tr
+from kimi_auth.support.logs import logger
 
 from .addresses import unsafe_address
 from .app import build_app
@@ -31,6 +32,8 @@ from .server import Door, LoopbackServer, listen, listen_unix, url_of
 from .service import Service
 
 __all__ = ["Options", "Program", "inherited", "serve"]
+
+log = logger("serving")
 
 SCAN_S = 0.25
 """So often a new, ended or expired grant is looked for, in seconds. A request is checked against its files itself."""
@@ -106,6 +109,7 @@ class Program:
         self._client_id = oauth.client_id
         self._session = session
         self._doors: dict[str, Door] = {}
+        self._unopened: set[str] = set()
         self._clock = components.clock
         self._observe = components.observe
         self._url = ""
@@ -165,7 +169,7 @@ class Program:
         is_shared = door.uids != frozenset({os.geteuid()})
         self._places.prepare(name, is_shared=is_shared)
         mode = 0o666 if is_shared else 0o600  # who may use it is asked of the kernel, at each connection
-        await server.open(listen_unix(path, mode), door)
+        await server.open(listen_unix(path, mode, staging=self._places.sockets), door)
 
     async def _keep_doors(self, server: LoopbackServer) -> None:
         """Opens a socket for each grant that stands, and closes it when the grant ends."""
@@ -184,23 +188,33 @@ class Program:
             door = self._doors.pop(grant_id)
             server.close(door)
             if door.name not in {one.name for one in self._doors.values()}:
-                self._places.socket(door.name.removeprefix("grant ")).unlink(missing_ok=True)
+                with suppress(OSError):  # the sandbox may have put something else there
+                    self._places.socket(door.name.removeprefix("grant ")).unlink()
+        self._unopened &= set(standing)
         for grant_id, grant in standing.items():
             if grant_id not in self._doors:
                 door = Door(f"grant {grant.name}", frozenset(grant.uids), grant_id)
                 try:
                     await self._open(server, grant.name, door)
-                except OSError as error:
-                    raise _unopened(error, self._places.socket(grant.name)) from None
+                except OSError as error:  # one sandbox that spoils its own directory takes no other one's socket away
+                    if grant_id not in self._unopened:
+                        log.warning(
+                            "the grant %s is not served: %s", grant.name, _why(error, self._places.socket(grant.name))
+                        )
+                    self._unopened.add(grant_id)
+                    continue
+                self._unopened.discard(grant_id)
                 self._doors[grant_id] = door
 
 
-def _unopened(error: OSError, path: Path) -> StorageError:
+def _why(error: OSError, path: Path) -> str:
     if "too long" in str(error):
         hint = tr("--sockets DIR, with a short name")
-        return StorageError(tr("{path}: the path is too long for a socket", path=path), hint=hint)
+        return StorageError(tr("{path}: the path is too long for a socket", path=path), hint=hint).line
+    if isinstance(error, FileExistsError):
+        return tr("{path}: there is something else than a socket", path=path)
     words, advice = reason(error, path)
-    return StorageError(tr("{path}: {reason}", path=path, reason=words), hint=advice)
+    return StorageError(tr("{path}: {reason}", path=path, reason=words), hint=advice).line
 
 
 def _tls(options: Options) -> ssl.SSLContext | None:

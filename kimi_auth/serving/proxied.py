@@ -66,15 +66,17 @@ class _Proxied:
         except BodyTooLarge:  # raised by the guards, while the body was being read
             await refuse_as_api(send, too_large(BODY_BYTES_MAX))
             return
+        if served.code == "path_not_allowed":
+            self._service.refused(caller_of(request), served.code, grant_id)
         self._service.counts["answered", str(served.status)] += 1
 
     async def _admitted(self, request: Request) -> str:
-        """The id of the grant whose secret a request has as its API key, "" for the owner at a socket of theirs. Raises Denied."""
+        """The id of the grant that a request's API key stands for, "" for the owner at a socket of theirs. Raises Denied."""
         door = door_of(request.scope)
         if door.uids is not None and not door.grant:
             return ""
         keys = keys_in(request.scope["headers"], request.scope["query_string"])
-        return await self._service.grant_of(request, keys[0].decode("latin-1") if keys else "", status=401)
+        return await self._service.grant_of_key(request, keys[0].decode("latin-1") if keys else "")
 
 
 async def refuse_as_api(send: Send, refusal: Refusal) -> None:

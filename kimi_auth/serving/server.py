@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -21,14 +22,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kimi_auth.support.logs import logger
 
 __all__ = ["Door", "LoopbackServer", "Peer", "door_of", "listen", "listen_unix", "peer_of"]
 
 HEADER_BYTES_MAX = 32 * 1024
 """Request line and headers together; uvicorn answers 400 to more."""
+
+SLOW_S = 30.0
+"""A client that is to send a request, or the rest of one, and sends nothing complete for so long is closed, in seconds."""
+
+PROGRESS_BYTES = 4096
+"""So much of a body is progress within `SLOW_S`."""
+
+CONNECTIONS_MAX = 256
+"""At one door at once, so that one sandbox cannot take every descriptor of the process."""
+
+log = logger("serving.connections")
+log.addFilter(lambda record: record.levelno >= logging.ERROR)  # uvicorn warns of each request that is no HTTP
 
 
 class Peer(NamedTuple):
@@ -89,16 +105,18 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{f'[{ip}]' if ip.version == 6 else ip}:{bound_port}"
 
 
-def listen_unix(path: Path, mode: int = 0o600) -> socket.socket:
+def listen_unix(path: Path, mode: int = 0o600, *, staging: Path | None = None) -> socket.socket:
     """A listening UNIX socket at `path`, which replaces a socket of an earlier run in one step: a client finds the old one
     or the new one, never none. Raises OSError, also where something that is no socket is at `path`.
 
-    `mode` are the permissions of the socket's file. The directory must be one that no other user can write to.
+    `mode` are the permissions of the socket's file. It is made in `staging`, a directory of the same file system that no other user
+    and no sandbox can write to: one that could, in the directory of `path`, would put a link there and have its target's modes
+    changed.
     """
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(17, "there is something else than a socket", str(path))
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = (staging or path.parent) / f".{path.name}.{os.getpid()}"
     new.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -170,7 +188,7 @@ class LoopbackServer(uvicorn.Server):
     async def open(self, listener: socket.socket, door: Door = TCP) -> None:
         """Accepts connections of one more socket."""
         made = functools.partial(
-            _Connection, config=self.config, server_state=self.server_state, app_state={"door": door}
+            _Connection, config=self.config, server_state=self.server_state, app_state={"door": door}, at_door=set()
         )
         tls = self._tls if listener.family != socket.AF_UNIX else None
         server = await self._loop.create_server(made, sock=listener, ssl=tls, backlog=socket.SOMAXCONN)
@@ -227,17 +245,53 @@ class LoopbackServer(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """uvicorn's HTTP/1.1 connection; in the scope's state its transport, so that an app can close it, and its peer."""
+    """uvicorn's HTTP/1.1 connection; in the scope's state its transport, so that an app can close it, and its peer. `at_door`: the
+    connections of its door. One too many is closed at once, and one whose client sends too slowly after a while."""
+
+    def __init__(self, *args: Any, at_door: set[_Connection], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.logger = log
+        self._at_door = at_door
+        self._received_bytes = 0
+        self._looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.access_log = False
+        if len(self._at_door) >= CONNECTIONS_MAX:
+            transport.abort()
+            return
+        self._at_door.add(self)
+        self._looking = self.loop.call_later(SLOW_S, self._look, h11.IDLE)
         accepted = transport.get_extra_info("socket")
         if accepted.family != socket.AF_UNIX:
             # asyncio does this only for sockets whose protocol number is known: one from systemd, or made with proto=0,
             # answered in 44 ms instead of 1.3.
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {"door": TCP, **self.app_state, "transport": transport, "peer": _peer(accepted)}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._at_door.discard(self)
+        if self._looking is not None:
+            self._looking.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        super().data_received(data)
+
+    def _look(self, before: object) -> None:
+        """Ends the connection of a client that has sent no complete head since the last look, or next to nothing of a body. One that
+        waits for its answer, or rests between two requests, is left alone. `before`: in which state the last look found the client."""
+        state, received_bytes = self.conn.their_state, self._received_bytes
+        self._received_bytes = 0
+        rests = self.timeout_keep_alive_task is not None  # closed by that timer
+        is_late = state is h11.IDLE and before is h11.IDLE and not rests
+        stalls = state is h11.SEND_BODY and received_bytes < PROGRESS_BYTES and not self.flow.read_paused
+        if is_late or (stalls and before is h11.SEND_BODY):
+            self.transport.abort()
+            return
+        self._looking = self.loop.call_later(SLOW_S, self._look, None if rests else state)
 
 
 def _peer(accepted: socket.socket) -> Peer | None:

@@ -92,6 +92,21 @@ class Service:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         return await self.grant_of(request, secret.strip() if scheme.lower() == "bearer" else "", status=401)
 
+    async def grant_of_key(self, request: Request, key: str) -> str:
+        """The id of the grant that an API key stands for: its secret, and at its socket the access token of now, for a client
+        with a credential file (kimi-code) sends no other key. An earlier one is refused as the API would, and the client
+        renews; that is no guess, and slows nothing down. Raises Denied."""
+        door = door_of(request.scope)
+        if not door.grant or not self.login.has_had(key):
+            return await self.grant_of(request, key, status=401)
+        try:
+            if await self.login.is_current(key):
+                return door.grant
+        except KimiAuthError as error:
+            raise self.unavailable(error) from None
+        self.refused(caller_of(request), "replaced", door.grant)
+        raise Denied(401, "invalid_token", "this access token was replaced: renew it", why="replaced")
+
     async def grant_of(self, request: Request, text: str, *, status: int = 400) -> str:
         """The id of the grant that a handle or secret was made for. Raises Denied, after a wait that grows with each wrong
         one of the same source."""
@@ -135,7 +150,11 @@ class Service:
     def unavailable(self, error: KimiAuthError | None) -> Denied:
         """There is no token now. It is no end of the grant: the owner may sign in again."""
         self.counts["unavailable", error.code if error else ""] += 1
-        said = clean(str(said_by(error))) if error and not isinstance(error, StorageError) else "storage"
+        said = clean(str(said_by(error))) if error else ""
+        if error is None or isinstance(error, StorageError):  # its sentence has a path of the host
+            said = "the host cannot write what it has to; its own log says why"
+            if error is not None and self._may_note("storage"):
+                log.warning("no token leaves: %s", error.line)
         return Denied(503, "temporarily_unavailable", f"no token now: {said}", retry_after_s=RETRY_S)
 
     def _may_note(self, why: str) -> bool:

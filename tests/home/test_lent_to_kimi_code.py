@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from house import npm
 
+from home.spy import Spy
 from home.stage import PROGRAM, Stage, tool_call
 from kimi_auth.testing.emulator.call import Answer, Call
 
@@ -28,68 +27,6 @@ SEES_ONLY_THE_BOX = """
 KIMI_CODE_TURN = """
     HOME="$BOX" KIMI_CODE_HOME="$BOX" exec "$NODE" "$KIMI" -p "wait a while"
 """
-
-
-class Spy:
-    """Looks, again and again, at what the processes of the sandbox could read: their files, environment and memory. `found`:
-    where a forbidden text was; `saw`: how often an access token was in such a memory, so that it was really read."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.found: set[str] = set()
-        self.saw = 0
-        self.looks = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go)
-        self._thread.start()
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _go(self) -> None:
-        while not self._over.wait(4.0):
-            for process in _sandboxed(self.stage.environ["BOX"]):
-                with suppress(OSError):
-                    self._look(process)
-
-    def _look(self, process: Path) -> None:
-        tokens = [token for family in self.stage.emulator.state.families for token in family.tokens]
-        secret = {token.value.encode() for token in tokens if token.kind == "refresh"}
-        lent = {token.value.encode() for token in tokens if token.kind == "access"}
-        places = {"environment": (process / "environ").read_bytes(), "memory": b"".join(_memory(process))}
-        for name, data in (*places.items(), *_files(process, self.stage.environ["HIDDEN"])):
-            if any(token in data for token in secret):
-                self.found.add(name)
-        self.saw += any(token in places["memory"] for token in lent)
-        self.looks += 1
-
-
-def _sandboxed(box: str) -> Iterator[Path]:
-    """The processes that see the lent directory as `box`."""
-    ours = Path("/proc/self/ns/mnt").readlink()
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "ns/mnt").readlink() != ours and f"BOX={box}".encode() in (process / "environ").read_bytes():
-                yield process
-
-
-def _memory(process: Path) -> Iterator[bytes]:
-    with (process / "mem").open("rb", buffering=0) as memory:
-        for line in (process / "maps").read_text().splitlines():
-            span, rights, *_ = line.split()
-            start, end = (int(number, 16) for number in span.split("-"))
-            if rights.startswith("rw") and end - start < 1 << 28:
-                with suppress(OSError, ValueError):
-                    memory.seek(start)
-                    yield memory.read(end - start)
-
-
-def _files(process: Path, directory: str) -> Iterator[tuple[str, bytes]]:
-    for path in (process / "root" / directory.lstrip("/")).rglob("*"):
-        with suppress(OSError):
-            if path.is_file():
-                yield str(path), path.read_bytes()
 
 
 def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -110,7 +47,8 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
     stage.environ |= {"NODE": str(npm.tool("node")), "KIMI": str(PROGRAM), "HIDDEN": str(hidden)}
     stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box")}
     before = stage.emulator.state.counts["rotations"]
-    spy = Spy(stage)
+    spy = Spy(stage.emulator, stage.environ["BOX"], stage.environ["HIDDEN"])
+    spy.begin()
     try:
         command = [
             "unshare",
@@ -155,7 +93,8 @@ def test_lent_to_a_kimi_cli(
     stage.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     before, log = stage.emulator.state.counts["rotations"], stage.emulator.state.log
     command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", SEES_ONLY_THE_BOX + KIMI_CLI_TURNS]
-    spy = Spy(stage)
+    spy = Spy(stage.emulator, stage.environ["BOX"], stage.environ["HIDDEN"])
+    spy.begin()
     try:
         ran = stage.ours("lend", "--for", "kimi-cli", str(box), "--", *command)
     finally:

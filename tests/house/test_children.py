@@ -37,8 +37,8 @@ def executables(package: Path) -> list[str]:
 
 
 def test_one_module_starts_pythons() -> None:
-    """`sys.executable` is read in `children.py` and nowhere else."""
-    assert {place.partition(":")[0] for place in executables(PACKAGE)} == {"children.py"}
+    """`sys.executable` is read in `support/children.py` and nowhere else."""
+    assert {place.partition(":")[0] for place in executables(PACKAGE)} == {"support/children.py"}
 
 
 def test_other_uses_are_seen(tmp_path: Path) -> None:

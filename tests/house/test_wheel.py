@@ -18,8 +18,13 @@ from house.environments import CHECKOUT, PROJECT, PYTHONS, Environment, find_pyt
 from kimi_auth.machine import Library, digest
 from kimi_auth.review.mermaid import mermaid
 
-EXTRAS_ONLY = ("kimi_auth.testing.emulator.", "kimi_auth.testing.pytest_plugin", "kimi_auth.__pyinstaller.")
-"""They need starlette and uvicorn, pytest, PyInstaller."""
+EXTRAS_ONLY = (
+    "kimi_auth.testing.emulator.",
+    "kimi_auth.testing.pytest_plugin",
+    "kimi_auth.__pyinstaller.",
+    "kimi_auth.serving.",
+)
+"""In this order they need starlette and uvicorn, pytest, PyInstaller, starlette and uvicorn."""
 ROOMS = ("machine", "store", "wire", "platforms", "clients", "credential")  # whose tests the other Pythons run
 TOOLS = ("mypy", "ruff", "build", "hatchling", "playwright", "pytest-cov")  # which those tests do without
 TEST_KIT = [package for package in PROJECT["dependency-groups"]["dev"] if not package.startswith(TOOLS)]

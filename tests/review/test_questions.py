@@ -35,7 +35,7 @@ def shown() -> str:
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_is_answered_by_a_link(shown: str, question: str) -> None:
-    """The row of the question links to the rows that answer it, and each of its links leads to a place of the page."""
+    """The row of the question links to the rows that answer it, and each of its links leads into the page."""
     (row,) = re.findall(rf"<tr[^>]*><th[^>]*>{re.escape(question)}</th>(.*?)</tr>", shown)
     links = [unescape(address) for address in re.findall(r'href="#([^"]*)"', row)]
     assert links

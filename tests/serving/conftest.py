@@ -60,10 +60,15 @@ class Clock(SystemClock):
 
 
 class Standstill(SystemClock):
-    """The ages of tokens and the steps of backoffs stand still, however slow the machine is; waits and patience do not."""
+    """The ages of tokens and the steps of backoffs stand still, however slow the machine is, until a test moves them by `go_on`; waits
+    and patience do not."""
 
     def __init__(self) -> None:
         self._wall_s, self._boottime_s = super().wall_s(), super().boottime_s()
+
+    def go_on(self, by_s: float) -> None:
+        self._wall_s += by_s
+        self._boottime_s += by_s
 
     def wall_s(self) -> float:
         return self._wall_s
@@ -98,6 +103,14 @@ class FakeLogin:
             if key_fingerprint(self.token.access_token) != has_fp:
                 return
             await asyncio.sleep(0.01)
+
+    def has_had(self, access_token: str) -> bool:
+        return access_token in {f"access-{number}" for number in range(1, self.number + 1)}
+
+    async def is_current(self, access_token: str) -> bool:
+        if self.error is not None:
+            raise self.error
+        return access_token == self.token.access_token
 
     def left_s(self, token: Token) -> float:
         return left_s(token, self.clock.now_s)

@@ -65,6 +65,12 @@ def test_a_grant_is_issued_listed_and_revoked(command: Command) -> None:
         ["relay", "/x.sock", "99999"],
         ["start", "now"],
         ["--listen", "nonsense"],
+        ["--key", "key.pem", "--listen", "127.0.0.1:0"],
+        ["--path", "/models"],
+        ["--uid", "1"],
+        ["grant", "agent", "--listen", "127.0.0.1:0"],
+        ["grants", "--uid", "1"],
+        ["relay", "--sockets", "/x", "/x.sock"],
     ],
 )
 def test_what_means_nothing_is_refused(command: Command, words: list[str]) -> None:

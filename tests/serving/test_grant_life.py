@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from store.test_renaming import killed_before
 
 from kimi_auth.errors import StorageError, Unreachable
+from kimi_auth.serving.audit import Audit
 from kimi_auth.serving.contracts import Wish
 from kimi_auth.serving.records import Caller, Grant, GrantFiles
 from serving.conftest import ME, Desk, run
@@ -204,6 +206,63 @@ def test_a_killed_writer_leaves_no_half_a_file(desk: Desk, kind: str, monkeypatc
     acts[kind]()
     after = {"grant": "issued", "used": "active", "revoked": "revoked"}[kind]
     assert GrantFiles(desk.files.folder).standing(grant.id, desk.clock.now_s).phase == after
+
+
+def last_lines(path: Path) -> list[str]:
+    return [line["what"] for line in Audit(path / "audit.log", lambda: 0.0).lines()]
+
+
+@pytest.mark.parametrize(
+    ("event", "before", "after", "told"),
+    [
+        ("issue", "absent", "issued", "issued"),
+        ("first use", "issued", "active", "token"),
+        ("use", "active", "active", "token"),
+        ("revoke", "active", "revoked", "revoked"),
+    ],
+)
+def test_killed_at_every_step_of_a_walk(tmp_path: Path, event: str, before: str, after: str, told: str) -> None:
+    """A process that is killed before any call to the file system in a walk leaves the grant as it was or as it would be, its log a
+    longer one, and both readable; the same walk of the next process then comes to its end, and no grant is there without its line."""
+    step, phases = 0, set()
+    while True:
+        step += 1
+        desk = Desk(tmp_path / str(step))
+        other = desk.issue("other")
+        grant = Grant.new("agent", (ME,), desk.clock.now_s) if event == "issue" else desk.issue()
+        if event in {"use", "revoke"}:
+            assert ask(desk, grant) == ("active", True)
+        desk.audit.close()
+        folder = desk.files.folder
+        key, log = (folder / "key").read_bytes(), desk.audit.path.read_bytes()
+
+        def work(desk: Desk = desk, grant: Grant = grant) -> None:
+            if event == "issue":
+                run(desk.life.issue(grant, SANDBOX))
+            elif event == "revoke":
+                run(desk.life.revoke(grant.id, SANDBOX))
+            else:
+                assert ask(desk, grant) == ("active", True)
+
+        was_killed = killed_before(step, work)
+        found = GrantFiles(folder).standing(grant.id, desk.clock.now_s).phase
+        phases.add(found)
+        assert found in {before, after}
+        assert desk.audit.path.read_bytes().startswith(log)
+        has_ended = found == after and event in {"issue", "revoke"}
+        again = Desk(folder)
+        if not has_ended:
+            work(again, grant)
+        assert GrantFiles(folder).standing(grant.id, desk.clock.now_s).phase == after
+        if not (has_ended and event == "revoke"):  # its note, which counts without the line, says who and when
+            assert last_lines(folder)[-1] == told
+        assert ask(again, other) == ("active", True)
+        again.audit.close()
+        assert (folder / "key").read_bytes() == key
+        if not was_killed:
+            break
+    assert phases == {before, after}
+    assert step > (1 if event == "use" else 5), "each step was a place to be killed at"
 
 
 def test_files_are_the_owners_alone(desk: Desk) -> None:

@@ -80,6 +80,9 @@ def test_a_named_host_is_served() -> None:
     assert host_refusal([(b"host", b"evil.internal:443")], {"kimi.internal"}) is not None
 
 
+NODE = (b"sec-fetch-mode", b"cors")
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -95,7 +98,13 @@ def test_a_named_host_is_served() -> None:
 def test_a_browser_is_told(header: tuple[bytes, bytes]) -> None:
     """Whatever only browsers add marks a web page's request, the page of another local server included."""
     assert is_from_browser([*LOCAL, header])
+    assert is_from_browser([*LOCAL, NODE, header])
     assert not is_from_browser(LOCAL)
+
+
+def test_fetch_of_node_is_no_browser() -> None:
+    """Node's `fetch`, with which kimi-code and the JavaScript SDKs ask, marks each request with `Sec-Fetch-Mode: cors` and nothing else."""
+    assert not is_from_browser([*LOCAL, NODE])
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,19 @@ def test_a_grant_s_key(desk: Desk, api: Api, name: str) -> None:
     assert desk.service.counts["answered", "200"] == 2
 
 
+def test_the_token_is_a_key_at_its_socket(desk: Desk, api: Api) -> None:
+    """At a grant's socket the access token of now is a key, as kimi-code sends it; an earlier one is refused without a wait, and over TCP
+    neither is worth anything."""
+    grant = desk.issue()
+    desk.login.number = 2
+    door = Door("grant agent", frozenset({ME}), grant.id)
+    asked = [(door, "access-2", 200), (door, "access-1", 401), (TCP, "access-2", 401)]
+    for at, key, status in asked:
+        found = desk.ask("GET", "/api/v1/models", door=at, headers={"authorization": f"Bearer {key}"})
+        assert found.status_code == status
+        assert desk.slowed == ([] if at is door else [0.25])
+
+
 def test_the_owner_needs_no_key(desk: Desk, api: Api) -> None:
     """At the owner's own socket the user is known."""
     assert desk.ask("GET", "/api/models", door=OWNER).status_code == 200

@@ -27,6 +27,7 @@ from kimi_auth.serving.proxy import HUNG_UP, Proxy
 from kimi_auth.serving.upstream import Upstream
 from kimi_auth.testing import Emulator, StaticTokens
 from serving.api import Api, Asked, Receive, Send, answer, ask, fine
+from serving.conftest import Standstill
 
 CHAT = "/api/chat/completions"
 
@@ -219,6 +220,25 @@ def test_twenty_refused_requests_rotate_once(signed_in: Emulator) -> None:
         assert ask(served.url, "GET", "/api/nothing", headers=keyed(served))[0] in {401, 404}
     assert session.status().state in {"fresh", "expiring"}
     assert state.reused == []
+
+
+def test_a_second_401_seconds_later(signed_in: Emulator) -> None:
+    """Seconds after a rotation for a 401, another one is the clients' and no second rotation; half a minute later there is one, and
+    every request is answered again. No sign-in was needed for it."""
+    state, clock = signed_in.state, Standstill()
+    session = Session(environ=signed_in.env, clock=clock)
+    with CommandProxy(session) as served, ThreadPoolExecutor(20) as pool:
+
+        def get(_: int) -> int:
+            return ask(served.url, "GET", "/api/v1/models", headers=keyed(served))[0]
+
+        for wait_s, status, refreshes in ((0.0, 200, 1), (5.0, 401, 1), (40.0, 200, 2)):
+            clock.go_on(wait_s)
+            state.expire_access()
+            assert list(pool.map(get, range(20))) == [status] * 20
+            assert state.counts["refreshes"] == refreshes
+    assert session.status().state == "fresh"
+    assert (state.reused, state.counts["device_codes"]) == ([], 0)
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------

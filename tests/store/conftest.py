@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from servers.postgres import Cluster
 
+from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore, MemoryStore, claims, owners
 from kimi_auth.store.owners import Owner
 from kimi_auth.store.postgres import PostgresStore
@@ -59,6 +60,11 @@ class Place:
     refuse_writes: Callable[[], None]
     leave: Callable[[str, Owner], None]
     fix: Callable[[], None]
+
+    @property
+    def clock_goes_on(self) -> bool:
+        """Whether the store's time is a database's, which no test stops."""
+        return isinstance(self.store, PostgresStore)
 
 
 @pytest.fixture
@@ -142,6 +148,9 @@ def in_a_database(request: pytest.FixtureRequest, clock: HandClock) -> Place:
         change(f"UPDATE kimi_auth.credentials SET {assignments} WHERE key = %s", *values, key)
 
     def leave(fp: str, owner: Owner) -> None:
+        owner = (
+            owner._replace(boot=SystemClock().boot_id()) if owner.boot == clock.boot else owner
+        )  # the one boot that is
         cluster.ask("INSERT INTO kimi_auth.credentials (key) VALUES (%s) ON CONFLICT DO NOTHING", key)
         change_quietly(
             "claim_fp = %s, claim_nonce = %s, claim_owner = %s, claim_at = clock_timestamp(), claim_closed = false,"

@@ -16,7 +16,8 @@ from kimi_auth.store import Backoff, Binding, Claim, CredentialStore, FileStore,
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import Token, fingerprint
 
-FP = "0123456789abcdef"
+RECORD = Token("access-of-the-record", "refresh-of-the-record", 1_800_000_900.0, 900.0, issuer="https://auth.kimi.com")
+FP = fingerprint(RECORD)
 OTHER_FP = "fedcba9876543210"
 MINE = Claim("made", FP, nonce="0011223344556677")
 
@@ -281,7 +282,8 @@ class TestBeside:
         store: CredentialStore = place.store
         with store.locked(0.0):
             store.put(pair(1))
-            store.claim(OTHER_FP)
+        place.leave(OTHER_FP, SILENT)
+        with store.locked(0.0):
             store.mark_revoked(OTHER_FP, RevokedMark(1.0))
             mine = store.read().fp
             match write:
@@ -373,6 +375,14 @@ SILENT = Owner("boot-a", "another namespace", 7, "5", "box")
 
 
 class TestClaim:
+    @pytest.fixture(autouse=True)
+    def record(self, request: pytest.FixtureRequest) -> None:
+        """FP is the record: there are no claims on other pairs."""
+        name = "place" if "place" in request.fixturenames else "local_place"
+        store: CredentialStore = request.getfixturevalue(name).store
+        with store.locked(0.0):
+            store.put(RECORD)
+
     def test_made_once(self, place: Any) -> None:
         """The first call makes the claim; a second one finds it, and its owner, this very process, alive."""
         store: CredentialStore = place.store
@@ -717,7 +727,7 @@ class TestMediumThatRefuses:
         """A full disk is a StoreUnwritable with a next step; earlier files stay, claims and answers too."""
         store: CredentialStore = place.store
         with store.locked(0.0):
-            store.put(pair(1))
+            store.put(RECORD)
             before = store.read()
             store.claim(FP)
             place.refuse_writes()

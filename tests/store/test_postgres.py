@@ -15,21 +15,26 @@ import psycopg
 import pytest
 from servers.postgres import Cluster, Way
 
+from kimi_auth.accounts import use_account
+from kimi_auth.cli.opening import components_of
 from kimi_auth.clock import SystemClock
+from kimi_auth.components import Components
 from kimi_auth.credential.ports import token_from
-from kimi_auth.errors import ConfigError, KimiAuthError, StorageError
+from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, StorageError
 from kimi_auth.session import Session
 from kimi_auth.store import Claim
 from kimi_auth.store.owners import Owner, this_process
 from kimi_auth.store.postgres import Address, PostgresReader, PostgresStore, sql
 from kimi_auth.store.postgres.line import Line
 from kimi_auth.store.postgres.row import encode_owner
+from kimi_auth.store.postgres.spill import Seen
 from kimi_auth.store.postgres.told import explain
 from kimi_auth.testing import SimulatedServer
 from kimi_auth.token import Token, fingerprint
 
-FP = "0123456789abcdef"
 ISSUER = "https://auth.kimi.com"
+RECORD = Token("access-of-the-record", "refresh-of-the-record", 1_800_000_900.0, 900.0, issuer=ISSUER)
+FP = fingerprint(RECORD)
 SILENT = Owner("another boot", "another namespace", 7, "5", "box")
 
 
@@ -54,6 +59,7 @@ class Row:
     def leave(self, owner: Owner, *, witness: int = 1) -> None:
         """An open claim of another process on the pair FP."""
         with self.store.locked(10.0):
+            self.store.put(RECORD)
             self.store.claim(FP)
         self.change("claim_owner = %s, claim_closed = false, claim_witness = %s", encode_owner(owner), witness)
 
@@ -71,6 +77,47 @@ def row(postgres: Cluster, tmp_path: Path) -> Iterator[Row]:
     made = Row(postgres, tmp_path / "spill")
     yield made
     made.store.close()
+
+
+class TestClaim:
+    def test_a_pair_that_is_not_the_record_is_not_claimed(self, row: Row, pair: Callable[..., Token]) -> None:
+        """The row has another pair than the walk has read: nothing is sent, and the claim on the record stays."""
+        row.leave(SILENT)
+        with row.store.locked(10.0):
+            with pytest.raises(StorageError, match="another pair"):
+                row.store.claim(fingerprint(pair(1)))
+            assert (row.store.peek_claim(FP).state, row.store.peek_claim(FP).owner) == ("in_flight", SILENT.text)
+
+    def test_a_claim_on_a_pair_that_is_not_the_record_is_not_taken_over(
+        self, row: Row, pair: Callable[..., Token]
+    ) -> None:
+        """The record has changed since the claim was found: no process sends its pair again."""
+        row.leave(SILENT)
+        found = row.met()
+        row.change("fp = %s", fingerprint(pair(1)))
+        with row.store.locked(10.0), pytest.raises(StorageError, match="taken over"):
+            row.store.renew_claim(found)
+
+    def test_a_claim_whose_answer_is_on_the_disk_is_not_closed(self, row: Row, pair: Callable[..., Token]) -> None:
+        """Another host would send its pair again at once: the answer exists, on this one."""
+        with row.store.locked(10.0):
+            row.store.put(RECORD)
+            claim = row.store.claim(FP)
+            row.cluster.ask("REVOKE UPDATE ON kimi_auth.credentials FROM kimi_auth_renewer")
+            try:
+                row.store.stage(claim, pair(2))
+            finally:
+                row.cluster.ask("GRANT UPDATE ON kimi_auth.credentials TO kimi_auth_renewer")
+        asked = "SELECT claim_closed, staged FROM kimi_auth.credentials WHERE key = %s AND lease_until IS NULL"
+        assert row.cluster.ask(asked, row.key) == [(False, None)]
+
+    def test_a_row_whose_fingerprint_is_not_its_pair_s_is_none(self, row: Row, pair: Callable[..., Token]) -> None:
+        """A pair that another program wrote into the row: the answer to it could not be committed, so it is not sent."""
+        with row.store.locked(10.0):
+            row.store.put(RECORD)
+        row.change("refresh = %s", b"another-refresh-token")
+        row.store.look(60.0)
+        assert row.store.read().state == "corrupt"
 
 
 class TestTime:
@@ -170,6 +217,41 @@ class TestSecrets:
         with pytest.raises(ConfigError, match=words) as raised:
             Address(url)
         assert "hunter2" not in raised.value.line.replace("service hunter2", "")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:p@hunter2@localhost/x",
+            "postgresql://u:1/hunter2@localhost/x",
+            "postgresql:///x@hunter2",
+            "postgresql:///?dbname=host%3Dlocalhost%20password%3Dhunter2",
+            "postgresql://localhost/x?dbname=postgresql://u:hunter2@localhost/x",
+            "postgresql://u:hunter2@localhost/x\udcff",
+        ],
+    )
+    def test_what_may_be_a_part_of_a_password_is_not_shown(self, url: str) -> None:
+        """An @ or / of a password that is not escaped moves the rest of it into the host's or the database's name."""
+        with pytest.raises(ConfigError) as raised:
+            Address(url)
+        assert "hunter2" not in f"{raised.value.line}{raised.value.__cause__!r}{raised.value.__context__!r}"
+
+    def test_names_are_shown_without_control_characters(self) -> None:
+        """A terminal obeys no host's name."""
+        assert str(Address("postgresql://u@h\x1b[31m\n/d?sslmode=verify-full")).isprintable()
+
+    @pytest.mark.parametrize("setting", ["client_encoding=sql_ascii", "options=-c%20client_encoding%3Dlatin1"])
+    def test_text_is_text_whatever_the_address_asks_for(
+        self, row: Row, pair: Callable[..., Token], setting: str
+    ) -> None:
+        """Columns come as text of Unicode: with another encoding psycopg would give bytes, and no claim would be ours."""
+        with row.store.locked(10.0):
+            row.store.put(pair(1))
+        name, _, value = setting.partition("=")
+        other = row.another(url=row.cluster.url(application_name="words", **{name: value}))
+        with other.locked(10.0):
+            assert other.read().token == pair(1)
+            assert other.claim(other.read().fp).state == "made"
+        other.close()
 
     @pytest.mark.parametrize(
         "statement",
@@ -380,14 +462,41 @@ class TestSpill:
         with row.store.locked(10.0):
             row.store.put(pair(1))
         assert row.store._spill is not None
-        row.store._spill.see(row.store.stamp()[0] + 1)
+        row.store._spill.see(Seen(row.store.stamp()[0] + 1, FP))
         with row.store.locked(10.0):
             problem = row.store.read().problem
             assert problem is not None
             assert "gone back" in problem.message
             row.store.put(pair(2))
-            row.store._spill.see(row.store.stamp()[0])
+            row.store._spill.see(Seen(row.store.stamp()[0], fingerprint(pair(2))))
             assert row.store.read().problem is None
+
+    def test_what_was_lost_and_comes_again_is_not_spent(self, row: Row, pair: Callable[..., Token]) -> None:
+        """A database forgets a pair that this host has seen, and a second owner of that answer installs it again: another
+        process may have sent it, and the claim that said so is lost."""
+        with row.store.locked(10.0):
+            row.store.put(pair(1))
+            claim = row.store.claim(fingerprint(pair(1)))
+            row.store.stage(claim, pair(2))
+        before = (
+            "access, refresh, about, fp, generation, claim_fp, claim_nonce, claim_owner, claim_at, claim_under, staged"
+        )
+        (kept,) = row.cluster.ask(f"SELECT {before} FROM kimi_auth.credentials WHERE key = %s", row.store.key)
+        with row.store.locked(10.0):
+            assert row.store.commit(row.store.claim(fingerprint(pair(1))), pair(2)) not in {"gone", "superseded"}
+            assert row.store.read().problem is None
+        row.cluster.ask("ALTER TABLE kimi_auth.credentials DISABLE TRIGGER numbered")
+        row.cluster.ask(
+            f"UPDATE kimi_auth.credentials SET ({before}) = ({', '.join(['%s'] * len(kept))}) WHERE key = %s",
+            *kept,
+            row.store.key,
+        )
+        row.cluster.ask("ALTER TABLE kimi_auth.credentials ENABLE TRIGGER numbered")
+        with row.store.locked(10.0):
+            row.store.commit(row.store.claim(fingerprint(pair(1))), pair(2))
+            found = row.store.read()
+            assert (found.token, found.problem is not None) == (pair(2), True)
+            assert "gone back" in found.problem.message
 
 
 class TestReader:
@@ -416,6 +525,13 @@ class TestReader:
             reader.check_writable()
         reader.close()
 
+    def test_a_database_that_is_away_is_not_a_lock(self, tmp_path: Path) -> None:
+        """A reader that cannot ask says so, and not that another process renews."""
+        reader = PostgresReader(f"postgresql:///x?host={tmp_path}", "oauth/x")
+        with pytest.raises(StorageError, match="cannot be reached"), reader.locked(0.0):
+            pass
+        reader.close()
+
     def test_an_ended_login_is_told(self, row: Row, tmp_path: Path) -> None:
         """A login that the server has ended is revoked for a reader too, and it asks for nothing."""
         from kimi_auth.store import RevokedMark
@@ -439,3 +555,25 @@ def test_the_address_of_a_store_is_a_variable(row: Row, tmp_path: Path, pair: Ca
         Session(environ={**environ, "KIMI_AUTH_STORE": "file:///x"})
     reader = Session(environ={**environ, "KIMI_AUTH_STORE": row.cluster.url("reader").replace(":", "+reader:", 1)})
     assert isinstance(reader._store, PostgresReader)
+
+
+def test_an_account_of_a_database_can_be_in_use(postgres: Cluster, tmp_path: Path) -> None:
+    """`accounts use` takes a login that lies in the row of its account, and no file; one that is nowhere stays unknown, and
+    so does one of which a database that is away says nothing."""
+    key = "oauth/kimi-code@in-a-row"
+    store = PostgresStore(postgres.url(), key)
+    with store.locked(10.0):
+        store.put(RECORD)
+
+    def parts(account: str, url: str = "") -> Components:
+        environ = {"KIMI_AUTH_STORE": url or postgres.url(), "KIMI_SHARE_DIR": str(tmp_path)}
+        return components_of(Session(environ=environ, account=account))
+
+    use_account(parts("in-a-row"))
+    assert parts("in-a-row").accounts.in_use("kimi-code") == "in-a-row"
+    with pytest.raises(NoSuchAccount):
+        use_account(parts("nowhere"))
+    with pytest.raises(StorageError, match="cannot be reached"):
+        use_account(parts("elsewhere", f"postgresql:///x?host={tmp_path}"))
+    assert parts("in-a-row").accounts.in_use("kimi-code") == "in-a-row"
+    store.close()

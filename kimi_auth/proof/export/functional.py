@@ -132,7 +132,7 @@ class Writer(ABC):
             yield from self._operator(f"d_{number}", node, breaks=rule)
 
     def _operator(self, name: str, node: Node, *, breaks: str = "", holds: bool = False) -> Iterator[str]:
-        """The operator of a tree, after those of the trees that it has in several places. `breaks`: the rule that a truth
+        """The operator of a tree, after those of the trees that it has more than once. `breaks`: the rule that a truth
         breaks; with `holds`, that its opposite does."""
         kind = "rules" if breaks else "moves"
         uses = _uses(node)

@@ -10,6 +10,7 @@ from typing import Any
 from kimi_auth.errors import ConfigError
 from kimi_auth.support.extras import install
 from kimi_auth.support.language import tr
+from kimi_auth.support.text import clean
 
 __all__ = ["SCHEMES", "Address", "same_database"]
 
@@ -17,7 +18,6 @@ SCHEMES = ("postgresql://", "postgres://")
 
 _AS_IS: dict[str, Any] = {
     "application_name": "kimi-auth",
-    "client_encoding": "utf8",
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -44,8 +44,15 @@ class Address:
             raise ConfigError(words, hint=install("postgres")) from None
         given: dict[str, Any] | None = None
         if text.startswith(SCHEMES):
-            with suppress(ProgrammingError):  # its message quotes the text
+            with suppress(ProgrammingError, UnicodeError):  # their messages quote the text
                 given = dict(conninfo_to_dict(text))
+        if given is not None and _may_show_a_password(text, str(given.get("dbname", ""))):
+            raise ConfigError(
+                tr("the store's address does not say where its password ends"),
+                hint=tr(
+                    "write @ and / of a password as %40 and %2F, and no address instead of the name of the database"
+                ),
+            )
         if given is None:
             raise ConfigError(
                 tr("the store's address is not of the form postgresql://host/database"),
@@ -68,14 +75,14 @@ class Address:
                     hint=tr("write sslmode=verify-full, with sslrootcert=FILE where its authority is your own"),
                 )
             given["sslmode"] = mode
-        self.parameters: dict[str, Any] = _AS_IS | given
+        self.parameters: dict[str, Any] = _AS_IS | given | {"client_encoding": "utf8"}
         self._given = given
 
     def __str__(self) -> str:
         named = ", ".join(host for host in self._hosts if host and not host.startswith(("/", "@")))
         where = named or (self._service and f"service {self._service}") or "this host"
         name = f"{self._database} " if self._database else ""
-        return str(tr("the database {name}on {where}", name=name, where=where))
+        return clean(str(tr("the database {name}on {where}", name=name, where=where)))
 
     def __repr__(self) -> str:
         return f"<Address of {self}>"
@@ -101,6 +108,13 @@ class Address:
 def same_database(address: Address, text: str) -> bool:
     """Whether `text`, an address too, leads to the same database. Raises ConfigError."""
     return Address(text).name == address.name
+
+
+def _may_show_a_password(text: str, database: str) -> bool:
+    """Whether a part of a password may have become the name of a host or of a database, which messages show: libpq ends it
+    at the first @ or /."""
+    authority, _, path = text.partition("://")[2].partition("?")[0].partition("/")
+    return authority.count("@") > 1 or "@" in path or "=" in database or "://" in database
 
 
 def _is_local(host: str) -> bool:

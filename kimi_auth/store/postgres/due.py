@@ -203,9 +203,11 @@ class DueRows:
         """The answer to pair `fp` becomes the pair; None if another pair, or none, is there."""
         params = encode_token(token, self._line.clock.wall_s()) | {"fp": fp, "empty": formats.EMPTY_FP}
         rows = self._line.ask(sql.COMMIT, {"key": taken.key, **params})
-        if rows:
-            self.spill(taken.key, lambda spill: (spill.drop(fp), spill.see(rows[0]["generation"] or 0)))
-        return _row(rows[0]) if rows else None
+        row = _row(rows[0]) if rows else None
+        if row is not None:
+            seen = row.seen
+            self.spill(taken.key, lambda spill: (spill.drop(fp), spill.see(seen)))
+        return row
 
     def look(self, key: str) -> Row:
         (found,) = self._line.ask(sql.LOOK, {"key": key})

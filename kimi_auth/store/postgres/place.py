@@ -10,6 +10,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.store.contract import Stamp
 
 from .row import Row
+from .spill import Seen
 
 __all__ = ["DatabaseClock", "Place"]
 
@@ -71,7 +72,7 @@ class Place:
         self.line = line
         self.row: Row | None = None
         self.stamp: Stamp = ()
-        self.newest = 0
+        self.newest = Seen()
         self.at_s = 0.0
         self.over = 0
         """The number of the connection over which `row` came."""
@@ -91,7 +92,7 @@ class Place:
         self.line.clock.learn(row.now_s, sent_s, came_s)
         with self.changed:
             self.row, self.stamp, self.at_s, self.over, self.is_stale = row, row.stamp, came_s, over, False
-            self.newest = max(self.newest, row.generation or 0)
+            self.newest = self.newest.then(row.seen)
             self.changed.notify_all()
 
     @property

@@ -46,7 +46,8 @@ class PostgresReader(PostgresReading):
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[None]:
-        """Never granted: asks for a renewal, and waits for it as long as the lock would be waited for."""
+        """Never granted: asks for a renewal, and waits for it as long as the lock would be waited for. Raises StorageError
+        where the database could not be reached to the end."""
         if not is_in_loop():
             self._wait(patience_s, give_up)
         yield None
@@ -60,7 +61,11 @@ class PostgresReader(PostgresReading):
                 with suppress(StorageError):  # away: the next try comes soon
                     self._line.ask(sql.ASK_FOR, {"key": self.key})
             is_over = patience_s is not None and now_s - began_s >= patience_s
-            if is_over or (give_up is not None and give_up()):
+            if give_up is not None and give_up():
+                return
+            if is_over:
+                if self._line.problem is not None:
+                    raise self._line.problem.reworded()
                 return
             with self._place.changed:
                 self._place.changed.wait(SLICE_S)

@@ -19,7 +19,7 @@ from .examine import examine
 from .lease import PostgresHold
 from .line import line_of
 from .row import Row
-from .spill import Spill
+from .spill import Seen, Spill
 
 __all__ = ["PostgresReading"]
 
@@ -167,14 +167,14 @@ class PostgresReading:
             return snapshot
         if not row.is_writable:
             return snapshot._replace(problem=self._not_writable())
-        if (row.generation or 0) < self._newest():
+        if self._newest().forbids(row.seen):
             return snapshot._replace(problem=self._gone_back())
         return snapshot
 
-    def _newest(self) -> int:
+    def _newest(self) -> Seen:
         """The newest generation that this process has seen; under the lock, that this host has."""
-        is_spending = self._hold is not None and self._spill is not None
-        return max(self._place.newest, self._spill.newest() if is_spending and self._spill else 0)
+        own = self._place.newest
+        return own.then(self._spill.newest()) if self._hold is not None and self._spill is not None else own
 
     def _unreachable(self, row: Row | None) -> Snapshot:
         row = row or self._place.row

@@ -13,11 +13,16 @@ from kimi_auth.store.owners import Owner, is_certainly_dead, printable
 from kimi_auth.support.language import tr
 from kimi_auth.token import RecordError, Token, fingerprint, lifetime_s, parse_record, window_s
 
+from .spill import Seen
+
 __all__ = ["Row", "decode_owner", "decode_token", "encode_owner", "encode_staged", "encode_token"]
 
 DUE_JITTER = 0.1
 WITNESSED_S = 5.0
 """How long a caller waits before it asks again whether the session of a silent owner still stands."""
+
+UNSEEN = "-"
+"""The fingerprint that `sql.READ_ACCESS` gives to a record: a reader sees none."""
 
 _APART = ("access_token", "refresh_token", "expires_at", "signed_out_at")
 """Keys of a record that have columns of their own."""
@@ -61,12 +66,18 @@ class Row(NamedTuple):
     def stamp(self) -> Stamp:
         return (self.generation or 0,) if self.fp else ()
 
+    @property
+    def seen(self) -> Seen:
+        """Its generation, and its pair."""
+        return Seen(self.generation or 0, "" if self.fp == formats.EMPTY_FP else self.fp or "")
+
     def snapshot(self, location: str) -> Snapshot:
         """The record alone."""
         if not self.fp:
             return Snapshot("absent")
         token = decode_token(self.access, self.refresh, self.about, self.expires_at, self.signed_out_at)
-        if token is None:
+        # The answer to a pair under another fingerprint could not be committed: such a row must not be sent.
+        if token is None or self.fp not in {UNSEEN, fingerprint(token)}:
             problem = CorruptCredential(tr("{location}: the row is no credential", location=location))
             return Snapshot("corrupt", self.stamp, problem=problem)
         return Snapshot("present", self.stamp, token, fingerprint(token))

@@ -1,7 +1,7 @@
 """What a host keeps beside a database: answers that the database could not take yet, and the newest generation it has seen.
 
     <folder>/<database>.<name>.<fp>.answer   {"v": 1, "record": {…}, "sha256": …}: the answer to the rotation of pair <fp>
-    <folder>/<database>.<name>.seen          {"v": 1, "generation": n}
+    <folder>/<database>.<name>.seen          {"v": 1, "generation": n, "fp": its pair}
 
 An answer exists once: while its database is away it must not live in one process's memory only. It is written durably, 0600,
 and removed once the database has it. Containers without a disk have none of this: then a killed process loses the answer,
@@ -14,16 +14,36 @@ import json
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.errors import StorageError
 from kimi_auth.store import medium
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, parse_record
 
-__all__ = ["Spill"]
+__all__ = ["Seen", "Spill"]
 
 VERSION = 1
 SEEN_MAX_BYTES = 1024
+
+
+class Seen(NamedTuple):
+    """The newest generation of a row that a process or a host has seen, and its pair, "" for one that cannot be sent."""
+
+    generation: int = 0
+    fp: str = ""
+
+    def then(self, row: Seen) -> Seen:
+        """The newest after `row`. A pair that comes a second time is as new as it was."""
+        return row if row.generation > self.generation and not self._is_again(row) else self
+
+    def forbids(self, row: Seen) -> bool:
+        """True if the database has gone back: to an older pair, or behind the newest one, which then was installed a second
+        time: its claims are lost, and it may have been sent."""
+        return row.generation < self.generation or (row.generation > self.generation and self._is_again(row))
+
+    def _is_again(self, row: Seen) -> bool:
+        return row.fp == self.fp != ""
 
 
 class Spill:
@@ -65,22 +85,23 @@ class Spill:
         mine = sorted(name for name in names if name.startswith(f"{self._name}.") and name.endswith(".answer"))
         return tuple(str(self._folder / name) for name in mine)
 
-    def newest(self) -> int:
-        """The newest generation that this host has seen, 0 for none."""
+    def newest(self) -> Seen:
+        """The newest generation that this host has seen."""
         try:
             found = files.read_bounded(self._folder / f"{self._name}.seen", SEEN_MAX_BYTES)
-            number = json.loads(found.data).get("generation") if found else 0
+            value = json.loads(found.data) if found else {}
+            number, fp = value.get("generation"), value.get("fp")
         except (OSError, ValueError, RecursionError, AttributeError):
-            return 0
-        return number if type(number) is int else 0
+            return Seen()
+        return Seen(number if type(number) is int else 0, fp if isinstance(fp, str) else "")
 
-    def see(self, generation: int) -> None:
+    def see(self, seen: Seen) -> None:
         """Notes a generation, if it is newer; best effort."""
-        if generation <= self.newest():
+        if self.newest().then(seen) != seen:
             return
         with suppress(OSError):
             files.make_directories(self._folder)
-            data = json.dumps({"v": VERSION, "generation": generation}).encode()
+            data = json.dumps({"v": VERSION, "generation": seen.generation, "fp": seen.fp}).encode()
             files.write_durably(self._folder / f"{self._name}.seen", data)
 
     def _path(self, fp: str) -> Path:

@@ -6,8 +6,8 @@ lost lock or a late answer changes nothing that it does not own:
 
     LOOK       the row, with the database's clock: everything that a view needs, in one statement
     TAKE       takes the lease, under a new fence, if it is free, over, or was held under the fence `dead`
-    CLAIM      makes the claim: under my fence, where the pair has none
-    RENEW      takes a claim over by its nonce: under my fence, and without an answer
+    CLAIM      makes the claim: under my fence, where the pair is the record and has none
+    RENEW      takes a claim over by its nonce: under my fence, where its pair is the record, and without an answer
     REDATE     a claim of an earlier incarnation waits anew, from now
     STAGE      the answer becomes the claim's: with or without the lease, but never over the claim on a newer pair
     COMMIT     the answer becomes the pair: compared with the pair that was sent, with or without the lease
@@ -219,13 +219,14 @@ _NEW_CLAIM = f"""claim_fp = %(fp)s, claim_nonce = %(nonce)s, claim_owner = %(own
     lease_until = clock_timestamp() + interval '{CLAIMED_S} s'"""
 CLAIM = f"""
 UPDATE kimi_auth.credentials AS c SET {_NEW_CLAIM}, {_OTHER_MARKS_GO}
-WHERE {_MINE} AND c.claim_fp IS DISTINCT FROM %(fp)s
+WHERE {_MINE} AND c.fp = %(fp)s AND c.claim_fp IS DISTINCT FROM %(fp)s
 RETURNING {SHOWN}
 """
+"""Only on the pair that is the record: there is one claim a row, and a claim on another pair would replace the record's."""
 
 RENEW = f"""
 UPDATE kimi_auth.credentials AS c SET {_NEW_CLAIM}
-WHERE {_MINE} AND c.claim_fp = %(fp)s AND c.claim_nonce = %(old)s AND c.staged IS NULL
+WHERE {_MINE} AND c.fp = %(fp)s AND c.claim_fp = %(fp)s AND c.claim_nonce = %(old)s AND c.staged IS NULL
 RETURNING {SHOWN}
 """
 

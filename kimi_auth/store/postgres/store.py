@@ -100,6 +100,9 @@ class PostgresStore(PostgresReading):
         claim = self._claim(row, fp)
         if claim.nonce == mine["nonce"]:
             return self._own("made", mine)  # the statement ran twice
+        if claim.state == "none":
+            said = tr("{location}: the row has another pair than the one to be sent", location=self.location)
+            raise StorageError(said, hint=tr("another process has renewed or signed in; try again"))
         if claim.state == "in_flight" and not row.is_dated:
             self._write(sql.REDATE, {"nonce": claim.nonce})
         return self._claim(self._row(), fp) if claim.state == "in_flight" else claim
@@ -145,7 +148,7 @@ class PostgresStore(PostgresReading):
             if formats.is_over(found):
                 return "gone"
             # A database that has gone back shows an older pair, which is spent: the answer is newer than that one too.
-            is_older = 0 < (self._row().generation or 0) < self._newest()
+            is_older = 0 < self._row().seen.generation < self._newest().generation
             if found.fp != new and not (is_older and self._write(sql.COMMIT, params | {"fp": found.fp})):
                 return "superseded"
             self._write(sql.SWEEP, {"fp": new, "keeps_claim": False})
@@ -284,4 +287,4 @@ class PostgresStore(PostgresReading):
 
     def _seen(self) -> None:
         if self._spill is not None:
-            self._spill.see(self._row().generation or 0)
+            self._spill.see(self._row().seen)
