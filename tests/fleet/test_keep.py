@@ -364,8 +364,7 @@ def keeping(table: Table, *args: str) -> Iterator[Command]:
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     finally:
         if command.process.poll() is None:
-            command.process.terminate()
-            command.process.wait()
+            command.end()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -380,7 +379,7 @@ def test_the_command(table: Table) -> None:
     with keeping(table, "--workers", "2") as command:
         until(lambda: table.server.exchanges >= 6)
         until(lambda: command.metrics().get('kimi_auth_rotations_total{end="renewed"}', 0) >= 6)
-        assert command.metrics()["kimi_auth_logins"] == 6
+        until(lambda: command.metrics()["kimi_auth_logins"] == 6)
         table.ask("UPDATE kimi_auth.credentials SET due_at = now()")
         until(lambda: table.server.most >= 1 and table.server.exchanges + table.server.under_way > 6)
     assert table.ask("SELECT count(*) FROM kimi_auth.credentials WHERE lease_until IS NOT NULL") == [(0,)]
