@@ -26,7 +26,7 @@ from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, NotSigne
 from kimi_auth.home import FOUND, KIMI_CLI, Accounts, Addresses, Home, checked_label, choose, login_of, other_login
 from kimi_auth.login.keyring_migration import is_waiting, migrate
 from kimi_auth.login.moving import Note, Notebook, Stores, finish
-from kimi_auth.machine import Library, Observer, recorder_from_environ
+from kimi_auth.machine import Observer, recorder_from_environ
 from kimi_auth.models import ConfigFile, static_key
 from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig, configured_platform
 from kimi_auth.platforms import Platform, Registry, overrides, registry, resolve
@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.login.device_login import LoginConfig
     from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
+    from kimi_auth.machine import Library
     from kimi_auth.models.kept_account import KeptAccount, SignIn
     from kimi_auth.wire import OAuthServer
 
@@ -67,6 +68,7 @@ __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "Components", "load", "share_dir_
 DEVICE_ID = "X-Msh-Device-Id"
 LOOK_S, LOOK_TO_SHOW_S, LOOK_IN_LOOP_S = 1.0, 5.0, 0.03
 
+MACHINES = "kimi_auth.machine.library"
 TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
 TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
 TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
@@ -78,15 +80,15 @@ async def load(*modules: str) -> None:
 
     Where they are loaded already it returns at once, without a turn of the loop.
     """
-    missing = [name for name in modules if name not in sys.modules]
-    if missing or not Library.is_loaded():
+    missing = [name for name in (MACHINES, *lock.BEFORE_LOCKS, *modules) if name not in sys.modules]
+    if missing or not import_module(MACHINES).Library.is_loaded():
         await in_thread(lambda: _load(missing))
 
 
 def _load(modules: list[str]) -> None:
-    Library.load()
-    for name in (*lock.BEFORE_LOCKS, *modules):
+    for name in modules:
         import_module(name)
+    import_module(MACHINES).Library.load()
 
 
 def share_dir_of(
@@ -180,6 +182,8 @@ class Components:
     @once
     def library(self) -> Library:
         """The machines."""
+        from kimi_auth.machine import Library
+
         return Library.load()
 
     @once
@@ -229,7 +233,6 @@ class Components:
         work = CredentialHooks(self.ports, serve=self.serve, config=self.in_config)
         return Credential(
             work,
-            self.library,
             observe=self.observe,
             one_shot=self.one_shot,
             walks=self.walks,
