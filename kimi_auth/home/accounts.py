@@ -72,7 +72,7 @@ class Accounts:
         except OSError as error:
             if self._is_out_of_reach(error):
                 return {}
-            is_link = self.path.is_symlink()
+            is_link = os.path.islink(self.path)  # noqa: PTH114 - pathlib's raises in a directory that is closed to us
             words = tr("a symbolic link, not a file") if is_link else files.reason(error, self.path)[0]
             raise self._refused(tr("{path}: {reason}", path=self.path, reason=words)) from None
         if found is None:

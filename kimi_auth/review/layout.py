@@ -48,8 +48,11 @@ def stored(machine: Machine, folder: Path | Traversable | None = None) -> Layout
     file = (folder or _own_folder()) / f"{machine.name}.json"
     if not file.is_file():
         return None
-    data = json.loads(file.read_bytes())
-    return Layout.from_data(data["layout"]) if data["graph"] == fingerprint(graph_of(machine)) else None
+    try:
+        data = json.loads(file.read_bytes())
+        return Layout.from_data(data["layout"]) if data["graph"] == fingerprint(graph_of(machine)) else None
+    except (ValueError, RecursionError, LookupError, TypeError):  # of a checkout, where anything may lie
+        return None
 
 
 def fingerprint(graph: Graph) -> str:

@@ -61,10 +61,12 @@ class Audit:
         """The lines, the oldest first; a line that a power cut tore is left out."""
         with suppress(FileNotFoundError), self.path.open("rb") as log:
             for raw in log:
-                with suppress(ValueError):
+                try:
                     line = json.loads(raw)
-                    if isinstance(line, dict):
-                        yield line
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(line, dict):
+                    yield line
 
     def close(self) -> None:
         """Gives the file back; the next line opens it again."""

@@ -88,7 +88,10 @@ class Grant(NamedTuple):
     @classmethod
     def parsed(cls, grant_id: str, data: bytes) -> Grant:
         """The grant in a file. Raises ValueError for anything that `new` could not have made."""
-        told = json.loads(data)
+        try:
+            told = json.loads(data)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         if not isinstance(told, dict):
             raise ValueError("not an object")
         name, uids, per_minute = told.get("name"), told.get("uids"), told.get("per_minute")
@@ -155,7 +158,7 @@ class GrantFiles:
         used_at_s, revoked_at_s = self._noted(grant_id, "used"), self._noted(grant_id, "revoked")
         try:
             grant = self._read(grant_id)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             return Standing("revoked" if revoked_at_s else "corrupt", None, used_at_s, revoked_at_s)
         phase: Phase = "active" if used_at_s else "issued"
         if grant is None:

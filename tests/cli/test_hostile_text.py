@@ -22,7 +22,9 @@ from typing import Any
 
 import pytest
 
+from kimi_auth import selection
 from kimi_auth.cli import main
+from kimi_auth.cli.program import HOMES
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import Backoff, FileStore
 from kimi_auth.testing.emulator import Emulator, Fault
@@ -160,6 +162,43 @@ COMMANDS: list[tuple[str, ...]] = [
     ("diagram", "--verify", EVIL),
     ("diagram", "--trace", "trace"),
     ("diagram", "--trace", NAME),
+    ("diagram", "--conforms", "trace"),
+    ("diagram", "--conforms", NAME),
+    ("diagram", "--export", EVIL),
+    ("diagram", "--export", "promela", "--world", EVIL),
+    ("me",),
+    ("me", "--account", EVIL),
+    ("usage", "--platform", NAME),
+    ("accounts",),
+    ("accounts", "use", EVIL),
+    ("accounts", "rename", "default", NAME),
+    ("accounts", EVIL),
+    ("status", "--all"),
+    ("status", "--home", f"{NAME}/none"),
+    ("token", "--account", NAME),
+    ("token", "--format", EVIL),
+    ("logout", "--account", EVIL),
+    ("platforms",),
+    ("platforms", "check"),
+    ("platforms", "check", NAME),
+    ("platforms", "check", EVIL),
+    ("store",),
+    ("store", "move", "--to", EVIL),
+    ("store", "move", "--to", f"postgresql://u@{NAME}/{NAME}"),
+    ("serve", "grant", EVIL),
+    ("serve", "grant", "agent", "--path", EVIL),
+    ("serve", "grant", "agent", "--write", f"{NAME}/kimi-code/none"),
+    ("serve", "grants"),
+    ("serve", "grants", "revoke", EVIL),
+    ("serve", "start", "--listen", EVIL),
+    ("serve", "start", "--listen", "127.0.0.1:0", "--certificate", NAME, "--key", EVIL),
+    ("serve", "start", "--sockets", f"{NAME}/config.toml"),
+    ("serve", "relay", NAME, EVIL),
+    ("adopt", "--issuer", EVIL),
+    ("adopt", "--issuer", f"https://{NAME}"),
+    ("lend", NAME, "--for", EVIL),
+    ("lend", f"{NAME}/box", "--", f"./{EVIL}"),
+    ("run", "--env", EVIL, "--", "true"),
     (EVIL,),
     (f"--{NAME}",),
 ]
@@ -201,6 +240,11 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     monkeypatch.undo()
 
 
+def test_every_command_is_here() -> None:
+    """A command that is added is one of these, or one that shows no text of others."""
+    assert set(HOMES) - {args[0] for args in COMMANDS} == {"emulator", "demo"}
+
+
 @pytest.mark.parametrize("args", COMMANDS, ids=range(len(COMMANDS)))
 def test_into_a_pipe(evil: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, args: Any) -> None:
     """No such character, and no line that was forged; with --json nothing but ASCII."""
@@ -226,20 +270,70 @@ def test_on_a_terminal(evil: Path, monkeypatch: pytest.MonkeyPatch, args: Any) -
     assert badness(OWN_SEQUENCES.sub("", said)) == []
 
 
-def test_the_name_of_the_process_that_holds_the_lock(evil: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Any user of the machine chooses the name of their process; `doctor` and `token --refresh` show it as text."""
+def test_the_name_of_the_process_that_holds_the_lock(
+    evil: Path, emulator: Emulator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any user of the machine chooses the name of their process; what tells of the lock's holder shows it as text."""
+    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 0.0)
+    monkeypatch.setattr("kimi_auth.credential.adoption.LOCK_PATIENCE_S", 0.0)
+    store = FileStore(evil / NAME, clock=SystemClock())
+    with store.locked(5):
+        store.set_backoff(Backoff())
+        store.put(Token("access-1", "refresh-1", time.time() - 5, 900.0, issuer=emulator.oauth_host))
     lock = evil / NAME / "credentials" / "kimi-code.lock"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        main(["doctor"])
-        out, err = capfd.readouterr()
+        for command in (["doctor"], ["token"], ["adopt", "--issuer", "https://auth.kimi.com"]):
+            main(command)
+            out, err = capfd.readouterr()
+            assert f"pid {process.pid} (x[2J" in out + err
+            assert badness(out + err) == []
         assert process.stdin is not None
         process.stdin.close()
-    assert f"held by pid {process.pid} (x[2J" in out
-    assert badness(out + err) == []
+
+
+def test_variables(evil: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable that a command reads may hold anything: where it is told of, it is text."""
+    names = [found for name in dir(selection) if name.endswith("_VARIABLES") for found in getattr(selection, name)]
+    for name in (*names, "KIMI_API_KEY", "KIMI_BASE_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "LC_ALL"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, EVIL)
+            for command in ("status", "doctor", "token"):
+                main([command])
+                out, err = capfd.readouterr()
+                assert badness(out + err) == [], (name, command)
+                assert not re.search(r"^\W*kimi-auth: forged", out + err, re.MULTILINE), (name, command)
+
+
+FILES = {
+    "the account in use": ("kimi-auth/accounts.toml", f"[use]\nkimi-code = {json.dumps(EVIL)}\n"),
+    "the account's name": ("kimi-auth/accounts/kimi-code.json", ""),
+    "a name of a record": (f"credentials/kimi-code@{NAME}.json", "{"),
+    "a name of a left file": (f"credentials/kimi-code.json.corrupt-{NAME}", "{"),
+    "a walk": (f"kimi-auth/walks/20260101T000000.000-{NAME}-{NAME}-1.ndjson", json.dumps({"walk": EVIL, "machine": EVIL})),
+    "the binding": ("credentials/kimi-code.issuer", json.dumps({"v": 1, "issuer": EVIL, "origins": [EVIL]})),
+    "the device": ("device_id", EVIL),
+    "the undo": ("kimi-auth/undo.json", json.dumps({EVIL: EVIL})),
+    "a grant": ("kimi-auth/serve/grants/0123456789abcdef.grant", json.dumps({"name": EVIL})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_files_of_the_share_dir(evil: Path, capfd: pytest.CaptureFixture[str], emulator: Emulator, what: str) -> None:
+    """Names and contents of what lies there are text, whichever command tells of them."""
+    name, text = FILES[what]
+    file = evil / NAME / name
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = {"v": 1, "issuer": emulator.oauth_host, "subject": "", "name": EVIL, "at": 1.0}
+    file.write_text(text or json.dumps(kept))
+    for command in ("status", "doctor", "accounts", "token", "serve grants", "logout"):
+        main(command.split())
+        out, err = capfd.readouterr()
+        assert badness(out + err) == [], command
+        assert not re.search(r"^\W*kimi-auth: forged", out + err, re.MULTILINE), command
 
 
 @pytest.mark.parametrize("endpoint", ["device", "token"])

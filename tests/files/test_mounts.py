@@ -31,6 +31,9 @@ from pathlib import Path
 from kimi_auth.cli import main
 
 order = json.load(sys.stdin)
+if order["hidden"]:
+    from kimi_auth.files import mounts
+    mounts._number = lambda _: ""
 for source, target in order["mounts"]:
     Path(target).touch()
     subprocess.run(["mount", "--bind", source, target], check=True)
@@ -70,11 +73,18 @@ class Container:
             store.put(token)
         return token
 
-    def run(self, *commands: tuple[str, ...], file: str = "credentials/kimi-code.json", read_only: bool = False) -> Any:
-        """Exit status, output and errors of each command."""
+    def run(
+        self,
+        *commands: tuple[str, ...],
+        file: str = "credentials/kimi-code.json",
+        read_only: bool = False,
+        hidden: bool = False,
+    ) -> Any:
+        """Exit status, output and errors of each command. `hidden`: the kernel tells of no mounts, as without /proc."""
         order = {
             "mounts": [(str(self.host / file), str(self.box / file))],
             "read_only": read_only,
+            "hidden": hidden,
             "commands": commands,
         }
         done = subprocess.run(
@@ -136,6 +146,17 @@ def test_the_host_renews_beside_it(container: Container) -> None:
     first, second = container.run(("token",), ("mv", str(container.host / "new.json"), str(new)), ("token",))
     assert (first[0], second[0]) == (8, 8)
     assert "is a mount of its own" in second[2]
+    assert container.emulator.state.counts["refreshes"] == 0
+
+
+def test_a_file_without_a_name(container: Container) -> None:
+    """What the host has replaced has no name any more: that alone keeps it from being sent, where no mount can be seen."""
+    container.sign_in(-5.0)
+    new = container.host / "credentials" / "kimi-code.json"
+    shutil.copy(new, container.host / "new.json")
+    ((status, out, err),) = container.run(("mv", str(container.host / "new.json"), str(new)), ("token",), hidden=True)
+    assert (status, out) == (8, "")
+    assert "is not in its directory any more" in err
     assert container.emulator.state.counts["refreshes"] == 0
 
 

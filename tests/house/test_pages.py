@@ -20,6 +20,7 @@ from kimi_auth import Session, errors
 from kimi_auth.login.view import SilentView
 from kimi_auth.platforms import registry
 from kimi_auth.testing.emulator import Emulator
+from kimi_auth.wire.oauth import EXCHANGE_DEADLINE_S
 
 CHECKOUT = Path(__file__).parents[2]
 ELSEWHERE = ("machines/README.md", "diagrams/README.md")
@@ -86,6 +87,28 @@ def sections(page: Path) -> set[str]:
     titles = [re.sub(r"[`*]|\]\([^)]*\)|\[", "", line) for line in re.findall(r"^#+ +(.+)$", prose, re.MULTILINE)]
     plain = [re.sub(r"[^\w\- ]", "", title.strip().lower()) for title in titles]
     return {title.replace(" ", "-") for title in plain if not re.search(r"[- ]{2}", title)}
+
+
+STOPS = (
+    r"TimeoutStopSec=(\d+)",
+    r"<key>ExitTimeOut</key>\s*<integer>(\d+)",
+    r"ExitTimeOut` (\d+)",
+    r"stop_grace_period: (\d+)",
+    r"docker stop --time (\d+)",
+    r"terminationGracePeriodSeconds: (\d+)",
+)
+
+
+def test_stop_timeouts() -> None:
+    """Whatever a page or an example gives a service to stop is more than a renewal takes; each service manager's file says it."""
+    units = sorted(
+        path for path in (CHECKOUT / "examples" / "serve").iterdir() if path.suffix in {".service", ".plist"}
+    )
+    told = [(path.name, int(found)) for path in [*PAGES, *units] for stop in STOPS
+            for found in re.findall(stop, path.read_text("utf-8"))]  # fmt: skip
+    assert {path.name for path in units} <= {name for name, _ in told}
+    assert len(told) > len(units) + 3
+    assert [(name, seconds) for name, seconds in told if seconds <= EXCHANGE_DEADLINE_S + 5] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))

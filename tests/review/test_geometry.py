@@ -281,3 +281,10 @@ def test_layout_goes_round_as_data() -> None:
         assert places is not None
         assert Layout.from_data(places.data()) == places
         assert re.fullmatch(r"[0-9a-f]{64}", fingerprint(graph_of(machine)))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"{}", b'{"graph": 1}', b"[" * 100_000], ids=range(6))
+def test_a_layout_that_cannot_be_read(tmp_path: Path, data: bytes) -> None:
+    """It counts as none: a checkout may hold anything in its place."""
+    (tmp_path / "sign_out.json").write_bytes(data)
+    assert stored(OWN["sign_out"], tmp_path) is None

@@ -359,9 +359,10 @@ def test_the_description_is_complete(desk: Desk) -> None:
 
 
 def test_the_log_goes_on_after_a_torn_line_and_a_rotation(desk: Desk, tmp_path: Path) -> None:
-    """Half a line, left by a power cut, takes no other one with it; a log that was renamed away is made anew."""
+    """Lines that cannot be read, half a one that a power cut left too, take no other one with them; a log that was renamed away
+    is made anew."""
     desk.audit.path.parent.mkdir(exist_ok=True)
-    desk.audit.path.write_bytes(b'{"at": 1, "wh')
+    desk.audit.path.write_bytes(b"[" * 100_000 + b'\n[]\n{"at": 1, "wh')
     desk.audit.path.chmod(0o600)
     desk.issue("a")
     assert desk.told() == ["issued"]
