@@ -66,7 +66,7 @@ def store(
 
         move(out, to, home=home, platform=platform, account=account, is_trial=dry_run)
         return
-    found = components_of(open_session(platform)).store.examine()
+    found = components_of(open_session(platform, home=home, account=account)).store.examine()
     text = str if out.json else out.text
     report(out, [Check(*(public(text(part)) for part in finding)) for finding in found], json=json)
 

@@ -97,6 +97,8 @@ class TokenRefreshHooks:
     def _unread(self, ctx: CredentialContext) -> tuple[RereadOutcome, CredentialContext]:
         if ctx.snapshot.state == "corrupt":
             return "corrupt", ctx
+        if ctx.error is not None and not ctx.error.is_transient:
+            return "backing_off", ctx  # waiting brings no key and no table: the caller hears at once why
         return "backing_off", ctx._replace(retry_at_s=self._clock.wall_s() + UNSAVED_RETRY_S)
 
     def claim(self, ctx: CredentialContext, /) -> tuple[ClaimOutcome, CredentialContext]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kimi_auth.credential.contracts import (
     ClaimOutcome,
@@ -176,17 +176,16 @@ class FleetHooks:
         location = str(self._rows.address)
         row = self._rows.commit(self._taken, fp, new)
         if row is not None:
-            self._store.result = row.snapshot(location)
+            self._store.result = row.snapshot(location, self._rows.cipher)
             return
-        found = self._rows.look(self._taken.key).snapshot(location)
+        found = self._rows.look(self._taken.key).snapshot(location, self._rows.cipher)
         if found.fp == fingerprint(new):
             self._store.result = found  # an earlier try's answer got lost
         else:
             self._store.result = "gone" if is_over(found) else "superseded"
 
     async def _keep(self, fp: str, new: Token) -> None:
-        keep: Callable[[], Any] = lambda: self._rows.spill(self._taken.key, lambda spill: spill.keep(fp, new))  # noqa: E731
         try:
-            await asyncio.to_thread(keep)
+            await asyncio.to_thread(self._rows.spill(self._taken.key).keep, fp, new)
         except StorageError as error:
             log.warning("a renewed login is in memory only: %s", error.message)

@@ -189,13 +189,14 @@ class Keeper:
         """Walks the row to rest, and gives it back."""
         self.counts.was_late(taken.late_s)
         fp = taken.row.fp or ""
-        kept = await asyncio.to_thread(self._kept_here, taken)
-        store = RowStore(taken, str(self.rows.address), self.rows.me, *kept)
         try:
+            kept = await asyncio.to_thread(self._kept_here, taken)
+            store = RowStore(taken, str(self.rows.address), self.rows.me, self.rows.cipher, *kept)
             hooks = self._hooks(taken, store)
-        except KimiAuthError as error:
+        except KimiAuthError as error:  # no platform that is known here; an answer on this host whose key is missing
             log.warning("%s is not renewed: %s", taken.key, error.line)
-            await self._give_back(taken, store, Ending(fp, drops=bool(store.nonce), due_in_s=60 * NOT_NOW_S), "foreign")
+            ending = Ending(fp, drops=bool(taken.nonce), due_in_s=60 * NOT_NOW_S)
+            await self._give_back(taken, taken.nonce, ending, "foreign")
             return
         is_second = f"{taken.key} {fp}" in self._recovered
         ctx = CredentialContext(patience_s=None, recoveries=int(is_second))
@@ -206,7 +207,8 @@ class Keeper:
             self._recovered[f"{taken.key} {fp}"] = None
             while len(self._recovered) > RECOVERED_MAX:
                 self._recovered.popitem(last=False)
-        await self._give_back(taken, store, self._ending(state, ctx, fp, store, is_sent=hooks.is_sent), state)
+        ending = self._ending(state, ctx, fp, store, is_sent=hooks.is_sent)
+        await self._give_back(taken, store.nonce, ending, state)
 
     def _ending(self, state: str, ctx: CredentialContext, fp: str, store: RowStore, *, is_sent: bool) -> Ending:
         """What the walk comes to, for the row."""
@@ -217,16 +219,16 @@ class Keeper:
         elif state not in NEVER | {"superseded", "adopted"}:
             until_s = ctx.retry_at_s or ctx.backoff_until_s
             due_in_s = until_s - now_s if until_s > now_s else ctx.claim.wait_s or NOT_NOW_S
-            due_in_s = UNREADABLE_S if state == "unreadable" else due_in_s
+            due_in_s = UNREADABLE_S if ctx.snapshot.state in {"corrupt", "unreachable"} else due_in_s
             due_in_s *= 1 + random.random() * JITTER  # noqa: S311 - no secret
         drops = store.drops or (bool(store.nonce) and not is_sent and ctx.claim.state in {"none", "made"})
         is_never = state in NEVER
         return Ending(fp, drops, due_in_s, is_never, store.backoff_set, store.bound, store.mark)
 
-    async def _give_back(self, taken: Taken, store: RowStore, ending: Ending, state: str) -> None:
+    async def _give_back(self, taken: Taken, nonce: str, ending: Ending, state: str) -> None:
         self.counts.ends[state] += 1
         began_s = self.rows.clock.monotonic_s()
-        give = partial(self.rows.give_back, taken, store.nonce, ending, tells=state == "renewed")
+        give = partial(self.rows.give_back, taken, nonce, ending, tells=state == "renewed")
         while True:
             try:
                 await self._ask(give)
@@ -241,8 +243,8 @@ class Keeper:
     def _kept_here(self, taken: Taken) -> tuple[Token | None, Seen]:
         """The answer to the row's pair that this host keeps, and the newest generation that it has seen."""
         fp = taken.row.fp or ""
-        found = self.rows.spill(taken.key, lambda spill: (spill.answer(fp) if fp else None, spill.newest()))
-        return found or (None, Seen())
+        spill = self.rows.spill(taken.key)
+        return (spill.answer(fp) if fp else None), spill.newest()
 
     def _keeps_trying(self, tried_s: float) -> bool:
         return not self._stopping.is_set() or tried_s < self._limits.drain_s

@@ -9,6 +9,7 @@ from kimi_auth.errors import LockLost, StorageError
 from kimi_auth.store import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, View
 from kimi_auth.store.owners import Owner
 from kimi_auth.store.postgres.due import Taken
+from kimi_auth.store.postgres.encryption import Cipher
 from kimi_auth.store.postgres.row import Row
 from kimi_auth.store.postgres.spill import Seen
 from kimi_auth.support.language import tr
@@ -39,10 +40,13 @@ class RowStore:
     none. `newest`: the newest generation that this host has seen of the row. `result`: what the database said to the commit.
     """
 
-    def __init__(self, taken: Taken, location: str, me: Owner, spilled: Token | None, newest: Seen) -> None:
+    def __init__(
+        self, taken: Taken, location: str, me: Owner, cipher: Cipher, spilled: Token | None, newest: Seen
+    ) -> None:
         self._row: Row = taken.row
         self._location = location
         self._me = me
+        self._cipher = cipher
         self._spilled = spilled
         self._newest = newest
         self.nonce = taken.nonce
@@ -54,13 +58,13 @@ class RowStore:
 
     def view(self) -> View:
         snapshot = self.read()
-        claim = self._row.claim(snapshot.fp or None, self._me, 0.0)
+        claim = self._row.claim(snapshot.fp or None, self._me, 0.0, self._cipher)
         if self.nonce and claim.nonce == self.nonce:
             claim = Claim("none", snapshot.fp)  # made with the lease: to the rules it comes later
         return View(snapshot, claim, self._row.mark(snapshot.fp), self._row.shared_backoff(), self._row.host())
 
     def read(self) -> Snapshot:
-        found = self._row.snapshot(self._location)
+        found = self._row.snapshot(self._location, self._cipher)
         if found.state == "present" and self._newest.forbids(self._row.seen):
             words = tr(
                 "{location} has gone back: this host has seen a newer pair, so this one is not sent",
@@ -74,7 +78,7 @@ class RowStore:
 
     def claim(self, fp: str) -> Claim:
         """Made with the lease, in its commit; or the one that stood there."""
-        found = self._row.claim(fp, self._me, 0.0)
+        found = self._row.claim(fp, self._me, 0.0, self._cipher)
         if self._spilled is not None and found.state != "staged":
             return found._replace(state="staged", fp=fp, staged=self._spilled)
         if self.nonce and found.nonce == self.nonce:

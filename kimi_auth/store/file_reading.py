@@ -58,11 +58,16 @@ class FileReader:
         """Nothing to do: every read is of the disk."""
 
     def examine(self) -> Iterator[Finding]:
-        """Whether only the owner may read the file. A file that cannot be looked at yields nothing."""
+        """What keeps the record from being read, and whether only its owner may read it. No record yields nothing."""
         path = self.target
+        problem = self.read().problem
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
         except OSError:
+            mode = None
+        if problem is not None and (mode is None or mode & 0o600 == 0o600):  # else the mode says why
+            yield Finding(tr("file"), problem.message, problem.hint or "kimi-auth login")
+        if mode is None:
             return
         step = f"chmod 600 {shlex.quote(str(path))}"
         if mode & 0o077:

@@ -158,6 +158,8 @@ class Folder(NamedTuple):
             # Read after the names: a sidecar of a pair that is no longer the record is void for good.
             record = self.snapshot() if others else Snapshot("absent")
             kept = ".next" if is_tombstone(record.token) else ()  # see `staged`
+            if record.state == "corrupt":  # its pair is unknown, and its claim may still count
+                others = []
             void = [name for of, name in others if of != record.fp and not name.endswith(kept)]
             for name in void + [name for name in names if self._is_forgotten(name, wall_s)]:
                 files.remove(self.record.beside(name))

@@ -15,6 +15,7 @@ __all__ = ["EXTRAS", "install"]
 EXTRAS = {
     "compression": "brotli",
     "emulator": "starlette",
+    "encryption": "cryptography",
     "keyring": "keyring",
     "postgres": "psycopg",
     "qr": "segno",

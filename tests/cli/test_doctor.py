@@ -405,6 +405,18 @@ def test_every_defect_is_named(house: House, name: str) -> None:
         assert step == wanted or re.fullmatch(wanted, step)
 
 
+def test_a_check_of_the_store_names_a_home_that_is_closed(house: House, kimi: Any) -> None:
+    """`store check` says why the login's file cannot be read, with the next step; it is no success."""
+    assert kimi("store", "check").status == 0
+    house.locked_out()
+    done = kimi("store", "check", "--json")
+    assert done.status == 1
+    (check,) = done.json["checks"]
+    assert check["check"] == "file"
+    assert check["step"].startswith("check owner and mode: ls -ld ~/.kimi/credentials")
+    assert "permission denied" in check["evidence"]
+
+
 PLACES = {
     "the credential": ("remove", "unreadable", "corrupt", "refused", "stale_claim"),
     "its mode": ("world_readable",),

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.postgres import Cluster
+from servers.postgres import Cluster, key_files
 
 from kimi_auth.store.postgres import sql
+from kimi_auth.store.postgres.encryption import is_sealed
 
 Run = Callable[..., Any]
 
@@ -101,3 +102,47 @@ def test_accounts_in_a_database(kimi: Run, database: str, monkeypatch: pytest.Mo
     for names in (("work", "else"), ("office", "default")):
         assert kimi("accounts", "rename", *names).status != 0
     assert set(listed(kimi)) == {"default", "office"}
+
+
+def test_encrypted_there_and_back(
+    two: Run, database: str, postgres: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address that a move is given names the keys: every pair lies encrypted in the database, the check shows the ids of
+    the keys, and the way back is plain files again."""
+    before = listed(two)
+    named = "&".join(f"{name}={path}" for name, path in key_files(tmp_path / "keys").items())
+    assert two("store", "move", "--to", f"{database}&{named}").status == 0
+    name = database.partition("?")[0].rpartition("/")[2]
+    with postgres.admin(dbname=name) as admin:
+        kept = admin.execute("SELECT access, refresh FROM kimi_auth.credentials WHERE fp IS NOT NULL").fetchall()
+    assert len(kept) == 2
+    assert all(is_sealed(value) for pair in kept for value in pair)
+    monkeypatch.setenv("KIMI_AUTH_STORE", f"{database}&{named}")
+    assert listed(two) == before
+    assert two("token", "--account", "work").status == 0
+    (told,) = (check for check in two("store", "check", "--json").json["checks"] if check["check"] == "encryption")
+    assert (told["verdict"], "with the key" in told["evidence"]) == ("ok", True)
+    assert told in two("doctor", "--json").json["checks"]
+    assert two("store", "move", "--to", "file").status == 0
+    monkeypatch.delenv("KIMI_AUTH_STORE")
+    assert listed(two) == before
+
+
+def test_a_lost_key_is_no_logout(
+    two: Run, database: str, postgres: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the key a login is neither signed out nor ended nor written over: each command says which key is missing, and
+    with the key all is as before."""
+    before = listed(two)
+    named = "&".join(f"{name}={path}" for name, path in key_files(tmp_path / "keys").items())
+    assert two("store", "move", "--to", f"{database}&{named}").status == 0
+    monkeypatch.setenv("KIMI_AUTH_STORE", database)
+    for command in (("token",), ("logout",), ("login", "--force"), ("store", "move", "--to", "file")):
+        done = two(*command)
+        assert done.status in {1, 8}, command
+        assert "is encrypted with the key" in done.out + done.err, command
+    assert "not signed in" not in two("status").out
+    assert two("store", "check").status == 1
+    monkeypatch.setenv("KIMI_AUTH_STORE", f"{database}&{named}")
+    assert listed(two) == before
+    assert two("token").status == 0

@@ -21,11 +21,12 @@ from urllib.request import urlopen
 
 import pytest
 from house.patience import NO_LIMIT_S
-from servers.postgres import Cluster
+from servers.postgres import Cluster, key_files
 
 from kimi_auth.fleet import Keeper, Limits
 from kimi_auth.store import Backoff, Binding
 from kimi_auth.store.postgres import PostgresStore, sql
+from kimi_auth.store.postgres.encryption import is_sealed
 from kimi_auth.token import Token, fingerprint
 
 
@@ -123,6 +124,10 @@ class Table:
             admin.execute(sql.ROLES)
         self.url = cluster.url(database=self.database)
         self.environ = {"KIMI_CODE_OAUTH_HOST": server.url, "KIMI_SHARE_DIR": str(home), "KIMI_AUTH_STORE": self.url}
+
+    def use(self, keys: dict[str, str]) -> None:
+        """From now on its address names these key files."""
+        self.url = self.environ["KIMI_AUTH_STORE"] = self.cluster.url(database=self.database, **keys)
 
     def ask(self, statement: str, *values: object) -> list[Any]:
         with self.cluster.admin(dbname=self.database) as admin:
@@ -274,7 +279,6 @@ def test_an_answer_that_this_host_keeps_is_committed(table: Table) -> None:
     store = table.store("kept")
     _, answer = table.server.exchange(token.refresh_token)
     new = Token(answer["access_token"], answer["refresh_token"], time.time() + 60, 60.0, issuer=table.server.url)
-    assert store._spill is not None
     store._spill.keep(fingerprint(token), new)
     keeper = table.keep(lambda keeper: ended(keeper) >= 1)
     assert keeper.counts.ends == {"renewed": 1}
@@ -282,6 +286,43 @@ def test_an_answer_that_this_host_keeps_is_committed(table: Table) -> None:
     store.look(NO_LIMIT_S)
     assert store.read().fp == fingerprint(new)
     assert store._spill.kept() == ()
+
+
+def test_encrypted_rows_are_kept(table: Table, tmp_path: Path) -> None:
+    """A worker renews encrypted rows and plain ones, and leaves all encrypted; one without the keys sends nothing and changes
+    no pair."""
+    table.sign_in("plain")
+    table.use(key_files(tmp_path / "keys"))
+    table.sign_in("sealed")
+    keeper = table.keep(lambda keeper: ended(keeper) >= 2)
+    assert keeper.counts.ends == {"renewed": 2}
+    pairs = [table.row(login, "access, refresh, fp") for login in ("plain", "sealed")]
+    assert all(is_sealed(value) for pair in pairs for value in pair[:2])
+    table.make_due("plain")
+    table.make_due("sealed")
+    table.use(key_files(tmp_path / "others"))
+    keeper = table.keep(lambda keeper: ended(keeper) >= 2)
+    assert keeper.counts.ends == {"postponed": 2}
+    assert table.server.exchanges == 2
+    assert [table.row(login, "access, refresh, fp") for login in ("plain", "sealed")] == pairs
+    assert table.row("sealed", "claim_nonce, due_at > now() + interval '9 min'") == (None, True)
+
+
+def test_an_answer_whose_key_is_lost_is_not_asked_for_again(table: Table, tmp_path: Path) -> None:
+    """This host keeps an encrypted answer, the row is plain: without the key the pair is not sent, with it the answer is
+    committed."""
+    token, keys = table.sign_in("kept"), key_files(tmp_path / "keys")
+    _, answer = table.server.exchange(token.refresh_token)
+    new = Token(answer["access_token"], answer["refresh_token"], time.time() + 60, 60.0, issuer=table.server.url)
+    table.use(keys)
+    table.store("kept")._spill.keep(fingerprint(token), new)
+    table.use({})
+    assert table.keep(lambda keeper: ended(keeper) >= 1).counts.ends == {"foreign": 1}
+    table.use(keys)
+    table.make_due("kept")
+    assert table.keep(lambda keeper: ended(keeper) >= 1).counts.ends == {"renewed": 1}
+    assert table.server.exchanges == 1
+    assert table.row("kept", "fp") == (fingerprint(new),)
 
 
 def test_a_database_that_has_gone_back_sends_nothing(table: Table) -> None:

@@ -19,6 +19,7 @@ THIRD_PARTY = {
     "aiohttp": {"clients"},  # types only
     "anthropic": {"clients"},
     "certifi": {"wire"},
+    "cryptography": {"store"},
     "httpx": {"support", "clients", "cli"},  # types only, but for the demo, which is a client like any other
     "httpx2": {"support", "clients"},  # types only
     "idna": {"clients"},

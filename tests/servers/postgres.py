@@ -42,6 +42,21 @@ def missing(*names: str) -> tuple[str, str] | None:
     return None
 
 
+def key_files(folder: Path, *, access: int = 1, refresh: int = 1) -> dict[str, str]:
+    """Parameters for `Cluster.url`: files with so many new keys each."""
+    from base64 import b64encode
+
+    folder.mkdir(mode=0o700, exist_ok=True)
+    named = {}
+    for name, count in (("access", access), ("refresh", refresh)):
+        path = folder / f"{name}.keys"
+        lines = [b64encode(os.urandom(32)).decode() for _ in range(count)]
+        path.write_text("\n".join(["# of the tests", *lines, ""]))
+        path.chmod(0o600)
+        named[f"{name}-key-file"] = str(path)
+    return named
+
+
 def not_as_root() -> list[str]:
     """What starts a program as the user `postgres`, where the tests run as root: the server refuses root."""
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from servers.postgres import Cluster
+from servers.postgres import Cluster, key_files
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore, MemoryStore, claims, owners
@@ -91,9 +91,9 @@ def file_store(tmp_path: Path, clock: HandClock) -> FileStore:
     return store
 
 
-@pytest.fixture(params=["file", "memory", "postgres"])
+@pytest.fixture(params=["file", "memory", "postgres", "encrypted"])
 def place(request: pytest.FixtureRequest, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Place:
-    if request.param == "postgres":
+    if request.param in {"postgres", "encrypted"}:
         return in_a_database(request, clock)
     return on_this_host(request, clock, monkeypatch)
 
@@ -136,7 +136,8 @@ def in_a_database(request: pytest.FixtureRequest, clock: HandClock) -> Place:
     """A row of its own; what a test does to it, the administrator does."""
     cluster: Cluster = request.getfixturevalue("postgres")
     key = cluster.new_key()
-    store = PostgresStore(cluster.url(), key)
+    keys = key_files(request.getfixturevalue("tmp_path") / "keys") if request.param == "encrypted" else {}
+    store = PostgresStore(cluster.url(**keys), key)
     request.addfinalizer(store.close)
     store.look(60.0)
 

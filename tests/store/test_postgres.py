@@ -449,9 +449,24 @@ class TestSpill:
             assert row.store.read().token == pair(2)
         assert not kept.exists()
 
+    def test_a_login_drops_the_answers_to_other_pairs(self, row: Row, pair: Callable[..., Token]) -> None:
+        """The answer to an older pair goes with the login that replaces it; those to the new pair and to the claim that a
+        logout takes along stay."""
+        with row.store.locked(10.0):
+            row.store.put(pair(1))
+            for number in (1, 2, 3):
+                row.store._spill.keep(fingerprint(pair(number)), pair(number + 1))
+            row.store.put(pair(2))
+            assert [row.store._spill.answer(fingerprint(pair(number))) for number in (1, 2, 3)] == [None, pair(3), None]
+            row.change(
+                "claim_fp = %s, claim_nonce = '0011223344556677', claim_owner = '{}', claim_at = clock_timestamp()",
+                fingerprint(pair(2)),
+            )
+            row.store.sign_out(5.0)
+            assert row.store._spill.answer(fingerprint(pair(2))) == pair(3)
+
     def test_a_torn_one_is_none(self, row: Row, pair: Callable[..., Token], tmp_path: Path) -> None:
         """Half a file is no answer."""
-        assert row.store._spill is not None
         row.store._spill.keep(FP, pair(2))
         (kept,) = (tmp_path / "spill").glob("*.answer")
         kept.write_bytes(kept.read_bytes()[:-20])
@@ -461,7 +476,6 @@ class TestSpill:
         """This host has seen a newer generation, in another process: the record says why it must not be sent."""
         with row.store.locked(10.0):
             row.store.put(pair(1))
-        assert row.store._spill is not None
         row.store._spill.see(Seen(row.store.stamp()[0] + 1, FP))
         with row.store.locked(10.0):
             problem = row.store.read().problem

@@ -36,6 +36,20 @@ def test_an_unfinished_claim_takes_its_room_and_says_whose_it_is(file_store: Fil
     assert json.loads(path.read_bytes()) == {"claim": about, "closed": True}
 
 
+@pytest.mark.parametrize("data", [b'{"access_token": ', b""])
+def test_a_record_that_cannot_be_read_voids_no_claim(file_store: FileStore, data: bytes) -> None:
+    """While another program writes the record, its pair is unknown: an answer beside it may be the answer to that pair. Once the
+    record can be read, claims on other pairs go."""
+    file_store.path.write_bytes(data)
+    with file_store.locked(0.0):
+        file_store.stage(Claim("made", OTHER_FP, nonce="0011223344556677"), Token("a2", "r2", 5.0, 9.0))
+        file_store.claim(FP)
+        assert file_store.peek_claim(OTHER_FP).state == "staged"
+        file_store.path.write_bytes(GOOD)
+        file_store.claim(FP)
+        assert file_store.peek_claim(OTHER_FP).state == "none"
+
+
 @pytest.mark.parametrize(
     "answer", [Token("a2", "r2", 5.0, 9.0, issuer="https://x"), Token("a" * 20_000, "r", 5.0, 9.0)]
 )

@@ -12,9 +12,11 @@ from kimi_auth.support.extras import install
 from kimi_auth.support.language import tr
 from kimi_auth.support.text import clean
 
-__all__ = ["SCHEMES", "Address", "same_database"]
+__all__ = ["ACCESS_KEYS", "REFRESH_KEYS", "SCHEMES", "Address", "same_database"]
 
 SCHEMES = ("postgresql://", "postgres://")
+ACCESS_KEYS, REFRESH_KEYS = "access-key-file", "refresh-key-file"
+"""Parameters of our own: the paths of the files with the keys that tokens are encrypted with (`encryption`)."""
 
 _AS_IS: dict[str, Any] = {
     "application_name": "kimi-auth",
@@ -29,7 +31,8 @@ _AS_IS: dict[str, Any] = {
 
 
 class Address:
-    """A database. `parameters` are libpq's, the password among them; nothing else of this object shows it.
+    """A database. `parameters` are libpq's, the password among them; nothing else of this object shows it. `key_files`: the
+    files that the address names, by `ACCESS_KEYS` and `REFRESH_KEYS`.
 
     Raises ConfigError for text that libpq cannot read, where psycopg is missing, and for a database on another host that is
     not asked over TLS with its name checked (`sslmode=verify-full`): everything less sends refresh tokens to whom it meets.
@@ -42,6 +45,7 @@ class Address:
         except ImportError:
             words = tr("a store in PostgreSQL needs a package that is not installed")
             raise ConfigError(words, hint=install("postgres")) from None
+        text, self.key_files = _without_ours(text)
         given: dict[str, Any] | None = None
         if text.startswith(SCHEMES):
             with suppress(ProgrammingError, UnicodeError):  # their messages quote the text
@@ -93,7 +97,7 @@ class Address:
         from urllib.parse import quote, urlencode
 
         kept = {name: value for name, value in self._given.items() if name not in {"password", "sslpassword"}}
-        return f"postgresql:///?{urlencode(kept, quote_via=quote)}"
+        return f"postgresql:///?{urlencode(kept | self.key_files, quote_via=quote)}"
 
     @property
     def name(self) -> str:
@@ -108,6 +112,25 @@ class Address:
 def same_database(address: Address, text: str) -> bool:
     """Whether `text`, an address too, leads to the same database. Raises ConfigError."""
     return Address(text).name == address.name
+
+
+def _without_ours(text: str) -> tuple[str, dict[str, str]]:
+    """The address as libpq takes it, and the parameters of our own in it. Raises ConfigError."""
+    from urllib.parse import unquote
+
+    start, _, query = text.partition("?")
+    parts = [part.partition("=") for part in query.split("&")]
+    ours = {name: unquote(value) for name, _, value in parts if name in {ACCESS_KEYS, REFRESH_KEYS}}
+    if not ours:
+        return text, {}
+    for name, path in ours.items():
+        if not path.startswith("/") or "\0" in path:
+            raise ConfigError(
+                tr("the store's address names no absolute path as {name}", name=name),
+                hint=tr("for example: {command}", command=f"{name}=/etc/kimi-auth/keys"),
+            )
+    rest = "&".join("".join(part) for part in parts if part[0] not in ours)
+    return (f"{start}?{rest}" if rest else start), ours
 
 
 def _may_show_a_password(text: str, database: str) -> bool:

@@ -22,6 +22,7 @@ from kimi_auth.token import Token
 
 from . import sql
 from .address import Address
+from .encryption import Cipher
 from .line import Line, line_of
 from .row import Row, decode_owner, encode_owner, encode_token
 from .spill import Spill
@@ -136,6 +137,7 @@ class DueRows:
         self.address = Address(url)
         self._line: Line = line_of(self.address, clock)
         self._folder = folder
+        self.cipher = Cipher(self.address)
 
     @property
     def clock(self) -> Clock:
@@ -201,12 +203,16 @@ class DueRows:
 
     def commit(self, taken: Taken, fp: str, token: Token) -> Row | None:
         """The answer to pair `fp` becomes the pair; None if another pair, or none, is there."""
-        params = encode_token(token, self._line.clock.wall_s()) | {"fp": fp, "empty": formats.EMPTY_FP}
+        params = encode_token(token, self._line.clock.wall_s(), taken.key, self.cipher) | {
+            "fp": fp,
+            "empty": formats.EMPTY_FP,
+        }
         rows = self._line.ask(sql.COMMIT, {"key": taken.key, **params})
         row = _row(rows[0]) if rows else None
         if row is not None:
-            seen = row.seen
-            self.spill(taken.key, lambda spill: (spill.drop(fp), spill.see(seen)))
+            spill = self.spill(taken.key)
+            spill.drop(fp)
+            spill.see(row.seen)
         return row
 
     def look(self, key: str) -> Row:
@@ -235,11 +241,9 @@ class DueRows:
         if tells and rows:
             self._line.ask(sql.TELL, {"message": f"{taken.key} {rows[0]['generation']}"})
 
-    def spill(self, key: str, use: Any) -> Any:
-        """`use(Spill)` on what this host keeps of the row; None for a host without a disk."""
-        if self._folder is None:
-            return None
-        return use(Spill(self._folder, f"{self.address.name}.{key.replace('/', '.')}"))
+    def spill(self, key: str) -> Spill:
+        """What this host keeps of the row."""
+        return Spill(self._folder, self.address, key, self.cipher)
 
     def close(self) -> None:
         """Ends the connection."""

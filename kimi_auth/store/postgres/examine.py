@@ -13,22 +13,27 @@ from kimi_auth.support.language import tr
 from . import sql
 
 if TYPE_CHECKING:
+    from .encryption import Cipher
     from .line import Line
     from .spill import Spill
 
 __all__ = ["examine"]
 
+IDS_MAX = 4
+"""Missing keys that are named; the rest is named once these are there."""
+
 APART_S = 5.0
 """Clocks of host and database that differ by more are worth a word; nothing depends on it."""
 
 
-def examine(line: Line, key: str, spill: Spill | None) -> Iterator[Finding]:
+def examine(line: Line, key: str, spill: Spill, cipher: Cipher, keys_used: str) -> Iterator[Finding]:
     """Each finding with its next step. Asks the database; one that cannot be asked is the only finding."""
     began_s = time.monotonic()
     try:
         (found,) = line.ask(sql.EXAMINE, {})
         took_ms = (time.monotonic() - began_s) * 1000
         line.look(key)
+        used = line.ask(keys_used, {})
     except StorageError as error:
         yield Finding(tr("database"), error.message, error.hint)
         return
@@ -40,8 +45,9 @@ def examine(line: Line, key: str, spill: Spill | None) -> Iterator[Finding]:
     yield from _durable(found)
     yield from _room(line, found)
     yield from _secrets(found)
+    yield _encryption(cipher, used)
     yield from _time(found)
-    if kept := spill.kept() if spill else ():
+    if kept := spill.kept():
         words = tr("{number} renewed logins wait on this host for the database", number=len(kept))
         yield Finding(tr("answers"), words, "kimi-auth token")
 
@@ -88,6 +94,26 @@ def _secrets(found: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(tr("log"), words, "ALTER SYSTEM SET log_parameter_max_length = 0")
     else:
         yield Finding(tr("log"), tr("has no values of statements"))
+
+
+def _encryption(cipher: Cipher, used: list[dict[str, Any]]) -> Finding:
+    """Which keys write, how many tokens of the table they have not written, and whether each that is needed is here."""
+    here = {"access": cipher.ids("access"), "refresh": cipher.ids("refresh")}
+    missing = sorted({one["id"] for one in used if one["id"] and one["id"] not in here[one["part"]]})
+    if missing:
+        words = tr("there are tokens under keys that are not here: {ids}", ids=", ".join(missing[:IDS_MAX]))
+        step = tr("add the key to its file, and name the file in KIMI_AUTH_STORE")
+        return Finding(tr("encryption"), words, step)
+    if not cipher.writes:
+        return Finding(tr("encryption"), tr("no: tokens are stored as they are"))
+    told = [tr("access tokens with the key {id}", id=here["access"][0])] if here["access"] else []
+    told += [tr("refresh tokens with {id}", id=here["refresh"][0])] if here["refresh"] else []
+    if plain := sum(one["number"] for one in used if not one["id"]):
+        told.append(tr("{number} tokens are plain until their next renewal", number=plain))
+    for one in used:
+        if one["id"] and one["id"] != here[one["part"]][0]:
+            told.append(tr("{number} under the earlier key {id}", number=one["number"], id=one["id"]))
+    return Finding(tr("encryption"), ", ".join(told))
 
 
 def _time(found: dict[str, Any]) -> Iterator[Finding]:

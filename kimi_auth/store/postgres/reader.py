@@ -36,7 +36,9 @@ class PostgresReader(PostgresReading):
     """One credential in a database, for a member of `kimi_auth_reader`. Arguments as for `PostgresStore`."""
 
     def __init__(self, url: str, key: str, *, clock: Clock | None = None) -> None:
-        super().__init__(Address(url), key, None, clock or SystemClock(), look=sql.READ_ACCESS)
+        super().__init__(
+            Address(url), key, None, clock or SystemClock(), look=sql.READ_ACCESS, keys_used=sql.KEYS_OF_ACCESS
+        )
 
     def holder(self) -> str:
         return str(tr("the process that renews"))

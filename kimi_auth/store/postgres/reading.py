@@ -15,11 +15,13 @@ from kimi_auth.support.language import tr
 
 from . import sql
 from .address import Address
+from .encryption import Cipher
 from .examine import examine
 from .lease import PostgresHold
 from .line import line_of
-from .row import Row
+from .row import WITNESSED_S, Row
 from .spill import Seen, Spill
+from .told import not_asked, not_writable
 
 __all__ = ["PostgresReading"]
 
@@ -30,7 +32,16 @@ KEY_MAX = 200
 class PostgresReading:
     """The row `key`, as this process knows it."""
 
-    def __init__(self, address: Address, key: str, folder: Path | None, clock: Clock, *, look: str = sql.LOOK) -> None:
+    def __init__(
+        self,
+        address: Address,
+        key: str,
+        folder: Path | None,
+        clock: Clock,
+        *,
+        look: str = sql.LOOK,
+        keys_used: str = sql.KEYS_USED,
+    ) -> None:
         if not key or len(key) > KEY_MAX or not key.isascii() or not key.isprintable():
             raise ConfigError(tr("the credential's key {key!r} is not of the form oauth/<a-z, 0-9, ->", key=key))
         self.key = key
@@ -38,8 +49,9 @@ class PostgresReading:
         self._line = line_of(address, clock, look=look)
         self._place = self._line.place(key)
         self._hold: PostgresHold | None = None
-        name = f"{address.name}.{key.replace('/', '.')}"
-        self._spill = Spill(folder, name) if folder is not None else None
+        self._keys_used = keys_used
+        self._cipher = Cipher(address, reads_only=look != sql.LOOK)
+        self._spill = Spill(folder, address, key, self._cipher)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.key!r}, {self.address!r})"
@@ -56,7 +68,7 @@ class PostgresReading:
         return self._line.clock
 
     def examine(self) -> Iterator[Finding]:
-        yield from examine(self._line, self.key, self._spill)
+        yield from examine(self._line, self.key, self._spill, self._cipher, self._keys_used)
 
     def is_current(self) -> bool:
         return self._place.is_current()
@@ -109,7 +121,7 @@ class PostgresReading:
     def leftovers(self) -> tuple[str, ...]:
         row = self._place.row
         aside = tr("{location}: {number} in kimi_auth.aside", location=self.location, number=row.asides if row else 0)
-        return (*((str(aside),) if row and row.asides else ()), *(self._spill.kept() if self._spill else ()))
+        return (*((str(aside),) if row and row.asides else ()), *self._spill.kept())
 
     def holder(self) -> str:
         row = self._place.row
@@ -162,9 +174,14 @@ class PostgresReading:
         return row
 
     def _shown_snapshot(self, row: Row) -> Snapshot:
-        snapshot = row.snapshot(self.location)
+        snapshot = row.snapshot(self.location, self._cipher)
         if snapshot.state != "present":
             return snapshot
+        if self._hold is not None:
+            try:
+                self._spill.answer(snapshot.fp)
+            except StorageError as problem:  # the answer to this pair: without its key the pair must not be sent
+                return Snapshot("unreachable", snapshot.stamp, snapshot.token, snapshot.fp, problem)
         if not row.is_writable:
             return snapshot._replace(problem=self._not_writable())
         if self._newest().forbids(row.seen):
@@ -174,20 +191,23 @@ class PostgresReading:
     def _newest(self) -> Seen:
         """The newest generation that this process has seen; under the lock, that this host has."""
         own = self._place.newest
-        return own.then(self._spill.newest()) if self._hold is not None and self._spill is not None else own
+        return own.then(self._spill.newest()) if self._hold is not None else own
 
     def _unreachable(self, row: Row | None) -> Snapshot:
         row = row or self._place.row
         problem = self._line.problem
-        problem = problem.reworded() if problem else _not_asked(self.location)
-        last = row.snapshot(self.location) if row is not None else Snapshot("absent")
+        problem = problem.reworded() if problem else not_asked(self.location)
+        last = row.snapshot(self.location, self._cipher) if row is not None else Snapshot("absent")
         return Snapshot("unreachable", last.stamp, last.token, last.fp, problem)
 
     def _claim(self, row: Row, fp: str | None) -> Claim:
-        claim = row.claim(fp, self._me(), self._place.passed_s)
-        if claim.state != "staged" and self._hold is not None and self._spill is not None:
-            pair = claim.fp or fp or ""
-            if pair and (answer := self._spill.answer(pair)) is not None:
+        claim = row.claim(fp, self._me(), self._place.passed_s, self._cipher)
+        if claim.state != "staged" and self._hold is not None and (pair := claim.fp or fp or ""):
+            try:
+                answer = self._spill.answer(pair)
+            except StorageError:
+                return claim._replace(state="in_flight", fp=pair, wait_s=WITNESSED_S)
+            if answer is not None:
                 return claim._replace(state="staged", fp=pair, staged=answer, wait_s=0.0)
         return claim
 
@@ -200,9 +220,8 @@ class PostgresReading:
         return self._hold
 
     def _not_writable(self) -> StoreUnwritable:
-        return StoreUnwritable(
-            tr("{location} takes no writes: it is a replica, or the role may only read", location=self.location),
-            hint=tr("see what the role may do: kimi-auth store check"),
+        return not_writable(
+            tr("{location} takes no writes: it is a replica, or the role may only read", location=self.location)
         )
 
     def _gone_back(self) -> StorageError:
@@ -213,11 +232,3 @@ class PostgresReading:
             ),
             hint=tr("ask who restored it; then sign in again: kimi-auth login --force"),
         )
-
-
-def _not_asked(location: str) -> StorageError:
-    return StorageError(
-        tr("{location} has not answered yet", location=location),
-        hint=tr("look closer: kimi-auth store check"),
-        is_transient=True,
-    )

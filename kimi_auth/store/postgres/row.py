@@ -6,16 +6,17 @@ import json
 import random
 from typing import NamedTuple
 
-from kimi_auth.errors import CorruptCredential
+from kimi_auth.errors import CorruptCredential, StorageError
 from kimi_auth.store import claims, formats
 from kimi_auth.store.contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
 from kimi_auth.store.owners import Owner, is_certainly_dead, printable
 from kimi_auth.support.language import tr
 from kimi_auth.token import RecordError, Token, fingerprint, lifetime_s, parse_record, window_s
 
+from .encryption import Cipher
 from .spill import Seen
 
-__all__ = ["Row", "decode_owner", "decode_token", "encode_owner", "encode_staged", "encode_token"]
+__all__ = ["Row", "decode_owner", "encode_owner", "encode_staged", "encode_token"]
 
 DUE_JITTER = 0.1
 WITNESSED_S = 5.0
@@ -71,24 +72,58 @@ class Row(NamedTuple):
         """Its generation, and its pair."""
         return Seen(self.generation or 0, "" if self.fp == formats.EMPTY_FP else self.fp or "")
 
-    def snapshot(self, location: str) -> Snapshot:
-        """The record alone."""
+    def snapshot(self, location: str, cipher: Cipher) -> Snapshot:
+        """The record alone. One that is encrypted with a key that is not here cannot be asked for: it is neither absent nor
+        corrupt, so no login and no logout writes over it."""
         if not self.fp:
             return Snapshot("absent")
-        token = decode_token(self.access, self.refresh, self.about, self.expires_at, self.signed_out_at)
+        try:
+            token = self._token(cipher)
+            self.answer(cipher)
+        except StorageError as no_key:
+            return Snapshot("unreachable", self.stamp, problem=no_key)
         # The answer to a pair under another fingerprint could not be committed: such a row must not be sent.
         if token is None or self.fp not in {UNSEEN, fingerprint(token)}:
             problem = CorruptCredential(tr("{location}: the row is no credential", location=location))
             return Snapshot("corrupt", self.stamp, problem=problem)
         return Snapshot("present", self.stamp, token, fingerprint(token))
 
-    def claim(self, fp: str | None, me: Owner, passed_s: float) -> Claim:
+    def _token(self, cipher: Cipher) -> Token | None:
+        """The pair; None if the columns hold none that can be understood. Raises StorageError where its key is not here."""
+        key, fp = self.key or "", None if self.fp == UNSEEN else self.fp
+        try:
+            record = json.loads(self.about or "")
+            if not isinstance(record, dict):
+                return None
+            record |= {
+                "access_token": _text(cipher.open("access", key, fp, self.access)),
+                "refresh_token": _text(cipher.open("refresh", key, fp, self.refresh)),
+                "expires_at": self.expires_at or 0.0,
+            }
+            return parse_record(record | ({"signed_out_at": self.signed_out_at} if self.signed_out_at else {}))
+        except (ValueError, RecursionError, RecordError):
+            return None
+
+    def answer(self, cipher: Cipher) -> Token | None:
+        """The answer that is staged; None for none, or a torn one. Raises StorageError where its key is not here."""
+        if not self.staged:
+            return None
+        try:
+            return parse_record(json.loads(cipher.open("staged", self.key or "", self.claim_fp or "", self.staged)))
+        except (ValueError, RecursionError, RecordError):
+            return None
+
+    def claim(self, fp: str | None, me: Owner, passed_s: float, cipher: Cipher) -> Claim:
         """The claim on pair `fp`, None for the one that is there, `passed_s` seconds after this row was read."""
         if not self.claim_nonce or (fp is not None and fp != self.claim_fp):
             return Claim("none", fp or "")
         owner = decode_owner(self.claim_owner)
         found = Claim("none", self.claim_fp or "", owner=owner.text, nonce=self.claim_nonce)
-        if (staged := decode_staged(self.staged)) is not None:
+        try:
+            staged = self.answer(cipher)
+        except StorageError:  # there is an answer: its pair must not be sent again
+            return found._replace(state="in_flight", wait_s=WITNESSED_S)
+        if staged is not None:
             return found._replace(state="staged", staged=staged)
         if self.claim_closed or is_certainly_dead(owner, me):
             return found._replace(state="interrupted")
@@ -115,50 +150,25 @@ class Row(NamedTuple):
         return decode_owner(self.holder)
 
 
-def encode_token(token: Token, now_s: float) -> dict[str, object]:
-    """The columns of a pair that is installed at `now_s`, database time. Raises StoreUnwritable for one that no reader
-    would accept."""
+def encode_token(token: Token, now_s: float, key: str, cipher: Cipher) -> dict[str, object]:
+    """The columns of a pair that is installed in the row `key` at `now_s`, database time. Raises StoreUnwritable for one that no
+    reader would accept."""
     formats.encode_record(token)
-    record = token.record()
+    record, fp = token.record(), fingerprint(token)
     return {
-        "access": _bytes(token.access_token),
-        "refresh": _bytes(token.refresh_token),
+        "access": cipher.seal("access", key, fp, _bytes(token.access_token)),
+        "refresh": cipher.seal("refresh", key, fp, _bytes(token.refresh_token)),
         "about": json.dumps({key: value for key, value in record.items() if key not in _APART}),
         "expires_at": token.expires_at_s,
         "signed_out_at": token.signed_out_at_s or None,
-        "new": fingerprint(token),
+        "new": fp,
         "due_in_s": _due_in_s(token, now_s),
     }
 
 
-def decode_token(
-    access: bytes | None,
-    refresh: bytes | None,
-    about: str | None,
-    expires_at: float | None,
-    signed_out_at: float | None,
-) -> Token | None:
-    """The pair in these columns; None if they hold none that can be understood."""
-    try:
-        record = json.loads(about or "")
-        if not isinstance(record, dict):
-            return None
-        record |= {"access_token": _text(access), "refresh_token": _text(refresh), "expires_at": expires_at or 0.0}
-        return parse_record(record | ({"signed_out_at": signed_out_at} if signed_out_at else {}))
-    except (ValueError, RecursionError, RecordError):
-        return None
-
-
-def encode_staged(token: Token) -> bytes:
-    """An answer that is not the pair yet."""
-    return json.dumps(token.record()).encode()
-
-
-def decode_staged(data: bytes | None) -> Token | None:
-    try:
-        return parse_record(json.loads(data)) if data else None
-    except (ValueError, RecursionError, RecordError):
-        return None
+def encode_staged(token: Token, key: str, fp: str, cipher: Cipher) -> bytes:
+    """The answer to the pair `fp`, which is not the pair of the row `key` yet."""
+    return cipher.seal("staged", key, fp, json.dumps(token.record()).encode())
 
 
 def encode_owner(owner: Owner, line: int = 0) -> str:

@@ -37,6 +37,8 @@ __all__ = [
     "EXAMINE",
     "FORGET",
     "INCARNATION",
+    "KEYS_OF_ACCESS",
+    "KEYS_USED",
     "LEASE_S",
     "LISTEN",
     "LOGINS",
@@ -361,6 +363,21 @@ SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_r
     extract(epoch FROM clock_timestamp())::float8 AS now_s, kimi_auth.incarnation() AS incarnation,
     current_user AS role, has_table_privilege('kimi_auth.credentials', 'UPDATE') AS may_write
 """
+
+_KEY_OF = """
+SELECT part, CASE WHEN substr(value, 1, 4) = '\\xff4b4101'::bytea THEN encode(substr(value, 5, 4), 'hex') ELSE '' END AS id,
+    count(*) AS number
+FROM ({values}) AS kept WHERE octet_length(value) > 0 GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_VALUES = " UNION ALL ".join(
+    f"SELECT '{'access' if name == 'access' else 'refresh'}' AS part, {name} AS value FROM kimi_auth.credentials"
+    for name in ("access", "refresh", "staged")
+)
+KEYS_USED = _KEY_OF.format(values=_VALUES)
+"""Which keys the tokens of the whole table are encrypted with; the id "" is of plain ones."""
+
+KEYS_OF_ACCESS = _KEY_OF.format(values="SELECT 'access' AS part, access AS value FROM kimi_auth.access_tokens")
+"""The same for a reader."""
 
 READ_ACCESS = """
 SELECT a.key, a.access, NULL::bytea AS refresh, a.about, a.expires_at, a.signed_out_at,

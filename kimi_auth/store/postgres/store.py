@@ -89,7 +89,7 @@ class PostgresStore(PostgresReading):
         if (kept := self._claim(self._row(), fp)).state == "staged":
             return kept
         found = self._shown_snapshot(self._row())
-        if found.state == "present" and found.problem is not None:
+        if found.state in {"present", "unreachable"} and found.problem is not None:
             raise found.problem
         mine = self._new_claim(hold, fp)
         if self._write(sql.CLAIM, mine):
@@ -121,20 +121,24 @@ class PostgresStore(PostgresReading):
     def withdraw_claim(self, claim: Claim) -> None:
         self._need()
         self._write(sql.WITHDRAW, {"fp": claim.fp, "nonce": claim.nonce})
-        self._spilled(claim.fp, None)
+        self._spill.drop(claim.fp)
 
     def stage(self, claim: Claim, token: Token) -> None:
         hold = self._need()
         formats.encode_record(token)  # raises for a pair that no reader would accept
         owner = encode_owner(self._me())
         nonce = claim.nonce or token_hex(8)
-        params = {"fp": claim.fp, "nonce": nonce, "owner": owner, "staged": encode_staged(token)}
+        params = {
+            "fp": claim.fp,
+            "nonce": nonce,
+            "owner": owner,
+            "staged": encode_staged(token, self.key, claim.fp, self._cipher),
+        }
         try:
             self._write(sql.STAGE, params)
         except StorageError as error:
-            if self._spill is None:
+            if not self._spill.keep(claim.fp, token):
                 raise
-            self._spilled(claim.fp, token)
             log.warning("the database could not take a renewed login, it is kept on this host: %s", error.message)
         if nonce in hold.nonces:
             hold.nonces.remove(nonce)
@@ -152,8 +156,8 @@ class PostgresStore(PostgresReading):
             if found.fp != new and not (is_older and self._write(sql.COMMIT, params | {"fp": found.fp})):
                 return "superseded"
             self._write(sql.SWEEP, {"fp": new, "keeps_claim": False})
-        self._spilled(claim.fp, None)
-        self._seen()
+        self._spill.drop(claim.fp)
+        self._spill.see(self._row().seen)
         return self._shown_snapshot(self._row())
 
     def put(self, token: Token) -> None:
@@ -172,9 +176,10 @@ class PostgresStore(PostgresReading):
             self._line.ask(sql.ASIDE, {"key": self.key})
         if not self._write(sql.PUT, params | {"fp": params["new"], "keeps_claim": keeps_claim}):
             raise hold.lost()
-        self._place.newest = self._row().seen  # a login is newer than all that was seen, also with the same pair
-        if self._spill is not None:
-            self._spill.note(self._row().seen)
+        row = self._row()
+        self._place.newest = row.seen  # a login is newer than all that was seen, also with the same pair
+        self._spill.note(row.seen)
+        self._spill.drop_others({row.fp or "", row.claim_fp or ""})  # as PUT does with claims
 
     def tidy(self, now_s: float) -> None:
         hold = self._need()
@@ -236,14 +241,14 @@ class PostgresStore(PostgresReading):
             )
         self._now()
         target._now()
-        target._seen()
+        target._spill.see(target._row().seen)
         return view.snapshot.fp
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 
     def _encoded(self, token: Token) -> dict[str, Any]:
         """The columns of a pair that is installed now."""
-        return encode_token(token, self._line.clock.wall_s())
+        return encode_token(token, self._line.clock.wall_s(), self.key, self._cipher)
 
     def _mine(self, statement: str, params: Mapping[str, object]) -> None:
         """A write that only the holder of the lease may do. Raises LockLost."""
@@ -277,16 +282,3 @@ class PostgresStore(PostgresReading):
                 hint=tr("sign in again: kimi-auth login"),
             )
         return claim
-
-    def _spilled(self, fp: str, token: Token | None) -> None:
-        """Keeps an answer on this host, or drops it."""
-        if self._spill is None:
-            return
-        if token is None:
-            self._spill.drop(fp)
-        else:
-            self._spill.keep(fp, token)
-
-    def _seen(self) -> None:
-        if self._spill is not None:
-            self._spill.see(self._row().seen)

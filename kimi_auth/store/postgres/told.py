@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from .address import Address
 
-__all__ = ["explain", "no_answer"]
+__all__ = ["explain", "no_answer", "not_asked", "not_writable"]
+
+LOOK_CLOSER = tr("look closer: kimi-auth store check")
 
 _QUOTED = ("08", "25", "28", "3D", "53", "55", "57")
 """Classes of SQLSTATE whose primary message names the server's state: connection, transaction state, authorization,
@@ -34,10 +36,7 @@ def explain(error: psycopg.Error, address: Address) -> StorageError:
     words = clean(str(error.diag.message_primary or ("" if state else _first_line(error))))
     if state in _MAY_NOT:
         why = words if state != "42501" else tr("the role may not do that")
-        return StoreUnwritable(
-            tr("{location} takes no writes: {reason}", location=address, reason=why),
-            hint=tr("see what the role may do: kimi-auth store check"),
-        )
+        return not_writable(tr("{location} takes no writes: {reason}", location=address, reason=why))
     if state in _NO_SCHEMA:
         return StorageError(
             tr("{location} has no tables of kimi-auth, or older ones", location=address),
@@ -46,22 +45,29 @@ def explain(error: psycopg.Error, address: Address) -> StorageError:
     if not state or state.startswith(_QUOTED):
         return StorageError(
             tr("{location} cannot be reached: {reason}", location=address, reason=words or type(error).__name__),
-            hint=tr("look closer: kimi-auth store check"),
+            hint=LOOK_CLOSER,
             is_transient=True,
         )
     return StorageError(
-        tr("{location} refused a statement (SQLSTATE {state})", location=address, state=state),
-        hint=tr("look closer: kimi-auth store check"),
+        tr("{location} refused a statement (SQLSTATE {state})", location=address, state=state), hint=LOOK_CLOSER
     )
 
 
 def no_answer(address: Address) -> StorageError:
     """The error for a database that is silent."""
-    return StorageError(
-        tr("{location} cannot be reached: no answer", location=address),
-        hint=tr("look closer: kimi-auth store check"),
-        is_transient=True,
-    )
+    words = tr("{location} cannot be reached: no answer", location=address)
+    return StorageError(words, hint=LOOK_CLOSER, is_transient=True)
+
+
+def not_asked(location: str) -> StorageError:
+    """The error before the first answer of a database."""
+    words = tr("{location} has not answered yet", location=location)
+    return StorageError(words, hint=LOOK_CLOSER, is_transient=True)
+
+
+def not_writable(words: str) -> StoreUnwritable:
+    """The error for a session that may only read."""
+    return StoreUnwritable(words, hint=tr("see what the role may do: kimi-auth store check"))
 
 
 def _first_line(error: psycopg.Error) -> str:
