@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kimi_auth import files
 from kimi_auth.store import medium
@@ -81,16 +81,15 @@ class Spill:
         try:
             found = files.read_bounded(self._folder / self._answer_to(fp), ANSWER_MAX_BYTES) if self._folder else None
             data = json.loads(found.data) if found else None
-            record = self._record(data, fp) if isinstance(data, dict) else None
-            return None if record is None else parse_record(record)
+            if not isinstance(data, dict):
+                return None
+            if isinstance(sealed := data.get("sealed"), str):
+                opened = self._cipher.open("spill", self._key, fp, b64decode(sealed, validate=True))
+                return parse_record(json.loads(opened))
+            record = data.get("record")
+            return parse_record(record) if data.get("sha256") == _checksum(record) else None
         except (OSError, ValueError, RecursionError, RecordError):
             return None
-
-    def _record(self, data: dict[str, Any], fp: str) -> object:
-        if isinstance(sealed := data.get("sealed"), str):
-            return json.loads(self._cipher.open("spill", self._key, fp, b64decode(sealed, validate=True)))
-        record = data.get("record")
-        return record if data.get("sha256") == _checksum(record) else None
 
     def drop(self, fp: str) -> None:
         """Removes it; nothing to do where there is none."""
