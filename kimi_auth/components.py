@@ -32,9 +32,9 @@ from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
-    from kimi_auth.login.device_login import LoginConfig
     from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
+    from kimi_auth.login.ports import LoginConfig
     from kimi_auth.machine import Library
     from kimi_auth.models.kept_account import KeptAccount
     from kimi_auth.wire import OAuthServer
@@ -76,7 +76,7 @@ class Components(ChosenLogin):
         self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
         self.host_clock: Clock = self.clock
-        self.stores = stores
+        self.stores, self.is_alone = stores, store is not None
         if not has_given_store and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
             store, renewing = self.elsewhere(url)
             server = server or renewing

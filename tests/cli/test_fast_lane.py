@@ -409,7 +409,7 @@ def login(home: Path) -> House:
 
 
 FREE = {"__future__", "_json", "_sha2", "_sha256"}
-OURS = {"kimi_auth", "kimi_auth.__main__", "kimi_auth.selection", "kimi_auth.token"}
+OURS = {"kimi_auth", "kimi_auth.__main__", "kimi_auth.quick_files", "kimi_auth.selection", "kimi_auth.token"}
 HERE = [
     ["token"],
     ["token", "--platform", "kimi-code"],
