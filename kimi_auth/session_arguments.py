@@ -36,7 +36,7 @@ def checked_account(account: str | None) -> str | None:
 
 
 def given(**arguments: object) -> list[str]:
-    """The names of the arguments that were given."""
+    """The names of the session's arguments that were given."""
     return [name for name, value in arguments.items() if value is not None]
 
 

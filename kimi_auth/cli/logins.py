@@ -61,7 +61,7 @@ class Login:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What a program may know of it."""
+        """What `status --json` tells a program of one of the home's logins."""
         found = self.status
         return {
             "platform": found.platform,

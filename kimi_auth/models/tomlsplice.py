@@ -230,7 +230,7 @@ class _Additions:
         return _Line(f"{indent}{words}{self._newline}", base, indent)
 
     def text(self) -> str:
-        """The text with all that was put into it."""
+        """The TOML text with all changes, put together once."""
         splices = [*self._values, *starmap(self._filled, self._inside.values())]
         splices += ((at, at, self._ended(at) + "".join(_in_order(lines))) for at, lines in self._below.items())
         top = "".join(_in_order([self._top])) + self._newline if self._top else ""
