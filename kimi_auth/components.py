@@ -205,7 +205,7 @@ class Components(ChosenLogin):
 
     @property
     def in_config(self) -> PlatformConfig | ConfigLeftAlone:
-        """The platform's part of config.toml."""
+        """What these components change of config.toml: the platform's part."""
         if not self.home.kind.owns_config:
             return ConfigLeftAlone()
         return PlatformConfig(self.config, self.platform, self.is_in_use)

@@ -61,7 +61,7 @@ def _is_below(node: Node, paths: frozenset[KeyPath]) -> bool:
 
 
 def _inline_cuts(text: str, nodes: list[Node], paths: frozenset[KeyPath]) -> list[Splice]:
-    """The pairs to go that stand in an inline table which itself stays, each with the comma that belongs to it."""
+    """The pairs to cut out of a TOML text that stand in an inline table which itself stays, each with the comma that belongs to it."""
     cuts: list[Splice] = []
     goes_whole, at = False, 0
     for node in nodes:
