@@ -10,15 +10,25 @@ spellings of theirs that leave no doubt.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import time
 
+from kimi_auth.quick_files import (
+    FallThrough,
+    binding_at,
+    config_in,
+    decode,
+    look_at,
+    must_be_missing,
+    must_be_ours,
+    names_our_platform,
+    read_small,
+    record_at,
+)
 from kimi_auth.selection import (
     ACCOUNT_VARIABLES,
     ACCOUNTS,
     API_BASE_VARIABLES,
-    CODE_HOME_MARKS,
     DEFAULT_PLATFORM,
     LOGIN,
     OAUTH_HOST_VARIABLES,
@@ -38,7 +48,6 @@ from kimi_auth.selection import (
 )
 from kimi_auth.token import (
     RECORD_FILE_MAX_BYTES,
-    RecordError,
     Token,
     at_leisure,
     described,
@@ -47,23 +56,17 @@ from kimi_auth.token import (
     is_due,
     key_fingerprint,
     left_s,
-    parse_record,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 PLATFORM = DEFAULT_PLATFORM
 FORMATS = ("plain", "claude", "json")
 """Those of `--format` that are answered here; the others depend on what their programs say."""
 OAUTH_HOST = "https://auth.kimi.com"
-CONFIG_MAX_BYTES = 1 << 20
 SECONDS_DIGITS_MAX = 9
-
-
-class FallThrough(Exception):
-    """Not certain, or not good: the full program has to look."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,19 +156,19 @@ def stored_token(
     login = login_name(PLATFORM, _account(environ, account))
     if not _login_comes_first(environ, login, is_named=is_named):
         raise FallThrough
-    _look_at(folder)
-    if not is_named and not names_our_platform(_config(folder)):
+    look_at(folder)
+    if not is_named and not names_our_platform(config_in(folder)):
         raise FallThrough
     beside = f"{folder}/credentials/{login}"
-    token = _record(f"{beside}.json")
+    token = record_at(f"{beside}.json")
     if (
         not token.access_token
         or not (at_leisure(token, now_s) or is_due(token, now_s))
-        or not _is_from(token.issuer, _binding(f"{beside}.issuer"), environ)
+        or not _is_from(token.issuer, binding_at(f"{beside}.issuer"), environ)
         or not _has_usual_api(environ)
     ):
         raise FallThrough
-    _must_be_missing(f"{beside}.{fingerprint(token)}.revoked")
+    must_be_missing(f"{beside}.{fingerprint(token)}.revoked")
     return token
 
 
@@ -181,12 +184,14 @@ def _in_use(environ: Mapping[str, str]) -> str:
     """The account in use that a file of ours names, "" for none; raises FallThrough for another file."""
     folder = f"{_share_dir(environ)}/kimi-auth"
     try:
-        text = _read(f"{folder}/{ACCOUNTS}", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, writers=0).decode()
+        text = read_small(
+            f"{folder}/{ACCOUNTS}", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, writers=0
+        ).decode()
     except FileNotFoundError:
         return ""
     except (OSError, ValueError):
         raise FallThrough from None
-    _must_be_ours(folder)
+    must_be_ours(folder)
     if (found := accounts_written(text)) is None:
         raise FallThrough
     return found.get(PLATFORM, "")
@@ -203,7 +208,7 @@ def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: s
         or not _login_comes_first(environ, PLATFORM, is_named=is_named)
     ):
         raise FallThrough
-    if not is_named and not names_our_platform(_config(_share_dir(environ))):
+    if not is_named and not names_our_platform(config_in(_share_dir(environ))):
         raise FallThrough
     try:
         status, answer = ask(parsed(url), f"/v1/token?min_ttl={min_ttl}")
@@ -235,7 +240,7 @@ def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, acco
     if not token.refresh_token:
         raise FallThrough
     try:
-        backoff = decode(_read(f"{beside}.backoff", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
+        backoff = decode(read_small(f"{beside}.backoff", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
     except FileNotFoundError:
         backoff = {}
     except OSError:
@@ -245,19 +250,8 @@ def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, acco
         raise FallThrough
     if is_ahead(retry_at_s, now_s) or holder_pids([f"{beside}.lock"]):
         return False
-    _must_be_missing(f"{beside}.{fingerprint(token)}.next")
+    must_be_missing(f"{beside}.{fingerprint(token)}.next")
     return True
-
-
-def _must_be_missing(path: str) -> None:
-    """Falls through for a file that is there, or cannot be looked for."""
-    try:
-        os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    except OSError:
-        pass
-    raise FallThrough
 
 
 def _renew_beside(environ: Mapping[str, str], account: str | None) -> None:
@@ -270,57 +264,6 @@ def _renew_beside(environ: Mapping[str, str], account: str | None) -> None:
         return  # no process can be started: the next command tries again
 
 
-def names_our_platform(config: bytes) -> bool:
-    """True if the default model of this config.toml is certainly ours, or there is none; False when in doubt."""
-    before, found, after = config.partition(b"default_model")
-    if not found:
-        return True
-    value = after.partition(b"\n")[0].rstrip(b"\r")
-    is_whole_line = not before or before.endswith(b"\n")
-    if not is_whole_line or b"default_model" in after or b"\\" in value:
-        return False
-    if value in (b' = ""', b" = ''"):
-        return True
-    model = after.partition(b"\n[models." + value.removeprefix(b" = ") + b"]")[2].partition(b"\n[")[0]
-    return value.startswith(b' = "kimi-code/') and b'\nprovider = "managed:kimi-code"' in model
-
-
-def decode(raw: bytes) -> object:
-    """`json.loads` of UTF-8 text, without importing json; raises FallThrough for anything else."""
-    try:
-        text = raw.decode().strip(" \t\n\r")
-        value, end = _scanner()(text, 0)
-    except (ValueError, StopIteration, RecursionError, SystemError):
-        # SystemError: until 3.11 the C scanner looks for JSONDecodeError in `sys.modules`, and sets no exception if
-        # json.decoder has not been imported. Importing it would cost every call what the fast lane saves.
-        raise FallThrough from None
-    if end != len(text):
-        raise FallThrough
-    return value
-
-
-def _scanner() -> Callable[[str, int], tuple[object, int]]:
-    try:
-        from _json import make_scanner
-    except ImportError:
-        from json import JSONDecoder
-
-        return JSONDecoder().scan_once  # type: ignore[attr-defined, no-any-return]
-    return make_scanner(_Settings)  # type: ignore[arg-type]
-
-
-class _Settings:
-    """What `json.JSONDecoder()` hands to its scanner."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = {"-Infinity": -float("inf"), "Infinity": float("inf"), "NaN": float("nan")}.__getitem__
-    memo: dict[str, str] = {}  # noqa: RUF012 - the pure-Python scanner's, which this one never touches
-
-
 def _share_dir(environ: Mapping[str, str]) -> str:
     folder, _ = select(environ, variables=SHARE_DIR_VARIABLES, default=SHARE_DIR_DEFAULT)
     if folder == SHARE_DIR_DEFAULT and (home := environ.get("HOME", "")):
@@ -330,81 +273,10 @@ def _share_dir(environ: Mapping[str, str]) -> str:
     return folder
 
 
-def _look_at(folder: str) -> None:
-    """Falls through unless both directories, or links to them, are mine, and no one else's to write to; and for a home that
-    may be kimi-code's: its logins have other names, and it has a second lock."""
-    for name in CODE_HOME_MARKS:
-        _must_be_missing(f"{folder}/{name}")
-    _must_be_ours(folder, f"{folder}/credentials")
-
-
-def _must_be_ours(*paths: str) -> None:
-    me = os.geteuid()
-    for path in paths:
-        try:
-            found = os.stat(path, follow_symlinks=False)
-            if stat.S_ISLNK(found.st_mode) and found.st_uid == me:
-                found = os.stat(path)
-        except OSError:
-            raise FallThrough from None
-        if found.st_uid != me or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
-            raise FallThrough
-
-
-def _config(folder: str) -> bytes:
-    try:
-        return _read(f"{folder}/config.toml", CONFIG_MAX_BYTES, os.O_RDONLY)
-    except FileNotFoundError:
-        return b""
-    except OSError:
-        raise FallThrough from None
-
-
-def _record(path: str) -> Token:
-    try:
-        return parse_record(decode(_read(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)))
-    except (OSError, RecordError):
-        raise FallThrough from None
-
-
-def _read(path: str, max_bytes: int, flags: int, *, writers: int = 0o022) -> bytes:
-    """The whole of a small regular file of mine or of root's, which of others those `writers` may write to; nothing that could block is opened for longer than a look."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(descriptor)
-        is_open = found.st_mode & 0o022 & ~writers
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0} or is_open:
-            raise FallThrough
-        parts = []
-        left = max_bytes + 1
-        while left > 0 and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-    finally:
-        os.close(descriptor)
-    if left <= 0:
-        raise FallThrough
-    return b"".join(parts)
-
-
 def _has_usual_api(environ: Mapping[str, str]) -> bool:
     """False for an API base that the full program may refuse; True when it is certainly fine."""
     base = select(environ, variables=API_BASE_VARIABLES)[0].strip()
     return not base or base.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
-
-
-def _binding(path: str) -> str:
-    """The OAuth host that this credential is bound to, "" for none; raises FallThrough for a binding that is not certain."""
-    try:
-        bound = decode(_read(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
-    except FileNotFoundError:
-        return ""
-    except OSError:
-        raise FallThrough from None
-    issuer = bound.get("issuer") if isinstance(bound, dict) else None
-    if not isinstance(issuer, str) or not issuer:
-        raise FallThrough
-    return issuer
 
 
 def _is_from(issuer: str, bound: str, environ: Mapping[str, str]) -> bool:

@@ -77,7 +77,7 @@ async def name_of_login(components: Components, token: Token | None, *, already:
 
 
 async def _ask(components: Components, source: Source, path: str | None, what: Sentence) -> JsonObject:
-    """The API's answer; a rejected token is replaced once."""
+    """The API's answer about the account; a rejected token is replaced once."""
     from kimi_auth.wire import fetch_account
 
     platform = components.platform

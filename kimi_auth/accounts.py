@@ -82,7 +82,7 @@ def _unknown(components: Components) -> NoSuchAccount:
 
 
 def _rename(source: CredentialStore, target: CredentialStore) -> str:
-    """In one step; returns the fingerprint of the pair."""
+    """The stored login of an account gets another label in one step; returns the fingerprint of its pair."""
     from kimi_auth.store.renaming import rename
 
     if isinstance(source, ManyLogins):

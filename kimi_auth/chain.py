@@ -5,20 +5,27 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from kimi_auth.chosen_login import share_dir_of
 from kimi_auth.components import Components
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import Platform, resolve
 from kimi_auth.selection import (
+    ACCOUNT_VARIABLES,
+    API_KEY,
     ARGUMENT,
     BASE_URL,
+    LENT,
     LOGIN,
     key_before_login,
+    lender_of_token,
     lent_base,
     lent_token,
     select,
 )
+from kimi_auth.session_arguments import checked_account, checked_text, directory
 from kimi_auth.support.language import said_by, tr
 from kimi_auth.support.urls import normal_url
 from kimi_auth.token import key_fingerprint
@@ -26,9 +33,63 @@ from kimi_auth.token import key_fingerprint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kimi_auth.clock import Clock
     from kimi_auth.login.given import Given
+    from kimi_auth.machine import Observer
 
-__all__ = ["given_after_login", "given_before_login"]
+__all__ = ["chained", "given_after_login", "given_before_login"]
+
+NO_HOME = f"{os.devnull}/kimi-auth"
+"""A share directory that cannot be made: nothing is found and nothing is written there."""
+
+
+def chained(
+    share_dir: str | os.PathLike[str] | None,
+    home: str | os.PathLike[str] | None,
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    platform: str | None,
+    account: str | None,
+    environ: Mapping[str, str] | None,
+    clock: Clock | None,
+    observe: Observer | None,
+    one_shot: bool,
+) -> tuple[Components, bool]:
+    """What works on the first credential of the chain, and whether that is a login. Raises as `Session.default`."""
+    surroundings = os.environ if environ is None else environ
+    place = directory(share_dir, home)
+    checked_text(api_key=api_key, base_url=base_url)
+    if api_key and checked_account(account):
+        raise ValueError("api_key= and account= name two credentials: give one of them")
+    if not account and key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
+        try:
+            share_dir_of(surroundings, place)
+        except ConfigError:  # a user without a home directory: a key needs none
+            place = NO_HOME
+    lent = "" if api_key or platform else lender_of_token(surroundings, key_fingerprint)
+    lender, _, lent_account = lent.partition("@")
+    named_account, _ = select(surroundings, argument=account, variables=ACCOUNT_VARIABLES)
+    components = Components(
+        place,
+        platform=platform or lender or None,
+        account=account or (None if named_account else lent_account) or None,
+        environ=environ,
+        clock=clock,
+        store=None,
+        server=None,
+        observe=observe,
+        one_shot=one_shot,
+        platform_from=LENT if lender else "",
+    )
+    given = None
+    if not account:
+        given = given_before_login(components, api_key=api_key, base_url=base_url, is_named=platform is not None)
+    if base_url and given is None:
+        raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
+    if given := given or given_after_login(components):
+        components.use(given, is_named=bool(platform))
+    return components, given is None
 
 
 def given_before_login(

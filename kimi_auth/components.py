@@ -17,7 +17,6 @@ from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import has_main_ended, is_ending
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError
-from kimi_auth.login.moving import Notebook
 from kimi_auth.machine import Observer, recorder_from_environ
 from kimi_auth.models import static_key
 from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig
@@ -32,9 +31,10 @@ from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # what asks a server is loaded when one is asked
     from kimi_auth.clients import Targets
-    from kimi_auth.login.device_login import LoginConfig
     from kimi_auth.login.elsewhere import Opened
     from kimi_auth.login.given import Given
+    from kimi_auth.login.moving import Notebook
+    from kimi_auth.login.ports import LoginConfig
     from kimi_auth.machine import Library
     from kimi_auth.models.kept_account import KeptAccount
     from kimi_auth.wire import OAuthServer
@@ -76,7 +76,7 @@ class Components(ChosenLogin):
         self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
         self.host_clock: Clock = self.clock
-        self.stores = stores
+        self.stores, self.is_alone = stores, store is not None
         if not has_given_store and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
             store, renewing = self.elsewhere(url)
             server = server or renewing
@@ -205,7 +205,7 @@ class Components(ChosenLogin):
 
     @property
     def in_config(self) -> PlatformConfig | ConfigLeftAlone:
-        """The platform's part of config.toml."""
+        """What these components change of config.toml: the platform's part."""
         if not self.home.kind.owns_config:
             return ConfigLeftAlone()
         return PlatformConfig(self.config, self.platform, self.is_in_use)
@@ -238,6 +238,8 @@ class Components(ChosenLogin):
     @property
     def notebook(self) -> Notebook:
         """Where a move of this login into another store is noted while it lasts."""
+        from kimi_auth.login.moving import Notebook  # a status does without
+
         return Notebook(self.share_dir / "kimi-auth" / "store" / f"{self.platform.login_name}.moving")
 
     def in_file(self) -> FileStore:

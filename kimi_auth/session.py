@@ -12,39 +12,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kimi_auth.before_use import look, settle
-from kimi_auth.chosen_login import share_dir_of
+from kimi_auth.before_use import look
 from kimi_auth.clock import Clock
 from kimi_auth.components import Components
-from kimi_auth.credential.age import Refresher, status_of
-from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
-from kimi_auth.errors import ConfigError, KimiAuthError
-from kimi_auth.home import checked_label
-from kimi_auth.loading import TO_SERVE, load
-from kimi_auth.selection import (
-    ACCOUNT_VARIABLES,
-    API_KEY,
-    LENT,
-    LOGIN,
-    key_before_login,
-    lender_of_token,
-    select,
-)
-from kimi_auth.status_sources import with_sources
+from kimi_auth.login_status import status_of_login
+from kimi_auth.session_arguments import checked_account, directory, given, pickled
 from kimi_auth.supply import TokenSupply
-from kimi_auth.support.loops import checked_s, no_loop_here, only_asyncio
+from kimi_auth.support.loops import checked_s, no_loop_here
 from kimi_auth.support.once import once
-from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
-    import asyncio
-
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -53,9 +36,6 @@ if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a 
     from kimi_auth.wire import OAuthServer
 
 __all__ = ["Session", "components_of", "supply_of"]
-
-NO_HOME = f"{os.devnull}/kimi-auth"
-"""A share directory that cannot be made: nothing is found and nothing is written there."""
 
 
 class Session:
@@ -92,9 +72,9 @@ class Session:
             raise ValueError("store is one credential's, and stores makes it: give one of them")
         self._use(
             Components(
-                _directory(share_dir, home),
+                directory(share_dir, home),
                 platform=platform,
-                account=_checked_account(account),
+                account=checked_account(account),
                 environ=environ,
                 clock=clock,
                 store=store,
@@ -105,18 +85,10 @@ class Session:
             ),
             recheck_every_s,
         )
-        self._is_alone = store is not None
-        self._again: partial[Session] = partial(
-            Session,
-            share_dir,
-            home=home,
-            platform=platform,
-            account=self._components.account or None,  # the variable or the file may say something else over there
-            environ=environ,
-            one_shot=one_shot,
-            recheck_every_s=recheck_every_s,
-        )
-        self._only_here = _given(clock=clock, store=store, stores=stores, server=server, observe=observe)
+        # The account by its label: the variable or the file may say something else over there.
+        where = partial(Session, share_dir, home=home, platform=platform, account=self._components.account or None)
+        self._again = partial(where, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)
+        self._only_here = given(clock=clock, store=store, stores=stores, server=server, observe=observe)
 
     def _use(self, components: Components, recheck_every_s: float) -> None:
         self._components = components
@@ -124,23 +96,10 @@ class Session:
         self._clock = components.clock
         self._supply = TokenSupply(components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
-        self._is_alone = False
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A session is pickled as the arguments that it was made from: another process opens the same login by itself. Raises
-        TypeError where one of them exists in this process only, and for an `environ` with a key, which the pickle would hold."""
-        if self._only_here:
-            raise TypeError(
-                f"a Session with {'=, '.join(self._only_here)}= cannot be pickled: make one in the other process"
-            )
-        made = self._again
-        environ = made.keywords["environ"]
-        kept = None if environ is None or environ is os.environ else dict(environ)
-        if kept and kept.get(API_KEY):
-            raise TypeError(
-                f"a Session with {API_KEY} in environ= cannot be pickled: put the key into the environment of the other process"
-            )
-        return partial(made.func, *made.args, **{**made.keywords, "environ": kept}), ()
+        """A session is pickled as the arguments that it was made from: another process opens the same login by itself."""
+        return pickled(self._again, self._only_here)
 
     @classmethod
     def default(
@@ -167,56 +126,26 @@ class Session:
         not known. Raises ValueError for a `base_url` without a key or an `account` with one, and TypeError for either that is no str. The other
         arguments are those of `Session`.
         """
-        from kimi_auth.chain import given_after_login, given_before_login
+        from kimi_auth.chain import chained
 
-        surroundings = os.environ if environ is None else environ
-        place = _directory(share_dir, home)
-        _checked_text(api_key=api_key, base_url=base_url)
-        if api_key and _checked_account(account):
-            raise ValueError("api_key= and account= name two credentials: give one of them")
-        if not account and key_before_login(surroundings, key_fingerprint, argument=api_key)[1] != LOGIN:
-            try:
-                share_dir_of(surroundings, place)
-            except ConfigError:  # a user without a home directory: a key needs none
-                place = NO_HOME
-        lender, _, lent_account = (
-            "" if api_key or platform else lender_of_token(surroundings, key_fingerprint)
-        ).partition("@")
-        named_account, _ = select(surroundings, argument=account, variables=ACCOUNT_VARIABLES)
-
-        components = Components(
-            place,
-            platform=platform or lender or None,
-            account=account or (None if named_account else lent_account) or None,
-            environ=environ,
-            clock=clock,
-            store=None,
-            server=None,
-            observe=observe,
-            one_shot=one_shot,
-            platform_from=LENT if lender else "",
-        )
-        given = None
-        if not account:
-            given = given_before_login(components, api_key=api_key, base_url=base_url, is_named=platform is not None)
-        if base_url and given is None:
-            raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
-        if given := given or given_after_login(components):
-            components.use(given, is_named=bool(platform))
-        session = cls.__new__(cls)
-        session._use(components, recheck_every_s)  # noqa: SLF001 - it is ours
-        session._again = partial(  # noqa: SLF001
-            Session.default,
+        components, is_login = chained(
             share_dir,
-            home=home,
+            home,
+            api_key=api_key,
             base_url=base_url,
             platform=platform,
-            account=None if given else session._components.account or None,  # noqa: SLF001
+            account=account,
             environ=environ,
+            clock=clock,
+            observe=observe,
             one_shot=one_shot,
-            recheck_every_s=recheck_every_s,
         )
-        session._only_here = _given(api_key=api_key, clock=clock, observe=observe)  # noqa: SLF001 - a key is no login
+        session = cls.__new__(cls)
+        session._use(components, recheck_every_s)  # noqa: SLF001 - it is ours
+        label = components.account or None if is_login else None
+        where = partial(Session.default, share_dir, home=home, base_url=base_url, platform=platform, account=label)
+        session._again = partial(where, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)  # noqa: SLF001
+        session._only_here = given(api_key=api_key, clock=clock, observe=observe)  # noqa: SLF001 - a key is no login
         return session
 
     @property
@@ -273,19 +202,10 @@ class Session:
         """`rejected` for code without an event loop."""
         return self._supply.rejected_sync(bearer, timeout_s)
 
-    def static_key(self) -> str:
-        """The API key that config.toml has for the platform beside its login, "" for none: it serves where no login does."""
-        return self._components.static_key()
-
     def status(self) -> Status:
         """The stored login and how long it lasts, from disk alone; from a database, what this process saw last, where it
         cannot be asked."""
-        look(self._components)
-        landing = self._components.credential.inspect()
-        now_s = self._components.age_clock.now_s()
-        status = with_sources(self._components, status_of(landing, self.platform, self._store, now_s))
-        # An API key has no times: those that its store gives serve only to classify it.
-        return status if self.platform.oauth else status._replace(expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
+        return status_of_login(self._components)
 
     # --- signing in and out ------------------------------------------------------------------------------------------
 
@@ -310,23 +230,11 @@ class Session:
         for a platform that takes the other kind of sign-in. The report's `state` is `signed_in`, or `models_pending` with
         the reason in `error`: signed in, and `models.sync` brings the models later.
         """
-        from kimi_auth.login.outcome import login_error
-        from kimi_auth.login.view import PrintingView
-        from kimi_auth.signing import sign_in
+        from kimi_auth.signing import signed_in
 
-        view = PrintingView() if view is None else view
-        report = await sign_in(
-            self._components,
-            view,
-            force=force,
-            configure=configure,
-            open_browser=open_browser,
-            api_key=api_key,
-            timeout_s=timeout_s,
-        )
-        if report.state != "models_pending" and (error := login_error(report)) is not None:
-            raise error
-        return report
+        return await signed_in(
+            self._components, view, force=force, configure=configure, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s
+        )  # fmt: skip
 
     def login_sync(
         self,
@@ -343,15 +251,8 @@ class Session:
 
         no_loop_here("login_sync", "await session.login()")
         return asyncio.run(
-            self.login(
-                view,
-                force=force,
-                configure=configure,
-                open_browser=open_browser,
-                api_key=api_key,
-                timeout_s=timeout_s,
-            )
-        )
+            self.login(view, force=force, configure=configure, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s)
+        )  # fmt: skip
 
     async def logout(self, *, timeout_s: float | None = None) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
@@ -363,7 +264,7 @@ class Session:
         from kimi_auth.signing import sign_out
 
         report = await sign_out(self._components, timeout_s)
-        self._forget_token()
+        self._supply.forget()
         return report
 
     def logout_sync(self, *, timeout_s: float | None = None) -> LogoutReport:
@@ -371,10 +272,8 @@ class Session:
         from kimi_auth.signing import sign_out_sync
 
         report = sign_out_sync(self._components, timeout_s)
-        self._forget_token()
+        self._supply.forget()
         return report
-
-    # --- models ------------------------------------------------------------------------------------------------------
 
     @once
     def models(self) -> PlatformModels:
@@ -385,16 +284,10 @@ class Session:
 
     # --- running clients ---------------------------------------------------------------------------------------------
 
-    def bearer_provider(self) -> Callable[[], str]:
-        """A callable that returns a token that works, or the static key where there is none; in the shape of azure-identity's
-        `get_bearer_token_provider`, for clients that ask before each request: `OpenAI(api_key=session.bearer_provider())`.
-
-        It blocks the calling thread as `access_token_sync` does, and raises its errors. A client in an event loop takes
-        `session.access_token` itself. It knows nothing of a 401: `BearerAuth` and the classes of `kimi_auth.clients` do.
-        """
-        from kimi_auth.clients.bearers import Bearers
-
-        return Bearers(self, None).token_sync
+    def __static_key__(self) -> str:
+        """The API key that config.toml has for the platform beside its login, "" for none: the auth classes of
+        `kimi_auth.clients` send it where no login does."""
+        return self._components.static_key()
 
     def attach(self, target: object) -> Callable[[], None]:
         """Serves a running client with every token from now on (see `kimi_auth.clients.as_target`); returns how to stop.
@@ -419,41 +312,12 @@ class Session:
         it is being fetched, `timeout_s` seconds at most (31 by default), and a later one comes by itself. A renewal that is in flight when the
         block ends is waited for. In the main thread, signals are deferred as by `kimi_auth.signals_deferred`.
         """
-        only_asyncio("kept_fresh")
-        checked_s(timeout_s)
-        await load(*TO_SERVE)
-        import asyncio
+        from kimi_auth.kept_fresh import kept_fresh
 
-        from kimi_auth.clients import keep
-
-        detach = [self._components.targets.attach(target) for target in targets]
-        keeper: asyncio.Task[None] | None = None
-        with guarded():
-            try:
-                await settle(self._components)
-                freshness = Refresher(
-                    self._components.credential, self._components.age_clock, self._components.targets.inject
-                )
-                with suppress(
-                    KimiAuthError
-                ):  # a transient error, or not signed in yet: the keeper says so and tries again
-                    await freshness.look(timeout_s)
-                keeper = asyncio.create_task(keep(freshness.look, self._clock, notice=freshness.has_changed))
-                yield self
-            finally:
-                if keeper is not None:
-                    keeper.cancel()
-                    await asyncio.gather(keeper, return_exceptions=True)
-                for stop in detach:
-                    stop()
-                if self._components.credential.flights.in_flight():
-                    await asyncio.to_thread(drain)
+        async with kept_fresh(self._components, targets, timeout_s):
+            yield self
 
     # --- inside ------------------------------------------------------------------------------------------------------
-
-    def _forget_token(self) -> None:
-        self._supply.held = None
-        self._components.serve("")
 
     def _sibling(self, platform: str) -> Session:
         """A session for another platform in the same share directory and environment; this one for its own platform."""
@@ -463,7 +327,7 @@ class Session:
 
         return Session(
             home=self._components.home,
-            store=MemoryStore(self._clock) if self._is_alone else None,
+            store=MemoryStore(self._clock) if self._components.is_alone else None,
             stores=self._components.stores,
             platform=platform,
             account=self._components.account_beside(platform),
@@ -473,33 +337,6 @@ class Session:
             one_shot=self._components.one_shot,
             recheck_every_s=self._recheck_every_s,
         )
-
-
-def _directory(
-    share_dir: str | os.PathLike[str] | None, home: str | os.PathLike[str] | None
-) -> str | os.PathLike[str] | None:
-    """The one that is given, None for neither. Raises ValueError for both."""
-    if share_dir is not None and home is not None:
-        raise ValueError("share_dir and home are two names of one directory: give one of them")
-    return share_dir if home is None else home
-
-
-def _checked_text(**arguments: object) -> None:
-    """Raises TypeError, without the value, for an argument that is given and is no str."""
-    for name, value in arguments.items():
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-
-
-def _checked_account(account: str | None) -> str | None:
-    """`account`. Raises TypeError for one that is no str, NoSuchAccount for one that can be no label."""
-    _checked_text(account=account)
-    return checked_label(account) if account else None
-
-
-def _given(**arguments: object) -> list[str]:
-    """The names of the arguments that were given."""
-    return [name for name, value in arguments.items() if value is not None]
 
 
 def components_of(session: Session) -> Components:

@@ -23,12 +23,40 @@ if TYPE_CHECKING:
     from kimi_auth.credential.adoption import Adoption
     from kimi_auth.login.view import LoginView
 
-__all__ = ["adopt_login", "move_login", "share_login", "sign_in", "sign_out", "sign_out_sync"]
+__all__ = ["adopt_login", "move_login", "share_login", "sign_in", "sign_out", "sign_out_sync", "signed_in"]
 
 
 def _refuse_given(components: Components) -> None:
     if components.given is not None:
         raise components.given.refusal()
+
+
+async def signed_in(
+    components: Components,
+    view: LoginView | None,
+    *,
+    force: bool,
+    configure: bool,
+    open_browser: Callable[[str], object] | None,
+    api_key: str | None,
+    timeout_s: float | None,
+) -> LoginReport:
+    """As `Session.login`: `sign_in` with a view that prints by default, and with what went wrong raised."""
+    from kimi_auth.login.outcome import login_error
+    from kimi_auth.login.view import PrintingView
+
+    report = await sign_in(
+        components,
+        PrintingView() if view is None else view,
+        force=force,
+        configure=configure,
+        open_browser=open_browser,
+        api_key=api_key,
+        timeout_s=timeout_s,
+    )
+    if report.state != "models_pending" and (error := login_error(report)) is not None:
+        raise error
+    return report
 
 
 async def sign_in(
@@ -82,7 +110,8 @@ async def _sign_in(
         return await sign_in_with_key(components.platform, api_key, components.config, components.headers, force=force)
     only_asyncio("login")
     from kimi_auth.login.contracts import LoginContext
-    from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
+    from kimi_auth.login.device_login import DeviceLoginHooks
+    from kimi_auth.login.ports import LoginPorts
     from kimi_auth.machine import walk_async
 
     platform = components.platform

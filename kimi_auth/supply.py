@@ -69,6 +69,11 @@ class TokenSupply:
             self._no_other(error)
             return None
 
+    def forget(self) -> None:
+        """After a sign-out: neither this process nor a running client has a token any more."""
+        self.held = None
+        self._components.serve("")
+
     def _asking(self, min_ttl_s: float, timeout_s: float | None, *, refresh: bool) -> tuple[Need, Ask]:
         need = self._need(min_ttl_s, refresh=refresh)
         return need, self._asking_for(need, timeout_s)

@@ -52,7 +52,7 @@ def demo(ctx: typer.Context) -> None:
 
 @contextmanager
 def _emulator(share_dir: Path) -> Generator[dict[str, str], None, None]:
-    """An emulator of our own; gives the environment that points there. Raises Usage if it is not installed."""
+    """Starts the demo's own emulator; gives the environment that points there. Raises Usage if it is not installed."""
     child = subprocess.Popen(
         child_python("kimi_auth.testing.emulator", *SETTINGS, "--share-dir", str(share_dir)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,

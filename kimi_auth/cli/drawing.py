@@ -69,7 +69,7 @@ def grid_of(rows: Iterable[Row]) -> RenderableType:
 
 
 def sheet_of(rows: Iterable[Row], title: str = "") -> Iterator[RenderableType]:
-    """The facts under their title, one part after the other."""
+    """What rich draws of facts beside their labels, under their title."""
     yield Text()
     if title:
         yield Padding(Text(title, style="bold"), (0, MARGIN))

@@ -61,7 +61,7 @@ class Login:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What a program may know of it."""
+        """What `status --json` tells a program of one of the home's logins."""
         found = self.status
         return {
             "platform": found.platform,
@@ -98,7 +98,7 @@ def logins_of(home: str | None, *, platform: str | None = None, reads: bool = Tr
 
 
 def when(at_s: float) -> str:
-    """A time for people, in their own time zone; "" for an unknown one."""
+    """When a login was made, as lists of logins show it, in the person's own time zone; "" for an unknown time."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s)) if at_s else ""
 
 

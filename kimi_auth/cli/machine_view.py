@@ -43,7 +43,7 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
 
 
 def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableType:
-    """The lines of a walk, and how it ended."""
+    """A recorded walk of a machine as lines for a terminal, and how it ended."""
     ended = walk.ended_in(machine)
     mark, style = TONES[machine.states[ended].tone or "plain"] if ended else ("…", "yellow")
     end = f"ended in {ended}" if ended else "was interrupted"

@@ -141,7 +141,7 @@ def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
 
 
 def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:
-    """One platform's part of the answer to a program."""
+    """One platform's part of what `models sync --json` answers."""
     notes = [*map(one_line, one.notes)]
     if one.change is not None:
         return _described(one.change, dry_run=dry_run) | {"notes": notes}

@@ -83,7 +83,7 @@ def _status_beside(
     *,
     proxy: bool,
 ) -> int:
-    """Runs a command beside a proxy or a broker that ends with it."""
+    """The exit status of a command that runs beside a proxy or a broker, which ends with it."""
     from kimi_auth.cli import served_run  # loaded for these two options only
 
     if not proxy:

@@ -102,7 +102,7 @@ class Signals:
         self._note(number)
 
     def _note(self, number: int) -> bool:
-        """True for the first one: what it sets off is not done twice."""
+        """True for the first signal: what it sets off is not done twice."""
         if self._noted:
             return False
         self._noted = number

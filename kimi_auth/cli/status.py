@@ -268,7 +268,7 @@ def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
 
 
 def login_ends(found: Status, now_s: float) -> str:
-    """When the refresh token ends, for people."""
+    """What `status` says of the end of the refresh token."""
     left_s = found.refresh_ends_at_s - now_s
     if left_s > 0:
         return tr("ends in {time} if nothing renews it", time=days(left_s))
@@ -331,7 +331,7 @@ def claim_of(found: Status) -> str:
 
 
 def days(seconds: float) -> str:
-    """A long time for people: "29 days", "30 h 20 min"."""
+    """A long time as `status` shows it: "29 days", "30 h 20 min"."""
     return tr("{days} days", days=int(seconds // 86_400)) if seconds >= 2 * 86_400 else duration(seconds)
 
 

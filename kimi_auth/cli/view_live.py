@@ -118,7 +118,7 @@ class LiveView:
         self._lines.tell(notice)
 
     def finish(self, report: LoginReport) -> None:
-        """The last picture, which stays."""
+        """Draws the last picture of the sign-in, which stays."""
         self.state = finish(self.state, report)
         self._lines.finish(report)
 

@@ -171,7 +171,7 @@ def _progress(state: ViewState, text: Callable[[str], str]) -> list[RenderableTy
 
 
 def _mark(state: ViewState, now_s: float, text: Callable[[str], str]) -> RenderableType:
-    """One line: the current step, or how it ended."""
+    """One line of the sign-in's picture: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
         return _line(Prose.assemble((f"{mark} ", style), (text(state.message), "bold")))

@@ -90,7 +90,7 @@ class ViewState:
 
 
 def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
-    """The state after `notice`, which came at `now_s`."""
+    """The state of a sign-in's view after `notice`, which came at `now_s`."""
     if notice.kind == "warning":
         return replace(state, warnings=(*state.warnings, notice.message))
     state = replace(state, mood=_MOODS[notice.kind], message=notice.message, next_at_s=now_s + notice.wait_s)

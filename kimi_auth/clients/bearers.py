@@ -127,7 +127,7 @@ class Bearers:
         return key
 
     def _static_key(self) -> str:
-        asked = getattr(self._source, "static_key", None)
+        asked = getattr(self._source, "__static_key__", None)
         key: str = asked() if asked is not None else ""
         return key
 

@@ -11,7 +11,7 @@ class TokenSource(Protocol):
     """Gives access tokens and takes complaints about them; a `Session` is one.
 
     A source may have an attribute `api_origin`, a URL at the only origin (RFC 6454 §4) that its tokens are meant for, and
-    a method `static_key()`, which gives the API key to use where there is no token, "" for none.
+    a method `__static_key__()`, which gives the API key to use where there is no token, "" for none.
     """
 
     async def access_token(self) -> str:

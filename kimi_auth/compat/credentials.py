@@ -83,7 +83,7 @@ class OAuthToken:
         return cls._of(parse_record({"access_token": "", **payload}))
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object that is stored."""
+        """The stored pair as the Kimi CLI's JSON object."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod

@@ -83,7 +83,7 @@ def _both(source: CredentialStore, own: CredentialStore) -> Iterator[None]:
 
 
 def _whole(store: CredentialStore) -> tuple[Token, str]:
-    """The login of `store` and its fingerprint."""
+    """The login that is to be taken from `store`, and its fingerprint."""
     found = _finished(store, "kimi-code")
     if found.token is None or found.token.is_empty:
         raise NotSignedIn(

@@ -46,7 +46,7 @@ ADOPT = "kimi-auth adopt"
 
 
 def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
-    """A copy of the error whose hint names the platform of the command `sign_in`."""
+    """An error of the credential, copied with a hint that names the platform of the command `sign_in`."""
     hint = error.hint
     if "--platform" not in hint:
         hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))

@@ -54,7 +54,7 @@ class WalkFile(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> WalkFile | None:
-        """Parses a file's name; None for a file that this module did not write."""
+        """The kept walk that a file's name tells of; None for a file that this module did not write."""
         parts = name.removesuffix(".ndjson").split("-")
         kept = cls(*parts) if len(parts) == len(cls._fields) else None
         return kept if kept and kept.name == name else None

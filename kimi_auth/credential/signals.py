@@ -40,7 +40,7 @@ AGAIN_S = 0.05
 
 
 def say(text: str) -> None:
-    """Writes one line to stderr, if the process has one."""
+    """Says on stderr, if the process has one, that a deferred signal waits."""
     with suppress(AttributeError, OSError, RuntimeError, ValueError):
         sys.stderr.write(f"kimi-auth: {text}\n")
         sys.stderr.flush()

@@ -1,5 +1,5 @@
-"""Single-flight calls that survive cancellation: a function runs in its own thread, and any number of callers wait for
-its one result.
+"""Single-flight calls that survive cancellation, and for which signals are deferred: one run in a thread of its own, any
+number of callers that wait for its one result.
 
 A renewal is synchronous code in a non-daemon thread. A caller may be cancelled, time out or lose its event loop: the
 call goes on until the answer is on disk. Callers with the same key join the call in flight; each has its own waiter, so
@@ -137,7 +137,7 @@ class SingleFlight(Generic[Result]):
             _signals.settle()
 
     def forget(self) -> None:
-        """Resets the state in a forked child, where the parent's threads do not exist."""
+        """Forgets the calls in flight in a forked child, where the parent's threads do not exist."""
         self._lock = threading.Lock()
         self._by_key = {}
 

@@ -291,7 +291,7 @@ class TokenRefreshHooks:
                 self._clock.sleep(UNSAVED_RETRY_S)
 
     def _backing_off(self, ctx: CredentialContext, backoff: Backoff) -> CredentialContext:
-        """Writes the shared backoff; the walk goes by it, too."""
+        """Writes the shared backoff under the lock; this renewal goes by it, too."""
         # Best effort: without it processes only retry sooner, and raising would hide the walk's own outcome.
         try:
             self._store.set_backoff(backoff)

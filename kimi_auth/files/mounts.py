@@ -1,4 +1,4 @@
-"""Reads the mount table: whether a file system stores modes, and whether a file can be replaced (proc(5))."""
+"""What file systems and attributes forbid: whether modes are stored, and whether a file can be replaced (proc(5), chattr(1))."""
 
 from __future__ import annotations
 

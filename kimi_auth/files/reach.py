@@ -33,7 +33,7 @@ Where = Path | Location
 
 
 def path_of(where: Where) -> Path:
-    """The full name of a file, for people."""
+    """The full name of a file that is reached from a directory, for people."""
     return where.path if isinstance(where, Location) else where
 
 

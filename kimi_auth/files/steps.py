@@ -61,7 +61,7 @@ def renamed(old: Location, new: Location) -> None:
 
 
 def removed(location: Location) -> bool:
-    """Removes the file; False if it was missing or could not be removed."""
+    """Removes a file of an open directory; False if it was missing or could not be removed."""
     try:
         os.unlink(location.name, dir_fd=location.directory)
     except OSError:
@@ -80,7 +80,7 @@ def sync_names(location: Location) -> None:
 
 
 def overwrite(descriptor: int, data: bytes, offset: int) -> None:
-    """Writes all of `data` at `offset`."""
+    """Writes all of `data` at `offset` of an open file, in as many steps as it takes."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)

@@ -1,4 +1,4 @@
-"""Explains file errors with a next step: the system's errors, unexpected file types, other users' files."""
+"""Explains file errors with a next step: the system's errors, unexpected file types, files of other users and of ids that none has."""
 
 from __future__ import annotations
 

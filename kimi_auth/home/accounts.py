@@ -99,7 +99,7 @@ class Accounts:
         return error.errno == errno.ENAMETOOLONG
 
     def _parsed(self, text: str) -> dict[str, str]:
-        """As `read`, for a text that a person wrote."""
+        """As `read`, for an accounts.toml that a person wrote."""
         import tomllib
 
         try:

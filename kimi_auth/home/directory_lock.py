@@ -200,7 +200,7 @@ class DirectoryHold:
         return found.st_dev, found.st_ino
 
     def keep_alive(self) -> None:
-        """Stamps the directory from a thread until the release."""
+        """Stamps kimi-code's lock directory from a thread until the release."""
         keeper = threading.Thread(target=self._keep, name="kimi-auth lock", daemon=True)
         try:
             keeper.start()

@@ -6,13 +6,11 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from kimi_auth.credential.contracts import InjectOutcome
 from kimi_auth.credential.ports import Ports, token_from
-from kimi_auth.credential.token_lifecycle import no_targets
 from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
@@ -26,15 +24,16 @@ from kimi_auth.login.contracts import (
     WaitOutcome,
     WriteConfigOutcome,
 )
-from kimi_auth.login.view import LoginView, Notice, NoticeKind
-from kimi_auth.models import Catalogue, ModelEntry
-from kimi_auth.store import Backoff, Binding, View
+from kimi_auth.login.ports import LoginPorts
+from kimi_auth.login.storing import Storing
+from kimi_auth.login.view import Notice, NoticeKind
+from kimi_auth.store import Binding, View
 from kimi_auth.support.language import counted, tr
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
-__all__ = ["DeviceLoginHooks", "LoginConfig"]
+__all__ = ["DeviceLoginHooks"]
 
 NEW_CODES_MAX = 3
 CODE_TRIES_MAX = 5
@@ -58,36 +57,6 @@ T = TypeVar("T")
 log: logging.Logger = logging.getLogger("kimi_auth.login")
 
 
-class LoginConfig(Protocol):
-    """What a login does to the configuration; `check` and `install` raise ConfigError, and then nothing was written."""
-
-    def lacks(self) -> bool:
-        """Whether it knows nothing of the platform: an earlier login did not come that far."""
-
-    def check(self) -> None:
-        """Says now what would stop `install` later."""
-
-    def install(self, models: tuple[ModelEntry, ...]) -> object:
-        """Writes the platform, its models, the default and the services. False: config.toml is another program's, and was
-        left alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoginPorts:
-    """What a login needs beside the credential's `Ports`.
-
-    `revokes_replaced`: the platform says that revoking one credential ends that login only, so the one that is replaced
-    may be revoked; on other servers that would end the new login, too.
-    """
-
-    config: LoginConfig
-    view: LoginView
-    discover: Callable[[str], Awaitable[Catalogue]]
-    serve: Callable[[str], object] = no_targets
-    open_browser: Callable[[str], object] | None = None
-    revokes_replaced: bool = False
-
-
 class DeviceLoginHooks:
     """Implements `DeviceLoginContract`."""
 
@@ -96,6 +65,7 @@ class DeviceLoginHooks:
         self._store = effects.store
         self._server = effects.server
         self._clock = effects.clock
+        self._storing = Storing(effects)
         self._issuer = effects.issuer
         self._device_id = effects.device_id
         self._around = around
@@ -252,7 +222,7 @@ class DeviceLoginHooks:
             )
             return "unwritable", replace(ctx, error=unfit)
         give_up = threading.Event()
-        storing = asyncio.ensure_future(asyncio.to_thread(self._put, token, binding, give_up))
+        storing = asyncio.ensure_future(asyncio.to_thread(self._storing.put, token, binding, give_up))
         try:
             done, _ = await asyncio.wait({storing}, timeout=LOCK_NOTICE_S)
             if not done:
@@ -262,18 +232,18 @@ class DeviceLoginHooks:
         except asyncio.CancelledError:
             give_up.set()
             if not isinstance(await storing, View):
-                await asyncio.to_thread(self._give_back, token)
+                await asyncio.to_thread(self._storing.give_back, token)
             raise
         if not isinstance(before, View):
             return "unwritable", replace(ctx, error=before)
         self._tell("stored", tr("Stored in {location}.", location=self._store.location))
         replaced = before.snapshot.token
-        if replaced is not None and self._around.revokes_replaced and self._is_ours(before):
-            await asyncio.to_thread(self._give_back, replaced)
+        if replaced is not None and self._around.revokes_replaced and self._storing.is_ours(before):
+            await asyncio.to_thread(self._storing.give_back, replaced)
         return "stored", ctx
 
     async def return_grant(self, ctx: LoginContext, /) -> tuple[ReturnGrantOutcome, LoginContext]:
-        giving = asyncio.ensure_future(asyncio.to_thread(self._give_back, _token_of(ctx)))
+        giving = asyncio.ensure_future(asyncio.to_thread(self._storing.give_back, _token_of(ctx)))
         try:
             await asyncio.shield(giving)
         except asyncio.CancelledError:
@@ -320,49 +290,6 @@ class DeviceLoginHooks:
             return not leaving.done()
         finally:
             await _put_down(leaving, resting)
-
-    def _put(self, token: Token, binding: Binding, give_up: threading.Event) -> View | KimiAuthError:
-        """Stores the pair under the lock, waiting for it without bound. Returns the view of the credential that it
-        replaced, or the error.
-
-        The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
-        none, and neither lets a token go anywhere else.
-        """
-        try:
-            with self._store.locked(None, give_up=give_up.is_set) as held:
-                if not held:
-                    return LoginCancelled(tr("the login was interrupted before it could be stored"))
-                before = self._store.view()
-                self._store.put(token)
-                self._bind(binding)
-                self._forget_the_pace()
-        except StorageError as error:
-            return error
-        return before
-
-    def _bind(self, binding: Binding) -> None:
-        try:
-            self._store.bind(binding)
-        except StorageError as error:
-            log.warning("the login is not bound to its OAuth host yet: %s", error.line)
-
-    def _forget_the_pace(self) -> None:
-        """What slowed the old login down does not concern the new one."""
-        try:
-            self._store.set_backoff(Backoff())
-        except StorageError as error:
-            log.warning("the old login's backoff still exists: %s", error)
-
-    def _is_ours(self, view: View) -> bool:
-        """Whether its issuer is the server we talk to: a token is never sent to another one."""
-        token = view.snapshot.token
-        return token is not None and not token.is_empty and self._ports.not_ours(view) is None
-
-    def _give_back(self, token: Token) -> None:
-        """Revokes a pair that no process will hold (RFC 7009): the server's message does not matter any more."""
-        self._server.revoke(
-            token.refresh_token or token.access_token, "refresh_token" if token.refresh_token else "access_token"
-        )
 
     async def _keep_a_late_grant(
         self, code: DeviceCode, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float

@@ -28,14 +28,14 @@ class Given:
 
     @property
     def hint(self) -> str:
-        """How to use another credential instead."""
+        """The hint of a given credential: how to use another one instead."""
         if self.source == ARGUMENT:
             return tr("give another api_key")
         return tr("use the login: unset {variable}", variable=self._variable)
 
     @property
     def location(self) -> str:
-        """The credential's location, for people."""
+        """Where the given credential comes from, for people."""
         if self.source == ARGUMENT:
             return tr("the argument api_key")
         return tr("the variable {variable}", variable=self._variable)
@@ -45,11 +45,11 @@ class Given:
         return self.source.removesuffix("_LENT") if self.source == LENT else self.source
 
     def refusal(self) -> ConfigError:
-        """The error for what only a login can do."""
+        """The error for what only a login can do, and a given key or token cannot."""
         return ConfigError(tr("{location} is used instead of a login", location=self.location), hint=self.hint)
 
     def rejected(self) -> InvalidKey:
-        """The error for a credential that the API refuses."""
+        """The error for a given key or token that the API refuses."""
         words = tr("{platform} rejected {location}", platform=self.platform.name, location=self.location)
         return InvalidKey(words, hint=self.hint)
 

@@ -66,7 +66,7 @@ class Notebook:
         return os.path.lexists(self.path)
 
     def read(self) -> Note | None:
-        """The note; None for none, or one that cannot be read."""
+        """The note of a move that began; None for none, or one that cannot be read."""
         try:
             found = files.read_bounded(self.path, BYTES_MAX)
             value = json.loads(found.data) if found else None
@@ -149,7 +149,7 @@ def finish(stores: Stores, notebook: Notebook, *, device_id: str) -> None:
 
 
 def _refuse(old: CredentialStore, view: View, there: View) -> None:
-    """Raises for a login that cannot be moved as it is."""
+    """Raises for a login that cannot move into another store as it is."""
     for problem in (view.snapshot.problem, there.snapshot.problem):
         if problem is not None:
             raise problem

@@ -54,7 +54,7 @@ class ServedServer:
         return tr("kimi-auth serve at {path}", path=self._address.path)
 
     def current(self, timeout_s: float = LOOK_TIMEOUT_S) -> Token:
-        """The server's current token. Raises _Refused."""
+        """The current token of `kimi-auth serve`. Raises _Refused."""
         return self._asked("/v1/token", None, timeout_s)
 
     def exchange(self, refresh_token: str, *, connect_timeout_s: float = 5.0) -> Answer[ExchangeOutcome, Grant]:
@@ -84,7 +84,7 @@ class ServedServer:
         return Answer("unsupported")
 
     async def aclose(self) -> None:
-        """Nothing stays open between requests."""
+        """Nothing stays open between requests to `kimi-auth serve`."""
 
     def _asked(self, target: str, body: str | None, timeout_s: float) -> Token:
         try:

@@ -113,7 +113,7 @@ def in_checkout(where: Path | None = None) -> Path | None:
 
 
 def stem_of(name: str) -> str:
-    """Which machine a file of this name holds; "" for none, and for what an editor hides beside one."""
+    """Which machine a file of this name in a folder holds; "" for none, and for what an editor hides beside one."""
     stem, _, ending = name.rpartition(".")
     return stem if ending == "toml" and not name.startswith(".") else ""
 
@@ -127,7 +127,7 @@ def drafts(folder: Path | Traversable | None = None) -> dict[str, Machine]:
 
 
 def drafts_from_data(files: Mapping[str, Mapping[str, Any]], unreadable: Iterable[str] = ()) -> dict[str, Machine]:
-    """What `drafts` does after parsing."""
+    """What `drafts` does with the machines' files after parsing."""
     machines, problems = _parsed(files)
     if problems or unreadable:
         raise SpecError(sorted([*unreadable, *problems]))
@@ -217,7 +217,7 @@ def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:
 
 
 def _explain(misshapen: Misshapen) -> lint.Problem:
-    """Where it is, and what to write instead."""
+    """Where in a machine's file a part has the wrong shape, and what to write instead."""
     *path, key = misshapen.path
     in_state = len(path) > 1
     where = lint.place(path[1]) if in_state else lint.TOP

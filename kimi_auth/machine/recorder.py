@@ -43,7 +43,7 @@ class EdgeRecorder:
         self._counts: Counter[tuple[Edge, str]] = Counter()
 
     def entered(self, machine: str, state: str, activity: str) -> None:
-        """Entering a state walks no edge."""
+        """Nothing to record: entering a state walks no edge."""
 
     def moved(self, transition: Transition) -> None:
         from .spec import Edge

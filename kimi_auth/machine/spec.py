@@ -145,7 +145,7 @@ def _state_data(state: State) -> dict[str, Any]:
 
 
 def keys_of(table: type[State | Machine]) -> tuple[str, ...]:
-    """The keys that such a table of a file may have, in our order."""
+    """The keys that a table of a machine's file may have, in our order."""
     return tuple(name for name in table._fields if name != "children")
 
 
@@ -176,7 +176,7 @@ def shaped(data: object) -> tuple[Machine, list[Misshapen]]:
 def _shaped(
     table: type[State | Machine], data: object, path: tuple[str, ...], misshapen: list[Misshapen]
 ) -> Iterator[tuple[str, Any]]:
-    """The keys of one table of a file that have their shape."""
+    """The keys of one table of a machine's file that have their shape."""
     if not _is_table(data, path, misshapen):
         return
     assert isinstance(data, Mapping)

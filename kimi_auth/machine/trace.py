@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 from .lint import NAME
 from .spec import Machine
@@ -48,7 +47,7 @@ class Traced(NamedTuple):
     at_s: float
 
     def line(self) -> str:
-        """As NDJSON, with its end of line."""
+        """The transition as a line of NDJSON, with its end of line."""
         data = dict(zip(_KEYS, self, strict=True)) | {"seconds": round(self.seconds, 4), "at_s": round(self.at_s, 3)}
         return json.dumps(data) + "\n"
 
@@ -106,7 +105,7 @@ class Trace:
     def __init__(self, file: Path | None = None, wall_s: Callable[[], float] = time.time) -> None:
         self._file = file
         self._wall_s = wall_s
-        self._walk = uuid4().hex[:12]
+        self._walk = os.urandom(6).hex()
         self.traced: list[Traced] = []
         self.error: OSError | None = None
 

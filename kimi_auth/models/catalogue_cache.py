@@ -58,7 +58,7 @@ class CatalogueCache:
             return
 
     def forget(self, platform: Platform) -> None:
-        """Nothing is kept of this platform any more."""
+        """Drops what is kept of a platform's last catalogue."""
         files.remove(self._path(platform))
 
     def _path(self, platform: Platform) -> Path:

@@ -37,7 +37,7 @@ def parse(path: Path, content: Content) -> dict[str, Any]:
 
 
 def parse_if_valid(content: Content) -> dict[str, Any] | None:
-    """The content as plain data; None where it is no TOML."""
+    """The bytes of config.toml as plain data; None where they are no TOML."""
     try:
         return parse(Path(), content)
     except ConfigError:

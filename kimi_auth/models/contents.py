@@ -88,10 +88,10 @@ def is_ours(service: object, platform: Platform, url: str) -> bool:
 
 
 def values_of(table: object) -> list[Any]:
-    """The values of a table, none of anything else."""
+    """The values of a table of the config, none of anything else."""
     return list(table.values()) if isinstance(table, dict) else []
 
 
 def field_of(table: object, key: str) -> object:
-    """One value of a table, None if there is none, or no table."""
+    """One value of a table of the config, None if there is none, or no table."""
     return table.get(key) if isinstance(table, dict) else None

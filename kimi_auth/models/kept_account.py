@@ -64,7 +64,7 @@ class KeptAccount:
             files.remove(self._path)  # an older name would be wrong
 
     def moved_to(self, other: KeptAccount) -> None:
-        """The sign-in belongs to another label from now on."""
+        """The kept account of a login belongs to another label from now on."""
         with suppress(OSError):
             files.rename(self._path, other._path)
 

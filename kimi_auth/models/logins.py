@@ -67,7 +67,7 @@ def after_login(path: Path, undo: Undo, change: Change, old: Content, new: Conte
 
 
 def after_logout(path: Path, undo: Undo, platform: Platform, old: Content, new: Content) -> Undo:
-    """The undo before a logout makes `new` from `old`. The platform's own entry stays until `new` is on disk."""
+    """With several logins in config.toml: the undo before a logout makes `new` from `old`. The platform's own entry stays until `new` is on disk."""
     logins = {name: undo.logins[name] for name in undo.logins if name == platform.id}
     before = _stepped(undo, platform, lambda text: without(path, text, platform, Undo()))
     return undo.writing(old, new, before, _handed_down(undo.logins, platform) | logins)

@@ -275,7 +275,7 @@ def _models(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_at(config: dict[str, Any], *path: str) -> dict[str, Any]:
-    """The table at `path`, made if it is missing."""
+    """The table at `path` of the planned config, made if it is missing."""
     table: Any = config
     for depth, key in enumerate(path, start=1):
         table = table.setdefault(key, {})

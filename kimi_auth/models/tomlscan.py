@@ -107,7 +107,7 @@ def match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
 
 @lru_cache(maxsize=4096)
 def _parts(dotted: str) -> KeyPath:
-    """The parts of a written key, unquoted by tomllib itself."""
+    """The parts of a key as it stands in the text, unquoted by tomllib itself."""
     parts: list[str] = []
     rest: Any = tomllib.loads(f"{dotted} = 0")
     while isinstance(rest, dict):

@@ -61,7 +61,7 @@ def _is_below(node: Node, paths: frozenset[KeyPath]) -> bool:
 
 
 def _inline_cuts(text: str, nodes: list[Node], paths: frozenset[KeyPath]) -> list[Splice]:
-    """The pairs to go that stand in an inline table which itself stays, each with the comma that belongs to it."""
+    """The pairs to cut out of a TOML text that stand in an inline table which itself stays, each with the comma that belongs to it."""
     cuts: list[Splice] = []
     goes_whole, at = False, 0
     for node in nodes:
@@ -230,7 +230,7 @@ class _Additions:
         return _Line(f"{indent}{words}{self._newline}", base, indent)
 
     def text(self) -> str:
-        """The text with all that was put into it."""
+        """The TOML text with all changes, put together once."""
         splices = [*self._values, *starmap(self._filled, self._inside.values())]
         splices += ((at, at, self._ended(at) + "".join(_in_order(lines))) for at, lines in self._below.items())
         top = "".join(_in_order([self._top])) + self._newline if self._top else ""

@@ -65,7 +65,7 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any], path: KeyPath = ()
 
 
 def applied(data: Mapping[str, Any], edits: Iterable[Edit]) -> dict[str, Any]:
-    """A copy of `data` with the edits done; tables on the way are made as needed."""
+    """A copy of a TOML text's `data` with the edits done; tables on the way are made as needed."""
     result = deepcopy(dict(data))
     for edit in edits:
         table = result

@@ -38,7 +38,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def key_text(path: KeyPath) -> str:
-    """A dotted key, its parts quoted where they must be."""
+    """A dotted key as TOML spells it, its parts quoted where they must be."""
     return ".".join(part if _BARE.fullmatch(part) else value_text(part) for part in path)
 
 

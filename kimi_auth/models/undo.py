@@ -99,7 +99,7 @@ class UndoFile:
             return Undo()
 
     def keep(self, undo: Undo) -> None:
-        """Stores it, durably; without any login the file goes."""
+        """Stores what undoes the logins, durably; without any login the file goes."""
         if not undo.logins:
             files.remove_durably(self.path)
             return

@@ -88,14 +88,14 @@ class Registry:
         return None
 
     def get(self, platform_id: str) -> Platform:
-        """As `find`, and raises `ConfigError` if no source has that id."""
+        """The platform of that id as `find` gives it; raises `ConfigError` if no source has it."""
         found = self.find(platform_id)
         if found is None:
             raise self.unknown(platform_id)
         return found
 
     def unknown(self, platform_id: str) -> ConfigError:
-        """The error for an id that no source has."""
+        """The error for an id that no source of platforms has."""
         ids = ", ".join(platform.id for platform in self.all())
         return ConfigError(
             tr("no platform is called {platform}", platform=ascii(platform_id)[:80]),

@@ -215,7 +215,7 @@ def of_table(table: Mapping[str, Any]) -> Platform:
 
 
 def rules_of(tables: Iterable[Mapping[str, Any] | CapabilityRule]) -> tuple[CapabilityRule, ...]:
-    """The rules of tables that have been checked."""
+    """The capability rules of a platform's tables that have been checked."""
     return tuple(one if isinstance(one, CapabilityRule) else CapabilityRule(**_frozen(one)) for one in tables)
 
 

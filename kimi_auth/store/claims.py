@@ -97,14 +97,14 @@ class Meetings(NamedTuple):
         return at_s if at_s is not None and at_s <= boottime_s else None
 
     def now_met(self, nonce: str, boot: str, boottime_s: float) -> Meetings:
-        """A copy in which `boot` has just met the claim `nonce`."""
+        """A copy of the meetings in which `boot` has just met the claim `nonce`."""
         known = self.met if nonce == self.nonce else {}
         latest = sorted(known.items(), key=lambda item: item[1])[-(MEETINGS_MAX - 1) :]
         return Meetings(nonce, {**dict(latest), boot: boottime_s})
 
 
 def new(fp: str, owner: Owner) -> Header:
-    """A header with a new random nonce."""
+    """The header of a claim, with a new random nonce."""
     from secrets import token_hex  # with hashlib and OpenSSL: only what writes a claim needs them
 
     return Header(fp, token_hex(8), owner)

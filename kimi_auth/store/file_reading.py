@@ -96,7 +96,7 @@ class FileReader:
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:
-        """The lock files, in locking order."""
+        """The lock files of a credential in files, in locking order."""
         places = (self.path, self.target)
         return tuple(dict.fromkeys(place.with_name(f"{name_of(place)}.lock") for place in places))
 

@@ -172,7 +172,7 @@ class Folder(NamedTuple):
                     files.remove(self.record.beside(name))
 
     def set_aside(self, wall_s: float) -> None:
-        """Renames the record out of the way."""
+        """Renames the record in its directory out of the way."""
         from datetime import UTC, datetime
 
         wanted = f"{self.record.name}.corrupt-{datetime.fromtimestamp(wall_s, UTC):%Y%m%dT%H%M%SZ}"

@@ -99,7 +99,7 @@ def _package() -> Backend:
 
 
 def _storage_error(error: BaseException) -> StorageError:
-    """Maps the exception by its class name: the service's own message may contain anything, even the secret."""
+    """Maps a keyring's exception by its class name: the service's own message may contain anything, even the secret."""
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         return StorageError(tr("the login is in the system keyring, which needs a package"), hint=install("keyring"))

@@ -18,7 +18,7 @@ _FLAGS = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC  # O_
 
 
 def stamp_of(found: os.stat_result) -> Stamp:
-    """The stamp of a record in a file."""
+    """The stamp of a file, by which a change of it is noticed."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 

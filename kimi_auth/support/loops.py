@@ -76,7 +76,7 @@ class Signal(Protocol):
 
 
 def signal_here() -> Signal:
-    """A signal for a task of the running loop."""
+    """A signal that a task of the running event loop waits for."""
     return _TrioSignal() if is_trio() else _AsyncioSignal()
 
 

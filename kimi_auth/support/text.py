@@ -1,4 +1,4 @@
-"""Makes untrusted text safe for a terminal or a log: no control, bidirectional or invisible characters.
+"""Makes text safe to show: without control, bidirectional or invisible characters, and a repr without its secrets.
 
 Text is cleaned once, at the output. JSON output needs no cleaning (it is ASCII); pages and pictures escape.
 """
@@ -30,17 +30,17 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of several lines; keeps the line breaks."""
+    """As `visible` for a text of several lines; keeps the line breaks."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 def one_line(text: str) -> str:
-    """The same with single spaces."""
+    """As `visible`, in one line with single spaces."""
     return same(text, " ".join(visible(text).split()))
 
 
 def clean(text: str, limit: int = 200) -> str:
-    """The same, at most `limit` characters; "…" marks a cut."""
+    """As `one_line`, at most `limit` characters; "…" marks a cut."""
     line = same(text, one_line(text[: 16 * limit]))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 

@@ -68,7 +68,7 @@ class SimulatedServer:
     # --- controls for tests -------------------------------------------------------------------------------------------
 
     def approve(self, user_code: str = "") -> None:
-        """The person approves the login of `user_code`, or the newest. Raises CodeProblem if there is none."""
+        """In this server the person approves the login of `user_code`, or the newest. Raises CodeProblem if there is none."""
         self.state.find_code(user_code).verdict = "approved"
 
     def deny(self, user_code: str = "") -> None:

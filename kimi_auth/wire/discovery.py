@@ -54,7 +54,7 @@ def search(issuer: str, find: Callable[[JsonObject], Found | None], missing: Raw
 
 
 def searched(search: Search[Found], send: Callable[[str], RawResponse]) -> Found | RawResponse:
-    """The result of a search, with `send` for its requests."""
+    """The endpoints that a search of metadata finds, with `send` for its requests."""
     try:
         url = next(search)
         while True:

@@ -151,7 +151,7 @@ def test_precedence(tmp_path: Path, case: str) -> None:
     assert (status.sources["credential"], session.api_origin, session.access_token_sync()) == expected
     assert status.error is None
     if expected[0] in {E, A, LENT}:
-        assert session.static_key() == ""
+        assert session.__static_key__() == ""
     if "api_key" not in arguments:
         try:
             named = ["--platform", arguments["platform"]] if "platform" in arguments else []

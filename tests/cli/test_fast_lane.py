@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kimi_auth import __main__ as program
+from kimi_auth import quick_files
 from kimi_auth.__main__ import FallThrough, answer, decode, main, names_our_platform, stored_token
 from kimi_auth.cli import main as full_program
 from kimi_auth.clock import SystemClock
@@ -23,7 +24,7 @@ from kimi_auth.errors import CorruptCredential
 from kimi_auth.session import Session
 from kimi_auth.store import FileStore
 from kimi_auth.store.formats import decode_record
-from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint, parse_record
+from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, fingerprint, parse_record
 
 CHECKOUT = str(Path(program.__file__).parents[1])
 NOW_S = 1_800_000_000.0
@@ -140,7 +141,7 @@ ASIDE: dict[str, Callable[[House], object]] = {
     "a binding to nothing": lambda house: house.binding.write_text('{"issuer": ""}'),
     "a binding to a number": lambda house: house.binding.write_text('{"issuer": 5}'),
     "a config that is a FIFO": lambda house: os.mkfifo(house.config),
-    "a config too large": lambda house: house.config.write_text("#" * (program.CONFIG_MAX_BYTES + 1)),
+    "a config too large": lambda house: house.config.write_text("#" * (quick_files.CONFIG_MAX_BYTES + 1)),
     "a config that is a loop": lambda house: house.config.symlink_to(house.config),
 }
 
@@ -369,7 +370,7 @@ def test_it_judges_as_the_store_does(raw: bytes) -> None:
         stored = None
     try:
         read: object = parse_record(decode(raw))
-    except (FallThrough, program.RecordError):
+    except (FallThrough, RecordError):
         read = None
     assert repr(read) == repr(stored)
 
@@ -409,7 +410,7 @@ def login(home: Path) -> House:
 
 
 FREE = {"__future__", "_json", "_sha2", "_sha256"}
-OURS = {"kimi_auth", "kimi_auth.__main__", "kimi_auth.selection", "kimi_auth.token"}
+OURS = {"kimi_auth", "kimi_auth.__main__", "kimi_auth.quick_files", "kimi_auth.selection", "kimi_auth.token"}
 HERE = [
     ["token"],
     ["token", "--platform", "kimi-code"],

@@ -215,7 +215,7 @@ def test_without_a_token(fetch: Fetch, scripted: Any, places: tuple[Place, Place
     with pytest.raises(NotSignedIn):
         fetch(source, home.url, "GET", f"{home.url}/x")
     assert home.seen == []
-    source.static_key = lambda: "second"
+    source.__static_key__ = lambda: "second"
     assert fetch(source, home.url, "GET", f"{home.url}/x") == 200
 
 

@@ -240,12 +240,12 @@ def test_an_mcp_client(login: Session, emulator: Emulator) -> None:
     assert emulator.state.counts["refreshes"] == 1
 
 
-# --- a provider of bearers --------------------------------------------------------------------------------------------
+# --- a callable as the key ----------------------------------------------------------------------------------------------
 
 
-def test_a_bearer_provider(login: Session, emulator: Emulator) -> None:
+def test_a_callable_as_the_key(login: Session, emulator: Emulator) -> None:
     """openai asks it before each request: the token that ended is not sent."""
-    with openai.OpenAI(api_key=login.bearer_provider(), base_url=login.api_origin, max_retries=0) as client:
+    with openai.OpenAI(api_key=login.access_token_sync, base_url=login.api_origin, max_retries=0) as client:
         client.models.list()
         emulator.state.expire_access()
         login.access_token_sync(refresh=True)

@@ -132,7 +132,7 @@ def test_static_key(
 ) -> None:
     """A source's static key is sent where there is no token, and once more where there is no newer one."""
     source, server = scripted(token, newer), Server(*statuses)
-    source.static_key = lambda: "sk-static"
+    source.__static_key__ = lambda: "sk-static"
     responses = drive(BearerAuth(source, origin=HOME), httpx.Request("GET", f"{HOME}/models"), server)
     assert [response.status_code for response in responses] == list(statuses)
     assert (server.saw, source.asked) == (saw, asked)
@@ -141,11 +141,11 @@ def test_static_key(
 def test_no_static_key(drive: Any, scripted: Any) -> None:
     """A source that knows none says why there is no token; nothing is sent, and nothing goes to another origin."""
     source, server = scripted(NotSignedIn("nobody"), None), Server(200)
-    source.static_key = lambda: ""
+    source.__static_key__ = lambda: ""
     with pytest.raises(NotSignedIn, match="nobody"):
         drive(BearerAuth(source, origin=HOME), httpx.Request("GET", HOME), server)
     assert server.saw == []
-    source.static_key = lambda: "sk-static"
+    source.__static_key__ = lambda: "sk-static"
     drive(BearerAuth(source, origin=HOME), httpx.Request("GET", "https://example.com"), server)
     assert server.saw == [None]
 

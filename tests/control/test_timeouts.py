@@ -18,8 +18,8 @@ from kimi_auth.testing import Emulator, Fault, MemoryStore, SimulatedServer, Sys
 
 SOON_S = 0.05
 
-# An attachment and the making of a provider wait for nothing; a future has a timeout of its own.
-NO_WAIT = {"attach", "bearer_provider", "status", "static_key", "sync_in_background"}
+# An attachment waits for nothing; a future has a timeout of its own.
+NO_WAIT = {"attach", "status", "sync_in_background"}
 
 
 @pytest.mark.parametrize("owner", [Session, PlatformModels])

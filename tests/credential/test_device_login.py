@@ -25,7 +25,8 @@ from kimi_auth.errors import (
     WrongIssuer,
 )
 from kimi_auth.login.contracts import LoginContext
-from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
+from kimi_auth.login.device_login import DeviceLoginHooks
+from kimi_auth.login.ports import LoginPorts
 from kimi_auth.login.view import Notice, SilentView
 from kimi_auth.machine import recorder_from_environ, walk_async
 from kimi_auth.models import Catalogue, ModelEntry

@@ -252,7 +252,7 @@ def test_the_key_of_the_config(world: World, end: Any) -> None:
             assert (await api.get(world.session.api_origin)).status_code == 200
             await end(world, token)
             if end in {here, elsewhere}:
-                assert world.session.static_key() == ""
+                assert world.session.__static_key__() == ""
                 with pytest.raises(NotSignedIn):
                     await api.get(world.session.api_origin)
                 assert (mine.api_key, none.api_key, provider.client.api_key, told[-1]) == (STATIC, "", "", "")
@@ -268,7 +268,7 @@ def test_the_key_of_the_config(world: World, end: Any) -> None:
 def test_a_config_that_cannot_be_read_has_no_key(world: World) -> None:
     """Then there is none; work goes on without it."""
     (world.share_dir / "config.toml").write_text("= no")
-    assert world.session.static_key() == ""
+    assert world.session.__static_key__() == ""
 
 
 # --- a rejected bearer -----------------------------------------------------------------------------------------------

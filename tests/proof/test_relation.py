@@ -10,7 +10,8 @@ import pytest
 from kimi_auth.machine import Library
 from kimi_auth.proof.effects import Effect
 from kimi_auth.proof.explore import explore
-from kimi_auth.proof.export.model import MARKS, NotExportable, exported
+from kimi_auth.proof.export.domains import MARKS
+from kimi_auth.proof.export.model import NotExportable, exported
 from kimi_auth.proof.export.promela import promela, rule_number
 from kimi_auth.proof.export.relation import IMPOSSIBLE, Change, Domains, Flag, Leaf, Node, Var, changes, relation
 from kimi_auth.proof.hooks_outside import HOOKS

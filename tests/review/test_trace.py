@@ -16,7 +16,8 @@ from kimi_auth.clock import VirtualClock
 from kimi_auth.credential.ports import Ports
 from kimi_auth.errors import AccessDenied, Unreachable
 from kimi_auth.login.contracts import LoginContext
-from kimi_auth.login.device_login import DeviceLoginHooks, LoginPorts
+from kimi_auth.login.device_login import DeviceLoginHooks
+from kimi_auth.login.ports import LoginPorts
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Library, walk_async, walk_sync
 from kimi_auth.machine.trace import Trace, Traced, Walk, parse, read

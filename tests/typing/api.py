@@ -111,7 +111,7 @@ async def other_clients(session: Session) -> None:
     anthropic.Anthropic(credentials=AnthropicCredentials(session))
     anthropic.AsyncAnthropic(credentials=AsyncAnthropicCredentials(session))
     anthropic.Anthropic(credentials=AsyncAnthropicCredentials(session))  # type: ignore[arg-type]
-    openai.OpenAI(api_key=session.bearer_provider(), http_client=httpx2.Client(auth=BearerAuth(session)))
+    openai.OpenAI(api_key=session.access_token_sync, http_client=httpx2.Client(auth=BearerAuth(session)))
     openai.AsyncOpenAI(api_key=session.access_token)
     assert_type(await WebsocketAuth(session).connect("wss://api.kimi.com"), ClientConnection)
 

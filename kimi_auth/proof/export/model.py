@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
-from itertools import product
 from typing import NamedTuple
 
 from kimi_auth.machine import Machine
@@ -19,26 +18,14 @@ from kimi_auth.proof.hooks_inside import WRITES, Hook
 from kimi_auth.proof.hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
 from kimi_auth.proof.predicates import DUTIES, PREDICATES, Duty
 from kimi_auth.proof.state import (
-    ABSENT,
-    CLOSED,
-    CORRUPT,
-    EMPTY,
-    EXPIRED,
-    FOREIGN,
-    GONE,
-    GOOD,
-    NO_CLAIM,
-    NOTHING,
-    SPENT,
-    SPENT_LATELY,
-    STALE,
-    Pair,
     Process,
     Shared,
 )
 from kimi_auth.proof.stores import Leave
 from kimi_auth.proof.world import ROOTS, Cancel
 
+from .domains import domains_of
+from .positions import Position, positions
 from .relation import Change, Domains, Leaf, Node, changes, relation
 
 __all__ = ["ELSEWHERE", "Exported", "Move", "NotExportable", "Position", "Relation", "exported"]
@@ -46,30 +33,12 @@ __all__ = ["ELSEWHERE", "Exported", "Move", "NotExportable", "Position", "Relati
 PAIRS_MAX = 3
 """Pairs that exist between two moves; the exported model asserts that no more are needed."""
 
-MARKS = 14
-
-
 ELSEWHERE = "the export has files only: no second lock of another program, no lease, no session and no host's own disk"
 """Why a world whose credential rests elsewhere is not exported."""
 
 
 class NotExportable(Exception):
     """The world has a part that no export expresses. The message says which."""
-
-
-class Position(NamedTuple):
-    """A state of a machine as a position of a walk. `child`: the initial state of the machine that it walks; `parents`:
-    where a child's rest state leads, by the state that walks it."""
-
-    machine: str
-    state: str
-    activity: str | None
-    child: str
-    on: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return f"{self.machine}_{self.state}"
 
 
 class Move(NamedTuple):
@@ -152,13 +121,13 @@ def exported(
         raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
     if config.store != "files":
         raise NotExportable(ELSEWHERE)
-    roots, children = _positions(machines)
+    roots, children = positions(machines)
     activities = sorted({position.activity for position in (*roots, *children) if position.activity})
     alone = config.excludes and not config.unlocked_writers
     at_once = LOCAL | (UNDISTURBED if alone and not config.old_program else frozenset())
     if not (config.waits or config.waiters):
         at_once |= {"back_off"}
-    domains = _domains(config, pairs)
+    domains = domains_of(config, pairs)
     return Exported(
         config,
         domains,
@@ -195,20 +164,20 @@ def exported(
 
 @cache
 def _of_hook(config: Config, pairs: int, hook: Hook) -> Node:
-    domains = _domains(config, pairs)
+    domains = domains_of(config, pairs)
     return relation(domains, _effects(domains, config, hook))
 
 
 @cache
 def _of_beginning(config: Config, pairs: int, state: str, event: str) -> Node:
-    domains = _domains(config, pairs)
+    domains = domains_of(config, pairs)
     return relation(domains, _begun(domains, config, state, event))
 
 
 @cache
 def _of_environment(config: Config, pairs: int) -> tuple[Node, tuple[Node, ...], Node]:
     """New logins, the moves around, and what a kill leaves."""
-    domains = _domains(config, pairs)
+    domains = domains_of(config, pairs)
 
     def logins(shared: Shared, process: Process) -> tuple[Move, ...]:
         return tuple(Move("", changes(domains, *found)) for found in environment.logins(config, shared, process))
@@ -221,7 +190,7 @@ def _of_environment(config: Config, pairs: int) -> tuple[Node, tuple[Node, ...],
 
 @cache
 def _of_leaving(config: Config, pairs: int, leave: Leave) -> tuple[Node, Node]:
-    domains = _domains(config, pairs)
+    domains = domains_of(config, pairs)
 
     def left(shared: Shared, process: Process) -> tuple[Move, ...]:
         return (Move("", changes(domains, leave(config, shared, process), None)),)
@@ -234,13 +203,13 @@ def _of_leaving(config: Config, pairs: int, leave: Leave) -> tuple[Node, Node]:
 
 @cache
 def _of_predicates(config: Config, pairs: int) -> Mapping[tuple[str, str], Node]:
-    domains = _domains(config, pairs)
+    domains = domains_of(config, pairs)
     return {key: relation(domains, _truth(fact)) for key, fact in PREDICATES.items()}
 
 
 @cache
 def _of_duty(config: Config, pairs: int, state: str, rule: str) -> Node:
-    return relation(_domains(config, pairs), partial(_owed, DUTIES[rule], state))
+    return relation(domains_of(config, pairs), partial(_owed, DUTIES[rule], state))
 
 
 def _owed(duty: Duty, state: str, shared: Shared, process: Process) -> bool:
@@ -311,77 +280,3 @@ def _numbered(
     shared: Shared,
 ) -> Iterable[environment.EnvironmentMove]:
     return move(config, shared, number)
-
-
-def _positions(machines: Mapping[str, Machine]) -> tuple[tuple[Position, ...], tuple[Position, ...]]:
-    """The positions that a simulated process can come to: all of token_lifecycle, and device_login from the storing on."""
-    roots: dict[str, Position] = {}
-    children: dict[str, Position] = {}
-    lifecycle, login = (machines[name] for name in ROOTS)
-    storing = [state for state, spec in login.states.items() if spec.activity == "store_credential"]
-    ahead = [(lifecycle, state) for state in lifecycle.states] + [(login, state) for state in storing[:1]]
-    while ahead:
-        machine, state = ahead.pop(0)
-        position = _position(machine, state)
-        child = machine.child(state)
-        if child is not None:
-            children.update({found.name: found for found in (_position(child, inner) for inner in child.states)})
-        if position.name not in roots:
-            roots[position.name] = position
-            ahead += [(machine, target) for target in position.on.values()]
-    return tuple(roots.values()), tuple(children.values())
-
-
-def _position(machine: Machine, state: str) -> Position:
-    spec = machine.states[state]
-    child = machine.child(state)
-    inner = f"{child.name}_{child.initial}" if child is not None else ""
-    return Position(machine.name, state, spec.activity, inner, dict(spec.on))
-
-
-def _domains(config: Config, pairs: int) -> Domains:
-    hosts = (1,) if config.shared_lock else tuple(range(1, config.processes + 1))
-    numbers = tuple(range(pairs))
-    spoiled = (CORRUPT, FOREIGN) if config.spoils else ()
-    boots = 1 if config.shared_lock else config.processes
-    digits = (0, 1, 2) if config.hidden else (0,)
-    logins = config.logins + 1
-    flag = (0, 1)
-    some = (0, 1, 2)
-    return Domains(
-        pairs,
-        logins,
-        {
-            ("world", "record"): (*numbers, EMPTY, ABSENT, *spoiled),
-            ("world", "held"): flag,
-            ("world", "forced"): flag,
-            ("world", "full"): flag if config.full_disk else (0,),
-            ("world", "logins_left"): tuple(range(config.logins + 1)),
-            ("world", "logouts_left"): tuple(range(config.logouts + 1)),
-            ("world", "spoils_left"): tuple(range(config.spoils + 1)),
-            ("world", "faults_left"): flag if config.waiters else (0,),
-            ("pair", "login"): tuple(range(logins)),
-            ("pair", "good"): (SPENT, SPENT_LATELY, GOOD) if config.policy == "grace" else (SPENT, GOOD),
-            ("pair", "phase"): some,
-            ("pair", "sent"): flag,
-            ("pair", "denied"): flag,
-            ("pair", "revoked"): flag,
-            ("pair", "unrecognized"): some,
-            ("pair", "rejected"): flag,
-            ("pair", "late"): some,
-            ("pair", "owner"): (NO_CLAIM, *hosts, CLOSED, *((GONE,) if config.hidden else ())),
-            ("pair", "staged"): (NOTHING, *numbers),
-            ("pair", "met"): ((), *product(digits, repeat=boots)),
-            ("me", "host"): hosts,
-            ("me", "event"): ("", "touched", "renew", "rejected", "logout"),
-            ("me", "need"): ("", "not_bearer", "not_pair"),
-            ("me", "bearer"): (NOTHING, *numbers),
-            ("me", "record"): (NOTHING, STALE, *numbers, EMPTY, ABSENT, *spoiled),
-            ("me", "claim"): ("", "made", "staged", "found"),
-            ("me", "pair"): (NOTHING, *numbers),
-            ("me", "recoveries"): flag,
-            ("me", "stage"): (0, 1, 2, 3),
-        },
-        {("world", "locks"): config.processes + 1, ("login", "login"): 4, ("me", "marks"): MARKS},
-        Pair(0, good=SPENT, phase=EXPIRED),
-    )

@@ -281,7 +281,7 @@ class State:
 
     @_atomic
     def snapshot(self) -> dict[str, Any]:
-        """Counts, families by fingerprint, codes and the request log, as JSON data without tokens and device codes."""
+        """The authorization server's state: counts, families by fingerprint, codes and the request log, as JSON data without tokens and device codes."""
         return {
             "now_s": self.now_s(),
             "counts": dict(self.counts),

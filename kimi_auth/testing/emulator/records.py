@@ -131,7 +131,7 @@ def random_name(kind: str) -> str:
 
 
 def fingerprint(secret: str) -> str:
-    """The first 16 hex digits of the SHA-256: enough to tell two tokens apart, useless to an eavesdropper."""
+    """A token in the emulator's records: the first 16 hex digits of the SHA-256, enough to tell two tokens apart, useless to an eavesdropper."""
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 

@@ -1,10 +1,12 @@
-"""What a status says beside the credential: where each value comes from, whose login it is, and what waits elsewhere."""
+"""`session.status()`: how the login stands, where each value comes from, whose login it is, and what waits elsewhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kimi_auth.before_use import look
 from kimi_auth.components import Components
+from kimi_auth.credential.age import status_of
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import NotSignedIn
 from kimi_auth.home import other_login
@@ -17,10 +19,20 @@ if TYPE_CHECKING:
     from kimi_auth.login.given import Given
     from kimi_auth.models.kept_account import SignIn
 
-__all__ = ["with_sources"]
+__all__ = ["status_of_login"]
 
 
-def with_sources(components: Components, status: Status) -> Status:
+def status_of_login(components: Components) -> Status:
+    """As `Session.status`."""
+    look(components)
+    now_s = components.age_clock.now_s()
+    found = status_of(components.credential.inspect(), components.platform, components.store, now_s)
+    status = _with_sources(components, found)
+    # An API key has no times: those that its store gives serve only to classify it.
+    return status if components.platform.oauth else status._replace(expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
+
+
+def _with_sources(components: Components, status: Status) -> Status:
     """The status with the sources of its values, and with the state of a login that still waits in a keyring."""
     from kimi_auth.models.variables import overriding
 
