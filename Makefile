@@ -1,5 +1,5 @@
 # Four commands to begin with: make demo, make test, make check, make bench. `make` lists all.
-# Needs a Python of 3.11 or newer and nothing else. Installs into .venv*, tests/servers/oidc/node_modules, tests/home/node/node_modules and tests/proof/checkers, nowhere else.
+# Needs a Python of 3.11 or newer and nothing else. Installs into .venv*, tests/servers/oidc/node_modules, tests/home/node/node_modules, tests/sdks/claude/node_modules and tests/proof/checkers, nowhere else.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -35,6 +35,7 @@ test: $(DEV) servers ## every test but the long proofs, with branch coverage (6 
 
 prove: $(DEV) servers ## the long proofs: model checker, fleets, the crash matrix, a year, other Pythons and programs
 	@echo "prove: the model checker, fleets, the crash matrix, a simulated year, other Pythons and programs"
+	@$(PY) tests/house/npm.py claude-code || test $$? -eq 3
 	@$(PYTEST) -n $(WORKERS) --dist worksteal -m "prove and not soak" --timeout=900
 
 soak: $(DEV) servers ## a login under kills and faults for MINUTES=8, from SEED=..., then 5 min beside kimi-code; in no other target
@@ -105,7 +106,7 @@ publish: $(DEMO) ## attests and uploads what `make wheel` built, as the version 
 clean: ## removes everything that the other targets made, .venv included
 	@echo "clean: removes .venv, node_modules, caches, builds and reports"
 	@rm -rf $(VENV) build dist htmlcov .edges .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -rf tests/servers/oidc/node_modules tests/home/node/node_modules tests/proof/checkers/node_modules tests/proof/checkers/tla
+	@rm -rf tests/servers/oidc/node_modules tests/home/node/node_modules tests/sdks/claude/node_modules tests/proof/checkers/node_modules tests/proof/checkers/tla
 	@rm -rf tools/layout/node_modules tools/workflows/node_modules .venv-kimi-cli .venv-sdks-* .venv-bench
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

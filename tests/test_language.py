@@ -48,6 +48,24 @@ def test_the_same_in_chinese(said: str, chinese: str) -> None:
     assert spoken(said, "en") == said
 
 
+HELD = tr("{holder} holds the lock of {location}")
+
+
+@pytest.mark.parametrize(
+    ("said", "chinese"),
+    [
+        (HELD.format(holder=tr("another process"), location=tr("the system keyring")), "另一个进程持有系统密钥环的锁"),
+        (HELD.format(holder="kimi-code", location=tr("the file {path}", path="/a")), "kimi-code 持有文件 /a 的锁"),
+        (tr("{problems} in {path}", problems=tr("one problem"), path="/a"), "/a 中有 1 个问题"),
+        (tr("{path} ({source})", path="/a", source="KIMI"), "/a（KIMI）"),
+        (tr("{time} ago", time=tr("{minutes} min", minutes=3)), "3 分钟前"),
+    ],
+)  # fmt: skip
+def test_spaces_in_chinese(said: str, chinese: str) -> None:
+    """A value has a space beside it where a Chinese and a Latin character meet, and none between two Chinese ones."""
+    assert spoken(said, "zh") == chinese
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda said: pickle.loads(pickle.dumps(said))])
 def test_a_copy_is_the_same_sentence(copied: object) -> None:
     """A sentence goes through a pickle, as those of errors do, and can still be said in Chinese."""

@@ -278,7 +278,7 @@ def login_ends(found: Status, now_s: float) -> str:
 def _named(found: Status, what: str) -> str:
     """The source of a value, for people; nothing where it is the platform's own or the default."""
     source = found.sources[what]
-    return "" if source in {"platform", DEFAULT} else f"  ({source})"
+    return "" if source in {"platform", DEFAULT} else tr("  ({source})", source=source)
 
 
 def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def spoken(text: str, language: str) -> str:
     values = text.values and {
         name: spoken(value, language) if isinstance(value, str) else value for name, value in text.values.items()
     }
-    return _filled(template, values, text.swaps)
+    return _swapped(template if values is None else _spaced(template, values), text.swaps)
 
 
 def selected(environ: Mapping[str, str]) -> str:
@@ -108,10 +108,48 @@ def selected(environ: Mapping[str, str]) -> str:
 
 
 def _filled(template: str, values: Mapping[str, object] | None, swaps: tuple[tuple[str, str], ...]) -> str:
-    text = template if values is None else template.format(**values)
+    return _swapped(template if values is None else template.format(**values), swaps)
+
+
+def _swapped(text: str, swaps: tuple[tuple[str, str], ...]) -> str:
     for old, new in swaps:
         text = text.replace(old, new)
     return text
+
+
+def _spaced(template: str, values: Mapping[str, object]) -> str:
+    """The template filled in, with the spaces of Chinese text around each value: one between a Chinese and a Latin character, none
+    between two Chinese ones. Which of them a value begins and ends with, its template cannot know."""
+    from string import Formatter
+
+    said = ""
+    for literal, field, spec, conversion in Formatter().parse(template):
+        said = _beside(said, literal)
+        if field is not None:
+            whole = f"{{{field}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
+            said = _beside(said, whole.format(**values))
+    return said
+
+
+def _beside(left: str, right: str) -> str:
+    before, after = left.removesuffix(" "), right.removeprefix(" ")
+    ends = before[-1:] + after[:1]
+    spaces = len(left) - len(before) + len(right) - len(after)
+    if len(ends) < 2 or spaces > 1 or ends.isspace():
+        return left + right
+    if all(map(_is_chinese, ends)):
+        return before + after
+    if any(map(_is_chinese, ends)) and any(map(_is_latin, ends)):
+        return f"{before} {after}"
+    return left + right
+
+
+def _is_chinese(character: str) -> bool:
+    return "\u4e00" <= character <= "\u9fff"
+
+
+def _is_latin(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character in "/~")
 
 
 def _kept(value: object) -> object:

@@ -12,9 +12,11 @@ from typing import Any
 
 import aiohttp
 import anthropic
+import httpx2
 import pytest
 import requests
 
+from kimi_auth import BearerAuth
 from kimi_auth.clients import (
     AiohttpMiddleware,
     AnthropicCredentials,
@@ -255,6 +257,29 @@ def test_an_anthropic_client_that_sends_elsewhere(kind: Any, scripted: Any) -> N
     made = client(base_url="https://api.kimi.com/coding", credentials=kind(source, origin="https://api.kimi.com"))
     with pytest.raises(ValueError, match="base_url"):
         made.copy(base_url="https://api.example")
+
+
+def test_an_anthropic_client_that_changes_its_base_url(scripted: Any) -> None:
+    """With `BearerAuth` in its HTTP client each request is looked at: a 401 is answered, and no other host sees a token."""
+    saw: list[tuple[str, str | None, str | None]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        saw.append((request.url.host, request.headers.get("authorization"), request.headers.get("x-api-key")))
+        return httpx2.Response(401 if len(saw) == 1 else 200, json={"data": []})
+
+    auth = BearerAuth(scripted(), origin="https://api.kimi.com")
+    http = anthropic.DefaultHttpxClient(auth=auth, transport=httpx2.MockTransport(answer))
+    with anthropic.Anthropic(
+        base_url="https://api.kimi.com/coding", auth_token="unused", http_client=http, max_retries=0
+    ) as client:
+        client.models.list()
+        client.base_url = "https://api.example"
+        client.models.list()
+    assert saw == [
+        ("api.kimi.com", FIRST, None),
+        ("api.kimi.com", SECOND, None),
+        ("api.example", "Bearer unused", None),
+    ]
 
 
 @pytest.mark.parametrize(

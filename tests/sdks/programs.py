@@ -73,10 +73,14 @@ class Piped:
         except BrokenPipeError:
             return Reply(error=error_of(self.errors))
         for answer in self._process.stdout:
-            if answer.strip():  # the question came with its line end, which the answer repeats
-                return Reply(answer.strip())
+            if (reply := self.read(answer.strip())) is not None:
+                return reply
         ended(self._process)
         return Reply(error=error_of(self.errors))
+
+    def read(self, line: str) -> Reply | None:
+        """The answer in a line of its output; None for a line that is none."""
+        return Reply(line) if line else None  # the question came with its line end, which the answer repeats
 
     @property
     def errors(self) -> str:

@@ -50,6 +50,17 @@ def test_it_is_short(file: str) -> None:
     assert ast.get_docstring(tree) or file.endswith(".ipynb")
 
 
+@pytest.mark.parametrize(
+    "file", ["with_openai_all_night.py", "with_fastapi.py", "with_mcp.py", "notebook.ipynb", CI]
+)  # fmt: skip
+def test_an_authors_program_has_twelve_lines(file: str) -> None:
+    """As they stand on the page, without blank lines and the sentence above them."""
+    text = source(file)
+    if (said := ast.get_docstring(ast.parse(text), clean=False)) is not None:
+        text = text.replace(said, "").replace('""' * 3, "")
+    assert len([line for line in text.splitlines() if line.strip()]) <= 12
+
+
 def source(file: str) -> str:
     """The program of a recipe; the cells of a notebook one below the other."""
     text = (FOLDER / file).read_text("utf-8")

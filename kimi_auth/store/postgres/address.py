@@ -85,8 +85,9 @@ class Address:
     def __str__(self) -> str:
         named = ", ".join(host for host in self._hosts if host and not host.startswith(("/", "@")))
         where = named or (self._service and f"service {self._service}") or "this host"
-        name = f"{self._database} " if self._database else ""
-        return clean(str(tr("the database {name}on {where}", name=name, where=where)))
+        if not self._database:
+            return tr("the database on {where}", where=clean(where))
+        return tr("the database {name} on {where}", name=clean(self._database), where=clean(where))
 
     def __repr__(self) -> str:
         return f"<Address of {self}>"
