@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,8 @@ log = logger("serving")
 
 SCAN_S = 0.25
 """So often a new, ended or expired grant is looked for, in seconds. A request is checked against its files itself."""
+
+DESCRIPTORS_MAX = 65_536
 
 FIRST_INHERITED = 3
 """The first descriptor that systemd hands over (sd_listen_fds)."""
@@ -72,6 +75,7 @@ def serve(
             raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
     for inherited_socket in options.inherited:
         _refuse_exposed(inherited_socket, options, tls)
+    _allow_descriptors()
     with _alone(
         places.folder,
         tr("another kimi-auth serve has this login"),
@@ -211,6 +215,15 @@ def _tls(options: Options) -> ssl.SSLContext | None:
         said = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
         raise ConfigError(tr("{path}: {reason}", path=options.certificate, reason=str(said))) from None
     return context
+
+
+def _allow_descriptors() -> None:
+    """Each grant has a socket and each of its clients a connection: as many as the system allows, instead of the usual 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # macOS allows fewer than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _alone_at(places: Places) -> AbstractContextManager[None]:

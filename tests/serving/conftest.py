@@ -271,9 +271,13 @@ class Serving:
 
     def start_here(self, **options: Any) -> dict[str, Any]:
         """Serves in a thread of this process; returns what the ready line would say."""
-        self.here = Program(self.session, self.places, Options(**options), None)
+        return self.serve_here(self.session, lambda _: (), **options)
+
+    def serve_here(self, session: Session, more: Callable[[Service], Any], **options: Any) -> dict[str, Any]:
+        """The same, of that session and with more routes."""
+        self.here = Program(session, self.places, Options(**options), None)
         told: Queue[dict[str, Any]] = Queue()
-        self.thread = threading.Thread(target=self.here.run, args=(told.put, lambda _: ()))
+        self.thread = threading.Thread(target=self.here.run, args=(told.put, more))
         self.thread.start()
         return told.get(timeout=NO_LIMIT_S)
 

@@ -207,4 +207,4 @@ def test_what_means_nothing_is_one_line(
         monkeypatch.setenv(name, serving.env[name])
     status = main(["serve", "--sockets", str(serving.sockets), *words])
     told = capfd.readouterr().err
-    assert (status, said in told, told.count("\n")) == (2, True, 1), told
+    assert (status in {2, 9}, said in told, told.count("\n")) == (True, True, 1), told
