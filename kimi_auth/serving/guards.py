@@ -13,6 +13,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -124,14 +125,23 @@ def peer_refusal(door: Door, peer: Peer | None) -> Refusal | None:
 
 def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | None:
     """The refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
-    text = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
+    host, is_here = _host_of(next((value for name, value in headers if name == b"host"), b""))
+    return (
+        None
+        if is_here or (host and host in allowed)
+        else Refusal(421, "other_host", "this host name is not the server's")
+    )
+
+
+@lru_cache(maxsize=64)
+def _host_of(field: bytes) -> tuple[str, bool]:
+    """The name in a Host header ("" for none), and whether it is this machine's loopback. A client sends the same one each time."""
+    text = field.decode("latin-1")
     try:
         host = (urlsplit(f"//{text}").hostname or "") if _HOST.fullmatch(text) else ""
     except ValueError:
         host = ""
-    if host and (is_loopback(host) or host in allowed):
-        return None
-    return Refusal(421, "other_host", "this host name is not the server's")
+    return host, bool(host) and is_loopback(host)
 
 
 def is_from_browser(headers: Headers) -> bool:
