@@ -21,7 +21,7 @@ import threading
 from asyncio import Transport
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import h11
 import uvicorn
@@ -254,39 +254,6 @@ class LoopbackServer(uvicorn.Server):
             await asyncio.sleep(0)
 
 
-class _Corked:
-    """A transport that hands on in one piece what is written in one step of the loop: head and body of a small answer are two
-    writes of uvicorn's, and sending is the dearest part of an answer."""
-
-    AT_ONCE_BYTES = 64 * 1024
-
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size >= self.AT_ONCE_BYTES:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        parts, self._parts, self._size = self._parts, [], 0
-        if parts and not self._transport.is_closing():
-            self._transport.write(b"".join(parts))
-
-
 class _Connection(H11Protocol):
     """uvicorn's HTTP/1.1 connection; in the scope's state its transport, so that an app can close it, and its peer. `at_door`: the
     connections of its door. One too many is closed at once, and one whose client sends too slowly after a while."""
@@ -300,7 +267,7 @@ class _Connection(H11Protocol):
         self._looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast("Transport", _Corked(transport, self.loop)))
+        super().connection_made(transport)
         self.access_log = False
         if len(self._at_door) >= CONNECTIONS_MAX:
             transport.abort()
