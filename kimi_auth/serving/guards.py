@@ -13,6 +13,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -20,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kimi_auth.support.urls import is_loopback
 
-from .server import Door, Peer, door_of, peer_of
+from .api_paths import TARGET_BYTES_MAX
+from .server import HEADER_BYTES_MAX, Door, Peer, door_of, peer_of
 
 __all__ = [
     "BodyTooLarge",
@@ -40,7 +42,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case, as ASGI has them."""
 
 BODY_BYTES_MAX = 1 << 20
-ONCE = (b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type")
+FIELDS_MAX = 100
+"""Headers of a request; clients send some twenty."""
+
+ONCE = frozenset({b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type"})
 """Headers that two readers may understand differently where they are given twice."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
@@ -66,19 +71,31 @@ class BodyTooLarge(Exception):
 
 
 def request_refusal(scope: Scope) -> Refusal | None:
-    """The refusal of a request that proxies and servers could read differently (RFC 9112 §11.2), or whose path could
-    escape from the one that was checked; None for a plain one."""
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    names = [name for name, _ in headers]
-    for name in ONCE:
-        if names.count(name) > 1:
-            return Refusal(400, "contradictory", f"the header {name.decode()} is given twice")
-    if b"content-length" in names and b"transfer-encoding" in names:
-        return Refusal(400, "contradictory", "the length of the body is given twice")
-    if any(b"_" in name for name in names):
-        return Refusal(400, "contradictory", "a header's name has an underscore, which some servers read as a dash")
-    if is_strange_path(scope.get("raw_path") or scope["path"].encode()):
+    """The refusal of a request whose head is too large, however it came, that proxies and servers could read differently (RFC 9112
+    §11.2), or whose path could escape from the one that was checked; None for a plain one."""
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    target_bytes = len(raw_path) + len(scope.get("query_string", b""))
+    if target_bytes > TARGET_BYTES_MAX:
+        return Refusal(414, "long_target", f"the address of the request is longer than {TARGET_BYTES_MAX} bytes")
+    if refusal := _fields_refusal(scope["headers"], HEADER_BYTES_MAX - target_bytes):
+        return refusal
+    if is_strange_path(raw_path):
         return Refusal(400, "strange_path", "the path has parts that servers read differently")
+    return None
+
+
+def _fields_refusal(headers: list[tuple[bytes, bytes]], bytes_max: int) -> Refusal | None:
+    # uvicorn bounds a head only while it is incomplete: one that comes in one piece may be as large as what is read at once.
+    if len(headers) > FIELDS_MAX or sum(len(name) + len(value) + 4 for name, value in headers) > bytes_max:
+        return Refusal(431, "large_head", f"the head has more than {FIELDS_MAX} fields or {HEADER_BYTES_MAX} bytes")
+    once = [name for name, _ in headers if name in ONCE]
+    if len(set(once)) < len(once):
+        twice = next(name for name in once if once.count(name) > 1)
+        return Refusal(400, "contradictory", f"the header {twice.decode()} is given twice")
+    if b"content-length" in once and b"transfer-encoding" in once:
+        return Refusal(400, "contradictory", "the length of the body is given twice")
+    if any(b"_" in name for name, _ in headers):
+        return Refusal(400, "contradictory", "a header's name has an underscore, which some servers read as a dash")
     return None
 
 
@@ -108,14 +125,23 @@ def peer_refusal(door: Door, peer: Peer | None) -> Refusal | None:
 
 def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | None:
     """The refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
-    text = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
+    host, is_here = _host_of(next((value for name, value in headers if name == b"host"), b""))
+    return (
+        None
+        if is_here or (host and host in allowed)
+        else Refusal(421, "other_host", "this host name is not the server's")
+    )
+
+
+@lru_cache(maxsize=64)
+def _host_of(field: bytes) -> tuple[str, bool]:
+    """The name in a Host header ("" for none), and whether it is this machine's loopback. A client sends the same one each time."""
+    text = field.decode("latin-1")
     try:
         host = (urlsplit(f"//{text}").hostname or "") if _HOST.fullmatch(text) else ""
     except ValueError:
         host = ""
-    if host and (is_loopback(host) or host in allowed):
-        return None
-    return Refusal(421, "other_host", "this host name is not the server's")
+    return host, bool(host) and is_loopback(host)
 
 
 def is_from_browser(headers: Headers) -> bool:

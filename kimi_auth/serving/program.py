@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import signal
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from kimi_auth.support.logs import logger
 
 from .addresses import unsafe_address
 from .app import build_app
+from .ending import ended_by_signals
 from .grant_life import ENDED
 from .places import OWNER, Places
 from .server import Door, LoopbackServer, listen, listen_unix, url_of
@@ -34,6 +35,8 @@ log = logger("serving")
 
 SCAN_S = 0.25
 """So often a new, ended or expired grant is looked for, in seconds. A request is checked against its files itself."""
+
+DESCRIPTORS_MAX = 65_536
 
 FIRST_INHERITED = 3
 """The first descriptor that systemd hands over (sd_listen_fds)."""
@@ -62,7 +65,7 @@ def serve(
     *,
     more: Callable[[Service], Sequence[BaseRoute]] = lambda _: (),
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then drains. `ready` is told the addresses once requests are accepted; `more`: routes
+    """Serves until SIGINT, SIGTERM or SIGHUP, then drains. `ready` is told the addresses once requests are accepted; `more`: routes
     beside ours. Raises ConfigError, StorageError or OSError where it cannot begin."""
     tls = _tls(options)
     if options.listen is not None:
@@ -72,9 +75,14 @@ def serve(
             raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
     for inherited_socket in options.inherited:
         _refuse_exposed(inherited_socket, options, tls)
-    with _alone(places.folder):
+    _allow_descriptors()
+    with _alone(
+        places.folder,
+        tr("another kimi-auth serve has this login"),
+        tr("end it first, or name another login: --platform"),
+    ):
         program = Program(session, places, options, tls)
-        with _ended_by_signals(program):
+        with _alone_at(places), ended_by_signals(program.stop):
             program.run(ready, more)
 
 
@@ -209,9 +217,26 @@ def _tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
+def _allow_descriptors() -> None:
+    """Each grant has a socket and each of its clients a connection: as many as the system allows, instead of the usual 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # macOS allows fewer than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _alone_at(places: Places) -> AbstractContextManager[None]:
+    """Servers of two accounts with one `--sockets` would take each other's sockets."""
+    if places.sockets.is_relative_to(places.folder):
+        return nullcontext()
+    hint = tr("give each its own directory: --sockets DIR")
+    return _alone(places.sockets, tr("another kimi-auth serve has these sockets: {path}", path=places.sockets), hint)
+
+
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two servers of one login would take each other's sockets. The kernel frees the lock of one that was killed."""
+def _alone(folder: Path, message: str, hint: str) -> Iterator[None]:
+    """Raises ConfigError where another process has the folder. The kernel frees the lock of one that was killed."""
     make_directories(folder)
     place = folder / "server.lock"
     descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -219,24 +244,10 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            message = tr("another kimi-auth serve has this login")
-            raise ConfigError(message, hint=tr("end it first, or name another login: --platform")) from None
+            raise ConfigError(message, hint=hint) from None
         yield
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _ended_by_signals(program: Program) -> Iterator[None]:
-    """While the block runs, SIGINT and SIGTERM end the service in order."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, lambda *_: program.stop())
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def inherited() -> tuple[socket.socket, ...]:

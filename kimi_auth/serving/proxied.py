@@ -16,7 +16,7 @@ from .api_headers import keys_in
 from .api_paths import EVERYTHING, PREFIX
 from .contracts import Wish
 from .guards import BodyTooLarge, Refusal, too_large
-from .proxy import BODY_BYTES_MAX, Proxy
+from .proxy import BODY_BYTES_MAX, ENDED, Proxy
 from .server import door_of
 from .service import Denied, Service, caller_of
 
@@ -62,11 +62,13 @@ class _Proxied:
             return
         allowed = found.grant.allowed if found.grant else EVERYTHING
         try:
-            served = await self._proxy.serve(scope, receive, send, allowed=allowed)
+            served = await self._proxy.serve(
+                scope, receive, send, allowed=allowed, stands=self._service.standing(grant_id)
+            )
         except BodyTooLarge:  # raised by the guards, while the body was being read
             await refuse_as_api(send, too_large(BODY_BYTES_MAX))
             return
-        if served.code == "path_not_allowed":
+        if served.code in {"path_not_allowed", ENDED}:
             self._service.refused(caller_of(request), served.code, grant_id)
         self._service.counts["answered", str(served.status)] += 1
 

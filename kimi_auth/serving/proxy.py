@@ -22,11 +22,14 @@ from .api_headers import declared_length, request_fields, response_fields
 from .api_paths import EVERYTHING, VERSION, AllowedPaths, Target, target_of
 from .upstream import Exchange, Upstream
 
-__all__ = ["BODY_BYTES_MAX", "HUNG_UP", "Proxy", "Served"]
+__all__ = ["BODY_BYTES_MAX", "ENDED", "HUNG_UP", "Proxy", "Served"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+Stands = Callable[[], Awaitable[bool]]
+"""Whether the grant of a request still stands."""
 
 BODY_BYTES_MAX = 32 << 20
 """A body is read whole, because it is sent again after a 401."""
@@ -39,6 +42,9 @@ REFUSED_BYTES_MAX = 64 << 10
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+ENDED = "grant_ended"
+"""The code of an answer that was cut off because its grant had ended."""
 
 HUNG_UP = 499
 """The status, in logs, of a request whose client went away before its answer was complete."""
@@ -62,6 +68,10 @@ class _Body(NamedTuple):
     content: bytes
     length: int | None
     reserved: int
+
+
+async def _always() -> bool:
+    return True
 
 
 class Proxy:
@@ -88,14 +98,16 @@ class Proxy:
         send: Send,
         *,
         allowed: AllowedPaths = EVERYTHING,
+        stands: Stands = _always,
     ) -> Served:
-        """Answers a request that the guards have let in; `allowed` are the paths of its grant."""
+        """Answers a request that the guards have let in; `allowed` are the paths of its grant, `stands` tells whether it has ended
+        meanwhile, which is asked at each part of the answer."""
         method: str = scope["method"]
         target = self.target(scope, allowed)
         if isinstance(target, Refusal):
             await refuse(send, target)
             return Served(method, "", target.status, target.code)
-        status, code = await self._served(scope, target, receive, send)
+        status, code = await self._served(scope, target, receive, send, stands)
         log.debug("%s %s: %d %s", method, target.path, status, code)
         return Served(method, target.path, status, code)
 
@@ -113,7 +125,7 @@ class Proxy:
     # --- one request -------------------------------------------------------------------------------------------------
 
     async def _served(
-        self, scope: MutableMapping[str, Any], target: Target, receive: Receive, send: Send
+        self, scope: MutableMapping[str, Any], target: Target, receive: Receive, send: Send, stands: Stands
     ) -> tuple[int, str]:
         body = await self._read(scope, receive)
         if body is None:
@@ -128,7 +140,7 @@ class Proxy:
                 client.may_leave()
                 await refuse(send, answer)
                 return answer.status, answer.code
-            return await self._passed_on(answer, target, client, send)
+            return await self._passed_on(answer, target, client, send, stands)
         except asyncio.CancelledError:
             if client.has_left():
                 return HUNG_UP, ""
@@ -201,7 +213,9 @@ class Proxy:
     def _told(self, scope: MutableMapping[str, Any], target: Target, response: Exchange, bearer: str) -> Answer:
         return Answer(response.status, scope["method"], self._bearers.origin, target.path, bearer)
 
-    async def _passed_on(self, response: Exchange, target: Target, client: _Client, send: Send) -> tuple[int, str]:
+    async def _passed_on(
+        self, response: Exchange, target: Target, client: _Client, send: Send, stands: Stands
+    ) -> tuple[int, str]:
         status = response.status
         try:
             fields = response_fields(response.fields, status, f"{self._base}{target.text}", self._base)
@@ -212,6 +226,9 @@ class Proxy:
             await send({"type": "http.response.start", "status": status, "headers": fields})
             try:
                 async for chunk in response.chunks():
+                    if not await stands():
+                        await client.cut_off()
+                        return status, ENDED
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except Exception as failure:  # noqa: BLE001 - of httpx, httpx2 or the pool below them
                 log.info("the answer to %s broke off: %s", target.path, message_of(failure))

@@ -25,22 +25,36 @@ async def relay(socket: str, port: int = PORT, ready: Callable[[int], object] = 
     """Accepts connections on 127.0.0.1 until it is cancelled; `ready` is told the port. A connection is closed where the socket
     cannot be reached: the server is being started again, and the client asks once more. Raises OSError for a port that is taken."""
 
-    async def meet(inner: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        try:
-            outer, out = await asyncio.open_unix_connection(socket)
-        except OSError:
-            back.close()
-            return
-        try:
-            await asyncio.gather(_copy(inner, out), _copy(outer, back), return_exceptions=True)
-        finally:
-            for writer in (out, back):
-                writer.close()
+    met = set[asyncio.Task[None]]()  # ours: asyncio prints a traceback for each task of its own that is cancelled
+
+    def meet(inner: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(_joined(inner, back, socket))
+        met.add(task)
+        task.add_done_callback(met.discard)
 
     server = await asyncio.start_server(meet, "127.0.0.1", port)
     async with server:
         ready(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+        try:
+            await server.serve_forever()
+        finally:
+            for task in met:
+                task.cancel()
+            await asyncio.gather(*met, return_exceptions=True)
+
+
+async def _joined(inner: asyncio.StreamReader, back: asyncio.StreamWriter, socket: str) -> None:
+    """One connection, to its end."""
+    try:
+        outer, out = await asyncio.open_unix_connection(socket)
+    except OSError:
+        back.close()
+        return
+    try:
+        await asyncio.gather(_copy(inner, out), _copy(outer, back), return_exceptions=True)
+    finally:
+        for writer in (out, back):
+            writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,12 +68,22 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write_eof()
 
 
-def main() -> None:
-    """`relay.py SOCKET [PORT]`"""
-    socket, port = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else PORT
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(relay(socket, port))
+def main(words: list[str]) -> int:
+    """`relay.py SOCKET [PORT]`; an exit status."""
+    if not 0 < len(words) <= 2 or not all(word.isdecimal() and len(word) < 6 for word in words[1:]):
+        sys.stderr.write("usage: relay.py SOCKET [PORT]\n")
+        return 2
+    port = int(words[1]) if words[1:] else PORT
+    try:
+        asyncio.run(relay(words[0], port))
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, OverflowError) as error:
+        said = getattr(error, "strerror", None) or "there is no such port"
+        sys.stderr.write(f"relay.py: cannot listen on 127.0.0.1:{port}: {said}\n")
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -33,13 +33,16 @@ from kimi_auth.support.logs import logger
 __all__ = ["Door", "LoopbackServer", "Peer", "door_of", "listen", "listen_unix", "peer_of"]
 
 HEADER_BYTES_MAX = 32 * 1024
-"""Request line and headers together; uvicorn answers 400 to more."""
+"""Request line and headers together; uvicorn answers 400 to more that comes in pieces, the guards 431."""
 
 SLOW_S = 30.0
 """A client that is to send a request, or the rest of one, and sends nothing complete for so long is closed, in seconds."""
 
 PROGRESS_BYTES = 4096
 """So much of a body is progress within `SLOW_S`."""
+
+WIRE_BYTES_MAX = 256 << 20
+"""What one request may send in all: a body is bounded by what it holds, and chunks of one byte, or with extensions, hold little."""
 
 CONNECTIONS_MAX = 256
 """At one door at once, so that one sandbox cannot take every descriptor of the process."""
@@ -259,7 +262,8 @@ class _Connection(H11Protocol):
         super().__init__(*args, **more)
         self.logger = log
         self._at_door = at_door
-        self._received_bytes = 0
+        self._received_bytes = self._request_bytes = 0
+        self._unsent_bytes = 0
         self._looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -285,17 +289,28 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
+        self._request_bytes += len(data)
+        if self._request_bytes > WIRE_BYTES_MAX:
+            self.transport.abort()
+            return
         super().data_received(data)
 
+    def on_response_complete(self) -> None:
+        self._request_bytes = 0
+        super().on_response_complete()
+
     def _look(self, before: object) -> None:
-        """Ends the connection of a client that has sent no complete head since the last look, or next to nothing of a body. One that
-        waits for its answer, or rests between two requests, is left alone. `before`: in which state the last look found the client."""
+        """Ends the connection of a client that has sent no complete head since the last look, or next to nothing of a body, or has read
+        nothing of its answer. One that waits for its answer, or rests between two requests, is left alone. `before`: in which state
+        the last look found the client."""
         state, received_bytes = self.conn.their_state, self._received_bytes
-        self._received_bytes = 0
+        unsent_bytes = self.transport.get_write_buffer_size()
+        reads_nothing = self.flow.write_paused and unsent_bytes == self._unsent_bytes
+        self._received_bytes, self._unsent_bytes = 0, unsent_bytes
         rests = self.timeout_keep_alive_task is not None  # closed by that timer
         is_late = state is h11.IDLE and before is h11.IDLE and not rests
         stalls = state is h11.SEND_BODY and received_bytes < PROGRESS_BYTES and not self.flow.read_paused
-        if is_late or (stalls and before is h11.SEND_BODY):
+        if is_late or reads_nothing or (stalls and before is h11.SEND_BODY):
             self.transport.abort()
             return
         self._looking = self.loop.call_later(SLOW_S, self._look, None if rests else state)

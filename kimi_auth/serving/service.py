@@ -34,6 +34,9 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1
 REFUSALS_NOTED_PER_MINUTE = 60
 """Lines in the audit log for refusals of one kind; the metrics count all of them."""
 
+STANDS_S = 1.0
+"""For so long a grant's answer may go on after its end, in seconds."""
+
 RETRY_S = 2
 """When to ask again where no token is there now, in seconds."""
 
@@ -159,6 +162,21 @@ class Service:
             raise self.unavailable(ctx.error)
         self.counts[wish.what, "grant"] += 1
         return ctx
+
+    def standing(self, grant_id: str) -> Callable[[], Awaitable[bool]]:
+        """Tells, as often as it is asked, whether a grant stands; its files are looked at once in `STANDS_S`."""
+        looked_s = self.clock.monotonic_s()
+
+        async def stands() -> bool:
+            nonlocal looked_s
+            now_s = self.clock.monotonic_s()
+            if not grant_id or now_s - looked_s < STANDS_S:
+                return True
+            looked_s = now_s
+            state, _ = await self.life.look(grant_id)
+            return state not in ENDED
+
+        return stands
 
     async def _ask_as_owner(self, caller: Caller, wish: Wish) -> GrantContext:
         try:

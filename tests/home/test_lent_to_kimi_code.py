@@ -47,7 +47,7 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
     stage.environ |= {"NODE": str(npm.tool("node")), "KIMI": str(PROGRAM), "HIDDEN": str(hidden)}
     stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box")}
     before = stage.emulator.state.counts["rotations"]
-    spy = Spy(stage.emulator, stage.environ["BOX"], stage.environ["HIDDEN"])
+    spy = Spy(stage.environ["BOX"], stage.environ["HIDDEN"])
     spy.begin()
     try:
         command = [
@@ -93,7 +93,7 @@ def test_lent_to_a_kimi_cli(
     stage.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     before, log = stage.emulator.state.counts["rotations"], stage.emulator.state.log
     command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", SEES_ONLY_THE_BOX + KIMI_CLI_TURNS]
-    spy = Spy(stage.emulator, stage.environ["BOX"], stage.environ["HIDDEN"])
+    spy = Spy(stage.environ["BOX"], stage.environ["HIDDEN"])
     spy.begin()
     try:
         ran = stage.ours("lend", "--for", "kimi-cli", str(box), "--", *command)

@@ -26,6 +26,7 @@ from house.patience import NO_LIMIT_S, joined, until
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.machine import recorder_from_environ
+from kimi_auth.selection import UNLABELLED, login_name
 from kimi_auth.serving.app import build_app
 from kimi_auth.serving.audit import Audit
 from kimi_auth.serving.contracts import Wish
@@ -222,25 +223,27 @@ def short() -> Iterator[Path]:
 
 
 class Serving:
-    """`kimi-auth serve` as a program, on a login of its own."""
+    """`kimi-auth serve` as a program, on a login of its own. `account`: which one of that home, "" for that in use."""
 
-    def __init__(self, emulator: Emulator, share_dir: Path, sockets: Path) -> None:
+    def __init__(self, emulator: Emulator, share_dir: Path, sockets: Path, account: str = "") -> None:
         self.emulator = emulator
+        self.account = account
         self.sockets = sockets
         self.share_dir = share_dir
         self.env = {**os.environ, **emulator.env, "KIMI_SHARE_DIR": str(share_dir)}
         self.env.pop("KIMI_AUTH_STORE", None)
-        self.places = Places(share_dir, "kimi-code", sockets)
+        self.places = Places(share_dir, login_name("kimi-code", account or UNLABELLED), sockets)
         self.owner = self.places.socket("owner")
         self.clock = Standstill()
         self.process: subprocess.Popen[str] | None = None
         self.here: Program | None = None
         self.thread: threading.Thread | None = None
-        emulator.sign_in(share_dir)
+        emulator.sign_in(share_dir, account=account or UNLABELLED)
 
     def start(self, *options: str) -> dict[str, Any]:
         """Starts it; returns its ready line."""
         line = [sys.executable, "-m", "kimi_auth", "serve", "--json", "--sockets", str(self.sockets), *options]
+        line += ["--account", self.account] if self.account else []
         self.process = subprocess.Popen(line, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready: dict[str, Any] = json.loads(self.process.stdout.readline() or self.process.communicate()[1])
@@ -262,13 +265,19 @@ class Serving:
     @property
     def session(self) -> Session:
         """The owner's session, as any process of theirs has one."""
-        return Session(self.share_dir, environ=self.env, platform="kimi-code", clock=self.clock)
+        return Session(
+            self.share_dir, environ=self.env, platform="kimi-code", account=self.account or None, clock=self.clock
+        )
 
     def start_here(self, **options: Any) -> dict[str, Any]:
         """Serves in a thread of this process; returns what the ready line would say."""
-        self.here = Program(self.session, self.places, Options(**options), None)
+        return self.serve_here(self.session, lambda _: (), **options)
+
+    def serve_here(self, session: Session, more: Callable[[Service], Any], **options: Any) -> dict[str, Any]:
+        """The same, of that session and with more routes."""
+        self.here = Program(session, self.places, Options(**options), None)
         told: Queue[dict[str, Any]] = Queue()
-        self.thread = threading.Thread(target=self.here.run, args=(told.put, lambda _: ()))
+        self.thread = threading.Thread(target=self.here.run, args=(told.put, more))
         self.thread.start()
         return told.get(timeout=NO_LIMIT_S)
 
@@ -308,6 +317,11 @@ class Serving:
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self.ask("POST", "/api/oauth/token", urlencode(form), headers, box.socket_dir / "kimi.sock")
+
+    def get_token(self, box: Sandbox) -> Reply:
+        """The token of now, for the secret of that sandbox, at its socket."""
+        headers = {"Authorization": f"Bearer {box.secret}"}
+        return self.ask("GET", "/v1/token", None, headers, box.socket_dir / "kimi.sock")
 
     def get(self, path: str, socket: Path | None = None) -> Reply:
         """A request of the owner's, or at another socket."""
@@ -370,3 +384,16 @@ def there(path: str | Path) -> None:
 def gone(path: str | Path) -> None:
     """Waits for a file's end."""
     until(lambda tick_s: not Path(path).exists() or time.sleep(min(tick_s, 0.02)), f"the end of {path}")
+
+
+def to_the_end(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    got = b""
+    while True:
+        try:
+            part = connection.recv(65536)
+        except ConnectionError:
+            return got
+        if not part:
+            return got
+        got += part

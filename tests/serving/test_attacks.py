@@ -18,7 +18,7 @@ from kimi_auth.serving.command_broker import CommandBroker
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.sandbox import Sandbox
 from kimi_auth.serving.server import listen_unix
-from serving.conftest import ME, Desk, Serving, gone, there
+from serving.conftest import ME, Desk, Serving, gone, there, to_the_end
 
 HOST = b"Host: localhost\r\n"
 
@@ -29,19 +29,6 @@ def connected(path: Path) -> socket.socket:
     made.settimeout(NO_LIMIT_S)
     made.connect(str(path))
     return made
-
-
-def to_the_end(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
-    got = b""
-    while True:
-        try:
-            part = connection.recv(65536)
-        except ConnectionError:
-            return got
-        if not part:
-            return got
-        got += part
 
 
 @pytest.fixture

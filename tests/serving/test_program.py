@@ -22,7 +22,8 @@ from kimi_auth.errors import ConfigError
 from kimi_auth.serving.handles import Handles
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.records import GrantFiles
-from serving.conftest import Reply, Serving, gone
+from kimi_auth.serving.sandbox import Sandbox
+from serving.conftest import Reply, Serving, gone, there
 
 
 def answers(ask: Callable[[], Reply], tries: int = 400) -> Reply:
@@ -122,27 +123,38 @@ def test_killed_at_any_moment_it_goes_on_as_it_was(serving: Serving, at: str) ->
     assert serving.session.access_token_sync()
 
 
+SANDBOXES, EACH = 200, 3
+
+
 def test_many_sandboxes_ask_through_a_new_start(serving: Serving) -> None:
-    """200 requests, some of them while the server is killed and started again, all end with one and the same token."""
+    """200 sandboxes with a grant and a socket each ask three times while the server is killed and started again: all get one and the same
+    token, the login is not renewed for it, and after the new start each socket is served."""
+    boxes = [serving.grant(f"agent-{number}") for number in range(SANDBOXES)]
     serving.start()
-    box = serving.grant("agent", per_minute=100_000)
-    first = serving.renew(box).json()
+    for box in boxes:
+        there(box.socket_dir / "kimi.sock")
+    rotations = serving.emulator.state.counts["rotations"]
     begun = threading.Semaphore(0)
 
-    def one(_: int) -> str:
-        begun.release()
-        answer = answers(lambda: serving.renew(box))
-        assert answer.status_code == 200
-        return str(answer.json()["access_token"])
+    def asking(box: Sandbox) -> set[str]:
+        tokens = set()
+        for _ in range(EACH):
+            begun.release()
+            answer = answers(lambda: serving.get_token(box))
+            assert answer.status_code == 200
+            tokens.add(str(answer.json()["access_token"]))
+        return tokens
 
-    with ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(one, number) for number in range(200)]
-        for _ in range(60):
+    with ThreadPoolExecutor(SANDBOXES) as pool:
+        asked = [pool.submit(asking, box) for box in boxes]
+        for _ in range(SANDBOXES * EACH // 2):
             begun.acquire()
         serving.end(signal.SIGKILL)
         serving.start()
-        tokens = {each.result() for each in asked}
-    assert tokens == {first["access_token"]}
+        tokens = set().union(*(each.result() for each in asked))
+    assert tokens == {boxes[0].token.access_token}
+    assert serving.emulator.state.counts["rotations"] == rotations
+    assert {answers(lambda box=box: serving.get_token(box)).status_code for box in boxes} == {200}
 
 
 def test_two_servers_of_one_login_are_one_too_many(serving: Serving) -> None:

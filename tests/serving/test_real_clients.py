@@ -24,7 +24,7 @@ from kimi_auth.testing.emulator.call import Answer, Call
 from serving.boxes import BOX, OBEY, Box, unshared
 from serving.conftest import Serving, gone, there
 
-pytestmark = [pytest.mark.prove, pytest.mark.soak, pytest.mark.containers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.prove, pytest.mark.containers, pytest.mark.timeout(900)]
 
 ROTATIONS = 10
 
@@ -49,7 +49,7 @@ class Host:
         places = (Path(self.grant["socket"]).parent, self.home)
         kept = {name: value for name, value in serving.env.items() if not name.startswith(("KIMI_", "COV"))}
         self.box = Box(unshared(), *places, {**kept, **environ, **inside, **homes}, *hidden, obey=obey)
-        self.spy = Spy(serving.emulator, BOX, f"{BOX}/home", f"{BOX}/run", *map(str, hidden))
+        self.spy = Spy(BOX, f"{BOX}/home", f"{BOX}/run", *map(str, hidden))
 
     @property
     def real(self) -> str:
@@ -62,8 +62,10 @@ class Host:
         return self.serving.session.access_token_sync(refresh=True)
 
     def end(self) -> None:
-        """Ends both, which were well until then."""
-        assert (self.box.end(), self.serving.end()) == (0, (0, ""))
+        """Ends both, which were well until then; all that the server may have to say is that its user had signed out."""
+        inside, (status, said) = self.box.end(), self.serving.end()
+        assert (inside, status) == (0, 0), said
+        assert [line for line in said.splitlines() if "not signed in" not in line] == []
 
     def searched(self, least: int) -> None:
         """What the sandbox could read was read `least` times and had an access token in it, and no refresh token."""
@@ -87,7 +89,9 @@ def test_kimi_code_lives_on_handles(stage: Stage, basetemp: Path, tmp_path: Path
     host leaves it without a token, signed in again it goes on with the handle it has; revoked, it gets nothing, and the host stays."""
     serving = Serving(stage.emulator, tmp_path / "host", short / "s")
     kept = ("PATH", "KIMI_DISABLE_TELEMETRY", "NO_COLOR", "PYTHONPATH")
-    host = Host(serving, basetemp, {name: stage.environ[name] for name in kept}, OBEY)
+    environ = {name: stage.environ[name] for name in kept}
+    # Without it kimi-code asks ten times before it gives up a turn, and renews three times for each.
+    host = Host(serving, basetemp, environ | {"KIMI_LOOP_MAX_ATTEMPTS_PER_STEP": "1"}, OBEY)
     gate = host.home / "gate"
     os.mkfifo(gate)
     asked = 0
@@ -127,7 +131,7 @@ def test_kimi_code_lives_on_handles(stage: Stage, basetemp: Path, tmp_path: Path
         serving.revoke("agent")
         gone(host.grant["socket"])
         assert host.box.ask(*kimi, "-p", "revoked?").status != 0
-        assert serving.session.status().state == "fresh"
+        assert serving.session.access_token_sync()
     finally:
         host.end()
     counts = stage.emulator.state.counts
@@ -181,7 +185,7 @@ def test_openai_lives_on_a_secret(emulator: Emulator, basetemp: Path, tmp_path: 
         host.spy.look()
         host.searched(2)
         serving.revoke("agent")
-        assert serving.session.status().state == "fresh"
+        assert serving.session.access_token_sync()
     finally:
         host.end()
     assert emulator.state.counts["reuse_seen"] == 0

@@ -7,13 +7,13 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kimi_auth.serving.addresses import names_loopback
+from kimi_auth.serving.ending import ended_by_signals
 
 from . import ExtraMissing, load
 from .authorization_server import State
@@ -24,7 +24,11 @@ PROGRAM = "kimi-auth emulator"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until a signal. Exit status 0 then, 2 if the options cannot be used."""
-    _on_stop_signal(lambda: sys.exit(0))
+    with ended_by_signals(lambda: sys.exit(0)):
+        return _serve(argv)
+
+
+def _serve(argv: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     if not options.allow_remote and not names_loopback(options.host):
@@ -51,7 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         state.on_record = log.write
     env = describe_env(base_url, options.share_dir and str(Path(options.share_dir).absolute()))
     server = LoopbackServer(build_app(state, base_url, env, allow_remote=options.allow_remote), listener)
-    _on_stop_signal(server.stop)
     ready = {
         "ready": True,
         "base_url": base_url,
@@ -61,17 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "env": env,
         "pid": os.getpid(),
     }
-    try:
-        os.write(1, json.dumps(ready).encode() + b"\n")  # not through sys.stdout, which would fail again at exit
-    except OSError as error:
-        parser.error(f"cannot write the ready line: {error.strerror}")
-    server.run_to_end()
+    with ended_by_signals(server.stop):
+        try:
+            os.write(1, json.dumps(ready).encode() + b"\n")  # not through sys.stdout, which would fail again at exit
+        except OSError as error:
+            parser.error(f"cannot write the ready line: {error.strerror}")
+        server.run_to_end()
     return 0
-
-
-def _on_stop_signal(act: Callable[[], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: act())
 
 
 class _Log:

@@ -1,0 +1,210 @@
+"""How `serve` and `serve relay` end: by signals, at a terminal of 80 columns, and with what means nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.screen import Screen
+from house.patience import heard, until
+
+from kimi_auth.__main__ import main
+from kimi_auth.serving import relay
+from kimi_auth.serving.server import listen_unix
+from kimi_auth.testing.emulator import Emulator
+from serving.conftest import Serving, to_the_end
+
+ALONE = [sys.executable, str(Path(relay.__file__))]
+BY_COMMAND = [sys.executable, "-m", "kimi_auth", "serve", "relay"]
+
+
+class Host:
+    """A socket at which connections are accepted, and left alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listener = listen_unix(path)
+        self.accepted: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        try:
+            while True:
+                self.accepted.append(self.listener.accept()[0])
+        except OSError:
+            pass
+
+    def go(self) -> None:
+        """Ends as a server that was killed."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self._thread.join()
+        for one in self.accepted:
+            one.close()
+
+
+@pytest.fixture
+def host(short: Path) -> Iterator[Host]:
+    made = Host(short / "kimi.sock")
+    yield made
+    if made.listener.fileno() >= 0:
+        made.go()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def started(line: list[str], path: Path) -> tuple[subprocess.Popen[str], int]:
+    """A relay that accepts connections, and its port."""
+    port = free_port()
+    made = subprocess.Popen([*line, str(path), str(port)], stderr=subprocess.PIPE, text=True, env=quiet())
+    until(lambda _: made.poll() is not None or listens(port), "a relay")
+    return made, port
+
+
+def quiet() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("KIMI_")}
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "status"),
+    [
+        pytest.param(BY_COMMAND, signal.SIGTERM, 143, id="command, SIGTERM"),
+        pytest.param(BY_COMMAND, signal.SIGINT, 130, id="command, SIGINT"),
+        pytest.param(ALONE, signal.SIGTERM, -15, id="alone, SIGTERM"),
+        pytest.param(ALONE, signal.SIGINT, 130, id="alone, SIGINT"),
+    ],
+)
+def test_a_relay_ends_in_silence(host: Host, line: list[str], number: int, status: int) -> None:
+    """A signal ends a relay whose connections are open with the status of that signal, and with no word about them."""
+    made, port = started(line, host.path)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET ")
+        until(lambda _: len(host.accepted) > 0, "a connection")
+        made.send_signal(number)
+        _, said = heard(made)
+    assert (made.returncode, [text for text in said.splitlines() if "relaying" not in text]) == (status, [])
+
+
+@pytest.mark.parametrize("line", [BY_COMMAND, ALONE], ids=["command", "alone"])
+def test_a_relay_outlives_its_server(host: Host, line: list[str]) -> None:
+    """Where the server goes, open connections end and new ones are closed at once, with no word; one that is there again is reached."""
+    made, port = started(line, host.path)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET ")
+        until(lambda _: len(host.accepted) > 0, "a connection")
+        host.go()
+        assert to_the_end(client) == b""
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            assert to_the_end(late) == b""
+        again = Host(host.path)
+        with socket.create_connection(("127.0.0.1", port)) as new:
+            new.sendall(b"GET ")
+            until(lambda _: len(again.accepted) > 0, "a connection after the new start")
+    again.go()
+    made.terminate()
+    _, said = heard(made)
+    assert [text for text in said.splitlines() if "relaying" not in text] == []
+
+
+@pytest.mark.parametrize("words", [[], ["s", "abc"], ["s", "-1"], ["s", "1", "2"], ["s", "99999"]], ids=" ".join)
+def test_a_relay_alone_says_what_it_takes(words: list[str]) -> None:
+    """Standing alone it answers what means nothing in one line, with the status of a usage error."""
+    done = subprocess.run([*ALONE, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n"), "Traceback" in done.stderr) == (2, 1, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_each_signal_ends_it_in_order(serving: Serving, number: int) -> None:
+    """Ctrl-C and a closed terminal end `serve` as a service manager does: with status 0 and without a word."""
+    serving.start()
+    assert serving.end(number) == (0, "")
+
+
+def test_what_is_ignored_stays_ignored(serving: Serving) -> None:
+    """A server that a shell script runs in the background, which ignores Ctrl-C for it, is not ended by the script's Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serving.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert serving.process is not None
+    serving.process.send_signal(signal.SIGINT)
+    assert serving.get("/readyz").status_code == 200
+    assert serving.end() == (0, "")
+
+
+@pytest.fixture
+def window(emulator: Emulator, serving: Serving) -> Iterator[Screen]:
+    """A terminal of 80 columns; `$K` is the program."""
+    env = {name: value for name, value in serving.env.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    screen = Screen(80, 24, env | {"K": f"{sys.executable} -m kimi_auth", "TERM": "xterm-256color"})
+    screen.until(lambda: screen.text.endswith("$"))
+    screen.type("ulimit -c 0; clear; echo ready\n")
+    screen.until(lambda: screen.text == "ready\n$")
+    yield screen
+    screen.close()
+
+
+@pytest.mark.parametrize("what", ["serve", "relay"])
+def test_at_a_terminal(window: Screen, serving: Serving, what: str) -> None:
+    """Ctrl-Z stops it and `fg` lets it go on; Ctrl-C ends it, and the prompt comes back with no line but its own."""
+    words = "serve --sockets $S" if what == "serve" else "serve relay /nowhere/kimi.sock 0"
+    window.type(f"S={serving.sockets}; clear; $K {words}\n")
+    window.until(lambda: ("until Ctrl-C" if what == "serve" else "relaying") in window.text.replace("\n", " "))
+    window.type("\x1a")
+    window.until(lambda: "Stopped" in window.text)
+    window.type("clear; fg\n")
+    window.until(lambda: "$K" in window.text)
+    if what == "serve":
+        assert serving.get("/readyz").status_code == 200
+    window.type("\x03")
+    window.until(lambda: window.text.endswith("$"))
+    window.type("echo ended by $?\n")
+    window.until(lambda: re.search(r"ended by \d", window.text) is not None)
+    assert f"ended by {0 if what == 'serve' else 130}" in window.text
+    assert not re.search(r"Traceback|Error|Task", window.raw.decode())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--listen", "8000"], "--listen is HOST:PORT"),
+        (["--listen", "127.0.0.1:99999"], "--listen is HOST:PORT"),
+        (["--listen", "256.1.1.1:1"], "256.1.1.1"),
+        (["--key", "k.pem"], "--key needs --certificate"),
+        (["start", "now"], "is not understood"),
+        (["--path", "/x"], "--path is not an option of serve start"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_means_nothing_is_one_line(
+    serving: Serving,
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What `serve` cannot make sense of ends it with a usage error in one line that names it."""
+    for name in ("KIMI_SHARE_DIR", "KIMI_CODE_OAUTH_HOST", "KIMI_CODE_BASE_URL"):
+        monkeypatch.setenv(name, serving.env[name])
+    status = main(["serve", "--sockets", str(serving.sockets), *words])
+    told = capfd.readouterr().err
+    assert (status in {2, 9}, said in told, told.count("\n")) == (True, True, 1), told
