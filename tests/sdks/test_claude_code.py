@@ -48,7 +48,7 @@ def emulator(home: Path) -> Iterator[Emulator]:
 
 @pytest.fixture
 def claude(home: Path, emulator: Emulator, sdk_environ: dict[str, str]) -> Iterator[Callable[..., Conversation]]:
-    """`claude(*before)`: Claude Code with `kimi-auth` on its PATH, started by the words `before`; it asks no other host."""
+    """`claude(*before)`: Claude Code with `kimi-auth` on its PATH, started by `before`; it asks no other host."""
     if lack := npm.CLAUDE_CODE.missing():
         unavailable(*lack)
     program = str(next(npm.CLAUDE_CODE.modules.glob("@anthropic-ai/claude-code-*/claude")))
