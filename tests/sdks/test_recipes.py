@@ -51,7 +51,7 @@ def test_it_is_short(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["with_openai_all_night.py", "with_fastapi.py", "with_mcp.py", "notebook.ipynb", CI]
+    "file", ["with_openai_all_night.py", "with_fastapi.py", "notebook.ipynb", CI]
 )  # fmt: skip
 def test_an_authors_program_has_twelve_lines(file: str) -> None:
     """As they stand on the page, without blank lines and the sentence above them."""
