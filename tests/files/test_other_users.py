@@ -109,7 +109,7 @@ def test_root_follows_no_link_of_a_user(
 
 
 def test_every_file_of_a_life_is_a_place(home: Path, kimi: Callable[..., Any]) -> None:
-    """A file that is added to the share dir is one that the test above puts a link in the place of."""
+    """A file that is added to the share dir is one that the test above replaces by a link."""
     for args in LIFE[:-1]:
         assert kimi(*args).returncode == 0
     files_of = [name for name, path in tree(home / ".kimi").items() if path.is_file()]

@@ -234,6 +234,7 @@ def test_fast_lane_on_every_python(record: dict[str, object], version: str, outs
         assert set(ours) <= {
             "kimi_auth",
             "kimi_auth.__main__",
+            "kimi_auth.quick_files",
             "kimi_auth.selection",
             "kimi_auth.token",
             "kimi_auth._version",

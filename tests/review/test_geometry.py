@@ -285,6 +285,6 @@ def test_layout_goes_round_as_data() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"{}", b'{"graph": 1}', b"[" * 100_000], ids=range(6))
 def test_a_layout_that_cannot_be_read(tmp_path: Path, data: bytes) -> None:
-    """It counts as none: a checkout may hold anything in its place."""
+    """It counts as none: a checkout may hold anything there."""
     (tmp_path / "sign_out.json").write_bytes(data)
     assert stored(OWN["sign_out"], tmp_path) is None

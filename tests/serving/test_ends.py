@@ -172,7 +172,7 @@ def test_at_a_terminal(window: Screen, serving: Serving, what: str) -> None:
     window.type("\x1a")
     window.until(lambda: "Stopped" in window.text)
     window.type("clear; fg\n")
-    window.until(lambda: "$K" in window.text)
+    window.until(lambda: "$K" in window.text and "Stopped" not in window.text)
     if what == "serve":
         assert serving.get("/readyz").status_code == 200
     window.type("\x03")
