@@ -21,10 +21,12 @@ from .line import line_of
 from .row import Row
 from .spill import Seen, Spill
 
-__all__ = ["PostgresReading"]
+__all__ = ["LOGINS_MAX", "PostgresReading"]
 
 ELSEWHERE = " (according to its claim)"
 KEY_MAX = 200
+LOGINS_MAX = 10_000
+"""More rows than this are not listed."""
 
 
 class PostgresReading:

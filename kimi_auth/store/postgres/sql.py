@@ -45,6 +45,7 @@ __all__ = [
     "PROMISES",
     "PUT",
     "READ_ACCESS",
+    "READ_LOGINS",
     "REDATE",
     "RELEASE",
     "RENAME",
@@ -294,6 +295,9 @@ TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANN
 
 LOGINS = "SELECT key AS login FROM kimi_auth.credentials WHERE fp IS NOT NULL ORDER BY key LIMIT %(count)s"
 """Every row with a record, signed in or not."""
+
+READ_LOGINS = "SELECT key AS login FROM kimi_auth.access_tokens WHERE is_there ORDER BY key LIMIT %(count)s"
+"""LOGINS for a reader."""
 
 _BESIDE = ("revoked_fp", "revoked_at", "revoked_message", "backoff", "binding")
 _NONE = ", ".join(
