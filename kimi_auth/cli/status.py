@@ -250,7 +250,7 @@ def _rejected(found: Status, now_s: float) -> str:
 def _left(found: Status) -> str:
     if not found.left_s:
         ago_s = time.time() - found.expires_at_s
-        is_dated = found.store_error is not None and 0 < found.expires_at_s and ago_s >= 0
+        is_dated = found.store_error is not None and found.expires_at_s > 0 and ago_s >= 0
         return tr("expired {time} ago", time=duration(ago_s)) if is_dated else tr("expired")
     left = duration(found.left_s)
     if not is_too_long(found):
