@@ -179,7 +179,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
 
 
 def state_words(found: Status) -> str:
-    """The state for people; of a store that cannot be used, what is known without it."""
+    """The state for people; where the store cannot be used, only as much as this process knows."""
     if stuck(found):
         return STUCK if found.fp else UNKNOWN
     return WORDS[found.state]

@@ -1,4 +1,4 @@
-"""Who may offer the UNIX socket of a database: the first process that binds its name answers, whoever owns it.
+"""Who may offer the UNIX socket of a database: the first process that binds its name answers, whichever user it runs as.
 
 libpq can compare the user at the other end with the one that is expected (`requirepeer=postgres`). Without that, a directory
 in which other users may make files proves nothing: one of them may bind the name before the server starts.

@@ -42,6 +42,7 @@ class Peer(NamedTuple):
 
 
 def peer_of(connection: psycopg.Connection[Any]) -> Peer:
+    """The other end of a connection that stands."""
     info = connection.info
     return Peer(info.host, info.hostaddr, info.port, bool(connection.pgconn.ssl_in_use))
 
