@@ -101,7 +101,7 @@ def test_which_directories(world: Path) -> None:
         open_to_all: True,
         made(shared / "service", 0o755, DAEMON): False,
         made(shared / "hers", 0o755, MALLORY): True,
-        made(open_to_all / "ours", 0o755): True,  # anyone may put another one in its place
+        made(open_to_all / "ours", 0o755): True,  # any user may replace it
         world / "missing": False,
         Path("@abstract"): True,
     }
