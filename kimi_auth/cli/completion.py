@@ -26,7 +26,7 @@ SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 def complete_platforms(incomplete: str) -> list[str]:
     """The ids of every platform that begin so."""
-    from kimi_auth.components import share_dir_of  # a command that completes nothing does without
+    from kimi_auth.chosen_login import share_dir_of  # a command that completes nothing does without
     from kimi_auth.platforms import registry
 
     known = registry.all()
