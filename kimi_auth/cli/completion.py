@@ -18,6 +18,9 @@ from kimi_auth.support.language import tr
 
 __all__ = ["SHELLS", "complete_accounts", "complete_machines", "complete_platforms", "scripted"]
 
+COMPLETE_S = 1.0
+"""How long a store elsewhere is asked: a person waits for the answer to a key."""
+
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
@@ -33,15 +36,18 @@ def complete_platforms(incomplete: str) -> list[str]:
 
 
 def complete_accounts(incomplete: str) -> list[str]:
-    """The labels of every platform's accounts that begin so."""
-    from kimi_auth.chosen_login import share_dir_of
-    from kimi_auth.home import Accounts
+    """The labels of every platform's accounts that begin so, from the store that keeps them; from one elsewhere only if it
+    answers at once."""
+    from kimi_auth.cli.opening import components_of, open_session
     from kimi_auth.platforms import registry
+    from kimi_auth.selection import DEFAULT_PLATFORM
 
     labels: set[str] = set()
     with suppress(KimiAuthError, OSError):
-        accounts = Accounts(share_dir_of(os.environ))
-        labels.update(*(accounts.labels(one.id) for one in registry.all() if one.oauth is not None))
+        parts = components_of(open_session(DEFAULT_PLATFORM, reads=False))
+        parts.store.look(COMPLETE_S)
+        if parts.is_in_home or parts.store.is_current():
+            labels.update(*(parts.labels(one.id) for one in registry.all() if one.oauth is not None))
     return [label for label in sorted(labels) if label.startswith(incomplete)]
 
 

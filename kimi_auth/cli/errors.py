@@ -8,7 +8,7 @@ from kimi_auth.credential.status import NO_TOKEN, Status
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.support.language import tr
 
-__all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "status_error"]
+__all__ = ["CommandNotFound", "CommandNotRunnable", "Findings", "Usage", "status_error", "stuck"]
 
 
 class Usage(KimiAuthError):
@@ -42,6 +42,13 @@ class CommandNotRunnable(KimiAuthError):
     default_hint: ClassVar[str] = tr("make it executable: chmod +x")
 
 
+def stuck(status: Status) -> bool:
+    """Whether no token can be had because the store cannot be asked, or cannot take the next pair."""
+    return status.state == "expired" and status.store_error is not None
+
+
 def status_error(status: Status) -> KimiAuthError | None:
-    """Why no token can be had in this state; None where one can, be it after a renewal."""
+    """Why no token can be had in this state; None where one can, be it after a renewal, which its store has to take."""
+    if stuck(status):
+        return status.store_error
     return (status.error or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None

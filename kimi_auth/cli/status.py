@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kimi_auth.cli.errors import Findings, Usage, status_error
+from kimi_auth.cli.errors import Findings, Usage, status_error, stuck
 from kimi_auth.cli.logins import logins_of, show_logins, when
 from kimi_auth.cli.opening import components_of, open_default
 from kimi_auth.cli.terminal import Row, Styled, Terminal
@@ -20,7 +20,7 @@ from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["WORDS", "claim_of", "days", "duration", "is_too_long", "login_ends", "status"]
+__all__ = ["WORDS", "claim_of", "days", "duration", "is_too_long", "login_ends", "state_words", "status", "stuck"]
 
 TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 CHOSEN = {ARGUMENT: tr("named by --home")}
@@ -36,6 +36,8 @@ WORDS = {
     "corrupt": tr("the credential cannot be read"),
     "absent": tr("not signed in"),
 }
+UNKNOWN = tr("not known: the store cannot be reached")
+STUCK = tr("the token has expired, and its store cannot take another one now")
 VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unknown")}
 
 
@@ -127,7 +129,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     now_s = time.time()
     rows: list[Row] = [
         (tr("platform"), found.platform + _named(found, "platform")),
-        (tr("state"), Styled(((found.state, TONES.get(found.state, "bold red")), ("  " + WORDS[found.state], "")))),
+        (tr("state"), Styled(((found.state, _tone(found)), ("  " + state_words(found), "")))),
         *_account(session, found),
         (
             tr("credential"),
@@ -174,6 +176,17 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     if found.error is not None:
         rows.append((tr("because"), found.error.message))
     return rows
+
+
+def state_words(found: Status) -> str:
+    """The state for people; where the store cannot be used, only as much as this process knows."""
+    if stuck(found):
+        return STUCK if found.fp else UNKNOWN
+    return WORDS[found.state]
+
+
+def _tone(found: Status) -> str:
+    return "bold red" if status_error(found) else TONES.get(found.state, "bold red")
 
 
 def _account(session: Session, found: Status) -> list[Row]:
@@ -236,7 +249,9 @@ def _rejected(found: Status, now_s: float) -> str:
 
 def _left(found: Status) -> str:
     if not found.left_s:
-        return tr("expired")
+        ago_s = time.time() - found.expires_at_s
+        is_dated = found.store_error is not None and found.expires_at_s > 0 and ago_s >= 0
+        return tr("expired {time} ago", time=duration(ago_s)) if is_dated else tr("expired")
     left = duration(found.left_s)
     if not is_too_long(found):
         return tr("{left} left", left=left)

@@ -138,6 +138,7 @@ def status_of(landing: CredentialState, platform: Platform, store: CredentialSto
         "state": landing.state,
         "location": store.location,
         "error": landing.ctx.error,
+        "store_error": landing.ctx.error if snapshot.state == "unreachable" else snapshot.problem,
     }
     if token is None or token.is_empty:
         return Status(**common)  # type: ignore[arg-type]

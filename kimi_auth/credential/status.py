@@ -54,7 +54,7 @@ class Status(NamedTuple):
     CLI prefers to this login, and how. `account`: the name that the platform had for it at sign-in, "" unknown. `label`: the account as its user calls
     it, "default" for the login without a label, "" where there are no accounts; `signed_in_at_s`: when that login was made. `home`: the
     kind of home, `home_why`: more about its choice; `other_home`: the other home's directory, if that holds a login too. No
-    field holds a secret.
+    field holds a secret. `store_error`: why the store cannot be asked, or cannot take another pair; None where it can.
     """
 
     platform: str
@@ -87,6 +87,7 @@ class Status(NamedTuple):
     other_home: str = ""
     label: str = ""
     signed_in_at_s: float = 0.0
+    store_error: KimiAuthError | None = None
 
 
 class Verdict(NamedTuple):

@@ -11,18 +11,18 @@ __all__ = ["GROUP", "OTHERS", "exposed_to", "group_name"]
 OTHERS, GROUP = 0o002, 0o020
 
 
-def exposed_to(found: os.stat_result) -> str:
-    """The others who may write to the directory, for people; "" if none are known."""
+def exposed_to(found: os.stat_result, *, owner_too: bool = False) -> str:
+    """The others who may write to the directory, for people; "" if none are known. `owner_too`: its owner is none of them."""
     mode = found.st_mode
     if mode & OTHERS:
         return tr("every user")
-    if mode & GROUP and not _is_group_ours(found.st_gid):
+    if mode & GROUP and not _is_group_ours(found.st_gid, {found.st_uid} if owner_too else set()):
         return tr("the group {name}", name=group_name(found.st_gid))
     return ""
 
 
-def _is_group_ours(gid: int) -> bool:
-    """True if the group has no known member except me and root."""
+def _is_group_ours(gid: int, besides: set[int]) -> bool:
+    """True if the group has no known member except me, root and `besides`."""
     import grp  # only for a group-writable directory: a directory service may be slow
     import pwd
 
@@ -37,7 +37,7 @@ def _is_group_ours(gid: int) -> bool:
     except KeyError:
         return False
     uids |= {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid}
-    return uids <= {me, 0}
+    return uids <= {me, 0} | besides
 
 
 def group_name(gid: int) -> str:

@@ -45,6 +45,7 @@ def _measure(options: argparse.Namespace) -> None:
         engine,
         fresh_token,
         hand_over,
+        herd,
         proxied,
         renewal,
         report,
@@ -67,6 +68,7 @@ def _measure(options: argparse.Namespace) -> None:
         "stalls": partial(stalls.table, quick=options.quick),
         "served": partial(served.table, quick=options.quick),
         "proxy": partial(proxied.table, quick=options.quick),
+        "herd": partial(herd.table, quick=options.quick),
     }
     with surroundings.at_home() as folder:
         heading = f"Measured on {report.machine_class(folder)}. Medians; the rows of a table take turns."
@@ -92,12 +94,20 @@ TABLES = (
     "proxy",
     "served",
 )
+ON_REQUEST = ("herd",)
+"""Tables that need more than a Python, and minutes."""
 IN_DOCS = ("token", "shell", "contended", "handover")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--only", choices=TABLES, action="append", metavar="TABLE", help=f"one of {', '.join(TABLES)}")
+    parser.add_argument(
+        "--only",
+        choices=TABLES + ON_REQUEST,
+        action="append",
+        metavar="TABLE",
+        help=f"one of {', '.join(TABLES + ON_REQUEST)}",
+    )
     parser.add_argument(
         "--markdown", action="store_true", help=f"for docs/measured.md: {', '.join(IN_DOCS)}, unless --only"
     )

@@ -68,6 +68,7 @@ class Result:
     waited_s: float = 0.0
     in_flight: bool = False
     state: str = ""
+    at_s: float = 0.0
 
 
 @dataclass

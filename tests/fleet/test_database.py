@@ -71,6 +71,22 @@ def test_one_exchange(stage: DatabaseStage, count: int, latency_s: float) -> Non
 
 @pytest.mark.prove
 @pytest.mark.timeout(600)
+def test_a_herd_with_room_for_all(tmp_path: Path, postgres_factory: Callable[..., Cluster]) -> None:
+    """100 processes, and a server that has a connection for each and more: no process gives its own back, one exchange, and
+    whichever does not renew waits for a notification."""
+    with DatabaseStage(tmp_path, postgres_factory(max_connections=400)) as stage:
+        stage.serve(latency_s=3.0)
+        stage.sign_in("expired")
+        fleet = stage.start_fleet(100, "obtain", patience_s=240.0)
+        stage.go()
+        assert {ends(worker) for worker in fleet} == {stage.look().access}
+        assert is_kept(stage)
+        renewed = [worker for worker in fleet if worker.walked("token_refresh.committing", "committed")]
+        assert len(renewed) == 1
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [20, 100])
 def test_too_few_connections_are_waited_for(
     tmp_path: Path, postgres_factory: Callable[..., Cluster], count: int

@@ -30,7 +30,7 @@ from kimi_auth import drain
 from kimi_auth.clock import SystemClock
 from kimi_auth.credential import single_flight as flight
 from kimi_auth.credential.credential import LAST_WORD_S
-from kimi_auth.errors import KimiAuthError, Unreachable
+from kimi_auth.errors import KimiAuthError, NotSignedIn, SignInEnded, StorageError, Unreachable
 from kimi_auth.login.view import SilentView
 from kimi_auth.machine import Observers, Transition, recorder_from_environ
 from kimi_auth.session import Session
@@ -218,8 +218,11 @@ class Worker:
 
     def tell(self, access: str | None, **more: object) -> None:
         """The end of one call that was served; `None` is what `rejected` says when there is no other token."""
-        waited_s = time.monotonic() - self.began_s
-        report(result=True, access=print_of(access or ""), error="", waited_s=waited_s, pid=os.getpid(), **more)
+        at_s = time.monotonic()
+        waited_s = at_s - self.began_s
+        report(
+            result=True, access=print_of(access or ""), error="", waited_s=waited_s, at_s=at_s, pid=os.getpid(), **more
+        )
 
     def fail(self, error: BaseException, **more: object) -> None:
         code = error.code if isinstance(error, KimiAuthError) else type(error).__name__
@@ -254,6 +257,16 @@ class Worker:
     def obtain(self) -> None:
         """Code without an event loop: a token."""
         self.attempt(self.session.access_token_sync)
+
+    def renew(self) -> None:
+        """Renews again and again until the order `again`; where the login is in another store, or on its way, it looks again."""
+        report(renewing=True)
+        while self.orders.again.empty():
+            try:
+                self.session.access_token_sync(refresh=True, timeout_s=self.options.get("each_s", 5.0))
+            except (NotSignedIn, SignInEnded, StorageError, Unreachable):
+                time.sleep(0.02)
+        self.tell("")
 
     def obtain_in_thread(self) -> None:
         """A worker thread obtains; the main thread waits for it, inside of the public guard with `guard`."""

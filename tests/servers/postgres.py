@@ -146,7 +146,8 @@ class Bouncer:
 
     def __init__(self, cluster: Cluster, mode: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ka-pb-", dir="/tmp"))
-        os.chmod(self.folder, 0o777)  # noqa: PTH101
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
         config = self.folder / "pgbouncer.ini"
         config.write_text(
             f"[databases]\n* = host={cluster.folder} port={PORT}\n[pgbouncer]\nlisten_addr =\nlisten_port = {PORT}\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import WORDS, duration
+from kimi_auth.cli.status import duration, state_words, stuck
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer
@@ -42,13 +42,13 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
     error = found.error
     left = tr(", {time} left", time=duration(found.left_s)) if found.left_s else ""
     where = tr("nothing in {location}", location=found.location) if found.state == "absent" else found.location
-    evidence: str = tr("{state}{left}: {location}", state=WORDS[found.state], left=left, location=where)
-    step = STEPS.get(found.state, "")
+    evidence: str = tr("{state}{left}: {location}", state=state_words(found), left=left, location=where)
+    step = found.store_error.hint if stuck(found) and found.store_error else STEPS.get(found.state, "")
     if isinstance(error, WrongIssuer):
         evidence, step = error.message, addressed(error, sign_in_command(session.platform)).hint
     elif found.state == "usable" and not isinstance(error, SignInEnded):
         step = ""
-    elif step and error is not None:
+    elif step and error is not None and not stuck(found):
         evidence = (
             error.message
             if found.location.removeprefix("the file ") in error.message

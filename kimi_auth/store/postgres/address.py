@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from ipaddress import ip_address
+from itertools import zip_longest
 from typing import Any
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.support.extras import install
 from kimi_auth.support.language import tr
 from kimi_auth.support.text import clean
+
+from .sockets import offered_by
 
 __all__ = ["ACCESS_KEYS", "REFRESH_KEYS", "SCHEMES", "Address", "same_database"]
 
@@ -35,7 +38,8 @@ class Address:
     files that the address names, by `ACCESS_KEYS` and `REFRESH_KEYS`.
 
     Raises ConfigError for text that libpq cannot read, where psycopg is missing, and for a database on another host that is
-    not asked over TLS with its name checked (`sslmode=verify-full`): everything less sends refresh tokens to whom it meets.
+    not asked over TLS with its name checked (`sslmode=verify-full`): everything less sends refresh tokens to whom it meets. The
+    same for a UNIX socket that another user of this host may offer, unless `requirepeer` names the server's user.
     """
 
     def __init__(self, text: str) -> None:
@@ -79,6 +83,10 @@ class Address:
                     hint=tr("write sslmode=verify-full, with sslrootcert=FILE where its authority is your own"),
                 )
             given["sslmode"] = mode
+        self._checks_peer = bool(given.get("requirepeer") or os.environ.get("PGREQUIREPEER"))
+        self.sockets = [host for host, address in zip_longest(self._hosts, addresses, fillvalue="") if not address]
+        if refused := next(filter(None, map(self.refused_socket, self.sockets)), None):
+            raise refused
         self.parameters: dict[str, Any] = _AS_IS | given | {"client_encoding": "utf8"}
         self._given = given
 
@@ -91,6 +99,20 @@ class Address:
 
     def __repr__(self) -> str:
         return f"<Address of {self}>"
+
+    def refused_socket(self, host: str) -> ConfigError | None:
+        """Why a socket in the directory `host` is not asked; None for one that is, and for a host of another kind."""
+        who = offered_by(host) if host.startswith(("/", "@")) and not self._checks_peer else ""
+        if not who:
+            return None
+        return ConfigError(
+            tr("{who} may offer a database's socket in {directory}", who=who, directory=host),
+            hint=tr("name the server's user in the store's address: requirepeer=postgres"),
+        )
+
+    def setting(self, name: str, variable: str) -> str:
+        """A parameter of libpq's, or the variable that stands for it; "" for neither. Not for passwords."""
+        return str(self.parameters.get(name) or os.environ.get(variable, ""))
 
     @property
     def without_password(self) -> str:

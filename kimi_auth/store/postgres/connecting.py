@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from kimi_auth.errors import StorageError
+
 from .address import Address
 
 if TYPE_CHECKING:
@@ -17,14 +19,23 @@ FALL_BACK_S = 2.0
 
 
 def connected(address: Address) -> psycopg.Connection[dict[str, Any]]:
-    """A session that may write where there is one; else any, so that a fresh token can still be read from a replica."""
+    """A session that may write where there is one; else any, so that a fresh token can still be read from a replica. Raises
+    psycopg's errors, and StorageError for a socket that another user may offer: its directory may have changed."""
     import psycopg
     from psycopg.rows import dict_row
 
     def to(attributes: dict[str, str]) -> psycopg.Connection[dict[str, Any]]:
-        return psycopg.connect(
+        for host in address.sockets:
+            _refuse(address, host)
+        connection = psycopg.connect(
             **{**address.parameters, **attributes}, autocommit=True, prepare_threshold=None, row_factory=dict_row
         )
+        try:
+            _refuse(address, connection.info.host)  # libpq's own directory, or a service file's
+        except StorageError:
+            connection.close()
+            raise
+        return connection
 
     began_s = time.monotonic()
     if "target_session_attrs" in address.parameters:
@@ -35,6 +46,11 @@ def connected(address: Address) -> psycopg.Connection[dict[str, Any]]:
         if "read-only" not in str(error) or time.monotonic() - began_s > FALL_BACK_S:
             raise
     return to({})
+
+
+def _refuse(address: Address, host: str) -> None:
+    if refused := address.refused_socket(host):
+        raise StorageError(refused.message, hint=refused.hint)
 
 
 def rows_of(cursor: psycopg.Cursor[dict[str, Any]]) -> list[dict[str, Any]]:

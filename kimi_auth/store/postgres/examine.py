@@ -11,6 +11,7 @@ from kimi_auth.store.contract import Finding
 from kimi_auth.support.language import tr
 
 from . import sql
+from .way import clock, round_trip, transport
 
 if TYPE_CHECKING:
     from .encryption import Cipher
@@ -22,34 +23,88 @@ __all__ = ["examine"]
 IDS_MAX = 4
 """Missing keys that are named; the rest is named once these are there."""
 
-APART_S = 5.0
-"""Clocks of host and database that differ by more are worth a word; nothing depends on it."""
+LIMITS = (
+    tr("raise max_connections, or put a pooler in between"),
+    tr("raise the role's limit: ALTER ROLE ... CONNECTION LIMIT"),
+    tr("raise the database's limit: ALTER DATABASE ... CONNECTION LIMIT"),
+)
+"""The next step for each limit of connections."""
+
+ROUND_TRIPS = 5
+FEW_LEFT = 3
+"""Fewer connections than this are left: the next herd waits for each other's."""
 
 
 def examine(line: Line, key: str, spill: Spill, cipher: Cipher, keys_used: str) -> Iterator[Finding]:
     """Each finding with its next step. Asks the database; one that cannot be asked is the only finding."""
-    began_s = time.monotonic()
     try:
         (found,) = line.ask(sql.EXAMINE, {})
-        took_ms = (time.monotonic() - began_s) * 1000
         line.look(key)
         used = line.ask(keys_used, {})
+        far_s, ahead_s = _measured(line)
     except StorageError as error:
-        yield Finding(tr("database"), error.message, error.hint)
+        away = tr("see that it runs, and that the address is right")
+        is_circular = "kimi-auth store check" in error.hint  # that is where this is said
+        yield Finding(tr("database"), error.message, away if is_circular else error.hint)
         return
-    told = tr(
-        "{location}, PostgreSQL {version}, in {ms:.0f} ms", location=line.address, version=found["version"], ms=took_ms
+    yield Finding(
+        tr("database"), tr("{location}, PostgreSQL {version}", location=line.address, version=found["version"])
     )
-    yield Finding(tr("database"), told)
+    if line.peer is not None:
+        yield from transport(line.address, line.peer)
+    yield round_trip(far_s, ROUND_TRIPS)
+    yield clock(ahead_s)
     yield from _writing(found)
+    yield from _incarnation(found)
+    yield from _generation(line, key, spill)
     yield from _durable(found)
     yield from _room(line, found)
     yield from _secrets(found)
     yield _encryption(cipher, used)
-    yield from _time(found)
     if kept := spill.kept():
         words = tr("{number} renewed logins wait on this host for the database", number=len(kept))
         yield Finding(tr("answers"), words, "kimi-auth token")
+
+
+def _measured(line: Line) -> tuple[float, float]:
+    """The shortest of some round trips, and how far the database's clock is ahead of this host's, by that one. Raises
+    StorageError."""
+    trips = []
+    for _ in range(ROUND_TRIPS):
+        began_s, wall_s = time.monotonic(), time.time()
+        (said,) = line.ask(sql.NOW, {})
+        took_s = time.monotonic() - began_s
+        trips.append((took_s, said["now_s"] - wall_s - took_s / 2))
+    return min(trips)
+
+
+def _incarnation(found: dict[str, Any]) -> Iterator[Finding]:
+    """Which life of the database this is: after a restart or a failover, waits of before count no more."""
+    _, timeline, began = (*str(found["incarnation"]).split("/"), "", "")[:3]
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(began or 0)))
+    if timeline == "standby":
+        yield Finding(tr("incarnation"), tr("a standby, up since {time}", time=since))
+    else:
+        number = int(timeline or "0", 16)
+        yield Finding(tr("incarnation"), tr("timeline {timeline}, up since {time}", timeline=number, time=since))
+
+
+def _generation(line: Line, key: str, spill: Spill) -> Iterator[Finding]:
+    """Whether the row is the newest that this host has seen: after a restored backup or a failover it may not be."""
+    place = line.place(key)
+    row = place.row
+    if row is None or not row.seen.generation:
+        return
+    newest = place.newest.then(spill.newest())
+    if newest.forbids(row.seen):
+        told = tr(
+            "it has gone back: it has generation {found}, this host has seen {newest} (pair {fp})",
+            found=row.seen.generation, newest=newest.generation, fp=newest.fp,
+        )  # fmt: skip
+        step = tr("ask who restored it; then sign in again: kimi-auth login --force")
+        yield Finding(tr("generation"), told, step)
+    else:
+        yield Finding(tr("generation"), tr("{number}, the newest that this host has seen", number=row.seen.generation))
 
 
 def _writing(found: dict[str, Any]) -> Iterator[Finding]:
@@ -60,6 +115,9 @@ def _writing(found: dict[str, Any]) -> Iterator[Finding]:
     elif not found["may_write"]:
         step = f"GRANT kimi_auth_renewer TO {found['role']}"
         yield Finding(tr("rights"), tr("{role} may only read", role=found["role"]), step)
+    elif found["is_superuser"]:
+        words = tr("{role} may renew, and is a superuser; a member of kimi_auth_renewer is enough", role=found["role"])
+        yield Finding(tr("rights"), words)
     else:
         yield Finding(tr("rights"), tr("{role} may renew", role=found["role"]))
 
@@ -75,16 +133,27 @@ def _durable(found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _room(line: Line, found: dict[str, Any]) -> Iterator[Finding]:
-    used, most = found["connections"], found["connections_max"]
-    told = tr("{used} of {most} connections are used", used=used, most=most)
-    yield Finding(
-        tr("connections"), told, tr("raise max_connections, or put a pooler in between") if used >= most - 2 else ""
-    )
+    left = _left(found)
+    told = tr(
+        "{left} are left, of {most} and of the limits of role and database",
+        left=min(left), most=found["connections_max"],
+    )  # fmt: skip
+    yield Finding(tr("connections"), told, LIMITS[left.index(min(left))] if min(left) < FEW_LEFT else "")
     if line.is_pooled:
         words = tr("a pooler gives each transaction another session: changes are noticed by asking once a second")
         yield Finding(tr("notifications"), words)
     else:
         yield Finding(tr("notifications"), tr("are listened to") if line.is_listening() else tr("are asked for"))
+
+
+def _left(found: dict[str, Any]) -> list[int]:
+    """How many connections each limit leaves, in the order of `LIMITS`. A limit of -1 is none."""
+    limits = (
+        (found["connections_max"], found["connections"]),
+        (found["role_limit"], found["role_connections"]),
+        (found["database_limit"], found["database_connections"]),
+    )
+    return [most - used if most >= 0 else found["connections_max"] for most, used in limits]
 
 
 def _secrets(found: dict[str, Any]) -> Iterator[Finding]:
@@ -114,11 +183,3 @@ def _encryption(cipher: Cipher, used: list[dict[str, Any]]) -> Finding:
         if one["id"] and one["id"] != here[one["part"]][0]:
             told.append(tr("{number} under the earlier key {id}", number=one["number"], id=one["id"]))
     return Finding(tr("encryption"), ", ".join(told))
-
-
-def _time(found: dict[str, Any]) -> Iterator[Finding]:
-    apart_s = time.time() - found["now_s"]
-    if abs(apart_s) > APART_S:
-        yield Finding(
-            tr("clock"), tr("this host differs from it by {seconds:+.0f} s; its clock counts", seconds=apart_s)
-        )

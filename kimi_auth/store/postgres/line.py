@@ -35,6 +35,7 @@ from .address import Address
 from .connecting import connected, rows_of
 from .place import DatabaseClock, Place
 from .told import explain, no_answer
+from .way import Peer, peer_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -81,6 +82,8 @@ class Line:
         """Connections so far; the one that listens now, 0 for none."""
         self.is_busy = False
         self.is_pooled = False
+        self.peer: Peer | None = None
+        """The other end of the newest connection."""
         self.problem: StorageError | None = None
         """Why the last try to reach the database failed; None since it answered."""
         self._places: WeakValueDictionary[str, Place] = WeakValueDictionary()  # of the stores that are in use
@@ -316,7 +319,7 @@ class Line:
         except BaseException:
             connection.close()
             raise
-        self._connection, self.number = connection, self.number + 1
+        self._connection, self.number, self.peer = connection, self.number + 1, peer_of(connection)
         self._listens = not self.is_pooled and not self._is_crowded
         self.live = self.number if self._listens else 0
         return connection

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot
+from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, CredentialStore, RevokedMark, Snapshot
 from kimi_auth.support.language import tr
 from kimi_auth.support.loops import is_in_loop
 from kimi_auth.token import Token, fingerprint, parse_record
@@ -20,7 +20,7 @@ from kimi_auth.token import Token, fingerprint, parse_record
 from . import sql
 from .address import Address
 from .lease import SLICE_S
-from .reading import PostgresReading
+from .reading import LOGINS_MAX, PostgresReading
 from .row import Row
 
 __all__ = ["PostgresReader"]
@@ -82,6 +82,14 @@ class PostgresReader(PostgresReading):
 
     def _mark(self, row: Row, fp: str) -> RevokedMark | None:
         return RevokedMark(row.revoked_at or 0.0, row.revoked_message or "") if row.revoked_fp else None
+
+    # --- beside other logins ------------------------------------------------------------------------------------------
+
+    def logins(self) -> list[str]:
+        return [row["login"] for row in self._line.ask(sql.READ_LOGINS, {"count": LOGINS_MAX})]
+
+    def rename(self, target: CredentialStore) -> str:
+        raise self._read_only()
 
     # --- what only a renewer may do -----------------------------------------------------------------------------------
 

@@ -23,10 +23,12 @@ from .row import WITNESSED_S, Row
 from .spill import Seen, Spill
 from .told import not_asked, not_writable
 
-__all__ = ["PostgresReading"]
+__all__ = ["LOGINS_MAX", "PostgresReading"]
 
 ELSEWHERE = " (according to its claim)"
 KEY_MAX = 200
+LOGINS_MAX = 10_000
+"""More rows than this are not listed."""
 
 
 class PostgresReading:

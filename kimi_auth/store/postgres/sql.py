@@ -44,9 +44,11 @@ __all__ = [
     "LOGINS",
     "LOOK",
     "MARK",
+    "NOW",
     "PROMISES",
     "PUT",
     "READ_ACCESS",
+    "READ_LOGINS",
     "REDATE",
     "RELEASE",
     "RENAME",
@@ -298,6 +300,9 @@ TELL = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANN
 LOGINS = "SELECT key AS login FROM kimi_auth.credentials WHERE fp IS NOT NULL ORDER BY key LIMIT %(count)s"
 """Every row with a record, signed in or not."""
 
+READ_LOGINS = "SELECT key AS login FROM kimi_auth.access_tokens WHERE is_there ORDER BY key LIMIT %(count)s"
+"""LOGINS for a reader."""
+
 _BESIDE = ("revoked_fp", "revoked_at", "revoked_message", "backoff", "binding")
 _NONE = ", ".join(
     f"{name} = NULL" for name in ("access", "refresh", "about", "expires_at", "signed_out_at", "fp", "due_at")
@@ -328,9 +333,11 @@ FROM kimi_auth.credentials WHERE key = %(key)s
 """
 CONNECTED = """
 SELECT pg_backend_pid() AS pid, (SELECT max(version) FROM kimi_auth.schema_version) AS version,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') * 10
+    (SELECT sum(numbackends) FROM pg_stat_database) * 10
         > current_setting('max_connections')::int * 6 AS is_crowded
 """
+"""`is_crowded`: of all roles; pg_stat_activity shows the kind of a backend for one's own role only."""
+
 SETTINGS = """
 SELECT set_config('synchronous_commit', 'on', false), set_config('statement_timeout', '10s', false),
     set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
@@ -354,9 +361,13 @@ SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_r
     current_setting('fsync')::boolean AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('synchronous_standby_names') AS standby_names,
     (SELECT count(*) FROM pg_stat_replication) AS standbys,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+    (SELECT sum(numbackends) FROM pg_stat_database)::int AS connections,
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS connections_max,
     (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role_limit,
+    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+    (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) AS role_connections,
+    (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
+    (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) AS database_connections,
     current_setting('log_statement') AS log_statement,
     current_setting('log_min_duration_statement')::int AS log_min_duration,
     current_setting('log_parameter_max_length')::int AS log_parameters,
@@ -378,6 +389,8 @@ KEYS_USED = _KEY_OF.format(values=_VALUES)
 
 KEYS_OF_ACCESS = _KEY_OF.format(values="SELECT 'access' AS part, access AS value FROM kimi_auth.access_tokens")
 """The same for a reader."""
+
+NOW = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now_s"
 
 READ_ACCESS = """
 SELECT a.key, a.access, NULL::bytea AS refresh, a.about, a.expires_at, a.signed_out_at,

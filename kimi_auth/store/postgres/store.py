@@ -27,15 +27,12 @@ from kimi_auth.token import Token, fingerprint
 from . import sql
 from .address import Address
 from .lease import PostgresHold, take, take_here
-from .reading import PostgresReading
+from .reading import LOGINS_MAX, PostgresReading
 from .row import encode_owner, encode_staged, encode_token
 
 __all__ = ["PostgresStore"]
 
 log: logging.Logger = logging.getLogger("kimi_auth.store")
-
-LOGINS_MAX = 10_000
-"""More rows than this are not listed."""
 
 RENAME_PATIENCE_S = 31.0
 

@@ -182,7 +182,7 @@ def usages(state: State, call: Call) -> Answer:
 
 @bearer_checked
 def me(state: State, call: Call) -> Answer:
-    """An invented account."""
+    """An invented account; `login` is the number of the login that the token is of, so that a test can tell them apart."""
     return json_answer(
         {
             "user_id": "user-1000001",
@@ -191,6 +191,7 @@ def me(state: State, call: Call) -> Answer:
             "user_level_name": "Allegretto",
             "email": "user@example.com",
             "phone": "",
+            "login": state.login_of(call.bearer),
         },
         headers={},
     )

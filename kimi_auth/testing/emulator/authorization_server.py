@@ -195,6 +195,12 @@ class State:
             return "revoked"
         return "ok" if self.now_s() < token.expires_at_s else "expired"
 
+    @_atomic
+    def login_of(self, bearer: str) -> int | None:
+        """The number of the family that an access token is of; None for a static key."""
+        token = self._tokens.get(bearer)
+        return None if token is None else token.family.number
+
     # The person's side
 
     @_atomic
