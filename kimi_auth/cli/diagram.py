@@ -70,14 +70,14 @@ def diagram(
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files for --conforms.")] = None,
     form: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
             help="mermaid, svg, table or html.",
             autocompletion=_forms,
         ),
-    ] = "",
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check that ./diagrams is up to date.")] = False,
     walk: Annotated[Path | None, typer.Option("--trace", metavar="FILE|last", help="Overlay a recorded walk.")] = None,
     diff: Annotated[
@@ -92,31 +92,32 @@ def diagram(
         ),
     ] = None,
     export: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--export",
             metavar="FORMAT",
             help="promela, quint or tla (the explored model), scxml or dot.",
             autocompletion=_exports,
         ),
-    ] = "",
+    ] = None,
     world: Annotated[
-        str, typer.Option("--world", metavar="WORLD", help="With an export of the explored model: which world.")
-    ] = "",
+        str | None, typer.Option("--world", metavar="WORLD", help="With an export of the explored model: which world.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Read, draw or verify the machines that run."""
     out = terminal_of(ctx)
     given = {"--check": check, "--diff": diff is not None, "--trace": walk is not None, "--verify": verify}
-    given |= {"--conforms": bool(logs), "--export": bool(export)}
+    given |= {"--conforms": bool(logs), "--export": export is not None}
     _check_options([option for option, is_asked in given.items() if is_asked], form)
     _check_companions(given, more, world, json=json)
+    shape = form or ""
     if logs:
         from kimi_auth.cli.conforms import conforms
 
         conforms(out, library(out), [*logs, *([Path(name)] if name is not None else []), *(more or [])])
         return
-    if export:
+    if export is not None:
         from kimi_auth.cli.export import exports
 
         exports(out, library(out, in_checkout()), export, name, world)
@@ -124,14 +125,14 @@ def diagram(
     if check and name is not None:
         raise Usage(tr("--check looks at the pages of all machines"), hint=tr("try: kimi-auth diagram --check"))
     if verify:
-        _verify(out, name, form, everything=everything)
+        _verify(out, name, shape, everything=everything)
         return
     if everything:
         raise Usage(tr("--all extends --verify to every world"), hint=tr("try: kimi-auth diagram --verify --all"))
     if diff is not None:
         from kimi_auth.cli.difference import difference
 
-        difference(out, diff, form, name)
+        difference(out, diff, shape, name)
         return
     if check:
         from kimi_auth.cli.check import check as check_pages
@@ -143,11 +144,11 @@ def diagram(
     if walk is not None:
         from kimi_auth.cli.recorded import trace
 
-        trace(out, machines, walk, form, name)
-    elif form == PAGE:
+        trace(out, machines, walk, shape, name)
+    elif shape == PAGE:
         page(out, machines)
     else:
-        _draw(out, machines, form, name)
+        _draw(out, machines, shape, name)
 
 
 def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
@@ -159,7 +160,7 @@ def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
             show(out, draw(machine))
 
 
-def _check_options(asked: list[str], form: str) -> None:
+def _check_options(asked: list[str], form: str | None) -> None:
     """Raises Usage for options that would have no effect: a second question, or a format that its answer does not have."""
     if len(asked) > 1:
         raise Usage(
@@ -167,16 +168,16 @@ def _check_options(asked: list[str], form: str) -> None:
         )
     question = "".join(asked)
     formats = QUESTIONS[question]
-    if form and form not in formats:
+    if form is not None and form not in formats:
         hint = tr("known: {names}", names=", ".join(formats)) if formats else tr("leave out --format")
         raise Usage(tr("{shown} cannot be shown as {form!r}", shown=question or tr("a machine"), form=form), hint=hint)
 
 
-def _check_companions(given: Mapping[str, bool], more: list[Path] | None, world: str, *, json: bool) -> None:
+def _check_companions(given: Mapping[str, bool], more: list[Path] | None, world: str | None, *, json: bool) -> None:
     """Raises Usage for what belongs to a question that was not asked."""
     if more and not given["--conforms"]:
         raise Usage(tr("one machine at a time"), hint=tr("several files belong to --conforms"))
-    if world and not given["--export"]:
+    if world is not None and not given["--export"]:
         raise Usage(tr("--world belongs to --export"), hint=tr("try: kimi-auth diagram --export promela --world WORLD"))
     if json and not given["--conforms"]:
         raise Usage(tr("--json belongs to --conforms"), hint=tr("a picture has no JSON form"))

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kimi_auth.machine import Library, MachineError, SpecError, digest
-from kimi_auth.machine.library import drafts_from_data
+from kimi_auth.machine import Library, MachineError, digest
+from kimi_auth.machine.lint import problems
 
 from . import environment
 from .ablations import ABLATIONS, world_without
@@ -85,17 +85,16 @@ def behind_lints(machines: Library) -> dict[str, dict[str, list[str]]]:
 
 
 def _behind_lint(mutant: Mutant, machines: Library) -> str:
-    data = machines.data()
-    data[mutant.edge.machine]["states"][mutant.edge.source]["on"][mutant.edge.event] = mutant.target
-    try:
-        Library.from_data(data)
-    except SpecError:
-        drafts = drafts_from_data(data)
-    else:
+    name, source, event, _ = mutant.edge
+    machine = machines[name]
+    state = machine.states[source]
+    led = machine._replace(states={**machine.states, source: state._replace(on={**state.on, event: mutant.target})})
+    # Where an edge leads is a matter of its own machine: the lints of several machines need not be asked.
+    if next(problems({name: led}, complete=False), None) is None:
         return ""
-    linked = {name: draft.linked(drafts) for name, draft in drafts.items()}
+    edited = {**machines, name: led}
     try:
-        return broken_scenario(linked, SCENARIOS)
+        return broken_scenario({name: each.linked(edited) for name, each in edited.items()}, SCENARIOS)
     except MachineError:
         return ""
 

@@ -31,8 +31,9 @@ def landing_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
         "<h3>How to read the pictures</h3><p>A box is a state; under its name is the activity that runs in it. An arrow is "
         "an outcome of that activity. A double border is a rest state: a walk ends there, and arrows that leave it are "
         "events from outside. The strong line is the walk on which everything goes well. Amber marks states in which a resource "
-        "is held. Point at a row of a table, and its arrow lights up; click an arrow to come to its row. The sign # in a row is "
-        'its address, to be copied; <span class="script">▶ leads the walk there, step by step</span>.</p>\n'
+        'is held. <span class="screen">Point at a row of a table, and its arrow lights up; click an arrow to come to its row. '
+        'The sign # in a row is its address, to be copied.</span> <span class="script">▶ leads the walk there, step by step.'
+        "</span></p>\n"
         f'<p class="muted">Digest of these machines: <code>{digest(machines)[:16]}</code></p>\n'
     )
 

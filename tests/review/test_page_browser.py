@@ -218,6 +218,9 @@ def test_every_edge_has_an_address_that_can_be_copied(desk: Page, page_file: Pat
 
 def test_an_address_in_a_closed_part_opens_it(desk: Page, page_file: Path) -> None:
     """A fault's address opens the group that it is in; an answer's outcome leads to its edge."""
+    go(desk, page_file, "device_login.polling.access_denied.elsewhere")
+    assert desk.locator("tr.addressed details[open]").get_attribute("id") == desk.url.partition("#")[2]
+    assert "to waiting: first by scenario" in desk.locator("tr.addressed").inner_text()
     first = page_data().faults["faults"][0]
     words = re.sub(r"[^a-z0-9]+", "-", f"{first['at']} {first['fault']}".lower()).strip("-")
     go(desk, page_file, f"fault-{words}")
@@ -514,8 +517,12 @@ def test_on_paper(desk: Page, page_file: Path, tmp_path: Path) -> None:
     desk.pdf(path=str(paper), format="A4")
     assert paper.read_bytes().startswith(b"%PDF")
     desk.emulate_media(media="print")
-    assert desk.locator("section:visible").count() == len(OWN) + 4
-    assert desk.locator("#player:visible, .zoom:visible, .here:visible").count() == 0
+    assert desk.locator("section:visible").count() == len(OWN) + 5
+    assert desk.locator("#player:visible, .zoom:visible, .here:visible, .lens:visible").count() == 0
+    narrowest = desk.locator("#answers tbody tr").evaluate_all(
+        "(all) => Math.min(...all.map((one) => one.lastElementChild.getBoundingClientRect().width))"
+    )
+    assert narrowest > 120, "the reason of an answer is read in words, not in syllables"
     headings = set(desk.locator("h2, h3").all_inner_texts())
     if pdftotext is None:
         pytest.skip("pdftotext is not on PATH; to enable: apt-get install poppler-utils")
@@ -523,6 +530,7 @@ def test_on_paper(desk: Page, page_file: Path, tmp_path: Path) -> None:
     assert page_data().faults["faults"][-1]["shown"][0][:30] in text, "folded parts are unfolded"
     last = [sheet.strip().splitlines()[-1].strip() for sheet in text.split("\f") if sheet.strip()]
     assert len(last) > len(OWN)
+    assert "device_login" in text.partition("\f")[0], "the title is on one sheet with the first section"
     assert [line for line in last if line in headings] == []
 
 
@@ -532,7 +540,7 @@ def test_it_holds_without_its_script(chromium: Browser, page_file: Path) -> None
     try:
         page = context.new_page()
         page.goto(f"{page_file.as_uri()}#{INTERRUPTED}")
-        assert page.locator("section:visible").count() == len(OWN) + 5
+        assert page.locator("section:visible").count() == len(OWN) + 6
         assert page.locator(".script:visible").count() == 0
         assert page.locator(f'[id="{INTERRUPTED}"]').is_visible()
     finally:
