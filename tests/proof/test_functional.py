@@ -13,7 +13,7 @@ from servers.fixtures import unavailable
 
 from kimi_auth.cli import main
 from kimi_auth.machine import Library
-from kimi_auth.proof.export import others, simulator
+from kimi_auth.proof.export import others, simulator, tlc
 from kimi_auth.proof.export.model import Exported, exported
 from kimi_auth.proof.export.quint import quint
 from kimi_auth.proof.export.tla import tla
@@ -86,6 +86,18 @@ def test_quint_finds_an_ablation(quint_command: Quint, machines: Library, measur
     row = others.quint_ablation(machines, quint_command)
     measured(f"without {row['about']}: Quint: {row['rule']} in {row['steps']} steps, {row['seconds']} s")
     assert row["rule"] in others.PARTS[others.SIMULATED].breaks
+
+
+def test_a_jar_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TLC's own complaint is said, and no traceback."""
+    if not tlc.has_java() or npm.tool("node") is None:
+        unavailable("there is no java, or no node", "apt-get install default-jre-headless nodejs")
+    file = tmp_path / "no.jar"
+    file.write_bytes(b"no jar")
+    assert others.main(["--tlc", str(file), "--quint", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("no verdict: ")
+    assert "tlc2.TLC" in said
 
 
 def test_what_quint_cannot_read_is_told(

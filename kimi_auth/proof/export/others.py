@@ -22,7 +22,7 @@ from kimi_auth.proof.world import World
 from . import tlc
 from .compare import COMPARED, OF_ONE_CHECKER, model_without
 from .model import exported
-from .simulator import simulated
+from .simulator import QuintFailed, simulated
 
 __all__ = ["ALONE", "NEAR", "PARTS", "SIMULATED", "disagreements", "figures", "main", "quint_ablation", "quint_world"]
 __all__ += ["tlc_ablation", "tlc_world"]
@@ -79,7 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(f"{tool} is not here: apt-get install default-jre-headless nodejs npm; make servers")
             return 3
     machines = Library.load()
-    found = figures(machines, asked.tlc, (shutil.which("node") or "node", str(asked.quint)))
+    try:  # both run in a folder of their own
+        found = figures(machines, asked.tlc.resolve(), (shutil.which("node") or "node", str(asked.quint.resolve())))
+    except (tlc.TlcFailed, QuintFailed) as failed:
+        _say(f"no verdict: {failed}")
+        return 1
     problems = disagreements(found)
     for problem in problems:
         _say(f"THE CHECKERS DISAGREE: {problem}")
