@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from kimi_auth.components import TO_ASK, Components, load
+from kimi_auth.components import Components
 from kimi_auth.credential.status import Status, Verdict
 from kimi_auth.errors import ConfigError, Unreachable, WrongIssuer
+from kimi_auth.loading import TO_ASK, load
 from kimi_auth.models import static_key
 from kimi_auth.platforms import Platform
 from kimi_auth.support.language import tr

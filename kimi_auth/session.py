@@ -17,13 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kimi_auth.before_use import look, settle
+from kimi_auth.chosen_login import share_dir_of
 from kimi_auth.clock import Clock
-from kimi_auth.components import TO_SERVE, Components, load, share_dir_of
+from kimi_auth.components import Components
 from kimi_auth.credential.age import Refresher, status_of
 from kimi_auth.credential.single_flight import drain, guarded
 from kimi_auth.credential.status import LoginReport, LogoutReport, Status
 from kimi_auth.errors import ConfigError, KimiAuthError
 from kimi_auth.home import checked_label
+from kimi_auth.loading import TO_SERVE, load
 from kimi_auth.selection import (
     ACCOUNT_VARIABLES,
     API_KEY,
@@ -33,6 +36,7 @@ from kimi_auth.selection import (
     lender_of_token,
     select,
 )
+from kimi_auth.status_sources import with_sources
 from kimi_auth.supply import TokenSupply
 from kimi_auth.support.loops import checked_s, no_loop_here, only_asyncio
 from kimi_auth.support.once import once
@@ -276,10 +280,10 @@ class Session:
     def status(self) -> Status:
         """The stored login and how long it lasts, from disk alone; from a database, what this process saw last, where it
         cannot be asked."""
-        self._components.look()
+        look(self._components)
         landing = self._components.credential.inspect()
         now_s = self._components.age_clock.now_s()
-        status = self._components.told(status_of(landing, self.platform, self._store, now_s))
+        status = with_sources(self._components, status_of(landing, self.platform, self._store, now_s))
         # An API key has no times: those that its store gives serve only to classify it.
         return status if self.platform.oauth else status._replace(expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
 
@@ -400,7 +404,7 @@ class Session:
         names another way.
         """
         detach = self._components.targets.attach(target)
-        self._components.look()
+        look(self._components)
         token = self._components.credential.inspect().token
         if token is not None:
             self._components.targets.inject(token.access_token)
@@ -426,7 +430,7 @@ class Session:
         keeper: asyncio.Task[None] | None = None
         with guarded():
             try:
-                await self._components.settle()
+                await settle(self._components)
                 freshness = Refresher(
                     self._components.credential, self._components.age_clock, self._components.targets.inject
                 )

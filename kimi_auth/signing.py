@@ -7,10 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kimi_auth.account import name_of_login
-from kimi_auth.components import TO_SIGN_IN, Components, load
+from kimi_auth.before_use import leave_keyring, settle, settle_sync
+from kimi_auth.components import Components
 from kimi_auth.credential.credential import CredentialState, addressed
 from kimi_auth.credential.status import LoginReport, LogoutReport
 from kimi_auth.errors import CodeExpired, ConfigError, Unreachable, WrongIssuer
+from kimi_auth.loading import TO_SIGN_IN, load
 from kimi_auth.models.discovery import discover
 from kimi_auth.platforms.server import endpoints_of, sign_in_command
 from kimi_auth.support.language import tr
@@ -47,7 +49,7 @@ async def sign_in(
     if timeout_s is None:
         return await work()
     checked_s(timeout_s)
-    await components.settle(timeout_s)
+    await settle(components, timeout_s)
     before = components.store.read().fp
     try:
         return await within(timeout_s, work)
@@ -85,7 +87,7 @@ async def _sign_in(
 
     platform = components.platform
     endpoints_of(platform)
-    await components.settle()
+    await settle(components)
     ports = LoginPorts(
         config=components.configured_by(request=configure),
         view=view,
@@ -116,7 +118,7 @@ async def sign_out(components: Components, timeout_s: float | None = None) -> Lo
     components.refuse_found(tr("signing out"))
     if components.platform.oauth is None:
         return await in_thread(lambda: sign_out_sync(components))
-    await components.settle()
+    await settle(components)
     _refuse_foreign(components)
     try:
         return _signed_out(components, await components.credential.sign_out().wait_async(timeout_s))
@@ -133,7 +135,7 @@ def sign_out_sync(components: Components, timeout_s: float | None = None) -> Log
         from kimi_auth.login.api_keys import sign_out_of_key
 
         return sign_out_of_key(components.platform, components.config)
-    components.settle_sync()
+    settle_sync(components)
     _refuse_foreign(components)
     try:
         return _signed_out(components, components.credential.sign_out().result(timeout_s))
@@ -150,7 +152,7 @@ def adopt_login(components: Components, issuer: str) -> Adoption:
 
     components.refuse_found(tr("adopting a login"))
     endpoints_of(components.platform)
-    components.settle_sync()
+    settle_sync(components)
     return adopt(components.store, issuer)
 
 
@@ -175,7 +177,7 @@ def share_login(source: Components, own: Components) -> tuple[str, bool]:
     from kimi_auth.credential.adoption import share
 
     _refuse_foreign(source)
-    own.leave_keyring()
+    leave_keyring(own)
     fp, was_copied = share(source.store, own.store, source.clock.wall_s())
     if was_copied:
         own.in_config.restore()

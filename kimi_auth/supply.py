@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+from kimi_auth.before_use import obtain, settle, settle_sync
 from kimi_auth.components import Components
 from kimi_auth.credential.age import CachedToken
 from kimi_auth.credential.contracts import Need
@@ -38,19 +39,19 @@ class TokenSupply:
 
     async def token(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """The whole pair, under the promises of `Session.access_token`."""
-        await self._components.settle(timeout_s)
+        await settle(self._components, timeout_s)
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         return self._hold(await self._components.credential.wait(ask, timeout_s), need)
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
         """`token` for code without an event loop."""
-        self._components.settle_sync(timeout_s)
+        settle_sync(self._components, timeout_s)
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         return self._hold(self._components.credential.wait_sync(ask, timeout_s), need)
 
     async def rejected(self, bearer: str, timeout_s: float | None) -> str | None:
         """As `Session.rejected`."""
-        await self._components.settle(timeout_s)
+        await settle(self._components, timeout_s)
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             return self._other(await self._components.credential.wait(ask, timeout_s), bearer)
@@ -60,7 +61,7 @@ class TokenSupply:
 
     def rejected_sync(self, bearer: str, timeout_s: float | None) -> str | None:
         """As `Session.rejected_sync`."""
-        self._components.settle_sync(timeout_s)
+        settle_sync(self._components, timeout_s)
         ask = self._asking_for(Need(not_bearer=bearer), timeout_s)
         try:
             return self._other(self._components.credential.wait_sync(ask, timeout_s), bearer)
@@ -74,7 +75,7 @@ class TokenSupply:
 
     def _asking_for(self, need: Need, timeout_s: float | None) -> Ask:
         checked_s(timeout_s)
-        return lambda: self._components.obtain(need, timeout_s)
+        return lambda: obtain(self._components, need, timeout_s)
 
     def _need(self, min_ttl_s: float, *, refresh: bool) -> Need:
         checked_s(min_ttl_s, "min_ttl_s")

@@ -23,7 +23,7 @@ SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 def complete_platforms(incomplete: str) -> list[str]:
     """The ids of every platform that begin so."""
-    from kimi_auth.components import share_dir_of  # a command that completes nothing does without
+    from kimi_auth.chosen_login import share_dir_of  # a command that completes nothing does without
     from kimi_auth.platforms import registry
 
     known = registry.all()
@@ -34,7 +34,7 @@ def complete_platforms(incomplete: str) -> list[str]:
 
 def complete_accounts(incomplete: str) -> list[str]:
     """The labels of every platform's accounts that begin so."""
-    from kimi_auth.components import share_dir_of
+    from kimi_auth.chosen_login import share_dir_of
     from kimi_auth.home import Accounts
     from kimi_auth.platforms import registry
 

@@ -78,9 +78,7 @@ def _refuse_unknown(platform: str, home: Home) -> None:
 
 
 def _observers(observe: Observer | None) -> Observer:
-    from kimi_auth.credential.log_observer import (  # drawing a machine needs no module from here on
-        LogObserver,
-    )
-    from kimi_auth.machine import Observers, recorder_from_environ
+    from kimi_auth.credential.log_observer import log_observer  # drawing a machine needs no module from here on
+    from kimi_auth.machine import recorder_from_environ, together
 
-    return Observers(recorder_from_environ(), LogObserver(), *([observe] if observe else []))
+    return together(recorder_from_environ(), log_observer(), observe)

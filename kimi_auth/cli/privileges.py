@@ -32,7 +32,7 @@ def settle(command: str, environ: Mapping[str, str], home: str | None = None) ->
     `--home`."""
     if command not in READERS | WRITERS:
         return
-    from kimi_auth.components import share_dir_of  # loads what drawing a machine does without
+    from kimi_auth.chosen_login import share_dir_of  # loads what drawing a machine does without
 
     try:
         share_dir = share_dir_of(environ, home, reads=command in FINDERS)

@@ -1,4 +1,4 @@
-"""`kimi-auth store [check|init|move]`: the database that keeps logins, where `KIMI_AUTH_STORE` names one."""
+"""`kimi-auth store [check|init|move|keep]`: the database that keeps logins, where `KIMI_AUTH_STORE` names one."""
 
 from __future__ import annotations
 
@@ -27,21 +27,26 @@ def add_to(app: typer.Typer) -> None:
 def store(
     ctx: typer.Context,
     action: Annotated[
-        Literal["check", "init", "move"],
+        Literal["check", "init", "move", "keep"],
         typer.Argument(
-            help="check: look at it, and at what this host keeps beside it; init: make its tables and roles; move: move logins."
+            help="check: look at it, and at what this host keeps beside it; init: make its tables and roles; move: move logins; keep: renew every login before it ends."
         ),
     ] = "check",
     to: Annotated[
         str | None, typer.Option("--to", metavar="URL|file", help="Where logins move: a database, or this home.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move, and move nothing.")] = False,
+    workers: Annotated[int, typer.Option("--workers", help="Of keep: processes.")] = 1,
+    in_flight: Annotated[int, typer.Option("--in-flight", help="Of keep: requests of a worker at a time.")] = 400,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="HOST:PORT|FILE", help="Of keep: where its OpenMetrics are.")
+    ] = "",
     platform: PlatformId = None,
     account: AccountName = None,
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Look at the database of logins, prepare it, or move logins."""
+    """Look at the database of logins, prepare it, move logins, or keep them fresh."""
     out = terminal_of(ctx)
     if (to is None) == (action == "move"):
         raise Usage(
@@ -50,6 +55,11 @@ def store(
         )
     if action == "init":
         _init(out)
+        return
+    if action == "keep":
+        from kimi_auth.cli.keep import keep
+
+        keep(out, workers=workers, in_flight=in_flight, metrics=metrics, home=home)
         return
     if action == "move" and to is not None:
         from kimi_auth.cli.moving import move

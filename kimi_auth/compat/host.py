@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kimi_auth._version import __version__
-from kimi_auth.components import share_dir_of
+from kimi_auth.chosen_login import share_dir_of
 from kimi_auth.home import Accounts, choose
 from kimi_auth.platforms import Platform, Registry, resolve
 from kimi_auth.selection import HOME_KIMI_CLI, UNLABELLED, is_label

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Hashable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.credential.backoff import attainable
 from kimi_auth.credential.context import SERVES, CredentialContext, Need
@@ -15,10 +15,13 @@ from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, 
 from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
-from kimi_auth.machine import NO_OBSERVER, Library, Observer, walk_sync
+from kimi_auth.machine.observer import NO_OBSERVER, Observer
 from kimi_auth.store import lock
 from kimi_auth.support.language import tr
 from kimi_auth.token import Token, left_s
+
+if TYPE_CHECKING:  # a look at a stored token needs neither the machines nor the engine
+    from kimi_auth.machine import Machine
 
 __all__ = ["Ask", "Credential", "CredentialState", "addressed"]
 
@@ -74,7 +77,6 @@ class Credential:
     def __init__(
         self,
         work: CredentialHooks,
-        library: Library,
         *,
         observe: Observer = NO_OBSERVER,
         one_shot: bool = False,
@@ -84,7 +86,6 @@ class Credential:
     ) -> None:
         """`patience_s`: of a caller that names none."""
         self.work = work
-        self.library = library
         self.observe = observe
         self.one_shot = one_shot
         self.walks: WalkHistory = walks or WalkHistory(None)
@@ -93,10 +94,16 @@ class Credential:
         self.patience_s = patience_s
 
     def inspect(self) -> CredentialState:
-        """Reads and classifies the stored credential: no network, no lock, no write."""
-        return self._landed(
-            *walk_sync(self.library["token_lifecycle"], self.work, CredentialContext(), observe=self.observe)
-        )
+        """Reads and classifies the stored credential: no network, no lock, no write.
+
+        That is the first step of token_lifecycle, whose outcomes are the rest states they lead to; it is walked only for an
+        observer. Engine, tables and machine files would cost a `status` as much as all the rest.
+        """
+        if self.observe is NO_OBSERVER:
+            return self._landed(*self.work.inspect(CredentialContext()))
+        from kimi_auth.machine import walk_sync
+
+        return self._landed(*walk_sync(_lifecycle(), self.work, CredentialContext(), observe=self.observe))
 
     def obtain(
         self, need: Need, now_s: float, timeout_s: float | None = None
@@ -208,10 +215,12 @@ class Credential:
         return CredentialState(state, ctx, self.sign_in)
 
     def _walk(self, start: CredentialState, need: Need, patience_s: float, event: str) -> CredentialState:
+        from kimi_auth.machine import walk_sync
+
+        machine = _lifecycle()
         deadline_s = self.work.deadline_s(patience_s)
         for _ in range(ROUNDS_MAX):
             ctx = CredentialContext(need, patience_s, deadline_s, start.ctx.view)
-            machine = self.library["token_lifecycle"]
             with self.walks.recording(machine, self.observe) as observe:
                 landing = self._landed(
                     *walk_sync(machine, self.work, ctx, at=start.state, event=event, observe=observe)
@@ -227,6 +236,12 @@ class Credential:
 
 Ask = Callable[[], CredentialState | Waiter[CredentialState]]
 """An `obtain` with its arguments."""
+
+
+def _lifecycle() -> Machine:
+    from kimi_auth.machine import Library
+
+    return Library.load()["token_lifecycle"]
 
 
 def _event(need: Need) -> str:

@@ -4,10 +4,12 @@ and for a program's own log."""
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
-from kimi_auth.machine import Transition
+if TYPE_CHECKING:
+    from kimi_auth.machine import Transition
 
-__all__ = ["LogObserver"]
+__all__ = ["LogObserver", "log_observer"]
 
 log: logging.Logger = logging.getLogger("kimi_auth.machine")
 
@@ -29,5 +31,10 @@ class LogObserver:
             log.debug(
                 "%s: %s --%s--> %s (step %d, %.1f ms)",
                 *(at.machine, at.source, at.event, at.target, at.step, at.seconds * 1000),
-                extra={name: getattr(at, name) for name in Transition._fields},
+                extra=at._asdict(),
             )
+
+
+def log_observer() -> LogObserver | None:
+    """The observer of a program that shows such lines; None for one that does not, whose looks need no walk."""
+    return LogObserver() if log.isEnabledFor(logging.DEBUG) else None

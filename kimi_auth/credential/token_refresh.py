@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kimi_auth.credential import backoff as backoffs
 from kimi_auth.credential.classify import still_works
@@ -31,6 +31,9 @@ from kimi_auth.support.language import tr
 from kimi_auth.support.logs import logger
 from kimi_auth.token import Token, left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
+
+if TYPE_CHECKING:
+    from kimi_auth.wire import Answer, Grant
 
 __all__ = ["TokenRefreshHooks"]
 
@@ -162,14 +165,20 @@ class TokenRefreshHooks:
                 ctx.hold.check()  # again: since the claim this process may have been stopped, and its lock taken over
         except StorageError as error:
             return "not_processed", ctx._replace(error=_kept(error))
-        before = _pair_of(ctx.snapshot)
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
         ctx = ctx._replace(sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
-        answer = self._server.exchange(before.refresh_token, connect_timeout_s=connect_s)
+        answer = self._server.exchange(_pair_of(ctx.snapshot).refresh_token, connect_timeout_s=connect_s)
+        return self.answered(ctx, answer, sent_at_s)
+
+    def answered(
+        self, ctx: CredentialContext, answer: Answer[ExchangeOutcome, Grant], sent_at_s: float
+    ) -> tuple[ExchangeOutcome, CredentialContext]:
+        """What an answer to the request of `sent_at_s` (unix seconds) means for the walk. Touches nothing."""
         ctx = ctx._replace(error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
+            before = _pair_of(ctx.snapshot)
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
             return "tokens", ctx._replace(pair=pair, error=None)
         return answer.outcome, ctx._replace(in_doubt=answer.outcome == "in_doubt")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .agreement import disagreements
-    from .engine import NO_OBSERVER, STEP_LIMIT, Observer, Observers, Step, Transition, steps, walk_async, walk_sync
+    from .engine import STEP_LIMIT, Step, steps, walk_async, walk_sync
     from .errors import MachineError, SpecError
     from .library import Library
+    from .observer import NO_OBSERVER, Observer, Observers, Transition, together
     from .recorder import EdgeRecorder, recorder_from_environ
     from .spec import ACQUIRED, Edge, Machine, State, digest, edges
 
@@ -36,6 +37,7 @@ __all__ = [
     "edges",
     "recorder_from_environ",
     "steps",
+    "together",
     "walk_async",
     "walk_sync",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "agreement": ("disagreements",),
     "errors": ("MachineError", "SpecError"),
     "library": ("Library",),
+    "observer": ("NO_OBSERVER", "Observer", "Observers", "Transition", "together"),
     "recorder": ("EdgeRecorder", "recorder_from_environ"),
     "spec": ("ACQUIRED", "Edge", "Machine", "State", "digest", "edges"),
 }

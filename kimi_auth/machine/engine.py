@@ -42,7 +42,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import transitions
 
@@ -50,6 +50,7 @@ from kimi_auth.support.logs import quiet
 
 from .errors import MachineError
 from .lint import NAME
+from .observer import NO_OBSERVER, Observer, Transition
 from .spec import ACQUIRED, Machine
 
 quiet("transitions")
@@ -69,51 +70,6 @@ class Step(NamedTuple):
     state: str
     activity: str
     child: Machine | None
-
-
-class Transition(NamedTuple):
-    """One edge that was walked.
-
-    `seconds`: how long the activity took, a child's walk included; 0.0 for an event from outside.
-    `step`: 1 for the first transition of a walk; a child counts its own.
-    """
-
-    machine: str
-    source: str
-    event: str
-    target: str
-    seconds: float
-    step: int
-
-
-class Observer(Protocol):
-    """Receives the events of a walk. Observers must not raise, and are called in the thread of the walk."""
-
-    def entered(self, machine: str, state: str, activity: str) -> None:
-        """Called before the activity of a state runs."""
-
-    def moved(self, transition: Transition) -> None:
-        """Called after each transition, those of children included."""
-
-
-class Observers:
-    """Several observers as one, told in this order."""
-
-    __slots__ = ("_observers",)
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-    def entered(self, machine: str, state: str, activity: str) -> None:
-        for observer in self._observers:
-            observer.entered(machine, state, activity)
-
-    def moved(self, transition: Transition) -> None:
-        for observer in self._observers:
-            observer.moved(transition)
-
-
-NO_OBSERVER: Observer = Observers()
 
 
 def steps(

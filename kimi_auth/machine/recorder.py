@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .engine import NO_OBSERVER, Observer, Transition
-from .spec import Edge, Machine, edges
+from .observer import NO_OBSERVER, Observer, Transition
+
+if TYPE_CHECKING:  # tests alone record: what only asks for a recorder does without the machines
+    from .spec import Edge, Machine
 
 ENVIRONMENT = "KIMI_AUTH_EDGES"
 """Names the folder to which processes started by tests append what they walk."""
@@ -34,7 +37,7 @@ class EdgeRecorder:
     def __init__(self, folder: Path | None = None, test: Callable[[], str] = running_test) -> None:
         self._folder = folder
         self._test = test
-        from uuid import uuid4  # tests alone record
+        from uuid import uuid4
 
         self._id = uuid4().hex
         self._counts: Counter[tuple[Edge, str]] = Counter()
@@ -43,6 +46,8 @@ class EdgeRecorder:
         """Entering a state walks no edge."""
 
     def moved(self, transition: Transition) -> None:
+        from .spec import Edge
+
         edge = Edge(transition.machine, transition.source, transition.event, transition.target)
         test = self._test()
         self._counts[edge, test] += 1
@@ -58,11 +63,15 @@ class EdgeRecorder:
 
     def unwalked(self, machines: Iterable[Machine]) -> list[Edge]:
         """The declared edges that no walk took, in file order."""
+        from .spec import edges
+
         walked = {edge for edge, _ in list(self._counts)}
         return [edge for machine in machines for edge in edges(machine) if edge not in walked]
 
     def merge(self, folder: Path) -> None:
         """Add what other processes left in `folder`. A line that was cut off by a kill does not count."""
+        from .spec import Edge
+
         for path in sorted(folder.glob("*.ndjson")):
             for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
                 if line.endswith("\n"):

@@ -26,7 +26,7 @@ from .lint import NAME
 from .spec import Machine
 
 if TYPE_CHECKING:
-    from .engine import Transition  # the engine itself is not needed to read or draw a walk
+    from .observer import Transition
 
 __all__ = ["Trace", "Traced", "Walk", "parse", "read"]
 

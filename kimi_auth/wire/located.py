@@ -24,6 +24,8 @@ from .response import RawResponse
 if TYPE_CHECKING:
     from kimi_auth.support import http_libraries
 
+    from .loop_clients import LoopClients
+
 __all__ = ["LocatedClient"]
 
 METADATA_DEADLINE_S = 10.0
@@ -90,6 +92,17 @@ class LocatedClient:
         if refused := self._unpinned(self._located.token_url):
             return exchange_answer(refused)
         return found.exchange(refresh_token, connect_timeout_s=connect_timeout_s)
+
+    async def exchange_async(
+        self, refresh_token: str, through: LoopClients, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> Answer[ExchangeOutcome, Grant]:
+        """As `OAuthClient.exchange_async`."""
+        found = await self._locate_async()
+        if isinstance(found, RawResponse):
+            return exchange_answer(found)
+        if refused := self._unpinned(self._located.token_url):
+            return exchange_answer(refused)
+        return await found.exchange_async(refresh_token, through, connect_timeout_s=connect_timeout_s)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
         ends_at_s = self._clients.clock.monotonic_s() + deadline_s

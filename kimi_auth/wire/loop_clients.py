@@ -64,10 +64,12 @@ def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -
 
 
 class LoopClients:
-    """Sends requests from event loops. A loop keeps its connections until `aclose`, and never reads certificates itself."""
+    """Sends requests from event loops. A loop keeps its connections until `aclose`, and never reads certificates itself. Without
+    `keeps`, a connection serves one request, as a single-use token wants it."""
 
-    def __init__(self, given: http_libraries.AsyncTransport | None, clock: Clock) -> None:
+    def __init__(self, given: http_libraries.AsyncTransport | None, clock: Clock, *, keeps: bool = True) -> None:
         self._given = given
+        self._keeps = keeps
         self._clock = clock
         self._guard = threading.Lock()
         self._by_loop: dict[tuple[asyncio.AbstractEventLoop, object], http_libraries.AsyncClient] = {}
@@ -97,7 +99,7 @@ class LoopClients:
             for ended in [known for known in self._by_loop if known[0].is_closed()]:
                 del self._by_loop[ended]
             if wanted not in self._by_loop:
-                limits = library.Limits(keepalive_expiry=KEPT_S)
+                limits = library.Limits(keepalive_expiry=KEPT_S, max_keepalive_connections=None if self._keeps else 0)
                 self._by_loop[wanted] = library.AsyncClient(
                     transport=_AsyncTransport(
                         self._given, lambda: library.AsyncHTTPTransport(**settings, limits=limits)

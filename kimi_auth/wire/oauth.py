@@ -23,6 +23,8 @@ from .response import RawResponse
 if TYPE_CHECKING:
     from kimi_auth.support import http_libraries
 
+    from .loop_clients import LoopClients
+
 __all__ = ["OAuthClient"]
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -73,15 +75,26 @@ class OAuthClient:
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
         """Spends `refresh_token` (RFC 6749 §6). Blocks this thread for 60 s at most, after the name is resolved."""
+        response = self._clients.send(self._exchanging(refresh_token, connect_timeout_s))
+        return exchange_answer(response, self._endpoints.revoked_codes)
+
+    async def exchange_async(
+        self, refresh_token: str, through: LoopClients, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> Answer[ExchangeOutcome, Grant]:
+        """`exchange` in an event loop. `through`: connections that many clients share, each for one request: a kept one may be
+        closing at that moment, and the token would be in doubt."""
+        response = await through.send(self._exchanging(refresh_token, connect_timeout_s))
+        return exchange_answer(response, self._endpoints.revoked_codes)
+
+    def _exchanging(self, refresh_token: str, connect_timeout_s: float) -> Request:
         form = self._form(grant_type="refresh_token", refresh_token=refresh_token)
-        request = self._post(
+        return self._post(
             self._endpoints.token_url,
             form,
             secret=refresh_token,
             deadline_s=EXCHANGE_DEADLINE_S,
             connect_timeout_s=connect_timeout_s,
         )
-        return exchange_answer(self._clients.send(request), self._endpoints.revoked_codes)
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
         """Revokes `token` (RFC 7009) at the endpoint of the platform or of the server's metadata. Blocks for

@@ -164,12 +164,12 @@ def test_a_trace_that_cannot_be_written_is_said(kimi: Run) -> None:
 
 
 def test_machines_that_cannot_be_trusted_are_said(kimi: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a checkout with a mistake in its machines every command says what it is, in one line."""
+    """In a checkout with a mistake in its machines every command that walks them says what it is, in one line."""
     for machine in (Path(__file__).parents[2] / "machines").glob("*.toml"):
         (tmp_path / machine.name).write_text(machine.read_text())
     (tmp_path / "copy.toml").write_text((tmp_path / "sign_out.toml").read_text())
     monkeypatch.setattr("kimi_auth.machine.library._own_machines", lambda: Library.load(tmp_path))
-    said = kimi("status")
+    said = kimi("logout")
     assert said.status == 1
     assert said.err.startswith("kimi-auth: the machines cannot run: copy.toml, top level: name is ")
     assert said.err.endswith(" (see it all: kimi-auth diagram)\n")

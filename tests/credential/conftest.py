@@ -72,7 +72,7 @@ class Life:
         self.effects = Ports(self.store, self.server, self.clock, ISSUER, luck=lambda: 0.0)
         self.work = CredentialHooks(self.effects, serve=self.served.append, config=self)
         self.library = Library.load()
-        self.credential = Credential(self.work, self.library, observe=recorder_from_environ(), one_shot=self.one_shot)
+        self.credential = Credential(self.work, observe=recorder_from_environ(), one_shot=self.one_shot)
 
     def restore(self) -> bool:
         if self.config_fails is not None:

@@ -731,7 +731,7 @@ def test_a_fresh_token_needs_no_thread(world: World, monkeypatch: pytest.MonkeyP
 def test_the_keyring_is_thought_of_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a login waits there is read from config.toml with the first token only, with and without an event loop."""
     asked: list[object] = []
-    monkeypatch.setattr("kimi_auth.components.is_waiting", lambda *args: asked.append(args))
+    monkeypatch.setattr("kimi_auth.before_use.is_waiting", lambda *args: asked.append(args))
     monkeypatch.setattr(world.session._components, "keyring_asked", False)
     world.sign_in()
     for _ in range(3):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from kimi_auth.credential.contracts import CredentialContext, Need
+from kimi_auth.credential.credential import Credential
 from kimi_auth.errors import (
     Blocked,
     ClientRefused,
@@ -21,6 +22,7 @@ from kimi_auth.errors import (
     Unreachable,
     WrongIssuer,
 )
+from kimi_auth.machine import NO_OBSERVER, EdgeRecorder
 from kimi_auth.store import Binding, RevokedMark, Snapshot, claims, owners
 from kimi_auth.store.owners import Owner
 from kimi_auth.token import RECORD_MAX_BYTES, Token, fingerprint
@@ -259,14 +261,25 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
 
 @pytest.mark.parametrize("situation", INSPECTED, ids=lambda situation: situation.__name__)
 def test_inspection_names_the_state_and_the_trouble(life: Life, situation: Callable[[Life], None]) -> None:
-    """Inspecting names the state of a stored credential, twice the same, and sends nothing."""
+    """Inspecting names the state of a stored credential, walked for an observer or not, and sends nothing."""
     situation(life)
     asked = life.server.counts.copy()
     state, error = INSPECTED[situation]
-    landing = life.credential.inspect()
-    assert (landing.state, type(landing.ctx.error) if landing.ctx.error else None) == (state, error)
+    for observe in (EdgeRecorder(), NO_OBSERVER):
+        landing = Credential(life.work, observe=observe).inspect()
+        assert (landing.state, type(landing.ctx.error) if landing.ctx.error else None) == (state, error)
     assert life.walk("touched").state == state
     assert life.server.counts == asked
+
+
+def test_an_inspection_needs_no_walk(life: Life) -> None:
+    """The outcomes of the first step are the names of the rest states that it leads to, so one that no observer watches is
+    the hook alone."""
+    machine = life.library["token_lifecycle"]
+    first = machine.states[machine.initial]
+    assert first.activity == "inspect"
+    assert set(first.on.items()) == {(name, name) for name in first.on}
+    assert set(first.on) <= set(machine.rest)
 
 
 @pytest.mark.parametrize("situation", [foreign, bound_elsewhere, at_odds, bound_unreadably])

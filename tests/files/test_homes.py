@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kimi_auth import files
-from kimi_auth.components import share_dir_of
+from kimi_auth.chosen_login import share_dir_of
 
 
 @pytest.mark.parametrize("path", ["~", "~/.kimi", "~/a/b"])

@@ -12,6 +12,7 @@ import pytest
 from house.patience import NO_LIMIT_S
 from servers.postgres import Cluster
 
+from kimi_auth.before_use import settle_sync
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, StorageError
 from kimi_auth.login.moving import Notebook, Place, Stores, begin, finish, moved_token
@@ -141,7 +142,7 @@ def test_killed_at_every_step(home: Home, finisher: str) -> None:
         if finisher == "again":
             finish(home.stores, home.notebook, device_id=DEVICE)
         else:
-            components_of(home.session(finisher)).settle_sync()
+            settle_sync(components_of(home.session(finisher)))
         assert len(home.live()) == 1, step
         assert len(home.having()) == 1, step
         assert not home.notebook.is_there(), step

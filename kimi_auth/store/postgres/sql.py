@@ -53,6 +53,7 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "SETTINGS",
+    "SHOWN",
     "STAGE",
     "SWEEP",
     "TAKE",
@@ -161,7 +162,7 @@ GRANT SELECT ON kimi_auth.access_tokens TO kimi_auth_renewer, kimi_auth_reader;
 
 _OPEN = "claim_nonce IS NOT NULL AND staged IS NULL AND NOT coalesce(claim_closed, false)"
 
-_SHOWN = f"""
+SHOWN = f"""
     c.key, c.access, c.refresh, c.about, c.expires_at, c.signed_out_at, c.fp, c.generation,
     c.claim_fp, c.claim_nonce, c.claim_owner, c.claim_closed, c.staged,
     extract(epoch FROM clock_timestamp() - c.claim_at)::float8 AS claim_age_s,
@@ -181,7 +182,7 @@ time do not take each other for the owner."""
 INCARNATION = "SELECT kimi_auth.incarnation()"
 VERSION = "SELECT version FROM kimi_auth.schema_version"
 
-LOOK = f"SELECT {_SHOWN} FROM (SELECT) AS one LEFT JOIN kimi_auth.credentials AS c ON c.key = %(key)s"
+LOOK = f"SELECT {SHOWN} FROM (SELECT) AS one LEFT JOIN kimi_auth.credentials AS c ON c.key = %(key)s"
 """Always one row, for the clock; its `key` is NULL where the table has none."""
 
 TAKE = f"""
@@ -191,7 +192,7 @@ ON CONFLICT (key) DO UPDATE
 SET fence = coalesce(c.fence, 0) + 1, holder = excluded.holder,
     lease_until = clock_timestamp() + interval '{LEASE_S} s'
 WHERE c.lease_until IS NULL OR c.lease_until <= clock_timestamp() OR c.fence = %(dead)s
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 """No row: another process has the lease. `dead`: the fence under which a process held it that certainly has ended, or
 NULL."""
@@ -219,33 +220,33 @@ _NEW_CLAIM = f"""claim_fp = %(fp)s, claim_nonce = %(nonce)s, claim_owner = %(own
 CLAIM = f"""
 UPDATE kimi_auth.credentials AS c SET {_NEW_CLAIM}, {_OTHER_MARKS_GO}
 WHERE {_MINE} AND c.fp = %(fp)s AND c.claim_fp IS DISTINCT FROM %(fp)s
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 """Only on the pair that is the record: there is one claim a row, and a claim on another pair would replace the record's."""
 
 RENEW = f"""
 UPDATE kimi_auth.credentials AS c SET {_NEW_CLAIM}
 WHERE {_MINE} AND c.fp = %(fp)s AND c.claim_fp = %(fp)s AND c.claim_nonce = %(old)s AND c.staged IS NULL
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 
 REDATE = f"""
 UPDATE kimi_auth.credentials AS c SET claim_at = clock_timestamp(), claim_under = kimi_auth.incarnation()
 WHERE {_MINE} AND c.claim_nonce = %(nonce)s AND c.claim_under IS DISTINCT FROM kimi_auth.incarnation()
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 
 WITHDRAW = f"""
 UPDATE kimi_auth.credentials AS c SET {_NO_CLAIM}
 WHERE c.key = %(key)s AND c.claim_fp = %(fp)s AND c.claim_nonce = %(nonce)s
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 
 STAGE = f"""
 UPDATE kimi_auth.credentials AS c SET staged = %(staged)s, claim_fp = %(fp)s, claim_nonce = %(nonce)s,
     claim_owner = %(owner)s, claim_closed = false
 WHERE c.key = %(key)s AND (c.claim_fp IS NULL OR c.claim_fp = %(fp)s OR c.claim_fp IS DISTINCT FROM c.fp)
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 
 _PAIR = """access = %(access)s, refresh = %(refresh)s, about = %(about)s, expires_at = %(expires_at)s,
@@ -254,37 +255,37 @@ _PAIR = """access = %(access)s, refresh = %(refresh)s, about = %(about)s, expire
 COMMIT = f"""
 UPDATE kimi_auth.credentials AS c SET {_PAIR}, {_NO_CLAIM}, {_NO_MARK}
 WHERE c.key = %(key)s AND (c.fp = %(fp)s OR (c.fp = %(empty)s AND c.signed_out_at IS NULL))
-RETURNING {_SHOWN}
+RETURNING {SHOWN}
 """
 """Not by the fence: the answer to the pair that is the record must never be refused."""
 
 PUT = f"""
-UPDATE kimi_auth.credentials AS c SET {_PAIR}, {_OTHERS_GO}, {_LONGER} WHERE {_MINE} RETURNING {_SHOWN}
+UPDATE kimi_auth.credentials AS c SET {_PAIR}, {_OTHERS_GO}, {_LONGER} WHERE {_MINE} RETURNING {SHOWN}
 """
 """`keeps_claim`: of a tombstone, whose answer may still be staged, and of a logout, which takes it along."""
 
-SWEEP = f"UPDATE kimi_auth.credentials AS c SET {_OTHERS_GO}, {_LONGER} WHERE {_MINE} RETURNING {_SHOWN}"
+SWEEP = f"UPDATE kimi_auth.credentials AS c SET {_OTHERS_GO}, {_LONGER} WHERE {_MINE} RETURNING {SHOWN}"
 
 FORGET = f"""
 UPDATE kimi_auth.credentials AS c SET access = NULL, refresh = NULL, about = NULL, expires_at = NULL,
     signed_out_at = NULL, fp = NULL, installed_at = clock_timestamp(), due_at = NULL
-WHERE {_MINE} RETURNING {_SHOWN}
+WHERE {_MINE} RETURNING {SHOWN}
 """
 """The record goes; the row stays, with its fence and its generation."""
 
 MARK = f"""
 UPDATE kimi_auth.credentials AS c SET revoked_fp = %(fp)s, revoked_at = %(at)s, revoked_message = %(message)s,
     due_at = CASE WHEN c.fp = %(fp)s THEN NULL ELSE c.due_at END, {_LONGER}
-WHERE {_MINE} RETURNING {_SHOWN}
+WHERE {_MINE} RETURNING {SHOWN}
 """
-BACKOFF = f"UPDATE kimi_auth.credentials AS c SET backoff = %(backoff)s, {_LONGER} WHERE {_MINE} RETURNING {_SHOWN}"
-BIND = f"UPDATE kimi_auth.credentials AS c SET binding = %(binding)s, {_LONGER} WHERE {_MINE} RETURNING {_SHOWN}"
+BACKOFF = f"UPDATE kimi_auth.credentials AS c SET backoff = %(backoff)s, {_LONGER} WHERE {_MINE} RETURNING {SHOWN}"
+BIND = f"UPDATE kimi_auth.credentials AS c SET binding = %(binding)s, {_LONGER} WHERE {_MINE} RETURNING {SHOWN}"
 
 RELEASE = f"""
 UPDATE kimi_auth.credentials AS c SET holder = NULL, lease_until = NULL,
     claim_closed = coalesce(c.claim_closed, false) OR (c.staged IS NULL AND c.claim_nonce = ANY(%(nonces)s))
 WHERE c.key = %(key)s AND c.fence = %(fence)s
-RETURNING {_SHOWN}, set_config('synchronous_commit', 'off', true) AS waits,
+RETURNING {SHOWN}, set_config('synchronous_commit', 'off', true) AS waits,
     pg_notify('{CHANNEL}', c.key || ' ' || c.generation) AS told
 """
 """By nonce: closing "the claim" would close another's, and that pair would be sent a second time too early. It tells the

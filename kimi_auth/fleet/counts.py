@@ -1,0 +1,94 @@
+"""What a worker counts, as OpenMetrics 1.0."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+from kimi_auth.store.postgres.due import Queue
+
+__all__ = ["CONTENT_TYPE", "Counts"]
+
+CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
+KEPT = 100_000
+"""Latest rotations whose delay is remembered, for `late_s`."""
+
+
+class Counts:
+    """`ends`: walks by the rest state that they reached; `late`: seconds between the moment when a login was due and its
+    taking, of the latest ones."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[str] = Counter()
+        self.recovered = 0
+        self.unreachable = 0
+        """Times that the database could not be asked for due rows."""
+        self.in_flight = 0
+        self.late: deque[float] = deque(maxlen=KEPT)
+        self._late: Counter[float] = Counter()
+        self._late_sum_s = 0.0
+        self.queue = Queue(0, 0, 0)
+
+    def was_late(self, seconds: float) -> None:
+        self.late.append(seconds)
+        self._late_sum_s += max(0.0, seconds)
+        self._late[next((bound for bound in BOUNDS_S if seconds <= bound), float("inf"))] += 1
+
+    def late_s(self, share: float) -> float:
+        """The delay that this share of the latest rotations did not exceed, in seconds; 0.0 without any."""
+        ordered = sorted(self.late)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    def state(self) -> dict[str, object]:
+        """For another process: what `add` takes."""
+        return {
+            "ends": dict(self.ends),
+            "recovered": self.recovered,
+            "unreachable": self.unreachable,
+            "in_flight": self.in_flight,
+            "late": dict(self._late),
+            "late_sum_s": self._late_sum_s,
+            "queue": tuple(self.queue),
+        }
+
+    def add(self, state: Mapping[str, Any]) -> None:
+        """The counts of another worker of the same table are added."""
+        self.ends.update(state["ends"])
+        self.recovered += state["recovered"]
+        self.unreachable += state["unreachable"]
+        self.in_flight += state["in_flight"]
+        self._late.update(state["late"])
+        self._late_sum_s += state["late_sum_s"]
+        self.queue = Queue(*state["queue"])
+
+    def text(self) -> str:
+        """No login has a label of its own: a key may name a person."""
+        lines = ["# TYPE kimi_auth_rotations counter", "# HELP kimi_auth_rotations Walks by their end."]
+        lines += [f'kimi_auth_rotations_total{{end="{end}"}} {count}' for end, count in sorted(self.ends.items())]
+        for name, value, about in (
+            ("recoveries", self.recovered, "Rotations whose earlier answer was lost."),
+            ("unreachable", self.unreachable, "Times that the database could not be asked."),
+        ):
+            lines += [f"# TYPE kimi_auth_{name} counter", f"# HELP kimi_auth_{name} {about}"]
+            lines.append(f"kimi_auth_{name}_total {value}")
+        for name, number, about in (
+            ("in_flight", self.in_flight, "Rotations under way in this worker."),
+            ("logins", self.queue.kept, "Logins that are kept."),
+            ("overdue", self.queue.overdue, "Logins that are overdue by more than a second."),
+            ("held", self.queue.held, "Due logins that a worker has taken."),
+        ):
+            lines += [
+                f"# TYPE kimi_auth_{name} gauge",
+                f"# HELP kimi_auth_{name} {about}",
+                f"kimi_auth_{name} {number}",
+            ]
+        lines += ["# TYPE kimi_auth_late_seconds histogram", "# HELP kimi_auth_late_seconds From due to taken."]
+        total = 0
+        for bound in (*BOUNDS_S, float("inf")):
+            total += self._late[bound]
+            label = "+Inf" if bound == float("inf") else f"{bound:g}"
+            lines.append(f'kimi_auth_late_seconds_bucket{{le="{label}"}} {total}')
+        lines += [f"kimi_auth_late_seconds_sum {self._late_sum_s:.3f}", f"kimi_auth_late_seconds_count {total}"]
+        return "\n".join([*lines, "# EOF", ""])

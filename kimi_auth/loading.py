@@ -1,0 +1,33 @@
+"""Loads what a step needs before it is taken, in a thread: an event loop does not stand still for an import."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from kimi_auth.store import lock
+from kimi_auth.support.loops import in_thread
+
+__all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "load"]
+
+MACHINES = "kimi_auth.machine.library"
+TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
+TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
+TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
+"""The modules that running clients, a request for the models and a sign-in need."""
+
+
+async def load(*modules: str) -> None:
+    """Loads modules, and the machines, in a thread: an event loop would stand still meanwhile, for 145 ms of httpx alone.
+
+    Where they are loaded already it returns at once, without a turn of the loop.
+    """
+    missing = [name for name in (MACHINES, *lock.BEFORE_LOCKS, *modules) if name not in sys.modules]
+    if missing or not import_module(MACHINES).Library.is_loaded():
+        await in_thread(lambda: _load(missing))
+
+
+def _load(modules: list[str]) -> None:
+    for name in modules:
+        import_module(name)
+    import_module(MACHINES).Library.load()
