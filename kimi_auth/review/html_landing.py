@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from kimi_auth.machine.spec import Edge, Machine, digest
 
 from .html_machine import edge_count
-from .html_parts import escape, identifier, link, mono, prose, states_of, table
+from .html_parts import escape, identifier, led, link, mono, prose, states_of, table
 from .login_story import STORY, strip
 from .page_data import PageData
 from .sketch import sketch
@@ -165,14 +165,9 @@ def _is_no_tunnel(row: Mapping[str, str]) -> bool:
 def _answer(machines: Mapping[str, Machine], title: str, rows: list[dict[str, str]], number: int) -> str:
     outcome = rows[number - 1]["outcome"]
     states = states_of({row["outcome"] for row in rows}, machines)
-    leads = ", ".join(_leading(machines, state, outcome) for state in states)
+    leads = ", ".join(led(machines, state, outcome) for state in states)
     name = link(f"answer-{identifier(f'{title} {number}')}", escape(title))
     return f"{name}: {mono(outcome)}" + (f" {leads}." if leads else ", which is no step of a machine.")
-
-
-def _leading(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
-    name, _, state = address.partition(".")
-    return link(f"{address}.{outcome}", f"→ {escape(machines[name].states[state].on[outcome])}")
 
 
 def _rule(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from kimi_auth.machine.spec import Machine
 
 from .html_checkers import checkers
-from .html_parts import Row, escape, identifier, link, mono, number, states_of, table
+from .html_parts import Row, escape, identifier, led, link, mono, number, states_of, table
 from .page_data import PageData
 
 __all__ = ["answers_section", "faults_section", "proof_section"]
@@ -222,17 +222,10 @@ def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
             ids.append(_id("answer", f"{title} {count}"))
             cells = [escape(cell) for cell in row]
             if outcome >= 0:
-                edges = " ".join(_led(machines, state, row[outcome]) for state in states)
+                edges = " ".join(led(machines, state, row[outcome]) for state in states)
                 cells[outcome] = f"{mono(row[outcome])} {edges}".strip()
             rows.append((f"{count} {link(ids[-1])}", *cells))
         yield f"<h3>{escape(title)}</h3>\n" + table(("#", *listed["columns"]), rows, heading=1, ids=ids)
-
-
-def _led(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
-    """The edge that an outcome takes: from where to where."""
-    name, _, state = address.partition(".")
-    target = machines[name].states[state].on[outcome]
-    return link(f"{address}.{outcome}", f"{escape(address)} → {escape(target)}")
 
 
 def _tagged(verdict: str) -> str:

@@ -58,11 +58,11 @@ def test_a_403_of_a_proxy_ends_no_login(shown: str) -> None:
     page, tunnel = (
         re.sub(r"<[^>]+>", "", part) for part in answer(shown, "What happens after a 403 from a proxy?").split("<br>")
     )
-    assert "exchange: unrecognized → recording_unrecognized." in page
-    assert "revoke: failed → clearing, → gone." in page
-    assert "poll: unreachable → waiting." in page
+    assert "exchange: unrecognized token_refresh.exchanging → recording_unrecognized." in page
+    assert "revoke: failed sign_out.revoking → clearing, token_refresh.revoking → gone." in page
+    assert "poll: unreachable device_login.polling → waiting." in page
     assert "models: forbidden" in page
     assert "CONNECT" in tunnel
     assert "ProxyError" in tunnel
-    assert "exchange: not_processed → withdrawing_unsent." in tunnel
-    assert "revoke: failed → clearing, → gone." in tunnel
+    assert "exchange: not_processed token_refresh.exchanging → withdrawing_unsent." in tunnel
+    assert "revoke: failed sign_out.revoking → clearing, token_refresh.revoking → gone." in tunnel
