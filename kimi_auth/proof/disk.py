@@ -26,7 +26,7 @@ from .state import (
     Shared,
 )
 
-__all__ = ["COLUMNS", "ON_DISK", "VALUES", "VOID", "Disk", "disk_of", "numbered"]
+__all__ = ["COLUMNS", "FILES", "ON_DISK", "VALUES", "VOID", "Disk", "disk_of", "numbered"]
 
 Disk = tuple[str, ...]
 """A value for each of `COLUMNS`."""
@@ -47,6 +47,22 @@ COLUMNS = (
 
 ON_DISK = COLUMNS[:6]
 """The columns that outlive a process."""
+
+FILES = dict(
+    zip(
+        ON_DISK,
+        (
+            "credentials/kimi-code.json",
+            "credentials/kimi-code.<fp>.next",
+            "credentials/kimi-code.<fp>.next, with the answer in it",
+            "credentials/kimi-code.<fp>.revoked",
+            "credentials/kimi-code.backoff",
+            "credentials/kimi-code.backoff",
+        ),
+        strict=True,
+    )
+)
+"""The file of each of these, in the Kimi CLI's home, for the login of kimi-code. `<fp>`: the fingerprint of the pair."""
 
 _RECORDS = {
     EMPTY: "empty: signed out",

@@ -12,7 +12,10 @@ from .predicates import OWED
 __all__ = ["ACROSS_HOSTS", "RULES", "not_asked"]
 
 RULES: Mapping[str, str] = {
-    "I1": "No refresh token is sent twice, unless a claim on disk declares that an earlier sending may have happened.",
+    "I1": (
+        "A refresh token that may have been spent is sent again only if a claim on disk declares the earlier sending. After an "
+        "answer that says that it was not processed (no connection, a 429, a refused client) it counts as not sent."
+    ),
     "I2": "A new pair that a living process received is on disk before anything else happens.",
     SETTLES: "I3: from every state, without new faults, it settles: fresh, signed out, or ended by the server.",
     "I4": "Nothing transient ends a login: no lost answer, busy server, proxy, full disk or busy lock.",
@@ -37,7 +40,7 @@ RULES: Mapping[str, str] = {
 
 ACROSS_HOSTS: Mapping[str, str] = {
     "I1": (
-        "No refresh token is sent twice but in declared recovery: the claim was closed by its owner, the owner is certainly "
+        "A refresh token that may have been spent is sent again only in declared recovery: the claim was closed by its owner, the owner is certainly "
         "dead, or it has been silent for the wait by the store's time, without a witness. Holds while the store is one "
         "linear history."
     ),

@@ -15,17 +15,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kimi_auth.machine import Library, digest
+from kimi_auth.machine import Library, MachineError, digest
+from kimi_auth.machine.lint import problems
 
+from . import environment
 from .ablations import ABLATIONS, world_without
+from .disk import FILES
+from .effects import FIRST_SENDING
+from .hooks_outside import HOOKS
+from .mutation import Mutant, mutants
 from .replay import Frame, replayed
 from .rules import RULES, not_asked
-from .scenarios import SCENARIOS, Scenario
+from .scenarios import SCENARIOS, Scenario, broken_scenario
+from .state import Process
 from .walkable import Walkable, dying, gates, walkable
 from .world import World
-from .worlds import WORLDS
+from .worlds import QUIET, WORLDS
 
-__all__ = ["counterexample", "main", "scenario_rows", "stories", "walks"]
+__all__ = ["behind_lints", "counterexample", "main", "scenario_rows", "stories", "unspent", "walks"]
 
 NAME = "walks.json"
 
@@ -38,11 +45,58 @@ def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None 
         "machines": digest(machines),
         "world": world.data(),
         "dying": dying(world),
+        "files": FILES,
         "sent again": gates(world),
+        "not spent": unspent(machines),
+        "behind lints": behind_lints(machines),
         "stories": list(stories(machines, checker.get("ablations", ()) if is_of_these else ())),
         "scenarios": scenario_rows(SCENARIOS),
         "not asked": {name: not_asked(config) for name, config in WORLDS.items()},
     }
+
+
+def unspent(machines: Library) -> list[str]:
+    """The edges after which a refresh token that was sent counts as not sent: the outcomes of `exchange` that say so."""
+    config = QUIET._replace(processes=1, all_answers=True)
+    beginning = environment.beginning(config)
+    sent = beginning._replace(pairs=(beginning.pairs[0]._replace(sent=1), *beginning.pairs[1:]))
+    answers = HOOKS["exchange"](config, sent, Process(1, record=0, stage=FIRST_SENDING))
+    outcomes = dict.fromkeys(outcome for outcome, after, *_ in answers if outcome and not after.pairs[0].sent)
+    return [
+        f"{name}.{state}.{outcome}"
+        for name, machine in machines.items()
+        for state, spec in machine.states.items()
+        for outcome in outcomes
+        if spec.activity == "exchange"
+    ]
+
+
+def behind_lints(machines: Library) -> dict[str, dict[str, list[str]]]:
+    """By edge and scenario: the states that the lints forbid the edge to lead to, and that the scenario notices, too.
+
+    A machine that a lint refuses is never explored, so that no rule of the checker can be asked. Scenarios are walked.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for machine in machines.values():
+        for mutant in mutants(machine):
+            if says := _behind_lint(mutant, machines):
+                found.setdefault(str(mutant.edge), {}).setdefault(says, []).append(mutant.target)
+    return found
+
+
+def _behind_lint(mutant: Mutant, machines: Library) -> str:
+    name, source, event, _ = mutant.edge
+    machine = machines[name]
+    state = machine.states[source]
+    led = machine._replace(states={**machine.states, source: state._replace(on={**state.on, event: mutant.target})})
+    # Where an edge leads is a matter of its own machine: the lints of several machines need not be asked.
+    if next(problems({name: led}, complete=False), None) is None:
+        return ""
+    edited = {**machines, name: led}
+    try:
+        return broken_scenario({name: each.linked(edited) for name, each in edited.items()}, SCENARIOS)
+    except MachineError:
+        return ""
 
 
 def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

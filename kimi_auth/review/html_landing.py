@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from kimi_auth.machine.spec import Edge, Machine, digest
 
 from .html_machine import edge_count
-from .html_parts import escape, identifier, link, mono, prose, states_of, table
+from .html_parts import escape, identifier, led, link, mono, prose, states_of, table
 from .login_story import STORY, strip
 from .page_data import PageData
 from .sketch import sketch
@@ -31,8 +31,9 @@ def landing_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
         "<h3>How to read the pictures</h3><p>A box is a state; under its name is the activity that runs in it. An arrow is "
         "an outcome of that activity. A double border is a rest state: a walk ends there, and arrows that leave it are "
         "events from outside. The strong line is the walk on which everything goes well. Amber marks states in which a resource "
-        "is held. Point at a row of a table, and its arrow lights up; click an arrow to come to its row. The sign # in a row is "
-        'its address, to be copied; <span class="script">▶ leads the walk there, step by step</span>.</p>\n'
+        'is held. <span class="screen">Point at a row of a table, and its arrow lights up; click an arrow to come to its row. '
+        'The sign # in a row is its address, to be copied.</span> <span class="script">▶ leads the walk there, step by step.'
+        "</span></p>\n"
         f'<p class="muted">Digest of these machines: <code>{digest(machines)[:16]}</code></p>\n'
     )
 
@@ -56,12 +57,7 @@ def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator
     walks = page_data.played(machines) or {}
     rows = []
     if again := walks.get("sent again"):
-        where = ", ".join(link(edge, mono(edge)) for edge in again)
-        says = (
-            f"Only on a walk that takes {where}: a claim on disk declares that the first sending may have happened. Without "
-            f"these edges the model checker's process never sends one again. Rule: {link(_rule('I1'), 'I1')}."
-        )
-        rows.append(("Where may a refresh token be sent twice?", says))
+        rows.append(("Where may a refresh token be sent twice?", _sent_again(again, walks.get("not spent", ()))))
     if walks.get("dying"):
         places = ", ".join(
             link(f"{name}.{machine.initial}.dies", escape(name))
@@ -73,10 +69,11 @@ def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator
         )
     tests = [name for name, machine in machines.items() if page_data.tests(machine) is not None]
     if tests:
+        listed = ", ".join(link(name, escape(name)) for name in tests)
         rows.append(
             (
                 "Which test walks an outcome?",
-                f"The column “walked” of {', '.join(link(name, escape(name)) for name in tests)}.",
+                f"By its name: {link('outcomes', 'Outcomes')}. By its state: the column “walked” of {listed}.",
             )
         )
     if page_data.answers:
@@ -100,27 +97,77 @@ def _questions(machines: Mapping[str, Machine], page_data: PageData) -> Iterator
             )
         )
     if rows:
-        yield "<h3>Questions of a reviewer</h3>\n" + table(("question", "answer"), rows, heading=1)
+        ids = [f"question-{identifier(question)}" for question, _ in rows]
+        asked = [(f"{escape(row[0])} {link(name)}", row[1]) for name, row in zip(ids, rows, strict=True)]
+        yield "<h3>Questions of a reviewer</h3>\n" + table(("question", "answer"), asked, heading=1, ids=ids)
+
+
+def _sent_again(again: Iterable[str], not_spent: Iterable[str]) -> str:
+    says = (
+        f"One that may have been spent: only on a walk that takes {_edges(again)}. There a claim on disk declares that the first "
+        f"sending may have happened. Without these edges the model checker's process never sends one again. Rule: "
+        f"{link(_rule('I1'), 'I1')}."
+    )
+    unspent = _edges(not_spent)
+    return says + (
+        f" One that was not processed: after {unspent} (no connection, a 429, a refused client). The answer says that it was not "
+        "spent, so it counts as not sent, and a later walk sends it."
+        if unspent
+        else ""
+    )
+
+
+def _edges(addresses: Iterable[str]) -> str:
+    return ", ".join(link(edge, mono(edge)) for edge in addresses)
 
 
 def _of_a_proxy(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
-    """For each endpoint the row that a 403 with a page of a proxy ends at, and where its outcome leads."""
+    """For each endpoint the row at which a 403 with a page of a proxy ends, then that of a proxy that does not connect."""
+    for begins, fits in (
+        ("A page instead of an answer.", _is_a_page),
+        ("<br>No tunnel, because the proxy answers CONNECT with a 403 (ProxyError).", _is_no_tunnel),
+    ):
+        found = [
+            _answer(machines, title, rows, number)
+            for title, rows in _rows(page_data)
+            if (number := next((at for at, row in enumerate(rows, 1) if fits(row)), 0))
+        ]
+        if found:
+            yield " ".join((begins, *found))
+
+
+def _rows(page_data: PageData) -> Iterator[tuple[str, list[dict[str, str]]]]:
     for title, listed in page_data.answers.items():
         rows = [dict(zip(listed["columns"], row, strict=False)) for row in listed["rows"]]
-        states = states_of({row.get("outcome", "") for row in rows}, machines)
-        for number, row in enumerate(rows, 1):
-            if "proxy" not in row.get("why", "") or row.get("failure") or row.get("status") not in ("", "402 to 403"):
-                continue
-            outcome = row["outcome"]
-            name = link(f"answer-{identifier(f'{title} {number}')}", escape(title))
-            leads = ", ".join(_leading(machines, state, outcome) for state in states)
-            yield f"{name}: {mono(outcome)}" + (f" {leads}." if leads else ".")
-            break
+        if all("outcome" in row for row in rows):
+            yield title, rows
 
 
-def _leading(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
-    name, _, state = address.partition(".")
-    return link(f"{address}.{outcome}", f"→ {escape(machines[name].states[state].on[outcome])}")
+def _is_a_page(row: Mapping[str, str]) -> bool:
+    """A 403 whose body is no answer of this protocol comes to this row, if none above takes it."""
+    return (
+        not row.get("error") and not row.get("body") and not row.get("failure") and _takes(row.get("status", ""), 403)
+    )
+
+
+def _takes(statuses: str, status: int) -> bool:
+    spans = [part.partition(" to ") for part in statuses.split(", ")]
+    return not statuses or any(
+        first.isdigit() and int(first) <= status <= int(last or first) for first, _, last in spans
+    )
+
+
+def _is_no_tunnel(row: Mapping[str, str]) -> bool:
+    failures = row.get("failure", "").split(", ")
+    return "ProxyError" in failures or "any" in failures
+
+
+def _answer(machines: Mapping[str, Machine], title: str, rows: list[dict[str, str]], number: int) -> str:
+    outcome = rows[number - 1]["outcome"]
+    states = states_of({row["outcome"] for row in rows}, machines)
+    leads = ", ".join(led(machines, state, outcome) for state in states)
+    name = link(f"answer-{identifier(f'{title} {number}')}", escape(title))
+    return f"{name}: {mono(outcome)}" + (f" {leads}." if leads else ", which is no step of a machine.")
 
 
 def _rule(name: str) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kimi_auth.machine.spec import Edge, Machine, edges
 
 from .coverage import coverage, only_checked
-from .html_parts import Row, escape, figure, link, mono, prose, table, tag, work
+from .html_parts import Row, escape, figure, identifier, link, mono, prose, table, tag, work
 from .layout import layout_of
 from .page_data import HOOK_COLUMNS, PageData
 from .source_lines import promise, source_line
 from .svg import drawing
 
-__all__ = ["edge_count", "machine_section"]
+__all__ = ["address_of", "edge_count", "machine_section"]
 
 Killers = Mapping[str, Mapping[str, Any]]
 
@@ -28,14 +28,16 @@ def machine_section(machine: Machine, machines: Mapping[str, Machine], page_data
         yield f"<p>Every state of this machine runs while {mono(machine.holds)} is held.</p>\n"
     yield figure(drawing(machine, graph, layout, link="#{}".format, titled=False), f"picture of {machine.name}")
     killers = (page_data.mutated(machines) or {}).get("killers", {})
+    played = page_data.played(machines) or {}
     yield "<h3>Transitions</h3>\n"
     if killers:
         yield (
             "<p>“Led elsewhere”: each edge was led to each other state. Checks are tried in this order: lints when the machine "
-            "is loaded, scenarios, small worlds of the checker. The first that notices is named; later ones may notice too.</p>\n"
+            "is loaded, scenarios, small worlds of the checker. The first that notices is named, and behind a lint the scenario "
+            "that notices, too.</p>\n"
         )
-    yield _transitions(machine, tests, checked, killers)
-    yield from _deaths(machine, (page_data.played(machines) or {}).get("dying", {}))
+    yield _transitions(machine, tests, checked, killers, played.get("behind lints", {}))
+    yield from _deaths(machine, played.get("dying", {}), played.get("files", {}))
     if hooks := page_data.hook_rows(machine):
         yield "<h3>Hooks</h3>\n" + _hooks(machine, hooks)
     yield "<h3>Tests that walk it</h3>\n"
@@ -45,6 +47,11 @@ def machine_section(machine: Machine, machines: Mapping[str, Machine], page_data
     over = coverage(machine, graph, tests, checked)
     label = f"picture of {machine.name}, with the tests that walk it"
     yield figure(drawing(machine, graph, layout, over, link="#{}".format, titled=False), label)
+
+
+def address_of(edge: Edge) -> str:
+    """Its address in the page."""
+    return f"{edge.machine}.{edge.source}.{edge.event}"
 
 
 def edge_count(machine: Machine) -> int:
@@ -57,6 +64,7 @@ def _transitions(
     tests: Mapping[Edge, Mapping[str, int]] | None,
     checked: Mapping[Edge, int],
     killers: Killers,
+    behind: Killers,
 ) -> str:
     rows: list[Row] = []
     keys, ids, quiet = [], [], []
@@ -70,7 +78,9 @@ def _transitions(
             headed = f"{named}{escape(name)}</span>" + ("" if count else f" {tag(state)}")
             about = ("", "") if count else (work(state), prose(state.about))
             walks = _walks(edge, tests, checked) if event else ""
-            rows.append((headed, *about, _outcome(address, event), mono(target), walks, _noticed(edge, killers)))
+            rows.append(
+                (headed, *about, _outcome(address, event), mono(target), walks, _noticed(edge, killers, behind))
+            )
             keys.append(f"{name}.{event}" if event else name)
             ids.append(address)
             quiet.append(count > 0)
@@ -87,6 +97,7 @@ def _outcome(address: str, event: str) -> str:
 
 
 def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: Mapping[Edge, int]) -> str:
+    """How often it was walked; unfolded, by which tests. The list has an address of its own."""
     if tests is None:
         return '<span class="muted">not measured</span>'
     found = tests[edge]
@@ -95,22 +106,45 @@ def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: 
         return f'<span class="{"checker" if edge in checked else "unwalked"}">{reached}</span>'
     lines = "".join(f"<li><code>{escape(test)}</code> ×{count}</li>" for test, count in found.items())
     many = f"{len(found)} test{'s' if len(found) > 1 else ''}"
-    return f'<details><summary><span class="walked">×{sum(found.values())}</span> {many}</summary><ul>{lines}</ul></details>'
+    name = f"{address_of(edge)}.tests"
+    return f'<details id="{escape(name)}"><summary><span class="walked">×{sum(found.values())}</span> {many}</summary><ul>{lines}</ul>{link(name)}</details>'
 
 
-def _noticed(edge: Edge, killers: Killers) -> str:
-    """What notices that the edge leads to another state."""
+def _noticed(edge: Edge, killers: Killers, behind: Killers) -> str:
+    """What notices that the edge leads to another state, with its address; behind a lint the scenario that does, too."""
     by = killers.get(str(edge), {})
     if not by:
         return ""
-    lines = "".join(
-        f"<li>to {', '.join(map(mono, targets))}: first by {escape(killed_by)}</li>"
-        for killed_by, targets in by.items()
-    )
-    return f"<details><summary>{sum(map(len, by.values()))} noticed</summary><ul>{lines}</ul></details>"
+    also = behind.get(str(edge), {})
+    lines = "".join(f"<li>{_first(edge, killed_by, targets, also)}</li>" for killed_by, targets in by.items())
+    name = f"{address_of(edge)}.elsewhere"
+    many = sum(map(len, by.values()))
+    return f'<details id="{escape(name)}"><summary>{many} noticed</summary><ul>{lines}</ul>{link(name)}</details>'
 
 
-def _deaths(machine: Machine, dying: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _first(edge: Edge, killed_by: str, targets: Iterable[str], also: Mapping[str, Iterable[str]]) -> str:
+    kind, _, words = killed_by.partition(": ")
+    addresses = {
+        "scenario": f"scenario-{identifier(f'{edge.machine} {words}')}",
+        "checker": f"rule-{identifier(words)}",
+    }
+    told = link(addresses[kind], escape(killed_by)) if kind in addresses else escape(killed_by)
+    says = f"to {', '.join(map(mono, targets))}: first by {told}"
+    if kind != "lint":
+        return says
+    found = {scenario: [target for target in targets if target in noticed] for scenario, noticed in also.items()}
+    seen = [
+        f"{', '.join(map(mono, those))} by scenario: "
+        + link(f"scenario-{identifier(f'{edge.machine} {scenario}')}", escape(scenario))
+        for scenario, those in found.items()
+        if those
+    ]
+    left = [target for target in targets if not any(target in those for those in found.values())]
+    unseen = [f"{', '.join(map(mono, left))} by the lint alone"] if left and also else []
+    return says + (f"; behind it {'; '.join([*seen, *unseen])}" if seen or unseen else "")
+
+
+def _deaths(machine: Machine, dying: Killers, files: Mapping[str, str]) -> Iterator[str]:
     found = {name: dying.get(f"{machine.name}.{name}") for name, state in machine.states.items() if not state.is_rest}
     columns = next((list(disk) for disk in found.values() if disk), [])
     if not columns:
@@ -121,6 +155,11 @@ def _deaths(machine: Machine, dying: Mapping[str, Mapping[str, Any]]) -> Iterato
         "these files alone. Where several values are listed, earlier walks decide which. A state that only the interference of "
         "another program leads to is listed with the files that this leaves.</p>\n"
     )
+    if named := [(escape(column), mono(files[column])) for column in columns if column in files]:
+        yield (
+            "<p>The columns are facts, and these files hold them (kimi-cli's home; <code>&lt;fp&gt;</code> is the fingerprint of "
+            "the pair).</p>\n" + table(("column", "file"), named, heading=1)
+        )
     rows = []
     for name, disk in found.items():
         head = f'<span class="mono">{escape(name)}</span> {link(f"{machine.name}.{name}.dies")}'

@@ -29,6 +29,8 @@ function show() {
   for (const bar of document.querySelectorAll("nav")) center(bar, bar.querySelector("[aria-current]"));
   for (const picture of shown.querySelectorAll(".scroll")) center(picture, picture.querySelector(".dot"));
   for (const lit of document.querySelectorAll(".addressed")) lit.classList.remove("addressed");
+  lens.replaceChildren();
+  kept.remove();
   if (isWalk || shown.id === "walk") player.open(isWalk ? address : "");
   if (!target || target === shown) {
     scrollTo(0, 0);
@@ -41,7 +43,7 @@ function show() {
   for (const arrow of arrows) arrow.classList.add("addressed");
   const settle = () => {
     (row ?? target).scrollIntoView({ block: "center" });
-    showLens(row, arrows);
+    keepLens(row, arrows);
   };
   settle();
   // While the page is loaded, the browser's own jump to the fragment comes after this script.
@@ -76,10 +78,13 @@ document.querySelector("main").addEventListener("click", (click) => {
 });
 
 // A row's arrow is often off screen. The lens then shows it: a copy of the picture, scrolled to this arrow, at the end of
-// the window where the row is not.
-const lens = document.body.appendChild(document.createElement("div"));
-lens.id = "lens";
+// the window where the row is not, as long as the row is pointed at. That of the addressed row stays, so it has a row of its
+// own in the table and covers none.
+const lens = document.body.appendChild(element("div", { id: "lens", className: "lens" }));
 lens.setAttribute("aria-hidden", "true");
+const keptLens = element("div", { className: "lens" });
+const kept = element("tr", { className: "kept" }, element("td", { colSpan: 99 }, keptLens));
+kept.setAttribute("aria-hidden", "true");
 function isSeen(arrow) {
   const { top, bottom, left, right } = arrow.querySelector("text").getBoundingClientRect();
   const bar = document.querySelector("nav").getBoundingClientRect().bottom;
@@ -87,13 +92,23 @@ function isSeen(arrow) {
 }
 function showLens(row, arrows) {
   lens.replaceChildren();
+  if (!row || row.nextSibling === kept || !arrows.length || arrows.some(isSeen)) return;
+  const box = row.getBoundingClientRect();
+  lens.className = `lens ${box.top + box.bottom > innerHeight ? "above" : "below"}`;
+  fillLens(lens, arrows);
+}
+function keepLens(row, arrows) {
   if (!row || !arrows.length || arrows.some(isSeen)) return;
+  row.after(kept);
+  fillLens(keptLens, arrows);
+  row.scrollIntoView({ block: "center" });
+}
+function fillLens(lens, arrows) {
+  lens.replaceChildren();
   const copy = arrows[0].ownerSVGElement.cloneNode(true);
   for (const named of copy.querySelectorAll("[id]")) named.removeAttribute("id");
   copy.style.width = "";
   lens.append(copy);
-  const box = row.getBoundingClientRect();
-  lens.className = box.top + box.bottom > innerHeight ? "above" : "below";
   const [inner, outer] = [copy.querySelector(".edge.lit text, .edge.addressed text").getBoundingClientRect(), lens.getBoundingClientRect()];
   lens.scrollLeft += inner.x + inner.width / 2 - outer.x - outer.width / 2;
   lens.scrollTop += inner.y + inner.height / 2 - outer.y - outer.height / 2;

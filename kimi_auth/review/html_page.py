@@ -2,7 +2,7 @@
 
 The page is one file: no network, no framework, opened from disk, readable without its script, on paper and on a phone. All
 its content comes from the machines and the data beside it, so the same folder gives the same bytes. The sections are made
-by `html_landing`, `html_machine` and `html_proof`; `html_page.js` shows them, `player.js` plays walks.
+by `html_landing`, `html_machine`, `html_outcomes` and `html_proof`; `html_page.js` shows them, `player.js` plays walks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kimi_auth.machine.spec import Machine
 
 from .html_landing import landing_section
 from .html_machine import machine_section
+from .html_outcomes import outcomes_section
 from .html_parts import escape
 from .html_proof import answers_section, faults_section, proof_section
 from .page_data import PageData
@@ -65,6 +66,7 @@ def _sections(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[
     yield "overview", "Overview", landing_section(machines, page_data)
     for name, machine in machines.items():
         yield name, name, machine_section(machine, machines, page_data)
+    yield "outcomes", "Outcomes", outcomes_section(machines, page_data)
     yield "walk", "Walk it", _walk()
     yield "proof", "Proof", proof_section(machines, page_data)
     if page_data.faults:

@@ -14,6 +14,7 @@ __all__ = [
     "escape",
     "figure",
     "identifier",
+    "led",
     "link",
     "mono",
     "number",
@@ -72,6 +73,13 @@ def link(address: str, content: str = "") -> str:
         if content
         else f'<a class="here" href="#{escape(address)}" aria-label="link to {escape(address)}">#</a>'
     )
+
+
+def led(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
+    """A link to the edge that an outcome takes in the state at `address`: from where to where."""
+    name, _, state = address.partition(".")
+    target = machines[name].states[state].on[outcome]
+    return link(f"{address}.{outcome}", f"{escape(address)} → {escape(target)}")
 
 
 def prose(text: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from kimi_auth.machine.spec import Machine
 
-from .html_parts import Row, escape, identifier, link, mono, number, states_of, table
+from .html_checkers import checkers
+from .html_parts import Row, escape, identifier, led, link, mono, number, states_of, table
 from .page_data import PageData
 
 __all__ = ["answers_section", "faults_section", "proof_section"]
@@ -32,6 +33,7 @@ def proof_section(machines: Mapping[str, Machine], page_data: PageData) -> Itera
         yield from _worlds(checked, left)
         yield from _invariants(checked, left, mutated or {})
         yield from _ablations(checked, walks.get("stories", ()))
+    yield from checkers(page_data.compared(machines))
     yield from _scenarios(walks.get("scenarios", ()), mutated or {})
     yield "<h3>Edge mutation</h3>\n"
     yield from _mutants(mutated) if mutated is not None else [_MISSING]
@@ -211,7 +213,7 @@ def faults_section(page_data: PageData) -> Iterator[str]:
 
 def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
     """The tables of a server's answers; an outcome leads to its edges."""
-    yield "<h2>Answers</h2>\n<p>The outcome of each answer of a server. Rows are tried from the top; the first that fits decides.</p>\n"
+    yield "<h2>Answers</h2>\n<p>The outcome of each answer of a server, and the edge that it takes: the state in which the answer comes → the state that it leads to. Rows are tried from the top; the first that fits decides.</p>\n"
     for title, listed in page_data.answers.items():
         outcome = listed["columns"].index("outcome") if "outcome" in listed["columns"] else -1
         states = states_of({row[outcome] for row in listed["rows"]}, machines) if outcome >= 0 else []
@@ -220,7 +222,7 @@ def answers_section(machines: Mapping[str, Machine], page_data: PageData) -> Ite
             ids.append(_id("answer", f"{title} {count}"))
             cells = [escape(cell) for cell in row]
             if outcome >= 0:
-                edges = " ".join(link(f"{state}.{row[outcome]}", f"→ {escape(state)}") for state in states)
+                edges = " ".join(led(machines, state, row[outcome]) for state in states)
                 cells[outcome] = f"{mono(row[outcome])} {edges}".strip()
             rows.append((f"{count} {link(ids[-1])}", *cells))
         yield f"<h3>{escape(title)}</h3>\n" + table(("#", *listed["columns"]), rows, heading=1, ids=ids)

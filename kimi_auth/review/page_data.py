@@ -7,6 +7,8 @@
     measured/coverage.json   by machine: its digest, and by `state.outcome` how often which test walked it
     measured/checker.json    the model checker's figures: worlds with their sizes and the edges that no world before
                              walked, the invariants, and the one that breaks when a part of the protocol is left out
+    measured/spin.json       spin's verdicts on the exported model beside ours, by world and by ablation
+    measured/checkers.json   TLC's in the same form, and what Quint simulated
     measured/faults.json     the effect of each fault: {"faults": [{"at", "fault", "ends", "shown": [...], "walk"}, ...]};
                              `walk` is its address in the player
     measured/revision.json   the revision that was proved: its commit, the date of that, and whether files were edited since
@@ -53,6 +55,8 @@ class PageData:
     faults: _Json = field(default_factory=_empty)
     walks: _Json = field(default_factory=_empty)
     revision: _Json = field(default_factory=_empty)
+    spin: _Json = field(default_factory=_empty)
+    others: _Json = field(default_factory=_empty)
 
     def hook_rows(self, machine: Machine) -> list[tuple[str, ...]]:
         """By activity of `machine`: its name, and its hook's values by `HOOK_COLUMNS`. Empty if no hook is described."""
@@ -79,6 +83,13 @@ class PageData:
         """The checker's figures, if they are about exactly these machines."""
         return self.checker if self.checker.get("machines") == digest(machines) else None
 
+    def compared(self, machines: Mapping[str, Machine]) -> _Json:
+        """The verdicts of other checkers, if they are about exactly these machines; else empty."""
+        current = [each for each in (self.spin, self.others) if each.get("machines") == digest(machines)]
+        tables = ("worlds", "ablations", "simulated")
+        merged: dict[str, Any] = {name: [row for each in current for row in each.get(name, ())] for name in tables}
+        return merged | {"not_compared": self.spin.get("not_compared", {})} if current else {}
+
     def mutated(self, machines: Mapping[str, Machine]) -> _Json | None:
         """The figures of the edge mutations, if they are about exactly these machines."""
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
@@ -99,12 +110,13 @@ def read_page_data(folder: Path) -> PageData:
     """The files of `folder`. Raises ValueError, with the file's name, for a file that cannot be read."""
     measured = {
         name: _read(folder / "measured" / f"{name}.json", json.loads)
-        for name in ("coverage", "checker", "mutation", "faults", "revision")
+        for name in ("coverage", "checker", "mutation", "faults", "revision", "spin")
     }
     return PageData(
         hooks=_read(folder / "hooks.toml", tomllib.loads),
         answers=_read(folder / "answers.json", json.loads),
         walks=_read(folder / "walks.json", json.loads),
+        others=_read(folder / "measured" / "checkers.json", json.loads),
         **measured,
     )
 

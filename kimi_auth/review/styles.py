@@ -83,7 +83,7 @@ PAGE: tuple[Rule, ...] = (
     ("body", "color", *_INK),
     (".muted, nav a", "color", *_QUIET),
     ("a, nav a[aria-current]", "color", *_BLUE),
-    ("th, td, tr, nav, header, details, #lens, .card, .now", "border-color", "#d9dee5", "#2d3540"),
+    ("th, td, tr, nav, header, details, .lens, .card, .now", "border-color", "#d9dee5", "#2d3540"),
     ("button, input, textarea", "border-color", "#b8c1cc", "#46505d"),
     ("thead th", "background", "#f4f6f9", "#1a2029"),
     ("tr.lit td, tr.lit th, tr.addressed td, tr.addressed th, button:hover", "background", "#e8efff", "#1b2740"),
@@ -95,7 +95,7 @@ PAGE: tuple[Rule, ...] = (
     ("table .unwalked", "color", *_BAD),
     (".good", "color", *_GOOD),
     (".bad", "color", *_BAD),
-    ("nav, #lens", "background", *_PAPER),
+    ("nav, .lens", "background", *_PAPER),
 )
 
 

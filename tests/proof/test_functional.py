@@ -3,8 +3,6 @@ simulator sees the same rules hold and break."""
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,38 +13,17 @@ from servers.fixtures import unavailable
 
 from kimi_auth.cli import main
 from kimi_auth.machine import Library
-from kimi_auth.proof.ablations import ABLATIONS, without
-from kimi_auth.proof.explore import explore
-from kimi_auth.proof.export import tlc
-from kimi_auth.proof.export.compare import COMPARED, OF_ONE_CHECKER, model_without
+from kimi_auth.proof.export import others, simulator, tlc
 from kimi_auth.proof.export.model import Exported, exported
 from kimi_auth.proof.export.quint import quint
 from kimi_auth.proof.export.tla import tla
 from kimi_auth.proof.rules import RULES
-from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import QUIET
-
-BY_PART = {ablation.part: ablation for ablation in ABLATIONS}
-NEAR = (
-    "never without the lock",
-    "the claim",
-    "closing the claim with the lock",
-    "keeping the lock while the pair is unsaved",
-    "credential first, sidecars after, at logout",
-    "protection from cancellation",
-    "only an OAuth error is a rejection",
-    "no retry in line without a declared recovery",
-    "a rejected bearer is handed out to others",
-    "waiters wait out a backoff",
-)
-"""Ablations whose counterexample has at most ten steps. TLC needs minutes for the others, which spin has in a second each."""
-
-SIMULATED = "never without the lock"
-"""The ablation that a simulation of some dozen walks finds."""
 
 ALONE = QUIET._replace(processes=1)
 
 
+Quint = tuple[str, ...]
 CLI = npm.QUINT.modules / "@informalsystems/quint/dist/src/cli.js"
 
 
@@ -59,65 +36,99 @@ def jar() -> Path:
 
 
 @pytest.fixture
-def node() -> str:
-    """The node that runs Quint."""
+def quint_command() -> Quint:
+    """Node and Quint's program."""
     if lacks := npm.QUINT.missing():
         unavailable(*lacks)
-    return npm.tool("node") or "node"
+    return npm.tool("node") or "node", str(CLI)
 
 
 @pytest.mark.prove
 def test_tlc_visits_the_same_states(jar: Path, machines: Library, measured: Callable[[str], None]) -> None:
     """Visited whole: no rule breaks, and there is one state for each of ours, as spin has."""
-    config, pairs = COMPARED["one quiet process"]
-    found = tlc.run(exported(machines, config, pairs=pairs), jar)
-    measured(f"one quiet process: TLC: no rule is broken, {found.states:,} states, {found.seconds:.1f} s")
-    assert not found.rules, found.story
-    assert found.states == explore(World(machines, config), liveness=False).states
+    row = others.tlc_world(machines, jar)
+    measured(f"{row['world']}: TLC: {row['verdict']}, {row['states']:,} states, {row['seconds']} s")
+    assert (row["verdict"], row["states"]) == ("holds", row["ours"])
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("part", NEAR)
+@pytest.mark.parametrize("part", others.NEAR)
 def test_tlc_finds_the_ablation(jar: Path, machines: Library, measured: Callable[[str], None], part: str) -> None:
     """Without that part TLC breaks one of the same rules, in as few steps as ours."""
-    ablation = BY_PART[part]
-    rules = sorted(ablation.breaks - OF_ONE_CHECKER)
-    ours = {rule: len(without(ablation, machines).stories[rule].steps) for rule in rules}
-    found = tlc.run(model_without(ablation, machines), jar, rules)
-    measured(
-        f"without {part}: TLC: {', '.join(sorted(found.rules))} in {len(found.story)} steps, {found.seconds:.1f} s"
-    )
-    assert found.rules <= set(rules)
-    assert len(found.story) == min(ours.values()) == ours[min(found.rules, key=lambda rule: ours[rule])]
+    row = others.tlc_ablation(machines, jar, part)
+    measured(f"without {part}: TLC: {row['rule']} in {row['steps']} steps, {row['seconds']} s")
+    assert row["rule"] in others.PARTS[part].breaks
+    assert row["steps"] == row["ours"]
 
 
-def simulated(node: str, model: Exported, folder: Path, *how: str) -> subprocess.CompletedProcess[str]:
-    file = folder / "kimi_auth.qnt"
-    file.write_text(quint(model), encoding="utf-8")
-    command = [node, str(CLI), "run", str(file), "--backend", "typescript", "--seed", "0x7", *how]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=800, check=False)
+@pytest.mark.prove
+def test_quint_simulates_the_world(quint_command: Quint, machines: Library, measured: Callable[[str], None]) -> None:
+    """The module has Quint's types and effects, and no rule breaks in any of its walks."""
+    row = others.quint_world(machines, quint_command)
+    measured(f"{row['about']}: Quint: {row['samples']} walks of {row['steps']} steps, {row['seconds']} s")
+    assert row["rule"] == ""
 
 
 @pytest.mark.prove
 @pytest.mark.soak
-def test_quint_simulates_the_world(node: str, machines: Library, tmp_path: Path) -> None:
-    """The module has Quint's types and effects, and no rule breaks in its walks."""
-    done = simulated(
-        node, exported(machines, ALONE), tmp_path, "--invariant", "holds", "--max-samples", "10", "--max-steps", "20"
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "No violation found" in done.stdout
+def test_quint_simulates_two_processes(
+    quint_command: Quint, machines: Library, measured: Callable[[str], None]
+) -> None:
+    """With two processes, more walks and longer ones: no rule breaks."""
+    row = others.quint_world(machines, quint_command, "two quiet processes", samples=60, steps=40)
+    measured(f"{row['about']}: Quint: {row['samples']} walks of {row['steps']} steps, {row['seconds']} s")
+    assert row["rule"] == ""
 
 
 @pytest.mark.prove
-@pytest.mark.soak
-def test_quint_finds_an_ablation(node: str, machines: Library, tmp_path: Path) -> None:
+def test_quint_finds_an_ablation(quint_command: Quint, machines: Library, measured: Callable[[str], None]) -> None:
     """Its simulator comes to a state in which the rule is broken."""
-    model = model_without(BY_PART[SIMULATED], machines)
-    done = simulated(node, model, tmp_path, "--invariant", "holds", "--max-samples", "60", "--max-steps", "12")
-    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
-    broke = re.findall(r"broke: Set\((.*?)\)", done.stdout)[-1]
-    assert any(f'"{rule}"' in broke for rule in BY_PART[SIMULATED].breaks)
+    row = others.quint_ablation(machines, quint_command)
+    measured(f"without {row['about']}: Quint: {row['rule']} in {row['steps']} steps, {row['seconds']} s")
+    assert row["rule"] in others.PARTS[others.SIMULATED].breaks
+
+
+def test_a_jar_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TLC's own complaint is said, and no traceback."""
+    if not tlc.has_java() or npm.tool("node") is None:
+        unavailable("there is no java, or no node", "apt-get install default-jre-headless nodejs")
+    file = tmp_path / "no.jar"
+    file.write_bytes(b"no jar")
+    assert others.main(["--tlc", str(file), "--quint", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("no verdict: ")
+    assert "tlc2.TLC" in said
+
+
+def test_what_quint_cannot_read_is_told(
+    quint_command: Quint, machines: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export that is not Quint is no verdict."""
+    monkeypatch.setattr(simulator, "quint", lambda model: "module kimi_auth { nothing }")
+    with pytest.raises(simulator.QuintFailed, match="error"):
+        others.quint_world(machines, quint_command)
+
+
+def test_a_disagreement_is_told(machines: Library) -> None:
+    """A count that differs, an ablation that is not found, a rule that breaks in a world that holds."""
+    good = {
+        "worlds": [{"states": 3, "ours": 3, "verdict": "holds"}],
+        "ablations": [{"rule": "I1", "steps": 7, "ours": 7}],
+        "simulated": [{"about": others.ALONE, "rule": ""}, {"about": others.SIMULATED, "rule": "I9"}],
+    }
+    assert others.disagreements(good) == []
+    bad = {
+        "worlds": [{"states": 3, "ours": 4, "verdict": "holds"}, {"states": 3, "ours": 3, "verdict": "broken: I1"}],
+        "ablations": [{"rule": "", "steps": 7, "ours": 7}, {"rule": "I1", "steps": 8, "ours": 7}],
+        "simulated": [{"about": others.ALONE, "rule": "I1"}, {"about": others.SIMULATED, "rule": ""}],
+    }
+    assert len(others.disagreements(bad)) == 6
+
+
+def test_without_a_program_the_command_says_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 3, and the command that helps."""
+    assert others.main(["--tlc", str(tmp_path / "no.jar"), "--quint", str(tmp_path / "no.js")]) == 3
+    assert "make servers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("write", [tla, quint], ids=["tla", "quint"])

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+import kimi_auth.store.file
 from kimi_auth.machine import Library, edges, steps
 from kimi_auth.proof.ablations import ABLATIONS, world_without
-from kimi_auth.proof.disk import COLUMNS, VALUES, disk_of
+from kimi_auth.proof.disk import COLUMNS, FILES, ON_DISK, VALUES, disk_of
 from kimi_auth.proof.effects import Config
 from kimi_auth.proof.explore import ANY, explore
 from kimi_auth.proof.replay import replayed
@@ -20,7 +21,7 @@ from kimi_auth.proof.revision import revision
 from kimi_auth.proof.rules import not_asked
 from kimi_auth.proof.scenarios import SCENARIOS
 from kimi_auth.proof.walkable import Walkable, dying, gates, walkable
-from kimi_auth.proof.walks import counterexample, main, scenario_rows, stories, walks
+from kimi_auth.proof.walks import behind_lints, counterexample, main, scenario_rows, stories, unspent, walks
 from kimi_auth.proof.world import World
 from kimi_auth.proof.worlds import QUIET, WORLDS
 
@@ -152,6 +153,33 @@ def test_a_counterexample_of_edited_machines(own: Library) -> None:
     assert [frame["text"] for frame in story["frames"]] == ["", *course]
     assert story["id"] == "small-i2"
     assert story["says"]
+
+
+def test_what_counts_as_not_sent(own: Library) -> None:
+    """The outcomes of an exchange that say so; a lost answer and a page of a proxy are not among them."""
+    assert unspent(own) == ["token_refresh.exchanging.not_processed", "token_refresh.exchanging.misconfigured"]
+
+
+@pytest.mark.prove
+def test_behind_a_lint_stands_a_scenario(own: Library) -> None:
+    """Most edits that a lint refuses break a scenario, too; each of them is one that a lint refuses."""
+    found = behind_lints(own)
+    names = {scenario.says for scenario in SCENARIOS}
+    noticed = 0
+    for machine in own.values():
+        for edge in edges(machine):
+            for says, targets in found.get(str(edge), {}).items():
+                assert says in names
+                assert edge.target not in targets
+                noticed += len(targets)
+    kept = json.loads((DIAGRAMS / "measured" / "mutation.json").read_text("utf-8"))["by"]["lint"]
+    assert 0.9 * kept < noticed <= kept
+
+
+def test_the_files_of_a_login() -> None:
+    """Each column that outlives a process has its file, and the store's own list of files has it."""
+    assert tuple(FILES) == ON_DISK
+    assert all(file.partition(",")[0] in str(kimi_auth.store.file.__doc__) for file in FILES.values())
 
 
 def test_scenarios_are_walks(own: Library) -> None:

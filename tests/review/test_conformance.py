@@ -172,6 +172,30 @@ def test_the_command(file: Path, tmp_path: Path, renewal: list[str], capsys: pyt
     assert said["files"][1]["deviation"]["line"] == 2
 
 
+def test_the_advice_is_about_the_fault(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file without a walk needs a recording; only a wrong step is something to compare with the machine."""
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    bad = tmp_path / "bad"
+    bad.write_text("\n".join(file.read_text().splitlines()[1:3]))
+    assert main(["diagram", "--conforms", str(empty), str(file)]) == 1
+    assert capsys.readouterr().err == ("kimi-auth: 1 of 2 files: no walk (record one: kimi-auth login --trace FILE)\n")
+    assert main(["diagram", "--conforms", str(empty), str(bad)]) == 1
+    assert capsys.readouterr().err == (
+        "kimi-auth: 1 of 2 files: a step that the machines do not allow (compare it with: kimi-auth diagram NAME)\n"
+    )
+
+
+def test_a_file_that_is_too_large_is_to_be_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The size and the way out, and no advice to record another."""
+    large = tmp_path / "large"
+    with large.open("wb") as opened:
+        opened.truncate((8 << 20) + 1)
+    assert main(["diagram", "--conforms", str(large)]) == 2
+    said = f"kimi-auth: {large} holds more than 8 MiB (split it at the end of a walk)\n"
+    assert capsys.readouterr().err == said
+
+
 def test_hostile_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pipe, an endless file, a file without a walk and escape sequences end at once, with one clean line."""
     pipe = tmp_path / "pipe"
@@ -189,9 +213,20 @@ def test_hostile_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "args", [("--conforms", "a", "--check"), ("one", "two"), ("--json",), ("--world", "two processes")]
+    "args",
+    [
+        ("--conforms", "a", "--check"),
+        ("one", "two"),
+        ("--json",),
+        ("--world", "two processes"),
+        ("--export", ""),
+        ("--export", "dot", "sign_out", "--world", ""),
+        ("--export", "tla", "--world", ""),
+        ("--world", ""),
+        ("--format", ""),
+    ],
 )
 def test_what_has_no_effect_is_refused(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """Options of another question are a usage error."""
+    """Options of another question are a usage error, and empty ones, which an unset variable of a shell leaves."""
     assert main(["diagram", *args]) == 2
     capsys.readouterr()

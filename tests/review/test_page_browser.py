@@ -170,17 +170,23 @@ def in_window(part: Locator) -> bool:
 
 @pytest.mark.parametrize("width", [1200, 390])
 def test_an_address_opens_its_edge(desk: Page, page_file: Path, width: int) -> None:
-    """The tab of the machine is shown; the row is lit and in the window; its arrow is lit in the picture and in the lens."""
+    """The tab of the machine is shown; the row is lit and in the window; its arrow is lit in the picture and in the
+    lens, which has a row of its own below: it covers no other row, also after pointing at one."""
     desk.set_viewport_size({"width": width, "height": 800})
     go(desk, page_file, INTERRUPTED)
     row = desk.locator(f'[id="{INTERRUPTED}"]')
-    desk.wait_for_function("document.querySelector('#lens svg')")
+    desk.wait_for_function("document.querySelector('.kept .lens svg')")
     assert desk.locator("section:visible").get_attribute("id") == "token_refresh"
     assert row.get_attribute("class") == "addressed"
     assert in_window(row)
     arrow = desk.locator('#token_refresh g[data-edges~="claiming.interrupted"]').first
     assert "addressed" in str(arrow.get_attribute("class")).split()
-    assert desk.locator('#lens g.addressed[data-edges~="claiming.interrupted"]').count() == 1
+    assert desk.locator('.kept g.addressed[data-edges~="claiming.interrupted"]').count() == 1
+    assert row.evaluate("(one) => one.nextSibling.className") == "kept"
+    assert desk.locator("#lens:visible").count() == 0
+    row.dispatch_event("mouseenter")
+    row.dispatch_event("mouseleave")
+    assert desk.locator(".kept svg").count() == 1
     desk.evaluate("location.hash = 'sign_out.emptying'")
     desk.wait_for_function("document.querySelector('#sign_out[data-shown]')")
     assert desk.locator("tr.addressed").get_attribute("data-edge") == "emptying.emptied", "a state's first row"
@@ -212,6 +218,9 @@ def test_every_edge_has_an_address_that_can_be_copied(desk: Page, page_file: Pat
 
 def test_an_address_in_a_closed_part_opens_it(desk: Page, page_file: Path) -> None:
     """A fault's address opens the group that it is in; an answer's outcome leads to its edge."""
+    go(desk, page_file, "device_login.polling.access_denied.elsewhere")
+    assert desk.locator("tr.addressed details[open]").get_attribute("id") == desk.url.partition("#")[2]
+    assert "to waiting: first by scenario" in desk.locator("tr.addressed").inner_text()
     first = page_data().faults["faults"][0]
     words = re.sub(r"[^a-z0-9]+", "-", f"{first['at']} {first['fault']}".lower()).strip("-")
     go(desk, page_file, f"fault-{words}")
@@ -461,12 +470,12 @@ def test_lens_and_player_on_a_phone(desk: Page, page_file: Path) -> None:
     buttons.first.click()
     assert desk.url != before
     go(desk, page_file, "token_refresh.claiming.interrupted")
-    lens = desk.locator("#lens").bounding_box()
+    lens = desk.locator(".kept .lens").bounding_box()
     row = desk.locator('[id="token_refresh.claiming.interrupted"]').bounding_box()
     assert row is not None
-    if lens is not None and lens["height"]:  # it is empty where the picture itself is in sight
-        assert 0 <= lens["x"] <= lens["x"] + lens["width"] <= 390
-        assert lens["y"] + lens["height"] <= row["y"] or row["y"] + row["height"] <= lens["y"]
+    assert lens is not None
+    assert 0 <= lens["x"] <= lens["x"] + lens["width"] <= 390
+    assert row["y"] + row["height"] <= lens["y"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -508,8 +517,12 @@ def test_on_paper(desk: Page, page_file: Path, tmp_path: Path) -> None:
     desk.pdf(path=str(paper), format="A4")
     assert paper.read_bytes().startswith(b"%PDF")
     desk.emulate_media(media="print")
-    assert desk.locator("section:visible").count() == len(OWN) + 4
-    assert desk.locator("#player:visible, .zoom:visible, .here:visible").count() == 0
+    assert desk.locator("section:visible").count() == len(OWN) + 5
+    assert desk.locator("#player:visible, .zoom:visible, .here:visible, .lens:visible").count() == 0
+    narrowest = desk.locator("#answers tbody tr").evaluate_all(
+        "(all) => Math.min(...all.map((one) => one.lastElementChild.getBoundingClientRect().width))"
+    )
+    assert narrowest > 120, "the reason of an answer is read in words, not in syllables"
     headings = set(desk.locator("h2, h3").all_inner_texts())
     if pdftotext is None:
         pytest.skip("pdftotext is not on PATH; to enable: apt-get install poppler-utils")
@@ -517,6 +530,7 @@ def test_on_paper(desk: Page, page_file: Path, tmp_path: Path) -> None:
     assert page_data().faults["faults"][-1]["shown"][0][:30] in text, "folded parts are unfolded"
     last = [sheet.strip().splitlines()[-1].strip() for sheet in text.split("\f") if sheet.strip()]
     assert len(last) > len(OWN)
+    assert "device_login" in text.partition("\f")[0], "the title is on one sheet with the first section"
     assert [line for line in last if line in headings] == []
 
 
@@ -526,7 +540,7 @@ def test_it_holds_without_its_script(chromium: Browser, page_file: Path) -> None
     try:
         page = context.new_page()
         page.goto(f"{page_file.as_uri()}#{INTERRUPTED}")
-        assert page.locator("section:visible").count() == len(OWN) + 5
+        assert page.locator("section:visible").count() == len(OWN) + 6
         assert page.locator(".script:visible").count() == 0
         assert page.locator(f'[id="{INTERRUPTED}"]').is_visible()
     finally:

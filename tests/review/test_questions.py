@@ -21,7 +21,7 @@ QUESTIONS = {
         "token_refresh.reclaiming.claimed",
     ),
     "Which files does a process leave that dies in a state?": (f"token_refresh.{INITIAL}.dies",),
-    "Which test walks an outcome?": ("token_refresh",),
+    "Which test walks an outcome?": ("outcomes", "token_refresh"),
     "What happens after a 403 from a proxy?": ("answer-exchange-15", "token_refresh.exchanging.unrecognized"),
     "Which rule notices if an edge led elsewhere?": ("device_login.polling.access_denied", "proof"),
 }
@@ -33,10 +33,19 @@ def shown() -> str:
     return html_page(Library.load(), read_page_data(FOLDER))
 
 
+def answer(shown: str, question: str) -> str:
+    """The answer as HTML; the question's own row has an address."""
+    asked, said = re.findall(rf"<tr([^>]*)><th[^>]*>{re.escape(question)}.*?</th>(.*?)</tr>", shown)[0]
+    (name,) = re.findall(r' id="([^"]+)"', asked)
+    assert name.startswith("question-")
+    assert f'href="#{name}"' in shown
+    return str(said)
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_is_answered_by_a_link(shown: str, question: str) -> None:
     """The row of the question links to the rows that answer it, and each of its links leads into the page."""
-    (row,) = re.findall(rf"<tr[^>]*><th[^>]*>{re.escape(question)}</th>(.*?)</tr>", shown)
+    row = answer(shown, question)
     links = [unescape(address) for address in re.findall(r'href="#([^"]*)"', row)]
     assert links
     ids = set(re.findall(r' id="?([^" >]+)', shown))
@@ -45,8 +54,15 @@ def test_a_question_is_answered_by_a_link(shown: str, question: str) -> None:
 
 
 def test_a_403_of_a_proxy_ends_no_login(shown: str) -> None:
-    """The exchange calls it unrecognized, and the row says where that leads."""
-    (row,) = re.findall(r"What happens after a 403 from a proxy\?</th>(.*?)</tr>", shown)
-    words = re.sub(r"<[^>]+>", "", row)
-    assert "exchange #: unrecognized" in words or "exchange: unrecognized" in words
-    assert "recording_unrecognized" in words
+    """Each endpoint names its outcome and where that leads, revocation too; a tunnel that is refused sent no token."""
+    page, tunnel = (
+        re.sub(r"<[^>]+>", "", part) for part in answer(shown, "What happens after a 403 from a proxy?").split("<br>")
+    )
+    assert "exchange: unrecognized token_refresh.exchanging → recording_unrecognized." in page
+    assert "revoke: failed sign_out.revoking → clearing, token_refresh.revoking → gone." in page
+    assert "poll: unreachable device_login.polling → waiting." in page
+    assert "models: forbidden" in page
+    assert "CONNECT" in tunnel
+    assert "ProxyError" in tunnel
+    assert "exchange: not_processed token_refresh.exchanging → withdrawing_unsent." in tunnel
+    assert "revoke: failed sign_out.revoking → clearing, token_refresh.revoking → gone." in tunnel

@@ -6,6 +6,7 @@ promela     the same for spin, with `embedded_c` and `walks.c`: what a walk is, 
 spin        runs spin on it
 functional  the same in a language of expressions, with its `tables`
 tla         that in TLA+, with `walks.tla`; `tlc` runs TLC on it
-quint       that in Quint, with `walks.qnt`
+quint       that in Quint, with `walks.qnt`; `simulator` runs it
 compare     worlds and ablations, theirs beside ours: `python -m kimi_auth.proof.export`
+others      TLC's and Quint's, beside ours: `python -m kimi_auth.proof.export.others`
 """

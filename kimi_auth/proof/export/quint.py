@@ -11,7 +11,7 @@ from kimi_auth.proof.state import Pair
 from .functional import ME, WORLD
 from .model import Exported
 from .relation import Var
-from .tables import Tables
+from .tables import Choice, Tables
 
 __all__ = ["MODULE", "WALKS", "quint"]
 
@@ -129,22 +129,13 @@ class _Writer(Tables):
     def union(self, sets: Sequence[str]) -> str:
         return f"{sets[0]}" + "".join(f".union({more})" for more in sets[1:])
 
-    def choice(
-        self,
-        name: str,
-        on: str,
-        rows: Mapping[str, str],
-        otherwise: str,
-        kind: str = "moves",
-        *,
-        parameter: str = "position",
-        more: Sequence[str] = (),
-    ) -> str:
-        texts = ", ".join(f"{each}: str" for each in (parameter, *more))
-        body = otherwise
-        for key, call in reversed(list(rows.items())):
+    def choice(self, one: Choice) -> str:
+        texts = ", ".join(f"{each}: str" for each in one.parameters)
+        body = one.otherwise
+        for key, call in reversed(list(one.rows.items())):
             body = f"if (chosen == {self.text(key)}) {call}\n else {body}"
-        return f"pure def {name}(s: State, me: int, {texts}): {KINDS[kind]} = {{ val chosen = {on}\n {body} }}"
+        head = f"pure def {one.name}(s: State, me: int, {texts}): {KINDS[one.kind]}"
+        return f"{head} = {{ val chosen = {one.on}\n {body} }}"
 
 
 def _holder(var: Var) -> str:

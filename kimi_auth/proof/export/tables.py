@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from kimi_auth.proof.effects import BEYOND_THE_LOCK, HOLDS, UNSAVED
 from kimi_auth.proof.state import ABSENT, CLOSED, CORRUPT, EMPTY, FOREIGN, GONE, NO_CLAIM, NOTHING, STALE
@@ -12,7 +13,7 @@ from .functional import Writer, bits
 from .model import Move, Position
 from .relation import Change, Leaf
 
-__all__ = ["Tables"]
+__all__ = ["Choice", "Tables"]
 
 CODES = {
     "EMPTY": EMPTY,
@@ -25,6 +26,17 @@ CODES = {
     "GONE": GONE,
     "CLOSED": CLOSED,
 }
+
+
+class Choice(NamedTuple):
+    """An operator of state, process and the texts `parameters`, that chooses one of `rows` by the text `on`."""
+
+    name: str
+    on: str
+    rows: Mapping[str, str]
+    otherwise: str
+    kind: str = "moves"
+    parameters: tuple[str, ...] = ("position",)
 
 
 class Tables(Writer):
@@ -93,25 +105,24 @@ class Tables(Writer):
         crash = self.sequence([self.move(Move("", Change(), ("crash",)))])
         activity = self.at("ACTIVITY", "position")
         named = [name for name in model.hooks if any(p.activity == name for p in self.positions)]
-        yield self.choice("Performed", activity, {name: f"h_{name}(s, me)" for name in named}, crash)
+        yield self.choice(Choice("Performed", activity, {name: f"h_{name}(s, me)" for name in named}, crash))
         cancels = {name: f"c_{name}(s, me)" for name, node in model.cancelled.items() if node != Leaf(())}
-        yield self.choice("Cancelled", activity, cancels, nothing)
+        yield self.choice(Choice("Cancelled", activity, cancels, nothing))
         resting = [position for position in self.positions if not position.activity]
         told = {p.name: f"p_{p.name}(s, me)" for p in resting if (p.machine, p.state) in model.lies}
-        yield self.choice("Lies", "position", told, self.set_of([]), "rules")
+        yield self.choice(Choice("Lies", "position", told, self.set_of([]), "rules"))
         duties: dict[str, list[str]] = {}
         for number, (state, _) in enumerate(model.owed):
             duties.setdefault(f"token_lifecycle_{state}", []).append(f"d_{number}(s, me)")
-        yield self.choice(
-            "Owed", "position", {key: self.union(rows) for key, rows in duties.items()}, self.set_of([]), "rules"
-        )
+        owed = {key: self.union(rows) for key, rows in duties.items()}
+        yield self.choice(Choice("Owed", "position", owed, self.set_of([]), "rules"))
         rows: dict[str, dict[str, str]] = {}
         for state, event in model.begun:
             rows.setdefault(f"token_lifecycle_{state}", {})[event] = f"b_{state}_{event}(s, me)"
         for key, events in rows.items():
-            yield self.choice(f"Begun_{key}", "event", events, nothing, parameter="event")
+            yield self.choice(Choice(f"Begun_{key}", "event", events, nothing, parameters=("event",)))
         calls = {key: f"Begun_{key}(s, me, event)" for key in rows}
-        yield self.choice("Begun", "position", calls, nothing, more=("event",))
+        yield self.choice(Choice("Begun", "position", calls, nothing, parameters=("position", "event")))
         yield self.constant("EVENTS", self.set_of(map(self.text, sorted({e for _, e in model.begun}))), "Set[str]")
 
     @abstractmethod
@@ -119,15 +130,5 @@ class Tables(Writer):
     @abstractmethod
     def union(self, sets: Sequence[str]) -> str: ...
     @abstractmethod
-    def choice(
-        self,
-        name: str,
-        on: str,
-        rows: Mapping[str, str],
-        otherwise: str,
-        kind: str = "moves",
-        *,
-        parameter: str = "position",
-        more: Sequence[str] = (),
-    ) -> str:
-        """An operator of state, process and `parameter` (and `more`) that chooses a row by a text."""
+    def choice(self, one: Choice) -> str:
+        """The operator as text."""

@@ -9,7 +9,7 @@ from kimi_auth.proof.rules import RULES
 
 from .model import Exported
 from .relation import IMPOSSIBLE, Var
-from .tables import Tables
+from .tables import Choice, Tables
 
 __all__ = ["CONFIG", "MODULE", "WALKS", "config_of", "tla"]
 
@@ -118,19 +118,9 @@ class _Writer(Tables):
     def joined(self, sequences: Sequence[str]) -> str:
         return " \\o ".join(sequences) or "<<>>"
 
-    def choice(
-        self,
-        name: str,
-        on: str,
-        rows: Mapping[str, str],
-        otherwise: str,
-        kind: str = "moves",
-        *,
-        parameter: str = "position",
-        more: Sequence[str] = (),
-    ) -> str:
-        head = f"{name}({', '.join(('s', 'me', parameter, *more))}) =="
-        if not rows:
-            return f"{head} {otherwise}"
-        cases = "\n   [] ".join(f"chosen = {self.text(key)} -> {call}" for key, call in rows.items())
-        return f"{head}\n LET chosen == {on} IN\n CASE {cases}\n   [] OTHER -> {otherwise}"
+    def choice(self, one: Choice) -> str:
+        head = f"{one.name}({', '.join(('s', 'me', *one.parameters))}) =="
+        if not one.rows:
+            return f"{head} {one.otherwise}"
+        cases = "\n   [] ".join(f"chosen = {self.text(key)} -> {call}" for key, call in one.rows.items())
+        return f"{head}\n LET chosen == {one.on} IN\n CASE {cases}\n   [] OTHER -> {one.otherwise}"

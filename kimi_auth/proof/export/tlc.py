@@ -57,14 +57,14 @@ def run(model: Exported, jar: Path, rules: Iterable[str] = ()) -> Found:
             timeout=PATIENCE_S,
             check=False,
         )
-    return _found(done.stdout, time.perf_counter() - began_s)
+    return _found(done.stdout, done.stderr, time.perf_counter() - began_s)
 
 
-def _found(said: str, seconds: float) -> Found:
+def _found(said: str, complaint: str, seconds: float) -> Found:
     states = re.findall(r"([\d,]+) distinct states found, \d", said)
     is_whole = "Model checking completed. No error has been found." in said
     if not states or not (is_whole or "Invariant Holds is violated" in said):
-        raise TlcFailed(said[-3000:])
+        raise TlcFailed(f"{said[-3000:]}{complaint[-1000:]}")
     story = () if is_whole else tuple(_story(said))
     broken = re.findall(r"/\\ broke = \{([^}]*)\}", said)
     rules = frozenset(re.findall(r'"([^"]*)"', broken[-1])) if broken and not is_whole else frozenset()
