@@ -151,7 +151,7 @@ def test_what_was_not_spent_is_told_apart(shown: str) -> None:
 
 
 def test_other_checkers_stand_beside_ours(shown: str) -> None:
-    """Program, verdict, classes of both, seconds; a simulation has samples and steps; what is not compared has a reason."""
+    """Program, verdict, classes of both, seconds; a simulation has samples and steps; a part without a comparison has a reason."""
     found = text(shown[shown.index("<h3>Other checkers</h3>") :].partition("<h3>Scenarios</h3>")[0])
     assert "one spin holds 10 10 30 0.5" in found
     assert "one TLC holds 10 10 40.0" in found
