@@ -1,4 +1,4 @@
-"""The arguments of a session: those that contradict each other, those of the wrong kind, and those that are pickled."""
+"""The arguments of a session: contradictions, wrong types, and the form in which they are pickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replaces the stored pair by a granted one, and gives back to the server a pair that no process will hold."""
+"""Replaces the stored pair with a granted one, and gives back to the server a pair that no process will hold."""
 
 from __future__ import annotations
 

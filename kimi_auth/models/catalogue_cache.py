@@ -58,7 +58,7 @@ class CatalogueCache:
             return
 
     def forget(self, platform: Platform) -> None:
-        """Drops the kept part of a platform's last catalogue."""
+        """Drops the cached catalogue of a platform."""
         files.remove(self._path(platform))
 
     def _path(self, platform: Platform) -> Path:

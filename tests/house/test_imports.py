@@ -233,6 +233,7 @@ def test_fast_lane_on_every_python(record: dict[str, object], version: str, outs
         assert status == "0"
         assert set(ours) <= {
             "kimi_auth",
+            "kimi_auth.quick_files",
             "kimi_auth.__main__",
             "kimi_auth.quick_files",
             "kimi_auth.selection",
