@@ -85,7 +85,7 @@ def request_refusal(scope: Scope) -> Refusal | None:
 
 
 def _fields_refusal(headers: list[tuple[bytes, bytes]], bytes_max: int) -> Refusal | None:
-    # uvicorn bounds a head only while it is incomplete: one that comes in one piece may be as large as one read.
+    # uvicorn bounds a head only while it is incomplete: one that comes in one piece may be as large as a read (256 kB).
     if len(headers) > FIELDS_MAX or sum(len(name) + len(value) + 4 for name, value in headers) > bytes_max:
         return Refusal(431, "large_head", f"the head has more than {FIELDS_MAX} fields or {HEADER_BYTES_MAX} bytes")
     once = [name for name, _ in headers if name in ONCE]

@@ -138,15 +138,15 @@ def test_each_signal_ends_it_in_order(serving: Serving, number: int) -> None:
     assert serving.end(number) == (0, "")
 
 
-def test_what_is_ignored_stays_ignored(serving: Serving) -> None:
-    """A server that a shell script runs in the background, which ignores Ctrl-C for it, is not ended by the script's Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def test_nohup_stays_nohup(serving: Serving) -> None:
+    """A server under nohup outlives its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         serving.start()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGHUP, before)
     assert serving.process is not None
-    serving.process.send_signal(signal.SIGINT)
+    serving.process.send_signal(signal.SIGHUP)
     assert serving.get("/readyz").status_code == 200
     assert serving.end() == (0, "")
 
