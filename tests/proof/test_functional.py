@@ -3,6 +3,7 @@ simulator sees the same rules hold and break."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from proof.checkers import install
 from servers.fixtures import unavailable
 
 from kimi_auth.cli import main
-from kimi_auth.machine import Library
+from kimi_auth.machine import Library, digest
 from kimi_auth.proof.export import others, simulator, tlc
 from kimi_auth.proof.export.model import Exported, exported
 from kimi_auth.proof.export.quint import quint
@@ -23,6 +24,7 @@ from kimi_auth.proof.worlds import QUIET
 ALONE = QUIET._replace(processes=1)
 
 
+MEASURED = Path(__file__).parents[2] / "diagrams" / "measured"
 Quint = tuple[str, ...]
 CLI = npm.QUINT.modules / "@informalsystems/quint/dist/src/cli.js"
 
@@ -123,6 +125,15 @@ def test_a_disagreement_is_told(machines: Library) -> None:
         "simulated": [{"about": others.ALONE, "rule": "I1"}, {"about": others.SIMULATED, "rule": ""}],
     }
     assert len(others.disagreements(bad)) == 6
+
+
+def test_the_kept_figures_are_whole(machines: Library) -> None:
+    """They are about today's machines, agree with ours, and have every part that is asked."""
+    kept = json.loads((MEASURED / others.NAME).read_text("utf-8"))
+    assert kept["machines"] == digest(machines), "the figures are of other machines; measure again: make verify"
+    assert others.disagreements(kept) == []
+    assert tuple(row["about"] for row in kept["ablations"]) == others.NEAR
+    assert [row["about"] for row in kept["simulated"]] == [others.ALONE, others.SIMULATED]
 
 
 def test_without_a_program_the_command_says_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
