@@ -235,7 +235,6 @@ def test_fast_lane_on_every_python(record: dict[str, object], version: str, outs
             "kimi_auth",
             "kimi_auth.quick_files",
             "kimi_auth.__main__",
-            "kimi_auth.quick_files",
             "kimi_auth.selection",
             "kimi_auth.token",
             "kimi_auth._version",
