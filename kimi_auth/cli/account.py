@@ -93,7 +93,7 @@ def usage(
 
 
 def _left(one: Limit, now_s: float) -> str:
-    from kimi_auth.cli.status import duration
+    from kimi_auth.cli.status_words import duration
 
     parts: list[str] = [] if one.left_share is None else [tr("{share:.0%} left", share=one.left_share)]
     if one.limit is not None and one.remaining is not None:

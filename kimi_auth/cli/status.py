@@ -5,40 +5,33 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kimi_auth.cli.errors import Findings, Usage, status_error, stuck
+from kimi_auth.cli.errors import Findings, Usage, status_error
 from kimi_auth.cli.logins import logins_of, show_logins, when
 from kimi_auth.cli.opening import components_of, open_default
+from kimi_auth.cli.status_words import (
+    VERDICTS,
+    claim_of,
+    duration,
+    lasts,
+    login_ends,
+    renewal,
+    state_words,
+    tone,
+)
 from kimi_auth.cli.terminal import Row, Styled, Terminal
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status, Verdict
-from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, Revoked, SignInEnded
+from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
 from kimi_auth.models.elsewhere import elsewhere
 from kimi_auth.selection import ARGUMENT, DEFAULT, HOME_KIMI_CLI, HOME_KIMI_CODE, UNLABELLED
 from kimi_auth.support.language import joined, tr
-from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["WORDS", "claim_of", "days", "duration", "is_too_long", "login_ends", "state_words", "status", "stuck"]
+__all__ = ["status"]
 
-TONES = {"fresh": "green", "expiring": "green", "usable": "yellow", "expired": "yellow", "in_doubt": "yellow"}
 CHOSEN = {ARGUMENT: tr("named by --home")}
-
-WORDS = {
-    "fresh": tr("signed in"),
-    "expiring": tr("signed in, renewal is due"),
-    "usable": tr("signed in, cannot be renewed now"),
-    "expired": tr("signed in, the token has expired and will be renewed when it is needed"),
-    "in_doubt": tr("signed in, the answer to the last renewal was lost; the next one recovers"),
-    "blocked": tr("the server keeps refusing to renew"),
-    "revoked": tr("the server ended this login"),
-    "corrupt": tr("the credential cannot be read"),
-    "absent": tr("not signed in"),
-}
-UNKNOWN = tr("not known: the store cannot be reached")
-STUCK = tr("the token has expired, and its store cannot take another one now")
-VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unknown")}
 
 
 def status(
@@ -129,7 +122,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     now_s = time.time()
     rows: list[Row] = [
         (tr("platform"), found.platform + _named(found, "platform")),
-        (tr("state"), Styled(((found.state, _tone(found)), ("  " + state_words(found), "")))),
+        (tr("state"), Styled(((found.state, tone(found)), ("  " + state_words(found), "")))),
         *_account(session, found),
         (
             tr("credential"),
@@ -146,8 +139,8 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
         rows += [(tr("key"), tr("an API key, which does not expire")), (tr("print"), found.fp)]
     elif found.fp:
         rows += [
-            (tr("token"), _left(found)),
-            (tr("renewal"), _renewal(found)),
+            (tr("token"), lasts(found)),
+            (tr("renewal"), renewal(found)),
             *_login_ends(session, found, now_s),
             (tr("pair"), found.fp),
         ]
@@ -176,17 +169,6 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
     if found.error is not None:
         rows.append((tr("because"), found.error.message))
     return rows
-
-
-def state_words(found: Status) -> str:
-    """The state for people; where the store cannot be used, only as much as this process knows."""
-    if stuck(found):
-        return STUCK if found.fp else UNKNOWN
-    return WORDS[found.state]
-
-
-def _tone(found: Status) -> str:
-    return "bold red" if status_error(found) else TONES.get(found.state, "bold red")
 
 
 def _account(session: Session, found: Status) -> list[Row]:
@@ -247,30 +229,6 @@ def _rejected(found: Status, now_s: float) -> str:
     return said + tr("; no rotation for that reason for {time}", time=duration(found.forced_retry_at_s - now_s))
 
 
-def _left(found: Status) -> str:
-    if not found.left_s:
-        ago_s = time.time() - found.expires_at_s
-        is_dated = found.store_error is not None and found.expires_at_s > 0 and ago_s >= 0
-        return tr("expired {time} ago", time=duration(ago_s)) if is_dated else tr("expired")
-    left = duration(found.left_s)
-    if not is_too_long(found):
-        return tr("{left} left", left=left)
-    return tr("{left} left, though the server granted {granted}", left=left, granted=duration(found.lifetime_s))
-
-
-def is_too_long(found: Status) -> bool:
-    """Whether the record gives the token more life than the server did: another clock wrote it, or another unit."""
-    return found.expires_at_s > END_MAX_S or found.left_s > found.lifetime_s + CLOCK_SLACK_S
-
-
-def _renewal(found: Status) -> str:
-    if not found.renewable:
-        return tr("never: the record has no refresh token, so the login ends with this token")
-    if isinstance(found.error, SignInEnded):
-        return tr("never: sign in again")
-    return tr("due in {time}", time=duration(found.renews_in_s)) if found.renews_in_s else tr("due")
-
-
 def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
     """How long the login lasts without a renewal, where that is known; with the next step when it is not long."""
     if not found.refresh_ends_at_s:
@@ -280,14 +238,6 @@ def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
         return [(tr("login"), said)]
     step = tr("{what}: {command} --force", what=said, command=components_of(session).sign_in)
     return [(tr("login"), Styled(((step, "yellow"),)))]
-
-
-def login_ends(found: Status, now_s: float) -> str:
-    """What `status` says of the end of the refresh token."""
-    left_s = found.refresh_ends_at_s - now_s
-    if left_s > 0:
-        return tr("ends in {time} if nothing renews it", time=days(left_s))
-    return tr("ended {time} ago", time=days(-left_s))
 
 
 def _named(found: Status, what: str) -> str:
@@ -338,23 +288,3 @@ def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str,
 
 def _about(error: KimiAuthError | None) -> dict[str, str] | None:
     return {"code": error.code, "message": error.message} if error else None
-
-
-def claim_of(found: Status) -> str:
-    """The claim as far as anything follows from it: where the server ended the login, no answer is waited for."""
-    return "" if isinstance(found.error, Revoked) else found.claim
-
-
-def days(seconds: float) -> str:
-    """A long time as `status` shows it: "29 days", "30 h 20 min"."""
-    return tr("{days} days", days=int(seconds // 86_400)) if seconds >= 2 * 86_400 else duration(seconds)
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: "12 s", "8 min 05 s", "3 h 20 min"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return tr("{seconds} s", seconds=whole)
-    if whole < 3600:
-        return tr("{minutes} min {seconds:02} s", minutes=whole // 60, seconds=whole % 60)
-    return tr("{hours} h {minutes:02} min", hours=whole // 3600, minutes=whole % 3600 // 60)

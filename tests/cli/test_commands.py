@@ -12,7 +12,7 @@ import pytest
 from house.patience import NO_LIMIT_S
 
 from kimi_auth import errors
-from kimi_auth.cli.status import duration
+from kimi_auth.cli.status_words import duration
 from kimi_auth.clock import SystemClock
 from kimi_auth.machine import Library
 from kimi_auth.store import Backoff, FileStore, RevokedMark

@@ -71,12 +71,12 @@ def test_rooms_are_packages() -> None:
 LINES_MAX = 350
 LONG = {
     "wire/tables.py": 500,  # data: one row for each answer
-    "store/postgres/sql.py": 400,  # data: statements
+    "store/postgres/sql.py": 450,  # data: statements
     "proof/world.py": 400,  # one model, read from the top
 }
 """Modules that may be longer, and why."""
 
-TO_SPLIT = {"cli/diagram.py": 420, "cli/serve.py": 370, "store/postgres/line.py": 360}
+TO_SPLIT = {"store/postgres/line.py": 360}
 """Longer than they should be, and not to grow."""
 
 

@@ -21,7 +21,7 @@ from kimi_auth.cli.options import (
     open_session,
     terminal_of,
 )
-from kimi_auth.cli.status import VERDICTS
+from kimi_auth.cli.status_words import VERDICTS
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError, NoSuchAccount
 from kimi_auth.platforms.server import sign_in_command

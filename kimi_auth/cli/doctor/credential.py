@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
+from kimi_auth.cli.errors import stuck
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import duration, state_words, stuck
+from kimi_auth.cli.status_words import duration, state_words
 from kimi_auth.credential.credential import addressed
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import CorruptCredential, SignInEnded, WrongIssuer

@@ -12,7 +12,7 @@ from kimi_auth import files
 from kimi_auth.cli.doctor.check import LOGIN, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import duration
+from kimi_auth.cli.status_words import duration
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError, SignInEnded, StorageError
 from kimi_auth.models import ConfigFile

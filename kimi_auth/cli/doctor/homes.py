@@ -17,7 +17,7 @@ from kimi_auth import files
 from kimi_auth.cli.doctor.borders import border, release
 from kimi_auth.cli.doctor.check import Check
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import duration
+from kimi_auth.cli.status_words import duration
 from kimi_auth.credential.status import Status
 from kimi_auth.home import KIMI_CODE, KINDS, choose
 from kimi_auth.support.language import counted, tr

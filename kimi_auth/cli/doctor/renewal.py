@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kimi_auth.cli.doctor.check import LOGIN, RENEW, Check
 from kimi_auth.cli.doctor.credential import file_of
 from kimi_auth.cli.options import components_of
-from kimi_auth.cli.status import claim_of, duration, is_too_long, login_ends
+from kimi_auth.cli.status_words import claim_of, duration, is_too_long, login_ends
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ClientRefused
 from kimi_auth.support.language import counted, tr
