@@ -46,7 +46,7 @@ def store(
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Look at the database of logins, prepare it, move logins, or keep them fresh."""
+    """Check or prepare a database of logins, move logins, keep them fresh."""
     out = terminal_of(ctx)
     if (to is None) == (action == "move"):
         raise Usage(

@@ -69,7 +69,11 @@ def free_port() -> int:
 def started(line: list[str], path: Path) -> tuple[subprocess.Popen[str], int]:
     """A relay that accepts connections, and its port."""
     port = free_port()
-    made = subprocess.Popen([*line, str(path), str(port)], stderr=subprocess.PIPE, text=True, env=quiet())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test runner in the background ignores it
+    try:
+        made = subprocess.Popen([*line, str(path), str(port)], stderr=subprocess.PIPE, text=True, env=quiet())
+    finally:
+        signal.signal(signal.SIGINT, before)
     until(lambda _: made.poll() is not None or listens(port), "a relay")
     return made, port
 
