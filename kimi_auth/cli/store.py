@@ -46,7 +46,7 @@ def store(
     home: HomeName = None,
     json: Json = False,
 ) -> None:
-    """Check or prepare a database of logins, move logins, keep them fresh."""
+    """Check a database of logins, prepare it, move or keep logins."""
     out = terminal_of(ctx)
     if (to is None) == (action == "move"):
         raise Usage(
