@@ -232,8 +232,8 @@ def _login_comes_first(environ: Mapping[str, str], login: str, *, is_named: bool
 
 
 def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, account: str | None) -> bool:
-    """Whether the full program would start a renewal of this pair, which is due: no backoff forbids it, and none is under
-    way. Raises FallThrough for a pair without a refresh token, and for a claim whose owner holds no lock on this host."""
+    """For the fast lane of `token`: whether the full program would start a renewal of this pair, which is due: no backoff forbids
+    it, and none is under way. Raises FallThrough for a pair without a refresh token, and for a claim whose owner holds no lock on this host."""
     from kimi_auth.store.holders import holder_pids
 
     beside = f"{_share_dir(environ)}/credentials/{login_name(PLATFORM, _account(environ, account))}"

@@ -136,7 +136,7 @@ def delete_tokens(ref: Ref) -> None:
 
 
 def _leave_keyring(ref: Ref) -> KimiAuthError | None:
-    """Moves the login from the keyring into the file where config.toml says that it waits there; why that did not work."""
+    """For a Kimi CLI's `load_tokens`: moves its login out of the keyring where config.toml says that it waits there; why that failed."""
     try:
         session = session_of(ref.key) if ref.storage == "keyring" else None
     except ConfigError as error:

@@ -24,7 +24,7 @@ __all__ = ["SESSIONS"]
 
 
 def leave(config: Config, shared: Shared, process: Process) -> Shared:
-    """The walk closes its claim, by its nonce. One that it cannot close, or whose answer is on a host's disk, stays open."""
+    """In the world of a store with sessions: the walk closes its claim, by its nonce. One that it cannot close, or whose answer is on a host's disk, stays open."""
     pair = pair_at(shared, process.record)
     mine = owns(shared, process) or config.lacks == "nonce"
     if not is_incomplete(pair) or not mine:

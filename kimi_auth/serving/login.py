@@ -77,7 +77,7 @@ class ServedLogin:
         return token
 
     def has_had(self, access_token: str) -> bool:
-        """Whether it is the login's access token, or was it not long ago. Touches no file."""
+        """Whether it is the access token of the served login, or was not long ago. Touches no file."""
         return key_fingerprint(access_token) in self._had
 
     async def is_current(self, access_token: str) -> bool:

@@ -193,7 +193,7 @@ def models(session: Session, found: Status) -> Iterator[Check]:
 
 
 def platforms(session: Session, _: Status) -> Iterator[Check]:
-    """Platforms that the user or a package brings, and that cannot be used."""
+    """doctor's findings about the platforms that the user or a package brings, and that cannot be used."""
     for problem in components_of(session).registry.problems:
         yield Check(tr("platforms"), problem.message, problem.hint)
     if not components_of(session).registry.problems:

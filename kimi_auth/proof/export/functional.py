@@ -89,7 +89,7 @@ class Writer(ABC):
         return self.record({name: self.value(getattr(pair, name)) for name in pair._fields})
 
     def beginning(self) -> str:
-        """The state in which a world begins, before anything is forgotten."""
+        """The expression of the state in which a world begins, before anything is forgotten."""
         model, world = self.model, self.model.beginning
         pairs = [*world.pairs, *[model.domains.unused] * (model.domains.pairs + 1 - len(world.pairs))]
         logins = [*world.logins, *[0] * (model.domains.logins + 1 - len(world.logins))]
