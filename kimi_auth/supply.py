@@ -119,8 +119,17 @@ class TokenSupply:
 
     def _other(self, landing: CredentialState, bearer: str) -> str | None:
         token = self._hold(landing).access_token
-        return token if token != bearer else None
+        if token != bearer:
+            return token
+        _say_why(landing.ctx.error)
+        return None
 
     def _no_other(self, error: KimiAuthError) -> None:
         self.held = None  # the store decides from now on, and it knows of the rejection
-        log.info("no other token instead of the rejected one: %s", error.line)
+        _say_why(error)
+
+
+def _say_why(error: KimiAuthError | None) -> None:
+    """Why a rejected token is not replaced. The 401 is the caller's then, and an SDK may hide even its status: MCP's says
+    "Server returned an error response"."""
+    log.warning("401, and no other token: %s", error.line if error else "this one is not renewed")

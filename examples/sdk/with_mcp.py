@@ -9,16 +9,12 @@ from mcp.client.streamable_http import streamable_http_client
 
 from kimi_auth import BearerAuth, Session
 
-session = Session()
 
-
-async def main() -> None:
-    async with (
-        AsyncClient(auth=BearerAuth(session)) as http,
-        Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client,
-    ):
+async def main(session: Session) -> None:
+    http = AsyncClient(auth=BearerAuth(session))
+    async with http, Client(streamable_http_client(f"{session.api_origin}/mcp", http_client=http)) as client:
         for line in sys.stdin:
             print((await client.call_tool("echo", {"text": line})).content[0].model_dump()["text"], flush=True)
 
 
-asyncio.run(main())
+asyncio.run(main(Session()))

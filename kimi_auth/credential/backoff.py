@@ -163,10 +163,10 @@ def transient_error(backoff: Backoff) -> KimiAuthError:
     return kind(backoff.message or tr("the server could not be reached"))
 
 
-def rejected_again(wait_s: float) -> Unreachable:
+def rejected_again(wait_s: float) -> KimiAuthError:
     """The error for a forced rotation that came too soon after the last one; the next may be made in `wait_s` seconds."""
     words = tr("the API rejected this access token soon after it was renewed for that reason")
-    return Unreachable(words, hint=tr("wait, or look at it: kimi-auth doctor --verify"), retry_after_s=wait_s)
+    return postponed(Unreachable(words, hint=tr("wait, or look at it: kimi-auth doctor --verify")), wait_s)
 
 
 def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:

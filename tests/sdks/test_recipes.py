@@ -18,8 +18,8 @@ from servers.fixtures import unavailable
 
 from kimi_auth import Session, SilentView
 from kimi_auth.testing import Emulator
-from sdks.programs import FOLDER, HERE, error_of
-from sdks.recipes import RECIPES, Environment
+from sdks.programs import FOLDER, HERE, Reply, error_of, started
+from sdks.recipes import RECIPES, REQUIREMENTS, Environment
 
 STATEMENTS_MAX = 12
 LONGER = {
@@ -51,7 +51,7 @@ def test_it_is_short(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["with_openai_all_night.py", "with_fastapi.py", "notebook.ipynb", CI]
+    "file", ["with_openai_all_night.py", "with_fastapi.py", "with_mcp.py", "notebook.ipynb", CI]
 )  # fmt: skip
 def test_an_authors_program_has_twelve_lines(file: str) -> None:
     """As they stand on the page, without blank lines and the sentence above them."""
@@ -122,6 +122,25 @@ def test_callables(
         command = [sdk_python(environment), str(HERE / "callables.py"), *CALLABLES[environment]]
         done = subprocess.run(command, env={**sdk_environ, **server.env}, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout or "{}") == CALLABLES[environment], done.stderr
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("environment", sorted(REQUIREMENTS))
+def test_the_first_token_is_refused(
+    environment: Environment, sdk_python: Callable[[Environment], str], sdk_environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A recipe that hides a 401 also hides one that meets its first request, before the SDK has had any answer."""
+    python = sdk_python(environment)
+    for recipe in (it for it in RECIPES if it.environment == environment and it.unseen_401):
+        folder = tmp_path / recipe.name
+        folder.mkdir()
+        with Emulator(approve_after_s=0, interval_s=1, share_dir=str(folder / "share")) as server:
+            asyncio.run(Session(environ=server.env).login(SilentView()))
+            server.state.expire_access()
+            with started(recipe, python, {**sdk_environ, **server.env}, folder / "start") as program:
+                reply = program.ask(recipe.line)
+            rotations = server.state.counts["rotations"]
+        assert (recipe.file, reply, rotations) == (recipe.file, Reply(recipe.answer), 1), program.errors
 
 
 @pytest.mark.prove
