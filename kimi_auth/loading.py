@@ -10,7 +10,7 @@ from kimi_auth.support.loops import in_thread
 
 __all__ = ["TO_ASK", "TO_SERVE", "TO_SIGN_IN", "load"]
 
-MACHINES = "kimi_auth.machine.library"
+MACHINES, ENGINE = "kimi_auth.machine.library", "kimi_auth.machine.engine"
 TO_SERVE = ("kimi_auth.clients.bearer", "kimi_auth.clients.keeper", "kimi_auth.clients.targets")
 TO_ASK = ("kimi_auth.wire.models_api", "kimi_auth.models.sync")
 TO_SIGN_IN = (*TO_ASK, "kimi_auth.login.device_login", "kimi_auth.wire.oauth", "kimi_auth.wire.located", *TO_SERVE)
@@ -22,7 +22,7 @@ async def load(*modules: str) -> None:
 
     Where they are loaded already it returns at once, without a turn of the loop.
     """
-    missing = [name for name in (MACHINES, *lock.BEFORE_LOCKS, *modules) if name not in sys.modules]
+    missing = [name for name in (MACHINES, ENGINE, *lock.BEFORE_LOCKS, *modules) if name not in sys.modules]
     if missing or not import_module(MACHINES).Library.is_loaded():
         await in_thread(lambda: _load(missing))
 
