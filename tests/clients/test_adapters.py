@@ -154,7 +154,7 @@ def in_threads(work: Callable[[], object]) -> Iterator[Ask]:
 
 @asynccontextmanager
 async def by_mcp(login: Session) -> AsyncIterator[Ask]:
-    """One client of the emulator's MCP server, connected: what is asked is a call of its tool."""
+    """One client of the emulator's MCP server, connected: a question is a call of its tool."""
     url = f"{login.api_origin}/mcp"
     async with (
         httpx2.AsyncClient(auth=BearerAuth(login), trust_env=False, timeout=NO_LIMIT_S) as http,
