@@ -154,7 +154,7 @@ def in_threads(work: Callable[[], object]) -> Iterator[Ask]:
 
 @asynccontextmanager
 async def by_mcp(login: Session) -> AsyncIterator[Ask]:
-    """One client of the emulator's MCP server, connected: a question is a call of its tool."""
+    """One client of the emulator's MCP server, connected; each question is a call of its tool."""
     url = f"{login.api_origin}/mcp"
     async with (
         httpx2.AsyncClient(auth=BearerAuth(login), trust_env=False, timeout=NO_LIMIT_S) as http,
@@ -169,7 +169,7 @@ async def by_mcp(login: Session) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def by_mcp_connecting(login: Session) -> AsyncIterator[Ask]:
-    """A client for each call: what a 401 meets is the first message that the SDK sends."""
+    """A client for each call: a 401 meets the first message that the SDK sends."""
     url = f"{login.api_origin}/mcp"
     async with httpx2.AsyncClient(auth=BearerAuth(login), trust_env=False, timeout=NO_LIMIT_S) as http:
 
@@ -212,7 +212,7 @@ def test_a_token_that_is_refused_again(
     way: Any, login: Session, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A new client whose first token is refused within 30 s of a renewal that another 401 caused gets the 401 and no
-    rotation; the log says once or more why, and for how long, since an SDK's own error may not even name the 401."""
+    rotation; a warning in the log says why, and for how long, since an SDK's own error may not even name the 401."""
     emulator.state.expire_access()
     assert login.rejected_sync(login.access_token_sync())
     emulator.state.expire_access()
