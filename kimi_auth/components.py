@@ -76,7 +76,8 @@ class Components(ChosenLogin):
         self.given: Given | None = None
         self.clock: Clock = clock or SystemClock()
         self.host_clock: Clock = self.clock
-        self.stores, self.is_alone = stores, store is not None
+        self.stores: Callable[[str], CredentialStore] | None = stores
+        self.is_alone: bool = store is not None
         if not has_given_store and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
             store, renewing = self.elsewhere(url)
             server = server or renewing
@@ -100,10 +101,12 @@ class Components(ChosenLogin):
     def use(self, given: Given, *, is_named: bool) -> None:
         """Uses a credential instead of the stored one, before anything was asked; `is_named`: the platform was chosen."""
         self.given = given
-        self.platform, self.store = given.platform, given.store
+        self.platform = given.platform
+        self.store = given.store
         if not is_named:
             self.sources["platform"] = given.source
-        self.built_in = self.built_in if self.platform.oauth else ""
+        if not self.platform.oauth:
+            self.built_in = ""
         self.clock = self.store.clock()
         self.is_in_home = False
         self.sources.pop("store", None)

@@ -36,6 +36,7 @@ def make_grant(
     port: int,
     is_proxied: bool,
 ) -> None:
+    """Makes a grant for one sandbox, and shows how it is used there. Raises Usage, KimiAuthError."""
     from kimi_auth.serving.places import OWNER
     from kimi_auth.serving.records import Grant
     from kimi_auth.serving.sandbox import Sandbox
@@ -97,6 +98,7 @@ def make_grant(
 
 
 def grants(out: Terminal, places: Places, words: list[str]) -> None:
+    """Lists the grants, or revokes one. Raises Usage for anything else, and KimiAuthError where a grant is left."""
     files = places.grants()
     if words[:1] in ([], ["list"]):
         no_words(words[1:])

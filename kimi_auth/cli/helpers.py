@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Format = Literal["plain", "json", "git", "docker", "kubectl", "claude"]
-OPERATIONS = {"git": ("get", "store", "erase"), "docker": ("get", "store", "erase", "list")}
+OPERATIONS: dict[str, tuple[str, ...]] = {"git": ("get", "store", "erase"), "docker": ("get", "store", "erase", "list")}
 
 USERNAME = "oauth2"
 """The user name beside a token, where the program names none: servers that take a token as password ignore it."""

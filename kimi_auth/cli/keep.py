@@ -44,14 +44,15 @@ class Worker:
         self._args = url, home, limits
         self.before: list[dict[str, Any]] = []
         self.state: dict[str, Any] | None = None
-        self.started_s = 0.0
+        self.started_s: float = 0.0
         self.start()
 
     def start(self) -> None:
         if self.state is not None:
             self.before.append(self.state | {"in_flight": 0})
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
+        self.pipe: Connection[Any, Any] = ours
         self.process: BaseProcess = context.Process(target=_work, args=(theirs, *self._args), daemon=False)
         self.state, self.started_s = None, time.monotonic()
         self.process.start()

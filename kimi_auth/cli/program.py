@@ -58,7 +58,7 @@ HOMES = {
 FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 """How every command looks and fails: with our own messages."""
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name=PROGRAM,
     help="Sign in to Kimi once, stay signed in, and hand every program a token that works.",
     epilog="--version, --verbose, --lang and --help work with every command. TERM=dumb: plain lines everywhere, for screen readers.",

@@ -120,7 +120,7 @@ def serve(
     return 0
 
 
-OF_ACTION = {
+OF_ACTION: dict[str, tuple[str, ...]] = {
     "start": ("listen", "allow_remote", "certificate", "key", "host", "sockets"),
     "grant": ("uid", "ttl", "per_minute", "path", "write", "form", "port", "sockets"),
     "grants": ("sockets",),

@@ -70,7 +70,7 @@ class Terminal:
         language: str = LANGUAGES[0],
     ) -> None:
         self.json: Literal["", "object", "events"] = json
-        self.verbose = False
+        self.verbose: bool = False
         self.platform = platform
         self.account = account
         can_show = _can_show(sys.stdout, language) and _can_show(sys.stderr, language)

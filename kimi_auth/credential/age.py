@@ -76,7 +76,7 @@ class CachedToken:
         self.until_wall_s: float = until_s
         self.until_boottime_s: float = boottime_s + until_s - now_s
         self.recheck_every_s: float = recheck_every_s
-        self.look_again_s = boottime_s + min(recheck_every_s, max(0.0, until_s - now_s))
+        self.look_again_s: float = boottime_s + min(recheck_every_s, max(0.0, until_s - now_s))
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:
         """True while the token is fresh and still the stored one."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TokenRefreshHooks"]
 
-log = logger("credential")
+log: logging.Logger = logger("credential")
 
 Done = TypeVar("Done")
 

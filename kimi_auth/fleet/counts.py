@@ -22,14 +22,14 @@ class Counts:
 
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()
-        self.recovered = 0
-        self.unreachable = 0
+        self.recovered: int = 0
+        self.unreachable: int = 0
         """Times that the database could not be asked for due rows."""
-        self.in_flight = 0
+        self.in_flight: int = 0
         self.late: deque[float] = deque(maxlen=KEPT)
         self._late: Counter[float] = Counter()
         self._late_sum_s = 0.0
-        self.queue = Queue(0, 0, 0)
+        self.queue: Queue = Queue(0, 0, 0)
 
     def was_late(self, seconds: float) -> None:
         self.late.append(seconds)

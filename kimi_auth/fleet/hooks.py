@@ -15,6 +15,7 @@ back. A worker that dies before has a claim without an answer in the row, which 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asking", "FleetHooks", "SendsTokens"]
 
-log = logger("credential")
+log: logging.Logger = logger("credential")
 
 AGAIN_S = 1.0
 Found = TypeVar("Found")
@@ -90,7 +91,7 @@ class FleetHooks:
         self._keeps_trying = keeps_trying
         self._clock = rows.clock
         self._hold = RowHold(taken.key, taken.until_s, 0.0)
-        self.is_sent = False
+        self.is_sent: bool = False
 
     async def reread(self, ctx: CredentialContext, /) -> tuple[RereadOutcome, CredentialContext]:
         outcome, ctx = self._rules.reread(ctx)

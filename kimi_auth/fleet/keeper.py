@@ -8,6 +8,7 @@ up, `in_flight` of all workers together is at least the rate of rotations times 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper", "Limits"]
 
-log = logger("credential")
+log: logging.Logger = logger("credential")
 
 Found = TypeVar("Found")
 
@@ -87,8 +88,8 @@ class Keeper:
         from kimi_auth.wire.loop_clients import LoopClients
 
         clock = clock or SystemClock()
-        self.rows = DueRows(url, home / "kimi-auth" / "store", clock)
-        self.counts = Counts()
+        self.rows: DueRows = DueRows(url, home / "kimi-auth" / "store", clock)
+        self.counts: Counts = Counts()
         self._limits = limits or Limits()
         self._environ = environ
         self._registry = Registry(home)

@@ -49,8 +49,8 @@ class RowStore:
         self._cipher = cipher
         self._spilled = spilled
         self._newest = newest
-        self.nonce = taken.nonce
-        self.drops = False
+        self.nonce: str = taken.nonce
+        self.drops: bool = False
         self.backoff_set: Backoff | None = None
         self.bound: Binding | None = None
         self.mark: tuple[str, RevokedMark] | None = None

@@ -15,7 +15,7 @@ from kimi_auth.support.urls import normal_url
 __all__ = ["BASE_URL", "overriding"]
 
 API_KEY, BASE_URL = "KIMI_API_KEY", "KIMI_BASE_URL"
-MODEL = {
+MODEL: dict[str, str] = {
     "KIMI_MODEL_NAME": "name",
     "KIMI_MODEL_MAX_CONTEXT_SIZE": tr("context size"),
     "KIMI_MODEL_CAPABILITIES": tr("capabilities"),

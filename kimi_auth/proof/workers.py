@@ -61,6 +61,7 @@ class Pool:
             self._idle.append(worker)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
+        """The task of `fn` with these arguments, in the next worker that is free."""
         task = Task[T](self, partial(fn, *args, **kwargs))
         self._waiting.append(task)
         self._send()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bound", "file_of", "keyring", "stored", "told"]
 
-STEPS = {
+STEPS: dict[str, str] = {
     "absent": LOGIN,
     "corrupt": LOGIN,
     "revoked": LOGIN,

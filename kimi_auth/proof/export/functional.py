@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kimi_auth.proof.state import Pair, Process
 
-from .model import Exported, Move, Relation
+from .model import Exported, Move, Position, Relation
 from .relation import IMPOSSIBLE, Branch, Change, Flag, Leaf, Node, Value, Var
 
 __all__ = ["ME", "WORLD", "Writer", "bits"]
@@ -34,7 +34,7 @@ class Writer(ABC):
 
     def __init__(self, model: Exported) -> None:
         self.model = model
-        self.positions = (*model.roots, *model.children)
+        self.positions: tuple[Position, ...] = (*model.roots, *model.children)
         self._changes: dict[str, str] = {}
 
     # --- the spelling -------------------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ class Address:
         except ImportError:
             words = tr("a store in PostgreSQL needs a package that is not installed")
             raise ConfigError(words, hint=install("postgres")) from None
-        text, self.key_files = _without_ours(text)
+        text, key_files = _without_ours(text)
+        self.key_files: dict[str, str] = key_files
         given: dict[str, Any] | None = None
         if text.startswith(SCHEMES):
             with suppress(ProgrammingError, UnicodeError):  # their messages quote the text
@@ -84,7 +85,9 @@ class Address:
                 )
             given["sslmode"] = mode
         self._checks_peer = bool(given.get("requirepeer") or os.environ.get("PGREQUIREPEER"))
-        self.sockets = [host for host, address in zip_longest(self._hosts, addresses, fillvalue="") if not address]
+        self.sockets: list[str] = [
+            host for host, address in zip_longest(self._hosts, addresses, fillvalue="") if not address
+        ]
         if refused := next(filter(None, map(self.refused_socket, self.sockets)), None):
             raise refused
         self.parameters: dict[str, Any] = _AS_IS | given | {"client_encoding": "utf8"}

@@ -134,10 +134,10 @@ class DueRows:
     properties blocks, and raises StorageError; none is for an event loop. Raises ConfigError."""
 
     def __init__(self, url: str, folder: Path | None, clock: Clock) -> None:
-        self.address = Address(url)
+        self.address: Address = Address(url)
         self._line: Line = line_of(self.address, clock)
         self._folder = folder
-        self.cipher = Cipher(self.address)
+        self.cipher: Cipher = Cipher(self.address)
 
     @property
     def clock(self) -> Clock:
@@ -216,6 +216,7 @@ class DueRows:
         return row
 
     def look(self, key: str) -> Row:
+        """The row as it is now; for a login that this worker has taken. Raises StorageError."""
         (found,) = self._line.ask(sql.LOOK, {"key": key})
         return _row(found)
 
