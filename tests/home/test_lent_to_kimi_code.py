@@ -41,7 +41,9 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
     def chat(call: Call) -> Answer | None:
         began_s.append(time.monotonic())
         is_long_enough = began_s[-1] - began_s[0] >= TURN_S
-        return None if is_long_enough else tool_call("Bash", {"command": "sleep 4; env", "description": "wait"})
+        # No two calls are alike: kimi-code ends a turn after twelve that are.
+        wait = f"sleep 4; env; echo {len(began_s)}"
+        return None if is_long_enough else tool_call("Bash", {"command": wait, "description": "wait"})
 
     stage.chat = chat
     stage.environ |= {"NODE": str(npm.tool("node")), "KIMI": str(PROGRAM), "HIDDEN": str(hidden)}

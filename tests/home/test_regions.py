@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -60,7 +62,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def asks(tmp_path: Path, proxy: Proxy) -> Callable[..., list[str]]:
-    """Runs a command until it wants to reach its first host (or ends); the hosts."""
+    """Runs a command until it wants to reach a host, `host` where one is named, or ends; the hosts that it asked for."""
     if lack := npm.KIMI_CODE.missing():
         unavailable(*lack)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "KIMI_"))}
@@ -69,7 +71,7 @@ def asks(tmp_path: Path, proxy: Proxy) -> Callable[..., list[str]]:
     environ |= {"KIMI_DISABLE_TELEMETRY": "1", "NO_PROXY": "", "no_proxy": ""}
     programs = {"kimi": [str(npm.tool("node")), str(PROGRAM)], "kimi-auth": [sys.executable, "-m", "kimi_auth"]}
 
-    def run(program: str, *args: str) -> list[str]:
+    def run(program: str, *args: str, host: str = "") -> list[str]:
         proxy.asked.clear()
         child = subprocess.Popen(
             [*programs[program], *args],
@@ -79,9 +81,18 @@ def asks(tmp_path: Path, proxy: Proxy) -> Callable[..., list[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
-        until(lambda _: bool(time.sleep(0.05)) or bool(proxy.asked) or child.poll() is not None, "a request")
-        child.kill()
+        until(
+            lambda _: (
+                bool(time.sleep(0.05))
+                or (host in proxy.asked if host else bool(proxy.asked))
+                or child.poll() is not None
+            ),
+            "a request",
+        )
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # children of its own hold its pipes
         heard(child)
         return sorted(set(proxy.asked))
 
@@ -108,6 +119,7 @@ def test_where_its_login_lies(asks: Callable[..., list[str]], tmp_path: Path) ->
         parts.store.put(Token("access-1", "refresh-1", time.time() + 900, 900.0, "kimi-code"))
     record = home / "credentials" / HERE
     assert record.is_file()
-    assert "api.kimi.ai:443" in asks("kimi", "-p", "hello")
+    api = "api.kimi.ai:443"
+    assert api in asks("kimi", "-p", "hello", host=api)
     record.rename(record.with_name("kimi-code.json"))
-    assert "api.kimi.ai:443" not in asks("kimi", "-p", "hello")
+    assert api not in asks("kimi", "-p", "hello", host=api)
