@@ -247,6 +247,7 @@ def test_a_replica_that_ends_takes_its_sign_in_along(make_world: Callable[..., W
 
 
 @pytest.mark.prove
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_fifty_people(make_world: Callable[..., World]) -> None:
     """50 people sign in and use it across rotations of 4-s tokens while each replica is killed in turn and restarted: every

@@ -78,6 +78,7 @@ class Scene:
 
 
 @pytest.mark.prove
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_there_and_back_under_load(tmp_path: Path, postgres: Cluster) -> None:
     """Four processes renew as fast as they can; a move is killed before each of its writes, and finished. Never two stores

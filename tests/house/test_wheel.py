@@ -121,7 +121,8 @@ def test_installed_without_the_emulator(installed: Environment) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("version", PYTHONS)
 def test_every_python(version: str, dist: Path, tmp_path: Path, outside: dict[str, str]) -> None:
-    """Every supported Python that is here runs the wheel, draws the same bytes, and passes the tests of the inner rooms."""
+    """Every supported Python that is here runs the wheel and draws the same bytes; each but this one, for which `make test` shows
+    it, passes the tests of the inner rooms."""
     python = find_python(version, outside)
     if python is None:
         pytest.skip(f"there is no Python {version} that starts")
@@ -130,6 +131,8 @@ def test_every_python(version: str, dist: Path, tmp_path: Path, outside: dict[st
     for made in ("machines", "diagrams"):
         shutil.copytree(CHECKOUT / made, environment.folder / made)
     assert environment.run("python", "-m", "kimi_auth.review.diagram", "--check", "diagrams") == ""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return
     shutil.copytree(
         CHECKOUT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("node_modules", "__pycache__")
     )
