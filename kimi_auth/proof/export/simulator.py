@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from .model import Exported
+from .programs import ended
 from .quint import MODULE, quint
 
 __all__ = ["QuintFailed", "Simulated", "simulated"]
@@ -39,16 +40,8 @@ def simulated(model: Exported, command: tuple[str, ...], *, samples: int, steps:
         file = Path(folder) / f"{MODULE}.qnt"
         file.write_text(quint(model), encoding="utf-8")
         bounds = ("--max-samples", str(samples), "--max-steps", str(steps))
-        done = subprocess.run(
-            [*command, "run", str(file), "--backend", "typescript", "--seed", SEED, "--invariant", "holds", *bounds],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        fixed = ("--backend", "typescript", "--seed", SEED, "--invariant", "holds")
+        done = ended([*command, "run", str(file), *fixed, *bounds], folder, PATIENCE_S)
     return _found(done, time.perf_counter() - began_s, steps)
 
 

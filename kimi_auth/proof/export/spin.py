@@ -16,6 +16,7 @@ from typing import NamedTuple
 from kimi_auth.proof.rules import RULES
 
 from .model import Exported
+from .programs import ended
 from .promela import STORY, promela, rule_number
 
 __all__ = ["Compiled", "Found", "SpinFailed", "compiled", "missing_tool"]
@@ -123,17 +124,8 @@ def _story(told: str) -> Iterator[str]:
 
 
 def _said(where: Path, *command: str, **variables: str) -> str:
-    done = subprocess.run(
-        command,
-        cwd=where,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **variables}
+    done = ended(command, where, PATIENCE_S, environ)
     _failed(command, done)
     return done.stdout
 

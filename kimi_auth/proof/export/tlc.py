@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from .model import Exported
+from .programs import ended
 from .tla import MODULE, config_of, tla
 
 __all__ = ["Found", "TlcFailed", "has_java", "run"]
@@ -47,16 +47,8 @@ def run(model: Exported, jar: Path, rules: Iterable[str] = ()) -> Found:
         (where / f"{MODULE}.cfg").write_text(config_of(rules), encoding="utf-8")
         # One worker: with more, the first counterexample need not be a shortest one.
         tool = ("java", "-XX:+UseSerialGC", f"-Djava.io.tmpdir={where}", "-cp", str(jar), "tlc2.TLC")
-        done = subprocess.run(
-            [*tool, "-deadlock", "-workers", "1", "-metadir", str(where / "states"), MODULE],
-            cwd=where,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        bounds = ("-deadlock", "-workers", "1", "-metadir", str(where / "states"))
+        done = ended([*tool, *bounds, MODULE], where, PATIENCE_S)
     return _found(done.stdout, done.stderr, time.perf_counter() - began_s)
 
 
