@@ -27,7 +27,7 @@ def test_a_minute(tmp_path: Path, measured: Callable[[str], None]) -> None:
     assert len(soak.kills) == 12
     assert soak.done["logout"] == soak.done["login"] == 2
     assert {call.kind for call in soak.calls} == set(KINDS)
-    assert soak.exchanges > 2  # one after each logout at least; how many more depends on the machine
+    assert soak.exchanges > 10
     measured(f"a soak of one minute, seed {SEED}: {said[1]}; {said[2]}; {said[-2]}")
 
 
