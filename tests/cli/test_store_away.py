@@ -11,7 +11,7 @@ from servers.postgres import Cluster
 
 from kimi_auth.cli.completion import complete_accounts
 from kimi_auth.session import Session
-from kimi_auth.store.postgres import PostgresStore, sql
+from kimi_auth.store.postgres import PostgresStore
 
 Run = Callable[..., Any]
 
@@ -21,12 +21,7 @@ SAID = "cannot be reached"
 @pytest.fixture
 def database(postgres: Cluster) -> str:
     """The name of a database that no other test has."""
-    name = postgres.new_key().replace("oauth/test-", "away_")
-    postgres.ask(f"CREATE DATABASE {name}")
-    with postgres.admin(dbname=name) as admin:
-        admin.execute(sql.SCHEMA)
-        admin.execute(sql.ROLES)
-    return name
+    return postgres.new_database()
 
 
 @pytest.fixture

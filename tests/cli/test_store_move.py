@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from servers.postgres import Cluster, key_files
 
-from kimi_auth.store.postgres import sql
 from kimi_auth.store.postgres.encryption import is_sealed
 
 Run = Callable[..., Any]
@@ -18,12 +17,7 @@ Run = Callable[..., Any]
 @pytest.fixture
 def database(postgres: Cluster) -> str:
     """The address of a database that no other test has."""
-    name = postgres.new_key().replace("oauth/test-", "moved_")
-    postgres.ask(f"CREATE DATABASE {name}")
-    with postgres.admin(dbname=name) as admin:
-        admin.execute(sql.SCHEMA)
-        admin.execute(sql.ROLES)
-    return postgres.url(database=name)
+    return postgres.url(database=postgres.new_database())
 
 
 @pytest.fixture

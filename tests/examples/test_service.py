@@ -19,7 +19,6 @@ from house.installed import installed
 from house.patience import NO_LIMIT_S, PATIENCE_S, OwnTime, ended
 from servers.postgres import Cluster
 
-from kimi_auth.store.postgres import sql
 from kimi_auth.testing.emulator import Emulator
 
 FOLDER = Path(__file__).parents[2] / "examples" / "service"
@@ -109,11 +108,7 @@ def make_world(service_python: str, postgres: Cluster, home: Path, tmp_path: Pat
 
         def make(**settings: object) -> World:
             emulator = stack.enter_context(Emulator(approve="page", interval_s=1, **settings))  # type: ignore[arg-type]
-            database = postgres.new_key().replace("oauth/test-", "service_")
-            postgres.ask(f"CREATE DATABASE {database}")
-            with postgres.admin(dbname=database) as admin:
-                for statement in (sql.SCHEMA, sql.ROLES, (FOLDER / "tables.sql").read_text("utf-8")):
-                    admin.execute(statement)
+            database = postgres.new_database((FOLDER / "tables.sql").read_text("utf-8"))
             kept = {name: os.environ[name] for name in ("PATH",)}
             environ = kept | emulator.env | {"HOME": str(home), "KIMI_AUTH_STORE": postgres.url(database=database)}
             environ.pop("KIMI_SHARE_DIR", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ from servers.postgres import Cluster
 
 from fleet.stage import Stage, Worker
 from kimi_auth.store import Snapshot
-from kimi_auth.store.postgres import PostgresStore, sql
+from kimi_auth.store.postgres import PostgresStore
 
 __all__ = ["OTHER_HOST", "DatabaseStage"]
 
-NUMBERS = itertools.count(1)
 OTHER_HOST = {"boot_id": "another-host"}
 """Options of a process on another host: its kernel knows nothing of our processes."""
 
@@ -27,11 +25,7 @@ class DatabaseStage(Stage):
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         super().__init__(folder)
         self.cluster = cluster
-        self.database = f"stage_{next(NUMBERS)}"
-        cluster.ask(f"CREATE DATABASE {self.database}")
-        with cluster.admin(dbname=self.database) as admin:
-            admin.execute(sql.SCHEMA)
-            admin.execute(sql.ROLES)
+        self.database = cluster.new_database()
         self.store = PostgresStore(self.url(), "oauth/kimi-code")
         self.environ = {"KIMI_AUTH_STORE": self.url()}
 

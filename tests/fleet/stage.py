@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from house.environments import unmeasured
 from house.patience import NO_LIMIT_S, PATIENCE_S, TICK_S, OwnTime, ended, joined
 
 from kimi_auth.clock import SystemClock
@@ -358,7 +359,7 @@ class Stage:
         if fleet:
             options["go"] = self._read_end
             pass_fds = (*pass_fds, self._read_end)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        environ = unmeasured()
         errors = self.folder / f"worker-{len(self.workers)}.stderr"
         with errors.open("wb") as stderr:
             process = subprocess.Popen(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from house.environments import unmeasured
 
 from fleet.stage import PATIENCE_S, Stage
 from kimi_auth.testing.emulator.records import fingerprint
@@ -86,7 +87,7 @@ def container(stage: Stage, command: list[str], name: str, gate: int, library: P
     """Three processes in a container of their own, which see the folder under another name and begin when `gate` ends."""
     inside = stage.folder / name / "share"
     inside.mkdir(parents=True, exist_ok=True)
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    environ = unmeasured()
     return subprocess.Popen(
         [*command, "sh", "-c", CONTAINER],
         stdin=gate,

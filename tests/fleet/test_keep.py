@@ -25,7 +25,7 @@ from servers.postgres import Cluster, key_files
 
 from kimi_auth.fleet import Keeper, Limits
 from kimi_auth.store import Backoff, Binding
-from kimi_auth.store.postgres import PostgresStore, sql
+from kimi_auth.store.postgres import PostgresStore
 from kimi_auth.store.postgres.encryption import is_sealed
 from kimi_auth.token import Token, fingerprint
 
@@ -117,11 +117,7 @@ class Table:
 
     def __init__(self, cluster: Cluster, home: Path, server: Server) -> None:
         self.cluster, self.home, self.server = cluster, home, server
-        self.database = cluster.new_key().replace("oauth/test-", "kept_")
-        cluster.ask(f"CREATE DATABASE {self.database}")
-        with cluster.admin(dbname=self.database) as admin:
-            admin.execute(sql.SCHEMA)
-            admin.execute(sql.ROLES)
+        self.database = cluster.new_database()
         self.url = cluster.url(database=self.database)
         self.environ = {"KIMI_CODE_OAUTH_HOST": server.url, "KIMI_SHARE_DIR": str(home), "KIMI_AUTH_STORE": self.url}
 

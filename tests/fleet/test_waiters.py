@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
+from house.environments import unmeasured
 
 from fleet.invariants import violations
 from fleet.stage import Stage
@@ -79,7 +79,7 @@ def test_every_waiter_is_served(stage: Stage, measured: Callable[[str], None], n
 def test_every_command_is_served(stage: Stage, measured: Callable[[str], None], name: str, count: int) -> None:
     """The same with `kimi-auth token`, as a shell starts it: exit status 0, and one token on all their outputs."""
     row = arrange(stage, name)
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+    environ = unmeasured()
     environ |= {**stage.emulator.env, "KIMI_SHARE_DIR": str(stage.share_dir)}
     began_s = time.monotonic()
     commands = [

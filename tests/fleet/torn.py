@@ -9,7 +9,6 @@ with Torn(folder) as torn:
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -20,6 +19,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
+
+from house.environments import unmeasured
 
 from fleet.killed import RANDOM
 from kimi_auth.models.tomltext import diff, edited
@@ -179,7 +180,7 @@ class Torn:
 
     def __enter__(self) -> Self:
         self.emulator.__enter__()
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        environ = unmeasured()
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(WORKER)],
             stdin=subprocess.PIPE,

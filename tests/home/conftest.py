@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from house import npm
+from house.environments import unmeasured
 from house.patience import heard
 from servers.fixtures import unavailable
 
@@ -21,7 +22,7 @@ class Program:
     """A child that obeys lines. `ask` waits for the answer, `tell` does not."""
 
     def __init__(self, command: list[str], cwd: Path) -> None:
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+        environ = unmeasured()
         self.process = subprocess.Popen(
             command,
             cwd=cwd,

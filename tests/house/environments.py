@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def run(command: list[str], environ: dict[str, str], folder: Path, status: int =
     done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == status, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def unmeasured(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """`environ` for a child that no coverage is measured in: the measure loads modules, from wherever PYTHONPATH says."""
+    return {name: value for name, value in environ.items() if not name.startswith("COV")}
 
 
 def find_python(version: str, environ: dict[str, str]) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import kimi_auth
+from house.environments import unmeasured
 from kimi_auth.cli import demo
 from kimi_auth.support import children
 
@@ -73,9 +74,7 @@ def test_the_current_directory_is_not_imported_from(
     """The emulator answers --help in a directory full of stand-ins, none of which runs."""
     monkeypatch.chdir(hostile)
     command = children.python_command("kimi_auth.testing.emulator", "--help")
-    # What measures coverage in child processes imports before our code runs, from wherever PYTHONPATH says.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    assert "--share-dir" in output(command, hostile, {**environ, "PYTHONPATH": path})
+    assert "--share-dir" in output(command, hostile, unmeasured() | {"PYTHONPATH": path})
     assert not (tmp_path / "ran").exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from house.environments import CHECKOUT, PYTHONS, find_python
+from house.environments import CHECKOUT, PYTHONS, find_python, unmeasured
 from kimi_auth.testing.emulator import Emulator
 
 MEASURE = """
@@ -122,9 +121,8 @@ def all_modules(action: str, *argv: str) -> set[str]:
         "import atexit, sys; atexit.register(lambda: print('loaded:', *sys.modules, file=sys.stderr))\nimport runpy\n"
     )
     command = [sys.executable, "-c", told + action, *argv]
-    # What measures coverage in child processes loads modules of its own.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    environ = {name: value for name, value in kept.items() if name != "KIMI_AUTH_EDGES"}  # a recorder has looks walked
+    environ = unmeasured()
+    environ.pop("KIMI_AUTH_EDGES", None)  # a recorder has looks walked
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("loaded:")[2].split())

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from house.environments import unmeasured
 
 import kimi_auth.machine
 from kimi_auth.machine import Library, Machine, SpecError, digest, library, spec
@@ -264,7 +265,7 @@ def test_the_machines_are_found(tmp_path: Path, texts: dict[str, str], zipped: b
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(content)
     # Coverage of the copies would be counted as missing.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    environment = unmeasured()
     environment |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],

@@ -87,16 +87,25 @@ class Cluster:
 
     def make_tables(self) -> None:
         """The schema, the roles, and a login role for each: `renewer`, `reader`."""
-        with self.admin() as admin:
-            admin.execute(sql.SCHEMA)
-            admin.execute(sql.ROLES)
-            for name in ("renewer", "reader"):
-                admin.execute(f"CREATE ROLE {name} LOGIN IN ROLE kimi_auth_{name}")
+        roles = (f"CREATE ROLE {name} LOGIN IN ROLE kimi_auth_{name}" for name in ("renewer", "reader"))
+        self._prepare("postgres", *roles)
 
     def new_key(self) -> str:
         """A key that no other test has."""
         self._keys += 1
         return f"oauth/test-{self._keys}"
+
+    def new_database(self, *statements: str) -> str:
+        """The name of a database that no other test has, prepared as `store init` does it; then `statements`."""
+        name = self.new_key().replace("oauth/test-", "database_")
+        self.ask(f"CREATE DATABASE {name}")
+        self._prepare(name, *statements)
+        return name
+
+    def _prepare(self, database: str, *statements: str) -> None:
+        with self.admin(dbname=database) as admin:
+            for statement in (sql.SCHEMA, sql.ROLES, *statements):
+                admin.execute(statement)
 
     def start(self) -> None:
         """Starts the server, and returns when it answers."""

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from house.environments import unmeasured
 from house.patience import met
 
 from kimi_auth import Session
@@ -110,9 +111,9 @@ def test_the_fast_lane_loads_next_to_nothing(environ: dict[str, str]) -> None:
         "import sys; sys.argv = ['kimi-auth', 'token']; from kimi_auth.__main__ import main; status = main();"
         "print(sorted({'socket','json','asyncio','httpx','typer','kimi_auth.session','http'} & set(sys.modules)), status, file=sys.stderr)"
     )
-    # What measures coverage in child processes loads modules of its own.
-    environ = {name: value for name, value in environ.items() if not name.startswith("COV")}
-    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=unmeasured(environ), capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[] 0"
 
 

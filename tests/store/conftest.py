@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from house.environments import unmeasured
 from servers.postgres import Cluster, key_files
 
 from kimi_auth.clock import SystemClock
@@ -216,5 +217,5 @@ def linked(tmp_path: Path, file_store: FileStore) -> Path:
 @pytest.fixture
 def child_environment() -> dict[str, str]:
     """For a Python that imports what this one does. It measures no coverage: killed, it would leave half a file of it."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    kept = unmeasured()
     return kept | {"PYTHONPATH": os.pathsep.join(sys.path)}
