@@ -20,6 +20,7 @@ from kimi_auth.cli.opening import components_of
 from kimi_auth.clock import SystemClock
 from kimi_auth.components import Components
 from kimi_auth.credential.ports import token_from
+from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import ConfigError, KimiAuthError, NoSuchAccount, StorageError
 from kimi_auth.session import Session
 from kimi_auth.store import Claim
@@ -346,6 +347,9 @@ class TestLoop:
                 way.flow()
 
             asyncio.run(life())
+            assert (
+                drain()
+            )  # calls go on after their callers: without the database they would last, and the next fork waits for them
             assert all(patience_s <= 0.03 for thread, patience_s in asked if thread is threading.main_thread())
             world.store.close()
 

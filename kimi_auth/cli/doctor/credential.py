@@ -49,7 +49,7 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
         evidence, step = error.message, addressed(error, sign_in_command(session.platform)).hint
     elif found.state == "usable" and not isinstance(error, SignInEnded):
         step = ""
-    elif step and error is not None and not stuck(found):
+    elif _says_error(found) and error is not None:
         evidence = (
             error.message
             if found.location.removeprefix("the file ") in error.message
@@ -58,6 +58,14 @@ def stored(session: Session, found: Status) -> Iterator[Check]:
         if found.state == "corrupt" and not isinstance(error, CorruptCredential):
             evidence, step = error.message, _readable(session) or error.hint
     yield Check(tr("credential"), evidence, step)
+
+
+def _says_error(found: Status) -> bool:
+    """Whether `stored` gives the error as its evidence, and not the state."""
+    if isinstance(found.error, WrongIssuer):
+        return True
+    is_finding = found.state in STEPS and (found.state != "usable" or isinstance(found.error, SignInEnded))
+    return found.error is not None and is_finding and not stuck(found)
 
 
 def bound(session: Session, found: Status) -> Iterator[Check]:
@@ -79,9 +87,9 @@ def told(session: Session, found: Status) -> Iterator[Check]:
     mode = _mode(session)
     if found.state == "corrupt" and mode is not None and not mode & stat.S_IRUSR:
         return  # said by `stored`
-    said = [check.evidence for check in stored(session, found)]
+    said = found.error.message if found.error is not None and _says_error(found) else ""
     for finding in components_of(session).store.examine():
-        if not any(finding.evidence in evidence for evidence in said):
+        if finding.evidence not in said:
             yield Check(*finding)
 
 
