@@ -49,10 +49,12 @@ def state_words(found: Status) -> str:
 
 
 def tone(found: Status) -> str:
+    """The style in which the state is printed, in rich's words: an error is red whatever the state."""
     return "bold red" if status_error(found) else TONES.get(found.state, "bold red")
 
 
 def lasts(found: Status) -> str:
+    """How long the access token still holds, or since when it does not."""
     if not found.left_s:
         ago_s = time.time() - found.expires_at_s
         is_dated = found.store_error is not None and found.expires_at_s > 0 and ago_s >= 0
@@ -69,6 +71,7 @@ def is_too_long(found: Status) -> bool:
 
 
 def renewal(found: Status) -> str:
+    """When the access token is next renewed, or why it never is."""
     if not found.renewable:
         return tr("never: the record has no refresh token, so the login ends with this token")
     if isinstance(found.error, SignInEnded):

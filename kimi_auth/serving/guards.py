@@ -177,10 +177,6 @@ class SlowDown:
             self._wrong.popitem(last=False)
         return float(min(self.MOST_S, self.FIRST_S * 2.0 ** min(count - 1, 10)))
 
-    def forgive(self, source: str) -> None:
-        """A right secret of `source` came: it starts again."""
-        self._wrong.pop(source, None)
-
     async def wait(self, source: str, now_s: float) -> None:
         """Counts one wrong secret, and waits before its refusal may be sent."""
         delay_s = self.delay_s(source, now_s)
