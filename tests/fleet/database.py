@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from house.patience import NO_LIMIT_S
 from servers.postgres import Cluster
 
 from fleet.stage import Stage, Worker
@@ -44,7 +45,7 @@ class DatabaseStage(Stage):
 
     @property
     def snapshot(self) -> Snapshot:
-        self.store.look(60.0)
+        self.store.look(NO_LIMIT_S)
         return self.store.read()
 
     def row(self, columns: str) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ def ghost(stage: Stage, *steps: str, pid: int = 1, at_s: float = 0.0, result: Re
 def refresh(stage: Stage, token: Token) -> httpx.Response:
     """A client that knows no rules."""
     form = {"client_id": CLIENT_ID, "grant_type": "refresh_token", "refresh_token": token.refresh_token}
-    with httpx.Client(trust_env=False, verify=False) as http:
+    with httpx.Client(trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         return http.post(f"{stage.emulator.base_url}/api/oauth/token", data=form)
 
 
