@@ -247,7 +247,7 @@ def test_which_bearers_are_tried(
     assert bool(found.models) is (kind is None)
 
 
-def test_weather_is_no_reason_for_another_bearer(api: Any) -> None:
+def test_a_transient_error_is_no_reason_for_another_bearer(api: Any) -> None:
     """Only a 401 says anything about a bearer; neither a renewal nor the key is spent on anything else."""
     api.answer = (503, {}, b"")
     source = Source(api, "good", "newer")

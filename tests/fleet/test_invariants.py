@@ -65,7 +65,7 @@ def dropped_by_a_living_process(stage: Stage) -> None:
 def refused_by_mistake(stage: Stage) -> None:
     stage.sign_in("expired")
     with stage.store.locked(NO_LIMIT_S):
-        stage.store.mark_revoked(stage.snapshot.fp, RevokedMark(1.0, "bad weather"))
+        stage.store.mark_revoked(stage.snapshot.fp, RevokedMark(1.0, "invalid_grant"))
 
 
 def vanished(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,15 @@ def test_each_rule(words: ModuleType, write: Callable[[str, str], Path], text: s
 def test_neighbours_are_allowed(words: ModuleType, write: Callable[[str, str], Path], text: str) -> None:
     """Standard terms and words that contain a retired one are not findings."""
     assert list(words.check(write("docs/a.md", f"It is {text}.\n"), RULES, [])) == []
+
+
+def test_no_test_is_named_after_the_weather() -> None:
+    """Functions, parameters and tables of the tests say which error is meant; `weather` and `trouble` are in none of their names."""
+    names = re.compile(r"(?m)^ *(?:async )?def (\w*(?:weather|trouble)\w*)|^(\w*(?:WEATHER|TROUBLE)\w*)\b.* = ")
+    files = (CHECKOUT / "tests").rglob("*.py")
+    assert [(file.name, *found) for file in files for found in names.findall(file.read_text("utf-8"))] == []
+    assert names.findall("def test_in_trouble(") == [("test_in_trouble", "")]
+    assert names.findall("IN_WEATHER: Any = 1") == [("", "IN_WEATHER")]
 
 
 def test_code_is_no_text(words: ModuleType, write: Callable[[str, str], Path]) -> None:
