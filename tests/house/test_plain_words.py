@@ -122,8 +122,8 @@ def test_neighbours_are_allowed(words: ModuleType, write: Callable[[str, str], P
     assert list(words.check(write("docs/a.md", f"It is {text}.\n"), RULES, [])) == []
 
 
-def test_no_test_is_named_after_the_weather() -> None:
-    """Functions, parameters and tables of the tests say which error is meant; `weather` and `trouble` are in none of their names."""
+def test_names_of_tests_are_plain() -> None:
+    """Functions and tables of the tests name the error that they are about."""
     names = re.compile(r"(?m)^ *(?:async )?def (\w*(?:weather|trouble)\w*)|^(\w*(?:WEATHER|TROUBLE)\w*)\b.* = ")
     files = (CHECKOUT / "tests").rglob("*.py")
     assert [(file.name, *found) for file in files for found in names.findall(file.read_text("utf-8"))] == []

@@ -136,7 +136,7 @@ def _by_progress(seconds: ast.expr) -> bool:
 
 
 def _reads_as_seconds(value: ast.expr) -> bool:
-    """A number, a name that ends in _s or is `timeout`, and what is reckoned with them."""
+    """A number, a name that ends in _s or is `timeout`, and arithmetic on them."""
     if isinstance(value, ast.Constant):
         return isinstance(value.value, (int, float)) and not isinstance(value.value, bool)
     if isinstance(value, (ast.Name, ast.Attribute)):
