@@ -174,6 +174,6 @@ def _one_word(words: list[str], usage: str) -> str:
 
 
 def no_words(words: list[str]) -> None:
-    """A command of `serve` without arguments was given `words`: Usage names the first."""
+    """A command of `serve` that takes no arguments got some: Usage names the first."""
     if words:
         raise Usage(tr("{word} is not understood", word=ascii(words[0])[:80]), hint=tr("see: kimi-auth serve --help"))

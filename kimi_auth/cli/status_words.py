@@ -49,7 +49,7 @@ def state_words(found: Status) -> str:
 
 
 def tone(found: Status) -> str:
-    """The style in which the state is printed, in rich's words: an error is red whatever the state."""
+    """The style of rich in which the state is printed: an error is red whatever the state."""
     return "bold red" if status_error(found) else TONES.get(found.state, "bold red")
 
 

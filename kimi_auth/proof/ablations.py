@@ -23,6 +23,7 @@ from .left_out import (
     closes_any,
     closes_none,
     edges,
+    ends_at_a_signal,
     from_memory,
     install_any,
     instead,
@@ -154,6 +155,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         hooks={"clear_sidecars": sidecars_of_the_record},
     ),
     Ablation("protection from cancellation", frozenset({"I2"}), cancel=torn),
+    Ablation("signals wait until the pair is staged", frozenset({"I2"}), cancel=ends_at_a_signal),
     Ablation(
         "logout under the lock", frozenset({"I6"}), UNLOCKED, hooks={"hold_credential_to_sign_out": always("acquired")}
     ),

@@ -18,6 +18,7 @@ from .effects import (
     installed,
     is_incomplete,
     lock_bit,
+    orphaned,
     pair_at,
     swept,
     with_pair,
@@ -180,6 +181,14 @@ def torn(config: Config, shared: Shared, process: Process, activity: str) -> Eff
     broken = ("I2",) if process.marks & UNSAVED else ()
     torn = closed(config, given_up(config, shared, process), process)
     return Effect("", torn, idle(process), "is cancelled in the middle", broken=broken)
+
+
+def ends_at_a_signal(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
+    """The default action of SIGTERM, SIGHUP or SIGINT, while the process holds an answer that is not on disk."""
+    if not process.marks & UNSAVED:
+        return None
+    dead = orphaned(config, given_up(config, shared, process), process)
+    return Effect("", dead, idle(process), "is ended by a signal before the pair is staged", broken=("I2",))
 
 
 # --- machines with a part left out ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.credential import adoption
 from kimi_auth.errors import ConfigError
@@ -82,7 +83,7 @@ def test_a_record_without_issuer_goes_to_no_other_host(
     age(-5.0)
     drop_key()
     if not bound:
-        with store.locked(5):
+        with store.locked(NO_LIMIT_S):
             store.bind(None)
     before = store.path.read_bytes()
     monkeypatch.setenv("KIMI_CODE_OAUTH_HOST", evil.oauth_host)
@@ -122,13 +123,13 @@ def test_adopt_is_the_way_out(
         case "unreadable":
             (share_dir / "credentials" / "kimi-code.issuer").write_text("{")
         case "both elsewhere":
-            with store.locked(5):
+            with store.locked(NO_LIMIT_S):
                 store.put(
                     Token(token.access_token, token.refresh_token, token.expires_at_s, 900, issuer="https://x.example")
                 )
                 store.bind(Binding("https://x.example"))
     fp = store.read().fp
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.mark_revoked("0" * 16, RevokedMark(1.0))
     assert kimi("token").status == 9
     said = kimi("adopt", "--issuer", emulator.oauth_host + "/", "--json")
@@ -243,7 +244,7 @@ def test_a_login_elsewhere_takes_the_binding_along(
         assert store.binding() == Binding(other.oauth_host)
         assert kimi("token", "--refresh").status == 0
         assert kimi("logout").status == 0
-        with store.locked(5):
+        with store.locked(NO_LIMIT_S):
             store.bind(Binding("https://x.example"))
         assert kimi("login").status == 0
         assert kimi("token", "--refresh").status == 0
@@ -256,7 +257,7 @@ def test_doctor_says_who_knows(kimi: Run, drop_key: Run, store: FileStore) -> No
     assert "according to the record and its binding" in kimi("doctor").out
     drop_key()
     assert "according to its binding; another program wrote the record" in kimi("doctor").out
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.bind(Binding(""))
     said = kimi("doctor", "--json")
     (finding,) = [check for check in said.json["checks"] if check["verdict"] == "finding"]
@@ -272,7 +273,7 @@ def test_adopt_waits_for_the_lock_and_says_who_has_it(
     kimi("login")
     before = store.binding()
     monkeypatch.setattr(adoption, "LOCK_PATIENCE_S", 0.0)
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         said = kimi("adopt", "--issuer", BUILT_IN)
     assert said.status == 8
     assert "holds the lock" in said.err

@@ -626,7 +626,7 @@ def test_status_tells_of_a_rejected_token(kimi: Run, store: FileStore) -> None:
     kimi("login")
     token = kimi("token").out
     now_s, fp = SystemClock().wall_s(), store.read().fp
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.set_backoff(Backoff(rejected_fp=fp, rejected_at_s=now_s - 90, forced=2, forced_retry_at_s=now_s + 600))
     said = kimi("status")
     assert said.status == 0

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S, met, until
 
 from kimi_auth import renewal
 from kimi_auth.advisory import renew_if_due, successor_of
@@ -59,7 +61,7 @@ class HeldServer:
 
     def refresh(self, refresh_token: str) -> Any:
         self.arrived.set()
-        assert self.gate.wait(LONG_S)
+        met(self.gate)
         return self._refresh(refresh_token)
 
 
@@ -79,7 +81,7 @@ def due(kimi: Run, age: Run) -> Token:
 
 
 def program(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*KIMI_AUTH, *args], capture_output=True, text=True, check=False, timeout=LONG_S, **options)
+    return subprocess.run([*KIMI_AUTH, *args], capture_output=True, text=True, check=False, **options)
 
 
 def renewing(store: FileStore) -> int:
@@ -94,19 +96,24 @@ def ended(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        assert select.select([descriptor], [], [], LONG_S)[0], f"process {pid} does not end"
+        until(lambda tick_s: select.select([descriptor], [], [], tick_s)[0], f"the end of process {pid}")
     finally:
         os.close(descriptor)
 
 
 def until_renewed(store: FileStore, old: Token) -> Token:
     """The pair that replaces `old` on disk."""
-    for _ in range(6000):
+
+    def renewed(_: float) -> Token | None:
         token = store.read().token
         if token is not None and token.access_token != old.access_token:
             return token
-        threading.Event().wait(0.01)
-    raise AssertionError("nothing was renewed")
+        time.sleep(0.01)
+        return None
+
+    found = until(renewed, "a renewal")
+    assert found is not None
+    return found
 
 
 COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
@@ -126,7 +133,7 @@ def test_no_command_waits_while_a_token_works(
     args, token_in = COMMANDS[command]
     done = program(*args)
     assert (done.returncode, token_in(done.stdout), done.stderr) == (0, due.access_token, "")
-    assert held.arrived.wait(LONG_S)
+    met(held.arrived)
     pid = renewing(store)
     held.gate.set()
     assert until_renewed(store, due).access_token != due.access_token
@@ -139,9 +146,9 @@ def test_no_command_waits_while_a_token_works(
 def test_a_shell_goes_on(due: Token, held: HeldServer, store: FileStore) -> None:
     """Command substitution waits for every writer of the pipe: there is none left."""
     line = ["sh", "-c", 'T=$("$@"); printf "got %s" "$T"', "sh", *KIMI_AUTH, "token"]
-    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=LONG_S)
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert done.stdout == f"got {due.access_token}"
-    assert held.arrived.wait(LONG_S)
+    met(held.arrived)
     pid = renewing(store)
     held.gate.set()
     until_renewed(store, due)
@@ -158,7 +165,7 @@ def test_what_the_process_is(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     extra = os.pipe()
     assert program("token", pass_fds=extra).returncode == 0
-    assert held.arrived.wait(LONG_S)
+    met(held.arrived)
     pid = renewing(store)
     proc = Path(f"/proc/{pid}")
     assert os.getsid(pid) == pid
@@ -181,7 +188,7 @@ def test_what_the_process_is(
 def test_a_signal_waits_for_its_answer(due: Token, held: HeldServer, store: FileStore, number: signal.Signals) -> None:
     """What a service manager or a session's end sends the process tears no renewal."""
     assert program("token").returncode == 0
-    assert held.arrived.wait(LONG_S)
+    met(held.arrived)
     pid = renewing(store)
     os.kill(pid, number)
     held.gate.set()
@@ -193,16 +200,11 @@ def test_run_leaves_no_zombie(due: Token, held: HeldServer, store: FileStore) ->
     """`run` lives as long as its command: what it started beside is reaped when it ends."""
     line = [*KIMI_AUTH, "run", "--", "cat"]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert held.arrived.wait(LONG_S)
+        met(held.arrived)
         pid = renewing(store)
         held.gate.set()
         ended(pid)
-        for _ in range(6000):
-            if not Path(f"/proc/{pid}").exists():
-                break
-            threading.Event().wait(0.01)
-        else:
-            raise AssertionError("it is a zombie of its parent")
+        until(lambda _: not Path(f"/proc/{pid}").exists() or time.sleep(0.01), "its parent's wait for it")
         child.communicate(b"")
     assert child.returncode == 0
 
@@ -291,7 +293,7 @@ def test_where_a_process_lives_on(
 def in_container(*args: str) -> subprocess.CompletedProcess[str]:
     """`kimi-auth` as the first process of a PID namespace of its own."""
     line = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "kimi_auth", *args]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=LONG_S)
+    return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
 def needs_namespaces() -> None:
@@ -350,7 +352,7 @@ def make_due(share_dir: Path) -> Token:
     assert old is not None
     now_s = Session()._components.age_clock.now_s()
     token = Token(old.access_token, old.refresh_token, now_s + DUE_S, 900.0, issuer=old.issuer, scope=old.scope)
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.put(token)
     return token
 

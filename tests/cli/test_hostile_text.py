@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import selection
 from kimi_auth.cli import main
@@ -107,7 +108,7 @@ def evil(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     store = FileStore(share, clock=SystemClock())
     issuer = emulator.oauth_host
     token = Token("access-1", "refresh-1", time.time() + 600, 900.0, issuer=issuer, scope=f"a {NAME}")
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.put(token)
         store.set_backoff(Backoff(retry_at_s=time.time() + 60, failures=2, message=EVIL, code="unreachable"))
     (share / "platforms.toml").write_text(PLATFORM.format(evil=escapes(EVIL), key=escapes(NAME)))
@@ -277,7 +278,7 @@ def test_the_name_of_the_process_that_holds_the_lock(
     monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 0.0)
     monkeypatch.setattr("kimi_auth.credential.adoption.LOCK_PATIENCE_S", 0.0)
     store = FileStore(evil / NAME, clock=SystemClock())
-    with store.locked(5):
+    with store.locked(NO_LIMIT_S):
         store.set_backoff(Backoff())
         store.put(Token("access-1", "refresh-1", time.time() - 5, 900.0, issuer=emulator.oauth_host))
     lock = evil / NAME / "credentials" / "kimi-code.lock"

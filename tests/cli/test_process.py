@@ -68,7 +68,7 @@ def test_no_command_line_has_the_user_code(tmp_path: Path) -> None:
         streams = {"stdin": follower, "stdout": follower, "stderr": follower}
         child = subprocess.Popen([sys.executable, "-c", SCRIPT], env=env, **streams)
         arguments = shown.read_text()  # there when the browser has been started
-        assert server.state.wait_for(lambda state: state.counts["polls"] >= 1, 15)
+        assert server.state.wait_for(lambda state: state.counts["polls"] >= 1, NO_LIMIT_S)
         child.send_signal(signal.SIGTERM)
         child.wait()
         os.close(follower)

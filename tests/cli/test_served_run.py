@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from house.patience import PATIENCE_S
+from house.patience import NO_LIMIT_S, heard
 
 from kimi_auth.cli.served_run import reaching_loopback
 from kimi_auth.clock import SystemClock
@@ -67,7 +67,7 @@ def test_real_sdks(signed_in: Emulator, child: Callable[..., subprocess.Popen[st
     token was refused; no token of the login is among their variables."""
     code = SDKS + "import os\nprint(json.dumps(dict(os.environ)))"
     process = child("--proxy", "--", sys.executable, "-c", code)
-    out, err = process.communicate(timeout=PATIENCE_S * 5)
+    out, err = heard(process)
     assert process.returncode == 0, err
     answers, environ = map(json.loads, out.splitlines())
     assert answers == ["hello there", "hello there", "hello there", "hello there", "kimi-for-coding"]
@@ -118,7 +118,7 @@ def test_the_proxy_ends_with_its_command(signed_in: Emulator, child: Callable[..
     import httpx
 
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/models", trust_env=False)
+        httpx.get(f"{url}/models", trust_env=False, timeout=NO_LIMIT_S)
 
 
 @pytest.mark.parametrize("option", ["--proxy", "--brokered"])
@@ -179,7 +179,7 @@ def test_brokered(
     """The command has a socket and no way to the share directory by its variables; `kimi-auth token` in it answers; its logout
     ends nothing outside; and when it ends its grant is revoked, its socket gone, and the login as it was."""
     process = child("--brokered", "--", sys.executable, "-c", BROKERED, KIMI_API_KEY="", KIMI_API_KEY_LENT="- x 0 0 y")
-    out, err = process.communicate(timeout=PATIENCE_S * 5)
+    out, err = heard(process)
     assert process.returncode == 0, err
     variables, token, logout = json.loads(out)
     assert set(variables) == {"KIMI_AUTH_STORE", "KIMI_CODE_OAUTH_HOST", "KIMI_CODE_BASE_URL"}

@@ -63,7 +63,7 @@ def test_a_signal_that_meets_code_in_c_is_not_lost() -> None:
         watch = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
         del thing
         swallowed.append(f"went on with {watch()}")
-        threading.Event().wait(10)
+        threading.Event().wait()
 
     usual_hook = sys.unraisablehook
     with pytest.raises(Stopped), Signals(print).taken():
@@ -88,7 +88,7 @@ def test_a_signal_does_not_come_again_too_early(monkeypatch: pytest.MonkeyPatch)
         watch = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
         del thing
         assert watch() is None
-        threading.Event().wait(3)
+        threading.Event().wait()
 
     monkeypatch.setattr(threading.Thread, "start", start_slowly)
     with pytest.raises(Stopped), Signals(print).taken():

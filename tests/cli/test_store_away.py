@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 from servers.postgres import Cluster
 
 from kimi_auth.cli.completion import complete_accounts
@@ -85,7 +86,7 @@ def test_the_last_known_end_is_shown(
     store = PostgresStore(
         cluster.url(database="postgres"), "oauth/kimi-code"
     )  # keeps this process's line and its memory
-    store.look(60.0)
+    store.look(NO_LIMIT_S)
     fp = store.read().fp
     cluster.stop("immediate")
     said = kimi("status")

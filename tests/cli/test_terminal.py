@@ -369,14 +369,14 @@ def test_events_of_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
 
 # --- ends --------------------------------------------------------------------------------------------------------------
 
-WEATHER = Unreachable("no network")
+OFFLINE = Unreachable("no network")
 ENDS = {
     "signed_in": [(None, None)],
     "denied": [(None, 6), (AccessDenied("no"), 6)],
-    "expired": [(None, 7), (WEATHER, 7)],
+    "expired": [(None, 7), (OFFLINE, 7)],
     "cancelled": [(None, 130)],
-    "models_pending": [(None, 10), (WEATHER, 10), (ModelsPending("later"), 10)],
-    "failed": [(None, 1), (WEATHER, 5)],
+    "models_pending": [(None, 10), (OFFLINE, 10), (ModelsPending("later"), 10)],
+    "failed": [(None, 1), (OFFLINE, 5)],
 }
 
 

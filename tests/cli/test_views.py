@@ -197,10 +197,10 @@ LONG = "https://auth.example/device?" + "&".join(f"parameter{number}=value{numbe
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("url", [CODE.verification_uri_complete, LONG, "https://a.example/" + "x" * 61])
-@pytest.mark.parametrize("weather", [WAITING, SLOWED, OFFLINE, Notice("warning", "Something " + "long " * 30)])
-def test_nothing_is_cut_short(width: int, height: int, url: str, weather: Notice) -> None:
+@pytest.mark.parametrize("notice", [WAITING, SLOWED, OFFLINE, Notice("warning", "Something " + "long " * 30)])
+def test_nothing_is_cut_short(width: int, height: int, url: str, notice: Notice) -> None:
     """At any size: the whole link, the whole code, the caution; no "…", no line wider than the terminal."""
-    state = told(replace(SHOWN, code=CODE._replace(verification_uri_complete=url)), weather)
+    state = told(replace(SHOWN, code=CODE._replace(verification_uri_complete=url)), notice)
     lines = drawn(state, width=width, height=height)
     assert not [line for line in lines if "…" in line or len(line) > width]
     assert url in "".join(line.strip() for line in lines)

@@ -15,6 +15,7 @@ import anthropic
 import httpx2
 import pytest
 import requests
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import BearerAuth
 from kimi_auth.clients import (
@@ -100,7 +101,7 @@ Fetch = Callable[..., int]
 def by_requests(source: Any, home: str, method: str, url: str, body: Any = None) -> int:
     with requests.Session() as client:
         client.trust_env = False
-        response = client.request(method, url, data=body, auth=RequestsAuth(source, origin=home), timeout=60)
+        response = client.request(method, url, data=body, auth=RequestsAuth(source, origin=home), timeout=NO_LIMIT_S)
         assert response.content == b"said\n"
         return response.status_code
 

@@ -125,7 +125,7 @@ async def test_notice(answer: float | Exception, slice_s: float, looks_at_s: flo
     assert len(seen) == 1
 
 
-async def test_trouble_of_notice_changes_nothing() -> None:
+async def test_an_error_of_notice_changes_nothing() -> None:
     """While the credential's stamp cannot be read, looks come when they are due: neither more nor fewer."""
 
     def notice() -> bool:
@@ -137,7 +137,7 @@ async def test_trouble_of_notice_changes_nothing() -> None:
     assert freshen.called_at_s == [0, 10, 20]
 
 
-async def test_trouble_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """The first of equal sentences is a warning with the next step, the others are details until all is well again; another
     sentence is news."""
     freshen = Freshener(VirtualClock(), [OFFLINE, OFFLINE, NotSignedIn("nobody is signed in"), 5, OFFLINE])
@@ -165,7 +165,7 @@ async def test_a_countdown_is_one_sentence(caplog: pytest.LogCaptureFixture) -> 
     assert len(caplog.records) == 2
 
 
-@pytest.mark.parametrize("bug", [ZeroDivisionError(), OSError("a bare OSError is nobody's weather")])
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), OSError("a bare OSError is no expected failure")])
 async def test_bugs_end_it(bug: Exception) -> None:
     """An exception that is not a KimiAuthError is not swallowed."""
     freshen = Freshener(VirtualClock(), [10, bug])
@@ -187,7 +187,7 @@ async def test_cancellation_ends_it_at_once(where: str) -> None:
         if where == "freshen":
             await asyncio.Event().wait()
         if where == "back-off":
-            raise KimiAuthError("weather")
+            raise KimiAuthError("offline")
         return NEVER_S
 
     keeper = asyncio.create_task(keep(freshen, clock))

@@ -21,7 +21,7 @@ async def main() -> None:
             await session.access_token(refresh=True)
         status = session.status()
         headers = {"Authorization": f"Bearer {await session.access_token()}"}
-        async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=None) as client:
             answer = await client.get(f"{session.api_origin}/models")
         said = {
             "status": answer.status_code,

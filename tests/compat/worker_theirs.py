@@ -29,7 +29,8 @@ async def obey(do: str, manager: OAuthManager) -> dict[str, Any]:
     config = load_config()
     token = load_tokens(REF)
     bearer = manager.get_cached_access_token(KEY) if do == "refresh" else token and token.access_token
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer or 'none'}"}, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {bearer or 'none'}"}
+    async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=None) as client:
         answer = await client.get(os.environ["KIMI_CODE_BASE_URL"] + "/models")
     return {
         "status": answer.status_code,

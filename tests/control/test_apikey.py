@@ -97,7 +97,7 @@ def test_a_key_that_stands_is_left_alone(session: Session, api: Any) -> None:
     assert session.access_token_sync() == "sk-new"
 
 
-TROUBLE: dict[str, tuple[str, Any, type[KimiAuthError], str]] = {
+FAILED_CHECKS: dict[str, tuple[str, Any, type[KimiAuthError], str]] = {
     "refused": ("sk-wrong", None, InvalidKey, "refuses this API key"),
     "empty": ("  \n", None, ConfigError, "not an API key"),
     "not ASCII": ("sk-\u00e9", None, ConfigError, "not an API key"),
@@ -109,8 +109,10 @@ TROUBLE: dict[str, tuple[str, Any, type[KimiAuthError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("key", "answer", "kind", "words"), TROUBLE.values(), ids=TROUBLE)
-def test_trouble(session: Session, api: Any, key: str, answer: Any, kind: type[KimiAuthError], words: str) -> None:
+@pytest.mark.parametrize(("key", "answer", "kind", "words"), FAILED_CHECKS.values(), ids=FAILED_CHECKS)
+def test_a_check_that_fails(
+    session: Session, api: Any, key: str, answer: Any, kind: type[KimiAuthError], words: str
+) -> None:
     """A key that cannot be verified is not stored; the reason is one sentence without the key."""
     api.answer = answer
     report = login(session, key)

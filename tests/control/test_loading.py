@@ -22,7 +22,7 @@ may_end.wait()
 value = 1
 """
 PROGRAM = """
-import asyncio, gc, os, signal, sys, threading
+import asyncio, gc, os, sys
 from kimi_auth.loading import load
 
 began = gc.get_threshold()
@@ -34,7 +34,6 @@ async def main():
         await asyncio.sleep(0)
     child = os.fork()
     if not child:
-        signal.alarm(20)
         import slow
         os._exit(0 if slow.value == 1 and gc.get_threshold() == began and gc.isenabled() else 1)
     await loading

@@ -186,7 +186,7 @@ class OddError(Exception):
     """Something of a back end's own."""
 
 
-TROUBLE: dict[str, tuple[str, BaseException, str]] = {
+FAILURES: dict[str, tuple[str, BaseException, str]] = {
     "absent": ("get", NoKeyringError("x"), "no system keyring"),
     "no package": ("get", ModuleNotFoundError("keyring"), "needs a package"),
     "locked": ("get", KeyringLocked("x"), "is locked"),
@@ -196,7 +196,7 @@ TROUBLE: dict[str, tuple[str, BaseException, str]] = {
 }
 
 
-@pytest.mark.parametrize(("what", "error", "words"), TROUBLE.values(), ids=TROUBLE)
+@pytest.mark.parametrize(("what", "error", "words"), FAILURES.values(), ids=FAILURES)
 def test_a_keyring_that_does_not_work(home: Home, what: str, error: BaseException, words: str) -> None:
     """It is said in one sentence with a next step; nothing is lost, and the next run goes on."""
     home.keyring.error[what] = error
@@ -375,7 +375,7 @@ def test_status_of_a_login_in_the_keyring(home: Home, session: Session) -> None:
     assert (session.status().sources["credential"], session.status().error) == ("file", None)
 
 
-def test_trouble_with_the_only_login_is_said_once(
+def test_an_error_of_the_only_login_is_said_once(
     home: Home, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error says it; no warning beside it says the same."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house.patience import Meeting, met
+from house.patience import NO_LIMIT_S, Meeting, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import ConfigError, NotSignedIn, Revoked, Unreachable
@@ -247,7 +247,7 @@ def test_which_bearers_are_tried(
     assert bool(found.models) is (kind is None)
 
 
-def test_weather_is_no_reason_for_another_bearer(api: Any) -> None:
+def test_a_transient_error_is_no_reason_for_another_bearer(api: Any) -> None:
     """Only a 401 says anything about a bearer; neither a renewal nor the key is spent on anything else."""
     api.answer = (503, {}, b"")
     source = Source(api, "good", "newer")
@@ -327,7 +327,7 @@ def test_a_memory_without_a_place(share: Path, three: Any) -> None:
 
 def test_in_the_background(share: Path, three: Any) -> None:
     """A program starts it with or without an event loop, and asks the future if it wants to know."""
-    assert [one.error for one in Session(share, environ={}).models.sync_in_background().result(10)] == [
+    assert [one.error for one in Session(share, environ={}).models.sync_in_background().result(NO_LIMIT_S)] == [
         None,
         None,
         None,
@@ -343,7 +343,7 @@ def test_the_background_never_raises(share: Path, caplog: pytest.LogCaptureFixtu
     """A config that cannot be read is logged in one line, and the host hears nothing of it."""
     (share / "config.toml").write_text("[broken")
     with caplog.at_level(logging.WARNING):
-        assert Session(share, environ={}).models.sync_in_background().result(10) == ()
+        assert Session(share, environ={}).models.sync_in_background().result(NO_LIMIT_S) == ()
     assert "not TOML" in caplog.text
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import CodeExpired, PlatformModels, Session, SilentView, Token, Unreachable, drain
 from kimi_auth.testing import Emulator, Fault, MemoryStore, SimulatedServer, SystemClock
@@ -89,7 +90,7 @@ def test_a_login_that_is_stored_when_its_time_is_over_stands(
     emulator.state.settings.interval_s = 0.0
     session = Session(tmp_path, environ=emulator.env)
     monkeypatch.setattr("kimi_auth.signing.within", _until(reached))
-    report = session.login_sync(SilentView(), timeout_s=30)
+    report = session.login_sync(SilentView(), timeout_s=NO_LIMIT_S)
     assert (report.state, bool(report.error)) == ("models_pending", True)
     assert session.status().fp == report.fp
     assert session.access_token_sync()

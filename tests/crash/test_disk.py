@@ -190,7 +190,7 @@ def test_an_staged_that_cannot_be_installed(stage: Stage) -> None:
 
 
 @pytest.mark.prove
-def test_bad_weather_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
+def test_a_server_error_on_a_full_disk(stage_on_disk: Stage, disk: Disk) -> None:
     """No room for the backoff, a server error: both are expected, and the login stays."""
     stage = stage_on_disk
     stage.state.inject(Fault("token", grant="refresh_token", status=503, times=2))

@@ -339,7 +339,7 @@ ENDS: dict[str, tuple[str, Callable[[Worker], None], Callable[[Worker], None] | 
 ROUGH = {"reclaiming", "withdrawing", "revoking", "recording a refusal", "postponing_in_doubt"}
 """One scene of each kind: a claim of another process, another login, a logout, a server's word, and no word."""
 
-IN_BAD_WEATHER = [
+ON_A_FAILURE_PATH = [
     pytest.param(how, scene, id=f"{how} at {scene}",
                  marks=() if how == "SIGKILL" and scene in ROUGH else pytest.mark.prove)
     for how in ENDS for scene in SCENES if not how.startswith(("two", "SIGHUP"))
@@ -370,8 +370,8 @@ def test_what_a_death_leaves_on_disk(stage: Stage, scene: str) -> None:
     assert bool(claims) == has_claim, claims
 
 
-@pytest.mark.parametrize(("how", "scene"), IN_BAD_WEATHER)
-def test_ended_in_bad_weather(stage: Stage, how: str, scene: str) -> None:
+@pytest.mark.parametrize(("how", "scene"), ON_A_FAILURE_PATH)
+def test_ended_on_a_failure_path(stage: Stage, how: str, scene: str) -> None:
     """On the steps off the straight road too, the next run works, or reports the true state."""
     (call, ask, check), around = ENDS[how], SCENES[scene]
     stage.sign_in("expired")

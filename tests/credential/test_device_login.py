@@ -456,7 +456,7 @@ def test_retry_after_is_honoured_whatever_it_comes_with(login: Login, outcome: A
     assert gaps[:2] == [14.5, 60.0]
 
 
-def test_trouble_backs_off_and_is_forgotten(login: Login) -> None:
+def test_errors_back_off_and_are_forgotten(login: Login) -> None:
     """Exponential back-off on an unreachable server, at most 60 s, Retry-After honoured; then the old interval."""
     faults("poll", OFFLINE, OFFLINE, OFFLINE, OFFLINE, OFFLINE, BUSY)(login)
     login.approve_at_s = 420.0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
-from house.patience import met
+from house.patience import NO_LIMIT_S, joined, met
 
 from kimi_auth import drain
 from kimi_auth.advisory import renew_if_due
@@ -432,7 +432,7 @@ def test_a_caller_says_how_long_it_waits(world: World, how: str, timeout_s: floa
     exchange = world.server.exchange
 
     def hanging(refresh_token: str, *, connect_timeout_s: float = 5.0) -> Any:
-        gate.wait(10)
+        met(gate)
         return exchange(refresh_token, connect_timeout_s=connect_timeout_s)
 
     world.server.exchange = hanging  # type: ignore[method-assign]
@@ -489,7 +489,7 @@ def test_a_caller_that_comes_late_is_not_bound_by_the_first_one_s_patience(world
         pause_s = next(pauses, None)
         if pause_s == 25.0:  # the first caller has waited for 16 s, and would have to wait longer than it has patience
             at_it.set()
-            gate.wait(10)
+            met(gate)
         if pause_s is not None:
             return Answer("not_processed", error=Unreachable("429"), retry_after_s=pause_s)
         return exchange(refresh_token, connect_timeout_s=connect_timeout_s)
@@ -504,7 +504,7 @@ def test_a_caller_that_comes_late_is_not_bound_by_the_first_one_s_patience(world
 
     first, second = threading.Thread(target=ask), threading.Thread(target=ask)
     first.start()
-    assert at_it.wait(10)
+    met(at_it)
     seats, join = threading.Semaphore(0), world.session._components.credential.flights.join
 
     def joining(*args: Any) -> Any:
@@ -514,10 +514,10 @@ def test_a_caller_that_comes_late_is_not_bound_by_the_first_one_s_patience(world
 
     world.session._components.credential.flights.join = joining  # type: ignore[method-assign]
     second.start()
-    assert seats.acquire(timeout=10)
+    assert seats.acquire(timeout=NO_LIMIT_S)
     gate.set()
-    first.join(10)
-    second.join(10)
+    joined(first)
+    joined(second)
     assert sorted(map(str, got)) == ["429; not tried again for 25 s", "access-2"]
 
 

@@ -144,11 +144,11 @@ def test_a_program_goes_on_after_its_main_thread() -> None:
         def serve():
             while not has_main_ended():
                 threading.Event().wait(0.01)
-            print("serving", is_ending(), flights.join("key", lambda: 7).result(5), flush=True)
+            print("serving", is_ending(), flights.join("key", lambda: 7).result(), flush=True)
             flights.join("last", ends)
         other = threading.Thread(target=serve)
         other.start()
-        flights.join("first", lambda: 1).result(5)
+        flights.join("first", lambda: 1).result()
         """
     )
     assert (done.stdout.splitlines(), done.stderr) == (["serving False 7", "only flights True True"], "")
@@ -183,7 +183,7 @@ def test_what_begins_while_the_interpreter_exits() -> None:
         def daemon():
             gate.wait()
             try:
-                print("elsewhere", flights.join("other", work).result(3600), flush=True)
+                print("elsewhere", flights.join("other", work).result(), flush=True)
             except Exception as error:
                 print("elsewhere", error, flush=True)
             told.set()
@@ -196,7 +196,7 @@ def test_what_begins_while_the_interpreter_exits() -> None:
         gate, told = threading.Event(), threading.Event()
         flights = SingleFlight()
         threading.Thread(target=daemon, daemon=True).start()
-        print("first", flights.join("key", work).result(3600), is_ending(), flush=True)
+        print("first", flights.join("key", work).result(), is_ending(), flush=True)
         """
     )
     assert done.stdout.splitlines() == [
@@ -248,7 +248,7 @@ def test_a_fork_waits_for_the_flight_and_the_child_starts_with_none() -> None:
         flights.join("key", work)
         pid = os.fork()
         if pid == 0:
-            ok = landed == [1] and not in_flight() and flights.join("key", lambda: 5).result(3600) == 5
+            ok = landed == [1] and not in_flight() and flights.join("key", lambda: 5).result() == 5
             os._exit(0 if ok else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         """

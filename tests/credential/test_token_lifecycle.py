@@ -260,7 +260,7 @@ INSPECTED: dict[Callable[[Life], None], tuple[str, type[Exception] | None]] = {
 
 
 @pytest.mark.parametrize("situation", INSPECTED, ids=lambda situation: situation.__name__)
-def test_inspection_names_the_state_and_the_trouble(life: Life, situation: Callable[[Life], None]) -> None:
+def test_inspection_names_the_state_and_the_error(life: Life, situation: Callable[[Life], None]) -> None:
     """Inspecting names the state of a stored credential, walked for an observer or not, and sends nothing."""
     situation(life)
     asked = life.server.counts.copy()

@@ -237,7 +237,7 @@ def strangers_begin_nothing(one: Browser, other: Browser) -> None:
     for way in ("login", "logout"):
         for origin in ("https://example.com", "null", one.base.replace("http:", "https:"), other.base):
             assert one.press(way, Origin=origin).status_code == 403
-        assert httpx.post(f"{one.base}/{way}").status_code == 403
+        assert httpx.post(f"{one.base}/{way}", timeout=NO_LIMIT_S).status_code == 403
         assert one.press(way, Host="example.com", Origin="http://example.com").status_code == 400
         assert one.get(f"/{way}").status_code == 405
     page = one.get("/")
@@ -271,7 +271,7 @@ def test_a_worker_that_ends_takes_its_login_along(home: Path, tmp_path: Path) ->
         other = Browser(base, [])
         with other.client:
             with uvicorn(emulator.env, tmp_path / "one.stderr") as ending:
-                httpx.post(f"{ending}/login", headers={"Origin": ending})
+                httpx.post(f"{ending}/login", headers={"Origin": ending}, timeout=NO_LIMIT_S)
                 code = until(lambda: other.status["sign_in"].get("code"))
             assert other.status["sign_in"] == {}
             other.press("login")
@@ -302,9 +302,9 @@ def test_as_its_first_lines_say(home: Path, tmp_path: Path) -> None:
         httpx.Client(timeout=NO_LIMIT_S) as client,
     ):
         client.post(f"{base}/login", headers={"Origin": base})
-        code = until(lambda: httpx.get(f"{base}/status").json()["sign_in"].get("code"))
+        code = until(lambda: httpx.get(f"{base}/status", timeout=NO_LIMIT_S).json()["sign_in"].get("code"))
         emulator.state.decide(code, "approved")
-        until(lambda: httpx.get(f"{base}/status").json()["state"] in SIGNED_IN)
+        until(lambda: httpx.get(f"{base}/status", timeout=NO_LIMIT_S).json()["state"] in SIGNED_IN)
 
         def ask(_: int) -> httpx.Response:
             return httpx.get(f"{base}/ask", timeout=NO_LIMIT_S)

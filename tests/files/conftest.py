@@ -134,7 +134,6 @@ def kimi(child_environment: dict[str, str], emulator: Emulator, home: Path, pyth
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
         )
         assert "Traceback" not in done.stderr
         return done

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import files
 from kimi_auth.clock import SystemClock
@@ -69,7 +70,7 @@ class Container:
         issuer = self.emulator.env["KIMI_CODE_OAUTH_HOST"]
         token = Token(grant.access_token, grant.refresh_token, time.time() + left_s, 900.0, issuer=issuer)
         store = FileStore(self.host, clock=SystemClock())
-        with store.locked(1.0):
+        with store.locked(NO_LIMIT_S):
             store.put(token)
         return token
 
@@ -94,7 +95,6 @@ class Container:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
         )
         if "unshare failed" in done.stderr or "mount:" in done.stderr:
             pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")

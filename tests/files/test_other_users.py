@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import heard
 
 from kimi_auth import Session, files
 from kimi_auth.errors import ConfigError, StorageError
@@ -366,15 +367,15 @@ def test_a_lock_that_another_user_holds(home: Path, child_environment: dict[str,
     with start(MALLORY, HOLD, lock) as mallory:
         assert mallory.stdout is not None
         assert mallory.stdout.readline() == "held\n"
-        said, _ = start(USER, ASK, share).communicate(timeout=60)
+        said, _ = heard(start(USER, ASK, share))
         assert said.startswith("False")
         assert f"of uid {MALLORY} (to end it: sudo kill {mallory.pid})" in said
-        mallory.communicate("", timeout=60)
+        heard(mallory, "")
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
     assert stat.S_IMODE(lock.parent.stat().st_mode) == 0o700
-    assert start(USER, ASK, share).communicate(timeout=60)[0].startswith("True")
+    assert heard(start(USER, ASK, share))[0].startswith("True")
     with start(MALLORY, HOLD, lock) as mallory:
-        assert mallory.communicate("", timeout=60)[0] == ""
+        assert heard(mallory, "")[0] == ""
         assert mallory.returncode == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from house.patience import NO_LIMIT_S
 from servers.postgres import Cluster
 
 from fleet.stage import Stage, Worker
@@ -38,7 +39,7 @@ class DatabaseStage(Stage):
 
     @property
     def snapshot(self) -> Snapshot:
-        self.store.look(60.0)
+        self.store.look(NO_LIMIT_S)
         return self.store.read()
 
     def row(self, columns: str) -> tuple[Any, ...]:

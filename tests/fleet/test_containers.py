@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from house.environments import unmeasured
+from house.patience import NO_LIMIT_S, PATIENCE_S, ended, until
 
-from fleet.stage import PATIENCE_S, Stage
+from fleet.stage import Stage
 from kimi_auth.testing.emulator.records import fingerprint
 from kimi_auth.token import Token
 
@@ -72,11 +73,16 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield ready
 
 
+def are_ready(outs: list[Path]) -> bool:
+    """Whether each process has said that it waits for the word to begin."""
+    return all(out.with_name(f"{out.name}.ready").exists() for out in outs)
+
+
 def expire(stage: Stage) -> None:
     """The stored access token comes to its end; its refresh token is as good as before."""
     token = stage.snapshot.token
     assert token is not None
-    with stage.store.locked(PATIENCE_S) as held:
+    with stage.store.locked(NO_LIMIT_S) as held:
         assert held
         stage.store.put(
             Token(token.access_token, token.refresh_token, time.time() - 10, 900.0, token.scope, issuer=token.issuer)
@@ -120,12 +126,9 @@ def test_a_lock_that_excludes_within_one_process_only(stage: Stage, containers: 
         read, write = os.pipe()
         running = [container(stage, containers, name, read, void_lock) for name in "ab"]
         os.close(read)
-        deadline_s = time.monotonic() + 4 * PATIENCE_S
-        while not all(out.with_name(f"{out.name}.ready").exists() for out in outs):
-            assert time.monotonic() < deadline_s, [process.poll() for process in running]
-            time.sleep(0.05)
+        until(lambda _, outs=outs: are_ready(outs) or time.sleep(0.05), "their start", 4 * PATIENCE_S)
         os.close(write)
-        ends = [process.wait(4 * PATIENCE_S) for process in running]
+        ends = [ended(process) for process in running]
         said = [out.with_name(f"{out.name}.stderr").read_text() for out in outs]
         now = stage.look()
         assert (stage.exchanges, len(stage.sends)) == (number, number), (number, said)

@@ -75,7 +75,7 @@ class Trouble(NamedTuple):
     ends_login: bool = False
 
 
-TROUBLES = {
+TRANSIENT_ERRORS = {
     "two slow 503 first": Trouble(
         (Fault("token", grant="refresh_token", status=503, times=2, latency_s=0.5),), "strict", 1
     ),
@@ -91,18 +91,18 @@ TROUBLES = {
     ),
     "broken off after the whole answer": Trouble((Fault("token", grant="refresh_token", drop="during"),), "strict", 1),
 }
-IN_TROUBLE = [
+AFTER_AN_ERROR = [
     pytest.param(name, n, age, id=f"{name}, {n} processes, {age}",
                  marks=() if (n, age) == (4, "expired") and "server" in name else pytest.mark.prove)
-    for name in TROUBLES for n in (4, 16) for age in AGES if n == 4 or age != "expiring"
+    for name in TRANSIENT_ERRORS for n in (4, 16) for age in AGES if n == 4 or age != "expiring"
 ]  # fmt: skip
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("name", "count", "age"), IN_TROUBLE)
-def test_in_trouble(stage: Stage, name: str, count: int, age: Age) -> None:
+@pytest.mark.parametrize(("name", "count", "age"), AFTER_AN_ERROR)
+def test_after_a_transient_error(stage: Stage, name: str, count: int, age: Age) -> None:
     """A transient error first: it signs no process out; a token is sent again in declared recovery only."""
-    error = TROUBLES[name]
+    error = TRANSIENT_ERRORS[name]
     stage.serve(reuse=error.reuse, latency_s=0.1)
     stage.state.inject(*error.faults)
     fleet = act(stage, count, age, tries=8)

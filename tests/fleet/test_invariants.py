@@ -43,7 +43,7 @@ def ghost(stage: Stage, *steps: str, pid: int = 1, at_s: float = 0.0, result: Re
 def refresh(stage: Stage, token: Token) -> httpx.Response:
     """A client that knows no rules."""
     form = {"client_id": CLIENT_ID, "grant_type": "refresh_token", "refresh_token": token.refresh_token}
-    with httpx.Client(trust_env=False, verify=False) as http:
+    with httpx.Client(trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         return http.post(f"{stage.emulator.base_url}/api/oauth/token", data=form)
 
 
@@ -65,7 +65,7 @@ def dropped_by_a_living_process(stage: Stage) -> None:
 def refused_by_mistake(stage: Stage) -> None:
     stage.sign_in("expired")
     with stage.store.locked(NO_LIMIT_S):
-        stage.store.mark_revoked(stage.snapshot.fp, RevokedMark(1.0, "bad weather"))
+        stage.store.mark_revoked(stage.snapshot.fp, RevokedMark(1.0, "invalid_grant"))
 
 
 def vanished(stage: Stage) -> None:

@@ -19,9 +19,11 @@ from typing import Any
 
 import pytest
 
+from house.patience import until
+
 COUNT = itertools.count(1)
 END_S = 75.0
-"""The longest that a renewal takes: a request's deadline, and some."""
+"""The longest that a renewal takes, in own seconds: a request's deadline, and some."""
 
 INHERITED = (signal.SIGHUP, signal.SIGTERM)
 """Signals that a caller may have told us to ignore, as `nohup` does with SIGHUP: programs that tests start would, too."""
@@ -122,9 +124,14 @@ def wait_for_end(pid: int) -> None:
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
-            if not select.select([descriptor], [], [], END_S)[0]:
-                os.kill(pid, signal.SIGKILL)
-                raise AssertionError(f"a renewal that this test started does not end: process {pid}")
+            until(
+                lambda tick_s: select.select([descriptor], [], [], tick_s)[0],
+                f"the end of process {pid}, a renewal",
+                END_S,
+            )
+        except AssertionError:
+            os.kill(pid, signal.SIGKILL)
+            raise
         finally:
             os.close(descriptor)
 

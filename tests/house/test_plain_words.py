@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,15 @@ def test_each_rule(words: ModuleType, write: Callable[[str, str], Path], text: s
 def test_neighbours_are_allowed(words: ModuleType, write: Callable[[str, str], Path], text: str) -> None:
     """Standard terms and words that contain a retired one are not findings."""
     assert list(words.check(write("docs/a.md", f"It is {text}.\n"), RULES, [])) == []
+
+
+def test_names_of_tests_are_plain() -> None:
+    """Functions and tables of the tests name the error that they are about."""
+    names = re.compile(r"(?m)^ *(?:async )?def (\w*(?:weather|trouble)\w*)|^(\w*(?:WEATHER|TROUBLE)\w*)\b.* = ")
+    files = (CHECKOUT / "tests").rglob("*.py")
+    assert [(file.name, *found) for file in files for found in names.findall(file.read_text("utf-8"))] == []
+    assert names.findall("def test_in_trouble(") == [("test_in_trouble", "")]
+    assert names.findall("IN_WEATHER: Any = 1") == [("", "IN_WEATHER")]
 
 
 def test_code_is_no_text(words: ModuleType, write: Callable[[str, str], Path]) -> None:

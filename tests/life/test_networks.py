@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import BearerAuth, ConfigError, Unreachable, signing
 from kimi_auth.clock import VirtualClock
@@ -103,7 +104,7 @@ def whole_life(life: Home, clock: VirtualClock, server: ScriptedServer) -> None:
     clock.advance(1000)
     session = life.session()
     assert session.access_token_sync() == life.record["access_token"]
-    with httpx.Client(auth=BearerAuth(session)) as client:
+    with httpx.Client(auth=BearerAuth(session), timeout=NO_LIMIT_S) as client:
         assert client.get(f"{session.api_origin}/models").status_code == 200
     report = session.logout_sync()
     assert (report.state, report.revocation, report.config) == ("absent", "revoked", "restored")

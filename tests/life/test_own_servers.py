@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 from servers.fixtures import Pool
 from servers.real_server import CLIENT_ID, RealServer
 
@@ -48,7 +49,9 @@ class Person:
 def is_accepted(server: RealServer, bearer: str) -> bool:
     """Whether the server's API takes this token."""
     headers = {"Authorization": f"Bearer {bearer}"}
-    return httpx.get(f"{server.api_base}/models", headers=headers, trust_env=False).status_code == 200
+    return (
+        httpx.get(f"{server.api_base}/models", headers=headers, trust_env=False, timeout=NO_LIMIT_S).status_code == 200
+    )
 
 
 @pytest.mark.real_server

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 from servers.bare_client import Client, brief
 from servers.fixtures import Pool
 from servers.real_server import RealServer
@@ -284,7 +285,7 @@ def test_a_rejected_bearer_is_replaced(account: Account) -> None:
     account.server.advance(900)  # its clock, not ours: for us the token is fresh
 
     async def models() -> httpx.Response:
-        async with httpx.AsyncClient(auth=BearerAuth(session)) as client:
+        async with httpx.AsyncClient(auth=BearerAuth(session), timeout=NO_LIMIT_S) as client:
             return await client.get(f"{account.server.api_base}/models")
 
     response = asyncio.run(models())

@@ -26,6 +26,7 @@ import httpx
 import pytest
 import rich.console
 import rich.traceback
+from house.patience import NO_LIMIT_S
 
 from kimi_auth import BearerAuth, Session
 from kimi_auth.cli.view_json import JsonView
@@ -298,7 +299,10 @@ def clients(witness: Witness) -> None:
         api_key = ""
 
     async def use() -> None:
-        async with session.kept_fresh(target := Target()), httpx.AsyncClient(auth=BearerAuth(session)) as client:
+        async with (
+            session.kept_fresh(target := Target()),
+            httpx.AsyncClient(auth=BearerAuth(session), timeout=NO_LIMIT_S) as client,
+        ):
             assert (await client.get(f"{session.api_origin}/models")).status_code == 200
             witness.emulator.state.expire_access()
             assert (await client.get(f"{session.api_origin}/models")).status_code == 200

@@ -383,7 +383,7 @@ class _Listener(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     script: ScriptedServer
     protocol_version = "HTTP/1.1"
-    timeout = 20
+    timeout = NO_LIMIT_S
     disable_nagle_algorithm = True
 
     def handle_one_request(self) -> None:

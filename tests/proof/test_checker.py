@@ -29,6 +29,7 @@ COUNTED = {
     "keeping the lock while the pair is unsaved",
     "the second look after claiming",
     "protection from cancellation",
+    "signals wait until the pair is staged",
     "logout under the lock",
     "login under the lock",
     "only an OAuth error is a rejection",
@@ -82,6 +83,16 @@ def test_what_is_left_out_is_missed(machines: Library, pool: Pool, ablation: Abl
     assert ablation.breaks <= report.stories.keys() <= RULES.keys()
     assert bool(report.stories) is bool(ablation.breaks)
     assert all(report.stories[rule].steps for rule in ablation.breaks)
+
+
+def test_a_signal_that_does_not_wait(machines: Library) -> None:
+    """The shortest course in which a signal ends the process between its claim and the staged pair: the answer has come."""
+    ablation = next(one for one in ABLATIONS if one.part == "signals wait until the pair is staged")
+    steps = without(ablation, machines).stories["I2"].steps
+    assert len(steps) == 5
+    assert "--claimed-->" in steps[1]
+    assert "--tokens--> token_refresh.staging" in steps[3]
+    assert steps[4] == "A: is ended by a signal before the pair is staged"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +194,12 @@ def _renamed_outcome(data: dict[str, Any]) -> None:
             "I1",
         ),
     ],
-    ids=["weather ends a login", "nobody stores", "an outcome has another name", "a busy server is asked again"],
+    ids=[
+        "a transient error ends a login",
+        "nobody stores",
+        "an outcome has another name",
+        "a busy server is asked again",
+    ],
 )
 def test_an_edited_machine_is_judged(machines: Library, pool: Pool, edit: Edit, fault: str, rule: str) -> None:
     """Edited machines get a verdict, whatever was edited: faults, or a rule that a world breaks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self, TypeAlias
 
 import httpx
+from house.patience import NO_LIMIT_S
 
 from servers.real_server import CLIENT_ID, DEVICE_CODE_GRANT, RealServer
 
@@ -16,7 +17,7 @@ class Client:
 
     def __init__(self, server: RealServer) -> None:
         self.server = server
-        self.http = httpx.Client(base_url=server.oauth_host, trust_env=False)
+        self.http = httpx.Client(base_url=server.oauth_host, trust_env=False, timeout=NO_LIMIT_S)
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.testing.emulator import Emulator
 from servers.real_server import Decision, PageError, RealServer, ServerClock, Settings
@@ -40,7 +41,7 @@ class EmulatorServer(RealServer):
 
     def _decide(self, decision: Decision, user_code: str) -> None:
         body = {"user_code": user_code}
-        answer = httpx.post(f"{self.oauth_host}/_emulator/{decision}", json=body, trust_env=False)
+        answer = httpx.post(f"{self.oauth_host}/_emulator/{decision}", json=body, trust_env=False, timeout=NO_LIMIT_S)
         if answer.status_code != 200:
             raise PageError(f"emulator: the code was not decided upon: {answer.text}")
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Final, Literal
 from urllib.parse import urljoin
 
 import httpx
+from house.patience import NO_LIMIT_S
 
 CLIENT_ID: Final = "17e5f671-d194-4dfb-9706-5516cb48c098"
 DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -93,7 +94,7 @@ class RealServer(ABC):
 
     def _decide(self, decision: Decision, user_code: str) -> None:
         answers = {"user_code": user_code, **self.answers[decision]}
-        with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+        with httpx.Client(follow_redirects=True, trust_env=False, timeout=NO_LIMIT_S) as browser:
             page = browser.get(self.oauth_host + self.page)
             for _ in range(PAGES_MAX):
                 form = Form.on(page.text)

@@ -14,6 +14,7 @@ from typing import Any
 import freezegun
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 
 from servers.bare_client import Client, brief, ok
 from servers.fixtures import MARKERS, SERVERS, Pool, ServerFactory, unavailable
@@ -144,7 +145,7 @@ def ends(host: str) -> bool:
     """Whether nothing answers there any more; asked until it is so, for as long as a test may take."""
     while True:
         try:
-            httpx.get(host, trust_env=False)
+            httpx.get(host, trust_env=False, timeout=NO_LIMIT_S)
         except httpx.TransportError:
             return True
 

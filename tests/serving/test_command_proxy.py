@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from house.patience import PATIENCE_S
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.serving.command_proxy import CommandProxy
 from kimi_auth.serving.guards import SlowDown
@@ -33,7 +33,7 @@ def served(api: Api) -> Iterator[CommandProxy]:
 def raw(served: CommandProxy, request: str) -> tuple[int, bytes]:
     """The status of the first answer to these bytes, and everything that came back until the connection was closed."""
     host, port = served.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as sent:
+    with socket.create_connection((host, int(port)), timeout=NO_LIMIT_S) as sent:
         sent.sendall(request.replace("\n", "\r\n").replace("KEY", served.secret).encode("latin-1"))
         found = b""
         while part := sent.recv(65536):

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from house.patience import joined, until
+from house.patience import NO_LIMIT_S, joined, until
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.serving.handles import Handles
@@ -26,14 +26,17 @@ from kimi_auth.serving.sandbox import Sandbox
 from serving.conftest import Reply, Serving, gone, there
 
 
-def answers(ask: Callable[[], Reply], tries: int = 400) -> Reply:
+def answers(ask: Callable[[], Reply]) -> Reply:
     """The answer of a server that is being started again meanwhile."""
-    for _ in range(tries):
+
+    def asked(_: float) -> list[Reply]:
         try:
-            return ask()
+            return [ask()]
         except OSError:
             time.sleep(0.05)
-    return ask()
+            return []
+
+    return until(asked, "an answer")[0]
 
 
 def test_a_grant_is_served_from_its_issue_to_its_end(serving: Serving) -> None:
@@ -200,9 +203,14 @@ def test_tcp_needs_a_secret(serving: Serving) -> None:
     url = serving.start_here(listen=("127.0.0.1", 0))["url"]
     box = serving.grant("tool")
     secret = {"authorization": f"Bearer {box.secret}"}
-    assert httpx.get(f"{url}/v1/token").status_code == 401
-    assert httpx.get(f"{url}/v1/token", headers=secret).json()["access_token"] == box.token.access_token
-    assert httpx.get(f"{url}/v1/token", headers=secret | {"host": "evil.example"}).status_code == 421
+    assert httpx.get(f"{url}/v1/token", timeout=NO_LIMIT_S).status_code == 401
+    assert (
+        httpx.get(f"{url}/v1/token", headers=secret, timeout=NO_LIMIT_S).json()["access_token"]
+        == box.token.access_token
+    )
+    assert (
+        httpx.get(f"{url}/v1/token", headers=secret | {"host": "evil.example"}, timeout=NO_LIMIT_S).status_code == 421
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from house.libraries import in_library
-from house.patience import PATIENCE_S
+from house.patience import PATIENCE_S, met
 
 from kimi_auth import Session
 from kimi_auth.errors import KimiAuthError, NotSignedIn, Unreachable
@@ -286,10 +286,10 @@ def test_hanging_up_ends_the_request_to_the_api(when: str) -> None:
         connection.request("POST", CHAT, b"{}", keyed(served))
         if when == "in the stream":
             assert connection.getresponse().read1() == b"data: 1\n\n"
-        assert has_begun.wait(PATIENCE_S)
+        met(has_begun)
         assert connection.sock is not None or when == "in the stream"
         connection.close()
-        assert has_ended.wait(PATIENCE_S)
+        met(has_ended)
         assert ask(served.url, "OPTIONS", CHAT, headers=keyed(served))[0] == 405  # it serves on
 
 

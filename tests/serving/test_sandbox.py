@@ -34,7 +34,7 @@ import json, os, subprocess, sys, time, glob
 REAL = sys.stdin.readline().strip()
 relay = subprocess.Popen([sys.executable, os.environ["RELAY"], os.environ["SOCKET"], "47823"])
 import socket
-for _ in range(2000):
+while True:
     try:
         socket.create_connection(("127.0.0.1", 47823)).close(); break
     except OSError: time.sleep(0.01)

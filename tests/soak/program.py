@@ -118,7 +118,7 @@ def run() -> None:
 def bearer() -> None:
     """A client of the API; it meets the 401 of tokens that the server dropped."""
     session = Session()
-    with httpx.Client(auth=BearerAuth(session), trust_env=False, timeout=120.0) as client:
+    with httpx.Client(auth=BearerAuth(session), trust_env=False, timeout=None) as client:
 
         def ask() -> None:
             answer = client.get(f"{session.api_origin}/models")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from house.environments import unmeasured
+from house.patience import NO_LIMIT_S
 from servers.postgres import Cluster, key_files
 
 from kimi_auth.clock import SystemClock
@@ -140,11 +141,11 @@ def in_a_database(request: pytest.FixtureRequest, clock: HandClock) -> Place:
     keys = key_files(request.getfixturevalue("tmp_path") / "keys") if request.param == "encrypted" else {}
     store = PostgresStore(cluster.url(**keys), key)
     request.addfinalizer(store.close)
-    store.look(60.0)
+    store.look(NO_LIMIT_S)
 
     def change(statement: str, *values: object) -> None:
         cluster.ask(statement, *values)
-        store.look(60.0)
+        store.look(NO_LIMIT_S)
 
     def change_quietly(assignments: str, *values: object) -> None:
         change(f"UPDATE kimi_auth.credentials SET {assignments} WHERE key = %s", *values, key)

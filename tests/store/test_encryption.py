@@ -46,18 +46,18 @@ class Rows:
         url = self.cluster.url(application_name=f"s{len(self.opened)}", **(self.keys if keys is None else keys))
         made = PostgresStore(url, key or self.key, folder=self.folder / "spill")
         self.opened.append(made)
-        made.look(60.0)
+        made.look(NO_LIMIT_S)
         return made
 
     def reader(self, keys: dict[str, str]) -> PostgresReader:
         made = PostgresReader(self.cluster.url("reader", application_name=f"s{len(self.opened)}", **keys), self.key)
         self.opened.append(made)
-        made.look(60.0)
+        made.look(NO_LIMIT_S)
         return made
 
     def put(self, token: Token, keys: dict[str, str] | None = None, *, key: str = "") -> None:
         store = self.store(keys, key=key)
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             store.put(token)
 
     def stored(self, columns: str = COLUMNS, key: str = "") -> tuple[bytes | None, ...]:
@@ -93,7 +93,7 @@ class TestNothingIsPlain:
     def test_in_no_column(self, rows: Rows) -> None:
         """The pair, the staged answer, and a row that was set aside hold neither token, and each writing gives other bytes."""
         store = rows.store()
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             store.put(ONE)
             first = rows.stored()
             store.put(ONE)
@@ -114,13 +114,13 @@ class TestNothingIsPlain:
     def test_in_no_file_of_this_host(self, rows: Rows) -> None:
         """An answer that the database cannot take is encrypted on the disk, and the next hold commits it."""
         store = rows.store()
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             store.put(ONE)
             claim = store.claim(FP)
             rows.refusing(store, lambda: store.stage(claim, TWO))
         (kept,) = (rows.folder / "spill").glob("*.answer")
         assert not plain_in(kept.read_bytes())
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             found = store.claim(FP)
             assert (found.state, found.staged) == ("staged", TWO)
             store.commit(found, TWO)
@@ -135,7 +135,7 @@ class TestNothingIsPlain:
         (told,) = (finding for finding in store.examine() if finding.name == "encryption")
         assert "plain until their next renewal" in told.evidence
         assert not told.step
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             claim = store.claim(FP)
             store.stage(claim, TWO)
             assert not plain_in(rows.stored()[2])
@@ -191,7 +191,7 @@ class TestNothingCountsElsewhere:
     def test_as_another_answer(self, rows: Rows) -> None:
         """An answer to an earlier pair that is put beside the claim on this one is none."""
         store = rows.store()
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             store.put(ONE)
             store.stage(store.claim(FP), TWO)
             (answer,) = rows.stored("staged")
@@ -246,11 +246,11 @@ class TestALostKey:
         assert number in found.problem.message
         assert "store check" in found.problem.hint
         for write in writes:
-            with store.locked(60.0), pytest.raises(StorageError, match=number):
+            with store.locked(NO_LIMIT_S), pytest.raises(StorageError, match=number):
                 write()
         with pytest.raises(StorageError, match=number):
             store.rename(rows.store(lost, key=rows.cluster.new_key()))
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             store.mark_revoked("0" * 16, RevokedMark(1.0))  # of a pair that is not there
         assert rows.stored() == before
         assert rows.store().read().token == ONE
@@ -276,7 +276,7 @@ class TestALostKey:
     def test_of_an_answer_keeps_its_pair_from_being_sent(self, rows: Rows, lost: dict[str, str]) -> None:
         """A staged answer that cannot be opened is an answer: the pair before it is spent."""
         store = rows.store()
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             store.put(ONE)
             store.stage(store.claim(FP), TWO)
         (answer,) = rows.stored("staged")
@@ -289,7 +289,7 @@ class TestALostKey:
         )
         other = rows.store(lost)
         assert other.read().state == "unreachable"
-        with other.locked(60.0), pytest.raises(StorageError, match="encrypted with the key"):
+        with other.locked(NO_LIMIT_S), pytest.raises(StorageError, match="encrypted with the key"):
             other.claim(FP)
 
     def test_of_an_answer_on_this_host(self, rows: Rows, lost: dict[str, str]) -> None:
@@ -298,13 +298,13 @@ class TestALostKey:
         rows.put(ONE, NONE)
         store._spill.keep(FP, TWO)
         other = rows.store(lost)
-        with other.locked(60.0):
+        with other.locked(NO_LIMIT_S):
             found = other.view()
             assert (found.snapshot.state, found.snapshot.token) == ("unreachable", ONE)
             assert found.claim.state == "in_flight"
             with pytest.raises(StorageError, match="encrypted with the key"):
                 other.claim(FP)
-        with store.locked(60.0):
+        with store.locked(NO_LIMIT_S):
             assert store.claim(FP).staged == TWO
 
 
@@ -328,9 +328,9 @@ class TestRotation:
         assert rotated.read().token == ONE
         (told,) = (finding for finding in rotated.examine() if finding.name == "encryption")
         assert "under the earlier key" in told.evidence
-        with rotated.locked(60.0):
+        with rotated.locked(NO_LIMIT_S):
             rotated.put(TWO)
-        cautious.look(60.0)
+        cautious.look(NO_LIMIT_S)
         assert cautious.read().token == TWO
         assert rows.store(with_keys(new)).read().token == TWO
         assert rows.store().read().state == "unreachable"

@@ -74,7 +74,7 @@ class Home:
     @property
     def both(self) -> tuple[CredentialStore, CredentialStore]:
         for store in (self.stores.file, self.stores.database):
-            store.look(60.0)
+            store.look(NO_LIMIT_S)
         return self.stores.file, self.stores.database
 
     def having(self) -> list[CredentialStore]:
@@ -196,7 +196,7 @@ def test_a_revoked_pair_stays_revoked(home: Home) -> None:
     with old.locked(NO_LIMIT_S):
         old.mark_revoked(FP, RevokedMark(5.0, "no"))
     home.move()
-    new.look(60.0)
+    new.look(NO_LIMIT_S)
     assert new.view().mark == RevokedMark(5.0, "no")
 
 

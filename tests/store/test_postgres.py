@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from house.patience import NO_LIMIT_S
 from servers.postgres import Cluster, Way
 
 from kimi_auth.accounts import use_account
@@ -46,12 +47,12 @@ class Row:
         self.cluster = cluster
         self.key = cluster.new_key()
         self.store = PostgresStore(cluster.url(), self.key, folder=folder)
-        self.store.look(60.0)
+        self.store.look(NO_LIMIT_S)
 
     def another(self, *, host: str = "elsewhere", url: str = "") -> PostgresStore:
         """The same row as another process sees it, over a connection of its own."""
         store = PostgresStore(url or self.cluster.url(application_name=host), self.key)
-        store.look(60.0)
+        store.look(NO_LIMIT_S)
         return store
 
     def change(self, assignments: str, *values: object) -> None:
@@ -59,13 +60,13 @@ class Row:
 
     def leave(self, owner: Owner, *, witness: int = 1) -> None:
         """An open claim of another process on the pair FP."""
-        with self.store.locked(10.0):
+        with self.store.locked(NO_LIMIT_S):
             self.store.put(RECORD)
             self.store.claim(FP)
         self.change("claim_owner = %s, claim_closed = false, claim_witness = %s", encode_owner(owner), witness)
 
     def met(self) -> Claim:
-        with self.store.locked(10.0) as hold:
+        with self.store.locked(NO_LIMIT_S) as hold:
             assert hold
             return self.store.claim(FP)
 
@@ -84,7 +85,7 @@ class TestClaim:
     def test_a_pair_that_is_not_the_record_is_not_claimed(self, row: Row, pair: Callable[..., Token]) -> None:
         """The row has another pair than the walk has read: nothing is sent, and the claim on the record stays."""
         row.leave(SILENT)
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             with pytest.raises(StorageError, match="another pair"):
                 row.store.claim(fingerprint(pair(1)))
             assert (row.store.peek_claim(FP).state, row.store.peek_claim(FP).owner) == ("in_flight", SILENT.text)
@@ -96,12 +97,12 @@ class TestClaim:
         row.leave(SILENT)
         found = row.met()
         row.change("fp = %s", fingerprint(pair(1)))
-        with row.store.locked(10.0), pytest.raises(StorageError, match="taken over"):
+        with row.store.locked(NO_LIMIT_S), pytest.raises(StorageError, match="taken over"):
             row.store.renew_claim(found)
 
     def test_a_claim_whose_answer_is_on_the_disk_is_not_closed(self, row: Row, pair: Callable[..., Token]) -> None:
         """Another host would send its pair again at once: the answer exists, on this one."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(RECORD)
             claim = row.store.claim(FP)
             row.cluster.ask("REVOKE UPDATE ON kimi_auth.credentials FROM kimi_auth_renewer")
@@ -114,10 +115,10 @@ class TestClaim:
 
     def test_a_row_whose_fingerprint_is_not_its_pair_s_is_none(self, row: Row, pair: Callable[..., Token]) -> None:
         """A pair that another program wrote into the row: the answer to it could not be committed, so it is not sent."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(RECORD)
         row.change("refresh = %s", b"another-refresh-token")
-        row.store.look(60.0)
+        row.store.look(NO_LIMIT_S)
         assert row.store.read().state == "corrupt"
 
 
@@ -162,30 +163,30 @@ class TestTime:
     def test_a_lease_that_is_over_is_lost(self, row: Row, pair: Callable[..., Token]) -> None:
         """Another process takes a lease that has ended; what the first holder writes then changes nothing."""
         other = row.another()
-        with row.store.locked(10.0) as hold:
+        with row.store.locked(NO_LIMIT_S) as hold:
             assert hold is not None
             row.store.put(pair(1))
             row.change("lease_until = clock_timestamp()")
-            with other.locked(10.0) as taken:
+            with other.locked(NO_LIMIT_S) as taken:
                 assert taken
                 other.put(pair(2))
                 for write in (lambda: row.store.put(pair(3)), lambda: row.store.claim(fingerprint(pair(2)))):
                     with pytest.raises(StorageError) as raised:
                         write()
                     assert raised.value.code == "lock_lost"
-        row.store.look(60.0)
+        row.store.look(NO_LIMIT_S)
         assert row.store.read().token == pair(2)
 
     def test_the_answer_to_the_record_is_never_refused(self, row: Row, pair: Callable[..., Token]) -> None:
         """A holder whose lease was taken meanwhile still commits the answer to the pair that is the record."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
             claim = row.store.claim(fingerprint(pair(1)))
             row.change("fence = fence + 1, holder = '{}', lease_until = clock_timestamp() + interval '1 h'")
             row.store.stage(claim, pair(2))
             assert row.store.commit(claim, pair(2)) == row.store.read()
         row.change("lease_until = NULL")
-        row.store.look(60.0)
+        row.store.look(NO_LIMIT_S)
         assert row.store.read().token == pair(2)
 
 
@@ -245,11 +246,11 @@ class TestSecrets:
         self, row: Row, pair: Callable[..., Token], setting: str
     ) -> None:
         """Columns come as text of Unicode: with another encoding psycopg would give bytes, and no claim would be ours."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
         name, _, value = setting.partition("=")
         other = row.another(url=row.cluster.url(application_name="words", **{name: value}))
-        with other.locked(10.0):
+        with other.locked(NO_LIMIT_S):
             assert other.read().token == pair(1)
             assert other.claim(other.read().fp).state == "made"
         other.close()
@@ -276,7 +277,7 @@ class TestSecrets:
         fp = fingerprint(pair(9))
         row.cluster.ask(f"ALTER TABLE kimi_auth.credentials ADD CONSTRAINT strict CHECK (fp <> '{fp}')")
         try:
-            with row.store.locked(10.0), pytest.raises(StorageError) as raised:
+            with row.store.locked(NO_LIMIT_S), pytest.raises(StorageError) as raised:
                 row.store.put(pair(9))
         finally:
             row.cluster.ask("ALTER TABLE kimi_auth.credentials DROP CONSTRAINT strict")
@@ -308,7 +309,7 @@ class World:
     def sign_in(self) -> Token:
         clock = self.store.clock()
         token = token_from(self.server.issue(), sent_at_s=clock.wall_s(), issuer=ISSUER)
-        with self.row.store.locked(60.0):
+        with self.row.store.locked(NO_LIMIT_S):
             self.row.store.put(token)
         return token
 
@@ -358,10 +359,10 @@ class TestLoop:
         other = row.another()
         assert row.store.is_current()
         stamp = row.store.stamp()
-        with other.locked(10.0):
+        with other.locked(NO_LIMIT_S):
             other.put(pair(1))
         with row.store._place.changed:
-            assert row.store._place.changed.wait_for(lambda: row.store.stamp() != stamp, 60.0)
+            assert row.store._place.changed.wait_for(lambda: row.store.stamp() != stamp, NO_LIMIT_S)
         assert row.store.read().token == pair(1)
 
     def test_a_renewal_takes_eight_statements(self, row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +393,7 @@ class TestLoop:
 class TestProcess:
     def test_a_forked_child_has_a_connection_of_its_own(self, row: Row, pair: Callable[..., Token]) -> None:
         """It neither uses nor ends its parent's, and sees what changes after the fork."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
         before = row.store._line.number
         ready, go = multiprocessing.Pipe()
@@ -400,21 +401,21 @@ class TestProcess:
         if pid == 0:
             status = 1
             with suppress(BaseException):
-                row.store.look(60.0)
+                row.store.look(NO_LIMIT_S)
                 go.send(row.store.read().token == pair(1))
                 stamp = row.store.stamp()
                 assert go.recv()
                 with row.store._place.changed:
-                    row.store._place.changed.wait_for(lambda: row.store.stamp() != stamp, 60.0)
+                    row.store._place.changed.wait_for(lambda: row.store.stamp() != stamp, NO_LIMIT_S)
                 status = 0 if row.store.read().token == pair(2) else 2
             os._exit(status)
-        assert ready.poll(60.0)
+        assert ready.poll(NO_LIMIT_S)
         assert ready.recv()
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(2))
         ready.send(True)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        row.store.look(60.0)
+        row.store.look(NO_LIMIT_S)
         assert row.store._line.number == before, "the parent's connection goes on"
 
     def test_stores_of_a_process_share_one_connection(self, row: Row) -> None:
@@ -422,7 +423,7 @@ class TestProcess:
         name = f"shared-{row.key.rpartition('-')[2]}"
         stores = [PostgresStore(row.cluster.url(application_name=name), row.cluster.new_key()) for _ in range(5)]
         for store in stores:
-            store.look(60.0)
+            store.look(NO_LIMIT_S)
         count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
         assert row.cluster.ask(count, name) == [(1,)]
         stores[0].close()
@@ -432,7 +433,7 @@ class TestProcess:
 class TestSpill:
     def test_an_answer_waits_on_the_disk(self, row: Row, pair: Callable[..., Token], tmp_path: Path) -> None:
         """The database takes no writes when the answer comes: it is staged on this host, and the next hold commits it."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
             old = fingerprint(pair(1))
             claim = row.store.claim(old)
@@ -446,7 +447,7 @@ class TestSpill:
         (kept,) = (tmp_path / "spill").glob("*.answer")
         assert row.store.leftovers() == (str(kept),)
         assert next(finding for finding in row.store.examine() if finding.name == "answers").step
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             found = row.store.claim(old)
             assert (found.state, found.staged) == ("staged", pair(2))
             row.store.commit(found, found.staged)
@@ -456,7 +457,7 @@ class TestSpill:
     def test_a_login_drops_the_answers_to_other_pairs(self, row: Row, pair: Callable[..., Token]) -> None:
         """The answer to an older pair goes with the login that replaces it; those to the new pair and to the claim that a
         logout takes along stay."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
             for number in (1, 2, 3):
                 row.store._spill.keep(fingerprint(pair(number)), pair(number + 1))
@@ -478,10 +479,10 @@ class TestSpill:
 
     def test_what_has_gone_back_is_not_spent(self, row: Row, pair: Callable[..., Token]) -> None:
         """This host has seen a newer generation, in another process: the record says why it must not be sent."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
         row.store._spill.see(Seen(row.store.stamp()[0] + 1, FP))
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             problem = row.store.read().problem
             assert problem is not None
             assert "gone back" in problem.message
@@ -492,7 +493,7 @@ class TestSpill:
     def test_what_was_lost_and_comes_again_is_not_spent(self, row: Row, pair: Callable[..., Token]) -> None:
         """A database forgets a pair that this host has seen, and a second owner of that answer installs it again: another
         process may have sent it, and the claim that said so is lost."""
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(pair(1))
             claim = row.store.claim(fingerprint(pair(1)))
             row.store.stage(claim, pair(2))
@@ -500,7 +501,7 @@ class TestSpill:
             "access, refresh, about, fp, generation, claim_fp, claim_nonce, claim_owner, claim_at, claim_under, staged"
         )
         (kept,) = row.cluster.ask(f"SELECT {before} FROM kimi_auth.credentials WHERE key = %s", row.store.key)
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             assert row.store.commit(row.store.claim(fingerprint(pair(1))), pair(2)) not in {"gone", "superseded"}
             assert row.store.read().problem is None
         row.cluster.ask("ALTER TABLE kimi_auth.credentials DISABLE TRIGGER numbered")
@@ -510,7 +511,7 @@ class TestSpill:
             row.store.key,
         )
         row.cluster.ask("ALTER TABLE kimi_auth.credentials ENABLE TRIGGER numbered")
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.commit(row.store.claim(fingerprint(pair(1))), pair(2))
             found = row.store.read()
             assert (found.token, found.problem is not None) == (pair(2), True)
@@ -523,18 +524,18 @@ class TestReader:
         clock = row.store.clock()
         server = SimulatedServer(clock)
         old = token_from(server.issue(), sent_at_s=clock.wall_s() - 1000.0, issuer=ISSUER)
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(old)
         reader = PostgresReader(row.cluster.url("reader"), row.key)
         session = Session(tmp_path, environ={}, store=reader, server=server)
         with psycopg.connect(row.cluster.url(), autocommit=True) as renewer:
             renewer.execute(f"LISTEN {sql.WANTED}")
             got: list[str] = []
-            waiter = threading.Thread(target=lambda: got.append(session.access_token_sync(timeout_s=120.0)))
+            waiter = threading.Thread(target=lambda: got.append(session.access_token_sync(timeout_s=NO_LIMIT_S)))
             waiter.start()
-            assert [told.payload for told in renewer.notifies(timeout=60.0, stop_after=1)] == [row.key]
+            assert [told.payload for told in renewer.notifies(timeout=NO_LIMIT_S, stop_after=1)] == [row.key]
         new = token_from(server.issue(), sent_at_s=clock.wall_s(), issuer=ISSUER)
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(new)
         waiter.join()
         assert got == [new.access_token]
@@ -554,7 +555,7 @@ class TestReader:
         """A login that the server has ended is revoked for a reader too, and it asks for nothing."""
         from kimi_auth.store import RevokedMark
 
-        with row.store.locked(10.0):
+        with row.store.locked(NO_LIMIT_S):
             row.store.put(Token("a", "r", row.store.clock().wall_s() - 5.0, 900.0, issuer=ISSUER))
             row.store.mark_revoked(row.store.read().fp, RevokedMark(1.0, "gone"))
         reader = PostgresReader(row.cluster.url("reader"), row.key)
@@ -580,7 +581,7 @@ def test_an_account_of_a_database_can_be_in_use(postgres: Cluster, tmp_path: Pat
     so does one of which a database that is away says nothing."""
     key = "oauth/kimi-code@in-a-row"
     store = PostgresStore(postgres.url(), key)
-    with store.locked(10.0):
+    with store.locked(NO_LIMIT_S):
         store.put(RECORD)
 
     def parts(account: str, url: str = "") -> Components:

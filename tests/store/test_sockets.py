@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.store.postgres import Address, PostgresStore
@@ -130,7 +131,7 @@ def test_another_user_offers_it(world: Path) -> None:
         with pytest.raises(ConfigError):
             PostgresStore(url, "oauth/kimi-code")
         store = PostgresStore(f"{url}&requirepeer=root", "oauth/kimi-code")
-        store.look(60.0)
+        store.look(NO_LIMIT_S)
         problem = store.view().snapshot.problem
         store.close()
     finally:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from house.patience import NO_LIMIT_S
 from life import authority
 from servers.postgres import Cluster
 
@@ -70,7 +71,7 @@ def test_it_has_gone_back(postgres: Cluster, tmp_path: Path) -> None:
     """A host that has seen a newer generation says both numbers, and what to do."""
     key = postgres.new_key()
     store = PostgresStore(postgres.url(), key, folder=tmp_path)
-    with store.locked(60.0):
+    with store.locked(NO_LIMIT_S):
         store.put(PAIR)
     assert "the newest" in found(store)["generation"].evidence
     ((generation,),) = postgres.ask("SELECT generation FROM kimi_auth.credentials WHERE key = %s", key)
@@ -104,7 +105,7 @@ def test_a_crowd_of_another_role_counts(postgres_factory: Callable[..., Cluster]
         for _ in range(6):
             stack.enter_context(cluster.admin())
         store = PostgresStore(cluster.url(), KEY)
-        store.look(60.0)
+        store.look(NO_LIMIT_S)
         assert store._line._is_crowded
         store.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.testing.emulator import Emulator
 
@@ -76,9 +77,8 @@ def visit(clock: Clock) -> Iterator[Callable[..., Visitor]]:
 
         def start(**options: Any) -> Visitor:
             emulator = stack.enter_context(Emulator(**{"approve": "page", "interval_s": 0, "now_s": clock, **options}))
-            http = httpx.Client(
-                base_url=emulator.base_url, trust_env=False, verify=False
-            )  # no TLS: load no certificates
+            # No TLS: load no certificates.
+            http = httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=NO_LIMIT_S)
             return Visitor(emulator, stack.enter_context(http))
 
         yield start

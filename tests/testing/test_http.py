@@ -251,7 +251,7 @@ def test_latency_setting_delays_the_answer_only(visit: Visit) -> None:
     visitor.state.decide(code["user_code"], "approved")
 
     def poll() -> None:
-        with contextlib.suppress(httpx.HTTPError), httpx.Client(trust_env=False) as http:
+        with contextlib.suppress(httpx.HTTPError), httpx.Client(trust_env=False, timeout=NO_LIMIT_S) as http:
             form = {"client_id": CLIENT_ID, "grant_type": "urn:ietf:params:oauth:grant-type:device_code"}
             http.post(
                 f"{visitor.emulator.base_url}{TOKEN}",

@@ -79,7 +79,7 @@ def test_ends_at_once_and_leaks_nothing() -> None:
             except httpx.HTTPError as error:
                 broken.append(type(error).__name__)
 
-        with httpx.Client(trust_env=False) as idle:
+        with httpx.Client(trust_env=False, timeout=NO_LIMIT_S) as idle:
             with Emulator() as emulator:
                 base_url = emulator.base_url
                 idle.get(base_url)

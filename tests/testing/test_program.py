@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from house.patience import ended, heard
+from house.patience import NO_LIMIT_S, ended, heard
 
 from kimi_auth.serving.server import listen
 from kimi_auth.testing.emulator import Emulator
@@ -63,7 +63,7 @@ def test_ready_line(start: Start, tmp_path: Path) -> None:
         },
         "pid": process.pid,
     }  # fmt: skip
-    with httpx.Client(trust_env=False, verify=False) as http:
+    with httpx.Client(trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         assert http.get(f"{ready['api_base']}/models").status_code == 401
         assert http.get(f"{base}/.well-known/oauth-authorization-server").json()["issuer"] == base
 
@@ -74,7 +74,7 @@ def test_signals(start: Start, number: signal.Signals, ignoring: bool) -> None:
     """A signal ends it silently, with status 0, while a request is in flight, also where SIGINT came ignored."""
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND] if ignoring else COMMAND
     process, ready = start("--latency", "3600", command=command)
-    with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False) as http:
+    with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         host, port = ready["base_url"].removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as hanging:
             body = f"client_id={CLIENT_ID}&grant_type=refresh_token&refresh_token=x"
@@ -94,7 +94,7 @@ def test_request_log(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "requests.ndjson"
     log.write_text('{"endpoint": "earlier"}\n')
     process, ready = start("--log", str(log), "--approve-after", "0")
-    with httpx.Client(base_url=ready["oauth_host"], trust_env=False, verify=False) as http:
+    with httpx.Client(base_url=ready["oauth_host"], trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         code = http.post("/api/oauth/device_authorization", data={"client_id": CLIENT_ID}).json()
         form = {"client_id": CLIENT_ID, "grant_type": "urn:ietf:params:oauth:grant-type:device_code"}
         grant = http.post("/api/oauth/token", data={**form, "device_code": code["device_code"]}).json()
@@ -119,7 +119,7 @@ def test_new_log_is_private(start: Start, tmp_path: Path) -> None:
 def test_log_that_cannot_be_written(start: Start) -> None:
     """A full disk is said once on stderr, and the service goes on."""
     process, ready = start("--log", "/dev/full")
-    with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False) as http:
+    with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         assert [http.get("/device").status_code for _ in range(2)] == [200, 200]
     process.terminate()
     stdout, stderr = heard(process)
@@ -141,7 +141,7 @@ def test_options_reach_the_service(start: Start) -> None:
     _, ready = start(
         "--interval", "1", "--code-ttl", "60", "--access-ttl", "30", "--approve-after", "0", "--reuse", "lenient"
     )  # fmt: skip
-    with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False) as http:
+    with httpx.Client(base_url=ready["base_url"], trust_env=False, verify=False, timeout=NO_LIMIT_S) as http:
         code = http.post("/api/oauth/device_authorization", data={"client_id": CLIENT_ID}).json()
         assert (code["interval"], code["expires_in"]) == (1, 60)
         form = {"client_id": CLIENT_ID, "grant_type": "urn:ietf:params:oauth:grant-type:device_code"}
@@ -160,7 +160,10 @@ def test_addresses(start: Start) -> None:
             continue
         _, ready = start(*options)
         assert ready["base_url"].startswith(("http://127.0.0.1:", "http://[::1]:"))
-        assert httpx.get(f"{ready['base_url']}/device", trust_env=False, verify=False).status_code == 200
+        assert (
+            httpx.get(f"{ready['base_url']}/device", trust_env=False, verify=False, timeout=NO_LIMIT_S).status_code
+            == 200
+        )
 
 
 @pytest.mark.parametrize(

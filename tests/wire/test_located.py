@@ -84,7 +84,7 @@ def test_closing_what_was_never_opened(clock: Any) -> None:
     assert server.asked == []
 
 
-WEATHER: dict[str, Any] = {
+FAULTS: dict[str, Any] = {
     "down": httpx.ConnectError("refused"),
     "slow": httpx.ReadTimeout("slow"),
     "503": lambda: httpx.Response(503),
@@ -93,27 +93,27 @@ WEATHER: dict[str, Any] = {
     "a captive portal": lambda: httpx.Response(200, html="<html>"),
     "metadata with an error": lambda: httpx.Response(500, json=METADATA),
 }
-IN_WEATHER = {"request_code": "unreachable", "poll": "unreachable", "exchange": "not_processed", "revoke": "failed"}
+OUTCOMES = {"request_code": "unreachable", "poll": "unreachable", "exchange": "not_processed", "revoke": "failed"}
 
 
-@pytest.mark.parametrize("weather", WEATHER.values(), ids=WEATHER)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("name", REQUESTS)
-def test_weather_on_the_way(clock: Any, name: str, weather: Any) -> None:
+def test_a_transient_error_on_the_way(clock: Any, name: str, fault: Any) -> None:
     """Without metadata nothing was sent: it is as if the request itself had met a transient error, and a refresh token
     is unspent."""
-    server = Server(clock, {FIRST: weather})
+    server = Server(clock, {FIRST: fault})
     answer = REQUESTS[name][0](server.client)
-    assert answer.outcome == IN_WEATHER[name]
+    assert answer.outcome == OUTCOMES[name]
     assert isinstance(answer.error, Unreachable) or name == "revoke"
-    assert server.asked == ([FIRST] if isinstance(weather, Exception) else [FIRST, SECOND])
+    assert server.asked == ([FIRST] if isinstance(fault, Exception) else [FIRST, SECOND])
     server.metadata = {FIRST: METADATA}
     assert REQUESTS[name][0](server.client).outcome == REQUESTS[name][1]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_weather_at_the_first_address_only(clock: Any, name: str) -> None:
+def test_a_transient_error_at_the_first_address_only(clock: Any, name: str) -> None:
     """The other address is asked where the first one was no lost connection."""
-    server = Server(clock, {FIRST: WEATHER["503"], SECOND: METADATA})
+    server = Server(clock, {FIRST: FAULTS["503"], SECOND: METADATA})
     assert REQUESTS[name][0](server.client).outcome == REQUESTS[name][1]
 
 
@@ -138,7 +138,7 @@ def test_metadata_that_is_cut_off(clock: Any, broken: Any, name: str) -> None:
     request."""
     cut = broken(b'{"issuer": ', failure=httpx.ReadError("reset"))
     server = Server(clock, {FIRST: lambda: httpx.Response(200, stream=cut)})
-    assert REQUESTS[name][0](server.client).outcome == IN_WEATHER[name]
+    assert REQUESTS[name][0](server.client).outcome == OUTCOMES[name]
     assert server.asked == [FIRST]
 
 
