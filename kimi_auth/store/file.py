@@ -36,8 +36,8 @@ from kimi_auth.token import Token, fingerprint
 
 from . import claims, formats, lock, medium
 from .contract import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot
+from .credential_files import CredentialFiles, checked, name_of
 from .file_reading import FileReader
-from .folder import Folder, checked, name_of
 from .layout import Layout
 from .two_locks import both
 from .watch import stamp_of
@@ -151,7 +151,7 @@ class FileStore(FileReader):
                 self._meet(folder, claim, mine.owner.boot)
             return claim
 
-    def _meet(self, folder: Folder, claim: Claim, boot: str) -> None:
+    def _meet(self, folder: CredentialFiles, claim: Claim, boot: str) -> None:
         """Notes when this boot first met `claim`."""
         path = folder.claim(claim.fp).path
         if path.is_dir():  # not made by any program here, and a rename cannot replace it
@@ -196,7 +196,7 @@ class FileStore(FileReader):
         with self._opened(tr("cannot write {path}")) as folder:
             self._stage(folder, claim, token)
 
-    def _stage(self, folder: Folder, claim: Claim, token: Token) -> None:
+    def _stage(self, folder: CredentialFiles, claim: Claim, token: Token) -> None:
         answer = claims.answer(token)
         for place, found in folder.claims_on(claim.fp):
             # Into the blocks that the claim has allocated: a disk that is full by now cannot lose the answer.
@@ -223,7 +223,7 @@ class FileStore(FileReader):
             folder.sweep(new, self._clock.wall_s())
         return found
 
-    def _rename(self, folder: Folder, claim: Claim, token: Token) -> Snapshot:
+    def _rename(self, folder: CredentialFiles, claim: Claim, token: Token) -> Snapshot:
         """The staged `token` becomes the record."""
         chain = folder.claims_on(claim.fp)
         answer = chain[0][1].answer if chain else None
@@ -267,7 +267,7 @@ class FileStore(FileReader):
     # --- helpers -----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _opened(self, failure: Sentence) -> Iterator[Folder]:
+    def _opened(self, failure: Sentence) -> Iterator[CredentialFiles]:
         """The folder, for one operation under the lock. Raises StorageError, also for an `OSError` of the body."""
         target = self.target
         with medium.doing(failure, target), files.reached(target) as place:

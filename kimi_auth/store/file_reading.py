@@ -16,7 +16,7 @@ from kimi_auth.support.language import tr
 
 from . import lock, medium, owners
 from .contract import Backoff, Binding, Claim, Finding, RevokedMark, Snapshot, Stamp, View
-from .folder import Folder, name_of
+from .credential_files import CredentialFiles, name_of
 from .formats import is_tombstone
 from .layout import Layout
 from .watch import Watch, stamp_of
@@ -169,7 +169,7 @@ class FileReader:
     def close(self) -> None:
         self._watch = None
 
-    def _look(self, beside: Callable[[Folder, Snapshot], View]) -> View:
+    def _look(self, beside: Callable[[CredentialFiles, Snapshot], View]) -> View:
         """The record, and what `beside` makes of it in its open directory."""
         stamp = self.stamp()  # before the read: an unreadable file must not get the stamp of its successor
         target = self.target
@@ -187,7 +187,7 @@ class FileReader:
             return View(Snapshot("corrupt", stamp, problem=problem))
         return View()  # its directory is missing
 
-    def _with_sidecars(self, folder: Folder, snapshot: Snapshot) -> View:
+    def _with_sidecars(self, folder: CredentialFiles, snapshot: Snapshot) -> View:
         fp = snapshot.fp
         claim = self._peek(folder, fp) if fp else Claim("none")
         if is_tombstone(snapshot.token):
@@ -200,14 +200,14 @@ class FileReader:
             folder.binding(),
         )
 
-    def _peek(self, folder: Folder, fp: str) -> Claim:
+    def _peek(self, folder: CredentialFiles, fp: str) -> Claim:
         return folder.peek(fp, self._me, self._clock.boottime_s())
 
-    def _folder_at(self, place: files.Location) -> Folder:
-        return Folder(place, is_linked=place.path.parent != self.path.parent)
+    def _folder_at(self, place: files.Location) -> CredentialFiles:
+        return CredentialFiles(place, is_linked=place.path.parent != self.path.parent)
 
     @contextmanager
-    def _folder(self) -> Iterator[Folder]:
+    def _folder(self) -> Iterator[CredentialFiles]:
         """The folder, for reading: where its directory must not be entered, its files count as unreadable."""
         target = self.target
         with ExitStack() as held:

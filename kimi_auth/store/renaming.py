@@ -15,8 +15,8 @@ from kimi_auth.support.language import tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
 from . import lock, medium
+from .credential_files import CredentialFiles
 from .file import FileStore
-from .folder import Folder
 
 __all__ = ["rename"]
 
@@ -53,11 +53,11 @@ def rename(source: FileStore, target: FileStore) -> str:
         ):
             for hold in holds:
                 hold.check()
-            _move(Folder(old), Folder(new), found.fp)
+            _move(CredentialFiles(old), CredentialFiles(new), found.fp)
     return found.fp
 
 
-def _move(old: Folder, new: Folder, fp: str) -> None:
+def _move(old: CredentialFiles, new: CredentialFiles, fp: str) -> None:
     if old.claims_on(fp) or old.staged() or new.staged():
         raise StorageError(
             tr("{path}: a renewal was begun and is not finished", path=old.record.path),

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from kimi_auth.store import Backoff, Binding, FileStore, RevokedMark
+from kimi_auth.store.credential_files import CredentialFiles
 from kimi_auth.store.file_reading import VIEWS_MAX
-from kimi_auth.store.folder import Folder
 from kimi_auth.token import fingerprint
 
 
@@ -21,14 +21,14 @@ def while_viewed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None
     """Lets another program act each time a view has read the record and has not read the backoff yet."""
 
     def act(what: Callable[[], None]) -> list[int]:
-        original, reads = Folder.backoff, list[int]()
+        original, reads = CredentialFiles.backoff, list[int]()
 
-        def backoff(self: Folder) -> Backoff:
+        def backoff(self: CredentialFiles) -> Backoff:
             reads.append(len(reads))
             what()
             return original(self)
 
-        monkeypatch.setattr(Folder, "backoff", backoff)
+        monkeypatch.setattr(CredentialFiles, "backoff", backoff)
         return reads
 
     return act

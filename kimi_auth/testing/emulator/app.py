@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from kimi_auth.serving.guards import host_refusal, is_from_browser
 from kimi_auth.support.urls import is_loopback
 
-from . import admin, agents, api, approval, oauth, page
+from . import admin, anthropic_messages, api, approval, mcp_server, oauth, page
 from .authorization_server import State
 from .call import Answer, Call, Endpoint, json_answer
 from .faults import Fault
@@ -38,10 +38,10 @@ ENDPOINTS: Final[tuple[tuple[str, str, str, Endpoint], ...]] = (
     ("revoke", "POST", "/api/oauth/revoke", oauth.revoke),
     ("models", "GET", "/coding/v1/models", api.models),
     ("chat", "POST", "/coding/v1/chat/completions", api.chat),
-    ("messages", "POST", "/coding/v1/messages", agents.messages),
-    ("mcp", "POST", "/coding/v1/mcp", agents.mcp),
-    ("mcp", "GET", "/coding/v1/mcp", agents.no_stream),
-    ("mcp", "DELETE", "/coding/v1/mcp", agents.no_stream),
+    ("messages", "POST", "/coding/v1/messages", anthropic_messages.messages),
+    ("mcp", "POST", "/coding/v1/mcp", mcp_server.mcp),
+    ("mcp", "GET", "/coding/v1/mcp", mcp_server.no_stream),
+    ("mcp", "DELETE", "/coding/v1/mcp", mcp_server.no_stream),
     ("search", "POST", "/coding/v1/search", api.search),
     ("fetch", "POST", "/coding/v1/fetch", api.fetch),
     ("usages", "GET", "/coding/v1/usages", api.usages),

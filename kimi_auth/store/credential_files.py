@@ -21,7 +21,7 @@ from .formats import is_tombstone
 from .owners import Owner
 from .watch import stamp_of
 
-__all__ = ["Folder", "checked", "name_of"]
+__all__ = ["CredentialFiles", "checked", "name_of"]
 
 TAKEN_OVER_MAX = 8
 """Limit of a chain of claims, each replacing the one before. It grows only if a process is killed during a
@@ -43,7 +43,7 @@ def checked(fp: str) -> str:
     return fp
 
 
-class Folder(NamedTuple):
+class CredentialFiles(NamedTuple):
     """`record`: the record, in its open directory. `is_linked`: the record's link leads here, so that other programs'
     files may lie beside it."""
 
