@@ -43,11 +43,12 @@ def hand_over(stage: DatabaseStage, count: int, latency_s: float) -> tuple[list[
     stage.folder.mkdir(parents=True, exist_ok=True)
     stage.serve(latency_s=latency_s)
     stage.sign_in("expired")
-    fleet = stage.start_fleet(count, "obtain", patience_s=240.0)
+    fleet = stage.start_fleet(count, "obtain_and_stay", patience_s=240.0)
     stage.go()
     results = [worker.result() for worker in fleet]
     assert {result.error for result in results} == {""}
     for worker in fleet:
+        worker.order("again")
         worker.end()
     (committed_s,) = (
         e.at_s for worker in fleet for e in worker.edges if (e.source, e.event) == ("committing", "committed")
