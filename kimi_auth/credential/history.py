@@ -1,6 +1,7 @@
 """Keeps the last walks of all processes of a share dir, each in a file that `diagram --trace` draws.
 
-Only logins, renewals and logouts are recorded. Inspecting a credential writes nothing.
+Only logins, renewals and logouts are recorded. Inspecting a credential, or waiting for a fresh pair of another process,
+writes nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ LINES_MAX = 200
 
 BYTES_MAX = LINES_MAX * 500
 """Read limit: larger than any file written here."""
+
+SERVED = "refreshing", "changed"
+"""The step of a walk that waited for the lock and got another process's pair. If that is fresh, nothing is kept: a herd's waiters
+would evict the walk of the one that renewed, and write a file each before they hand out the token."""
 
 UNFINISHED = "unfinished"
 """The end of a walk that raised."""
@@ -115,6 +120,8 @@ class WalkHistory:
 
     def _keep(self, walk: Walk, machine: Machine) -> None:
         end = walk.ended_in(machine) if walk.machine == machine.name else ""
+        if end == "fresh" and any((step.source, step.event) == SERVED for step in walk.traced):
+            return
         lines = [traced.line() for traced in walk.traced]
         if len(lines) > LINES_MAX:
             lines = lines[: LINES_MAX // 2] + lines[-LINES_MAX // 2 :]

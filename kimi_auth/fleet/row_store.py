@@ -5,6 +5,8 @@ It is memory. `Ending` says what its writes come to; the worker writes that when
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kimi_auth.errors import LockLost, StorageError
 from kimi_auth.store import Backoff, Binding, Claim, Committed, RevokedMark, Snapshot, View
 from kimi_auth.store.owners import Owner
@@ -45,7 +47,7 @@ class RowStore:
     ) -> None:
         self._row: Row = taken.row
         self._location = location
-        self._me = me
+        self._me: Callable[[], Owner] = lambda: me
         self._cipher = cipher
         self._spilled = spilled
         self._newest = newest

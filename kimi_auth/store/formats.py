@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from kimi_auth.errors import CorruptCredential, StoreUnwritable
@@ -145,7 +146,7 @@ def _load(data: bytes) -> object:
     if not data:
         raise RecordError(tr("it is empty"))
     try:
-        text = data.decode("utf-8-sig")  # an editor's byte order mark, as in config.toml
+        text = data.removeprefix(BOM_UTF8).decode()  # an editor's, as in config.toml
     except UnicodeDecodeError:
         raise RecordError(tr("it is not UTF-8")) from None
     try:

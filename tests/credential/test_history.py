@@ -108,6 +108,19 @@ def test_a_childs_end_is_not_the_walks(share: Path) -> None:
     assert [(one.machine, one.end) for one in kept.kept()] == [("token_lifecycle", "unfinished")]
 
 
+@pytest.mark.parametrize(("end", "count"), [("fresh", 0), ("revoked", 1)])
+def test_a_waiter_that_another_process_served(share: Path, end: str, count: int) -> None:
+    """A herd's waiters do not evict the walk of the one that renewed; one that waited and got nothing is kept."""
+    kept = WalkHistory(share)
+    with kept.recording(LIFE, NO_OBSERVER) as observe:
+        due = steps(LIFE, "expired", "renew", observe=observe)
+        next(due)
+        with suppress(StopIteration):
+            for event in ("changed", "injected", end):
+                due.send(event)
+    assert len(kept.kept()) == count
+
+
 def test_nothing_happened(share: Path, tmp_path: Path) -> None:
     """A walk without a step, a share dir without a login, and no share dir at all: nothing is written."""
     walk(WalkHistory(share), LOGIN)

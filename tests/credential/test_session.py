@@ -555,6 +555,25 @@ def test_logout_is_for_every_holder(world: World) -> None:
     assert asyncio.run(world.session.logout()).state == "absent"
 
 
+class Client:
+    """A client whose key is an attribute."""
+
+    def __init__(self, api_key: str) -> None:
+        self.api_key: str | None = api_key
+
+
+def test_a_client_made_with_an_earlier_token_has_no_key_of_its_own(world: World) -> None:
+    """Tokens that were renewed before a first client was attached are known as tokens: a logout leaves none of them in it."""
+    world.sign_in(age_s=900.0)
+    client = Client(world.session.access_token_sync())
+    now = world.session.access_token_sync(refresh=True)
+    assert client.api_key != now
+    world.session.attach(client)
+    assert client.api_key == now
+    world.session.logout_sync()
+    assert not client.api_key
+
+
 def test_logout_that_fails_says_that_the_login_stands(world: World) -> None:
     """A full disk or another user's credential: an error, and nothing has changed."""
     world.sign_in()

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from kimi_auth.signing import sign_in
 from kimi_auth.wire import LocatedClient, OAuthClient
 
 HURRY_S = 0.01
+LOADED = "kimi_auth.login.moving", "kimi_auth.machine.engine", "kimi_auth.machine.trace"
+"""What every walk needs."""
 
 SHORTER = {
     "patience_s": "PATIENCE_S",
@@ -204,6 +207,8 @@ class Worker:
         for option, constant in SHORTER.items():
             if option in self.options:
                 shorten(constant, float(self.options[option]) + BEYOND_S.get(option, 0.0))
+        for name in LOADED:
+            import_module(name)
         self.session._components.library  # noqa: B018
         self.session._components.ports  # noqa: B018
 

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from kimi_auth.session import Session
 from kimi_auth.store import Claim
 from kimi_auth.store.owners import Owner, this_process
 from kimi_auth.store.postgres import Address, PostgresReader, PostgresStore, sql
+from kimi_auth.store.postgres.lease import slice_s
 from kimi_auth.store.postgres.line import Line
 from kimi_auth.store.postgres.row import encode_owner
 from kimi_auth.store.postgres.spill import Seen
@@ -188,6 +190,24 @@ class TestTime:
         row.change("lease_until = NULL")
         row.store.look(NO_LIMIT_S)
         assert row.store.read().token == pair(2)
+
+
+class TestWaiting:
+    def test_a_try_at_a_held_lease_writes_nothing(self, row: Row) -> None:
+        """A herd's processes do not queue for the row's lock, each with a write to the disk, before the holder."""
+        with row.store.locked(10.0) as hold:
+            assert hold is not None
+            with row.another().locked(0.0) as held:
+                assert held is None
+            ((locker,),) = row.cluster.ask(
+                "SELECT xmax::text FROM kimi_auth.credentials WHERE key = %s AND fence = %s", row.key, hold.fence
+            )
+        assert locker == "0"
+
+    @pytest.mark.parametrize(("waited_s", "rests_s"), [(0.0, 0.05), (4.0, 0.2), (3600.0, 0.5)])
+    def test_a_waiter_asks_less_often_the_longer_it_waits(self, waited_s: float, rests_s: float) -> None:
+        """At first twenty times a second, in the end twice: a hundred waiters leave the processors to the one that renews."""
+        assert slice_s(time.monotonic() - waited_s) == pytest.approx(rests_s, rel=0.2)
 
 
 class TestSecrets:

@@ -19,7 +19,7 @@ from kimi_auth.token import Token, fingerprint, parse_record
 
 from . import sql
 from .address import Address
-from .lease import SLICE_S
+from .lease import slice_s
 from .reading import LOGINS_MAX, PostgresReading
 from .row import Row
 
@@ -70,7 +70,7 @@ class PostgresReader(PostgresReading):
                     raise self._line.problem.reworded()
                 return
             with self._place.changed:
-                self._place.changed.wait(SLICE_S)
+                self._place.changed.wait(slice_s(began_s))
 
     def _shown_snapshot(self, row: Row) -> Snapshot:
         snapshot = super()._shown_snapshot(row)

@@ -203,7 +203,7 @@ class PostgresReading:
         return Snapshot("unreachable", last.stamp, last.token, last.fp, problem)
 
     def _claim(self, row: Row, fp: str | None) -> Claim:
-        claim = row.claim(fp, self._me(), self._place.passed_s, self._cipher)
+        claim = row.claim(fp, self._me, self._place.passed_s, self._cipher)
         if claim.state != "staged" and self._hold is not None and (pair := claim.fp or fp or ""):
             try:
                 answer = self._spill.answer(pair)

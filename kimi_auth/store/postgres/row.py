@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 from kimi_auth.errors import CorruptCredential, StorageError
@@ -113,8 +114,9 @@ class Row(NamedTuple):
         except (ValueError, RecursionError, RecordError):
             return None
 
-    def claim(self, fp: str | None, me: Owner, passed_s: float, cipher: Cipher) -> Claim:
-        """The claim on pair `fp`, None for the one that is there, `passed_s` seconds after this row was read."""
+    def claim(self, fp: str | None, me: Callable[[], Owner], passed_s: float, cipher: Cipher) -> Claim:
+        """The claim on pair `fp`, None for the one that is there, `passed_s` seconds after this row was read. `me` asks the
+        kernel, for an owner to compare with only."""
         if not self.claim_nonce or (fp is not None and fp != self.claim_fp):
             return Claim("none", fp or "")
         owner = decode_owner(self.claim_owner)
@@ -125,7 +127,7 @@ class Row(NamedTuple):
             return found._replace(state="in_flight", wait_s=WITNESSED_S)
         if staged is not None:
             return found._replace(state="staged", staged=staged)
-        if self.claim_closed or is_certainly_dead(owner, me):
+        if self.claim_closed or is_certainly_dead(owner, me()):
             return found._replace(state="interrupted")
         # Time of another incarnation proves nothing: the database may have been away for longer than the wait.
         age_s = (self.claim_age_s or 0.0) + passed_s if self.is_dated else 0.0

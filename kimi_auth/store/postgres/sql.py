@@ -191,7 +191,11 @@ LOOK = f"SELECT {SHOWN} FROM (SELECT) AS one LEFT JOIN kimi_auth.credentials AS 
 
 TAKE = f"""
 INSERT INTO kimi_auth.credentials AS c (key, fence, holder, lease_until)
-VALUES (%(key)s, 1, %(holder)s, clock_timestamp() + interval '{LEASE_S} s')
+SELECT %(key)s, 1, %(holder)s, clock_timestamp() + interval '{LEASE_S} s'
+WHERE NOT EXISTS (
+    SELECT FROM kimi_auth.credentials AS held
+    WHERE held.key = %(key)s AND held.lease_until > clock_timestamp() AND held.fence IS DISTINCT FROM %(dead)s
+)
 ON CONFLICT (key) DO UPDATE
 SET fence = coalesce(c.fence, 0) + 1, holder = excluded.holder,
     lease_until = clock_timestamp() + interval '{LEASE_S} s'
@@ -199,7 +203,8 @@ WHERE c.lease_until IS NULL OR c.lease_until <= clock_timestamp() OR c.fence = %
 RETURNING {SHOWN}
 """
 """No row: another process has the lease. `dead`: the fence under which a process held it that certainly has ended, or
-NULL."""
+NULL. A lease that is seen to be held is only read: ON CONFLICT alone locks the row and writes that to the disk, so a herd would
+queue before the holder's own statements."""
 
 _MINE = "c.key = %(key)s AND c.fence = %(fence)s AND c.lease_until IS NOT NULL"
 _LONGER = f"lease_until = greatest(c.lease_until, clock_timestamp() + interval '{LEASE_S} s')"
