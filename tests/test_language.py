@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from kimi_auth.errors import CorruptCredential, NotSignedIn, Unreachable
-from kimi_auth.support.language import Sentence, counted, joined, said_by, selected, spoken, tr
+from kimi_auth.support.language import Kept, Sentence, counted, joined, listed, recalled, said_by, selected, spoken, tr
 from kimi_auth.support.text import clean, one_line
 
 NO_TOKEN = tr("nothing in {location}", location=tr("the file {path}", path="/a/b"))
@@ -30,6 +30,9 @@ def test_a_sentence_is_english_text() -> None:
         (NO_TOKEN, IN_CHINESE),
         (tr("{host} cannot be reached{said}").format(host="h", said=""), "无法连接 h"),
         (joined(tr(", "), (tr("credential"), tr("lock"), "x")), "凭据，锁，x"),
+        (listed(["credential", tr("lock"), "x"]), "credential、锁、x"),
+        (listed(["a"]), "a"),
+        (tr("{path}: {reason}", path="p", reason=Kept.by(lambda _: tr("it is empty"), "it is empty")), "p：内容为空"),
         (tr("not signed in") + tr(", {name} is set", name="A"), "未登录，已设置 A"),
         ("  " + tr("not signed in"), "  未登录"),
         (counted(1, tr("one finding"), tr("{number} findings")), "发现 1 个问题"),
@@ -48,6 +51,26 @@ def test_the_same_in_chinese(said: str, chinese: str) -> None:
     assert spoken(said, "en") == said
 
 
+def test_words_that_were_kept() -> None:
+    """Text that a template makes is that sentence again, values in values included; other text stays as it is."""
+    templates = (tr("{host} ended the login{said}"), tr(": {reason}"), tr("no connection"))
+    patterns = {"said": "(?:: .*)?"}
+    for text, chinese in (
+        ("h:1 ended the login: no connection", "h:1 已终止登录：没有连接"),
+        ("h ended the login", "h 已终止登录"),
+        ("another text: no connection", "another text: no connection"),
+        ("{0.__class__} ended the login: {x}", "{0.__class__} 已终止登录：{x}"),
+    ):
+        assert recalled(text, templates, patterns) == text
+        assert spoken(recalled(text, templates, patterns), "zh") == chinese
+    kept = pickle.loads(pickle.dumps(Kept.by(shout, "h")))
+    assert (kept, spoken(kept, "zh"), spoken(kept, "en")) == ("h", "H", "h")
+
+
+def shout(text: str) -> str:
+    return text.upper()
+
+
 HELD = tr("{holder} holds the lock of {location}")
 
 
@@ -59,10 +82,11 @@ HELD = tr("{holder} holds the lock of {location}")
         (tr("{problems} in {path}", problems=tr("one problem"), path="/a"), "/a 中有 1 个问题"),
         (tr("{path} ({source})", path="/a", source="KIMI"), "/a（KIMI）"),
         (tr("{time} ago", time=tr("{minutes} min", minutes=3)), "3 分钟前"),
+        (joined(" ", (tr("The token is live."), tr("Interrupted."))), "令牌已生效。已中断。"),
     ],
 )  # fmt: skip
 def test_spaces_in_chinese(said: str, chinese: str) -> None:
-    """A value has a space beside it where a Chinese and a Latin character meet, and none between two Chinese ones."""
+    """A value has a space beside it where a Chinese and a Latin character meet, and none between two Chinese ones or after a full-width mark."""
     assert spoken(said, "zh") == chinese
 
 

@@ -5,7 +5,8 @@
 
 A sentence is marked with `tr("template", name=value)` (`kimi_auth.support.language`). Findings: a sentence without a mark; a mark whose
 template is no literal, or whose values do not fit it; a template without a translation, or with a fuzzy one, or with
-other placeholders than its own; an entry that no code has; a compiled catalogue (.mo) that says something else.
+other placeholders than its own, or with half-width marks in Chinese text; names that are joined with ", " instead of
+`listed`; an entry that no code has; a compiled catalogue (.mo) that says something else.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ COMMAND: Final = re.compile(
 )
 """A command line, which is the same in every language, or a line of names."""
 
+HALF_WIDTH: Final = re.compile(
+    r"[\u4e00-\u9fff][,;:?!()]|[,;:?!()][\u4e00-\u9fff]|[,;](?=\S)|[，。；：？！（）、] | [，。；：？！（）、]"
+)
+"""A mark of Latin text in a Chinese translation, or a blank beside a full-width one, which brings its own space."""
+
 
 def trees(package: Path) -> Iterator[tuple[Path, ast.Module]]:
     for file in sorted(package.rglob("*.py")):
@@ -81,6 +87,8 @@ def ill_marked(name: str, tree: ast.AST) -> Iterator[str]:
         given = {str(keyword.arg) for keyword in call.keywords}
         if given and given != wanted:
             yield f"{name}:{call.lineno}: {MARK}({template!r}) is given {sorted(given)}, not {sorted(wanted)}"
+        if any(ast.unparse(keyword.value).startswith("', '.join(") for keyword in call.keywords):
+            yield f"{name}:{call.lineno}: names are joined with listed(), which knows the marks of each language"
 
 
 def unmarked(name: str, tree: ast.AST, errors: set[str]) -> Iterator[str]:
@@ -160,6 +168,8 @@ def catalogue_findings(name: str, catalogue: Catalog, known: dict[str, list[str]
             yield f"{name}: fuzzy: {template!r}"
         elif placeholders(str(entry.string)) != placeholders(template):
             yield f"{name}: other placeholders: {template!r} -> {entry.string!r}"
+        elif HALF_WIDTH.search(str(entry.string)):
+            yield f"{name}: half-width marks, or a blank beside a full-width one: {entry.string!r}"
     for entry in catalogue:
         if entry.id and entry.id not in known:
             yield f"{name}: no code has it: {entry.id!r}"

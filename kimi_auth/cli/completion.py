@@ -14,7 +14,7 @@ from typing import Any
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import PROGRAM, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 
 __all__ = ["SHELLS", "complete_accounts", "complete_machines", "complete_platforms", "scripted"]
 
@@ -75,7 +75,7 @@ def scripted(args: Sequence[str], out: Terminal) -> bool:
     if shell not in SHELLS:
         raise Usage(
             tr("{what}: no completion for {shell}", what=what, shell=ascii(shell)[:40]),
-            hint=tr("known: {names}", names=", ".join(SHELLS)),
+            hint=tr("known: {names}", names=listed(SHELLS)),
         )
     variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
     if what == "--show-completion":

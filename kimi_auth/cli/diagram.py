@@ -19,7 +19,7 @@ from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import Library, Machine
 from kimi_auth.machine.library import in_checkout
-from kimi_auth.support.language import joined, tr
+from kimi_auth.support.language import joined, listed, tr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -153,7 +153,7 @@ def diagram(
 
 def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
     if form == "svg" and name is None:
-        raise Usage(tr("an SVG is one picture"), hint=tr("name a machine: {names}", names=", ".join(library)))
+        raise Usage(tr("an SVG is one picture"), hint=tr("name a machine: {names}", names=listed(library)))
     draw = _drawing(form) if form else _view()
     with paged(out):
         for machine in [library[name]] if name is not None else library.values():
@@ -169,7 +169,7 @@ def _check_options(asked: list[str], form: str | None) -> None:
     question = "".join(asked)
     formats = QUESTIONS[question]
     if form is not None and form not in formats:
-        hint = tr("known: {names}", names=", ".join(formats)) if formats else tr("leave out --format")
+        hint = tr("known: {names}", names=listed(formats)) if formats else tr("leave out --format")
         raise Usage(tr("{shown} cannot be shown as {form!r}", shown=question or tr("a machine"), form=form), hint=hint)
 
 

@@ -7,7 +7,7 @@ from kimi_auth.cli.machines import problems_printed, refuse_unknown, say_which, 
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.machine import SpecError
 from kimi_auth.machine.library import in_checkout
-from kimi_auth.support.language import counted, tr
+from kimi_auth.support.language import counted, listed, tr
 
 __all__ = ["difference"]
 
@@ -42,7 +42,7 @@ def difference(out: Terminal, where: str, form: str, name: str | None) -> None:
         if len(drawn) > 1:
             raise Usage(
                 tr("an SVG is one picture, and more than one machine changed"),
-                hint=tr("name one: {names}", names=", ".join(drawn)),
+                hint=tr("name one: {names}", names=listed(drawn)),
             )
         for picture in drawn.values():
             show(out, picture)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.containers import Lines
 from rich.padding import Padding
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from kimi_auth.cli.terminal import Row, Styled, shown
+from kimi_auth.cli.terminal import PROGRAM, Row, Styled, shown
 
-__all__ = ["MARGIN", "CleanConsole", "Prose", "grid_of", "sheet_of"]
+__all__ = ["MARGIN", "CleanConsole", "Prose", "grid_of", "sheet_of", "table_of"]
 
 MARGIN = 2
+APART = 2
+"""Columns between two columns of a table."""
+
+CROWDED = 1.25
+"""A table that wants so many times the room that there is is broken in most of its cells."""
 
 
 NEVER_FIRST, NEVER_LAST = frozenset("，。、；：？！）」』”’…"), frozenset("（「『“‘")
@@ -39,15 +44,18 @@ class Prose(Text):
 
 
 def breaks(text: str, width: int) -> list[int]:
-    """Where lines of at most `width` cells begin, but for the first; a word that is wider than that is folded."""
+    """Where lines of at most `width` cells begin, but for the first; a word that is wider than that is folded, and a command
+    of ours keeps its name beside it where both fit."""
     found: list[int] = []
-    start, best = 0, 0
+    start, best, apart = 0, 0, 0
     for at in range(1, len(text)):
-        if _may_break(text[at - 1], text[at]):
+        if text.endswith(f"{PROGRAM} ", 0, at):
+            apart = at
+        elif _may_break(text[at - 1], text[at]):
             best = at
         if cell_len(text[start : at + 1].rstrip()) > width:
             folded = at - 1 if text[at] in NEVER_FIRST and at - 1 > start else at
-            start = best if best > start else folded
+            start = next((place for place in (best, apart) if place > start), folded)
             found.append(start)
     return found
 
@@ -60,12 +68,47 @@ def _may_break(before: str, after: str) -> bool:
 
 def grid_of(rows: Iterable[Row]) -> RenderableType:
     """Facts beside their labels; a fact too long for its line is folded, never cut."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    spelt = (
+        (label, Prose.assemble(*value.pieces) if isinstance(value, Styled) else Prose(shown(value)))
+        for label, value in rows
+    )
+    return Padding(_facts(spelt), (0, MARGIN))
+
+
+def _facts(rows: Iterable[tuple[str, Text]]) -> Table:
+    grid = Table.grid(padding=(0, APART, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, value in rows:
-        grid.add_row(shown(label), Prose.assemble(*value.pieces) if isinstance(value, Styled) else Prose(shown(value)))
-    return Padding(grid, (0, MARGIN))
+    for label, text in rows:
+        grid.add_row(shown(label), text)
+    return grid
+
+
+def table_of(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> RenderableType:
+    """Rows below their titles; on a terminal that is too narrow for it, each row as a sheet of its own, without empty facts."""
+    wanted = sum(
+        max(map(cell_len, (str(column.header), *(row[at].plain for row in rows)))) + APART
+        for at, column in enumerate(columns)
+    )
+    if wanted <= CROWDED * (width - 2 * MARGIN):
+        table = Table(*columns, box=None, padding=(0, APART, 0, 0), header_style="dim")
+        for row in rows:
+            table.add_row(*row)
+        return Padding(table, (1, MARGIN))
+    titles = [str(column.header) for column in columns]
+    sheets = [Padding(_facts(_marked(titles, row)), (0, MARGIN, 1, MARGIN)) for row in rows]
+    return Group(Text(), *sheets)
+
+
+def _marked(titles: Sequence[str], row: Sequence[Text]) -> Iterator[tuple[str, Text]]:
+    """The facts of a row that are there; a mark, which has no title, stands before the next fact."""
+    mark = Text()
+    for title, text in zip(titles, row, strict=True):
+        if not title:
+            mark = text
+        elif text:
+            yield title, Text.assemble(mark, " ", text) if mark else text
+            mark = Text()
 
 
 def sheet_of(rows: Iterable[Row], title: str = "") -> Iterator[RenderableType]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.machine import Library, Machine
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 
 __all__ = ["EXPORTS", "exports"]
 
@@ -24,7 +24,7 @@ def exports(out: Terminal, machines: Library, form: str, name: str | None, world
     elif form in OF_WORLDS:
         _world(out, machines, form, name, WORLD if world is None else world)
     else:
-        raise Usage(tr("there is no export {form!r}", form=form), hint=tr("known: {names}", names=", ".join(EXPORTS)))
+        raise Usage(tr("there is no export {form!r}", form=form), hint=tr("known: {names}", names=listed(EXPORTS)))
 
 
 def _machine(out: Terminal, machines: Library, form: str, name: str | None, world: str | None) -> None:
@@ -37,7 +37,7 @@ def _named(machines: Library, name: str | None, form: str) -> Machine:
     if name is None or name not in machines:
         unknown = tr("no machine is called {name!r}", name=name or "")
         fault = unknown if name is not None else tr("{form} is about one machine", form=form)
-        raise Usage(fault, hint=tr("name a machine: {names}", names=", ".join(machines)))
+        raise Usage(fault, hint=tr("name a machine: {names}", names=listed(machines)))
     return machines[name]
 
 

@@ -11,7 +11,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import supply_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 
 if TYPE_CHECKING:
     from kimi_auth.serving.grant_life import GrantLife
@@ -161,7 +161,7 @@ def _rows(one: Standing) -> list[Row]:
     rows: list[Row] = [(tr("state"), one.phase)]
     if one.grant is not None:
         rows.insert(0, (tr("grant"), one.grant.name))
-        rows += [(tr("id"), one.grant.id), (tr("users"), ", ".join(map(str, one.grant.uids)))]
+        rows += [(tr("id"), one.grant.id), (tr("users"), listed(map(str, one.grant.uids)))]
         if one.grant.expires_at_s:
             rows.append((tr("ends"), time.strftime("%Y-%m-%d %H:%M", time.localtime(one.grant.expires_at_s))))
     return rows
@@ -174,6 +174,6 @@ def _one_word(words: list[str], usage: str) -> str:
 
 
 def no_words(words: list[str]) -> None:
-    """A command of `serve` that takes no arguments got some: Usage names the first."""
+    """Raises Usage for the first argument of a command of `serve` that takes none."""
     if words:
         raise Usage(tr("{word} is not understood", word=ascii(words[0])[:80]), hint=tr("see: kimi-auth serve --help"))

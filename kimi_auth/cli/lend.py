@@ -26,7 +26,7 @@ from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.platforms import credential_key
 from kimi_auth.selection import HOME_KIMI_CODE
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 
 if TYPE_CHECKING:
     from kimi_auth.home.kinds import Kind
@@ -71,7 +71,7 @@ def lend(
     kind = KINDS.get(borrower)
     if kind is None:
         given = ascii(borrower)[:80]
-        raise Usage(tr("no program is called {given}", given=given), hint=tr("known: {names}", names=", ".join(KINDS)))
+        raise Usage(tr("no program is called {given}", given=given), hint=tr("known: {names}", names=listed(KINDS)))
     chosen = components_of(open_session(platform, home=home, account=account))
     oauth = chosen.platform.oauth
     if oauth is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,10 +100,11 @@ def login(
         report = sign_in(
             session, out, force=force, configure=configure, browser=not no_browser, qr=not no_qr, plain=plain
         )
+    tell = out.line if plain else out.told
     is_by_code = session.platform.oauth is not None and not report.already
     if is_by_code and report.state in {"signed_in", "models_pending"} and not out.json:
-        out.line(tr("Not what you meant? Take it back at once: {command}", command=components_of(session).sign_out))
-    _say_account(out, session, report)
+        tell(tr("Not what you meant? Take it back at once: {command}", command=components_of(session).sign_out))
+    _say_account(out, session, report, tell)
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
         report_failure(recorded, trace, out)
@@ -110,20 +112,20 @@ def login(
         raise error
 
 
-def _say_account(out: Terminal, session: Session, report: LoginReport) -> None:
+def _say_account(out: Terminal, session: Session, report: LoginReport, tell: Callable[[str], None]) -> None:
     """Which account this was, where there are several; how to use one that is not in use."""
     parts = components_of(session)
     if out.json or report.state not in {"signed_in", "models_pending"} or not parts.account:
         return
     if not parts.is_in_use():
-        out.line(
+        tell(
             tr(
                 "This is the account {name}; it is not the one in use. Use it: kimi-auth accounts use {name}",
                 name=parts.account,
             )
         )
     elif parts.account != UNLABELLED:
-        out.line(tr("This is the account {name}, the one in use.", name=parts.account))
+        tell(tr("This is the account {name}, the one in use.", name=parts.account))
 
 
 def sign_in(

@@ -111,22 +111,23 @@ def show_logins(out: Terminal, logins: list[Login]) -> None:
             columns = [mark, found.platform, login.region, found.label, found.state, login.who, found.fp, made]
             out.line("\t".join(columns))
         return
-    from rich.padding import Padding
-    from rich.table import Table
+    from rich.table import Column
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("", tr("platform"), tr("account"), tr("state"), tr("who"), tr("pair"), tr("since")):
-        table.add_column(out.text(title), overflow="fold")
-    for login in logins:
-        found = login.status
-        table.add_row(
-            "*" if login.is_in_use else "",
-            Text(found.platform),
-            Text(found.label, style="bold"),
-            Text(out.text(tr("not signed in")) if found.state == "absent" else found.state),
+    from kimi_auth.cli.drawing import table_of
+
+    titles = ("", tr("platform"), tr("account"), tr("state"), tr("who"), tr("pair"), tr("since"))
+    heads = [Column(out.text(title), overflow="fold", no_wrap=title == "pair") for title in titles]
+    rows = [
+        (
+            Text("*" if login.is_in_use else ""),
+            Text(login.status.platform),
+            Text(login.status.label, style="bold"),
+            Text(out.text(tr("not signed in")) if login.status.state == "absent" else login.status.state),
             Text(login.who[:SUBJECT_MAX]),
-            Text(found.fp),
-            Text(when(found.signed_in_at_s)),
+            Text(login.status.fp),
+            Text(when(login.status.signed_in_at_s)),
         )
-    out.picture(Padding(table, (1, 2)))
+        for login in logins
+    ]
+    out.picture(table_of(heads, rows, out.console.width))

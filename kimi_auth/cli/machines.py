@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.machine import Library, Machine, SpecError
-from kimi_auth.support.language import counted, tr
+from kimi_auth.support.language import counted, listed, tr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,9 +68,7 @@ def say_which(
 def refuse_unknown(name: str | None, machines: Iterable[str]) -> None:
     """Raises Usage for a name that none of `machines` has."""
     if name is not None and name not in machines:
-        raise Usage(
-            tr("no machine is called {name!r}", name=name), hint=tr("known: {names}", names=", ".join(machines))
-        )
+        raise Usage(tr("no machine is called {name!r}", name=name), hint=tr("known: {names}", names=listed(machines)))
 
 
 def page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] = ()) -> None:

@@ -127,17 +127,24 @@ def _show_list(out: Terminal, session: Session, catalogue: Catalogue) -> None:
             can = ",".join(capabilities(session.platform, model))
             out.line("\t".join((model.id, str(model.context_length or ""), can, session.platform.id)))
         return
-    from rich.padding import Padding
-    from rich.table import Table
+    from rich.table import Column
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in (tr("model"), tr("context"), tr("can")):
-        table.add_column(out.text(title), justify="right" if title == "context" else "left", overflow="fold")
-    for model in found:
-        context = f"{model.context_length:,}" if model.context_length else ""
-        table.add_row(Text(model.id, style="bold"), context, " ".join(capabilities(session.platform, model)))
-    out.picture(Padding(table, (1, 2)))
+    from kimi_auth.cli.drawing import table_of
+
+    columns = [
+        Column(out.text(title), justify="right" if title == "context" else "left", overflow="fold")
+        for title in (tr("model"), tr("context"), tr("can"))
+    ]
+    rows = [
+        (
+            Text(model.id, style="bold"),
+            Text(f"{model.context_length:,}" if model.context_length else ""),
+            Text(" ".join(capabilities(session.platform, model))),
+        )
+        for model in found
+    ]
+    out.picture(table_of(columns, rows, out.console.width))
 
 
 def _told(one: Synced, *, dry_run: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kimi_auth.cli.errors import Findings, Usage
 from kimi_auth.cli.opening import components_of, open_default, open_session, supply_of
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.selection import USUAL_REGION
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 
 __all__ = [
     "AccountName",
@@ -79,7 +79,7 @@ def in_region(platform: str | None, region: str | None) -> str | None:
     if region not in served:
         raise Usage(
             tr("no region is called {region}", region=ascii(region)[:80]),
-            hint=tr("known: {names}", names=", ".join(served)),
+            hint=tr("known: {names}", names=listed(served)),
         )
     return served[region]
 

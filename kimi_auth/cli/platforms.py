@@ -14,7 +14,7 @@ from kimi_auth.cli.options import Json, at_home, components_of, concluded, open_
 from kimi_auth.cli.terminal import Row, Terminal, one_line
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import Platform, registry, resolve
-from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.language import counted, joined, listed, tr
 
 if TYPE_CHECKING:
     from kimi_auth.platforms import Registry
@@ -75,17 +75,23 @@ def _list(out: Terminal, known: Registry) -> None:
 
 
 def _table(out: Terminal, found: Iterable[tuple[Platform, str]]) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
+    from rich.table import Column
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in (tr("platform"), tr("sign-in"), tr("API"), tr("from")):
-        table.add_column(out.text(title), overflow="fold")
-    for platform, source in found:
-        sign_in = _host(platform) or out.text(tr("an API key"))
-        table.add_row(Text(platform.id, style="bold"), Text(sign_in), Text(platform.api_base), Text(source))
-    out.picture(Padding(table, (1, 2)))
+    from kimi_auth.cli.drawing import table_of
+
+    titles = (tr("platform"), tr("sign-in"), tr("API"), tr("from"))
+    columns = [Column(out.text(title), overflow="fold") for title in titles]
+    rows = [
+        (
+            Text(platform.id, style="bold"),
+            Text(_host(platform) or out.text(tr("an API key"))),
+            Text(platform.api_base),
+            Text(out.text(source)),
+        )
+        for platform, source in found
+    ]
+    out.picture(table_of(columns, rows, out.console.width))
 
 
 def _check(out: Terminal, known: Registry, file: Path | None) -> None:
@@ -135,7 +141,7 @@ def _rows(platform: Platform) -> list[Row]:
 
 
 def _named(platform: Platform) -> str:
-    return ", ".join(model.id for model in platform.models or ()) or tr("none")
+    return listed(model.id for model in platform.models or ()) or tr("none")
 
 
 def _client(platform: Platform) -> str:

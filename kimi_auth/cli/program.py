@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -15,7 +16,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.cli.values import leave_as_they_are
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 
 __all__ = ["obey", "program"]
 
@@ -31,6 +32,10 @@ _OF_TYPER = (
     tr("Option {name} requires an argument"),
     tr("Option {name} does not take a value"),
     tr("Invalid value for {name}: {reason}"),
+    tr("{value} is not a valid number"),
+    tr("{value} is not a valid integer"),
+    tr("{value} is not greater than or equal to {least}"),
+    tr("{value} is not one of {choices}"),
 )
 
 HOMES = {
@@ -54,6 +59,9 @@ HOMES = {
     "demo": "demo",
 }
 """The module of each command, in the order of the help."""
+
+NARROW = 52
+"""Typer writes its help for this many columns at least; a narrower terminal would break it anywhere."""
 
 FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 """How every command looks and fails: with our own messages."""
@@ -81,7 +89,7 @@ def _say_more(ctx: typer.Context, asked: bool) -> None:
 
 def _known_language(asked: str | None) -> None:
     if asked is not None and asked not in LANG.choices:
-        raise typer.BadParameter(tr("there is no such language; known: {names}", names=", ".join(LANG.choices)))
+        raise typer.BadParameter(tr("there is no such language; known: {names}", names=listed(LANG.choices)))
 
 
 @app.callback()
@@ -147,7 +155,9 @@ def program() -> Any:
 def obey(args: list[str], out: Terminal) -> object:
     """Runs the command line and returns what its command returns: an exit status, or None for 0."""
     try:
-        return program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out)
+        columns = shutil.get_terminal_size().columns
+        width = columns - 2 if columns < NARROW else None
+        return program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out, terminal_width=width)
     except UsageError as error:
         return _usage(error, args, out)
     except typer.Abort:  # a prompt that was left
@@ -177,11 +187,13 @@ def _usage(error: Exception, args: list[str], out: Terminal) -> int:
 def _sentence(words: str) -> str:
     """Typer's message as one of ours, where it is a common one: then it can be said in another language."""
     for template in _OF_TYPER:
-        pattern = re.sub(
-            r"\\\{(\w+)\\\}", r"(?P<\1>.+)" if "{reason}" in template else r"(?P<\1>\\S+)", re.escape(template)
-        )
+        is_long = "{reason}" in template or "{choices}" in template
+        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)" if is_long else r"(?P<\1>\\S+)", re.escape(template))
         if found := re.fullmatch(pattern, words):
-            return template.format(**found.groupdict())
+            values = found.groupdict()
+            return template.format(
+                **{name: listed(it.split(", ")) if name == "choices" else it for name, it in values.items()}
+            )
     return words
 
 

@@ -15,6 +15,7 @@ from kimi_auth.cli.status_words import (
     lasts,
     login_ends,
     renewal,
+    source_words,
     state_words,
     tone,
 )
@@ -243,7 +244,7 @@ def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
 def _named(found: Status, what: str) -> str:
     """The source of a value, for people; nothing where it is the platform's own or the default."""
     source = found.sources[what]
-    return "" if source in {"platform", DEFAULT} else tr("  ({source})", source=source)
+    return "" if source in {"platform", DEFAULT} else tr("  ({source})", source=source_words(source))
 
 
 def _data(session: Session, found: Status, verdict: Verdict | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from kimi_auth.cli.errors import status_error, stuck
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import Revoked, SignInEnded
+from kimi_auth.selection import ARGUMENT, DEFAULT
 from kimi_auth.support.language import tr
 from kimi_auth.token import CLOCK_SLACK_S, END_MAX_S
 
@@ -20,6 +21,7 @@ __all__ = [
     "lasts",
     "login_ends",
     "renewal",
+    "source_words",
     "state_words",
     "tone",
 ]
@@ -36,6 +38,7 @@ WORDS = {
     "corrupt": tr("the credential cannot be read"),
     "absent": tr("not signed in"),
 }
+SOURCES = {ARGUMENT: tr("named on the command line"), DEFAULT: tr("the default")}
 UNKNOWN = tr("not known: the store cannot be reached")
 STUCK = tr("the token has expired, and its store cannot take another one now")
 VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unknown")}
@@ -48,8 +51,13 @@ def state_words(found: Status) -> str:
     return WORDS[found.state]
 
 
+def source_words(source: str) -> str:
+    """Where a value comes from: a variable and a file are called by their names."""
+    return SOURCES.get(source, source)
+
+
 def tone(found: Status) -> str:
-    """The style of rich in which the state is printed: an error is red whatever the state."""
+    """The style in which the state is printed, as rich calls it: an error is red whatever the state."""
     return "bold red" if status_error(found) else TONES.get(found.state, "bold red")
 
 

@@ -103,6 +103,17 @@ class Terminal:
             sys.stdout.write(shown(self.text(text)) + "\n")
             sys.stdout.flush()
 
+    def told(self, text: str) -> None:
+        """A sentence of facts: on a terminal it is broken at blanks, everywhere else it is one line."""
+        if not self.is_lively:
+            self.line(text)
+            return
+        from rich.padding import Padding
+
+        from kimi_auth.cli.drawing import MARGIN, Prose
+
+        self.picture(Padding(Prose(shown(self.text(text))), (0, MARGIN)))
+
     def block(self, text: str) -> None:
         """Lines of facts that are one text, as `line` writes each."""
         for line in text.rstrip("\n").split("\n"):

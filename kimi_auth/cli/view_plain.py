@@ -10,7 +10,7 @@ from typing import Self
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.view import CAUTION, SENT, Notice
-from kimi_auth.support.language import joined, tr
+from kimi_auth.support.language import tr
 
 __all__ = ["PlainView"]
 
@@ -47,7 +47,8 @@ class PlainView:
             self._line(page)
             asked = tr("It must show or ask for the code: {code}") if complete else tr("Type the code: {code}")
             self._line(asked.format(code=self._state.user_code))
-            self._line(joined(" ", (CAUTION, SENT)))
+            self._line(CAUTION)
+            self._line(SENT)
             self._line(tr("The code is valid for {time}.", time=_minutes(notice.left_s)))
         elif notice.kind == "warning":
             self._line(tr("Warning: {message}", message=notice.message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kimi_auth.credential.context import Need
 from kimi_auth.errors import Blocked, ClientRefused, KimiAuthError, Unreachable
 from kimi_auth.store import Backoff, Snapshot
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import Kept, tr
 from kimi_auth.token import BACKOFF_AHEAD_MAX_S, WINDOW_SHARE, is_ahead, phase
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "after_rejection",
     "after_renewal",
     "after_unrecognized",
+    "answered",
     "attainable",
     "blocked",
     "forced_until_s",
@@ -52,7 +53,7 @@ def is_blocked(backoff: Backoff, fp: str) -> bool:
 
 def blocked(backoff: Backoff) -> Blocked:
     """The error for `blocked`. It quotes the stored answer, so that a person can tell a proxy from an ended login."""
-    return Blocked(tr("the server keeps refusing to renew: {reason}", reason=backoff.unrecognized_words))
+    return Blocked(tr("the server keeps refusing to renew: {reason}", reason=answered(backoff.unrecognized_words)))
 
 
 def retry_at_s(
@@ -157,10 +158,21 @@ def _unrecognized_wait_s(count: int) -> float:
     return min(UNRECOGNIZED_FIRST_S * 2.0 ** min(max(count, 1) - 1, 10), UNRECOGNIZED_MAX_S)
 
 
+def answered(words: str) -> str:
+    """What a server's answer or the network was told as, and a store kept."""
+    return Kept.by(_sentence_of, words)
+
+
+def _sentence_of(words: str) -> str:
+    from kimi_auth.wire.kept_words import sentence_of  # loads TLS, for which no event loop waits
+
+    return sentence_of(words)
+
+
 def transient_error(backoff: Backoff) -> KimiAuthError:
     """The stored error behind the current backoff."""
     kind = ClientRefused if backoff.code == ClientRefused.code else Unreachable
-    return kind(backoff.message or tr("the server could not be reached"))
+    return kind(answered(backoff.message) or tr("the server could not be reached"))
 
 
 def rejected_again(wait_s: float) -> KimiAuthError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kimi_auth.credential.backoff import blocked, is_blocked, retry_at_s, transient_error
+from kimi_auth.credential.backoff import answered, blocked, is_blocked, retry_at_s, transient_error
 from kimi_auth.credential.contracts import InspectOutcome
 from kimi_auth.errors import CorruptCredential, KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
 from kimi_auth.store import Binding, RevokedMark, Snapshot, View
@@ -111,4 +111,4 @@ def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) 
 def _revoked(mark: RevokedMark | None) -> Revoked:
     if mark is None:
         return Revoked(tr("the server gave no refresh token, so this login cannot be renewed"))
-    return Revoked(mark.message or tr("the server ended this login"))
+    return Revoked(answered(mark.message) or tr("the server ended this login"))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kimi_auth import files
 from kimi_auth.errors import AmbiguousHome, ConfigError
 from kimi_auth.selection import ARGUMENT, CODE_HOME_MARKS, DEFAULT, select
-from kimi_auth.support.language import joined, tr
+from kimi_auth.support.language import joined, listed, tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
 from .kinds import KIMI_CLI, KIMI_CODE, KINDS, Kind
@@ -84,7 +84,7 @@ def _by_itself(*, reads: bool) -> Home:
 def _home(kind: Kind, named: str, source: str) -> Home:
     path = _expanded(named, kind)
     if kind is KIMI_CLI and (marks := looks_like_kimi_code(path)):
-        return Home(KIMI_CODE, path, source, tr("it is kimi-code's: {marks}", marks=", ".join(marks)))
+        return Home(KIMI_CODE, path, source, tr("it is kimi-code's: {marks}", marks=listed(marks)))
     return Home(kind, path, source)
 
 

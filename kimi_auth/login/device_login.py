@@ -28,7 +28,7 @@ from kimi_auth.login.ports import LoginPorts
 from kimi_auth.login.storing import Storing
 from kimi_auth.login.view import Notice, NoticeKind
 from kimi_auth.store import Binding, View
-from kimi_auth.support.language import counted, tr
+from kimi_auth.support.language import counted, listed, tr
 from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
@@ -130,7 +130,7 @@ class DeviceLoginHooks:
                 tr(
                     "{issuer} has tokens handled at {origins}: your tokens will go there.",
                     issuer=self._issuer,
-                    origins=", ".join(code.origins),
+                    origins=listed(code.origins),
                 ),
             )
         self._view.tell(

@@ -11,7 +11,7 @@ from kimi_auth.errors import ConfigError
 from kimi_auth.platforms import Platform
 from kimi_auth.selection import STORE, scheme_of
 from kimi_auth.store import CredentialStore
-from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.language import listed, said_by, tr
 from kimi_auth.wire.contract import OAuthServer
 
 __all__ = ["ONE_LOGIN", "SCHEMES", "Asked", "Opened", "opened"]
@@ -64,7 +64,7 @@ def opened(url: str, asked: Asked) -> Opened:
     """The store of a URL. Raises ConfigError for one that no row understands, without the URL, which may hold a password."""
     open_store = SCHEMES.get(scheme_of(url))
     if open_store is None:
-        known = ", ".join(f"{name}://" for name in SCHEMES)
+        known = listed(f"{name}://" for name in SCHEMES)
         raise ConfigError(tr("{name} names no store that is known", name=STORE), hint=tr("known: {names}", names=known))
     try:
         return open_store(url, asked)

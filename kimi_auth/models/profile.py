@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from kimi_auth.support.language import tr
 from kimi_auth.support.text import clean
 
 __all__ = ["Account", "Limit", "Usage", "account_of", "usage_of"]
@@ -92,13 +93,13 @@ def usage_of(data: Mapping[str, Any]) -> Usage | None:
 
 
 def _limits(data: Mapping[str, Any]) -> Iterator[Limit]:
-    yield from _limit("plan", _table(data, "usage"), None)
+    yield from _limit(tr("plan"), _table(data, "usage"), None)
     windows = data.get("limits")
     for each in windows[:LIMITS_MAX] if isinstance(windows, list) else []:
         entry = each if isinstance(each, dict) else {}
         window_s = _window_s(_table(entry, "window"))
         yield from _limit(_called(window_s), _table(entry, "detail") or entry, window_s)
-    yield from _limit("total", _table(data, "totalQuota"), None)
+    yield from _limit(tr("total"), _table(data, "totalQuota"), None)
     for key, value in list(_table(data, "usages").items())[:LIMITS_MAX]:
         found = _KEYED_WINDOW.fullmatch(key)
         if found and isinstance(value, dict):
@@ -126,11 +127,11 @@ def _limit(name: str, detail: Mapping[str, Any], window_s: float | None) -> Iter
 def _called(window_s: float | None) -> str:
     """ "5 h", "7 d" ..., "window" for one of unknown length."""
     if not window_s:
-        return "window"
-    for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        return tr("window")
+    for unit_s, lasts in ((86_400, tr("{number} d")), (3600, tr("{number} h")), (60, tr("{number} min"))):
         if window_s % unit_s == 0:
-            return f"{window_s / unit_s:.0f} {unit}"
-    return f"{window_s:.0f} s"
+            return lasts.format(number=round(window_s / unit_s))
+    return tr("{seconds} s", seconds=round(window_s))
 
 
 def _window_s(window: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms.spec import Platform
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 from kimi_auth.support.urls import host_of, normal_url
 
 __all__ = ["platform_of_key"]
@@ -35,7 +35,7 @@ def platform_of_key(
         return _taking_keys(found[0])
     one = found[0]
     raise ConfigError(
-        tr("several platforms have keys like the given one: {ids}", ids=", ".join(each.id for each in found)),
+        tr("several platforms have keys like the given one: {ids}", ids=listed(each.id for each in found)),
         hint=tr(
             "say which one, for example: --platform {id}, or export KIMI_BASE_URL={base}", id=one.id, base=one.api_base
         ),

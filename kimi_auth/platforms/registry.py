@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kimi_auth import files
 from kimi_auth.errors import ConfigError
 from kimi_auth.platforms.spec import CapabilityRule, Platform, builtin, managed_model_key, resolve
-from kimi_auth.support.language import said_by, tr
+from kimi_auth.support.language import listed, said_by, tr
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -96,7 +96,7 @@ class Registry:
 
     def unknown(self, platform_id: str) -> ConfigError:
         """The error for an id that no source of platforms has."""
-        ids = ", ".join(platform.id for platform in self.all())
+        ids = listed(platform.id for platform in self.all())
         return ConfigError(
             tr("no platform is called {platform}", platform=ascii(platform_id)[:80]),
             hint=tr("known: {names}", names=ids),

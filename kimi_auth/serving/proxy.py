@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kimi_auth.clients.bearers import Answer, Bearers
 from kimi_auth.clients.source import TokenSource
 from kimi_auth.errors import KimiAuthError
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import listed, tr
 from kimi_auth.support.logs import logger
 from kimi_auth.wire.failures import UnsendableError, is_any_of, message_of
 
@@ -114,7 +114,7 @@ class Proxy:
     def target(self, scope: MutableMapping[str, Any], allowed: AllowedPaths = EVERYTHING) -> Target | Refusal:
         """What a request asks for, below the API's base."""
         if scope["method"] not in METHODS:
-            return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=", ".join(METHODS)))
+            return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=listed(METHODS)))
         raw_path = scope.get("raw_path") or scope["path"].encode()
         return target_of(raw_path, scope["query_string"], has_version=self._has_version, allowed=allowed)
 

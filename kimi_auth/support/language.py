@@ -11,11 +11,23 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from gettext import NullTranslations
     from typing import Self, SupportsIndex
 
-__all__ = ["LANGUAGES", "Sentence", "counted", "joined", "said_by", "selected", "spoken", "tr"]
+__all__ = [
+    "LANGUAGES",
+    "Kept",
+    "Sentence",
+    "counted",
+    "joined",
+    "listed",
+    "recalled",
+    "said_by",
+    "selected",
+    "spoken",
+    "tr",
+]
 
 LANGUAGES = ("en", "zh")
 """The first one is that of the source, and the one that is spoken where no other is asked for."""
@@ -23,6 +35,9 @@ LANGUAGES = ("en", "zh")
 DOMAIN = "kimi_auth"
 
 _catalogues: dict[str, NullTranslations] = {}
+
+_FULL_WIDTH = frozenset("，。、；：？！（）")
+"""Marks that bring their own space."""
 
 
 class Sentence(str):
@@ -65,6 +80,18 @@ class Sentence(str):
         return Sentence, (self.template, self.values, self.swaps)
 
 
+class Kept(str):
+    """A sentence that a store kept as text. `recall` gives the sentence, and is called where another language is spoken."""
+
+    recall: Callable[[str], str]
+
+    @classmethod
+    def by(cls, recall: Callable[[str], str], text: str) -> Self:
+        kept = cls(text)
+        kept.recall = recall
+        return kept
+
+
 def tr(template: str, **values: object) -> Sentence:
     """Marks `template`, a literal, for the catalogue; `values` fill its placeholders. Without values it is the text itself, or
     a template to be filled in with `format`."""
@@ -77,9 +104,38 @@ def joined(separator: str, parts: Iterable[str]) -> Sentence:
     return Sentence("{separator}".join(f"{{{name}}}" for name in values), {**values, "separator": separator})
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names one after the other, "a, b, c"; Chinese has a mark of its own between the members of a list."""
+    said = ""
+    for name in names:
+        said = tr("{names}, {name}", names=said, name=name) if said else name
+    return said
+
+
+def recalled(text: str, templates: Iterable[str], patterns: Mapping[str, str]) -> str:
+    """The sentence that was kept as `text`: made by the first of `templates` that can make it, from values that are recalled
+    in turn; templates have no format specifications. `patterns` are those of values
+    that stand side by side. `text` itself where none can."""
+    import re
+    from string import Formatter
+
+    known = tuple(templates)
+    for template in known:
+        parts = [
+            re.escape(literal) + (f"(?P<{name}>{patterns.get(name, '.*?')})" if name else "")
+            for literal, name, _, _ in Formatter().parse(template)
+        ]
+        found = re.fullmatch("".join(parts), text, re.DOTALL)
+        if found and all(len(value) < len(text) for value in found.groupdict().values()):
+            return Sentence(template).format(
+                **{name: recalled(it, known, patterns) for name, it in found.groupdict().items()}
+            )
+    return text
+
+
 def said_by(error: BaseException) -> str:
     """The message of an exception; a sentence where it was raised with one (`str` would make plain text of it)."""
-    return error.args[0] if error.args and isinstance(error.args[0], Sentence) else str(error)
+    return error.args[0] if error.args and isinstance(error.args[0], Sentence | Kept) else str(error)
 
 
 def counted(number: int, one: Sentence, many: Sentence) -> Sentence:
@@ -89,6 +145,8 @@ def counted(number: int, one: Sentence, many: Sentence) -> Sentence:
 
 def spoken(text: str, language: str) -> str:
     """`text` in `language`: as it is where that is English, where it is no sentence, or where the catalogue lacks it."""
+    if language != LANGUAGES[0] and isinstance(text, Kept):
+        text = text.recall(str(text))
     if language == LANGUAGES[0] or not isinstance(text, Sentence):
         return text
     template = _catalogue(language).gettext(text.template) if text.template else ""
@@ -119,7 +177,7 @@ def _swapped(text: str, swaps: tuple[tuple[str, str], ...]) -> str:
 
 def _spaced(template: str, values: Mapping[str, object]) -> str:
     """The template filled in, with the spaces of Chinese text around each value: one between a Chinese and a Latin character, none
-    between two Chinese ones. Which of them a value begins and ends with, its template cannot know."""
+    between two Chinese ones or beside a full-width mark. Which of them a value begins and ends with, its template cannot know."""
     from string import Formatter
 
     said = ""
@@ -137,7 +195,7 @@ def _beside(left: str, right: str) -> str:
     spaces = len(left) - len(before) + len(right) - len(after)
     if len(ends) < 2 or spaces > 1 or ends.isspace():
         return left + right
-    if all(map(_is_chinese, ends)):
+    if all(map(_is_chinese, ends)) or not _FULL_WIDTH.isdisjoint(ends):
         return before + after
     if any(map(_is_chinese, ends)) and any(map(_is_latin, ends)):
         return f"{before} {after}"

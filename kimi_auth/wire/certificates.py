@@ -90,6 +90,13 @@ def _context() -> ssl.SSLContext:
     return context
 
 
+UNTRUSTED = (
+    tr("its certificate is not trusted ({reason}){shown}"),
+    tr(": it is for {subject}, issued by {issuer}"),
+)
+"""What `untrusted` says: why, and whose certificate it is."""
+
+
 def untrusted(failure: Exception) -> UntrustedError | None:
     """The failure of a connection whose server presented a certificate that is not trusted; None for any other."""
     cause: BaseException | None = failure
@@ -98,12 +105,9 @@ def untrusted(failure: Exception) -> UntrustedError | None:
     if cause is None:
         return None
     names: tuple[str, str] | None = getattr(cause, "presented", None)
-    shown = tr(": it is for {subject}, issued by {issuer}", subject=names[0], issuer=names[1]) if names else ""
-    message = tr(
-        "its certificate is not trusted ({reason}){shown}",
-        reason=clean(cause.verify_message, 60),
-        shown=shown,
-    )
+    not_trusted, issued = UNTRUSTED
+    shown = issued.format(subject=names[0], issuer=names[1]) if names else ""
+    message = not_trusted.format(reason=clean(cause.verify_message, 60), shown=shown)
     return UntrustedError(message, hint=_hint(cause.verify_code))
 
 

@@ -10,6 +10,7 @@ import ssl
 from kimi_auth.support.language import said_by, tr
 
 __all__ = [
+    "SENTENCES",
     "DeadlineError",
     "NoEndpointError",
     "NotSentError",
@@ -76,6 +77,11 @@ _OF_THE_SYSTEM: dict[str, str] = {
 }
 """The system's own messages for the commonest failures, as sentences."""
 
+_BY_PROXY = tr("the proxy answers HTTP {status}")
+
+SENTENCES = tuple(dict.fromkeys((*(said for _, said in _MESSAGES), *_OF_THE_SYSTEM, _BY_PROXY, tr("no connection"))))
+"""The texts of ours that `message_of` gives."""
+
 _WITH_TEXT_OF_THEIR_OWN = ("ProxyError", "NotSentError", "UnsendableError")
 """Failures whose own text may be shown; the text of others may quote a header or a body."""
 
@@ -95,7 +101,7 @@ def message_of(failure: Exception) -> str:
         return reason_of(failure) or tr("no connection")
     if is_any_of(kind, "ProxyError") and (status := re.match(r"\d{3}\b", str(failure), re.ASCII)):
         # The proxy chooses the rest, which may repeat its password.
-        return tr("the proxy answers HTTP {status}", status=status[0])
+        return _BY_PROXY.format(status=status[0])
     if is_any_of(kind, *_WITH_TEXT_OF_THEIR_OWN):
         return said_by(failure)
     return next((message for name, message in _MESSAGES if is_any_of(kind, name)), kind.__name__)

@@ -19,8 +19,11 @@ from rich.console import Console
 from kimi_auth.cli import pictures
 from kimi_auth.cli.declared import PLAIN
 from kimi_auth.cli.program import HOMES
+from kimi_auth.cli.terminal import Terminal
 from kimi_auth.cli.view_picture import render
-from kimi_auth.support.language import spoken
+from kimi_auth.cli.view_plain import PlainView
+from kimi_auth.login.view import Notice
+from kimi_auth.support.language import spoken, tr
 from kimi_auth.support.text import cells
 from kimi_auth.testing.emulator import Emulator
 
@@ -248,13 +251,106 @@ def test_cells_are_counted_as_rich_counts_them() -> None:
     assert all(unicodedata.is_normalized("NFC", text) for text in texts)
 
 
+COMMANDS = [
+    ("status",),
+    ("status", "--all"),
+    ("status", "--platform", "kimi-code"),
+    ("doctor", "--verify"),
+    ("accounts",),
+    ("platforms",),
+    ("models",),
+    ("models", "sync"),
+    ("me",),
+    ("usage",),
+    ("logout",),
+    ("status",),
+    ("doctor",),
+]
+LATIN = re.compile(
+    r"kimi-auth(?: --?[a-z]+| [a-z]+)*|--\w+|~?(?:/[\w.-]+)+|https?://\S+|thinking|always_thinking|image_in|video_in|Emulated user"
+)
+"""What stays Latin: commands, options, paths, addresses, and what a server says."""
+ENGLISH = re.compile(r"[a-z]{2,} [a-z]{2,}|（(?:default|argument)）|\bplan\b|\d h\b")
+HALF_WIDTH = re.compile(
+    r"[\u4e00-\u9fff][,;:?!()]|[,;:?!()][\u4e00-\u9fff]|[，。；：？！（）、] (?=\S)|(?<=\S) [，。；：？！、）]"
+)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_every_command_fits(kimi: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """What commands draw for a person is no wider than the terminal, breaks no name in a table, and has no English sentence and
+    no half-width mark in it."""
+    assert kimi("login", "--lang", "zh").status == 0
+    monkeypatch.setattr(Terminal, "is_lively", True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in COMMANDS:
+        drawn = kimi(*command, "--lang", "zh").out
+        assert max(map(cell_len, drawn.splitlines())) <= columns, (command, drawn)
+        assert not ENGLISH.search(LATIN.sub("", drawn)), drawn
+        assert not HALF_WIDTH.search(re.sub(r" *\n +", "", drawn)), drawn
+        if command[0] in {"accounts", "platforms"}:
+            assert "kimi-code" in drawn, drawn
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_plain_sign_in_fits(columns: int) -> None:
+    """The lines of a plain sign-in fit, but for the link and what comes before the code: no terminal cuts code or command in two."""
+    lines: list[str] = []
+    with PlainView(lambda line: lines.append(chinese(line)), "Kimi Code") as view:
+        view.tell(Notice("code", "", code=pictures.CODE, left_s=1800.0, asker="kimi-auth"))
+    lines.append(chinese(tr("Not what you meant? Take it back at once: {command}", command="kimi-auth logout")))
+    short = [line for line in lines if not re.search("https|请求访问|这是骗局", line)]
+    assert len(short) == 4
+    assert max(map(cell_len, short)) <= columns
+    assert max(cell_len(line) for line in lines if "https" not in line) <= 80
+
+
+def test_why_the_server_ended_the_login(kimi: Callable[..., Said], emulator: Emulator) -> None:
+    """The reason is kept as text, and said in Chinese by every command that reads it; a program gets it in English."""
+    kimi("login")
+    emulator.state.revoke_family()
+    ended = "127.0.0.1:[0-9]+ 已终止登录：invalid_grant: The login was revoked: ended by the person"
+    assert re.match(
+        f"kimi-auth: {ended}（请重新登录：kimi-auth login）\n", kimi("token", "--refresh", "--lang", "zh").err
+    )
+    assert re.search(f"原因：{ended}\n", kimi("status", "--lang", "zh").out)
+    assert re.search(f"凭据：{ended}，文件 ", kimi("doctor", "--lang", "zh").out)
+    assert re.search('"message": "127.0.0.1:[0-9]+ ended the login: ', kimi("status", "--json", "--lang", "zh").out)
+
+
+MISUNDERSTOOD = [
+    ("token --min-ttl x", "--min-ttl：'x' 不是有效的数字（请参阅：kimi-auth token --help）"),
+    ("token --min-ttl -1", "--min-ttl：'-1' 小于下限 0（请参阅：kimi-auth token --help）"),
+    ("models bogus", "'bogus' 不在可选值之中：'list'、'sync'（请参阅：kimi-auth models --help）"),
+    ("token --platform bogus", "没有名为 'bogus' 的平台（可用的有：kimi-code、moonshot-cn、"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MISUNDERSTOOD)
+def test_a_misunderstood_line(kimi: Callable[..., Said], line: str, said: str) -> None:
+    """What Typer says of a value is said in Chinese, and names are listed with the mark for lists."""
+    assert kimi(*line.split(), "--lang", "zh").err.startswith(f"kimi-auth: {said}")
+
+
+UNFIT = {"emulator", "token", "serve", "store"}
+"""The emulator's help is its own; the longest option of the others leaves no room for what it does."""
+
+
+@pytest.mark.parametrize("name", sorted(HOMES.keys() - UNFIT))
+def test_the_help_fits(kimi: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The help, which is English in every language, is no wider than a terminal of 40 columns."""
+    monkeypatch.setenv("COLUMNS", "40")
+    said = kimi(name, "--lang", "zh", "--help").out
+    assert max(map(len, said.splitlines())) <= 40, said
+
+
 @pytest.fixture
-def window(tmp_path: Path) -> Iterator[Callable[[int], Screen]]:
-    """`window(columns)` opens a terminal with a shell, Chinese, before an emulator whose person approves on a page."""
+def window(tmp_path: Path) -> Iterator[Callable[[int], tuple[Screen, Emulator]]]:
+    """`window(columns)` opens a terminal with a shell, Chinese, before an emulator whose person approves on a page; and gives both."""
     opened: list[Screen] = []
     with Emulator(approve="page", interval_s=1) as emulator:
 
-        def start(columns: int) -> Screen:
+        def start(columns: int) -> tuple[Screen, Emulator]:
             kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
             env = {
                 **kept,
@@ -267,7 +363,7 @@ def window(tmp_path: Path) -> Iterator[Callable[[int], Screen]]:
             opened[-1].until(lambda: opened[-1].text.endswith("$"))
             opened[-1].type("clear\n")
             opened[-1].until(lambda: opened[-1].text == "$")
-            return opened[-1]
+            return opened[-1], emulator
 
         yield start
         for screen in opened:
@@ -275,15 +371,21 @@ def window(tmp_path: Path) -> Iterator[Callable[[int], Screen]]:
 
 
 @pytest.mark.parametrize("columns", [40, 80])
-def test_a_person_reads_chinese(window: Callable[[int], Screen], columns: int) -> None:
-    """Sign-in, status and doctor on a real terminal: no line that the program wrote is wider than the window."""
-    screen = window(columns)
+def test_a_person_reads_chinese(window: Callable[[int], tuple[Screen, Emulator]], columns: int) -> None:
+    """Sign-in, cancelled and approved, status and doctor on a real terminal: no line that the program wrote is wider than it."""
+    screen, emulator = window(columns)
     screen.type("$K login --no-browser --no-qr\n")
     screen.wait_for("正在等待你的批准。")
     for text in ("登录 Kimi Code", "请在浏览器中打开此页面", "剩余", "取消"):
         assert text in screen.text
     screen.type("q")
     screen.until(lambda: "登录在批准之前已取消，未保存任何内容。" in "".join(screen.text.split()))
+    screen.type("clear; $K login --no-browser --no-qr\n")
+    screen.wait_for("正在等待你的批准。")
+    emulator.state.decide(emulator.state.find_code().user_code, "approved")
+    screen.until(lambda: "请立即撤销：kimi-authlogout" in "".join(screen.text.split()) and screen.text.endswith("$"))
+    screen.type("clear; $K logout\n")
+    screen.until(lambda: "已吊销令牌" in "".join(screen.text.split()) and screen.text.endswith("$"))
     for command, last in (("status", "请登录："), ("doctor", "下一步）")):
         screen.type(f"clear; $K {command}\n")
         screen.until(lambda last=last: last in "".join(screen.text.split()) and screen.text.endswith("$"))  # type: ignore[misc]
@@ -306,10 +408,12 @@ def test_a_person_reads_chinese(window: Callable[[int], Screen], columns: int) -
         ("a", 1, ["a"]),
         ("中", 1, ["中"]),
         ("", 5, [""]),
+        ("请立即撤销：kimi-auth logout", 24, ["请立即撤销：", "kimi-auth logout"]),
+        ("请立即撤销：kimi-auth logout", 28, ["请立即撤销：kimi-auth logout"]),
     ],
 )
 def test_where_lines_break(text: str, width: int, lines: list[str]) -> None:
-    """Between Chinese characters and at blanks; no line begins with a closing mark or ends with an opening one."""
+    """Between Chinese characters and at blanks, rather not within a command of ours; no line begins with a closing mark or ends with an opening one."""
     from kimi_auth.cli.drawing import breaks
 
     places = [0, *breaks(text, width), len(text)]

@@ -343,7 +343,8 @@ def test_as_lines() -> None:
         "kimi-auth on my-laptop asks for access to your Kimi Code account.",
         f"Open this page to sign in to Kimi Code: {CODE.verification_uri_complete}",
         "It must show or ask for the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. If another person sent you this code, do not approve: it is a trap.",
+        "Approve only if you started this sign-in.",
+        "If another person sent you this code, do not approve: it is a trap.",
         "The code is valid for 10 min.",
         "The server asks for a poll every 10 s.",
         "auth.example did not answer.",
@@ -362,7 +363,8 @@ def test_as_lines_with_a_code_to_type() -> None:
     assert lines[1].endswith(f": {CODE.verification_uri}")
     assert lines[2:] == [
         "Type the code: BCDF-GHJK",
-        "Approve only if you started this sign-in. If another person sent you this code, do not approve: it is a trap.",
+        "Approve only if you started this sign-in.",
+        "If another person sent you this code, do not approve: it is a trap.",
         "The code is valid for 42 s.",
     ]
 

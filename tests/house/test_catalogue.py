@@ -74,6 +74,11 @@ def test_every_sentence_is_translated(tool: ModuleType) -> None:
             'default_hint: str = "sign in"',
             "errors.py:3: not marked: 'sign in'",
         ),
+        (
+            'tr("{path} is broken", path="p")',
+            'tr("{path} is broken", path=", ".join(names))',
+            "errors.py:7: names are joined with listed()",
+        ),
         ('tr("repair it")', "tr(x)", "errors.py:7: tr() takes one literal, the template"),
     ],
 )
@@ -93,6 +98,8 @@ def test_mistakes_in_the_source(tool: ModuleType, root: Path, old: str, new: str
         (lambda text: text.replace("{path} 已损坏", "已损坏"), "other placeholders: '{path} is broken' -> '已损坏'"),
         (lambda text: text.replace("{path} 已损坏", "{file} 已损坏"), "other placeholders"),
         (lambda text: text.replace("{path} 已损坏", "{path!r} 已损坏"), "other placeholders"),
+        (lambda text: text.replace("请修复", "请修复,再试"), "half-width marks"),
+        (lambda text: text.replace("已损坏", "已损坏（ 请修复）"), "a blank beside a full-width one"),
         (lambda text: text.replace("请修复", "请修好"), "kimi_auth.mo is not what kimi_auth.po says: make messages"),
     ],
 )

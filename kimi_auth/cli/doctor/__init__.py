@@ -26,7 +26,7 @@ from kimi_auth.cli.terminal import Terminal
 from kimi_auth.errors import ConfigError, NoSuchAccount
 from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.selection import ARGUMENT, DEFAULT_PLATFORM
-from kimi_auth.support.language import counted, joined, tr
+from kimi_auth.support.language import counted, listed, tr
 from kimi_auth.support.text import cells
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def report(out: Terminal, checks: Sequence[Check], *, json: bool) -> None:
         _show(out, checks)
     if count:
         many = counted(count, tr("one finding"), tr("{number} findings"))
-        found = tr("{findings}: {names}", findings=many, names=joined(tr(", "), names))
+        found = tr("{findings}: {names}", findings=many, names=listed(names))
         raise concluded(out, Findings(found, hint=tr("the next step is listed with each")))
 
 

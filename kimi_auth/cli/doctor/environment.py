@@ -14,6 +14,7 @@ from kimi_auth import files
 from kimi_auth._version import __version__
 from kimi_auth.cli.doctor.check import SYNC, Check
 from kimi_auth.cli.options import components_of
+from kimi_auth.cli.status_words import source_words
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import ConfigError
 from kimi_auth.models.contents import account_of
@@ -26,7 +27,7 @@ from kimi_auth.selection import (
     UNLABELLED,
     key_before_login,
 )
-from kimi_auth.support.language import joined, tr
+from kimi_auth.support.language import joined, listed, tr
 from kimi_auth.token import key_fingerprint
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def location(session: Session, status: Status) -> Iterator[Check]:
     told = joined("", (f"kimi-auth {__version__}", *(tr(", {name} is set", name=name) for name in overrides)))
     yield Check(tr("version"), told)
     path = components_of(session).share_dir
-    evidence, step = tr("{path} ({source})", path=path, source=status.sources["share_dir"]), ""
+    evidence, step = tr("{path} ({source})", path=path, source=source_words(status.sources["share_dir"])), ""
     if not path.is_absolute():
         evidence += tr(", which is a different location in every directory")
         step = f"export KIMI_SHARE_DIR={shlex.quote(str(Path.cwd() / path))}"
@@ -85,7 +86,10 @@ def account(session: Session, found: Status) -> Iterator[Check]:
     configured = account_of(config, parts.platform)
     if parts.account != UNLABELLED or in_use != UNLABELLED or configured:
         told = tr(
-            "{name} ({source}); in use: {other}", name=parts.account, source=found.sources["account"], other=in_use
+            "{name} ({source}); in use: {other}",
+            name=parts.account,
+            source=source_words(found.sources["account"]),
+            other=in_use,
         )
         yield Check(tr("account"), told)
     if configured is not None and (configured or UNLABELLED) != in_use:
@@ -183,7 +187,7 @@ def models(session: Session, found: Status) -> Iterator[Check]:
         )
         yield Check(tr("provider"), evidence, tr("correct it: {edit}", edit=edit))
     # One such model is enough for the Kimi CLI not to load the file at all.
-    orphans = ", ".join(key for key, model in known.items() if _provider(model) not in providers)
+    orphans = listed(key for key, model in known.items() if _provider(model) not in providers)
     if orphans:
         yield Check(
             tr("providers"),

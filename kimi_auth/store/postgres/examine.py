@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import StorageError
 from kimi_auth.store.contract import Finding
-from kimi_auth.support.language import tr
+from kimi_auth.support.language import joined, listed, tr
 
 from . import sql
 from .way import clock, round_trip, transport
@@ -170,7 +170,7 @@ def _encryption(cipher: Cipher, used: list[dict[str, Any]]) -> Finding:
     here = {"access": cipher.ids("access"), "refresh": cipher.ids("refresh")}
     missing = sorted({one["id"] for one in used if one["id"] and one["id"] not in here[one["part"]]})
     if missing:
-        words = tr("there are tokens under keys that are not here: {ids}", ids=", ".join(missing[:IDS_MAX]))
+        words = tr("there are tokens under keys that are not here: {ids}", ids=listed(missing[:IDS_MAX]))
         step = tr("add the key to its file, and name the file in KIMI_AUTH_STORE")
         return Finding(tr("encryption"), words, step)
     if not cipher.writes:
@@ -182,4 +182,4 @@ def _encryption(cipher: Cipher, used: list[dict[str, Any]]) -> Finding:
     for one in used:
         if one["id"] and one["id"] != here[one["part"]][0]:
             told.append(tr("{number} under the earlier key {id}", number=one["number"], id=one["id"]))
-    return Finding(tr("encryption"), ", ".join(told))
+    return Finding(tr("encryption"), joined(tr(", "), told))

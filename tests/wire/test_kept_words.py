@@ -1,0 +1,36 @@
+"""Why a renewal failed, read back from a store."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+
+import pytest
+
+from kimi_auth.support.language import Sentence, spoken
+from kimi_auth.wire.kept_words import TEMPLATES, sentence_of
+
+FILLED = {
+    "host": "auth.example:8443",
+    "got": "HTTP 502, text/html",
+    "said": ": invalid_grant: gone",
+    "shown": ": it is for a, issued by b",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_sentence_comes_back(template: str) -> None:
+    """The English text of each sentence is that sentence again, and is said in Chinese."""
+    values = {name: FILLED.get(name, "1") for _, name, _, _ in Formatter().parse(template) if name}
+    text = template.format(**values)
+    found = sentence_of(str(text))
+    assert isinstance(found, Sentence)
+    assert (found, found.template) == (text, template)
+    assert re.search("[\u4e00-\u9fff：，]", spoken(found, "zh"))
+
+
+@pytest.mark.parametrize("text", ["", "ended", "a server's own words: with a colon"])
+def test_other_text_stays(text: str) -> None:
+    """What no table says is no sentence."""
+    assert sentence_of(text) == text
+    assert not isinstance(sentence_of(text), Sentence)
