@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.selection import DEFAULT_PLATFORM
+from kimi_auth.support.imports import undisturbed
 from kimi_auth.support.language import tr
 
 from .spec import Platform
@@ -67,9 +68,9 @@ def server_of(
 ) -> OAuthServer:
     """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
     origins beside the issuer's own that the stored login is bound to."""
-    from kimi_auth.wire import Endpoints, LocatedClient, OAuthClient
-    from kimi_auth.wire.discovery import other_origins
-
+    with undisturbed():
+        from kimi_auth.wire import Endpoints, LocatedClient, OAuthClient
+        from kimi_auth.wire.discovery import other_origins
     if platform.oauth is None:
         return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
     to = endpoints_of(platform)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.support.http_libraries import library_for
+from kimi_auth.support.imports import undisturbed
 from kimi_auth.support.once import once
 
 from .http import send_sync
@@ -62,10 +63,13 @@ class Clients:
         await self.of_loops.aclose()
 
     def _lend(self, request: Request) -> AbstractContextManager[http_libraries.Client]:
-        library = library_for(self._transport)
-        client: AbstractContextManager[http_libraries.Client] = library.Client(
-            transport=Transport(self._transport, lambda: library.HTTPTransport(**settings_for(request.url, library))),
-            trust_env=False,
-            cookies=no_cookies(),
-        )
+        with undisturbed():  # both libraries load their greater part with the first transport
+            library = library_for(self._transport)
+            client: AbstractContextManager[http_libraries.Client] = library.Client(
+                transport=Transport(
+                    self._transport, lambda: library.HTTPTransport(**settings_for(request.url, library))
+                ),
+                trust_env=False,
+                cookies=no_cookies(),
+            )
         return client

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kimi_auth.clock import Clock
 from kimi_auth.support.http_libraries import library_for, loaded
+from kimi_auth.support.imports import undisturbed
 
 from .certificates import are_read, trusted
 from .failures import UnsendableError
@@ -44,9 +45,10 @@ def get_ready() -> None:
 
     The connection goes to port 0 of this machine, where no program can listen, so it fails at once.
     """
-    library = library_for()
-    with suppress(UnsendableError, library.HTTPError):  # certificates: said again, as the answer, by the request itself
-        asyncio.run(_connect_to_nothing(library))
+    with undisturbed():
+        library = library_for()
+        with suppress(UnsendableError, library.HTTPError):  # certificates: said again, as the answer, by the request
+            asyncio.run(_connect_to_nothing(library))
     _complete.add(library.__name__)
 
 

@@ -28,11 +28,20 @@ NOWHERE = "http://127.0.0.1:9"
 def at_home() -> Iterator[Path]:
     """A folder that is HOME and holds the share dir, for this process and those that it starts; gone afterwards.
 
-    No telemetry, no keyring, no browser, no proxy: they would be measured too.
+    No telemetry, no keyring, no browser, no proxy: they would be measured too. Bytecode is kept, as for everything that was installed.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="kimi-auth-bench-", ignore_cleanup_errors=True) as name:
-        foreign = ("kimi_", "openai_", "http_proxy", "https_proxy", "all_proxy", "pythonpath", "virtual_env")
+        foreign = (
+            "kimi_",
+            "openai_",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+            "pythonpath",
+            "virtual_env",
+            "pythondontwrite",
+        )
         for variable in before:
             if variable.lower().startswith(foreign):
                 del os.environ[variable]
