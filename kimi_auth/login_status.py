@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from kimi_auth.before_use import look
 from kimi_auth.components import Components
-from kimi_auth.credential.age import status_of
+from kimi_auth.credential.backoff import forced_until_s
+from kimi_auth.credential.credential import CredentialState
+from kimi_auth.credential.refresh_life import ends_soon, refresh_ends_at_s
 from kimi_auth.credential.status import Status
 from kimi_auth.errors import NotSignedIn
 from kimi_auth.home import other_login
 from kimi_auth.login.keyring_migration import is_waiting
-from kimi_auth.platforms import overrides
+from kimi_auth.platforms import Platform, overrides
 from kimi_auth.selection import ARGUMENT
+from kimi_auth.store import CredentialStore
 from kimi_auth.support.language import tr
+from kimi_auth.token import left_s, lifetime_s, window_s
 
 if TYPE_CHECKING:
     from kimi_auth.login.given import Given
@@ -26,10 +30,46 @@ def status_of_login(components: Components) -> Status:
     """As `Session.status`."""
     look(components)
     now_s = components.age_clock.now_s()
-    found = status_of(components.credential.inspect(), components.platform, components.store, now_s)
+    found = _stored(components.credential.inspect(), components.platform, components.store, now_s)
     status = _with_sources(components, found)
     # An API key has no times: those that its store gives serve only to classify it.
     return status if components.platform.oauth else status._replace(expires_at_s=0.0, left_s=0.0, renews_in_s=0.0)
+
+
+def _stored(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
+    """The `Status` of a credential that was just inspected."""
+    view, snapshot = landing.ctx.view, landing.ctx.snapshot
+    token, backoff, claim = snapshot.token, view.backoff, view.claim.state
+    common = {
+        "platform": platform.id,
+        "platform_name": platform.name,
+        "state": landing.state,
+        "location": store.location,
+        "error": landing.ctx.error,
+        "store_error": landing.ctx.error if snapshot.state == "unreachable" else snapshot.problem,
+    }
+    if token is None or token.is_empty:
+        return Status(**common)  # type: ignore[arg-type]
+    left = left_s(token, now_s)
+    return Status(
+        **common,  # type: ignore[arg-type]
+        fp=snapshot.fp,
+        issuer=token.issuer,
+        binding=view.binding,
+        expires_at_s=token.expires_at_s,
+        left_s=left,
+        lifetime_s=lifetime_s(token),
+        renewable=bool(token.refresh_token),
+        renews_in_s=max(0.0, left - window_s(token)),
+        refresh_ends_at_s=refresh_ends_at_s(token),
+        ends_soon=ends_soon(token, now_s),
+        renewed_at_s=backoff.renewed_at_s,
+        retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,
+        rejected_at_s=backoff.rejected_at_s if backoff.rejected_fp == snapshot.fp else 0.0,
+        forced_retry_at_s=forced_until_s(backoff, now_s),
+        claim="" if claim == "none" else claim,
+        holder=store.holder(),
+    )
 
 
 def _with_sources(components: Components, status: Status) -> Status:

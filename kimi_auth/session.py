@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Self
 from kimi_auth.before_use import look
 from kimi_auth.clock import Clock
 from kimi_auth.components import Components
-from kimi_auth.credential.status import LoginReport, LogoutReport, Status
-from kimi_auth.login_status import status_of_login
 from kimi_auth.session_arguments import checked_account, directory, given, pickled
 from kimi_auth.supply import TokenSupply
 from kimi_auth.support.loops import checked_s, no_loop_here
 from kimi_auth.support.once import once
 
-if TYPE_CHECKING:  # a stored token is handed out without what signs in, asks a server or serves a running client
+if TYPE_CHECKING:  # a token is handed out without what signs in, tells a status or serves a running client
+    from kimi_auth.credential.status import LoginReport, LogoutReport, Status
     from kimi_auth.login.view import LoginView
     from kimi_auth.machine import Observer
     from kimi_auth.platform_models import PlatformModels
@@ -205,6 +204,8 @@ class Session:
     def status(self) -> Status:
         """The stored login and how long it lasts, from disk alone; from a database, what this process saw last, where it
         cannot be asked."""
+        from kimi_auth.login_status import status_of_login
+
         return status_of_login(self._components)
 
     # --- signing in and out ------------------------------------------------------------------------------------------

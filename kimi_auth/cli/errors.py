@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kimi_auth.credential.status import NO_TOKEN, Status
+from kimi_auth.credential.classify import NO_TOKEN
+from kimi_auth.credential.status import Status
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.support.language import tr
 

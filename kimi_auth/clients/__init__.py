@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from .for_requests import RequestsAuth
     from .for_websockets import WebsocketAuth
     from .keeper import keep
+    from .kinds import Target, as_target
     from .source import TokenSource
-    from .targets import Target, Targets, as_target
+    from .targets import Targets
 
 __all__ = [
     "NOT_RESENT",
@@ -40,8 +41,9 @@ __getattr__ = lazily(
     {
         "bearer": ("NOT_RESENT", "BearerAuth"),
         "keeper": ("keep",),
+        "kinds": ("Target", "as_target"),
         "source": ("TokenSource",),
-        "targets": ("Target", "Targets", "as_target"),
+        "targets": ("Targets",),
         "for_aiohttp": ("AiohttpMiddleware",),
         "for_anthropic": ("AnthropicCredentials", "AsyncAnthropicCredentials"),
         "for_requests": ("RequestsAuth",),

@@ -1,188 +1,48 @@
-"""Running clients, and how each kind takes a token: assignment, the fallback where `BearerAuth` cannot be built in.
+"""The running clients that a token is injected into, and what each of them has.
 
-A **target** is a callable that takes the access token, or "" after a sign-out. `KINDS` is how an object becomes
-one: the first row that fits. A client that had a static key when it was attached gets it back on "", any other client the
-one that `Targets` knows, if there is one.
-
-Tokens are meant for one origin. A client of httpx or httpx2 signs each request by its own address, redirects included; a client that
-says where it sends (`base_url`) is served only if that is there; a callable, and a client that does not say, is its owner's
-to point at the right host.
+A client that had a static key when it was attached gets it back on "", any other client the one that `Targets` knows, if
+there is one. How a client takes a token is in `kinds`, which is loaded with the first that is attached.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import logging
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kimi_auth.support.http_libraries import is_client
 from kimi_auth.support.loops import running_loop
 
 from .origins import bearer_origin
-from .refusals import refusal_of
-from .signer import put_signer
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # most processes that renew have no running client
     import asyncio
 
-__all__ = ["Target", "Targets", "as_target"]
+    from .kinds import Kind
 
-Target = Callable[[str], None]
-"""Takes the access token of now, "" for none. Must be quick and must not block: it runs in whichever thread renewed."""
+__all__ = ["Targets"]
 
 TOKENS_REMEMBERED = 256
 
 _log = logging.getLogger("kimi_auth.clients")
 
 
-def _base_of(client: Any) -> object:
-    """Where a client says that it sends; None if it does not."""
-    base = getattr(client, "base_url", None)
-    return getattr(client, "api_base", None) if base is None else base
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of client. `read` gives its key as it is; `put` sets the token, or the static key where that is "";
-    `base` gives the URL that it sends to, None if it does not say or each request is looked at.
-
-    `is_client`: it has a key, and a life of its own, so that it is held weakly; a callable has neither.
-    """
-
-    name: str
-    fits: Callable[[Any], bool]
-    read: Callable[[Any], str | None]
-    put: Callable[[Any, str, str | None, str], None]
-    base: Callable[[Any], object] = _base_of
-    is_client: bool = True
-
-
-def _has_key(client: Any) -> bool:
-    return isinstance(getattr(client, "api_key", 0), (str, NoneType))
-
-
-def _put_key(client: Any, token: str, static: str | None, _origin: str) -> None:
-    client.api_key = token or static
-
-
-def _takes_a_token(target: Any) -> bool:
-    """Whether it can be called with one string, and has then done its work."""
-    if not callable(target) or any(map(inspect.iscoroutinefunction, (target, target.__call__))):
-        return False
-    try:
-        inspect.signature(target).bind("")
-    except TypeError:
-        return False
-    except ValueError:  # some built-in functions have no signature
-        return True
-    return True
-
-
-KINDS = (
-    # The provider makes itself a new client after an error, so its client is looked up each time.
-    Kind(
-        "kosong provider",
-        lambda it: _has_key(getattr(it, "client", None)),
-        lambda it: it.client.api_key,
-        lambda it, token, static, origin: _put_key(it.client, token, static, origin),
-        base=lambda it: _base_of(it.client),
-    ),
-    Kind("openai style client", _has_key, lambda it: it.api_key, _put_key),
-    # `auth=BearerAuth(...)` can renew within a request, too.
-    Kind(
-        "httpx client",
-        is_client,
-        lambda it: it.headers.get("Authorization"),
-        put_signer,
-        base=lambda _: None,
-    ),
-    # Last: calling a client that happens to be callable would send the token to a model as its prompt.
-    Kind(
-        "callable",
-        _takes_a_token,
-        lambda _: None,
-        lambda it, token, _, __: it(token),
-        base=lambda _: None,
-        is_client=False,
-    ),
-)
-
-
-def _kind_of(target: object) -> Kind:
-    if refusal := refusal_of(target):
-        raise TypeError(f"a token cannot be put into {_name_of(target)}: {refusal.why}; {refusal.instead}")
-    kind = next((kind for kind in KINDS if kind.fits(target)), None)
-    if kind is not None and not isinstance(target, type):
-        return kind
-    raise TypeError(
-        f"a token cannot be put into {_name_of(target)}: give a callable that takes one str and is not async, "
-        "an object whose `api_key` or `client.api_key` is a str, or a client of httpx or httpx2"
-    )
-
-
-def _name_of(target: object) -> str:
-    """What to call it in a sentence: never its repr, which may hold a key."""
-    named: Any = target if hasattr(target, "__qualname__") else type(target)
-    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
-
-
-def as_target(target: object, *, origin: str | None = None) -> Target:
-    """The callable that puts a token into `target`, and on "" the static key that is there now.
-
-    `origin`: a URL at the only origin that gets the tokens; an httpx client cannot do without. It keeps `target` alive.
-    Raises TypeError for an object of none of the `KINDS` and for one of the `REFUSALS`, ValueError for a client that sends to another origin.
-    """
-    kind, home = _kind_of(target), _home_of(origin)
-    _refuse_elsewhere(kind, target, home)
-    static = kind.read(target)
-    return lambda token: kind.put(target, token if _goes_to(home, kind, target) else "", static, home)
-
-
-def _home_of(origin: str | None) -> str:
-    return bearer_origin(origin) if origin is not None else ""
-
-
-def _goes_to(home: str, kind: Kind, target: object) -> bool:
-    """Whether the client sends to this origin, as far as it says where it sends; with home "", to any that may get bearers."""
-    base = kind.base(target)
-    if base is None:
-        return True
-    try:
-        there = bearer_origin(str(base))
-    except ValueError:
-        return False
-    return not home or there == home
-
-
-def _refuse_elsewhere(kind: Kind, target: object, home: str) -> None:
-    if not home and is_client(target):
-        raise ValueError(f"where may {_name_of(target)} send the token? Name the only origin with origin=")
-    if not _goes_to(home, kind, target):
-        raise ValueError(
-            f"{_name_of(target)} does not send to {home or 'https'}, so it gets no token: give it the platform's base_url"
-        )
-
-
-@dataclass(slots=True, eq=False)
 class _Attached:
     """One attached object: its number of attachments, its own key, the last token given, and its event loop."""
 
-    ref: Callable[[], object | None]
-    kind: Kind
-    name: str
-    static: str | None = field(default=None, repr=False)
-    times: int = 0
-    has: str | None = field(default=None, repr=False)
-    loop: asyncio.AbstractEventLoop | None = None
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    def __init__(self, ref: Callable[[], object | None], kind: Kind, name: str) -> None:
+        self.ref = ref
+        self.kind = kind
+        self.name = name
+        self.static: str | None = None
+        self.times = 0
+        self.has: str | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.lock = threading.RLock()
 
 
 class Targets:
@@ -199,7 +59,7 @@ class Targets:
 
     def __init__(self, static_key: Callable[[], str] = lambda: "", *, origin: str | None = None) -> None:
         self._static_key = static_key
-        self._home = _home_of(origin)
+        self._home = bearer_origin(origin) if origin is not None else ""
         self._lock = threading.RLock()  # a finalizer that detaches may run at any allocation
         self._attached: list[_Attached] = []
         self._token: str | None = None
@@ -214,11 +74,14 @@ class Targets:
 
         Attached twice, it is served once, until it is detached twice. Raises as `as_target`.
         """
-        _refuse_elsewhere(_kind_of(target), target, self._home)
+        from .kinds import kind_of, refuse_elsewhere
+
+        kind = kind_of(target)
+        refuse_elsewhere(kind, target, self._home)
         with self._lock:
             entry = next((known for known in self._attached if known.ref() is target), None)
             if entry is None:
-                entry = _attached(target)
+                entry = _attached(target, kind)
                 self._attached.append(entry)
             key = entry.kind.read(target)
             if not self._is_token(key):
@@ -269,6 +132,8 @@ class Targets:
 
     def _deliver(self, entry: _Attached) -> str:
         """Puts the newest token in, whichever call brought it: of two deliveries the later never puts an older one."""
+        from .kinds import goes_to
+
         with entry.lock:
             token, target = self._token, entry.ref()
             if token is None or target is None or not entry.times or entry.has == token:
@@ -279,7 +144,7 @@ class Targets:
                 own = "" if self._is_token(entry.static) else entry.static
                 needs_key = not token and not own and entry.kind.is_client
                 secret = self._static_key() if needs_key else token
-                if not _goes_to(self._home, entry.kind, target):
+                if not goes_to(self._home, entry.kind, target):
                     _log.warning("%s sends to another origin now, so it gets no token", entry.name)
                     secret = ""
                 entry.kind.put(target, secret, own, self._home)
@@ -296,13 +161,14 @@ class Targets:
         return key is not None and _digest(key.removeprefix("Bearer ")) in self._given
 
 
-def _attached(target: object) -> _Attached:
-    kind = _kind_of(target)
+def _attached(target: object, kind: Kind) -> _Attached:
+    from .kinds import name_of
+
     ref: Callable[[], object | None] = lambda: target  # noqa: E731
     if kind.is_client:
         with contextlib.suppress(TypeError):  # a class with __slots__ and without __weakref__ is held, too
             ref = weakref.ref(target)
-    return _Attached(ref, kind, f"{kind.name} {_name_of(target)}")
+    return _Attached(ref, kind, f"{kind.name} {name_of(target)}")
 
 
 def _digest(token: str) -> bytes:

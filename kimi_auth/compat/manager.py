@@ -16,7 +16,7 @@ from typing import Any
 from kimi_auth.compat.credentials import load_tokens, oauth_error
 from kimi_auth.compat.host import Config, Ref, Secret, api_key_of, host_version, session_of, share_dir
 from kimi_auth.compat.signing import KIMI_CODE_OAUTH_KEY
-from kimi_auth.credential.status import NO_TOKEN
+from kimi_auth.credential.classify import NO_TOKEN
 from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn, SignInEnded, Unreachable
 from kimi_auth.session import Session, components_of
 from kimi_auth.wire import device_headers

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kimi_auth.clock import Clock
-from kimi_auth.credential.backoff import forced_until_s
 from kimi_auth.credential.context import Need
-from kimi_auth.credential.credential import RENEWABLE, Credential, CredentialState
-from kimi_auth.credential.refresh_life import ends_soon, refresh_ends_at_s
-from kimi_auth.credential.status import Status
+from kimi_auth.credential.credential import RENEWABLE, Credential
 from kimi_auth.errors import CorruptCredential, NotSignedIn, SignInEnded, WrongIssuer
-from kimi_auth.platforms import Platform
 from kimi_auth.store import CredentialStore, Stamp
-from kimi_auth.token import Token, left_s, lifetime_s, window_s
+from kimi_auth.token import Token, window_s
 
-__all__ = ["AgeClock", "CachedToken", "Refresher", "status_of"]
+__all__ = ["AgeClock", "CachedToken", "Refresher"]
 
 LOOK_AGAIN_S = 1.0
 
@@ -126,39 +122,3 @@ class Refresher:
         if landing.state == "fresh":
             return token.expires_at_s - window_s(token) - now_s
         return max(LOOK_AGAIN_S, self._credential.work.retry_in_s(landing.ctx.view))
-
-
-def status_of(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
-    """The `Status` of a credential that was just inspected."""
-    view, snapshot = landing.ctx.view, landing.ctx.snapshot
-    token, backoff, claim = snapshot.token, view.backoff, view.claim.state
-    common = {
-        "platform": platform.id,
-        "platform_name": platform.name,
-        "state": landing.state,
-        "location": store.location,
-        "error": landing.ctx.error,
-        "store_error": landing.ctx.error if snapshot.state == "unreachable" else snapshot.problem,
-    }
-    if token is None or token.is_empty:
-        return Status(**common)  # type: ignore[arg-type]
-    left = left_s(token, now_s)
-    return Status(
-        **common,  # type: ignore[arg-type]
-        fp=snapshot.fp,
-        issuer=token.issuer,
-        binding=view.binding,
-        expires_at_s=token.expires_at_s,
-        left_s=left,
-        lifetime_s=lifetime_s(token),
-        renewable=bool(token.refresh_token),
-        renews_in_s=max(0.0, left - window_s(token)),
-        refresh_ends_at_s=refresh_ends_at_s(token),
-        ends_soon=ends_soon(token, now_s),
-        renewed_at_s=backoff.renewed_at_s,
-        retry_at_s=backoff.retry_at_s if backoff.retry_at_s > now_s else 0.0,
-        rejected_at_s=backoff.rejected_at_s if backoff.rejected_fp == snapshot.fp else 0.0,
-        forced_retry_at_s=forced_until_s(backoff, now_s),
-        claim="" if claim == "none" else claim,
-        holder=store.holder(),
-    )

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from kimi_auth.credential.backoff import answered, blocked, is_blocked, retry_at_s, transient_error
 from kimi_auth.credential.contracts import InspectOutcome
-from kimi_auth.errors import CorruptCredential, KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
+from kimi_auth.errors import (
+    Blocked,
+    CorruptCredential,
+    KimiAuthError,
+    NotSignedIn,
+    Revoked,
+    StorageError,
+    Unreachable,
+    WrongIssuer,
+)
 from kimi_auth.store import Binding, RevokedMark, Snapshot, View
 from kimi_auth.support.language import tr
 from kimi_auth.token import END_MAX_S, Token, left_s, phase
 
-__all__ = ["Now", "classify", "implausible_end", "not_ours", "still_works"]
+__all__ = ["NO_TOKEN", "Now", "classify", "error_of", "implausible_end", "not_ours", "still_works"]
+
+NO_TOKEN: Mapping[str, Callable[[], KimiAuthError]] = {
+    "absent": partial(NotSignedIn, tr("not signed in")),
+    "revoked": partial(Revoked, tr("the server ended this login")),
+    "corrupt": partial(CorruptCredential, tr("the credential cannot be read")),
+    "blocked": partial(Blocked, tr("the server keeps refusing to renew this login")),
+}
+"""Rest states without a usable token, and what makes the default error of each: a new one each time, because a traceback
+stays with its error. Only `blocked` may still be renewed."""
+
+_NOT_RENEWED: Mapping[str, Callable[[], KimiAuthError]] = {
+    "expired": partial(Unreachable, tr("the token has expired and could not be renewed")),
+    "in_doubt": partial(Unreachable, tr("a renewal was sent and its answer is not known")),
+}
+
+
+def error_of(state: str) -> KimiAuthError:
+    """A new error for a rest state without a usable token, for which no walk recorded a better one."""
+    make = NO_TOKEN.get(state) or _NOT_RENEWED.get(state)
+    return make() if make else Unreachable(tr("the credential is {state}", state=state))
 
 
 class Now(NamedTuple):

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.credential.backoff import attainable
+from kimi_auth.credential.classify import error_of
 from kimi_auth.credential.context import SERVES, CredentialContext, Need
 from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.single_flight import SingleFlight, Waiter, is_ending, untorn
-from kimi_auth.credential.status import error_of
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import KimiAuthError, Unreachable
 from kimi_auth.machine.observer import NO_OBSERVER, Observer

@@ -69,10 +69,14 @@ def server_of(
     """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
     origins beside the issuer's own that the stored login is bound to."""
     with undisturbed():
-        from kimi_auth.wire import Endpoints, LocatedClient, OAuthClient
+        from kimi_auth.wire import Endpoints, OAuthClient
         from kimi_auth.wire.discovery import other_origins
     if platform.oauth is None:
         return OAuthClient(Endpoints(platform.api_base, "", "", "", discover_revocation=False), headers)
     to = endpoints_of(platform)
     at_home = to.token_url and not other_origins(to.issuer, to.token_url, to.revocation_url)
-    return (OAuthClient if at_home else LocatedClient)(to, headers, pinned=pinned)
+    if at_home:
+        return OAuthClient(to, headers, pinned=pinned)
+    from kimi_auth.wire import LocatedClient
+
+    return LocatedClient(to, headers, pinned=pinned)

@@ -125,7 +125,7 @@ UNTIL_SOMETHING_IS_SENT = f"""
 import os, sys
 from kimi_auth import BearerAuth, KimiAuthError, Session, TokenSource
 from kimi_auth import *
-import kimi_auth.wire.tables, kimi_auth.wire.http, kimi_auth.wire.oauth, kimi_auth.clients.targets
+import kimi_auth.wire.tables, kimi_auth.wire.http, kimi_auth.wire.oauth, kimi_auth.clients.targets, kimi_auth.clients.kinds
 environ = os.environ | {{"KIMI_CODE_OAUTH_HOST": "http://127.0.0.1:9"}}
 session = Session("share", environ=environ)
 auth = BearerAuth(session)

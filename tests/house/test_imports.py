@@ -170,13 +170,14 @@ RENEWAL = "from kimi_auth.session import Session; Session(one_shot=True).access_
 
 def test_a_renewal_of_a_command_has_no_event_loop(kimi_emulator: Emulator) -> None:
     """One request of a command that ends soon: no asyncio, nothing that reads command lines, checks, draws or changes
-    config.toml, and nothing of the other endpoints."""
+    config.toml, and nothing of the other endpoints, of running clients or of a status."""
     kimi_emulator.sign_in()
     loaded = all_modules(RENEWAL)
     assert {"httpx", "filelock", "kimi_auth.wire.oauth"} <= loaded
     assert not loaded & NOT_FOR_A_RENEWAL
-    unneeded = {"kimi_auth.cli", "kimi_auth.models.planning", "kimi_auth.wire.loop_clients"}
-    rooms = "kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing", "kimi_auth.clients"
+    unneeded = {"kimi_auth.cli", "kimi_auth.models.planning", "kimi_auth.wire.loop_clients", "kimi_auth.clients.bearer"}
+    unneeded |= {"kimi_auth.clients.kinds", "kimi_auth.credential.status", "kimi_auth.wire.located"}
+    rooms = "kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing"
     assert not loaded & unneeded
     assert not {name for name in loaded if name.startswith(rooms)}
 
