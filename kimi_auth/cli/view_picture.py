@@ -17,8 +17,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from kimi_auth.cli.block_letters import block_letters, can_draw
 from kimi_auth.cli.drawing import Prose
-from kimi_auth.cli.letters import block_letters, can_draw
 from kimi_auth.cli.view_state import STEPS, ViewState
 from kimi_auth.login.view import CAUTION, SENT
 from kimi_auth.support.language import tr

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
-from kimi_auth.cli import letters, pictures, qr
+from kimi_auth.cli import block_letters, pictures, qr
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
 from kimi_auth.cli.view_picture import FULL_HEIGHT, LOW_HEIGHT, render
@@ -263,13 +263,13 @@ def test_the_link_can_be_clicked() -> None:
 
 def test_letters_are_whole() -> None:
     """Every capital and digit has a glyph of seven equal rows, all of them different."""
-    for name, glyph in letters.GLYPHS.items():
+    for name, glyph in block_letters.GLYPHS.items():
         rows = glyph.split()
         assert len(rows) == 7, name
         assert {len(row) for row in rows} <= {3, 5}
         assert set(glyph) <= set("#. ")
-    assert set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") <= letters.GLYPHS.keys()
-    assert len(set(letters.GLYPHS.values())) == len(letters.GLYPHS)
+    assert set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") <= block_letters.GLYPHS.keys()
+    assert len(set(block_letters.GLYPHS.values())) == len(block_letters.GLYPHS)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_letters_are_whole() -> None:
 )
 def test_what_can_be_drawn(text: str, width: int, fits: bool) -> None:
     """Known characters, in the room that there is."""
-    assert letters.can_draw(text, width) == fits
+    assert block_letters.can_draw(text, width) == fits
 
 
 def test_the_qr_code_stands_where_there_is_room() -> None:

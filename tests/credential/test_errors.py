@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from kimi_auth.cli.errors import status_error
+from kimi_auth.credential.classify import NO_TOKEN, error_of
 from kimi_auth.credential.contracts import CredentialContext
 from kimi_auth.credential.credential import CredentialState
-from kimi_auth.credential.status import NO_TOKEN, LoginReport, Status, error_of
+from kimi_auth.credential.status import LoginReport, Status
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.login.outcome import login_error
 from kimi_auth.store import MemoryStore

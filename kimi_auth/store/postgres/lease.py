@@ -93,7 +93,9 @@ def take_here(place: Place, patience_s: float | None, give_up: Callable[[], bool
         raise RuntimeError("this thread would wait for itself: it holds the lock already")
     began_s = time.monotonic()
     until_s = math.inf if patience_s is None else began_s + patience_s
-    while not place.lock.acquire(timeout=max(0.0, min(slice_s(began_s), until_s - time.monotonic()))):
+    while not place.lock.acquire(
+        timeout=max(0.0, min(slice_s(time.monotonic() - began_s), until_s - time.monotonic()))
+    ):
         if time.monotonic() >= until_s or (give_up is not None and give_up()):
             return False
     place.thread = threading.get_ident()
@@ -133,9 +135,9 @@ def _is_free(place: Place, me: Owner) -> bool:
     return row is None or row.holding(place.passed_s) is None or _dead_fence(place, me) is not None
 
 
-def slice_s(began_s: float) -> float:
-    """How long a waiter rests that has waited since `began_s`, monotonic seconds, before it asks `give_up` again."""
-    return min(max((time.monotonic() - began_s) * SLICE_SHARE, SLICE_S), SLICE_MAX_S)
+def slice_s(waited_s: float) -> float:
+    """How long a waiter rests that has waited for `waited_s`, before it asks `give_up` again."""
+    return min(max(waited_s * SLICE_SHARE, SLICE_S), SLICE_MAX_S)
 
 
 def _rest(place: Place, began_s: float, until_s: float, give_up: Callable[[], bool] | None) -> bool:
@@ -148,7 +150,7 @@ def _rest(place: Place, began_s: float, until_s: float, give_up: Callable[[], bo
             return True
         with place.changed:
             if place.row is seen:
-                place.changed.wait(min(slice_s(began_s), left_s))
+                place.changed.wait(min(slice_s(time.monotonic() - began_s), left_s))
         if place.row is not seen and not place.is_stale:
             break
     return give_up is not None and give_up()

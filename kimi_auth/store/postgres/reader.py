@@ -70,7 +70,7 @@ class PostgresReader(PostgresReading):
                     raise self._line.problem.reworded()
                 return
             with self._place.changed:
-                self._place.changed.wait(slice_s(began_s))
+                self._place.changed.wait(slice_s(time.monotonic() - began_s))
 
     def _shown_snapshot(self, row: Row) -> Snapshot:
         snapshot = super()._shown_snapshot(row)
