@@ -134,11 +134,14 @@ class Orders:
 
 
 class Gate:
-    """An observer that holds the walk before each of the named steps, once each, until the order `on`."""
+    """An observer that holds the walk before each of the named steps, once each, until the order `on`. `kept`: what it would
+    report of each move, where that waits for the order `again`, as a report takes the processor that a measure needs."""
 
-    def __init__(self, steps: list[str], orders: Orders) -> None:
+    def __init__(self, steps: list[str], orders: Orders, *, keeps: bool = False) -> None:
         self._steps = list(steps)
         self._orders = orders
+        self._keeps = keeps
+        self.kept: list[dict[str, Any]] = []
 
     def entered(self, machine: str, state: str, _activity: str) -> None:
         step = f"{machine}.{state}"
@@ -149,7 +152,11 @@ class Gate:
 
     def moved(self, transition: Transition) -> None:
         edge = [transition.machine, transition.source, transition.event, transition.target]
-        report(moved=edge, at_s=time.monotonic(), seconds=transition.seconds, pid=os.getpid())
+        move = {"moved": edge, "at_s": time.monotonic(), "seconds": transition.seconds, "pid": os.getpid()}
+        if self._keeps:
+            self.kept.append(move)
+        else:
+            report(**move)
 
 
 def break_disk(flag: Path, share_dir: Path) -> None:
@@ -191,11 +198,11 @@ class Worker:
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
         self.orders = Orders()
-        gate = Gate(options.get("gates", []), self.orders)
+        self.gate = Gate(options.get("gates", []), self.orders, keeps=bool(options.get("moves_later", False)))
         self.session = Session(
             options["share_dir"],
             clock=Clock(options),
-            observe=Observers(gate, recorder_from_environ()),
+            observe=Observers(self.gate, recorder_from_environ()),
             one_shot=bool(options.get("one_shot", False)),
         )
         self.began_s = 0.0
@@ -284,6 +291,8 @@ class Worker:
         """A token that works, and a renewal in the background: the program goes on until the order `again`."""
         self.obtain()
         self.orders.again.get()
+        for move in self.gate.kept:
+            report(**move)
 
     def give_up(self) -> None:
         """The caller's patience ends before the answer comes, on the order `cancel`; then the program ends."""

@@ -175,9 +175,9 @@ def test_a_renewal_of_a_command_has_no_event_loop(kimi_emulator: Emulator) -> No
     loaded = all_modules(RENEWAL)
     assert {"httpx", "filelock", "kimi_auth.wire.oauth"} <= loaded
     assert not loaded & NOT_FOR_A_RENEWAL
-    unneeded = {"kimi_auth.cli", "kimi_auth.models.planning", "kimi_auth.wire.loop_clients", "kimi_auth.clients.bearer"}
-    unneeded |= {"kimi_auth.clients.kinds", "kimi_auth.credential.status", "kimi_auth.wire.located"}
-    rooms = "kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing"
+    unneeded = {"kimi_auth.cli", "kimi_auth.models.planning", "kimi_auth.wire.loop_clients"}
+    unneeded |= {"kimi_auth.credential.status", "kimi_auth.wire.located"}
+    rooms = "kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing", "kimi_auth.clients"
     assert not loaded & unneeded
     assert not {name for name in loaded if name.startswith(rooms)}
 
