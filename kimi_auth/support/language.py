@@ -34,6 +34,9 @@ LANGUAGES = ("en", "zh")
 
 DOMAIN = "kimi_auth"
 
+RECALLED_DEEP = 4
+"""Our sentences have no more parts inside one another; text that a server wrote may look as if it had a hundred."""
+
 _catalogues: dict[str, NullTranslations] = {}
 
 _FULL_WIDTH = frozenset("，。、；：？！（）")
@@ -112,9 +115,9 @@ def listed(names: Iterable[str]) -> str:
     return said
 
 
-def recalled(text: str, templates: Iterable[str], patterns: Mapping[str, str]) -> str:
+def recalled(text: str, templates: Iterable[str], patterns: Mapping[str, str], deep: int = RECALLED_DEEP) -> str:
     """The sentence that was kept as `text`: made by the first of `templates` that can make it, from values that are recalled
-    in turn; templates have no format specifications. `patterns` are those of values
+    in turn, `deep` of them inside one another; templates have no format specifications. `patterns` are those of values
     that stand side by side. `text` itself where none can."""
     import re
     from string import Formatter
@@ -126,10 +129,9 @@ def recalled(text: str, templates: Iterable[str], patterns: Mapping[str, str]) -
             for literal, name, _, _ in Formatter().parse(template)
         ]
         found = re.fullmatch("".join(parts), text, re.DOTALL)
-        if found and all(len(value) < len(text) for value in found.groupdict().values()):
-            return Sentence(template).format(
-                **{name: recalled(it, known, patterns) for name, it in found.groupdict().items()}
-            )
+        if found and deep:
+            values = {name: recalled(it, known, patterns, deep - 1) for name, it in found.groupdict().items()}
+            return Sentence(template).format(**values)
     return text
 
 

@@ -34,3 +34,9 @@ def test_other_text_stays(text: str) -> None:
     """What no table says is no sentence."""
     assert sentence_of(text) == text
     assert not isinstance(sentence_of(text), Sentence)
+
+
+@pytest.mark.parametrize("part", [": ", "ended the login: ", "HTTP 400, ", "x did not answer: "])
+def test_text_that_looks_like_many_sentences(part: str) -> None:
+    """A server's text of any form is found whole, however many of our sentences it seems to have inside one another."""
+    assert sentence_of(part * 600) == part * 600
