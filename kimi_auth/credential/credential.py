@@ -183,12 +183,10 @@ class Credential:
 
     def sign_out(self) -> Waiter[CredentialState]:
         """Walks a logout in a call of its own; the result's state is `absent` after a complete one."""
-        lock.load()  # for config.toml
         return self._join("logout", lambda: self._walk(self.inspect(), Need(), self.patience_s, "logout"))
 
     def _join(self, key: Hashable, walk: Callable[[], CredentialState]) -> Waiter[CredentialState]:
-        if self.work.is_in_file:
-            lock.load()
+        lock.load()
         return self.flights.join(key, walk)
 
     def _patience_over(self, timeout_s: float | None) -> CredentialState:

@@ -219,11 +219,6 @@ class CredentialHooks(TokenRefreshHooks):
             tr("{holder} holds the lock of {location}", holder=holder, location=self._store.location)
         )
 
-    @property
-    def is_in_file(self) -> bool:
-        """Whether the credential's lock is one of the file system."""
-        return self._store.file is not None
-
     def other_holder(self) -> str:
         """The other process that holds the lock, for people; "" for none."""
         holder = self._store.holder()

@@ -14,7 +14,6 @@ import pytest
 
 from house.environments import CHECKOUT, PYTHONS, find_python, unmeasured
 from kimi_auth.testing.emulator import Emulator
-from kimi_auth.token import Token
 
 MEASURE = """
 import runpy, sys
@@ -180,22 +179,6 @@ def test_a_renewal_of_a_command_has_no_event_loop(kimi_emulator: Emulator) -> No
     rooms = "kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing", "kimi_auth.clients"
     assert not loaded & unneeded
     assert not {name for name in loaded if name.startswith(rooms)}
-
-
-def test_a_renewal_elsewhere_needs_no_lock_of_the_file_system(kimi_emulator: Emulator) -> None:
-    """A login that does not lie in files is renewed without filelock, which takes 12 ms of each process of a herd."""
-    given = kimi_emulator.state.issue()
-    token = Token(given.access_token, given.refresh_token, time.time() + 900.0, 900.0, issuer=kimi_emulator.oauth_host)
-    code = (
-        "from kimi_auth.session import Session; from kimi_auth.store import MemoryStore\n"
-        "from kimi_auth.clock import SystemClock; from kimi_auth.token import parse_record; import json\n"
-        "store = MemoryStore(SystemClock())\n"
-        f"with store.locked(0): store.put(parse_record(json.loads({json.dumps(token.record())!r})))\n"
-        "Session(store=store, one_shot=True).access_token_sync(refresh=True)"
-    )
-    loaded = all_modules(code)
-    assert "httpx" in loaded
-    assert not loaded & LOCKING
 
 
 @pytest.mark.usefixtures("record")
