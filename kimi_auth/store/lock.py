@@ -95,7 +95,7 @@ class Hold:
             self.peer.check()
 
 
-BEFORE_LOCKS = ("decimal", "platform", "secrets")
+BEFORE_LOCKS = ("dataclasses", "decimal", "platform", "secrets")
 """What filelock loads in its turn, the half of its time. They may be loaded in any thread, filelock may not: see `load`."""
 
 

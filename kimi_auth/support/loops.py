@@ -20,6 +20,7 @@ __all__ = [
     "only_asyncio",
     "running_loop",
     "signal_here",
+    "turn",
     "within",
 ]
 
@@ -107,6 +108,16 @@ async def in_thread(work: Callable[[], Result]) -> Result:
     import asyncio
 
     return await asyncio.to_thread(work)
+
+
+async def turn() -> None:
+    """Lets the loop's other tasks run."""
+    if trio := _trio() if is_trio() else None:
+        await trio.lowlevel.checkpoint()
+        return
+    import asyncio
+
+    await asyncio.sleep(0)
 
 
 class _AsyncioSignal:
